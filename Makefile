@@ -20,7 +20,7 @@ $(READY): requirements.lock
 		"Install it, or name it: make PYTHON=/path/to/python3.13" >&2; exit 1; fi
 	@echo "Installing the development environment into .venv (about a minute, once) …"
 	@rm -rf .venv && $(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
 .PHONY: setup
