@@ -1,0 +1,106 @@
+"""A failure in words: what failed, why, and what to do about it."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from deployer import stopped
+from deployer.stopped import Task
+
+_CREDENTIALS = (
+    (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), r"\1***@"),
+    (
+        re.compile(r"(?i)\b((?:password|passwd|secret|token|api_key)\"?\s*[=:]\s*\"?)[^\s\",;]+"),
+        r"\1***",
+    ),
+)
+_ADVICE = {
+    "RequestRejected": "Start the execution again with an input as the message shows it.",
+    "ServiceUnknown": "Create the service spec, or narrow the rule to repositories that have one.",
+    "SpecInvalid": "Correct the named fields of the service spec and push or deploy again.",
+    "ImageMissing": "Push the image again, or deploy one that is in the repository.",
+    "PreflightFailed": "Create what is missing, or correct its name in the service spec.",
+    "ServiceDraining": "Wait until the deleted service is INACTIVE and deploy again.",
+    "ServiceScaledDown": "Scale the service up and deploy again.",
+    "ServiceMissing": "Somebody deleted the service. Deploy again to create it.",
+    "RolloutReplaced": "Somebody else changed the service meanwhile. Agree on one way to deploy.",
+    "RolloutTimedOut": "See the log lines and events; raise timeout if it only needs longer.",
+    "VerificationFailed": "See what answered; check the health path and the version rule.",
+    "DataChanged": "The release came up on other data: check its database setting before anything else.",
+}
+
+
+class Failure(TypedDict):
+    """A failure as a state hands it on, in the shape of Step Functions' error output."""
+
+    Error: str
+    Cause: str
+
+
+class Diagnosis(TypedDict):
+    """A failure explained. `log` holds the last lines of the container that failed."""
+
+    error: str
+    cause: str
+    kind: str
+    advice: str
+    stops: list[str]
+    events: list[str]
+    log: list[str]
+
+
+def explain(failure: Failure) -> tuple[str, str]:
+    """The error's name and message. A Lambda's Cause is JSON with the message within.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+    """
+    cause = failure.get("Cause") or ""
+    try:
+        parsed = json.loads(cause)
+    except ValueError:
+        return failure["Error"], cause
+    if isinstance(parsed, dict) and parsed.get("errorMessage"):
+        return failure["Error"], str(parsed["errorMessage"])
+    return failure["Error"], cause
+
+
+def diagnose(
+    failure: Failure, stopped_tasks: Sequence[Task], events: Sequence[str], log: Sequence[str]
+) -> Diagnosis:
+    """Explain a failure.
+
+    Args:
+        failure: what the state reported.
+        stopped_tasks: the failed rollout's stopped tasks, oldest first.
+        events: the service's newest events, newest first.
+        log: the last lines of a failed task's container.
+    """
+    error, cause = explain(failure)
+    stops = [stopped.why(task) for task in stopped_tasks if stopped.failed(task)]
+    kind, advice = error, _ADVICE.get(error, "See the execution's history and the functions' logs.")
+    if stops:
+        # a reason that cannot heal explains more than one that may
+        telling = next((stop for stop in stops if not stop.heals), stops[-1])
+        kind, advice = telling.kind, telling.advice
+    return {
+        "error": error,
+        "cause": redact(cause),
+        "kind": kind,
+        "advice": advice,
+        "stops": [redact(reason) for reason in dict.fromkeys(stop.reason for stop in stops)],
+        "events": [redact(event) for event in events],
+        "log": [redact(line) for line in log],
+    }
+
+
+def redact(text: str) -> str:
+    """A text without the credentials that a careless application may have logged."""
+    for pattern, replacement in _CREDENTIALS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def summary(diagnosis: Mapping[str, Any]) -> str:
+    """One line for the execution's Cause and the record."""
+    return f"{diagnosis['cause']} {diagnosis['advice']}".strip()

@@ -1,0 +1,46 @@
+"""The failures the state machine knows by name.
+
+Step Functions matches ErrorEquals against the bare class name and knows nothing of
+inheritance, so each name here is an interface (tests/template holds the two together).
+
+    DeployError
+    ├── RequestRejected   the event or the order is not one we serve        → record, fail
+    ├── ServiceUnknown    no service spec names the repository or service   → record, fail
+    ├── SpecInvalid       the service spec has fields that are wrong        → record, fail
+    ├── ImageMissing      the ordered image is not in the repository        → record, fail
+    ├── PreflightFailed   something the deployment needs is not there       → record, fail
+    ├── ServiceDraining   the service's deleted predecessor still drains    → retry, bounded
+    └── ServiceScaledDown the service is scaled to zero: nothing to judge   → record, fail
+"""
+
+
+class DeployError(Exception):
+    """Base of every failure that the workflow treats by name."""
+
+
+class RequestRejected(DeployError):
+    """The input of the execution is neither a push event nor an order that we serve."""
+
+
+class ServiceUnknown(DeployError):
+    """No service spec names this repository or service."""
+
+
+class SpecInvalid(DeployError):
+    """The service spec has wrong fields; the message names each with its path."""
+
+
+class ImageMissing(DeployError):
+    """The ordered image is not in the repository, or cannot run as this service."""
+
+
+class PreflightFailed(DeployError):
+    """Something that the deployment needs is missing; the message names each."""
+
+
+class ServiceDraining(DeployError):
+    """A deleted service of the same name still drains, so it can't be created yet."""
+
+
+class ServiceScaledDown(DeployError):
+    """The service is scaled to zero, so no release of it can be judged."""

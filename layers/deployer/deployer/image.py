@@ -1,0 +1,110 @@
+"""What lies in a repository under a digest: an image that the service can run, or something else.
+
+Media types: https://github.com/opencontainers/image-spec/blob/main/media-types.md and
+https://docs.docker.com/reference/api/registry/
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypedDict
+
+INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+MANIFESTS = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+CONFIGS = (
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+)
+VERSION_LABEL = "org.opencontainers.image.version"
+SCHEMA_NUMBER_LABEL = "deployer.schema.number"
+SCHEMA_HASH_LABEL = "deployer.schema.hash"
+
+type Document = Mapping[str, Any]
+
+
+class Schema(TypedDict):
+    """The database schema that a release migrates to: its number, and a hash of its migrations."""
+
+    number: int
+    hash: str | None
+
+
+@dataclass(frozen=True)
+class Image:
+    """What the registry says of one digest."""
+
+    digest: str
+    uri: str
+    tags: tuple[str, ...]
+    pushed_at: datetime
+    active: bool
+    refers_to: str | None
+    manifest: Document
+
+    @property
+    def is_index(self) -> bool:
+        return media_type(self.manifest) in INDEXES
+
+
+def media_type(manifest: Document) -> str:
+    """The manifest's media type; an OCI manifest may leave it out, its shape tells then."""
+    named = manifest.get("mediaType")
+    if isinstance(named, str):
+        return named
+    return INDEXES[0] if "manifests" in manifest else MANIFESTS[0]
+
+
+def child_for(index: Document, platform: str) -> str | None:
+    """The digest of the index's image for a platform such as `linux/amd64`; None if it has none."""
+    system, architecture = platform.split("/")
+    for entry in index.get("manifests", ()):
+        runs_on = entry.get("platform", {})
+        if (runs_on.get("os"), runs_on.get("architecture")) == (system, architecture):
+            return str(entry["digest"])
+    return None
+
+
+def not_an_image(image: Image) -> str | None:
+    """Why this digest is no image that a task can run; None if it is one, as far as told here."""
+    kind = media_type(image.manifest)
+    if image.refers_to:
+        return f"it is a signature, attestation or SBOM of {image.refers_to}"
+    if not image.active:
+        return "the image is archived; activate it in ECR to deploy it"
+    if kind in INDEXES:
+        return None
+    if kind not in MANIFESTS:
+        return f"it is no image: its manifest is {kind}"
+    artifact = image.manifest.get("artifactType")
+    config = image.manifest.get("config", {}).get("mediaType")
+    if artifact or config not in CONFIGS:
+        return f"it is an artifact, not an image: {artifact or config}"
+    return None
+
+
+def wrong_platform(config: Document, platform: str) -> str | None:
+    """Why an image with this config can't run on the platform; None if it can."""
+    built_for = f"{config.get('os')}/{config.get('architecture')}"
+    if built_for != platform:
+        return f"the image is for {built_for} and the service runs on {platform}"
+    return None
+
+
+def labels(config: Document) -> Mapping[str, str]:
+    """The labels of an image's config."""
+    return (config.get("config") or {}).get("Labels") or {}
+
+
+def schema(config: Document) -> Schema | None:
+    """The schema that the image's labels name; None if they name none."""
+    found = labels(config)
+    number = found.get(SCHEMA_NUMBER_LABEL, "")
+    if not number.isdecimal():
+        return None
+    return {"number": int(number), "hash": found.get(SCHEMA_HASH_LABEL)}

@@ -1,0 +1,167 @@
+"""What the descriptions of a service and its tasks say about the rollout that we started.
+
+A rollout is an ECS deployment, known by its id. Nothing here asks for `the latest`: others may
+change the service, ECS may roll it back, and reads lag behind writes.
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.html
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypedDict
+
+from deployer import stopped
+from deployer.stopped import Task
+
+type Service = Mapping[str, Any]
+"""A service as DescribeServices gives it."""
+
+# How long after an update DescribeServices may still show the state before it; the longest lag
+# reported is a few seconds (bugcrowd/ecs-deployment-monitor waits 9 s), so this is ample.
+READ_LAG = timedelta(seconds=30)
+
+Health = Literal["STEADY", "ROLLING", "FAILED"]
+
+
+class Rollout(TypedDict):
+    """A rollout that we started: the ECS deployment's id and what it rolls out. ISO times, UTC."""
+
+    id: str
+    taskDefinition: str
+    startedAt: str
+    deadline: str
+
+
+class Verdict(TypedDict):
+    """What became of a rollout so far, and why we say so.
+
+    `error` names the failure as the execution reports it; it is empty unless FAILED.
+    """
+
+    health: Health
+    error: str
+    reason: str
+
+
+def started(deployment: Mapping[str, Any], timeout: int, now: datetime) -> Rollout:
+    """The rollout that an ECS deployment is.
+
+    Args:
+        deployment: one of a service's `deployments`.
+        timeout: seconds until it must be steady, from now on.
+    """
+    created: datetime = deployment.get("createdAt", now)
+    return {
+        "id": deployment["id"],
+        "taskDefinition": deployment["taskDefinition"],
+        "startedAt": created.isoformat(),
+        "deadline": (now + timedelta(seconds=timeout)).isoformat(),
+    }
+
+
+def primary(service: Service) -> Mapping[str, Any] | None:
+    """The deployment that ECS works towards."""
+    for deployment in service.get("deployments", ()):
+        if deployment.get("status") == "PRIMARY":
+            return dict(deployment)
+    return None
+
+
+def steady_task_definition(service: Service | None) -> str | None:
+    """The task definition that the service runs steadily; None while it rolls or runs nothing."""
+    if service is None:
+        return None
+    now = primary(service)
+    if now and now.get("rolloutState") == "COMPLETED" and now.get("runningCount", 0) > 0:
+        return str(now["taskDefinition"])
+    return None
+
+
+def judge(
+    service: Service | None,
+    rollout: Rollout,
+    stopped_tasks: Sequence[Task],
+    unready: Sequence[str],
+    threshold: int,
+    now: datetime,
+) -> Verdict:
+    """Judge a rollout.
+
+    Args:
+        service: the service; None if there is none of that name that is ACTIVE.
+        rollout: the one to judge.
+        stopped_tasks: the stopped tasks of this rollout. The circuit breaker does not count a
+            task that reached RUNNING and then exits, so we count ourselves.
+        unready: what is not yet as it must be beside ECS's own view (such as a target that the
+            load balancer does not call healthy), in words.
+        threshold: how many failed tasks are too many.
+    """
+    if service is None:
+        return _failed("ServiceMissing", "the service was deleted during the rollout")
+
+    failures = [stopped.why(task) for task in stopped_tasks if stopped.failed(task)]
+    hopeless = next((stop for stop in failures if not stop.heals), None)
+    if hopeless:
+        return _failed("RolloutFailed", f"the new task can't start: {hopeless.reason}")
+
+    verdict = _standing(service, rollout, now)
+    if verdict["health"] != "ROLLING":
+        if verdict["health"] == "STEADY" and unready:
+            verdict = _rolling("; ".join(unready))
+        else:
+            return verdict
+
+    if len(failures) >= threshold:
+        return _failed(
+            "RolloutFailed", f"{len(failures)} new tasks failed; the last: {failures[-1].reason}"
+        )
+    if now >= datetime.fromisoformat(rollout["deadline"]):
+        return _failed("RolloutTimedOut", f"not steady in time: {verdict['reason']}")
+    return verdict
+
+
+def _standing(service: Service, rollout: Rollout, now: datetime) -> Verdict:
+    """How the rollout stands by the service's deployments alone."""
+    current = primary(service)
+    ours = next((d for d in service.get("deployments", ()) if d["id"] == rollout["id"]), None)
+    if ours and ours.get("rolloutState") == "FAILED":
+        why = ours.get("rolloutStateReason") or "ECS's circuit breaker gave it up"
+        if current and current["id"] != ours["id"]:
+            return _failed("RolledBackByECS", f"ECS rolled it back: {why}")
+        return _failed("RolloutFailed", f"ECS gave it up: {why}")
+    if current is None or ours is None or current["id"] != ours["id"]:
+        return _displaced(current, ours is not None, rollout, now)
+    if service.get("desiredCount", 0) == 0:
+        return _failed("ServiceScaledDown", "the service was scaled to zero during the rollout")
+
+    running, desired = ours.get("runningCount", 0), ours.get("desiredCount", 0)
+    others = sum(
+        d.get("runningCount", 0) for d in service["deployments"] if d["id"] != rollout["id"]
+    )
+    counts = f"{running} of {desired} new tasks running, {others} old"
+    if ours.get("rolloutState") == "COMPLETED" and running > 0 and others == 0:
+        return {"health": "STEADY", "error": "", "reason": counts}
+    return _rolling(counts)
+
+
+def _displaced(
+    current: Mapping[str, Any] | None, listed: bool, rollout: Rollout, now: datetime
+) -> Verdict:
+    """Another deployment is primary: a read that lags, a rollback by ECS, or somebody's change."""
+    begun = datetime.fromisoformat(rollout["startedAt"])
+    if current and current["createdAt"] > begun:
+        return _failed(
+            "RolloutReplaced",
+            f"somebody else's deployment {current['id']} of {current['taskDefinition']}"
+            " replaced it",
+        )
+    if not listed and now - begun < READ_LAG:
+        return _rolling("ECS does not show the new deployment yet")
+    return _failed("RolledBackByECS", "ECS rolled it back to the deployment before")
+
+
+def _rolling(reason: str) -> Verdict:
+    return {"health": "ROLLING", "error": "", "reason": reason}
+
+
+def _failed(error: str, reason: str) -> Verdict:
+    return {"health": "FAILED", "error": error, "reason": reason}

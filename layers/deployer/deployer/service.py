@@ -1,0 +1,67 @@
+"""The ECS service as values: what the service spec makes of CreateService and UpdateService."""
+
+from typing import Any
+
+from deployer.spec import ServiceSpec
+
+
+def settings(spec: ServiceSpec, task_definition: str, automatic_rollback: bool) -> dict[str, Any]:
+    """What creating and updating have in common.
+
+    The desired count is not among them: after the creation it belongs to the team and its
+    autoscaling (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-auto-scaling.html).
+
+    Args:
+        automatic_rollback: whether ECS's circuit breaker may go back by itself. It may not where
+            the release before can't run on the schema that the new one leaves behind.
+    """
+    fields: dict[str, Any] = {
+        "cluster": spec.cluster,
+        "taskDefinition": task_definition,
+        "deploymentConfiguration": {
+            "deploymentCircuitBreaker": {"enable": True, "rollback": automatic_rollback},
+            **_percentages(spec),
+        },
+        "networkConfiguration": {
+            "awsvpcConfiguration": {
+                "subnets": list(spec.network.subnets),
+                "securityGroups": list(spec.network.security_groups),
+                "assignPublicIp": "ENABLED" if spec.network.public_ip else "DISABLED",
+            }
+        },
+    }
+    if spec.load_balancer:
+        fields["healthCheckGracePeriodSeconds"] = spec.load_balancer.grace_period
+        fields["loadBalancers"] = [
+            {
+                "targetGroupArn": spec.load_balancer.target_group,
+                "containerName": spec.container.name,
+                "containerPort": spec.container.port,
+            }
+        ]
+    if spec.strategy == "recreate":
+        # rebalancing starts a task in another zone before it stops one: two versions at once
+        fields["availabilityZoneRebalancing"] = "DISABLED"
+    return fields
+
+
+def _percentages(spec: ServiceSpec) -> dict[str, int]:
+    if spec.strategy == "recreate":
+        return {"minimumHealthyPercent": 0, "maximumPercent": 100}
+    return {"minimumHealthyPercent": 100, "maximumPercent": 200}
+
+
+def creation(spec: ServiceSpec, common: dict[str, Any], token: str) -> dict[str, Any]:
+    """The rest of CreateService's request.
+
+    Args:
+        token: makes a repeated call the same call; at most 36 characters.
+    """
+    return common | {
+        "serviceName": spec.service,
+        "desiredCount": spec.desired_count,
+        "launchType": "FARGATE",
+        "clientToken": token,
+        "enableECSManagedTags": True,
+        "tags": [{"key": "deployer:service", "value": spec.service}],
+    }

@@ -1,0 +1,435 @@
+"""The service spec: one JSON document that says what a service should look like.
+
+It is kept in SSM Parameter Store, one parameter a service, and read into these values before
+anything is done with it. Field names follow the ECS API where a field means the same there.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from deployer.errors import SpecInvalid
+
+Strategy = Literal["rolling", "recreate"]
+VersionMatch = Literal["exact", "build"]
+
+# Fargate's valid sizes, CPU units → MiB:
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
+FARGATE_MEMORY: Mapping[int, range | tuple[int, ...]] = {
+    256: (512, 1024, 2048),
+    512: range(1024, 4096 + 1, 1024),
+    1024: range(2048, 8192 + 1, 1024),
+    2048: range(4096, 16384 + 1, 1024),
+    4096: range(8192, 30720 + 1, 1024),
+    8192: range(16384, 61440 + 1, 4096),
+    16384: range(32768, 122880 + 1, 8192),
+}
+PLATFORMS: Mapping[str, str] = {"linux/amd64": "X86_64", "linux/arm64": "ARM64"}
+
+_NAME = r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}"
+_ARN = r"arn:aws[a-z-]*:{service}:.*"
+_PATH = r"/[^\s#]*"
+# Plain environment ends in the task definition, which anyone who may describe it can read.
+_SECRET_NAME = re.compile(
+    r"(PASSWORD|PASSWD|SECRET|SECRET_KEY|API_KEY|PRIVATE_KEY|ACCESS_KEY|AUTH_TOKEN|API_TOKEN"
+    r"|PG_CONNECTION_URL)$",
+    re.IGNORECASE,
+)
+_CREDENTIALS_IN_URL = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
+
+
+@dataclass(frozen=True)
+class HealthCheck:
+    """The container health check, as ECS takes it; times in seconds."""
+
+    command: tuple[str, ...]
+    interval: int
+    timeout: int
+    retries: int
+    start_period: int
+
+
+@dataclass(frozen=True)
+class Container:
+    """The container that runs the pushed image."""
+
+    name: str
+    port: int
+    environment: Mapping[str, str]
+    secrets: Mapping[str, str]
+    health_check: HealthCheck | None
+    stop_timeout: int | None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where the tasks live; `public_ip` gives each an address of its own on the internet."""
+
+    subnets: tuple[str, ...]
+    security_groups: tuple[str, ...]
+    public_ip: bool
+
+
+@dataclass(frozen=True)
+class LoadBalancer:
+    """The target group that the tasks join, and the URL that it serves."""
+
+    target_group: str
+    url: str
+    grace_period: int
+
+
+@dataclass(frozen=True)
+class VersionProbe:
+    """Where a running release tells its version: a response header, or a field of a JSON body."""
+
+    path: str
+    header: str | None
+    field: str | None
+    match: VersionMatch
+
+
+@dataclass(frozen=True)
+class Probe:
+    """An answer that no deployment may change: its status, and a JSON field where one is named."""
+
+    path: str
+    field: str | None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How a release proves over HTTP that it is the one that serves."""
+
+    path: str
+    version: VersionProbe | None
+    unchanged: tuple[Probe, ...]
+
+
+@dataclass(frozen=True)
+class ServiceSpec:
+    """What one ECS service should look like, and which pushes deploy it. Times in seconds."""
+
+    service: str
+    cluster: str
+    repository: str
+    tags: str
+    family: str
+    platform: str
+    cpu: int
+    memory: int
+    execution_role: str
+    task_role: str | None
+    container: Container
+    sidecars: tuple[Mapping[str, Any], ...]
+    log_group: str
+    network: Network
+    load_balancer: LoadBalancer | None
+    desired_count: int
+    strategy: Strategy
+    timeout: int
+    failure_threshold: int
+    verify: Verification | None
+
+    def deploys(self, tag: str) -> bool:
+        """Whether a push of this tag deploys."""
+        return re.fullmatch(self.tags, tag) is not None
+
+
+def parse(text: str, source: str) -> ServiceSpec:
+    """Read a spec from its JSON text.
+
+    Args:
+        text: the document.
+        source: where it came from (the parameter's name), for messages.
+    Raises:
+        SpecInvalid: naming every wrong field with its path, what it is and what it should be.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise SpecInvalid(f"{source} is not JSON: {error}") from None
+    return from_document(document, source)
+
+
+def from_document(document: object, source: str) -> ServiceSpec:
+    """Read a spec from its parsed JSON document; see `parse`."""
+    problems: list[str] = []
+    if not isinstance(document, dict):
+        raise SpecInvalid(f"{source} must be a JSON object, not {type(document).__name__}")
+    spec = _service(_Fields(document, "", problems))
+    if problems:
+        raise SpecInvalid(f"{source} has {len(problems)} wrong field(s): " + "; ".join(problems))
+    return spec
+
+
+def _service(at: "_Fields") -> ServiceSpec:
+    service = at.text("service", pattern=_NAME)
+    container = _container(at.object("container"), default_name=service)
+    network = _network(at.object("network"))
+    balancer = at.optional_object("loadBalancer", _load_balancer)
+    cpu = at.choice("cpu", tuple(FARGATE_MEMORY), 256)
+    memory = at.integer("memory", 512, low=512, high=122880)
+    if memory not in FARGATE_MEMORY[cpu]:
+        fits = ", ".join(str(size) for size in FARGATE_MEMORY[cpu])
+        at.wrong("memory", f"{memory} MiB does not go with cpu {cpu} on Fargate; valid: {fits}")
+    verify = at.optional_object("verify", _verification)
+    if verify and not balancer and not network.public_ip:
+        at.wrong("verify", "needs an address: network.publicIp or a loadBalancer")
+    spec = ServiceSpec(
+        service=service,
+        cluster=at.text("cluster", pattern=_NAME),
+        repository=at.text("repository", pattern=r"[a-z0-9]+([._/-]+[a-z0-9]+)*"),
+        tags=at.regex("tags"),
+        family=at.text("family", service, pattern=_NAME),
+        platform=at.choice("platform", tuple(PLATFORMS), "linux/amd64"),
+        cpu=cpu,
+        memory=memory,
+        execution_role=at.text("executionRole", pattern=_ARN.format(service="iam")),
+        task_role=at.optional_text("taskRole", pattern=_ARN.format(service="iam")),
+        container=container,
+        sidecars=at.objects("sidecars"),
+        log_group=at.text("logGroup", pattern=r"[\w./#-]{1,512}"),
+        network=network,
+        load_balancer=balancer,
+        desired_count=at.integer("desiredCount", 1, low=1, high=5000),
+        strategy=at.choice("strategy", ("rolling", "recreate"), "rolling"),
+        timeout=at.integer("timeout", 600, low=30, high=3600),
+        failure_threshold=at.integer("failureThreshold", 3, low=1, high=200),
+        verify=verify,
+    )
+    for index, sidecar in enumerate(spec.sidecars):
+        if sidecar.get("name") in (None, container.name):
+            at.wrong(f"sidecars[{index}].name", f"needs a name other than {container.name!r}")
+    at.close()
+    return spec
+
+
+def _container(at: "_Fields", default_name: str) -> Container:
+    environment = at.texts_by_name("environment")
+    secrets = at.texts_by_name("secrets", pattern=r"arn:aws[a-z-]*:(secretsmanager|ssm):.*")
+    for name, value in environment.items():
+        if _SECRET_NAME.search(name) or _CREDENTIALS_IN_URL.search(value):
+            at.wrong(
+                f"environment.{name}",
+                "looks like a secret, and environment is readable in the task definition: "
+                "store it in Secrets Manager and name its ARN under secrets",
+            )
+        if name in secrets:
+            at.wrong(f"environment.{name}", "is under secrets too; ECS refuses the name twice")
+    extra = at.mapping("extra")
+    for owned in ("name", "image", "environment", "secrets", "portMappings", "logConfiguration"):
+        if owned in extra:
+            at.wrong(f"extra.{owned}", "is set from the spec's own fields")
+    container = Container(
+        name=at.text("name", default_name, pattern=_NAME),
+        port=at.integer("port", low=1, high=65535),
+        environment=environment,
+        secrets=secrets,
+        health_check=at.optional_object("healthCheck", _health_check),
+        stop_timeout=at.optional_integer("stopTimeout", low=1, high=120),
+        extra=extra,
+    )
+    at.close()
+    return container
+
+
+def _health_check(at: "_Fields") -> HealthCheck:
+    check = HealthCheck(
+        command=at.texts("command", least=2),
+        interval=at.integer("interval", 30, low=5, high=300),
+        timeout=at.integer("timeout", 5, low=2, high=60),
+        retries=at.integer("retries", 3, low=1, high=10),
+        start_period=at.integer("startPeriod", 0, low=0, high=300),
+    )
+    if check.command and check.command[0] not in ("CMD", "CMD-SHELL"):
+        at.wrong("command[0]", f"{check.command[0]!r} must be CMD or CMD-SHELL")
+    at.close()
+    return check
+
+
+def _network(at: "_Fields") -> Network:
+    network = Network(
+        subnets=at.texts("subnets", pattern=r"subnet-[0-9a-f]{8,17}"),
+        security_groups=at.texts("securityGroups", pattern=r"sg-[0-9a-f]{8,17}"),
+        public_ip=at.boolean("publicIp", False),
+    )
+    at.close()
+    return network
+
+
+def _load_balancer(at: "_Fields") -> LoadBalancer:
+    balancer = LoadBalancer(
+        target_group=at.text("targetGroup", pattern=_ARN.format(service="elasticloadbalancing")),
+        url=at.text("url", pattern=r"https?://[^\s/]+").rstrip("/"),
+        grace_period=at.integer("gracePeriod", 60, low=0, high=2147483647),
+    )
+    at.close()
+    return balancer
+
+
+def _verification(at: "_Fields") -> Verification:
+    verification = Verification(
+        path=at.text("path", "/", pattern=_PATH),
+        version=at.optional_object("version", _version_probe),
+        unchanged=tuple(_probe(item) for item in at.children("unchanged")),
+    )
+    at.close()
+    return verification
+
+
+def _version_probe(at: "_Fields") -> VersionProbe:
+    probe = VersionProbe(
+        path=at.text("path", "/", pattern=_PATH),
+        header=at.optional_text("header", pattern=r"[A-Za-z0-9-]+"),
+        field=at.optional_text("field"),
+        match=at.choice("match", ("exact", "build"), "exact"),
+    )
+    if (probe.header is None) == (probe.field is None):
+        at.wrong("header", "name either a response header or a JSON field, and not both")
+    at.close()
+    return probe
+
+
+def _probe(at: "_Fields") -> Probe:
+    probe = Probe(path=at.text("path", pattern=_PATH), field=at.optional_text("field"))
+    at.close()
+    return probe
+
+
+class _Fields:
+    """One JSON object being read: hands out typed fields, notes what is wrong and where.
+
+    Reading goes on after a wrong field with a stand-in value, so that one look finds them all;
+    the caller raises when `problems` is not empty. A library would do (jsonschema costs 104 ms
+    of every cold start, pydantic 226 ms, this 2 ms).
+    """
+
+    def __init__(self, document: Mapping[str, object], path: str, problems: list[str]) -> None:
+        self._document = document
+        self._path = path
+        self._problems = problems
+        self._known: set[str] = set()
+
+    def wrong(self, name: str, why: str) -> None:
+        self._problems.append(f"{self._path}{name}: {why}")
+
+    def close(self) -> None:
+        for name in sorted(self._document.keys() - self._known):
+            known = ", ".join(sorted(self._known))
+            self.wrong(name, f"is no field of the spec; known here: {known}")
+
+    def _read[T](
+        self, name: str, kind: type[T], wanted: str, stand_in: T, default: T | None = None
+    ) -> T:
+        self._known.add(name)
+        value = self._document.get(name)
+        if value is None:
+            if default is not None:
+                return default
+            self.wrong(name, f"is missing; it must be {wanted}")
+            return stand_in
+        # bool is an int to Python, not to the reader of a spec
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            self.wrong(name, f"{_shown(value)} must be {wanted}")
+            return stand_in
+        return value
+
+    def text(self, name: str, default: str | None = None, *, pattern: str = r"(?s).+") -> str:
+        value = self._read(name, str, "a text", "", default)
+        if value and not re.fullmatch(pattern, value):
+            self.wrong(name, f"{_shown(value)} must match {pattern}")
+        elif value == "" and self._document.get(name) == "":
+            self.wrong(name, "must not be empty")
+        return value
+
+    def optional_text(self, name: str, *, pattern: str = r"(?s).+") -> str | None:
+        self._known.add(name)
+        return None if self._document.get(name) is None else self.text(name, pattern=pattern)
+
+    def regex(self, name: str) -> str:
+        value = self.text(name)
+        try:
+            re.compile(value)
+        except re.error as error:
+            self.wrong(name, f"{_shown(value)} is not a regular expression: {error}")
+        return value
+
+    def integer(self, name: str, default: int | None = None, *, low: int, high: int) -> int:
+        value = self._read(name, int, f"a whole number from {low} to {high}", low, default)
+        if not low <= value <= high:
+            self.wrong(name, f"{value} must be from {low} to {high}")
+            return low
+        return value
+
+    def optional_integer(self, name: str, *, low: int, high: int) -> int | None:
+        self._known.add(name)
+        if self._document.get(name) is None:
+            return None
+        return self.integer(name, low=low, high=high)
+
+    def boolean(self, name: str, default: bool) -> bool:
+        return self._read(name, bool, "true or false", default, default)
+
+    def choice[T: str | int](self, name: str, choices: tuple[T, ...], default: T) -> T:
+        self._known.add(name)
+        value = cast(T, self._document.get(name, default))
+        if value not in choices or isinstance(value, bool):
+            offered = ", ".join(str(choice) for choice in choices)
+            self.wrong(name, f"{_shown(value)} must be one of {offered}")
+            return default
+        return value
+
+    def _items(self, name: str, default: list[object] | None = None) -> list[object]:
+        return self._read(name, list, "a list", [], default)
+
+    def texts(self, name: str, *, pattern: str = r"(?s).+", least: int = 1) -> tuple[str, ...]:
+        items = self._items(name)
+        if name in self._document and len(items) < least:
+            self.wrong(name, f"needs at least {least} element(s)")
+        for index, item in enumerate(items):
+            if not isinstance(item, str) or not re.fullmatch(pattern, item):
+                self.wrong(f"{name}[{index}]", f"{_shown(item)} must be a text matching {pattern}")
+        return tuple(item for item in items if isinstance(item, str))
+
+    def texts_by_name(self, name: str, *, pattern: str = r"(?s).*") -> Mapping[str, str]:
+        values = self.mapping(name)
+        # a value is never shown: whoever mistook the field may have put a secret there
+        for key, value in values.items():
+            if not isinstance(value, str):
+                self.wrong(f"{name}.{key}", "must be a text (quote numbers)")
+            elif not re.fullmatch(pattern, value):
+                self.wrong(f"{name}.{key}", f"must match {pattern}")
+        return {key: value for key, value in values.items() if isinstance(value, str)}
+
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        return self._read(name, dict, "an object", {}, {})
+
+    def object(self, name: str) -> "_Fields":
+        value = self._read(name, dict, "an object", {})
+        return _Fields(value, f"{self._path}{name}.", self._problems)
+
+    def optional_object[T](self, name: str, read: "Callable[[_Fields], T]") -> T | None:
+        self._known.add(name)
+        return None if self._document.get(name) is None else read(self.object(name))
+
+    def objects(self, name: str) -> tuple[Mapping[str, Any], ...]:
+        items = self._items(name, [])
+        for index, item in enumerate(items):
+            if not isinstance(item, dict):
+                self.wrong(f"{name}[{index}]", f"{_shown(item)} must be an object")
+        return tuple(item for item in items if isinstance(item, dict))
+
+    def children(self, name: str) -> "tuple[_Fields, ...]":
+        return tuple(
+            _Fields(item, f"{self._path}{name}[{index}].", self._problems)
+            for index, item in enumerate(self.objects(name))
+        )
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,140 @@
+"""Why a task stopped: what ECS's reasons mean, whether they can heal, and what to do.
+
+The wordings: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+type Task = Mapping[str, Any]
+"""A task as DescribeTasks gives it."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why one task stopped.
+
+    Attributes:
+        kind: a short name that records and alarms can be grouped by.
+        heals: whether another attempt may succeed with nothing changed.
+        reason: what ECS said, with the exit code.
+        advice: what a person can do.
+    """
+
+    kind: str
+    heals: bool
+    reason: str
+    advice: str
+
+
+# (kind, heals, what the reason says, advice); the first match wins
+_REASONS: tuple[tuple[str, bool, re.Pattern[str], str], ...] = tuple(
+    (kind, heals, re.compile(pattern, re.IGNORECASE), advice)
+    for kind, heals, pattern, advice in (
+        (
+            "image-pull-network",
+            True,
+            r"CannotPullContainer.*(timeout|deadline exceeded|connection (reset|refused)|EOF"
+            r"|TLS handshake|temporary failure)",
+            "The task's subnet must reach ECR: a public IP with an internet gateway, a NAT"
+            " gateway, or VPC endpoints for ecr.api, ecr.dkr and S3.",
+        ),
+        (
+            "image",
+            False,
+            r"CannotPullContainer",
+            "The image can't be pulled: see that the digest is still in the repository, that it"
+            " has the service's platform, and that the execution role may pull it.",
+        ),
+        (
+            "secret-network",
+            True,
+            r"ResourceInitializationError.*(deadline exceeded|timeout|connection)",
+            "The task's subnet must reach Secrets Manager, SSM and ECR: a public IP with an"
+            " internet gateway, a NAT gateway, or VPC endpoints.",
+        ),
+        (
+            "log-group",
+            False,
+            r"ResourceInitializationError.*(logger|log group|log stream)",
+            "Create the log group that the spec names, and let the execution role write to it.",
+        ),
+        (
+            "secret",
+            False,
+            r"ResourceInitializationError.*(secret|asm|ssm|parameter)",
+            "A secret of the spec is missing or the execution role may not read it: check its ARN"
+            " and the role's secretsmanager:GetSecretValue or ssm:GetParameters.",
+        ),
+        (
+            "initialization",
+            False,
+            r"ResourceInitializationError",
+            "The task's resources could not be set up: check the execution role and its policies.",
+        ),
+        (
+            "memory",
+            True,
+            r"OutOfMemory",
+            "The container ran out of memory: raise memory in the service spec.",
+        ),
+        (
+            "start",
+            False,
+            r"CannotStartContainer|CannotCreateContainer|exec format error",
+            "The container could not be started: check the image's entrypoint and that it was"
+            " built for the service's platform.",
+        ),
+        (
+            "load-balancer-health",
+            True,
+            r"failed ELB health checks",
+            "The load balancer got no healthy answer: check the target group's path and port, the"
+            " security group, and whether the grace period covers the start.",
+        ),
+        (
+            "container-health",
+            True,
+            r"failed container health checks",
+            "The container's own health check failed: check its command, and whether startPeriod"
+            " and retries cover the start.",
+        ),
+        (
+            "capacity",
+            True,
+            r"RESOURCE:|capacity is unavailable|network interface provisioning|free (IP|address)",
+            "AWS had no room: check free addresses in the subnets and the account's Fargate quota.",
+        ),
+        (
+            "crash",
+            True,
+            r"essential container",
+            "The application exited: its last log lines say why. Often it is the database (security"
+            " group on 5432, connection secret) or a wrong environment variable.",
+        ),
+    )
+)
+
+
+def failed(task: Task) -> bool:
+    """Whether a stopped task stopped because it failed, not because someone scaled or stopped it."""
+    if task.get("stopCode") in ("TaskFailedToStart", "EssentialContainerExited"):
+        return True
+    return "health checks" in task.get("stoppedReason", "")
+
+
+def why(task: Task) -> Stop:
+    """Why this task stopped."""
+    said = [task.get("stoppedReason") or ""]
+    for container in task.get("containers", ()):
+        if container.get("reason"):
+            said.append(container["reason"])
+        if container.get("exitCode") is not None:
+            said.append(f"container {container.get('name')} exited with {container['exitCode']}")
+    reason = "; ".join(dict.fromkeys(text for text in said if text)) or "no reason given"
+    for kind, heals, pattern, advice in _REASONS:
+        if pattern.search(reason):
+            return Stop(kind, heals, reason, advice)
+    return Stop("unknown", True, reason, "See the service's events and the container's log.")

@@ -1,0 +1,118 @@
+"""Whether what answers over HTTP is the release that was deployed, on the data it had before."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from deployer.release import as_tag
+from deployer.spec import Probe, Verification, VersionProbe
+
+type Probes = Mapping[str, str]
+"""What each probe that no deployment may change answered, by the probe's name."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Finding(TypedDict):
+    """What a look at the service found: VERIFIED, PENDING (no answer yet), or REFUTED."""
+
+    verdict: Literal["VERIFIED", "PENDING", "REFUTED"]
+    reason: str
+    version: str | None
+
+
+def healthy(verify: Verification, answer: Answer | None) -> Finding:
+    """Judge the answer on the health path; None if there was none."""
+    if answer is None:
+        return _finding("PENDING", f"no answer on {verify.path}")
+    if answer.status != 200:
+        return _finding("PENDING", f"{verify.path} answered {answer.status}")
+    return _finding("VERIFIED", f"{verify.path} answered 200")
+
+
+def served_version(probe: VersionProbe, answer: Answer | None) -> str | None:
+    """The version that an answer names; None if it names none."""
+    if answer is None:
+        return None
+    if probe.header:
+        return answer.headers.get(probe.header.lower())
+    return field_of(answer, probe.field or "")
+
+
+def versions_match(served: str, version: str, match: str) -> bool:
+    """Whether the version served is the one pushed.
+
+    Args:
+        match: `exact`, or `build`: a leading `v` does not count, `+` and `-` are the same, and
+            the binary may add build metadata after a `+` (https://semver.org/#spec-item-10).
+    """
+    if match == "exact":
+        return served == version
+    told, wanted = served.removeprefix("v"), as_tag(version.removeprefix("v"))
+    return wanted in (as_tag(told), told.split("+")[0])
+
+
+def right_version(probe: VersionProbe, answer: Answer | None, version: str) -> Finding:
+    """Judge the version that the service tells."""
+    served = served_version(probe, answer)
+    if served is None:
+        where = f"header {probe.header}" if probe.header else f"field {probe.field}"
+        return _finding("PENDING", f"{probe.path} tells no version in {where}")
+    if not versions_match(served, version, probe.match):
+        return _finding("REFUTED", f"it serves version {served}, not {version}", served)
+    return _finding("VERIFIED", f"it serves version {served}", served)
+
+
+def probe_name(probe: Probe) -> str:
+    """The name by which a probe's value is kept."""
+    return f"{probe.path}#{probe.field}" if probe.field else probe.path
+
+
+def probe_value(probe: Probe, answer: Answer | None) -> str | None:
+    """What a probe says: the JSON field where it names one, else the status; None if nothing."""
+    if answer is None or answer.status >= 500:
+        return None
+    if probe.field:
+        return field_of(answer, probe.field)
+    return str(answer.status)
+
+
+def unchanged(before: Probes, after: Probes) -> Finding:
+    """Judge the probes that must not change across a deployment."""
+    changes = [
+        f"{name} was {value} and is {after.get(name, 'gone')}"
+        for name, value in before.items()
+        if after.get(name) != value
+    ]
+    if changes:
+        return _finding(
+            "REFUTED", "the data is not what it was before: " + "; ".join(sorted(changes))
+        )
+    return _finding("VERIFIED", f"{len(before)} probe(s) unchanged")
+
+
+def field_of(answer: Answer, name: str) -> str | None:
+    """A field of a JSON body, as text; a dotted name goes into nested objects."""
+    try:
+        value: object = json.loads(answer.body)
+    except ValueError:
+        return None
+    for part in name.split("."):
+        if not isinstance(value, dict) or part not in value:
+            return None
+        value = value[part]
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _finding(
+    verdict: Literal["VERIFIED", "PENDING", "REFUTED"], reason: str, version: str | None = None
+) -> Finding:
+    return {"verdict": verdict, "reason": reason, "version": version}

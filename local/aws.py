@@ -1,0 +1,394 @@
+"""Start the local AWS, or attach to the one that runs, and deploy into it with the real SAM CLI.
+
+    with LocalAws.start() as aws:
+        built = aws.build(Path("template.yaml"), Path("build"))
+        aws.deploy("deployer", built, {"Service": "demo"})
+        aws.client("ecr").describe_repositories()
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+import botocore.session
+
+from local import server
+
+ROOT = Path(__file__).resolve().parent.parent
+DIRECTORY = ROOT / ".local"
+"""Where `make local` keeps the instance that everyone on this machine may attach to."""
+
+_STATE = "state.json"
+_READY_WITHIN = 30.0
+_END_WITHIN = 10.0
+
+
+class LocalAwsError(RuntimeError):
+    """The local AWS could not do it; the message says why and what to do."""
+
+
+class AlreadyRunning(LocalAwsError):
+    """Another local AWS owns this directory."""
+
+
+class PortTaken(LocalAwsError):
+    """Something else listens on the port."""
+
+
+class NotRunning(LocalAwsError):
+    """There is no local AWS to attach to."""
+
+
+class SamFailed(LocalAwsError):
+    """`sam` ended with an error; the message holds what it wrote."""
+
+
+@dataclass
+class LocalAws:
+    """A running local AWS. Made by `start` or `attach`, never directly."""
+
+    port: int
+    pid: int
+    directory: Path
+    region: str = server.REGION
+    account: str = server.ACCOUNT
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _temporary: bool = field(default=False, repr=False)
+    _clients: dict[str, Any] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @classmethod
+    def start(
+        cls,
+        port: int | None = None,
+        directory: Path | None = None,
+        *,
+        settings: Mapping[str, str] | None = None,
+        detach: bool = False,
+    ) -> Self:
+        """Start one and wait until it answers.
+
+        port        0 or None takes a free one.
+        directory   for its log, state and scratch files; None takes a temporary one, which
+                    `stop` removes.
+        settings    more environment for MiniStack, e.g. {"SFN_WAIT_SCALE": "0"}.
+        detach      let it outlive this process. Otherwise it dies with it, whatever ends it.
+
+        Raises AlreadyRunning, PortTaken, or LocalAwsError with the end of the log.
+        """
+        temporary = directory is None
+        home = directory or Path(tempfile.mkdtemp(prefix="local-aws-"))
+        home = home.resolve()
+        home.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as undo:
+            if temporary:
+                undo.callback(shutil.rmtree, home, ignore_errors=True)
+            held = _hold(home)
+            undo.callback(os.close, held)
+            clear(home)
+            bound = _bind(port or 0)
+            undo.callback(bound.close)
+            number = bound.getsockname()[1]
+            process = _spawn(home, bound.fileno(), held, settings or {}, detach=detach)
+            aws = cls(number, process.pid, home, _process=process, _temporary=temporary)
+            undo.callback(aws.stop)
+            # From here on only the server holds the port: a refused connection means it is dead.
+            bound.close()
+            aws._wait_until_ready()
+            (home / _STATE).write_text(json.dumps({"port": number, "pid": process.pid}) + "\n")
+            undo.pop_all()
+        os.close(held)  # the server has its own copy, and with it the lock
+        return aws
+
+    @classmethod
+    def attach(cls, directory: Path = DIRECTORY) -> Self:
+        """The one that `make local` keeps running. Raises NotRunning."""
+        home = directory.resolve()
+        if running(home):
+            with contextlib.suppress(FileNotFoundError):
+                state = json.loads((home / _STATE).read_text())
+                return cls(state["port"], state["pid"], home)
+        raise NotRunning("No local AWS is running. Start one with: make local")
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{server.HOST}:{self.port}"
+
+    @property
+    def registry(self) -> str:
+        """Where `docker push` and its kin find the ECR registry: host:port."""
+        return f"localhost:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "server.log"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The variables that lead any AWS tool here, and only here."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The whole environment for a child process: `settings`, and this interpreter's tools."""
+        tools = Path(sys.executable).parent
+        return server.base_environment() | {
+            **self.settings,
+            "PATH": os.pathsep.join([str(tools), os.environ.get("PATH", os.defpath)]),
+            "NO_PROXY": f"{server.HOST},localhost",
+            "no_proxy": f"{server.HOST},localhost",
+            "SAM_CLI_TELEMETRY": "0",
+            "SAM_CLI_POLL_DELAY": "0.3",
+        }
+
+    def session(self) -> boto3.Session:
+        """A session that knows this instance's credentials and region and no profile of the user.
+
+        Its clients need the endpoint too: `client` gives it.
+        """
+        nothing = (None, None, os.devnull, None)
+        core = botocore.session.Session(
+            session_vars={
+                "profile": (None, None, None, None),
+                "config_file": nothing,
+                "credentials_file": nothing,
+            }
+        )
+        return _BoundSession(
+            aws_access_key_id=self.settings["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.settings["AWS_SECRET_ACCESS_KEY"],
+            region_name=self.region,
+            botocore_session=core,
+            endpoint=self.endpoint,
+        )
+
+    def client(self, service: str) -> Any:
+        """The boto3 client of a service, made once."""
+        with self._lock:
+            if service not in self._clients:
+                if not self._clients:
+                    self._clients[""] = self.session()
+                self._clients[service] = self._clients[""].client(service)
+            return self._clients[service]
+
+    def build(self, template: Path, directory: Path) -> Path:
+        """`sam build` into `directory`; the built template's path. Raises SamFailed."""
+        self._sam("build", "--template-file", str(template), "--build-dir", str(directory))
+        return directory / "template.yaml"
+
+    def deploy(
+        self, stack: str, template: Path, parameters: Mapping[str, str] | None = None
+    ) -> None:
+        """`sam deploy` of a built template, created or updated. Raises SamFailed."""
+        overrides = [f"{key}={_quoted(value)}" for key, value in (parameters or {}).items()]
+        self._sam(
+            *("deploy", "--stack-name", stack, "--template-file", str(template)),
+            *("--resolve-s3", "--no-confirm-changeset", "--no-fail-on-empty-changeset"),
+            *("--no-progressbar", "--region", self.region),
+            *("--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"),
+            *(["--parameter-overrides", *overrides] if overrides else []),
+        )
+
+    def outputs(self, stack: str) -> dict[str, str]:
+        """The outputs of a deployed stack."""
+        described = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+        return {o["OutputKey"]: o["OutputValue"] for o in described.get("Outputs", [])}
+
+    def stop(self) -> None:
+        """End it and everything it started, and remove its files (the log stays with `directory`)."""
+        if self._process is not None:
+            if self._process.stdin:
+                self._process.stdin.close()
+            self._process.terminate()
+            try:
+                self._process.wait(_END_WITHIN)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        elif running(self.directory):
+            os.kill(self.pid, signal.SIGTERM)
+            deadline = time.monotonic() + _END_WITHIN
+            while running(self.directory) and time.monotonic() < deadline:
+                time.sleep(0.02)
+        clear(self.directory)
+        if self._temporary:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last lines of the log."""
+        try:
+            text = self.log.read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + _READY_WITHIN
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        while True:
+            with contextlib.suppress(urllib.error.URLError, OSError):
+                opener.open(f"{self.endpoint}/_ministack/health", timeout=5).close()
+                return
+            ended = self._process is not None and self._process.poll() is not None
+            if ended or time.monotonic() > deadline:
+                what = "ended while starting" if ended else f"is not up after {_READY_WITHIN:.0f} s"
+                raise LocalAwsError(f"The local AWS {what}. Its log ends:\n{self.log_tail()}")
+            time.sleep(0.02)
+
+    def _sam(self, *arguments: str) -> None:
+        # In a directory of its own, so that no samconfig.toml of the caller's is read by accident.
+        command = [str(Path(sys.executable).parent / "sam"), *arguments]
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+            end = "\n".join(said[-40:])
+            raise SamFailed(f"sam {arguments[0]} failed ({done.returncode}):\n{end}")
+
+
+class _BoundSession(boto3.Session):
+    """A session whose clients and resources speak to one endpoint unless told otherwise."""
+
+    def __init__(self, *, endpoint: str, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._endpoint = endpoint
+
+    def client(self, *arguments: Any, **settings: Any) -> Any:
+        return super().client(*arguments, **{"endpoint_url": self._endpoint, **settings})
+
+    def resource(self, *arguments: Any, **settings: Any) -> Any:
+        return super().resource(*arguments, **{"endpoint_url": self._endpoint, **settings})
+
+
+def running(directory: Path) -> bool:
+    """Whether a local AWS lives in this directory. It holds a lock on it for as long as it does."""
+    try:
+        os.close(_lock(directory))
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def clear(directory: Path) -> None:
+    """Remove what an ended instance left: files, and processes after a hard kill."""
+    directory = directory.resolve()
+    for pid in _orphans(directory):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for name in ("state", "s3", "tmp"):
+        shutil.rmtree(directory / name, ignore_errors=True)
+    (directory / _STATE).unlink(missing_ok=True)
+
+
+def _orphans(directory: Path) -> list[int]:
+    """Processes that carry this directory in their environment, or work inside it (Linux)."""
+    marker = f"{server.MARKER}={directory}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            inside = (entry / "cwd").readlink().is_relative_to(directory / "tmp")
+            if inside or marker in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def _lock(directory: Path) -> int:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _hold(directory: Path) -> int:
+    for _ in range(5):  # `running` holds the lock too, for an instant
+        with contextlib.suppress(BlockingIOError):
+            return _lock(directory)
+        time.sleep(0.02)
+    with contextlib.suppress(NotRunning):
+        other = LocalAws.attach(directory)
+        raise AlreadyRunning(f"A local AWS is already running: {other.endpoint} (pid {other.pid})")
+    raise AlreadyRunning("A local AWS is just starting or stopping here.")
+
+
+def _bind(port: int) -> socket.socket:
+    try:
+        return server.listen(port)
+    except OSError as error:
+        owner = port_owner(port)
+        raise PortTaken(
+            f"Port {port} is taken{f' by {owner}' if owner else ''} ({error.strerror})."
+        ) from error
+
+
+def port_owner(port: int) -> str | None:
+    """The process that listens on a local port, as "name (pid 1)"; None where it cannot be told."""
+    with contextlib.suppress(OSError):
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        inodes = {
+            f"socket:[{row[9]}]"
+            for row in rows
+            if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port
+        }
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if inodes & {str(link.readlink()) for link in (entry / "fd").iterdir()}:
+                    return f"{(entry / 'comm').read_text().strip()} (pid {entry.name})"
+    return None
+
+
+def _spawn(
+    directory: Path, listening: int, held: int, settings: Mapping[str, str], *, detach: bool
+) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "local.server", "--fd", str(listening)]
+    command += ["--directory", str(directory)] + ([] if detach else ["--tied"])
+    with (directory / "server.log").open("wb") as log:
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=server.base_environment() | settings,
+            stdin=subprocess.DEVNULL if detach else subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            pass_fds=(listening, held),
+            start_new_session=True,  # Ctrl-C is for the launcher, which then stops this in order
+        )
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
