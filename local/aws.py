@@ -1,9 +1,9 @@
 """Start the local AWS, or attach to the one that runs, and deploy into it with the real SAM CLI.
 
-    with LocalAws.start() as aws:
-        built = aws.build(Path("template.yaml"), Path("build"))
-        aws.deploy("deployer", built, {"Service": "demo"})
-        aws.client("ecr").describe_repositories()
+with LocalAws.start() as aws:
+    built = aws.build(Path("template.yaml"), Path("build"))
+    aws.deploy("deployer", built, {"Service": "demo"})
+    aws.client("ecr").describe_repositories()
 """
 
 import contextlib
@@ -220,7 +220,7 @@ class LocalAws:
         return {o["OutputKey"]: o["OutputValue"] for o in described.get("Outputs", [])}
 
     def stop(self) -> None:
-        """End it and everything it started, and remove its files (the log stays with `directory`)."""
+        """End it and everything it started, and remove its files; the log stays in `directory`."""
         if self._process is not None:
             if self._process.stdin:
                 self._process.stdin.close()
@@ -380,7 +380,7 @@ def _spawn(
         return subprocess.Popen(
             command,
             cwd=ROOT,
-            env=server.base_environment() | settings,
+            env={**server.base_environment(), **settings},
             stdin=subprocess.DEVNULL if detach else subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -17,7 +17,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 ACCOUNT = "000000000000"
@@ -54,8 +53,9 @@ def environment(port: int, directory: Path) -> dict[str, str]:
 
 
 def base_environment() -> dict[str, str]:
-    """This process's environment without anything that would lead to a real AWS account."""
+    """This process's environment, without what would lead to a real AWS account or to our code."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    kept.pop("PYTHONPATH", None)  # a Lambda function sees its own code and its layers only
     return kept | {
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -97,14 +97,14 @@ def serve(bound: socket.socket, directory: Path) -> None:
     async def run() -> None:
         # Nothing here is worth a graceful shutdown (all state is in memory), and waiting for
         # the Lambda functions that still run would only delay Ctrl-C.
-        await hypercorn_serve(app, config, shutdown_trigger=asyncio.Event().wait)  # type: ignore[arg-type]
+        await hypercorn_serve(app, config, shutdown_trigger=asyncio.Event().wait)
 
     signal.signal(signal.SIGTERM, _end_at_once)
     asyncio.run(run())
 
 
 def supervise(server: int, *, tied: bool) -> int:
-    """Wait for the end of `server` or for the order to end it, end all it started; its exit code."""
+    """Wait until `server` ends or is to end, then end all that it started. Its exit code."""
     woken, wake = os.pipe()
     for end in (woken, wake):
         os.set_blocking(end, False)
@@ -219,7 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != supervisor:  # it died before the signal was asked for
             os._exit(1)
-        with open(os.devnull) as nothing:
+        with Path(os.devnull).open() as nothing:
             os.dup2(nothing.fileno(), 0)
         serve(bound, directory)
         os._exit(1)

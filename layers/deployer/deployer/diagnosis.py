@@ -27,7 +27,7 @@ _ADVICE = {
     "RolloutReplaced": "Somebody else changed the service meanwhile. Agree on one way to deploy.",
     "RolloutTimedOut": "See the log lines and events; raise timeout if it only needs longer.",
     "VerificationFailed": "See what answered; check the health path and the version rule.",
-    "DataChanged": "The release came up on other data: check its database setting before anything else.",
+    "DataChanged": "The release came up on other data: check its database setting first.",
 }
 
 

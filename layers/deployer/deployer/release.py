@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from deployer.image import Schema
 
@@ -11,17 +11,22 @@ Outcome = Literal["SUCCEEDED", "FAILED_ROLLED_BACK", "FAILED", "SUPERSEDED", "HE
 Trigger = Literal["push", "deploy"]
 
 
-class Release(TypedDict):
-    """A release as the states pass it on and the table keeps it. Times are ISO 8601, UTC."""
+class Identity(TypedDict):
+    """What a release is, whoever asked for it and when."""
 
     service: str
-    id: str
     repository: str
     digest: str
     image: str
     tag: str | None
     version: str
     schema: Schema | None
+
+
+class Release(Identity):
+    """A release as the states pass it on and the table keeps it. Times are ISO 8601, UTC."""
+
+    id: str
     pushedAt: str
     trigger: Trigger
     startedBy: str
@@ -34,6 +39,20 @@ class Recorded(Release):
 
     outcome: NotRequired[Outcome]
     taskDefinition: NotRequired[str]
+    probes: NotRequired[dict[str, str]]
+
+
+class Previous(TypedDict):
+    """What the service ran before this release, and what going back to it takes.
+
+    `release` and `schema` are None where the table does not know the task definition.
+    """
+
+    taskDefinition: str
+    release: str | None
+    version: str | None
+    schema: Schema | None
+    networkConfiguration: Mapping[str, Any] | None
 
 
 def release_id(pushed_at: datetime, digest: str, execution: str | None = None) -> str:
@@ -71,35 +90,35 @@ def version_of(tag: str | None, labels: Mapping[str, str], label: str, digest: s
 
 
 def previous(
-    running: str | None, history: list[Recorded], excluding: str | None = None
-) -> Recorded | None:
-    """The release to go back to.
+    steady: str | None, network: Mapping[str, Any] | None, history: list[Recorded]
+) -> Previous | None:
+    """What to go back to if the release that comes fails.
 
     Args:
-        running: the task definition that the service runs steadily now, if it does.
+        steady: the task definition that the service runs steadily now; None if it does not.
+        network: the service's network configuration now.
         history: the service's releases, newest first.
-        excluding: a task definition that is no way back (the one being deployed).
     Returns:
-        The succeeded release whose task definition is running, else the newest that succeeded.
+        What runs now, unless it is recorded as failed; else the newest release that succeeded;
+        None if there is neither.
     """
-    good = [
-        entry
-        for entry in history
-        if entry.get("outcome") == "SUCCEEDED"
-        and entry.get("taskDefinition") not in (None, excluding)
-    ]
-    for entry in good:
-        if entry.get("taskDefinition") == running:
-            return entry
-    return good[0] if good else None
+    known = next((entry for entry in history if entry.get("taskDefinition") == steady), None)
+    if steady and (known is None or known.get("outcome") == "SUCCEEDED"):
+        return _way_back(steady, known, network)
+    good = next((entry for entry in history if entry.get("outcome") == "SUCCEEDED"), None)
+    return _way_back(good["taskDefinition"], good, network) if good else None
 
 
-def known_bad(task_definition: str, history: list[Recorded]) -> bool:
-    """Whether the newest release that used this task definition failed."""
-    for entry in history:
-        if entry.get("taskDefinition") == task_definition:
-            return entry.get("outcome") in ("FAILED", "FAILED_ROLLED_BACK")
-    return False
+def _way_back(
+    task_definition: str, known: Recorded | None, network: Mapping[str, Any] | None
+) -> Previous:
+    return {
+        "taskDefinition": task_definition,
+        "release": known["id"] if known else None,
+        "version": known["version"] if known else None,
+        "schema": known["schema"] if known else None,
+        "networkConfiguration": network,
+    }
 
 
 def schema_grew(before: Schema | None, after: Schema | None) -> bool:

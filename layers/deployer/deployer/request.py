@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from deployer.errors import RequestRejected
 
@@ -22,7 +23,7 @@ class Push:
     repository: str
     digest: str
     tag: str | None
-    event: str
+    time: datetime
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def _push(event: Mapping[str, object]) -> Push:
         repository=_text(detail, "repository-name", "ECR event's detail"),
         digest=_matching(detail, "image-digest", DIGEST, "ECR event's detail"),
         tag=None if tag is None else _text(detail, "image-tag", "ECR event's detail"),
-        event=str(event.get("id", "")),
+        time=_time(event),
     )
 
 
@@ -97,6 +98,22 @@ def _order(order: Mapping[str, object]) -> Deploy:
         service=_text(order, "service", "order") if "service" in order else None,
         by=_text(order, "by", "order") if "by" in order else None,
     )
+
+
+def _time(event: Mapping[str, object]) -> datetime:
+    try:
+        return datetime.fromisoformat(_text(event, "time", "ECR event")).astimezone(UTC)
+    except ValueError:
+        raise RequestRejected(f"the ECR event's time {event['time']!r} is not ISO 8601") from None
+
+
+def ignored(push: Push) -> str | None:
+    """Why a push by its tag alone deploys no service; None if it may."""
+    if push.tag is None:
+        return "the push has no tag (a child of an index, an attestation, or a push by digest)"
+    if COSIGN_TAG.fullmatch(push.tag):
+        return f"tag {push.tag} is a signature, attestation or SBOM"
+    return None
 
 
 def _text(source: Mapping[str, object], name: str, where: str) -> str:

@@ -23,11 +23,16 @@ Health = Literal["STEADY", "ROLLING", "FAILED"]
 
 
 class Rollout(TypedDict):
-    """A rollout that we started: the ECS deployment's id and what it rolls out. ISO times, UTC."""
+    """A rollout that we started: the ECS deployment's id and what it rolls out. ISO times, UTC.
+
+    `startedAt` is when ECS made the deployment, `since` when we asked for it: they differ when
+    the service was on that task definition already. Tasks that stopped before are not our failure.
+    """
 
     id: str
     taskDefinition: str
     startedAt: str
+    since: str
     deadline: str
 
 
@@ -54,6 +59,7 @@ def started(deployment: Mapping[str, Any], timeout: int, now: datetime) -> Rollo
         "id": deployment["id"],
         "taskDefinition": deployment["taskDefinition"],
         "startedAt": created.isoformat(),
+        "since": max(created, now - READ_LAG).isoformat(),
         "deadline": (now + timedelta(seconds=timeout)).isoformat(),
     }
 
@@ -89,7 +95,7 @@ def judge(
     Args:
         service: the service; None if there is none of that name that is ACTIVE.
         rollout: the one to judge.
-        stopped_tasks: the stopped tasks of this rollout. The circuit breaker does not count a
+        stopped_tasks: the stopped tasks of its deployment. The circuit breaker does not count a
             task that reached RUNNING and then exits, so we count ourselves.
         unready: what is not yet as it must be beside ECS's own view (such as a target that the
             load balancer does not call healthy), in words.
@@ -98,7 +104,7 @@ def judge(
     if service is None:
         return _failed("ServiceMissing", "the service was deleted during the rollout")
 
-    failures = [stopped.why(task) for task in stopped_tasks if stopped.failed(task)]
+    failures = [stopped.why(task) for task in failed_tasks(rollout, stopped_tasks)]
     hopeless = next((stop for stop in failures if not stop.heals), None)
     if hopeless:
         return _failed("RolloutFailed", f"the new task can't start: {hopeless.reason}")
@@ -117,6 +123,16 @@ def judge(
     if now >= datetime.fromisoformat(rollout["deadline"]):
         return _failed("RolloutTimedOut", f"not steady in time: {verdict['reason']}")
     return verdict
+
+
+def failed_tasks(rollout: Rollout, stopped_tasks: Sequence[Task]) -> list[Task]:
+    """Those of a deployment's stopped tasks that failed since the rollout began."""
+    since = datetime.fromisoformat(rollout["since"])
+    return [
+        task
+        for task in stopped_tasks
+        if stopped.failed(task) and task.get("stoppedAt", since) >= since
+    ]
 
 
 def _standing(service: Service, rollout: Rollout, now: datetime) -> Verdict:

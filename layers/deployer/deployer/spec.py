@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from deployer.errors import SpecInvalid
+from deployer.errors import RequestRejected, ServiceUnknown, SpecInvalid
 
 Strategy = Literal["rolling", "recreate"]
 VersionMatch = Literal["exact", "build"]
+type Document = Mapping[str, Any]
 
 # Fargate's valid sizes, CPU units → MiB:
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
@@ -139,24 +140,79 @@ class ServiceSpec:
         return re.fullmatch(self.tags, tag) is not None
 
 
-def parse(text: str, source: str) -> ServiceSpec:
-    """Read a spec from its JSON text.
+def for_repository(
+    parameters: Mapping[str, str], repository: str, tag: str | None
+) -> tuple[ServiceSpec, Document]:
+    """The spec of the service that a push to a repository is for, read and as a document.
 
     Args:
-        text: the document.
+        parameters: the specs' texts by the parameter's name.
+        tag: chooses among services that share the repository.
+    Raises:
+        ServiceUnknown, SpecInvalid, RequestRejected: no spec, a wrong one, or several that fit.
+    """
+    named = _with(parameters, "repository", repository)
+    if not named:
+        raise ServiceUnknown(_none_of(parameters, "repository", repository))
+    specs = [(from_document(document, source), document) for source, document in named.items()]
+    fitting = [entry for entry in specs if tag and entry[0].deploys(tag)] or specs[:1]
+    if len(fitting) > 1:
+        services = ", ".join(entry[0].service for entry in fitting)
+        raise RequestRejected(
+            f"tag {tag} of {repository} deploys {services}: make their tag patterns disjoint"
+        )
+    return fitting[0]
+
+
+def for_service(parameters: Mapping[str, str], service: str | None) -> tuple[ServiceSpec, Document]:
+    """The spec of a service, read and as a document; of the only one if none is named.
+
+    Raises:
+        ServiceUnknown, SpecInvalid, RequestRejected: no spec, a wrong one, or one must be named.
+    """
+    named = _with(parameters, "service", service) if service else _documents(parameters)
+    if service and not named:
+        raise ServiceUnknown(_none_of(parameters, "service", service))
+    if len(named) != 1:
+        raise RequestRejected(
+            f"name the service, there is a spec for {len(named)}: {', '.join(sorted(parameters))}"
+        )
+    source, document = next(iter(named.items()))
+    return from_document(document, source), document
+
+
+def _documents(parameters: Mapping[str, str]) -> dict[str, Document]:
+    documents: dict[str, Document] = {}
+    for source, text in parameters.items():
+        try:
+            document = json.loads(text)
+        except ValueError:
+            continue  # a broken spec must stop its own service only
+        if isinstance(document, dict):
+            documents[source] = document
+    return documents
+
+
+def _with(parameters: Mapping[str, str], field: str, value: str) -> dict[str, Document]:
+    documents = _documents(parameters)
+    return {name: found for name, found in documents.items() if found.get(field) == value}
+
+
+def _none_of(parameters: Mapping[str, str], field: str, value: str) -> str:
+    unread = sorted(parameters.keys() - _documents(parameters).keys())
+    broken = f"; not readable as JSON objects: {', '.join(unread)}" if unread else ""
+    known = ", ".join(sorted(parameters)) or "none"
+    return f"no service spec names {field} {value!r}; there are: {known}{broken}"
+
+
+def from_document(document: object, source: str) -> ServiceSpec:
+    """Read a spec from its JSON document.
+
+    Args:
         source: where it came from (the parameter's name), for messages.
     Raises:
         SpecInvalid: naming every wrong field with its path, what it is and what it should be.
     """
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise SpecInvalid(f"{source} is not JSON: {error}") from None
-    return from_document(document, source)
-
-
-def from_document(document: object, source: str) -> ServiceSpec:
-    """Read a spec from its parsed JSON document; see `parse`."""
     problems: list[str] = []
     if not isinstance(document, dict):
         raise SpecInvalid(f"{source} must be a JSON object, not {type(document).__name__}")

@@ -119,7 +119,7 @@ _REASONS: tuple[tuple[str, bool, re.Pattern[str], str], ...] = tuple(
 
 
 def failed(task: Task) -> bool:
-    """Whether a stopped task stopped because it failed, not because someone scaled or stopped it."""
+    """Whether a stopped task failed, rather than being scaled away or stopped by someone."""
     if task.get("stopCode") in ("TaskFailedToStart", "EssentialContainerExited"):
         return True
     return "health checks" in task.get("stoppedReason", "")

@@ -22,20 +22,23 @@ class Answer:
 
 
 class Finding(TypedDict):
-    """What a look at the service found: VERIFIED, PENDING (no answer yet), or REFUTED."""
+    """What a look at the service found: VERIFIED, PENDING (no answer yet), or REFUTED.
+
+    `error` names the failure as the execution reports it; it is empty unless REFUTED.
+    """
 
     verdict: Literal["VERIFIED", "PENDING", "REFUTED"]
+    error: str
     reason: str
-    version: str | None
 
 
 def healthy(verify: Verification, answer: Answer | None) -> Finding:
     """Judge the answer on the health path; None if there was none."""
     if answer is None:
-        return _finding("PENDING", f"no answer on {verify.path}")
+        return pending(f"no answer on {verify.path}")
     if answer.status != 200:
-        return _finding("PENDING", f"{verify.path} answered {answer.status}")
-    return _finding("VERIFIED", f"{verify.path} answered 200")
+        return pending(f"{verify.path} answered {answer.status}")
+    return verified(f"{verify.path} answered 200")
 
 
 def served_version(probe: VersionProbe, answer: Answer | None) -> str | None:
@@ -65,10 +68,10 @@ def right_version(probe: VersionProbe, answer: Answer | None, version: str) -> F
     served = served_version(probe, answer)
     if served is None:
         where = f"header {probe.header}" if probe.header else f"field {probe.field}"
-        return _finding("PENDING", f"{probe.path} tells no version in {where}")
+        return pending(f"{probe.path} tells no version in {where}")
     if not versions_match(served, version, probe.match):
-        return _finding("REFUTED", f"it serves version {served}, not {version}", served)
-    return _finding("VERIFIED", f"it serves version {served}", served)
+        return refuted("WrongVersion", f"it serves version {served}, not {version}")
+    return verified(f"it serves version {served}")
 
 
 def probe_name(probe: Probe) -> str:
@@ -87,16 +90,26 @@ def probe_value(probe: Probe, answer: Answer | None) -> str | None:
 
 def unchanged(before: Probes, after: Probes) -> Finding:
     """Judge the probes that must not change across a deployment."""
+    silent = sorted(before.keys() - after.keys())
+    if silent:
+        return pending(f"no answer from {', '.join(silent)}")
     changes = [
-        f"{name} was {value} and is {after.get(name, 'gone')}"
-        for name, value in before.items()
-        if after.get(name) != value
+        f"{name} was {value} and is {after[name]}"
+        for name, value in sorted(before.items())
+        if after[name] != value
     ]
     if changes:
-        return _finding(
-            "REFUTED", "the data is not what it was before: " + "; ".join(sorted(changes))
-        )
-    return _finding("VERIFIED", f"{len(before)} probe(s) unchanged")
+        return refuted("DataChanged", f"the data is not what it was: {'; '.join(changes)}")
+    return verified(f"{len(before)} probe(s) unchanged")
+
+
+def remembered(previous: Probes) -> Probes:
+    """Of the values noted when a release was verified, those that may stand in for an answer now.
+
+    A field such as a deployment id identifies the data for good; a status (has a first user been
+    created?) may rightly have changed since.
+    """
+    return {name: value for name, value in previous.items() if "#" in name}
 
 
 def field_of(answer: Answer, name: str) -> str | None:
@@ -112,7 +125,16 @@ def field_of(answer: Answer, name: str) -> str | None:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _finding(
-    verdict: Literal["VERIFIED", "PENDING", "REFUTED"], reason: str, version: str | None = None
-) -> Finding:
-    return {"verdict": verdict, "reason": reason, "version": version}
+def verified(reason: str) -> Finding:
+    """A finding that all is as it must be."""
+    return {"verdict": "VERIFIED", "error": "", "reason": reason}
+
+
+def pending(reason: str) -> Finding:
+    """A finding that there is no answer yet to judge."""
+    return {"verdict": "PENDING", "error": "", "reason": reason}
+
+
+def refuted(error: str, reason: str) -> Finding:
+    """A finding that what answers is not the release, under the failure's name."""
+    return {"verdict": "REFUTED", "error": error, "reason": reason}

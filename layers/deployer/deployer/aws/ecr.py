@@ -1,0 +1,80 @@
+"""Images in ECR."""
+
+import json
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from deployer.aws import client
+from deployer.image import INDEXES, MANIFESTS, Document, Image
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecr import ECRClient
+    from mypy_boto3_ecr.type_defs import ImageIdentifierTypeDef
+
+# An image's config is a few KB; this bounds what a hostile one may make us read.
+_CONFIG_LIMIT = 4 * 1024 * 1024
+_NO_SUCH_IMAGE = ("ImageNotFoundException", "RepositoryNotFoundException")
+
+
+def _ecr() -> "ECRClient":
+    return client("ecr")  # type: ignore[no-any-return]
+
+
+def find(repository: str, reference: str) -> Image | None:
+    """The image under a tag or a digest; None if the repository has none such."""
+    wanted: ImageIdentifierTypeDef = (
+        {"imageDigest": reference} if reference.startswith("sha256:") else {"imageTag": reference}
+    )
+    try:
+        details = _ecr().describe_images(repositoryName=repository, imageIds=[wanted])
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _NO_SUCH_IMAGE:
+            return None
+        raise
+    detail = details["imageDetails"][0]
+    digest = detail["imageDigest"]
+    manifest = _manifest(repository, digest)
+    if manifest is None:
+        return None
+    registry = _ecr().describe_repositories(repositoryNames=[repository])["repositories"][0]
+    return Image(
+        digest=digest,
+        uri=f"{registry['repositoryUri']}@{digest}",
+        tags=tuple(detail.get("imageTags", ())),
+        pushed_at=detail["imagePushedAt"],
+        active=detail.get("imageStatus", "ACTIVE") == "ACTIVE",
+        refers_to=detail.get("subjectManifestDigest") or _subject(manifest),
+        manifest=manifest,
+    )
+
+
+def config(repository: str, digest: str) -> Document:
+    """The config of a single-platform image: its platform, entrypoint and labels."""
+    manifest = _manifest(repository, digest)
+    if manifest is None:
+        return {}
+    where = _ecr().get_download_url_for_layer(
+        repositoryName=repository, layerDigest=manifest["config"]["digest"]
+    )
+    with urllib.request.urlopen(where["downloadUrl"], timeout=10) as answer:
+        parsed: Document = json.loads(answer.read(_CONFIG_LIMIT))
+    return parsed
+
+
+def _manifest(repository: str, digest: str) -> Document | None:
+    found = _ecr().batch_get_image(
+        repositoryName=repository,
+        imageIds=[{"imageDigest": digest}],
+        acceptedMediaTypes=[*MANIFESTS, *INDEXES],
+    )["images"]
+    if not found:
+        return None
+    manifest: dict[str, Any] = json.loads(found[0]["imageManifest"])
+    return manifest
+
+
+def _subject(manifest: Document) -> str | None:
+    subject = manifest.get("subject")
+    return str(subject["digest"]) if subject else None

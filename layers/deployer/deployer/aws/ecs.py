@@ -1,0 +1,118 @@
+"""Services, task definitions and tasks in ECS."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from deployer.aws import client
+from deployer.errors import ServiceDraining
+from deployer.rollout import Service
+from deployer.stopped import Task
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecs import ECSClient
+
+_DESCRIBE_TASKS_LIMIT = 100
+
+
+def _ecs() -> "ECSClient":
+    return client("ecs")  # type: ignore[no-any-return]
+
+
+def cluster_status(cluster: str) -> str | None:
+    """The cluster's status, ACTIVE if it can run tasks; None if there is none."""
+    found = _ecs().describe_clusters(clusters=[cluster])["clusters"]
+    return found[0]["status"] if found else None
+
+
+def service(cluster: str, name: str) -> Service | None:
+    """The service of that name, if it is ACTIVE: one that drains or is INACTIVE is gone."""
+    found = _ecs().describe_services(cluster=cluster, services=[name])["services"]
+    active = [dict(entry) for entry in found if entry["status"] == "ACTIVE"]
+    return active[0] if active else None
+
+
+def create_service(request: Mapping[str, Any]) -> Service:
+    """Create a service.
+
+    Raises:
+        ServiceDraining: while a deleted one of the same name still drains.
+    """
+    try:
+        return dict(_ecs().create_service(**request)["service"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "InvalidParameterException" and _drains(request):
+            raise ServiceDraining(
+                f"a deleted service {request['serviceName']} still drains in {request['cluster']}"
+            ) from error
+        raise
+
+
+def _drains(request: Mapping[str, Any]) -> bool:
+    found = _ecs().describe_services(cluster=request["cluster"], services=[request["serviceName"]])[
+        "services"
+    ]
+    return any(entry["status"] == "DRAINING" for entry in found)
+
+
+def update_service(name: str, request: Mapping[str, Any]) -> Service:
+    """Update a service; a repeated call with the same request starts no second deployment."""
+    return dict(_ecs().update_service(service=name, **request)["service"])
+
+
+def scale_to_zero(cluster: str, name: str) -> None:
+    """Stop every task of a service and start no new ones."""
+    _ecs().update_service(cluster=cluster, service=name, desiredCount=0)
+
+
+def register(definition: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    """Register a task definition revision; returns its ARN."""
+    registered = _ecs().register_task_definition(
+        **definition, tags=[{"key": key, "value": value} for key, value in tags.items()]
+    )
+    return registered["taskDefinition"]["taskDefinitionArn"]
+
+
+def revision(name: str) -> tuple[str, Mapping[str, str]] | None:
+    """ARN and tags of a task definition: a revision, or a family for its newest ACTIVE one.
+
+    None if there is none such that is ACTIVE.
+    """
+    try:
+        found = _ecs().describe_task_definition(taskDefinition=name, include=["TAGS"])
+    except ClientError as error:
+        # ECS has no error of its own for "no such task definition"
+        if error.response["Error"]["Code"] == "ClientException":
+            return None
+        raise
+    definition = found["taskDefinition"]
+    if definition["status"] != "ACTIVE":
+        return None
+    return definition["taskDefinitionArn"], {t["key"]: t["value"] for t in found.get("tags", [])}
+
+
+def running_tasks(cluster: str, name: str, rollout_id: str) -> list[Task]:
+    """The tasks of one rollout that run or are about to."""
+    return _tasks(cluster, name, rollout_id, "RUNNING")
+
+
+def stopped_tasks(cluster: str, name: str, rollout_id: str) -> list[Task]:
+    """The tasks of one rollout that stopped, oldest first. ECS forgets them after an hour."""
+    tasks = _tasks(cluster, name, rollout_id, "STOPPED")
+    return sorted(tasks, key=lambda task: str(task.get("stoppedAt", "")))
+
+
+def _tasks(cluster: str, name: str, rollout_id: str, status: str) -> list[Task]:
+    # ListTasks takes startedBy only as its sole filter, so the rollout is told apart here
+    pages = (
+        _ecs()
+        .get_paginator("list_tasks")
+        .paginate(cluster=cluster, serviceName=name, desiredStatus=status)  # type: ignore[arg-type]
+    )
+    arns = [arn for page in pages for arn in page["taskArns"]]
+    tasks: list[Task] = []
+    for start in range(0, len(arns), _DESCRIBE_TASKS_LIMIT):
+        batch = arns[start : start + _DESCRIBE_TASKS_LIMIT]
+        tasks += [dict(t) for t in _ecs().describe_tasks(cluster=cluster, tasks=batch)["tasks"]]
+    return [task for task in tasks if task.get("startedBy") == rollout_id]

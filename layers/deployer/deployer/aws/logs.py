@@ -1,0 +1,23 @@
+"""Log lines from CloudWatch Logs."""
+
+from typing import TYPE_CHECKING
+
+from deployer.aws import client
+
+if TYPE_CHECKING:
+    from mypy_boto3_logs import CloudWatchLogsClient
+
+
+def _logs() -> "CloudWatchLogsClient":
+    return client("logs")  # type: ignore[no-any-return]
+
+
+def last_lines(group: str, stream: str, count: int = 20) -> list[str]:
+    """The last lines of a log stream; none if it does not exist (the container never wrote)."""
+    try:
+        found = _logs().get_log_events(
+            logGroupName=group, logStreamName=stream, limit=count, startFromHead=False
+        )
+    except _logs().exceptions.ResourceNotFoundException:
+        return []
+    return [event["message"].rstrip() for event in found["events"]]

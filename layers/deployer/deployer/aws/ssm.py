@@ -1,0 +1,20 @@
+"""The service specs in SSM Parameter Store."""
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from deployer.aws import client
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
+
+
+def _ssm() -> "SSMClient":
+    return client("ssm")  # type: ignore[no-any-return]
+
+
+def service_specs() -> Mapping[str, str]:
+    """Every service spec under the path in SPEC_PATH: its text by the parameter's name."""
+    pages = _ssm().get_paginator("get_parameters_by_path").paginate(Path=os.environ["SPEC_PATH"])
+    return {p["Name"]: p["Value"] for page in pages for p in page["Parameters"]}

@@ -1,0 +1,42 @@
+"""Asking a service over HTTP."""
+
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from typing import Any
+
+from deployer.verification import Answer
+
+# What is asked for answers in a few hundred bytes; a page that never ends must not hold us.
+_BODY_LIMIT = 1024 * 1024
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect is an answer of its own: what it leads to may be another service."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_opener = urllib.request.build_opener(_NoRedirects)
+
+
+def get(url: str, timeout: float = 3.0) -> Answer | None:
+    """GET a URL without following redirects; None if nothing answers within `timeout` seconds."""
+    request = urllib.request.Request(url, headers={"User-Agent": "deployer"})
+    try:
+        with _opener.open(request, timeout=timeout) as response:
+            return _answer(response, response.status)
+    except urllib.error.HTTPError as error:
+        return _answer(error, error.code)
+    except (OSError, HTTPException):
+        return None
+
+
+def _answer(response: Any, status: int) -> Answer | None:
+    try:
+        body = response.read(_BODY_LIMIT)
+    except (OSError, HTTPException):
+        return None
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(status=status, headers=headers, body=body)

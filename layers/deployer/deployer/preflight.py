@@ -1,0 +1,64 @@
+"""What must be there before anything is changed."""
+
+from collections.abc import Mapping
+
+from deployer.errors import PreflightFailed, ServiceScaledDown
+from deployer.release import Recorded
+from deployer.rollout import Service
+from deployer.spec import ServiceSpec
+
+
+def check(
+    spec: ServiceSpec,
+    cluster_status: str | None,
+    subnets: Mapping[str, str],
+    security_groups: Mapping[str, str],
+    missing_roles: list[str],
+) -> None:
+    """Check the surroundings that a spec names.
+
+    Args:
+        cluster_status: ACTIVE if the cluster can run tasks; None if there is none.
+        subnets: the VPC of each subnet that exists.
+        security_groups: the VPC of each security group that exists.
+        missing_roles: the spec's roles that do not exist.
+    Raises:
+        PreflightFailed: naming everything that is missing.
+    """
+    problems = []
+    if cluster_status != "ACTIVE":
+        problems.append(f"cluster {spec.cluster} is {cluster_status or 'missing'}")
+    problems += [
+        f"subnet {name} is missing" for name in spec.network.subnets if name not in subnets
+    ]
+    problems += [
+        f"security group {name} is missing"
+        for name in spec.network.security_groups
+        if name not in security_groups
+    ]
+    problems += [f"role {arn} is missing" for arn in missing_roles]
+    vpcs = {*subnets.values(), *security_groups.values()}
+    if len(vpcs) > 1:
+        problems.append(f"subnets and security groups lie in several VPCs: {sorted(vpcs)}")
+    if problems:
+        raise PreflightFailed("; ".join(problems))
+
+
+def desired_count(
+    spec: ServiceSpec, service: Service | None, history: list[Recorded]
+) -> int | None:
+    """The desired count to set with the update; None to leave the service's own.
+
+    A service that never had a good release may stand at zero because we stopped a first release
+    that failed: the next one starts it again.
+
+    Raises:
+        ServiceScaledDown: somebody scaled the service to zero, so no release could be judged.
+    """
+    if service is None or service.get("desiredCount", 0) > 0:
+        return None
+    if any(entry.get("outcome") == "SUCCEEDED" for entry in history):
+        raise ServiceScaledDown(
+            f"service {spec.service} is scaled to zero: scale it up, then deploy"
+        )
+    return spec.desired_count

@@ -1,0 +1,72 @@
+"""Whether and how a service goes back after a release failed."""
+
+from typing import Literal, NotRequired, TypedDict
+
+from deployer.release import Previous, Release, schema_grew
+from deployer.rollout import Rollout, Service, primary
+
+
+class Rollback(TypedDict):
+    """What is done about a failed release.
+
+    GO_BACK: put the previous one back. AWAIT: it is on its way back already. STOP: there is none,
+    so stop the tasks that fail. LEAVE: nothing is to be done, or nothing safe can be; `reason`
+    says which.
+    """
+
+    action: Literal["GO_BACK", "AWAIT", "STOP", "LEAVE"]
+    reason: str
+    rollout: NotRequired[Rollout]
+
+
+def decide(
+    service: Service | None,
+    release: Release,
+    revision: str,
+    previous: Previous | None,
+    touched: bool,
+    ran: bool,
+) -> Rollback:
+    """Decide what to do about a release that failed.
+
+    Args:
+        service: the service now; None if there is none.
+        revision: the task definition of the release that failed.
+        previous: what ran before it.
+        touched: whether the update of the service is known to have taken place.
+        ran: whether any task of the release got as far as running, and so may have migrated
+            the database.
+    """
+    current = primary(service) if service else None
+    if current is None:
+        return _leave("there is no service")
+    if previous and current["taskDefinition"] == previous["taskDefinition"]:
+        if previous["taskDefinition"] == revision:
+            return _leave("the release that failed is the one that ran before")
+        if touched:
+            return {"action": "AWAIT", "reason": "ECS put the previous release back itself"}
+        return _leave("the service was not changed")
+    if current["taskDefinition"] != revision:
+        if touched:
+            return _leave(f"somebody else put {current['taskDefinition']} in place; it stays")
+        return _leave("the service was not changed")
+    if previous is None:
+        return {
+            "action": "STOP",
+            "reason": "there is no previous release to go back to; the service was scaled to zero"
+            " and the next push starts it again",
+        }
+    if ran and schema_grew(previous["schema"], release["schema"]):
+        return _leave(
+            f"release {previous['version']} can't run on the database schema that"
+            f" {release['version']} brings ({previous['schema']} → {release['schema']}):"
+            " restore the database first, or push a release that mends it"
+        )
+    return {
+        "action": "GO_BACK",
+        "reason": f"going back to {previous['version'] or previous['taskDefinition']}",
+    }
+
+
+def _leave(reason: str) -> Rollback:
+    return {"action": "LEAVE", "reason": reason}

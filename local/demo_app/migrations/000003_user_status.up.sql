@@ -1,0 +1,3 @@
+ALTER TABLE users ADD COLUMN status text NOT NULL DEFAULT 'active';
+
+CREATE INDEX users_status ON users (status);

@@ -1,0 +1,724 @@
+"""Build OCI images without Docker, and push them over the registry API.
+
+    image = Image.from_files({"/app/run": File(script, executable=True)}, entrypoint=["/app/run"])
+    push(image, "127.0.0.1:4566/demo", "1.2.0", username="AWS", password=token)
+
+or, into the local AWS that runs:
+
+    python -m local.image push --repository demo --tag 1.2.0
+
+The same input gives the same bytes, and so the same digest, for one version of zlib. Formats follow
+the OCI image specification 1.1 (https://github.com/opencontainers/image-spec), the registry API
+the OCI distribution specification 1.1 (https://github.com/opencontainers/distribution-spec).
+"""
+
+import argparse
+import base64
+import functools
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import shlex
+import stat
+import sys
+import tarfile
+import tempfile
+import urllib.parse
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, Self, TypedDict, Unpack
+
+import boto3
+import botocore.exceptions
+import oras.container
+import oras.provider
+import requests
+
+from local import server
+from local.aws import LocalAws, LocalAwsError
+from local.demo_app import server as demo
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+EMPTY = "application/vnd.oci.empty.v1+json"
+
+CREATED = "2026-01-01T00:00:00Z"
+"""When every image says it was made, so that its digest depends on its content alone."""
+
+DEMO_APP = Path(demo.__file__).parent
+
+DEMO_FAULTS = demo.FAULTS | {"wrong-version": "serves another version than its tag says"}
+
+_ANSWER_WITHIN = 30.0  # seconds for the registry to answer one request
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+
+type Document = dict[str, Any]
+
+
+class ImageError(ValueError):
+    """This cannot be made into an image; the message names the path."""
+
+
+class PushRefused(Exception):
+    """The registry did not take it; the message says what was asked and what it answered."""
+
+
+# What a registry keeps ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Bytes that a registry keeps under their digest."""
+
+    media_type: str
+    content: bytes
+    annotations: Mapping[str, str] | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        return _sha256(self.content)
+
+    @property
+    def descriptor(self) -> Document:
+        described = {
+            "mediaType": self.media_type,
+            "digest": self.digest,
+            "size": len(self.content),
+        }
+        return described | ({"annotations": dict(self.annotations)} if self.annotations else {})
+
+
+class Manifest(ABC):
+    """What a registry lists as an image: a document that names blobs or other manifests."""
+
+    @property
+    @abstractmethod
+    def manifest(self) -> Document: ...
+
+    @property
+    def blobs(self) -> tuple[Blob, ...]:
+        """What the registry must have before it takes this."""
+        return ()
+
+    @property
+    def children(self) -> "tuple[Manifest, ...]":
+        """The manifests that the registry must have before it takes this."""
+        return ()
+
+    @cached_property
+    def blob(self) -> Blob:
+        """The manifest as it is sent."""
+        document = self.manifest
+        return Blob(document["mediaType"], _json(document))
+
+    @property
+    def digest(self) -> str:
+        return self.blob.digest
+
+    @property
+    def entry(self) -> Document:
+        """How an index names it."""
+        return self.blob.descriptor
+
+
+# Layers ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class File:
+    content: bytes
+    executable: bool = False
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link."""
+
+    target: str
+
+
+type Files = Mapping[str, bytes | File | Link]
+"""Path in the image to content. A path that ends with a slash is an empty directory."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Files that are added to an image, as a tar archive."""
+
+    tar: bytes
+    made_by: str
+
+    @classmethod
+    def of(cls, files: Files, made_by: str = "COPY . /") -> Self:
+        """Owned by root, dated 1970 and sorted, whoever builds them and when."""
+        return cls(_tar(files), made_by)
+
+    @property
+    def diff_id(self) -> str:
+        return _sha256(self.tar)
+
+    @cached_property
+    def blob(self) -> Blob:
+        return Blob(LAYER, gzip.compress(self.tar, compresslevel=9, mtime=0))
+
+
+def read_directory(directory: Path, at: str = "/") -> dict[str, bytes | File | Link]:
+    """The files under `directory` as they should appear under `at` in an image.
+
+    Without `.git` and `__pycache__`. Raises ImageError for what is no file, directory or link.
+    """
+    files: dict[str, bytes | File | Link] = {}
+    for parent, names, leaves in os.walk(directory):
+        names[:] = [name for name in names if name not in {".git", "__pycache__"}]
+        links = [name for name in names if (Path(parent) / name).is_symlink()]
+        base = PurePosixPath(at) / Path(parent).relative_to(directory).as_posix()
+        if not (names or leaves):
+            files[f"{base}/"] = b""
+        for name in [*leaves, *links]:
+            path = Path(parent) / name
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                files[f"{base / name}"] = Link(str(path.readlink()))
+            elif stat.S_ISREG(mode):
+                files[f"{base / name}"] = File(path.read_bytes(), bool(mode & stat.S_IXUSR))
+            else:
+                raise ImageError(f"{path} is neither a file nor a directory nor a link")
+    return files
+
+
+def _tar(files: Files) -> bytes:
+    entries: dict[tuple[str, ...], bytes | File | Link | None] = {}
+    for name, given in files.items():
+        path = PurePosixPath("/", name)
+        if path.parts == ("/",) or ".." in path.parts:
+            raise ImageError(f"{name!r} is no path in an image")
+        for parent in path.parents:
+            entries.setdefault(parent.parts[1:], None)
+        entries[path.parts[1:]] = None if name.endswith("/") else given
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for parts, content in sorted(entries.items(), key=lambda item: item[0]):
+            if not parts:
+                continue
+            if any(entries[parts[:end]] is not None for end in range(1, len(parts))):
+                raise ImageError(f"{'/'.join(parts)!r} lies under something that is no directory")
+            info = tarfile.TarInfo("/".join(parts))
+            match content:
+                case None:
+                    info.type, info.mode = tarfile.DIRTYPE, 0o755
+                    archive.addfile(info)
+                case Link(target):
+                    info.type, info.linkname, info.mode = tarfile.SYMTYPE, target, 0o777
+                    archive.addfile(info)
+                case bytes() | File():
+                    file = content if isinstance(content, File) else File(content)
+                    info.size, info.mode = len(file.content), 0o755 if file.executable else 0o644
+                    archive.addfile(info, io.BytesIO(file.content))
+    return packed.getvalue()
+
+
+# Images ------------------------------------------------------------------------------------------
+
+
+class Settings(TypedDict, total=False):
+    """What an image says about how to run it."""
+
+    entrypoint: Sequence[str]
+    command: Sequence[str]
+    env: Mapping[str, str]
+    labels: Mapping[str, str]
+    working_dir: str
+    ports: Sequence[int]
+    platform: str  # os/architecture[/variant], linux/amd64 unless told otherwise
+
+
+@dataclass(frozen=True)
+class Image(Manifest):
+    """An image for one platform: its layers, and the configuration that runs them."""
+
+    layers: tuple[Layer, ...]
+    config: Document
+
+    @classmethod
+    def build(cls, *layers: Layer, **settings: Unpack[Settings]) -> Self:
+        os_name, _, rest = settings.get("platform", "linux/amd64").partition("/")
+        architecture, _, variant = rest.partition("/")
+        if not (os_name and architecture):
+            raise ImageError(f"platform {settings.get('platform')!r} is not os/architecture")
+        entrypoint = list(settings.get("entrypoint", ()))
+        run = {
+            "Env": [f"{name}={value}" for name, value in settings.get("env", {}).items()],
+            "Entrypoint": entrypoint,
+            "Cmd": list(settings.get("command", ())),
+            "WorkingDir": settings.get("working_dir", "/"),
+            "ExposedPorts": {f"{port}/tcp": {} for port in settings.get("ports", ())},
+            "Labels": dict(sorted(settings.get("labels", {}).items())),
+        }
+        steps = [{"created": CREATED, "created_by": layer.made_by} for layer in layers]
+        last = {"created": CREATED, "created_by": f"ENTRYPOINT {json.dumps(entrypoint)}"}
+        config = {
+            "created": CREATED,
+            "architecture": architecture,
+            "os": os_name,
+            **({"variant": variant} if variant else {}),
+            "config": {key: value for key, value in run.items() if value},
+            "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
+            "history": [*steps, {**last, "empty_layer": True}],
+        }
+        return cls(layers, config)
+
+    @classmethod
+    def from_files(cls, files: Files, **settings: Unpack[Settings]) -> Self:
+        """An image with one layer. Raises ImageError."""
+        return cls.build(Layer.of(files), **settings)
+
+    @classmethod
+    def from_directory(
+        cls, directory: Path, at: str = "/app", **settings: Unpack[Settings]
+    ) -> Self:
+        """An image with the files of a directory under `at`, started from there.
+
+        Raises ImageError, and OSError where the directory cannot be read.
+        """
+        files = read_directory(directory, at)
+        settings.setdefault("working_dir", at)
+        return cls.build(Layer.of(files, made_by=f"COPY . {at}"), **settings)
+
+    @property
+    def blobs(self) -> tuple[Blob, ...]:
+        return (Blob(CONFIG, _json(self.config)), *(layer.blob for layer in self.layers))
+
+    @property
+    def manifest(self) -> Document:
+        config, *layers = self.blobs
+        return {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": config.descriptor,
+            "layers": [layer.descriptor for layer in layers],
+        }
+
+    @property
+    def entry(self) -> Document:
+        keys = ("architecture", "os", "variant")
+        platform = {key: self.config[key] for key in keys if key in self.config}
+        return self.blob.descriptor | {"platform": platform}
+
+
+@dataclass(frozen=True)
+class Artifact(Manifest):
+    """What is pushed beside images and cannot be run: a signature, an attestation, an SBOM."""
+
+    layers: tuple[Blob, ...]
+    config: Blob = Blob(EMPTY, b"{}")
+    artifact_type: str | None = None
+    subject: Manifest | None = None
+    """The manifest that this refers to, as OCI 1.1 has it."""
+    attests: Manifest | None = None
+    """The manifest that this attests to as its neighbour in an index, as BuildKit has it."""
+
+    @property
+    def blobs(self) -> tuple[Blob, ...]:
+        return (self.config, *self.layers)
+
+    @property
+    def manifest(self) -> Document:
+        return {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            **({"artifactType": self.artifact_type} if self.artifact_type else {}),
+            "config": self.config.descriptor,
+            "layers": [layer.descriptor for layer in self.layers],
+            **({"subject": self.subject.blob.descriptor} if self.subject else {}),
+        }
+
+    @property
+    def entry(self) -> Document:
+        if self.attests is None:
+            return super().entry
+        return self.blob.descriptor | {
+            "annotations": {
+                "vnd.docker.reference.digest": self.attests.digest,
+                "vnd.docker.reference.type": "attestation-manifest",
+            },
+            "platform": {"architecture": "unknown", "os": "unknown"},
+        }
+
+
+@dataclass(frozen=True)
+class Index(Manifest):
+    """Images for several platforms under one name, and what attests to them."""
+
+    members: tuple[Manifest, ...]
+
+    @property
+    def children(self) -> tuple[Manifest, ...]:
+        return self.members
+
+    @property
+    def manifest(self) -> Document:
+        entries = [member.entry for member in self.members]
+        return {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}
+
+
+def attestation(image: Image) -> Artifact:
+    """The provenance that `docker buildx build` puts beside an image into its index.
+
+    https://docs.docker.com/build/metadata/attestations/attestation-storage/
+    """
+    predicate = "https://slsa.dev/provenance/v0.2"
+    statement = _json(
+        {
+            "_type": "https://in-toto.io/Statement/v0.1",
+            "predicateType": predicate,
+            "subject": [{"name": "image", "digest": {"sha256": _hex(image.digest)}}],
+            "predicate": {"buildType": "https://mobyproject.org/buildkit@v1"},
+        }
+    )
+    config = {
+        "architecture": "unknown",
+        "os": "unknown",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [_sha256(statement)]},
+    }
+    note = {"in-toto.io/predicate-type": predicate}
+    layer = Blob("application/vnd.in-toto+json", statement, note)
+    return Artifact((layer,), Blob(CONFIG, _json(config)), attests=image)
+
+
+def signature(image: Manifest, repository: str = "demo") -> Artifact:
+    """What `cosign sign` pushes, in form: nobody's key has signed it. Its tag: `cosign_tag`.
+
+    https://github.com/sigstore/cosign/blob/main/specs/SIGNATURE_SPEC.md
+    """
+    payload = _json(
+        {
+            "critical": {
+                "identity": {"docker-reference": repository},
+                "image": {"docker-manifest-digest": image.digest},
+                "type": "cosign container image signature",
+            },
+            "optional": None,
+        }
+    )
+    unsigned = base64.b64encode(hashlib.sha256(payload).digest()).decode()
+    note = {"dev.cosignproject.cosign/signature": unsigned}
+    layer = Blob("application/vnd.dev.cosign.simplesigning.v1+json", payload, note)
+    rootfs = {"type": "layers", "diff_ids": [layer.digest]}
+    config = {"architecture": "", "os": "", "config": {}, "rootfs": rootfs}
+    return Artifact((layer,), Blob(CONFIG, _json(config)))
+
+
+def cosign_tag(digest: str, kind: str = "sig") -> str:
+    """The tag under which cosign keeps what it says of an image: kind is sig, att or sbom."""
+    return f"sha256-{_hex(digest)}.{kind}"
+
+
+def sbom(image: Manifest) -> Artifact:
+    """A bill of materials that refers to the image, as `oras attach` pushes it: without a tag."""
+    document = {
+        "spdxVersion": "SPDX-2.3",
+        "dataLicense": "CC0-1.0",
+        "SPDXID": "SPDXRef-DOCUMENT",
+        "name": image.digest,
+        "documentNamespace": f"https://example.com/sbom/{_hex(image.digest)}",
+        "creationInfo": {"created": CREATED, "creators": ["Tool: demo"]},
+        "packages": [],
+    }
+    layer = Blob("application/spdx+json", _json(document))
+    return Artifact((layer,), artifact_type="application/spdx+json", subject=image)
+
+
+def _json(document: Document) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def _sha256(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _hex(digest: str) -> str:
+    return digest.removeprefix("sha256:")
+
+
+# The demo application ----------------------------------------------------------------------------
+
+
+def demo_release(
+    version: str,
+    schema: int = 1,
+    fault: str | None = None,
+    *,
+    seconds: float = 5.0,
+    serves: str = "0.0.1",
+    platform: str = "linux/amd64",
+    labels: Mapping[str, str] | None = None,
+) -> Image:
+    """A release of the demo application (local/demo_app).
+
+    version     as the application tells it, with its `+`; the label keeps it so.
+    schema      the number of the last migration in it.
+    fault       one of DEMO_FAULTS.
+    seconds     the time that the faults `exit-late` and `slow-start` speak of.
+    serves      the version that the fault `wrong-version` serves.
+    labels      more labels, or others than it would have.
+
+    Raises ImageError for a fault or a schema that there is not.
+    """
+    if fault is not None and fault not in DEMO_FAULTS:
+        raise ImageError(f"no fault {fault!r}; there are: {', '.join(DEMO_FAULTS)}")
+    known = demo.read_migrations(DEMO_APP)
+    migrations = [migration for migration in known if migration.number <= schema]
+    if not migrations or migrations[-1].number != schema:
+        numbers = ", ".join(str(migration.number) for migration in known)
+        raise ImageError(f"the demo application has no schema {schema}; it has: {numbers}")
+    # As names and contents are hashed upstream: the number alone does not tell a fork's migration.
+    schema_hash = hashlib.sha256("".join(m.name + m.sql for m in migrations).encode()).hexdigest()
+    wrong = fault == "wrong-version"
+    revision = _revision(version)
+    release = {
+        "version": serves if wrong else version,
+        "revision": revision,
+        "fault": None if wrong else fault,
+        "seconds": seconds,
+    }
+    program: Files = {
+        "/opt/app/server.py": File((DEMO_APP / "server.py").read_bytes(), executable=True),
+        **{f"/opt/app/migrations/{m.name}": m.sql.encode() for m in migrations},
+    }
+    return Image.build(
+        Layer.of(program, made_by="COPY server.py migrations /opt/app/"),
+        Layer.of({"/opt/app/release.json": _json(release)}, made_by="COPY release.json /opt/app/"),
+        entrypoint=["/opt/app/server.py"],
+        working_dir="/opt/app",
+        ports=[3000],
+        platform=platform,
+        labels={
+            "deployer.schema.hash": schema_hash,
+            "deployer.schema.number": str(schema),
+            "org.opencontainers.image.created": CREATED,
+            "org.opencontainers.image.revision": revision,
+            "org.opencontainers.image.title": "demo",
+            "org.opencontainers.image.version": version,
+            **(labels or {}),
+        },
+    )
+
+
+def _revision(version: str) -> str:
+    """Forty hex digits that begin with the commit in the version, where it has one."""
+    commit = re.search(r"\+([0-9a-f]{7,40})$", version)
+    return ((commit[1] if commit else "") + hashlib.sha1(version.encode()).hexdigest())[:40]
+
+
+# Pushing -----------------------------------------------------------------------------------------
+
+type Progress = Callable[[Blob, bool], None]
+"""Called for every blob and manifest that the registry has now, with whether it had it before."""
+
+
+def push(
+    what: Manifest,
+    repository: str,
+    tag: str | None = None,
+    *,
+    username: str,
+    password: str,
+    insecure: bool = True,
+    progress: Progress = lambda blob, existed: None,
+) -> str:
+    """Push to `host:port/name`, and return the digest.
+
+    Blobs come first, then the manifests that an index names, by digest, then the manifest itself,
+    under its tag or its digest; what the registry has is not sent again. `insecure` is plain HTTP.
+    Raises PushRefused.
+    """
+    if tag is not None and not _TAG.fullmatch(tag):
+        raise PushRefused(f"{tag!r} is no tag: letters, digits, '_', '.' and '-', 128 at most")
+    container = oras.container.Container(repository)
+    registry = oras.provider.Registry(container.registry, insecure, auth_backend="basic")
+    registry.auth.set_basic_auth(username, password)
+    # The registry is on this machine: no proxy, and no two minutes of retries if it is not there.
+    registry.session.trust_env = False
+    registry.session.request = functools.partial(registry.session.request, timeout=_ANSWER_WITHIN)
+    registry.do_request = functools.partial(type(registry).do_request.__wrapped__, registry)
+    try:
+        _send(registry, container, what, tag, progress)
+    except requests.ConnectionError as error:
+        raise PushRefused(f"no registry answers at {container.registry}: {error}") from error
+    except requests.RequestException as error:
+        raise PushRefused(f"pushing to {repository} failed: {error}") from error
+    return what.digest
+
+
+def _send(
+    registry: Any, container: Any, what: Manifest, tag: str | None, progress: Progress
+) -> None:
+    for child in what.children:
+        _send(registry, container, child, None, progress)
+    for blob in what.blobs:
+        existed = registry.blob_exists(blob.descriptor, container)
+        if not existed:
+            _send_blob(registry, container, blob)
+        progress(blob, existed)
+    # Not upload_manifest: it serialises again, and sends everything as the manifest of an image.
+    url = f"{registry.prefix}://{container.manifest_url(tag or what.digest)}"
+    media_type = what.blob.media_type
+    existed = False
+    if tag is None:
+        existed = (
+            registry.do_request(url, "HEAD", headers={"Accept": media_type}).status_code == 200
+        )
+    if not existed:
+        headers = {"Content-Type": media_type}
+        _expect_created(registry.do_request(url, "PUT", what.blob.content, headers))
+    progress(what.blob, existed)
+
+
+def _send_blob(registry: Any, container: Any, blob: Blob) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(blob.content)
+        file.flush()
+        try:
+            answer = registry.put_upload(file.name, container, blob.descriptor)
+        except requests.RequestException:
+            raise
+        except ValueError as error:  # oras's word for an upload that the registry does not begin
+            raise PushRefused(f"{container.api_prefix}: {error}") from error
+        _expect_created(answer)
+
+
+def _expect_created(answer: requests.Response) -> None:
+    if answer.status_code != 201:
+        said = f"{answer.request.method} {answer.url} was answered {answer.status_code}"
+        raise PushRefused(f"{said}: {answer.text.strip()}")
+
+
+def ecr_login(ecr: Any) -> tuple[str, str]:
+    """User name and password for the registry, from a boto3 client of ECR."""
+    answer = ecr.get_authorization_token()["authorizationData"][0]
+    username, _, password = base64.b64decode(answer["authorizationToken"]).decode().partition(":")
+    return username, password
+
+
+# The command -------------------------------------------------------------------------------------
+
+EXAMPLES = """\
+the demo application, into the local AWS that `make local` keeps running:
+  python -m local.image push --repository demo --tag 1.2.0
+  python -m local.image push --repository demo --tag 2.0.0-devel+e0f93fb88 --schema 2
+  python -m local.image push --repository demo --tag 1.3.0 --fault exit-at-start
+
+your own application, a directory with a program in it:
+  python -m local.image push --repository demo --tag 1.2.0 \\
+      --directory my-app --entrypoint "python3 server.py --port 3000" --env MODE=demo
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m local.image", description="Build and push.")
+    command = parser.add_subparsers(required=True, metavar="push").add_parser(
+        "push",
+        help="build an image and push it into the local AWS",
+        description="Build an image and push it into the local AWS.",
+        epilog=EXAMPLES
+        + "\nfaults of the demo application:\n"
+        + "\n".join(f"  {name:<15} {what}" for name, what in DEMO_FAULTS.items()),
+        formatter_class=form,
+    )
+    command.add_argument("--repository", required=True, metavar="NAME", help="an ECR repository")
+    command.add_argument(
+        "--tag", required=True, help="the version; a + in it becomes a - in the tag"
+    )
+    command.add_argument(
+        "--endpoint", metavar="URL", help="of the local AWS, if not the one running"
+    )
+    command.add_argument("--platform", default="linux/amd64", help="os/architecture[/variant]")
+    command.add_argument(
+        "--label", action="append", default=[], type=_pair, metavar="NAME=VALUE", help="repeatable"
+    )
+    demo = command.add_argument_group("the demo application")
+    demo.add_argument("--schema", type=int, metavar="N", help="number of its last migration (1)")
+    demo.add_argument("--fault", choices=DEMO_FAULTS, metavar="FAULT", help="see below")
+    demo.add_argument("--seconds", type=float, help="for exit-late and slow-start (5)")
+    demo.add_argument("--serves", metavar="VERSION", help="for wrong-version (0.0.1)")
+    own = command.add_argument_group("your own application")
+    own.add_argument("--directory", type=Path, metavar="DIR", help="becomes /app in the image")
+    own.add_argument("--entrypoint", type=shlex.split, help="what to run in /app, in one word")
+    own.add_argument("--env", action="append", type=_pair, metavar="NAME=VALUE", help="repeatable")
+    return parser
+
+
+def _pair(value: str) -> tuple[str, str]:
+    name, equals, text = value.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"{value!r} is not NAME=VALUE")
+    return name, text
+
+
+def _build(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> Image:
+    options = {"schema", "fault", "seconds", "serves"}
+    given = {name: getattr(asked, name) for name in options if getattr(asked, name) is not None}
+    labels = dict(asked.label)
+    if asked.directory is None:
+        if asked.entrypoint or asked.env:
+            parser.error("--entrypoint and --env belong to --directory")
+        return demo_release(asked.tag, platform=asked.platform, labels=labels, **given)
+    if given:
+        parser.error(f"--{min(given)} belongs to the demo application, not to --directory")
+    if not asked.entrypoint:
+        parser.error("--directory needs --entrypoint")
+    return Image.from_directory(
+        asked.directory,
+        entrypoint=asked.entrypoint,
+        env=dict(asked.env or []),
+        labels={"org.opencontainers.image.version": asked.tag, **labels},
+        platform=asked.platform,
+    )
+
+
+def _report(blob: Blob, existed: bool) -> None:
+    size = f"{len(blob.content) / 1000:.1f} kB"
+    print(f"{blob.digest[:19]}  {size:>10}  {'exists' if existed else 'pushed'}", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    try:
+        image = _build(parser, asked)
+        if asked.endpoint is None:
+            aws = LocalAws.attach()
+            endpoint, ecr = aws.endpoint, aws.client("ecr")
+        else:
+            endpoint = asked.endpoint
+            session = boto3.Session("test", "test", region_name=server.REGION)
+            ecr = session.client("ecr", endpoint_url=endpoint)
+        username, password = ecr_login(ecr)
+        repository = f"{urllib.parse.urlsplit(endpoint).netloc}/{asked.repository}"
+        tag = asked.tag.replace("+", "-")
+        push(image, repository, tag, username=username, password=password, progress=_report)
+    except (
+        ImageError,
+        PushRefused,
+        LocalAwsError,
+        botocore.exceptions.BotoCoreError,
+        OSError,
+    ) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{asked.repository}:{tag}@{image.digest}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,456 @@
+"""Containers without Docker and without root: images of the local ECR run as host processes.
+
+An image is fetched by digest, verified, unpacked once, and copied for each container, which gets
+the image's files, environment and working directory, the host's kernel, libraries and `/`. What a
+container would find at `/` is looked up in its copy of the image first and on the host then, for
+the words of its command line; a program that opens an absolute path by itself sees the host's. Each
+task has a loopback address of its own: `0.0.0.0` in its environment and command becomes that
+address, so that two tasks can listen on one port (Linux: all of 127.0.0.0/8 is loopback).
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+_INIT = Path(__file__).with_name("container_init.py")
+_INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+_ARCHITECTURES = {"X86_64": "amd64", "ARM64": "arm64"}
+_REFERENCE = re.compile(
+    r"(?:(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com|localhost:\d+|"
+    r"127\.0\.0\.1:\d+)/(?P<repository>[a-z0-9][a-z0-9._/-]*)"
+    r"(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+_EVERYWHERE = "0.0.0.0"
+# A health check speaks to the container's own loopback, which here is the task's address.
+_LOOPBACK = re.compile(r"\b(?:localhost|127\.0\.0\.1|0\.0\.0\.0)\b")
+_MAX_SYMLINKS = 40
+
+
+class PullError(Exception):
+    """The image cannot be had; the message is what follows `CannotPullContainerError: ` on AWS."""
+
+
+class StartError(Exception):
+    """The command cannot be run; the message follows `CannotStartContainerError: ` on AWS."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An image of an ECR registry. `account` and `region` are None where only a port was given."""
+
+    account: str | None
+    region: str | None
+    repository: str
+    tag: str | None
+    digest: str | None
+
+    @classmethod
+    def parse(cls, image: str) -> "Reference":
+        """Raises PullError for an image that is not in ECR: nothing is fetched from elsewhere."""
+        match = _REFERENCE.fullmatch(image)
+        if match is None:
+            raise PullError(_unresolved(image, "not found"))
+        tag = match["tag"] or (None if match["digest"] else "latest")
+        return cls(match["account"], match["region"], match["repository"], tag, match["digest"])
+
+
+class Registry(Protocol):
+    """Where images come from. Both raise PullError."""
+
+    def manifest(self, reference: Reference) -> bytes: ...
+
+    def blob(self, reference: Reference, digest: str) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Image:
+    """An unpacked image. `digest` is the one that was asked for (of the index, if it is one)."""
+
+    digest: str
+    root: Path
+    architecture: str
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    directory: str
+    stop_signal: signal.Signals
+
+
+class Images:
+    """The images unpacked so far, each once, in a directory that `close` removes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._locks: dict[str, threading.Lock] = {}
+        self._images: dict[tuple[str, str], Image] = {}
+        self._guard = threading.Lock()
+
+    def pull(self, image: str, architecture: str, registry: Registry) -> Image:
+        """The image for a task's `runtimePlatform.cpuArchitecture`; PullError says why not.
+
+        The manifest is always asked for, as on Fargate, which keeps no cache: an image that
+        was deleted cannot be started again. Layers that are unpacked already are not fetched.
+        """
+        reference = Reference.parse(image)
+        manifest = registry.manifest(reference)
+        digest = _digest(manifest)
+        if reference.digest not in (None, digest):
+            raise PullError(_unresolved(image, f"unexpected manifest digest {digest}"))
+        wanted = _ARCHITECTURES[architecture]
+        content = json.loads(manifest)
+        if content.get("mediaType") in _INDEXES or "manifests" in content:
+            child = _choose(content["manifests"], wanted, image)
+            content = json.loads(registry.manifest(_at(reference, child)))
+        with self._lock_of(digest + wanted):
+            if (digest, wanted) not in self._images:
+                self._images[digest, wanted] = self._unpack(digest, content, reference, registry)
+            return self._images[digest, wanted]
+
+    def _unpack(
+        self, digest: str, manifest: dict[str, Any], reference: Reference, registry: Registry
+    ) -> Image:
+        config = json.loads(_blob(registry, reference, manifest["config"]["digest"]))
+        root = Path(tempfile.mkdtemp(prefix="image-", dir=self.directory))
+        try:
+            for layer in manifest["layers"]:
+                apply(_blob(registry, reference, layer["digest"]), root)
+        except (tarfile.TarError, UnsafeLayer) as error:
+            shutil.rmtree(root, ignore_errors=True)
+            raise PullError(f"ref pull has been retried 1 time(s): {error}") from error
+        runtime = config.get("config") or {}
+        stop = runtime.get("StopSignal") or "SIGTERM"
+        return Image(
+            digest=digest,
+            root=root,
+            architecture=config.get("architecture", ""),
+            entrypoint=tuple(runtime.get("Entrypoint") or ()),
+            command=tuple(runtime.get("Cmd") or ()),
+            environment=dict(pair.split("=", 1) for pair in runtime.get("Env") or ()),
+            directory=runtime.get("WorkingDir") or "/",
+            stop_signal=signal.Signals(int(stop)) if stop.isdigit() else signal.Signals[stop],
+        )
+
+    def _lock_of(self, key: str) -> threading.Lock:
+        with self._guard:
+            return self._locks.setdefault(key, threading.Lock())
+
+
+def _at(reference: Reference, digest: str) -> Reference:
+    return Reference(reference.account, reference.region, reference.repository, None, digest)
+
+
+def _choose(children: Sequence[dict[str, Any]], architecture: str, image: str) -> str:
+    for child in children:
+        platform = child.get("platform") or {}
+        if (platform.get("os"), platform.get("architecture")) == ("linux", architecture):
+            digest: str = child["digest"]
+            return digest
+    raise PullError(
+        f"image Manifest does not contain descriptor matching platform 'linux/{architecture}'"
+        f" ({image})"
+    )
+
+
+def _blob(registry: Registry, reference: Reference, digest: str) -> bytes:
+    content = registry.blob(reference, digest)
+    if _digest(content) != digest:
+        raise PullError(
+            f"ref pull has been retried 1 time(s): failed to copy: unexpected commit digest "
+            f"{_digest(content)}, expected {digest}: failed precondition"
+        )
+    return content
+
+
+def _digest(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def _unresolved(image: str, why: str) -> str:
+    # The wording: https://github.com/usdigitalresponse/usdr-gost/pull/4036
+    return (
+        "pull image manifest has been retried 1 time(s): "
+        f"failed to resolve ref {image}: {image}: {why}"
+    )
+
+
+def not_found(image: str) -> PullError:
+    """What AWS says when the registry has no such repository, tag or digest."""
+    return PullError(_unresolved(image, "not found"))
+
+
+class UnsafeLayer(Exception):
+    """A layer that would write outside the image."""
+
+
+def apply(layer: bytes, root: Path) -> None:
+    """Unpack a layer over `root`, whiteouts included (OCI image-spec layer.md), never outside it.
+
+    Owners, set-id bits and device files are left out: they would need root.
+    """
+    with tarfile.open(fileobj=io.BytesIO(layer)) as archive:
+        for member in archive:
+            path = PurePosixPath("/", member.name)
+            if ".." in path.parts:
+                raise UnsafeLayer(f"layer entry {member.name!r} climbs out of the image")
+            if path == PurePosixPath("/"):
+                continue
+            parent = inside(root, path.parent)
+            parent.mkdir(parents=True, exist_ok=True)
+            if path.name == ".wh..wh..opq":
+                for entry in list(parent.iterdir()):
+                    _remove(entry)
+            elif path.name.startswith(".wh."):
+                _remove(parent / path.name.removeprefix(".wh."))
+            else:
+                _place(archive, member, parent / path.name, root)
+
+
+def _place(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path, root: Path) -> None:
+    if not (member.isdir() and target.is_dir() and not target.is_symlink()):
+        _remove(target)
+    if member.isdir():
+        target.mkdir(exist_ok=True)
+        target.chmod(member.mode & 0o777 | 0o700)
+    elif member.issym():
+        target.symlink_to(member.linkname)
+    elif member.islnk():
+        path = PurePosixPath("/", member.linkname)
+        source = inside(root, path.parent) / path.name
+        if ".." in path.parts or not source.exists(follow_symlinks=False):
+            raise UnsafeLayer(f"layer entry {member.name!r} links to nothing in the image")
+        os.link(source, target, follow_symlinks=False)
+    elif member.isreg() and (content := archive.extractfile(member)):
+        with target.open("xb") as file:
+            shutil.copyfileobj(content, file)
+        target.chmod(member.mode & 0o777 | 0o600)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def inside(root: Path, path: PurePosixPath | str) -> Path:
+    """Where an absolute path of the image is, its symbolic links followed within the image."""
+    found = root
+    pending = list(PurePosixPath(path).parts)[::-1]
+    hops = 0
+    while pending:
+        part = pending.pop()
+        if part == "/":
+            found = root
+        elif part == "..":
+            found = found.parent if found != root else root
+        elif (found / part).is_symlink():
+            hops += 1
+            if hops > _MAX_SYMLINKS:
+                raise UnsafeLayer(f"too many levels of symbolic links in {path}")
+            pending += PurePosixPath((found / part).readlink()).parts[::-1]
+        else:
+            found = found / part
+    return found
+
+
+class Container:
+    """One running container. Its output goes line by line to `write`, its end to `ended`.
+
+    `ended(exit code)` is called once, from a thread of its own, after the last line.
+    """
+
+    def __init__(
+        self,
+        image: Image,
+        *,
+        directory: Path,
+        address: str,
+        entrypoint: Sequence[str] | None,
+        command: Sequence[str] | None,
+        working_directory: str | None,
+        environment: Mapping[str, str],
+        write: Callable[[str], None],
+        ended: Callable[[int], None],
+        architecture: str = "X86_64",
+    ) -> None:
+        """Raises StartError. An entry point of the task definition replaces the image's command
+        too, as in Docker."""
+        self.id = uuid.uuid4().hex
+        self.address = address
+        self.exit_code: int | None = None
+        self._image = image
+        self._root = Path(tempfile.mkdtemp(prefix="container-", dir=directory))
+        self._stopped = threading.Event()
+        try:
+            shutil.copytree(image.root, self._root, symlinks=True, dirs_exist_ok=True)
+            self._directory = inside(self._root, working_directory or image.directory)
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._environment = self._environ(environment)
+            words = [*(entrypoint or image.entrypoint)]
+            words += (command or ()) if entrypoint else (command or image.command)
+            if image.architecture not in ("", _ARCHITECTURES[architecture]):
+                # What an image for another processor says on Fargate; it exits 1, the pull works.
+                words = ["/bin/sh", "-c", f"echo 'exec {words[0]}: exec format error' >&2; exit 1"]
+            self._process, self._lifeline = self._spawn(self._located(words), subprocess.PIPE)
+        except BaseException:
+            shutil.rmtree(self._root, ignore_errors=True)
+            raise
+        name = f"container-{self.id[:8]}"
+        threading.Thread(target=self._follow, args=(write, ended), name=name, daemon=True).start()
+
+    def stop(self, timeout: float) -> None:
+        """The image's stop signal (SIGTERM), then SIGKILL after `timeout` seconds. Waits."""
+        if not self._stopped.is_set():
+            self._process.send_signal(self._image.stop_signal)
+            if not self._stopped.wait(timeout):
+                self._close()
+                self._stopped.wait()
+
+    def run(self, command: Sequence[str], timeout: float) -> int:
+        """Run a health check's command in this container: CMD or CMD-SHELL and the words.
+
+        The exit code; 137 after `timeout` seconds; 126 for a command that cannot be run.
+        """
+        kind, *words = command
+        if kind == "CMD-SHELL":
+            words = ["/bin/sh", "-c", *words]
+        try:
+            located = self._located([_LOOPBACK.sub(self.address, word) for word in words])
+            process, lifeline = self._spawn(located, subprocess.DEVNULL)
+        except StartError:
+            return 126
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return 128 + signal.SIGKILL
+        finally:
+            os.close(lifeline)
+            process.wait()
+
+    def _environ(self, own: Mapping[str, str]) -> dict[str, str]:
+        image = dict(self._image.environment)
+        merged = {"HOME": "/root", "HOSTNAME": f"ip-{self.address.replace('.', '-')}"} | image
+        merged |= own
+        path = [str(inside(self._root, entry)) for entry in merged.get("PATH", "").split(":")]
+        temporary = inside(self._root, "/tmp")
+        temporary.mkdir(exist_ok=True)
+        home = inside(self._root, merged["HOME"])
+        return {name: self._here(value) for name, value in merged.items()} | {
+            "PATH": ":".join([*path, os.environ.get("PATH", os.defpath)]),
+            "HOME": str(home) if home.exists() else str(self._root),
+            "TMPDIR": str(temporary),
+        }
+
+    def _located(self, words: Sequence[str]) -> list[str]:
+        """The command with what it names in the image replaced by where that is on the host."""
+        if not words:
+            raise StartError("no command specified")
+        program = words[0]
+        if "/" not in program:
+            found = shutil.which(program, path=self._environment["PATH"])
+        else:
+            candidate = inside(self._root, program) if program.startswith("/") else None
+            candidate = candidate if candidate and candidate.exists() else self._directory / program
+            found = shutil.which(candidate)
+            if candidate.exists() and not found:
+                raise StartError(_unstartable(program, "permission denied"))
+        if found is None:
+            missing = "no such file or directory" if "/" in program else _NOT_IN_PATH
+            raise StartError(_unstartable(program, missing))
+        return [*self._interpreter(Path(found)), found, *(self._argument(w) for w in words[1:])]
+
+    def _argument(self, word: str) -> str:
+        if word.startswith("/") and word != "/":
+            with contextlib.suppress(OSError, UnsafeLayer):
+                if (found := inside(self._root, word)).exists():
+                    return str(found)
+        return self._here(word)
+
+    def _interpreter(self, program: Path) -> list[str]:
+        """The interpreter of a script, where the image brings it: the kernel would look outside."""
+        with program.open("rb") as file:
+            first = file.readline(256)
+        if first.startswith(b"#!"):
+            words = first[2:].decode(errors="replace").split()
+            if words and (found := inside(self._root, words[0])).exists():
+                return [str(found), *words[1:]]
+        return []
+
+    def _here(self, word: str) -> str:
+        return word.replace(_EVERYWHERE, self.address)
+
+    def _spawn(self, command: Sequence[str], output: int) -> tuple[subprocess.Popen[bytes], int]:
+        watched, lifeline = os.pipe()
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_INIT), str(watched), *command],
+                cwd=self._directory,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT if output == subprocess.PIPE else output,
+                pass_fds=(watched,),
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(lifeline)
+            raise
+        finally:
+            os.close(watched)
+        return process, lifeline
+
+    def _follow(self, write: Callable[[str], None], ended: Callable[[int], None]) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as output:
+            for line in output:
+                write(line.decode(errors="replace").rstrip("\r\n"))
+        self.exit_code = self._process.wait()
+        self._close()
+        shutil.rmtree(self._root, ignore_errors=True)
+        self._stopped.set()
+        ended(self.exit_code)
+
+    def _close(self) -> None:
+        lifeline, self._lifeline = self._lifeline, -1
+        if lifeline >= 0:
+            os.close(lifeline)
+
+
+_NOT_IN_PATH = "executable file not found in $PATH"
+
+
+def _unstartable(program: str, why: str) -> str:
+    """Fargate's wording for a command that runc cannot run (from memory)."""
+    return (
+        "ResourceInitializationError: failed to create new container runtime task: failed to "
+        "create shim task: OCI runtime create failed: runc create failed: unable to start "
+        f'container process: exec: "{program}": {why}: unknown'
+    )
+
+
+images: Images
+
+
+def install() -> None:
+    """Nothing of MiniStack is wrapped: `ecs` runs its tasks with these instead of with Docker."""
+    global images
+    images = Images(Path(tempfile.mkdtemp(prefix="containers-")))
