@@ -70,6 +70,7 @@ class LocalAws:
     account: str = server.ACCOUNT
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _temporary: bool = field(default=False, repr=False)
+    _made: Any = field(default=None, repr=False)
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -191,9 +192,8 @@ class LocalAws:
         """The boto3 client of a service, made once."""
         with self._lock:
             if service not in self._clients:
-                if not self._clients:
-                    self._clients[""] = self.session()
-                self._clients[service] = self._clients[""].client(service)
+                self._made = self._made or self.session()
+                self._clients[service] = self._made.client(service)
             return self._clients[service]
 
     def build(self, template: Path, directory: Path) -> Path:
@@ -221,6 +221,7 @@ class LocalAws:
 
     def stop(self) -> None:
         """End it and everything it started, and remove its files; the log stays in `directory`."""
+        self.close()
         if self._process is not None:
             if self._process.stdin:
                 self._process.stdin.close()
@@ -238,6 +239,11 @@ class LocalAws:
         clear(self.directory)
         if self._temporary:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def close(self) -> None:
+        """Close this object's connections. What it was attached to runs on."""
+        while self._clients:
+            self._clients.popitem()[1].close()
 
     def __enter__(self) -> Self:
         return self

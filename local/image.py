@@ -32,7 +32,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, NoReturn, Self, TypedDict, Unpack
 
 import boto3
 import botocore.exceptions
@@ -173,10 +173,15 @@ class Layer:
 def read_directory(directory: Path, at: str = "/") -> dict[str, bytes | File | Link]:
     """The files under `directory` as they should appear under `at` in an image.
 
-    Without `.git` and `__pycache__`. Raises ImageError for what is no file, directory or link.
+    Without `.git` and `__pycache__`. Raises ImageError for what is no file, directory or link, and
+    OSError for what cannot be read.
     """
+
+    def fail(error: OSError) -> NoReturn:
+        raise error
+
     files: dict[str, bytes | File | Link] = {}
-    for parent, names, leaves in os.walk(directory):
+    for parent, names, leaves in os.walk(directory, onerror=fail):
         names[:] = [name for name in names if name not in {".git", "__pycache__"}]
         links = [name for name in names if (Path(parent) / name).is_symlink()]
         base = PurePosixPath(at) / Path(parent).relative_to(directory).as_posix()
@@ -619,7 +624,9 @@ the demo application, into the local AWS that `make local` keeps running:
 
 your own application, a directory with a program in it:
   python -m local.image push --repository demo --tag 1.2.0 \\
-      --directory my-app --entrypoint "python3 server.py --port 3000" --env MODE=demo
+      --directory my-app --entrypoint "python3 server.py" --env MODE=demo
+it runs on this machine's kernel and programs, and must do what the service's spec asks: listen on
+0.0.0.0 at its port, answer its health path, tell its version.
 """
 
 
@@ -653,7 +660,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--serves", metavar="VERSION", help="for wrong-version (0.0.1)")
     own = command.add_argument_group("your own application")
     own.add_argument("--directory", type=Path, metavar="DIR", help="becomes /app in the image")
-    own.add_argument("--entrypoint", type=shlex.split, help="what to run in /app, in one word")
+    own.add_argument("--entrypoint", type=shlex.split, help="what to run in /app, quoted")
     own.add_argument("--env", action="append", type=_pair, metavar="NAME=VALUE", help="repeatable")
     return parser
 

@@ -439,9 +439,9 @@ def run() -> int:
         return 1
     event("info", "serving", schema=schema, deployment_id=listener.application.deployment_id)
 
-    if release.fault == "exit-late":
-        signal.setitimer(signal.ITIMER_REAL, release.seconds)
     try:
+        if release.fault == "exit-late":
+            signal.setitimer(signal.ITIMER_REAL, release.seconds)
         # In the main thread, so that a signal ends it at once; its polling would serve shutdown().
         listener.serve_forever(poll_interval=3600)
     except Died:

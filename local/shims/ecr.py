@@ -97,7 +97,6 @@ def _put_image(original: Call, data: Data) -> Response:
             "ImageAlreadyExistsException",
             f"Image with digest '{there['imageDigest']}' and tag '{tag}' already exists in the "
             f"repository with name '{repository}' in registry with id '{get_account_id()}'",
-            400,
         )
     response = original(data)
     if response[0] == 200:
@@ -185,7 +184,6 @@ def _describe_images(data: Data) -> Response:
                 f"The image with imageId {{imageDigest:'{digest}', imageTag:'{tag}'}} does not "
                 f"exist within the repository with name '{name}' in the registry with id "
                 f"'{get_account_id()}'",
-                400,
             )
         if image not in images:
             images.append(image)
@@ -324,7 +322,6 @@ def _repository_missing(name: str) -> Response | None:
         "RepositoryNotFoundException",
         f"The repository with name '{name}' does not exist in the registry with id "
         f"'{get_account_id()}'",
-        400,
     )
 
 
@@ -368,7 +365,6 @@ def _get_download_url_for_layer(data: Data) -> Response:
             "LayersNotFoundException",
             f"The layer with digest '{digest}' does not exist in the repository with name "
             f"'{name}' in the registry with id '{get_account_id()}'",
-            400,
         )
     path, expires = f"/v2/{name}/blobs/{digest}", int(time.time()) + _LINK_SECONDS
     query = f"expires={expires}&signature={_signature(path, expires)}"

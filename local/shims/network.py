@@ -53,6 +53,32 @@ class Interface:
         }
 
 
+def check(configuration: dict[str, Any]) -> str | None:
+    """What ECS says of a configuration that names what EC2 does not know; None if it is good.
+
+    The wording: https://github.com/eddmann/serverless-fargate/issues/20; that for security groups
+    from memory.
+    """
+    from ministack.core.responses import get_account_id, get_region
+    from ministack.services import ec2
+
+    if (get_account_id(), get_region()) not in ec2._default_initialized_scopes:
+        ec2._init_defaults()
+    for subnet in configuration.get("subnets") or []:
+        if subnet not in ec2._subnets:
+            return (
+                f"Error retrieving subnet information for [{subnet}]: The subnet ID '{subnet}' "
+                "does not exist (ErrorCode: InvalidSubnetID.NotFound)"
+            )
+    for group in configuration.get("securityGroups") or []:
+        if group not in ec2._security_groups:
+            return (
+                f"Error retrieving security group information for [{group}]: The security group "
+                f"'{group}' does not exist (ErrorCode: InvalidGroup.NotFound)"
+            )
+    return None
+
+
 def attach(configuration: dict[str, Any]) -> Interface:
     """An interface for an `awsvpcConfiguration`, in the account and region of the request scope."""
     from ministack.core.responses import get_account_id, get_region
@@ -126,6 +152,8 @@ def install() -> None:
         _network_interfaces=None,
         _security_groups=None,
         _subnets=None,
+        _init_defaults="",
+        _default_initialized_scopes=None,
     )
     ec2._eni_fields_xml = _with_association(ec2._eni_fields_xml)
     ec2._ACTION_MAP["DescribeNetworkInterfaces"] = _by_known_id(ec2._describe_network_interfaces)

@@ -15,9 +15,9 @@ class Addresses(TypedDict):
     tasks: list[str]
 
 
-def interface(task: Task) -> str | None:
-    """The id of a task's network interface; None until it has one."""
-    return _detail(task, "networkInterfaceId")
+def interfaces(tasks: Sequence[Task]) -> list[str]:
+    """The ids of the tasks' network interfaces, of those that have one already."""
+    return [name for task in tasks if (name := _detail(task, "networkInterfaceId"))]
 
 
 def private_address(task: Task) -> str | None:
@@ -40,7 +40,7 @@ def of(spec: ServiceSpec, tasks: Sequence[Task], public: Mapping[str, str]) -> A
         tasks: its running tasks.
         public: the public IP address by network interface.
     """
-    found = [public[name] for task in tasks if (name := interface(task)) in public]
+    found = [public[name] for name in interfaces(tasks) if name in public]
     urls = [f"http://{address}:{spec.container.port}" for address in found]
     if spec.load_balancer:
         return {"url": spec.load_balancer.url, "tasks": urls}

@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Sequence
+from typing import TypedDict
 
 from deployer import stopped
+from deployer.rollback import Rollback
 from deployer.stopped import Task
 
 _CREDENTIALS = (
@@ -26,7 +27,8 @@ _ADVICE = {
     "ServiceMissing": "Somebody deleted the service. Deploy again to create it.",
     "RolloutReplaced": "Somebody else changed the service meanwhile. Agree on one way to deploy.",
     "RolloutTimedOut": "See the log lines and events; raise timeout if it only needs longer.",
-    "VerificationFailed": "See what answered; check the health path and the version rule.",
+    "VerificationTimedOut": "See the log lines; check health path, port and security group.",
+    "WrongVersion": "Tag the image with the version it serves, or correct the rule.",
     "DataChanged": "The release came up on other data: check its database setting first.",
 }
 
@@ -101,6 +103,14 @@ def redact(text: str) -> str:
     return text
 
 
-def summary(diagnosis: Mapping[str, Any]) -> str:
-    """One line for the execution's Cause and the record."""
-    return f"{diagnosis['cause']} {diagnosis['advice']}".strip()
+def summary(diagnosis: Diagnosis, rollback: Rollback | None, restored: bool) -> str:
+    """What failed, what became of the service and what to do, for the record and the execution."""
+    if restored:
+        became = "The previous release is back and steady."
+    elif rollback and rollback["action"] in ("GO_BACK", "AWAIT"):
+        became = "Going back failed too; the service needs a person."
+    elif rollback:
+        became = f"Not rolled back: {rollback['reason']}."
+    else:
+        became = "The service was not changed."
+    return f"{diagnosis['cause']}. {became} {diagnosis['advice']}"

@@ -9,6 +9,7 @@ inheritance, so each name here is an interface (tests/template holds the two tog
     ├── SpecInvalid       the service spec has fields that are wrong        → record, fail
     ├── ImageMissing      the ordered image is not in the repository        → record, fail
     ├── PreflightFailed   something the deployment needs is not there       → record, fail
+    ├── AwsUnavailable    AWS throttles, fails or does not answer           → retry, bounded
     ├── ServiceDraining   the service's deleted predecessor still drains    → retry, bounded
     └── ServiceScaledDown the service is scaled to zero: nothing to judge   → record, fail
 """
@@ -36,6 +37,10 @@ class ImageMissing(DeployError):
 
 class PreflightFailed(DeployError):
     """Something that the deployment needs is missing; the message names each."""
+
+
+class AwsUnavailable(DeployError):
+    """AWS throttled the call, failed (5xx) or did not answer, in spite of botocore's retries."""
 
 
 class ServiceDraining(DeployError):

@@ -2,9 +2,12 @@
 
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from http.client import HTTPException
 from typing import Any
 
+from deployer import verification
+from deployer.spec import Probe
 from deployer.verification import Answer
 
 # What is asked for answers in a few hundred bytes; a page that never ends must not hold us.
@@ -31,6 +34,12 @@ def get(url: str, timeout: float = 3.0) -> Answer | None:
         return _answer(error, error.code)
     except (OSError, HTTPException):
         return None
+
+
+def probe(url: str, probes: Iterable[Probe]) -> dict[str, str]:
+    """What the probes that no deployment may change answer, by name; those that answer."""
+    values = ((entry, verification.probe_value(entry, get(url + entry.path))) for entry in probes)
+    return {verification.probe_name(entry): value for entry, value in values if value is not None}
 
 
 def _answer(response: Any, status: int) -> Answer | None:

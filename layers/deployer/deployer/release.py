@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NotRequired, TypedDict
 
+from deployer import request
 from deployer.image import Schema
 
 Outcome = Literal["SUCCEEDED", "FAILED_ROLLED_BACK", "FAILED", "SUPERSEDED", "HELD", "IGNORED"]
@@ -42,6 +43,16 @@ class Recorded(Release):
     probes: NotRequired[dict[str, str]]
 
 
+class Unidentified(TypedDict):
+    """What is kept of an input that could not be read as a release."""
+
+    service: str
+    id: str
+    digest: str | None
+    startedAt: str
+    execution: str
+
+
 class Previous(TypedDict):
     """What the service ran before this release, and what going back to it takes.
 
@@ -70,6 +81,18 @@ def release_id(pushed_at: datetime, digest: str, execution: str | None = None) -
     if execution is None:
         return name
     return f"{name}-{hashlib.sha256(execution.encode()).hexdigest()[:4]}"
+
+
+def unidentified(document: object, execution: str, started_at: str) -> Unidentified:
+    """The record of an input that could not be read as a release."""
+    service, digest = request.subject(document)
+    return {
+        "service": service,
+        "id": release_id(datetime.fromisoformat(started_at), digest or "unknown", execution),
+        "digest": digest,
+        "startedAt": started_at,
+        "execution": execution,
+    }
 
 
 def as_tag(version: str) -> str:

@@ -24,6 +24,7 @@ def decide(
     release: Release,
     revision: str,
     previous: Previous | None,
+    was_running: bool,
     touched: bool,
     ran: bool,
 ) -> Rollback:
@@ -33,6 +34,7 @@ def decide(
         service: the service now; None if there is none.
         revision: the task definition of the release that failed.
         previous: what ran before it.
+        was_running: whether the service ran any tasks before.
         touched: whether the update of the service is known to have taken place.
         ran: whether any task of the release got as far as running, and so may have migrated
             the database.
@@ -50,6 +52,8 @@ def decide(
         if touched:
             return _leave(f"somebody else put {current['taskDefinition']} in place; it stays")
         return _leave("the service was not changed")
+    if previous is None and was_running:
+        return _leave("no release is known to be good; the service stays as it is")
     if previous is None:
         return {
             "action": "STOP",

@@ -39,10 +39,12 @@ class Rollout(TypedDict):
 class Verdict(TypedDict):
     """What became of a rollout so far, and why we say so.
 
-    `error` names the failure as the execution reports it; it is empty unless FAILED.
+    `error` names the failure as the execution reports it; it is empty unless FAILED. `told` is
+    for wake-ups (see `events`); a verdict of our own has nothing to insist on.
     """
 
     health: Health
+    told: bool
     error: str
     reason: str
 
@@ -155,7 +157,7 @@ def _standing(service: Service, rollout: Rollout, now: datetime) -> Verdict:
     )
     counts = f"{running} of {desired} new tasks running, {others} old"
     if ours.get("rolloutState") == "COMPLETED" and running > 0 and others == 0:
-        return {"health": "STEADY", "error": "", "reason": counts}
+        return _verdict("STEADY", "", counts)
     return _rolling(counts)
 
 
@@ -176,8 +178,12 @@ def _displaced(
 
 
 def _rolling(reason: str) -> Verdict:
-    return {"health": "ROLLING", "error": "", "reason": reason}
+    return _verdict("ROLLING", "", reason)
 
 
 def _failed(error: str, reason: str) -> Verdict:
-    return {"health": "FAILED", "error": error, "reason": reason}
+    return _verdict("FAILED", error, reason)
+
+
+def _verdict(health: Health, error: str, reason: str) -> Verdict:
+    return {"health": health, "told": False, "error": error, "reason": reason}

@@ -1,19 +1,21 @@
 """Services, task definitions and tasks in ECS."""
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from deployer.aws import client
-from deployer.errors import ServiceDraining
-from deployer.rollout import Service
+from deployer.errors import DeployError, ServiceDraining
+from deployer.rollout import Service, primary
 from deployer.stopped import Task
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
 
 _DESCRIBE_TASKS_LIMIT = 100
+_READS_AFTER_WRITE = 15
 
 
 def _ecs() -> "ECSClient":
@@ -59,6 +61,23 @@ def _drains(request: Mapping[str, Any]) -> bool:
 def update_service(name: str, request: Mapping[str, Any]) -> Service:
     """Update a service; a repeated call with the same request starts no second deployment."""
     return dict(_ecs().update_service(service=name, **request)["service"])
+
+
+def deployment_of(answer: Service, revision: str) -> Mapping[str, Any]:
+    """The deployment by which a service goes to a task definition.
+
+    Args:
+        answer: the service as the call that changed it answered.
+    Raises:
+        DeployError: ECS does not show it, even after the lag that its reads have.
+    """
+    for _ in range(_READS_AFTER_WRITE):
+        current = primary(answer)
+        if current and current["taskDefinition"] == revision:
+            return current
+        time.sleep(1)
+        answer = service(answer["clusterArn"], answer["serviceName"]) or answer
+    raise DeployError(f"ECS shows no deployment of {revision} in {answer['serviceName']}")
 
 
 def scale_to_zero(cluster: str, name: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from deployer.aws import client
-from deployer.release import Outcome, Recorded, Release
+from deployer.release import Outcome, Recorded, Release, Unidentified
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -84,21 +84,24 @@ def _put(record: Mapping[str, Any], or_outcome: str) -> Recorded | None:
     return None
 
 
-def close_release(key: tuple[str, str], outcome: Outcome, details: Mapping[str, Any]) -> bool:
+def close_release(
+    release: Release | Unidentified, outcome: Outcome, details: Mapping[str, Any]
+) -> bool:
     """Give a release its one outcome; it makes the record where there is none.
 
     Returns:
         False if the release has an outcome already, which then stays.
     """
-    fields = {"outcome": outcome, **details}
-    names = {f"#{name}": name for name in fields}
+    key = {"service": release["service"], "id": release["id"]}
+    fields = {**release, "outcome": outcome, **details}
+    fields = {name: value for name, value in fields.items() if name not in key}
     try:
         _dynamodb().update_item(
             TableName=_table(),
-            Key=_item({"service": key[0], "id": key[1]}),
+            Key=_item(key),
             UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in fields),
             ConditionExpression="attribute_not_exists(#outcome)",
-            ExpressionAttributeNames=names,
+            ExpressionAttributeNames={f"#{name}": name for name in fields},
             ExpressionAttributeValues=_item({f":{name}": value for name, value in fields.items()}),
         )
     except _dynamodb().exceptions.ConditionalCheckFailedException:

@@ -1,0 +1,75 @@
+"""Check, before anything changes, that the deployment can work; note what must not change."""
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer import addresses, http, preflight, release, rollout, verification
+from deployer.aws import ec2, ecs, iam, releases
+from deployer.release import Previous, Recorded
+from deployer.rollout import Service
+from deployer.spec import ServiceSpec, from_document
+
+logger = Logger()
+
+
+class Request(TypedDict):
+    spec: Mapping[str, Any]
+    execution: str
+
+
+class Checked(TypedDict):
+    """What the service was before: the way back, its probes' answers, and whether it ran.
+
+    `desiredCount` is what to set with the update; None to leave the service's own.
+    """
+
+    previous: Previous | None
+    probes: Mapping[str, str]
+    wasRunning: bool
+    desiredCount: int | None
+
+
+@logger.inject_lambda_context(correlation_id_path="execution")
+def handler(event: Request, context: LambdaContext) -> Checked:
+    spec = from_document(event["spec"], "the service spec")
+    roles = [arn for arn in (spec.execution_role, spec.task_role) if arn]
+    preflight.check(
+        spec,
+        ecs.cluster_status(spec.cluster),
+        ec2.subnet_vpcs(spec.network.subnets),
+        ec2.security_group_vpcs(spec.network.security_groups),
+        [arn for arn in roles if not iam.role_exists(arn)],
+    )
+    service = ecs.service(spec.cluster, spec.service)
+    history = releases.history(spec.service)
+    checked: Checked = {
+        "desiredCount": preflight.desired_count(spec, service, history),
+        "previous": release.previous(
+            rollout.steady_task_definition(service),
+            (service or {}).get("networkConfiguration"),
+            history,
+        ),
+        "probes": _probes(spec, service, history),
+        "wasRunning": bool(service and service["runningCount"]),
+    }
+    logger.info("preflight passed", checked=checked)
+    return checked
+
+
+def _probes(
+    spec: ServiceSpec, service: Service | None, history: list[Recorded]
+) -> Mapping[str, str]:
+    """What the probes that must not change answer now, or answered when last verified."""
+    live = next((entry for entry in history if entry.get("outcome") == "SUCCEEDED"), None)
+    values = dict(verification.remembered(live.get("probes", {}))) if live else {}
+    current = rollout.primary(service) if service else None
+    if not spec.verify or not current:
+        return values
+    tasks = ecs.running_tasks(spec.cluster, spec.service, current["id"])
+    found = addresses.of(spec, tasks, ec2.public_addresses(addresses.interfaces(tasks)))
+    for url in addresses.to_ask(spec, found)[:1]:
+        values |= http.probe(url, spec.verify.unchanged)
+    return values

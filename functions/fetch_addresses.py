@@ -1,0 +1,30 @@
+"""Fetch the addresses at which the release's own tasks can be reached."""
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer import addresses
+from deployer.addresses import Addresses
+from deployer.aws import ec2, ecs
+from deployer.rollout import Rollout
+from deployer.spec import from_document
+
+logger = Logger()
+
+
+class Request(TypedDict):
+    spec: Mapping[str, Any]
+    rollout: Rollout
+    execution: str
+
+
+@logger.inject_lambda_context(correlation_id_path="execution")
+def handler(event: Request, context: LambdaContext) -> Addresses:
+    spec = from_document(event["spec"], "the service spec")
+    tasks = ecs.running_tasks(spec.cluster, spec.service, event["rollout"]["id"])
+    found = addresses.of(spec, tasks, ec2.public_addresses(addresses.interfaces(tasks)))
+    logger.info("addresses fetched", addresses=found)
+    return found

@@ -1,0 +1,57 @@
+"""Record that the release failed, why, and what became of the service."""
+
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer import diagnosis, release
+from deployer.aws import releases
+from deployer.diagnosis import Diagnosis, Failure
+from deployer.release import Outcome, Previous, Release
+from deployer.rollback import Rollback
+
+logger = Logger()
+
+
+class Request(TypedDict):
+    """What is known by then: a failure before the release was identified has no `release`."""
+
+    input: Any
+    release: Release | None
+    taskDefinition: str | None
+    previous: Previous | None
+    failure: Failure
+    diagnosis: Diagnosis | None
+    rollback: Rollback | None
+    restored: bool
+    execution: str
+    startedAt: str
+
+
+class Recorded(TypedDict):
+    outcome: str
+    error: str
+    cause: str
+
+
+@logger.inject_lambda_context(correlation_id_path="execution")
+def handler(event: Request, context: LambdaContext) -> Recorded:
+    found = event["diagnosis"] or diagnosis.diagnose(event["failure"], [], [], [])
+    outcome: Outcome = "FAILED_ROLLED_BACK" if event["restored"] else "FAILED"
+    reason = diagnosis.summary(found, event["rollback"], event["restored"])
+    details = {
+        "endedAt": datetime.now(UTC).isoformat(),
+        "diagnosis": found,
+        "rollback": event["rollback"],
+        "taskDefinition": event["taskDefinition"],
+        "replaced": event["previous"],
+        "reason": reason,
+    }
+    record = event["release"] or release.unidentified(
+        event["input"], event["execution"], event["startedAt"]
+    )
+    releases.close_release(record, outcome, details)
+    logger.info("release failed", outcome=outcome, diagnosis=found)
+    return {"outcome": outcome, "error": found["error"], "cause": reason}

@@ -1,0 +1,54 @@
+"""Record that the release is live and verified."""
+
+from datetime import UTC, datetime
+from typing import TypedDict
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer.addresses import Addresses
+from deployer.aws import releases
+from deployer.release import Previous, Release
+from deployer.rollout import Rollout
+from deployer.verification import Probes
+
+logger = Logger()
+
+
+class Request(TypedDict):
+    release: Release
+    rollout: Rollout
+    previous: Previous | None
+    addresses: Addresses
+    probes: Probes
+    reason: str
+    execution: str
+
+
+class Success(TypedDict):
+    outcome: str
+    release: str
+    version: str
+    url: str | None
+
+
+@logger.inject_lambda_context(correlation_id_path="execution")
+def handler(event: Request, context: LambdaContext) -> Success:
+    release = event["release"]
+    details = {
+        "endedAt": datetime.now(UTC).isoformat(),
+        "taskDefinition": event["rollout"]["taskDefinition"],
+        "rollout": event["rollout"]["id"],
+        "replaced": event["previous"],
+        "url": event["addresses"]["url"],
+        "probes": event["probes"],
+        "reason": event["reason"],
+    }
+    releases.close_release(release, "SUCCEEDED", details)
+    logger.info("release succeeded", release=release["id"], url=details["url"])
+    return {
+        "outcome": "SUCCEEDED",
+        "release": release["id"],
+        "version": release["version"],
+        "url": event["addresses"]["url"],
+    }

@@ -1,0 +1,44 @@
+"""Register the task definition revision that runs the release's image."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer import taskdef
+from deployer.aws import ecs
+from deployer.release import Previous, Release
+from deployer.spec import from_document
+
+logger = Logger()
+
+
+class Request(TypedDict):
+    spec: Mapping[str, Any]
+    release: Release
+    previous: Previous | None
+    execution: str
+
+
+class Registered(TypedDict):
+    taskDefinition: str
+    new: bool
+
+
+@logger.inject_lambda_context(correlation_id_path="execution")
+def handler(event: Request, context: LambdaContext) -> Registered:
+    spec = from_document(event["spec"], "the service spec")
+    definition = taskdef.render(spec, event["release"]["image"], os.environ["AWS_REGION"])
+    content = taskdef.content_hash(definition)
+    # what runs now comes first; the family's newest is ours if an earlier try's reply was lost
+    candidates = [event["previous"]["taskDefinition"]] if event["previous"] else []
+    for name in (*candidates, spec.family):
+        found = ecs.revision(name)
+        if found and found[1].get(taskdef.CONTENT_TAG) == content:
+            logger.info("task definition unchanged", revision=found[0])
+            return {"taskDefinition": found[0], "new": False}
+    registered = ecs.register(definition, taskdef.tags(event["release"], content))
+    logger.info("task definition registered", revision=registered)
+    return {"taskDefinition": registered, "new": True}

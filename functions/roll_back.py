@@ -1,0 +1,68 @@
+"""Roll back: put the previous release back, or say why that can't be."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer import rollback, rollout, service
+from deployer.aws import ecs
+from deployer.release import Previous, Release
+from deployer.rollback import Rollback
+from deployer.rollout import Rollout
+from deployer.spec import ServiceSpec, from_document
+
+logger = Logger()
+
+
+class Request(TypedDict):
+    spec: Mapping[str, Any]
+    release: Release
+    taskDefinition: str
+    previous: Previous | None
+    wasRunning: bool
+    rollout: Rollout | None
+    execution: str
+
+
+@logger.inject_lambda_context(correlation_id_path="execution")
+def handler(event: Request, context: LambdaContext) -> Rollback:
+    spec = from_document(event["spec"], "the service spec")
+    now = ecs.service(spec.cluster, spec.service)
+    decided = rollback.decide(
+        now,
+        event["release"],
+        event["taskDefinition"],
+        event["previous"],
+        was_running=event["wasRunning"],
+        touched=event["rollout"] is not None,
+        ran=_ran(spec, event["rollout"]),
+    )
+    if decided["action"] == "STOP":
+        ecs.scale_to_zero(spec.cluster, spec.service)
+    if event["previous"] and decided["action"] == "GO_BACK":
+        now = ecs.update_service(spec.service, _settings(spec, event["previous"]))
+    if event["previous"] and now and decided["action"] in ("GO_BACK", "AWAIT"):
+        deployment = ecs.deployment_of(now, event["previous"]["taskDefinition"])
+        decided["rollout"] = rollout.started(deployment, spec.timeout, datetime.now(UTC))
+    logger.info("rollback decided", rollback=decided)
+    return decided
+
+
+def _ran(spec: ServiceSpec, started: Rollout | None) -> bool:
+    """Whether any task of the rollout came to run."""
+    if started is None:
+        return False
+    tasks = ecs.running_tasks(spec.cluster, spec.service, started["id"])
+    tasks += ecs.stopped_tasks(spec.cluster, spec.service, started["id"])
+    return any(task.get("startedAt") for task in tasks)
+
+
+def _settings(spec: ServiceSpec, previous: Previous) -> dict[str, Any]:
+    """The previous release as it ran; ECS does not go back from going back."""
+    settings = service.settings(spec, previous["taskDefinition"], automatic_rollback=False)
+    if previous["networkConfiguration"]:
+        settings["networkConfiguration"] = previous["networkConfiguration"]
+    return settings

@@ -1,0 +1,45 @@
+"""Update the service to the new revision, or create it; one call starts one rollout."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer import rollout, service
+from deployer.aws import ecs
+from deployer.release import Previous, Release, schema_grew
+from deployer.rollout import Rollout
+from deployer.spec import from_document
+
+logger = Logger()
+
+
+class Request(TypedDict):
+    spec: Mapping[str, Any]
+    release: Release
+    taskDefinition: str
+    previous: Previous | None
+    desiredCount: int | None
+    execution: str
+
+
+@logger.inject_lambda_context(correlation_id_path="execution")
+def handler(event: Request, context: LambdaContext) -> Rollout:
+    spec = from_document(event["spec"], "the service spec")
+    revision, previous = event["taskDefinition"], event["previous"]
+    goes_back = previous is None or not schema_grew(previous["schema"], event["release"]["schema"])
+    settings = service.settings(spec, revision, automatic_rollback=goes_back)
+    if ecs.service(spec.cluster, spec.service):
+        if event["desiredCount"] is not None:
+            settings["desiredCount"] = event["desiredCount"]
+        answer = ecs.update_service(spec.service, settings)
+    else:
+        token = hashlib.sha256(event["release"]["id"].encode()).hexdigest()[:32]
+        answer = ecs.create_service(service.creation(spec, settings, token))
+    deployment = ecs.deployment_of(answer, revision)
+    started = rollout.started(deployment, spec.timeout, datetime.now(UTC))
+    logger.info("rollout started", rollout=started)
+    return started
