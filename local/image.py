@@ -35,10 +35,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn, Self, TypedDict, Unpack
 
 import boto3
-import botocore.exceptions
 import oras.container
 import oras.provider
 import requests
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 
 from local import server
 from local.aws import LocalAws, LocalAwsError
@@ -493,7 +494,7 @@ def demo_release(
         "version": serves if wrong else version,
         "revision": revision,
         "fault": None if wrong else fault,
-        "seconds": seconds,
+        "seconds": float(seconds),
     }
     program: Files = {
         "/opt/app/server.py": File((DEMO_APP / "server.py").read_bytes(), executable=True),
@@ -570,22 +571,25 @@ def _send(
     for child in what.children:
         _send(registry, container, child, None, progress)
     for blob in what.blobs:
-        existed = registry.blob_exists(blob.descriptor, container)
+        existed = _has(registry, container.get_blob_url(blob.digest), "*/*")
         if not existed:
             _send_blob(registry, container, blob)
         progress(blob, existed)
     # Not upload_manifest: it serialises again, and sends everything as the manifest of an image.
-    url = f"{registry.prefix}://{container.manifest_url(tag or what.digest)}"
-    media_type = what.blob.media_type
-    existed = False
-    if tag is None:
-        existed = (
-            registry.do_request(url, "HEAD", headers={"Accept": media_type}).status_code == 200
-        )
+    url = container.manifest_url(tag or what.digest)
+    kind = {"Content-Type": what.blob.media_type}
+    existed = tag is None and _has(registry, url, what.blob.media_type)
     if not existed:
-        headers = {"Content-Type": media_type}
-        _expect_created(registry.do_request(url, "PUT", what.blob.content, headers))
+        answer = registry.do_request(f"{registry.prefix}://{url}", "PUT", what.blob.content, kind)
+        _expect(answer, 201)
     progress(what.blob, existed)
+
+
+def _has(registry: Any, url: str, media_type: str) -> bool:
+    accept = {"Accept": media_type}
+    answer = registry.do_request(f"{registry.prefix}://{url}", "HEAD", headers=accept)
+    _expect(answer, 200, 404)
+    return bool(answer.status_code == 200)
 
 
 def _send_blob(registry: Any, container: Any, blob: Blob) -> None:
@@ -598,11 +602,11 @@ def _send_blob(registry: Any, container: Any, blob: Blob) -> None:
             raise
         except ValueError as error:  # oras's word for an upload that the registry does not begin
             raise PushRefused(f"{container.api_prefix}: {error}") from error
-        _expect_created(answer)
+        _expect(answer, 201)
 
 
-def _expect_created(answer: requests.Response) -> None:
-    if answer.status_code != 201:
+def _expect(answer: requests.Response, *codes: int) -> None:
+    if answer.status_code not in codes:
         said = f"{answer.request.method} {answer.url} was answered {answer.status_code}"
         raise PushRefused(f"{said}: {answer.text.strip()}")
 
@@ -709,7 +713,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             endpoint = asked.endpoint
             session = boto3.Session("test", "test", region_name=server.REGION)
-            ecr = session.client("ecr", endpoint_url=endpoint)
+            once = Config(retries={"total_max_attempts": 1})
+            ecr = session.client("ecr", endpoint_url=endpoint, config=once)
         username, password = ecr_login(ecr)
         repository = f"{urllib.parse.urlsplit(endpoint).netloc}/{asked.repository}"
         tag = asked.tag.replace("+", "-")
@@ -718,7 +723,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ImageError,
         PushRefused,
         LocalAwsError,
-        botocore.exceptions.BotoCoreError,
+        BotoCoreError,
         OSError,
     ) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -15,7 +15,14 @@ import signal
 import sys
 
 _PR_SET_CHILD_SUBREAPER = 36
-_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1)
+_FORWARDED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 
 
 def main(lifeline: int, command: list[str]) -> int:
@@ -30,11 +37,11 @@ def main(lifeline: int, command: list[str]) -> int:
 
     defaults = [signal.SIGCHLD, *_FORWARDED, signal.SIGPIPE]
     child = os.posix_spawn(command[0], command, os.environ, setsigdef=defaults)
-    code = None
+    code: int | None = None
     while code is None:
         ready, _, _ = select.select([woken, lifeline], [], [])
         if lifeline in ready:
-            code = 128 + signal.SIGKILL
+            code = 128 + int(signal.SIGKILL)
         elif woken in ready:
             for number in os.read(woken, 64):
                 if number != signal.SIGCHLD:
@@ -64,8 +71,9 @@ def end_all() -> None:
     """Kill every process below this one. Killed parents leave their children to us."""
     me = os.getpid()
     while True:
-        with open(f"/proc/{me}/task/{me}/children") as children:
-            found = [int(pid) for pid in children.read().split()]
+        children = os.open(f"/proc/{me}/task/{me}/children", os.O_RDONLY)
+        found = [int(pid) for pid in os.read(children, 1 << 16).split()]
+        os.close(children)
         if not found:
             return
         for pid in found:

@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tarfile

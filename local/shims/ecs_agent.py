@@ -58,7 +58,7 @@ class Agent:
         # arn:aws:secretsmanager:region:account:secret:name[:json-key:version-stage:version-id]
         parts = source.split(":")
         arn = ":".join(parts[:7])
-        key, stage, version = (parts[7:] + ["", "", ""])[:3]
+        key, stage, version = [*parts[7:], "", "", ""][:3]
         chosen = {"VersionStage": stage} if stage else {}
         chosen |= {"VersionId": version} if version else {}
         try:
@@ -135,15 +135,10 @@ class _Ecr:
 
     def blob(self, reference: containers.Reference, digest: str) -> bytes:
         try:
-            self._client(reference).get_download_url_for_layer(
+            found = self._client(reference).get_download_url_for_layer(
                 repositoryName=reference.repository, layerDigest=digest
             )
-            # The URL is of the internet; the same blob is served by the local registry.
-            request = urllib.request.Request(
-                f"{endpoint()}/v2/{reference.repository}/blobs/{digest}",
-                headers={"Host": _host(reference, self._agent)},
-            )
-            with _open(request) as response:
+            with _open(found["downloadUrl"]) as response:
                 content: bytes = response.read()
                 return content
         except (ClientError, urllib.error.URLError) as error:
@@ -177,9 +172,9 @@ def _said(error: ClientError) -> str:
     return f"{error.response['Error']['Code']}: {error.response['Error']['Message']}"
 
 
-def _open(request: urllib.request.Request) -> Any:
+def _open(url: str) -> Any:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    return direct.open(request, timeout=30)
+    return direct.open(url, timeout=30)
 
 
 def endpoint() -> str:
@@ -232,7 +227,8 @@ def assumable(role: str) -> bool:
 @functools.cache
 def _client(service: str, region: str, role: str) -> Any:
     session = credentials(role) if role else {}
-    return boto3.session.Session().client(
+    any_session: Any = boto3.session.Session()
+    return any_session.client(
         service,
         endpoint_url=endpoint(),
         region_name=region,
@@ -241,6 +237,11 @@ def _client(service: str, region: str, role: str) -> Any:
         aws_session_token=session.get("AWS_SESSION_TOKEN"),
         config=Config(retries={"total_max_attempts": 1}, proxies={}),
     )
+
+
+def forget() -> None:
+    """The sessions made so far are gone."""
+    _client.cache_clear()
 
 
 def install() -> None:

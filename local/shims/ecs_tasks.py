@@ -5,6 +5,7 @@ version counts as it was seen on Fargate: 1 PROVISIONING, 2 PENDING, 3 RUNNING, 
 5 DEPROVISIONING, 6 STOPPED; each of them is an event.
 """
 
+import contextvars
 import logging
 import os
 import queue
@@ -296,9 +297,12 @@ class Task:
             self._move("DEACTIVATING", event=False)
         self._move("STOPPING", event=False)
         stopping = [
-            self._in_background(self._containers[c["name"]].stop, c.get("stopTimeout") or _STOP_TIMEOUT)
-            for c in self._definitions()
-            if c["name"] in self._containers
+            self._in_background(
+                self._containers[container["name"]].stop,
+                container.get("stopTimeout") or _STOP_TIMEOUT,
+            )
+            for container in self._definitions()
+            if container["name"] in self._containers
         ]
         for thread in stopping:
             thread.join()
@@ -363,7 +367,8 @@ class Task:
         return (self.definition.get("runtimePlatform") or {}).get("cpuArchitecture") or "X86_64"
 
     def _in_background(self, target: Callable[..., None], *arguments: Any) -> threading.Thread:
-        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        run = contextvars.copy_context().run  # account and region
+        thread = threading.Thread(target=run, args=(target, *arguments), daemon=True)
         thread.start()
         return thread
 

@@ -1,17 +1,13 @@
 """Images as the OCI specifications describe them, and as the local registry has them then."""
 
-import base64
 import gzip
 import hashlib
-import http.server
 import io
 import json
 import os
 import random
 import socket
 import tarfile
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +19,6 @@ from local.aws import LocalAws
 from local.image import (
     DEMO_APP,
     DEMO_FAULTS,
-    Artifact,
     Blob,
     File,
     Image,
@@ -41,7 +36,7 @@ from local.image import (
     signature,
 )
 
-PROGRAM = {
+PROGRAM: dict[str, bytes | File | Link] = {
     "/app/run": File(b"#!/bin/sh\nexec sleep 60\n", executable=True),
     "/app/readme.txt": b"hello\n",
     "/app/current": Link("run"),
@@ -54,7 +49,7 @@ def sha256(content: bytes) -> str:
 
 
 def members(image: Image) -> dict[str, tarfile.TarInfo]:
-    found = {}
+    found: dict[str, tarfile.TarInfo] = {}
     for layer in image.layers:
         with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
             found |= {member.name: member for member in archive}
@@ -325,11 +320,12 @@ class Repository:
     def __init__(self, aws: LocalAws, name: str) -> None:
         self.aws, self.name = aws, name
         self.uri = f"{aws.registry}/{name}"
+        self.login = ecr_login(aws.client("ecr"))
         self.progress: list[tuple[Blob, bool]] = []
 
     def push(self, what: Manifest, tag: str | None = None) -> str:
         self.progress = []
-        username, password = ecr_login(self.aws.client("ecr"))
+        username, password = self.login
         return push(
             what,
             self.uri,
@@ -342,7 +338,8 @@ class Repository:
     def get(self, path: str) -> requests.Response:
         with requests.Session() as session:
             session.trust_env = False
-            return session.get(f"{self.aws.endpoint}/v2/{self.name}/{path}", timeout=10)
+            url = f"{self.aws.endpoint}/v2/{self.name}/{path}"
+            return session.get(url, auth=self.login, timeout=10)
 
     def images(self) -> dict[str, dict[str, Any]]:
         found = self.aws.client("ecr").describe_images(repositoryName=self.name)["imageDetails"]
@@ -472,45 +469,9 @@ def test_a_registry_that_is_not_there_is_named_at_once() -> None:
         push(demo_release("1.0.0"), f"127.0.0.1:{port}/demo", username="AWS", password="x")
 
 
-class Guarded(http.server.BaseHTTPRequestHandler):
-    """A registry that has every blob and takes manifests, from who gives the password."""
-
-    def do_HEAD(self) -> None:
-        self.answer(200)
-
-    def do_PUT(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer(201)
-
-    def answer(self, status: int) -> None:
-        expected = "Basic " + base64.b64encode(b"AWS:secret").decode()
-        permitted = self.headers.get("Authorization") == expected
-        self.send_response(status if permitted else 401)
-        if not permitted:
-            self.send_header("WWW-Authenticate", 'Basic realm="registry"')
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None: ...
-
-
-@pytest.fixture
-def guarded() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Guarded) as registry:
-        threading.Thread(target=registry.serve_forever, args=[0.01], daemon=True).start()
-        yield f"127.0.0.1:{registry.server_port}/demo"
-        registry.shutdown()
-
-
-def test_the_password_is_given_to_a_registry_that_asks(guarded: str) -> None:
-    image = demo_release("1.0.0")
-
-    assert push(image, guarded, "1.0.0", username="AWS", password="secret") == image.digest
-
-
-def test_a_wrong_password_is_refused(guarded: str) -> None:
+def test_a_wrong_password_is_refused(repository: Repository) -> None:
     with pytest.raises(PushRefused, match="was answered 401"):
-        push(Artifact(()), guarded, "1.0.0", username="AWS", password="wrong")
+        push(demo_release("1.0.0"), repository.uri, "1.0.0", username="AWS", password="wrong")
 
 
 # The command

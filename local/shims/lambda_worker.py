@@ -1,0 +1,145 @@
+"""One execution environment of a Lambda function: what /var/runtime/bootstrap is on AWS.
+
+Started by `lambda_runtime` as a program of its own, without site-packages, and spoken to over a
+socket in JSON lines. Standard library only. Follows the AWS Lambda developer guide (Define Lambda
+function handler in Python; Python Lambda function errors, logging) and the error names of
+github.com/aws/aws-lambda-python-runtime-interface-client (bootstrap.py).
+"""
+
+import importlib
+import json
+import logging
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+Failure = dict[str, Any]
+
+
+class Context:
+    """https://docs.aws.amazon.com/lambda/latest/dg/python-context.html"""
+
+    identity = None
+    client_context = None
+
+    def __init__(self, request_id: str, arn: str, deadline: float) -> None:
+        self.aws_request_id = request_id
+        self.invoked_function_arn = arn
+        self.function_name = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
+        self.function_version = os.environ["AWS_LAMBDA_FUNCTION_VERSION"]
+        self.memory_limit_in_mb = os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"]
+        self.log_group_name = os.environ["AWS_LAMBDA_LOG_GROUP_NAME"]
+        self.log_stream_name = os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]
+        self._deadline = deadline
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, int((self._deadline - time.time()) * 1000))
+
+
+def main() -> None:
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    lines = channel.makefile("r", encoding="utf-8")
+    sys.path[:0] = [entry for entry in sys.argv[2].split(os.pathsep) if entry]
+    sys.path.append(sys.argv[3])
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    logs = _log_like_lambda()
+    found = _find_handler(os.environ["_HANDLER"])
+    _send(channel, {"ready": True} if callable(found) else {"failure": found})
+    if not callable(found):
+        return
+    for line in lines:
+        asked = json.loads(line)
+        logs.request_id = asked["request_id"]
+        if asked["trace_id"]:
+            os.environ["_X_AMZN_TRACE_ID"] = asked["trace_id"]
+        context = Context(asked["request_id"], asked["arn"], asked["deadline"])
+        answer = _invoke(found, asked["event"], context)
+        # What it wrote has to be there before the answer is: the reader looks then.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        _send(channel, answer)
+
+
+def _find_handler(name: str) -> Callable[..., Any] | Failure:
+    """The handler "package/module.function", or why there is none."""
+    module_name, _, function = name.rpartition(".")
+    try:
+        module = importlib.import_module(module_name.replace("/", "."))
+    except ImportError as error:
+        return _failure(
+            "Runtime.ImportModuleError", f"Unable to import module '{module_name}': {error}"
+        )
+    except SyntaxError as error:
+        return _failure(
+            "Runtime.UserCodeSyntaxError", f"Syntax error in module '{module_name}': {error}"
+        )
+    except Exception as error:
+        return _raised(error)
+    found = getattr(module, function, None)
+    if callable(found):
+        return found  # type: ignore[no-any-return]
+    return _failure(
+        "Runtime.HandlerNotFound", f"Handler '{function}' missing on module '{module_name}'"
+    )
+
+
+def _invoke(handler: Callable[..., Any], event: Any, context: Context) -> dict[str, Any]:
+    try:
+        result = handler(event, context)
+    except Exception as error:
+        return {"failure": _raised(error) | {"requestId": context.aws_request_id}}
+    try:
+        return {"result": json.loads(json.dumps(result))}
+    except (TypeError, ValueError) as error:
+        message = f"Unable to marshal response: {error}"
+        return {"failure": _failure("Runtime.MarshalError", message)}
+
+
+def _raised(error: Exception) -> Failure:
+    """https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html"""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame[0]]
+    stack = traceback.format_list(ours)
+    name = type(error).__name__
+    print(f"[ERROR] {name}: {error}\nTraceback (most recent call last):", file=sys.stderr)
+    print("".join(stack), end="", file=sys.stderr)
+    return {"errorMessage": str(error), "errorType": name, "stackTrace": stack}
+
+
+def _failure(kind: str, message: str) -> Failure:
+    print(f"[ERROR] {kind}: {message}", file=sys.stderr)
+    return {"errorMessage": message, "errorType": kind, "requestId": "", "stackTrace": []}
+
+
+def _send(channel: socket.socket, content: dict[str, Any]) -> None:
+    channel.sendall(json.dumps(content).encode() + b"\n")
+
+
+class _LambdaHandler(logging.StreamHandler[Any]):
+    """https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html"""
+
+    request_id = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.aws_request_id = self.request_id
+        super().emit(record)
+
+
+def _log_like_lambda() -> _LambdaHandler:
+    handler = _LambdaHandler(sys.stderr)
+    formatter = logging.Formatter(
+        "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s",
+        "%Y-%m-%dT%H:%M:%S",
+    )
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    logging.getLogger().addHandler(handler)
+    return handler
+
+
+if __name__ == "__main__":
+    main()
