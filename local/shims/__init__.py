@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 PINNED = "1.5.33"
-MODULES = ("ecr", "lambda_runtime", "step_functions", "containers", "network", "ecs", "codebuild")
+MODULES = ("iam", "ecr", "lambda_runtime", "step_functions", "containers", "network", "ecs", "codebuild")
 
 
 class ShimMismatch(RuntimeError):

@@ -80,20 +80,19 @@ class Agent:
             ) from error
 
     def _parameter(self, source: str) -> str:
-        name = source.split(":parameter", 1)[1] if source.startswith("arn:") else source
         failed = _RETRIEVAL + "retrieve secrets from ssm: service call has been retried 1 time(s): "
         try:
-            found = self._client("ssm").get_parameters(Names=[name], WithDecryption=True)
+            found = self._client("ssm").get_parameters(Names=[source], WithDecryption=True)
         except ClientError as error:
             raise InitializationError(failed + _said(error)) from error
         if not found["Parameters"]:
-            raise InitializationError(failed + f"invalid parameters: {name}")
+            raise InitializationError(failed + f"invalid parameters: {source}")
         value: str = found["Parameters"][0]["Value"]
         return value
 
-    def open_log(self, group: str, stream: str, *, create_group: bool) -> None:
+    def open_log(self, group: str, stream: str, region: str, *, create_group: bool) -> None:
         """Make the log stream that the awslogs driver writes to."""
-        client = self._client("logs")
+        client = self._client("logs", region)
         try:
             if create_group:
                 _unless_it_exists(client.create_log_group, logGroupName=group)

@@ -196,8 +196,8 @@ def _reconcile(service: Service) -> None:
             identifier = task.arn.rsplit("/", 1)[-1]
             ecs_events.say(service, f"(task {identifier}) failed container health checks.")
             task.stop("Task failed container health checks", "ServiceSchedulerInitiated")
-    if primary["rolloutState"] != "FAILED":
-        # "A deployment in FAILED state doesn't launch any new tasks"; the old tasks stay as well.
+    # "A deployment in FAILED state doesn't launch any new tasks"; the old tasks stay as well.
+    if primary["rolloutState"] != "FAILED" or not service["desiredCount"]:
         _balance(service, primary, tasks)
     tasks = [task for task in tasks if task.arn in ecs_tasks.running]
     _settle(service, primary, tasks)

@@ -127,9 +127,10 @@ class Task:
         except ecs_agent.InitializationError as error:
             raise _Failed(f"ResourceInitializationError: {error}") from error
         with lock:
-            if self.wanted:
-                self.running_since = time.monotonic()
-                self._change(lastStatus="RUNNING", startedAt=ecs_events.now())
+            if not self.wanted:
+                return
+            self.running_since = time.monotonic()
+            self._change(lastStatus="RUNNING", startedAt=ecs_events.now())
         for definition in self._definitions():
             if check := definition.get("healthCheck"):
                 self._in_background(self._check_health, definition["name"], check)
@@ -233,10 +234,13 @@ class Task:
         config = ecs._awslogs_config(definition, task, task)
         if not config:
             return lambda line: None
-        agent.open_log(config["group"], config["stream"], create_group=config["create_group"])
+        region = config["region"] or self._region
+        agent.open_log(
+            config["group"], config["stream"], region, create_group=config["create_group"]
+        )
 
         def write(line: str) -> None:
-            with request_scope(self._account, config["region"] or self._region):
+            with request_scope(self._account, region):
                 ecs._emit_awslogs_event(config, line)
 
         return write

@@ -122,6 +122,7 @@ def attach(configuration: dict[str, Any]) -> Interface:
             "AttachmentId": f"eni-attach-0{random.randbytes(8).hex()}",
             "DeviceIndex": 1,
             "Status": "attached",
+            "AttachTime": ec2._now_ts(),
         },
         "PrivateDnsName": interface.private_dns,
     }
@@ -153,6 +154,7 @@ def install() -> None:
         _security_groups=None,
         _subnets=None,
         _init_defaults="",
+        _now_ts="",
         _default_initialized_scopes=None,
     )
     ec2._eni_fields_xml = _with_association(ec2._eni_fields_xml)

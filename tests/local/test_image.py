@@ -116,8 +116,10 @@ def test_layers_are_named_by_what_they_unpack_to() -> None:
     content = json.loads(config.content)
 
     unpacked = [sha256(gzip.decompress(layer.content)) for layer in layers]
+    dated = {layer.content[4:8] for layer in layers}  # MTIME, RFC 1952 section 2.3.1
 
     assert content["rootfs"] == {"type": "layers", "diff_ids": unpacked}
+    assert dated == {bytes(4)}
     # One step for each layer, in order, and steps without a layer marked as such.
     steps = [step for step in content["history"] if not step.get("empty_layer")]
     assert len(steps) == len(layers) == 2
