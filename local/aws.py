@@ -205,14 +205,18 @@ class LocalAws:
         self, stack: str, template: Path, parameters: Mapping[str, str] | None = None
     ) -> None:
         """`sam deploy` of a built template, created or updated. Raises SamFailed."""
-        overrides = [f"{key}={_quoted(value)}" for key, value in (parameters or {}).items()]
-        self._sam(
-            *("deploy", "--stack-name", stack, "--template-file", str(template)),
-            *("--resolve-s3", "--no-confirm-changeset", "--no-fail-on-empty-changeset"),
-            *("--no-progressbar", "--region", self.region),
-            *("--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"),
-            *(["--parameter-overrides", *overrides] if overrides else []),
-        )
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as overrides:
+            # `sam` unescapes quotes in the values even of a file, and twice; JSON is YAML
+            escaped = {k: v.replace('"', '\\\\"') for k, v in (parameters or {}).items()}
+            json.dump(escaped, overrides)
+            overrides.flush()
+            self._sam(
+                *("deploy", "--stack-name", stack, "--template-file", str(template)),
+                *("--resolve-s3", "--no-confirm-changeset", "--no-fail-on-empty-changeset"),
+                *("--no-progressbar", "--region", self.region, "--capabilities"),
+                *("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"),
+                *(["--parameter-overrides", f"file://{overrides.name}"] if parameters else []),
+            )
 
     def outputs(self, stack: str) -> dict[str, str]:
         """The outputs of a deployed stack."""
@@ -393,8 +397,3 @@ def _spawn(
             pass_fds=(listening, held),
             start_new_session=True,  # Ctrl-C is for the launcher, which then stops this in order
         )
-
-
-def _quoted(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

@@ -15,7 +15,16 @@ from types import ModuleType
 from typing import Any
 
 PINNED = "1.5.33"
-MODULES = ("iam", "ecr", "lambda_runtime", "step_functions", "containers", "network", "ecs", "codebuild")
+MODULES = (
+    "ecr",
+    "lambda_runtime",
+    "step_functions",
+    "eventbridge",
+    "containers",
+    "network",
+    "ecs",
+    "codebuild",
+)
 
 
 class ShimMismatch(RuntimeError):

@@ -105,6 +105,11 @@ def _parameter_path(action: str, request: Mapping[str, Any], where: str) -> Iter
     yield Need(action, _parameter(where, request.get("Path", "/")))
 
 
+def _repositories(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
+    for name in request.get("repositoryNames") or ["*"]:
+        yield Need(action, f"arn:aws:ecr:{where}:repository/{name}")
+
+
 def _log_stream(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
     group, stream = request.get("logGroupName", ""), request.get("logStreamName", "")
     yield Need(action, f"arn:aws:logs:{where}:log-group:{group}:log-stream:{stream}")
@@ -124,9 +129,12 @@ _RULES: Mapping[tuple[str, str], Rule] = {
     ("ecs", "DescribeTaskDefinition"): _anything,
     ("ecs", "DeregisterTaskDefinition"): _anything,
     ("ecs", "RegisterTaskDefinition"): _register,
+    ("ecr", "DescribeRepositories"): _repositories,
     ("ssm", "GetParameters"): _parameters,
     ("ssm", "GetParametersByPath"): _parameter_path,
+    ("logs", "CreateLogStream"): _log_stream,
     ("logs", "GetLogEvents"): _log_stream,
+    ("logs", "PutLogEvents"): _log_stream,
     ("elasticloadbalancing", "DescribeTargetHealth"): _anything,
 }
 

@@ -221,9 +221,8 @@ class World:
             found = [self.task(arn) for arn in arns]
             return [task for task in found if task["lastStatus"] == "STOPPED"]
 
-        return sorted(
-            until(look, lambda found: len(found) >= count, within), key=lambda t: t["createdAt"]
-        )
+        found = until(look, lambda seen: len(seen) >= count, within)
+        return sorted(found, key=lambda task: task["createdAt"])
 
     def ended(self, arn: str, within: float = 15.0) -> dict[str, Any]:
         return until(lambda: self.task(arn), lambda t: t["lastStatus"] == "STOPPED", within)
