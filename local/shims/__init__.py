@@ -16,6 +16,7 @@ from typing import Any
 
 PINNED = "1.5.33"
 MODULES = (
+    "iam",
     "ecr",
     "lambda_runtime",
     "step_functions",

@@ -43,7 +43,7 @@ def main(lifeline: int, command: list[str]) -> int:
         if lifeline in ready:
             code = 128 + int(signal.SIGKILL)
         elif woken in ready:
-            for number in os.read(woken, 64):
+            for number in bytes(os.read(woken, 64)):
                 if number != signal.SIGCHLD:
                     os.kill(child, number)
             code = reap(child)

@@ -88,8 +88,10 @@ def task_changed(task: Task) -> None:
     deployment = _deployment_of(service, task)
     if task.record["lastStatus"] == "RUNNING" and deployment:
         deployment["_failed_starts"] = 0
-    if task.record["lastStatus"] == "STOPPED" and deployment and deployment["status"] == "PRIMARY":
-        _ended(service, deployment, task)
+    if not task.wanted and not task.judged:
+        task.judged = True
+        if deployment and deployment["status"] == "PRIMARY":
+            _judge(service, deployment, task)
     recount(service)
     wake(service)
 
@@ -112,8 +114,8 @@ def recount(service: Service) -> None:
     ecs._sync_service_targets(cluster, service)
 
 
-def _ended(service: Service, deployment: Deployment, task: Task) -> None:
-    """What a task's end means for its deployment.
+def _judge(service: Service, deployment: Deployment, task: Task) -> None:
+    """What the end of a task means for its deployment.
 
     "A task is considered a failure if the service scheduler can't launch the task, the task doesn't
     transition to a RUNNING state, or if it fails any of its defined health checks and is stopped."
@@ -347,6 +349,10 @@ def _settle(service: Service, primary: Deployment, tasks: list[Task]) -> None:
     for earlier in service["deployments"][1:]:
         earlier["desiredCount"] = sum(t.wanted and _is_of(t, earlier) for t in tasks)
     steady = len(healthy) == len(tasks) == service["desiredCount"]
+    if rolling and (wait := primary["_began"] + _STEADY_SECONDS - time.monotonic()) > 0:
+        # Not even a rollback to tasks that still run is over at once on AWS.
+        wake(service, wait)
+        steady = False
     if steady and rolling:
         service["deployments"] = [primary]
         service["_last_completed"] = primary
@@ -370,6 +376,8 @@ def _roll_out(
     announce: str | None = None,
 ) -> None:
     deployment.update(rolloutState=state, rolloutStateReason=reason, updatedAt=ecs_events.now())
+    if state == "IN_PROGRESS":
+        deployment["_began"] = time.monotonic()
     ecs_events.deployment_changed(
         service, deployment["id"], f"SERVICE_DEPLOYMENT_{state}", announce or reason
     )

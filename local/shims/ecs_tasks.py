@@ -49,6 +49,7 @@ class Task:
         self.definition = definition
         self.running_since: float | None = None
         self.failed_health_checks = False
+        self.judged = False  # the scheduler's note that it knows of the end
         self._network = network_configuration
         self._changed = changed
         self._account: str = get_account_id()

@@ -68,6 +68,7 @@ class World:
             f"{name}-execution", "service-role/AmazonECSTaskExecutionRolePolicy"
         )
         self._queue: str | None = None
+        self._heard: list[dict[str, Any]] = []
         self.server = self.push({"/app/server": image.File(SERVER, executable=True)}, "/app/server")
 
     def close(self) -> None:
@@ -274,9 +275,21 @@ class World:
         self._queue = queue
 
     def events(self, kind: str, within: float = 15.0) -> Iterator[dict[str, Any]]:
-        """The events of a detail type, as they come; TimeoutError when the time is over."""
+        """The events of a detail type, as they come; those of others wait for another call.
+
+        Raises TimeoutError when the time is over.
+        """
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
+            mine = [event for event in self._heard if event["detail-type"] == kind]
+            self._heard = [event for event in self._heard if event["detail-type"] != kind]
+            while mine:
+                event = mine.pop(0)
+                try:
+                    yield event
+                finally:
+                    if not mine:
+                        pass
             received = self.aws.client("sqs").receive_message(
                 QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=1
             )

@@ -1,0 +1,266 @@
+"""The demo's service and the deployer, deployed into a running local AWS, and what one does with
+them: push a release, watch the execution that it starts, read the records.
+
+The templates are the real ones; only the values here are the demo's.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from local import image
+from local.aws import ROOT, LocalAws
+
+# The container's health check runs inside the container, where curl may be missing.
+HEALTH_CHECK = (
+    'python3 -c "import urllib.request as r;'
+    " r.urlopen('http://localhost:3000/healthz', timeout=2)\""
+)
+VERIFY = {
+    "path": "/healthz",
+    "version": {"path": "/healthz", "header": "X-Coder-Build-Version", "match": "build"},
+    "unchanged": [
+        {"path": "/api/v2/buildinfo", "field": "deployment_id"},
+        {"path": "/api/v2/users/first"},
+    ],
+}
+
+
+class StageError(RuntimeError):
+    """What was waited for did not come; the message says what was seen instead."""
+
+
+@dataclass(frozen=True)
+class State:
+    """A state that an execution entered, and when (seconds since the execution started)."""
+
+    name: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Execution:
+    """An execution of the Deploy state machine as it stands."""
+
+    arn: str
+    status: str
+    input: Any
+    error: str
+    cause: str
+    output: Any
+    states: Sequence[State]
+    seconds: float
+
+    @property
+    def path(self) -> list[str]:
+        """The names of the states entered, a state that repeats itself named once."""
+        names = [state.name for state in self.states]
+        return [n for i, n in enumerate(names) if i == 0 or names[i - 1] != n]
+
+
+@dataclass
+class Stage:
+    """One service and a deployer for it. Made by `set_up`, or `attach` to one that is there."""
+
+    aws: LocalAws
+    service: str
+    _found: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def set_up(
+        cls,
+        aws: LocalAws,
+        service: str = "demo",
+        *,
+        built: Path | None = None,
+        parameters: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> "Stage":
+        """Deploy the surroundings and the deployer.
+
+        built       the deployer's template as `sam build` left it; None builds it.
+        parameters  more parameters for infrastructure/service.yaml.
+        say         told what comes next, for a person who waits.
+        """
+        stage = cls(aws, service)
+        if built is None:
+            say("sam build: the functions and their layer")
+            built = aws.build(ROOT / "template.yaml", aws.directory / "build")
+        say("sam deploy: cluster, repository, roles, network and the service spec")
+        aws.deploy(
+            f"{service}-service",
+            ROOT / "infrastructure/service.yaml",
+            {**stage._surroundings(), **(parameters or {})},
+        )
+        around = aws.outputs(f"{service}-service")
+        say("sam deploy: the deployer")
+        aws.deploy(
+            f"{service}-deployer",
+            built,
+            {
+                "ClusterName": around["ClusterName"],
+                "RepositoryPattern": around["RepositoryName"],
+                "TaskFamilyPattern": service,
+                "TaskRoleArns": around["TaskRoleArns"],
+            },
+        )
+        return stage
+
+    def _surroundings(self) -> dict[str, str]:
+        """What the team would have already: a network, and a database with its URL as a secret."""
+        ec2, secrets = self.aws.client("ec2"), self.aws.client("secretsmanager")
+        vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
+        of_vpc = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
+        subnets = [s["SubnetId"] for s in ec2.describe_subnets(Filters=of_vpc)["Subnets"]]
+        database = self.aws.directory / f"{self.service}.db"
+        name = f"{self.service}/database-url"
+        try:
+            secret = secrets.describe_secret(SecretId=name)["ARN"]
+        except secrets.exceptions.ResourceNotFoundException:
+            secret = secrets.create_secret(Name=name, SecretString=f"file://{database}")["ARN"]
+        health_check = {"command": ["CMD-SHELL", HEALTH_CHECK], "interval": 5, "timeout": 3}
+        return {
+            "ServiceName": self.service,
+            "VpcId": vpc["VpcId"],
+            "SubnetIds": ",".join(subnets[:2]),
+            "Strategy": "recreate",
+            "TimeoutSeconds": "60",
+            "Environment": json.dumps({"CODER_HTTP_ADDRESS": "0.0.0.0:3000"}),
+            "Secrets": json.dumps({"CODER_PG_CONNECTION_URL": secret}),
+            "SecretArns": secret,
+            "HealthCheck": json.dumps(health_check),
+            "Verify": json.dumps(VERIFY),
+        }
+
+    @property
+    def outputs(self) -> Mapping[str, str]:
+        """The outputs of the deployer's stack."""
+        if not self._found:
+            self._found.update(self.aws.outputs(f"{self.service}-deployer"))
+        return self._found
+
+    @cached_property
+    def _login(self) -> tuple[str, str]:
+        return image.ecr_login(self.aws.client("ecr"))
+
+    def push(self, what: image.Manifest, tag: str | None, repository: str | None = None) -> str:
+        """Push an image (or an index, or an artifact) into the service's repository.
+
+        Returns its digest.
+        """
+        user, password = self._login
+        name = f"{self.aws.registry}/{repository or self.service}"
+        return image.push(what, name, tag, username=user, password=password)
+
+    def release(self, version: str, **variant: Any) -> str:
+        """Push the demo application under its version as tag; see `image.demo_release`."""
+        return self.push(image.demo_release(version, **variant), version.replace("+", "-"))
+
+    def start(self, order: Any) -> str:
+        """Start an execution by hand; its ARN."""
+        started = self.aws.client("stepfunctions").start_execution(
+            stateMachineArn=self.outputs["StateMachine"], input=json.dumps(order)
+        )
+        return str(started["executionArn"])
+
+    def executions(self) -> list[str]:
+        """The ARNs of all executions, newest first."""
+        pages = self.aws.client("stepfunctions").get_paginator("list_executions")
+        return [
+            str(found["executionArn"])
+            for page in pages.paginate(stateMachineArn=self.outputs["StateMachine"])
+            for found in page["executions"]
+        ]
+
+    def started_by(self, digest: str, seconds: float = 15) -> str:
+        """The ARN of the execution that the push of a digest started, as soon as there is one."""
+        sfn = self.aws.client("stepfunctions")
+        for _ in _until(seconds):
+            for arn in self.executions():
+                if digest in sfn.describe_execution(executionArn=arn)["input"]:
+                    return arn
+        raise StageError(f"no execution was started by the push of {digest} within {seconds} s")
+
+    def look(self, arn: str) -> Execution:
+        """An execution as it stands."""
+        sfn = self.aws.client("stepfunctions")
+        told = sfn.describe_execution(executionArn=arn)
+        pages = sfn.get_paginator("get_execution_history").paginate(executionArn=arn)
+        events = [event for page in pages for event in page["events"]]
+        begun = told["startDate"]
+        return Execution(
+            arn=arn,
+            status=told["status"],
+            input=json.loads(told["input"]),
+            error=told.get("error", ""),
+            cause=told.get("cause", ""),
+            output=json.loads(told["output"]) if told.get("output") else None,
+            states=[
+                State(
+                    event["stateEnteredEventDetails"]["name"],
+                    (event["timestamp"] - begun).total_seconds(),
+                )
+                for event in events
+                if "stateEnteredEventDetails" in event
+            ],
+            seconds=(events[-1]["timestamp"] - begun).total_seconds() if events else 0.0,
+        )
+
+    def follow(self, arn: str, seconds: float = 120) -> Iterator[Execution]:
+        """An execution whenever it entered another state, until it ends."""
+        seen = -1
+        for _ in _until(seconds):
+            now = self.look(arn)
+            if len(now.states) > seen or now.status != "RUNNING":
+                seen = len(now.states)
+                yield now
+            if now.status != "RUNNING":
+                return
+        raise StageError(f"{arn} still runs after {seconds} s: {self.look(arn).path}")
+
+    def ended(self, arn: str, seconds: float = 120) -> Execution:
+        """An execution when it has ended."""
+        *_, last = self.follow(arn, seconds)
+        return last
+
+    def deployed(self, version: str, **variant: Any) -> Execution:
+        """Push a release and wait for the execution that it starts to end."""
+        return self.ended(self.started_by(self.release(version, **variant)))
+
+    def records(self, service: str | None = None) -> list[dict[str, Any]]:
+        """The records of a service, oldest first."""
+        found = self.aws.client("dynamodb").query(
+            TableName=self.outputs["ReleasesTable"],
+            KeyConditionExpression="service = :service",
+            ExpressionAttributeValues={":service": {"S": service or self.service}},
+            ConsistentRead=True,
+        )["Items"]
+        value = TypeDeserializer().deserialize
+        return [{name: value(entry) for name, entry in item.items()} for item in found]
+
+    def record(self, digest: str, service: str | None = None) -> dict[str, Any]:
+        """The one record of a digest."""
+        found = [r for r in self.records(service) if r.get("digest") == digest]
+        if len(found) != 1:
+            raise StageError(f"{len(found)} records of {digest}, not one: {found}")
+        return found[0]
+
+    def described(self) -> dict[str, Any]:
+        """The ECS service."""
+        found = self.aws.client("ecs").describe_services(
+            cluster=self.service, services=[self.service]
+        )
+        return dict(found["services"][0])
+
+
+def _until(seconds: float, between: float = 0.1) -> Iterator[None]:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(between)
