@@ -70,6 +70,8 @@ class Stage:
 
     aws: LocalAws
     service: str
+    cluster: str
+    stack: str
     _found: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -79,16 +81,17 @@ class Stage:
         service: str = "demo",
         *,
         built: Path | None = None,
-        parameters: Mapping[str, str] | None = None,
+        patterns: str | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> "Stage":
         """Deploy the surroundings and the deployer.
 
-        built       the deployer's template as `sam build` left it; None builds it.
-        parameters  more parameters for infrastructure/service.yaml.
-        say         told what comes next, for a person who waits.
+        built     the deployer's template as `sam build` left it; None builds it.
+        patterns  the repositories, task families and roles that the deployer may use, for more
+                  services than this one (see `beside`); None allows just this one's.
+        say       told what comes next, for a person who waits.
         """
-        stage = cls(aws, service)
+        stage = cls(aws, service, service, f"{service}-deployer")
         if built is None:
             say("sam build: the functions and their layer")
             built = aws.build(ROOT / "template.yaml", aws.directory / "build")
@@ -96,21 +99,44 @@ class Stage:
         aws.deploy(
             f"{service}-service",
             ROOT / "infrastructure/service.yaml",
-            {**stage._surroundings(), **(parameters or {})},
+            stage._surroundings(),
         )
         around = aws.outputs(f"{service}-service")
         say("sam deploy: the deployer")
         aws.deploy(
-            f"{service}-deployer",
+            stage.stack,
             built,
             {
                 "ClusterName": around["ClusterName"],
-                "RepositoryPattern": around["RepositoryName"],
-                "TaskFamilyPattern": service,
-                "TaskRoleArns": around["TaskRoleArns"],
+                "RepositoryPattern": patterns or around["RepositoryName"],
+                "TaskFamilyPattern": patterns or service,
+                "TaskRoleArns": (
+                    f"arn:aws:iam::{aws.account}:role/{patterns}"
+                    if patterns
+                    else around["TaskRoleArns"]
+                ),
             },
         )
         return stage
+
+    def beside(self, service: str, **parameters: str) -> "Stage":
+        """Another service in the same cluster, deployed by the same deployer.
+
+        parameters  of infrastructure/service.yaml, other than the demo's.
+        """
+        other = Stage(self.aws, service, self.cluster, self.stack)
+        values = {**other._surroundings(), "ExistingCluster": self.cluster, **parameters}
+        cloudformation = self.aws.client("cloudformation")
+        cloudformation.create_stack(
+            StackName=f"{service}-service",
+            TemplateBody=(ROOT / "infrastructure/service.yaml").read_text(),
+            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in values.items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName=f"{service}-service", WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
+        )
+        return other
 
     def _surroundings(self) -> dict[str, str]:
         """What the team would have already: a network, and a database with its URL as a secret."""
@@ -142,7 +168,7 @@ class Stage:
     def outputs(self) -> Mapping[str, str]:
         """The outputs of the deployer's stack."""
         if not self._found:
-            self._found.update(self.aws.outputs(f"{self.service}-deployer"))
+            self._found.update(self.aws.outputs(self.stack))
         return self._found
 
     @cached_property
@@ -254,7 +280,7 @@ class Stage:
     def described(self) -> dict[str, Any]:
         """The ECS service."""
         found = self.aws.client("ecs").describe_services(
-            cluster=self.service, services=[self.service]
+            cluster=self.cluster, services=[self.service]
         )
         return dict(found["services"][0])
 

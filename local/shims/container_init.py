@@ -15,14 +15,8 @@ import signal
 import sys
 
 _PR_SET_CHILD_SUBREAPER = 36
-_FORWARDED = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGHUP,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-)
+_FORWARDED = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1]
+_FORWARDED += [signal.SIGUSR2, signal.SIGWINCH]
 
 
 def main(lifeline: int, command: list[str]) -> int:
@@ -36,16 +30,20 @@ def main(lifeline: int, command: list[str]) -> int:
         signal.signal(number, lambda *_: None)
 
     defaults = [signal.SIGCHLD, *_FORWARDED, signal.SIGPIPE]
-    child = os.posix_spawn(command[0], command, os.environ, setsigdef=defaults)
+    try:
+        child = os.posix_spawn(command[0], command, os.environ, setsigdef=defaults)
+    except OSError as error:
+        print(f"exec {command[0]}: {(error.strerror or '').lower()}", file=sys.stderr)
+        return 1
     code: int | None = None
     while code is None:
         ready, _, _ = select.select([woken, lifeline], [], [])
         if lifeline in ready:
             code = 128 + int(signal.SIGKILL)
         elif woken in ready:
-            for number in bytes(os.read(woken, 64)):
-                if number != signal.SIGCHLD:
-                    os.kill(child, number)
+            for received in os.read(woken, 64):
+                if received != signal.SIGCHLD:
+                    os.kill(child, received)
             code = reap(child)
     end_all()
     return code

@@ -335,7 +335,7 @@ class Container:
         try:
             located = self._located([_LOOPBACK.sub(self.address, word) for word in words])
             process, lifeline = self._spawn(located, subprocess.DEVNULL)
-        except StartError:
+        except (StartError, OSError):  # OSError: the container has just ended
             return 126
         try:
             return process.wait(timeout)
@@ -386,7 +386,8 @@ class Container:
 
     def _interpreter(self, program: Path) -> list[str]:
         """The interpreter of a script, where the image brings it: the kernel would look outside."""
-        with program.open("rb") as file:
+        first = b""
+        with contextlib.suppress(PermissionError), program.open("rb") as file:
             first = file.readline(256)
         if first.startswith(b"#!"):
             words = first[2:].decode(errors="replace").split()

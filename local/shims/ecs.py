@@ -7,6 +7,9 @@ gives are marked with where they were seen, or as from memory.
 """
 
 import copy
+import json
+import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +18,8 @@ from local.shims.ecs_tasks import lock
 
 Request = dict[str, Any]
 Response = tuple[int, dict[str, str], bytes]
+
+_READ_LAG = float(os.environ.get("ECS_READ_LAG_SECONDS", "0"))
 
 # UpdateService: "This parameter triggers a new service deployment" (API reference).
 _DEPLOYING = (
@@ -141,6 +146,7 @@ def _update_service(data: Request) -> Response:
     service = _service(data)
     if service["status"] != "ACTIVE":
         raise _Refused("ServiceNotActiveException", "Service was not ACTIVE.")
+    stale = json.loads(_answer("service", service)[2])["service"]
     changed = bool(data.get("forceNewDeployment"))
     if data.get("taskDefinition"):
         arn = _definition(data["taskDefinition"])["taskDefinitionArn"]
@@ -158,13 +164,15 @@ def _update_service(data: Request) -> Response:
     service["deploymentConfiguration"] = _limits(
         service["deploymentConfiguration"], data.get("deploymentConfiguration")
     )
-    if data.get("desiredCount") is not None:
+    if data.get("desiredCount", service["desiredCount"]) != service["desiredCount"]:
         service["desiredCount"] = data["desiredCount"]
+        service["_steady"] = False
     if changed:
         ecs_scheduler.new_deployment(service)
+        service["_steady"] = False
     else:
         service["deployments"][0]["desiredCount"] = service["desiredCount"]
-    service["_steady"] = False
+    service["_stale"] = (time.monotonic() + _READ_LAG, stale)
     ecs_scheduler.wake(service)
     return _answer("service", service)
 
@@ -260,6 +268,51 @@ def _list_tasks(original: Callable[[Request], Response]) -> Callable[[Request], 
     return listed
 
 
+def _describe_services(original: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """Reads may lag behind UpdateService (https://github.com/bugcrowd/ecs-deployment-monitor/pull/2
+    saw three misses, 3 s apart): for ECS_READ_LAG_SECONDS the service is shown as it was."""
+
+    def described(data: Request) -> Response:
+        from ministack.core.responses import json_response
+        from ministack.services import ecs
+
+        cluster = _cluster(data)["clusterName"]
+        status, headers, body = original(data)
+        answer = json.loads(body)
+        for place, shown in enumerate(answer.get("services", [])):
+            key = f"{cluster}/{shown['serviceName']}"
+            until, stale = ecs._services[key].get("_stale") or (0.0, None)
+            if time.monotonic() < until:
+                answer["services"][place] = stale
+                lagging: Response = json_response(answer)
+                status, headers, body = lagging
+        return status, headers, body
+
+    return described
+
+
+def _delete_cluster(original: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """API_DeleteCluster.html, its errors; the sentences from memory."""
+
+    def delete(data: Request) -> Response:
+        from ministack.services import ecs
+
+        cluster = _cluster(data)
+        services = ecs._services.values()
+        for what, active in (
+            ("Services", [s for s in services if s["status"] != "INACTIVE"]),
+            ("Tasks", [t.record for t in ecs_tasks.running.values()]),
+        ):
+            if any(record["clusterArn"] == cluster["clusterArn"] for record in active):
+                raise _Refused(
+                    f"ClusterContains{what}Exception",
+                    f"The Cluster cannot be deleted while {what} are active.",
+                )
+        return original(data)
+
+    return delete
+
+
 def _with_cluster(original: Callable[[Request], Response]) -> Callable[[Request], Response]:
     def checked(data: Request) -> Response:
         _cluster(data)
@@ -323,6 +376,8 @@ def _check_network(definition: dict[str, Any], configuration: dict[str, Any]) ->
             "InvalidParameterException",
             "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
         )
+    for field, default in (("securityGroups", []), ("assignPublicIp", "DISABLED")):
+        awsvpc.setdefault(field, default)  # as DescribeServices shows them
     if wrong := network.check(awsvpc):
         raise _Refused("InvalidParameterException", wrong)
 
@@ -385,6 +440,7 @@ def install() -> None:
         _awslogs_config="cdef task_id container_id",
         _clusters=None,
         _create_service="data",
+        _delete_cluster="data",
         _delete_service="data",
         _describe_services="data",
         _describe_tasks="data",
@@ -414,7 +470,8 @@ def install() -> None:
         ("CreateService", "_create_service", _create_service),
         ("UpdateService", "_update_service", _update_service),
         ("DeleteService", "_delete_service", _delete_service),
-        ("DescribeServices", "_describe_services", _with_cluster(ecs._describe_services)),
+        ("DescribeServices", "_describe_services", _describe_services(ecs._describe_services)),
+        ("DeleteCluster", "_delete_cluster", _delete_cluster(ecs._delete_cluster)),
         ("ListServices", "_list_services", _with_cluster(ecs._list_services)),
         ("RunTask", "_run_task", _run_task),
         ("StopTask", "_stop_task", _stop_task),

@@ -388,13 +388,7 @@ def _healthy(service: Service, task: Task) -> bool:
     if task.record["lastStatus"] != "RUNNING" or task.running_since is None:
         return False
     if task.checked:
-        return all(
-            container["healthStatus"] == "HEALTHY"
-            for container, definition in zip(
-                task.record["containers"], task.definition["containerDefinitions"], strict=True
-            )
-            if definition.get("healthCheck") and definition.get("essential", True)
-        )
+        return task.passed
     wait = task.running_since + _STEADY_SECONDS - time.monotonic()
     if wait > 0:
         wake(service, wait)

@@ -68,7 +68,18 @@ class Task:
     @property
     def checked(self) -> bool:
         """Whether an essential container has a health check."""
-        return any(_essential(c) and c.get("healthCheck") for c in self._definitions())
+        return any(_essential(c) and _check(c) for c in self._definitions())
+
+    @property
+    def passed(self) -> bool:
+        """Whether all those health checks have passed. The task's healthStatus would not do: it
+        is UNKNOWN for ever beside an essential container that has no check."""
+        checked = {c["name"] for c in self._definitions() if _essential(c) and _check(c)}
+        return all(
+            c["healthStatus"] == "HEALTHY"
+            for c in self.record["containers"]
+            if c["name"] in checked
+        )
 
     def start(self) -> None:
         """Begin, in a thread of its own. The record must be stored already."""
@@ -133,7 +144,7 @@ class Task:
             self.running_since = time.monotonic()
             self._change(lastStatus="RUNNING", startedAt=ecs_events.now())
         for definition in self._definitions():
-            if check := definition.get("healthCheck"):
+            if check := _check(definition):
                 self._in_background(self._check_health, definition["name"], check)
 
     def _start_containers(self) -> None:
@@ -348,6 +359,11 @@ class Task:
         self._publish()
 
     def _publish(self) -> None:
+        from ministack.services import ecs_metadata
+
+        ecs_metadata.set_task_status(
+            self.arn, self.record["lastStatus"], self.record["desiredStatus"]
+        )
         ecs_events.task_changed(self.record)
         self._changed(self)
 
@@ -380,6 +396,12 @@ class Task:
 
 class _Failed(Exception):
     """The task cannot start; the message is its stoppedReason."""
+
+
+def _check(definition: dict[str, Any]) -> dict[str, Any] | None:
+    """A container's health check. Docker's command NONE means none."""
+    found: dict[str, Any] | None = definition.get("healthCheck")
+    return found if found and found["command"] != ["NONE"] else None
 
 
 def _essential(definition: dict[str, Any]) -> bool:

@@ -39,6 +39,11 @@ def install() -> None:
     shim.install()
 
 
+def execution_name(event: str, rule: str, target: str) -> str:
+    """The name of the execution that an event starts: the same for the same event and target."""
+    return f"{event}_{uuid.uuid5(uuid.NAMESPACE_URL, f'{rule} {target}')}"
+
+
 @shim.wraps(eventbridge, "_invoke_target", "target event rule view")
 def _invoke_target(
     original: Callable[..., None],
@@ -63,9 +68,9 @@ def _dispatch_to_stepfunctions(arn: str, payload: str) -> None:
         return _undelivered(payload, "NO_PERMISSIONS", why)
     if stepfunctions._resolve_state_machine_arn(arn) is None:
         return _undelivered(payload, "RESOURCE_NOT_FOUND", f"State machine {arn} does not exist")
-    to = uuid.uuid5(uuid.NAMESPACE_URL, f"{rule.get('Arn')} {target.get('Id')}")
+    name = execution_name(event["EventId"], rule["Arn"], target["Id"])
     status, _, body = stepfunctions._start_execution(
-        {"stateMachineArn": arn, "input": payload, "name": f"{event['EventId']}_{to}"}
+        {"stateMachineArn": arn, "input": payload, "name": name}
     )
     if status >= 400:
         answer = json.loads(body)

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from ministack.core import iam_actions
@@ -108,6 +109,8 @@ def install() -> None:
     expect(eventbridge, _put_events="data allow_aws_source")
     roles.install()
     shim.install()
+    # It delays each execution's first state; its other sleep is replaced below.
+    stepfunctions.time = SimpleNamespace(time=time.time, sleep=lambda seconds: None)
 
 
 # Executions: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
@@ -206,6 +209,7 @@ def _emit_execution_status_event(execution: Data) -> None:
         return
     status = execution["status"]
     again = status in ("FAILED", "TIMED_OUT", "ABORTED")
+    output = execution.get("output") if status == "SUCCEEDED" else None
     detail = {
         "executionArn": execution["executionArn"],
         "stateMachineArn": execution["stateMachineArn"],
@@ -215,8 +219,8 @@ def _emit_execution_status_event(execution: Data) -> None:
         "stopDate": stepfunctions._iso_to_epoch_ms(execution.get("stopDate")),
         "input": execution["input"],
         "inputDetails": {"included": True},
-        "output": execution.get("output"),
-        "outputDetails": {"included": True} if execution.get("output") else None,
+        "output": output,
+        "outputDetails": {"included": True} if output else None,
         "stateMachineVersionArn": None,
         "stateMachineAliasArn": None,
         "redriveCount": 0,
@@ -529,7 +533,7 @@ def _allow_call(service: str, action: str, data: Any, error: str) -> None:
         service,
         "POST",
         "/",
-        {},
+        {"x-amz-target": f"{service}.{action}"},
         json.dumps(data).encode(),
         {k: [v] for k, v in data.items() if isinstance(v, str)} if isinstance(data, dict) else {},
         get_region(),

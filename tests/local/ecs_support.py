@@ -280,27 +280,28 @@ class World:
         Raises TimeoutError when the time is over.
         """
         deadline = time.monotonic() + within
-        while time.monotonic() < deadline:
-            mine = [event for event in self._heard if event["detail-type"] == kind]
-            self._heard = [event for event in self._heard if event["detail-type"] != kind]
-            while mine:
-                event = mine.pop(0)
-                try:
-                    yield event
-                finally:
-                    if not mine:
-                        pass
-            received = self.aws.client("sqs").receive_message(
-                QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=1
-            )
-            for message in received.get("Messages", []):
-                self.aws.client("sqs").delete_message(
-                    QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"]
-                )
-                event = json.loads(message["Body"])
-                if event["detail-type"] == kind and self.name in event["resources"][0]:
-                    yield event
-        raise TimeoutError(f"no more {kind} within {within} s")
+        while True:
+            while found := [event for event in self._heard if event["detail-type"] == kind]:
+                self._heard.remove(found[0])
+                yield found[0]
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no more {kind} within {within} s")
+            self._hear()
+
+    def _hear(self) -> None:
+        sqs = self.aws.client("sqs")
+        received = sqs.receive_message(
+            QueueUrl=self._queue,
+            MaxNumberOfMessages=10,
+            WaitTimeSeconds=1,
+            AttributeNames=["SentTimestamp"],
+        )
+        for message in received.get("Messages", []):
+            sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+            event = json.loads(message["Body"])
+            if self.name in event["resources"][0]:
+                sent = int(message["Attributes"]["SentTimestamp"]) / 1000
+                self._heard.append(event | {"sent": sent})
 
 
 def primary(service: Service) -> dict[str, Any]:

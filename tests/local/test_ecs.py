@@ -1,8 +1,10 @@
 """ECS services on the local AWS behave as on AWS: each test names what it follows."""
 
+import itertools
 import re
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -356,7 +358,7 @@ def test_impaired_starts_are_slowed_down_and_said(world: World) -> None:
     stopped = world.stopped(5)
     gaps = [
         (later["createdAt"] - earlier["stoppedAt"]).total_seconds()
-        for earlier, later in zip(stopped, stopped[1:], strict=False)
+        for earlier, later in itertools.pairwise(stopped)
     ]
     assert gaps[-1] > 2 * gaps[0]
     assert primary(world.service())["rolloutState"] == "IN_PROGRESS"
@@ -370,9 +372,9 @@ def test_create_service_with_one_token_is_one_service(world: World) -> None:
     created = world.create(definition, clientToken="once")
     again = world.create(definition, clientToken="once")
     assert again["deployments"][0]["id"] == created["deployments"][0]["id"]
-    for token in ({}, {"clientToken": "twice"}):
+    for token in ("", "twice"):
         with pytest.raises(ClientError, match="Creation of service was not idempotent") as refused:
-            world.create(definition, **token)
+            world.create(definition, clientToken=token)
         assert code(refused) == "InvalidParameterException"
 
 
@@ -426,6 +428,26 @@ def test_errors_have_the_names_of_aws(
     with pytest.raises(ClientError) as refused:
         getattr(world.ecs, operation)(**{"cluster": world.name} | arguments)
     assert code(refused) == error
+
+
+def test_a_cluster_in_use_is_not_deleted(world: World) -> None:
+    def refusal() -> str:
+        with pytest.raises(ClientError, match="cannot be deleted while") as refused:
+            world.ecs.delete_cluster(cluster=world.name)
+        return code(refused)
+
+    arn = world.run(world.define())
+    assert refusal() == "ClusterContainsTasksException"
+    world.create()
+    assert refusal() == "ClusterContainsServicesException"
+    world.ecs.delete_service(cluster=world.name, service=world.name, force=True)
+    world.until(lambda s: s["status"] == "INACTIVE")
+    world.ecs.stop_task(cluster=world.name, task=arn)
+    world.ended(arn)
+    for stopped in world.tasks("STOPPED"):
+        world.ended(stopped)
+    assert world.ecs.delete_cluster(cluster=world.name)["cluster"]["status"] == "INACTIVE"
+    world.ecs.create_cluster(clusterName=world.name)
 
 
 def test_a_revision_that_was_deregistered_cannot_be_deployed(world: World) -> None:
@@ -604,6 +626,20 @@ def test_a_completed_event_is_never_ahead_of_what_can_be_read(world: World) -> N
     assert set(steady["detail"]) == {"eventType", "eventName", "clusterArn", "createdAt"}
 
 
+def test_events_are_delivered_at_once(world: World) -> None:
+    world.listen()
+    world.run(world.define(world.script("exit 0")))
+    lags = []
+    for event in world.events("ECS Task State Change"):
+        changed = datetime.fromisoformat(event["detail"]["updatedAt"]).timestamp()
+        lags.append(event["sent"] - changed)
+        if event["detail"]["lastStatus"] == "STOPPED":
+            break
+    assert len(lags) == 6
+    assert sorted(lags)[3] < 0.1  # the median: one event may meet a busy machine
+    assert max(lags) < 1
+
+
 # Tasks
 
 
@@ -623,6 +659,7 @@ def test_a_sidecar_may_end_and_an_essential_container_may_not(world: World) -> N
     arn = world.run(world.define(None, brief))
     over = until(lambda: world.task(arn), lambda t: t["containers"][1]["lastStatus"] == "STOPPED")
     assert (over["lastStatus"], over["containers"][1]["exitCode"]) == ("RUNNING", 5)
+    world.get(arn)
     world.post(arn, "/exit")
     assert [c["exitCode"] for c in world.ended(arn)["containers"]] == [7, 5]
 
@@ -659,3 +696,28 @@ def test_tags_are_propagated(world: World) -> None:
         "aws:ecs:clusterName": world.name,
         "aws:ecs:serviceName": world.name,
     }
+
+
+# What the local AWS can be told
+
+
+def test_waiting_times_and_stale_reads_can_be_set(name: str) -> None:
+    settings = {
+        "ECS_HEALTH_CHECK_SCALE": "0.02",
+        "ECS_STEADY_SECONDS": "1.5",
+        "ECS_READ_LAG_SECONDS": "1",
+    }
+    with LocalAws.start(settings=settings) as aws:
+        world = World(aws, name)
+        began = time.monotonic()
+        world.create(world.define(healthCheck=check(*PROBE, interval=30, retries=3)))
+        first = primary(world.steady(within=10))["id"]
+        assert time.monotonic() - began < 10
+        second = primary(world.update(world.define()))["id"]
+        assert primary(world.service())["id"] == first
+        seen = world.until(lambda s: primary(s)["id"] == second)
+        assert len(seen["deployments"]) == 2
+        done = world.steady()
+        (arn,) = world.tasks()
+        wait = primary(done)["updatedAt"] - world.task(arn)["startedAt"]
+        assert wait.total_seconds() >= 1.5

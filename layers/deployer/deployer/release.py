@@ -1,12 +1,15 @@
 """A release: one image offered to one service, and what became of it."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NotRequired, TypedDict
 
 from deployer import request
 from deployer.image import Schema
+
+_VERSION_TAG = re.compile(r"v?[0-9]+(\.[0-9]+)+")
 
 Outcome = Literal["SUCCEEDED", "FAILED_ROLLED_BACK", "FAILED", "SUPERSEDED", "HELD", "IGNORED"]
 Trigger = Literal["push", "deploy"]
@@ -103,13 +106,17 @@ def as_tag(version: str) -> str:
 def version_of(tag: str | None, labels: Mapping[str, str], label: str, digest: str) -> str:
     """The version by which people know the image.
 
-    The tag is what was pushed. Where the image's own label says the same with a `+` that no tag
-    can carry, the label is the original. An image without a tag goes by its digest.
+    A tag that reads as a version is the version that was pushed; where the image's own label says
+    the same with a `+` that no tag can carry, the label is the original. Under a tag that is only
+    a name, such as `latest`, or under none, the label tells. An image that nothing names goes by
+    its digest.
     """
     labelled = labels.get(label)
-    if labelled and (tag is None or as_tag(labelled) in (tag, tag.removeprefix("v"))):
+    if tag is None or not _VERSION_TAG.match(tag):
+        return labelled or tag or digest.removeprefix("sha256:")[:12]
+    if labelled and as_tag(labelled) in (tag, tag.removeprefix("v")):
         return labelled
-    return tag or digest.removeprefix("sha256:")[:12]
+    return tag
 
 
 def previous(

@@ -1,0 +1,43 @@
+"""One local AWS and one deployer for all workflow tests; each test has a service of its own."""
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from local.aws import LocalAws
+from local.stage import Stage
+
+_numbers = itertools.count(1)
+
+# Container health checks run five times as fast as ECS allows, so that a rollout takes a second.
+_SETTINGS = {"ECS_HEALTH_CHECK_SCALE": "0.2"}
+
+
+@pytest.fixture(scope="session")
+def deployer() -> Iterator[Stage]:
+    with LocalAws.start(settings=_SETTINGS) as aws:
+        yield Stage.set_up(aws, "test", patterns="test*")
+
+
+@pytest.fixture
+def make(deployer: Stage) -> Callable[..., Stage]:
+    """Makes a service with its surroundings; takes parameters of infrastructure/service.yaml."""
+
+    def made(**parameters: str) -> Stage:
+        return deployer.beside(f"test-{next(_numbers)}", **parameters)
+
+    return made
+
+
+@pytest.fixture
+def service(make: Callable[..., Stage]) -> Stage:
+    """A service that was never deployed."""
+    return make()
+
+
+@pytest.fixture
+def live(service: Stage) -> Stage:
+    """A service on which release 1.0.0 is live."""
+    assert service.deployed("1.0.0").status == "SUCCEEDED"
+    return service

@@ -1,0 +1,209 @@
+"""From a push to a verified URL."""
+
+import json
+import threading
+import urllib.request
+from collections.abc import Callable
+
+from local import image
+from local.stage import Stage
+
+HAPPY = [
+    "Note the input",
+    "Identify release",
+    "Does it deploy?",
+    "Check preflight",
+    "Register task definition",
+    "Update service",
+    "Poll health",
+    "Is it steady?",
+    "Poll health",
+    "Is it steady?",
+    "Fetch addresses",
+    "Verify release",
+    "Is it verified?",
+    "Record success",
+    "Deployed",
+]
+
+
+def ask(url: str, path: str = "/api/v2/buildinfo") -> dict[str, str]:
+    with urllib.request.urlopen(url + path, timeout=5) as answer:
+        told: dict[str, str] = json.loads(answer.read())
+    return told
+
+
+def create_first_user(url: str) -> None:
+    user = {"email": "ada@example.com", "username": "ada", "password": "correct horse battery"}
+    request = urllib.request.Request(
+        f"{url}/api/v2/users/first",
+        data=json.dumps(user).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    urllib.request.urlopen(request, timeout=5).close()
+
+
+def test_the_first_push_creates_the_service_and_its_url_answers(service: Stage) -> None:
+    digest = service.release("1.0.0")
+    done = service.ended(service.started_by(digest))
+
+    assert (done.status, done.error) == ("SUCCEEDED", "")
+    assert done.path == HAPPY
+    record = service.record(digest)
+    assert record["outcome"] == "SUCCEEDED"
+    assert record["version"] == "1.0.0"
+    assert record["trigger"] == "push"
+    assert record["execution"] == done.arn
+    assert record["replaced"] is None
+    assert ask(record["url"])["version"].startswith("v1.0.0+")
+    assert done.output["url"] == record["url"]
+
+
+def test_the_task_definition_runs_the_digest_and_says_what_it_is(live: Stage) -> None:
+    record = live.records()[0]
+    found = live.aws.client("ecs").describe_task_definition(
+        taskDefinition=record["taskDefinition"], include=["TAGS"]
+    )
+    container = found["taskDefinition"]["containerDefinitions"][0]
+    assert container["image"].endswith(f"/{live.service}@{record['digest']}")
+    tags = {tag["key"]: tag["value"] for tag in found["tags"]}
+    assert tags["deployer:version"] == "1.0.0"
+    assert tags["deployer:digest"] == record["digest"]
+    assert tags["deployer:release"] == record["id"]
+
+
+def test_a_recreate_service_never_runs_two_versions_and_has_the_breaker(live: Stage) -> None:
+    configuration = live.described()["deploymentConfiguration"]
+    assert configuration["minimumHealthyPercent"] == 0
+    assert configuration["maximumPercent"] == 100
+    assert configuration["deploymentCircuitBreaker"] == {"enable": True, "rollback": True}
+
+
+def test_the_next_push_replaces_the_release_and_the_data_stays(live: Stage) -> None:
+    before = live.records()[0]
+    identity = ask(before["url"])["deployment_id"]
+    create_first_user(before["url"])
+
+    done = live.deployed("1.1.0")
+
+    assert done.status == "SUCCEEDED"
+    after = live.records()[1]
+    assert after["replaced"]["taskDefinition"] == before["taskDefinition"]
+    assert after["replaced"]["release"] == before["id"]
+    assert after["probes"] == {
+        "/api/v2/buildinfo#deployment_id": identity,
+        "/api/v2/users/first": "200",
+    }
+    assert ask(after["url"])["version"].startswith("v1.1.0+")
+
+
+def test_a_rolling_service_answers_all_the_time(make: Callable[..., Stage]) -> None:
+    service = make(Strategy="rolling")
+    service.deployed("1.0.0")
+    ecs = service.aws.client("ecs")
+    over, dark = threading.Event(), []
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            arns = ecs.list_tasks(cluster=service.cluster, serviceName=service.service)["taskArns"]
+            tasks = ecs.describe_tasks(cluster=service.cluster, tasks=arns)["tasks"] if arns else []
+            if not any(task["lastStatus"] == "RUNNING" for task in tasks):
+                dark.append(tasks)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    done = service.deployed("1.1.0")
+    over.set()
+    watcher.join()
+
+    assert done.status == "SUCCEEDED"
+    assert not dark
+
+
+def test_versions_with_plus_deploy_under_a_tag_with_minus(service: Stage) -> None:
+    digest = service.release("2.0.0-devel+abc1234")
+    done = service.ended(service.started_by(digest))
+    assert done.status == "SUCCEEDED"
+    record = service.record(digest)
+    assert record["tag"] == "2.0.0-devel-abc1234"
+    assert record["version"] == "2.0.0-devel+abc1234"
+
+
+def test_an_index_deploys_once_and_its_children_are_ignored(service: Stage) -> None:
+    amd, arm = (image.demo_release("1.0.0", platform=f"linux/{a}") for a in ("amd64", "arm64"))
+    digest = service.push(image.Index((amd, arm, image.attestation(amd))), "1.0.0")
+
+    assert service.ended(service.started_by(digest)).status == "SUCCEEDED"
+    for child in (amd, arm):
+        done = service.ended(service.started_by(child.digest))
+        assert done.path[-1] == "Nothing to deploy"
+    outcomes = sorted(record["outcome"] for record in service.records())
+    assert outcomes == ["IGNORED", "IGNORED", "IGNORED", "SUCCEEDED"]
+
+
+def test_the_same_event_again_deploys_nothing(live: Stage) -> None:
+    first = live.look(live.started_by(live.records()[0]["digest"]))
+    again = live.ended(live.start(first.input))
+    assert again.status == "SUCCEEDED"
+    assert again.path == [
+        "Note the input",
+        "Identify release",
+        "Does it deploy?",
+        "Nothing to deploy",
+    ]
+    assert [record["outcome"] for record in live.records()] == ["SUCCEEDED"]
+    assert live.records()[0]["execution"] == first.arn
+
+
+def test_a_second_tag_on_a_live_digest_is_the_same_push(live: Stage) -> None:
+    digest = live.release("1.0.0")
+    live.push(image.demo_release("1.0.0"), "1.0.0-again")
+    done = [live.ended(arn) for arn in live.executions()[:2]]
+    assert all(execution.status == "SUCCEEDED" for execution in done)
+    assert live.record(digest)["outcome"] == "SUCCEEDED"
+
+
+def test_a_deployment_by_hand_of_what_runs_registers_and_replaces_nothing(live: Stage) -> None:
+    deployment = live.described()["deployments"][0]["id"]
+    done = live.ended(live.start({"action": "deploy", "service": live.service, "image": "1.0.0"}))
+    assert done.status == "SUCCEEDED"
+    first, second = live.records()
+    assert second["trigger"] == "deploy"
+    assert second["taskDefinition"] == first["taskDefinition"]
+    assert live.described()["deployments"][0]["id"] == deployment
+
+
+def test_a_deployment_by_hand_of_an_older_digest_goes_back_to_it(live: Stage) -> None:
+    live.deployed("1.1.0")
+    first = live.records()[0]
+    order = {"action": "deploy", "service": live.service, "image": first["digest"], "by": "ann"}
+    done = live.ended(live.start(order))
+    assert done.status == "SUCCEEDED"
+    assert live.records()[-1]["startedBy"] == "ann"
+    assert ask(live.records()[-1]["url"])["version"].startswith("v1.0.0+")
+
+
+def test_slow_polls_find_the_end_when_every_event_of_ecs_is_lost(live: Stage) -> None:
+    sfn, events = live.aws.client("stepfunctions"), live.aws.client("events")
+    machine = sfn.describe_state_machine(stateMachineArn=live.outputs["StateMachine"])
+    definition = json.loads(machine["definition"])
+    definition["States"]["Poll health"]["TimeoutSeconds"] = 2  # a minute, as deployed
+    copy = sfn.create_state_machine(
+        name=f"{live.service}-impatient",
+        definition=json.dumps(definition),
+        roleArn=machine["roleArn"],
+    )["stateMachineArn"]
+    rules = [r["Name"] for r in events.list_rules()["Rules"] if "WakeExecution" in r["Name"]]
+    assert len(rules) == 2
+    for rule in rules:
+        events.disable_rule(Name=rule)
+    try:
+        live.push(image.demo_release("1.1.0"), "unnamed")  # deploys by hand only
+        order = {"action": "deploy", "service": live.service, "image": "unnamed"}
+        arn = sfn.start_execution(stateMachineArn=copy, input=json.dumps(order))["executionArn"]
+        done = live.ended(arn)
+    finally:
+        for rule in rules:
+            events.enable_rule(Name=rule)
+    assert done.status == "SUCCEEDED"
+    assert ask(live.records()[-1]["url"])["version"].startswith("v1.1.0+")
