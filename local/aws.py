@@ -7,6 +7,7 @@ with LocalAws.start() as aws:
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -18,7 +19,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -106,13 +106,15 @@ class LocalAws:
             bound = _bind(port or 0)
             undo.callback(bound.close)
             number = bound.getsockname()[1]
-            process = _spawn(home, bound.fileno(), held, settings or {}, detach=detach)
+            process = _spawn(home, bound.fileno(), held, settings or {})
             aws = cls(number, process.pid, home, _process=process, _temporary=temporary)
             undo.callback(aws.stop)
             # From here on only the server holds the port: a refused connection means it is dead.
             bound.close()
             aws._wait_until_ready()
             (home / _STATE).write_text(json.dumps({"port": number, "pid": process.pid}) + "\n")
+            if detach:
+                aws._let_go()
             undo.pop_all()
         os.close(held)  # the server has its own copy, and with it the lock
         return aws
@@ -197,8 +199,20 @@ class LocalAws:
             return self._clients[service]
 
     def build(self, template: Path, directory: Path) -> Path:
-        """`sam build` into `directory`; the built template's path. Raises SamFailed."""
-        self._sam("build", "--template-file", str(template), "--build-dir", str(directory))
+        """`sam build` into `directory`; the built template's path. Raises SamFailed.
+
+        What has not changed since the last build is taken from the checkout's cache.
+        """
+        scratch = ROOT / ".aws-sam"
+        scratch.mkdir(exist_ok=True)
+        lock = _lock(scratch, wait=True)  # `sam` does not expect others in its cache
+        try:
+            self._sam(
+                *("build", "--template-file", str(template), "--build-dir", str(directory)),
+                *("--cached", "--cache-dir", str(scratch / "cache")),
+            )
+        finally:
+            os.close(lock)
         return directory / "template.yaml"
 
     def deploy(
@@ -223,12 +237,17 @@ class LocalAws:
         described = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
         return {o["OutputKey"]: o["OutputValue"] for o in described.get("Outputs", [])}
 
+    def wait(self) -> int:
+        """Wait until it ends; 0 if it was told to. Only for the process that started it."""
+        assert self._process is not None
+        return self._process.wait()
+
     def stop(self) -> None:
         """End it and everything it started, and remove its files; the log stays in `directory`."""
         self.close()
         if self._process is not None:
             if self._process.stdin:
-                self._process.stdin.close()
+                self._process.stdin.close()  # which is an order to end, too
             self._process.terminate()
             try:
                 self._process.wait(_END_WITHIN)
@@ -243,6 +262,16 @@ class LocalAws:
         clear(self.directory)
         if self._temporary:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it answers."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            opener.open(f"{self.endpoint}/_ministack/health", timeout=5).close()
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """Close this object's connections. What it was attached to runs on."""
@@ -263,13 +292,15 @@ class LocalAws:
             return ""
         return "\n".join(text.splitlines()[-lines:])
 
+    def _let_go(self) -> None:
+        """From now on it outlives this process."""
+        assert self._process is not None and self._process.stdin is not None
+        self._process.stdin.write(server.LET_GO)
+        self._process.stdin.close()
+
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _READY_WITHIN
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        while True:
-            with contextlib.suppress(urllib.error.URLError, OSError):
-                opener.open(f"{self.endpoint}/_ministack/health", timeout=5).close()
-                return
+        while not self.healthy:
             ended = self._process is not None and self._process.poll() is not None
             if ended or time.monotonic() > deadline:
                 what = "ended while starting" if ended else f"is not up after {_READY_WITHIN:.0f} s"
@@ -277,12 +308,13 @@ class LocalAws:
             time.sleep(0.02)
 
     def _sam(self, *arguments: str) -> None:
-        # In a directory of its own, so that no samconfig.toml of the caller's is read by accident.
         command = [str(Path(sys.executable).parent / "sam"), *arguments]
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
         if done.returncode:
             said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-            end = "\n".join(said[-40:])
+            failed = [line for line in said if "FAILED" in line and "ROLLBACK" not in line]
+            errors = next((said[i:] for i, line in enumerate(said) if "Error:" in line), said)
+            end = "\n".join([*failed[:10], *errors[-20:]])
             raise SamFailed(f"sam {arguments[0]} failed ({done.returncode}):\n{end}")
 
 
@@ -334,10 +366,11 @@ def _orphans(directory: Path) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
-def _lock(directory: Path) -> int:
+def _lock(directory: Path, *, wait: bool = False) -> int:
+    """A descriptor that holds the directory's lock. BlockingIOError if another has it."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         os.close(descriptor)
         raise
@@ -359,10 +392,11 @@ def _bind(port: int) -> socket.socket:
     try:
         return server.listen(port)
     except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise LocalAwsError(f"Port {port} cannot be used: {error.strerror}.") from error
         owner = port_owner(port)
-        raise PortTaken(
-            f"Port {port} is taken{f' by {owner}' if owner else ''} ({error.strerror})."
-        ) from error
+        by = f" by {owner}" if owner else ""
+        raise PortTaken(f"Port {port} is taken{by}.") from error
 
 
 def port_owner(port: int) -> str | None:
@@ -382,16 +416,15 @@ def port_owner(port: int) -> str | None:
 
 
 def _spawn(
-    directory: Path, listening: int, held: int, settings: Mapping[str, str], *, detach: bool
+    directory: Path, listening: int, held: int, settings: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "local.server", "--fd", str(listening)]
-    command += ["--directory", str(directory)] + ([] if detach else ["--tied"])
+    command = [sys.executable, "-m", "local.server", "--tied", "--fd", str(listening)]
     with (directory / "server.log").open("wb") as log:
         return subprocess.Popen(
-            command,
+            [*command, "--directory", str(directory)],
             cwd=ROOT,
             env={**server.base_environment(), **settings},
-            stdin=subprocess.DEVNULL if detach else subprocess.PIPE,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             pass_fds=(listening, held),

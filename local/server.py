@@ -25,6 +25,8 @@ HOST = "127.0.0.1"
 # Every descendant that inherits the environment carries the directory of its instance, so that a
 # start after a hard kill can tell the orphans of the one before from other processes.
 MARKER = "LOCAL_AWS_DIRECTORY"
+LET_GO = b"let go"
+"""Written to the standard input of a tied server, this unties it."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -124,8 +126,9 @@ def supervise(server: int, *, tied: bool) -> int:
         ready, _, _ = select.select([woken, sys.stdin] if tied else [woken], [], [])
         with contextlib.suppress(BlockingIOError):
             os.read(woken, 4096)
-        if sys.stdin in ready and not os.read(sys.stdin.fileno(), 4096):
-            stopping = True
+        if sys.stdin in ready:
+            tied = os.read(sys.stdin.fileno(), 4096) == LET_GO
+            stopping, tied = stopping or not tied, False
         code = _reap(server)
     # MiniStack first: it can then start nothing new while its children are being ended.
     kill_tree(os.getpid(), first=server)

@@ -7,7 +7,8 @@ The templates are the real ones; only the values here are the demo's.
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,17 @@ class StageError(RuntimeError):
 
 @dataclass(frozen=True)
 class State:
-    """A state that an execution entered, and when (seconds since the execution started)."""
+    """A state that an execution entered; times are seconds since the execution started.
+
+    kind is Task, Choice, Pass, Wait, Succeed or Fail. While the execution is in it, `left` and
+    `output` are None.
+    """
 
     name: str
     at: float
+    kind: str = "Task"
+    left: float | None = None
+    output: Any = None
 
 
 @dataclass(frozen=True)
@@ -227,14 +235,7 @@ class Stage:
             error=told.get("error", ""),
             cause=told.get("cause", ""),
             output=json.loads(told["output"]) if told.get("output") else None,
-            states=[
-                State(
-                    event["stateEnteredEventDetails"]["name"],
-                    (event["timestamp"] - begun).total_seconds(),
-                )
-                for event in events
-                if "stateEnteredEventDetails" in event
-            ],
+            states=_states(events, begun),
             seconds=(events[-1]["timestamp"] - begun).total_seconds() if events else 0.0,
         )
 
@@ -283,6 +284,20 @@ class Stage:
             cluster=self.cluster, services=[self.service]
         )
         return dict(found["services"][0])
+
+
+def _states(events: Sequence[Mapping[str, Any]], begun: datetime) -> list[State]:
+    """The states in an execution's history. There are no parallel ones."""
+    states: list[State] = []
+    for event in events:
+        at = (event["timestamp"] - begun).total_seconds()
+        if entered := event.get("stateEnteredEventDetails"):
+            kind = event["type"].removesuffix("StateEntered")
+            states.append(State(entered["name"], at, kind))
+        elif exited := event.get("stateExitedEventDetails"):
+            output = json.loads(exited["output"]) if exited.get("output") else None
+            states[-1] = replace(states[-1], left=at, output=output)
+    return states
 
 
 def _until(seconds: float, between: float = 0.1) -> Iterator[None]:

@@ -334,8 +334,11 @@ def _settle(service: Service, primary: Deployment, tasks: list[Task]) -> None:
     new = [t for t in tasks if _is_of(t, primary)]
     healthy = [t for t in new if t.wanted and _healthy(service, t)]
     rolling = primary["rolloutState"] == "IN_PROGRESS"
-    if rolling and healthy and _breaker(service).get("resetOnHealthyTask", True):
-        primary["failedTasks"] = 0
+    for task in healthy:
+        # "a task that reaches a healthy state resets the failure count to 0"
+        if rolling and not task.was_healthy and _breaker(service).get("resetOnHealthyTask", True):
+            primary["failedTasks"] = 0
+        task.was_healthy = True
     live = {t.record["startedBy"] for t in tasks}
     if rolling:
         service["deployments"] = [

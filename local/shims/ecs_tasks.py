@@ -48,8 +48,10 @@ class Task:
         self.arn: str = record["taskArn"]
         self.definition = definition
         self.running_since: float | None = None
+        # The scheduler's notes.
+        self.was_healthy = False
         self.failed_health_checks = False
-        self.judged = False  # the scheduler's note that it knows of the end
+        self.judged = False
         self._network = network_configuration
         self._changed = changed
         self._account: str = get_account_id()

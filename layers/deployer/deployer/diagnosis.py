@@ -31,6 +31,10 @@ _ADVICE = {
     "WrongVersion": "Tag the image with the version it serves, or correct the rule.",
     "DataChanged": "The release came up on other data: check its database setting first.",
 }
+# The workflow carries the diagnosis, and no state can catch what outgrows its 256 KiB:
+# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+_LINE_LIMIT = 500  # characters
+_STOPS_LIMIT = 10
 
 
 class Failure(TypedDict):
@@ -80,6 +84,7 @@ def diagnose(
     """
     error, cause = explain(failure)
     stops = [stopped.why(task) for task in stopped_tasks if stopped.failed(task)]
+    reasons = list(dict.fromkeys(stop.reason for stop in stops))
     kind, advice = error, _ADVICE.get(error, "See the execution's history and the functions' logs.")
     if stops:
         # a reason that cannot heal explains more than one that may
@@ -90,10 +95,15 @@ def diagnose(
         "cause": redact(cause),
         "kind": kind,
         "advice": advice,
-        "stops": [redact(reason) for reason in dict.fromkeys(stop.reason for stop in stops)],
-        "events": [redact(event) for event in events],
-        "log": [redact(line) for line in log],
+        "stops": [_line(reason) for reason in reasons[-_STOPS_LIMIT:]],
+        "events": [_line(event) for event in events],
+        "log": [_line(line) for line in log],
     }
+
+
+def _line(text: str) -> str:
+    line = redact(text)
+    return line if len(line) <= _LINE_LIMIT else line[: _LINE_LIMIT - 1] + "…"
 
 
 def redact(text: str) -> str:

@@ -27,7 +27,8 @@ def check(
     """
     problems = []
     if cluster_status != "ACTIVE":
-        problems.append(f"cluster {spec.cluster} is {cluster_status or 'missing'}")
+        status = cluster_status or "missing, or not the one in the deployer's ClusterName"
+        problems.append(f"cluster {spec.cluster} is {status}")
     problems += [
         f"subnet {name} is missing" for name in spec.network.subnets if name not in subnets
     ]
@@ -36,7 +37,9 @@ def check(
         for name in spec.network.security_groups
         if name not in security_groups
     ]
-    problems += [f"role {arn} is missing" for arn in missing_roles]
+    problems += [
+        f"role {arn} is missing, or not among the deployer's TaskRoleArns" for arn in missing_roles
+    ]
     vpcs = {*subnets.values(), *security_groups.values()}
     if len(vpcs) > 1:
         problems.append(f"subnets and security groups lie in several VPCs: {sorted(vpcs)}")

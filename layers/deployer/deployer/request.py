@@ -103,7 +103,7 @@ def _order(order: Mapping[str, object]) -> Deploy:
 def _time(event: Mapping[str, object]) -> datetime:
     try:
         return datetime.fromisoformat(_text(event, "time", "ECR event")).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise RequestRejected(f"the ECR event's time {event['time']!r} is not ISO 8601") from None
 
 

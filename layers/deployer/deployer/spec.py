@@ -31,7 +31,7 @@ PLATFORMS: Mapping[str, str] = {"linux/amd64": "X86_64", "linux/arm64": "ARM64"}
 
 _NAME = r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}"
 _ARN = r"arn:aws[a-z-]*:{service}:.*"
-_PATH = r"/[^\s#]*"
+_PATH = r"/[!\"$-~]*"  # printable ASCII but "#", as HTTP takes it
 # Plain environment ends in the task definition, which anyone who may describe it can read.
 _SECRET_NAME = re.compile(
     r"(PASSWORD|PASSWD|SECRET|SECRET_KEY|API_KEY|PRIVATE_KEY|ACCESS_KEY|AUTH_TOKEN|API_TOKEN"
@@ -390,7 +390,9 @@ class _Fields:
             return stand_in
         # bool is an int to Python, not to the reader of a spec
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            self.wrong(name, f"{_shown(value)} must be {wanted}")
+            # a text in an object's place may be an environment, secrets and all
+            shown = "" if kind is dict else f"{_shown(value)} "
+            self.wrong(name, f"{shown}must be {wanted}")
             return stand_in
         return value
 
@@ -410,7 +412,7 @@ class _Fields:
         value = self.text(name)
         try:
             re.compile(value)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             self.wrong(name, f"{_shown(value)} is not a regular expression: {error}")
         return value
 
@@ -433,7 +435,8 @@ class _Fields:
     def choice[T: str | int](self, name: str, choices: tuple[T, ...], default: T) -> T:
         self._known.add(name)
         value = cast(T, self._document.get(name, default))
-        if value not in choices or isinstance(value, bool):
+        # 1.0 and true are in (1, 2) to Python, not to the reader of a spec
+        if value not in choices or type(value) is not type(choices[0]):
             offered = ", ".join(str(choice) for choice in choices)
             self.wrong(name, f"{_shown(value)} must be one of {offered}")
             return default
@@ -487,5 +490,8 @@ class _Fields:
 
 
 def _shown(value: object) -> str:
+    # what is inside is never shown: it may be an environment in another place or shape
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "a list"
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "…"

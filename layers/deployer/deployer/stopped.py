@@ -36,7 +36,7 @@ _REASONS: tuple[tuple[str, bool, re.Pattern[str], str], ...] = tuple(
         (
             "image-pull-network",
             True,
-            r"CannotPullContainer.*(timeout|deadline exceeded|connection (reset|refused)|EOF"
+            r"CannotPullContainer.*(timeout|deadline exceeded|connection (reset|refused)|\bEOF\b"
             r"|TLS handshake|temporary failure)",
             "The task's subnet must reach ECR: a public IP with an internet gateway, a NAT"
             " gateway, or VPC endpoints for ecr.api, ecr.dkr and S3.",
@@ -51,7 +51,9 @@ _REASONS: tuple[tuple[str, bool, re.Pattern[str], str], ...] = tuple(
         (
             "secret-network",
             True,
-            r"ResourceInitializationError.*(deadline exceeded|timeout|connection)",
+            # a bare "connection" is in the name of many a secret
+            r"ResourceInitializationError.*(deadline exceeded|(i/o|handshake) timeout|timed out"
+            r"|connection (reset|refused|issue))",
             "The task's subnet must reach Secrets Manager, SSM and ECR: a public IP with an"
             " internet gateway, a NAT gateway, or VPC endpoints.",
         ),

@@ -116,7 +116,7 @@ def field_of(answer: Answer, name: str) -> str | None:
     """A field of a JSON body, as text; a dotted name goes into nested objects."""
     try:
         value: object = json.loads(answer.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     for part in name.split("."):
         if not isinstance(value, dict) or part not in value:

@@ -9,7 +9,8 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore.exceptions import ClientError, HTTPClientError
 
 from deployer.errors import AwsUnavailable
 
@@ -36,6 +37,11 @@ def client(service: str) -> Any:
     return made
 
 
+def refused(error: ClientError) -> bool:
+    """Whether AWS refused a call because the function's role does not allow it."""
+    return error.response["Error"]["Code"] in ("AccessDenied", "AccessDeniedException")
+
+
 def _raise_if_unavailable(http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
     code = parsed.get("Error", {}).get("Code", "")
     if http_response.status_code >= 500 or code in _THROTTLES:
@@ -43,5 +49,5 @@ def _raise_if_unavailable(http_response: Any, parsed: Any, model: Any, **_: Any)
 
 
 def _raise_if_unanswered(exception: Exception, event_name: str, **_: Any) -> None:
-    if isinstance(exception, HTTPClientError):
+    if isinstance(exception, (HTTPClientError, NoConnectionError)):
         raise AwsUnavailable(f"{event_name.rsplit('.', 1)[-1]}: {exception}") from exception

@@ -2,11 +2,13 @@
 
 import json
 import urllib.request
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from deployer.aws import client
+from deployer.errors import AwsUnavailable
 from deployer.image import INDEXES, MANIFESTS, Document, Image
 
 if TYPE_CHECKING:
@@ -58,8 +60,11 @@ def config(repository: str, digest: str) -> Document:
     where = _ecr().get_download_url_for_layer(
         repositoryName=repository, layerDigest=manifest["config"]["digest"]
     )
-    with urllib.request.urlopen(where["downloadUrl"], timeout=10) as answer:
-        parsed: Document = json.loads(answer.read(_CONFIG_LIMIT))
+    try:
+        with urllib.request.urlopen(where["downloadUrl"], timeout=10) as answer:
+            parsed: Document = json.loads(answer.read(_CONFIG_LIMIT))
+    except (OSError, HTTPException) as error:
+        raise AwsUnavailable(f"the image's config can't be downloaded: {error}") from error
     return parsed
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from deployer.aws import client
+from deployer.aws import client, refused
 from deployer.errors import DeployError, ServiceDraining
 from deployer.rollout import Service, primary
 from deployer.stopped import Task
@@ -23,8 +23,13 @@ def _ecs() -> "ECSClient":
 
 
 def cluster_status(cluster: str) -> str | None:
-    """The cluster's status, ACTIVE if it can run tasks; None if there is none."""
-    found = _ecs().describe_clusters(clusters=[cluster])["clusters"]
+    """The cluster's status, ACTIVE if it can run tasks; None if there is none that is ours."""
+    try:
+        found = _ecs().describe_clusters(clusters=[cluster])["clusters"]
+    except ClientError as error:
+        if refused(error):
+            return None
+        raise
     return found[0]["status"] if found else None
 
 

@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from deployer.aws import client
+from botocore.exceptions import ClientError
+
+from deployer.aws import client, refused
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
@@ -13,9 +15,11 @@ def _iam() -> "IAMClient":
 
 
 def role_exists(arn: str) -> bool:
-    """Whether the role of that ARN exists."""
+    """Whether the role of that ARN exists and is one that we may look at."""
     try:
         _iam().get_role(RoleName=arn.rsplit("/", 1)[-1])
-    except _iam().exceptions.NoSuchEntityException:
-        return False
+    except ClientError as error:
+        if refused(error) or error.response["Error"]["Code"] == "NoSuchEntity":
+            return False
+        raise
     return True

@@ -1,0 +1,224 @@
+"""Every unit test runs with false credentials, on moto or on scripted answers, off the network."""
+
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError
+from botocore.validate import validate_parameters
+from moto import mock_aws
+
+from deployer.aws import client
+
+REGION = "us-east-1"
+ACCOUNT = "123456789012"
+
+type Answer = Mapping[str, Any] | ClientError | Callable[[dict[str, Any]], Any]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a function finds in its environment on Lambda; credentials that open nothing."""
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "false",
+        "AWS_SECRET_ACCESS_KEY": "false",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "RELEASES_TABLE": "releases",
+        "SPEC_PATH": "/deployer/services",
+        "POWERTOOLS_SERVICE_NAME": "deployer",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(autouse=True)
+def closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection leaves this machine, and no name is looked up."""
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def loopback(host: object) -> bool:
+        return str(host).startswith("127.") or host in ("localhost", "::1")
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        if isinstance(address, tuple) and not loopback(address[0]):
+            raise AssertionError(f"a unit test connects to {address}")
+        connect(self, address)
+
+    def guarded_look_up(host: Any, *arguments: Any, **named: Any) -> Any:
+        if not loopback(host):
+            raise AssertionError(f"a unit test looks up {host}")
+        return look_up(host, *arguments, **named)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded_connect)
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_look_up)
+
+
+@pytest.fixture(autouse=True)
+def fresh_clients() -> Iterator[None]:
+    client.cache_clear()
+    yield
+    client.cache_clear()
+
+
+@pytest.fixture
+def aws() -> Iterator[None]:
+    """An empty AWS, by moto."""
+    # the session is kept: reading botocore's models again costs a second per test
+    with mock_aws(config={"core": {"reset_boto3_session": False}}):
+        yield
+
+
+@pytest.fixture
+def releases_table(aws: None) -> None:
+    """The releases table as template.yaml makes it."""
+    client("dynamodb").create_table(
+        TableName="releases",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": "service", "AttributeType": "S"},
+            {"AttributeName": "id", "AttributeType": "S"},
+        ],
+        KeySchema=[
+            {"AttributeName": "service", "KeyType": "HASH"},
+            {"AttributeName": "id", "KeyType": "RANGE"},
+        ],
+    )
+
+
+@dataclass
+class Script:
+    """Answers of AWS, operation by operation, where moto has none that would do.
+
+    `calls` holds what was asked. Requests and answers are checked against botocore's service
+    model, so that no test rests on an answer that AWS could not give.
+    """
+
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def __call__(self, service: str, operation: str, *answers: Answer) -> None:
+        """Script an operation: each answer once, in turn, the last one for ever."""
+        made = client(service)
+        model = made.meta.service_model.operation_model(operation)
+        turns = list(answers)
+
+        def note(params: dict[str, Any], **_: Any) -> None:
+            self.calls.append((operation, dict(params)))
+
+        def answer(**_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+            turn = turns.pop(0) if len(turns) > 1 else turns[0]
+            found = turn(self.calls[-1][1]) if callable(turn) else turn
+            if isinstance(found, ClientError):
+                status, parsed = 400, dict(found.response)
+            else:
+                status, parsed = 200, dict(found)
+                validate_parameters(parsed, model.output_shape)
+            parsed["ResponseMetadata"] = {"HTTPStatusCode": status}
+            return AWSResponse("", status, {}, None), parsed
+
+        name = f"{made.meta.service_model.service_id.hyphenize()}.{operation}"
+        made.meta.events.register(f"provide-client-params.{name}", note)
+        made.meta.events.register(f"before-call.{name}", answer)
+
+    def asked(self, operation: str) -> list[dict[str, Any]]:
+        """The requests of one operation, in order."""
+        return [params for name, params in self.calls if name == operation]
+
+
+@pytest.fixture
+def script(aws: None) -> Script:
+    return Script()
+
+
+def refusal(code: str, message: str = "refused") -> ClientError:
+    """The error by which AWS refuses a call."""
+    return ClientError({"Error": {"Code": code, "Message": message}}, "operation")
+
+
+@pytest.fixture
+def context() -> Any:
+    """A Lambda context, as far as the logger reads it."""
+    return SimpleNamespace(
+        function_name="function",
+        memory_limit_in_mb=512,
+        invoked_function_arn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:function",
+        aws_request_id="a-request",
+    )
+
+
+@dataclass
+class Clock:
+    """The `time` of a module under test: sleeping moves it and takes no time."""
+
+    now: float = 1000.0
+    sleeps: list[float] = field(default_factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.now += seconds
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@dataclass
+class Web:
+    """A real HTTP server on this machine. `answers`: path → (status, headers, body), or a
+    function that writes the answer itself. `asked` holds the paths, in order."""
+
+    url: str
+    answers: dict[str, Any]
+    asked: list[str]
+
+    def answer(
+        self, path: str, body: bytes | str = b"", status: int = 200, **headers: str
+    ) -> None:
+        content = body.encode() if isinstance(body, str) else body
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.answers[path] = (status, named, content)
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    answers: dict[str, Any] = {}
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            answer = answers.get(self.path, (404, {}, b""))
+            if callable(answer):
+                answer(self)
+                return
+            status, headers, body = answer
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield Web(f"http://127.0.0.1:{server.server_port}", answers, asked)
+        server.shutdown()
+        thread.join()

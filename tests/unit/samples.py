@@ -1,0 +1,299 @@
+"""Examples of what the deployer reads and passes on: a service like Coder's, its release, ECS."""
+
+import copy
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from deployer.image import MANIFESTS, Image
+from deployer.release import Previous, Recorded, Release
+from deployer.rollout import Rollout
+from deployer.spec import ServiceSpec, from_document
+
+ACCOUNT = "123456789012"
+REGISTRY = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com"
+DIGEST = f"sha256:{'ab' * 32}"
+OTHER_DIGEST = f"sha256:{'cd' * 32}"
+IMAGE = f"{REGISTRY}/coder@{DIGEST}"
+TASK_DEFINITIONS = f"arn:aws:ecs:us-east-1:{ACCOUNT}:task-definition"
+REVISION = f"{TASK_DEFINITIONS}/coder:7"
+OLD_REVISION = f"{TASK_DEFINITIONS}/coder:6"
+NOW = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
+EXECUTION = f"arn:aws:states:us-east-1:{ACCOUNT}:execution:Deploy:one"
+ANOTHER_EXECUTION = f"arn:aws:states:us-east-1:{ACCOUNT}:execution:Deploy:another"
+MISSING: Any = object()
+"""In `document`: the field is left out."""
+
+_DOCUMENT: dict[str, Any] = {
+    "service": "coder",
+    "cluster": "coder",
+    "repository": "coder",
+    "tags": r"v?[0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9_.-]*",
+    "cpu": 1024,
+    "memory": 2048,
+    "executionRole": f"arn:aws:iam::{ACCOUNT}:role/coder-execution",
+    "taskRole": f"arn:aws:iam::{ACCOUNT}:role/coder-task",
+    "container": {
+        "port": 3000,
+        "environment": {"CODER_HTTP_ADDRESS": "0.0.0.0:3000"},
+        "secrets": {
+            "CODER_PG_CONNECTION_URL": f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:coder-db"
+        },
+        "healthCheck": {"command": ["CMD", "coder", "--version"], "startPeriod": 60},
+        "stopTimeout": 30,
+    },
+    "logGroup": "/ecs/coder",
+    "network": {
+        "subnets": ["subnet-0123456789abcdef0"],
+        "securityGroups": ["sg-0123456789abcdef0"],
+        "publicIp": True,
+    },
+    "strategy": "recreate",
+    "timeout": 900,
+    "verify": {
+        "path": "/healthz",
+        "version": {"path": "/api/v2/buildinfo", "field": "version", "match": "build"},
+        "unchanged": [
+            {"path": "/api/v2/buildinfo", "field": "deployment_id"},
+            {"path": "/api/v2/users/first"},
+        ],
+    },
+}
+BALANCER = {
+    "targetGroup": f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}:targetgroup/coder/0123456789",
+    "url": "https://coder.example.com",
+    "gracePeriod": 120,
+}
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """A service spec with some fields changed; `container__port=1` reaches into an object."""
+    made = copy.deepcopy(_DOCUMENT)
+    for path, value in changes.items():
+        *parents, name = path.split("__")
+        at = made
+        for parent in parents:
+            at = at[parent]
+        if value is MISSING:
+            del at[name]
+        else:
+            at[name] = value
+    return made
+
+
+def spec(**changes: Any) -> ServiceSpec:
+    return from_document(document(**changes), "sample")
+
+
+def release(**changes: Any) -> Release:
+    made: dict[str, Any] = {
+        "service": "coder",
+        "repository": "coder",
+        "digest": DIGEST,
+        "image": IMAGE,
+        "tag": "2.1.0",
+        "version": "2.1.0",
+        "schema": {"number": 12, "hash": "f00"},
+        "id": "20261123T142502Z-abababababab",
+        "pushedAt": "2026-11-23T14:25:02+00:00",
+        "trigger": "push",
+        "startedBy": "push",
+        "startedAt": "2026-11-23T14:25:04+00:00",
+        "execution": EXECUTION,
+    }
+    return made | changes  # type: ignore[return-value]
+
+
+def recorded(**changes: Any) -> Recorded:
+    """A release of the history, which succeeded."""
+    made = {**release(), "outcome": "SUCCEEDED", "taskDefinition": OLD_REVISION}
+    return made | changes  # type: ignore[return-value]
+
+
+def previous(**changes: Any) -> Previous:
+    made: dict[str, Any] = {
+        "taskDefinition": OLD_REVISION,
+        "release": "20261120T090000Z-cdcdcdcdcdcd",
+        "version": "2.0.0",
+        "schema": {"number": 12, "hash": "f00"},
+        "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-before"]}},
+    }
+    return made | changes  # type: ignore[return-value]
+
+
+def rollout(**changes: Any) -> Rollout:
+    """The rollout of REVISION that was started a minute ago and has 14 minutes left."""
+    made: dict[str, Any] = {
+        "id": "ecs-svc/1",
+        "taskDefinition": REVISION,
+        "startedAt": (NOW - timedelta(seconds=60)).isoformat(),
+        "since": (NOW - timedelta(seconds=60)).isoformat(),
+        "deadline": (NOW + timedelta(seconds=840)).isoformat(),
+    }
+    return made | changes  # type: ignore[return-value]
+
+
+def ours(**changes: Any) -> dict[str, Any]:
+    """The deployment of that rollout as DescribeServices shows it, with one task and steady."""
+    return {
+        "id": "ecs-svc/1",
+        "status": "PRIMARY",
+        "taskDefinition": REVISION,
+        "rolloutState": "COMPLETED",
+        "desiredCount": 1,
+        "runningCount": 1,
+        "pendingCount": 0,
+        "createdAt": NOW - timedelta(seconds=60),
+    } | changes
+
+
+def before(**changes: Any) -> dict[str, Any]:
+    """The deployment that the rollout replaces."""
+    return {
+        "id": "ecs-svc/0",
+        "status": "ACTIVE",
+        "taskDefinition": OLD_REVISION,
+        "rolloutState": "COMPLETED",
+        "desiredCount": 1,
+        "runningCount": 0,
+        "pendingCount": 0,
+        "createdAt": NOW - timedelta(days=3),
+    } | changes
+
+
+def service(*deployments: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {
+        "serviceName": "coder",
+        "serviceArn": f"arn:aws:ecs:us-east-1:{ACCOUNT}:service/coder/coder",
+        "clusterArn": f"arn:aws:ecs:us-east-1:{ACCOUNT}:cluster/coder",
+        "status": "ACTIVE",
+        "desiredCount": 1,
+        "runningCount": 1,
+        "deployments": list(deployments),
+    } | changes
+
+
+def task(name: str = "t1", **changes: Any) -> dict[str, Any]:
+    """A running task of that rollout, with a network interface."""
+    return {
+        "taskArn": f"arn:aws:ecs:us-east-1:{ACCOUNT}:task/coder/{name}",
+        "startedBy": "ecs-svc/1",
+        "lastStatus": "RUNNING",
+        "startedAt": NOW - timedelta(seconds=30),
+        "attachments": [
+            {
+                "type": "ElasticNetworkInterface",
+                "details": [
+                    {"name": "subnetId", "value": "subnet-1"},
+                    {"name": "networkInterfaceId", "value": f"eni-{name}"},
+                    {"name": "privateIPv4Address", "value": "10.0.0.5"},
+                ],
+            }
+        ],
+    } | changes
+
+
+def crashed(name: str = "t1", **changes: Any) -> dict[str, Any]:
+    """A task of that rollout that came to run and exited."""
+    return task(
+        name,
+        **{
+            "lastStatus": "STOPPED",
+            "stopCode": "EssentialContainerExited",
+            "stoppedReason": "Essential container in task exited",
+            "stoppedAt": NOW - timedelta(seconds=10),
+            "containers": [{"name": "coder", "exitCode": 1}],
+        }
+        | changes,
+    )
+
+
+def unpullable(name: str = "t1", **changes: Any) -> dict[str, Any]:
+    """A task of that rollout whose image is not there: no further attempt can heal it."""
+    made = task(
+        name,
+        **{
+            "lastStatus": "STOPPED",
+            "stopCode": "TaskFailedToStart",
+            "stoppedReason": f"CannotPullContainerError: {IMAGE}: not found",
+            "stoppedAt": NOW - timedelta(seconds=10),
+        }
+        | changes,
+    )
+    del made["startedAt"]
+    return made
+
+
+def manifest(**changes: Any) -> dict[str, Any]:
+    """An OCI image manifest."""
+    return {
+        "schemaVersion": 2,
+        "mediaType": MANIFESTS[0],
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": f"sha256:{'c0' * 32}",
+            "size": 100,
+        },
+        "layers": [],
+    } | changes
+
+
+def index(*platforms: str) -> dict[str, Any]:
+    """An OCI index with an image for each platform, and buildx's attestation of the first."""
+    images = [
+        {
+            "mediaType": MANIFESTS[0],
+            "digest": f"sha256:{number:064x}",
+            "size": 500,
+            "platform": dict(zip(("os", "architecture"), platform.split("/"), strict=True)),
+        }
+        for number, platform in enumerate((*platforms, "unknown/unknown"))
+    ]
+    return {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": images,
+    }
+
+
+def config(**labels: str) -> dict[str, Any]:
+    """An image's config for linux/amd64; a label's dots are written as `__`."""
+    named = {name.replace("__", "."): value for name, value in labels.items()}
+    return {"os": "linux", "architecture": "amd64", "config": {"Labels": named or None}}
+
+
+def image(**changes: Any) -> Image:
+    made: dict[str, Any] = {
+        "digest": DIGEST,
+        "uri": IMAGE,
+        "tags": ("2.1.0",),
+        "pushed_at": datetime(2026, 11, 23, 14, 25, 2, tzinfo=UTC),
+        "active": True,
+        "refers_to": None,
+        "manifest": manifest(),
+    }
+    return Image(**made | changes)
+
+
+def push_event(**detail: Any) -> dict[str, Any]:
+    """`ECR Image Action`, as EventBridge delivers it.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html
+    """
+    return {
+        "version": "0",
+        "id": "13cde686-328b-6117-af20-0e5566167482",
+        "detail-type": "ECR Image Action",
+        "source": "aws.ecr",
+        "account": ACCOUNT,
+        "time": "2026-11-23T14:25:02Z",
+        "region": "us-east-1",
+        "resources": [],
+        "detail": {
+            "result": "SUCCESS",
+            "repository-name": "coder",
+            "image-digest": DIGEST,
+            "action-type": "PUSH",
+            "image-tag": "2.1.0",
+        }
+        | detail,
+    }

@@ -1,0 +1,188 @@
+"""Pushes that deploy nothing, and inputs that can't be served: recorded, and nothing touched."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from local import image
+from local.stage import Stage
+
+NOTHING = ["Note the input", "Identify release", "Does it deploy?", "Nothing to deploy"]
+REFUSED = ["Note the input", "Identify release", "Record failure", "Failed"]
+
+
+def pushed_signature(stage: Stage) -> str:
+    signed = image.demo_release("1.0.0")
+    return stage.push(image.signature(signed), image.cosign_tag(signed.digest))
+
+
+def pushed_attestation(stage: Stage) -> str:
+    signed = image.demo_release("1.0.0")
+    return stage.push(image.signature(signed), image.cosign_tag(signed.digest, "att"))
+
+
+PUSHES: dict[str, Callable[[Stage], str]] = {
+    "a tag that the spec does not name": lambda s: s.push(image.demo_release("1.1.0"), "latest"),
+    "an untagged push": lambda s: s.push(image.demo_release("1.1.0"), None),
+    "a signature": pushed_signature,
+    "an attestation": pushed_attestation,
+    "an SBOM": lambda s: s.push(image.sbom(image.demo_release("1.0.0")), None),
+    "an SBOM under a version's tag": lambda s: s.push(
+        image.sbom(image.demo_release("1.0.0")), "9.9.9"
+    ),
+    "another platform": lambda s: s.push(
+        image.demo_release("1.3.0", platform="linux/arm64"), "1.3.0"
+    ),
+    "an index without the platform": lambda s: s.push(
+        image.Index((image.demo_release("1.2.0", platform="linux/arm64"),)), "1.2.0"
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def running(deployer: Stage) -> Stage:
+    """A live service that all tests here share, since none of them may change it."""
+    service = deployer.beside("test-inputs")
+    assert service.deployed("1.0.0").status == "SUCCEEDED"
+    return service
+
+
+@pytest.fixture
+def untouched(running: Stage) -> Any:
+    """The service must be the same after the test as before it."""
+    before = running.described()
+    yield running
+    after = running.described()
+    for name in ("taskDefinition", "desiredCount", "networkConfiguration"):
+        assert after[name] == before[name]
+    assert [d["id"] for d in after["deployments"]] == [d["id"] for d in before["deployments"]]
+
+
+@pytest.mark.parametrize("what", PUSHES)
+def test_a_push_that_deploys_nothing_is_recorded_with_its_reason(
+    untouched: Stage, what: str
+) -> None:
+    digest = PUSHES[what](untouched)
+    done = untouched.ended(untouched.started_by(digest))
+    assert (done.status, done.path) == ("SUCCEEDED", NOTHING)
+    record = untouched.record(digest)
+    assert record["outcome"] == "IGNORED"
+    assert record["reason"]
+
+
+def test_an_image_that_is_gone_again_is_ignored(untouched: Stage) -> None:
+    seen = untouched.look(untouched.started_by(untouched.records()[0]["digest"])).input
+    gone = {**seen["detail"], "image-digest": "sha256:" + "0" * 64, "image-tag": "1.5.0"}
+    done = untouched.ended(untouched.start({**seen, "detail": gone}))
+    assert (done.status, done.path) == ("SUCCEEDED", NOTHING)
+    assert untouched.record(gone["image-digest"])["outcome"] == "IGNORED"
+
+
+def event(**detail: Any) -> dict[str, Any]:
+    return {
+        "detail-type": "ECR Image Action",
+        "source": "aws.ecr",
+        "time": "2026-11-23T00:00:00Z",
+        "detail": {
+            "result": "SUCCESS",
+            "action-type": "PUSH",
+            "repository-name": "test-inputs",
+            "image-digest": "sha256:" + "1" * 64,
+            "image-tag": "1.0.0",
+            **detail,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("document", "error", "named"),
+    [
+        ([1, 2], "RequestRejected", "object"),
+        ("deploy", "RequestRejected", "object"),
+        ({}, "RequestRejected", "neither"),
+        ({"action": "explode"}, "RequestRejected", "explode"),
+        ({"action": "deploy"}, "RequestRejected", "image"),
+        ({"action": "deploy", "image": 7}, "RequestRejected", "image"),
+        ({"action": "deploy", "image": "a b"}, "RequestRejected", "a b"),
+        ({"action": "deploy", "image": "1.0.0", "srevice": "x"}, "RequestRejected", "srevice"),
+        ({"action": "deploy", "image": "1.0.0", "service": "no"}, "ServiceUnknown", "no"),
+        (
+            {"action": "deploy", "image": "8.8.8", "service": "test-inputs"},
+            "ImageMissing",
+            "8.8.8",
+        ),
+        ({"source": "aws.s3", "detail-type": "Object Created"}, "RequestRejected", "aws.s3"),
+        (event(**{"action-type": "DELETE"}), "RequestRejected", "DELETE"),
+        (event(**{"image-digest": "sha256:xyz"}), "RequestRejected", "image-digest"),
+        (event(**{"repository-name": None}), "RequestRejected", "repository-name"),
+        (event(**{"repository-name": "test-nobody"}), "ServiceUnknown", "test-nobody"),
+    ],
+)
+def test_what_can_not_be_served_is_refused_by_name(
+    untouched: Stage, document: Any, error: str, named: str
+) -> None:
+    done = untouched.ended(untouched.start(document))
+    assert (done.status, done.error, done.path) == ("FAILED", error, REFUSED)
+    assert named in done.cause
+    pages = untouched.aws.client("dynamodb").get_paginator("scan")
+    items = [
+        item
+        for page in pages.paginate(TableName=untouched.outputs["ReleasesTable"])
+        for item in page["Items"]
+        if item.get("execution", {}).get("S") == done.arn
+    ]
+    assert [item["outcome"]["S"] for item in items] == ["FAILED"]
+
+
+def spec_of(stage: Stage) -> dict[str, Any]:
+    found = stage.aws.client("ssm").get_parameter(Name=f"/deployer/services/{stage.service}")
+    document: dict[str, Any] = json.loads(found["Parameter"]["Value"])
+    return document
+
+
+def write_spec(stage: Stage, text: str) -> None:
+    stage.aws.client("ssm").put_parameter(
+        Name=f"/deployer/services/{stage.service}", Value=text, Type="String", Overwrite=True
+    )
+
+
+def test_every_wrong_field_of_the_spec_is_named(live: Stage) -> None:
+    spec = spec_of(live)
+    spec["cpu"] = 1000
+    spec["container"]["port"] = "3000"
+    spec["colour"] = "blue"
+    write_spec(live, json.dumps(spec))
+    before = live.described()["taskDefinition"]
+    done = live.deployed("1.1.0")
+    assert (done.status, done.error) == ("FAILED", "SpecInvalid")
+    for path in ("cpu", "container.port", "colour"):
+        assert path in done.cause
+    assert live.described()["taskDefinition"] == before
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"cluster": "nowhere"}, "nowhere"),
+        ({"executionRole": "arn:aws:iam::000000000000:role/test-nobody"}, "test-nobody"),
+        (
+            {"network": {"subnets": ["subnet-0123456789"], "securityGroups": ["sg-12345678"]}},
+            "subnet-0123456789",
+        ),
+    ],
+)
+def test_missing_surroundings_stop_before_anything_changes(
+    live: Stage, change: dict[str, Any], named: str
+) -> None:
+    spec = spec_of(live)
+    if "network" in change:
+        change["network"]["publicIp"] = True
+    write_spec(live, json.dumps({**spec, **change}))
+    before = live.described()["taskDefinition"]
+    done = live.deployed("1.1.0")
+    assert done.status == "FAILED"
+    assert done.path == [*REFUSED[:2], "Does it deploy?", "Check preflight", *REFUSED[2:]]
+    assert named in done.cause
+    assert live.described()["taskDefinition"] == before
