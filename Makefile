@@ -8,6 +8,7 @@ PYTHON ?= $(shell for p in python3.13 python3 "$$HOME"/.pyenv/versions/3.13*/bin
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
+SOURCES := functions layers local tests
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
@@ -25,6 +26,43 @@ $(READY): requirements.lock
 
 .PHONY: setup
 setup: $(READY) ## install what the other commands need
+
+.PHONY: demo
+demo: $(READY) ## watch three pushes go live, or back, on a local AWS (a minute)
+	@python -m local.demo
+
+.PHONY: local
+local: $(READY) ## keep a local AWS with the deployer up, and show what is pushed to it
+	@python -m local.demo --serve
+
+.PHONY: test
+test: lint ## check and test everything
+	@echo "pytest …"
+	@pytest
+
+.PHONY: lint
+lint: $(READY) ## check style, types and templates
+	@echo "ruff …" && ruff check --quiet $(SOURCES) && ruff format --check --quiet $(SOURCES)
+	@echo "mypy …" && mypy --no-error-summary
+	@echo "sam validate --lint …" && sam validate --lint --region us-east-1 --template template.yaml >/dev/null
+	@echo "cfn-lint …" && cfn-lint template.yaml infrastructure/*.yaml
+
+.PHONY: unit
+unit: $(READY) ## test the decisions, the functions and the adapters (seconds)
+	@pytest $(wildcard tests/unit tests/template)
+
+.PHONY: workflow
+workflow: $(READY) ## test the state machine on the local AWS
+	@pytest tests/workflow
+
+.PHONY: benchmark
+benchmark: $(READY) ## measure reaction, steps and cold starts
+	@python -m tests.benchmarks
+
+.PHONY: clean
+clean: ## remove what builds and tests leave; .venv and a running local AWS stay
+	rm -rf .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name .venv -prune -o -name .local -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: lock
 lock: $(READY) ## resolve pyproject.toml into requirements.lock again

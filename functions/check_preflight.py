@@ -6,9 +6,11 @@ from typing import Any, TypedDict
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import addresses, http, preflight, release, rollout, verification
+from deployer import addresses, database, history, http, preflight, rollout, verification
 from deployer.aws import ec2, ecs, iam, releases
-from deployer.release import Previous, Recorded
+from deployer.database import Work
+from deployer.history import History
+from deployer.release import Previous, Release
 from deployer.rollout import Service
 from deployer.spec import ServiceSpec, from_document
 
@@ -17,6 +19,7 @@ logger = Logger()
 
 class Request(TypedDict):
     spec: Mapping[str, Any]
+    release: Release
     execution: str
 
 
@@ -30,6 +33,7 @@ class Checked(TypedDict):
     probes: Mapping[str, str]
     wasRunning: bool
     desiredCount: int | None
+    database: Work
 
 
 @logger.inject_lambda_context(correlation_id_path="execution")
@@ -44,26 +48,27 @@ def handler(event: Request, context: LambdaContext) -> Checked:
         [arn for arn in roles if not iam.role_exists(arn)],
     )
     service = ecs.service(spec.cluster, spec.service)
-    history = releases.history(spec.service)
+    past = releases.history(spec.service)
+    previous = history.way_back(
+        rollout.steady_task_definition(service),
+        (service or {}).get("networkConfiguration"),
+        past,
+    )
     checked: Checked = {
-        "desiredCount": preflight.desired_count(spec, service, history),
-        "previous": release.previous(
-            rollout.steady_task_definition(service),
-            (service or {}).get("networkConfiguration"),
-            history,
-        ),
-        "probes": _probes(spec, service, history),
+        "desiredCount": preflight.desired_count(spec, service, past),
+        "previous": previous,
+        "database": database.work(spec, event["release"], previous),
+        "probes": _probes(spec, service, past),
         "wasRunning": bool(service and service["runningCount"]),
     }
+    releases.note(event["release"], previous=checked["previous"], wasRunning=checked["wasRunning"])
     logger.info("preflight passed", checked=checked)
     return checked
 
 
-def _probes(
-    spec: ServiceSpec, service: Service | None, history: list[Recorded]
-) -> Mapping[str, str]:
+def _probes(spec: ServiceSpec, service: Service | None, past: History) -> Mapping[str, str]:
     """What the probes that must not change answer now, or answered when last verified."""
-    live = next((entry for entry in history if entry.get("outcome") == "SUCCEEDED"), None)
+    live = history.live(past)
     values = dict(verification.remembered(live.get("probes", {}))) if live else {}
     current = rollout.primary(service) if service else None
     if not spec.verify or not current:

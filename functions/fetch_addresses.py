@@ -1,6 +1,7 @@
 """Fetch the addresses at which the release's own tasks can be reached."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from aws_lambda_powertools import Logger
@@ -8,7 +9,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import addresses
 from deployer.addresses import Addresses
-from deployer.aws import ec2, ecs
+from deployer.aws import ec2, ecs, releases
+from deployer.release import Release
 from deployer.rollout import Rollout
 from deployer.spec import from_document
 
@@ -17,6 +19,7 @@ logger = Logger()
 
 class Request(TypedDict):
     spec: Mapping[str, Any]
+    release: Release
     rollout: Rollout
     execution: str
 
@@ -26,5 +29,6 @@ def handler(event: Request, context: LambdaContext) -> Addresses:
     spec = from_document(event["spec"], "the service spec")
     tasks = ecs.running_tasks(spec.cluster, spec.service, event["rollout"]["id"])
     found = addresses.of(spec, tasks, ec2.public_addresses(addresses.interfaces(tasks)))
+    releases.note(event["release"], steadyAt=datetime.now(UTC).isoformat())
     logger.info("addresses fetched", addresses=found)
     return found

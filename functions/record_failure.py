@@ -7,7 +7,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import diagnosis, release
-from deployer.aws import releases
+from deployer.aws import events, releases, turns
 from deployer.diagnosis import Diagnosis, Failure
 from deployer.release import Outcome, Previous, Release
 from deployer.rollback import Rollback
@@ -53,5 +53,8 @@ def handler(event: Request, context: LambdaContext) -> Recorded:
         event["input"], event["execution"], event["startedAt"]
     )
     releases.close_release(record, outcome, details)
+    turns.leave(record["service"], record["id"])
+    turns.pass_on(record["service"], event["execution"])
+    events.announce(record, outcome, reason)
     logger.info("release failed", outcome=outcome, diagnosis=found)
     return {"outcome": outcome, "error": found["error"], "cause": reason}

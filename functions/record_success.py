@@ -1,21 +1,25 @@
 """Record that the release is live and verified."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from deployer import history
 from deployer.addresses import Addresses
-from deployer.aws import releases
+from deployer.aws import events, releases, turns
 from deployer.release import Previous, Release
 from deployer.rollout import Rollout
+from deployer.spec import from_document
 from deployer.verification import Probes
 
 logger = Logger()
 
 
 class Request(TypedDict):
+    spec: Mapping[str, Any]
     release: Release
     rollout: Rollout
     previous: Previous | None
@@ -34,7 +38,7 @@ class Success(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Success:
-    release = event["release"]
+    release, spec = event["release"], from_document(event["spec"], "the service spec")
     details = {
         "endedAt": datetime.now(UTC).isoformat(),
         "taskDefinition": event["rollout"]["taskDefinition"],
@@ -45,6 +49,10 @@ def handler(event: Request, context: LambdaContext) -> Success:
         "reason": event["reason"],
     }
     releases.close_release(release, "SUCCEEDED", details)
+    for entry in history.expendable(releases.history(spec.service), spec.keep_releases):
+        releases.expire(entry)
+    turns.pass_on(release["service"], event["execution"])
+    events.announce(release, "SUCCEEDED", event["reason"], event["addresses"]["url"])
     logger.info("release succeeded", release=release["id"], url=details["url"])
     return {
         "outcome": "SUCCEEDED",

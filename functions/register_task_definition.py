@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import taskdef
-from deployer.aws import ecs
+from deployer.aws import ecs, releases
 from deployer.release import Previous, Release
 from deployer.spec import from_document
 
@@ -29,6 +29,16 @@ class Registered(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Registered:
+    registered = _registered(event)
+    releases.note(event["release"], taskDefinition=registered["taskDefinition"])
+    logger.info("task definition chosen", registered=registered)
+    return registered
+
+
+def _registered(event: Request) -> Registered:
+    exact = event["release"].get("taskDefinition")
+    if exact:
+        return {"taskDefinition": exact, "new": False}
     spec = from_document(event["spec"], "the service spec")
     definition = taskdef.render(spec, event["release"]["image"], os.environ["AWS_REGION"])
     content = taskdef.content_hash(definition)
@@ -37,8 +47,6 @@ def handler(event: Request, context: LambdaContext) -> Registered:
     for name in (*candidates, spec.family):
         found = ecs.revision(name)
         if found and found[1].get(taskdef.CONTENT_TAG) == content:
-            logger.info("task definition unchanged", revision=found[0])
             return {"taskDefinition": found[0], "new": False}
     registered = ecs.register(definition, taskdef.tags(event["release"], content))
-    logger.info("task definition registered", revision=registered)
     return {"taskDefinition": registered, "new": True}

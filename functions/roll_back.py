@@ -20,10 +20,11 @@ logger = Logger()
 class Request(TypedDict):
     spec: Mapping[str, Any]
     release: Release
-    taskDefinition: str
+    taskDefinition: str | None
     previous: Previous | None
     wasRunning: bool
     rollout: Rollout | None
+    snapshot: str | None
     execution: str
 
 
@@ -39,6 +40,7 @@ def handler(event: Request, context: LambdaContext) -> Rollback:
         was_running=event["wasRunning"],
         touched=event["rollout"] is not None,
         ran=_ran(spec, event["rollout"]),
+        snapshot=event["snapshot"],
     )
     if decided["action"] == "STOP":
         ecs.scale_to_zero(spec.cluster, spec.service)

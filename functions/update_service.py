@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import rollout, service
-from deployer.aws import ecs
+from deployer.aws import ecs, releases
 from deployer.release import Previous, Release, schema_grew
 from deployer.rollout import Rollout
 from deployer.spec import from_document
@@ -41,5 +41,6 @@ def handler(event: Request, context: LambdaContext) -> Rollout:
         answer = ecs.create_service(service.creation(spec, settings, token))
     deployment = ecs.deployment_of(answer, revision)
     started = rollout.started(deployment, spec.timeout, datetime.now(UTC))
+    releases.note(event["release"], rollout=started)
     logger.info("rollout started", rollout=started)
     return started

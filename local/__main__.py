@@ -1,4 +1,4 @@
-"""Run the local AWS: MiniStack with what it lacks, in the real deployer's service."""
+"""Run the local AWS, a stand-in for an AWS account: no Docker, no root, no credentials."""
 
 import argparse
 import json
@@ -26,7 +26,6 @@ PORT = 4566
 def up(options: argparse.Namespace) -> int:
     began = time.monotonic()
     port = options.port or PORT
-    say(f"Starting the local AWS on port {port} …")
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:

@@ -22,20 +22,21 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
-
-import boto3
-import botocore.session
+from typing import TYPE_CHECKING, Any, Self
 
 from local import server
+
+if TYPE_CHECKING:
+    import boto3
 
 ROOT = Path(__file__).resolve().parent.parent
 DIRECTORY = ROOT / ".local"
 """Where `make local` keeps the instance that everyone on this machine may attach to."""
 
 _STATE = "state.json"
-_READY_WITHIN = 30.0
+_READY_WITHIN = 60.0
 _END_WITHIN = 10.0
 
 
@@ -94,12 +95,11 @@ class LocalAws:
         Raises AlreadyRunning, PortTaken, or LocalAwsError with the end of the log.
         """
         temporary = directory is None
-        home = directory or Path(tempfile.mkdtemp(prefix="local-aws-"))
-        home = home.resolve()
-        home.mkdir(parents=True, exist_ok=True)
+        home = (directory or Path(tempfile.mkdtemp(prefix="local-aws-"))).resolve()
         with contextlib.ExitStack() as undo:
-            if temporary:
-                undo.callback(shutil.rmtree, home, ignore_errors=True)
+            if temporary or not home.exists():
+                home.mkdir(parents=True, exist_ok=True)
+                undo.callback(shutil.rmtree if temporary else _remove_if_empty, home)
             held = _hold(home)
             undo.callback(os.close, held)
             clear(home)
@@ -169,11 +169,11 @@ class LocalAws:
             "SAM_CLI_POLL_DELAY": "0.3",
         }
 
-    def session(self) -> boto3.Session:
-        """A session that knows this instance's credentials and region and no profile of the user.
+    def session(self) -> "boto3.Session":
+        """A session for this instance: its endpoint, credentials and region, no profile or file."""
+        import boto3  # not needed to start, stop or ask, and slow to import
+        import botocore.session
 
-        Its clients need the endpoint too: `client` gives it.
-        """
         nothing = (None, None, os.devnull, None)
         core = botocore.session.Session(
             session_vars={
@@ -182,13 +182,15 @@ class LocalAws:
                 "credentials_file": nothing,
             }
         )
-        return _BoundSession(
+        session: Any = boto3.Session(
             aws_access_key_id=self.settings["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=self.settings["AWS_SECRET_ACCESS_KEY"],
             region_name=self.region,
             botocore_session=core,
-            endpoint=self.endpoint,
         )
+        session.client = partial(session.client, endpoint_url=self.endpoint)
+        session.resource = partial(session.resource, endpoint_url=self.endpoint)
+        return session  # type: ignore[no-any-return]
 
     def client(self, service: str) -> Any:
         """The boto3 client of a service, made once."""
@@ -224,13 +226,17 @@ class LocalAws:
             escaped = {k: v.replace('"', '\\\\"') for k, v in (parameters or {}).items()}
             json.dump(escaped, overrides)
             overrides.flush()
-            self._sam(
+            command = [
                 *("deploy", "--stack-name", stack, "--template-file", str(template)),
                 *("--resolve-s3", "--no-confirm-changeset", "--no-fail-on-empty-changeset"),
                 *("--no-progressbar", "--region", self.region, "--capabilities"),
                 *("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"),
                 *(["--parameter-overrides", f"file://{overrides.name}"] if parameters else []),
-            )
+            ]
+            try:
+                self._sam(*command)
+            except SamFailed as failure:
+                raise SamFailed("\n".join([str(failure), *self._reasons(stack)])) from None
 
     def outputs(self, stack: str) -> dict[str, str]:
         """The outputs of a deployed stack."""
@@ -255,7 +261,8 @@ class LocalAws:
                 self._process.kill()
                 self._process.wait()
         elif running(self.directory):
-            os.kill(self.pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
             deadline = time.monotonic() + _END_WITHIN
             while running(self.directory) and time.monotonic() < deadline:
                 time.sleep(0.02)
@@ -307,29 +314,31 @@ class LocalAws:
                 raise LocalAwsError(f"The local AWS {what}. Its log ends:\n{self.log_tail()}")
             time.sleep(0.02)
 
+    def _reasons(self, stack: str) -> list[str]:
+        """Which resources the stack's last operation failed on, and why."""
+        from botocore.exceptions import ClientError
+
+        try:
+            events = self.client("cloudformation").describe_stack_events(StackName=stack)
+        except ClientError:  # there is no stack: sam has said what is wrong
+            return []
+        reasons = []
+        for event in events["StackEvents"]:  # the newest first
+            status, name = event["ResourceStatus"], event["LogicalResourceId"]
+            if name == stack and status in ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"):
+                break
+            if status.endswith("_FAILED"):
+                reasons.append(f"{name}: {status}: {event.get('ResourceStatusReason', '')}")
+        return reasons
+
     def _sam(self, *arguments: str) -> None:
         command = [str(Path(sys.executable).parent / "sam"), *arguments]
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
         if done.returncode:
             said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-            failed = [line for line in said if "FAILED" in line and "ROLLBACK" not in line]
             errors = next((said[i:] for i, line in enumerate(said) if "Error:" in line), said)
-            end = "\n".join([*failed[:10], *errors[-20:]])
+            end = "\n".join(errors[-20:])
             raise SamFailed(f"sam {arguments[0]} failed ({done.returncode}):\n{end}")
-
-
-class _BoundSession(boto3.Session):
-    """A session whose clients and resources speak to one endpoint unless told otherwise."""
-
-    def __init__(self, *, endpoint: str, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._endpoint = endpoint
-
-    def client(self, *arguments: Any, **settings: Any) -> Any:
-        return super().client(*arguments, **{"endpoint_url": self._endpoint, **settings})
-
-    def resource(self, *arguments: Any, **settings: Any) -> Any:
-        return super().resource(*arguments, **{"endpoint_url": self._endpoint, **settings})
 
 
 def running(directory: Path) -> bool:
@@ -346,7 +355,7 @@ def running(directory: Path) -> bool:
 def clear(directory: Path) -> None:
     """Remove what an ended instance left: files, and processes after a hard kill."""
     directory = directory.resolve()
-    for pid in _orphans(directory):
+    for pid in processes(directory):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     for name in ("state", "s3", "tmp"):
@@ -354,8 +363,9 @@ def clear(directory: Path) -> None:
     (directory / _STATE).unlink(missing_ok=True)
 
 
-def _orphans(directory: Path) -> list[int]:
-    """Processes that carry this directory in their environment, or work inside it (Linux)."""
+def processes(directory: Path) -> list[int]:
+    """The processes of the directory's instance: they carry its name or work inside it (Linux)."""
+    directory = directory.resolve()
     marker = f"{server.MARKER}={directory}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -375,6 +385,11 @@ def _lock(directory: Path, *, wait: bool = False) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _remove_if_empty(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        directory.rmdir()
 
 
 def _hold(directory: Path) -> int:
@@ -400,7 +415,7 @@ def _bind(port: int) -> socket.socket:
 
 
 def port_owner(port: int) -> str | None:
-    """The process that listens on a local port, as "name (pid 1)"; None where it cannot be told."""
+    """Who listens on a local port, as "command (pid 1)"; None where that cannot be told."""
     with contextlib.suppress(OSError):
         rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         inodes = {
@@ -410,8 +425,10 @@ def port_owner(port: int) -> str | None:
         }
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if inodes & {str(link.readlink()) for link in (entry / "fd").iterdir()}:
-                    return f"{(entry / 'comm').read_text().strip()} (pid {entry.name})"
+                for link in (entry / "fd").iterdir():
+                    if link.is_socket() and str(link.readlink()) in inodes:
+                        command = (entry / "cmdline").read_text().replace("\0", " ").strip()
+                        return f"{command[:60]} (pid {entry.name})"
     return None
 
 
@@ -423,7 +440,7 @@ def _spawn(
         return subprocess.Popen(
             [*command, "--directory", str(directory)],
             cwd=ROOT,
-            env={**server.base_environment(), **settings},
+            env={**server.base_environment(), **settings, server.MARKER: str(directory)},
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,

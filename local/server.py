@@ -3,8 +3,8 @@
 Two processes. The supervisor starts MiniStack and ends everything that MiniStack started (Lambda
 workers, containers) when MiniStack ends, when it is told to stop, or, with `--tied`, when its
 standard input closes because whoever started it died, even by SIGKILL. Should the supervisor itself
-be killed, MiniStack gets a parent-death signal and does the same (Linux; elsewhere the
-next start clears up).
+be killed, MiniStack gets a parent-death signal and does the same (elsewhere than on Linux it looks
+once a second, and may miss processes that have lost their parent).
 """
 
 import argparse
@@ -17,6 +17,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 ACCOUNT = "000000000000"
@@ -102,6 +104,8 @@ def serve(bound: socket.socket, directory: Path) -> None:
         await hypercorn_serve(app, config, shutdown_trigger=asyncio.Event().wait)
 
     signal.signal(signal.SIGTERM, _end_at_once)
+    if sys.platform != "linux":  # which has no signal for it
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     asyncio.run(run())
 
 
@@ -136,16 +140,22 @@ def supervise(server: int, *, tied: bool) -> int:
 
 
 def kill_tree(root: int, first: int | None = None) -> None:
-    """SIGKILL everything below `root`, until nothing is left of it."""
+    """SIGKILL everything below this process, `root`, until nothing of it is left."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     if first is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(first, signal.SIGKILL)
-    while found := descendants(root):
+    while True:
+        found = descendants(root)
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(-1, 0)
+        # Who lost a parent while the list was made may be missing in it, but is a child now: only
+        # no child at all means that none is left.
+        try:
+            os.waitpid(-1, 0 if found else os.WNOHANG)
+        except ChildProcessError:
+            return
 
 
 def descendants(root: int) -> list[int]:
@@ -196,6 +206,12 @@ def _reap(server: int) -> int | None:
 def _end_at_once(*_: object) -> None:
     kill_tree(os.getpid())
     os._exit(0)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    _end_at_once()
 
 
 def _prctl(option: int, value: int) -> None:

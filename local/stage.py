@@ -152,7 +152,7 @@ class Stage:
         vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
         of_vpc = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
         subnets = [s["SubnetId"] for s in ec2.describe_subnets(Filters=of_vpc)["Subnets"]]
-        database = self.aws.directory / f"{self.service}.db"
+        database = self.aws.directory / "state" / f"{self.service}.db"
         name = f"{self.service}/database-url"
         try:
             secret = secrets.describe_secret(SecretId=name)["ARN"]

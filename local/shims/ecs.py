@@ -437,21 +437,16 @@ def install() -> None:
     expect(
         ecs,
         _ACTION_MAP=None,
-        _awslogs_config="cdef task_id container_id",
         _clusters=None,
         _create_service="data",
         _delete_cluster="data",
         _delete_service="data",
         _describe_services="data",
         _describe_tasks="data",
-        _emit_awslogs_event="config message",
         _launch_choice="data cluster",
         _list_services="data",
         _list_tasks="data",
         _reconcile_service_tasks="cluster_name svc_key",
-        _register_metadata=(
-            "task_arn cluster_arn td cdef launch_type env host_mode ministack_net_ip"
-        ),
         _register_task_definition="data",
         _resolve_cluster_name="ref",
         _resolve_service_ref="ref",
@@ -464,6 +459,7 @@ def install() -> None:
     )
     ecs_agent.install()
     ecs_events.install()
+    ecs_tasks.install()
     ecs_scheduler.install()
     # Other parts of MiniStack (CloudFormation, Step Functions) call these by name.
     for operation, name, handler in (

@@ -467,6 +467,5 @@ def install() -> None:
         _tags=None,
         _task_capacity="launch_type strategy",
         _task_defs=None,
-        _tasks=None,
     )
     threading.Thread(target=_run, name="ecs-scheduler", daemon=True).start()

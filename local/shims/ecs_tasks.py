@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from local.shims import containers, ecs_agent, ecs_events, network
+from local.shims import containers, ecs_agent, ecs_events, expect, network
 
 _log = logging.getLogger("local.ecs")
 
@@ -408,6 +408,27 @@ def _check(definition: dict[str, Any]) -> dict[str, Any] | None:
 
 def _essential(definition: dict[str, Any]) -> bool:
     return bool(definition.get("essential", True))
+
+
+def install() -> None:
+    """Nothing is wrapped; what is used must be there."""
+    from ministack.services import ecs, ecs_metadata
+
+    expect(
+        ecs,
+        _awslogs_config="cdef task_id container_id",
+        _emit_awslogs_event="config message",
+        _register_metadata=(
+            "task_arn cluster_arn td cdef launch_type env host_mode ministack_net_ip"
+        ),
+        _tags=None,
+        _tasks=None,
+    )
+    expect(
+        ecs_metadata,
+        set_task_status="task_arn known_status desired_status",
+        unregister_token="token",
+    )
 
 
 def launch(

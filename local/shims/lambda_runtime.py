@@ -109,12 +109,14 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         """{"status": "ok", "result", "log"}, or with "error" the failure as JSON."""
         with self._lock:
             log: list[bytes] = []
+            seconds = float(self.config.get("Timeout", 3))
             if self._proc is None or self._proc.poll() is not None:
                 self._spawn()
-                answer = self._answer(time.monotonic() + _INIT_SECONDS, log)
+                # An init that takes longer is begun again, with the function's own timeout.
+                limit = _INIT_SECONDS + seconds
+                answer = self._answer(time.monotonic() + limit, log)
                 if answer != {"ready": True}:
-                    return self._ended(answer, _INIT_SECONDS, request_id, log)
-            seconds = float(self.config.get("Timeout", 3))
+                    return self._ended(answer, seconds, request_id, log)
             asked = {
                 "event": event,
                 "request_id": request_id,

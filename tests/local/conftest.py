@@ -1,11 +1,13 @@
 """One local AWS for all tests of `local/`; each test makes what it needs under its own name."""
 
+import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from local.aws import LocalAws
+from tests.local.support import Json, Machines, received
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +21,25 @@ def aws() -> Iterator[LocalAws]:
 def name() -> str:
     """A name that no other test uses."""
     return f"test-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="session")
+def machines(aws: LocalAws) -> Machines:
+    return Machines(aws)
+
+
+@pytest.fixture
+def listen(aws: LocalAws, name: str) -> Iterator[Callable[[Json], Callable[[int], list[Json]]]]:
+    """Call with a pattern; call the answer with a number: that many events as a queue got them."""
+    sqs, bus = aws.client("sqs"), aws.client("events")
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+
+    def start(pattern: Json) -> Callable[[int], list[Json]]:
+        bus.put_rule(Name=name, EventPattern=json.dumps(pattern))
+        arn = f"arn:aws:sqs:{aws.region}:{aws.account}:{name}"
+        bus.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
+        return lambda count: received(aws, url, count)
+
+    yield start
+    bus.remove_targets(Rule=name, Ids=["queue"])
+    bus.delete_rule(Name=name)

@@ -229,8 +229,9 @@ class World:
         return until(lambda: self.task(arn), lambda t: t["lastStatus"] == "STOPPED", within)
 
     def address(self, arn: str) -> str:
-        """The task's public address, found the way an operator finds it."""
-        attached = self.task(arn)["attachments"][0]["details"]
+        """The task's public address, found the way an operator finds it, once it runs."""
+        running = until(lambda: self.task(arn), lambda task: task["lastStatus"] == "RUNNING")
+        attached = running["attachments"][0]["details"]
         interface = next(d["value"] for d in attached if d["name"] == "networkInterfaceId")
         found = self.ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])
         address: str = found["NetworkInterfaces"][0]["Association"]["PublicIp"]
@@ -253,6 +254,8 @@ class World:
         return found
 
     def post(self, arn: str, path: str) -> None:
+        """Tell the server in the task to get sick, or to exit. Waits until it listens."""
+        self.get(arn)
         request = urllib.request.Request(f"http://{self.address(arn)}:3000{path}", method="POST")
         try:
             _direct.open(request, timeout=5).close()

@@ -6,7 +6,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import oras.client
@@ -15,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.aws import LocalAws
+from tests.local.support import Json
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -68,33 +69,14 @@ def repository(aws: LocalAws, name: str) -> Repository:
     return Repository(aws, name)
 
 
-Events = Callable[[int], list[dict[str, Any]]]
+Events = Callable[[int], list[Json]]
 
 
 @pytest.fixture
-def events(aws: LocalAws, repository: Repository) -> Iterator[Events]:
-    """Call with a number: that many ECR events of the repository, as a rule's target gets them."""
-    sqs, bus, name = aws.client("sqs"), aws.client("events"), repository.name
-    url = sqs.create_queue(QueueName=name)["QueueUrl"]
-    arn = f"arn:aws:sqs:{aws.region}:{aws.account}:{name}"
-    pattern = {"source": ["aws.ecr"], "detail": {"repository-name": [name]}}
-    bus.put_rule(Name=name, EventPattern=json.dumps(pattern))
-    bus.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
-
-    def receive(count: int) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        deadline = time.monotonic() + 10
-        while len(found) < count and time.monotonic() < deadline:
-            answer = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1, MaxNumberOfMessages=10)
-            for message in answer.get("Messages", []):
-                found.append(json.loads(message["Body"]))
-                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-        assert len(found) == count, found
-        return sorted(found, key=lambda event: event["detail"]["image-tag"])
-
-    yield receive
-    bus.remove_targets(Rule=name, Ids=["queue"])
-    bus.delete_rule(Name=name)
+def events(repository: Repository, listen: Callable[[Json], Events]) -> Events:
+    """Call with a number: that many ECR events of the repository, untagged ones first."""
+    receive = listen({"source": ["aws.ecr"], "detail": {"repository-name": [repository.name]}})
+    return lambda count: sorted(receive(count), key=lambda event: event["detail"]["image-tag"])
 
 
 def error(code: str) -> Any:

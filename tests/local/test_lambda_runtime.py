@@ -1,9 +1,6 @@
 """Lambda's Python runtime: what a function sees, and what its failure looks like from outside."""
 
-import io
-import json
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -12,6 +9,7 @@ from typing import Any
 import pytest
 
 from local.aws import LocalAws
+from tests.local.support import Function, packed
 
 CODE = """
 import json, logging, os, sys, time
@@ -52,45 +50,6 @@ def handler(event, context):
         },
     }
 """
-
-
-def packed(**files: str) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(f"{name.replace('__', '/')}.py", text)
-    return content.getvalue()
-
-
-class Function:
-    def __init__(self, aws: LocalAws, name: str, code: bytes, **settings: Any) -> None:
-        self.aws, self.name, self.client = aws, name, aws.client("lambda")
-        trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}}
-        document = {"Version": "2012-10-17", "Statement": [trust | {"Action": "sts:AssumeRole"}]}
-        role = aws.client("iam").create_role(
-            RoleName=name, AssumeRolePolicyDocument=json.dumps(document)
-        )["Role"]["Arn"]
-        self.client.create_function(
-            **{
-                "FunctionName": name,
-                "Role": role,
-                "Runtime": "python3.13",
-                "Handler": "app.handler",
-                "Code": {"ZipFile": code},
-                "Timeout": 10,
-                **settings,
-            }
-        )
-
-    def __call__(self, do: str, **event: Any) -> Any:
-        """Its result, or its failure as {"failed": …}."""
-        answer = self.client.invoke(
-            FunctionName=self.name, Payload=json.dumps({"do": do, **event}).encode()
-        )
-        content = json.loads(answer["Payload"].read())
-        assert answer["StatusCode"] == 200
-        assert answer.get("FunctionError") in (None, "Unhandled")
-        return {"failed": content} if "FunctionError" in answer else content
 
 
 @pytest.fixture

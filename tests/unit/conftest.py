@@ -103,17 +103,22 @@ class Script:
     """
 
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    _turns: dict[tuple[str, str], list[Answer]] = field(default_factory=dict)
 
     def __call__(self, service: str, operation: str, *answers: Answer) -> None:
-        """Script an operation: each answer once, in turn, the last one for ever."""
+        """Script an operation anew: each answer once, in turn, the last one for ever."""
+        known = (service, operation) in self._turns
+        self._turns[service, operation] = list(answers)
+        if known:
+            return
         made = client(service)
         model = made.meta.service_model.operation_model(operation)
-        turns = list(answers)
 
         def note(params: dict[str, Any], **_: Any) -> None:
             self.calls.append((operation, dict(params)))
 
         def answer(**_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+            turns = self._turns[service, operation]
             turn = turns.pop(0) if len(turns) > 1 else turns[0]
             found = turn(self.calls[-1][1]) if callable(turn) else turn
             if isinstance(found, ClientError):
@@ -186,9 +191,7 @@ class Web:
     answers: dict[str, Any]
     asked: list[str]
 
-    def answer(
-        self, path: str, body: bytes | str = b"", status: int = 200, **headers: str
-    ) -> None:
+    def answer(self, path: str, body: bytes | str = b"", status: int = 200, **headers: str) -> None:
         content = body.encode() if isinstance(body, str) else body
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         self.answers[path] = (status, named, content)

@@ -297,3 +297,30 @@ def push_event(**detail: Any) -> dict[str, Any]:
         }
         | detail,
     }
+
+
+def payload(**changes: Any) -> Any:
+    """What the state machine hands to its functions: each takes of it what it needs."""
+    made: dict[str, Any] = {
+        "input": push_event(),
+        "execution": EXECUTION,
+        "startedAt": "2026-11-23T14:25:04.123Z",
+        "spec": document(),
+        "release": release(),
+        "previous": previous(),
+        "probes": {},
+        "wasRunning": True,
+        "desiredCount": None,
+        "taskDefinition": REVISION,
+        # no test is about how far the clock is, but for those that say so
+        "rollout": rollout(deadline="2100-01-01T00:00:00+00:00"),
+        "addresses": {"url": None, "tasks": []},
+        "token": "a-token",
+        "told": False,
+        "failure": {"Error": "RolloutFailed", "Cause": "3 new tasks failed"},
+        "diagnosis": None,
+        "rollback": None,
+        "restored": False,
+        "reason": "it serves version 2.1.0",
+    }
+    return made | changes

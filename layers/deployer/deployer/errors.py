@@ -9,6 +9,8 @@ inheritance, so each name here is an interface (tests/template holds the two tog
     ├── SpecInvalid       the service spec has fields that are wrong        → record, fail
     ├── ImageMissing      the ordered image is not in the repository        → record, fail
     ├── PreflightFailed   something the deployment needs is not there       → record, fail
+    ├── DatabaseFailed    a snapshot or a restoration failed or took too long → record, fail
+    ├── TurnTimedOut      the turn did not come in time                     → record, fail
     ├── AwsUnavailable    AWS throttles, fails or does not answer           → retry, bounded
     ├── ServiceDraining   the service's deleted predecessor still drains    → retry, bounded
     └── ServiceScaledDown the service is scaled to zero: nothing to judge   → record, fail
@@ -37,6 +39,14 @@ class ImageMissing(DeployError):
 
 class PreflightFailed(DeployError):
     """Something that the deployment needs is missing; the message names each."""
+
+
+class DatabaseFailed(DeployError):
+    """The database's snapshot or restoration failed, or was not done in time."""
+
+
+class TurnTimedOut(DeployError):
+    """Another deployment of the service had the turn for longer than one may take."""
 
 
 class AwsUnavailable(DeployError):

@@ -4,9 +4,11 @@ from datetime import datetime
 
 from deployer import image, request
 from deployer.image import Document, Image
-from deployer.release import Identity, Release, release_id, version_of
+from deployer.release import Recorded, Release, Trigger, release_id, version_of
 from deployer.request import Deploy, Push
 from deployer.spec import ServiceSpec
+
+OPERATOR = "operator"
 
 
 def runnable(found: Image | None, platform: str) -> str | None:
@@ -54,10 +56,17 @@ def pushed(
     now: datetime,
 ) -> Release:
     """The release that a push is. One push is one release, whatever event tells of it."""
+    labels = image.labels(config or {})
     moment = found.pushed_at if found else push.time
     return {
-        **_common(spec, push.digest, push.tag, found, config),
+        "service": spec.service,
         "id": release_id(moment, push.digest),
+        "repository": spec.repository,
+        "digest": push.digest,
+        "image": found.uri if found else "",
+        "tag": push.tag,
+        "version": version_of(push.tag, labels, image.VERSION_LABEL, push.digest),
+        "schema": image.schema(config or {}),
         "pushedAt": moment.isoformat(),
         "trigger": "push",
         "startedBy": "push",
@@ -74,29 +83,61 @@ def ordered(
     execution: str,
     now: datetime,
 ) -> Release:
-    """The release that an order by hand is: a new one each time it is given."""
+    """The release that an order to deploy is: a new one each time it is given."""
     tag = order.image if order.image != found.digest else next(iter(found.tags), None)
+    push = Push(spec.repository, found.digest, tag, found.pushed_at)
     return {
-        **_common(spec, found.digest, tag, found, config),
+        **pushed(push, spec, found, config, execution, now),
         "id": release_id(now, found.digest, execution),
-        "pushedAt": found.pushed_at.isoformat(),
         "trigger": "deploy",
-        "startedBy": order.by or "operator",
-        "startedAt": now.isoformat(),
-        "execution": execution,
+        "startedBy": order.by or OPERATOR,
     }
 
 
-def _common(
-    spec: ServiceSpec, digest: str, tag: str | None, found: Image | None, config: Document | None
-) -> Identity:
-    labels = image.labels(config or {})
+def again(
+    earlier: Recorded, trigger: Trigger, by: str | None, exact: bool, execution: str, now: datetime
+) -> Release:
+    """The release that puts an earlier one (back) in place: a rollback, or a resumption.
+
+    Args:
+        exact: whether it runs the very task definition of the earlier one, rather than a new
+            one from the spec as it is now.
+    """
+    return {
+        "service": earlier["service"],
+        "id": release_id(now, earlier["digest"], execution),
+        "repository": earlier["repository"],
+        "digest": earlier["digest"],
+        "image": earlier["image"],
+        "tag": earlier["tag"],
+        "version": earlier["version"],
+        "schema": earlier["schema"],
+        "pushedAt": earlier["pushedAt"],
+        "trigger": trigger,
+        "startedBy": by or OPERATOR,
+        "startedAt": now.isoformat(),
+        "execution": execution,
+        "to": earlier["id"],
+        "taskDefinition": earlier.get("taskDefinition") if exact else None,
+    }
+
+
+def noted(
+    spec: ServiceSpec, trigger: Trigger, by: str | None, execution: str, now: datetime
+) -> Release:
+    """The record of an order that deploys nothing, such as a hold."""
     return {
         "service": spec.service,
+        "id": release_id(now, trigger, execution),
         "repository": spec.repository,
-        "digest": digest,
-        "image": found.uri if found else "",
-        "tag": tag,
-        "version": version_of(tag, labels, image.VERSION_LABEL, digest),
-        "schema": image.schema(config or {}),
+        "digest": "",
+        "image": "",
+        "tag": None,
+        "version": "",
+        "schema": None,
+        "pushedAt": now.isoformat(),
+        "trigger": trigger,
+        "startedBy": by or OPERATOR,
+        "startedAt": now.isoformat(),
+        "execution": execution,
     }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from deployer.errors import PreflightFailed, ServiceScaledDown
-from deployer.release import Recorded
+from deployer.history import History, live
 from deployer.rollout import Service
 from deployer.spec import ServiceSpec
 
@@ -47,9 +47,7 @@ def check(
         raise PreflightFailed("; ".join(problems))
 
 
-def desired_count(
-    spec: ServiceSpec, service: Service | None, history: list[Recorded]
-) -> int | None:
+def desired_count(spec: ServiceSpec, service: Service | None, history: History) -> int | None:
     """The desired count to set with the update; None to leave the service's own.
 
     A service that never had a good release may stand at zero because we stopped a first release
@@ -60,7 +58,7 @@ def desired_count(
     """
     if service is None or service.get("desiredCount", 0) > 0:
         return None
-    if any(entry.get("outcome") == "SUCCEEDED" for entry in history):
+    if live(history):
         raise ServiceScaledDown(
             f"service {spec.service} is scaled to zero: scale it up, then deploy"
         )

@@ -8,42 +8,55 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from deployer import request
 from deployer.image import Schema
+from deployer.rollout import Rollout
 
 _VERSION_TAG = re.compile(r"v?[0-9]+(\.[0-9]+)+")
 
 Outcome = Literal["SUCCEEDED", "FAILED_ROLLED_BACK", "FAILED", "SUPERSEDED", "HELD", "IGNORED"]
-Trigger = Literal["push", "deploy"]
+Trigger = Literal["push", "deploy", "rollback", "resume", "hold"]
 
 
-class Identity(TypedDict):
-    """What a release is, whoever asked for it and when."""
+class Release(TypedDict):
+    """A release as the states pass it on and the table keeps it. Times are ISO 8601, UTC.
+
+    A rollback goes to the release in `to`, runs its very `taskDefinition` where it has one, and
+    restores the database snapshot in `restore` where it names one.
+    """
 
     service: str
+    id: str
     repository: str
     digest: str
     image: str
     tag: str | None
     version: str
     schema: Schema | None
-
-
-class Release(Identity):
-    """A release as the states pass it on and the table keeps it. Times are ISO 8601, UTC."""
-
-    id: str
     pushedAt: str
     trigger: Trigger
     startedBy: str
     startedAt: str
     execution: str
+    to: NotRequired[str]
+    restore: NotRequired[str | None]
+    taskDefinition: NotRequired[str | None]
 
 
 class Recorded(Release):
-    """A release as the table gives it back; `outcome` is absent while it is in flight."""
+    """A release as the table gives it back; `outcome` is absent while it is in flight.
+
+    What the steps of the deployment found is noted as they find it, so that another execution can
+    put the service right if this one is stopped.
+    """
 
     outcome: NotRequired[Outcome]
-    taskDefinition: NotRequired[str]
+    endedAt: NotRequired[str]
     probes: NotRequired[dict[str, str]]
+    previous: NotRequired["Previous | None"]
+    wasRunning: NotRequired[bool]
+    rollout: NotRequired[Rollout]
+    rollback: NotRequired[Mapping[str, Any] | None]
+    recoveredBy: NotRequired[str]
+    snapshot: NotRequired[str]
 
 
 class Unidentified(TypedDict):
@@ -117,38 +130,6 @@ def version_of(tag: str | None, labels: Mapping[str, str], label: str, digest: s
     if labelled and as_tag(labelled) in (tag, tag.removeprefix("v")):
         return labelled
     return tag
-
-
-def previous(
-    steady: str | None, network: Mapping[str, Any] | None, history: list[Recorded]
-) -> Previous | None:
-    """What to go back to if the release that comes fails.
-
-    Args:
-        steady: the task definition that the service runs steadily now; None if it does not.
-        network: the service's network configuration now.
-        history: the service's releases, newest first.
-    Returns:
-        What runs now, unless it is recorded as failed; else the newest release that succeeded;
-        None if there is neither.
-    """
-    known = next((entry for entry in history if entry.get("taskDefinition") == steady), None)
-    if steady and (known is None or known.get("outcome") == "SUCCEEDED"):
-        return _way_back(steady, known, network)
-    good = next((entry for entry in history if entry.get("outcome") == "SUCCEEDED"), None)
-    return _way_back(good["taskDefinition"], good, network) if good else None
-
-
-def _way_back(
-    task_definition: str, known: Recorded | None, network: Mapping[str, Any] | None
-) -> Previous:
-    return {
-        "taskDefinition": task_definition,
-        "release": known["id"] if known else None,
-        "version": known["version"] if known else None,
-        "schema": known["schema"] if known else None,
-        "networkConfiguration": network,
-    }
 
 
 def schema_grew(before: Schema | None, after: Schema | None) -> bool:

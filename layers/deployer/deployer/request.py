@@ -13,7 +13,14 @@ TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 # cosign keeps signatures, attestations and SBOMs under a tag made from the digest they speak of
 COSIGN_TAG = re.compile(r"sha256-[0-9a-f]{64}(\.(sig|att|sbom))?")
 
-EXAMPLE = '{"action": "deploy", "image": "<tag or sha256:digest>", "service": "<service>"}'
+EXAMPLES = {
+    "deploy": '{"action": "deploy", "image": "<tag or sha256:digest>"}',
+    "rollback": '{"action": "rollback", "to": "previous"}',
+    "hold": '{"action": "hold", "reason": "<why>"}',
+    "resume": '{"action": "resume"}',
+    "recover": '{"action": "recover", "service": "<service>", "release": "<release id>"}',
+}
+EXAMPLE = EXAMPLES["deploy"]
 
 
 @dataclass(frozen=True)
@@ -28,14 +35,61 @@ class Push:
 
 @dataclass(frozen=True)
 class Deploy:
-    """An order to deploy an image that is in the repository. `service` None: the only one."""
+    """An order to deploy an image that is in the repository.
+
+    In every order, `service` None means the only one, and `by` is who gives it.
+    """
 
     image: str
     service: str | None
     by: str | None
 
 
-def parse(document: object) -> Push | Deploy:
+@dataclass(frozen=True)
+class Rollback:
+    """An order to go back: `to` is `previous`, a version, a tag, a digest or a release's id.
+
+    `hold` keeps later pushes from deploying until someone resumes. `restore_database` goes back
+    in time with the database too.
+    """
+
+    to: str
+    service: str | None
+    by: str | None
+    hold: bool
+    reason: str | None
+    restore_database: bool
+
+
+@dataclass(frozen=True)
+class Hold:
+    """An order to keep pushes from deploying, until someone resumes or deploys by hand."""
+
+    service: str | None
+    by: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Resume:
+    """An order to end a hold and to deploy the newest push that it kept back."""
+
+    service: str | None
+    by: str | None
+
+
+@dataclass(frozen=True)
+class Recover:
+    """Our own order to put a service right after an execution ended without doing so itself."""
+
+    service: str
+    release: str
+
+
+type Order = Deploy | Rollback | Hold | Resume | Recover
+
+
+def parse(document: object) -> Push | Order:
     """Read the input of an execution.
 
     Args:
@@ -80,24 +134,60 @@ def _push(event: Mapping[str, object]) -> Push:
     )
 
 
-def _order(order: Mapping[str, object]) -> Deploy:
-    if order["action"] != "deploy":
+def _order(order: Mapping[str, object]) -> Order:
+    action = order["action"]
+    if not isinstance(action, str) or action not in EXAMPLES:
         raise RequestRejected(
-            f"unknown action {order['action']!r}; the one known is 'deploy': {EXAMPLE}"
+            f"unknown action {str(action)[:80]!r}; known are: {', '.join(EXAMPLES)}"
         )
-    unknown = order.keys() - {"action", "image", "service", "by"}
+    example, fields = EXAMPLES[action], order.keys() - {"action"}
+    unknown = fields - _FIELDS[action]
     if unknown:
-        raise RequestRejected(f"unknown field(s) {', '.join(sorted(unknown))}; use {EXAMPLE}")
-    image = _text(order, "image", "order")
+        raise RequestRejected(
+            f"{action} takes no {', '.join(sorted(map(str, unknown)))}; it takes"
+            f" {', '.join(sorted(_FIELDS[action]))}, for example {example}"
+        )
+    where = f"order ({example})"
+    service, by, reason = (
+        _text(order, name, where) if name in order else None for name in ("service", "by", "reason")
+    )
+    match action:
+        case "deploy":
+            return Deploy(_image(order, where), service, by)
+        case "rollback":
+            hold, restore = _truth(order, "hold", True), _truth(order, "restoreDatabase", False)
+            return Rollback(_text(order, "to", where), service, by, hold, reason, restore)
+        case "hold":
+            return Hold(service, by, reason)
+        case "resume":
+            return Resume(service, by)
+        case _:
+            return Recover(_text(order, "service", where), _text(order, "release", where))
+
+
+_FIELDS = {
+    "deploy": {"image", "service", "by"},
+    "rollback": {"to", "service", "by", "hold", "reason", "restoreDatabase"},
+    "hold": {"service", "by", "reason"},
+    "resume": {"service", "by"},
+    "recover": {"service", "release"},
+}
+
+
+def _truth(order: Mapping[str, object], name: str, default: bool) -> bool:
+    value = order.get(name, default)
+    if not isinstance(value, bool):
+        raise RequestRejected(f"{name} must be true or false, not {str(value)[:80]!r}")
+    return value
+
+
+def _image(order: Mapping[str, object], where: str) -> str:
+    image = _text(order, "image", where)
     if not DIGEST.fullmatch(image) and not TAG.fullmatch(image):
         raise RequestRejected(
             f"image {image[:140]!r} is neither a tag nor a digest (sha256: and 64 hex digits)"
         )
-    return Deploy(
-        image=image,
-        service=_text(order, "service", "order") if "service" in order else None,
-        by=_text(order, "by", "order") if "by" in order else None,
-    )
+    return image
 
 
 def _time(event: Mapping[str, object]) -> datetime:

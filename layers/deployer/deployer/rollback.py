@@ -2,6 +2,7 @@
 
 from typing import Literal, NotRequired, TypedDict
 
+from deployer.database import how_to_restore
 from deployer.release import Previous, Release, schema_grew
 from deployer.rollout import Rollout, Service, primary
 
@@ -22,22 +23,24 @@ class Rollback(TypedDict):
 def decide(
     service: Service | None,
     release: Release,
-    revision: str,
+    revision: str | None,
     previous: Previous | None,
     was_running: bool,
     touched: bool,
     ran: bool,
+    snapshot: str | None,
 ) -> Rollback:
     """Decide what to do about a release that failed.
 
     Args:
         service: the service now; None if there is none.
-        revision: the task definition of the release that failed.
+        revision: the task definition of the release that failed; None if it got none.
         previous: what ran before it.
         was_running: whether the service ran any tasks before.
         touched: whether the update of the service is known to have taken place.
         ran: whether any task of the release got as far as running, and so may have migrated
             the database.
+        snapshot: the snapshot of the database taken before the release.
     """
     current = primary(service) if service else None
     if current is None:
@@ -61,10 +64,11 @@ def decide(
             " and the next push starts it again",
         }
     if ran and schema_grew(previous["schema"], release["schema"]):
+        to = previous["release"] or "<release id>"
         return _leave(
-            f"release {previous['version']} can't run on the database schema that"
-            f" {release['version']} brings ({previous['schema']} → {release['schema']}):"
-            " restore the database first, or push a release that mends it"
+            f"{previous['version'] or previous['taskDefinition']} can't run on the database schema"
+            f" that {release['version']} brings. "
+            + how_to_restore(release["service"], to, snapshot, release["version"])
         )
     return {
         "action": "GO_BACK",

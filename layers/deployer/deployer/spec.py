@@ -4,6 +4,7 @@ It is kept in SSM Parameter Store, one parameter a service, and read into these 
 anything is done with it. Field names follow the ECS API where a field means the same there.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Any, Literal, cast
 from deployer.errors import RequestRejected, ServiceUnknown, SpecInvalid
 
 Strategy = Literal["rolling", "recreate"]
+Rollback = Literal["exact", "render"]
 VersionMatch = Literal["exact", "build"]
 type Document = Mapping[str, Any]
 
@@ -111,6 +113,15 @@ class Verification:
 
 
 @dataclass(frozen=True)
+class Database:
+    """The RDS instance that a release's start may migrate; `secret` holds its connection URL."""
+
+    instance: str
+    secret: str | None
+    snapshots: int
+
+
+@dataclass(frozen=True)
 class ServiceSpec:
     """What one ECS service should look like, and which pushes deploy it. Times in seconds."""
 
@@ -133,6 +144,9 @@ class ServiceSpec:
     strategy: Strategy
     timeout: int
     failure_threshold: int
+    rollback: Rollback
+    keep_releases: int
+    database: Database | None
     verify: Verification | None
 
     def deploys(self, tag: str) -> bool:
@@ -179,6 +193,15 @@ def for_service(parameters: Mapping[str, str], service: str | None) -> tuple[Ser
         )
     source, document = next(iter(named.items()))
     return from_document(document, source), document
+
+
+def services(parameters: Mapping[str, str]) -> list[ServiceSpec]:
+    """Every spec that can be read; a broken one is another's business."""
+    found = []
+    for source, document in _documents(parameters).items():
+        with contextlib.suppress(SpecInvalid):
+            found.append(from_document(document, source))
+    return found
 
 
 def _documents(parameters: Mapping[str, str]) -> dict[str, Document]:
@@ -255,6 +278,9 @@ def _service(at: "_Fields") -> ServiceSpec:
         strategy=at.choice("strategy", ("rolling", "recreate"), "rolling"),
         timeout=at.integer("timeout", 600, low=30, high=3600),
         failure_threshold=at.integer("failureThreshold", 3, low=1, high=200),
+        rollback=at.choice("rollback", ("exact", "render"), "exact"),
+        keep_releases=at.integer("keepReleases", 10, low=2, high=100),
+        database=at.optional_object("database", _database),
         verify=verify,
     )
     for index, sidecar in enumerate(spec.sidecars):
@@ -325,6 +351,16 @@ def _load_balancer(at: "_Fields") -> LoadBalancer:
     )
     at.close()
     return balancer
+
+
+def _database(at: "_Fields") -> Database:
+    database = Database(
+        instance=at.text("instance", pattern=r"[a-zA-Z](-?[a-zA-Z0-9])*"),
+        secret=at.optional_text("secret", pattern=_ARN.format(service="secretsmanager")),
+        snapshots=at.integer("snapshots", 5, low=1, high=50),
+    )
+    at.close()
+    return database
 
 
 def _verification(at: "_Fields") -> Verification:
@@ -398,7 +434,7 @@ class _Fields:
 
     def text(self, name: str, default: str | None = None, *, pattern: str = r"(?s).+") -> str:
         value = self._read(name, str, "a text", "", default)
-        if value and not re.fullmatch(pattern, value):
+        if value and value != default and not re.fullmatch(pattern, value):
             self.wrong(name, f"{_shown(value)} must match {pattern}")
         elif value == "" and self._document.get(name) == "":
             self.wrong(name, "must not be empty")

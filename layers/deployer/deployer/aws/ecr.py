@@ -2,6 +2,7 @@
 
 import json
 import urllib.request
+from datetime import datetime
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from botocore.exceptions import ClientError
 from deployer.aws import client
 from deployer.errors import AwsUnavailable
 from deployer.image import INDEXES, MANIFESTS, Document, Image
+from deployer.reconciliation import PushedImage
 
 if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
@@ -50,6 +52,22 @@ def find(repository: str, reference: str) -> Image | None:
         refers_to=detail.get("subjectManifestDigest") or _subject(manifest),
         manifest=manifest,
     )
+
+
+def pushed_since(repository: str, moment: datetime) -> list[PushedImage]:
+    """The tagged images that were pushed after a moment, newest last."""
+    pages = (
+        _ecr()
+        .get_paginator("describe_images")
+        .paginate(repositoryName=repository, filter={"tagStatus": "TAGGED"})
+    )
+    found = [
+        PushedImage(detail["imageDigest"], tuple(detail["imageTags"]), detail["imagePushedAt"])
+        for page in pages
+        for detail in page["imageDetails"]
+        if detail["imagePushedAt"] > moment
+    ]
+    return sorted(found, key=lambda image: image.pushed_at)
 
 
 def config(repository: str, digest: str) -> Document:

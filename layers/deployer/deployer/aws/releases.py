@@ -1,9 +1,4 @@
-"""The releases table in DynamoDB.
-
-    service                  id                      holds
-    <service's name>         <release id>            a release and its outcome
-    repository:<name>        <release id>            a push that no service spec names
-    rollout:<deployment id>  token                   the token of the execution that waits for it
+"""The records of the releases: each release has one, and each record exactly one outcome, once.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.ConditionExpressions.html
 """
@@ -11,45 +6,16 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.Con
 import os
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-
-from deployer.aws import client
+from deployer.aws import table
 from deployer.release import Outcome, Recorded, Release, Unidentified
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
+_POINTER_LIFE = 90 * 24 * 3600  # seconds; Step Functions keeps an execution as long
 _TOKEN_LIFE = 24 * 3600  # seconds; longer than any execution may run
 
-_to_item = TypeSerializer().serialize
-_from_item = TypeDeserializer().deserialize
-
-
-def _table() -> str:
-    return os.environ["RELEASES_TABLE"]
-
-
-def _dynamodb() -> "DynamoDBClient":
-    return client("dynamodb")  # type: ignore[no-any-return]
-
-
-def _item(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _to_item(value) for name, value in values.items()}
-
-
-def _values(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _plain(_from_item(value)) for name, value in item.items()}
-
-
-def _plain(value: Any) -> Any:
-    """DynamoDB's numbers come as Decimal, which JSON does not know; ours are whole."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    return int(value) if hasattr(value, "as_integer_ratio") else value
+_OURS = "attribute_not_exists(#id) OR #execution = :me"
 
 
 def open_release(release: Release) -> Recorded | None:
@@ -59,29 +25,33 @@ def open_release(release: Release) -> Recorded | None:
         None, or the record that this push already has from another execution. A push recorded
         as IGNORED (untagged, or under another tag) is open to the tag that deploys it.
     """
-    return _put(release, or_outcome="IGNORED")
+    carry_out(release["execution"], release)
+    condition = f"{_OURS} OR #outcome = :ignored"
+    already = table.put_if(release, condition, me=release["execution"], ignored="IGNORED")
+    return cast(Recorded, already) if already else None
 
 
-def ignore_release(release: Release, reason: str) -> Recorded | None:
+def carry_out(execution: str, release: Release) -> None:
+    """Write down which release an execution carries out."""
+    pointer = {"service": f"execution:{execution}", "id": "release"}
+    of = {"of": release["service"], "release": release["id"]}
+    table.put({**pointer, **of, "expiresAt": int(time.time()) + _POINTER_LIFE})
+
+
+def ignore_release(release: Release, reason: str) -> None:
     """Write down that a push deploys nothing, unless it has a record from another execution."""
-    ended = {"outcome": "IGNORED", "reason": reason, "endedAt": release["startedAt"]}
-    return _put({**release, **ended}, or_outcome="")
+    ended: dict[str, Any] = {
+        "outcome": "IGNORED",
+        "reason": reason,
+        "endedAt": release["startedAt"],
+    }
+    ended["expiresAt"] = _expiry(datetime.fromisoformat(release["startedAt"]))
+    table.put_if({**release, **ended}, _OURS, me=release["execution"])
 
 
-def _put(record: Mapping[str, Any], or_outcome: str) -> Recorded | None:
-    try:
-        _dynamodb().put_item(
-            TableName=_table(),
-            Item=_item(record),
-            ConditionExpression="attribute_not_exists(id) OR #execution = :me OR #outcome = :other",
-            ExpressionAttributeNames={"#execution": "execution", "#outcome": "outcome"},
-            ExpressionAttributeValues=_item({":me": record["execution"], ":other": or_outcome}),
-            ReturnValuesOnConditionCheckFailure="ALL_OLD",
-        )
-    except _dynamodb().exceptions.ConditionalCheckFailedException as error:
-        refused: dict[str, Any] = dict(error.response)
-        return cast(Recorded, _values(refused["Item"]))
-    return None
+def note(release: Release, **found: Any) -> None:
+    """Note on a record in flight what a step found."""
+    table.update_if(release["service"], release["id"], found, "attribute_not_exists(#outcome)")
 
 
 def close_release(
@@ -89,55 +59,71 @@ def close_release(
 ) -> bool:
     """Give a release its one outcome; it makes the record where there is none.
 
+    A record of anything but a success goes after the days that records are kept; one can go back
+    to a success, so how many of those are kept, the service spec says.
+
     Returns:
         False if the release has an outcome already, which then stays.
     """
-    key = {"service": release["service"], "id": release["id"]}
     fields = {**release, "outcome": outcome, **details}
-    fields = {name: value for name, value in fields.items() if name not in key}
-    try:
-        _dynamodb().update_item(
-            TableName=_table(),
-            Key=_item(key),
-            UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in fields),
-            ConditionExpression="attribute_not_exists(#outcome)",
-            ExpressionAttributeNames={f"#{name}": name for name in fields},
-            ExpressionAttributeValues=_item({f":{name}": value for name, value in fields.items()}),
-        )
-    except _dynamodb().exceptions.ConditionalCheckFailedException:
-        return False
-    return True
+    if outcome != "SUCCEEDED":
+        fields["expiresAt"] = _expiry(datetime.now(UTC))
+    fields = {name: value for name, value in fields.items() if name not in ("service", "id")}
+    condition = "attribute_not_exists(#outcome)"
+    return table.update_if(release["service"], release["id"], fields, condition)
 
 
-def history(service: str, limit: int = 100) -> list[Recorded]:
-    """A service's newest releases, newest first."""
-    found = _dynamodb().query(
-        TableName=_table(),
-        KeyConditionExpression="service = :service",
-        ExpressionAttributeValues=_item({":service": service}),
-        ScanIndexForward=False,
-        ConsistentRead=True,
-        Limit=limit,
+def find(service: str, release_id: str) -> Recorded | None:
+    """A release's record; None if there is none."""
+    return cast(Recorded | None, table.get(service, release_id))
+
+
+def of_execution(execution: str) -> Recorded | None:
+    """The record of the release that an execution carries out; None if it opened none."""
+    pointer = table.get(f"execution:{execution}", "release")
+    return find(pointer["of"], pointer["release"]) if pointer else None
+
+
+def history(service: str, limit: int = 200) -> list[Recorded]:
+    """A service's newest releases, newest first by when they ended or, in flight, began."""
+    found = table.query(service, "#id >= :first", limit, first="0")
+    return sorted(found, key=lambda entry: entry.get("endedAt") or entry["startedAt"], reverse=True)
+
+
+def database_instance(service: str) -> str | None:
+    """The instance that a restoration made the service's database; None if none did."""
+    found = table.get(service, "#database")
+    return str(found["instance"]) if found else None
+
+
+def remember_database_instance(service: str, instance: str) -> None:
+    """Keep which instance is the service's database from now on."""
+    table.put({"service": service, "id": "#database", "instance": instance})
+
+
+def expire(record: Recorded) -> None:
+    """Let a record go after the days that records are kept, counted from its end."""
+    ended = datetime.fromisoformat(record.get("endedAt") or record["startedAt"])
+    table.update_if(
+        record["service"],
+        record["id"],
+        {"expiresAt": _expiry(ended)},
+        "attribute_not_exists(#expiresAt)",
     )
-    return [cast(Recorded, _values(item)) for item in found["Items"]]
+
+
+def _expiry(ended: datetime) -> int:
+    return int((ended + timedelta(days=int(os.environ["HISTORY_DAYS"]))).timestamp())
 
 
 def remember_token(rollout_id: str, token: str) -> None:
     """Keep the token of the execution that waits for a rollout; the newest counts."""
-    item = {
-        "service": f"rollout:{rollout_id}",
-        "id": "token",
-        "token": token,
-        "expiresAt": int(time.time()) + _TOKEN_LIFE,
-    }
-    _dynamodb().put_item(TableName=_table(), Item=_item(item))
+    expires = int(time.time()) + _TOKEN_LIFE
+    item = {"service": f"rollout:{rollout_id}", "id": "token"}
+    table.put({**item, "token": token, "expiresAt": expires})
 
 
 def token(rollout_id: str) -> str | None:
     """The token of the execution that waits for a rollout; None if none does."""
-    found = _dynamodb().get_item(
-        TableName=_table(),
-        Key=_item({"service": f"rollout:{rollout_id}", "id": "token"}),
-        ConsistentRead=True,
-    )
-    return str(_values(found["Item"])["token"]) if "Item" in found else None
+    found = table.get(f"rollout:{rollout_id}", "token")
+    return str(found["token"]) if found else None

@@ -1,4 +1,4 @@
-"""Waking a sleeping execution."""
+"""Executions of our state machine: waking, starting, and whether one still runs."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -24,4 +24,22 @@ def wake(token: str, output: Any) -> bool:
         if error.response["Error"]["Code"] in _ASLEEP_NO_MORE:
             return False
         raise
+    return True
+
+
+def running(execution: str) -> bool:
+    """Whether an execution still runs; one that Step Functions has forgotten does not."""
+    try:
+        found = _sfn().describe_execution(executionArn=execution)
+    except _sfn().exceptions.ExecutionDoesNotExist:
+        return False
+    return found["status"] == "RUNNING"
+
+
+def start(machine: str, name: str, order: Any) -> bool:
+    """Start an execution under a name of our choice; False if there was one of that name."""
+    try:
+        _sfn().start_execution(stateMachineArn=machine, name=name, input=json.dumps(order))
+    except _sfn().exceptions.ExecutionAlreadyExists:
+        return False
     return True

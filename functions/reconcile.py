@@ -1,0 +1,105 @@
+"""Reconcile: close what executions left open, and start the pushes of which no event told.
+
+Called with the status change of an execution that did not end well, and by the clock.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer import reconciliation, release, spec
+from deployer.aws import ecr, events, releases, sfn, ssm, table, turns
+from deployer.release import Recorded
+from deployer.spec import ServiceSpec
+
+logger = Logger()
+
+
+class Reconciled(TypedDict):
+    """What was done: the releases recovered or closed, and the missed pushes started."""
+
+    settled: list[str]
+    started: list[str]
+
+
+@logger.inject_lambda_context
+def handler(event: Mapping[str, Any], context: LambdaContext) -> Reconciled:
+    if event["detail-type"] == "Step Functions Execution Status Change":
+        done: Reconciled = {"settled": _ended(event["detail"]), "started": []}
+    else:
+        specs = spec.services(ssm.service_specs())
+        done = {
+            "settled": [name for service in specs for name in _abandoned(service)],
+            "started": [name for service in specs for name in _missed(service)],
+        }
+    logger.info("reconciled", done=done)
+    return done
+
+
+def _ended(detail: Mapping[str, Any]) -> list[str]:
+    """Settle what one execution left."""
+    execution = detail["executionArn"]
+    record = releases.of_execution(execution)
+    if record:
+        return _settle(record, execution)
+    if reconciliation.is_push(detail.get("input")):
+        return []  # nothing was recorded of it, so the clock's round starts it as a missed push
+    left = release.unidentified(
+        reconciliation.document(detail.get("input")), execution, reconciliation.began(detail)
+    )
+    ended = {"endedAt": _now(), "reason": f"its execution was {detail['status']}"}
+    return [left["id"]] if releases.close_release(left, "FAILED", ended) else []
+
+
+def _abandoned(service: ServiceSpec) -> list[str]:
+    """Settle every open release, and a turn, whose execution is over."""
+    settled = []
+    for record in releases.history(service.service):
+        execution = record.get("recoveredBy") or record["execution"]
+        if "outcome" not in record and not sfn.running(execution):
+            settled += _settle(record, execution)
+    holder = turns.line(service.service).holder
+    if holder and not sfn.running(holder["execution"]):
+        left = releases.of_execution(holder["execution"])
+        settled += _settle(left, holder["execution"]) if left else []
+    return settled
+
+
+def _settle(record: Recorded, execution: str) -> list[str]:
+    """Settle one release whose execution is over: by a recovery if it may have touched the
+    service, else by closing its record here."""
+    holder = turns.line(record["service"]).holder
+    if "outcome" not in record and holder and holder["execution"] == execution:
+        order = {"action": "recover", "service": record["service"], "release": record["id"]}
+        name = reconciliation.recovery_name(record["id"], execution)
+        return [record["id"]] if sfn.start(os.environ["DEPLOY"], name, order) else []
+    turns.leave(record["service"], record["id"])
+    reason = reconciliation.why_closed(record)
+    closed = releases.close_release(record, "FAILED", {"endedAt": _now(), "reason": reason})
+    if closed:
+        events.announce(record, "FAILED", reason)
+    turns.pass_on(record["service"], execution)
+    return [record["id"]] if closed else []
+
+
+def _missed(service: ServiceSpec) -> list[str]:
+    """Start the pushes of which there is no record."""
+    refused = {
+        entry.get("digest") for entry in releases.history(f"repository:{service.repository}")
+    }
+    started = []
+    for image in ecr.pushed_since(service.repository, table.created()):
+        event = reconciliation.missed(service, image, refused, datetime.now(UTC))
+        if event and releases.find(service.service, reconciliation.push_id(image)) is None:
+            name = f"push-{reconciliation.push_id(image)}"
+            if sfn.start(os.environ["DEPLOY"], name, event):
+                started.append(name)
+    return started
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

@@ -1,0 +1,53 @@
+"""Restore the database from a snapshot, beside the old instance, and point the secret at it.
+
+The old instance stays until a person deletes it.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypedDict
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer import database
+from deployer.aws import rds, releases, secrets
+from deployer.database import Done
+from deployer.errors import DatabaseFailed
+from deployer.release import Release
+from deployer.spec import from_document
+
+logger = Logger()
+
+
+class Request(TypedDict):
+    spec: Mapping[str, Any]
+    release: Release
+    since: str
+    execution: str
+
+
+@logger.inject_lambda_context(correlation_id_path="execution")
+def handler(event: Request, context: LambdaContext) -> Done:
+    spec, release = from_document(event["spec"], "the service spec"), event["release"]
+    snapshot = release.get("restore")
+    assert spec.database and spec.database.secret and snapshot
+    name = database.instance_name(spec.database.instance, release)
+    restored = rds.instance(name)
+    if restored is None:
+        current = releases.database_instance(spec.service) or spec.database.instance
+        rds.restore(snapshot, name, rds.instance(current) or {})
+        return {"done": False, "name": name}
+    status = restored["DBInstanceStatus"]
+    if datetime.now(UTC) - datetime.fromisoformat(event["since"]) > database.PATIENCE:
+        raise DatabaseFailed(f"instance {name} is still {status}")
+    if "failed" in status or "incompatible" in status:
+        raise DatabaseFailed(f"instance {name} is {status}")
+    if status == "available":
+        host = restored["Endpoint"]["Address"]
+        secrets.change(spec.database.secret, partial(database.moved, host=host))
+        releases.remember_database_instance(spec.service, name)
+        releases.note(release, databaseInstance=name)
+    logger.info("database restored", instance=name, status=status)
+    return {"done": status == "available", "name": name}

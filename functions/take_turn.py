@@ -1,0 +1,91 @@
+"""Take the turn: one deployment of a service at a time, and the newest push wins.
+
+The claim with its task token is written down before looking, so that whoever gives the turn up
+after the look finds it; see `poll_health` for the same order.
+"""
+
+from datetime import UTC, datetime
+from typing import TypedDict
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer import turns
+from deployer.aws import events, releases, sfn
+from deployer.aws import turns as line
+from deployer.errors import TurnTimedOut
+from deployer.release import Release
+from deployer.turns import Claim, Decision
+
+logger = Logger()
+
+
+class Request(TypedDict):
+    release: Release
+    token: str
+    startedAt: str
+    execution: str
+
+
+@logger.inject_lambda_context(correlation_id_path="execution")
+def handler(event: Request, context: LambdaContext) -> Decision:
+    release = event["release"]
+    mine = turns.claim(release, event["execution"], event["startedAt"], event["token"])
+    line.wait(release["service"], mine)
+    decision = _decide(release, mine)
+    logger.info("turn decided", decision=decision)
+    if decision["action"] == "WAIT":
+        _check_patience(release, mine, decision)
+        return decision
+    if decision["action"] == "TAKE":
+        releases.note(release, turnAt=_now())
+        events.announce(release, "STARTED", decision["reason"])
+    else:
+        line.leave(release["service"], release["id"])
+        releases.close_release(
+            release,
+            decision["action"],
+            {"endedAt": _now(), "reason": decision["reason"], "by": decision["by"]},
+        )
+        events.announce(release, decision["action"], decision["reason"])
+    sfn.wake(event["token"], decision)
+    return decision
+
+
+def _decide(release: Release, mine: Claim) -> Decision:
+    """Decide, and take the turn if it is ours; again for as long as others change the line."""
+    while True:
+        found = line.line(release["service"])
+        over = found.holder if found.holder and not sfn.running(found.holder["execution"]) else None
+        holder = None if over else found.holder
+        past = releases.history(release["service"])
+        decision = turns.decide(mine, holder, found.waiting, found.hold, past)
+        if mine["trigger"] == "push":
+            _let_older_stand_aside(mine, found.waiting)
+        if decision["action"] == "TAKE":
+            if line.take(release["service"], mine, over["execution"] if over else ""):
+                return decision
+        elif decision["action"] != "WAIT" or holder:
+            return decision
+        else:
+            first = next(c for c in found.waiting if c["release"] == decision["by"])
+            if line.wake(first) or sfn.running(first["execution"]):
+                return decision
+            line.leave(release["service"], first["release"])
+
+
+def _let_older_stand_aside(mine: Claim, waiting: list[Claim]) -> None:
+    for other in waiting:
+        if other["trigger"] == "push" and other["pushedAt"] < mine["pushedAt"]:
+            line.wake(other)
+
+
+def _check_patience(release: Release, mine: Claim, decision: Decision) -> None:
+    waited = datetime.now(UTC) - datetime.fromisoformat(mine["since"])
+    if waited > turns.PATIENCE:
+        line.leave(release["service"], release["id"])
+        raise TurnTimedOut(f"no turn after {turns.PATIENCE}: {decision['reason']}")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

@@ -1,0 +1,41 @@
+"""Telling the world on EventBridge what became of a release."""
+
+import json
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools import Logger
+
+from deployer.aws import client
+from deployer.release import Release, Unidentified
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+
+SOURCE = "deployer"
+DETAIL_TYPE = "Release State Change"
+
+logger = Logger()
+
+
+def _events() -> "EventBridgeClient":
+    return client("events")  # type: ignore[no-any-return]
+
+
+def announce(
+    release: Release | Unidentified, state: str, reason: str, url: str | None = None
+) -> None:
+    """Tell of a release: that it STARTED, or its outcome. Telling is never worth a failure."""
+    shown = ("service", "id", "version", "digest", "trigger", "startedBy", "startedAt", "execution")
+    detail = {name: release.get(name) for name in shown}
+    entry = {
+        "Source": SOURCE,
+        "DetailType": DETAIL_TYPE,
+        "Detail": json.dumps({**detail, "state": state, "reason": reason, "url": url}),
+    }
+    try:
+        answer = _events().put_events(Entries=[entry])  # type: ignore[list-item]
+    except Exception:
+        logger.exception("could not announce", state=state)
+        return
+    if answer["FailedEntryCount"]:
+        logger.error("could not announce", state=state, answer=answer["Entries"])

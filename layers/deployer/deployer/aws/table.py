@@ -1,0 +1,152 @@
+"""The releases table in DynamoDB: its items as plain values.
+
+service                  id                     holds
+<service's name>         <release id>           a release and its outcome
+                         #turn                  who has the turn
+                         #waiting#<release id>  a claim to the turn
+                         #hold                  who holds pushes back, since when and why
+repository:<name>        <release id>           a push that no service spec names
+execution:<ARN>          release                the release that an execution carries out
+rollout:<deployment id>  token                  the token of the execution that waits for it
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from deployer.aws import client
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+type Values = Mapping[str, Any]
+
+_to_item = TypeSerializer().serialize
+_from_item = TypeDeserializer().deserialize
+
+
+def _dynamodb() -> "DynamoDBClient":
+    return client("dynamodb")  # type: ignore[no-any-return]
+
+
+def _name() -> str:
+    return os.environ["RELEASES_TABLE"]
+
+
+def _item(values: Values) -> dict[str, Any]:
+    return {name: _to_item(value) for name, value in values.items()}
+
+
+def _values(item: Values) -> dict[str, Any]:
+    return {name: _plain(_from_item(value)) for name, value in item.items()}
+
+
+def _plain(value: Any) -> Any:
+    """DynamoDB's numbers come as Decimal, which JSON does not know; ours are whole."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return int(value) if isinstance(value, Decimal) else value
+
+
+def get(service: str, name: str) -> dict[str, Any] | None:
+    """An item, read consistently; None if there is none."""
+    key = _item({"service": service, "id": name})
+    found = _dynamodb().get_item(TableName=_name(), Key=key, ConsistentRead=True)
+    return _values(found["Item"]) if "Item" in found else None
+
+
+def put(values: Values) -> None:
+    """Write an item, whatever was there."""
+    _dynamodb().put_item(TableName=_name(), Item=_item(values))
+
+
+def put_if(values: Values, condition: str, **compared: Any) -> dict[str, Any] | None:
+    """Write an item if a condition on what is there holds.
+
+    Args:
+        condition: an expression in which `#x` stands for attribute x and `:x` for `compared[x]`.
+    Returns:
+        None if it was written; else what is there ({} for nothing).
+    """
+    try:
+        _dynamodb().put_item(
+            TableName=_name(),
+            Item=_item(values),
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            **_condition(condition, compared),
+        )
+    except _dynamodb().exceptions.ConditionalCheckFailedException as error:
+        refused: dict[str, Any] = dict(error.response)
+        return _values(refused.get("Item", {}))
+    return None
+
+
+def update_if(service: str, name: str, values: Values, condition: str, **compared: Any) -> bool:
+    """Set attributes of an item if a condition on it holds; False if it does not."""
+    conditional = _condition(condition, compared)
+    conditional["ExpressionAttributeNames"] |= {f"#{key}": key for key in values}
+    conditional["ExpressionAttributeValues"] = {
+        **conditional.get("ExpressionAttributeValues", {}),
+        **_item({f":{key}": value for key, value in values.items()}),
+    }
+    try:
+        _dynamodb().update_item(
+            TableName=_name(),
+            Key=_item({"service": service, "id": name}),
+            UpdateExpression="SET " + ", ".join(f"#{key} = :{key}" for key in values),
+            **conditional,
+        )
+    except _dynamodb().exceptions.ConditionalCheckFailedException:
+        return False
+    return True
+
+
+def delete_if(service: str, name: str, condition: str, **compared: Any) -> bool:
+    """Delete an item if a condition on it holds; False if it does not."""
+    try:
+        _dynamodb().delete_item(
+            TableName=_name(),
+            Key=_item({"service": service, "id": name}),
+            **_condition(condition, compared),
+        )
+    except _dynamodb().exceptions.ConditionalCheckFailedException:
+        return False
+    return True
+
+
+def _condition(condition: str, compared: Values) -> dict[str, Any]:
+    words = condition.replace("(", " ").replace(")", " ").replace(",", " ").split()
+    names = {word: word[1:] for word in words if word.startswith("#")}
+    asked: dict[str, Any] = {"ConditionExpression": condition, "ExpressionAttributeNames": names}
+    if compared:
+        asked["ExpressionAttributeValues"] = _item({f":{k}": v for k, v in compared.items()})
+    return asked
+
+
+def query(service: str, condition: str, limit: int | None = None, **compared: Any) -> list[Any]:
+    """The items of a service whose `#id` meets a condition, the highest first."""
+    asked: dict[str, Any] = {
+        "TableName": _name(),
+        "KeyConditionExpression": f"#service = :service AND {condition}",
+        "ExpressionAttributeNames": {"#service": "service", "#id": "id"},
+        "ExpressionAttributeValues": _item(
+            {":service": service, **{f":{name}": value for name, value in compared.items()}}
+        ),
+        "ScanIndexForward": False,
+        "ConsistentRead": True,
+    }
+    if limit:
+        return [_values(item) for item in _dynamodb().query(**asked, Limit=limit)["Items"]]
+    pages = _dynamodb().get_paginator("query").paginate(**asked)
+    return [_values(item) for page in pages for item in page["Items"]]
+
+
+def created() -> datetime:
+    """When the table was made: no push before that can have been missed."""
+    return _dynamodb().describe_table(TableName=_name())["Table"]["CreationDateTime"]

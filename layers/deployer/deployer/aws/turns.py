@@ -1,0 +1,76 @@
+"""Turns, claims and holds in the releases table."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from deployer.aws import sfn, table
+from deployer.turns import Claim, HoldNote
+
+LOOK = {"action": "WAIT", "by": "", "reason": "woken to look"}
+"""What a waiting claim is woken with: no decision, only that it should look."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Who has the turn, who waits for it, and who holds pushes back."""
+
+    holder: Claim | None
+    waiting: list[Claim]
+    hold: HoldNote | None
+
+
+def line(service: str) -> Line:
+    """The line for a service's turn."""
+    items = {item["id"]: item for item in table.query(service, "begins_with(#id, :hash)", hash="#")}
+    waiting = [item for name, item in items.items() if name.startswith("#waiting#")]
+    return Line(
+        holder=cast(Claim | None, items.get("#turn")),
+        waiting=cast(list[Claim], waiting),
+        hold=cast(HoldNote | None, items.get("#hold")),
+    )
+
+
+def wait(service: str, claim: Claim) -> None:
+    """Stand in line."""
+    table.put({"service": service, "id": f"#waiting#{claim['release']}", **claim})
+
+
+def leave(service: str, release_id: str) -> None:
+    """Stand in line no more."""
+    table.delete_if(service, f"#waiting#{release_id}", "attribute_exists(#id)")
+
+
+def take(service: str, claim: Claim, instead_of: str = "") -> bool:
+    """Take the turn if nobody has it, or from an execution that is known to be over.
+
+    Returns:
+        False if somebody else has it.
+    """
+    item = {"service": service, "id": "#turn", **claim}
+    free = "attribute_not_exists(#id) OR #execution = :me OR #execution = :dead"
+    taken = table.put_if(item, free, me=claim["execution"], dead=instead_of) is None
+    if taken:
+        leave(service, claim["release"])
+    return taken
+
+
+def pass_on(service: str, execution: str) -> None:
+    """Give the turn up if the execution has it, and wake everyone who waits for it."""
+    table.delete_if(service, "#turn", "#execution = :me", me=execution)
+    for claim in line(service).waiting:
+        wake(claim)
+
+
+def wake(claim: Claim) -> bool:
+    """Wake a waiting claim to look again; False if it sleeps no more."""
+    return sfn.wake(claim.get("token", ""), LOOK)
+
+
+def hold(service: str, note: HoldNote) -> None:
+    """Hold a service's pushes back."""
+    table.put({"service": service, "id": "#hold", **note})
+
+
+def release_hold(service: str) -> bool:
+    """End a hold; False if there was none."""
+    return table.delete_if(service, "#hold", "attribute_exists(#id)")

@@ -1,0 +1,106 @@
+"""The database around a release: when it is backed up, and what going back in time takes.
+
+https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_CreateSnapshot.html
+https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_RestoreFromSnapshot.html
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, TypedDict
+from urllib.parse import urlsplit, urlunsplit
+
+from deployer.errors import RequestRejected
+from deployer.history import History
+from deployer.release import Previous, Recorded, Release, schema_grew
+from deployer.spec import ServiceSpec
+
+# Snapshots of a few hundred GB take minutes, restores up to an hour.
+PATIENCE = timedelta(hours=2)
+
+Work = Literal["NONE", "BACK_UP", "RESTORE"]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot of ours; `status` is RDS's word, `made` None until it begins."""
+
+    name: str
+    status: str
+    made: datetime | None
+
+
+class Done(TypedDict):
+    """Whether the database's work is done; `name` is the snapshot or the instance."""
+
+    done: bool
+    name: str
+
+
+def work(spec: ServiceSpec, release: Release, previous: Previous | None) -> Work:
+    """What is to be done with the database before a release starts."""
+    if release.get("restore"):
+        return "RESTORE"
+    if spec.database is None or previous is None:
+        return "NONE"  # without a release before there is nothing to lose
+    unknown = release["schema"] is None
+    return "BACK_UP" if unknown or schema_grew(previous["schema"], release["schema"]) else "NONE"
+
+
+def snapshot_name(release: Release) -> str:
+    """The name of the snapshot taken before a release: one each, however often it is asked for."""
+    return f"{prefix(release['service'])}{release['id'].lower()}"
+
+
+def prefix(service: str) -> str:
+    """How the names of a service's snapshots begin."""
+    return f"deployer-{service.lower().replace('_', '-')}-"
+
+
+def instance_name(instance: str, release: Release) -> str:
+    """The name of the instance that a restoration makes, beside the old one; at most 63 letters."""
+    return f"{instance[:30].rstrip('-')}-{release['id'].lower()}"[:63].rstrip("-")
+
+
+def expendable(snapshots: Sequence[Snapshot], keep: int) -> list[str]:
+    """The snapshots beyond the newest `keep` that are complete."""
+    complete = [s for s in snapshots if s.status == "available" and s.made]
+    complete.sort(key=lambda s: s.name, reverse=True)  # names sort by the release's time
+    return [s.name for s in complete[keep:]]
+
+
+def to_restore(history: History, target: Recorded) -> Recorded:
+    """The release before which the database was as `target` knows it.
+
+    Raises:
+        RequestRejected: no snapshot of that schema was taken.
+    """
+    for entry in history:
+        before = entry.get("previous")
+        known = before is not None and not schema_grew(target["schema"], before["schema"])
+        if known and entry.get("snapshot"):
+            return entry
+    raise RequestRejected(
+        f"no snapshot was taken of the database as {target['version']} knows it"
+        f" (schema {target['schema']})"
+    )
+
+
+def how_to_restore(service: str, to: str, snapshot: str | None, taken_before: str) -> str:
+    """What a refusal to go back says of the way that there is."""
+    if snapshot is None:
+        return "No snapshot was taken, so there is no way back but one that the team has itself."
+    return (
+        f"Snapshot {snapshot} holds the database as it was before {taken_before}; what was written"
+        ' since would be lost. To restore it and go back: {"action": "rollback", "service": '
+        f'"{service}", "to": "{to}", "restoreDatabase": true}}'
+    )
+
+
+def moved(url: str, host: str) -> str:
+    """A connection URL that leads to another host; everything else stays."""
+    parts = urlsplit(url)
+    credentials, _, _ = parts.netloc.rpartition("@")
+    port = f":{parts.port}" if parts.port else ""
+    netloc = f"{credentials}@{host}{port}" if credentials else f"{host}{port}"
+    return urlunsplit(parts._replace(netloc=netloc))

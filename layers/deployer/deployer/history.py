@@ -1,0 +1,156 @@
+"""What the records of a service say: what is live, what was, and where one can go back to.
+
+Every function takes a service's records newest first, by when they ended (or, in flight, began).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from deployer.errors import RequestRejected
+from deployer.image import Schema
+from deployer.release import Previous, Recorded, schema_grew
+
+type History = Sequence[Recorded]
+
+
+def good(history: History) -> list[Recorded]:
+    """The releases that were live and verified."""
+    return [
+        entry
+        for entry in history
+        if entry.get("outcome") == "SUCCEEDED" and entry["trigger"] != "hold"
+    ]
+
+
+def live(history: History) -> Recorded | None:
+    """The release that is live by our own records."""
+    return next(iter(good(history)), None)
+
+
+def lineage(history: History) -> list[Recorded]:
+    """The releases that led to the live one, oldest first: going back takes off what it left."""
+    line: list[Recorded] = []
+    for entry in reversed(good(history)):
+        if entry["trigger"] == "rollback":
+            kept = [i for i, earlier in enumerate(line) if earlier["digest"] == entry["digest"]]
+            line = line[: kept[-1]] if kept else line
+        line.append(entry)
+    return line
+
+
+def target(history: History, to: str) -> Recorded:
+    """The release that an order to go back names.
+
+    Args:
+        to: `previous` (the one that was live before the live one came), or a version, tag,
+            digest or release id.
+    Raises:
+        RequestRejected: no such release, one that was never live, several, or the live one.
+    """
+    line = lineage(history)
+    if not line:
+        raise RequestRejected("there is nothing to go back to: no release was ever live")
+    now = line[-1]
+    if to == "previous":
+        if len(line) < 2:
+            raise RequestRejected(
+                f"there is nothing to go back to: {_shown(now)} is the first release that was live"
+            )
+        return line[-2]
+    matching = [
+        entry
+        for entry in history
+        if to in (entry["id"], entry["digest"], entry["version"], entry["tag"])
+    ]
+    were_live = good(matching)
+    if not were_live:
+        known = "; ".join(_shown(entry) for entry in good(history)[:10])
+        if matching:
+            raise RequestRejected(
+                f"{_shown(matching[0])} was never live ({matching[0].get('outcome', 'in flight')});"
+                f" releases that were: {known}"
+            )
+        raise RequestRejected(f"no release is named {to!r}; releases that were live: {known}")
+    if len({entry["digest"] for entry in were_live}) > 1:
+        candidates = "; ".join(_shown(entry) for entry in were_live)
+        raise RequestRejected(f"{to!r} names several releases, choose one by its id: {candidates}")
+    if were_live[0]["digest"] == now["digest"]:
+        raise RequestRejected(f"{_shown(now)} is live already")
+    return were_live[0]
+
+
+def _shown(entry: Recorded) -> str:
+    return f"{entry['version']} ({entry['id']}, {entry['digest'][:19]}…)"
+
+
+def applied_schema(history: History) -> Schema | None:
+    """The schema that the database has by our records: that of the newest release that ran.
+
+    A release that failed and was not taken back may have migrated the database.
+    """
+    for entry in history:
+        left = (entry.get("rollback") or {}).get("action") == "LEAVE" and "rollout" in entry
+        if entry in good([entry]) or (entry.get("outcome") == "FAILED" and left):
+            return entry["schema"]
+    return None
+
+
+def unknown_schema(history: History, to: Recorded) -> str | None:
+    """Why a release can't start on the database as it is; None if it can."""
+    applied = applied_schema(history)
+    if not schema_grew(to["schema"], applied):
+        return None
+    return (
+        f"{_shown(to)} knows schema {to['schema']} and the database has {applied}: it would not"
+        " start"
+    )
+
+
+def expendable(history: History, keep: int) -> list[Recorded]:
+    """The releases that were live longer ago than the newest `keep`: nobody need go back there."""
+    return good(history)[keep:]
+
+
+def way_back(
+    steady: str | None, network: Mapping[str, Any] | None, history: History
+) -> Previous | None:
+    """What to go back to if the release that comes fails.
+
+    Args:
+        steady: the task definition that the service runs steadily now; None if it does not.
+        network: the service's network configuration now.
+    Returns:
+        What runs now, unless it is recorded as failed; else the newest release that was live;
+        None if there is neither.
+    """
+    known = next((entry for entry in history if entry.get("taskDefinition") == steady), None)
+    if steady and (known is None or known.get("outcome") == "SUCCEEDED"):
+        return _previous(steady, known, network)
+    newest = live(history)
+    revision = newest.get("taskDefinition") if newest else None
+    return _previous(revision, newest, network) if revision else None
+
+
+def _previous(
+    task_definition: str, known: Recorded | None, network: Mapping[str, Any] | None
+) -> Previous:
+    return {
+        "taskDefinition": task_definition,
+        "release": known["id"] if known else None,
+        "version": known["version"] if known else None,
+        "schema": known["schema"] if known else None,
+        "networkConfiguration": network,
+    }
+
+
+def newest_held(history: History, since: str) -> Recorded | None:
+    """The push that a resumption deploys: the newest held back since the hold began."""
+    begun = datetime.fromisoformat(since)
+    held = [
+        entry
+        for entry in history
+        if entry.get("outcome") == "HELD"
+        and datetime.fromisoformat(entry.get("endedAt", since)) >= begun
+    ]
+    return max(held, key=lambda entry: (entry["pushedAt"], entry["id"]), default=None)

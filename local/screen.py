@@ -1,0 +1,271 @@
+"""What people see of a deployment: its states as they are entered, and the records.
+
+Live on a terminal; plain lines without control characters anywhere else.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from local.stage import Execution, State
+
+_NAME_WIDTH = 31  # "Poll health of previous release"
+_NARROW = 60  # columns
+
+
+# What an execution shows -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Step:
+    """A line of the display: a state, and what is known of it by now.
+
+    Times are seconds since the execution started; `left` is None while it is in the state.
+    """
+
+    at: float
+    left: float | None
+    name: str
+    note: str
+    failed: bool = False
+
+
+def steps(execution: Execution, rollout: str = "") -> list[Step]:
+    """The states that do something, in the order they were entered; a poll and its next are one.
+
+    rollout  how the rollout stands now, noted at the state that the execution is in.
+    """
+    doing = [state for state in execution.states if state.kind in ("Task", "Wait")]
+    found = []
+    for name, group in itertools.groupby(doing, key=lambda state: state.name):
+        visits = list(group)
+        notes = [note for visit in visits if (note := _note(visit.output))]
+        failed = _error(visits[-1].output) is not None
+        note = notes[-1] if notes else ""
+        found.append(Step(visits[0].at, visits[-1].left, name, note, failed))
+    if found and rollout and execution.states[-1].left is None and polls(execution.states[-1]):
+        found[-1] = replace(found[-1], note=rollout)
+    return found
+
+
+def polls(state: State) -> bool:
+    return state.name.startswith("Poll health")
+
+
+def _error(output: Any) -> str | None:
+    """What a state reported as its failure: caught by the state, or told as a verdict."""
+    if not isinstance(output, dict):
+        return None
+    if "Error" in output:
+        return f"{output['Error']}: {message(str(output.get('Cause', '')))}"
+    failed = output.get("health") == "FAILED" or output.get("verdict") == "REFUTED"
+    return f"{output.get('reason', 'failed')}" if failed else None
+
+
+def _note(output: Any) -> str:
+    """What a state's output says in a few words."""
+    if error := _error(output):
+        return printable(error)
+    if not isinstance(output, dict):
+        return ""
+    for key in ("reason", "outcome", "url", "taskDefinition", "kind"):
+        if isinstance(said := output.get(key), str) and said:
+            return printable(_short(said))
+    match output:
+        case {"release": {"version": version, "service": service}}:
+            return printable(f"{version} of {service}")
+        case {"previous": {"version": str(version)}}:
+            return printable(f"{version} runs now")
+        case {"previous": None}:
+            return "the first release"
+    return ""
+
+
+def message(cause: str) -> str:
+    """The message within a Lambda function's failure, which is JSON; else the text itself."""
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        return str(json.loads(cause)["errorMessage"])
+    return cause
+
+
+def standing(service: Mapping[str, Any]) -> str:
+    """How the rollout of a service stands, from DescribeServices."""
+    deployments = service.get("deployments", [])
+    primary = next((d for d in deployments if d.get("status") == "PRIMARY"), None)
+    if primary is None:
+        return ""
+    running, desired = primary.get("runningCount", 0), primary.get("desiredCount", 0)
+    before = sum(d.get("runningCount", 0) for d in deployments) - running
+    said = f"{_short(primary['taskDefinition'])}, {running} of {desired} running"
+    said += f", {before} from before" if before else ""
+    said += f", {primary['failedTasks']} failed" if primary.get("failedTasks") else ""
+    if primary.get("rolloutState") == "FAILED":
+        return f"{said}; {primary.get('rolloutStateReason', 'failed')}"
+    if primary.get("rolloutState") == "COMPLETED":
+        return f"{said}, steady"
+    return f"{said}, not healthy yet" if running == desired and not before else said
+
+
+def _short(name: str) -> str:
+    """The end of an ARN; anything else as it is."""
+    return name.rpartition("/")[2] if name.startswith("arn:") else name
+
+
+def printable(text: str) -> str:
+    """A text of others, such as a log line, without what would steer the terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def seconds_of(record: Mapping[str, Any]) -> float | None:
+    """How long a release took; None while it is in flight."""
+    if "endedAt" not in record:
+        return None
+    begun, ended = (datetime.fromisoformat(record[key]) for key in ("startedAt", "endedAt"))
+    return (ended - begun).total_seconds()
+
+
+def brief(record: Mapping[str, Any]) -> str:
+    """A record's reason in brief."""
+    diagnosis = record.get("diagnosis")
+    return printable(diagnosis["cause"] if diagnosis else record.get("reason") or "")
+
+
+# The screen --------------------------------------------------------------------------------------
+
+
+class Screen:
+    """Where people read: live on a terminal, plain lines anywhere else."""
+
+    def __init__(self, stream: TextIO, *, quiet: bool = False, width: int | None = None) -> None:
+        self.live = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self.console = Console(
+            file=stream,
+            quiet=quiet,
+            width=width,
+            force_terminal=self.live,  # no colours for a pipe, whatever the environment asks
+            soft_wrap=not self.live,
+            markup=False,
+            highlight=False,
+            emoji=False,
+        )
+
+    def say(self, text: str = "", style: str | None = None) -> None:
+        self.console.print(text, style=style)
+
+    def command(self, text: str) -> None:
+        """A command to copy: in one piece however narrow the terminal is."""
+        self.console.print(f"  {text}", style="cyan", soft_wrap=True)
+
+    def title(self, text: str) -> None:
+        self.say()
+        self.say(text, style="bold")
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Show that something goes on between two lines."""
+        with self.console.status("") if self.live else contextlib.nullcontext():
+            yield
+
+    def facts(self, facts: Sequence[tuple[str, str]]) -> None:
+        """Names and what they are."""
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, fact in facts:
+            if self.live:
+                grid.add_row(f"  {name}", fact)
+            else:
+                self.say(f"  {name:<12} {fact}".rstrip())
+        if self.live:
+            self.console.print(grid)
+
+    def releases(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """The table of release records."""
+        narrow = self.console.width < _NARROW
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("Version", no_wrap=True)
+        table.add_column("Outcome", overflow="fold")
+        table.add_column("Seconds", justify="right", no_wrap=True)
+        if not narrow:
+            table.add_column("Why", overflow="fold")
+        for record in records:
+            took, outcome = seconds_of(record), record.get("outcome", "in flight")
+            cells = [str(record.get("version", "?")), outcome, f"{took:.1f}" if took else ""]
+            style = None if outcome == "SUCCEEDED" else "yellow"
+            table.add_row(*cells, *([] if narrow else [brief(record)]), style=style)
+        self.console.print(table, soft_wrap=False)
+        if narrow:
+            for record in records:
+                self.say(f"{record.get('version', '?')}: {brief(record)}")
+
+    @contextlib.contextmanager
+    def progress(self) -> "Iterator[Progress]":
+        if not self.live:
+            yield Plain(self.console)
+            return
+        with Live(console=self.console, refresh_per_second=10) as live:
+            yield Animated(live)
+
+
+class Progress:
+    """Shows an execution as it goes on."""
+
+    def show(self, shown: Sequence[Step], elapsed: float, *, running: bool) -> None:
+        raise NotImplementedError
+
+
+class Plain(Progress):
+    """A line for a state when it is entered, and one for each thing more that is known of it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._notes: list[str] = []
+
+    def show(self, shown: Sequence[Step], elapsed: float, *, running: bool) -> None:
+        for index, step in enumerate(shown):
+            if index == len(self._notes):
+                self._notes.append(step.note)
+                line = f"{step.at:7.1f} s  {step.name:<{_NAME_WIDTH}}  {step.note}"
+                self._console.print(line.rstrip())
+            elif step.note != self._notes[index]:
+                self._notes[index] = step.note
+                at = elapsed if step.left is None else step.left
+                self._console.print(f"{at:7.1f} s  {'':<{_NAME_WIDTH}}  {step.note}")
+
+
+class Animated(Progress):
+    """All states so far; the one it is in has a spinner."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._spinner = Spinner("dots", style="cyan")
+
+    def show(self, shown: Sequence[Step], elapsed: float, *, running: bool) -> None:
+        narrow = self._live.console.width < _NARROW
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(width=1)
+        grid.add_column(justify="right", style="dim", no_wrap=True)
+        grid.add_column(overflow="fold", min_width=None if narrow else _NAME_WIDTH)
+        if not narrow:
+            grid.add_column(style="dim", overflow="fold")
+        for index, step in enumerate(shown):
+            now = running and index == len(shown) - 1
+            ended = Text("✗", "red") if step.failed else Text("✓", "green")
+            cells = [f"{step.at:.1f} s", step.name, *([] if narrow else [step.note])]
+            grid.add_row(self._spinner if now else ended, *cells)
+            if narrow and step.note:
+                grid.add_row("", "", step.note, style="dim")
+        if running:
+            grid.add_row("", f"{elapsed:.1f} s", "")
+        self._live.update(grid)

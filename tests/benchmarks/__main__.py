@@ -1,0 +1,94 @@
+"""`make benchmark`: the reaction to a rollout's end, and the functions' cold start, in numbers."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from local.aws import LocalAws
+from local.stage import Stage
+from tests.benchmarks import cold_start, reaction
+from tests.benchmarks.cold_start import Start
+from tests.benchmarks.reaction import Observer, Reaction, Rollout
+
+ROLLOUTS = 8
+MINUTES = (1, 3, 10)
+ROUNDS = 3
+
+
+def main() -> int:
+    console = Console(highlight=False)
+    began = time.monotonic()
+
+    def say(what: str) -> None:
+        console.print(f"{time.monotonic() - began:5.1f} s  {what}")
+
+    say("a local AWS (health checks five times as fast as real ones)")
+    with LocalAws.start(settings={"ECS_HEALTH_CHECK_SCALE": "0.2"}) as aws:
+        stage = Stage.set_up(aws, "bench", patterns="bench*", say=say)
+        good = stage.deployed("1.0.0")
+        observer = Observer.listening(stage)
+        say("a release that fails, for what its functions are given")
+        bad = stage.deployed("1.1.0", fault="exit-at-start")
+        say(f"{ROLLOUTS} rollouts beside boto3 waiters, and {len(MINUTES)} of scaled minutes")
+        reacted = reaction.measure(stage, observer, ROLLOUTS, MINUTES)
+        given = cold_start.payloads(stage, [bad.arn, good.arn])
+        given["WakeExecution"] = observer.wakes[-1]
+        say(f"{len(given)} functions, {ROUNDS} first calls each with and without .pyc")
+        started = cold_start.measure(stage, aws.directory / "build", given, ROUNDS)
+        say("done")
+    console.print(lags(reacted), rollouts(reacted), starts(started))
+    return 0
+
+
+def lags(found: Reaction) -> Table:
+    table = Table(title="Lag after the rollout is steady, seconds", title_justify="left")
+    for column in ("", "median", "max"):
+        table.add_column(column, justify="left" if not column else "right")
+    ours = [rollout.lag for rollout in found.real]
+    theirs = [rollout.waiter for rollout in found.real if rollout.waiter is not None]
+    table.add_row("the state machine", f"{median(ours):.2f}", f"{max(ours):.2f}")
+    table.add_row("boto3 waiter, 15 s", f"{median(theirs):.2f}", f"{max(theirs):.2f}")
+    ratio, worst = median(theirs) / median(ours), max(theirs) / max(ours)
+    table.add_row("ratio", f"{ratio:.0f}", f"{worst:.0f}")
+    return table
+
+
+def rollouts(found: Reaction) -> Table:
+    table = Table(title="What a rollout takes", title_justify="left")
+    for column in ("rollout", "transitions", "Lambda invocations", "woken by events"):
+        table.add_column(column, justify="left" if column == "rollout" else "right")
+    _row(table, "under a minute", found.real)
+    for rollout in found.scaled:
+        _row(table, f"{rollout.length:.1f} minutes (scaled)", [rollout])
+    return table
+
+
+def _row(table: Table, name: str, seen: Sequence[Rollout]) -> None:
+    counts = (
+        sorted({rollout.transitions for rollout in seen}),
+        sorted({rollout.invocations + rollout.wakes for rollout in seen}),
+        sorted({rollout.wakes for rollout in seen}),
+    )
+    table.add_row(name, *(" to ".join(map(str, {c[0]: 0, c[-1]: 0})) for c in counts))
+
+
+def starts(found: Mapping[str, tuple[Start, Start]]) -> Table:
+    table = Table(title="Start of the functions, milliseconds", title_justify="left")
+    for column in ("", "load", "first call", "cold", "without .pyc", "later call", "API calls"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, (shipped, without) in found.items():
+        times = (shipped.load, shipped.first, shipped.cold, without.cold, shipped.later)
+        table.add_row(name, *(f"{1000 * t:.0f}" for t in times), str(len(shipped.calls)))
+    both = list(found.values())
+    sums = (sum(s.cold for s, _ in both), sum(w.cold for _, w in both))
+    table.add_section()
+    table.add_row("all", "", "", *(f"{1000 * t:.0f}" for t in sums), "", "")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

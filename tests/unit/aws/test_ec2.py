@@ -1,0 +1,57 @@
+"""Network facts from EC2."""
+
+import pytest
+from botocore.exceptions import ClientError
+
+from deployer.aws import client, ec2
+from tests.unit.conftest import Script, refusal
+
+NOWHERE = "subnet-0123456789abcdef0"
+NO_GROUP = "sg-0123456789abcdef0"
+
+
+@pytest.fixture
+def vpc(aws: None) -> str:
+    return str(client("ec2").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"])
+
+
+def subnet(vpc: str, cidr: str) -> str:
+    return str(client("ec2").create_subnet(VpcId=vpc, CidrBlock=cidr)["Subnet"]["SubnetId"])
+
+
+def test_a_public_address_is_that_of_the_interfaces_association(vpc: str) -> None:
+    made = [
+        client("ec2").create_network_interface(SubnetId=subnet(vpc, f"10.0.{number}.0/24"))[
+            "NetworkInterface"
+        ]["NetworkInterfaceId"]
+        for number in (1, 2)
+    ]
+    address = client("ec2").allocate_address(Domain="vpc")
+    client("ec2").associate_address(
+        AllocationId=address["AllocationId"], NetworkInterfaceId=made[0]
+    )
+    assert ec2.public_addresses(made) == {made[0]: address["PublicIp"]}
+
+
+def test_without_interfaces_nothing_is_asked(script: Script) -> None:
+    script("ec2", "DescribeNetworkInterfaces", refusal("MustNotBeAsked"))
+    assert ec2.public_addresses([]) == {}
+
+
+def test_subnets_that_exist_tell_their_vpc_and_others_do_not_hide_them(vpc: str) -> None:
+    one, other = subnet(vpc, "10.0.1.0/24"), subnet(vpc, "10.0.2.0/24")
+    assert ec2.subnet_vpcs([one, NOWHERE, other]) == {one: vpc, other: vpc}
+
+
+def test_security_groups_that_exist_tell_their_vpc_and_others_do_not_hide_them(vpc: str) -> None:
+    group = client("ec2").create_security_group(GroupName="g", Description="g", VpcId=vpc)
+    assert ec2.security_group_vpcs([NO_GROUP, group["GroupId"]]) == {group["GroupId"]: vpc}
+
+
+def test_a_refusal_is_not_taken_for_a_missing_network(script: Script) -> None:
+    script("ec2", "DescribeSubnets", refusal("UnauthorizedOperation"))
+    script("ec2", "DescribeSecurityGroups", refusal("UnauthorizedOperation"))
+    with pytest.raises(ClientError, match="UnauthorizedOperation"):
+        ec2.subnet_vpcs([NOWHERE])
+    with pytest.raises(ClientError, match="UnauthorizedOperation"):
+        ec2.security_group_vpcs([NO_GROUP])

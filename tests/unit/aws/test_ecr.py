@@ -1,0 +1,137 @@
+"""Images in ECR."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from deployer.aws import client, ecr
+from deployer.errors import AwsUnavailable
+from deployer.image import CONFIGS
+from tests.unit.conftest import Script, Web, refusal
+from tests.unit.samples import DIGEST, OTHER_DIGEST, REGISTRY, config, index, manifest
+
+
+@pytest.fixture
+def repository(aws: None) -> str:
+    client("ecr").create_repository(repositoryName="team/coder")
+    return "team/coder"
+
+
+def push(repository: str, document: dict[str, Any], tag: str) -> str:
+    """Push a manifest; returns its digest."""
+    pushed = client("ecr").put_image(
+        repositoryName=repository, imageManifest=json.dumps(document), imageTag=tag
+    )
+    return str(pushed["image"]["imageId"]["imageDigest"])
+
+
+def test_an_image_is_found_by_tag_and_by_digest(repository: str) -> None:
+    digest = push(repository, manifest(), "2.1.0")
+    for reference in ("2.1.0", digest):
+        found = ecr.find(repository, reference)
+        assert found and found.digest == digest
+        assert found.uri == f"{REGISTRY}/team/coder@{digest}"
+        assert found.tags == ("2.1.0",)
+        assert found.manifest == manifest()
+        assert found.active and found.refers_to is None
+        assert abs(datetime.now(UTC) - found.pushed_at).total_seconds() < 60
+
+
+def test_an_index_is_found_as_an_index(repository: str) -> None:
+    push(repository, index("linux/amd64"), "2.1.0")
+    found = ecr.find(repository, "2.1.0")
+    assert found and found.is_index
+
+
+def test_a_referrer_tells_what_it_refers_to(repository: str) -> None:
+    push(repository, manifest(subject={"digest": OTHER_DIGEST}), "sbom")
+    found = ecr.find(repository, "sbom")
+    assert found and found.refers_to == OTHER_DIGEST
+
+
+@pytest.mark.parametrize("reference", ["9.9.9", f"sha256:{'0' * 64}"])
+def test_an_image_that_is_not_there_is_none(repository: str, reference: str) -> None:
+    push(repository, manifest(), "2.1.0")
+    assert ecr.find(repository, reference) is None
+
+
+def test_a_repository_that_is_not_there_has_no_image(aws: None) -> None:
+    assert ecr.find("nobody", "2.1.0") is None
+
+
+def detail(**changes: Any) -> dict[str, Any]:
+    made = {"imageDigest": DIGEST, "imagePushedAt": datetime(2026, 11, 23, tzinfo=UTC)}
+    return {"imageDetails": [made | changes]}
+
+
+def manifests(document: dict[str, Any] | None) -> dict[str, Any]:
+    return {"images": [{"imageManifest": json.dumps(document)}] if document else []}
+
+
+def repositories() -> dict[str, Any]:
+    return {"repositories": [{"repositoryUri": f"{REGISTRY}/coder"}]}
+
+
+@pytest.mark.parametrize(("status", "active"), [("ACTIVE", True), ("ARCHIVED", False)])
+def test_an_archived_image_is_not_active(script: Script, status: str, active: bool) -> None:
+    script("ecr", "DescribeImages", detail(imageStatus=status))
+    script("ecr", "BatchGetImage", manifests(manifest()))
+    script("ecr", "DescribeRepositories", repositories())
+    found = ecr.find("coder", DIGEST)
+    assert found and found.active == active
+    assert found.tags == ()
+
+
+def test_an_image_that_goes_between_two_looks_is_none(script: Script) -> None:
+    script("ecr", "DescribeImages", detail())
+    script("ecr", "BatchGetImage", manifests(None))
+    assert ecr.find("coder", DIGEST) is None
+
+
+def test_a_refusal_is_not_taken_for_a_missing_image(script: Script) -> None:
+    script("ecr", "DescribeImages", refusal("AccessDeniedException"))
+    with pytest.raises(ClientError, match="AccessDeniedException"):
+        ecr.find("coder", "2.1.0")
+
+
+# configs
+
+
+def test_a_config_is_downloaded_from_where_ecr_says(script: Script, web: Web) -> None:
+    web.answer("/layer", json.dumps(config()))
+    script("ecr", "BatchGetImage", manifests(manifest()))
+    script("ecr", "GetDownloadUrlForLayer", {"downloadUrl": f"{web.url}/layer"})
+    assert ecr.config("coder", DIGEST) == config()
+    (asked,) = script.asked("GetDownloadUrlForLayer")
+    assert asked == {
+        "repositoryName": "coder",
+        "layerDigest": manifest(config={"mediaType": CONFIGS[0], "digest": f"sha256:{'c0' * 32}"})[
+            "config"
+        ]["digest"],
+    }
+
+
+def test_an_image_that_is_gone_has_an_empty_config(script: Script) -> None:
+    script("ecr", "BatchGetImage", manifests(None))
+    assert ecr.config("coder", DIGEST) == {}
+
+
+@pytest.mark.parametrize("status", [403, 500, 503])
+def test_a_download_that_fails_is_aws_being_unavailable(
+    script: Script, web: Web, status: int
+) -> None:
+    web.answer("/layer", "<Error/>", status=status)
+    script("ecr", "BatchGetImage", manifests(manifest()))
+    script("ecr", "GetDownloadUrlForLayer", {"downloadUrl": f"{web.url}/layer"})
+    with pytest.raises(AwsUnavailable):
+        ecr.config("coder", DIGEST)
+
+
+def test_a_download_that_nobody_answers_is_aws_being_unavailable(script: Script) -> None:
+    script("ecr", "BatchGetImage", manifests(manifest()))
+    script("ecr", "GetDownloadUrlForLayer", {"downloadUrl": "http://127.0.0.1:1/layer"})
+    with pytest.raises(AwsUnavailable):
+        ecr.config("coder", DIGEST)

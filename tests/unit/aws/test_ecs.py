@@ -1,0 +1,232 @@
+"""Services, task definitions and tasks in ECS."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from deployer import taskdef
+from deployer.aws import client, ecs
+from deployer.errors import DeployError, ServiceDraining
+from tests.unit.conftest import Clock, Script, refusal
+from tests.unit.samples import (
+    IMAGE,
+    NOW,
+    OLD_REVISION,
+    REVISION,
+    before,
+    crashed,
+    ours,
+    service,
+    spec,
+    task,
+)
+
+DEFINITION = taskdef.render(spec(), IMAGE, "us-east-1")
+CREATION = {"serviceName": "coder", "cluster": "coder", "taskDefinition": REVISION}
+
+
+@pytest.fixture
+def clock(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr(ecs, "time", clock)
+    return clock
+
+
+# clusters
+
+
+def test_a_cluster_tells_its_status(aws: None) -> None:
+    client("ecs").create_cluster(clusterName="coder")
+    assert ecs.cluster_status("coder") == "ACTIVE"
+
+
+def test_a_cluster_that_is_not_there_has_no_status(script: Script) -> None:
+    script("ecs", "DescribeClusters", {"clusters": [], "failures": [{"reason": "MISSING"}]})
+    assert ecs.cluster_status("nobody") is None
+
+
+# services
+
+
+@pytest.mark.parametrize(
+    ("statuses", "found"),
+    [
+        ([], False),
+        (["ACTIVE"], True),
+        (["DRAINING"], False),
+        (["INACTIVE"], False),
+        (["INACTIVE", "ACTIVE"], True),
+    ],
+)
+def test_only_an_active_service_is_one(script: Script, statuses: list[str], found: bool) -> None:
+    described = [service(ours(), status=status) for status in statuses]
+    script("ecs", "DescribeServices", {"services": described})
+    got = ecs.service("coder", "coder")
+    assert (got is not None) == found
+    assert got is None or got["status"] == "ACTIVE"
+
+
+def test_a_service_is_created_as_asked(script: Script) -> None:
+    script("ecs", "CreateService", {"service": service(ours())})
+    assert ecs.create_service(CREATION)["serviceName"] == "coder"
+    assert script.asked("CreateService") == [CREATION]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "error"),
+    [
+        ("InvalidParameterException", "DRAINING", ServiceDraining),
+        ("InvalidParameterException", "ACTIVE", ClientError),
+        ("AccessDeniedException", "DRAINING", ClientError),
+    ],
+)
+def test_a_service_that_still_drains_is_told_from_other_refusals(
+    script: Script, code: str, status: str, error: type[Exception]
+) -> None:
+    script("ecs", "CreateService", refusal(code))
+    script("ecs", "DescribeServices", {"services": [service(status=status)]})
+    with pytest.raises(error):
+        ecs.create_service(CREATION)
+
+
+def test_a_service_is_updated_by_name(script: Script) -> None:
+    script("ecs", "UpdateService", {"service": service(ours())})
+    ecs.update_service("coder", {"cluster": "coder", "taskDefinition": REVISION})
+    assert script.asked("UpdateService") == [
+        {"service": "coder", "cluster": "coder", "taskDefinition": REVISION}
+    ]
+
+
+def test_a_service_is_stopped_by_wanting_no_task(script: Script) -> None:
+    script("ecs", "UpdateService", {"service": service(ours())})
+    ecs.scale_to_zero("coder", "coder")
+    assert script.asked("UpdateService") == [
+        {"service": "coder", "cluster": "coder", "desiredCount": 0}
+    ]
+
+
+# deployments, in spite of reads that lag behind
+
+STALE = service(before(status="PRIMARY"))
+FRESH = service(ours(), before())
+
+
+def test_a_deployment_that_the_answer_shows_needs_no_further_look(
+    script: Script, clock: Clock
+) -> None:
+    assert ecs.deployment_of(FRESH, REVISION)["id"] == "ecs-svc/1"
+    assert (script.calls, clock.sleeps) == ([], [])
+
+
+def test_a_deployment_that_a_stale_read_hides_is_looked_for(script: Script, clock: Clock) -> None:
+    script("ecs", "DescribeServices", {"services": [STALE]}, {"services": [FRESH]})
+    assert ecs.deployment_of(STALE, REVISION)["id"] == "ecs-svc/1"
+    assert len(script.asked("DescribeServices")) == 2
+
+
+def test_a_service_that_a_stale_read_does_not_show_at_all_is_looked_for(
+    script: Script, clock: Clock
+) -> None:
+    script("ecs", "DescribeServices", {"services": []}, {"services": [FRESH]})
+    assert ecs.deployment_of(STALE, REVISION)["id"] == "ecs-svc/1"
+
+
+def test_a_deployment_that_never_shows_is_not_waited_for_without_end(
+    script: Script, clock: Clock
+) -> None:
+    script("ecs", "DescribeServices", {"services": [STALE]})
+    with pytest.raises(DeployError, match=REVISION):
+        ecs.deployment_of(STALE, REVISION)
+    assert 5 <= sum(clock.sleeps) <= 30
+
+
+# task definitions
+
+
+def test_a_revision_is_registered_with_its_tags_and_found_again(aws: None) -> None:
+    first = ecs.register(DEFINITION, {"a": "1"})
+    second = ecs.register(DEFINITION, {"a": "2"})
+    assert first.endswith("task-definition/coder:1")
+    assert ecs.revision(first) == (first, {"a": "1"})
+    assert ecs.revision("coder") == (second, {"a": "2"})
+
+
+def test_a_revision_that_is_no_longer_active_is_none(aws: None) -> None:
+    made = ecs.register(DEFINITION, {})
+    client("ecs").deregister_task_definition(taskDefinition=made)
+    assert ecs.revision(made) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "found"), [("ClientException", True), ("AccessDeniedException", False)]
+)
+def test_a_family_that_nobody_registered_is_none(script: Script, code: str, found: bool) -> None:
+    script("ecs", "DescribeTaskDefinition", refusal(code, "Unable to describe task definition."))
+    if found:
+        assert ecs.revision("nobody") is None
+    else:
+        with pytest.raises(ClientError):
+            ecs.revision("nobody")
+
+
+# tasks
+
+
+def with_tasks(script: Script, tasks: list[dict[str, Any]], page: int) -> None:
+    """ECS with these tasks, which lists them a page at a time and describes at most 100."""
+    arns = [entry["taskArn"] for entry in tasks]
+
+    def listed(params: dict[str, Any]) -> dict[str, Any]:
+        start = int(params.get("nextToken", 0))
+        answer: dict[str, Any] = {"taskArns": arns[start : start + page]}
+        if start + page < len(arns):
+            answer["nextToken"] = str(start + page)
+        return answer
+
+    def described(params: dict[str, Any]) -> Any:
+        if not 1 <= len(params["tasks"]) <= 100:
+            return refusal("InvalidParameterException", "Tasks must be 1 to 100")
+        return {"tasks": [entry for entry in tasks if entry["taskArn"] in params["tasks"]]}
+
+    script("ecs", "ListTasks", listed)
+    script("ecs", "DescribeTasks", described)
+
+
+@pytest.mark.parametrize("count", [0, 1, 100, 101, 250])
+def test_all_tasks_of_a_rollout_are_found_however_many(script: Script, count: int) -> None:
+    tasks = [task(f"t{number}") for number in range(count)]
+    with_tasks(script, tasks, page=100)
+    found = ecs.running_tasks("coder", "coder", "ecs-svc/1")
+    assert {entry["taskArn"] for entry in found} == {entry["taskArn"] for entry in tasks}
+
+
+def test_only_the_rollouts_own_tasks_are_found(script: Script) -> None:
+    others = [task("t2", startedBy="ecs-svc/0"), task("t3", startedBy="ada")]
+    with_tasks(script, [task("t1"), *others], page=2)
+    found = ecs.running_tasks("coder", "coder", "ecs-svc/1")
+    assert [entry["taskArn"][-2:] for entry in found] == ["t1"]
+
+
+def test_running_and_stopped_tasks_are_told_apart(script: Script) -> None:
+    with_tasks(script, [], page=100)
+    ecs.running_tasks("coder", "coder", "ecs-svc/1")
+    ecs.stopped_tasks("coder", "coder", "ecs-svc/1")
+    asked = [(call["serviceName"], call["desiredStatus"]) for call in script.asked("ListTasks")]
+    assert asked == [("coder", "RUNNING"), ("coder", "STOPPED")]
+
+
+def test_stopped_tasks_come_oldest_first(script: Script) -> None:
+    tasks = [
+        crashed(f"t{number}", stoppedAt=NOW - timedelta(seconds=ago))
+        for number, ago in enumerate([5, 50, 20])
+    ]
+    with_tasks(script, tasks, page=100)
+    found = ecs.stopped_tasks("coder", "coder", "ecs-svc/1")
+    assert [entry["taskArn"][-2:] for entry in found] == ["t1", "t2", "t0"]
+
+
+def test_an_old_revision_is_none_of_ours(script: Script) -> None:
+    assert OLD_REVISION != REVISION
+    with_tasks(script, [task(taskDefinitionArn=OLD_REVISION, startedBy="ecs-svc/0")], page=100)
+    assert ecs.running_tasks("coder", "coder", "ecs-svc/1") == []

@@ -1,0 +1,20 @@
+"""Roles in IAM."""
+
+import pytest
+from botocore.exceptions import ClientError
+
+from deployer.aws import client, iam
+from tests.unit.conftest import ACCOUNT, Script, refusal
+
+
+@pytest.mark.parametrize("path", ["/", "/service-role/team/"])
+def test_a_role_is_found_by_its_arn_whatever_its_path(aws: None, path: str) -> None:
+    made = client("iam").create_role(RoleName="coder", Path=path, AssumeRolePolicyDocument="{}")
+    assert iam.role_exists(made["Role"]["Arn"])
+    assert not iam.role_exists(f"arn:aws:iam::{ACCOUNT}:role/nobody")
+
+
+def test_another_error_says_nothing_of_the_role(script: Script) -> None:
+    script("iam", "GetRole", refusal("ValidationError"))
+    with pytest.raises(ClientError):
+        iam.role_exists(f"arn:aws:iam::{ACCOUNT}:role/coder")

@@ -1,0 +1,166 @@
+"""Records of releases: one for each, with one outcome, once."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from deployer.aws import releases
+from deployer.release import unidentified
+from tests.unit.samples import ANOTHER_EXECUTION, EXECUTION, push_event, release
+
+pytestmark = pytest.mark.usefixtures("releases_table")
+
+OURS = release()
+THEIRS = release(execution=ANOTHER_EXECUTION)
+
+
+def record(service: str = "coder") -> Any:
+    """The one record of a service."""
+    (found,) = releases.history(service)
+    return found
+
+
+def numbered(number: int, **changes: Any) -> Any:
+    """One of a service's releases, each a minute after the one before."""
+    began = datetime.fromisoformat("2026-11-23T00:00:00+00:00") + timedelta(minutes=number)
+    return release(
+        id=f"{began:%Y%m%dT%H%M%SZ}-{number:012x}",
+        startedAt=began.isoformat(),
+        pushedAt=began.isoformat(),
+        **changes,
+    )
+
+
+# opening
+
+
+def test_a_release_that_is_opened_is_recorded_as_it_is_in_flight() -> None:
+    assert releases.open_release(OURS) is None
+    assert record() == OURS
+    assert "outcome" not in record()
+
+
+def test_the_same_execution_may_open_its_release_again() -> None:
+    releases.open_release(OURS)
+    assert releases.open_release(OURS) is None
+    assert record()["execution"] == EXECUTION
+
+
+def test_another_execution_is_shown_the_record_that_there_is() -> None:
+    releases.open_release(OURS)
+    already = releases.open_release(THEIRS)
+    assert already and already["execution"] == EXECUTION
+    assert record()["execution"] == EXECUTION
+
+
+@pytest.mark.parametrize("outcome", ["SUCCEEDED", "FAILED", "FAILED_ROLLED_BACK", "SUPERSEDED"])
+def test_a_release_that_has_an_outcome_is_not_opened_by_another_execution(outcome: Any) -> None:
+    releases.open_release(OURS)
+    releases.close_release(OURS, outcome, {})
+    already = releases.open_release(THEIRS)
+    assert already and already.get("outcome") == outcome
+    assert record()["outcome"] == outcome
+
+
+def test_a_push_that_was_ignored_is_open_to_the_tag_that_deploys_it() -> None:
+    releases.ignore_release(release(tag=None), "the push has no tag")
+    assert releases.open_release(THEIRS) is None
+    assert record()["tag"] == "2.1.0"
+    assert "outcome" not in record() and "reason" not in record()
+
+
+# ignoring
+
+
+def test_a_push_that_is_ignored_is_recorded_with_its_reason() -> None:
+    releases.ignore_release(OURS, "nightly")
+    assert (record()["outcome"], record()["reason"]) == ("IGNORED", "nightly")
+    assert record()["endedAt"] == OURS["startedAt"]
+
+
+def test_a_late_event_of_another_tag_takes_nothing_from_a_release() -> None:
+    releases.open_release(OURS)
+    releases.ignore_release(THEIRS, "the push has no tag")
+    assert record() == OURS
+    releases.close_release(OURS, "SUCCEEDED", {})
+    releases.ignore_release(THEIRS, "the push has no tag")
+    assert record()["outcome"] == "SUCCEEDED"
+
+
+def test_a_push_that_is_ignored_twice_keeps_its_first_record() -> None:
+    releases.ignore_release(OURS, "first")
+    releases.ignore_release(THEIRS, "second")
+    assert record()["reason"] == "first"
+
+
+# closing
+
+
+def test_a_release_is_closed_with_its_outcome_and_what_is_known() -> None:
+    releases.open_release(OURS)
+    assert releases.close_release(OURS, "SUCCEEDED", {"url": "http://x", "replaced": None})
+    assert record() == {**OURS, "outcome": "SUCCEEDED", "url": "http://x", "replaced": None}
+
+
+def test_a_release_that_is_closed_stays_as_it_is() -> None:
+    releases.open_release(OURS)
+    assert releases.close_release(OURS, "SUCCEEDED", {"reason": "live"})
+    assert not releases.close_release(OURS, "FAILED", {"reason": "too late"})
+    assert (record()["outcome"], record()["reason"]) == ("SUCCEEDED", "live")
+
+
+def test_closing_makes_the_record_where_there_is_none() -> None:
+    lost = unidentified(push_event(), EXECUTION, "2026-11-23T14:25:04Z")
+    assert releases.close_release(lost, "FAILED", {"reason": "no spec"})
+    assert record("repository:coder")["outcome"] == "FAILED"
+    assert record("repository:coder")["digest"] == lost["digest"]
+
+
+# reading
+
+
+def test_what_comes_back_is_what_json_can_say() -> None:
+    nested = {"schema": {"number": 3, "hash": None}, "list": [1, {"n": 2}], "yes": True}
+    releases.close_release(OURS, "FAILED", {"diagnosis": nested})
+    found = record()["diagnosis"]
+    assert found == nested
+    assert type(found["schema"]["number"]) is type(found["list"][0]) is int
+    assert found["yes"] is True
+
+
+def test_history_is_the_services_own_and_newest_first() -> None:
+    for number in (2, 1, 3):
+        releases.open_release(numbered(number))
+    releases.open_release(numbered(4, service="other"))
+    found = releases.history("coder")
+    assert [entry["startedAt"][14:16] for entry in found] == ["03", "02", "01"]
+
+
+def test_history_is_no_longer_than_asked_for_and_leaves_out_the_oldest() -> None:
+    for number in range(5):
+        releases.open_release(numbered(number))
+    found = releases.history("coder", limit=2)
+    assert [entry["startedAt"][14:16] for entry in found] == ["04", "03"]
+
+
+def test_a_service_without_releases_has_no_history() -> None:
+    assert releases.history("nobody") == []
+
+
+# tokens
+
+
+def test_a_token_is_kept_for_its_rollout_and_the_newest_counts() -> None:
+    releases.remember_token("ecs-svc/1", "first")
+    releases.remember_token("ecs-svc/2", "other")
+    releases.remember_token("ecs-svc/1", "second")
+    assert releases.token("ecs-svc/1") == "second"
+    assert releases.token("ecs-svc/2") == "other"
+    assert releases.token("ecs-svc/3") is None
+
+
+def test_tokens_are_no_releases() -> None:
+    releases.open_release(OURS)
+    releases.remember_token("ecs-svc/1", "a-token")
+    assert record() == OURS

@@ -1,0 +1,50 @@
+"""Task, network interface, public IP: the addresses at which a service can be reached."""
+
+from typing import Any
+
+import pytest
+
+from deployer import addresses
+from tests.unit.samples import BALANCER, spec, task
+
+BEHIND_A_BALANCER = {"loadBalancer": BALANCER}
+STARTING = task("t3", attachments=[{"type": "ElasticNetworkInterface", "details": []}])
+ELSEWHERE = task(
+    "t4",
+    attachments=[
+        {"type": "Service Connect", "details": [{"name": "networkInterfaceId", "value": "no"}]}
+    ],
+)
+
+
+def test_a_tasks_interface_and_private_address_are_in_its_attachment() -> None:
+    assert addresses.interfaces([task("t1"), task("t2")]) == ["eni-t1", "eni-t2"]
+    assert addresses.private_address(task()) == "10.0.0.5"
+
+
+@pytest.mark.parametrize("bare", [STARTING, ELSEWHERE, {}, {"attachments": []}])
+def test_a_task_may_have_no_interface_yet(bare: dict[str, Any]) -> None:
+    assert addresses.interfaces([bare]) == []
+    assert addresses.private_address(bare) is None
+
+
+def test_each_task_with_a_public_address_has_a_url() -> None:
+    found = addresses.of(
+        spec(), [task("t1"), STARTING, task("t2")], {"eni-t1": "198.51.100.1", "eni-t2": "::2"[2:]}
+    )
+    assert found["tasks"][0] == "http://198.51.100.1:3000"
+    assert found["url"] == found["tasks"][0]
+    assert addresses.to_ask(spec(), found) == found["tasks"]
+
+
+def test_a_service_whose_tasks_have_no_public_address_has_no_url() -> None:
+    found = addresses.of(spec(), [task()], {})
+    assert found == {"url": None, "tasks": []}
+    assert addresses.to_ask(spec(), found) == []
+
+
+def test_behind_a_load_balancer_its_url_is_the_one_that_counts() -> None:
+    made = spec(**BEHIND_A_BALANCER)
+    found = addresses.of(made, [task()], {"eni-t1": "198.51.100.1"})
+    assert found == {"url": "https://coder.example.com", "tasks": ["http://198.51.100.1:3000"]}
+    assert addresses.to_ask(made, found) == ["https://coder.example.com"]

@@ -1,0 +1,137 @@
+"""Before anything changes: is everything there, what is the way back, what must not change."""
+
+from typing import Any
+
+import pytest
+
+import check_preflight
+from deployer.aws import releases
+from deployer.errors import PreflightFailed, ServiceScaledDown
+from tests.unit.conftest import Script, Web, refusal
+from tests.unit.samples import (
+    OLD_REVISION,
+    before,
+    document,
+    payload,
+    release,
+    service,
+    task,
+)
+
+pytestmark = pytest.mark.usefixtures("releases_table")
+
+VPCS = {"subnets": "vpc-1", "groups": "vpc-1"}
+RUNS = service(
+    before(status="PRIMARY", runningCount=1),
+    networkConfiguration={"awsvpcConfiguration": {"subnets": ["subnet-before"]}},
+)
+
+
+@pytest.fixture
+def surroundings(script: Script) -> Script:
+    """Cluster, network and roles as the spec names them; no service yet."""
+    subnet, group = "subnet-0123456789abcdef0", "sg-0123456789abcdef0"
+    script("ecs", "DescribeClusters", {"clusters": [{"status": "ACTIVE"}]})
+    script("ec2", "DescribeSubnets", {"Subnets": [{"SubnetId": subnet, "VpcId": "vpc-1"}]})
+    script(
+        "ec2", "DescribeSecurityGroups", {"SecurityGroups": [{"GroupId": group, "VpcId": "vpc-1"}]}
+    )
+    role = {"Path": "/", "RoleName": "r", "RoleId": "r" * 16, "Arn": "a" * 20, "CreateDate": 0}
+    script("iam", "GetRole", {"Role": role})
+    script("ecs", "DescribeServices", {"services": []})
+    return script
+
+
+def with_service(script: Script, web: Web, described: dict[str, Any]) -> dict[str, Any]:
+    """The service runs a task at the web server's address; returns the spec for it."""
+    address, port = web.url.removeprefix("http://").split(":")
+    script("ecs", "DescribeServices", {"services": [described]})
+    running = task("t1", startedBy="ecs-svc/0")
+    script("ecs", "ListTasks", {"taskArns": [running["taskArn"]]})
+    script("ecs", "DescribeTasks", {"tasks": [running]})
+    interface = {"NetworkInterfaceId": "eni-t1", "Association": {"PublicIp": address}}
+    script("ec2", "DescribeNetworkInterfaces", {"NetworkInterfaces": [interface]})
+    return document(container__port=int(port))
+
+
+def test_a_first_release_has_no_way_back(surroundings: Script, context: Any) -> None:
+    checked = check_preflight.handler(payload(), context)
+    assert checked["previous"] is None
+    assert checked["probes"] == {}
+    assert checked["wasRunning"] is False
+    assert checked["desiredCount"] is None
+
+
+def test_what_runs_now_is_the_way_back(surroundings: Script, web: Web, context: Any) -> None:
+    spec = with_service(surroundings, web, RUNS)
+    releases.open_release(release(version="2.0.0"))
+    releases.close_release(release(version="2.0.0"), "SUCCEEDED", {"taskDefinition": OLD_REVISION})
+    checked = check_preflight.handler(payload(spec=spec), context)
+    assert checked["previous"]
+    assert checked["previous"]["taskDefinition"] == OLD_REVISION
+    assert checked["previous"]["version"] == "2.0.0"
+    assert checked["previous"]["networkConfiguration"] == RUNS["networkConfiguration"]
+    assert checked["wasRunning"] is True
+
+
+def test_what_must_not_change_is_asked_of_the_service_as_it_runs(
+    surroundings: Script, web: Web, context: Any
+) -> None:
+    web.answer("/api/v2/buildinfo", '{"deployment_id": "d1"}')
+    web.answer("/api/v2/users/first", "{}")
+    checked = check_preflight.handler(payload(spec=with_service(surroundings, web, RUNS)), context)
+    assert checked["probes"] == {
+        "/api/v2/buildinfo#deployment_id": "d1",
+        "/api/v2/users/first": "200",
+    }
+
+
+def test_a_service_that_does_not_answer_is_known_by_what_it_last_said(
+    surroundings: Script, web: Web, context: Any
+) -> None:
+    web.answer("/api/v2/buildinfo", status=503)
+    web.answer("/api/v2/users/first", status=503)
+    noted = {"/api/v2/buildinfo#deployment_id": "d1", "/api/v2/users/first": "404"}
+    releases.close_release(release(), "SUCCEEDED", {"probes": noted})
+    checked = check_preflight.handler(payload(spec=with_service(surroundings, web, RUNS)), context)
+    assert checked["probes"] == {"/api/v2/buildinfo#deployment_id": "d1"}
+
+
+def test_what_a_release_says_now_counts_more_than_what_it_said(
+    surroundings: Script, web: Web, context: Any
+) -> None:
+    web.answer("/api/v2/buildinfo", '{"deployment_id": "d2"}')
+    noted = {"/api/v2/buildinfo#deployment_id": "d1"}
+    releases.close_release(release(), "SUCCEEDED", {"probes": noted})
+    checked = check_preflight.handler(payload(spec=with_service(surroundings, web, RUNS)), context)
+    assert checked["probes"]["/api/v2/buildinfo#deployment_id"] == "d2"
+
+
+def test_what_is_missing_stops_the_deployment(surroundings: Script, context: Any) -> None:
+    surroundings("ec2", "DescribeSubnets", refusal("InvalidSubnetID.NotFound"))
+    surroundings("iam", "GetRole", refusal("NoSuchEntity"))
+    surroundings("ecs", "DescribeClusters", {"clusters": []})
+    with pytest.raises(PreflightFailed) as caught:
+        check_preflight.handler(payload(), context)
+    for name in ("cluster coder", "subnet-0123456789abcdef0", "coder-execution", "coder-task"):
+        assert name in str(caught.value)
+
+
+def test_a_service_that_somebody_stopped_is_not_deployed(
+    surroundings: Script, context: Any
+) -> None:
+    surroundings("ecs", "DescribeServices", {"services": [service(before(), desiredCount=0)]})
+    releases.close_release(release(), "SUCCEEDED", {})
+    with pytest.raises(ServiceScaledDown):
+        check_preflight.handler(payload(), context)
+
+
+def test_a_first_release_that_we_stopped_is_started_again(
+    surroundings: Script, context: Any
+) -> None:
+    stopped = service(before(), desiredCount=0, runningCount=0)
+    surroundings("ecs", "DescribeServices", {"services": [stopped]})
+    surroundings("ecs", "ListTasks", {"taskArns": []})
+    releases.close_release(release(), "FAILED", {})
+    checked = check_preflight.handler(payload(spec=document(desiredCount=2)), context)
+    assert checked["desiredCount"] == 2

@@ -1,0 +1,82 @@
+"""Why did it fail: what the failed tasks, the service's events and the log say."""
+
+import time
+from typing import Any
+
+import pytest
+
+import diagnose_failure
+from deployer.aws import client
+from tests.unit.conftest import Script
+from tests.unit.samples import crashed, ours, payload, service, task, unpullable
+
+
+@pytest.fixture
+def failed(script: Script) -> Any:
+    """Scripts the tasks that the rollout left; each has a log that says who wrote it."""
+    client("logs").create_log_group(logGroupName="/ecs/coder")
+
+    def tasks(*found: dict[str, Any]) -> None:
+        for entry in found:
+            name = entry["taskArn"].rsplit("/", 1)[-1]
+            stream = f"ecs/coder/{name}"
+            client("logs").create_log_stream(logGroupName="/ecs/coder", logStreamName=stream)
+            event = {"timestamp": int(time.time() * 1000), "message": f"{name}: password=hunter2"}
+            client("logs").put_log_events(
+                logGroupName="/ecs/coder", logStreamName=stream, logEvents=[event]
+            )
+        script(
+            "ecs",
+            "ListTasks",
+            lambda asked: {
+                "taskArns": [
+                    entry["taskArn"]
+                    for entry in found
+                    if entry["lastStatus"] == asked["desiredStatus"]
+                ]
+            },
+        )
+        script(
+            "ecs",
+            "DescribeTasks",
+            lambda asked: {"tasks": [e for e in found if e["taskArn"] in asked["tasks"]]},
+        )
+        events = [{"message": f"event {number}"} for number in range(9)]
+        script("ecs", "DescribeServices", {"services": [service(ours(), events=events)]})
+
+    return tasks
+
+
+def test_a_crash_is_explained_by_the_last_failed_tasks_log(failed: Any, context: Any) -> None:
+    failed(crashed("t1"), crashed("t2"), task("t3"))
+    found = diagnose_failure.handler(payload(), context)
+    assert found["kind"] == "crash"
+    assert found["log"] == ["t2: password=***"]
+    assert found["events"][0] == "event 0"
+    assert len(found["events"]) <= 10
+
+
+def test_a_release_that_runs_and_fails_is_explained_by_its_own_log(
+    failed: Any, context: Any
+) -> None:
+    failed(task("t1"), task("t2", startedBy="ecs-svc/0"))
+    failure = {"Error": "WrongVersion", "Cause": "it serves 1"}
+    found = diagnose_failure.handler(payload(failure=failure), context)
+    assert found["kind"] == "WrongVersion"
+    assert found["log"] == ["t1: password=***"]
+
+
+def test_a_task_that_never_started_has_no_log(failed: Any, context: Any) -> None:
+    failed(unpullable("t1"))
+    client("logs").delete_log_stream(logGroupName="/ecs/coder", logStreamName="ecs/coder/t1")
+    found = diagnose_failure.handler(payload(), context)
+    assert (found["kind"], found["log"]) == ("image", [])
+
+
+def test_a_failure_without_a_rollout_is_explained_by_its_error(
+    script: Script, context: Any
+) -> None:
+    script("ecs", "DescribeServices", {"services": []})
+    failure = {"Error": "ServiceDraining", "Cause": "it drains"}
+    found = diagnose_failure.handler(payload(rollout=None, failure=failure), context)
+    assert (found["kind"], found["cause"], found["log"]) == ("ServiceDraining", "it drains", [])

@@ -1,0 +1,181 @@
+"""A failure explains itself: what failed, why, what became of the service, what to do."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployer import diagnosis
+from deployer.diagnosis import Failure
+from deployer.errors import DeployError
+from tests.unit.samples import crashed, unpullable
+
+FAILURE: Failure = {"Error": "RolloutFailed", "Cause": "3 new tasks failed"}
+
+
+def lambda_cause(message: str) -> str:
+    return json.dumps({"errorMessage": message, "errorType": "X", "stackTrace": ["line 1"]})
+
+
+@pytest.mark.parametrize(
+    ("cause", "expected"),
+    [
+        ("", ""),
+        (None, ""),
+        ("plain", "plain"),
+        (lambda_cause("subnet x is missing"), "subnet x is missing"),
+        (lambda_cause(""), lambda_cause("")),
+        ('{"other": 1}', '{"other": 1}'),
+        ('["a"]', '["a"]'),
+        ("7", "7"),
+        ("{broken", "{broken"),
+    ],
+)
+def test_a_cause_is_the_message_within_a_functions_error(cause: Any, expected: str) -> None:
+    assert diagnosis.explain({"Error": "X", "Cause": cause}) == ("X", expected)
+
+
+def test_a_failure_may_come_without_a_cause() -> None:
+    timeout: Any = {"Error": "States.Timeout"}
+    assert diagnosis.explain(timeout) == ("States.Timeout", "")
+
+
+def test_a_failure_without_failed_tasks_is_explained_by_its_error() -> None:
+    found = diagnosis.diagnose({"Error": "WrongVersion", "Cause": "it serves 1"}, [], [], [])
+    assert (found["error"], found["kind"], found["cause"]) == (
+        "WrongVersion",
+        "WrongVersion",
+        "it serves 1",
+    )
+    assert "Tag the image" in found["advice"]
+
+
+def test_an_error_that_nobody_foresaw_is_not_left_without_advice() -> None:
+    assert diagnosis.diagnose({"Error": "KeyError", "Cause": "x"}, [], [], [])["advice"]
+
+
+@pytest.mark.parametrize("error", [found.__name__ for found in DeployError.__subclasses__()])
+def test_every_error_of_our_own_has_advice_of_its_own(error: str) -> None:
+    if error == "AwsUnavailable":
+        pytest.skip("nothing is to be done about it but waiting")
+    common = diagnosis.diagnose({"Error": "?", "Cause": ""}, [], [], [])["advice"]
+    assert diagnosis.diagnose({"Error": error, "Cause": ""}, [], [], [])["advice"] != common
+
+
+def test_a_failed_task_explains_more_than_the_error() -> None:
+    found = diagnosis.diagnose(FAILURE, [crashed()], [], [])
+    assert (found["error"], found["kind"]) == ("RolloutFailed", "crash")
+    assert "log lines" in found["advice"]
+
+
+def test_a_reason_that_cannot_heal_explains_more_than_one_that_may() -> None:
+    found = diagnosis.diagnose(FAILURE, [crashed("a"), unpullable("b"), crashed("c")], [], [])
+    assert found["kind"] == "image"
+    assert len(found["stops"]) == 2
+
+
+def test_tasks_that_did_not_fail_explain_nothing() -> None:
+    scaled = crashed(stopCode="ServiceSchedulerInitiated")
+    found = diagnosis.diagnose(FAILURE, [scaled], [], [])
+    assert (found["kind"], found["stops"]) == ("RolloutFailed", [])
+
+
+def test_what_ecs_and_the_application_say_goes_into_the_diagnosis() -> None:
+    found = diagnosis.diagnose(FAILURE, [], ["(service coder) failed"], ["panic: no database"])
+    assert found["events"] == ["(service coder) failed"]
+    assert found["log"] == ["panic: no database"]
+
+
+# credentials
+
+REDACTED = [
+    ("postgres://coder:hunter2@db:5432/coder", "hunter2"),
+    ("https://user:hunter2@example.com/x", "hunter2"),
+    ("password=hunter2 host=db", "hunter2"),
+    ("Password: hunter2", "hunter2"),
+    ('{"password": "hunter2", "user": "coder"}', "hunter2"),
+    ('{"token":"hunter2"}', "hunter2"),
+    ("secret = hunter2;", "hunter2"),
+    ("api_key=hunter2", "hunter2"),
+    ("passwd:hunter2", "hunter2"),
+]
+
+
+@pytest.mark.parametrize(("text", "secret"), REDACTED, ids=[text for text, _ in REDACTED])
+def test_credentials_in_what_is_quoted_are_struck_out(text: str, secret: str) -> None:
+    found = diagnosis.diagnose(
+        {"Error": "X", "Cause": text},
+        [crashed(containers=[{"name": "coder", "reason": text}])],
+        [text],
+        [text],
+    )
+    assert secret not in json.dumps(found)
+    assert "***" in found["cause"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgres://db:5432/coder",
+        "https://coder.example.com:443/x?y=@z",
+        "the password is wrong",
+        "secretary: Ada",
+        "12:30 tasks started",
+    ],
+)
+def test_what_holds_no_credentials_is_left_as_it_is(text: str) -> None:
+    assert diagnosis.redact(text) == text
+
+
+@given(
+    st.text()
+    | st.lists(
+        st.sampled_from(
+            ["password", "token", "secret", "=", ":", '"', " ", "://", "@", "/", "a", "***", ";"]
+        )
+    ).map("".join)
+)
+def test_striking_out_twice_is_striking_out_once(text: str) -> None:
+    once = diagnosis.redact(text)
+    assert diagnosis.redact(once) == once
+
+
+def test_no_log_however_long_outgrows_what_the_workflow_can_carry() -> None:
+    """256 KiB: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html"""
+    giant = "é" * 262144
+    tasks = [
+        crashed(f"t{number}", stoppedReason=f"Essential container {number} {'x' * 1000}")
+        for number in range(400)
+    ]
+    found = diagnosis.diagnose(FAILURE, tasks, [giant] * 5, [giant] * 20)
+    assert len(json.dumps(found)) < 128 * 1024
+    assert len(found["log"]) == 20
+    assert "container 399" in found["stops"][-1]
+
+
+# the summary
+
+
+@pytest.mark.parametrize(
+    ("rollback", "restored", "named"),
+    [
+        (None, False, "The service was not changed."),
+        ({"action": "GO_BACK", "reason": "going back to 2.0.0"}, True, "back and steady"),
+        ({"action": "AWAIT", "reason": "ECS did"}, True, "back and steady"),
+        ({"action": "GO_BACK", "reason": "AccessDenied"}, False, "needs a person"),
+        ({"action": "AWAIT", "reason": "ECS did"}, False, "needs a person"),
+        ({"action": "LEAVE", "reason": "the schema grew"}, False, "the schema grew"),
+        ({"action": "STOP", "reason": "scaled to zero"}, False, "scaled to zero"),
+    ],
+)
+def test_the_summary_says_what_became_of_the_service(
+    rollback: Any, restored: bool, named: str
+) -> None:
+    found = diagnosis.diagnose(FAILURE, [], [], [])
+    summary = diagnosis.summary(found, rollback, restored)
+    assert "3 new tasks failed" in summary
+    assert named in summary
+    assert found["advice"] in summary
+    assert ("steady" in summary) == restored

@@ -1,0 +1,91 @@
+"""Asking a service over HTTP: against a real server on this machine."""
+
+import socket
+import time
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+
+from deployer import http
+from deployer.spec import Probe
+from tests.unit.conftest import Web
+
+
+def test_an_answer_has_status_headers_and_body(web: Web) -> None:
+    web.answer("/x?y=1", "hello", X_Coder_Build_Version="2.1.0")
+    found = http.get(f"{web.url}/x?y=1")
+    assert found and (found.status, found.body) == (200, b"hello")
+    assert found.headers["x-coder-build-version"] == "2.1.0"
+
+
+@pytest.mark.parametrize("status", [204, 400, 404, 500, 503])
+def test_any_status_is_an_answer(web: Web, status: int) -> None:
+    web.answer("/", status=status)
+    found = http.get(f"{web.url}/")
+    assert found and found.status == status
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_an_answer_and_is_not_followed(web: Web, status: int) -> None:
+    web.answer("/", status=status, Location=f"{web.url}/elsewhere")
+    found = http.get(f"{web.url}/")
+    assert found and found.status == status
+    assert web.asked == ["/"]
+
+
+def test_a_port_that_nobody_listens_on_gives_no_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert http.get(f"http://127.0.0.1:{port}/") is None
+
+
+def test_a_port_that_opens_and_says_nothing_gives_no_answer_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        begun = time.monotonic()
+        assert http.get(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=0.1) is None
+        assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"garbage\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 70_000 + b"\r\n\r\n",
+    ],
+    ids=["nothing", "no HTTP", "no status", "bad chunks", "giant header"],
+)
+def test_what_is_not_http_gives_no_answer(web: Web, raw: bytes) -> None:
+    def write(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(raw)
+        handler.close_connection = True
+
+    web.answers["/"] = write
+    assert http.get(f"{web.url}/") is None
+
+
+def test_a_body_without_end_is_read_to_a_limit(web: Web) -> None:
+    def write(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        try:
+            while True:
+                handler.wfile.write(b"x" * 65536)
+        except OSError:
+            handler.close_connection = True
+
+    web.answers["/"] = write
+    found = http.get(f"{web.url}/")
+    assert found and 0 < len(found.body) <= 1024 * 1024
+
+
+def test_probes_that_answer_are_told_by_name(web: Web) -> None:
+    web.answer("/info", '{"id": "a"}')
+    web.answer("/first", status=404)
+    web.answer("/ill", status=500)
+    probes = [Probe("/info", "id"), Probe("/info", "none"), Probe("/first", None)]
+    found: dict[str, Any] = http.probe(web.url, [*probes, Probe("/ill", None)])
+    assert found == {"/info#id": "a", "/first": "404"}

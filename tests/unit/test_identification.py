@@ -1,0 +1,131 @@
+"""Which release an input asks for, and whether it deploys."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from deployer import identification
+from deployer.image import Image
+from deployer.request import Deploy, Push
+from tests.unit.samples import (
+    ANOTHER_EXECUTION,
+    DIGEST,
+    EXECUTION,
+    IMAGE,
+    NOW,
+    OTHER_DIGEST,
+    config,
+    image,
+    index,
+    manifest,
+    spec,
+)
+
+AMD64 = f"sha256:{0:064x}"
+
+
+def push(tag: str | None = "2.1.0") -> Push:
+    return Push("coder", DIGEST, tag, datetime(2026, 11, 23, 14, 25, 3, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (None, None),
+        (image(), DIGEST),
+        (image(manifest=index("linux/amd64", "linux/arm64")), AMD64),
+        (image(manifest=index("linux/arm64")), None),
+        (image(refers_to=OTHER_DIGEST), None),
+        (image(active=False), None),
+        (image(manifest=manifest(artifactType="x/y")), None),
+    ],
+    ids=["gone", "image", "index", "index without it", "referrer", "archived", "artifact"],
+)
+def test_a_task_runs_the_image_or_the_indexs_child(
+    found: Image | None, expected: str | None
+) -> None:
+    assert identification.runnable(found, "linux/amd64") == expected
+
+
+IGNORED = [
+    ("untagged", None, image(), config(), "no tag"),
+    ("a signature", f"sha256-{'ab' * 32}.sig", image(), config(), "signature"),
+    ("another tag", "nightly", image(), config(), "nightly"),
+    ("a tag that only begins right", "2.1.0/x", image(), config(), "2.1.0/x"),
+    ("gone", "2.1.0", None, None, "gone"),
+    ("an SBOM", "2.1.0", image(refers_to=OTHER_DIGEST), None, "SBOM"),
+    ("archived", "2.1.0", image(active=False), None, "archived"),
+    ("an artifact", "2.1.0", image(manifest=manifest(artifactType="x/y")), None, "x/y"),
+    ("an index without it", "2.1.0", image(manifest=index("linux/arm64")), None, "linux/amd64"),
+    ("another platform", "2.1.0", image(), config() | {"architecture": "arm64"}, "linux/arm64"),
+]
+
+
+@pytest.mark.parametrize(
+    ("tag", "found", "document", "named"),
+    [case[1:] for case in IGNORED],
+    ids=[case[0] for case in IGNORED],
+)
+def test_a_push_that_deploys_nothing_says_why(
+    tag: str | None, found: Image | None, document: Any, named: str
+) -> None:
+    reason = identification.ignored(push(tag), spec(), found, document)
+    assert named in str(reason)
+
+
+@pytest.mark.parametrize("found", [image(), image(manifest=index("linux/amd64"))])
+def test_a_push_that_fits_deploys(found: Image) -> None:
+    assert identification.ignored(push(), spec(), found, config()) is None
+
+
+def test_a_push_is_one_release_whichever_event_tells_of_it() -> None:
+    labels = config(deployer__schema__number="12")
+    first = identification.pushed(push(), spec(), image(), labels, EXECUTION, NOW)
+    again = identification.pushed(
+        Push("coder", DIGEST, "v2.1.0", NOW), spec(), image(), labels, ANOTHER_EXECUTION, NOW
+    )
+    assert first["id"] == again["id"] == "20261123T142502Z-abababababab"
+    assert first["image"] == IMAGE
+    assert first["digest"] == DIGEST
+    assert first["schema"] == {"number": 12, "hash": None}
+    assert (first["trigger"], first["startedBy"]) == ("push", "push")
+    assert first["pushedAt"] == "2026-11-23T14:25:02+00:00"
+    assert first["startedAt"] == NOW.isoformat()
+
+
+def test_a_push_whose_image_is_gone_is_known_by_its_events_time() -> None:
+    found = identification.pushed(push(), spec(), None, None, EXECUTION, NOW)
+    assert found["id"] == "20261123T142503Z-abababababab"
+    assert found["image"] == ""
+
+
+def test_an_order_is_a_new_release_each_time() -> None:
+    order = Deploy("2.1.0", None, None)
+    first = identification.ordered(order, spec(), image(), config(), EXECUTION, NOW)
+    second = identification.ordered(order, spec(), image(), config(), ANOTHER_EXECUTION, NOW)
+    assert first["id"] != second["id"]
+    assert first["id"].startswith("20261123T143000Z-abababababab-")
+    assert (first["trigger"], first["startedBy"]) == ("deploy", "operator")
+
+
+def test_an_order_keeps_who_gave_it() -> None:
+    order = Deploy("2.1.0", None, "ada")
+    made = identification.ordered(order, spec(), image(), config(), EXECUTION, NOW)
+    assert made["startedBy"] == "ada"
+
+
+@pytest.mark.parametrize(
+    ("asked", "tags", "tag", "version"),
+    [
+        ("v2.1.0", ("2.1.0", "v2.1.0"), "v2.1.0", "v2.1.0"),
+        (DIGEST, ("2.1.0", "v2.1.0"), "2.1.0", "2.1.0"),
+        (DIGEST, (), None, "abababababab"),
+    ],
+)
+def test_an_order_by_digest_takes_the_version_of_a_tag_if_there_is_one(
+    asked: str, tags: tuple[str, ...], tag: str | None, version: str
+) -> None:
+    order = Deploy(asked, None, None)
+    found = identification.ordered(order, spec(), image(tags=tags), config(), EXECUTION, NOW)
+    assert (found["tag"], found["version"]) == (tag, version)

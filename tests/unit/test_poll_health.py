@@ -1,0 +1,180 @@
+"""Look, then sleep: the token is kept before the look, and a verdict wakes at once."""
+
+import json
+from typing import Any
+
+import pytest
+
+import poll_health
+from deployer.aws import releases
+from tests.unit.conftest import Clock, Script, refusal
+from tests.unit.samples import (
+    BALANCER,
+    before,
+    crashed,
+    document,
+    ours,
+    payload,
+    rollout,
+    service,
+    task,
+    unpullable,
+)
+
+pytestmark = pytest.mark.usefixtures("releases_table")
+
+ROLLING = service(ours(rolloutState="IN_PROGRESS", runningCount=0), before(runningCount=1))
+STEADY = service(ours(), before())
+BEHIND_A_BALANCER = document(loadBalancer=BALANCER)
+
+
+@pytest.fixture
+def aws_shows(script: Script, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Scripts what each look shows: the services in turn, the running and the stopped tasks."""
+    monkeypatch.setattr(poll_health, "time", clock)
+    script("stepfunctions", "SendTaskSuccess", {})
+
+    def shows(
+        *services: dict[str, Any] | None,
+        running: tuple[dict[str, Any], ...] = (),
+        stopped: tuple[dict[str, Any], ...] = (),
+    ) -> Script:
+        by_status = {"RUNNING": running, "STOPPED": stopped}
+        script(
+            "ecs",
+            "DescribeServices",
+            *({"services": [described] if described else []} for described in services),
+        )
+        script(
+            "ecs",
+            "ListTasks",
+            lambda asked: {"taskArns": [t["taskArn"] for t in by_status[asked["desiredStatus"]]]},
+        )
+        script(
+            "ecs",
+            "DescribeTasks",
+            lambda asked: {
+                "tasks": [t for t in (*running, *stopped) if t["taskArn"] in asked["tasks"]]
+            },
+        )
+        return script
+
+    return shows
+
+
+def woken(script: Script) -> list[Any]:
+    return [json.loads(call["output"]) for call in script.asked("SendTaskSuccess")]
+
+
+def test_a_rollout_that_still_rolls_lets_the_execution_sleep(aws_shows: Any, context: Any) -> None:
+    script = aws_shows(ROLLING)
+    verdict = poll_health.handler(payload(), context)
+    assert verdict["health"] == "ROLLING"
+    assert woken(script) == []
+    assert len(script.asked("DescribeServices")) == 1
+
+
+def test_whoever_brings_the_news_finds_the_token(aws_shows: Any, context: Any) -> None:
+    aws_shows(ROLLING)
+    poll_health.handler(payload(token="the-newest"), context)
+    assert releases.token("ecs-svc/1") == "the-newest"
+
+
+def test_the_token_is_kept_before_the_look(aws_shows: Any, context: Any) -> None:
+    """Else an event that comes between the look and the keeping would be lost."""
+    script = aws_shows(ROLLING)
+    kept: list[Any] = []
+
+    def look(_: dict[str, Any]) -> dict[str, Any]:
+        kept.append(releases.token("ecs-svc/1"))
+        return {"services": [ROLLING]}
+
+    script("ecs", "DescribeServices", look)
+    poll_health.handler(payload(), context)
+    assert kept == ["a-token"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "health", "error"),
+    [
+        (STEADY, "STEADY", ""),
+        (service(ours(rolloutState="FAILED")), "FAILED", "RolloutFailed"),
+        (None, "FAILED", "ServiceMissing"),
+        (service(ours(), desiredCount=0), "FAILED", "ServiceScaledDown"),
+    ],
+    ids=["steady", "failed", "deleted", "scaled to zero"],
+)
+def test_a_verdict_wakes_the_execution_at_once(
+    aws_shows: Any, context: Any, shown: Any, health: str, error: str
+) -> None:
+    script = aws_shows(shown)
+    verdict = poll_health.handler(payload(), context)
+    assert (verdict["health"], verdict["error"]) == (health, error)
+    assert woken(script) == [verdict]
+    assert script.asked("SendTaskSuccess")[0]["taskToken"] == "a-token"
+
+
+def test_tasks_that_die_are_counted_by_ourselves(aws_shows: Any, context: Any) -> None:
+    aws_shows(ROLLING, stopped=tuple(crashed(f"t{number}") for number in range(3)))
+    verdict = poll_health.handler(payload(spec=document(failureThreshold=3)), context)
+    assert (verdict["health"], verdict["error"]) == ("FAILED", "RolloutFailed")
+
+
+def test_a_failure_that_cannot_heal_is_called_at_the_first_look(
+    aws_shows: Any, context: Any
+) -> None:
+    script = aws_shows(ROLLING, stopped=(unpullable(),))
+    assert poll_health.handler(payload(), context)["health"] == "FAILED"
+    assert len(woken(script)) == 1
+
+
+def test_a_rollout_that_takes_too_long_is_over(aws_shows: Any, context: Any) -> None:
+    aws_shows(ROLLING)
+    late = rollout(deadline="2020-01-01T00:00:00+00:00")
+    assert poll_health.handler(payload(rollout=late), context)["error"] == "RolloutTimedOut"
+
+
+# looking again, where ECS has told that the rollout ended
+
+
+def test_an_event_that_is_ahead_of_the_read_is_insisted_on(
+    aws_shows: Any, context: Any, clock: Clock
+) -> None:
+    script = aws_shows(ROLLING, ROLLING, ROLLING, STEADY)
+    verdict = poll_health.handler(payload(told=True), context)
+    assert verdict["health"] == "STEADY"
+    assert len(script.asked("DescribeServices")) == 4
+    assert len(clock.sleeps) == 3
+
+
+def test_insisting_has_an_end(aws_shows: Any, context: Any, clock: Clock) -> None:
+    script = aws_shows(ROLLING)
+    assert poll_health.handler(payload(told=True), context)["health"] == "ROLLING"
+    assert 1 < len(script.asked("DescribeServices")) < 20
+    assert sum(clock.sleeps) < 10
+
+
+# behind a load balancer
+
+
+@pytest.mark.parametrize(
+    ("healthy", "health"), [(["10.0.0.5"], "STEADY"), ([], "ROLLING"), (["10.0.0.9"], "ROLLING")]
+)
+def test_the_rollouts_own_tasks_must_be_healthy_targets(
+    aws_shows: Any, context: Any, healthy: list[str], health: str
+) -> None:
+    script = aws_shows(STEADY, running=(task("t1"), task("t9", startedBy="ecs-svc/0")))
+    targets = [
+        {"Target": {"Id": address}, "TargetHealth": {"State": "healthy"}} for address in healthy
+    ]
+    script("elbv2", "DescribeTargetHealth", {"TargetHealthDescriptions": targets})
+    verdict = poll_health.handler(payload(spec=BEHIND_A_BALANCER), context)
+    assert verdict["health"] == health
+    if health == "ROLLING":
+        assert "t1" in verdict["reason"] and "t9" not in verdict["reason"]
+
+
+def test_an_execution_that_was_woken_meanwhile_is_left_alone(aws_shows: Any, context: Any) -> None:
+    script = aws_shows(STEADY)
+    script("stepfunctions", "SendTaskSuccess", refusal("TaskDoesNotExist"))
+    assert poll_health.handler(payload(), context)["health"] == "STEADY"

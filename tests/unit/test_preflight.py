@@ -1,0 +1,75 @@
+"""What a deployment needs is there before anything is changed."""
+
+from typing import Any
+
+import pytest
+
+from deployer import preflight
+from deployer.errors import PreflightFailed, ServiceScaledDown
+from tests.unit.samples import recorded, service, spec
+
+SUBNETS = {"subnet-0123456789abcdef0": "vpc-1"}
+GROUPS = {"sg-0123456789abcdef0": "vpc-1"}
+
+
+def check(**given: Any) -> None:
+    facts: dict[str, Any] = {
+        "cluster_status": "ACTIVE",
+        "subnets": SUBNETS,
+        "security_groups": GROUPS,
+        "missing_roles": [],
+    }
+    preflight.check(spec(), **facts | given)
+
+
+def test_with_everything_there_it_passes() -> None:
+    check()
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"cluster_status": None}, ["cluster coder is missing"]),
+        ({"cluster_status": "INACTIVE"}, ["cluster coder is INACTIVE"]),
+        ({"subnets": {}}, ["subnet-0123456789abcdef0"]),
+        ({"security_groups": {}}, ["sg-0123456789abcdef0"]),
+        ({"missing_roles": ["arn:role/a", "arn:role/b"]}, ["arn:role/a", "arn:role/b"]),
+        ({"security_groups": {"sg-0123456789abcdef0": "vpc-2"}}, ["vpc-1", "vpc-2"]),
+        (
+            {"cluster_status": None, "subnets": {}, "missing_roles": ["arn:role/a"]},
+            ["cluster", "subnet-0123456789abcdef0", "arn:role/a"],
+        ),
+    ],
+)
+def test_everything_that_is_missing_is_named_at_once(
+    given: dict[str, Any], named: list[str]
+) -> None:
+    with pytest.raises(PreflightFailed) as caught:
+        check(**given)
+    for name in named:
+        assert name in str(caught.value)
+
+
+GOOD, BAD = recorded(), recorded(outcome="FAILED")
+
+
+@pytest.mark.parametrize(
+    ("now", "history", "expected"),
+    [
+        (None, [], None),
+        (service(desiredCount=2), [GOOD], None),
+        (service(desiredCount=2), [], None),
+        (service(desiredCount=0), [], 4),
+        (service(desiredCount=0), [BAD], 4),
+    ],
+    ids=["no service", "it runs", "it runs, unknown", "zero, never good", "zero, stopped by us"],
+)
+def test_the_desired_count_belongs_to_the_team_once_a_release_was_good(
+    now: dict[str, Any] | None, history: list[Any], expected: int | None
+) -> None:
+    assert preflight.desired_count(spec(desiredCount=4), now, history) == expected
+
+
+def test_a_service_that_somebody_scaled_to_zero_is_not_deployed() -> None:
+    with pytest.raises(ServiceScaledDown, match="coder"):
+        preflight.desired_count(spec(), service(desiredCount=0), [BAD, GOOD])

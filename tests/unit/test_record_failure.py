@@ -1,0 +1,79 @@
+"""What failed, why, and what became of the service: in the record and in the execution."""
+
+from typing import Any
+
+import pytest
+
+import record_failure
+from deployer import diagnosis
+from deployer.aws import releases
+from tests.unit.samples import ANOTHER_EXECUTION, REVISION, crashed, payload, push_event, release
+
+pytestmark = pytest.mark.usefixtures("releases_table")
+
+CRASH = diagnosis.diagnose(
+    {"Error": "RolloutFailed", "Cause": "3 new tasks failed"}, [crashed()], [], ["panic"]
+)
+WENT_BACK = {"action": "GO_BACK", "reason": "going back to 2.0.0"}
+
+
+def record(service: str = "coder") -> Any:
+    (found,) = releases.history(service)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rollback", "restored", "outcome"),
+    [
+        (WENT_BACK, True, "FAILED_ROLLED_BACK"),
+        (WENT_BACK, False, "FAILED"),
+        ({"action": "STOP", "reason": "no previous release"}, False, "FAILED"),
+        (None, False, "FAILED"),
+    ],
+)
+def test_a_failure_is_recorded_with_what_became_of_the_service(
+    context: Any, rollback: Any, restored: bool, outcome: str
+) -> None:
+    releases.open_release(release())
+    given = payload(diagnosis=CRASH, rollback=rollback, restored=restored)
+    told = record_failure.handler(given, context)
+    assert told["outcome"] == record()["outcome"] == outcome
+    assert told["error"] == "RolloutFailed"
+    assert told["cause"] == record()["reason"]
+    assert "3 new tasks failed" in told["cause"]
+    assert record()["diagnosis"] == CRASH
+    assert record()["rollback"] == rollback
+    assert record()["taskDefinition"] == REVISION
+
+
+def test_a_failure_that_nobody_diagnosed_is_explained_by_its_error(context: Any) -> None:
+    failure = {"Error": "PreflightFailed", "Cause": '{"errorMessage": "cluster x is missing"}'}
+    told = record_failure.handler(payload(failure=failure), context)
+    assert told["error"] == "PreflightFailed"
+    assert told["cause"].startswith("cluster x is missing")
+
+
+@pytest.mark.parametrize(
+    ("asked", "service"), [(push_event(), "repository:coder"), ("gibberish", "unknown")]
+)
+def test_an_input_that_was_never_a_release_has_a_record_too(
+    context: Any, asked: Any, service: str
+) -> None:
+    failure = {"Error": "ServiceUnknown", "Cause": "no spec"}
+    given = {"input": asked, "release": None, "taskDefinition": None, "previous": None}
+    record_failure.handler(payload(failure=failure, **given), context)
+    assert record(service)["outcome"] == "FAILED"
+
+
+def test_recording_twice_is_recording_once(context: Any) -> None:
+    record_failure.handler(payload(diagnosis=CRASH), context)
+    first = record()
+    record_failure.handler(payload(diagnosis=CRASH, restored=True), context)
+    assert record() == first
+
+
+def test_two_executions_that_could_not_be_read_have_two_records(context: Any) -> None:
+    for execution in (payload()["execution"], ANOTHER_EXECUTION):
+        given = payload(input="gibberish", release=None, execution=execution)
+        record_failure.handler(given, context)
+    assert len(releases.history("unknown")) == 2

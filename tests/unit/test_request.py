@@ -1,0 +1,194 @@
+"""The input of an execution is read once, and whatever is wrong with it is said."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployer import request
+from deployer.errors import RequestRejected
+from deployer.request import Deploy, Push
+from tests.unit.samples import DIGEST, MISSING, push_event
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def order(**fields: Any) -> dict[str, Any]:
+    return {"action": "deploy", "image": "2.1.0"} | fields
+
+
+def event(**fields: Any) -> dict[str, Any]:
+    made = push_event() | {name.replace("_", "-"): value for name, value in fields.items()}
+    return {name: value for name, value in made.items() if value is not MISSING}
+
+
+def test_a_push_is_read_from_the_event() -> None:
+    assert request.parse(push_event()) == Push(
+        repository="coder",
+        digest=DIGEST,
+        tag="2.1.0",
+        time=datetime(2026, 11, 23, 14, 25, 2, tzinfo=UTC),
+    )
+
+
+@pytest.mark.parametrize("tag", [None, ""])
+def test_a_push_by_digest_has_no_tag(tag: str | None) -> None:
+    asked = request.parse(push_event(**{"image-tag": tag}))
+    assert isinstance(asked, Push) and asked.tag is None
+
+
+def test_a_push_event_may_leave_the_tag_out() -> None:
+    untagged = push_event()
+    del untagged["detail"]["image-tag"]
+    asked = request.parse(untagged)
+    assert isinstance(asked, Push) and asked.tag is None
+
+
+def test_the_time_of_a_push_is_brought_to_utc() -> None:
+    asked = request.parse(event(time="2026-11-23T16:25:02+02:00"))
+    assert isinstance(asked, Push)
+    assert asked.time.isoformat() == "2026-11-23T14:25:02+00:00"
+
+
+@pytest.mark.parametrize(
+    ("document", "named"),
+    [
+        (event(source="aws.s3"), "aws.s3"),
+        (event(source=MISSING), "None"),
+        (event(detail_type="ECR Image Scan"), "ECR Image Scan"),
+        (event(detail=MISSING), "detail"),
+        (event(detail="x"), "detail"),
+        (push_event(**{"action-type": "DELETE"}), "DELETE"),
+        (push_event(result="FAILURE"), "FAILURE"),
+        (push_event(**{"repository-name": ""}), "repository-name"),
+        (push_event(**{"repository-name": 7}), "repository-name"),
+        (push_event(**{"repository-name": "x" * 513}), "repository-name"),
+        (push_event(**{"image-digest": "latest"}), "image-digest"),
+        (push_event(**{"image-digest": f"{DIGEST}0"}), "image-digest"),
+        (push_event(**{"image-digest": DIGEST.upper()}), "image-digest"),
+        (push_event(**{"image-digest": f"{DIGEST}\n"}), "image-digest"),
+        (push_event(**{"image-tag": ["2.1.0"]}), "image-tag"),
+        (event(time=MISSING), "time"),
+        (event(time="yesterday"), "yesterday"),
+        (event(time="0001-01-01T00:00:00+14:00"), "0001-01-01"),
+    ],
+)
+def test_a_wrong_event_is_rejected_by_what_is_wrong(document: Any, named: str) -> None:
+    with pytest.raises(RequestRejected, match=named):
+        request.parse(document)
+
+
+@pytest.mark.parametrize("image", ["2.1.0", "v2.1.0-devel_x", DIGEST, "a" * 128])
+def test_an_order_names_an_image_by_tag_or_digest(image: str) -> None:
+    assert request.parse(order(image=image)) == Deploy(image=image, service=None, by=None)
+
+
+def test_an_order_may_name_the_service_and_who_gave_it() -> None:
+    asked = request.parse(order(service="coder", by="ada"))
+    assert asked == Deploy(image="2.1.0", service="coder", by="ada")
+
+
+@pytest.mark.parametrize(
+    ("document", "named"),
+    [
+        (order(action="destroy"), "destroy"),
+        (order(action=None), "None"),
+        (order(action=["deploy"]), "deploy"),
+        ({"action": "deploy"}, "image"),
+        (order(image=""), "image"),
+        (order(image=3), "image"),
+        (order(image="a" * 129), "neither a tag nor a digest"),
+        (order(image="2.1.0+abc"), "neither a tag nor a digest"),
+        (order(image=f"coder@{DIGEST}"), "neither a tag nor a digest"),
+        (order(image="2.1.0\n"), "neither a tag nor a digest"),
+        (order(service=""), "service"),
+        (order(service=None), "service"),
+        (order(by=7), "by"),
+        (order(tag="2.1.0", force=True), "force, tag"),
+    ],
+)
+def test_a_wrong_order_is_rejected_by_what_is_wrong(document: Any, named: str) -> None:
+    with pytest.raises(RequestRejected, match=named):
+        request.parse(document)
+
+
+@pytest.mark.parametrize("document", [None, 3, "deploy", [], {}, {"image": "2.1.0"}])
+def test_an_input_that_is_neither_is_answered_with_an_example(document: Any) -> None:
+    with pytest.raises(RequestRejected, match='"action": "deploy"'):
+        request.parse(document)
+
+
+@given(
+    json
+    | st.dictionaries(st.sampled_from(["action", "image", "service", "by", "detail-type"]), json)
+    | json.map(lambda value: {"action": "deploy", "image": value, "service": value})
+    | json.map(lambda value: event(time=value))
+    | st.text().map(lambda value: event(time=value))
+    | st.datetimes().map(lambda value: event(time=f"{value.isoformat()}+14:00"))
+    | json.map(lambda value: event(source=value, detail_type=value))
+    | json.map(lambda value: event(detail=value))
+    | json.map(lambda value: push_event(**{"image-tag": value, "image-digest": value}))
+)
+def test_no_input_does_worse_than_being_rejected(document: Any) -> None:
+    try:
+        asked = request.parse(document)
+    except RequestRejected as rejection:
+        assert str(rejection)
+    else:
+        assert isinstance(asked, Push | Deploy)
+    service, digest = request.subject(document)
+    assert service
+    assert digest is None or request.DIGEST.fullmatch(digest)
+
+
+# what a tag alone tells
+
+
+@pytest.mark.parametrize(
+    ("tag", "ignored"),
+    [
+        (None, True),
+        (f"sha256-{'ab' * 32}.sig", True),
+        (f"sha256-{'ab' * 32}.att", True),
+        (f"sha256-{'ab' * 32}.sbom", True),
+        (f"sha256-{'ab' * 32}", True),
+        ("2.1.0", False),
+        ("sha256-abc", False),
+        ("signature", False),
+    ],
+)
+def test_a_push_without_a_tag_or_under_cosigns_deploys_nothing(
+    tag: str | None, ignored: bool
+) -> None:
+    push = Push("coder", DIGEST, tag, datetime(2026, 11, 23, tzinfo=UTC))
+    assert (request.ignored(push) is not None) == ignored
+
+
+# what a rejected input was about
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (push_event(), ("repository:coder", DIGEST)),
+        (push_event(**{"image-digest": "?"}), ("repository:coder", None)),
+        (push_event(**{"image-digest": None}), ("repository:coder", None)),
+        (order(service="coder"), ("coder", None)),
+        (order(service=""), ("unknown", None)),
+        (order(), ("unknown", None)),
+        ({"detail": {}}, ("unknown", None)),
+        ({"service": ["coder"]}, ("unknown", None)),
+        ([], ("unknown", None)),
+        (None, ("unknown", None)),
+    ],
+)
+def test_a_rejected_input_is_filed_under_what_can_be_told(
+    document: Any, expected: tuple[str, str | None]
+) -> None:
+    assert request.subject(document) == expected

@@ -1,0 +1,127 @@
+"""Whether and how a service goes back after a release failed."""
+
+from typing import Any
+
+import pytest
+
+from deployer import rollback
+from deployer.rollback import Rollback
+from tests.unit.samples import OLD_REVISION, REVISION, before, ours, previous, release, service
+
+STRANGER = f"{REVISION}9"
+OURS = service(ours(), before())
+WENT_BACK = service(before(status="PRIMARY"), ours(status="ACTIVE"))
+OTHERS = service(before(status="PRIMARY", taskDefinition=STRANGER))
+GROWN = {"schema": {"number": 13, "hash": "f01"}}
+
+
+def decide(now: dict[str, Any] | None, **given: Any) -> Rollback:
+    facts: dict[str, Any] = {
+        "release": release(),
+        "revision": REVISION,
+        "previous": previous(),
+        "was_running": True,
+        "touched": True,
+        "ran": True,
+    }
+    return rollback.decide(now, **facts | given)
+
+
+CASES: list[tuple[str, dict[str, Any] | None, dict[str, Any], str, str]] = [
+    ("the new release is in place", OURS, {}, "GO_BACK", "2.0.0"),
+    (
+        "the reply of the update was lost, and it is in place",
+        OURS,
+        {"touched": False},
+        "GO_BACK",
+        "2.0.0",
+    ),
+    (
+        "the previous one has no version",
+        OURS,
+        {"previous": previous(version=None)},
+        "GO_BACK",
+        OLD_REVISION,
+    ),
+    ("ECS went back by itself", WENT_BACK, {}, "AWAIT", "ECS"),
+    ("the update never took place", WENT_BACK, {"touched": False}, "LEAVE", "not changed"),
+    ("somebody else changed it", OTHERS, {}, "LEAVE", STRANGER),
+    ("it was never ours", OTHERS, {"touched": False}, "LEAVE", "not changed"),
+    ("there is no service", None, {}, "LEAVE", "no service"),
+    ("nothing is primary", service(), {}, "LEAVE", "no service"),
+    (
+        "the same release again",
+        OURS,
+        {"previous": previous(taskDefinition=REVISION)},
+        "LEAVE",
+        "ran before",
+    ),
+    (
+        "a first release",
+        OURS,
+        {"previous": None, "was_running": False},
+        "STOP",
+        "no previous release",
+    ),
+    (
+        "nothing good is known of what ran",
+        OURS,
+        {"previous": None},
+        "LEAVE",
+        "known to be good",
+    ),
+    (
+        "the schema grew and a task ran",
+        OURS,
+        {"release": release(**GROWN)},
+        "LEAVE",
+        "restore the database",
+    ),
+    (
+        "the schema would grow but no task ran",
+        OURS,
+        {"release": release(**GROWN), "ran": False},
+        "GO_BACK",
+        "2.0.0",
+    ),
+    (
+        "the schema is now named, and a task ran",
+        OURS,
+        {"previous": previous(schema=None)},
+        "LEAVE",
+        "restore the database",
+    ),
+    (
+        "neither names a schema",
+        OURS,
+        {"previous": previous(schema=None), "release": release(schema=None)},
+        "GO_BACK",
+        "2.0.0",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("now", "given", "action", "reason"),
+    [case[1:] for case in CASES],
+    ids=[case[0] for case in CASES],
+)
+def test_what_is_done_about_a_failed_release(
+    now: dict[str, Any] | None, given: dict[str, Any], action: str, reason: str
+) -> None:
+    decided = decide(now, **given)
+    assert decided["action"] == action
+    assert reason in decided["reason"]
+
+
+@pytest.mark.parametrize("now", [OURS, WENT_BACK, OTHERS, None])
+@pytest.mark.parametrize("touched", [True, False])
+@pytest.mark.parametrize("ran", [True, False])
+@pytest.mark.parametrize("known", [previous(), None])
+def test_a_service_that_ran_is_never_stopped(
+    now: dict[str, Any] | None, touched: bool, ran: bool, known: Any
+) -> None:
+    decided = decide(now, touched=touched, ran=ran, previous=known, was_running=True)
+    assert decided["action"] != "STOP"
+    if known is None:
+        assert decided["action"] == "LEAVE"

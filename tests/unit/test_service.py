@@ -1,0 +1,94 @@
+"""The ECS service that a spec makes, valid to botocore's model of ECS."""
+
+from typing import Any
+
+import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.validate import ParamValidator
+
+from deployer import service
+from deployer.spec import ServiceSpec
+from tests.unit.samples import BALANCER, REVISION, spec
+
+ECS = ServiceModel(Loader().load_service_model("ecs", "service-2"))
+SPECS = {
+    "recreate": spec(),
+    "rolling": spec(strategy="rolling"),
+    "load balancer": spec(loadBalancer=BALANCER, network__publicIp=False, strategy="rolling"),
+}
+
+
+def settings(made: ServiceSpec, automatic_rollback: bool = True) -> dict[str, Any]:
+    return service.settings(made, REVISION, automatic_rollback)
+
+
+@pytest.mark.parametrize("made", SPECS.values(), ids=SPECS)
+def test_ecs_takes_the_update(made: ServiceSpec) -> None:
+    request = settings(made) | {"service": made.service, "desiredCount": 1}
+    shape = ECS.operation_model("UpdateService").input_shape
+    report = ParamValidator().validate(request, shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+@pytest.mark.parametrize("made", SPECS.values(), ids=SPECS)
+def test_ecs_takes_the_creation(made: ServiceSpec) -> None:
+    request = service.creation(made, settings(made), "t" * 32)
+    shape = ECS.operation_model("CreateService").input_shape
+    report = ParamValidator().validate(request, shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+def test_an_update_leaves_the_desired_count_to_the_team() -> None:
+    assert "desiredCount" not in settings(spec(desiredCount=4))
+    assert service.creation(spec(desiredCount=4), {}, "t")["desiredCount"] == 4
+
+
+@pytest.mark.parametrize("automatic_rollback", [True, False])
+def test_the_circuit_breaker_is_on_and_goes_back_only_where_it_may(
+    automatic_rollback: bool,
+) -> None:
+    breaker = settings(spec(), automatic_rollback)["deploymentConfiguration"][
+        "deploymentCircuitBreaker"
+    ]
+    assert breaker == {"enable": True, "rollback": automatic_rollback}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "least", "most"), [("rolling", 100, 200), ("recreate", 0, 100)]
+)
+def test_the_strategy_says_whether_two_versions_may_run_at_once(
+    strategy: str, least: int, most: int
+) -> None:
+    made = settings(spec(strategy=strategy))
+    assert made["deploymentConfiguration"]["minimumHealthyPercent"] == least
+    assert made["deploymentConfiguration"]["maximumPercent"] == most
+    # rebalancing between zones would start the new task before it stops the old one
+    assert ("availabilityZoneRebalancing" in made) == (strategy == "recreate")
+
+
+@pytest.mark.parametrize(("public", "assigned"), [(True, "ENABLED"), (False, "DISABLED")])
+def test_tasks_live_where_the_spec_says(public: bool, assigned: str) -> None:
+    made = settings(spec(network__publicIp=public, loadBalancer=BALANCER))
+    assert made["networkConfiguration"]["awsvpcConfiguration"] == {
+        "subnets": ["subnet-0123456789abcdef0"],
+        "securityGroups": ["sg-0123456789abcdef0"],
+        "assignPublicIp": assigned,
+    }
+
+
+def test_behind_a_load_balancer_the_container_joins_its_target_group() -> None:
+    made = settings(SPECS["load balancer"])
+    assert made["loadBalancers"] == [
+        {
+            "targetGroupArn": BALANCER["targetGroup"],
+            "containerName": "coder",
+            "containerPort": 3000,
+        }
+    ]
+    assert made["healthCheckGracePeriodSeconds"] == 120
+    assert "loadBalancers" not in settings(spec())
+
+
+def test_a_creation_that_is_sent_twice_is_one() -> None:
+    assert service.creation(spec(), {}, "a-token")["clientToken"] == "a-token"

@@ -1,0 +1,127 @@
+"""The task definition that the service spec and a digest make, valid to botocore's ECS model."""
+
+from typing import Any
+
+import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.validate import ParamValidator
+
+from deployer import taskdef
+from deployer.spec import ServiceSpec
+from tests.unit.samples import IMAGE, MISSING, OTHER_DIGEST, release, spec
+
+REGISTER = ServiceModel(Loader().load_service_model("ecs", "service-2")).operation_model(
+    "RegisterTaskDefinition"
+)
+SIDECAR = {"name": "proxy", "image": "public.ecr.aws/nginx/nginx:1.27", "essential": True}
+SPECS = {
+    "as it is": spec(),
+    "small": spec(
+        taskRole=MISSING,
+        container={"port": 80, "environment": {}, "secrets": {}},
+        platform="linux/arm64",
+    ),
+    "with more": spec(
+        family="team-coder",
+        sidecars=[SIDECAR, {"name": "agent", "image": "agent:1"}],
+        container__extra={"essential": False, "user": "1000", "readonlyRootFilesystem": True},
+        cpu=16384,
+        memory=122880,
+    ),
+}
+
+
+def render(made: ServiceSpec | None = None, image: str = IMAGE) -> dict[str, Any]:
+    return taskdef.render(made or spec(), image, "us-east-1")
+
+
+@pytest.mark.parametrize("made", SPECS.values(), ids=SPECS)
+def test_what_is_rendered_is_a_request_that_ecs_takes(made: ServiceSpec) -> None:
+    tags = [{"key": k, "value": v} for k, v in taskdef.tags(release(), "c").items()]
+    report = ParamValidator().validate(render(made) | {"tags": tags}, REGISTER.input_shape)
+    assert not report.has_errors(), report.generate_report()
+
+
+def test_a_task_runs_the_digest_on_fargate() -> None:
+    made = render()
+    assert made["containerDefinitions"][0]["image"] == IMAGE
+    assert made["requiresCompatibilities"] == ["FARGATE"]
+    assert made["networkMode"] == "awsvpc"
+    assert (made["cpu"], made["memory"]) == ("1024", "2048")
+    assert made["runtimePlatform"]["cpuArchitecture"] == "X86_64"
+    assert made["executionRoleArn"].endswith("role/coder-execution")
+    assert made["taskRoleArn"].endswith("role/coder-task")
+
+
+def test_a_container_gets_what_the_spec_says() -> None:
+    container = render()["containerDefinitions"][0]
+    assert container["name"] == "coder"
+    assert container["essential"] is True
+    assert container["portMappings"] == [{"containerPort": 3000, "protocol": "tcp"}]
+    assert container["environment"] == [{"name": "CODER_HTTP_ADDRESS", "value": "0.0.0.0:3000"}]
+    assert container["secrets"][0]["name"] == "CODER_PG_CONNECTION_URL"
+    assert container["secrets"][0]["valueFrom"].startswith("arn:aws:secretsmanager:")
+    assert container["healthCheck"]["command"] == ["CMD", "coder", "--version"]
+    assert container["healthCheck"]["startPeriod"] == 60
+    assert container["stopTimeout"] == 30
+    options = container["logConfiguration"]["options"]
+    assert options["awslogs-group"] == "/ecs/coder"
+    assert options["awslogs-region"] == "us-east-1"
+
+
+def test_what_the_spec_does_not_say_is_left_to_ecs() -> None:
+    made = render(SPECS["small"])
+    assert "taskRoleArn" not in made
+    assert not {"healthCheck", "stopTimeout"} & made["containerDefinitions"][0].keys()
+    assert made["runtimePlatform"]["cpuArchitecture"] == "ARM64"
+
+
+def test_sidecars_log_too_and_may_die_unless_they_say_otherwise() -> None:
+    _, proxy, agent = render(SPECS["with more"])["containerDefinitions"]
+    assert proxy["logConfiguration"] == agent["logConfiguration"]
+    assert (proxy["essential"], agent["essential"]) == (True, False)
+
+
+def test_extra_settings_reach_the_container() -> None:
+    container = render(SPECS["with more"])["containerDefinitions"][0]
+    assert (container["user"], container["essential"]) == ("1000", False)
+
+
+def test_the_content_is_the_same_however_the_spec_is_ordered() -> None:
+    pairs = {"A": "1", "B": "2"}
+    backwards = dict(reversed(pairs.items()))
+    hashes = {
+        taskdef.content_hash(render(spec(container__environment=environment)))
+        for environment in (pairs, backwards, dict(pairs))
+    }
+    assert len(hashes) == 1
+
+
+def test_the_content_changes_with_whatever_a_task_would_notice() -> None:
+    variants = [
+        render(),
+        render(image=IMAGE.replace(IMAGE[-64:], OTHER_DIGEST[-64:])),
+        render(spec(cpu=2048, memory=4096)),
+        render(spec(memory=3072)),
+        render(spec(container__environment={"A": "1"})),
+        render(spec(container__environment={"A": "2"})),
+        render(spec(container__port=3001)),
+        render(spec(container__stopTimeout=31)),
+        render(spec(container__healthCheck__retries=4)),
+        render(spec(taskRole=MISSING)),
+        render(spec(logGroup="/ecs/other")),
+        render(spec(sidecars=[SIDECAR])),
+    ]
+    assert len({taskdef.content_hash(made) for made in variants}) == len(variants)
+
+
+def test_the_content_does_not_change_with_what_only_the_service_notices() -> None:
+    same = spec(desiredCount=5, strategy="rolling", timeout=60, tags=".*", verify=MISSING)
+    assert taskdef.content_hash(render(same)) == taskdef.content_hash(render())
+
+
+def test_a_revisions_tags_tell_what_it_is() -> None:
+    tags = taskdef.tags(release(), "c0ffee")
+    assert set(tags.values()) >= {"2.1.0", release()["digest"], release()["id"], "c0ffee"}
+    assert tags[taskdef.CONTENT_TAG] == "c0ffee"

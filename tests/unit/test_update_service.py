@@ -1,0 +1,114 @@
+"""The service is updated, or created; one call starts one rollout."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+import update_service
+from deployer.aws import ecs
+from deployer.errors import ServiceDraining
+from tests.unit.conftest import Clock, Script, refusal
+from tests.unit.samples import REVISION, before, document, ours, payload, previous, release, service
+
+pytestmark = pytest.mark.usefixtures("releases_table")
+
+BEFORE = {"services": [service(before(status="PRIMARY", runningCount=1))]}
+AFTER = {"service": service(ours(rolloutState="IN_PROGRESS"), before(runningCount=1))}
+
+
+@pytest.fixture
+def there(script: Script, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Script:
+    """A service that runs the release before."""
+    monkeypatch.setattr(ecs, "time", clock)
+    script("ecs", "DescribeServices", BEFORE)
+    script("ecs", "UpdateService", AFTER)
+    script("ecs", "CreateService", refusal("MustNotBeAsked"))
+    return script
+
+
+@pytest.fixture
+def not_there(there: Script) -> Script:
+    there("ecs", "DescribeServices", {"services": [service(status="INACTIVE")]})
+    there("ecs", "UpdateService", refusal("ServiceNotActiveException"))
+    there("ecs", "CreateService", AFTER)
+    return there
+
+
+def test_a_service_that_is_there_is_updated_once(there: Script, context: Any) -> None:
+    started = update_service.handler(payload(), context)
+    assert started["id"] == "ecs-svc/1"
+    assert started["taskDefinition"] == REVISION
+    (asked,) = there.asked("UpdateService")
+    assert (asked["cluster"], asked["service"]) == ("coder", "coder")
+    assert asked["taskDefinition"] == REVISION
+    assert "desiredCount" not in asked
+    assert asked["deploymentConfiguration"]["maximumPercent"] == 100
+
+
+def test_a_rollout_has_the_specs_time(there: Script, context: Any) -> None:
+    started = update_service.handler(payload(spec=document(timeout=900)), context)
+    left = datetime.fromisoformat(started["deadline"]) - datetime.now(UTC)
+    assert timedelta(seconds=890) < left <= timedelta(seconds=900)
+
+
+def test_a_service_that_we_stopped_is_started_with_the_update(there: Script, context: Any) -> None:
+    update_service.handler(payload(desiredCount=2), context)
+    (asked,) = there.asked("UpdateService")
+    assert asked["desiredCount"] == 2
+
+
+@pytest.mark.parametrize(
+    ("earlier", "now", "automatic"),
+    [
+        (previous(), release(), True),
+        (None, release(), True),
+        (previous(), release(schema={"number": 13, "hash": "f01"}), False),
+        (previous(schema=None), release(), False),
+        (previous(schema=None), release(schema=None), True),
+    ],
+    ids=["same schema", "first", "grew", "unknown before", "no schemas"],
+)
+def test_ecs_goes_back_by_itself_only_where_the_release_before_could_run(
+    there: Script, context: Any, earlier: Any, now: Any, automatic: bool
+) -> None:
+    update_service.handler(payload(previous=earlier, release=now), context)
+    (asked,) = there.asked("UpdateService")
+    breaker = asked["deploymentConfiguration"]["deploymentCircuitBreaker"]
+    assert breaker == {"enable": True, "rollback": automatic}
+
+
+def test_a_read_that_lags_behind_the_update_is_waited_for(there: Script, context: Any) -> None:
+    there("ecs", "UpdateService", {"service": BEFORE["services"][0]})
+    there("ecs", "DescribeServices", BEFORE, BEFORE, {"services": [AFTER["service"]]})
+    assert update_service.handler(payload(), context)["id"] == "ecs-svc/1"
+    assert len(there.asked("UpdateService")) == 1
+
+
+def test_a_service_that_is_not_there_is_created(not_there: Script, context: Any) -> None:
+    started = update_service.handler(payload(previous=None), context)
+    assert started["id"] == "ecs-svc/1"
+    (asked,) = not_there.asked("CreateService")
+    assert (asked["serviceName"], asked["launchType"]) == ("coder", "FARGATE")
+    assert asked["desiredCount"] == 1
+    assert not not_there.asked("UpdateService")
+
+
+def test_creating_a_service_again_for_the_same_release_is_one_call(
+    not_there: Script, context: Any
+) -> None:
+    update_service.handler(payload(), context)
+    update_service.handler(payload(), context)
+    update_service.handler(payload(release=release(id="another")), context)
+    first, second, other = (call["clientToken"] for call in not_there.asked("CreateService"))
+    assert first == second != other
+    assert len(first) <= 36
+
+
+def test_a_predecessor_that_still_drains_is_waited_for_by_name(
+    not_there: Script, context: Any
+) -> None:
+    not_there("ecs", "DescribeServices", {"services": [service(status="DRAINING")]})
+    not_there("ecs", "CreateService", refusal("InvalidParameterException"))
+    with pytest.raises(ServiceDraining, match="coder"):
+        update_service.handler(payload(), context)

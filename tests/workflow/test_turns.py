@@ -1,0 +1,174 @@
+"""One deployment at a time, the newest push wins, and no execution leaves anything open."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from local.stage import Stage, StageError
+
+SLOW = {"fault": "slow-start", "seconds": 3.0}
+
+
+def until(stage: Stage, arn: str, state: str) -> None:
+    """Wait until an execution is in a state."""
+    for now in stage.follow(arn):
+        if now.path[-1] == state:
+            return
+    raise StageError(f"{arn} was never in {state}: {stage.look(arn).path}")
+
+
+def eventually(stage: Stage, outcomes: list[str], seconds: float = 60) -> list[dict[str, Any]]:
+    """The records, once they have these outcomes."""
+    deadline = time.monotonic() + seconds
+    while True:
+        records = stage.records()
+        releases = [record for record in records if not record["id"].startswith("#")]
+        if [record.get("outcome") for record in releases] == outcomes:
+            return releases
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                [(r["version"], r.get("outcome"), r.get("reason")) for r in releases]
+            )
+        time.sleep(0.2)
+
+
+def assert_nothing_left(stage: Stage) -> None:
+    left = [r for r in stage.records() if r["id"].startswith("#") and r["id"] != "#hold"]
+    assert left == []
+    assert all("outcome" in record for record in stage.records())
+
+
+def test_of_pushes_that_wait_only_the_newest_deploys(live: Stage) -> None:
+    first = live.started_by(live.release("1.1.0", **SLOW))
+    until(live, first, "Poll health")
+    arns = []
+    for version in ("1.2.0", "1.3.0", "1.4.0"):
+        arns.append(live.started_by(live.release(version)))
+        time.sleep(1.0)  # ECR tells push times in seconds
+    ends = [live.ended(arn) for arn in (first, *arns)]
+
+    assert [end.path[-1] for end in ends] == ["Deployed", "Stood aside", "Stood aside", "Deployed"]
+    records = {record["version"]: record for record in live.records()}
+    assert records["1.2.0"]["outcome"] == "SUPERSEDED"
+    assert records["1.2.0"]["by"] in (records["1.3.0"]["id"], records["1.4.0"]["id"])
+    assert records["1.3.0"]["by"] == records["1.4.0"]["id"]
+    assert live.described()["taskDefinition"] == records["1.4.0"]["taskDefinition"]
+    assert_nothing_left(live)
+
+
+def test_an_event_that_comes_late_does_not_bring_an_older_push_back(live: Stage) -> None:
+    rule = next(
+        r["Name"]
+        for r in live.aws.client("events").list_rules()["Rules"]
+        if r["Name"].startswith(f"{live.stack}-PushRule")
+    )
+    live.aws.client("events").disable_rule(Name=rule)
+    late = live.release("1.1.0")
+    live.aws.client("events").enable_rule(Name=rule)
+    time.sleep(1.0)
+    assert live.deployed("1.2.0").path[-1] == "Deployed"
+
+    event = live.look(live.started_by(live.records()[0]["digest"])).input
+    event["detail"] |= {"image-digest": late, "image-tag": "1.1.0"}
+    assert live.ended(live.start(event)).path[-1] == "Stood aside"
+    assert live.record(late)["outcome"] == "SUPERSEDED"
+
+
+def test_a_rollback_goes_ahead_of_waiting_pushes_and_holds_them(live: Stage) -> None:
+    live.deployed("1.1.0")
+    running = live.started_by(live.release("1.2.0", **SLOW))
+    until(live, running, "Poll health")
+    waiting = live.started_by(live.release("1.3.0"))
+    until(live, waiting, "Take turn")
+    back = live.start({"action": "rollback", "to": "1.0.0", "service": live.service})
+
+    assert live.ended(running).path[-1] == "Deployed"
+    assert live.ended(back).path[-1] == "Deployed"
+    assert live.ended(waiting).path[-1] == "Stood aside"
+    outcomes = {r["version"]: r["outcome"] for r in live.records() if r["trigger"] == "push"}
+    assert outcomes["1.3.0"] in ("HELD", "SUPERSEDED")
+    assert live.described()["taskDefinition"] == live.records()[0]["taskDefinition"]
+    assert_nothing_left(live)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        "Take turn",
+        "Check preflight",
+        "Register task definition",
+        "Update service",
+        "Poll health",
+        "Verify release",
+        "Record success",
+    ],
+)
+def test_a_stopped_execution_leaves_one_outcome_and_a_good_release(live: Stage, state: str) -> None:
+    good = live.described()["taskDefinition"]
+    arn = live.started_by(live.release("1.1.0", fault="slow-start", seconds=1.0))
+    for now in live.follow(arn):
+        if state in now.path:
+            break
+    live.aws.client("stepfunctions").stop_execution(executionArn=arn)
+
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        record = live.records()[-1]
+        turn = [r for r in live.records() if r["id"].startswith("#")]
+        if "outcome" in record and not turn:
+            break
+        time.sleep(0.2)
+    assert_nothing_left(live)
+    record = live.records()[-1]
+    if record["outcome"] == "SUCCEEDED":  # it was done before the stop came
+        good = record["taskDefinition"]
+    assert live.described()["taskDefinition"] == good
+    assert live.deployed("1.2.0").path[-1] == "Deployed"
+
+
+def test_the_clock_finds_lost_pushes_and_abandoned_turns(live: Stage) -> None:
+    events, functions = live.aws.client("events"), live.aws.client("lambda")
+    rules = [r["Name"] for r in events.list_rules()["Rules"]]
+    quiet = [n for n in rules if "PushRule" in n or "ReconcileExecutionEnded" in n]
+    assert len(quiet) == 2
+    for name in quiet:
+        events.disable_rule(Name=name)
+    try:
+        lost = [live.release("1.1.0")]
+        time.sleep(1.0)
+        lost.append(live.release("1.2.0"))
+        # an execution that dies with the turn, and nobody tells
+        order = {"action": "deploy", "service": live.service, "image": "1.0.0"}
+        dead = live.start(order)
+        until(live, dead, "Check preflight")
+        live.aws.client("stepfunctions").stop_execution(executionArn=dead)
+        time.sleep(31)  # the grace that events have
+    finally:
+        for name in quiet:
+            events.enable_rule(Name=name)
+    name = next(
+        f["FunctionName"]
+        for f in functions.list_functions()["Functions"]
+        if f["FunctionName"].startswith(f"{live.stack}-Reconcile")
+    )
+    answer = functions.invoke(
+        FunctionName=name, Payload=json.dumps({"detail-type": "Scheduled Event"})
+    )
+    done = json.loads(answer["Payload"].read())
+    assert len(done["started"]) == 2, done
+    assert len(done["settled"]) == 1, done
+
+    deadline = time.monotonic() + 60
+    while any("outcome" not in r for r in live.records() if not r["id"].startswith("#")):
+        assert time.monotonic() < deadline, live.records()
+        time.sleep(0.2)
+    assert live.record(lost[1])["outcome"] == "SUCCEEDED"
+    assert live.record(lost[0])["outcome"] in ("SUPERSEDED", "SUCCEEDED")
+    assert_nothing_left(live)
+
+    again = functions.invoke(
+        FunctionName=name, Payload=json.dumps({"detail-type": "Scheduled Event"})
+    )
+    assert json.loads(again["Payload"].read()) == {"settled": [], "started": []}
