@@ -88,9 +88,7 @@ def _settle(record: Recorded, execution: str) -> list[str]:
 
 def _missed(service: ServiceSpec) -> list[str]:
     """Start the pushes of which there is no record."""
-    refused = {
-        entry.get("digest") for entry in releases.history(f"repository:{service.repository}")
-    }
+    refused = releases.refused(service.repository)
     started = []
     for image in ecr.pushed_since(service.repository, table.created()):
         event = reconciliation.missed(service, image, refused, datetime.now(UTC))

@@ -498,7 +498,10 @@ def _relative(path: Path) -> Path:
 def started(port: int | None = None, directory: Path | None = None) -> Iterator[LocalAws]:
     """A local AWS for the time of the block; it ends with everything that was started meanwhile."""
     aws = LocalAws.start(port, directory)
-    os.environ[server.MARKER] = str(aws.directory)  # by which `stop` finds what `sam` left behind
+    # What `sam` leaves behind, processes when it is killed and temporary directories always, then
+    # belongs to this instance, and `stop` removes it.
+    kept = {name: os.environ.get(name) for name in (server.MARKER, "TMPDIR")}
+    os.environ |= {server.MARKER: str(aws.directory), "TMPDIR": str(aws.directory / "tmp")}
     try:
         yield aws
     finally:
@@ -506,7 +509,10 @@ def started(port: int | None = None, directory: Path | None = None) -> Iterator[
         try:
             aws.stop()
         finally:
-            del os.environ[server.MARKER]
+            for name, value in kept.items():
+                os.environ.pop(name)
+                if value is not None:
+                    os.environ[name] = value
             for number, handler in before.items():
                 signal.signal(number, handler)
 

@@ -261,7 +261,11 @@ class Stage:
         return self.ended(self.started_by(self.release(version, **variant)))
 
     def records(self, service: str | None = None) -> list[dict[str, Any]]:
-        """The records of a service, oldest first."""
+        """The records of a service's releases, in the order of their ids."""
+        return [item for item in self.items(service) if not item["id"].startswith("#")]
+
+    def items(self, service: str | None = None) -> list[dict[str, Any]]:
+        """All items of a service: releases, and what else is kept of it under names with `#`."""
         found = self.aws.client("dynamodb").query(
             TableName=self.outputs["ReleasesTable"],
             KeyConditionExpression="service = :service",

@@ -95,7 +95,8 @@ def _dispatch_to_lambda(original: Callable[..., None], arn: str, payload: str) -
     if found is None:
         return _undelivered(payload, "RESOURCE_NOT_FOUND", f"Function {arn} does not exist")
     action = "lambda:InvokeFunction"
-    allowed = _policy_allows(found[0], action, arn, rule["Arn"])
+    context = {"aws:sourcearn": rule["Arn"], "aws:sourceaccount": get_account_id()}
+    allowed = _policy_allows(found[0], action, arn, context)
     if why := _refusal(target, rule, action, arn, allowed):
         return _undelivered(payload, "NO_PERMISSIONS", why)
     return original(arn, payload)
@@ -104,10 +105,12 @@ def _dispatch_to_lambda(original: Callable[..., None], arn: str, payload: str) -
 @shim.wraps(eventbridge, "_dispatch_to_sns", "arn payload")
 def _dispatch_to_sns(original: Callable[..., None], arn: str, payload: str) -> None:
     target, _, rule = _delivery.get()
-    # Not MiniStack's own check: it vouches for the owner, as EventBridge does not, so the policy
-    # that a topic has from the start would let every rule in.
+    # "You can't use Condition blocks in Amazon SNS topic policies for EventBridge": it does not say
+    # which rule or account it speaks for, so a statement with such a condition never allows, and
+    # neither does the policy that a topic has from the start.
+    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
     found = sns.topic_policy_for_arn(arn)
-    allowed = bool(found) and _policy_allows(found[0], "sns:Publish", arn, rule["Arn"])
+    allowed = bool(found) and _policy_allows(found[0], "sns:Publish", arn)
     if why := _refusal(target, rule, "sns:Publish", arn, allowed):
         return _undelivered(payload, "NO_PERMISSIONS", why)
     return original(arn, payload)
@@ -133,7 +136,9 @@ def _sender(rule: dict[str, Any]) -> str:
     return f"{parse_arn(rule['Arn']).service}.amazonaws.com"
 
 
-def _policy_allows(policy: str | dict[str, Any], action: str, resource: str, source: str) -> bool:
+def _policy_allows(
+    policy: str | dict[str, Any], action: str, resource: str, keys: dict[str, str] | None = None
+) -> bool:
     context = iam_evaluator.EvalContext(
         principal_arn="*",
         principal_type="Service",
@@ -141,7 +146,7 @@ def _policy_allows(policy: str | dict[str, Any], action: str, resource: str, sou
         action=action,
         resource_arn=resource,
         region=resource.split(":")[3],
-        service_context={"aws:sourcearn": source, "aws:sourceaccount": get_account_id()},
+        service_context=keys or {},
     )
     decision = iam_evaluator.evaluate_resource_policy(
         policy, context, service="events.amazonaws.com"

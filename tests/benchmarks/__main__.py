@@ -29,18 +29,21 @@ def main() -> int:
     say("a local AWS (health checks five times as fast as real ones)")
     with LocalAws.start(settings={"ECS_HEALTH_CHECK_SCALE": "0.2"}) as aws:
         stage = Stage.set_up(aws, "bench", patterns="bench*", say=say)
-        good = stage.deployed("1.0.0")
         observer = Observer.listening(stage)
-        say("a release that fails, for what its functions are given")
-        bad = stage.deployed("1.1.0", fault="exit-at-start")
+        say("a release that fails and one that does not, for what their functions are given")
+        executions = [
+            stage.deployed("1.0.0", fault="exit-at-start").arn,
+            stage.deployed("1.0.1").arn,
+        ]
         say(f"{ROLLOUTS} rollouts beside boto3 waiters, and {len(MINUTES)} of scaled minutes")
         reacted = reaction.measure(stage, observer, ROLLOUTS, MINUTES)
-        given = cold_start.payloads(stage, [bad.arn, good.arn])
+        console.print(lags(reacted), rollouts(reacted))
+        given = cold_start.payloads(stage, executions)
         given["WakeExecution"] = observer.wakes[-1]
         say(f"{len(given)} functions, {ROUNDS} first calls each with and without .pyc")
         started = cold_start.measure(stage, aws.directory / "build", given, ROUNDS)
+        console.print(starts(started))
         say("done")
-    console.print(lags(reacted), rollouts(reacted), starts(started))
     return 0
 
 

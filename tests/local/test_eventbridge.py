@@ -170,21 +170,25 @@ def test_a_topic_has_to_let_the_rule_in(aws: LocalAws, rule: Rule, name: str) ->
         Attributes={"RawMessageDelivery": "true"},
     )
     rule.aim(Arn=topic, DeadLetterConfig={"Arn": queue})
-    refused = rule.emit()
-    (kept,) = received(aws, url, 1)
-    assert (kept["id"], kept["attributes"]["ERROR_CODE"]) == (refused, "NO_PERMISSIONS")
-
     let = {
         "Effect": "Allow",
         "Principal": {"Service": "events.amazonaws.com"},
         "Action": "sns:Publish",
         "Resource": topic,
     }
-    sns.set_topic_attributes(
-        TopicArn=topic,
-        AttributeName="Policy",
-        AttributeValue=json.dumps({"Version": "2012-10-17", "Statement": [let]}),
-    )
+
+    def allow_in(statement: Json) -> None:
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
+
+    refused = [rule.emit()]
+    allow_in(let | {"Condition": {"ArnEquals": {"aws:SourceArn": rule.arn}}})
+    refused.append(rule.emit())  # EventBridge does not tell SNS which rule it is
+    kept = received(aws, url, 2)
+    assert sorted(event["id"] for event in kept) == sorted(refused)
+    assert {event["attributes"]["ERROR_CODE"] for event in kept} == {"NO_PERMISSIONS"}
+
+    allow_in(let)
     event = rule.emit()
     (message,) = received(aws, heard, 1)
     assert message["id"] == event

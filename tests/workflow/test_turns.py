@@ -2,7 +2,6 @@
 
 import json
 import time
-from typing import Any
 
 import pytest
 
@@ -19,24 +18,8 @@ def until(stage: Stage, arn: str, state: str) -> None:
     raise StageError(f"{arn} was never in {state}: {stage.look(arn).path}")
 
 
-def eventually(stage: Stage, outcomes: list[str], seconds: float = 60) -> list[dict[str, Any]]:
-    """The records, once they have these outcomes."""
-    deadline = time.monotonic() + seconds
-    while True:
-        records = stage.records()
-        releases = [record for record in records if not record["id"].startswith("#")]
-        if [record.get("outcome") for record in releases] == outcomes:
-            return releases
-        if time.monotonic() > deadline:
-            raise AssertionError(
-                [(r["version"], r.get("outcome"), r.get("reason")) for r in releases]
-            )
-        time.sleep(0.2)
-
-
 def assert_nothing_left(stage: Stage) -> None:
-    left = [r for r in stage.records() if r["id"].startswith("#") and r["id"] != "#hold"]
-    assert left == []
+    assert [item for item in stage.items() if item["id"].startswith(("#turn", "#waiting"))] == []
     assert all("outcome" in record for record in stage.records())
 
 
@@ -116,7 +99,7 @@ def test_a_stopped_execution_leaves_one_outcome_and_a_good_release(live: Stage, 
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         record = live.records()[-1]
-        turn = [r for r in live.records() if r["id"].startswith("#")]
+        turn = [item for item in live.items() if item["id"].startswith("#")]
         if "outcome" in record and not turn:
             break
         time.sleep(0.2)
@@ -161,7 +144,7 @@ def test_the_clock_finds_lost_pushes_and_abandoned_turns(live: Stage) -> None:
     assert len(done["settled"]) == 1, done
 
     deadline = time.monotonic() + 60
-    while any("outcome" not in r for r in live.records() if not r["id"].startswith("#")):
+    while any("outcome" not in record for record in live.records()):
         assert time.monotonic() < deadline, live.records()
         time.sleep(0.2)
     assert live.record(lost[1])["outcome"] == "SUCCEEDED"

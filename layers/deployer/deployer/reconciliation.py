@@ -29,7 +29,7 @@ def push_id(image: PushedImage) -> str:
 
 
 def missed(
-    service: ServiceSpec, image: PushedImage, refused: Collection[str | None], now: datetime
+    service: ServiceSpec, image: PushedImage, refused: Collection[str], now: datetime
 ) -> Mapping[str, Any] | None:
     """The event that should have told of a push; None if it need not be started.
 

@@ -85,9 +85,19 @@ def of_execution(execution: str) -> Recorded | None:
 
 
 def history(service: str, limit: int = 200) -> list[Recorded]:
-    """A service's newest releases, newest first by when they ended or, in flight, began."""
-    found = table.query(service, "#id >= :first", limit, first="0")
+    """A service's newest releases, newest first by when they ended or, in flight, began.
+
+    Orders that were refused have records too, but never were releases.
+    """
+    records = table.query(service, "#id >= :first", limit, first="0")
+    found = [record for record in records if "version" in record]
     return sorted(found, key=lambda entry: entry.get("endedAt") or entry["startedAt"], reverse=True)
+
+
+def refused(repository: str) -> set[str]:
+    """The digests of a repository whose push was refused before a service was found for it."""
+    records = table.query(f"repository:{repository}", "#id >= :first", first="0")
+    return {str(record.get("digest")) for record in records}
 
 
 def database_instance(service: str) -> str | None:
