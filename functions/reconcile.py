@@ -56,7 +56,7 @@ def _ended(detail: Mapping[str, Any]) -> list[str]:
 
 
 def _abandoned(service: ServiceSpec) -> list[str]:
-    """Settle every open release, and a turn, whose execution is over."""
+    """Settle every open release, and a closed one's turn, whose execution is over."""
     settled = []
     for record in releases.history(service.service):
         execution = record.get("recoveredBy") or record["execution"]
@@ -65,7 +65,8 @@ def _abandoned(service: ServiceSpec) -> list[str]:
     holder = turns.line(service.service).holder
     if holder and not sfn.running(holder["execution"]):
         left = releases.of_execution(holder["execution"])
-        settled += _settle(left, holder["execution"]) if left else []
+        if left and "outcome" in left:
+            settled += _settle(left, holder["execution"])
     return settled
 
 

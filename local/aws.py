@@ -35,7 +35,6 @@ ROOT = Path(__file__).resolve().parent.parent
 DIRECTORY = ROOT / ".local"
 """Where `make local` keeps the instance that everyone on this machine may attach to."""
 
-_STATE = "state.json"
 _READY_WITHIN = 60.0
 _END_WITHIN = 10.0
 
@@ -106,13 +105,15 @@ class LocalAws:
             bound = _bind(port or 0)
             undo.callback(bound.close)
             number = bound.getsockname()[1]
-            process = _spawn(home, bound.fileno(), held, settings or {})
+            process = _spawn(home, bound.fileno(), held, settings or {}, temporary=temporary)
             aws = cls(number, process.pid, home, _process=process, _temporary=temporary)
             undo.callback(aws.stop)
             # From here on only the server holds the port: a refused connection means it is dead.
             bound.close()
             aws._wait_until_ready()
-            (home / _STATE).write_text(json.dumps({"port": number, "pid": process.pid}) + "\n")
+            (home / server.STATE).write_text(
+                json.dumps({"port": number, "pid": process.pid}) + "\n"
+            )
             if detach:
                 aws._let_go()
             undo.pop_all()
@@ -125,7 +126,7 @@ class LocalAws:
         home = directory.resolve()
         if running(home):
             with contextlib.suppress(FileNotFoundError):
-                state = json.loads((home / _STATE).read_text())
+                state = json.loads((home / server.STATE).read_text())
                 return cls(state["port"], state["pid"], home)
         raise NotRunning("No local AWS is running. Start one with: make local")
 
@@ -358,9 +359,7 @@ def clear(directory: Path) -> None:
     for pid in processes(directory):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    for name in ("state", "s3", "tmp"):
-        shutil.rmtree(directory / name, ignore_errors=True)
-    (directory / _STATE).unlink(missing_ok=True)
+    server.clear(directory)
 
 
 def processes(directory: Path) -> list[int]:
@@ -433,9 +432,10 @@ def port_owner(port: int) -> str | None:
 
 
 def _spawn(
-    directory: Path, listening: int, held: int, settings: Mapping[str, str]
+    directory: Path, listening: int, held: int, settings: Mapping[str, str], *, temporary: bool
 ) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "local.server", "--tied", "--fd", str(listening)]
+    command += ["--temporary"] if temporary else []
     with (directory / "server.log").open("wb") as log:
         return subprocess.Popen(
             [*command, "--directory", str(directory)],

@@ -323,7 +323,7 @@ def demonstrate(screen: Screen, *, keep: bool, as_json: bool) -> int:
     demo, aws, stage = Demo(screen), None, None
     pace = HEALTH_CHECK_SECONDS * health_check_scale()
     screen.say(
-        "In real time: a container's health is checked every 5 s, as on AWS; most waiting is that."
+        "In real time: health is checked every 5 s, as on AWS, and most of the time goes there."
         if pace == HEALTH_CHECK_SECONDS
         else f"ECS_HEALTH_CHECK_SCALE is set: health is checked every {pace:g} s instead of 5 s."
     )
@@ -351,7 +351,7 @@ def demonstrate(screen: Screen, *, keep: bool, as_json: bool) -> int:
                 guide(stage, screen, "1.3.0", "1.4.0")
             else:
                 what_next(screen)
-            screen.say()
+                screen.say()
         if as_json:
             print(json.dumps(demo.document, indent=2), flush=True)
         if not demo.live:
@@ -411,7 +411,7 @@ def guide(stage: Stage, screen: Screen, demo_tag: str, own_tag: str) -> None:
     """What one can do with a local AWS that stays up."""
     aws = stage.aws
     known = aws.directory == DIRECTORY.resolve()
-    order = json.dumps({"action": "deploy", "image": demo_tag})
+    order = json.dumps({"action": "deploy", "image": "1.0.0"})
     start = f"aws stepfunctions start-execution --state-machine-arn {stage.outputs['StateMachine']}"
     target = f"{aws.registry}/{stage.service}:{own_tag}"
     screen.title("Push the demo application, or a program of your own (in another terminal)")
@@ -433,6 +433,8 @@ def guide(stage: Stage, screen: Screen, demo_tag: str, own_tag: str) -> None:
     screen.command(f"{start} --input {shlex.quote(order)}")
     screen.say()
     screen.say("More: README.md#push-your-own-image, README.md#try-it-locally")
+    screen.say()
+    screen.say("Waiting for pushes; Ctrl-C ends the local AWS.")
 
 
 def serve(screen: Screen, port: int, directory: Path) -> int:
@@ -443,7 +445,6 @@ def serve(screen: Screen, port: int, directory: Path) -> int:
             stage = Stage.set_up(aws, say=screen.say)
         screen.say("The local AWS is up, with the deployer in it.", "green")
         guide(stage, screen, "1.0.0", "1.1.0")
-        screen.say()
         return attend(stage, screen, set())
 
 
@@ -452,7 +453,6 @@ def attend(stage: Stage, screen: Screen, known: set[str]) -> int:
 
     known  the executions that are not to be shown.
     """
-    screen.say("Waiting for pushes; Ctrl-C ends the local AWS.")
     try:
         while True:
             for arn in [arn for arn in reversed(stage.executions()) if arn not in known]:

@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,9 +28,12 @@ HOST = "127.0.0.1"
 # Every descendant that inherits the environment carries the directory of its instance, so that a
 # start after a hard kill can tell the orphans of the one before from other processes.
 MARKER = "LOCAL_AWS_DIRECTORY"
+STATE = "state.json"
+"""Says which port and process an instance has; written when it answers."""
 LET_GO = b"let go"
 """Written to the standard input of a tied server, this unties it."""
 
+_SCRATCH = ("state", "s3", "tmp")
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -82,7 +86,7 @@ def listen(port: int) -> socket.socket:
 def serve(bound: socket.socket, directory: Path) -> None:
     """Run MiniStack with the shims on this socket until SIGTERM. Does not return."""
     os.environ.update(environment(bound.getsockname()[1], directory))
-    for name in ("state", "s3", "tmp"):
+    for name in _SCRATCH:
         (directory / name).mkdir(parents=True, exist_ok=True)
 
     # Imported only now: MiniStack reads its environment when it is imported.
@@ -107,6 +111,13 @@ def serve(bound: socket.socket, directory: Path) -> None:
     if sys.platform != "linux":  # which has no signal for it
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     asyncio.run(run())
+
+
+def clear(directory: Path) -> None:
+    """Remove an ended instance's files; the log stays."""
+    for name in _SCRATCH:
+        shutil.rmtree(directory / name, ignore_errors=True)
+    (directory / STATE).unlink(missing_ok=True)
 
 
 def supervise(server: int, *, tied: bool) -> int:
@@ -225,6 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
     where.add_argument("--port", type=int, default=4566, help="port to listen on (default 4566)")
     where.add_argument("--fd", type=int, help="an inherited, bound socket to listen on instead")
     parser.add_argument("--directory", type=Path, required=True, help="where its files go")
+    parser.add_argument("--temporary", action="store_true", help="remove the directory at the end")
     parser.add_argument("--tied", action="store_true", help="end when standard input closes")
     options = parser.parse_args(arguments)
     bound = socket.socket(fileno=options.fd) if options.fd is not None else listen(options.port)
@@ -243,7 +255,11 @@ def main(arguments: list[str] | None = None) -> int:
         serve(bound, directory)
         os._exit(1)
     bound.close()
-    return supervise(server, tied=options.tied)
+    code = supervise(server, tied=options.tied)
+    clear(directory)
+    if options.temporary and code == 0:  # otherwise the log is still of use
+        shutil.rmtree(directory, ignore_errors=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -123,6 +123,8 @@ class Stage:
                     if patterns
                     else around["TaskRoleArns"]
                 ),
+                "DatabasePattern": patterns or f"{service}*",
+                "DatabaseSecretPattern": patterns or f"{service}/*",
             },
         )
         return stage

@@ -136,9 +136,12 @@ class Database:
     """
 
     def __init__(self, url: str | None) -> None:
-        if url is not None and not url.startswith("file:///"):
-            scheme = urllib.parse.urlsplit(url).scheme
-            raise sqlite3.OperationalError(f"the demo wants file:///path, not a {scheme!r} URL")
+        if url is not None:
+            parts = urllib.parse.urlsplit(url)
+            if parts.scheme != "file" or not parts.path.startswith("/"):
+                what = f"the demo wants file:///path, not a {parts.scheme!r} URL"
+                raise sqlite3.OperationalError(what)
+            url = f"file://{parts.path}"  # a restored database has a host, which SQLite refuses
         self._lock = threading.Lock()
         self._connection = sqlite3.connect(
             url or ":memory:",

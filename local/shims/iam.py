@@ -110,6 +110,25 @@ def _repositories(action: str, request: Mapping[str, Any], where: str) -> Iterat
         yield Need(action, f"arn:aws:ecr:{where}:repository/{name}")
 
 
+def _database(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
+    yield Need(action, f"arn:aws:rds:{where}:db:{request.get('DBInstanceIdentifier', '*')}")
+
+
+def _snapshot(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
+    resource = f"arn:aws:rds:{where}:snapshot:{request.get('DBSnapshotIdentifier', '*')}"
+    yield Need(action, resource)
+    if action == "rds:CreateDBSnapshot":
+        yield from _database(action, request, where)
+        yield Need("rds:AddTagsToResource", resource)
+    if action == "rds:RestoreDBInstanceFromDBSnapshot":
+        yield from _database(action, request, where)
+        yield from _database("rds:AddTagsToResource", request, where)
+        if group := request.get("DBSubnetGroupName"):
+            yield Need(action, f"arn:aws:rds:{where}:subgrp:{group}")
+        if group := request.get("DBParameterGroupName"):
+            yield Need(action, f"arn:aws:rds:{where}:pg:{group}")
+
+
 def _log_stream(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
     group, stream = request.get("logGroupName", ""), request.get("logStreamName", "")
     yield Need(action, f"arn:aws:logs:{where}:log-group:{group}:log-stream:{stream}")
@@ -130,6 +149,11 @@ _RULES: Mapping[tuple[str, str], Rule] = {
     ("ecs", "DeregisterTaskDefinition"): _anything,
     ("ecs", "RegisterTaskDefinition"): _register,
     ("ecr", "DescribeRepositories"): _repositories,
+    ("rds", "CreateDBSnapshot"): _snapshot,
+    ("rds", "DeleteDBSnapshot"): _snapshot,
+    ("rds", "DescribeDBInstances"): _database,
+    ("rds", "DescribeDBSnapshots"): _database,
+    ("rds", "RestoreDBInstanceFromDBSnapshot"): _snapshot,
     ("ssm", "GetParameters"): _parameters,
     ("ssm", "GetParametersByPath"): _parameter_path,
     ("logs", "CreateLogStream"): _log_stream,
@@ -156,13 +180,13 @@ def extract_resource_arn(
     account_id: str,
 ) -> str:
     action = headers.get("x-amz-target", "").rsplit(".", 1)[-1]
-    if not action:
-        named = query_params.get("Action", "")
-        action = named[0] if isinstance(named, list) else named
     try:
-        request = json.loads(body) if body and headers.get("x-amz-target") else {}
+        request = json.loads(body) if body and action else {}
     except ValueError:
         request = {}
+    if not action:  # the query protocol: parameters as a form
+        request = {k: v[0] if isinstance(v, list) else v for k, v in query_params.items()}
+        action = request.get("Action", "")
     found = needs(service, action, request, f"{region}:{account_id}")
     _needs.set(found)
     if found:

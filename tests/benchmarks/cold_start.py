@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -84,11 +86,9 @@ def measure(
     shutil.copytree(built, bare, ignore=shutil.ignore_patterns("__pycache__"))
     found = {}
     for name, payload in sorted(given.items()):
-        # turn about, so that a busy moment of the machine meets both
-        pairs = [
-            (_start(stage, built, name, payload), _start(stage, bare, name, payload))
-            for _ in range(rounds)
-        ]
+        with ThreadPoolExecutor() as both:  # so that a busy moment of the machine meets both
+            start = partial(_start, stage, name, payload)
+            pairs = [tuple(both.map(start, (built, bare))) for _ in range(rounds)]
         shipped, without = zip(*pairs, strict=True)
         found[name] = (_middle(shipped), _middle(without))
     return found
@@ -103,7 +103,7 @@ def _middle(starts: Sequence[Start]) -> Start:
     )
 
 
-def _start(stage: Stage, built: Path, name: str, payload: Any) -> Start:
+def _start(stage: Stage, name: str, payload: Any, built: Path) -> Start:
     module = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
     environment = {
         **os.environ,

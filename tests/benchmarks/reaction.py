@@ -67,7 +67,7 @@ class Observer:
         return cls(stage, queue, set())
 
     def hear(self, services: Sequence[str]) -> None:
-        """Listen until each of these services completed a rollout and its waiter returned."""
+        """Listen until each of these services completed a rollout and the waiters returned."""
         sqs, rolling = self.stage.aws.client("sqs"), set(services)
         until = datetime.now(UTC) + _LIMIT
         while rolling:
@@ -108,8 +108,13 @@ class Observer:
             raise RuntimeError(f"{stage.service}: {execution.error}: {execution.cause}")
         entered = {state.name: state for state in execution.states}
         rollout = entered["Update service"].output["id"]
-        wakes = [event for event in self.wakes if _rollout_of(event) == rollout]
-        told = next(e for e in wakes if e["detail-type"] == "ECS Deployment State Change")
+        wakes = [
+            event
+            for event in self.wakes
+            if _service_of(event) == stage.service
+            and datetime.fromisoformat(event["detail"]["updatedAt"]) > began
+        ]
+        told = next(event for event in wakes if event["detail"].get("deploymentId") == rollout)
         ended = datetime.fromisoformat(told["detail"]["updatedAt"])
         asked = began + timedelta(seconds=entered["Update service"].at)
         went_on = began + timedelta(seconds=entered["Fetch addresses"].at)
@@ -124,10 +129,9 @@ class Observer:
         )
 
 
-def _rollout_of(event: Mapping[str, Any]) -> str | None:
-    detail = event["detail"]
-    found = detail.get("deploymentId") or detail.get("startedBy")
-    return str(found) if found else None
+def _service_of(event: Mapping[str, Any]) -> str:
+    group = event["detail"].get("group", "")
+    return str(group.removeprefix("service:") or event["resources"][0].rsplit("/", 1)[-1])
 
 
 @dataclass(frozen=True)
@@ -140,23 +144,23 @@ class Reaction:
 
 def measure(stage: Stage, observer: Observer, count: int, minutes: Sequence[int]) -> Reaction:
     """Run `count` rollouts of up to 14 s beside waiters, and one for each of `minutes`, scaled."""
-    machine = _scaled(stage)
-    seconds = [14 * number / count for number in range(count)]
+    machine, sfn = _scaled(stage), stage.aws.client("stepfunctions")
     services = [_beside(stage, f"bench-{number}") for number in range(count + len(minutes))]
     real, scaled = services[:count], services[count:]
+    for arn in [service.started_by(service.release("1.0.0")) for service in services]:
+        stage.ended(arn)
+    observer.hear([service.service for service in services])
     observer.waited = {service.service for service in real}
     started = [
-        service.started_by(service.release("1.0.0", fault="slow-start", seconds=slow))
-        for service, slow in zip(real, seconds, strict=True)
+        service.started_by(service.release("1.1.0", fault="slow-start", seconds=14 * n / count))
+        for n, service in enumerate(real)
     ]
-    sfn = stage.aws.client("stepfunctions")
     for service, length in zip(scaled, minutes, strict=True):
-        what = image.demo_release("1.0.0", fault="slow-start", seconds=length)
+        what = image.demo_release("1.1.0", fault="slow-start", seconds=length)
         service.push(what, "by-hand")  # a tag that no push deploys
         order = {"action": "deploy", "service": service.service, "image": "by-hand"}
-        started.append(
-            sfn.start_execution(stateMachineArn=machine, input=json.dumps(order))["executionArn"]
-        )
+        begun = sfn.start_execution(stateMachineArn=machine, input=json.dumps(order))
+        started.append(begun["executionArn"])
     observer.hear([service.service for service in services])
     seen = []
     for service, arn in zip(services, started, strict=True):
@@ -168,7 +172,8 @@ def measure(stage: Stage, observer: Observer, count: int, minutes: Sequence[int]
 
 def _beside(stage: Stage, name: str) -> Stage:
     check = json.loads(stage._surroundings()["HealthCheck"]) | _HEALTH_CHECK
-    return stage.beside(name, HealthCheck=json.dumps(check))
+    # `rolling`, since with `recreate` the waiter returns before the new task is healthy
+    return stage.beside(name, HealthCheck=json.dumps(check), Strategy="rolling")
 
 
 def _scaled(stage: Stage) -> str:

@@ -418,8 +418,14 @@ def test_the_demo_ends_with_the_good_release_live(tmp_path: Path) -> None:
             *(version, "SUCCEEDED", "SUCCEEDED"),
         )
         names = [state["name"] for state in step["states"]]
-        assert names[0] == "Note the input"
-        assert names[-3:] == ["Is it verified?", "Record success", "Deployed"]
+        runbook = [
+            "Identify release",
+            "Update service",
+            "Poll health",
+            "Record success",
+            "Deployed",
+        ]
+        assert [name for name in dict.fromkeys(names) if name in runbook] == runbook
         times = [state["at"] for state in step["states"]]
         assert times == sorted(times)
         assert 0 <= times[0] <= times[-1] <= step["executionSeconds"] < step["seconds"]

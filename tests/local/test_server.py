@@ -86,21 +86,21 @@ def test_a_killed_server_takes_everything_with_it(running: LocalAws, victim: str
     assert running.wait() != 0
 
 
-def test_a_killed_launcher_takes_everything_with_it(tmp_path: Path) -> None:
+def test_a_killed_launcher_takes_everything_with_it() -> None:
     code = (
-        "import sys, time; from pathlib import Path; from local.aws import LocalAws\n"
-        "aws = LocalAws.start(directory=Path(sys.argv[1])); print(aws.pid, flush=True)\n"
-        "time.sleep(600)"
+        "import time; from local.aws import LocalAws\n"
+        "print(LocalAws.start().directory, flush=True); time.sleep(600)"
     )
-    command = [sys.executable, "-c", code, str(tmp_path)]
+    command = [sys.executable, "-c", code]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as launcher:
         assert launcher.stdout
-        launcher.stdout.readline()
-        aws = LocalAws.attach(tmp_path)
+        directory = Path(launcher.stdout.readline().strip())
+        aws = LocalAws.attach(directory)
         pids = start_work(aws)
         aws.close()
         launcher.kill()
     until(lambda: not alive(pids))
+    assert not directory.exists()
 
 
 def test_what_a_killed_instance_left_is_cleared_by_the_next(running: LocalAws) -> None:

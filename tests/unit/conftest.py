@@ -8,8 +8,11 @@ from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
+from boto3.dynamodb.conditions import Key
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError
 from botocore.validate import validate_parameters
 from moto import mock_aws
@@ -35,6 +38,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "AWS_EC2_METADATA_DISABLED": "true",
         "RELEASES_TABLE": "releases",
         "SPEC_PATH": "/deployer/services",
+        "HISTORY_DAYS": "90",
         "POWERTOOLS_SERVICE_NAME": "deployer",
     }.items():
         monkeypatch.setenv(name, value)
@@ -94,6 +98,13 @@ def releases_table(aws: None) -> None:
     )
 
 
+def items(service: str) -> list[Any]:
+    """What the releases table holds under a service, as it lies there."""
+    table = boto3.resource("dynamodb").Table("releases")
+    found = table.query(KeyConditionExpression=Key("service").eq(service))
+    return list(found["Items"])
+
+
 @dataclass
 class Script:
     """Answers of AWS, operation by operation, where moto has none that would do.
@@ -127,7 +138,7 @@ class Script:
                 status, parsed = 200, dict(found)
                 validate_parameters(parsed, model.output_shape)
             parsed["ResponseMetadata"] = {"HTTPStatusCode": status}
-            return AWSResponse("", status, {}, None), parsed
+            return AWSResponse("", status, HTTPHeaders(), None), parsed
 
         name = f"{made.meta.service_model.service_id.hyphenize()}.{operation}"
         made.meta.events.register(f"provide-client-params.{name}", note)

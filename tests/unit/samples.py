@@ -321,6 +321,7 @@ def payload(**changes: Any) -> Any:
         "diagnosis": None,
         "rollback": None,
         "restored": False,
+        "snapshot": None,
         "reason": "it serves version 2.1.0",
     }
     return made | changes

@@ -7,6 +7,7 @@ import pytest
 import record_failure
 from deployer import diagnosis
 from deployer.aws import releases
+from tests.unit.conftest import items
 from tests.unit.samples import ANOTHER_EXECUTION, REVISION, crashed, payload, push_event, release
 
 pytestmark = pytest.mark.usefixtures("releases_table")
@@ -18,7 +19,7 @@ WENT_BACK = {"action": "GO_BACK", "reason": "going back to 2.0.0"}
 
 
 def record(service: str = "coder") -> Any:
-    (found,) = releases.history(service)
+    (found,) = items(service)
     return found
 
 
@@ -76,4 +77,4 @@ def test_two_executions_that_could_not_be_read_have_two_records(context: Any) ->
     for execution in (payload()["execution"], ANOTHER_EXECUTION):
         given = payload(input="gibberish", release=None, execution=execution)
         record_failure.handler(given, context)
-    assert len(releases.history("unknown")) == 2
+    assert len(items("unknown")) == 2

@@ -23,6 +23,7 @@ def decide(now: dict[str, Any] | None, **given: Any) -> Rollback:
         "was_running": True,
         "touched": True,
         "ran": True,
+        "snapshot": None,
     }
     return rollback.decide(now, **facts | given)
 
@@ -75,7 +76,7 @@ CASES: list[tuple[str, dict[str, Any] | None, dict[str, Any], str, str]] = [
         OURS,
         {"release": release(**GROWN)},
         "LEAVE",
-        "restore the database",
+        "can't run on the database schema",
     ),
     (
         "the schema would grow but no task ran",
@@ -89,7 +90,7 @@ CASES: list[tuple[str, dict[str, Any] | None, dict[str, Any], str, str]] = [
         OURS,
         {"previous": previous(schema=None)},
         "LEAVE",
-        "restore the database",
+        "can't run on the database schema",
     ),
     (
         "neither names a schema",

@@ -212,16 +212,17 @@ def test_no_rollout_is_waited_for_after_its_deadline(look: Look) -> None:
     assert judge(look.service, now=late)["health"] != "ROLLING"
 
 
-deployments = st.lists(
-    st.builds(
-        dict,
-        id=st.sampled_from(["ecs-svc/0", "ecs-svc/1", "ecs-svc/2"]),
-        status=st.sampled_from(["PRIMARY", "ACTIVE", "INACTIVE"]),
-        taskDefinition=st.sampled_from([REVISION, OLD_REVISION]),
-        rolloutState=st.sampled_from(["COMPLETED", "IN_PROGRESS", "FAILED"]),
-        runningCount=st.integers(0, 3),
-        desiredCount=st.integers(0, 3),
-        createdAt=st.integers(-100, 0).map(lambda seconds: NOW + timedelta(seconds=seconds)),
+deployments: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
+    st.fixed_dictionaries(
+        {
+            "id": st.sampled_from(["ecs-svc/0", "ecs-svc/1", "ecs-svc/2"]),
+            "status": st.sampled_from(["PRIMARY", "ACTIVE", "INACTIVE"]),
+            "taskDefinition": st.sampled_from([REVISION, OLD_REVISION]),
+            "rolloutState": st.sampled_from(["COMPLETED", "IN_PROGRESS", "FAILED"]),
+            "runningCount": st.integers(0, 3),
+            "desiredCount": st.integers(0, 3),
+            "createdAt": st.integers(-100, 0).map(lambda seconds: NOW + timedelta(seconds=seconds)),
+        }
     ),
     max_size=4,
 )

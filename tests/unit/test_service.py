@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
-from botocore.validate import ParamValidator
+from botocore.validate import validate_parameters
 
 from deployer import service
 from deployer.spec import ServiceSpec
@@ -26,17 +26,13 @@ def settings(made: ServiceSpec, automatic_rollback: bool = True) -> dict[str, An
 @pytest.mark.parametrize("made", SPECS.values(), ids=SPECS)
 def test_ecs_takes_the_update(made: ServiceSpec) -> None:
     request = settings(made) | {"service": made.service, "desiredCount": 1}
-    shape = ECS.operation_model("UpdateService").input_shape
-    report = ParamValidator().validate(request, shape)
-    assert not report.has_errors(), report.generate_report()
+    validate_parameters(request, ECS.shape_for("UpdateServiceRequest"))
 
 
 @pytest.mark.parametrize("made", SPECS.values(), ids=SPECS)
 def test_ecs_takes_the_creation(made: ServiceSpec) -> None:
     request = service.creation(made, settings(made), "t" * 32)
-    shape = ECS.operation_model("CreateService").input_shape
-    report = ParamValidator().validate(request, shape)
-    assert not report.has_errors(), report.generate_report()
+    validate_parameters(request, ECS.shape_for("CreateServiceRequest"))
 
 
 def test_an_update_leaves_the_desired_count_to_the_team() -> None:

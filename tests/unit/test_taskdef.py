@@ -5,15 +5,13 @@ from typing import Any
 import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
-from botocore.validate import ParamValidator
+from botocore.validate import validate_parameters
 
 from deployer import taskdef
 from deployer.spec import ServiceSpec
 from tests.unit.samples import IMAGE, MISSING, OTHER_DIGEST, release, spec
 
-REGISTER = ServiceModel(Loader().load_service_model("ecs", "service-2")).operation_model(
-    "RegisterTaskDefinition"
-)
+ECS = ServiceModel(Loader().load_service_model("ecs", "service-2"))
 SIDECAR = {"name": "proxy", "image": "public.ecr.aws/nginx/nginx:1.27", "essential": True}
 SPECS = {
     "as it is": spec(),
@@ -39,8 +37,9 @@ def render(made: ServiceSpec | None = None, image: str = IMAGE) -> dict[str, Any
 @pytest.mark.parametrize("made", SPECS.values(), ids=SPECS)
 def test_what_is_rendered_is_a_request_that_ecs_takes(made: ServiceSpec) -> None:
     tags = [{"key": k, "value": v} for k, v in taskdef.tags(release(), "c").items()]
-    report = ParamValidator().validate(render(made) | {"tags": tags}, REGISTER.input_shape)
-    assert not report.has_errors(), report.generate_report()
+    validate_parameters(
+        render(made) | {"tags": tags}, ECS.shape_for("RegisterTaskDefinitionRequest")
+    )
 
 
 def test_a_task_runs_the_digest_on_fargate() -> None:

@@ -183,6 +183,7 @@ def test_missing_surroundings_stop_before_anything_changes(
     before = live.described()["taskDefinition"]
     done = live.deployed("1.1.0")
     assert done.status == "FAILED"
-    assert done.path == [*REFUSED[:2], "Does it deploy?", "Check preflight", *REFUSED[2:]]
+    turn = ["Does it deploy?", "Take turn", "Is it its turn?", "Check preflight"]
+    assert done.path == [*REFUSED[:2], *turn, *REFUSED[2:]]
     assert named in done.cause
     assert live.described()["taskDefinition"] == before

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import (
     ClientError,
     ConnectionClosedError,
@@ -33,12 +34,12 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     def answer(service: str, *answers: tuple[int, bytes] | Exception) -> list[str]:
         turns, sent = list(answers), list[str]()
 
-        def send(request: Any, **_: Any) -> AWSResponse:
+        def send(request: Any, **_: Any) -> Any:
             sent.append(request.url)
             turn = turns.pop(0) if len(turns) > 1 else turns[0]
             if isinstance(turn, Exception):
                 raise turn
-            response = AWSResponse(request.url, turn[0], {}, None)
+            response: Any = AWSResponse(request.url, turn[0], HTTPHeaders(), None)
             response._content = turn[1]
             return response
 

@@ -7,6 +7,7 @@ import pytest
 
 from deployer.aws import releases
 from deployer.release import unidentified
+from tests.unit.conftest import items
 from tests.unit.samples import ANOTHER_EXECUTION, EXECUTION, push_event, release
 
 pytestmark = pytest.mark.usefixtures("releases_table")
@@ -15,9 +16,9 @@ OURS = release()
 THEIRS = release(execution=ANOTHER_EXECUTION)
 
 
-def record(service: str = "coder") -> Any:
-    """The one record of a service."""
-    (found,) = releases.history(service)
+def record() -> Any:
+    """The service's one record."""
+    (found,) = releases.history("coder")
     return found
 
 
@@ -113,8 +114,9 @@ def test_a_release_that_is_closed_stays_as_it_is() -> None:
 def test_closing_makes_the_record_where_there_is_none() -> None:
     lost = unidentified(push_event(), EXECUTION, "2026-11-23T14:25:04Z")
     assert releases.close_release(lost, "FAILED", {"reason": "no spec"})
-    assert record("repository:coder")["outcome"] == "FAILED"
-    assert record("repository:coder")["digest"] == lost["digest"]
+    (found,) = items("repository:coder")
+    assert found["outcome"] == "FAILED"
+    assert found["digest"] == lost["digest"]
 
 
 # reading

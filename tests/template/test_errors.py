@@ -1,0 +1,72 @@
+"""The failures that the workflow knows by name are the classes of errors.py."""
+
+import ast
+import inspect
+import re
+
+from deployer import errors
+from deployer.errors import DeployError
+from tests.template.conftest import FUNCTIONS, MODULES, States, parsed
+from tests.template.test_state_machine import caught_at, tasks
+
+AWS_OWN = re.compile(r"(States|Lambda|Sandbox|Runtime)\.")
+CLASSES = {
+    name
+    for name, found in inspect.getmembers(errors, inspect.isclass)
+    if found.__module__ == errors.__name__ and found is not DeployError
+}
+
+
+def matched(states: States) -> set[str]:
+    """The names that the machine tells apart."""
+    return {
+        error
+        for task in tasks(states).values()
+        for rule in (*task.get("Retry", []), *task.get("Catch", []))
+        for error in rule["ErrorEquals"]
+        if not AWS_OWN.match(error)
+    }
+
+
+def raised() -> set[str]:
+    """The names that the code raises."""
+    found = set()
+    for module in (*FUNCTIONS, *MODULES):
+        for node in ast.walk(parsed(module)):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                assert isinstance(node.exc.func, ast.Name), f"{module.name}:{node.lineno}"
+                found.add(node.exc.func.id)
+    return found
+
+
+def test_every_name_that_the_machine_matches_is_one_of_ours(states: States) -> None:
+    assert matched(states) <= CLASSES
+    assert matched(states) >= {"AwsUnavailable", "ServiceDraining"}
+
+
+def test_every_error_is_raised_somewhere_and_what_is_not_matched_is_caught(
+    states: States,
+) -> None:
+    assert raised() >= CLASSES
+    for name, task in tasks(states).items():
+        if name != "Record success":
+            assert caught_at(task), name
+
+
+def test_nothing_is_raised_that_has_no_name() -> None:
+    assert raised() <= CLASSES | {"DeployError"}
+
+
+def test_the_docstring_draws_the_tree_as_it_is() -> None:
+    drawn = re.findall(r"^\s*[├└]── (\w+)\s+\S", errors.__doc__ or "", re.MULTILINE)
+    assert len(drawn) == len(set(drawn))
+    assert set(drawn) == CLASSES
+    for name in CLASSES:
+        assert getattr(errors, name).__bases__ == (DeployError,)
+
+
+def test_an_errors_words_are_the_cause() -> None:
+    for name in CLASSES:
+        assert "__init__" not in vars(getattr(errors, name))
+        assert str(getattr(errors, name)("what happened")) == "what happened"
+        assert not name.endswith(("Error", "Exception"))

@@ -1,0 +1,151 @@
+"""The state machine and the functions: placeholders, names, what goes in and what comes out."""
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from tests.template.conftest import FUNCTIONS, States
+from tests.template.test_state_machine import arrows, expressions, tasks
+
+PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
+
+
+def logical_id(module: str) -> str:
+    return "".join(word.capitalize() for word in module.split("_"))
+
+
+def words(module: str) -> str:
+    return module.replace("_", " ").capitalize()
+
+
+def function_of(task: dict[str, Any]) -> str:
+    """The module of the function that a task calls."""
+    called = PLACEHOLDER.search(task["Arguments"].get("FunctionName", task["Resource"]))
+    assert called, task["Resource"]
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", called[1]).lower()
+
+
+def handed(task: dict[str, Any]) -> set[str]:
+    """The names of what a task hands to its function."""
+    return set(task["Arguments"].get("Payload", task["Arguments"]))
+
+
+def request(module: str) -> set[str]:
+    return set(importlib.import_module(module).Request.__required_keys__)
+
+
+def answer(module: str) -> set[str]:
+    """The names of what a function returns."""
+    handler = inspect.unwrap(importlib.import_module(module).handler)
+    return set(get_type_hints(handler)["return"].__annotations__) | {
+        name
+        for base in getattr(get_type_hints(handler)["return"], "__orig_bases__", ())
+        for name in getattr(base, "__annotations__", {})
+    }
+
+
+def test_every_placeholder_is_filled_and_nothing_else(
+    template: dict[str, Any], states: States
+) -> None:
+    filled = template["Resources"]["Deploy"]["Properties"]["DefinitionSubstitutions"]
+    placeholders = {name for state in states.values() for name in PLACEHOLDER.findall(str(state))}
+    assert placeholders == filled.keys()
+    for name, value in filled.items():
+        assert value == {"Fn::GetAtt": [name, "Arn"]}
+
+
+def test_the_machine_may_invoke_each_function_that_it_calls_and_no_other(
+    template: dict[str, Any],
+) -> None:
+    machine = template["Resources"]["Deploy"]["Properties"]
+    invoked = {
+        policy["LambdaInvokePolicy"]["FunctionName"]["Ref"]
+        for policy in machine["Policies"]
+        if "LambdaInvokePolicy" in policy
+    }
+    assert invoked == machine["DefinitionSubstitutions"].keys()
+
+
+def test_there_is_one_function_for_each_module(template: dict[str, Any]) -> None:
+    functions = {
+        name: resource["Properties"]["Handler"]
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::Function"
+    }
+    assert functions == {logical_id(m.stem): f"{m.stem}.handler" for m in FUNCTIONS}
+
+
+def test_a_state_is_named_as_the_function_that_it_calls(states: States) -> None:
+    for name, task in tasks(states).items():
+        assert name.startswith(words(function_of(task))), name
+
+
+def test_every_function_is_called_by_the_machine_or_by_events(
+    template: dict[str, Any], states: States
+) -> None:
+    called = {function_of(task) for task in tasks(states).values()}
+    for module in FUNCTIONS:
+        events = template["Resources"][logical_id(module.stem)]["Properties"].get("Events")
+        assert (module.stem in called) != bool(events), module.stem
+
+
+def test_a_function_is_handed_what_it_asks_for(states: States) -> None:
+    for name, task in tasks(states).items():
+        assert handed(task) == request(function_of(task)), name
+
+
+def test_what_a_state_reads_of_a_result_is_what_its_function_returns(states: States) -> None:
+    for name, task in tasks(states).items():
+        read = {
+            found
+            for text in expressions(task)
+            for found in re.findall(r"\$states\.result\.(\w+)", text)
+        }
+        assert read <= answer(function_of(task)), name
+
+
+def sources(states: States, name: str) -> Iterator[str]:
+    """The tasks whose result comes in at a state, by themselves or through choices."""
+    for source, state in states.items():
+        if name in arrows(state):
+            if state["Type"] == "Task":
+                yield source
+            elif state["Type"] == "Choice":
+                yield from sources(states, source)
+
+
+def test_what_a_state_reads_of_its_input_is_what_the_function_before_returned(
+    states: States,
+) -> None:
+    checked = 0
+    for name, state in states.items():
+        read = {
+            found
+            for text in expressions(state)
+            for found in re.findall(r"\$states\.input\.(\w+)", text)
+        }
+        if not read:
+            continue
+        before = list(sources(states, name))
+        assert before, name
+        for task in before:
+            assert read <= answer(function_of(states[task])), f"{task} → {name}"
+            checked += 1
+    assert checked > 3
+
+
+@pytest.mark.parametrize("module", FUNCTIONS, ids=lambda module: module.stem)
+def test_a_function_gives_up_before_its_state_does(
+    template: dict[str, Any], states: States, module: Path
+) -> None:
+    """A function that is cut off by Step Functions goes on running unseen."""
+    shared = template["Globals"]["Function"]["Timeout"]
+    own = template["Resources"][logical_id(module.stem)]["Properties"]
+    for name, task in tasks(states).items():
+        if function_of(task) == module.stem:
+            assert own.get("Timeout", shared) < task["TimeoutSeconds"], name

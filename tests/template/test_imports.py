@@ -1,0 +1,67 @@
+"""Who may know whom: the domain knows no AWS, a function no other function."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.template.conftest import FUNCTIONS, MODULES, PACKAGE, ROOT, parsed
+
+LIBRARIES = {"aws_lambda_powertools", "boto3", "botocore", "deployer"}
+
+
+def imports(module: Path) -> set[str]:
+    """The modules that a module imports when it runs; those for type checkers alone are left out.
+    `from deployer import x` is `deployer.x`."""
+    found: set[str] = set()
+    typing_only = {
+        inner
+        for node in ast.walk(parsed(module))
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in map(ast.unparse, node.body)
+    }
+    for node in ast.walk(parsed(module)):
+        if ast.unparse(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def roots(module: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(module)}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_only_the_adapters_know_aws(module: Path) -> None:
+    if module.is_relative_to(PACKAGE / "aws"):
+        return
+    assert not roots(module) & {"boto3", "botocore"}
+    assert not {name for name in imports(module) if name.startswith("deployer.aws")}
+
+
+@pytest.mark.parametrize("module", FUNCTIONS, ids=lambda m: m.stem)
+def test_a_function_knows_no_other_function_and_no_client(module: Path) -> None:
+    assert not roots(module) & {other.stem for other in FUNCTIONS}
+    assert not roots(module) & {"boto3", "botocore"}
+
+
+@pytest.mark.parametrize("module", [*FUNCTIONS, *MODULES], ids=lambda m: m.stem)
+def test_nothing_is_imported_that_costs_a_cold_start(module: Path) -> None:
+    """Pydantic costs 226 ms, jsonschema 104 ms, requests 60 ms."""
+    foreign = roots(module) - set(sys.stdlib_module_names) - LIBRARIES
+    assert not foreign
+
+
+def test_the_layer_installs_what_is_imported_at_the_version_that_is_tested() -> None:
+    wanted = (PACKAGE.parent / "requirements.txt").read_text()
+    pinned = dict(line.split("==") for line in wanted.split() if "==" in line)
+    assert "aws-lambda-powertools" in pinned
+    assert (
+        f'"aws-lambda-powertools=={pinned["aws-lambda-powertools"]}"'
+        in (ROOT / "pyproject.toml").read_text()
+    )

@@ -1,0 +1,167 @@
+"""What each function may do is what its adapters ask of AWS, and not more."""
+
+import ast
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore import xform_name
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+
+from tests.template.conftest import FUNCTIONS, PACKAGE, TEMPLATES, load, parsed
+from tests.template.test_functions import logical_id
+
+ADAPTERS = {module.stem: parsed(module) for module in (PACKAGE / "aws").glob("[a-z]*.py")}
+# What AWS checks beside the call's own action.
+BESIDE = {
+    # "To tag at creation, the user must also have permission for TagResource":
+    # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html
+    "ecs:TagResource": {"ecs:RegisterTaskDefinition", "ecs:CreateService"},
+    "iam:PassRole": {"ecs:RegisterTaskDefinition"},
+    # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_Tagging.html
+    "rds:AddTagsToResource": {"rds:CreateDBSnapshot", "rds:RestoreDBInstanceFromDBSnapshot"},
+}
+
+
+@cache
+def action(service: str, method: str) -> str:
+    """The IAM action of a boto3 method."""
+    model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
+    (operation,) = (name for name in model.operation_names if xform_name(name) == method)
+    return f"{model.signing_name}:{operation}"
+
+
+def functions(adapter: str) -> dict[str, ast.FunctionDef]:
+    return {n.name: n for n in ADAPTERS[adapter].body if isinstance(n, ast.FunctionDef)}
+
+
+def service_of(adapter: str, maker: str) -> str:
+    """The AWS service whose client a function such as `_ecs` makes."""
+    for node in ast.walk(functions(adapter)[maker]):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "client":
+            return str(ast.literal_eval(node.args[0]))
+    raise AssertionError(f"{adapter}.{maker} makes no client")
+
+
+def calls(tree: ast.AST) -> list[ast.Call]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+def references(tree: ast.AST) -> set[str]:
+    """The names that are called, such as `_tasks`, and the dotted ones that are called or handed
+    on, such as `ecs.service`."""
+    dotted = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return dotted | {node.func.id for node in calls(tree) if isinstance(node.func, ast.Name)}
+
+
+@cache
+def actions(adapter: str, name: str) -> frozenset[str]:
+    """The IAM actions that a function of an adapter needs, with all that it calls in turn."""
+    body = functions(adapter)[name]
+    found: set[str] = set()
+    for call in calls(body):
+        if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Call):
+            maker, method = ast.unparse(call.func.value.func), call.func.attr
+            if maker in functions(adapter):
+                if method == "get_paginator":
+                    method = str(ast.literal_eval(call.args[0]))
+                found.add(action(service_of(adapter, maker), method))
+    for reference in references(body) - {name}:
+        module, _, function = reference.rpartition(".")
+        if not makes_a_client(module or adapter, function):
+            found |= reached(module or adapter, function)
+    return frozenset(found)
+
+
+def makes_a_client(adapter: str, name: str) -> bool:
+    body = functions(adapter).get(name) if adapter in ADAPTERS else None
+    return body is not None and "client" in references(body)
+
+
+def reached(adapter: str, name: str) -> frozenset[str]:
+    """The actions behind a name, if it is a function of an adapter."""
+    known = adapter in ADAPTERS and name in functions(adapter)
+    return actions(adapter, name) if known else frozenset()
+
+
+def needed(module: Path) -> set[str]:
+    tree = parsed(module)
+    adapters = {
+        alias.asname or alias.name: alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "deployer.aws"
+        for alias in node.names
+    }
+    dotted = (reference.rpartition(".") for reference in references(tree))
+    return {
+        found
+        for name, _, function in dotted
+        if name in adapters
+        for found in reached(adapters[name], function)
+    }
+
+
+def statements(node: Any) -> list[dict[str, Any]]:
+    """Every statement of a policy anywhere in a template."""
+    if isinstance(node, dict):
+        own = [node] if "Effect" in node and ("Action" in node or "NotAction" in node) else []
+        return own + [found for value in node.values() for found in statements(value)]
+    if isinstance(node, list):
+        return [found for value in node for found in statements(value)]
+    return []
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("module", FUNCTIONS, ids=lambda m: m.stem)
+def test_a_function_may_do_what_it_does_and_no_more(template: dict[str, Any], module: Path) -> None:
+    resource = template["Resources"][logical_id(module.stem)]["Properties"]
+    allowed = {
+        str(name)
+        for statement in statements(resource.get("Policies", []))
+        for name in listed(statement["Action"])
+    }
+    wanted = needed(module)
+    wanted |= {beside for beside, calls in BESIDE.items() if calls & wanted & allowed}
+    assert allowed - wanted == set(), "is allowed and never asked"
+    assert wanted - allowed == set(), "is asked and not allowed"
+
+
+def test_the_count_of_what_is_asked_sees_through_the_adapters() -> None:
+    """Paginators, helpers, and adapters that call adapters."""
+    assert "ecs:ListTasks" in actions("ecs", "running_tasks")
+    assert "ecs:DescribeTasks" in actions("ecs", "running_tasks")
+    assert "elasticloadbalancing:DescribeTargetHealth" in actions("elb", "healthy_addresses")
+    assert "states:SendTaskSuccess" in actions("sfn", "wake")
+    assert "dynamodb:PutItem" in actions("releases", "open_release")
+    assert "ssm:GetParametersByPath" in actions("ssm", "service_specs")
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_a_statement_for_every_resource_says_why(path: Path) -> None:
+    text = path.read_text().splitlines()
+    stars = [line for line in text if '"*"' in line and not line.strip().startswith("Allowed")]
+    for line in stars:
+        assert '"*" #' in line, line
+    wide = [s for s in statements(load(path)) if "*" in listed(s.get("Resource"))]
+    assert len(wide) == len(stars)
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_nothing_is_allowed_by_wildcard_or_by_exception(path: Path) -> None:
+    for statement in statements(load(path)):
+        assert "NotAction" not in statement
+        for name in listed(statement["Action"]):
+            assert "*" not in str(name), statement
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_a_role_is_passed_to_one_service_only(path: Path) -> None:
+    for statement in statements(load(path)):
+        if "iam:PassRole" in listed(statement["Action"]):
+            assert statement["Resource"] != "*"
+            assert statement["Condition"]["StringEquals"]["iam:PassedToService"]

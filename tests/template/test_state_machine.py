@@ -1,0 +1,242 @@
+"""The state machine by itself: its arrows, its retries and catches, its variables."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import cfnlint.api  # type: ignore[import-untyped]
+import pytest
+
+from tests.template.conftest import States
+
+WHOLE = "Update service"
+"""The state that changes the service: what fails before leaves it as it was."""
+
+
+def arrows(state: dict[str, Any]) -> Iterator[str]:
+    """Where a state leads when nothing fails."""
+    for key in ("Next", "Default"):
+        if key in state:
+            yield state[key]
+    for choice in state.get("Choices", []):
+        yield choice["Next"]
+
+
+def catches(state: dict[str, Any]) -> Iterator[str]:
+    for catch in state.get("Catch", []):
+        yield catch["Next"]
+
+
+def reachable(states: States, start: str, *, without: tuple[str, ...] = ()) -> set[str]:
+    """The states that one comes to from `start` while nothing fails."""
+    seen: set[str] = set()
+    ahead = [start]
+    while ahead:
+        name = ahead.pop()
+        if name not in seen and name not in without:
+            seen.add(name)
+            ahead += arrows(states[name])
+    return seen
+
+
+def tasks(states: States) -> dict[str, dict[str, Any]]:
+    return {name: state for name, state in states.items() if state["Type"] == "Task"}
+
+
+# arrows
+
+
+def test_every_arrow_lands_and_every_state_is_reached(machine: Any, states: States) -> None:
+    targets = {machine["StartAt"]}
+    for state in states.values():
+        targets |= {*arrows(state), *catches(state)}
+    assert targets == states.keys()
+
+
+def test_every_state_leads_somewhere_or_ends(states: States) -> None:
+    for name, state in states.items():
+        ends = state["Type"] in ("Succeed", "Fail")
+        assert ends == (not list(arrows(state))), name
+        if state["Type"] == "Choice":
+            assert "Default" in state, name
+
+
+def test_a_failure_never_ends_in_success(states: States) -> None:
+    caught = {target for state in states.values() for target in catches(state)}
+    again = {name for name, state in states.items() if name in catches(state)}
+    for start in caught - again:
+        ends = {n for n in reachable(states, start) if states[n]["Type"] == "Succeed"}
+        assert not ends, f"{start} leads to {ends}"
+
+
+def test_the_definition_has_the_shape_that_step_functions_takes(machine: Any) -> None:
+    arn = "arn:aws:lambda:us-east-1:123456789012:function:f"
+    definition = json.loads(re.sub(r"\$\{\w+\}", arn, json.dumps(machine)))
+    resource = {
+        "Type": "AWS::StepFunctions::StateMachine",
+        "Properties": {
+            "RoleArn": "arn:aws:iam::123456789012:role/r",
+            "Definition": definition,
+        },
+    }
+    template = {"AWSTemplateFormatVersion": "2010-09-09", "Resources": {"Deploy": resource}}
+    assert [str(m) for m in cfnlint.api.lint_all(json.dumps(template))] == []
+
+
+# retries and catches
+
+
+def test_every_task_has_a_time_of_its_own_and_the_machine_too(machine: Any, states: States) -> None:
+    assert machine["TimeoutSeconds"] > 0
+    for name, state in tasks(states).items():
+        assert 0 < state["TimeoutSeconds"] <= 600, name
+
+
+def test_every_function_is_retried_alike(states: States) -> None:
+    """What passes by itself is retried by name; never by wildcard."""
+    last = {name: json.dumps(state["Retry"][-2:]) for name, state in tasks(states).items()}
+    assert len(set(last.values())) == 1, last
+    for name, state in tasks(states).items():
+        for retry in state["Retry"]:
+            for error in retry["ErrorEquals"]:
+                assert not error.startswith("States."), f"{name} retries {error}"
+            assert retry["MaxAttempts"] > 0, name
+
+
+def test_what_every_task_retries_is_lambdas_own_failure_and_aws_being_away(
+    states: States,
+) -> None:
+    ours, theirs = states[WHOLE]["Retry"][-1:], states[WHOLE]["Retry"][-2:-1]
+    assert [retry["ErrorEquals"] for retry in ours] == [["AwsUnavailable"]]
+    for error in theirs[0]["ErrorEquals"]:
+        assert re.match(r"(Lambda|Sandbox|Runtime)\.", error)
+    # https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
+    assert set(theirs[0]["ErrorEquals"]) >= {
+        "Lambda.ServiceException",
+        "Lambda.AWSLambdaException",
+        "Lambda.SdkClientException",
+        "Lambda.TooManyRequestsException",
+    }
+
+
+def caught_at(state: dict[str, Any]) -> str | None:
+    """Where whatever else fails is caught."""
+    for catch in state.get("Catch", []):
+        if catch["ErrorEquals"] == ["States.ALL"]:
+            return str(catch["Next"])
+    return None
+
+
+def test_a_failure_before_the_service_is_touched_is_recorded(machine: Any, states: States) -> None:
+    before = reachable(states, machine["StartAt"], without=(WHOLE, "Diagnose failure"))
+    checked = [name for name in before if states[name]["Type"] == "Task"]
+    assert len(checked) >= 3
+    for name in checked:
+        assert caught_at(states[name]) == "Record failure", name
+
+
+def test_a_failure_after_the_service_is_touched_is_diagnosed_and_rolled_back(
+    states: States,
+) -> None:
+    after = reachable(states, WHOLE, without=("Diagnose failure", "Record success"))
+    checked = [name for name in after if states[name]["Type"] == "Task"]
+    assert {WHOLE, "Poll health", "Verify release"} <= set(checked)
+    for name in checked:
+        assert caught_at(states[name]) == "Diagnose failure", name
+
+
+def test_a_failure_of_the_way_back_is_recorded(states: States) -> None:
+    assert caught_at(states["Diagnose failure"]) == "Roll back"
+    assert caught_at(states["Record failure"]) == "Failed"
+    back = reachable(states, "Roll back", without=("Record failure",))
+    checked = [name for name in back if states[name]["Type"] == "Task"]
+    assert len(checked) >= 2
+    for name in checked:
+        assert caught_at(states[name]) == "Record failure", name
+
+
+def test_a_verified_release_is_not_taken_back_because_it_could_not_be_recorded(
+    states: States,
+) -> None:
+    assert "Roll back" not in {*catches(states["Record success"])}
+    assert "Diagnose failure" not in {*catches(states["Record success"])}
+
+
+def test_only_a_sleeping_task_may_time_out_and_go_on(states: States) -> None:
+    for name, state in tasks(states).items():
+        on_timeout = [
+            catch["Next"]
+            for catch in state.get("Catch", [])
+            if "States.Timeout" in catch["ErrorEquals"]
+        ]
+        sleeps = state["Resource"].endswith(".waitForTaskToken")
+        assert on_timeout == ([name] if sleeps else []), name
+
+
+def test_what_fails_is_remembered(states: States) -> None:
+    """Every arrow of failure into the record or the diagnosis brings the failure along."""
+    for name, state in states.items():
+        for catch in state.get("Catch", []):
+            if catch["Next"] == "Diagnose failure" or (
+                catch["Next"] == "Record failure" and caught_before_diagnosis(states, name)
+            ):
+                assert catch["Assign"]["failure"] == "{% $states.errorOutput %}", name
+
+
+def caught_before_diagnosis(states: States, name: str) -> bool:
+    return name not in reachable(states, "Diagnose failure")
+
+
+# variables
+
+
+def expressions(value: Any) -> Iterator[str]:
+    """The JSONata in a value, without its text literals."""
+    if isinstance(value, dict):
+        for entry in value.values():
+            yield from expressions(entry)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from expressions(entry)
+    elif isinstance(value, str) and value.startswith("{%"):
+        yield re.sub(r"'[^']*'|\"[^\"]*\"", "", value)
+
+
+def assigned(state: dict[str, Any]) -> set[str]:
+    found = set(state.get("Assign", {}))
+    for inner in (*state.get("Catch", []), *state.get("Choices", [])):
+        found |= set(inner.get("Assign", {}))
+    return found
+
+
+def used(state: dict[str, Any]) -> set[str]:
+    names = {
+        name
+        for text in expressions(state)
+        for name in re.findall(r"\$([A-Za-z]\w*)\b(?!\s*\()", text)
+    }
+    return names - {"states"}
+
+
+def test_no_variable_is_used_or_set_that_was_not_named_at_the_start(
+    machine: Any, states: States
+) -> None:
+    """A record can be made of whatever is known when something fails."""
+    named = assigned(states[machine["StartAt"]])
+    assert used(states[machine["StartAt"]]) == set()
+    for name, state in states.items():
+        assert used(state) <= named, name
+        assert assigned(state) <= named, name
+
+
+def test_every_variable_is_used(states: States) -> None:
+    everything = {name for state in states.values() for name in assigned(state)}
+    assert everything == {name for state in states.values() for name in used(state)}
+
+
+@pytest.mark.parametrize("path", ["Error", "Cause"])
+def test_the_colour_of_the_execution_is_the_truth(states: States, path: str) -> None:
+    """It fails with the failure's own name and words."""
+    (failed,) = (state for state in states.values() if state["Type"] == "Fail")
+    assert failed[path] == f"{{% $failure.{path} %}}"
