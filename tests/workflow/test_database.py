@@ -85,7 +85,7 @@ def test_the_database_is_backed_up_and_restored_with_the_release(backed: Stage) 
     back = backed.ended(backed.start(order), 200)
     assert back.status == "SUCCEEDED", (back.error, back.cause)
     assert "Restore database" in back.path
-    restored = backed.records()[-1]["databaseInstance"]
+    restored = next(r["databaseInstance"] for r in backed.records() if r.get("restore"))
     instances = backed.aws.client("rds").describe_db_instances()["DBInstances"]
     assert {"test-database", restored} <= {i["DBInstanceIdentifier"] for i in instances}
     url = backed.aws.client("secretsmanager").get_secret_value(
