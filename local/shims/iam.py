@@ -129,6 +129,13 @@ def _snapshot(action: str, request: Mapping[str, Any], where: str) -> Iterator[N
             yield Need(action, f"arn:aws:rds:{where}:pg:{group}")
 
 
+def _put_events(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
+    for entry in request.get("Entries", []):
+        bus = _short(entry.get("EventBusName", "default"))
+        told = {"events:source": entry.get("Source", "")}
+        yield Need(action, f"arn:aws:events:{where}:event-bus/{bus}", told)
+
+
 def _log_stream(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
     group, stream = request.get("logGroupName", ""), request.get("logStreamName", "")
     yield Need(action, f"arn:aws:logs:{where}:log-group:{group}:log-stream:{stream}")
@@ -149,6 +156,7 @@ _RULES: Mapping[tuple[str, str], Rule] = {
     ("ecs", "DeregisterTaskDefinition"): _anything,
     ("ecs", "RegisterTaskDefinition"): _register,
     ("ecr", "DescribeRepositories"): _repositories,
+    ("events", "PutEvents"): _put_events,
     ("rds", "CreateDBSnapshot"): _snapshot,
     ("rds", "DeleteDBSnapshot"): _snapshot,
     ("rds", "DescribeDBInstances"): _database,

@@ -20,7 +20,7 @@ ROUNDS = 3
 
 
 def main() -> int:
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
 
     def say(what: str) -> None:
@@ -80,7 +80,7 @@ def _row(table: Table, name: str, seen: Sequence[Rollout]) -> None:
 
 
 def starts(found: Mapping[str, tuple[Start, Start]]) -> Table:
-    table = Table(title="Start of the functions, milliseconds", title_justify="left")
+    table = Table(title="Start of the functions, CPU milliseconds", title_justify="left")
     for column in ("", "load", "first call", "cold", "without .pyc", "later call", "API calls"):
         table.add_column(column, justify="left" if not column else "right")
     for name, (shipped, without) in found.items():

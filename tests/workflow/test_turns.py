@@ -76,6 +76,31 @@ def test_a_rollback_goes_ahead_of_waiting_pushes_and_holds_them(live: Stage) -> 
     assert_nothing_left(live)
 
 
+def stop_in(stage: Stage, arn: str, state: str) -> None:
+    """Stop an execution as soon as it has entered a state."""
+    for now in stage.follow(arn):
+        if state in now.path:
+            break
+    stage.aws.client("stepfunctions").stop_execution(executionArn=arn)
+
+
+def assert_put_right(stage: Stage, good: str) -> None:
+    """The newest release gets one outcome, and the service is on a good release."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        record = stage.records()[-1]
+        turn = [item for item in stage.items() if item["id"].startswith("#")]
+        if "outcome" in record and not turn:
+            break
+        time.sleep(0.2)
+    assert_nothing_left(stage)
+    record = stage.records()[-1]
+    if record["outcome"] == "SUCCEEDED":  # it was done before the stop came
+        good = record["taskDefinition"]
+    assert stage.described()["taskDefinition"] == good
+    assert stage.deployed("1.2.0").path[-1] == "Deployed"
+
+
 @pytest.mark.parametrize(
     "state",
     [
@@ -91,24 +116,18 @@ def test_a_rollback_goes_ahead_of_waiting_pushes_and_holds_them(live: Stage) -> 
 def test_a_stopped_execution_leaves_one_outcome_and_a_good_release(live: Stage, state: str) -> None:
     good = live.described()["taskDefinition"]
     arn = live.started_by(live.release("1.1.0", fault="slow-start", seconds=1.0))
-    for now in live.follow(arn):
-        if state in now.path:
-            break
-    live.aws.client("stepfunctions").stop_execution(executionArn=arn)
+    stop_in(live, arn, state)
+    assert_put_right(live, good)
 
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        record = live.records()[-1]
-        turn = [item for item in live.items() if item["id"].startswith("#")]
-        if "outcome" in record and not turn:
-            break
-        time.sleep(0.2)
-    assert_nothing_left(live)
-    record = live.records()[-1]
-    if record["outcome"] == "SUCCEEDED":  # it was done before the stop came
-        good = record["taskDefinition"]
-    assert live.described()["taskDefinition"] == good
-    assert live.deployed("1.2.0").path[-1] == "Deployed"
+
+@pytest.mark.parametrize(
+    "state",
+    ["Diagnose failure", "Roll back", "Poll health of previous release", "Record failure"],
+)
+def test_a_rollback_that_is_stopped_is_finished(live: Stage, state: str) -> None:
+    good = live.described()["taskDefinition"]
+    stop_in(live, live.started_by(live.release("1.1.0", fault="wrong-version")), state)
+    assert_put_right(live, good)
 
 
 def test_the_clock_finds_lost_pushes_and_abandoned_turns(live: Stage) -> None:

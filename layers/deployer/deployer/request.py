@@ -144,7 +144,7 @@ def _order(order: Mapping[str, object]) -> Order:
     unknown = fields - _FIELDS[action]
     if unknown:
         raise RequestRejected(
-            f"{action} takes no {', '.join(sorted(map(str, unknown)))}; it takes"
+            f"{action} takes no {', '.join(sorted(map(str, unknown)))[:200]}; it takes"
             f" {', '.join(sorted(_FIELDS[action]))}, for example {example}"
         )
     where = f"order ({example})"
