@@ -163,6 +163,9 @@ class LocalAws:
         tools = Path(sys.executable).parent
         return server.base_environment() | {
             **self.settings,
+            # what a tool leaves behind belongs to this instance, and `stop` removes it
+            server.MARKER: str(self.directory),
+            "TMPDIR": str(self.directory / "tmp"),
             "PATH": os.pathsep.join([str(tools), os.environ.get("PATH", os.defpath)]),
             "NO_PROXY": f"{server.HOST},localhost",
             "no_proxy": f"{server.HOST},localhost",

@@ -28,7 +28,6 @@ from typing import Any, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import server
 from local.aws import DIRECTORY, LocalAws, LocalAwsError, PortTaken
 from local.image import PushRefused
 from local.screen import Screen, brief, message, polls, printable, seconds_of, standing, steps
@@ -498,10 +497,6 @@ def _relative(path: Path) -> Path:
 def started(port: int | None = None, directory: Path | None = None) -> Iterator[LocalAws]:
     """A local AWS for the time of the block; it ends with everything that was started meanwhile."""
     aws = LocalAws.start(port, directory)
-    # What `sam` leaves behind, processes when it is killed and temporary directories always, then
-    # belongs to this instance, and `stop` removes it.
-    kept = {name: os.environ.get(name) for name in (server.MARKER, "TMPDIR")}
-    os.environ |= {server.MARKER: str(aws.directory), "TMPDIR": str(aws.directory / "tmp")}
     try:
         yield aws
     finally:
@@ -509,10 +504,6 @@ def started(port: int | None = None, directory: Path | None = None) -> Iterator[
         try:
             aws.stop()
         finally:
-            for name, value in kept.items():
-                os.environ.pop(name)
-                if value is not None:
-                    os.environ[name] = value
             for number, handler in before.items():
                 signal.signal(number, handler)
 

@@ -16,11 +16,11 @@ from tests.benchmarks.reaction import Observer, Reaction, Rollout
 
 ROLLOUTS = 8
 MINUTES = (1, 3, 10)
-ROUNDS = 3
+ROUNDS = 2
 
 
 def main() -> int:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, width=100)
     began = time.monotonic()
 
     def say(what: str) -> None:

@@ -181,7 +181,9 @@ def test_what_fails_is_remembered(states: States) -> None:
             if catch["Next"] == "Diagnose failure" or (
                 catch["Next"] == "Record failure" and caught_before_diagnosis(states, name)
             ):
-                assert catch["Assign"]["failure"] == "{% $states.errorOutput %}", name
+                remembered = catch["Assign"]["failure"]
+                assert remembered["Error"] == "{% $states.errorOutput.Error %}", name
+                assert "$states.errorOutput.Cause" in remembered["Cause"], name
 
 
 def caught_before_diagnosis(states: States, name: str) -> bool:

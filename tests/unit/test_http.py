@@ -1,6 +1,8 @@
 """Asking a service over HTTP: against a real server on this machine."""
 
+import contextlib
 import socket
+import threading
 import time
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -71,6 +73,30 @@ def test_a_body_is_read_to_a_limit(web: Web) -> None:
     web.answer("/", b"x" * 3 * 1024 * 1024)
     found = http.get(f"{web.url}/")
     assert found and 0 < len(found.body) <= 1024 * 1024
+
+
+def test_a_body_that_drips_does_not_hold_us() -> None:
+    """Each byte comes in time for the socket; all of them never would."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        over = threading.Event()
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(1024)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                while not over.wait(0.02):
+                    connection.sendall(b"x")
+
+        dripper = threading.Thread(target=drip)
+        dripper.start()
+        begun = time.monotonic()
+        found = http.get(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=0.3)
+        seconds = time.monotonic() - begun
+        over.set()
+        dripper.join()
+    assert found and found.status == 200
+    assert seconds < 10
 
 
 def test_probes_that_answer_are_told_by_name(web: Web) -> None:

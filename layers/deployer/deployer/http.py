@@ -1,5 +1,6 @@
 """Asking a service over HTTP."""
 
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
@@ -10,8 +11,10 @@ from deployer import verification
 from deployer.spec import Probe
 from deployer.verification import Answer
 
-# What is asked for answers in a few hundred bytes; a page that never ends must not hold us.
+# What is asked for answers in a few hundred bytes; a page that never ends, or that drips, must not
+# hold us.
 _BODY_LIMIT = 1024 * 1024
+_CHUNK = 64 * 1024
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -25,13 +28,16 @@ _opener = urllib.request.build_opener(_NoRedirects)
 
 
 def get(url: str, timeout: float = 3.0) -> Answer | None:
-    """GET a URL without following redirects; None if nothing answers within `timeout` seconds."""
+    """GET a URL without following redirects; None if nothing answers within `timeout` seconds.
+
+    The body has as long again to arrive; what has come by then is the body.
+    """
     request = urllib.request.Request(url, headers={"User-Agent": "deployer"})
     try:
         with _opener.open(request, timeout=timeout) as response:
-            return _answer(response, response.status)
+            return _answer(response, response.status, timeout)
     except urllib.error.HTTPError as error:
-        return _answer(error, error.code)
+        return _answer(error, error.code, timeout)
     except (OSError, HTTPException):
         return None
 
@@ -42,9 +48,14 @@ def probe(url: str, probes: Iterable[Probe]) -> dict[str, str]:
     return {verification.probe_name(entry): value for entry, value in values if value is not None}
 
 
-def _answer(response: Any, status: int) -> Answer | None:
+def _answer(response: Any, status: int, seconds: float) -> Answer | None:
+    deadline, body = time.monotonic() + seconds, b""
     try:
-        body = response.read(_BODY_LIMIT)
+        while len(body) < _BODY_LIMIT and time.monotonic() < deadline:
+            chunk = response.read1(min(_CHUNK, _BODY_LIMIT - len(body)))
+            if not chunk:
+                break
+            body += chunk
     except (OSError, HTTPException):
         return None
     headers = {name.lower(): value for name, value in response.headers.items()}

@@ -114,7 +114,7 @@ def judge(
     verdict = _standing(service, rollout, now)
     if verdict["health"] != "ROLLING":
         if verdict["health"] == "STEADY" and unready:
-            verdict = _rolling("; ".join(unready))
+            verdict = _rolling("; ".join(unready[:3]))
         else:
             return verdict
 

@@ -43,6 +43,12 @@ _SECRET_NAME = re.compile(
 _CREDENTIALS_IN_URL = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
 
 
+_NO_SECRETS = (
+    "looks like a secret, and environment is readable in the task definition: store it in Secrets"
+    " Manager and name its ARN under secrets"
+)
+
+
 @dataclass(frozen=True)
 class HealthCheck:
     """The container health check, as ECS takes it; times in seconds."""
@@ -168,8 +174,16 @@ def for_repository(
     named = _with(parameters, "repository", repository)
     if not named:
         raise ServiceUnknown(_none_of(parameters, "repository", repository))
-    specs = [(from_document(document, source), document) for source, document in named.items()]
-    fitting = [entry for entry in specs if tag and entry[0].deploys(tag)] or specs[:1]
+    specs, wrong = [], []
+    for source, document in named.items():
+        try:
+            specs.append((from_document(document, source), document))
+        except SpecInvalid as error:
+            wrong.append(error)
+    fitting = [entry for entry in specs if tag and entry[0].deploys(tag)]
+    if not fitting and wrong:
+        raise wrong[0]  # the tag may well be for that service
+    fitting = fitting or specs[:1]
     if len(fitting) > 1:
         services = ", ".join(entry[0].service for entry in fitting)
         raise RequestRejected(
@@ -185,8 +199,8 @@ def for_service(parameters: Mapping[str, str], service: str | None) -> tuple[Ser
         ServiceUnknown, SpecInvalid, RequestRejected: no spec, a wrong one, or one must be named.
     """
     named = _with(parameters, "service", service) if service else _documents(parameters)
-    if service and not named:
-        raise ServiceUnknown(_none_of(parameters, "service", service))
+    if not named:
+        raise ServiceUnknown(_none_of(parameters, "service", service or "<any>"))
     if len(named) != 1:
         raise RequestRejected(
             f"name the service, there is a spec for {len(named)}: {', '.join(sorted(parameters))}"
@@ -286,20 +300,24 @@ def _service(at: "_Fields") -> ServiceSpec:
     for index, sidecar in enumerate(spec.sidecars):
         if sidecar.get("name") in (None, container.name):
             at.wrong(f"sidecars[{index}].name", f"needs a name other than {container.name!r}")
+        for entry in sidecar.get("environment") or ():
+            pair = entry if isinstance(entry, dict) else {}
+            if _is_secret(str(pair.get("name", "")), str(pair.get("value", ""))):
+                at.wrong(f"sidecars[{index}].environment.{pair['name']}", _NO_SECRETS)
     at.close()
     return spec
+
+
+def _is_secret(name: str, value: str) -> bool:
+    return bool(_SECRET_NAME.search(name) or _CREDENTIALS_IN_URL.search(value))
 
 
 def _container(at: "_Fields", default_name: str) -> Container:
     environment = at.texts_by_name("environment")
     secrets = at.texts_by_name("secrets", pattern=r"arn:aws[a-z-]*:(secretsmanager|ssm):.*")
     for name, value in environment.items():
-        if _SECRET_NAME.search(name) or _CREDENTIALS_IN_URL.search(value):
-            at.wrong(
-                f"environment.{name}",
-                "looks like a secret, and environment is readable in the task definition: "
-                "store it in Secrets Manager and name its ARN under secrets",
-            )
+        if _is_secret(name, value):
+            at.wrong(f"environment.{name}", _NO_SECRETS)
         if name in secrets:
             at.wrong(f"environment.{name}", "is under secrets too; ECS refuses the name twice")
     extra = at.mapping("extra")
@@ -346,7 +364,7 @@ def _network(at: "_Fields") -> Network:
 def _load_balancer(at: "_Fields") -> LoadBalancer:
     balancer = LoadBalancer(
         target_group=at.text("targetGroup", pattern=_ARN.format(service="elasticloadbalancing")),
-        url=at.text("url", pattern=r"https?://[^\s/]+").rstrip("/"),
+        url=at.text("url", pattern=r"https?://[^\s/]+/?").rstrip("/"),
         grace_period=at.integer("gracePeriod", 60, low=0, high=2147483647),
     )
     at.close()

@@ -1,5 +1,6 @@
 """Whether what answers over HTTP is the release that was deployed, on the data it had before."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +8,9 @@ from typing import Literal, TypedDict
 
 from deployer.release import as_tag
 from deployer.spec import Probe, Verification, VersionProbe
+
+# What an application answers travels through the execution, which may hold 256 KiB in all.
+_LONGEST = 200  # characters
 
 type Probes = Mapping[str, str]
 """What each probe that no deployment may change answered, by the probe's name."""
@@ -46,8 +50,10 @@ def served_version(probe: VersionProbe, answer: Answer | None) -> str | None:
     if answer is None:
         return None
     if probe.header:
-        return answer.headers.get(probe.header.lower())
-    return field_of(answer, probe.field or "")
+        told = answer.headers.get(probe.header.lower())
+    else:
+        told = field_of(answer, probe.field or "")
+    return told and told[:_LONGEST]
 
 
 def versions_match(served: str, version: str, match: str) -> bool:
@@ -83,9 +89,12 @@ def probe_value(probe: Probe, answer: Answer | None) -> str | None:
     """What a probe says: the JSON field where it names one, else the status; None if nothing."""
     if answer is None or answer.status >= 500:
         return None
-    if probe.field:
-        return field_of(answer, probe.field)
-    return str(answer.status)
+    if not probe.field:
+        return str(answer.status)
+    told = field_of(answer, probe.field)
+    if told and len(told) > _LONGEST:
+        return f"sha256:{hashlib.sha256(told.encode()).hexdigest()}"
+    return told
 
 
 def unchanged(before: Probes, after: Probes) -> Finding:

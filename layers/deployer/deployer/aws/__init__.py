@@ -20,7 +20,9 @@ _CONFIG = Config(
 
 _THROTTLES = (
     "ProvisionedThroughputExceededException",
+    "EC2ThrottledException",
     "RequestLimitExceeded",
+    "RequestThrottled",
     "Throttling",
     "ThrottlingException",
     "ThrottledException",
@@ -39,7 +41,11 @@ def client(service: str) -> Any:
 
 def refused(error: ClientError) -> bool:
     """Whether AWS refused a call because the function's role does not allow it."""
-    return error.response["Error"]["Code"] in ("AccessDenied", "AccessDeniedException")
+    return error.response["Error"]["Code"] in (
+        "AccessDenied",
+        "AccessDeniedException",
+        "UnauthorizedOperation",
+    )
 
 
 def _raise_if_unavailable(http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
