@@ -66,5 +66,5 @@ clean: ## remove what builds and tests leave; .venv and a running local AWS stay
 
 .PHONY: lock
 lock: $(READY) ## resolve pyproject.toml into requirements.lock again
-	uvx uv pip compile --quiet --group dev --universal --python-version 3.13 --generate-hashes \
+	uv pip compile --quiet --group dev --universal --python-version 3.13 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header -o requirements.lock

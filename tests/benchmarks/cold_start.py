@@ -84,10 +84,15 @@ def measure(
     """Each function's start with compiled modules, as shipped, and without; by its logical id."""
     bare = built.with_name("bare")
     shutil.copytree(built, bare, ignore=shutil.ignore_patterns("__pycache__"))
+    variables = {
+        _logical(function["FunctionName"]): function["Environment"]["Variables"]
+        for page in stage.aws.client("lambda").get_paginator("list_functions").paginate()
+        for function in page["Functions"]
+    }
     found = {}
     for name, payload in sorted(given.items()):
         with ThreadPoolExecutor() as both:  # so that a busy moment of the machine meets both
-            start = partial(_start, stage, name, payload)
+            start = partial(_start, stage, name, payload, variables[name])
             pairs = [tuple(both.map(start, (built, bare))) for _ in range(rounds)]
         shipped, without = zip(*pairs, strict=True)
         found[name] = (_least(shipped), _least(without))
@@ -104,7 +109,9 @@ def _least(starts: Sequence[Start]) -> Start:
     )
 
 
-def _start(stage: Stage, name: str, payload: Any, built: Path) -> Start:
+def _start(
+    stage: Stage, name: str, payload: Any, variables: Mapping[str, str], built: Path
+) -> Start:
     module = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
     environment = {
         **os.environ,
@@ -112,10 +119,8 @@ def _start(stage: Stage, name: str, payload: Any, built: Path) -> Start:
         "NO_PROXY": "*",
         "PYTHONPATH": f"{built / name}:{built / 'DeployerLayer' / 'python'}",
         "PYTHONDONTWRITEBYTECODE": "1",  # as in Lambda, where /opt and /var/task are read-only
-        "POWERTOOLS_SERVICE_NAME": "deployer",
         "POWERTOOLS_LOG_LEVEL": "CRITICAL",
-        "RELEASES_TABLE": stage.outputs["ReleasesTable"],
-        "SPEC_PATH": "/deployer/services",
+        **variables,
     }
     done = subprocess.run(
         [sys.executable, "-c", _CHILD, module],
