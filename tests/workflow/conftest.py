@@ -21,13 +21,17 @@ def deployer() -> Iterator[Stage]:
 
 
 @pytest.fixture
-def make(deployer: Stage) -> Callable[..., Stage]:
+def make(deployer: Stage) -> Iterator[Callable[..., Stage]]:
     """Makes a service with its surroundings; takes parameters of infrastructure/service.yaml."""
+    services = []
 
     def made(**parameters: str) -> Stage:
-        return deployer.beside(f"test-{next(_numbers)}", **parameters)
+        services.append(deployer.beside(f"test-{next(_numbers)}", **parameters))
+        return services[-1]
 
-    return made
+    yield made
+    for service in services:
+        service.end()
 
 
 @pytest.fixture

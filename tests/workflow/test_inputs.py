@@ -1,7 +1,7 @@
 """Pushes that deploy nothing, and inputs that can't be served: recorded, and nothing touched."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -42,11 +42,12 @@ PUSHES: dict[str, Callable[[Stage], str]] = {
 
 
 @pytest.fixture(scope="module")
-def running(deployer: Stage) -> Stage:
+def running(deployer: Stage) -> Iterator[Stage]:
     """A live service that all tests here share, since none of them may change it."""
     service = deployer.beside("test-inputs")
     assert service.deployed("1.0.0").status == "SUCCEEDED"
-    return service
+    yield service
+    service.end()
 
 
 @pytest.fixture
