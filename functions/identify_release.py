@@ -86,6 +86,14 @@ def _pushed(push: Push, execution: str, now: datetime) -> Identified:
 
 def _ordered(order: Deploy, execution: str, now: datetime) -> Identified:
     spec, document = for_service(ssm.service_specs(), order.service)
+    # an earlier try has chosen already, and what a tag names may have changed since
+    release = releases.of_execution(execution) or _chosen(order, spec, execution, now)
+    opened = _open(release, document)
+    turns.release_hold(spec.service)
+    return opened
+
+
+def _chosen(order: Deploy, spec: ServiceSpec, execution: str, now: datetime) -> Release:
     found = ecr.find(spec.repository, order.image)
     if found is None:
         raise ImageMissing(f"{order.image} is not in repository {spec.repository}")
@@ -93,13 +101,20 @@ def _ordered(order: Deploy, execution: str, now: datetime) -> Identified:
     reason = identification.unfit(found, config, spec)
     if reason:
         raise ImageMissing(f"{order.image} of {spec.repository} can't be deployed: {reason}")
-    opened = _open(identification.ordered(order, spec, found, config, execution, now), document)
-    turns.release_hold(spec.service)
-    return opened
+    return identification.ordered(order, spec, found, config, execution, now)
 
 
 def _rolled_back(order: Rollback, execution: str, now: datetime) -> Identified:
     spec, document = for_service(ssm.service_specs(), order.service)
+    release = releases.of_execution(execution) or _earlier(order, spec, execution, now)
+    opened = _open(release, document)
+    if order.hold:
+        _hold(spec, order.by, order.reason or f"rolled back to {release['version']}", now)
+    return opened
+
+
+def _earlier(order: Rollback, spec: ServiceSpec, execution: str, now: datetime) -> Release:
+    """The release that puts the one in place to which the order goes back."""
     past = [entry for entry in releases.history(spec.service) if entry["execution"] != execution]
     target = history.target(past, order.to)
     restore = _restore(order, spec, past, target)
@@ -114,11 +129,7 @@ def _rolled_back(order: Rollback, execution: str, now: datetime) -> Identified:
             ' "rollback": "render" in the service spec to run its image by the spec as it is now'
         )
     release = identification.again(target, "rollback", order.by, exact, execution, now)
-    opened = _open({**release, "restore": restore}, document)
-    if order.hold:
-        reason = order.reason or f"rolled back to {target['version']}"
-        _hold(spec, order.by, reason, now)
-    return opened
+    return {**release, "restore": restore}
 
 
 def _restore(
@@ -145,24 +156,30 @@ def _restore(
 def _held(order: Hold, execution: str, now: datetime) -> Identified:
     spec, _ = for_service(ssm.service_specs(), order.service)
     _hold(spec, order.by, order.reason or NOBODY, now)
-    return _noted(spec, order.by, f"held: {order.reason or NOBODY}", execution, now)
+    release = identification.noted(spec, "hold", order.by, execution, now)
+    return _noted(release, f"held: {order.reason or NOBODY}", now)
 
 
 def _resumed(order: Resume, execution: str, now: datetime) -> Identified:
     spec, document = for_service(ssm.service_specs(), order.service)
-    hold = turns.line(spec.service).hold
-    begun = releases.of_execution(execution)
-    if hold is None and begun is None:
-        raise RequestRejected(f"service {spec.service} is not held")
-    if hold is None and begun and begun["trigger"] == "resume":
-        return _open(begun, document)
-    held = history.newest_held(releases.history(spec.service), hold["at"] if hold else "")
-    if held is None:
-        turns.release_hold(spec.service)
-        return _noted(spec, order.by, "resumed; no push was held back", execution, now)
-    opened = _open(identification.again(held, "resume", order.by, False, execution, now), document)
+    release = releases.of_execution(execution) or _held_back(order, spec, execution, now)
+    if release["trigger"] == "resume":
+        resumed = _open(release, document)
+    else:
+        resumed = _noted(release, "resumed; no push was held back", now)
     turns.release_hold(spec.service)
-    return opened
+    return resumed
+
+
+def _held_back(order: Resume, spec: ServiceSpec, execution: str, now: datetime) -> Release:
+    """The release that puts the newest push in place that was held; a mere note if none was."""
+    hold = turns.line(spec.service).hold
+    if hold is None:
+        raise RequestRejected(f"service {spec.service} is not held")
+    held = history.newest_held(releases.history(spec.service), hold["at"])
+    if held is None:
+        return identification.noted(spec, "hold", order.by, execution, now)
+    return identification.again(held, "resume", order.by, False, execution, now)
 
 
 def _recovered(order: Recover, execution: str) -> Identified:
@@ -199,14 +216,13 @@ def _open(release: Release, document: Mapping[str, Any]) -> Identified:
 
 
 def _hold(spec: ServiceSpec, by: str | None, reason: str, now: datetime) -> None:
-    note = {"by": by or identification.OPERATOR, "at": now.isoformat(), "reason": reason}
-    turns.hold(spec.service, {"by": note["by"], "at": note["at"], "reason": note["reason"]})
+    """Hold the pushes back; since when they are, stays as it was if they are already."""
+    already = turns.line(spec.service).hold
+    at = already["at"] if already else now.isoformat()
+    turns.hold(spec.service, {"by": by or identification.OPERATOR, "at": at, "reason": reason})
 
 
-def _noted(
-    spec: ServiceSpec, by: str | None, reason: str, execution: str, now: datetime
-) -> Identified:
-    release = identification.noted(spec, "hold", by, execution, now)
+def _noted(release: Release, reason: str, now: datetime) -> Identified:
     releases.open_release(release)
     releases.close_release(release, "SUCCEEDED", {"endedAt": now.isoformat(), "reason": reason})
     events.announce(release, "SUCCEEDED", reason)

@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import reconciliation, release, spec
-from deployer.aws import ecr, events, releases, sfn, ssm, table, turns
+from deployer.aws import ecr, events, releases, sfn, ssm, turns
 from deployer.release import Recorded
 from deployer.spec import ServiceSpec
 
@@ -45,7 +45,9 @@ def _ended(detail: Mapping[str, Any]) -> list[str]:
     execution = detail["executionArn"]
     record = releases.of_execution(execution)
     if record:
-        return _settle(record, execution)
+        others = "recoveredBy" in record or record["execution"] != execution
+        # if that other execution is over too, the clock's round finds out
+        return [] if others and "outcome" not in record else _settle(record, execution)
     if reconciliation.is_push(detail.get("input")):
         return []  # nothing was recorded of it, so the clock's round starts it as a missed push
     left = release.unidentified(
@@ -74,7 +76,7 @@ def _settle(record: Recorded, execution: str) -> list[str]:
     """Settle one release whose execution is over: by a recovery if it may have touched the
     service, else by closing its record here."""
     holder = turns.line(record["service"]).holder
-    if "outcome" not in record and holder and holder["execution"] == execution:
+    if "outcome" not in record and holder and holder["release"] == record["id"]:
         order = {"action": "recover", "service": record["service"], "release": record["id"]}
         name = reconciliation.recovery_name(record["id"], execution)
         return [record["id"]] if sfn.start(os.environ["DEPLOY"], name, order) else []
@@ -91,7 +93,7 @@ def _missed(service: ServiceSpec) -> list[str]:
     """Start the pushes of which there is no record."""
     refused = releases.refused(service.repository)
     started = []
-    for image in ecr.pushed_since(service.repository, table.created()):
+    for image in ecr.pushed_since(service.repository, releases.kept_since()):
         event = reconciliation.missed(service, image, refused, datetime.now(UTC))
         if event and releases.find(service.service, reconciliation.push_id(image)) is None:
             name = f"push-{reconciliation.push_id(image)}"

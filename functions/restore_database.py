@@ -40,7 +40,8 @@ def handler(event: Request, context: LambdaContext) -> Done:
         rds.restore(snapshot, name, rds.instance(current) or {})
         return {"done": False, "name": name}
     status = restored["DBInstanceStatus"]
-    if datetime.now(UTC) - datetime.fromisoformat(event["since"]) > database.PATIENCE:
+    late = datetime.now(UTC) - datetime.fromisoformat(event["since"]) > database.PATIENCE
+    if late and status != "available":
         raise DatabaseFailed(f"instance {name} is still {status}")
     if "failed" in status or "incompatible" in status:
         raise DatabaseFailed(f"instance {name} is {status}")

@@ -14,7 +14,7 @@ from tests.benchmarks import cold_start, reaction
 from tests.benchmarks.cold_start import Start
 from tests.benchmarks.reaction import Observer, Reaction, Rollout
 
-ROLLOUTS = 8
+ROLLOUTS = 6
 MINUTES = (1, 3, 10)
 ROUNDS = 2
 

@@ -14,8 +14,8 @@ from typing import Any
 from local import image
 from local.stage import Execution, Stage
 
-# A slow start may take as long as it needs: no check counts in this time (of the local AWS).
-_HEALTH_CHECK = {"interval": 5, "timeout": 3, "startPeriod": 300}
+# A slow start may take as long as it needs. Each check is a process, which the cores must bear.
+_HEALTH_CHECK = {"interval": 10, "timeout": 3, "startPeriod": 300}
 _EVENTS = {
     "source": ["aws.ecs"],
     "detail-type": ["ECS Deployment State Change", "ECS Task State Change"],
@@ -167,6 +167,7 @@ def measure(stage: Stage, observer: Observer, count: int, minutes: Sequence[int]
         ended = service.ended(arn)
         begun = sfn.describe_execution(executionArn=arn)["startDate"]
         seen.append(observer.seen(service, ended, begun))
+        service.end()
     return Reaction(seen[:count], seen[count:])
 
 

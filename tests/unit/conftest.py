@@ -1,6 +1,7 @@
 """Every unit test runs with false credentials, on moto or on scripted answers, off the network."""
 
 import contextlib
+import json
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -104,6 +105,44 @@ def items(service: str) -> list[Any]:
     table = boto3.resource("dynamodb").Table("releases")
     found = table.query(KeyConditionExpression=Key("service").eq(service))
     return list(found["Items"])
+
+
+@dataclass
+class Machine:
+    """Our state machine, by moto: its executions run until they are stopped."""
+
+    arn: str
+
+    def start(self, name: str) -> str:
+        """Start an execution; returns its ARN."""
+        started = client("stepfunctions").start_execution(stateMachineArn=self.arn, name=name)
+        return str(started["executionArn"])
+
+    def stop(self, execution: str) -> None:
+        client("stepfunctions").stop_execution(executionArn=execution)
+
+    def executions(self) -> dict[str, Any]:
+        """Name and input of those that run."""
+        asked: dict[str, Any] = {"stateMachineArn": self.arn, "statusFilter": "RUNNING"}
+        return {
+            found["name"]: json.loads(
+                client("stepfunctions").describe_execution(executionArn=found["executionArn"])[
+                    "input"
+                ]
+            )
+            for found in client("stepfunctions").list_executions(**asked)["executions"]
+        }
+
+
+@pytest.fixture
+def machine(aws: None, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = client("stepfunctions").create_state_machine(
+        name="Deploy",
+        definition='{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}',
+        roleArn=f"arn:aws:iam::{ACCOUNT}:role/deploy",
+    )
+    monkeypatch.setenv("DEPLOY", made["stateMachineArn"])
+    return Machine(made["stateMachineArn"])
 
 
 @dataclass

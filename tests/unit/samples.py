@@ -8,6 +8,7 @@ from deployer.image import MANIFESTS, Image
 from deployer.release import Previous, Recorded, Release
 from deployer.rollout import Rollout
 from deployer.spec import ServiceSpec, from_document
+from deployer.turns import Claim
 
 ACCOUNT = "123456789012"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com"
@@ -106,6 +107,19 @@ def release(**changes: Any) -> Release:
 def recorded(**changes: Any) -> Recorded:
     """A release of the history, which succeeded."""
     made = {**release(), "outcome": "SUCCEEDED", "taskDefinition": OLD_REVISION}
+    return made | changes  # type: ignore[return-value]
+
+
+def claim(**changes: Any) -> Claim:
+    """The claim of that release to its service's turn."""
+    made: dict[str, Any] = {
+        "release": "20261123T142502Z-abababababab",
+        "execution": EXECUTION,
+        "trigger": "push",
+        "pushedAt": "2026-11-23T14:25:02+00:00",
+        "since": "2026-11-23T14:25:04.123Z",
+        "token": "a-token",
+    }
     return made | changes  # type: ignore[return-value]
 
 
@@ -323,5 +337,6 @@ def payload(**changes: Any) -> Any:
         "restored": False,
         "snapshot": None,
         "reason": "it serves version 2.1.0",
+        "since": NOW.isoformat(),
     }
     return made | changes

@@ -224,7 +224,8 @@ deployments: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
             "createdAt": st.integers(-100, 0).map(lambda seconds: NOW + timedelta(seconds=seconds)),
         }
     ),
-    max_size=4,
+    max_size=3,
+    unique_by=lambda deployment: deployment["id"],
 )
 
 

@@ -4,13 +4,15 @@ https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_CreateSnapshot.html
 https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_RestoreFromSnapshot.html
 """
 
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
-from deployer.errors import RequestRejected
+from deployer.errors import DatabaseFailed, RequestRejected
 from deployer.history import History
 from deployer.release import Previous, Recorded, Release, schema_grew
 from deployer.spec import ServiceSpec
@@ -53,20 +55,25 @@ def snapshot_name(release: Release) -> str:
 
 
 def prefix(service: str) -> str:
-    """How the names of a service's snapshots begin."""
-    return f"deployer-{service.lower().replace('_', '-')}-"
+    """How the names of a service's snapshots begin, and of no other's on the same instance.
+
+    RDS takes letters, digits and single hyphens, and does not tell capitals apart:
+    https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBSnapshot.html
+    """
+    readable = re.sub(r"[^a-z0-9]+", "-", service.lower())[:100].strip("-")
+    return f"deployer-{readable}-{hashlib.sha256(service.encode()).hexdigest()[:8]}-"
 
 
 def instance_name(instance: str, release: Release) -> str:
-    """The name of the instance that a restoration makes, beside the old one; at most 63 letters."""
-    return f"{instance[:30].rstrip('-')}-{release['id'].lower()}"[:63].rstrip("-")
+    """The name of the instance that a restoration makes, beside the old one; at most 63 letters,
+    of which a release's id takes up to 34."""
+    return f"{instance[:28].rstrip('-')}-{release['id']}".lower()
 
 
 def expendable(snapshots: Sequence[Snapshot], keep: int) -> list[str]:
     """The snapshots beyond the newest `keep` that are complete."""
-    complete = [s for s in snapshots if s.status == "available" and s.made]
-    complete.sort(key=lambda s: s.name, reverse=True)  # names sort by the release's time
-    return [s.name for s in complete[keep:]]
+    complete = [(s.made, s.name) for s in snapshots if s.status == "available" and s.made]
+    return [name for _, name in sorted(complete, reverse=True)[keep:]]
 
 
 def to_restore(history: History, target: Recorded) -> Recorded:
@@ -89,7 +96,7 @@ def to_restore(history: History, target: Recorded) -> Recorded:
 def how_to_restore(service: str, to: str, snapshot: str | None, taken_before: str) -> str:
     """What a refusal to go back says of the way that there is."""
     if snapshot is None:
-        return "No snapshot was taken, so there is no way back but one that the team has itself."
+        return "No snapshot was taken, so there is no way back but one that the team has itself"
     return (
         f"Snapshot {snapshot} holds the database as it was before {taken_before}; what was written"
         ' since would be lost. To restore it and go back: {"action": "rollback", "service": '
@@ -98,9 +105,18 @@ def how_to_restore(service: str, to: str, snapshot: str | None, taken_before: st
 
 
 def moved(url: str, host: str) -> str:
-    """A connection URL that leads to another host; everything else stays."""
-    parts = urlsplit(url)
+    """A connection URL that leads to another host; everything else stays.
+
+    Raises:
+        DatabaseFailed: it is no such URL, of which nothing is told here: it is a secret.
+    """
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        raise DatabaseFailed("the database's secret holds a broken connection URL") from None
+    if not parts.scheme:
+        raise DatabaseFailed("the database's secret holds no connection URL")
     credentials, _, _ = parts.netloc.rpartition("@")
-    port = f":{parts.port}" if parts.port else ""
     netloc = f"{credentials}@{host}{port}" if credentials else f"{host}{port}"
     return urlunsplit(parts._replace(netloc=netloc))

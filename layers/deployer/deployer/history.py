@@ -33,10 +33,25 @@ def lineage(history: History) -> list[Recorded]:
     line: list[Recorded] = []
     for entry in reversed(good(history)):
         if entry["trigger"] == "rollback":
-            kept = [i for i, earlier in enumerate(line) if earlier["digest"] == entry["digest"]]
-            line = line[: kept[-1]] if kept else line
+            line = line[: _left(line, entry)]
+        elif line and _same(line[-1], entry):
+            line.pop()  # it changed nothing, and neither would going back to before it
         line.append(entry)
     return line
+
+
+def _left(line: list[Recorded], back: Recorded) -> int:
+    """From where in a line on a rollback left it: from the release to which it went back."""
+    named = [i for i, entry in enumerate(line) if entry["id"] == back.get("to")]
+    alike = [i for i, entry in enumerate(line) if entry["digest"] == back["digest"]]
+    return (named or alike or [len(line)])[-1]
+
+
+def _same(one: Recorded, other: Recorded) -> bool:
+    return (one["digest"], one.get("taskDefinition")) == (
+        other["digest"],
+        other.get("taskDefinition"),
+    )
 
 
 def target(history: History, to: str) -> Recorded:
@@ -75,7 +90,7 @@ def target(history: History, to: str) -> Recorded:
     if len({entry["digest"] for entry in were_live}) > 1:
         candidates = "; ".join(_shown(entry) for entry in were_live)
         raise RequestRejected(f"{to!r} names several releases, choose one by its id: {candidates}")
-    if were_live[0]["digest"] == now["digest"]:
+    if _same(were_live[0], now):
         raise RequestRejected(f"{_shown(now)} is live already")
     return were_live[0]
 
@@ -87,11 +102,13 @@ def _shown(entry: Recorded) -> str:
 def applied_schema(history: History) -> Schema | None:
     """The schema that the database has by our records: that of the newest release that ran.
 
-    A release that failed and was not taken back may have migrated the database.
+    A release that failed and was not taken back may have migrated the database; one that restored
+    a snapshot has taken it back in time, whatever became of it then.
     """
     for entry in history:
         left = (entry.get("rollback") or {}).get("action") == "LEAVE" and "rollout" in entry
-        if entry in good([entry]) or (entry.get("outcome") == "FAILED" and left):
+        restored = "databaseInstance" in entry
+        if entry in good([entry]) or (entry.get("outcome") == "FAILED" and (left or restored)):
             return entry["schema"]
     return None
 

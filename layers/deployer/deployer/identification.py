@@ -1,6 +1,6 @@
 """Which release an input asks for, and whether it deploys."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from deployer import image, request
 from deployer.image import Document, Image
@@ -57,7 +57,7 @@ def pushed(
 ) -> Release:
     """The release that a push is. One push is one release, whatever event tells of it."""
     labels = image.labels(config or {})
-    moment = found.pushed_at if found else push.time
+    moment = (found.pushed_at if found else push.time).astimezone(UTC)
     return {
         "service": spec.service,
         "id": release_id(moment, push.digest),

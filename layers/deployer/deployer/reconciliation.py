@@ -64,7 +64,7 @@ def document(text: object) -> object:
     """The input of an execution, as its status change tells it; None if it does not."""
     try:
         return json.loads(text) if isinstance(text, str) else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -50,6 +50,8 @@ class Recorded(Release):
 
     outcome: NotRequired[Outcome]
     endedAt: NotRequired[str]
+    reason: NotRequired[str]
+    by: NotRequired[str]
     probes: NotRequired[dict[str, str]]
     previous: NotRequired["Previous | None"]
     wasRunning: NotRequired[bool]
@@ -57,6 +59,7 @@ class Recorded(Release):
     rollback: NotRequired[Mapping[str, Any] | None]
     recoveredBy: NotRequired[str]
     snapshot: NotRequired[str]
+    databaseInstance: NotRequired[str]
 
 
 class Unidentified(TypedDict):

@@ -63,7 +63,7 @@ def decide(
             "reason": "there is no previous release to go back to; the service was scaled to zero"
             " and the next push starts it again",
         }
-    if ran and schema_grew(previous["schema"], release["schema"]):
+    if (ran or release.get("restore")) and schema_grew(previous["schema"], release["schema"]):
         to = previous["release"] or "<release id>"
         return _leave(
             f"{previous['version'] or previous['taskDefinition']} can't run on the database schema"

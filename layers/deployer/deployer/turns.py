@@ -79,6 +79,10 @@ def decide(
     if holder and holder["execution"] == mine["execution"]:
         return _decision("TAKE", "", "the turn is ours already")
     if mine["trigger"] == "push":
+        own = next((entry for entry in history if entry["id"] == mine["release"]), None)
+        ended = own.get("outcome") if own else None
+        if own and (ended == "HELD" or ended == "SUPERSEDED"):
+            return _decision(ended, own.get("by", ""), own.get("reason", ""))
         if hold:
             return _decision("HELD", hold["by"], f"held by {hold['by']}: {hold['reason']}")
         newer = _overtaken(mine, history)
@@ -92,24 +96,26 @@ def decide(
     return _decision("TAKE", "", "the turn is free")
 
 
-def _order(entry: Claim) -> tuple[int, float]:
+def _order(entry: Claim) -> tuple[int, float, str]:
     if entry["trigger"] == "push":
-        return 1, 0  # of several pushes all but the newest are superseded before this is asked
-    return 0, datetime.fromisoformat(entry["since"]).timestamp()
+        return 1, 0, ""  # of several pushes all but the newest are superseded before this is asked
+    return 0, datetime.fromisoformat(entry["since"]).timestamp(), entry["release"]
 
 
 def _overtaken(mine: Claim, history: History) -> Recorded | None:
     """The release that makes this push out of date: a newer push whatever became of it, or an
-    order by hand that was given after this push and is in flight or was carried out."""
-    # ECR tells push times in seconds; within one, the ids decide, alike for everyone
-    pushed = datetime.fromisoformat(mine["pushedAt"]), mine["release"]
+    order by hand that was given after this push and is in flight or was carried out. To resume is
+    to deploy an earlier push, which a newer one overtakes."""
+    pushed = datetime.fromisoformat(mine["pushedAt"])
     for entry in history:
         if entry["trigger"] == "push":
-            when, counts = entry["pushedAt"], entry.get("outcome") != "IGNORED"
+            told, counts = entry["pushedAt"], entry.get("outcome") != "IGNORED"
         else:
-            when, counts = entry["startedAt"], entry.get("outcome") in (None, "SUCCEEDED")
-        later = (datetime.fromisoformat(when), entry["id"]) > pushed
-        if later and counts and entry["trigger"] != "hold":
+            told, counts = entry["startedAt"], entry.get("outcome") in (None, "SUCCEEDED")
+        when = datetime.fromisoformat(told)
+        # ECR tells push times in seconds; of those in flight from one second, the ids decide
+        tie = when == pushed and "outcome" not in entry and entry["id"] > mine["release"]
+        if counts and (when > pushed or tie) and entry["trigger"] != "hold":
             return entry
     return None
 

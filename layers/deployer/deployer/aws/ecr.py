@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from deployer.aws import client
+from deployer.aws import client, refused
 from deployer.errors import AwsUnavailable
 from deployer.image import INDEXES, MANIFESTS, Document, Image
 from deployer.reconciliation import PushedImage
@@ -55,16 +55,24 @@ def find(repository: str, reference: str) -> Image | None:
 
 
 def pushed_since(repository: str, moment: datetime) -> list[PushedImage]:
-    """The tagged images that were pushed after a moment, newest last."""
+    """The tagged images that were pushed after a moment, newest last.
+
+    A repository that is not there, or not ours to read, has none.
+    """
     pages = (
         _ecr()
         .get_paginator("describe_images")
         .paginate(repositoryName=repository, filter={"tagStatus": "TAGGED"})
     )
+    try:
+        details = [detail for page in pages for detail in page["imageDetails"]]
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _NO_SUCH_IMAGE or refused(error):
+            return []
+        raise
     found = [
         PushedImage(detail["imageDigest"], tuple(detail["imageTags"]), detail["imagePushedAt"])
-        for page in pages
-        for detail in page["imageDetails"]
+        for detail in details
         if detail["imagePushedAt"] > moment
     ]
     return sorted(found, key=lambda image: image.pushed_at)

@@ -60,7 +60,8 @@ def instance(name: str) -> dict[str, Any] | None:
 
 
 def restore(snapshot: str, name: str, like: dict[str, Any]) -> None:
-    """Begin to restore a snapshot into a new instance beside the old one, made as that one is.
+    """Begin to restore a snapshot into a new instance beside the old one, made as that one is;
+    unless there is one of that name.
 
     RDS takes neither network nor parameter group from the snapshot.
     """
@@ -76,9 +77,12 @@ def restore(snapshot: str, name: str, like: dict[str, Any]) -> None:
         "DeletionProtection": like.get("DeletionProtection"),
     }
     known = {key: value for key, value in request.items() if value not in (None, [])}
-    _rds().restore_db_instance_from_db_snapshot(
-        DBInstanceIdentifier=name,
-        DBSnapshotIdentifier=snapshot,
-        Tags=_OURS,  # type: ignore[arg-type]
-        **known,
-    )
+    try:
+        _rds().restore_db_instance_from_db_snapshot(
+            DBInstanceIdentifier=name,
+            DBSnapshotIdentifier=snapshot,
+            Tags=_OURS,  # type: ignore[arg-type]
+            **known,
+        )
+    except _rds().exceptions.DBInstanceAlreadyExistsFault:
+        return

@@ -60,13 +60,13 @@ def close_release(
     """Give a release its one outcome; it makes the record where there is none.
 
     A record of anything but a success goes after the days that records are kept; one can go back
-    to a success, so how many of those are kept, the service spec says.
+    to a success, so how many of those are kept, the service spec says. Nobody goes back to a hold.
 
     Returns:
         False if the release has an outcome already, which then stays.
     """
     fields = {**release, "outcome": outcome, **details}
-    if outcome != "SUCCEEDED":
+    if outcome != "SUCCEEDED" or release.get("trigger") == "hold":
         fields["expiresAt"] = _expiry(datetime.now(UTC))
     fields = {name: value for name, value in fields.items() if name not in ("service", "id")}
     condition = "attribute_not_exists(#outcome)"
@@ -122,8 +122,17 @@ def expire(record: Recorded) -> None:
     )
 
 
+def kept_since() -> datetime:
+    """Since when every push has its record still."""
+    return max(table.created(), datetime.now(UTC) - _kept())
+
+
 def _expiry(ended: datetime) -> int:
-    return int((ended + timedelta(days=int(os.environ["HISTORY_DAYS"]))).timestamp())
+    return int((ended + _kept()).timestamp())
+
+
+def _kept() -> timedelta:
+    return timedelta(days=int(os.environ["HISTORY_DAYS"]))
 
 
 def remember_token(rollout_id: str, token: str) -> None:

@@ -37,9 +37,20 @@ def running(execution: str) -> bool:
 
 
 def start(machine: str, name: str, order: Any) -> bool:
-    """Start an execution under a name of our choice; False if there was one of that name."""
-    try:
-        _sfn().start_execution(stateMachineArn=machine, name=name, input=json.dumps(order))
-    except _sfn().exceptions.ExecutionAlreadyExists:
-        return False
-    return True
+    """Start an execution under a name of our choice; numbered, where earlier ones are over.
+
+    Returns:
+        False if one of the name runs. One that was given the very same input may count as
+        started (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html).
+    """
+    executions, numbered, number = machine.replace(":stateMachine:", ":execution:"), name, 1
+    while True:
+        try:
+            _sfn().start_execution(stateMachineArn=machine, name=numbered, input=json.dumps(order))
+        except _sfn().exceptions.ExecutionAlreadyExists:
+            if running(f"{executions}:{numbered}"):
+                return False
+            number += 1
+            numbered = f"{name}-{number}"
+        else:
+            return True

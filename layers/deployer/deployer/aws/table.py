@@ -141,9 +141,12 @@ def query(service: str, condition: str, limit: int | None = None, **compared: An
         "ScanIndexForward": False,
         "ConsistentRead": True,
     }
-    if limit:
-        return [_values(item) for item in _dynamodb().query(**asked, Limit=limit)["Items"]]
-    pages = _dynamodb().get_paginator("query").paginate(**asked)
+    # a page ends at 1 MB, whatever the limit
+    pages = (
+        _dynamodb()
+        .get_paginator("query")
+        .paginate(**asked, PaginationConfig={"MaxItems": limit, "PageSize": limit} if limit else {})
+    )
     return [_values(item) for page in pages for item in page["Items"]]
 
 

@@ -1,0 +1,312 @@
+"""One deployment of a service at a time, and the newest push wins, in whatever order all look."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployer import turns
+from deployer.release import release_id
+from deployer.turns import Claim
+from tests.unit.samples import ANOTHER_EXECUTION, EXECUTION, claim, recorded, release
+
+START = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
+HOLD: Any = {"by": "ada", "at": START.isoformat(), "reason": "checkout is slow"}
+
+
+def at(second: float) -> str:
+    return (START + timedelta(seconds=second)).isoformat()
+
+
+def asks(number: int, second: int, trigger: str = "push", since: float | None = None) -> Claim:
+    """A claim of the release that came at a second; `since` is when its execution began."""
+    execution = f"execution-{number}"
+    digest = f"sha256:{number:012}"
+    by_hand = None if trigger == "push" else execution
+    return claim(
+        release=release_id(START + timedelta(seconds=second), digest, by_hand),
+        execution=execution,
+        trigger=trigger,
+        pushedAt=at(second),
+        since=at(second + 0.5 if since is None else since),
+    )
+
+
+def record(of: Claim, **changes: Any) -> Any:
+    """The record that a claim's release has while it is in flight."""
+    made: Any = recorded(
+        id=of["release"],
+        version=of["release"],
+        trigger="deploy" if of["trigger"] == "recover" else of["trigger"],
+        pushedAt=of["pushedAt"],
+        startedAt=of["since"],
+        execution=of["execution"],
+    )
+    del made["outcome"]
+    return made | changes
+
+
+MINE = asks(5, 5)
+OLDER, NEWER = asks(1, 1), asks(9, 9)
+ORDER = asks(2, 2, "deploy")
+EARLY, LATE = asks(3, 3, "rollback"), asks(7, 7, "rollback")
+
+
+def decide(mine: Claim = MINE, **given: Any) -> turns.Decision:
+    facts = {"holder": None, "waiting": [], "hold": None, "history": [record(mine)]}
+    return turns.decide(mine, **facts | given)
+
+
+CASES: list[tuple[str, Claim, dict[str, Any], str, str]] = [
+    ("nobody is there", MINE, {}, "TAKE", ""),
+    ("its record is not read yet", MINE, {"history": []}, "TAKE", ""),
+    ("the turn is its own", MINE, {"holder": MINE}, "TAKE", ""),
+    ("its own although held", MINE, {"holder": MINE, "hold": HOLD}, "TAKE", ""),
+    ("its own although overtaken", MINE, {"holder": MINE, "history": [record(NEWER)]}, "TAKE", ""),
+    ("another has it", MINE, {"holder": OLDER}, "WAIT", OLDER["release"]),
+    ("it waits itself", MINE, {"waiting": [MINE]}, "TAKE", ""),
+    ("an order has it", MINE, {"holder": ORDER}, "WAIT", ORDER["release"]),
+    ("an order waits", MINE, {"waiting": [ORDER]}, "WAIT", ORDER["release"]),
+    ("an older push waits", MINE, {"waiting": [OLDER]}, "TAKE", ""),
+    ("held", MINE, {"hold": HOLD}, "HELD", "ada"),
+    ("held and another has it", MINE, {"hold": HOLD, "holder": OLDER}, "HELD", "ada"),
+    ("an order although held", ORDER, {"hold": HOLD}, "TAKE", ""),
+    ("a recovery although held", asks(2, 2, "recover"), {"hold": HOLD}, "TAKE", ""),
+    ("a newer push", MINE, {"history": [record(NEWER)]}, "SUPERSEDED", NEWER["release"]),
+    (
+        "a newer push, and another has it",
+        MINE,
+        {"history": [record(NEWER)], "holder": OLDER},
+        "SUPERSEDED",
+        NEWER["release"],
+    ),
+    ("an older push", MINE, {"history": [record(OLDER)]}, "TAKE", ""),
+    *(
+        (
+            f"a newer push that was {outcome}",
+            MINE,
+            {"history": [record(NEWER, outcome=outcome)]},
+            "SUPERSEDED",
+            NEWER["release"],
+        )
+        for outcome in ("SUCCEEDED", "FAILED", "FAILED_ROLLED_BACK", "HELD", "SUPERSEDED")
+    ),
+    (
+        "a newer push that was ignored",
+        MINE,
+        {"history": [record(NEWER, outcome="IGNORED")]},
+        "TAKE",
+        "",
+    ),
+    ("a later order", MINE, {"history": [record(LATE)]}, "SUPERSEDED", LATE["release"]),
+    (
+        "a later order that was carried out",
+        MINE,
+        {"history": [record(LATE, outcome="SUCCEEDED")]},
+        "SUPERSEDED",
+        LATE["release"],
+    ),
+    (
+        "a later order that failed",
+        MINE,
+        {"history": [record(LATE, outcome="FAILED")]},
+        "TAKE",
+        "",
+    ),
+    (
+        "an earlier order that was carried out",
+        MINE,
+        {"history": [record(EARLY, outcome="SUCCEEDED")]},
+        "TAKE",
+        "",
+    ),
+    (
+        "a later note",
+        MINE,
+        {"history": [record(LATE, trigger="hold", outcome="SUCCEEDED")]},
+        "TAKE",
+        "",
+    ),
+    (
+        "an order to resume an earlier push",
+        MINE,
+        {"history": [record(asks(7, 3, "resume", since=7))]},
+        "TAKE",
+        "",
+    ),
+    (
+        "an order to resume a later push",
+        MINE,
+        {"history": [record(asks(7, 6, "resume", since=7))]},
+        "SUPERSEDED",
+        asks(7, 6, "resume")["release"],
+    ),
+    (
+        "a push of the same second with a higher id",
+        MINE,
+        {"history": [record(asks(6, 5))]},
+        "SUPERSEDED",
+        asks(6, 5)["release"],
+    ),
+    ("one with a lower id", MINE, {"history": [record(asks(4, 5))]}, "TAKE", ""),
+    ("orders do not overtake each other", EARLY, {"history": [record(LATE)]}, "TAKE", ""),
+    ("nor does a push an order", ORDER, {"history": [record(NEWER)]}, "TAKE", ""),
+    ("an earlier order waits", LATE, {"waiting": [EARLY]}, "WAIT", EARLY["release"]),
+    ("a later order waits", EARLY, {"waiting": [LATE]}, "TAKE", ""),
+    (
+        "an order of the same moment with a lower id",
+        LATE,
+        {"waiting": [LATE | {"release": "0"}]},
+        "WAIT",
+        "0",
+    ),
+    ("a push waits", ORDER, {"waiting": [OLDER, NEWER]}, "TAKE", ""),
+    ("a recovery waits", MINE, {"waiting": [asks(8, 8, "recover")]}, "WAIT", "20261123T140008Z"),
+    (
+        "it was held on an earlier try, and the hold is over",
+        MINE,
+        {"history": [record(MINE, outcome="HELD", by="ada")]},
+        "HELD",
+        "ada",
+    ),
+    (
+        "it was superseded on an earlier try, and what superseded it failed",
+        MINE,
+        {"history": [record(LATE, outcome="FAILED"), record(MINE, outcome="SUPERSEDED", by="x")]},
+        "SUPERSEDED",
+        "x",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("mine", "given", "action", "by"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_what_a_claim_comes_to(mine: Claim, given: dict[str, Any], action: str, by: str) -> None:
+    decision = decide(mine, **given)
+    assert decision["action"] == action
+    assert decision["by"].startswith(by)
+    assert decision["reason"] or "outcome" in given["history"][-1]
+
+
+def test_who_is_held_back_is_told_by_whom_and_why() -> None:
+    assert decide(hold=HOLD)["reason"] == "held by ada: checkout is slow"
+
+
+def test_times_are_compared_as_times_and_not_as_texts() -> None:
+    elsewhere = record(NEWER, pushedAt="2026-11-23T09:00:04-05:00")  # a second before MINE
+    assert decide(history=[elsewhere])["action"] == "TAKE"
+    early = EARLY | {"since": "2026-11-23T09:00:00.5-05:00"}
+    assert decide(ORDER, waiting=[early])["by"] == EARLY["release"]
+
+
+def test_a_claim_says_who_asks_for_what() -> None:
+    made = turns.claim(release(), EXECUTION, "2026-11-23T14:25:04.123Z", "a-token")
+    assert made == claim()
+
+
+def test_an_execution_that_puts_right_what_another_left_claims_as_such() -> None:
+    made = turns.claim(release(), ANOTHER_EXECUTION, at(0), "a-token")
+    assert (made["trigger"], made["execution"]) == ("recover", ANOTHER_EXECUTION)
+
+
+# everyone
+
+
+@st.composite
+def crowds(draw: st.DrawFn) -> list[Claim]:
+    """Claims within a few seconds of each other; no two with one id, as no two executions have."""
+    triggers = st.sampled_from(["push", "push", "push", "deploy", "rollback", "resume", "recover"])
+    seconds = st.integers(0, 3)
+    drawn = draw(st.lists(st.tuples(triggers, seconds, seconds), min_size=1, max_size=6))
+    return [
+        asks(number, second, trigger, second + late)
+        for number, (trigger, second, late) in enumerate(drawn)
+    ]
+
+
+outcomes = st.sampled_from(
+    [None, "SUCCEEDED", "FAILED", "FAILED_ROLLED_BACK", "SUPERSEDED", "HELD", "IGNORED"]
+)
+
+
+@given(crowds(), st.lists(st.tuples(crowds(), outcomes), max_size=2), st.none() | st.just(HOLD))
+def test_of_all_who_look_at_once_one_takes_the_turn_that_is_free(
+    crowd: list[Claim], earlier: list[tuple[list[Claim], Any]], hold: Any
+) -> None:
+    history = [record(entry) for entry in crowd]
+    for past, outcome in earlier:
+        others = [record(entry, outcome=outcome) for entry in past]
+        history += [r for r in others if all(r["id"] != known["id"] for known in history)]
+    decided = [
+        turns.decide(mine, None, [c for c in crowd if c is not mine], hold, history)["action"]
+        for mine in crowd
+    ]
+    assert decided.count("TAKE") == (1 if {"TAKE", "WAIT"} & set(decided) else 0)
+    pushes = [a for a, mine in zip(decided, crowd, strict=True) if mine["trigger"] == "push"]
+    orders = [a for a, mine in zip(decided, crowd, strict=True) if mine["trigger"] != "push"]
+    assert "HELD" not in orders and "SUPERSEDED" not in orders
+    if hold:
+        assert set(pushes) <= {"HELD"}
+    if orders:
+        assert "TAKE" not in pushes
+
+
+@given(crowds(), st.data())
+def test_everyone_ends_and_no_push_comes_after_a_newer_one(
+    crowd: list[Claim], data: st.DataObject
+) -> None:
+    """They come in any order, late ones too, and the holder ends well or badly whenever."""
+    coming = data.draw(st.permutations(crowd))
+    waiting: list[Claim] = []
+    records: dict[str, Any] = {}
+    took: list[Claim] = []
+    holder: Claim | None = None
+
+    def look(mine: Claim) -> None:
+        nonlocal holder
+        others = [entry for entry in waiting if entry is not mine]
+        decision = turns.decide(mine, holder, others, None, list(records.values()))
+        own = records[mine["release"]]
+        if decision["action"] == "TAKE":
+            assert holder in (None, mine)
+            holder = mine
+            took.append(mine)
+            waiting.remove(mine)
+        elif decision["action"] == "SUPERSEDED":
+            over = records[decision["by"]]
+            if over["trigger"] == "push":
+                assert (over["pushedAt"], over["id"]) > (own["pushedAt"], own["id"])
+            own["outcome"] = "SUPERSEDED"
+            waiting.remove(mine)
+
+    while coming or waiting or holder:
+        if coming and (holder is None or data.draw(st.booleans())):
+            mine = coming.pop()
+            records[mine["release"]] = record(mine)
+            waiting.append(mine)
+            look(mine)
+        else:
+            assert holder
+            ended = data.draw(st.sampled_from(["SUCCEEDED", "FAILED", "FAILED_ROLLED_BACK"]))
+            records[holder["release"]]["outcome"] = ended
+            holder = None
+            for mine in data.draw(st.permutations(waiting)):
+                look(mine)
+            assert holder or not waiting, "everyone waits and nobody has the turn"
+
+    assert len(records) == len(crowd)
+    assert all("outcome" in entry for entry in records.values())
+    pushes = [(c["pushedAt"], c["release"]) for c in took if c["trigger"] == "push"]
+    assert pushes == sorted(pushes)
+    assert len(pushes) == len(set(pushes))
+    newest = max((c for c in crowd if c["trigger"] == "push"), key=_pushed, default=None)
+    if newest and all(c["trigger"] in ("push", "recover") for c in crowd):
+        later = [c for c in crowd if c["trigger"] == "recover" and c["since"] > newest["pushedAt"]]
+        assert newest in took or later
+
+
+def _pushed(entry: Claim) -> tuple[str, str]:
+    return entry["pushedAt"], entry["release"]
