@@ -37,8 +37,8 @@ local: $(READY) ## keep a local AWS with the deployer up, and show what is pushe
 
 .PHONY: test
 test: lint ## check and test everything
-	@echo "pytest …"
-	@pytest
+	@echo "pytest (two local AWS side by side; about five minutes) …"
+	@pytest -n 2 --dist loadfile
 
 .PHONY: lint
 lint: $(READY) ## check style, types and templates

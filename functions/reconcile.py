@@ -13,6 +13,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import reconciliation, release, spec
 from deployer.aws import ecr, events, releases, sfn, ssm, turns
+from deployer.errors import DeployError
 from deployer.release import Recorded
 from deployer.spec import ServiceSpec
 
@@ -31,12 +32,24 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> Reconciled:
     if event["detail-type"] == "Step Functions Execution Status Change":
         done: Reconciled = {"settled": _ended(event["detail"]), "started": []}
     else:
-        specs = spec.services(ssm.service_specs())
-        done = {
-            "settled": [name for service in specs for name in _abandoned(service)],
-            "started": [name for service in specs for name in _missed(service)],
-        }
+        done = _round(spec.services(ssm.service_specs()))
     logger.info("reconciled", done=done)
+    return done
+
+
+def _round(services: list[ServiceSpec]) -> Reconciled:
+    """Look after every service; what fails for one must not keep the others waiting."""
+    done: Reconciled = {"settled": [], "started": []}
+    failed = []
+    for service in services:
+        try:
+            done["settled"] += _abandoned(service)
+            done["started"] += _missed(service)
+        except Exception:
+            logger.exception("could not reconcile", of=service.service)
+            failed.append(service.service)
+    if failed:
+        raise DeployError(f"could not reconcile {', '.join(failed)}; did {done}; see the log")
     return done
 
 

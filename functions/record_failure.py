@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from deployer import diagnosis, release
 from deployer.aws import events, releases, turns
 from deployer.diagnosis import Diagnosis, Failure
-from deployer.release import Outcome, Previous, Release
+from deployer.release import Outcome, Release
 from deployer.rollback import Rollback
 
 logger = Logger()
@@ -21,7 +21,6 @@ class Request(TypedDict):
     input: Any
     release: Release | None
     taskDefinition: str | None
-    previous: Previous | None
     failure: Failure
     diagnosis: Diagnosis | None
     rollback: Rollback | None
@@ -46,7 +45,6 @@ def handler(event: Request, context: LambdaContext) -> Recorded:
         "diagnosis": found,
         "rollback": event["rollback"],
         "taskDefinition": event["taskDefinition"],
-        "replaced": event["previous"],
         "reason": reason,
     }
     record = event["release"] or release.unidentified(

@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from deployer import history
 from deployer.addresses import Addresses
 from deployer.aws import events, releases, turns
-from deployer.release import Previous, Release
+from deployer.release import Release
 from deployer.rollout import Rollout
 from deployer.spec import from_document
 from deployer.verification import Probes
@@ -22,7 +22,6 @@ class Request(TypedDict):
     spec: Mapping[str, Any]
     release: Release
     rollout: Rollout
-    previous: Previous | None
     addresses: Addresses
     probes: Probes
     reason: str
@@ -42,8 +41,7 @@ def handler(event: Request, context: LambdaContext) -> Success:
     details = {
         "endedAt": datetime.now(UTC).isoformat(),
         "taskDefinition": event["rollout"]["taskDefinition"],
-        "rollout": event["rollout"]["id"],
-        "replaced": event["previous"],
+        "rollout": event["rollout"],
         "url": event["addresses"]["url"],
         "probes": event["probes"],
         "reason": event["reason"],

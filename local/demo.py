@@ -236,11 +236,19 @@ class Demo:
             told["url"] = back
             self.serves(back, "1.1.0")
             self.kept_data(back)
+        with self.step("Roll back by hand, to the release before") as told:
+            back = self.rolled_back(stage, told, "1.0.0")
+            self.kept_data(back)
         self.records = stage.records()
         outcomes = [(record["version"], record.get("outcome")) for record in self.records]
-        wanted = [("1.0.0", "SUCCEEDED"), ("1.1.0", "SUCCEEDED"), ("1.2.0", "FAILED_ROLLED_BACK")]
+        wanted = [
+            ("1.0.0", "SUCCEEDED"),
+            ("1.1.0", "SUCCEEDED"),
+            ("1.2.0", "FAILED_ROLLED_BACK"),
+            ("1.0.0", "SUCCEEDED"),
+        ]
         expect("the release records", wanted, outcomes)
-        self.live = {"url": back, "version": "1.1.0"}
+        self.live = {"url": back, "version": "1.0.0"}
 
     def released(
         self, stage: Stage, told: dict[str, Any], version: str, **variant: Any
@@ -250,7 +258,13 @@ class Demo:
         where = f"{stage.aws.registry}/{stage.service}:{version}"
         self.screen.say(f"pushed {where}, {digest[:19]}…", "cyan")
         told |= {"version": version, "digest": digest}
-        ended = follow(stage, stage.started_by(digest), self.screen, DEMO_LIMIT)
+        return self.followed(stage, told, stage.started_by(digest))
+
+    def followed(
+        self, stage: Stage, told: dict[str, Any], arn: str
+    ) -> tuple[Execution, dict[str, Any]]:
+        """Show an execution to its end; the execution and the record."""
+        ended = follow(stage, arn, self.screen, DEMO_LIMIT)
         record = conclude(stage, ended, self.screen)
         told |= {
             "execution": ended.arn,
@@ -285,7 +299,19 @@ class Demo:
             raise Surprise(f"expected the exit code 3 in the diagnosis, saw {diagnosis['stops']}")
         if not any("exits at start" in line for line in diagnosis["log"]):
             raise Surprise(f"expected the task's last words in the log, saw {diagnosis['log']}")
-        expect("the release that was put back", previous, record["replaced"]["version"])
+        expect("the release that was put back", previous, record["previous"]["version"])
+
+    def rolled_back(self, stage: Stage, told: dict[str, Any], version: str) -> str:
+        """An order to go back, which must put this version in place; its URL."""
+        order = {"action": "rollback", "to": "previous", "by": "the demo", "hold": False}
+        self.screen.say(f"started by hand with {json.dumps(order)}", "cyan")
+        ended, record = self.followed(stage, told, stage.start(order))
+        expect("the execution of the rollback", "SUCCEEDED", ended.status)
+        expect("the release that was gone back to", version, record.get("version"))
+        url = str(record["url"])
+        told["url"] = url
+        self.serves(url, version)
+        return url
 
     def serves(self, url: str, version: str) -> str:
         """Ask a URL what it is; it must be this version. Its deployment id."""
@@ -470,7 +496,7 @@ def _show(stage: Stage, arn: str, screen: Screen) -> None:
     match record:
         case {"outcome": "SUCCEEDED", "url": str(url), "version": version}:
             live_line(screen, url, version)
-        case {"outcome": "FAILED_ROLLED_BACK", "replaced": {"version": str(version)}}:
+        case {"outcome": "FAILED_ROLLED_BACK", "previous": {"version": str(version)}}:
             if back := address(stage):
                 live_line(screen, back, version)
 

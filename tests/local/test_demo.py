@@ -407,11 +407,11 @@ def test_the_demo_ends_with_the_good_release_live(tmp_path: Path) -> None:
         document = json.loads("\n".join(run.lines))
     assert code == 0, document["error"]
     assert document["ok"]
-    assert document["version"] == "1.1.0"
+    assert document["version"] == "1.0.0"
     assert re.fullmatch(r"http://127\.9\.\d+\.\d+:3000", document["url"])
     assert document["healthCheckScale"] == 0.1
     assert document["error"] is None
-    _, first, second, broken, last = document["steps"]
+    _, first, second, broken, after, last = document["steps"]
     assert all(step["ok"] for step in document["steps"])
     for step, version in ((first, "1.0.0"), (second, "1.1.0")):
         assert (step["version"], step["status"], step["outcome"]) == (
@@ -435,11 +435,14 @@ def test_the_demo_ends_with_the_good_release_live(tmp_path: Path) -> None:
     assert "exited with 3" in broken["cause"]
     assert broken["diagnosis"]["log"][-1] == "error: this release exits at start, with code 3"
     assert "Poll health of previous release" in [state["name"] for state in broken["states"]]
-    assert last["url"] == document["url"] != second["url"]
+    assert after["url"] != second["url"]
+    assert (last["status"], last["outcome"]) == ("SUCCEEDED", "SUCCEEDED")
+    assert last["url"] == document["url"] != after["url"]
     assert [(release["version"], release["outcome"]) for release in document["releases"]] == [
         ("1.0.0", "SUCCEEDED"),
         ("1.1.0", "SUCCEEDED"),
         ("1.2.0", "FAILED_ROLLED_BACK"),
+        ("1.0.0", "SUCCEEDED"),
     ]
     assert not left_of(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -57,7 +57,7 @@ def test_the_first_push_creates_the_service_and_its_url_answers(service: Stage) 
     assert record["version"] == "1.0.0"
     assert record["trigger"] == "push"
     assert record["execution"] == done.arn
-    assert record["replaced"] is None
+    assert record["previous"] is None
     assert ask(record["url"])["version"].startswith("v1.0.0+")
     assert done.output["url"] == record["url"]
 
@@ -91,8 +91,8 @@ def test_the_next_push_replaces_the_release_and_the_data_stays(live: Stage) -> N
 
     assert done.status == "SUCCEEDED"
     after = live.records()[1]
-    assert after["replaced"]["taskDefinition"] == before["taskDefinition"]
-    assert after["replaced"]["release"] == before["id"]
+    assert after["previous"]["taskDefinition"] == before["taskDefinition"]
+    assert after["previous"]["release"] == before["id"]
     assert after["probes"] == {
         "/api/v2/buildinfo#deployment_id": identity,
         "/api/v2/users/first": "200",

@@ -41,7 +41,7 @@ def ignored(
     if by_tag:
         return by_tag
     if push.tag is None or not spec.deploys(push.tag):
-        return f"the service's tags {spec.tags!r} do not name {push.tag}"
+        return f"the service's tags {spec.tags} do not name {push.tag}"
     if found is None:
         return "the image is gone again"
     return unfit(found, config, spec)

@@ -1,11 +1,11 @@
 """Records of releases: one for each, with one outcome, once."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from deployer.aws import releases
+from deployer.aws import releases, table
 from deployer.release import unidentified
 from tests.unit.conftest import items
 from tests.unit.samples import ANOTHER_EXECUTION, EXECUTION, push_event, release
@@ -166,3 +166,142 @@ def test_tokens_are_no_releases() -> None:
     releases.open_release(OURS)
     releases.remember_token("ecs-svc/1", "a-token")
     assert record() == OURS
+
+
+# which execution carries what out
+
+
+def test_an_execution_is_known_by_the_release_that_it_carries_out() -> None:
+    releases.open_release(OURS)
+    assert releases.of_execution(EXECUTION) == OURS
+    assert releases.of_execution(ANOTHER_EXECUTION) is None
+
+
+def test_an_execution_whose_push_another_has_is_known_by_it_too() -> None:
+    releases.open_release(OURS)
+    releases.open_release(THEIRS)
+    assert releases.of_execution(ANOTHER_EXECUTION) == OURS
+
+
+def test_an_execution_that_died_before_it_wrote_a_record_has_none() -> None:
+    releases.carry_out(EXECUTION, OURS)
+    assert releases.of_execution(EXECUTION) is None
+    assert releases.history("coder") == []
+
+
+def test_what_an_execution_carries_out_is_kept_as_long_as_the_execution() -> None:
+    releases.carry_out(EXECUTION, OURS)
+    (found,) = items(f"execution:{EXECUTION}")
+    assert expires_in_days(found) == 90
+
+
+def expires_in_days(found: Any) -> int:
+    """Days from now until DynamoDB deletes an item."""
+    return round((int(found["expiresAt"]) - datetime.now(UTC).timestamp()) / 86400)
+
+
+# noting
+
+
+def test_what_a_step_found_is_noted_while_the_release_is_in_flight() -> None:
+    releases.open_release(OURS)
+    releases.note(OURS, taskDefinition="arn:1", wasRunning=True)
+    assert record() == OURS | {"taskDefinition": "arn:1", "wasRunning": True}
+    releases.close_release(OURS, "SUCCEEDED", {})
+    releases.note(OURS, taskDefinition="arn:2")
+    assert record()["taskDefinition"] == "arn:1"
+
+
+# what is kept, and for how long
+
+
+@pytest.mark.parametrize("outcome", ["FAILED", "FAILED_ROLLED_BACK", "SUPERSEDED", "HELD"])
+def test_what_nobody_goes_back_to_is_kept_for_the_days_that_records_are(outcome: Any) -> None:
+    releases.close_release(OURS, outcome, {})
+    assert expires_in_days(record()) == 90
+
+
+def test_a_success_is_kept_until_there_are_enough_newer_ones() -> None:
+    releases.close_release(OURS, "SUCCEEDED", {"endedAt": "2026-11-23T14:30:00+00:00"})
+    assert "expiresAt" not in record()
+    releases.expire(record())
+    expires = datetime.fromtimestamp(record()["expiresAt"], UTC)
+    assert expires.isoformat() == "2027-02-21T14:30:00+00:00"
+
+
+def test_a_record_that_goes_already_goes_no_later() -> None:
+    releases.close_release(OURS, "SUCCEEDED", {"endedAt": "2026-11-23T14:30:00+00:00"})
+    releases.expire(record())
+    first = record()["expiresAt"]
+    releases.expire(record() | {"endedAt": "2027-11-23T14:30:00+00:00"})
+    assert record()["expiresAt"] == first
+
+
+def test_an_ignored_push_is_kept_from_its_start_on() -> None:
+    releases.ignore_release(OURS, "nightly")
+    expires = datetime.fromtimestamp(record()["expiresAt"], UTC)
+    assert expires == datetime.fromisoformat(OURS["startedAt"]) + timedelta(days=90)
+
+
+def test_a_push_that_deploys_after_all_goes_no_more() -> None:
+    releases.ignore_release(OURS, "nightly")
+    releases.open_release(THEIRS)
+    assert "expiresAt" not in record()
+
+
+def test_a_note_of_a_hold_goes_though_it_succeeded() -> None:
+    note = release(trigger="hold")
+    releases.close_release(note, "SUCCEEDED", {})
+    assert expires_in_days(record()) == 90
+
+
+def test_pushes_have_records_since_the_table_was_made_or_for_as_long_as_those_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def days_ago() -> float:
+        return (datetime.now(UTC) - releases.kept_since()).total_seconds() / 86400
+
+    assert days_ago() == pytest.approx(0, abs=0.01)
+    made = datetime.now(UTC) - timedelta(days=400)
+    monkeypatch.setattr(table, "created", lambda: made)
+    assert days_ago() == pytest.approx(90, abs=0.01)
+
+
+# what history leaves out
+
+
+def test_history_is_by_the_end_and_of_what_is_in_flight_by_the_start() -> None:
+    for number, end in ((1, 50), (2, 10), (3, None), (4, 20)):
+        releases.open_release(numbered(number))
+        if end:
+            ended = f"2026-11-23T00:{end}:00+00:00"
+            releases.close_release(numbered(number), "SUCCEEDED", {"endedAt": ended})
+    found = [int(entry["id"][-2:], 16) for entry in releases.history("coder")]
+    assert found == [1, 4, 2, 3]
+
+
+def test_an_order_that_was_refused_is_in_the_table_and_not_in_the_history() -> None:
+    lost = unidentified({"action": "deploy", "service": "coder"}, EXECUTION, "2026-11-23T14:25:04Z")
+    releases.close_release(lost, "FAILED", {"reason": "no image"})
+    assert len(items("coder")) == 1
+    assert releases.history("coder") == []
+
+
+def test_a_pushs_digest_is_known_if_it_was_refused_before_a_service_was_found() -> None:
+    for event in (push_event(), push_event(**{"image-digest": "gibberish"})):
+        lost = unidentified(event, EXECUTION, "2026-11-23T14:25:04Z")
+        releases.close_release(lost, "FAILED", {"reason": "no spec"})
+    assert OURS["digest"] in releases.refused("coder")
+    assert releases.refused("other") == set()
+
+
+# the database
+
+
+def test_the_instance_that_was_restored_last_is_the_services_database() -> None:
+    assert releases.database_instance("coder") is None
+    releases.remember_database_instance("coder", "first")
+    releases.remember_database_instance("coder", "second")
+    assert releases.database_instance("coder") == "second"
+    assert releases.database_instance("other") is None
+    assert releases.history("coder") == []

@@ -1,4 +1,4 @@
-"""Waking sleeping executions."""
+"""Executions: waking, starting, and whether one still runs."""
 
 import json
 
@@ -6,7 +6,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from deployer.aws import sfn
-from tests.unit.conftest import Script, refusal
+from tests.unit.conftest import Machine, Script, refusal
+from tests.unit.samples import EXECUTION
 
 
 def test_an_execution_is_woken_with_what_it_is_told(script: Script) -> None:
@@ -27,3 +28,61 @@ def test_an_execution_that_may_not_be_woken_is_an_error(script: Script) -> None:
     script("stepfunctions", "SendTaskSuccess", refusal("AccessDeniedException"))
     with pytest.raises(ClientError, match="AccessDeniedException"):
         sfn.wake("a-token", {})
+
+
+# executions
+
+
+def test_an_execution_runs_until_it_ends_and_one_that_was_forgotten_does_not(
+    machine: Machine,
+) -> None:
+    execution = machine.start("one")
+    assert sfn.running(execution)
+    machine.stop(execution)
+    assert not sfn.running(execution)
+    assert not sfn.running(execution.replace(":one", ":another"))
+
+
+@pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
+def test_an_execution_that_ended_anyhow_runs_no_more(script: Script, status: str) -> None:
+    described = {
+        "executionArn": EXECUTION,
+        "stateMachineArn": "arn",
+        "status": status,
+        "startDate": 0,
+    }
+    script("stepfunctions", "DescribeExecution", described)
+    assert not sfn.running(EXECUTION)
+
+
+def test_whether_an_execution_runs_is_not_guessed(script: Script) -> None:
+    script("stepfunctions", "DescribeExecution", refusal("AccessDeniedException"))
+    with pytest.raises(ClientError, match="AccessDeniedException"):
+        sfn.running(EXECUTION)
+
+
+def test_an_execution_is_started_with_its_order(machine: Machine) -> None:
+    assert sfn.start(machine.arn, "recover-1", {"action": "recover"})
+    assert machine.executions() == {"recover-1": {"action": "recover"}}
+
+
+def test_an_execution_is_not_started_while_one_of_its_name_runs(machine: Machine) -> None:
+    machine.start("recover-1")
+    assert not sfn.start(machine.arn, "recover-1", {"action": "recover"})
+    assert list(machine.executions()) == ["recover-1"]
+
+
+def test_an_execution_is_started_again_under_a_number_once_those_before_are_over(
+    machine: Machine,
+) -> None:
+    for name in ("recover-1", "recover-1-2"):
+        assert sfn.start(machine.arn, "recover-1", {"try": name})
+        machine.stop(f"{machine.arn.replace(':stateMachine:', ':execution:')}:{name}")
+    assert sfn.start(machine.arn, "recover-1", {"try": "third"})
+    assert not sfn.start(machine.arn, "recover-1", {"try": "fourth"})
+    assert machine.executions() == {"recover-1-3": {"try": "third"}}
+
+
+def test_a_machine_that_is_not_there_is_an_error(machine: Machine) -> None:
+    with pytest.raises(ClientError, match="StateMachineDoesNotExist"):
+        sfn.start(f"{machine.arn}s", "recover-1", {})

@@ -1,0 +1,72 @@
+"""Telling the world what became of a release is never worth a failure."""
+
+import json
+from typing import Any
+
+import pytest
+
+from deployer.aws import events
+from deployer.release import unidentified
+from tests.unit.conftest import Script, refusal
+from tests.unit.samples import EXECUTION, push_event, release
+
+TOLD = {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}
+
+
+def test_a_release_is_announced_as_documented(script: Script) -> None:
+    script("events", "PutEvents", TOLD)
+    events.announce(release(), "SUCCEEDED", "it serves version 2.1.0", "https://coder.example.com")
+    ((entry,),) = (asked["Entries"] for asked in script.asked("PutEvents"))
+    assert (entry["Source"], entry["DetailType"]) == ("deployer", "Release State Change")
+    assert json.loads(entry["Detail"]) == {
+        "service": "coder",
+        "id": release()["id"],
+        "version": "2.1.0",
+        "digest": release()["digest"],
+        "trigger": "push",
+        "startedBy": "push",
+        "startedAt": release()["startedAt"],
+        "execution": EXECUTION,
+        "state": "SUCCEEDED",
+        "reason": "it serves version 2.1.0",
+        "url": "https://coder.example.com",
+    }
+
+
+def test_what_was_never_a_release_is_announced_by_what_is_known(script: Script) -> None:
+    script("events", "PutEvents", TOLD)
+    events.announce(unidentified(push_event(), EXECUTION, "2026-11-23T14:25:04Z"), "FAILED", "why")
+    detail = json.loads(script.asked("PutEvents")[0]["Entries"][0]["Detail"])
+    assert (detail["service"], detail["version"]) == ("repository:coder", None)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refusal("AccessDeniedException"),
+        refusal("ThrottlingException"),
+        {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]},
+    ],
+    ids=["refused", "throttled", "not taken"],
+)
+def test_an_announcement_that_fails_is_logged_and_nothing_more(
+    script: Script, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[Any] = []
+    for level in ("error", "exception"):
+        monkeypatch.setattr(events.logger, level, lambda text, **more: logged.append((text, more)))
+    script("events", "PutEvents", answer)
+    events.announce(release(), "FAILED", "why")
+    ((text, more),) = logged
+    assert (text, more["state"]) == ("could not announce", "FAILED")
+    if isinstance(answer, dict):
+        assert more["answer"] == answer["Entries"]
+
+
+def test_an_announcement_that_arrives_is_not_logged(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script("events", "PutEvents", TOLD)
+    monkeypatch.setattr(events, "logger", None)
+    events.announce(release(), "STARTED", "the turn is free")
+    assert len(script.asked("PutEvents")) == 1

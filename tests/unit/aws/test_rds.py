@@ -1,0 +1,159 @@
+"""Snapshots and instances in RDS."""
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from deployer.aws import client, rds
+from tests.unit.conftest import Script, refusal
+
+OURS = {"Key": "deployer:managed", "Value": "true"}
+
+
+@pytest.fixture
+def instance(aws: None) -> str:
+    """An instance in a network of its own."""
+    vpc = client("ec2").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnet = client("ec2").create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24")["Subnet"]
+    client("rds").create_db_subnet_group(
+        DBSubnetGroupName="private", DBSubnetGroupDescription="x", SubnetIds=[subnet["SubnetId"]]
+    )
+    client("rds").create_db_parameter_group(
+        DBParameterGroupName="tuned", DBParameterGroupFamily="postgres16", Description="x"
+    )
+    client("rds").create_db_instance(
+        DBInstanceIdentifier="coder-db",
+        Engine="postgres",
+        DBInstanceClass="db.t4g.micro",
+        AllocatedStorage=20,
+        MasterUsername="coder",
+        MasterUserPassword="correct-horse",
+        DBSubnetGroupName="private",
+        DBParameterGroupName="tuned",
+        VpcSecurityGroupIds=["sg-0123456789abcdef0"],
+        MultiAZ=True,
+        PubliclyAccessible=False,
+        DeletionProtection=True,
+    )
+    return "coder-db"
+
+
+def names(found: list[Any]) -> list[str]:
+    return sorted(snapshot.name for snapshot in found)
+
+
+# snapshots
+
+
+def test_a_snapshot_is_taken_once_and_is_known_as_ours(instance: str) -> None:
+    rds.take_snapshot(instance, "deployer-coder-1")
+    rds.take_snapshot(instance, "deployer-coder-1")
+    (found,) = client("rds").describe_db_snapshots()["DBSnapshots"]
+    assert found["DBInstanceIdentifier"] == instance
+    assert OURS in found["TagList"]
+    (ours,) = rds.snapshots(instance, "deployer-coder-")
+    assert (ours.name, ours.status) == ("deployer-coder-1", "available")
+    assert ours.made
+
+
+def test_snapshots_of_others_and_of_other_instances_are_not_ours(instance: str) -> None:
+    rds.take_snapshot(instance, "deployer-coder-1")
+    rds.take_snapshot(instance, "before-the-move")
+    client("rds").create_db_instance(
+        DBInstanceIdentifier="other", Engine="postgres", DBInstanceClass="db.t4g.micro"
+    )
+    rds.take_snapshot("other", "deployer-coder-2")
+    assert names(rds.snapshots(instance, "deployer-coder-")) == ["deployer-coder-1"]
+
+
+def test_every_page_of_snapshots_is_read_and_one_in_the_making_has_no_time(script: Script) -> None:
+    def page(asked: dict[str, Any]) -> Any:
+        number = asked.get("Marker", "1")
+        made = {"DBSnapshotIdentifier": f"deployer-coder-{number}", "Status": "creating"}
+        return {"DBSnapshots": [made]} | ({"Marker": "2"} if number == "1" else {})
+
+    script("rds", "DescribeDBSnapshots", page)
+    found = rds.snapshots("coder-db", "deployer-coder-")
+    assert names(found) == ["deployer-coder-1", "deployer-coder-2"]
+    assert found[0].made is None
+    assert script.asked("DescribeDBSnapshots")[0]["SnapshotType"] == "manual"
+
+
+def test_a_snapshot_of_an_instance_that_is_not_there_is_an_error(aws: None) -> None:
+    with pytest.raises(ClientError, match="DBInstanceNotFound"):
+        rds.take_snapshot("nobody", "deployer-coder-1")
+
+
+def test_a_snapshot_is_deleted_and_may_be_gone(instance: str) -> None:
+    rds.take_snapshot(instance, "deployer-coder-1")
+    rds.take_snapshot(instance, "deployer-coder-2")
+    rds.delete_snapshot("deployer-coder-1")
+    rds.delete_snapshot("deployer-coder-1")
+    assert names(rds.snapshots(instance, "deployer-coder-")) == ["deployer-coder-2"]
+
+
+# instances
+
+
+def test_an_instance_that_is_not_there_is_none(instance: str) -> None:
+    found = rds.instance(instance)
+    assert found and found["DBInstanceStatus"] == "available"
+    assert rds.instance("nobody") is None
+
+
+def test_a_restored_instance_is_made_as_the_old_one_is(instance: str) -> None:
+    rds.take_snapshot(instance, "deployer-coder-1")
+    old = rds.instance(instance)
+    assert old
+    rds.restore("deployer-coder-1", "restored", old)
+    new = rds.instance("restored")
+    assert new and rds.instance(instance) == old
+    assert new["DBSubnetGroup"]["DBSubnetGroupName"] == "private"
+    for same in ("DBInstanceClass", "Engine", "MultiAZ", "DeletionProtection"):
+        assert new[same] == old[same], same
+    assert OURS in new["TagList"]
+
+
+def test_a_restoration_asks_for_the_network_and_parameters_of_the_old_instance(
+    instance: str, script: Script
+) -> None:
+    """RDS would put it into the default network, with the default parameters and group.
+
+    https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_RestoreDBInstanceFromDBSnapshot.html
+    """
+    script("rds", "RestoreDBInstanceFromDBSnapshot", {"DBInstance": {}})
+    old = rds.instance(instance)
+    assert old
+    old["DBParameterGroups"] = [{"DBParameterGroupName": "tuned"}]
+    rds.restore("deployer-coder-1", "restored", old)
+    (asked,) = script.asked("RestoreDBInstanceFromDBSnapshot")
+    assert asked == {
+        "DBInstanceIdentifier": "restored",
+        "DBSnapshotIdentifier": "deployer-coder-1",
+        "DBInstanceClass": "db.t4g.micro",
+        "DBSubnetGroupName": "private",
+        "VpcSecurityGroupIds": ["sg-0123456789abcdef0"],
+        "DBParameterGroupName": "tuned",
+        "MultiAZ": True,
+        "PubliclyAccessible": False,
+        "DeletionProtection": True,
+        "Tags": [OURS],
+    }
+
+
+def test_a_restoration_beside_an_instance_that_is_gone_asks_for_what_rds_chooses(
+    script: Script,
+) -> None:
+    script("rds", "RestoreDBInstanceFromDBSnapshot", {"DBInstance": {}})
+    rds.restore("deployer-coder-1", "restored", {})
+    (asked,) = script.asked("RestoreDBInstanceFromDBSnapshot")
+    assert asked.keys() == {"DBInstanceIdentifier", "DBSnapshotIdentifier", "Tags"}
+
+
+def test_an_instance_is_restored_once(script: Script) -> None:
+    script("rds", "RestoreDBInstanceFromDBSnapshot", refusal("DBInstanceAlreadyExists"))
+    rds.restore("deployer-coder-1", "restored", {})
+    script("rds", "RestoreDBInstanceFromDBSnapshot", refusal("DBSnapshotNotFound"))
+    with pytest.raises(ClientError, match="DBSnapshotNotFound"):
+        rds.restore("deployer-coder-1", "restored", {})

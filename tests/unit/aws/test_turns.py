@@ -1,0 +1,144 @@
+"""Turns, claims and holds in the releases table."""
+
+from typing import Any
+
+import pytest
+
+from deployer.aws import releases, turns
+from tests.unit.conftest import Script, items, refusal
+from tests.unit.samples import ANOTHER_EXECUTION, EXECUTION, claim, release
+
+pytestmark = pytest.mark.usefixtures("releases_table")
+
+MINE = claim()
+THEIRS = claim(release="20261123T150000Z-cdcdcdcdcdcd", execution=ANOTHER_EXECUTION, token="theirs")
+HOLD: Any = {"by": "ada", "at": "2026-11-23T14:30:00+00:00", "reason": "checkout is slow"}
+
+
+def plain(found: Any) -> Any:
+    """A claim without the keys of the table."""
+    return found and {name: value for name, value in found.items() if name not in ("service", "id")}
+
+
+def holder() -> Any:
+    return plain(turns.line("coder").holder)
+
+
+def waiting() -> list[str]:
+    return [entry["release"] for entry in turns.line("coder").waiting]
+
+
+def test_nobody_is_in_line_at_first() -> None:
+    assert turns.line("coder") == turns.Line(holder=None, waiting=[], hold=None)
+
+
+def test_the_line_tells_who_has_the_turn_who_waits_and_who_holds() -> None:
+    releases.open_release(release())
+    releases.remember_database_instance("coder", "restored")
+    turns.take("coder", MINE)
+    turns.wait("coder", THEIRS)
+    turns.wait("other", MINE)
+    turns.hold("coder", HOLD)
+    line = turns.line("coder")
+    assert plain(line.holder) == MINE
+    assert [plain(entry) for entry in line.waiting] == [THEIRS]
+    assert plain(line.hold) == HOLD
+
+
+# waiting
+
+
+def test_a_claim_that_waits_anew_waits_once_with_its_new_token() -> None:
+    turns.wait("coder", MINE)
+    turns.wait("coder", claim(token="newer"))
+    (found,) = turns.line("coder").waiting
+    assert found["token"] == "newer"
+
+
+def test_a_claim_leaves_alone_and_may_leave_twice() -> None:
+    turns.wait("coder", MINE)
+    turns.wait("coder", THEIRS)
+    turns.leave("coder", MINE["release"])
+    turns.leave("coder", MINE["release"])
+    assert waiting() == [THEIRS["release"]]
+
+
+# taking
+
+
+def test_who_takes_the_turn_waits_no_more() -> None:
+    turns.wait("coder", MINE)
+    turns.wait("coder", THEIRS)
+    assert turns.take("coder", MINE)
+    assert holder() == MINE
+    assert waiting() == [THEIRS["release"]]
+
+
+def test_of_two_that_saw_the_turn_free_one_takes_it() -> None:
+    turns.wait("coder", THEIRS)
+    assert turns.line("coder").holder is None
+    assert [turns.take("coder", MINE), turns.take("coder", THEIRS)] == [True, False]
+    assert holder() == MINE
+    assert waiting() == [THEIRS["release"]]
+
+
+def test_who_has_the_turn_may_take_it_again() -> None:
+    assert turns.take("coder", MINE)
+    assert turns.take("coder", claim(token="newer"))
+    assert holder()["token"] == "newer"
+
+
+def test_of_two_that_saw_the_holder_dead_one_takes_its_turn() -> None:
+    dead = claim(execution="dead", release="of the dead")
+    turns.take("coder", dead)
+    assert not turns.take("coder", MINE)
+    assert not turns.take("coder", MINE, instead_of="another dead")
+    assert turns.take("coder", MINE, instead_of="dead")
+    assert not turns.take("coder", THEIRS, instead_of="dead")
+    assert holder() == MINE
+
+
+# passing on
+
+
+def test_the_turn_is_passed_on_and_everyone_who_waits_is_woken(script: Script) -> None:
+    script("stepfunctions", "SendTaskSuccess", refusal("TaskTimedOut"), {})
+    turns.take("coder", MINE)
+    turns.wait("coder", THEIRS)
+    turns.wait("coder", claim(release="third", token="third's"))
+    turns.pass_on("coder", EXECUTION)
+    assert holder() is None
+    woken = [asked["taskToken"] for asked in script.asked("SendTaskSuccess")]
+    assert sorted(woken) == ["theirs", "third's"]
+    assert len(waiting()) == 2
+
+
+def test_nobody_passes_on_anothers_turn(script: Script) -> None:
+    script("stepfunctions", "SendTaskSuccess", {})
+    turns.take("coder", MINE)
+    turns.pass_on("coder", ANOTHER_EXECUTION)
+    assert holder() == MINE
+    turns.pass_on("coder", EXECUTION)
+    turns.take("coder", THEIRS)
+    turns.pass_on("coder", EXECUTION)
+    assert holder() == THEIRS
+
+
+def test_who_is_woken_is_told_to_look_and_nothing_else(script: Script) -> None:
+    script("stepfunctions", "SendTaskSuccess", {})
+    assert turns.wake(MINE)
+    (asked,) = script.asked("SendTaskSuccess")
+    assert asked["taskToken"] == "a-token"
+    assert '"WAIT"' in asked["output"]
+
+
+# holds
+
+
+def test_a_hold_is_ended_once() -> None:
+    turns.hold("coder", HOLD)
+    turns.hold("coder", HOLD | {"by": "bob"})
+    assert plain(turns.line("coder").hold)["by"] == "bob"
+    assert turns.release_hold("coder")
+    assert not turns.release_hold("coder")
+    assert items("coder") == []
