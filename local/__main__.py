@@ -47,8 +47,8 @@ def up(options: argparse.Namespace) -> int:
     if options.detach:
         say("  stop it   python -m local down")
         return 0
-    say("Ctrl-C stops it.")
     try:
+        say("Ctrl-C stops it.")
         code = running.wait()
     except KeyboardInterrupt:
         code = 0

@@ -135,3 +135,25 @@ def test_a_first_release_that_we_stopped_is_started_again(
     releases.close_release(release(), "FAILED", {})
     checked = check_preflight.handler(payload(spec=document(desiredCount=2)), context)
     assert checked["desiredCount"] == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(12, "NONE"), (13, "BACK_UP")], ids=["the same", "grown"]
+)
+def test_a_database_is_backed_up_before_its_schema_changes(
+    surroundings: Script, web: Web, context: Any, number: int, expected: str
+) -> None:
+    spec = with_service(surroundings, web, RUNS) | {"database": {"instance": "coder-db"}}
+    releases.close_release(release(id="2"), "SUCCEEDED", {"taskDefinition": OLD_REVISION})
+    coming = release(schema={"number": number, "hash": "f00"})
+    checked = check_preflight.handler(payload(spec=spec, release=coming), context)
+    assert checked["database"] == expected
+
+
+def test_what_a_recovery_needs_is_noted(surroundings: Script, web: Web, context: Any) -> None:
+    releases.open_release(release())
+    spec = with_service(surroundings, web, RUNS)
+    checked = check_preflight.handler(payload(spec=spec), context)
+    found = releases.find("coder", release()["id"])
+    assert found and found["previous"] == checked["previous"]
+    assert found["wasRunning"] is True

@@ -6,19 +6,23 @@ from typing import Any
 import pytest
 
 import identify_release
-from deployer.aws import client, releases
+from deployer.aws import client, releases, turns
 from deployer.errors import ImageMissing, RequestRejected, ServiceUnknown, SpecInvalid
 from tests.unit.conftest import Script, Web
 from tests.unit.samples import (
     ANOTHER_EXECUTION,
     EXECUTION,
     REGISTRY,
+    REVISION,
     config,
     document,
     index,
     manifest,
     payload,
+    previous,
     push_event,
+    release,
+    rollout,
 )
 
 pytestmark = pytest.mark.usefixtures("releases_table")
@@ -224,3 +228,321 @@ def test_a_wrong_spec_is_refused_by_name(registry: Script, context: Any) -> None
     )
     with pytest.raises(SpecInvalid, match="timeout"):
         identify(pushed(push()), context)
+
+
+def test_an_order_that_is_tried_again_deploys_what_it_chose_first(
+    registry: Script, context: Any
+) -> None:
+    """Meanwhile somebody moved the tag."""
+    first = push("nightly")
+    order = {"action": "deploy", "image": "nightly"}
+    identify(order, context)
+    push("nightly", manifest(layers=[{"digest": f"sha256:{'aa' * 32}", "size": 1}]))
+    assert identify(order, context)["release"]["digest"] == first
+    assert record()["digest"] == first
+
+
+def test_an_order_to_deploy_ends_a_hold_and_one_that_is_refused_does_not(
+    registry: Script, context: Any
+) -> None:
+    turns.hold("coder", HOLD)
+    with pytest.raises(ImageMissing):
+        identify({"action": "deploy", "image": "9.9.9"}, context)
+    assert held() == HOLD
+    push()
+    identify({"action": "deploy", "image": "2.1.0"}, context)
+    assert held() is None
+
+
+# going back
+
+HOLD: Any = {"by": "ada", "at": "2026-11-23T14:00:00+00:00", "reason": "checkout is slow"}
+NOW = "2026-11-23T14:25:04.123000+00:00"
+
+
+def held() -> Any:
+    """The hold, without the keys of the table."""
+    found: Any = turns.line("coder").hold
+    return found and {name: found[name] for name in ("by", "at", "reason")}
+
+
+def lived(version: str, hour: int, **changes: Any) -> Any:
+    """A release that was live from an hour on, with its image and its task definition."""
+    digest = push(version, manifest(annotations={"of": version}))
+    registered = client("ecs").register_task_definition(
+        family="coder", containerDefinitions=[{"name": "coder", "image": version, "memory": 1}]
+    )
+    began = f"2026-11-23T{hour:02}:00:00+00:00"
+    made = release(
+        id=f"20261123T{hour:02}0000Z-{digest[7:19]}",
+        digest=digest,
+        image=f"{REGISTRY}/coder@{digest}",
+        version=version,
+        tag=version,
+        execution=f"execution-{version}",
+        pushedAt=began,
+        startedAt=began,
+    )
+    details = {
+        "endedAt": f"2026-11-23T{hour:02}:05:00+00:00",
+        "taskDefinition": registered["taskDefinition"]["taskDefinitionArn"],
+    }
+    releases.close_release(made, "SUCCEEDED", details | changes)
+    return releases.find("coder", made["id"])
+
+
+def back(context: Any, execution: str = EXECUTION, **order: Any) -> dict[str, Any]:
+    return identify({"action": "rollback", "to": "previous"} | order, context, execution)
+
+
+def test_a_rollback_runs_the_very_task_definition_that_was_live(
+    registry: Script, context: Any
+) -> None:
+    old, _ = lived("1.0.0", 1), lived("1.1.0", 2)
+    found = back(context, by="ada", reason="checkout is slow")
+    assert found["decision"] == "DEPLOY"
+    made = found["release"]
+    assert made["taskDefinition"] == old["taskDefinition"]
+    assert (made["trigger"], made["to"], made["restore"]) == ("rollback", old["id"], None)
+    assert (made["digest"], made["image"]) == (old["digest"], old["image"])
+    assert (made["version"], made["startedBy"]) == ("1.0.0", "ada")
+    assert releases.find("coder", made["id"]) == made
+    assert held() == {"by": "ada", "at": NOW, "reason": "checkout is slow"}
+
+
+def test_a_rollback_that_says_no_more_holds_all_the_same(registry: Script, context: Any) -> None:
+    lived("1.0.0", 1), lived("1.1.0", 2)
+    back(context)
+    assert held() == {"by": "operator", "at": NOW, "reason": "rolled back to 1.0.0"}
+
+
+def test_a_rollback_may_leave_pushes_alone(registry: Script, context: Any) -> None:
+    lived("1.0.0", 1), lived("1.1.0", 2)
+    back(context, hold=False)
+    assert held() is None
+
+
+def test_a_second_hold_keeps_since_when_pushes_are_held(registry: Script, context: Any) -> None:
+    """Else a resumption would forget what was held back before it."""
+    turns.hold("coder", HOLD)
+    lived("1.0.0", 1), lived("1.1.0", 2)
+    back(context, by="bob", reason="still slow")
+    assert held() == {"by": "bob", "at": HOLD["at"], "reason": "still slow"}
+
+
+def test_a_rollback_may_render_the_spec_as_it_is_now(registry: Script, context: Any) -> None:
+    respecify(rollback="render")
+    old, _ = lived("1.0.0", 1), lived("1.1.0", 2)
+    client("ecs").deregister_task_definition(taskDefinition=old["taskDefinition"])
+    assert back(context)["release"]["taskDefinition"] is None
+
+
+def respecify(**changes: Any) -> None:
+    client("ssm").put_parameter(
+        Name="/deployer/services/coder",
+        Value=json.dumps(document(**changes)),
+        Type="String",
+        Overwrite=True,
+    )
+
+
+def test_a_rollback_that_is_tried_again_goes_where_it_went_first(
+    registry: Script, context: Any
+) -> None:
+    """Meanwhile another release went live, and `previous` means another one."""
+    lived("1.0.0", 1), lived("1.1.0", 2)
+    first = back(context)
+    lived("1.2.0", 3)
+    assert back(context) == first
+    assert len([r for r in releases.history("coder") if r["trigger"] == "rollback"]) == 1
+
+
+def test_what_can_not_be_gone_back_to_leaves_no_record_and_no_hold(
+    registry: Script, context: Any
+) -> None:
+    old, _ = lived("1.0.0", 1), lived("1.1.0", 2)
+    client("ecs").deregister_task_definition(taskDefinition=old["taskDefinition"])
+    with pytest.raises(RequestRejected, match='not ACTIVE any more; set "rollback": "render"'):
+        back(context)
+    client("ecr").batch_delete_image(
+        repositoryName="coder", imageIds=[{"imageDigest": old["digest"], "imageTag": old["tag"]}]
+    )
+    with pytest.raises(ImageMissing, match=r"the image of 1\.0\.0, sha256:.*, is gone from ECR"):
+        back(context)
+    with pytest.raises(RequestRejected, match=r"no release is named '7\.7\.7'"):
+        back(context, to="7.7.7")
+    assert held() is None
+    assert len(releases.history("coder")) == 2
+
+
+# going back with the database
+
+GROWN = {"number": 13, "hash": "f01"}
+
+
+def migrated(**changes: Any) -> None:
+    """1.0.0 was live, and 1.1.0 has changed the schema since."""
+    lived("1.0.0", 1)
+    before = previous(schema={"number": 12, "hash": "f00"})
+    lived("1.1.0", 2, schema=GROWN, previous=before, **changes)
+
+
+def test_no_release_is_put_on_a_schema_that_it_does_not_know(
+    registry: Script, context: Any
+) -> None:
+    migrated(snapshot="deployer-coder-1")
+    with pytest.raises(RequestRejected, match="deployer-coder-1") as caught:
+        back(context)
+    told = str(caught.value)
+    assert "would be lost" in told and "before 1.1.0" in told
+    order = json.loads(told[told.index('{"action"') :])
+    respecify(database={"instance": "coder-db", "secret": SECRET})
+    assert identify(order, context)["release"]["restore"] == "deployer-coder-1"
+
+
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:coder-db"
+
+
+def test_without_a_snapshot_the_refusal_says_so(registry: Script, context: Any) -> None:
+    migrated()
+    with pytest.raises(RequestRejected, match="no snapshot was taken of the database"):
+        back(context)
+    respecify(database={"instance": "coder-db", "secret": SECRET})
+    with pytest.raises(RequestRejected, match="no snapshot was taken of the database"):
+        back(context, restoreDatabase=True)
+
+
+@pytest.mark.parametrize("named", [None, {"instance": "coder-db"}])
+def test_a_database_that_the_spec_does_not_name_is_not_restored(
+    registry: Script, context: Any, named: Any
+) -> None:
+    migrated(snapshot="deployer-coder-1")
+    respecify(database=named)
+    with pytest.raises(RequestRejected, match='names no "database" with its "secret"'):
+        back(context, restoreDatabase=True)
+
+
+# holding and resuming
+
+
+def waited(version: str, hour: int) -> Any:
+    """A push that was held back."""
+    digest = push(version, manifest(annotations={"of": version}))
+    pushed_at = f"2026-11-23T{hour:02}:00:00+00:00"
+    made = release(
+        id=f"20261123T{hour:02}0000Z-{digest[7:19]}",
+        digest=digest,
+        version=version,
+        execution=f"execution-{version}",
+        pushedAt=pushed_at,
+    )
+    releases.close_release(made, "HELD", {"endedAt": pushed_at})
+    return made
+
+
+def test_a_hold_is_noted_and_deploys_nothing(registry: Script, context: Any) -> None:
+    registry("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
+    found = identify({"action": "hold", "by": "ada", "reason": "freeze"}, context)
+    assert found["decision"] == "NOTHING"
+    assert held() == {"by": "ada", "at": NOW, "reason": "freeze"}
+    assert (record()["trigger"], record()["outcome"]) == ("hold", "SUCCEEDED")
+    assert record()["reason"] == "held: freeze"
+    (told,) = registry.asked("PutEvents")
+    assert json.loads(told["Entries"][0]["Detail"])["reason"] == "held: freeze"
+
+
+def test_a_resumption_deploys_the_newest_push_that_was_held(registry: Script, context: Any) -> None:
+    turns.hold("coder", HOLD)
+    waited("1.1.0", 13)  # before the hold began
+    newest, _ = waited("1.3.0", 16), waited("1.2.0", 15)
+    found = identify({"action": "resume", "by": "ada"}, context)
+    assert found["decision"] == "DEPLOY"
+    made = found["release"]
+    assert (made["digest"], made["version"]) == (newest["digest"], "1.3.0")
+    assert (made["trigger"], made["to"]) == ("resume", newest["id"])
+    assert made["taskDefinition"] is None, "it never ran"
+    assert held() is None
+
+
+def test_a_resumption_that_is_tried_again_is_the_same_one(registry: Script, context: Any) -> None:
+    """Its reply was lost; the hold is over, or another push was held meanwhile."""
+    turns.hold("coder", HOLD)
+    waited("1.2.0", 15)
+    first = identify({"action": "resume"}, context)
+    assert identify({"action": "resume"}, context) == first
+    turns.hold("coder", HOLD)
+    waited("1.3.0", 16)
+    assert identify({"action": "resume"}, context) == first
+    assert held() is None
+    assert len([r for r in releases.history("coder") if r["trigger"] == "resume"]) == 1
+
+
+def test_a_resumption_with_nothing_held_ends_the_hold_and_may_be_tried_again(
+    registry: Script, context: Any
+) -> None:
+    turns.hold("coder", HOLD)
+    first = identify({"action": "resume", "by": "ada"}, context)
+    assert (first["decision"], first["reason"]) == ("NOTHING", "resumed; no push was held back")
+    assert held() is None
+    again = identify({"action": "resume", "by": "ada"}, context)
+    assert (again["decision"], again["reason"]) == (first["decision"], first["reason"])
+    assert (record()["trigger"], record()["outcome"]) == ("hold", "SUCCEEDED")
+
+
+def test_a_service_that_is_not_held_is_not_resumed(registry: Script, context: Any) -> None:
+    with pytest.raises(RequestRejected, match="coder is not held"):
+        identify({"action": "resume"}, context)
+    assert releases.history("coder") == []
+
+
+# recovering
+
+
+def recover(context: Any, release_id: str) -> dict[str, Any]:
+    order = {"action": "recover", "service": "coder", "release": release_id}
+    return identify(order, context, ANOTHER_EXECUTION)
+
+
+def test_a_recovery_knows_what_the_execution_that_ended_had_found_out(
+    registry: Script, context: Any
+) -> None:
+    dead = release()
+    releases.open_release(dead)
+    found_out: dict[str, Any] = {
+        "taskDefinition": REVISION,
+        "previous": previous(),
+        "wasRunning": True,
+        "rollout": rollout(),
+    }
+    releases.note(dead, **found_out)
+    found = recover(context, dead["id"])
+    assert found["decision"] == "RECOVER"
+    assert {name: found[name] for name in found_out} == found_out
+    assert found["spec"] == document()
+    assert found["release"]["execution"] == EXECUTION, "the release stays the one that it was"
+    assert found["failure"]["Error"] == "ExecutionEnded"
+    assert EXECUTION in found["failure"]["Cause"]
+    assert record()["recoveredBy"] == ANOTHER_EXECUTION
+    assert releases.of_execution(ANOTHER_EXECUTION) == record()
+
+
+def test_a_recovery_of_what_had_found_out_nothing_stops_no_service(
+    registry: Script, context: Any
+) -> None:
+    releases.open_release(release())
+    found = recover(context, release()["id"])
+    assert found["wasRunning"] is True, "what is not known to have stood still is not stopped"
+    assert (found["taskDefinition"], found["previous"], found["rollout"]) == (None, None, None)
+
+
+def test_a_release_that_has_its_outcome_needs_no_recovery(registry: Script, context: Any) -> None:
+    releases.close_release(release(), "SUCCEEDED", {})
+    found = recover(context, release()["id"])
+    assert (found["decision"], found["spec"]) == ("NOTHING", None)
+    assert "SUCCEEDED" in found["reason"]
+    assert "recoveredBy" not in record()
+
+
+def test_a_release_that_is_not_there_is_not_recovered(registry: Script, context: Any) -> None:
+    with pytest.raises(RequestRejected, match="coder has no release 1"):
+        recover(context, "1")

@@ -6,9 +6,17 @@ import pytest
 
 import record_failure
 from deployer import diagnosis
-from deployer.aws import releases
-from tests.unit.conftest import items
-from tests.unit.samples import ANOTHER_EXECUTION, REVISION, crashed, payload, push_event, release
+from deployer.aws import releases, turns
+from tests.unit.conftest import Script, items
+from tests.unit.samples import (
+    ANOTHER_EXECUTION,
+    REVISION,
+    claim,
+    crashed,
+    payload,
+    push_event,
+    release,
+)
 
 pytestmark = pytest.mark.usefixtures("releases_table")
 
@@ -78,3 +86,24 @@ def test_two_executions_that_could_not_be_read_have_two_records(context: Any) ->
         given = payload(input="gibberish", release=None, execution=execution)
         record_failure.handler(given, context)
     assert len(items("unknown")) == 2
+
+
+def test_the_turn_is_passed_on_and_who_waited_waits_no_more(context: Any, script: Script) -> None:
+    script("stepfunctions", "SendTaskSuccess", {})
+    releases.open_release(release())
+    turns.take("coder", claim())
+    turns.wait("coder", claim())
+    turns.wait("coder", claim(release="next", execution=ANOTHER_EXECUTION, token="next's"))
+    record_failure.handler(payload(diagnosis=CRASH), context)
+    line = turns.line("coder")
+    assert line.holder is None
+    assert [entry["release"] for entry in line.waiting] == ["next"]
+    assert [asked["taskToken"] for asked in script.asked("SendTaskSuccess")] == ["next's"]
+
+
+def test_who_failed_without_the_turn_leaves_it_to_its_holder(context: Any, script: Script) -> None:
+    script("stepfunctions", "SendTaskSuccess", {})
+    turns.take("coder", claim(release="theirs", execution=ANOTHER_EXECUTION))
+    record_failure.handler(payload(failure={"Error": "TurnTimedOut", "Cause": "…"}), context)
+    holder = turns.line("coder").holder
+    assert holder and holder["release"] == "theirs"

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 import record_success
-from deployer.aws import releases
-from tests.unit.samples import REVISION, payload, release
+from deployer.aws import releases, turns
+from tests.unit.conftest import Script
+from tests.unit.samples import ANOTHER_EXECUTION, REVISION, claim, document, payload, release
 
 pytestmark = pytest.mark.usefixtures("releases_table")
 
@@ -38,3 +39,26 @@ def test_recording_twice_is_recording_once(context: Any) -> None:
     first = record()
     record_success.handler(payload(**LIVE), context)
     assert record() == first
+
+
+def test_the_turn_is_passed_on(context: Any, script: Script) -> None:
+    script("stepfunctions", "SendTaskSuccess", {})
+    releases.open_release(release())
+    turns.take("coder", claim())
+    turns.wait("coder", claim(release="next", execution=ANOTHER_EXECUTION, token="next's"))
+    record_success.handler(payload(**LIVE), context)
+    assert turns.line("coder").holder is None
+    assert [asked["taskToken"] for asked in script.asked("SendTaskSuccess")] == ["next's"]
+
+
+def test_the_successes_beyond_those_that_are_kept_go(context: Any) -> None:
+    for number in range(1, 5):
+        old = release(id=f"2026112{number}T000000Z-aaaaaaaaaaaa", execution=f"execution-{number}")
+        ended = {"endedAt": f"2026-11-2{number}T00:00:00+00:00"}
+        releases.close_release(old, "FAILED" if number == 3 else "SUCCEEDED", ended)
+    failed = releases.find("coder", "20261123T000000Z-aaaaaaaaaaaa")
+    for _ in range(2):
+        record_success.handler(payload(**LIVE, spec=document(keepReleases=2)), context)
+        kept = {r["id"][6:8] for r in releases.history("coder") if "expiresAt" not in r}
+        assert kept == {"24", "23"}, "the newest one before, and the one that is live now"
+    assert releases.find("coder", "20261123T000000Z-aaaaaaaaaaaa") == failed

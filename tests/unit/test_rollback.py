@@ -86,6 +86,20 @@ CASES: list[tuple[str, dict[str, Any] | None, dict[str, Any], str, str]] = [
         "2.0.0",
     ),
     (
+        "the database was taken back in time, and no task ran",
+        OURS,
+        {"release": release(**GROWN, restore="a-snapshot"), "ran": False},
+        "LEAVE",
+        "can't run on the database schema",
+    ),
+    (
+        "the snapshot that bars the way back is named",
+        OURS,
+        {"release": release(**GROWN), "snapshot": "deployer-coder-1"},
+        "LEAVE",
+        "deployer-coder-1",
+    ),
+    (
         "the schema is now named, and a task ran",
         OURS,
         {"previous": previous(schema=None)},

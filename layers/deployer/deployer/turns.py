@@ -85,7 +85,7 @@ def decide(
             return _decision(ended, own.get("by", ""), own.get("reason", ""))
         if hold:
             return _decision("HELD", hold["by"], f"held by {hold['by']}: {hold['reason']}")
-        newer = _overtaken(mine, history)
+        newer = _overtaken(mine, holder, history)
         if newer:
             return _decision("SUPERSEDED", newer["id"], f"superseded by {newer['version']}")
     if holder:
@@ -102,20 +102,22 @@ def _order(entry: Claim) -> tuple[int, float, str]:
     return 0, datetime.fromisoformat(entry["since"]).timestamp(), entry["release"]
 
 
-def _overtaken(mine: Claim, history: History) -> Recorded | None:
+def _overtaken(mine: Claim, holder: Claim | None, history: History) -> Recorded | None:
     """The release that makes this push out of date: a newer push whatever became of it, or an
-    order by hand that was given after this push and is in flight or was carried out. To resume is
-    to deploy an earlier push, which a newer one overtakes."""
+    order by hand that was given after this push and was carried out. To resume is to deploy an
+    earlier push, which counts as that."""
     pushed = datetime.fromisoformat(mine["pushedAt"])
     for entry in history:
         if entry["trigger"] == "push":
             told, counts = entry["pushedAt"], entry.get("outcome") != "IGNORED"
         else:
-            told, counts = entry["startedAt"], entry.get("outcome") in (None, "SUCCEEDED")
+            # one in flight goes first anyway; if it fails, the push has its turn after it
+            told, counts = entry["startedAt"], entry.get("outcome") == "SUCCEEDED"
         when = datetime.fromisoformat(told)
-        # ECR tells push times in seconds; of those in flight from one second, the ids decide
-        tie = when == pushed and "outcome" not in entry and entry["id"] > mine["release"]
-        if counts and (when > pushed or tie) and entry["trigger"] != "hold":
+        # ECR tells push times in seconds; of those that wait from one second, the ids decide
+        waits = "outcome" not in entry and not (holder and holder["release"] == entry["id"])
+        tie = when == pushed and waits and entry["id"] > mine["release"]
+        if counts and (when > pushed or tie) and entry["trigger"] not in ("hold", "resume"):
             return entry
     return None
 

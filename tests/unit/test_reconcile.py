@@ -1,0 +1,407 @@
+"""What executions left open is closed or put right, and pushes that were missed are started."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+import reconcile
+from deployer import reconciliation, request
+from deployer.aws import client, releases, table, turns
+from deployer.release import release_id, unidentified
+from deployer.request import Push, Recover
+from tests.unit.conftest import Machine, Script
+from tests.unit.samples import DIGEST, OTHER_DIGEST, claim, document, manifest, push_event, release
+
+pytestmark = pytest.mark.usefixtures("releases_table")
+
+CLOCK = {"detail-type": "Scheduled Event"}
+
+
+@pytest.fixture
+def woken(script: Script) -> Any:
+    script("stepfunctions", "SendTaskSuccess", {})
+    return lambda: [asked["taskToken"] for asked in script.asked("SendTaskSuccess")]
+
+
+@pytest.fixture
+def told(script: Script) -> Any:
+    """The states that were announced."""
+    script("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
+
+    def states() -> list[str]:
+        asked = script.asked("PutEvents")
+        return [json.loads(one["Entries"][0]["Detail"])["state"] for one in asked]
+
+    return states
+
+
+@pytest.fixture
+def world(machine: Machine, woken: Any, told: Any) -> Machine:
+    """The machine, a spec for a service, and nobody who sleeps or listens."""
+    describe("coder")
+    return machine
+
+
+def describe(service: str, **changes: Any) -> None:
+    client("ssm").put_parameter(
+        Name=f"/deployer/services/{service}",
+        Value=json.dumps(document(service=service, **changes)),
+        Type="String",
+    )
+
+
+def started(machine: Machine, name: str = "one", turn: bool = False, **changes: Any) -> Any:
+    """A release in flight, whose execution runs; with its turn or in line for it."""
+    made = release(execution=machine.start(name), **changes)
+    releases.open_release(made)
+    mine = claim(release=made["id"], execution=made["execution"], token=f"token-{name}")
+    if turn:
+        turns.take("coder", mine)
+        releases.note(made, turnAt="2026-11-23T14:26:00+00:00")
+    else:
+        turns.wait("coder", mine)
+    return made
+
+
+def ended(execution: str, given: Any = None, status: str = "ABORTED") -> Any:
+    """The status change as Step Functions tells it.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+    """
+    return {
+        "detail-type": "Step Functions Execution Status Change",
+        "source": "aws.states",
+        "detail": {
+            "executionArn": execution,
+            "stateMachineArn": "arn",
+            "name": execution.rsplit(":", 1)[-1],
+            "status": status,
+            "startDate": 1_795_444_202_123,
+            "stopDate": 1_795_444_300_000,
+            "input": json.dumps(given or push_event()),
+        },
+    }
+
+
+def run(event: Any, context: Any) -> Any:
+    return reconcile.handler(event, context)
+
+
+NOTHING: Any = {"settled": [], "started": []}
+
+
+def record(of: Any) -> Any:
+    return releases.find(of["service"], of["id"])
+
+
+def recoveries(machine: Machine) -> list[Any]:
+    asked = [request.parse(given) for name, given in machine.executions().items() if "rec" in name]
+    return [one for one in asked if isinstance(one, Recover)]
+
+
+# an execution ended
+
+
+def test_a_release_that_never_had_its_turn_is_closed(
+    world: Machine, told: Any, context: Any
+) -> None:
+    mine = started(world)
+    world.stop(mine["execution"])
+    assert run(ended(mine["execution"]), context) == {"settled": [mine["id"]], "started": []}
+    assert record(mine)["outcome"] == "FAILED"
+    assert "was not changed" in record(mine)["reason"] and "endedAt" in record(mine)
+    assert turns.line("coder").waiting == []
+    assert told() == ["FAILED"]
+    assert recoveries(world) == []
+
+
+def test_a_release_that_had_the_turn_is_recovered_from(
+    world: Machine, told: Any, context: Any
+) -> None:
+    mine = started(world, turn=True)
+    world.stop(mine["execution"])
+    assert run(ended(mine["execution"]), context)["settled"] == [mine["id"]]
+    assert recoveries(world) == [Recover("coder", mine["id"])]
+    assert "outcome" not in record(mine), "the recovery closes it"
+    assert turns.line("coder").holder, "the turn is the recovery's to take"
+    assert told() == []
+
+
+def test_a_release_whose_turn_another_took_since_is_closed(
+    world: Machine, told: Any, context: Any
+) -> None:
+    mine = started(world, turn=True)
+    other = started(world, "other", id="20261123T150000Z-other")
+    world.stop(mine["execution"])
+    theirs = claim(release=other["id"], execution=other["execution"])
+    assert turns.take("coder", theirs, instead_of=mine["execution"])
+    assert run(ended(mine["execution"]), context)["settled"] == [mine["id"]]
+    assert "another release has taken its place" in record(mine)["reason"]
+    holder = turns.line("coder").holder
+    assert holder and holder["execution"] == other["execution"]
+    assert recoveries(world) == []
+
+
+def test_a_release_that_was_recorded_passes_its_turn_on(
+    world: Machine, woken: Any, told: Any, context: Any
+) -> None:
+    """It was stopped after its record was closed and before it had given the turn up."""
+    mine = started(world, turn=True)
+    releases.close_release(mine, "SUCCEEDED", {"reason": "live"})
+    started(world, "next", id="20261123T150000Z-next")
+    world.stop(mine["execution"])
+    assert run(ended(mine["execution"]), context) == NOTHING
+    assert record(mine)["outcome"] == "SUCCEEDED"
+    assert turns.line("coder").holder is None
+    assert woken() == ["token-next"]
+    assert told() == []
+
+
+def test_an_execution_whose_push_another_carries_out_leaves_that_alone(
+    world: Machine, told: Any, context: Any
+) -> None:
+    """The event came twice, and the second execution was stopped."""
+    mine = started(world)
+    twin = world.start("twin")
+    releases.open_release(release(execution=twin))
+    world.stop(twin)
+    assert run(ended(twin), context) == NOTHING
+    assert "outcome" not in record(mine)
+    assert [entry["release"] for entry in turns.line("coder").waiting] == [mine["id"]]
+    assert told() == []
+
+
+def test_an_event_that_comes_again_leaves_the_recovery_alone(world: Machine, context: Any) -> None:
+    mine = started(world, turn=True)
+    world.stop(mine["execution"])
+    run(ended(mine["execution"]), context)
+    run(ended(mine["execution"]), context)
+    assert recoveries(world) == [Recover("coder", mine["id"])]
+    (name,) = world.executions()
+    recovery = sfn_arn(world, name)
+    releases.carry_out(recovery, mine)
+    releases.note(mine, recoveredBy=recovery)
+    turns.wait("coder", claim(release=mine["id"], execution=recovery))
+    assert run(ended(mine["execution"]), context) == NOTHING
+    assert "outcome" not in record(mine)
+    assert len(turns.line("coder").waiting) == 1
+
+
+def sfn_arn(machine: Machine, name: str) -> str:
+    return f"{machine.arn.replace(':stateMachine:', ':execution:')}:{name}"
+
+
+def test_a_push_that_died_before_its_record_is_left_to_the_clock(
+    world: Machine, context: Any
+) -> None:
+    assert run(ended(world.start("one")), context) == NOTHING
+    assert releases.refused("coder") == set(), "else it would never be started again"
+
+
+def test_an_order_that_died_before_its_record_has_one(world: Machine, context: Any) -> None:
+    order = {"action": "rollback", "to": "previous", "service": "coder"}
+    execution = world.start("one")
+    for _ in range(2):
+        run(ended(execution, order, "TIMED_OUT"), context)
+    left = unidentified(order, execution, "2026-11-23T14:30:02.123+00:00")
+    assert record(left)["outcome"] == "FAILED"
+    assert record(left)["reason"] == "its execution was TIMED_OUT"
+    assert run(ended(execution, order), context) == NOTHING
+
+
+@pytest.mark.parametrize("given", ["{", "[" * 50_000, None, "[]", '"x"'])
+def test_an_input_that_can_not_be_read_has_a_record_too(
+    world: Machine, context: Any, given: Any
+) -> None:
+    event = ended(world.start("one"))
+    event["detail"]["input"] = given
+    assert len(run(event, context)["settled"]) == 1
+    assert releases.refused("coder") == set()
+
+
+# by the clock
+
+
+def test_the_clock_closes_and_recovers_from_what_nobody_told_of(
+    world: Machine, context: Any
+) -> None:
+    had_it = started(world, "had-it", turn=True)
+    waited = started(world, "waited", id="20261123T150000Z-waited")
+    alive = started(world, "alive", id="20261123T160000Z-alive")
+    for release_ in (had_it, waited):
+        world.stop(release_["execution"])
+    assert set(run(CLOCK, context)["settled"]) == {had_it["id"], waited["id"]}
+    assert recoveries(world) == [Recover("coder", had_it["id"])]
+    assert record(waited)["outcome"] == "FAILED"
+    assert "outcome" not in record(alive)
+    assert [entry["release"] for entry in turns.line("coder").waiting] == [alive["id"]]
+
+
+def test_the_clock_leaves_what_runs_alone(world: Machine, context: Any) -> None:
+    mine = started(world, turn=True)
+    assert run(CLOCK, context) == NOTHING
+    assert "outcome" not in record(mine)
+    assert turns.line("coder").holder
+
+
+def test_the_clock_passes_on_the_turn_of_an_execution_that_is_over(
+    world: Machine, context: Any
+) -> None:
+    mine = started(world, turn=True)
+    releases.close_release(mine, "SUCCEEDED", {})
+    world.stop(mine["execution"])
+    run(CLOCK, context)
+    assert turns.line("coder").holder is None
+
+
+@pytest.mark.parametrize("noted", [True, False], ids=["it was identified", "it never began"])
+def test_the_clock_recovers_again_where_a_recovery_died(
+    world: Machine, context: Any, noted: bool
+) -> None:
+    """Before it took the turn of the execution from which it was to recover."""
+    mine = started(world, turn=True)
+    world.stop(mine["execution"])
+    run(ended(mine["execution"]), context)
+    (first,) = world.executions()
+    recovery = sfn_arn(world, first)
+    if noted:
+        releases.carry_out(recovery, mine)
+        releases.note(mine, recoveredBy=recovery)
+        assert run(CLOCK, context) == NOTHING, "it runs"
+    world.stop(recovery)
+    order = {"action": "recover", "service": "coder", "release": mine["id"]}
+    run(ended(recovery, order), context)
+    assert "outcome" not in record(mine)
+    assert run(CLOCK, context)["settled"] == [mine["id"]]
+    assert recoveries(world) == [Recover("coder", mine["id"])]
+    assert first not in world.executions()
+
+
+def test_a_broken_spec_stops_its_own_service_only(world: Machine, context: Any) -> None:
+    describe("broken", timeout=1)
+    mine = started(world)
+    world.stop(mine["execution"])
+    assert run(CLOCK, context)["settled"] == [mine["id"]]
+
+
+# missed pushes
+
+LATELY = datetime.now(UTC).replace(microsecond=0)
+
+
+@pytest.fixture
+def pushed(script: Script, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The images that a repository lists, by minutes since their push; the table is a year old."""
+    monkeypatch.setattr(table, "created", lambda: LATELY - timedelta(days=365))
+
+    def lists(*images: tuple[float, str, str]) -> None:
+        details = [
+            {
+                "imageDigest": digest,
+                "imageTags": [tag],
+                "imagePushedAt": LATELY - timedelta(minutes=minutes),
+            }
+            for minutes, tag, digest in images
+        ]
+        script("ecr", "DescribeImages", {"imageDetails": details})
+
+    return lists
+
+
+def name(minutes: float, digest: str = DIGEST) -> str:
+    return f"push-{release_id(LATELY - timedelta(minutes=minutes), digest)}"
+
+
+def test_a_push_of_which_no_event_told_is_started(
+    world: Machine, pushed: Any, context: Any
+) -> None:
+    pushed((5, "2.1.0", DIGEST), (9, "2.0.0", OTHER_DIGEST))
+    assert run(CLOCK, context)["started"] == [name(9, OTHER_DIGEST), name(5)]
+    asked = {named: request.parse(given) for named, given in world.executions().items()}
+    assert asked[name(5)] == Push("coder", DIGEST, "2.1.0", LATELY - timedelta(minutes=5))
+
+
+def test_a_push_that_was_started_is_not_started_again_while_it_runs(
+    world: Machine, pushed: Any, context: Any
+) -> None:
+    pushed((5, "2.1.0", DIGEST))
+    client("stepfunctions").start_execution(
+        stateMachineArn=world.arn, name=name(5), input='{"by": "an earlier round"}'
+    )
+    assert run(CLOCK, context) == NOTHING
+    assert list(world.executions()) == [name(5)]
+
+
+def test_a_push_whose_execution_died_before_its_record_is_started_again(
+    world: Machine, pushed: Any, context: Any
+) -> None:
+    pushed((5, "2.1.0", DIGEST))
+    run(CLOCK, context)
+    world.stop(sfn_arn(world, name(5)))
+    run(ended(sfn_arn(world, name(5))), context)
+    assert run(CLOCK, context)["started"] == [name(5)]
+    assert list(world.executions()) == [f"{name(5)}-2"]
+
+
+@pytest.mark.parametrize(
+    "outcome", ["SUCCEEDED", "FAILED", "FAILED_ROLLED_BACK", "SUPERSEDED", "HELD", "IGNORED"]
+)
+def test_a_push_that_has_its_outcome_is_not_started_again(
+    world: Machine, pushed: Any, context: Any, outcome: Any
+) -> None:
+    pushed((5, "2.1.0", DIGEST))
+    known = release(id=release_id(LATELY - timedelta(minutes=5), DIGEST))
+    releases.close_release(known, outcome, {})
+    assert run(CLOCK, context) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("minutes", "tag"),
+    [(0.2, "2.1.0"), (5, "nightly"), (91 * 24 * 60, "2.1.0")],
+    ids=["its event may be on its way", "another tag", "its record may be gone"],
+)
+def test_what_was_not_missed_is_not_started(
+    world: Machine, pushed: Any, context: Any, minutes: float, tag: str
+) -> None:
+    pushed((minutes, tag, DIGEST))
+    assert run(CLOCK, context) == NOTHING
+
+
+def test_a_push_that_was_refused_is_not_started_again(
+    world: Machine, pushed: Any, context: Any
+) -> None:
+    pushed((5, "2.1.0", DIGEST), (6, "2.0.0", OTHER_DIGEST))
+    lost = unidentified(push_event(), world.start("one"), LATELY.isoformat())
+    releases.close_release(lost, "FAILED", {"reason": "no spec"})
+    assert run(CLOCK, context)["started"] == [name(6, OTHER_DIGEST)]
+
+
+def test_a_push_of_before_the_deployer_was_set_up_is_not_started(
+    world: Machine, pushed: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed((5, "2.1.0", DIGEST), (3, "2.1.1", OTHER_DIGEST))
+    monkeypatch.setattr(table, "created", lambda: LATELY - timedelta(minutes=4))
+    assert run(CLOCK, context)["started"] == [name(3, OTHER_DIGEST)]
+
+
+def test_a_service_whose_repository_is_not_there_stops_no_other(
+    world: Machine, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "created", lambda: LATELY - timedelta(days=365))
+    monkeypatch.setattr(reconciliation, "GRACE", timedelta())
+    describe("another", repository="nobody", tags="x")
+    client("ecr").create_repository(repositoryName="coder")
+    client("ecr").put_image(
+        repositoryName="coder", imageManifest=json.dumps(manifest()), imageTag="2.1.0"
+    )
+    assert len(run(CLOCK, context)["started"]) == 1
+
+
+def test_a_recoverys_name_is_the_same_for_the_same_end(world: Machine, context: Any) -> None:
+    mine = started(world, turn=True)
+    world.stop(mine["execution"])
+    run(ended(mine["execution"]), context)
+    named = reconciliation.recovery_name(mine["id"], mine["execution"])
+    assert list(world.executions()) == [named]

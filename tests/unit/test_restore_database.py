@@ -1,0 +1,124 @@
+"""A snapshot is restored beside the old instance, and the secret then leads there."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+import restore_database
+from deployer import database
+from deployer.aws import client, rds, releases
+from deployer.errors import DatabaseFailed
+from tests.unit.conftest import Script
+from tests.unit.samples import document, payload, release
+
+pytestmark = pytest.mark.usefixtures("releases_table")
+
+BACK = release(restore="deployer-coder-1", trigger="rollback")
+NAME = database.instance_name("coder-db", BACK)
+
+
+def create(name: str, size: str = "db.t4g.micro") -> None:
+    client("rds").create_db_instance(
+        DBInstanceIdentifier=name, Engine="postgres", DBInstanceClass=size
+    )
+
+
+@pytest.fixture
+def secret(aws: None) -> str:
+    """The secret of an instance of which there is a snapshot."""
+    create("coder-db")
+    rds.take_snapshot("coder-db", "deployer-coder-1")
+    made = client("secretsmanager").create_secret(
+        Name="coder-db", SecretString="postgres://u:p%40ss@old.example.com:5432/coder"
+    )
+    releases.open_release(BACK)
+    return str(made["ARN"])
+
+
+def restore(secret: str, context: Any, minutes: float = 0) -> Any:
+    """As if it had begun some minutes ago."""
+    spec = document(database={"instance": "coder-db", "secret": secret})
+    since = (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat()
+    return restore_database.handler(payload(spec=spec, release=BACK, since=since), context)
+
+
+def value(secret: str) -> str:
+    return str(client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"])
+
+
+def record() -> Any:
+    (found,) = releases.history("coder")
+    return found
+
+
+def test_the_snapshot_is_restored_beside_the_old_instance_which_stays(
+    secret: str, context: Any
+) -> None:
+    assert restore(secret, context) == {"done": False, "name": NAME}
+    assert "old.example.com" in value(secret), "the secret leads nowhere before there is anything"
+    assert restore(secret, context) == {"done": True, "name": NAME}
+    restored, old = rds.instance(NAME), rds.instance("coder-db")
+    assert restored and old
+    host = restored["Endpoint"]["Address"]
+    assert value(secret) == f"postgres://u:p%40ss@{host}:5432/coder"
+    assert releases.database_instance("coder") == NAME
+    assert record()["databaseInstance"] == NAME
+
+
+def test_a_second_restoration_is_made_like_the_instance_that_the_first_one_made(
+    secret: str, context: Any
+) -> None:
+    create("restored-before", "db.r6g.large")
+    releases.remember_database_instance("coder", "restored-before")
+    restore(secret, context)
+    made = rds.instance(NAME)
+    assert made and made["DBInstanceClass"] == "db.r6g.large"
+
+
+def shown(script: Script, status: str) -> None:
+    """The restored instance as RDS shows it."""
+    found = {"DBInstanceIdentifier": NAME, "DBInstanceStatus": status}
+    endpoint = {"Endpoint": {"Address": "new.example.com"}} if status == "available" else {}
+    script("rds", "DescribeDBInstances", {"DBInstances": [found | endpoint]})
+
+
+@pytest.mark.parametrize("status", ["creating", "backing-up", "modifying"])
+def test_an_instance_in_the_making_is_waited_for(
+    secret: str, context: Any, script: Script, status: str
+) -> None:
+    shown(script, status)
+    assert not restore(secret, context)["done"]
+    assert "old.example.com" in value(secret)
+    assert releases.database_instance("coder") is None
+    with pytest.raises(DatabaseFailed, match=f"{NAME} is still {status}"):
+        restore(secret, context, database.PATIENCE.total_seconds() / 60 + 1)
+
+
+@pytest.mark.parametrize("status", ["failed", "restore-failed", "incompatible-parameters"])
+def test_an_instance_that_fails_stops_the_rollback(
+    secret: str, context: Any, script: Script, status: str
+) -> None:
+    shown(script, status)
+    with pytest.raises(DatabaseFailed, match=f"{NAME} is {status}"):
+        restore(secret, context)
+    assert "old.example.com" in value(secret)
+
+
+def test_an_instance_that_is_there_after_all_is_taken_however_late(
+    secret: str, context: Any, script: Script
+) -> None:
+    shown(script, "available")
+    assert restore(secret, context, database.PATIENCE.total_seconds() / 60 + 1)["done"]
+    assert "new.example.com" in value(secret)
+
+
+def test_a_secret_that_holds_no_url_stops_the_rollback_and_stays(
+    secret: str, context: Any, script: Script
+) -> None:
+    client("secretsmanager").put_secret_value(SecretId=secret, SecretString='{"host": "old"}')
+    shown(script, "available")
+    with pytest.raises(DatabaseFailed, match="no connection URL"):
+        restore(secret, context)
+    assert value(secret) == '{"host": "old"}'
+    assert releases.database_instance("coder") is None

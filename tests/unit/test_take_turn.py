@@ -1,0 +1,241 @@
+"""The turn is taken, waited for, or left to a newer push: each look ends in one of the three."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+import take_turn
+from deployer import turns as deciding
+from deployer.aws import releases, turns
+from deployer.errors import TurnTimedOut
+from tests.unit.conftest import Machine, Script, refusal
+from tests.unit.samples import claim, payload, release
+
+pytestmark = pytest.mark.usefixtures("releases_table")
+
+HOLD: Any = {"by": "ada", "at": "2026-11-23T14:00:00+00:00", "reason": "checkout is slow"}
+
+
+@pytest.fixture
+def woken(script: Script) -> Any:
+    """What was told to whom, by token."""
+    script("stepfunctions", "SendTaskSuccess", {})
+
+    def told() -> dict[str, Any]:
+        asked = script.asked("SendTaskSuccess")
+        return {one["taskToken"]: json.loads(one["output"])["action"] for one in asked}
+
+    return told
+
+
+@pytest.fixture
+def told(script: Script) -> Any:
+    """The states that were announced."""
+    script("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
+
+    def states() -> list[str]:
+        asked = script.asked("PutEvents")
+        return [json.loads(one["Entries"][0]["Detail"])["state"] for one in asked]
+
+    return states
+
+
+def coming(machine: Machine, name: str, minute: int = 0, **changes: Any) -> Any:
+    """A release whose execution runs; a later minute is a later push."""
+    pushed = datetime(2026, 11, 23, 14, minute, tzinfo=UTC)
+    made = release(
+        id=f"{pushed:%Y%m%dT%H%M%SZ}-{name}",
+        version=name,
+        execution=machine.start(name),
+        pushedAt=pushed.isoformat(),
+        startedAt=(pushed + timedelta(seconds=2)).isoformat(),
+        **changes,
+    )
+    releases.open_release(made)
+    return made
+
+
+def look(of: Any, context: Any, execution: str | None = None, **changes: Any) -> Any:
+    """A release's execution looks, as the state machine has it."""
+    given = {"release": of, "token": f"token-{of['version']}", "startedAt": now()}
+    execution = execution or of["execution"]
+    return take_turn.handler(payload(execution=execution, **given | changes), context)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def record(of: Any) -> Any:
+    return releases.find("coder", of["id"])
+
+
+def holder() -> str | None:
+    found = turns.line("coder").holder
+    return found and found["release"]
+
+
+def waiting() -> set[str]:
+    return {entry["release"] for entry in turns.line("coder").waiting}
+
+
+def test_a_turn_that_is_free_is_taken_at_once(
+    machine: Machine, woken: Any, told: Any, context: Any
+) -> None:
+    mine = coming(machine, "mine")
+    assert look(mine, context)["action"] == "TAKE"
+    assert holder() == mine["id"] and waiting() == set()
+    assert woken() == {"token-mine": "TAKE"}
+    assert told() == ["STARTED"]
+    assert "turnAt" in record(mine) and "outcome" not in record(mine)
+
+
+def test_a_turn_that_is_taken_is_waited_for_asleep(
+    machine: Machine, woken: Any, told: Any, context: Any
+) -> None:
+    first, second = coming(machine, "first", 1), coming(machine, "second", 2)
+    turns.take("coder", claim(release=first["id"], execution=first["execution"]))
+    decision = look(second, context)
+    assert (decision["action"], decision["by"]) == ("WAIT", first["id"])
+    assert waiting() == {second["id"]} and holder() == first["id"]
+    assert woken() == {} and told() == []
+    (mine,) = turns.line("coder").waiting
+    assert mine["token"] == "token-second"
+
+
+def test_a_push_that_a_newer_one_overtook_stands_aside(
+    machine: Machine, woken: Any, told: Any, context: Any
+) -> None:
+    old, new = coming(machine, "old", 1), coming(machine, "new", 2)
+    decision = look(old, context)
+    assert (decision["action"], decision["by"]) == ("SUPERSEDED", new["id"])
+    assert (record(old)["outcome"], record(old)["by"]) == ("SUPERSEDED", new["id"])
+    assert "new" in record(old)["reason"] and "endedAt" in record(old)
+    assert waiting() == set() and holder() is None
+    assert woken() == {"token-old": "SUPERSEDED"}
+    assert told() == ["SUPERSEDED"]
+
+
+def test_a_held_service_lets_no_push_through_but_an_order(
+    machine: Machine, woken: Any, told: Any, context: Any
+) -> None:
+    turns.hold("coder", HOLD)
+    push, order = coming(machine, "push", 1), coming(machine, "order", 2, trigger="deploy")
+    assert look(push, context)["action"] == "HELD"
+    assert record(push)["outcome"] == "HELD"
+    assert record(push)["by"] == "ada" and "checkout is slow" in record(push)["reason"]
+    assert look(order, context)["action"] == "TAKE"
+    assert told() == ["HELD", "STARTED"]
+
+
+def test_a_newer_push_wakes_the_older_ones_that_wait(
+    machine: Machine, woken: Any, told: Any, context: Any
+) -> None:
+    running = coming(machine, "running", 0)
+    turns.take("coder", claim(release=running["id"], execution=running["execution"]))
+    order, one = coming(machine, "order", 0, trigger="deploy"), coming(machine, "one", 1)
+    look(order, context)
+    look(one, context)
+    newest = coming(machine, "newest", 3)
+    assert look(newest, context)["action"] == "WAIT"
+    assert woken() == {"token-one": "WAIT"}
+    assert look(one, context)["action"] == "SUPERSEDED"
+    assert waiting() == {order["id"], newest["id"]}
+
+
+def test_whoever_goes_first_is_woken_by_whoever_finds_the_turn_free(
+    machine: Machine, woken: Any, told: Any, context: Any
+) -> None:
+    order, push = coming(machine, "order", 1, trigger="rollback"), coming(machine, "push", 0)
+    turns.wait("coder", deciding.claim(order, order["execution"], now(), "token-order"))
+    decision = look(push, context)
+    assert (decision["action"], decision["by"]) == ("WAIT", order["id"])
+    late = coming(machine, "late", 2)
+    assert look(late, context)["by"] == order["id"]
+    assert woken()["token-order"] == "WAIT"
+    assert holder() is None
+
+
+def test_a_dead_holders_turn_is_taken_over(
+    machine: Machine, woken: Any, told: Any, context: Any
+) -> None:
+    dead, mine = coming(machine, "dead", 1), coming(machine, "mine", 2)
+    turns.take("coder", claim(release=dead["id"], execution=dead["execution"]))
+    assert look(mine, context)["action"] == "WAIT"
+    machine.stop(dead["execution"])
+    assert look(mine, context)["action"] == "TAKE"
+    assert holder() == mine["id"]
+
+
+def test_a_dead_claim_is_taken_out_of_the_line(
+    machine: Machine, script: Script, told: Any, context: Any
+) -> None:
+    script("stepfunctions", "SendTaskSuccess", refusal("TaskTimedOut"))
+    dead, mine = coming(machine, "dead", 1, trigger="deploy"), coming(machine, "mine", 2)
+    turns.wait("coder", deciding.claim(dead, dead["execution"], "2026-11-23T14:00:00Z", "gone"))
+    assert look(mine, context)["action"] == "WAIT", "it may be between two looks"
+    machine.stop(dead["execution"])
+    assert look(mine, context)["action"] == "TAKE"
+    assert waiting() == set()
+
+
+def test_a_recovery_takes_the_turn_of_the_execution_that_it_puts_right(
+    machine: Machine, woken: Any, told: Any, context: Any
+) -> None:
+    dead, push = coming(machine, "dead", 1), coming(machine, "push", 2)
+    turns.take("coder", claim(release=dead["id"], execution=dead["execution"]))
+    machine.stop(dead["execution"])
+    recovery = machine.start("recovery")
+    turns.wait("coder", deciding.claim(dead, recovery, now(), "token-recovery"))
+    assert look(push, context)["by"] == dead["id"]
+    assert look(dead, context, recovery)["action"] == "TAKE"
+    found = turns.line("coder").holder
+    assert found and (found["execution"], found["trigger"]) == (recovery, "recover")
+    assert look(push, context)["action"] == "WAIT"
+
+
+def test_of_two_that_see_the_turn_free_the_slower_one_looks_again(
+    machine: Machine, woken: Any, told: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its look and its taking, another takes the turn."""
+    mine = coming(machine, "mine", 2)
+    other = coming(machine, "other", 1, trigger="rollback")
+    take = turns.take
+
+    def beaten(service: str, asking: Any, instead_of: str = "") -> bool:
+        monkeypatch.setattr(turns, "take", take)
+        assert take("coder", claim(release=other["id"], execution=other["execution"]))
+        return take(service, asking, instead_of)
+
+    monkeypatch.setattr(turns, "take", beaten)
+    assert look(mine, context)["action"] == "WAIT"
+    assert holder() == other["id"] and waiting() == {mine["id"]}
+
+
+def test_who_is_held_stays_held_when_the_look_is_tried_again(
+    machine: Machine, script: Script, told: Any, context: Any
+) -> None:
+    """The waking failed after the record was closed; meanwhile the hold ended."""
+    script("stepfunctions", "SendTaskSuccess", refusal("AccessDeniedException"), {})
+    turns.hold("coder", HOLD)
+    push = coming(machine, "push")
+    with pytest.raises(Exception, match="AccessDenied"):
+        look(push, context)
+    turns.release_hold("coder")
+    decision = look(push, context)
+    assert (decision["action"], decision["by"]) == ("HELD", "ada")
+    assert record(push)["outcome"] == "HELD"
+    assert holder() is None and waiting() == set()
+
+
+def test_nobody_waits_for_ever(machine: Machine, woken: Any, told: Any, context: Any) -> None:
+    first, second = coming(machine, "first", 1), coming(machine, "second", 2)
+    turns.take("coder", claim(release=first["id"], execution=first["execution"]))
+    long_ago = datetime.now(UTC) - deciding.PATIENCE
+    just_in_time = (long_ago + timedelta(minutes=1)).isoformat()
+    assert look(second, context, startedAt=just_in_time)["action"] == "WAIT"
+    with pytest.raises(TurnTimedOut, match=first["id"]):
+        look(second, context, startedAt=(long_ago - timedelta(seconds=1)).isoformat())
+    assert waiting() == set() and holder() == first["id"]

@@ -1,0 +1,407 @@
+"""Every step can run twice: a Lambda that is tried again leaves what one run leaves.
+
+Step Functions tries a function again whose answer was lost, after it had done its work.
+"""
+
+import copy
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+import reconcile
+from deployer import database
+from deployer.aws import client, ecs, rds, releases, turns
+from tests.unit.conftest import Clock, Machine, Script, Web, refusal
+from tests.unit.samples import (
+    ANOTHER_EXECUTION,
+    OLD_REVISION,
+    REVISION,
+    before,
+    claim,
+    config,
+    document,
+    manifest,
+    ours,
+    payload,
+    previous,
+    push_event,
+    recorded,
+    release,
+    service,
+    task,
+)
+
+pytestmark = pytest.mark.usefixtures("releases_table")
+
+READS_ONLY = {"diagnose_failure", "fetch_addresses", "verify_release", "wake_execution"}
+READS = ("Describe", "List", "Get", "BatchGet")
+HOLD: Any = {"by": "ada", "at": "2026-11-23T14:00:00+00:00", "reason": "checkout is slow"}
+BACK = release(restore="deployer-coder-1", trigger="rollback", startedBy="ada")
+
+
+class World:
+    """An AWS in which a step has something to do; it notes what is written."""
+
+    def __init__(self, script: Script, machine: Machine, web: Web) -> None:
+        self.script, self.machine, self.web = script, machine, web
+        self.written: list[tuple[str, str]] = []
+        for name in ("ecr", "ecs", "rds", "secretsmanager", "stepfunctions", "events", "logs"):
+            client(name).meta.events.register("provide-client-params.*.*", self._note)
+        script("stepfunctions", "SendTaskSuccess", {})
+        script("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
+        self.describe()
+
+    def _note(self, params: dict[str, Any], model: Any, **_: Any) -> None:
+        if model.name == "SendTaskSuccess":
+            self.written.append((model.name, params["taskToken"]))
+        elif model.name == "PutEvents":
+            told = json.loads(params["Entries"][0]["Detail"])
+            self.written.append((model.name, f"{told['id']} {told['state']}"))
+        elif not model.name.startswith(READS):
+            self.written.append((model.name, json.dumps(params, sort_keys=True)))
+
+    def describe(self, **changes: Any) -> dict[str, Any]:
+        """The service's spec."""
+        spec = document(keepReleases=2, **changes)
+        text = json.dumps(spec)
+        client("ssm").put_parameter(
+            Name="/deployer/services/coder", Value=text, Type="String", Overwrite=True
+        )
+        return spec
+
+    def image(self) -> str:
+        """An image in the repository; returns its digest."""
+        client("ecr").create_repository(repositoryName="coder")
+        text = json.dumps(manifest())
+        made = client("ecr").put_image(repositoryName="coder", imageManifest=text, imageTag="2.1.0")
+        self.script("ecr", "GetDownloadUrlForLayer", {"downloadUrl": f"{self.web.url}/config"})
+        self.web.answer("/config", json.dumps(config(deployer__schema__number="12")))
+        return str(made["image"]["imageId"]["imageDigest"])
+
+    def runs(self, *deployments: dict[str, Any]) -> None:
+        """The service runs, and what it is updated to becomes its primary deployment."""
+        shown = service(*deployments)
+
+        def update(asked: dict[str, Any]) -> Any:
+            first = shown["deployments"][0]
+            if asked["taskDefinition"] != first["taskDefinition"]:
+                first["status"] = "ACTIVE"
+                made = ours(id="ecs-svc/9", taskDefinition=asked["taskDefinition"])
+                shown["deployments"].insert(0, made)
+            return {"service": shown}
+
+        self.script("ecs", "DescribeServices", lambda _: {"services": [shown]})
+        self.script("ecs", "UpdateService", update)
+        self.script("ecs", "ListTasks", {"taskArns": [task()["taskArn"]]})
+        self.script("ecs", "DescribeTasks", {"tasks": [task()]})
+
+    def flies(self, **changes: Any) -> Any:
+        """A release is in flight and has the turn, for which another waits."""
+        made = release(execution=self.machine.start("one"), **changes)
+        releases.open_release(made)
+        turns.take("coder", claim(execution=made["execution"]))
+        turns.wait("coder", claim(release="next", execution=ANOTHER_EXECUTION, token="next's"))
+        return payload(release=made, execution=made["execution"])
+
+    def snapshot(self) -> dict[str, Any]:
+        """A database of which there is a snapshot; returns the spec that names it."""
+        client("rds").create_db_instance(
+            DBInstanceIdentifier="coder-db", Engine="postgres", DBInstanceClass="db.t4g.micro"
+        )
+        rds.take_snapshot("coder-db", "deployer-coder-1")
+        text = "postgres://u:p@old:5432/coder"
+        secret = client("secretsmanager").create_secret(Name="coder-db", SecretString=text)["ARN"]
+        return self.describe(database={"instance": "coder-db", "secret": secret, "snapshots": 1})
+
+
+CASES: dict[str, Callable[[World], Any]] = {}
+
+
+def case(arrange: Callable[[World], Any]) -> Callable[[World], Any]:
+    """A step's name, two underscores, and what it has to do: what it is called with."""
+    CASES[arrange.__name__] = arrange
+    return arrange
+
+
+@case
+def identify_release__push(world: World) -> Any:
+    return payload(input=push_event(**{"image-digest": world.image()}))
+
+
+@case
+def identify_release__ignored(world: World) -> Any:
+    return payload(input=push_event(**{"image-digest": world.image(), "image-tag": "nightly"}))
+
+
+@case
+def identify_release__deploy(world: World) -> Any:
+    world.image()
+    turns.hold("coder", HOLD)
+    return payload(input={"action": "deploy", "image": "2.1.0"})
+
+
+@case
+def identify_release__rollback(world: World) -> Any:
+    world.describe(rollback="render")
+    digest = world.image()
+    for number, of in ((1, digest), (2, "sha256:new")):
+        old = recorded(id=f"2026112{number}T000000Z-a", digest=of, execution=f"execution-{number}")
+        releases.close_release(old, "SUCCEEDED", {"endedAt": f"2026-11-2{number}T00:00:00+00:00"})
+    return payload(input={"action": "rollback", "to": "previous"})
+
+
+@case
+def identify_release__hold(world: World) -> Any:
+    return payload(input={"action": "hold", "reason": "freeze"})
+
+
+@case
+def identify_release__resume(world: World) -> Any:
+    turns.hold("coder", HOLD)
+    late = {"endedAt": "2026-11-23T14:26:00+00:00"}
+    releases.close_release(release(execution=ANOTHER_EXECUTION), "HELD", late)
+    return payload(input={"action": "resume"})
+
+
+@case
+def identify_release__resume_nothing(world: World) -> Any:
+    turns.hold("coder", HOLD)
+    return payload(input={"action": "resume"})
+
+
+@case
+def identify_release__recover(world: World) -> Any:
+    dead = world.flies()["release"]
+    order = {"action": "recover", "service": "coder", "release": dead["id"]}
+    return payload(input=order, execution=ANOTHER_EXECUTION)
+
+
+@case
+def take_turn__take(world: World) -> Any:
+    made = release(execution=world.machine.start("one"))
+    releases.open_release(made)
+    return payload(release=made, execution=made["execution"])
+
+
+@case
+def take_turn__wait(world: World) -> Any:
+    world.flies(id="20261123T140000Z-first")
+    made = release(execution=world.machine.start("two"))
+    releases.open_release(made)
+    startedAt = datetime.now(UTC).isoformat()
+    return payload(release=made, execution=made["execution"], startedAt=startedAt)
+
+
+@case
+def take_turn__superseded(world: World) -> Any:
+    newer = release(id="20261123T150000Z-new", pushedAt="2026-11-23T15:00:00+00:00")
+    releases.open_release(newer)
+    return world.flies()
+
+
+@case
+def take_turn__held(world: World) -> Any:
+    turns.hold("coder", HOLD)
+    made = release(execution=world.machine.start("one"))
+    releases.open_release(made)
+    return payload(release=made, execution=made["execution"])
+
+
+@case
+def check_preflight__previous(world: World) -> Any:
+    subnet, group = "subnet-0123456789abcdef0", "sg-0123456789abcdef0"
+    role = {"Path": "/", "RoleName": "r", "RoleId": "r" * 16, "Arn": "a" * 20, "CreateDate": 0}
+    world.script("iam", "GetRole", {"Role": role})
+    world.script("ec2", "DescribeSubnets", {"Subnets": [{"SubnetId": subnet, "VpcId": "v"}]})
+    groups = {"SecurityGroups": [{"GroupId": group, "VpcId": "v"}]}
+    world.script("ec2", "DescribeSecurityGroups", groups)
+    world.script("ec2", "DescribeNetworkInterfaces", {"NetworkInterfaces": []})
+    world.script("ecs", "DescribeClusters", {"clusters": [{"status": "ACTIVE"}]})
+    world.runs(before(status="PRIMARY", runningCount=1))
+    return world.flies()
+
+
+@case
+def back_up_database__complete(world: World) -> Any:
+    """An older snapshot goes."""
+    spec = world.snapshot()
+    rds.take_snapshot("coder-db", f"{database.prefix('coder')}older")
+    return world.flies() | {"spec": spec, "since": datetime.now(UTC).isoformat()}
+
+
+@case
+def restore_database__begin(world: World) -> Any:
+    """RDS does not show the instance yet when the step looks again."""
+    spec = world.snapshot()
+    old = rds.instance("coder-db") or {}
+
+    def shows(asked: dict[str, Any]) -> Any:
+        known = asked["DBInstanceIdentifier"] == "coder-db"
+        return {"DBInstances": [old]} if known else refusal("DBInstanceNotFound")
+
+    world.script("rds", "DescribeDBInstances", shows)
+    event = world.flies(restore="deployer-coder-1")
+    return event | {"spec": spec, "since": datetime.now(UTC).isoformat()}
+
+
+@case
+def restore_database__complete(world: World) -> Any:
+    spec = world.snapshot()
+    event = world.flies(restore="deployer-coder-1")
+    rds.restore("deployer-coder-1", database.instance_name("coder-db", event["release"]), {})
+    return event | {"spec": spec, "since": datetime.now(UTC).isoformat()}
+
+
+@case
+def register_task_definition__new(world: World) -> Any:
+    return world.flies() | {"previous": None}
+
+
+@case
+def register_task_definition__exact(world: World) -> Any:
+    return world.flies(taskDefinition=OLD_REVISION)
+
+
+@case
+def update_service__update(world: World) -> Any:
+    world.runs(before(status="PRIMARY", runningCount=1))
+    return world.flies()
+
+
+@case
+def update_service__create(world: World) -> Any:
+    world.script("ecs", "DescribeServices", {"services": []})
+    world.script("ecs", "CreateService", {"service": service(ours())})
+    return world.flies()
+
+
+@case
+def poll_health__steady(world: World) -> Any:
+    world.runs(ours())
+    return world.flies()
+
+
+@case
+def roll_back__go_back(world: World) -> Any:
+    world.runs(ours(rolloutState="FAILED"), before())
+    return world.flies()
+
+
+@case
+def roll_back__stop(world: World) -> Any:
+    world.runs(ours(rolloutState="FAILED"))
+    world.script("ecs", "UpdateService", {"service": service(ours(), desiredCount=0)})
+    return world.flies() | {"previous": None, "wasRunning": False}
+
+
+@case
+def record_success__expire(world: World) -> Any:
+    for number in (1, 2, 3):
+        ended = {"endedAt": f"2026-11-2{number}T00:00:00+00:00"}
+        old = release(id=f"2026112{number}T000000Z-a", execution=f"execution-{number}")
+        releases.close_release(old, "SUCCEEDED", ended)
+    return world.flies() | {"spec": world.describe()}
+
+
+@case
+def record_failure__rolled_back(world: World) -> Any:
+    return world.flies() | {"restored": True}
+
+
+@case
+def record_failure__unidentified(world: World) -> Any:
+    return payload(release=None, input="gibberish")
+
+
+def ended(execution: str, given: Any) -> dict[str, Any]:
+    detail = {"executionArn": execution, "status": "ABORTED", "startDate": 1_795_444_202_123}
+    kind = "Step Functions Execution Status Change"
+    return {"detail-type": kind, "detail": detail | {"input": json.dumps(given)}}
+
+
+@case
+def reconcile__recover(world: World) -> Any:
+    execution = world.flies()["execution"]
+    world.machine.stop(execution)
+    return ended(execution, push_event())
+
+
+@case
+def reconcile__close(world: World) -> Any:
+    execution = world.flies(id="20261123T140000Z-other")["execution"]
+    turns.pass_on("coder", execution)
+    world.machine.stop(execution)
+    return ended(execution, push_event())
+
+
+@case
+def reconcile__unidentified(world: World) -> Any:
+    return ended(ANOTHER_EXECUTION, {"action": "explode"})
+
+
+@case
+def reconcile__clock(world: World) -> Any:
+    world.machine.stop(world.flies()["execution"])
+    lost = {"imageDigest": "sha256:" + "ee" * 32, "imageTags": ["9.9.9"]}
+    lost["imagePushedAt"] = datetime.now(UTC) - timedelta(minutes=5)
+    world.script("ecr", "DescribeImages", {"imageDetails": [lost]})
+    return {"detail-type": "Scheduled Event"}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_step_that_runs_twice_leaves_what_one_run_leaves(
+    name: str,
+    script: Script,
+    machine: Machine,
+    web: Web,
+    clock: Clock,
+    context: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ecs, "time", clock)
+    monkeypatch.setattr(
+        reconcile.releases, "kept_since", lambda: datetime.now(UTC) - timedelta(days=1)
+    )
+    world = World(script, machine, web)
+    event, step = CASES[name](world), import_module(name.split("__")[0])
+    world.written.clear()
+
+    first = step.handler(copy.deepcopy(event), context)
+    once, wrote = left(), set(world.written)
+    world.written.clear()
+    second = step.handler(copy.deepcopy(event), context)
+
+    assert left() == once
+    assert set(world.written) <= wrote, "another write than the first time's"
+    for said in ("decision", "action", "outcome", "done", "name", "taskDefinition", "release"):
+        if isinstance(first, dict) and not (name == "roll_back__go_back" and said == "action"):
+            assert steady(first.get(said)) == steady(second.get(said))
+
+
+def test_every_step_that_writes_is_among_them() -> None:
+    steps = {path.stem for path in Path("functions").glob("*.py")}
+    assert {name.split("__")[0] for name in CASES} == steps - READS_ONLY
+
+
+def left() -> list[Any]:
+    """What lies in the table."""
+    found = boto3.resource("dynamodb").Table("releases").scan()["Items"]
+    return sorted((steady(item) for item in found), key=lambda item: (item["service"], item["id"]))
+
+
+def steady(value: Any) -> Any:
+    """A value in which all moments of this hour are one, for a retry comes later."""
+    if isinstance(value, dict):
+        return {name: steady(one) for name, one in value.items() if name != "expiresAt"}
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return value
+    near = abs(datetime.now(UTC) - moment.astimezone(UTC)) < timedelta(hours=1)
+    return "now" if near else value
