@@ -1,6 +1,7 @@
 """The input of an execution is read once, and whatever is wrong with it is said."""
 
 from datetime import UTC, datetime
+from json import loads
 from typing import Any
 
 import pytest
@@ -9,13 +10,18 @@ from hypothesis import strategies as st
 
 from deployer import request
 from deployer.errors import RequestRejected
-from deployer.request import Deploy, Push
+from deployer.request import Deploy, Hold, Push, Recover, Resume, Rollback
 from tests.unit.samples import DIGEST, MISSING, push_event
 
 json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
+)
+
+
+fields = st.sampled_from(
+    ["image", "to", "service", "by", "hold", "reason", "restoreDatabase", "release"]
 )
 
 
@@ -118,6 +124,70 @@ def test_a_wrong_order_is_rejected_by_what_is_wrong(document: Any, named: str) -
         request.parse(document)
 
 
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (
+            {"action": "rollback", "to": "previous"},
+            Rollback("previous", None, None, hold=True, reason=None, restore_database=False),
+        ),
+        (
+            {
+                "action": "rollback",
+                "to": "1.0.0",
+                "service": "coder",
+                "by": "ada",
+                "hold": False,
+                "reason": "slow",
+                "restoreDatabase": True,
+            },
+            Rollback("1.0.0", "coder", "ada", hold=False, reason="slow", restore_database=True),
+        ),
+        ({"action": "hold"}, Hold(None, None, None)),
+        (
+            {"action": "hold", "service": "coder", "by": "ada", "reason": "x"},
+            Hold("coder", "ada", "x"),
+        ),
+        ({"action": "resume"}, Resume(None, None)),
+        ({"action": "resume", "service": "coder", "by": "ada"}, Resume("coder", "ada")),
+        ({"action": "recover", "service": "coder", "release": "1"}, Recover("coder", "1")),
+    ],
+)
+def test_every_order_is_read(document: Any, expected: Any) -> None:
+    assert request.parse(document) == expected
+
+
+@pytest.mark.parametrize(
+    ("document", "named"),
+    [
+        ({"action": "rollback"}, "needs to"),
+        ({"action": "rollback", "to": ""}, "needs to"),
+        ({"action": "rollback", "to": 7}, "needs to"),
+        ({"action": "rollback", "to": "x" * 513}, "needs to"),
+        ({"action": "rollback", "to": "1.0.0", "image": "1.0.0"}, "rollback takes no image"),
+        ({"action": "rollback", "to": "1.0.0", "hold": "no"}, "hold must be true or false"),
+        ({"action": "rollback", "to": "1.0.0", "hold": 0}, "hold must be true or false"),
+        ({"action": "rollback", "to": "1.0.0", "restoreDatabase": None}, "restoreDatabase must be"),
+        ({"action": "rollback", "to": "1.0.0", "reason": ""}, "needs reason"),
+        ({"action": "hold", "to": "previous"}, "hold takes no to; it takes by, reason, service"),
+        ({"action": "hold", "reason": 7}, "needs reason"),
+        ({"action": "resume", "reason": "x"}, "resume takes no reason"),
+        ({"action": "recover", "release": "1"}, "needs service"),
+        ({"action": "recover", "service": "coder"}, "needs release"),
+        ({"action": "deploy", "image": "1.0.0", "hold": True}, "deploy takes no hold"),
+    ],
+)
+def test_an_order_with_other_fields_than_its_own_is_rejected(document: Any, named: str) -> None:
+    with pytest.raises(RequestRejected, match=named):
+        request.parse(document)
+
+
+@pytest.mark.parametrize("action", request.EXAMPLES)
+def test_what_is_given_as_an_example_is_taken(action: str) -> None:
+    example = loads(request.EXAMPLES[action].replace("<tag or sha256:digest>", "1.0"))
+    assert request.parse(example)
+
+
 @pytest.mark.parametrize("document", [None, 3, "deploy", [], {}, {"image": "2.1.0"}])
 def test_an_input_that_is_neither_is_answered_with_an_example(document: Any) -> None:
     with pytest.raises(RequestRejected, match='"action": "deploy"'):
@@ -128,6 +198,9 @@ def test_an_input_that_is_neither_is_answered_with_an_example(document: Any) -> 
     json
     | st.dictionaries(st.sampled_from(["action", "image", "service", "by", "detail-type"]), json)
     | json.map(lambda value: {"action": "deploy", "image": value, "service": value})
+    | st.tuples(st.sampled_from(list(request.EXAMPLES)), st.dictionaries(fields, json)).map(
+        lambda drawn: {**drawn[1], "action": drawn[0]}
+    )
     | json.map(lambda value: event(time=value))
     | st.text().map(lambda value: event(time=value))
     | st.datetimes().map(lambda value: event(time=f"{value.isoformat()}+14:00"))
@@ -141,7 +214,7 @@ def test_no_input_does_worse_than_being_rejected(document: Any) -> None:
     except RequestRejected as rejection:
         assert str(rejection)
     else:
-        assert isinstance(asked, Push | Deploy)
+        assert isinstance(asked, Push | Deploy | Rollback | Hold | Resume | Recover)
     service, digest = request.subject(document)
     assert service
     assert digest is None or request.DIGEST.fullmatch(digest)

@@ -111,9 +111,11 @@ def _line(text: str) -> str:
 
 def redact(text: str) -> str:
     """A text without the credentials that a careless application may have logged."""
+    struck = text
     for pattern, replacement in _CREDENTIALS:
-        text = pattern.sub(replacement, text)
-    return text
+        struck = pattern.sub(replacement, struck)
+    # what was struck out may bring another to light
+    return text if struck == text else redact(struck)
 
 
 def summary(diagnosis: Diagnosis, rollback: Rollback | None, restored: bool) -> str:

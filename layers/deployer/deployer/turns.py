@@ -84,7 +84,8 @@ def decide(
         if own and (ended == "HELD" or ended == "SUPERSEDED"):
             return _decision(ended, own.get("by", ""), own.get("reason", ""))
         if hold:
-            return _decision("HELD", hold["by"], f"held by {hold['by']}: {hold['reason']}")
+            why = f"held by {hold['by']} since {hold['at']}: {hold['reason']}"
+            return _decision("HELD", hold["by"], why)
         newer = _overtaken(mine, holder, history)
         if newer:
             return _decision("SUPERSEDED", newer["id"], f"superseded by {newer['version']}")

@@ -1,6 +1,6 @@
 """AWS that throttles, fails or does not answer is one error, whatever the service and the call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -21,6 +21,13 @@ from tests.unit.conftest import refusal
 ATTEMPTS = 5
 
 type Wire = Callable[..., list[str]]
+
+
+@pytest.fixture(autouse=True)
+def fresh_clients() -> Iterator[None]:
+    aws.client.cache_clear()
+    yield
+    aws.client.cache_clear()
 
 
 @pytest.fixture
