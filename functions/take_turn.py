@@ -19,6 +19,9 @@ from deployer.turns import Claim, Decision
 
 logger = Logger()
 
+# Each try but the last is answered by somebody else's change; then the slow poll tries again.
+_TRIES = 20
+
 
 class Request(TypedDict):
     release: Release
@@ -54,7 +57,7 @@ def handler(event: Request, context: LambdaContext) -> Decision:
 
 def _decide(release: Release, mine: Claim) -> Decision:
     """Decide, and take the turn if it is ours; again for as long as others change the line."""
-    while True:
+    for _ in range(_TRIES):
         found = line.line(release["service"])
         over = found.holder if found.holder and not sfn.running(found.holder["execution"]) else None
         holder = None if over else found.holder
@@ -72,6 +75,7 @@ def _decide(release: Release, mine: Claim) -> Decision:
             if line.wake(first) or sfn.running(first["execution"]):
                 return decision
             line.leave(release["service"], first["release"])
+    return {"action": "WAIT", "by": "", "reason": "the line changes all the time"}
 
 
 def _let_older_stand_aside(mine: Claim, waiting: list[Claim]) -> None:

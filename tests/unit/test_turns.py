@@ -66,6 +66,13 @@ CASES: list[tuple[str, Claim, dict[str, Any], str, str]] = [
     ("its own although held", MINE, {"holder": MINE, "hold": HOLD}, "TAKE", ""),
     ("its own although overtaken", MINE, {"holder": MINE, "history": [record(NEWER)]}, "TAKE", ""),
     ("another has it", MINE, {"holder": OLDER}, "WAIT", OLDER["release"]),
+    (
+        "another execution of its release has it",
+        MINE,
+        {"holder": MINE | {"execution": "x"}},
+        "WAIT",
+        MINE["release"],
+    ),
     ("it waits itself", MINE, {"waiting": [MINE]}, "TAKE", ""),
     ("an order has it", MINE, {"holder": ORDER}, "WAIT", ORDER["release"]),
     ("an order waits", MINE, {"waiting": [ORDER]}, "WAIT", ORDER["release"]),
@@ -132,7 +139,7 @@ CASES: list[tuple[str, Claim, dict[str, Any], str, str]] = [
     (
         "an order to resume an earlier push",
         MINE,
-        {"history": [record(asks(7, 3, "resume", since=7))]},
+        {"history": [record(asks(7, 3, "resume", since=7), outcome="SUCCEEDED")]},
         "TAKE",
         "",
     ),
@@ -149,6 +156,20 @@ CASES: list[tuple[str, Claim, dict[str, Any], str, str]] = [
         {"history": [record(asks(6, 5))]},
         "SUPERSEDED",
         asks(6, 5)["release"],
+    ),
+    (
+        "one with a higher id that has the turn",
+        MINE,
+        {"history": [record(asks(6, 5))], "holder": asks(6, 5)},
+        "WAIT",
+        asks(6, 5)["release"],
+    ),
+    (
+        "a later order, carried out, for an older image",
+        MINE,
+        {"history": [record(asks(7, 2, "rollback", since=7), outcome="SUCCEEDED")]},
+        "SUPERSEDED",
+        asks(7, 2, "rollback")["release"],
     ),
     ("one with a lower id", MINE, {"history": [record(asks(4, 5))]}, "TAKE", ""),
     (

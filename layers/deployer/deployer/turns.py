@@ -91,7 +91,7 @@ def decide(
             return _decision("SUPERSEDED", newer["id"], f"superseded by {newer['version']}")
     if holder:
         return _decision("WAIT", holder["release"], f"{holder['release']} has the turn")
-    first = min([mine, *(c for c in waiting if c["release"] != mine["release"])], key=_order)
+    first = min([mine, *waiting], key=_order)
     if first["release"] != mine["release"]:
         return _decision("WAIT", first["release"], f"{first['release']} goes first")
     return _decision("TAKE", "", "the turn is free")

@@ -85,6 +85,11 @@ def test_a_snapshot_of_an_instance_that_is_not_there_is_an_error(aws: None) -> N
         rds.take_snapshot("nobody", "deployer-coder-1")
 
 
+def test_a_busy_instance_is_asked_again_later(script: Script) -> None:
+    script("rds", "CreateDBSnapshot", refusal("InvalidDBInstanceState"))
+    rds.take_snapshot("coder-db", "deployer-coder-1")
+
+
 def test_a_snapshot_is_deleted_and_may_be_gone(instance: str) -> None:
     rds.take_snapshot(instance, "deployer-coder-1")
     rds.take_snapshot(instance, "deployer-coder-2")

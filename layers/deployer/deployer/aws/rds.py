@@ -31,14 +31,18 @@ def snapshots(instance: str, prefix: str) -> list[Snapshot]:
 
 
 def take_snapshot(instance: str, name: str) -> None:
-    """Begin a snapshot, unless there is one of that name."""
+    """Begin a snapshot, unless there is one of that name, or the instance is busy (with its own
+    nightly backup, say): then a later call begins it."""
     try:
         _rds().create_db_snapshot(
             DBInstanceIdentifier=instance,
             DBSnapshotIdentifier=name,
             Tags=_OURS,  # type: ignore[arg-type]
         )
-    except _rds().exceptions.DBSnapshotAlreadyExistsFault:
+    except (
+        _rds().exceptions.DBSnapshotAlreadyExistsFault,
+        _rds().exceptions.InvalidDBInstanceStateFault,
+    ):
         return
 
 
