@@ -36,8 +36,7 @@ def handler(event: Request, context: LambdaContext) -> Done:
     status = next((s.status for s in ours if s.name == name), "creating")
     if status not in ("creating", "available"):
         raise DatabaseFailed(f"snapshot {name} of {instance} is {status}")
-    late = datetime.now(UTC) - datetime.fromisoformat(event["since"]) > database.PATIENCE
-    if late and status != "available":
+    if database.late(event["since"], datetime.now(UTC)) and status != "available":
         raise DatabaseFailed(f"snapshot {name} of {instance} is still {status}")
     if status == "available":
         releases.note(release, snapshot=name)

@@ -40,8 +40,7 @@ def handler(event: Request, context: LambdaContext) -> Done:
         rds.restore(snapshot, name, rds.instance(current) or {})
         return {"done": False, "name": name}
     status = restored["DBInstanceStatus"]
-    late = datetime.now(UTC) - datetime.fromisoformat(event["since"]) > database.PATIENCE
-    if late and status != "available":
+    if database.late(event["since"], datetime.now(UTC)) and status != "available":
         raise DatabaseFailed(f"instance {name} is still {status}")
     if "failed" in status or "incompatible" in status:
         raise DatabaseFailed(f"instance {name} is {status}")

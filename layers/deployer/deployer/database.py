@@ -49,6 +49,11 @@ def work(spec: ServiceSpec, release: Release, previous: Previous | None) -> Work
     return "BACK_UP" if unknown or schema_grew(previous["schema"], release["schema"]) else "NONE"
 
 
+def late(since: str, now: datetime) -> bool:
+    """Whether the database's work, begun at `since`, should have been done by now."""
+    return now - datetime.fromisoformat(since) > PATIENCE
+
+
 def snapshot_name(release: Release) -> str:
     """The name of the snapshot taken before a release: one each, however often it is asked for."""
     return f"{prefix(release['service'])}{release['id'].lower()}"
