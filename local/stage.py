@@ -119,7 +119,7 @@ class Stage:
                 "ClusterName": service,
                 "ExecutionRolePattern": f"{patterns or service}-ExecutionRole-*",
                 "TaskRolePattern": f"{patterns or service}-TaskRole-*",
-                "DatabasePattern": f"{patterns or service}*",
+                "DatabasePattern": patterns or f"{service}*",
             },
         )
         return stage
