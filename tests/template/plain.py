@@ -1,4 +1,4 @@
-"""`python -m tests.template.plain FILE`: the plain CloudFormation that SAM makes of template.yaml."""
+"""`python -m tests.template.plain FILE`: the CloudFormation that SAM makes of template.yaml."""
 
 import sys
 from pathlib import Path
