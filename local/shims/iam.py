@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
+from ministack import app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import error_response_xml
 from ministack.services import iam, sts
@@ -294,6 +295,15 @@ def _principal_keys(original: Callable[..., dict[str, Any]], credential: Any) ->
     if session.get("Mfa") or _mfa.get():
         keys["aws:multifactorauthpresent"] = "true"
     return keys
+
+
+@shim.wraps(app, "pin_request_origin", "source_ip secure_transport")
+def pin_request_origin(
+    original: Callable[..., None], source_ip: str, secure_transport: bool
+) -> None:
+    """There is no TLS here; what never leaves this machine counts as sent over it, so that
+    `aws:SecureTransport` lets in what it lets in on AWS."""
+    original(source_ip, True)
 
 
 def install() -> None:
