@@ -54,8 +54,7 @@ lint: $(READY) .checkov/.ready ## check style, types and templates
 	@echo "mypy …" && mypy --no-error-summary
 	@echo "sam validate --lint …" && sam validate --lint --region us-east-1 --template template.yaml >/dev/null
 	@echo "cfn-lint …" && cfn-lint template.yaml infrastructure/*.yaml
-	@echo "checkov …" && python -m tests.template.plain .aws-sam/plain.yaml && \
-		.checkov/bin/checkov --config-file .checkov.yaml -f .aws-sam/plain.yaml infrastructure/*.yaml
+	@echo "checkov …" && python -m tests.template.checkov
 
 .PHONY: unit
 unit: $(READY) ## test the decisions, the functions and the adapters (seconds)
