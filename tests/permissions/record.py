@@ -13,6 +13,7 @@ from typing import Any
 
 from local import server
 from local.aws import ROOT, LocalAws
+from tests.template.conftest import load
 
 TEMPLATES = {"deployer": "template.yaml", "service": "infrastructure/service.yaml"}
 """The templates whose roles are looked at, by the end of their stacks' names."""
@@ -47,20 +48,21 @@ def write(aws: LocalAws, directory: Path, run: str, worker: str) -> None:
         if not earlier.name.startswith(run):
             earlier.unlink(missing_ok=True)
     found = _of(aws)
-    document = {"templates": _templates()} | {
+    document: dict[str, Any] = {
         kind: [vars(p) for p in sorted(getattr(found, kind))]
         for kind in ("allowed", "used", "denied")
     }
-    document["roles"] = sorted(found.roles)
+    document |= {"roles": sorted(found.roles), "written": _roles()}
     (directory / f"{run}-{worker}.json").write_text(json.dumps(document, indent=1))
 
 
 def read(directory: Path) -> Record | None:
-    """What the last run of the workflow tests noted; None if there was none of these templates."""
+    """What the last run of the workflow tests noted; None if there was none
+    with these roles."""
     record = Record()
     for file in sorted(directory.iterdir()):
         document = json.loads(file.read_text())
-        if document["templates"] != _templates():
+        if document["written"] != _roles():
             return None
         record.roles |= set(document["roles"])
         for kind in ("allowed", "used", "denied"):
@@ -68,9 +70,15 @@ def read(directory: Path) -> Record | None:
     return record if record.roles else None
 
 
-def _templates() -> str:
-    texts = b"".join((ROOT / name).read_bytes() for name in TEMPLATES.values())
-    return hashlib.sha256(texts).hexdigest()
+def _roles() -> str:
+    """A digest of the roles as they are written."""
+    written = [
+        (name, resource)
+        for path in TEMPLATES.values()
+        for name, resource in load(ROOT / path)["Resources"].items()
+        if resource["Type"] == "AWS::IAM::Role"
+    ]
+    return hashlib.sha256(json.dumps(written).encode()).hexdigest()
 
 
 def _of(aws: LocalAws) -> Record:

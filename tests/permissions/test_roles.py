@@ -15,7 +15,7 @@ def record(request: pytest.FixtureRequest) -> Record:
     found = read(request.config.cache.mkdir("permissions"))
     if found is None:
         pytest.fail(
-            "There is no record of these templates: run all workflow tests first (make test does)"
+            "There is no record of these roles: run all workflow tests first (make test does)"
         )
     return found
 

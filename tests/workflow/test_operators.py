@@ -131,6 +131,8 @@ def test_nothing_else_is_allowed(service: Stage, person: Person) -> None:
     table = person.client("dynamodb", session)
     refused(table.delete_item, TableName=outputs["ReleasesTable"], Key=item)
     refused(person.client("ecs", session).list_tasks, cluster=service.cluster)
+    s3 = person.client("s3", session)
+    refused(s3.put_object, Bucket=outputs["SourceBucket"], Key="other.zip", Body=b"x")
     logs = person.client("logs", session)
     refused(logs.filter_log_events, logGroupName="/aws/lambda/other")
 
