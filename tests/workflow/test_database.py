@@ -15,7 +15,7 @@ from local.stage import Stage
 
 @pytest.fixture
 def backed(make: Callable[..., Stage], deployer: Stage) -> Iterator[Stage]:
-    """A live service (1.0.0, schema 1) whose spec names an RDS instance."""
+    """A live service (1.0.0, schema 1) whose spec names an RDS instance, and keeps one backup."""
     rds = deployer.aws.client("rds")
     name = "test-database"
     rds.create_db_instance(
@@ -26,7 +26,7 @@ def backed(make: Callable[..., Stage], deployer: Stage) -> Iterator[Stage]:
         MasterUsername="coder",
         ManageMasterUserPassword=True,
     )
-    service = make(DatabaseInstance=name, DatabaseSnapshots="2")
+    service = make(DatabaseInstance=name, DatabaseSnapshots="1")
     assert service.deployed("1.0.0").status == "SUCCEEDED"
     yield service
     rds.delete_db_instance(DBInstanceIdentifier=name, SkipFinalSnapshot=True)
@@ -83,6 +83,13 @@ def test_the_database_is_backed_up_and_restored_with_the_release(backed: Stage) 
     backed.aws.client("rds").delete_db_instance(
         DBInstanceIdentifier=restored, SkipFinalSnapshot=True
     )
+
+
+def test_as_many_backups_are_kept_as_the_spec_says(backed: Stage) -> None:
+    assert backed.deployed("2.0.0", schema=2).status == "SUCCEEDED"
+    (first,) = snapshots(backed)
+    assert backed.deployed("3.0.0", schema=3).status == "SUCCEEDED"
+    assert snapshots(backed) == [backed.records()[-1]["snapshot"]] != [first]
 
 
 def test_a_migration_that_fails_names_the_snapshot(backed: Stage) -> None:

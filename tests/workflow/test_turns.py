@@ -16,7 +16,7 @@ SLOW = {"fault": "slow-start", "seconds": 3.0}
 def until(stage: Stage, arn: str, state: str) -> None:
     """Wait until an execution is in a state."""
     for now in stage.follow(arn):
-        if now.path[-1] == state:
+        if now.path[-1:] == [state]:
             return
     raise StageError(f"{arn} was never in {state}: {stage.look(arn).path}")
 
@@ -41,6 +41,15 @@ def test_of_pushes_that_wait_only_the_newest_deploys(live: Stage) -> None:
     assert records["1.2.0"]["by"] in (records["1.3.0"]["id"], records["1.4.0"]["id"])
     assert records["1.3.0"]["by"] == records["1.4.0"]["id"]
     assert live.described()["taskDefinition"] == records["1.4.0"]["taskDefinition"]
+    assert_nothing_left(live)
+
+
+def test_a_push_that_waits_has_its_turn_when_the_one_before_fails(live: Stage) -> None:
+    first = live.started_by(live.release("1.1.0", fault="wrong-version"))
+    until(live, first, "Poll health")
+    second = live.started_by(live.release("1.2.0"))
+    assert live.ended(first).error == "WrongVersion"
+    assert live.ended(second).path[-1] == "Deployed"
     assert_nothing_left(live)
 
 
