@@ -133,6 +133,24 @@ def test_a_stopped_execution_leaves_one_outcome_and_a_good_release(live: Stage, 
     assert_put_right(live, good)
 
 
+def test_an_execution_that_is_stopped_while_it_waits_is_closed_and_told(live: Stage) -> None:
+    first = live.started_by(live.release("1.1.0", **SLOW))
+    until(live, first, "Poll health")
+    order = {"action": "deploy", "service": live.service, "image": "1.0.0"}
+    waiting, behind = live.start(order), live.start(order)
+    for arn in (waiting, behind):
+        until(live, arn, "Take turn")
+    stop_in(live, waiting, "Take turn")
+    assert live.ended(first).path[-1] == live.ended(behind).path[-1] == "Deployed"
+    deadline = time.monotonic() + 30
+    while any("outcome" not in record for record in live.records()):
+        assert time.monotonic() < deadline, live.records()
+        time.sleep(0.2)
+    (stopped,) = (r for r in live.records() if r["execution"] == waiting)
+    assert stopped["outcome"] == "FAILED"
+    assert_nothing_left(live)
+
+
 @pytest.mark.parametrize(
     "state",
     ["Diagnose failure", "Roll back", "Poll health of previous release", "Record failure"],
