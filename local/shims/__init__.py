@@ -24,6 +24,8 @@ MODULES = (
     "containers",
     "network",
     "ecs",
+    "cloudformation",
+    "load_balancer",
     "codebuild",
 )
 
