@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 from ministack.services import rds, secretsmanager
-from ministack.services.cloudformation import provisioners, stacks
+from ministack.services.cloudformation import handlers, provisioners, stacks
 
 from local.shims import Shim, ecs_agent, expect
 
@@ -482,6 +482,37 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+@shim.wraps(
+    stacks,
+    "_resolve_stack_outputs",
+    "outputs_defs conditions resources param_values mappings stack_name stack_id",
+)
+def _resolve_stack_outputs(
+    original: Callable[..., tuple[list[Properties], dict[str, Properties]]], *arguments: Any
+) -> tuple[list[Properties], dict[str, Properties]]:
+    """A value that another stack imports is neither changed nor taken away, and two stacks do not
+    export under one name (using-cfn-stack-exports.html; the sentences from memory)."""
+    from ministack.services.cloudformation import _exports, _stacks
+
+    outputs, exports = original(*arguments)
+    name, stack_id = arguments[-2:]
+    for export in exports:
+        if export in _exports and _exports[export]["StackId"] != stack_id:
+            owner = _exports[export]["StackId"].split("/")[1]
+            raise ValueError(f"Export with name {export} is already exported by stack {owner}")
+    for export, old in [(k, v) for k, v in _exports.items() if v["StackId"] == stack_id]:
+        verb = "updated" if export in exports else "deleted"
+        if export in exports and exports[export]["Value"] == old["Value"]:
+            continue
+        for other, stack in _stacks.items():
+            live = other != name and not stack["StackStatus"].startswith("DELETE_COMPLETE")
+            if live and export in handlers._imported_export_names(stack, other):
+                raise ValueError(f"Export {export} cannot be {verb} as it is in use by {other}")
+        if verb == "deleted":
+            del _exports[export]
+    return outputs, exports
+
+
 # Change sets
 
 
@@ -537,24 +568,26 @@ def install() -> None:
         _physical_name="stack_name logical_id lowercase max_len seeded",
         _replacing_change="resource_type old_props new_props",
     )
+    expect(stacks, _add_event=None)
+    expect(handlers, _imported_export_names="stack stack_name")
     expect(secretsmanager, _resolve="secret_id use_arn_scope")
     expect(rds, _instances=None)
     shim.install()
-    handlers = provisioners._RESOURCE_HANDLERS
+    known = provisioners._RESOURCE_HANDLERS
     for kind, described in TYPES.items():
-        handlers[kind] = _handlers(described)
+        known[kind] = _handlers(described)
         if described.tagged:
             provisioners._STACK_TAG_PROPERTY[kind] = ("Tags", "list")
     for kind, make in RECORDS.items():
-        handlers[kind] = _record(make)
+        known[kind] = _record(make)
     for kind in [*TYPES, *RECORDS]:
         schema = _schema(kind)
         assert schema, kind
         replacing = tuple(sorted(_top_level(schema, "createOnlyProperties")))
         provisioners._REPLACING_PROPERTIES[kind] = replacing
     for operation in ("create", "update"):
-        vpc = handlers["AWS::EC2::VPC"]
+        vpc = known["AWS::EC2::VPC"]
         vpc[operation] = _with_attributes(vpc[operation], _vpc_attributes)
-    instance = handlers["AWS::RDS::DBInstance"]
+    instance = known["AWS::RDS::DBInstance"]
     for operation in ("snapshot", "delete"):
         instance[operation] = _unless_protected(instance[operation])

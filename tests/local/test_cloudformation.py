@@ -466,7 +466,7 @@ def test_a_stack_policy_keeps_a_resource(stack: Stack) -> None:
             "Free": {"Type": "AWS::SQS::Queue", "Properties": {"DelaySeconds": delay}},
         }
 
-    statements = [
+    statements: list[dict[str, Any]] = [
         {"Effect": "Allow", "Principal": "*", "Action": "Update:*", "Resource": "*"},
         {
             "Effect": "Deny",
@@ -504,7 +504,8 @@ def test_a_stack_policy_keeps_a_resource(stack: Stack) -> None:
 
 
 def _topic(**more: Any) -> Template:
-    return {"Type": "AWS::SNS::Topic"} | more
+    topic: Template = {"Type": "AWS::SNS::Topic"}
+    return topic | more
 
 
 def test_rules_and_patterns_are_checked_before_anything_is_made(stack: Stack) -> None:
@@ -556,9 +557,16 @@ def test_an_export_in_use_stays_as_it_is(aws: LocalAws, name: str) -> None:
     assert made.create(exporting("vpc-1")) == "CREATE_COMPLETE"
     assert used.create(consumer) == "CREATE_COMPLETE"
     assert used.outputs() == {"Vpc": "vpc-1"}
-    with pytest.raises(aws.client("cloudformation").exceptions.ClientError, match=f"{name}-service"):
+    with pytest.raises(
+        aws.client("cloudformation").exceptions.ClientError, match=f"{name}-service"
+    ):
         made.delete()
     assert made.update(exporting("vpc-2")) == "UPDATE_ROLLBACK_COMPLETE"
+    assert f"cannot be updated as it is in use by {name}-service" in made.reasons()
+    assert made.update({"Topic": _topic()}) == "UPDATE_ROLLBACK_COMPLETE"
+    assert f"cannot be deleted as it is in use by {name}-service" in made.reasons()
+    assert used.update(consumer | {"Description": "imports the same"}) == "UPDATE_COMPLETE"
+    assert used.outputs() == {"Vpc": "vpc-1"}
     assert used.delete() == "DELETE_COMPLETE"
     assert made.delete() == "DELETE_COMPLETE"
 
