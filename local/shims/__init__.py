@@ -23,9 +23,9 @@ MODULES = (
     "eventbridge",
     "containers",
     "network",
+    "load_balancer",
     "ecs",
     "cloudformation",
-    "load_balancer",
     "codebuild",
 )
 
