@@ -492,7 +492,7 @@ def _resolve_stack_outputs(
 ) -> tuple[list[Properties], dict[str, Properties]]:
     """A value that another stack imports is neither changed nor taken away, and two stacks do not
     export under one name (using-cfn-stack-exports.html; the sentences from memory)."""
-    from ministack.services.cloudformation import _exports, _stacks
+    from ministack.services.cloudformation import _exports
 
     outputs, exports = original(*arguments)
     name, stack_id = arguments[-2:]
@@ -504,13 +504,57 @@ def _resolve_stack_outputs(
         verb = "updated" if export in exports else "deleted"
         if export in exports and exports[export]["Value"] == old["Value"]:
             continue
-        for other, stack in _stacks.items():
-            live = other != name and not stack["StackStatus"].startswith("DELETE_COMPLETE")
-            if live and export in handlers._imported_export_names(stack, other):
-                raise ValueError(f"Export {export} cannot be {verb} as it is in use by {other}")
+        if users := _importers(export, name):
+            raise ValueError(f"Export {export} cannot be {verb} as it is in use by {users}")
         if verb == "deleted":
             del _exports[export]
     return outputs, exports
+
+
+def _importers(export: str, owner: str) -> str:
+    """The other stacks that import a value; those too whose deletion failed."""
+    from ministack.services.cloudformation import _stacks
+
+    return " and ".join(
+        name
+        for name, stack in _stacks.items()
+        if name != owner
+        and stack["StackStatus"] != "DELETE_COMPLETE"
+        and export in handlers._imported_export_names(stack, name)
+    )
+
+
+def _delete_stack(original: Callable[..., Any]) -> Callable[..., Any]:
+    def delete(parameters: Any) -> Any:
+        stack = handlers._resolve_stack(handlers._p(parameters, "StackName"))
+        for output in stack["Outputs"] if stack else ():
+            export = output.get("ExportName")
+            if export and (users := _importers(export, stack["StackName"])):
+                message = f"Export {export} cannot be deleted as it is in use by {users}"
+                return handlers._error("ValidationError", message)
+        return original(parameters)
+
+    return delete
+
+
+def _if_updatable(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A stack whose creation was rolled back can only be deleted (view-stack-events.html, stack
+    status codes); MiniStack takes a change set for it."""
+
+    def change(parameters: Any) -> Any:
+        stack = handlers._resolve_stack(handlers._p(parameters, "StackName"))
+        status = stack["StackStatus"] if stack else ""
+        if status in _NOT_UPDATABLE or (
+            status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS"
+        ):
+            message = f"Stack:{stack['StackId']} is in {status} state and can not be updated."
+            return handlers._error("ValidationError", message)
+        return original(parameters)
+
+    return change
+
+
+_NOT_UPDATABLE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED")
 
 
 # Change sets
@@ -569,10 +613,21 @@ def install() -> None:
         _replacing_change="resource_type old_props new_props",
     )
     expect(stacks, _add_event=None)
-    expect(handlers, _imported_export_names="stack stack_name")
+    expect(
+        handlers,
+        _ACTION_HANDLERS=None,
+        _error="code message status",
+        _imported_export_names="stack stack_name",
+        _p="params key default",
+        _resolve_stack="stack_name",
+    )
     expect(secretsmanager, _resolve="secret_id use_arn_scope")
     expect(rds, _instances=None)
     shim.install()
+    actions = handlers._ACTION_HANDLERS
+    actions["DeleteStack"] = _delete_stack(actions["DeleteStack"])
+    for name in ("UpdateStack", "CreateChangeSet"):
+        actions[name] = _if_updatable(actions[name])
     known = provisioners._RESOURCE_HANDLERS
     for kind, described in TYPES.items():
         known[kind] = _handlers(described)
