@@ -9,7 +9,6 @@ Not modelled: HTTP/2, and connections to targets that outlive a request.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -50,12 +49,14 @@ class Reply:
 
 @dataclass(frozen=True)
 class Forward:
-    """Where a request goes, with these headers; `held` is open for as long as it lasts."""
+    """Where a request goes, with these headers. `opened` gets the connection to the target, if it
+    comes about; `released` is called when the request is over."""
 
     address: str
     port: int
     headers: Headers
-    held: Callable[[asyncio.StreamWriter], AbstractContextManager[None]]
+    opened: Callable[[asyncio.StreamWriter], None]
+    released: Callable[[], None]
 
 
 Decide = Callable[[Request], Awaitable[Reply | Forward]]
@@ -111,7 +112,10 @@ async def _exchange(
     )
     decided = await decide(request)
     if isinstance(decided, Forward):
-        failed = await _forward(client, request, decided, idle())
+        try:
+            failed = await _forward(client, request, decided, idle())
+        finally:
+            decided.released()
         if failed is None:
             return client.reusable
         decided = failed
@@ -132,7 +136,8 @@ async def _forward(client: "_End", request: Request, forward: Forward, idle: flo
     except OSError:
         return failure(502)
     target = _End(h11.CLIENT, reader, writer)
-    with forward.held(writer), contextlib.closing(writer):
+    forward.opened(writer)
+    with contextlib.closing(writer):
         try:
             await _relay(client, target, request, forward.headers, idle)
             return None

@@ -23,6 +23,7 @@ MODULES = (
     "eventbridge",
     "containers",
     "network",
+    "names",
     "load_balancer",
     "ecs",
     "cloudformation",

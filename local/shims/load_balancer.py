@@ -24,16 +24,16 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import parse_qs
 
 from ministack.core.responses import request_scope
-from ministack.services import alb
+from ministack.services import acm, alb
 from ministack.services.cloudformation import provisioners
 
 from local import proxy
-from local.shims import expect, network
+from local.shims import expect, names, network
 
 _log = logging.getLogger("local.elb")
 TIME_SCALE = float(os.environ.get("ELB_TIME_SCALE", "1"))
@@ -91,7 +91,7 @@ class Target:
         self.state = "initial"
         self.reason = ("Elb.RegistrationInProgress", "Target registration is in progress")
         self._passed = self._failed = 0
-        self.connections: set[asyncio.StreamWriter] = set()
+        self.uses: set[_Use] = set()
         self._watch: asyncio.Task[None] | None = None
 
     def use(self, used: bool) -> None:
@@ -119,25 +119,13 @@ class Target:
         self._set(
             "draining", "Target.DeregistrationInProgress", "Target deregistration is in progress"
         )
-        if self.connections:
+        if self.uses:
             _loop.call_soon_threadsafe(_loop.call_later, seconds, self._cut)
-
-    @contextlib.contextmanager
-    def hold(self, writer: asyncio.StreamWriter) -> Iterator[None]:
-        """Counts a connection to the target."""
-        with _lock:
-            self.connections.add(writer)
-        try:
-            yield
-        finally:
-            with _lock:
-                self.connections.discard(writer)
-                _forget_drained()
 
     def _cut(self) -> None:
         if self.state == "draining":
-            for writer in list(self.connections):
-                writer.transport.abort()
+            for use in self.uses:
+                use.cut()
 
     async def _check(self) -> None:
         account, region = _owner(self.group)
@@ -175,6 +163,27 @@ class Target:
         if changed:
             for watcher in watchers:
                 watcher(self.group)
+
+
+class _Use:
+    """A request, or a WebSocket, that a target serves."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._connection: asyncio.StreamWriter | None = None
+        target.uses.add(self)
+
+    def opened(self, connection: asyncio.StreamWriter) -> None:
+        self._connection = connection
+
+    def released(self) -> None:
+        with _lock:
+            self._target.uses.discard(self)
+            _forget_drained()
+
+    def cut(self) -> None:
+        if self._connection:
+            self._connection.transport.abort()
 
 
 async def _probe(group: Record, target: Target) -> tuple[str, str] | None:
@@ -218,6 +227,7 @@ class _Listener:
         self.port: int = record["Port"]
         self.serves = _serves(record)
         self._place = place
+        self._certificates: list[str] = record.get("Certificates", [])
         self._server: asyncio.Server | None = None
         self._open = socket.socket()
         self._open.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -229,7 +239,15 @@ class _Listener:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await proxy.serve(reader, writer, self._decide, self._idle)
 
-        self._server = await asyncio.start_server(serve, sock=self._open)
+        tls = self._tls() if self._certificates else None
+        self._server = await asyncio.start_server(serve, sock=self._open, ssl=tls)
+
+    def _tls(self) -> ssl.SSLContext:
+        with request_scope(*_owner(self.arn)):
+            certificate = acm._certificates[self._certificates[0]]
+        main = certificate["DomainName"]
+        others = set(certificate.get("SubjectAlternativeNames", ())) - {main}
+        return names.context([main, *sorted(others)])
 
     def close(self) -> None:
         _soon(self._close())
@@ -320,16 +338,17 @@ def _forward(
 ) -> proxy.Reply | proxy.Forward:
     with _lock:
         among = [target for target in _targets.values() if target.group == group]
-    # "If a target group contains only unhealthy registered targets, the load balancer routes
-    # requests to all those targets, regardless of their health status."
-    healthy = [target for target in among if target.state == "healthy"]
-    usable = healthy or [target for target in among if target.state == "unhealthy"]
-    if not usable:
-        return proxy.failure(503)
-    target = usable[next(_turns) % len(usable)]
+        # "If a target group contains only unhealthy registered targets, the load balancer routes
+        # requests to all those targets, regardless of their health status."
+        healthy = [target for target in among if target.state == "healthy"]
+        usable = healthy or [target for target in among if target.state == "unhealthy"]
+        if not usable:
+            return proxy.failure(503)
+        target = usable[next(_turns) % len(usable)]
+        use = _Use(target)  # before it can be drained
     kept = [(n, v) for n, v in request.headers if n.decode("latin-1").lower() not in _FORWARDED]
     own = [(n.encode(), headers[n].encode("latin-1")) for n in _FORWARDED if n in headers]
-    return proxy.Forward(target.id, target.port, [*own, *kept], target.hold)
+    return proxy.Forward(target.id, target.port, [*own, *kept], use.opened, use.released)
 
 
 # What MiniStack keeps, and what is there
@@ -353,6 +372,12 @@ def reconcile() -> None:
         for arn, record in wanted.items():
             if arn not in _listeners:
                 _listeners[arn] = _Listener(record, _places[record["LoadBalancerArn"]])
+        names.places.clear()
+        for listener in _listeners.values():
+            place = _places[listener.balancer]
+            ports = names.places.setdefault(place.name, {})
+            ports[listener.port] = (place.address, place.port(listener.port))
+        names.publish()
         _reconcile_targets()
 
 
@@ -395,7 +420,7 @@ def _forget_drained() -> None:
     """ "If a deregistering target has no in-flight requests and no active connections, Elastic Load
     Balancing immediately completes the deregistration process"."""
     for key, target in list(_targets.items()):
-        if target.state == "draining" and not target.connections:
+        if target.state == "draining" and not target.uses:
             del _targets[key]
             _drained.notify_all()
             for watcher in watchers:
@@ -566,6 +591,34 @@ def _then_reconcile(original: Callable[..., Any]) -> Callable[..., Any]:
     return change
 
 
+def _certified(original: Callable[..., Any]) -> Callable[..., Any]:
+    """CreateListener and ModifyListener: CertificateNotFound."""
+
+    def change(parameters: Any) -> Any:
+        for arn in alb._parse_certificate_arns(parameters):
+            if arn not in acm._certificates:
+                return alb._error("CertificateNotFound", _no_certificate(arn))
+        return original(parameters)
+
+    return change
+
+
+def _certified_in_template(original: Callable[..., Any]) -> Callable[..., Any]:
+    def change(*arguments: Any) -> Any:
+        # create(logical_id, properties, stack), update(id, old, properties, stack, …)
+        properties = [each for each in arguments if isinstance(each, dict)][-1]
+        for certificate in properties.get("Certificates") or []:
+            if certificate["CertificateArn"] not in acm._certificates:
+                raise ValueError(_no_certificate(certificate["CertificateArn"]))
+        return original(*arguments)
+
+    return change
+
+
+def _no_certificate(arn: str) -> str:
+    return f"Certificate '{arn}' not found"
+
+
 def _made_by_template(original: Callable[..., Any]) -> Callable[..., Any]:
     def create(*arguments: Any, **named: Any) -> Any:
         arn, attributes = original(*arguments, **named)
@@ -597,6 +650,8 @@ def _wrap_template_types() -> None:
             wrapped = getattr(provisioners, name)
             if name == "_elbv2_load_balancer_create":
                 wrapped = _made_by_template(wrapped)
+            if name in ("_elbv2_listener_create", "_elbv2_listener_update"):
+                wrapped = _certified_in_template(wrapped)
             if name == "_elbv2_load_balancer_delete":
                 wrapped = _deleted_by_template(wrapped)
             # By name too: an update that replaces calls the others.
@@ -606,12 +661,14 @@ def _wrap_template_types() -> None:
 
 def install() -> None:
     """Put this in front of MiniStack's ELB, and start the thread of all load balancers."""
+    expect(acm, _certificates=None)
     expect(
         alb,
         _ACTION_MAP=None,
         _execute_action="action method path headers body query_params raw_query_string raw_path",
         _lb_attr="lb_arn key default",
         _match_condition="cond method path headers query_params",
+        _parse_certificate_arns="params prefix",
         _parse_targets_param="params prefix",
         _rule_sort_key="rule",
         _target_headers="lb_arn listener headers client_ip",
@@ -624,6 +681,8 @@ def install() -> None:
     actions = alb._ACTION_MAP
     actions["CreateLoadBalancer"] = _create_load_balancer(actions["CreateLoadBalancer"])
     actions["DeleteLoadBalancer"] = _delete_load_balancer(actions["DeleteLoadBalancer"])
+    for name in ("CreateListener", "ModifyListener"):
+        actions[name] = _certified(actions[name])
     for name in ("RegisterTargets", "DeregisterTargets"):
         actions[name] = _change_targets(actions[name])
     for name, handler in actions.items():

@@ -8,6 +8,7 @@ import http.client
 import http.server
 import json
 import socket
+import ssl
 import threading
 import time
 import urllib.parse
@@ -19,6 +20,7 @@ from botocore.exceptions import ClientError
 
 from local.aws import LocalAws
 from tests.local.ecs_support import World, until
+from tests.local.support import Function, packed
 
 SETTINGS = {
     "ELB_TIME_SCALE": "0.02",
@@ -433,6 +435,97 @@ def test_an_idle_target_is_gone_at_once_and_a_busy_one_after_the_delay(
         assert connection.recv(100) == b""
         assert 0.8 < time.monotonic() - began < 3
     until(balancer.health, lambda left: left == [])
+
+
+# Names and certificates: Route 53 and ACM in front
+
+
+VISIT = """
+import urllib.request
+def handler(event, context):
+    with urllib.request.urlopen(event["url"], timeout=5) as response:
+        return [response.status, response.read().decode(), response.url]
+"""
+
+
+def test_a_function_comes_by_its_name_over_tls(aws: LocalAws, name: str, app: App) -> None:
+    domain = f"{name}.test"
+    zones, balancer = aws.client("route53"), Balancer(aws, name)
+    zone = zones.create_hosted_zone(Name=domain, CallerReference=name)["HostedZone"]["Id"]
+
+    def record(host: str, **more: Any) -> None:
+        change = {"Action": "UPSERT", "ResourceRecordSet": {"Name": host, **more}}
+        zones.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": [change]})
+
+    alias = {"HostedZoneId": "Z35SXDOTRQ7X7K", "DNSName": balancer.dns}
+    record(domain, Type="A", AliasTarget=alias | {"EvaluateTargetHealth": False})
+    record(f"*.{domain}", Type="CNAME", TTL=60, ResourceRecords=[{"Value": domain}])
+    certificate = aws.client("acm").request_certificate(
+        DomainName=domain, SubjectAlternativeNames=[f"*.{domain}"]
+    )["CertificateArn"]
+    to_https = {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"}
+    balancer.listen(Type="redirect", RedirectConfig=to_https)
+    balancer.elb.create_listener(
+        LoadBalancerArn=balancer.arn,
+        Protocol="HTTPS",
+        Port=443,
+        Certificates=[{"CertificateArn": certificate}],
+        DefaultActions=[{"Type": "forward", "TargetGroupArn": balancer.group}],
+    )
+    balancer.register(app)
+    balancer.until("healthy")
+    visit = Function(aws, name, packed(app=VISIT))
+
+    def seen(url: str) -> tuple[str, dict[str, str], str]:
+        answer = visit("visit", url=url)
+        assert isinstance(answer, list), answer
+        status, body, came_to = answer
+        assert status == 200
+        path, *headers = json.loads(body)
+        return path, {key.lower(): value for key, value in headers}, came_to
+
+    path, headers, came_to = seen(f"http://{domain}/healthz?a=b")
+    assert (path, came_to) == ("/healthz?a=b", f"https://{domain}:443/healthz?a=b")
+    assert (headers["host"], headers["x-forwarded-proto"]) == (domain, "https")
+    _, headers, _ = seen(f"https://8080--app.{domain}/")
+    assert headers["host"] == f"8080--app.{domain}"
+    failed = visit("visit", url=f"https://a.b.{domain}/")["failed"]
+    assert "certificate is not valid for 'a.b." in failed["errorMessage"]
+    assert "URLError" in visit("visit", url="http://nowhere.test/")["failed"]["errorType"]
+
+    # A person on this machine: curl --cacert AUTHORITY --connect-to …
+    trusting = ssl.create_default_context(cafile=aws.authority)
+    with socket.create_connection(aws.locate(domain, 443), 5) as raw:
+        trusting.wrap_socket(raw, server_hostname=domain).close()
+
+    zones.change_resource_record_sets(
+        HostedZoneId=zone,
+        ChangeBatch={
+            "Changes": [
+                {
+                    "Action": "DELETE",
+                    "ResourceRecordSet": {
+                        "Name": domain,
+                        "Type": "A",
+                        "AliasTarget": alias | {"EvaluateTargetHealth": False},
+                    },
+                }
+            ]
+        },
+    )
+    assert aws.locate(domain, 443) == (domain, 443)
+
+
+def test_a_listener_needs_a_certificate_that_there_is(balancer: Balancer) -> None:
+    missing = "arn:aws:acm:us-east-1:000000000000:certificate/00000000-0000-0000-0000-000000000000"
+    with pytest.raises(ClientError, match="CertificateNotFound"):
+        balancer.elb.create_listener(
+            LoadBalancerArn=balancer.arn,
+            Protocol="HTTPS",
+            Port=443,
+            Certificates=[{"CertificateArn": missing}],
+            DefaultActions=[{"Type": "forward", "TargetGroupArn": balancer.group}],
+        )
 
 
 # CloudFormation
