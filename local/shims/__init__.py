@@ -23,6 +23,7 @@ MODULES = (
     "eventbridge",
     "containers",
     "network",
+    "rds",
     "ecs",
     "codebuild",
 )

@@ -85,7 +85,7 @@ def attach(configuration: dict[str, Any]) -> Interface:
     from ministack.services import ec2
 
     subnet = ec2._subnets[configuration["subnets"][0]]
-    address, lease = _lease()
+    address, lease = take_address(9)
     mac = "02:" + ":".join(f"{random.randrange(256):02x}" for _ in range(5))
     interface = Interface(
         id=f"eni-0{random.randbytes(8).hex()}",
@@ -196,9 +196,10 @@ def _by_known_id(original: Callable[..., Any]) -> Callable[..., Any]:
     return describe
 
 
-def _lease() -> tuple[str, socket.socket]:
+def take_address(second: int) -> tuple[str, socket.socket]:
+    """A loopback address 127.`second`.x.y that nobody else has, and what frees it when closed."""
     while True:
-        address = f"127.9.{random.randrange(256)}.{random.randrange(1, 255)}"
+        address = f"127.{second}.{random.randrange(256)}.{random.randrange(1, 255)}"
         if address in _recent:
             continue
         lease = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
