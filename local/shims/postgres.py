@@ -42,7 +42,7 @@ from local.shims import network
 
 _ADMINISTRATOR = "rdsadmin"
 _PASSWORD = secrets.token_urlsafe()
-"""The administrator's: one for all servers, so that a copy of one can be administered as another."""
+"""The administrator's, in all servers, so that a restored copy can be administered too."""
 
 _ADDRESSES = 11  # 127.11.x.y
 _WITHIN = 30.0  # seconds for a server to start or stop

@@ -77,7 +77,7 @@ def install() -> None:
         _subnet_groups=None,
         _tags=None,
     )
-    expect(secretsmanager, create_secret_in_process=None)
+    expect(secretsmanager, create_secret_in_process=None, _get_random_password="data")
     expect(provisioners, _rds_db_instance_attrs="instance")
     shim.install()
     # Both tables hold the functions themselves.
@@ -355,7 +355,6 @@ def _restore_from_snapshot(original: Callable[..., Response], p: Record) -> Resp
         return answer
     assert snapshot
     instance = rds._instances[rds._p(p, "DBInstanceIdentifier")]
-    instance["_MasterUserPassword"] = snapshot.get("_MasterUserPassword", "password")
     instance["Endpoint"]["Port"] = int(rds._p(p, "Port") or snapshot["Port"])
     instance["DeletionProtection"] = rds._p(p, "DeletionProtection") == "true"
     groups = rds._parse_member_list(p, "VpcSecurityGroupIds")
@@ -368,9 +367,19 @@ def _restore_from_snapshot(original: Callable[..., Response], p: Record) -> Resp
         instance["DBSubnetGroup"] = subnets
     if tags := rds._parse_tags(p):
         instance["TagList"] = rds._tags[instance["DBInstanceArn"]] = tags
-    if copy := _copies.get(snapshot["DBSnapshotArn"]):
-        _stand_up(instance, lambda server: server.restore(copy))
+    if fill := _restored(instance, snapshot):
+        _stand_up(instance, fill)
     return _answer("RestoreDBInstanceFromDBSnapshot", instance)
+
+
+def _restored(instance: Record, snapshot: Record) -> Callable[[postgres.Server], None] | None:
+    """How an instance's server is filled from a snapshot, whose credentials become its own; None
+    for a snapshot that is only a record."""
+    copy = _copies.get(snapshot["DBSnapshotArn"])
+    if copy is None:
+        return None
+    instance |= {key: snapshot[key] for key in ("MasterUsername", "_MasterUserPassword", "DBName")}
+    return lambda server: server.restore(copy)
 
 
 def _snapshot_not_available(snapshot: Record) -> Response:
@@ -389,10 +398,18 @@ def _stack_creates(
     name = props.get("DBInstanceIdentifier")
     if name in rds._instances:
         raise ValueError(f"DB instance {name} already exists")
+    snapshot = rds._snapshots.get(source := props.get("DBSnapshotIdentifier"))
+    if source and not snapshot:
+        raise ValueError(f"DBSnapshot {source} not found")
     physical, _ = original(logical_id, props, stack_name)
     instance = rds._instances[physical]
-    fill = _filled(instance, props.get("DBName", ""), _true(props.get("ManageMasterUserPassword")))
-    if done := _stand_up(instance, fill):
+    managed = _true(props.get("ManageMasterUserPassword"))
+    fill = (
+        _restored(instance, snapshot)
+        if snapshot
+        else _filled(instance, props.get("DBName", ""), managed)
+    )
+    if fill and (done := _stand_up(instance, fill)):
         done.result()
     if instance["DBInstanceStatus"] == "failed":
         rds._instances.pop(physical)
@@ -435,6 +452,31 @@ def _stack_deletes(original: Callable[..., None], physical_id: str, props: Recor
     if instance and _database(instance):
         _remove(instance).result()
     original(physical_id, props)
+
+
+@shim.wraps(provisioners, "_sm_secret_string", "props")
+def _secret_string(original: Callable[[Record], str], props: Record) -> str:
+    """A password without the characters that it is to be without: they would end up in a URL.
+
+    AWSCloudFormation/latest/UserGuide/aws-properties-secretsmanager-secret-generatesecretstring.html
+    """
+    asked = props.get("GenerateSecretString")
+    if not asked or props.get("SecretString"):
+        return original(props)
+    wanted: Record = {
+        name: value if name == "ExcludeCharacters" else _true(value)
+        for name, value in asked.items()
+        if name.startswith(("Exclude", "Include", "Require"))
+    }
+    length = int(asked.get("PasswordLength", 32))
+    status, _, body = secretsmanager._get_random_password(wanted | {"PasswordLength": length})
+    answer = json.loads(body)
+    if status != 200:
+        raise ValueError(answer["message"])
+    password: str = answer["RandomPassword"]
+    if not (template := asked.get("SecretStringTemplate")):
+        return password
+    return json.dumps(json.loads(template) | {asked["GenerateStringKey"]: password})
 
 
 def _check_unprotected(name: str) -> None:

@@ -437,7 +437,9 @@ def test_two_instances_that_start_together_share_one_database(start: Start) -> N
     ("url", "message"),
     [
         ("file:///nowhere/demo.db", "unable to open database file"),
-        ("postgres://coder@db.example.com/coder", "not a 'postgres' URL"),
+        ("mysql://coder@db.example.com/coder", "not a 'mysql' URL"),
+        ("postgres://coder@127.0.0.1:1/coder", "dial tcp 127.0.0.1:1: connection refused"),
+        ("postgres://coder@127.0.0.1:1/coder?sslmode=prefer", 'unsupported sslmode "prefer"'),
         (f"file://{Path(__file__)}", "file is not a database"),
     ],
 )
