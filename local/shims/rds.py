@@ -33,26 +33,38 @@ shim = Shim()
 
 
 class Database:
-    """The server of an instance, and what is done with it, in order."""
+    """The server of an instance, and what is done with it, one thing after the other."""
 
-    def __init__(self, server: postgres.Server) -> None:
+    def __init__(self, instance: Record, server: postgres.Server) -> None:
         self.server = server
+        self._instance = instance
         self._worker = ThreadPoolExecutor(1, "rds")
 
-    def do(self, instance: Record, work: Callable[[], None], then: str | None) -> Future[None]:
-        """Do this after what was begun before; `then` is the instance's status when it is done."""
+    def do(
+        self, work: Callable[[], None], status: str | None = None, then: str = "available"
+    ) -> Future[None]:
+        """Do this after what was begun before. The instance has `status` at once and `then` when
+        it is done, unless something else was begun meanwhile; None leaves its status alone."""
+        if status:
+            self._instance["DBInstanceStatus"] = status
 
         def run() -> None:
             try:
                 work()
             except Exception:
-                _log.exception("RDS: %s failed", instance["DBInstanceIdentifier"])
-                instance["DBInstanceStatus"] = "failed"
+                _log.exception("RDS: %s failed", self._instance["DBInstanceIdentifier"])
+                self._instance["DBInstanceStatus"] = "failed"
             else:
-                if then:
-                    instance["DBInstanceStatus"] = then
+                if self._instance["DBInstanceStatus"] == status:
+                    self._instance["DBInstanceStatus"] = then
 
         return self._worker.submit(contextvars.copy_context().run, run)
+
+    def end(self, work: Callable[[], None]) -> Future[None]:
+        """Do this as the last thing."""
+        done = self.do(work, "deleting", "deleted")
+        self._worker.shutdown(wait=False)
+        return done
 
 
 _databases: dict[str, Database] = {}
@@ -94,6 +106,16 @@ def _get_docker() -> None:
     """The same with Docker on this machine as without."""
 
 
+@shim.wraps(rds, "_default_engine_version", "engine")
+def _default_engine_version(original: Callable[[str], str], engine: str) -> str:
+    if engine != "postgres":
+        return original(engine)
+    try:
+        return postgres.choose("")[0]
+    except postgres.NoServer:
+        return original(engine)
+
+
 # Instances ---------------------------------------------------------------------------------------
 
 
@@ -120,9 +142,8 @@ def _stand_up(instance: Record, fill: Callable[[postgres.Server], None]) -> Futu
         server.port,
     )
     instance["Endpoint"]["Address"] = server.address
-    instance["DBInstanceStatus"] = "creating"
-    database = _databases[instance["DbiResourceId"]] = Database(server)
-    return database.do(instance, partial(fill, server), "available")
+    database = _databases[instance["DbiResourceId"]] = Database(instance, server)
+    return database.do(partial(fill, server), "creating")
 
 
 def _filled(instance: Record, name: str, managed: bool) -> Callable[[postgres.Server], None]:
@@ -186,7 +207,7 @@ def _rotate_instance_password(
 ) -> None:
     if database := _database(instance):
         change = partial(database.server.set_password, instance["MasterUsername"], new_pass)
-        database.do(instance, change, None).result()
+        database.do(change).result()
     else:
         original(instance, old_pass, new_pass)
 
@@ -203,8 +224,10 @@ def _set_db_instance_status(
     start = status == "available"
     if instance["DBInstanceStatus"] != ("stopped" if start else "available"):
         return _not_available(instance)
-    instance["DBInstanceStatus"] = "starting" if start else "stopping"
-    database.do(instance, database.server.start if start else database.server.stop, status)
+    if start:
+        database.do(database.server.start, "starting")
+    else:
+        database.do(database.server.stop, "stopping", "stopped")
     answer: Response = rds._single_instance_response(response_name, result_name, instance)
     return answer
 
@@ -214,7 +237,7 @@ def _finish_instance_reboot(
     original: Callable[..., None], instance: Record, cluster: Record | None
 ) -> None:
     if database := _database(instance):
-        database.do(instance, database.server.restart, None).result()
+        database.do(database.server.restart).result()
     original(instance, cluster)
 
 
@@ -278,7 +301,6 @@ def _delete_db_instance(original: Callable[..., Response], p: Record) -> Respons
 def _remove(instance: Record) -> Future[None]:
     """Begin to end an instance, when its snapshots are taken. It is gone when this is done."""
     database = _databases[instance["DbiResourceId"]]
-    instance["DBInstanceStatus"] = "deleting"
 
     def remove() -> None:
         database.server.remove()
@@ -286,7 +308,7 @@ def _remove(instance: Record) -> Future[None]:
         rds._instances.pop(instance["DBInstanceIdentifier"], None)
         del _databases[instance["DbiResourceId"]]
 
-    return database.do(instance, remove, None)
+    return database.end(remove)
 
 
 # Snapshots ---------------------------------------------------------------------------------------
@@ -317,7 +339,6 @@ def _create_snapshot_internal(
             "PercentProgress": 0,
             "_MasterUserPassword": instance["_MasterUserPassword"],
         }
-        instance["DBInstanceStatus"] = "backing-up"
 
         def copy() -> None:
             try:
@@ -328,7 +349,7 @@ def _create_snapshot_internal(
             else:
                 snapshot.update(Status="available", PercentProgress=100)
 
-        database.do(instance, copy, "available")
+        database.do(copy, "backing-up")
     return snapshot
 
 

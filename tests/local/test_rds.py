@@ -509,4 +509,4 @@ def test_the_version_is_the_nearest_that_is_not_older(
 ) -> None:
     known = {16: ("16.14", Path("sixteen")), 18: ("18.4", Path("eighteen"))}
     monkeypatch.setattr(postgres, "_installed", lambda: known)
-    assert postgres._choose(asked) == known[chosen]
+    assert postgres.choose(asked) == known[chosen]
