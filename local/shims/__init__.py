@@ -23,8 +23,10 @@ MODULES = (
     "eventbridge",
     "containers",
     "network",
+    "load_balancer",
     "rds",
     "ecs",
+    "cloudformation",
     "codebuild",
 )
 

@@ -44,7 +44,7 @@ _ADMINISTRATOR = "rdsadmin"
 _PASSWORD = secrets.token_urlsafe()
 """The administrator's, in all servers, so that a restored copy can be administered too."""
 
-_ADDRESSES = 11  # 127.11.x.y
+_ADDRESSES = "127.11"
 _WITHIN = 30.0  # seconds for a server to start or stop
 
 # Data that lives no longer than this process needs no care for a power cut. Shared memory in the
@@ -84,7 +84,7 @@ class Server:
         self._unprivileged = _unprivileged()
         self._home = Path(tempfile.mkdtemp(prefix="postgres-"))
         self._data = self._home / "data"
-        self.address, self._lease = network.take_address(_ADDRESSES)
+        self.address, self._lease = network.lease(_ADDRESSES)
         self._inner = 5432 if port == 5433 else 5433
         self._process: subprocess.Popen[bytes] | None = None
         self._front: _Front | None = None
