@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ministack.services import rds, secretsmanager
-from ministack.services.cloudformation import provisioners
+from ministack.services.cloudformation import provisioners, stacks
 
 from local.shims import Shim, expect, postgres
 
@@ -412,6 +412,12 @@ def _snapshot_not_available(snapshot: Record) -> Response:
 # CloudFormation ----------------------------------------------------------------------------------
 
 
+@shim.wraps(stacks, "_runs_on_worker_thread", "resource_type")
+def _runs_on_worker_thread(original: Callable[[str], bool], resource_type: str) -> bool:
+    """A stack waits for its database, and the server goes on meanwhile."""
+    return resource_type == "AWS::RDS::DBInstance" or original(resource_type)
+
+
 @shim.wraps(provisioners, "_rds_db_instance_create", "logical_id props stack_name")
 def _stack_creates(
     original: Callable[..., Any], logical_id: str, props: Record, stack_name: str
@@ -459,16 +465,8 @@ def _stack_updates(
     return answer
 
 
-@shim.wraps(provisioners, "_rds_db_instance_snapshot", "physical_id props")
-def _stack_takes_a_snapshot(original: Callable[..., None], physical_id: str, props: Record) -> None:
-    """It is a part of the deletion, so a protected instance has none taken."""
-    _check_unprotected(physical_id)
-    original(physical_id, props)
-
-
 @shim.wraps(provisioners, "_rds_db_instance_delete", "physical_id props")
 def _stack_deletes(original: Callable[..., None], physical_id: str, props: Record) -> None:
-    _check_unprotected(physical_id)
     instance = rds._instances.get(physical_id)
     if instance and _database(instance):
         _remove(instance).result()
@@ -498,11 +496,6 @@ def _secret_string(original: Callable[[Record], str], props: Record) -> str:
     if not (template := asked.get("SecretStringTemplate")):
         return password
     return json.dumps(json.loads(template) | {asked["GenerateStringKey"]: password})
-
-
-def _check_unprotected(name: str) -> None:
-    if rds._instances.get(name, {}).get("DeletionProtection"):
-        raise ValueError(_PROTECTED)
 
 
 def _true(value: Any) -> bool:

@@ -34,7 +34,7 @@ class Instance:
         )
         self.wait("db_instance_available")
         url = self.url(self.describe()["Endpoint"]["Address"])
-        self.arn = self.secrets.create_secret(Name=self.secret, SecretString=url)["ARN"]
+        self.secrets.create_secret(Name=self.secret, SecretString=url)
 
     def url(self, host: str, password: str = "correct%2Fhorse") -> str:
         return f"postgresql://coder:{password}@{host}:5432/coder?sslmode=require"
@@ -88,8 +88,9 @@ def instance(deployer: Stage) -> Iterator[Instance]:
 @pytest.fixture
 def backed(instance: Instance, deployer: Stage) -> Iterator[Stage]:
     """A live service (1.0.0, schema 1) with a user in its database."""
-    database = {"instance": instance.name, "snapshots": 2, "secret": instance.arn}
-    service = deployer.beside(instance.name.removesuffix("-db"), Database=json.dumps(database))
+    service = deployer.beside(
+        instance.name.removesuffix("-db"), DatabaseInstance=instance.name, DatabaseSnapshots="2"
+    )
     done = service.deployed("1.0.0")
     assert done.status == "SUCCEEDED", (done.error, done.cause)
     ask(service, "/api/v2/users/first", USER)
