@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, LiteralString
+from urllib.parse import quote
 
 import psycopg2
 import pytest
@@ -19,25 +20,21 @@ PASSWORD = "correct/horse"
 class Instance:
     """An RDS instance for a service, and the secret with the URL of its database."""
 
-    def __init__(self, stage: Stage, service: str) -> None:
+    def __init__(self, stage: Stage) -> None:
         self.rds, self.secrets = stage.aws.client("rds"), stage.aws.client("secretsmanager")
-        self.name, self.secret = f"{service}-db", f"{service}/database-url"
-        self.rds.create_db_instance(
-            DBInstanceIdentifier=self.name,
-            Engine="postgres",
-            DBInstanceClass="db.t4g.micro",
-            AllocatedStorage=20,
-            MasterUsername="coder",
-            MasterUserPassword=PASSWORD,
-            DBName="coder",
-            DeletionProtection=True,
+        self.name, self.secret = stage.make_database(), f"{stage.service}/database-url"
+        self.rds.modify_db_instance(
+            DBInstanceIdentifier=self.name, MasterUserPassword=PASSWORD, DeletionProtection=True
         )
-        self.wait("db_instance_available")
-        url = self.url(self.describe()["Endpoint"]["Address"])
-        self.secrets.create_secret(Name=self.secret, SecretString=url)
+        self.host = self.describe()["Endpoint"]["Address"]
+        self.point(self.url(self.host))
 
-    def url(self, host: str, password: str = "correct%2Fhorse") -> str:
-        return f"postgresql://coder:{password}@{host}:5432/coder?sslmode=require"
+    def url(self, host: str, password: str = PASSWORD) -> str:
+        return f"postgresql://app:{quote(password, safe='')}@{host}:5432/app?sslmode=require"
+
+    def point(self, url: str) -> None:
+        """Let the secret hold another URL."""
+        self.secrets.put_secret_value(SecretId=self.secret, SecretString=url)
 
     @property
     def current(self) -> str:
@@ -47,12 +44,6 @@ class Instance:
     def describe(self, name: str | None = None) -> dict[str, Any]:
         found = self.rds.describe_db_instances(DBInstanceIdentifier=name or self.name)
         return dict(found["DBInstances"][0])
-
-    def wait(self, waiter: str, name: str | None = None) -> None:
-        self.rds.get_waiter(waiter).wait(
-            DBInstanceIdentifier=name or self.name,
-            WaiterConfig={"Delay": 0.05, "MaxAttempts": 600},
-        )
 
     def remove(self, name: str | None = None) -> None:
         name = name or self.name
@@ -79,18 +70,22 @@ def ask(stage: Stage, path: str, body: object = None) -> Any:
 
 
 @pytest.fixture
-def instance(deployer: Stage) -> Iterator[Instance]:
-    made = Instance(deployer, f"test-{uuid.uuid4().hex[:6]}")
+def unused(deployer: Stage) -> Stage:
+    """A service that has no stack yet."""
+    return Stage(deployer.aws, f"test-{uuid.uuid4().hex[:6]}", deployer.cluster, deployer.stack)
+
+
+@pytest.fixture
+def instance(unused: Stage) -> Iterator[Instance]:
+    made = Instance(unused)
     yield made
     made.remove()
 
 
 @pytest.fixture
-def backed(instance: Instance, deployer: Stage) -> Iterator[Stage]:
+def backed(instance: Instance, unused: Stage, deployer: Stage) -> Iterator[Stage]:
     """A live service (1.0.0, schema 1) with a user in its database."""
-    service = deployer.beside(
-        instance.name.removesuffix("-db"), DatabaseInstance=instance.name, DatabaseSnapshots="2"
-    )
+    service = deployer.beside(unused.service, DatabaseInstance=instance.name, DatabaseSnapshots="2")
     done = service.deployed("1.0.0")
     assert done.status == "SUCCEEDED", (done.error, done.cause)
     ask(service, "/api/v2/users/first", USER)
@@ -155,19 +150,15 @@ def test_a_migration_that_fails_names_the_snapshot(backed: Stage) -> None:
 
 @pytest.mark.parametrize("what", ["password", "port"])
 def test_a_database_that_lets_nobody_in_is_diagnosed(
-    what: str, instance: Instance, deployer: Stage
+    what: str, instance: Instance, unused: Stage, deployer: Stage
 ) -> None:
-    host = instance.describe()["Endpoint"]["Address"]
     if what == "password":
-        url = instance.url(host, "wrong")
-        instance.secrets.put_secret_value(SecretId=instance.secret, SecretString=url)
-        said = 'pq: password authentication failed for user "coder"'
+        instance.point(instance.url(instance.host, "wrong"))
+        said = 'pq: password authentication failed for user "app"'
     else:
         instance.rds.stop_db_instance(DBInstanceIdentifier=instance.name)
-        while instance.describe()["DBInstanceStatus"] != "stopped":
-            pass
-        said = f"dial tcp {host}:5432: connection refused"
-    service = deployer.beside(instance.name.removesuffix("-db"))
+        said = f"dial tcp {instance.host}:5432: connection refused"
+    service = deployer.beside(unused.service)
     try:
         assert service.deployed("1.0.0").status == "FAILED"
         diagnosis = service.records()[-1]["diagnosis"]
