@@ -6,13 +6,13 @@ The templates are the real ones; only the values here are the demo's.
 
 import contextlib
 import json
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
@@ -92,6 +92,7 @@ class Stage:
         *,
         built: Path | None = None,
         patterns: str | None = None,
+        database: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> "Stage":
         """Deploy the surroundings and the deployer.
@@ -99,12 +100,16 @@ class Stage:
         built     the deployer's template as `sam build` left it; None builds it.
         patterns  the repositories, task families and roles that the deployer may use, for more
                   services than this one (see `beside`); None allows just this one's.
+        database  make the service's database an RDS instance; otherwise it is a file.
         say       told what comes next, for a person who waits.
         """
         stage = cls(aws, service, service, f"{service}-deployer")
         if built is None:
             say("sam build: the functions and their layer")
             built = aws.build(ROOT / "template.yaml", aws.directory / "build")
+        if database:
+            say("RDS: an instance for PostgreSQL")
+            stage.make_database()
         say("sam deploy: cluster, repository, roles and the service spec")
         aws.deploy(
             f"{service}-service",
@@ -179,7 +184,7 @@ class Stage:
     def make_database(self) -> str:
         """Make an RDS instance for the service, and the secret with its URL, which its stack takes
         instead of a file's. The instance's name. Call it before `beside`."""
-        rds, name, password = self.aws.client("rds"), f"{self.service}-db", secrets.token_urlsafe()
+        rds, name, password = self.aws.client("rds"), f"{self.service}-db", token_urlsafe()
         rds.create_db_instance(
             DBInstanceIdentifier=name,
             Engine="postgres",
