@@ -84,7 +84,6 @@ def install() -> None:
         _parse_tags="params",
         _generate_master_user_password="",
         _instances=None,
-        _param_groups=None,
         _snapshots=None,
         _subnet_groups=None,
         _tags=None,
@@ -123,10 +122,13 @@ def _database(instance: Record | None) -> Database | None:
     return _databases.get(instance["DbiResourceId"]) if instance else None
 
 
+def _is_served(instance: Record) -> bool:
+    """Whether an instance is of the kind that has a server."""
+    return instance["Engine"] == "postgres" and not instance.get("DBClusterIdentifier")
+
+
 def _stand_up(instance: Record, fill: Callable[[postgres.Server], None]) -> Future[None] | None:
-    """Begin to make the server of an instance; None where the instance is only a record."""
-    if instance["Engine"] != "postgres" or instance.get("DBClusterIdentifier"):
-        return None
+    """Begin to make the server of an instance; None where no PostgreSQL can run."""
     try:
         server = postgres.Server(int(instance["Endpoint"]["Port"]), instance["EngineVersion"])
     except postgres.NoServer as why:
@@ -167,6 +169,8 @@ def _create_db_instance(original: Callable[..., Response], p: Record) -> Respons
     if answer[0] != 200:
         return answer
     instance = rds._instances[rds._p(p, "DBInstanceIdentifier")]
+    if not _is_served(instance):
+        return answer
     managed = rds._p(p, "ManageMasterUserPassword") == "true"
     _stand_up(instance, _filled(instance, rds._p(p, "DBName"), managed))
     return _answer("CreateDBInstance", instance)
@@ -196,7 +200,8 @@ def _instance_xml(original: Callable[[Record], str], instance: Record) -> str:
 @shim.wraps(rds, "_modify_db_instance", "p")
 def _modify_db_instance(original: Callable[..., Response], p: Record) -> Response:
     instance = rds._resolve_instance(rds._p(p, "DBInstanceIdentifier"))
-    if _database(instance) and instance["DBInstanceStatus"] in ("creating", "deleting"):
+    # AmazonRDS/latest/UserGuide/USER_StopInstance.html: "You can't modify a stopped DB instance"
+    if _database(instance) and instance["DBInstanceStatus"] not in ("available", "backing-up"):
         return _not_available(instance)
     return original(p)
 
@@ -430,17 +435,18 @@ def _stack_creates(
         raise ValueError(f"DBSnapshot {source} not found")
     physical, _ = original(logical_id, props, stack_name)
     instance = rds._instances[physical]
-    managed = _true(props.get("ManageMasterUserPassword"))
-    fill = (
-        _restored(instance, snapshot)
-        if snapshot
-        else _filled(instance, props.get("DBName", ""), managed)
-    )
-    if fill and (done := _stand_up(instance, fill)):
-        done.result()
-    if instance["DBInstanceStatus"] == "failed":
-        rds._instances.pop(physical)
-        raise ValueError(f"DB instance {physical} failed to start")
+    if _is_served(instance):
+        managed = _true(props.get("ManageMasterUserPassword"))
+        fill = (
+            _restored(instance, snapshot)
+            if snapshot
+            else _filled(instance, props.get("DBName", ""), managed)
+        )
+        if fill and (done := _stand_up(instance, fill)):
+            done.result()
+        if instance["DBInstanceStatus"] == "failed":
+            _remove(instance).result()
+            raise ValueError(f"DB instance {physical} failed; the log of the local AWS says why")
     return physical, provisioners._rds_db_instance_attrs(instance)
 
 

@@ -119,7 +119,8 @@ def remove_all(client: Any, prefix: str) -> None:
     for instance in client.describe_db_instances()["DBInstances"]:
         name = instance["DBInstanceIdentifier"]
         if name.startswith(prefix) and instance["DBInstanceStatus"] != "deleting":
-            client.modify_db_instance(DBInstanceIdentifier=name, DeletionProtection=False)
+            if instance["DeletionProtection"]:
+                client.modify_db_instance(DBInstanceIdentifier=name, DeletionProtection=False)
             client.delete_db_instance(DBInstanceIdentifier=name, SkipFinalSnapshot=True)
 
 
@@ -227,6 +228,10 @@ def test_a_stopped_instance_answers_nobody_and_keeps_its_data(rds: Rds) -> None:
         DBInstanceIdentifier=rds.name,
         DBSnapshotIdentifier=f"{rds.name}-s",
     )
+    with pytest.raises(rds.client.exceptions.InvalidDBInstanceStateFault, match="it is stopped"):
+        rds.client.modify_db_instance(
+            DBInstanceIdentifier=rds.name, MasterUserPassword="another-one"
+        )
 
     rds.client.start_db_instance(DBInstanceIdentifier=rds.name)
     assert rds.available()["Endpoint"]["Address"] == address
@@ -455,6 +460,29 @@ def test_a_stack_changes_the_password(rds: Rds, stack: Callable[[dict[str, Any]]
     assert rds.query("SELECT 1", password="before-it") == [(1,)]
     stack(database("after-it"))
     assert rds.query("SELECT 1", password="after-it") == [(1,)]
+
+
+def test_a_stack_whose_database_cannot_be_made_fails_and_leaves_none(
+    aws: LocalAws, rds: Rds
+) -> None:
+    properties = {
+        **_STACK["Database"]["Properties"],
+        "DBInstanceIdentifier": rds.name,
+        "DeletionProtection": False,
+        "MasterUsername": "rdsadmin",  # is taken
+        "MasterUserPassword": "password",
+    }
+    body = {"Resources": {"Database": {"Type": "AWS::RDS::DBInstance", "Properties": properties}}}
+    cloudformation = aws.client("cloudformation")
+    cloudformation.create_stack(StackName=rds.name, TemplateBody=json.dumps(body))
+    until(
+        lambda: cloudformation.describe_stacks(StackName=rds.name)["Stacks"][0]["StackStatus"],
+        lambda status: bool(status == "ROLLBACK_COMPLETE"),
+    )
+    events = cloudformation.describe_stack_events(StackName=rds.name)["StackEvents"]
+    assert any("failed; the log" in e.get("ResourceStatusReason", "") for e in events)
+    rds.gone()
+    assert 'role "rdsadmin" already exists' in aws.log.read_text()
 
 
 # The servers

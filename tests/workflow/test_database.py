@@ -156,8 +156,8 @@ def test_a_database_that_lets_nobody_in_is_diagnosed(
         instance.point(instance.url(instance.host, "wrong"))
         said = 'pq: password authentication failed for user "app"'
     else:
-        instance.rds.stop_db_instance(DBInstanceIdentifier=instance.name)
-        said = f"dial tcp {instance.host}:5432: connection refused"
+        instance.point(instance.url(instance.host).replace(":5432/", ":5431/"))
+        said = f"dial tcp {instance.host}:5431: connection refused"
     service = deployer.beside(unused.service)
     try:
         assert service.deployed("1.0.0").status == "FAILED"
