@@ -343,7 +343,7 @@ def health_check_scale() -> float:
     return float(os.environ.get("ECS_HEALTH_CHECK_SCALE", "1"))
 
 
-def demonstrate(screen: Screen, *, keep: bool, as_json: bool) -> int:
+def demonstrate(screen: Screen, *, keep: bool, as_json: bool, database: bool = False) -> int:
     """Run the demo. The exit code: 0 if every step ended as it must, else 1."""
     demo, aws, stage = Demo(screen), None, None
     pace = HEALTH_CHECK_SECONDS * health_check_scale()
@@ -357,7 +357,7 @@ def demonstrate(screen: Screen, *, keep: bool, as_json: bool) -> int:
             with demo.step("Start a local AWS, deploy the deployer into it"), screen.working():
                 aws = ending.enter_context(started())
                 screen.say(f"local AWS: {aws.endpoint}")
-                stage = Stage.set_up(aws, say=screen.say)
+                stage = Stage.set_up(aws, database=database, say=screen.say)
             demo.run(stage)
         except Exception as error:
             if not isinstance(error, EXPECTABLE):
@@ -462,12 +462,12 @@ def guide(stage: Stage, screen: Screen, demo_tag: str, own_tag: str) -> None:
     screen.say("Waiting for pushes; Ctrl-C ends the local AWS.")
 
 
-def serve(screen: Screen, port: int, directory: Path) -> int:
+def serve(screen: Screen, port: int, directory: Path, *, database: bool = False) -> int:
     """Keep a local AWS up and show every execution, until Ctrl-C. The exit code."""
     with started(port, directory) as aws:
         screen.say(f"local AWS: {aws.endpoint}, log: {_relative(aws.log)}")
         with screen.working():
-            stage = Stage.set_up(aws, say=screen.say)
+            stage = Stage.set_up(aws, database=database, say=screen.say)
         screen.say("The local AWS is up, with the deployer in it.", "green")
         guide(stage, screen, "1.0.0", "1.1.0")
         return attend(stage, screen, set())
@@ -558,6 +558,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep", action="store_true", help="do not end after the demo")
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
     parser.add_argument("--serve", action="store_true", help="no demo: a local AWS for your pushes")
+    parser.add_argument(
+        "--database", action="store_true", help="PostgreSQL in an RDS instance, not a file"
+    )
     parser.add_argument("--port", type=int, help=f"for --serve: where it listens ({PORT})")
     parser.add_argument(
         "--directory", type=Path, help=f"for --serve: its log and state ({DIRECTORY.name})"
@@ -585,8 +588,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     screen = Screen(sys.stdout, quiet=asked.json)
     try:
         if asked.serve:
-            return serve(screen, asked.port or PORT, asked.directory or DIRECTORY)
-        return demonstrate(screen, keep=asked.keep, as_json=asked.json)
+            port, directory = asked.port or PORT, asked.directory or DIRECTORY
+            return serve(screen, port, directory, database=asked.database)
+        return demonstrate(screen, keep=asked.keep, as_json=asked.json, database=asked.database)
     except PortTaken as error:
         _complain(f"{error} Choose another, such as --port {(asked.port or PORT) + 1}")
         return 1

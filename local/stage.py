@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
@@ -91,6 +92,7 @@ class Stage:
         *,
         built: Path | None = None,
         patterns: str | None = None,
+        database: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> "Stage":
         """Deploy the surroundings and the deployer.
@@ -98,12 +100,16 @@ class Stage:
         built     the deployer's template as `sam build` left it; None builds it.
         patterns  which services the deployer may deploy, for more than this one (see `beside`);
                   None allows just this one.
+        database  make the service's database an RDS instance; otherwise it is a file.
         say       told what comes next, for a person who waits.
         """
         stage = cls(aws, service, service, f"{service}-deployer")
         if built is None:
             say("sam build: the functions and their layer")
             built = aws.build(ROOT / "template.yaml", aws.directory / "build")
+        if database:
+            say("RDS: an instance for PostgreSQL")
+            stage.make_database()
         say("sam deploy: cluster, repository, roles and the service spec")
         aws.deploy(
             f"{service}-service",
@@ -170,6 +176,32 @@ class Stage:
             "HealthCheck": json.dumps(health_check),
             "Verify": json.dumps(VERIFY),
         }
+
+    def make_database(self) -> str:
+        """Make an RDS instance for the service, and the secret with its URL, which its stack takes
+        instead of a file's. The instance's name. Call it before `beside`."""
+        rds, name, password = self.aws.client("rds"), f"{self.service}-db", token_urlsafe()
+        rds.create_db_instance(
+            DBInstanceIdentifier=name,
+            Engine="postgres",
+            DBInstanceClass="db.t4g.micro",
+            AllocatedStorage=20,
+            DBName="app",
+            MasterUsername="app",
+            MasterUserPassword=password,
+        )
+        rds.get_waiter("db_instance_available").wait(
+            DBInstanceIdentifier=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
+        )
+        found = rds.describe_db_instances(DBInstanceIdentifier=name)["DBInstances"][0]["Endpoint"]
+        if found["Address"] == "localhost":
+            raise StageError(f"no PostgreSQL can run here; {self.aws.log} says why")
+        address = f"{found['Address']}:{found['Port']}"
+        self.aws.client("secretsmanager").create_secret(
+            Name=f"{self.service}/database-url",
+            SecretString=f"postgresql://app:{password}@{address}/app?sslmode=require",
+        )
+        return name
 
     def end(self) -> None:
         """Stop the service's tasks: their health checks cost a process each second."""

@@ -25,6 +25,7 @@ MODULES = (
     "network",
     "names",
     "load_balancer",
+    "rds",
     "ecs",
     "cloudformation",
     "codebuild",
