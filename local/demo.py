@@ -28,10 +28,11 @@ from typing import Any, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cli.executions import Execution
+from cli.screen import Screen, brief, message, polls, printable, seconds_of, standing, steps
 from local.aws import DIRECTORY, LocalAws, LocalAwsError, PortTaken
 from local.image import PushRefused
-from local.screen import Screen, brief, message, polls, printable, seconds_of, standing, steps
-from local.stage import Execution, Stage, StageError
+from local.stage import Stage, StageError
 
 HEALTH_CHECK_SECONDS = 5  # between two health checks of the stage's container
 LOOK_SECONDS = 0.2  # between two looks at a running execution

@@ -18,7 +18,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from local.stage import Execution, State
+from cli.executions import Execution, State
 
 _NAME_WIDTH = 31  # "Poll health of previous release"
 _NARROW = 60  # columns
