@@ -164,10 +164,9 @@ class Standing(enum.Enum):
 
 def standing(status: str | None) -> Standing:
     """What a stack's status allows; None is a stack that does not exist."""
-    if status is None or status == "DELETE_COMPLETE":
+    if status in (None, "DELETE_COMPLETE", "REVIEW_IN_PROGRESS"):  # the last has no resources yet
         return Standing.ABSENT
     if status in (
-        "REVIEW_IN_PROGRESS",
         "CREATE_FAILED",
         "ROLLBACK_COMPLETE",
         "ROLLBACK_FAILED",

@@ -191,13 +191,18 @@ class Project:
 def load_template(path: Path) -> dict[str, Any]:
     """A template with its short forms written out. Raises SettingsInvalid."""
     try:
-        return dict(_plain(YAML().load(path)))
+        return parse_template(path.read_text())
     except FileNotFoundError:
         raise SettingsInvalid(
             [f"{CONFIG} names the template {path.name}, which is missing"]
         ) from None
     except YAMLError as error:
         raise SettingsInvalid([f"{path.name}: {_yaml_message(error)}"]) from None
+
+
+def parse_template(content: str) -> dict[str, Any]:
+    """A template's text as plain values."""
+    return dict(_plain(YAML().load(content)))
 
 
 def _plain(node: Any) -> Any:
