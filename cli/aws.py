@@ -1,8 +1,10 @@
 """The account that a command speaks to, and what AWS's refusals mean to a person."""
 
 import os
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -77,8 +79,14 @@ class Account:
     @property
     def environment(self) -> dict[str, str]:
         """The environment for a child process that is to speak to the same account."""
-        chosen = {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
-        return {**os.environ, **chosen, "SAM_CLI_TELEMETRY": "0"}
+        beside = str(Path(sys.executable).parent)  # `sam`, and the Python that it builds with
+        return {
+            **os.environ,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "PATH": os.pathsep.join([beside, os.environ.get("PATH", os.defpath)]),
+            "SAM_CLI_TELEMETRY": "0",
+        }
 
 
 def code_of(error: Exception) -> str:

@@ -239,8 +239,8 @@ _ADVICE = (
     ),
     (
         r"already exists",
-        "Something of that name is there, outside of this stack. Remove it, or run again with"
-        " --adopt to take it into the stack.",
+        "Something of that name is there, outside of this stack. Remove it, or name it in the"
+        " settings, where a parameter takes it (ClusterName, RepositoryName).",
     ),
     (
         r"not authorized|AccessDenied|Access Denied|UnauthorizedOperation|explicit deny",
@@ -283,3 +283,33 @@ _ADVICE = (
 def advice(reason: str) -> str:
     """What to do about a failure, from its reason; "" if there is nothing to say."""
     return next((what for pattern, what in _ADVICE if re.search(pattern, reason)), "")
+
+
+# What is left ------------------------------------------------------------------------------------
+
+
+def deletion(type_: str, physical: str, *, snapshot: bool = False) -> str:
+    """The command that deletes a resource outside of a stack.
+
+    snapshot: its last snapshot is meant, not itself.
+    """
+    if snapshot:
+        return (
+            "aws rds describe-db-snapshots --query 'DBSnapshots[].DBSnapshotIdentifier'"
+            f" --db-instance-identifier {physical}"
+            "   # then: aws rds delete-db-snapshot --db-snapshot-identifier <one of them>"
+        )
+    return {
+        "AWS::DynamoDB::Table": f"aws dynamodb delete-table --table-name {physical}",
+        "AWS::ECR::Repository": f"aws ecr delete-repository --force --repository-name {physical}",
+        "AWS::ECS::Cluster": f"aws ecs delete-cluster --cluster {physical}",
+        "AWS::IAM::Role": f"aws iam delete-role --role-name {physical}   # its policies first",
+        "AWS::KMS::Key": f"aws kms schedule-key-deletion --key-id {physical}",
+        "AWS::Logs::LogGroup": f"aws logs delete-log-group --log-group-name {physical}",
+        "AWS::RDS::DBInstance": f"aws rds delete-db-instance --db-instance-identifier {physical}"
+        f" --final-db-snapshot-identifier {physical}-last",
+        "AWS::S3::Bucket": f"aws s3 rb --force s3://{physical}   # old versions in the console",
+        "AWS::SSM::Parameter": f"aws ssm delete-parameter --name {physical}",
+        "AWS::SecretsManager::Secret": "aws secretsmanager delete-secret"
+        f" --force-delete-without-recovery --secret-id {physical}",
+    }.get(type_, f"# {type_} {physical}: in the console")

@@ -8,13 +8,15 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress as ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -261,6 +263,24 @@ class Screen:
         if narrow:
             for record in records:
                 self.say(f"{record.get('version', '?')}: {brief(record)}")
+
+    @contextlib.contextmanager
+    def transfer(self, size: int) -> "Iterator[Callable[[int], None]]":
+        """Show how an upload goes on; told the bytes of each part, from any thread."""
+        if not self.live:
+            yield lambda _: None
+            return
+        bar = ProgressBar(
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        with bar:
+            task = bar.add_task("", total=size)
+            yield lambda count: bar.advance(task, count)
 
     @contextlib.contextmanager
     def progress(self) -> "Iterator[Progress]":

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -120,7 +121,7 @@ class Stack:
     template: Path
     built: bool  # whether `sam build` goes before
     parameters: Mapping[str, Parameter]
-    rules: Mapping[str, Any]
+    content: Mapping[str, Any]  # of the template, with its short forms written out
 
 
 class Project:
@@ -169,7 +170,7 @@ class Project:
             path,
             kind == "deployer",
             parameters(template),
-            template.get("Rules", {}),
+            template,
         )
 
     def stacks(self, settings: Mapping[str, str]) -> list[Stack]:
@@ -301,9 +302,9 @@ def needed(stacks: Sequence[Stack], values: Mapping[str, str]) -> list[Stack]:
     values: effective settings.
     """
     left_out = set()
-    if values.get("DatabaseUrlSecretArn"):
+    if values.get("DatabaseUrlSecretArn") or values.get("Database") in ("existing", "none"):
         left_out.add("database")
-    if values.get("Exposure") == "public-ip":
+    if values.get("TargetGroupArn") or values.get("Exposure") == "public-ip":
         left_out.add("load-balancer")
     if values.get("DocsUrl"):
         left_out.add("docs")
@@ -338,7 +339,9 @@ def problems(settings: Mapping[str, str], stacks: Sequence[Stack], file: Path) -
                 told.add(problem)
                 found.append(problem)
         if all(name in values for name in stack.parameters):
-            broken = [p for p in broken_rules(stack.rules, values) if p not in told]
+            broken = [
+                p for p in broken_rules(stack.content.get("Rules", {}), values) if p not in told
+            ]
             told.update(broken)
             found += broken
     return found
@@ -359,7 +362,14 @@ def missing(settings: Mapping[str, str], stacks: Sequence[Stack]) -> list[Parame
     return list(found.values())
 
 
-# A template's Rules ------------------------------------------------------------------------------
+# Rules, conditions and names in a template --------------------------------------------------------
+
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+class _Unknown(Exception):
+    """It depends on what only CloudFormation knows."""
 
 
 def broken_rules(rules: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[str]:
@@ -375,23 +385,60 @@ def broken_rules(rules: Mapping[str, Any], values: Mapping[str, str]) -> Iterato
             for assertion in rule["Assertions"]:
                 if not _holds(assertion["Assert"], values):
                     yield " ".join(str(assertion.get("AssertDescription", assertion)).split())
-        except _AsksTheAccount:
+        except _Unknown:
             continue
 
 
-class _AsksTheAccount(Exception):
-    pass
+@dataclass(frozen=True)
+class Named:
+    """A resource whose name the template gives, so that another of that name stops its creation."""
+
+    logical: str
+    type: str
+    name: str
 
 
-def _holds(node: Any, values: Mapping[str, str]) -> bool:
+_NAMES = {
+    "AWS::ECR::Repository": "RepositoryName",
+    "AWS::ECS::Cluster": "ClusterName",
+    "AWS::ElasticLoadBalancingV2::LoadBalancer": "Name",
+    "AWS::IAM::Role": "RoleName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::RDS::DBInstance": "DBInstanceIdentifier",
+    "AWS::S3::Bucket": "BucketName",
+    "AWS::SecretsManager::Secret": "Name",
+    "AWS::SSM::Parameter": "Name",
+}
+
+
+def named(stack: Stack, values: Mapping[str, str]) -> list[Named]:
+    """The resources that a stack makes under a name of its own, as far as the settings tell it.
+
+    values: effective settings, with AWS::AccountId and its kin.
+    """
+    conditions, found = stack.content.get("Conditions", {}), []
+    for logical, resource in stack.content.get("Resources", {}).items():
+        given = resource.get("Properties", {}).get(_NAMES.get(resource.get("Type", ""), ""))
+        try:
+            wanted = resource.get("Condition")
+            if given and (not wanted or _holds({"Condition": wanted}, values, conditions)):
+                found.append(Named(logical, resource["Type"], _of(given, values)))
+        except _Unknown:
+            continue
+    return found
+
+
+def _holds(node: Any, values: Mapping[str, str], conditions: Mapping[str, Any] = _NONE) -> bool:
     ((function, given),) = node.items()
     match function:
+        case "Condition":
+            return _holds(conditions[given], values, conditions)
         case "Fn::And":
-            return all(_holds(entry, values) for entry in given)
+            return all(_holds(entry, values, conditions) for entry in given)
         case "Fn::Or":
-            return any(_holds(entry, values) for entry in given)
+            return any(_holds(entry, values, conditions) for entry in given)
         case "Fn::Not":
-            return not _holds(given[0], values)
+            return not _holds(given[0], values, conditions)
         case "Fn::Equals":
             return _of(given[0], values) == _of(given[1], values)
         case "Fn::Contains":
@@ -403,17 +450,22 @@ def _holds(node: Any, values: Mapping[str, str]) -> bool:
             wanted = _of(given[1], values)
             return all(member == wanted for member in _of(given[0], values).split(","))
         case _:
-            raise _AsksTheAccount
+            raise _Unknown(function)
 
 
 def _of(node: Any, values: Mapping[str, str]) -> str:
-    if isinstance(node, dict):
-        ((function, given),) = node.items()
-        if function != "Ref" or given not in values:
-            raise _AsksTheAccount
-        return values[given]
-    if isinstance(node, list):
-        return ",".join(_of(entry, values) for entry in node)
+    match node:
+        case {"Ref": name} if name in values:
+            return values[name]
+        case {"Fn::Sub": str(form)}:
+            names = re.findall(r"\$\{([^!}][^}]*)\}", form)
+            if any(name not in values for name in names):
+                raise _Unknown(form)
+            return re.sub(r"\$\{([^!}][^}]*)\}", lambda found: values[found[1]], form)
+        case dict():
+            raise _Unknown(node)
+        case list():
+            return ",".join(_of(entry, values) for entry in node)
     return text(node)
 
 

@@ -5,11 +5,10 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,12 +52,6 @@ class State:
     @property
     def standing(self) -> Standing:
         return standing(self.status)
-
-
-@dataclass(frozen=True)
-class ChangeSet:
-    id: str
-    changes: Sequence[Change]
 
 
 class Sam:
@@ -105,12 +98,13 @@ class Sam:
     def _run(self, *arguments: str, about: str = "") -> list[dict[str, Any]]:
         """What it wrote that is JSON, line by line."""
         profile = ("--profile", self._account.profile) if self._account.profile else ()
-        command = [_found("sam"), *arguments]
+        environment = self._account.environment
+        command = [shutil.which("sam", path=environment["PATH"]) or "sam", *arguments]
         if arguments[0] == "deploy":
             command += ["--region", self._account.region, *profile]
         done = subprocess.run(
             command,
-            env=self._account.environment,
+            env=environment,
             cwd=self._project.root,
             capture_output=True,
             text=True,
@@ -124,12 +118,6 @@ class Sam:
             message = f"{where}`sam {arguments[0]}` failed: {said}"
             raise CommandFailed(FAILED, message, [what] if (what := advice(said)) else [])
         return lines
-
-
-def _found(tool: str) -> str:
-    """Where a tool is; beside this Python if it is not on PATH."""
-    beside = Path(sys.executable).parent / tool
-    return shutil.which(tool) or str(beside)
 
 
 def _documents(text: str) -> Iterator[dict[str, Any]]:
@@ -170,7 +158,7 @@ class Stacks:
             found.get("LastUpdatedTime") or found.get("CreationTime"),
         )
 
-    def changes(self, change_set: str) -> ChangeSet:
+    def changes(self, change_set: str) -> list[Change]:
         """What a change set would do, all pages of it."""
         found: list[Change] = []
         token: dict[str, str] = {}
@@ -182,43 +170,8 @@ class Stacks:
                 if entry.get("Type") == "Resource"
             ]
             if not page.get("NextToken"):
-                return ChangeSet(change_set, found)
+                return found
             token = {"NextToken": page["NextToken"]}
-
-    def adopting(self, stack: Stack, change_set: str, settings: Mapping[str, str]) -> str:
-        """The same change set once more, which takes existing resources of the same names into
-        the stack; the first is deleted. Returns its ARN. Raises CommandFailed.
-
-        Only resources with a DeletionPolicy that retains them can be taken in
-        (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/import-resources-automatically.html).
-        """
-        first = self._cfn.describe_change_set(ChangeSetName=change_set)
-        body = self._cfn.get_template(ChangeSetName=change_set, TemplateStage="Original")[
-            "TemplateBody"
-        ]
-        new = self.state(stack.name).standing is Standing.ABSENT
-        made = self._cfn.create_change_set(
-            StackName=stack.name,
-            ChangeSetName=f"{_OURS}-adopting-{uuid.uuid4().hex[:8]}",
-            ChangeSetType="CREATE" if new else "UPDATE",
-            TemplateBody=body if isinstance(body, str) else json.dumps(body),
-            Parameters=[
-                {"ParameterKey": name, "ParameterValue": value}
-                for name, value in settings.items()
-                if name in stack.parameters
-            ],
-            Capabilities=first.get("Capabilities", []),
-            ImportExistingResources=True,
-        )["Id"]
-        self.discard(change_set)
-        while True:
-            seen = self._cfn.describe_change_set(ChangeSetName=made)
-            if seen["Status"] == "CREATE_COMPLETE":
-                return str(made)
-            if seen["Status"] == "FAILED":
-                why = seen.get("StatusReason", "")
-                raise CommandFailed(FAILED, f"{stack.name}: cannot be adopted: {why}")
-            time.sleep(POLL_SECONDS)
 
     def discard(self, change_set: str) -> None:
         """Delete a change set that is not to be executed."""
@@ -284,7 +237,7 @@ class Stacks:
         self._cfn.set_stack_policy(StackName=name, StackPolicyBody=policy)
         self._cfn.update_termination_protection(StackName=name, EnableTerminationProtection=True)
 
-    def execute(self, change_set: ChangeSet, *, new: bool) -> str:
+    def execute(self, change_set: str, *, new: bool) -> str:
         """Start a change set. Returns the token that its events carry. Raises CommandFailed.
 
         new: the stack is created by it; what it makes is then deleted if it fails, also what
@@ -293,7 +246,7 @@ class Stacks:
         token = f"deploy-{uuid.uuid4()}"
         try:
             self._cfn.execute_change_set(
-                ChangeSetName=change_set.id,
+                ChangeSetName=change_set,
                 ClientRequestToken=token,
                 **({"RetainExceptOnCreate": True} if new else {}),
             )

@@ -1,0 +1,185 @@
+"""A small project of its own for each test, and one local AWS for all that need one."""
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.aws import ROOT, LocalAws
+
+SAMCONFIG = """
+version = 0.1
+[network.deploy.parameters]
+template_file = "network.yaml"
+[service.deploy.parameters]
+template_file = "service.yaml"
+[default.global.parameters]
+stack_name = "{name}-deployer"
+[default.deploy.parameters]
+capabilities = "CAPABILITY_IAM"
+"""
+COMMON = "resolve_s3 = true\n"
+
+NAME = """
+  ServiceName:
+    Type: String
+    Description: The service's name.
+    AllowedPattern: "[a-z][a-z0-9-]*"
+    ConstraintDescription: must be lower-case letters, digits and hyphens, such as coder
+"""
+
+NETWORK = f"""
+Parameters: {NAME}
+  Label:
+    Type: String
+    Default: plain
+    Description: What the topic is called.
+  QueueSuffix:
+    Type: String
+    Default: one
+    Description: The end of the queue's name; a queue of another name is another queue.
+  Broken:
+    Type: String
+    Default: "false"
+    AllowedValues: ["true", "false"]
+    Description: Whether a resource fails.
+Conditions:
+  IsBroken: !Equals [!Ref Broken, "true"]
+Resources:
+  Topic:
+    Type: AWS::SNS::Topic
+    Properties:
+      DisplayName: !Ref Label
+  Queue:
+    Type: AWS::SQS::Queue
+    Properties:
+      QueueName: !Sub "${{ServiceName}}-${{QueueSuffix}}"
+  Function:
+    Type: AWS::Lambda::EventSourceMapping
+    Condition: IsBroken
+    Properties:
+      FunctionName: no-such-function
+      EventSourceArn: !GetAtt Queue.Arn
+Outputs:
+  QueueName:
+    Value: !GetAtt Queue.QueueName
+    Export:
+      Name: !Sub "${{AWS::StackName}}-QueueName"
+"""
+
+SERVICE = f"""
+Parameters: {NAME}
+  TableSuffix:
+    Type: String
+    Default: one
+    Description: The end of the table's name.
+Resources:
+  Records:
+    Type: AWS::DynamoDB::Table
+    DeletionPolicy: RetainExceptOnCreate
+    UpdateReplacePolicy: Retain
+    Properties:
+      TableName: !Sub "${{ServiceName}}-${{TableSuffix}}"
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions: [{{ AttributeName: id, AttributeType: S }}]
+      KeySchema: [{{ AttributeName: id, KeyType: HASH }}]
+  Imported:
+    Type: AWS::SSM::Parameter
+    Properties:
+      Type: String
+      Value:
+        Fn::ImportValue: !Sub "${{ServiceName}}-network-QueueName"
+Outputs:
+  Table:
+    Value: !Ref Records
+"""
+
+DEPLOYER = """
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Topic:
+    Type: AWS::SNS::Topic
+Outputs:
+  Topic:
+    Value: !Ref Topic
+"""
+
+
+@dataclass
+class Checkout:
+    """A checkout with three small stacks, as the command finds it in its working directory."""
+
+    root: Path
+    name: str
+    aws: LocalAws | None = None
+
+    def write(self, **settings: str) -> None:
+        """The settings of the default environment."""
+        directory = self.root / "environments"
+        directory.mkdir(exist_ok=True)
+        lines = [f"{name}: {json.dumps(value)}\n" for name, value in settings.items()]
+        (directory / "default.yaml").write_text("# kept\n" + "".join(lines))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        aws = self.aws.env if self.aws else {**os.environ, "AWS_EC2_METADATA_DISABLED": "true"}
+        return {**aws, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+
+    def command(self, *options: str) -> list[str]:
+        return [sys.executable, "-m", "cli.deploy", *options]
+
+    def run(self, *options: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """The command without a terminal."""
+        return subprocess.run(
+            self.command(*options),
+            cwd=self.root,
+            env={**self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def told(self, *options: str) -> dict[str, Any]:
+        """What the command tells a program; it must end well."""
+        done = self.run("--json", *options)
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(done.stdout))
+
+
+def checkout(root: Path, aws: LocalAws | None = None) -> Checkout:
+    name = f"svc-{uuid.uuid4().hex[:6]}"
+    config = SAMCONFIG.format(name=name)
+    config = config.replace("deploy.parameters]\n", f"deploy.parameters]\n{COMMON}")
+    (root / "samconfig.toml").write_text(config)
+    for file, content in (("network", NETWORK), ("service", SERVICE), ("template", DEPLOYER)):
+        (root / f"{file}.yaml").write_text(content)
+    return Checkout(root, name, aws)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Checkout:
+    """A checkout without an AWS."""
+    return checkout(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[LocalAws]:
+    with LocalAws.start() as running:
+        yield running
+
+
+@pytest.fixture
+def deployable(tmp_path: Path, aws: LocalAws) -> Checkout:
+    """A checkout whose command speaks to a local AWS."""
+    made = checkout(tmp_path, aws)
+    made.write(ServiceName=made.name)
+    return made
