@@ -23,7 +23,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NoConnectionError
 
-from cli.errors import UNREADY, CommandFailed
+from cli.errors import FAILED, UNREADY, CommandFailed
 
 _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60
@@ -56,10 +56,10 @@ class Account:
         try:
             self._session = boto3.Session(profile_name=profile, region_name=region)
         except ProfileNotFound as error:
-            raise stopped_by(error) from error
+            raise stopped_by(error, UNREADY) from error
         self.profile = profile
         if not (found := self._session.region_name):
-            raise stopped_by(NoRegionError())
+            raise stopped_by(NoRegionError(), UNREADY)
         self.region: str = found
         self._clients: dict[str, Any] = {}
 
@@ -166,7 +166,6 @@ def explained(
     return (f"{code}: {said}" if said else str(error)), []
 
 
-def stopped_by(error: Exception, account: Account | None = None, doing: str = "") -> CommandFailed:
+def stopped_by(error: Exception, code: int = FAILED) -> CommandFailed:
     """The end of a command by an error of AWS that it does not know how to go on from."""
-    message, advice = explained(error, account)
-    return CommandFailed(UNREADY, f"{doing}: {message}" if doing else message, advice)
+    return CommandFailed(code, *explained(error))

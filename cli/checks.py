@@ -4,6 +4,7 @@ The functions with a plain value in and a Check out decide; the others ask AWS a
 found. What may not be looked at is a warning, never a failure.
 """
 
+import contextlib
 import json
 import re
 import shutil
@@ -117,7 +118,19 @@ class _Look:
             for stack in there
         }
         for service in (
-            *("acm", "ec2", "ecr", "ecs", "elbv2", "iam", "logs", "rds", "route53", "s3"),
+            *(
+                "acm",
+                "dynamodb",
+                "ec2",
+                "ecr",
+                "ecs",
+                "elbv2",
+                "iam",
+                "logs",
+                "rds",
+                "route53",
+                "s3",
+            ),
             *("secretsmanager", "service-quotas", "ssm"),
         ):
             account.client(service)  # made here, since making one is not thread-safe
@@ -175,6 +188,7 @@ class _Look:
         """What there is of that name; None if it is free."""
         client = self._account.client
         missing = {
+            "AWS::DynamoDB::Table": "ResourceNotFoundException",
             "AWS::ECR::Repository": "RepositoryNotFoundException",
             "AWS::ElasticLoadBalancingV2::LoadBalancer": "LoadBalancerNotFound",
             "AWS::IAM::Role": "NoSuchEntity",
@@ -185,6 +199,8 @@ class _Look:
         }.get(one.type)
         try:
             match one.type:
+                case "AWS::DynamoDB::Table":
+                    client("dynamodb").describe_table(TableName=one.name)
                 case "AWS::ECR::Repository":
                     client("ecr").describe_repositories(repositoryNames=[one.name])
                 case "AWS::ECS::Cluster":
@@ -388,10 +404,13 @@ class _Look:
             return
         pages = self._account.client("ec2").get_paginator("describe_vpcs").paginate()
         used = sum(len(page["Vpcs"]) for page in pages)
-        told = self._account.client("service-quotas").get_service_quota(
-            ServiceCode="vpc", QuotaCode="L-F678F1CE"
-        )
-        yield quota("VPCs", used, 1, int(told["Quota"]["Value"]), "or give VpcId, one of your own")
+        most = 5  # AWS's default, where the quota itself may not be read
+        with contextlib.suppress(*AWS_ERRORS):
+            told = self._account.client("service-quotas").get_service_quota(
+                ServiceCode="vpc", QuotaCode="L-F678F1CE"
+            )
+            most = int(told["Quota"]["Value"])
+        yield quota("VPCs", used, 1, most, "or give VpcId, one of your own")
 
     def address_quota(self) -> Iterator[Check]:
         """Whether the account may have the NAT gateways' addresses."""

@@ -130,14 +130,12 @@ class Command:
             raise SettingsInvalid(problems)
         if self.asked.remove:
             self._check(checks.identity(account))
-            around = self._infrastructure(project, account, given, needed)
-            self.result["stacks"] = around.remove()
+            self._infrastructure(project, account, given, needed).remove()
             return
         mode = self.asked.mode
         if mode in ("full", "infrastructure"):
             self._check(checks.everything(account, needed, values))
-            around = self._infrastructure(project, account, given, needed)
-            self.result["stacks"] = around.deploy()
+            self._infrastructure(project, account, given, needed).deploy()
         else:
             self._check(checks.identity(account))
         deployer = self._deployer(account, needed, values)
@@ -155,9 +153,11 @@ class Command:
         given: Mapping[str, str],
         needed: Sequence[Stack],
     ) -> Infrastructure:
-        return Infrastructure(
+        made = Infrastructure(
             account, project, given, needed, self.screen, self.answers, self.interactive
         )
+        self.result["stacks"] = made.done
+        return made
 
     def _settings(self, project: Project, account: Account) -> dict[str, str]:
         """The settings; a person is asked for what they lack."""

@@ -47,7 +47,10 @@ class Answers:
 
 @dataclass
 class Infrastructure:
-    """The stacks of a service, as its settings ask for them."""
+    """The stacks of a service, as its settings ask for them.
+
+    `done` tells what became of each stack so far, also if a later one fails.
+    """
 
     account: Account
     project: Project
@@ -56,6 +59,7 @@ class Infrastructure:
     screen: Screen
     answers: Answers
     interactive: bool
+    done: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.stacks = Stacks(self.account)
@@ -63,15 +67,15 @@ class Infrastructure:
 
     # Deploying ------------------------------------------------------------------------------------
 
-    def deploy(self) -> list[dict[str, Any]]:
-        """Create or update the stacks. Returns what became of each. Raises CommandFailed."""
+    def deploy(self) -> None:
+        """Create or update the stacks. Raises CommandFailed."""
         states = {stack.kind: self.stacks.state(stack.name) for stack in self.needed}
         plan = {
             Standing.ABSENT: "is created",
-            Standing.LEFTOVER: "failed before: its remains are deleted, then it is created",
-            Standing.BUSY: "an operation is at work on it, which is awaited",
-            Standing.STUCK: "its last rollback failed",
-            Standing.THERE: "is there; changed only where the settings or the template differ",
+            Standing.LEFTOVER: "is deleted, since it failed, and created",
+            Standing.BUSY: "is being changed right now; waits for that",
+            Standing.STUCK: "is stuck: its last rollback failed",
+            Standing.THERE: "is there; changes are shown first",
         }
         self.screen.title("Stacks")
         self.screen.table(
@@ -84,10 +88,8 @@ class Infrastructure:
             where = f"account {self.account_id()}, {self.account.region}"
             self._agree(f"Create {count} in {where}?", "--yes")
         created = {stack.kind for stack in made}
-        return [
-            self._deploy(stack, agreed=stack.kind in created, number=number)
-            for number, stack in enumerate(self.needed, 1)
-        ]
+        for number, stack in enumerate(self.needed, 1):
+            self.done.append(self._deploy(stack, agreed=stack.kind in created, number=number))
 
     def account_id(self) -> str:
         return str(self.account.client("sts").get_caller_identity()["Account"])
@@ -315,8 +317,8 @@ class Infrastructure:
         if after.standing is not Standing.ABSENT:
             raise self._failure(after, marker, "")
 
-    def remove(self) -> list[dict[str, Any]]:
-        """Delete the stacks in reverse order, after asking. Returns what became of each."""
+    def remove(self) -> None:
+        """Delete the stacks in reverse order, after asking. Raises CommandFailed."""
         there = [
             (stack, state)
             for stack in reversed(self.needed)
@@ -324,7 +326,7 @@ class Infrastructure:
         ]
         if not there:
             self.screen.say("There is nothing to remove.", "green")
-            return []
+            return
         stays = {stack.name: self._stays(stack.name) for stack, _ in there}
         self.screen.title("What is removed")
         self.screen.table(["stack", "status"], [[s.name, str(state.status)] for s, state in there])
@@ -332,7 +334,6 @@ class Infrastructure:
         if not self.answers.yes:
             where = f"account {self.account_id()}, {self.account.region}"
             self._agree(f"Remove {len(there)} stacks from {where}?", "--yes")
-        told = []
         self._end_service()
         for stack, _ in there:
             self.screen.title(stack.name)
@@ -342,11 +343,10 @@ class Infrastructure:
             self.screen.say("Deleted.", "green")
             kept = [physical for _, _, physical in stays[stack.name]]
             seconds = round(time.monotonic() - began, 1)
-            told.append(
+            self.done.append(
                 {"stack": stack.name, "action": "removed", "kept": kept, "seconds": seconds}
             )
         self._tell_what_stays(stays)
-        return told
 
     def _stays(self, name: str) -> list[tuple[str, str, str]]:
         """What of a stack's stateful resources outlives it: policy, type, physical id."""

@@ -399,6 +399,7 @@ class Named:
 
 
 _NAMES = {
+    "AWS::DynamoDB::Table": "TableName",
     "AWS::ECR::Repository": "RepositoryName",
     "AWS::ECS::Cluster": "ClusterName",
     "AWS::ElasticLoadBalancingV2::LoadBalancer": "Name",

@@ -45,13 +45,14 @@ Parameters: {NAME}
     Type: String
     Default: one
     Description: The end of the queue's name; a queue of another name is another queue.
-  Broken:
-    Type: String
-    Default: "false"
-    AllowedValues: ["true", "false"]
-    Description: Whether a resource fails.
+  WaitSeconds:
+    Type: Number
+    Default: 0
+    MinValue: 0
+    MaxValue: 60
+    Description: For how long the stack waits for a signal that does not come; then it fails.
 Conditions:
-  IsBroken: !Equals [!Ref Broken, "true"]
+  Waits: !Not [!Equals [!Ref WaitSeconds, 0]]
 Resources:
   Topic:
     Type: AWS::SNS::Topic
@@ -61,12 +62,15 @@ Resources:
     Type: AWS::SQS::Queue
     Properties:
       QueueName: !Sub "${{ServiceName}}-${{QueueSuffix}}"
-  Function:
-    Type: AWS::Lambda::EventSourceMapping
-    Condition: IsBroken
+  Handle:
+    Type: AWS::CloudFormation::WaitConditionHandle
+    Condition: Waits
+  Wait:
+    Type: AWS::CloudFormation::WaitCondition
+    Condition: Waits
     Properties:
-      FunctionName: no-such-function
-      EventSourceArn: !GetAtt Queue.Arn
+      Handle: !Ref Handle
+      Timeout: !Ref WaitSeconds
 Outputs:
   QueueName:
     Value: !GetAtt Queue.QueueName
@@ -104,11 +108,89 @@ Outputs:
 DEPLOYER = """
 Transform: AWS::Serverless-2016-10-31
 Resources:
-  Topic:
-    Type: AWS::SNS::Topic
+  Releases:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions:
+        - { AttributeName: service, AttributeType: S }
+        - { AttributeName: id, AttributeType: S }
+      KeySchema:
+        - { AttributeName: service, KeyType: HASH }
+        - { AttributeName: id, KeyType: RANGE }
+  Sources:
+    Type: AWS::S3::Bucket
+    Properties:
+      NotificationConfiguration:
+        EventBridgeConfiguration: { EventBridgeEnabled: true }
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument:
+        Version: "2012-10-17"
+        Statement:
+          - Effect: Allow
+            Principal: { Service: [states.amazonaws.com, events.amazonaws.com] }
+            Action: sts:AssumeRole
+      Policies:
+        - PolicyName: Start
+          PolicyDocument:
+            Version: "2012-10-17"
+            Statement:
+              - { Effect: Allow, Action: ["states:*", "dynamodb:*"], Resource: "*" }
+  Deploy:
+    Type: AWS::Serverless::StateMachine
+    Properties:
+      Role: !GetAtt Role.Arn
+      Definition:
+        QueryLanguage: JSONata
+        StartAt: Is it there?
+        States:
+          Is it there?:
+            Type: Choice
+            Choices:
+              - { Condition: "{% $states.input.image = 'missing' %}", Next: Missing }
+            Default: Record success
+          Missing: { Type: Fail, Error: ImageMissing, Cause: there is no such image }
+          Record success:
+            Type: Task
+            Resource: arn:aws:states:::dynamodb:putItem
+            Arguments:
+              TableName: !Ref Releases
+              Item:
+                service: { S: "{% $states.input.service %}" }
+                id: { S: "20260101T000000Z-1" }
+                outcome: { S: SUCCEEDED }
+                version: { S: "{% $states.input.image %}" }
+                url: { S: "http://example.com" }
+                execution: { S: "{% $states.context.Execution.Id %}" }
+            End: true
+  Docs:
+    Type: AWS::Serverless::StateMachine
+    Properties:
+      Role: !GetAtt Role.Arn
+      Definition:
+        QueryLanguage: JSONata
+        StartAt: Build docs
+        States:
+          Build docs:
+            Type: Pass
+            Output: { url: "http://docs.example.com" }
+            End: true
+  Upload:
+    Type: AWS::Events::Rule
+    Properties:
+      EventPattern:
+        source: [aws.s3]
+        detail-type: [Object Created]
+        detail: { bucket: { name: [!Ref Sources] }, object: { key: [prefix: docs/] } }
+      Targets:
+        - { Id: Docs, Arn: !Ref Docs, RoleArn: !GetAtt Role.Arn }
 Outputs:
-  Topic:
-    Value: !Ref Topic
+  StateMachine: { Value: !Ref Deploy }
+  DocsStateMachine: { Value: !Ref Docs }
+  ReleasesTable: { Value: !Ref Releases }
+  SourceBucket: { Value: !Ref Sources }
 """
 
 
