@@ -23,7 +23,10 @@ MODULES = (
     "eventbridge",
     "containers",
     "network",
+    "names",
+    "load_balancer",
     "ecs",
+    "cloudformation",
     "codebuild",
 )
 
