@@ -4,7 +4,6 @@ RDS on the local AWS keeps instances and snapshots as records; the demo's databa
 which the test keeps the copy that a snapshot would hold.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,21 +26,9 @@ def backed(make: Callable[..., Stage], deployer: Stage) -> Iterator[Stage]:
         MasterUsername="coder",
         ManageMasterUserPassword=True,
     )
-    secret = deployer.aws.client("secretsmanager").create_secret(
-        Name="test-unused", SecretString="x"
-    )
-    service = make(Database=json.dumps({"instance": name, "snapshots": 2, "secret": secret["ARN"]}))
-    found = deployer.aws.client("ssm").get_parameter(Name=f"/deployer/services/{service.service}")
-    spec = json.loads(found["Parameter"]["Value"])
-    spec["database"]["secret"] = spec["container"]["secrets"]["CODER_PG_CONNECTION_URL"]
-    deployer.aws.client("ssm").put_parameter(
-        Name=found["Parameter"]["Name"], Value=json.dumps(spec), Overwrite=True
-    )
+    service = make(DatabaseInstance=name, DatabaseSnapshots="2")
     assert service.deployed("1.0.0").status == "SUCCEEDED"
     yield service
-    deployer.aws.client("secretsmanager").delete_secret(
-        SecretId="test-unused", ForceDeleteWithoutRecovery=True
-    )
     rds.delete_db_instance(DBInstanceIdentifier=name, SkipFinalSnapshot=True)
 
 
