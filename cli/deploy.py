@@ -16,7 +16,7 @@ from typing import Any
 from cli import checks, guide, settings
 from cli.application import Deployer
 from cli.aws import AWS_ERRORS, Account, stopped_by
-from cli.errors import INTERRUPTED, UNREADY, WRONG, CommandFailed
+from cli.errors import INTERRUPTED, REFUSED, UNREADY, WRONG, CommandFailed
 from cli.infrastructure import Answers, Infrastructure
 from cli.screen import Screen
 from cli.settings import Project, SettingsInvalid, Stack
@@ -160,26 +160,45 @@ class Command:
         return made
 
     def _settings(self, project: Project, account: Account) -> dict[str, str]:
-        """The settings; a person is asked for what they lack."""
-        given = settings.load(project.file) if project.file.exists() else {}
+        """The settings. A person is asked for what they lack, and the first time for what shapes
+        everything, such as the domain."""
+        there = project.file.exists()
+        given = settings.load(project.file) if there else {}
         values = settings.effective(given, project.known)
-        lacking = settings.missing(given, settings.needed(project.stacks(given), values))
-        if not lacking or self.asked.remove:
+        needed = settings.needed(project.stacks(given), values)
+        lacking = settings.missing(given, needed)
+        where = project.file.relative_to(project.root)
+        if not self.interactive or self.answers.yes or self.asked.remove:
+            if lacking and not there:
+                raise SettingsInvalid(
+                    [
+                        f"there is no {where}: run this at a terminal to be asked for its values,"
+                        f" or write it; it begins with `{settings.REQUIRED_NAME}: coder`"
+                    ]
+                )
             return given
-        if not self.interactive:
-            if project.file.exists():
-                return given  # each missing one will be named
-            raise SettingsInvalid(
-                [
-                    f"there is no {project.file.relative_to(project.root)}: run this at a terminal"
-                    " to be asked for its values, or write it; it begins with"
-                    f" `{settings.REQUIRED_NAME}: coder`"
-                ]
-            )
-        answers = guide.asked(self.screen, account, project, given, lacking)
+        first = bool(lacking) or self._nothing_deployed(account, needed)
+        if not lacking and first:
+            self.screen.say(f"Nothing is deployed yet with {where}.")
+            first = self.screen.agreed("Shall its main settings be asked for?")
+        if not first:
+            return given
+        answers = guide.asked(
+            self.screen, account, project, given, lacking, first=not there or not lacking
+        )
         settings.save(project.file, answers)
-        self.screen.say(f"Written to {project.file.relative_to(project.root)}.", "green")
+        project.rename(answers.get(settings.REQUIRED_NAME))
+        self.screen.say(f"Written to {where}.", "green")
         return settings.load(project.file)
+
+    def _nothing_deployed(self, account: Account, needed: Sequence[Stack]) -> bool:
+        if self.asked.mode not in ("full", "infrastructure"):
+            return False
+        own = [stack for stack in needed if stack.kind != "deployer"]
+        try:
+            return all(Stacks(account).state(s.name).status is None for s in own)
+        except AWS_ERRORS:  # the checks say what is wrong
+            return False
 
     def _check(self, found: Sequence[checks.Check]) -> None:
         """Show what the checks found. Raises CommandFailed if one failed."""
@@ -275,6 +294,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except AWS_ERRORS as error:
         failure = stopped_by(error)
+    except EOFError:
+        failure = CommandFailed(REFUSED, "the questions were not answered; nothing was made")
     except KeyboardInterrupt:
         failure = CommandFailed(INTERRUPTED, "interrupted; nothing is under way")
     if failure:

@@ -16,43 +16,56 @@ def asked(
     project: Project,
     given: Mapping[str, str],
     lacking: Sequence[Parameter],
+    *,
+    first: bool,
 ) -> dict[str, str]:
-    """The settings as a person at the terminal gives them.
+    """The settings that a person at the terminal gives; those that stay as they are left out.
 
     Args:
-        given: what the settings file holds already; it is not asked for again.
+        given: what the settings file holds already.
         lacking: what has no default and is not given.
+        first: nothing is deployed yet, so that the choices that shape everything are asked too.
     Raises:
         EOFError: nobody answers.
     """
-    first = not given
-    guide = _Guide(screen, account, project.known)
-    name = str(project.file.relative_to(project.root))
-    screen.title(f"Settings for {name}")
-    screen.say("Ctrl-C ends this; nothing is written or made before the last answer.")
-    for parameter in lacking:
-        # the deployer serves this service unless it is told otherwise
-        suggestion = given.get(REQUIRED_NAME) or guide.answers.get(REQUIRED_NAME, "")
-        if parameter.name == _PATTERN and suggestion:
-            guide.answers[_PATTERN] = suggestion
-        else:
-            guide.ask(parameter.name)
+    guide = _Guide(screen, account, project.known, given)
+    screen.title(f"Settings for {project.file.relative_to(project.root)}")
+    screen.say("Nothing is written or made before the last answer; Ctrl-C ends this.")
+    wanted = [p.name for p in lacking]
+    if first:
+        wanted = list(dict.fromkeys([REQUIRED_NAME, *wanted]))
+    for name in wanted:
+        if name != _PATTERN:
+            guide.ask(name)
+    # the deployer serves this service, unless it was told otherwise
+    if _PATTERN in project.known and given.get(_PATTERN, "") in ("", given.get(REQUIRED_NAME)):
+        guide.answers[_PATTERN] = guide.value(REQUIRED_NAME)
     if first:
         guide.domain()
         guide.network()
         guide.database()
-    return guide.answers
+    return {name: value for name, value in guide.answers.items() if value != given.get(name)}
 
 
 class _Guide:
-    def __init__(self, screen: Screen, account: Account, known: Mapping[str, Parameter]) -> None:
-        self._screen, self._account, self._known = screen, account, known
+    def __init__(
+        self,
+        screen: Screen,
+        account: Account,
+        known: Mapping[str, Parameter],
+        given: Mapping[str, str],
+    ) -> None:
+        self._screen, self._account, self._known, self._given = screen, account, known, given
         self.answers: dict[str, str] = {}
+
+    def value(self, name: str) -> str:
+        """What a setting is by now, without its default."""
+        return self.answers.get(name, self._given.get(name, ""))
 
     def ask(self, name: str, suggestion: str = "") -> str:
         """One value, asked for until it is good; nothing typed is the suggestion or the default."""
         parameter = self._known[name]
-        default = suggestion or parameter.default or ""
+        default = self.value(name) or suggestion or parameter.default or ""
         example = f", such as {parameter.example}" if parameter.example else ""
         self._screen.say()
         self._screen.say(parameter.description)
@@ -65,7 +78,7 @@ class _Guide:
             if problem := parameter.problem(value):
                 self._screen.say(problem, "yellow")
                 continue
-            if value != (parameter.default or ""):
+            if value != (self.value(name) or parameter.default or ""):
                 self.answers[name] = value
             return value
 

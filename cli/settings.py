@@ -150,6 +150,23 @@ class Project:
         own = self.environment if kind == "deployer" else f"{self.environment}-{kind}"
         return next((s for s in (own, default) if s in self._config), None)
 
+    def rename(self, service: str | None) -> None:
+        """Let samconfig.toml name this environment's stacks after the service, so that `sam` by
+        hand means the same stacks. None changes nothing."""
+        if service is None:
+            return
+        lines, section = [], ""
+        own = {self.section(kind): kind for kind in ORDER if kind != "deployer"}
+        for line in (self.root / CONFIG).read_text().splitlines(keepends=True):
+            if found := re.match(r"\[([\w-]+)\.global\.parameters\]", line):
+                section = found[1]
+            elif line.startswith("["):
+                section = ""
+            if section in own and line.startswith("stack_name"):
+                line = f'stack_name = "{service}-{own[section]}"\n'
+            lines.append(line)
+        (self.root / CONFIG).write_text("".join(lines))
+
     def _stack(self, kind: str, service: str) -> Stack | None:
         section = self.section(kind)
         if section is None:
