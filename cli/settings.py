@@ -491,20 +491,13 @@ def _of(node: Any, values: Mapping[str, str]) -> str:
 
 
 def save(file: Path, given: Mapping[str, str]) -> None:
-    """Write settings into the file; what else it holds, comments above all, stays as it is.
-
-    An empty text takes its line out: the template's default holds then.
-    """
+    """Write settings into the file; what else it holds, comments above all, stays as it is."""
     yaml = YAML()
     yaml.width = 10_000  # JSON stays on its line
     yaml.preserve_quotes = True
     document = yaml.load(file) if file.exists() else None
     document = {} if document is None else document
-    for name, value in given.items():
-        if value:
-            document[name] = value
-        else:
-            document.pop(name, None)
+    document.update(given)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
     with partial.open("w") as stream:
