@@ -177,15 +177,15 @@ class Command:
                     ]
                 )
             return given
-        first = bool(lacking) or self._nothing_deployed(account, needed)
-        if not lacking and first:
+        first = settings.REQUIRED_NAME not in given
+        if not lacking:
+            if not self._nothing_deployed(account, needed):
+                return given
             self.screen.say(f"Nothing is deployed yet with {where}.")
-            first = self.screen.agreed("Shall its main settings be asked for?")
-        if not first:
-            return given
-        answers = guide.asked(
-            self.screen, account, project, given, lacking, first=not there or not lacking
-        )
+            if not self.screen.agreed("Shall its main settings be asked for?"):
+                return given
+            first = True
+        answers = guide.asked(self.screen, account, project, given, lacking, first=first)
         settings.save(project.file, answers)
         project.rename(answers.get(settings.REQUIRED_NAME))
         self.screen.say(f"Written to {where}.", "green")

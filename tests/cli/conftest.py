@@ -84,6 +84,19 @@ Parameters: {NAME}
     Type: String
     Default: one
     Description: The end of the table's name.
+  DomainName:
+    Type: String
+    Default: ""
+    Description: The service's host name, or empty.
+    AllowedPattern: "([a-z0-9-]+([.][a-z0-9-]+)+)?"
+    ConstraintDescription: must be a host name, such as coder.example.com, or empty
+  HostedZoneId: {{ Type: String, Default: "", Description: The zone of DomainName. }}
+  VpcId: {{ Type: String, Default: "", Description: A VPC that is there. }}
+  SubnetIds: {{ Type: String, Default: "", Description: Its subnets for the tasks. }}
+  DatabaseUrlSecretArn:
+    Type: String
+    Default: ""
+    Description: The secret with the URL of a database that is there.
 Resources:
   Records:
     Type: AWS::DynamoDB::Table
