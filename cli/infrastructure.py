@@ -319,10 +319,14 @@ class Infrastructure:
 
     def remove(self) -> None:
         """Delete the stacks in reverse order, after asking. Raises CommandFailed."""
+        others = self._other_services()
+        if others:
+            self.screen.say(f"The deployer stays: it serves {', '.join(others)} too.")
         there = [
             (stack, state)
             for stack in reversed(self.needed)
-            if (state := self.stacks.state(stack.name)).status not in (None, "DELETE_COMPLETE")
+            if not (others and stack.kind == "deployer")
+            and (state := self.stacks.state(stack.name)).status not in (None, "DELETE_COMPLETE")
         ]
         if not there:
             self.screen.say("There is nothing to remove.", "green")
@@ -347,6 +351,15 @@ class Infrastructure:
                 {"stack": stack.name, "action": "removed", "kept": kept, "seconds": seconds}
             )
         self._tell_what_stays(stays)
+
+    def _other_services(self) -> list[str]:
+        """The services beside this one that have a spec, and so a deployer that must stay."""
+        path = self.settings.get("SpecPath", "/deployer/services")
+        pages = (
+            self.account.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
+        )
+        names = [p["Name"].rpartition("/")[2] for page in pages for p in page["Parameters"]]
+        return [name for name in names if name != self.settings["ServiceName"]]
 
     def _stays(self, name: str) -> list[tuple[str, str, str]]:
         """What of a stack's stateful resources outlives it: policy, type, physical id."""

@@ -90,6 +90,7 @@ Parameters: {NAME}
     Description: The service's host name, or empty.
     AllowedPattern: "([a-z0-9-]+([.][a-z0-9-]+)+)?"
     ConstraintDescription: must be a host name, such as coder.example.com, or empty
+  SpecPath: {{ Type: String, Default: /deployer/services, Description: Where the specs are. }}
   HostedZoneId: {{ Type: String, Default: "", Description: The zone of DomainName. }}
   VpcId: {{ Type: String, Default: "", Description: A VPC that is there. }}
   SubnetIds: {{ Type: String, Default: "", Description: Its subnets for the tasks. }}

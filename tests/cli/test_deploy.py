@@ -83,6 +83,20 @@ def test_from_nothing_and_again_and_away(deployable: Checkout) -> None:
     assert status(deployable, network) is None
 
 
+def test_a_deployer_that_serves_others_stays(deployable: Checkout) -> None:
+    assert deployable.aws
+    deployable.write(ServiceName=deployable.name, SpecPath=f"/{deployable.name}")
+    deployable.told(*INFRASTRUCTURE, "--yes")
+    deployable.aws.client("ssm").put_parameter(
+        Name=f"/{deployable.name}/other", Value="{}", Type="String"
+    )
+    gone = deployable.run("--remove", "--yes")
+    assert (gone.returncode, "it serves other too" in gone.stdout) == (0, True)
+    kinds = ("network", "service", "deployer")
+    left = [status(deployable, f"{deployable.name}-{kind}") for kind in kinds]
+    assert left == [None, None, "CREATE_COMPLETE"]
+
+
 def test_a_replacement_is_not_done_unasked_and_data_is_never_lost(deployable: Checkout) -> None:
     service = f"{deployable.name}-service"
     deployable.told(*INFRASTRUCTURE, "--yes")
