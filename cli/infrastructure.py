@@ -258,7 +258,7 @@ class Infrastructure:
 
     # Following ------------------------------------------------------------------------------------
 
-    def _follow(self, name: str, marker: datetime, token: str = "") -> None:
+    def _follow(self, name: str, marker: str, token: str = "") -> None:
         began, begun = time.monotonic(), None
         try:
             with self.screen.progress() as progress:
@@ -278,7 +278,7 @@ class Infrastructure:
                 ],
             ) from None
 
-    def _followed(self, name: str, marker: datetime, token: str) -> State:
+    def _followed(self, name: str, marker: str, token: str) -> State:
         """The stack after its operation went well. Raises CommandFailed with the reason if not."""
         began = time.monotonic()
         self._follow(name, marker, token)
@@ -289,7 +289,7 @@ class Infrastructure:
             return state
         raise self._failure(state, marker, token)
 
-    def _failure(self, state: State, marker: datetime, token: str) -> CommandFailed:
+    def _failure(self, state: State, marker: str, token: str) -> CommandFailed:
         cause = self.stacks.cause(state.id, marker, token)
         where = f"{cause.resource} ({cause.type})" if cause else "the stack"
         why = printable((cause and cause.reason) or state.reason or "no reason is given")

@@ -270,25 +270,25 @@ class Stacks:
         self._cfn.delete_stack(StackName=name)
         return before
 
-    def marker(self, name: str) -> datetime:
-        """When the newest event of a stack was; what comes later is of the next operation."""
+    def marker(self, name: str) -> str:
+        """The id of a stack's newest event; what comes after it is of the next operation."""
         if self.state(name).status is None:
-            return datetime.min.replace(tzinfo=UTC)
+            return ""
         newest = self._cfn.describe_stack_events(StackName=name)["StackEvents"]
-        return _event(newest[0]).at if newest else datetime.min.replace(tzinfo=UTC)
+        return str(newest[0]["EventId"]) if newest else ""
 
-    def events(self, name: str, after: datetime, token: str = "") -> list[Event]:
+    def events(self, name: str, after: str = "", token: str = "") -> list[Event]:
         """The events after a marker, oldest first; only those that carry the token, if any."""
         found: list[Event] = []
         for page in self._cfn.get_paginator("describe_stack_events").paginate(StackName=name):
             for event in map(_event, page["StackEvents"]):
-                if event.at < after:
+                if event.id == after:
                     return found[::-1]
                 if event.token == token or not token:
                     found.append(event)
         return found[::-1]
 
-    def follow(self, name: str, after: datetime, token: str = "") -> Iterator[list[Event]]:
+    def follow(self, name: str, after: str, token: str = "") -> Iterator[list[Event]]:
         """All events so far at each look, until the stack is at rest. `name`: or an ARN."""
         while True:
             busy = self.state(name).standing is Standing.BUSY
@@ -297,11 +297,17 @@ class Stacks:
                 return
             time.sleep(POLL_SECONDS)
 
-    def cause(self, name: str, after: datetime, token: str = "") -> Event | None:
+    def cause(self, name: str, after: str, token: str = "") -> Event | None:
         """The failure that an operation failed of, looked for in nested stacks too."""
-        found = first_failure(self.events(name, after, token))
-        if found and found.nested:
-            return self.cause(found.nested, after) or found
+        events = self.events(name, after, token)
+        found = first_failure(events)
+        while found and found.nested:
+            # a nested stack has its own events, of earlier operations too
+            inner = [e for e in self.events(found.nested) if e.at >= events[0].at]
+            deeper = first_failure(inner)
+            if deeper is None:
+                break
+            found = deeper
         return found
 
 
