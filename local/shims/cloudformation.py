@@ -524,6 +524,31 @@ def _importers(export: str, owner: str) -> str:
     )
 
 
+@shim.wraps(handlers, "_imported_export_names", "stack stack_name")
+def _imported_export_names(
+    original: Callable[..., set[str]], stack: Properties, name: str
+) -> set[str]:
+    """What a stack imports, without what its conditions leave out."""
+    conditions = stack.get("_conditions", {})
+    return original(stack | {"_template": _chosen(stack.get("_template", {}), conditions)}, name)
+
+
+def _chosen(value: Any, conditions: Properties) -> Any:
+    """A template without the other branch of each Fn::If, and what a false Condition is on."""
+    if isinstance(value, list):
+        return [_chosen(item, conditions) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "Fn::If" in value:
+        name, then, otherwise = value["Fn::If"]
+        return _chosen(then if conditions.get(name) else otherwise, conditions)
+    return {
+        key: _chosen(item, conditions)
+        for key, item in value.items()
+        if not (isinstance(item, dict) and conditions.get(str(item.get("Condition"))) is False)
+    }
+
+
 def _delete_stack(original: Callable[..., Any]) -> Callable[..., Any]:
     def delete(parameters: Any) -> Any:
         stack = handlers._resolve_stack(handlers._p(parameters, "StackName"))
@@ -617,7 +642,6 @@ def install() -> None:
         handlers,
         _ACTION_HANDLERS=None,
         _error="code message status",
-        _imported_export_names="stack stack_name",
         _p="params key default",
         _resolve_stack="stack_name",
     )

@@ -550,6 +550,12 @@ def test_an_export_in_use_stays_as_it_is(aws: LocalAws, name: str) -> None:
         "Resources": {"Topic": _topic(Properties={"DisplayName": imported})},
         "Outputs": _outputs(Vpc=imported),
     }
+    own = {"Fn::If": ["Own", "vpc-0", imported]}
+    choosing = consumer | {
+        "Conditions": {"Own": {"Fn::Equals": ["a", "a"]}},
+        "Resources": {"Topic": _topic(Properties={"DisplayName": own})},
+        "Outputs": {},
+    }
     assert used.create(consumer) == "ROLLBACK_COMPLETE"
     assert f"{name}-network-VpcId" in used.reasons()
     assert used.delete() == "DELETE_COMPLETE"
@@ -567,6 +573,8 @@ def test_an_export_in_use_stays_as_it_is(aws: LocalAws, name: str) -> None:
     assert f"cannot be deleted as it is in use by {name}-service" in made.reasons()
     assert used.update(consumer | {"Description": "imports the same"}) == "UPDATE_COMPLETE"
     assert used.outputs() == {"Vpc": "vpc-1"}
+    assert used.update(choosing) == "UPDATE_COMPLETE"  # which does not import it
+    assert made.update(exporting("vpc-2")) == "UPDATE_COMPLETE"
     assert used.delete() == "DELETE_COMPLETE"
     assert made.delete() == "DELETE_COMPLETE"
 
