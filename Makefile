@@ -37,7 +37,7 @@ local: $(READY) ## keep a local AWS with the deployer up, and show what is pushe
 	@python -m local.demo --serve
 
 .PHONY: deploy
-deploy: $(READY) ## deploy to an AWS account: MODE=full|infrastructure|application|docs, see docs/deploy.md
+deploy: $(READY) ## deploy to an AWS account, see docs/deploy.md
 	@python -m cli.deploy --mode $(or $(MODE),full) $(DEPLOY_OPTIONS) $(if $(YES),--yes) \
 		$(if $(IMAGE),--image '$(IMAGE)') $(if $(SOURCE),--source '$(SOURCE)') $(if $(DOCS),--docs '$(DOCS)')
 

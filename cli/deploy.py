@@ -130,7 +130,7 @@ class Command:
             raise SettingsInvalid(problems)
         if self.asked.remove:
             self._check(checks.identity(account))
-            self._infrastructure(project, account, given, needed).remove()
+            self._infrastructure(project, account, given, stacks).remove()
             return
         mode = self.asked.mode
         if mode in ("full", "infrastructure"):

@@ -47,7 +47,7 @@ class Answers:
 
 @dataclass
 class Infrastructure:
-    """The stacks of a service, as its settings ask for them.
+    """The stacks of a service: to deploy those that its settings ask for, to remove all.
 
     `done` tells what became of each stack so far, also if a later one fails.
     """

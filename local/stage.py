@@ -13,8 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer
-
+from cli import releases
 from cli.executions import Execution, look
 from local import image
 from local.aws import ROOT, LocalAws
@@ -226,14 +225,9 @@ class Stage:
 
     def items(self, service: str | None = None) -> list[dict[str, Any]]:
         """All items of a service: releases, and what else is kept of it under names with `#`."""
-        found = self.aws.client("dynamodb").query(
-            TableName=self.outputs["ReleasesTable"],
-            KeyConditionExpression="service = :service",
-            ExpressionAttributeValues={":service": {"S": service or self.service}},
-            ConsistentRead=True,
-        )["Items"]
-        value = TypeDeserializer().deserialize
-        return [{name: value(entry) for name, entry in item.items()} for item in found]
+        return releases.items(
+            self.aws.client("dynamodb"), self.outputs["ReleasesTable"], service or self.service
+        )
 
     def record(self, digest: str, service: str | None = None) -> dict[str, Any]:
         """The one record of a digest."""
