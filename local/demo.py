@@ -28,13 +28,14 @@ from typing import Any, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+import cli.follow
+from cli.executions import Execution
+from cli.screen import Screen, brief, printable, seconds_of, standing
 from local.aws import DIRECTORY, LocalAws, LocalAwsError, PortTaken
 from local.image import PushRefused
-from local.screen import Screen, brief, message, polls, printable, seconds_of, standing, steps
-from local.stage import Execution, Stage, StageError
+from local.stage import Stage, StageError
 
 HEALTH_CHECK_SECONDS = 5  # between two health checks of the stage's container
-LOOK_SECONDS = 0.2  # between two looks at a running execution
 IDLE_SECONDS = 0.5  # between two looks for a new execution
 DEMO_LIMIT = 150.0  # seconds for one release of the demo; its spec gives it 60 s, and 60 s back
 SERVE_LIMIT = 3 * 3600.0  # seconds; the state machine's own limit
@@ -58,51 +59,19 @@ EXPECTABLE = (Surprise, StageError, LocalAwsError, PushRefused, ClientError, Bot
 
 def follow(stage: Stage, arn: str, screen: Screen, limit: float) -> Execution:
     """Show an execution until it ends. Raises StageError if it still runs after `limit` seconds."""
-    began = None
-    with screen.progress() as progress:
-        while True:
-            now = stage.look(arn)
-            began = began or time.monotonic() - now.seconds
-            running, elapsed = now.status == "RUNNING", time.monotonic() - began
-            polling = running and now.states and polls(now.states[-1])
-            rollout = standing(stage.described()) if polling else ""
-            progress.show(steps(now, rollout), elapsed, running=running)
-            if not running:
-                return now
-            if elapsed > limit:
-                raise StageError(f"{arn} still runs after {limit:.0f} s, in {now.path[-1:]}")
-            time.sleep(LOOK_SECONDS)
+    try:
+        return cli.follow.follow(
+            lambda: stage.look(arn), screen, limit, lambda: standing(stage.described())
+        )
+    except TimeoutError as error:
+        raise StageError(str(error)) from error
 
 
 def conclude(stage: Stage, ended: Execution, screen: Screen) -> dict[str, Any]:
     """Show how an execution ended, in the words of its record. Returns the record, {} if none."""
     record = next((r for r in stage.records() if r.get("execution") == ended.arn), {})
-    took, outcome = f"{ended.seconds:.1f} s", record.get("outcome", ended.status)
-    if outcome == "SUCCEEDED":
-        screen.say(f"Live and verified after {took}: {record.get('url')}", style="green")
-    elif ended.status == "SUCCEEDED":
-        reason = record.get("reason") or "it was recorded by another execution"
-        screen.say(f"Nothing deployed: {printable(reason)}", style="yellow")
-    else:
-        screen.say(f"{ended.error or ended.status} after {took}: {outcome}", style="red")
-        screen.facts(list(_explained(record, ended)))
+    cli.follow.conclude(record, ended, screen)
     return record
-
-
-def _explained(record: Mapping[str, Any], ended: Execution) -> Iterator[tuple[str, str]]:
-    found = record.get("diagnosis")
-    if not found:
-        yield "why", printable(message(record.get("reason") or ended.cause))
-        return
-    yield "why", printable(found["cause"])
-    for name, lines in (("stopped", found["stops"]), ("last log", found["log"])):
-        for index, line in enumerate(lines):
-            yield "" if index else name, printable(line)
-    yield "what to do", printable(found["advice"])
-    if rollback := record.get("rollback"):
-        back = record["outcome"] == "FAILED_ROLLED_BACK"
-        became = "the previous release is back and steady" if back else "it is not back"
-        yield "rolled back", printable(f"{rollback['reason']}: {became}")
 
 
 # The service -------------------------------------------------------------------------------------

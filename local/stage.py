@@ -7,16 +7,15 @@ The templates are the real ones; only the values here are the demo's.
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer
-
+from cli import releases
+from cli.executions import Execution, look
 from local import image
 from local.aws import ROOT, LocalAws
 
@@ -37,41 +36,6 @@ VERIFY = {
 
 class StageError(RuntimeError):
     """What was waited for did not come; the message says what was seen instead."""
-
-
-@dataclass(frozen=True)
-class State:
-    """A state that an execution entered; times are seconds since the execution started.
-
-    kind is Task, Choice, Pass, Wait, Succeed or Fail. While the execution is in it, `left` and
-    `output` are None.
-    """
-
-    name: str
-    at: float
-    kind: str = "Task"
-    left: float | None = None
-    output: Any = None
-
-
-@dataclass(frozen=True)
-class Execution:
-    """An execution of the Deploy state machine as it stands."""
-
-    arn: str
-    status: str
-    input: Any
-    error: str
-    cause: str
-    output: Any
-    states: Sequence[State]
-    seconds: float
-
-    @property
-    def path(self) -> list[str]:
-        """The names of the states entered, a state that repeats itself named once."""
-        names = [state.name for state in self.states]
-        return [n for i, n in enumerate(names) if i == 0 or names[i - 1] != n]
 
 
 @dataclass
@@ -260,21 +224,7 @@ class Stage:
 
     def look(self, arn: str) -> Execution:
         """An execution as it stands."""
-        sfn = self.aws.client("stepfunctions")
-        told = sfn.describe_execution(executionArn=arn)
-        pages = sfn.get_paginator("get_execution_history").paginate(executionArn=arn)
-        events = [event for page in pages for event in page["events"]]
-        begun = told["startDate"]
-        return Execution(
-            arn=arn,
-            status=told["status"],
-            input=json.loads(told["input"]),
-            error=told.get("error", ""),
-            cause=told.get("cause", ""),
-            output=json.loads(told["output"]) if told.get("output") else None,
-            states=_states(events, begun),
-            seconds=(events[-1]["timestamp"] - begun).total_seconds() if events else 0.0,
-        )
+        return look(self.aws.client("stepfunctions"), arn)
 
     def follow(self, arn: str, seconds: float = 120) -> Iterator[Execution]:
         """An execution whenever it entered another state, until it ends."""
@@ -303,14 +253,9 @@ class Stage:
 
     def items(self, service: str | None = None) -> list[dict[str, Any]]:
         """All items of a service: releases, and what else is kept of it under names with `#`."""
-        found = self.aws.client("dynamodb").query(
-            TableName=self.outputs["ReleasesTable"],
-            KeyConditionExpression="service = :service",
-            ExpressionAttributeValues={":service": {"S": service or self.service}},
-            ConsistentRead=True,
-        )["Items"]
-        value = TypeDeserializer().deserialize
-        return [{name: value(entry) for name, entry in item.items()} for item in found]
+        return releases.items(
+            self.aws.client("dynamodb"), self.outputs["ReleasesTable"], service or self.service
+        )
 
     def record(self, digest: str, service: str | None = None) -> dict[str, Any]:
         """The one record of a digest."""
@@ -325,20 +270,6 @@ class Stage:
             cluster=self.cluster, services=[self.service]
         )
         return dict(found["services"][0])
-
-
-def _states(events: Sequence[Mapping[str, Any]], begun: datetime) -> list[State]:
-    """The states in an execution's history. There are no parallel ones."""
-    states: list[State] = []
-    for event in events:
-        at = (event["timestamp"] - begun).total_seconds()
-        if entered := event.get("stateEnteredEventDetails"):
-            kind = event["type"].removesuffix("StateEntered")
-            states.append(State(entered["name"], at, kind))
-        elif exited := event.get("stateExitedEventDetails"):
-            output = json.loads(exited["output"]) if exited.get("output") else None
-            states[-1] = replace(states[-1], left=at, output=output)
-    return states
 
 
 def _until(seconds: float, between: float = 0.1) -> Iterator[None]:
