@@ -253,13 +253,13 @@ def from_document(document: object, source: str) -> ServiceSpec:
     problems: list[str] = []
     if not isinstance(document, dict):
         raise SpecInvalid(f"{source} must be a JSON object, not {type(document).__name__}")
-    spec = _service(_Fields(document, "", problems))
+    spec = _service(Fields(document, "", problems))
     if problems:
         raise SpecInvalid(f"{source} has {len(problems)} wrong field(s): " + "; ".join(problems))
     return spec
 
 
-def _service(at: "_Fields") -> ServiceSpec:
+def _service(at: "Fields") -> ServiceSpec:
     service = at.text("service", pattern=_NAME)
     container = _container(at.object("container"), default_name=service)
     network = _network(at.object("network"))
@@ -312,7 +312,7 @@ def _is_secret(name: str, value: str) -> bool:
     return bool(_SECRET_NAME.search(name) or _CREDENTIALS_IN_URL.search(value))
 
 
-def _container(at: "_Fields", default_name: str) -> Container:
+def _container(at: "Fields", default_name: str) -> Container:
     environment = at.texts_by_name("environment")
     secrets = at.texts_by_name("secrets", pattern=r"arn:aws[a-z-]*:(secretsmanager|ssm):.*")
     for name, value in environment.items():
@@ -337,7 +337,7 @@ def _container(at: "_Fields", default_name: str) -> Container:
     return container
 
 
-def _health_check(at: "_Fields") -> HealthCheck:
+def _health_check(at: "Fields") -> HealthCheck:
     check = HealthCheck(
         command=at.texts("command", least=2),
         interval=at.integer("interval", 30, low=5, high=300),
@@ -351,7 +351,7 @@ def _health_check(at: "_Fields") -> HealthCheck:
     return check
 
 
-def _network(at: "_Fields") -> Network:
+def _network(at: "Fields") -> Network:
     network = Network(
         subnets=at.texts("subnets", pattern=r"subnet-[0-9a-f]{8,17}"),
         security_groups=at.texts("securityGroups", pattern=r"sg-[0-9a-f]{8,17}"),
@@ -361,7 +361,7 @@ def _network(at: "_Fields") -> Network:
     return network
 
 
-def _load_balancer(at: "_Fields") -> LoadBalancer:
+def _load_balancer(at: "Fields") -> LoadBalancer:
     balancer = LoadBalancer(
         target_group=at.text("targetGroup", pattern=_ARN.format(service="elasticloadbalancing")),
         url=at.text("url", pattern=r"https?://[^\s/]+/?").rstrip("/"),
@@ -371,7 +371,7 @@ def _load_balancer(at: "_Fields") -> LoadBalancer:
     return balancer
 
 
-def _database(at: "_Fields") -> Database:
+def _database(at: "Fields") -> Database:
     database = Database(
         instance=at.text("instance", pattern=r"[a-zA-Z](-?[a-zA-Z0-9])*"),
         secret=at.optional_text("secret", pattern=_ARN.format(service="secretsmanager")),
@@ -381,7 +381,7 @@ def _database(at: "_Fields") -> Database:
     return database
 
 
-def _verification(at: "_Fields") -> Verification:
+def _verification(at: "Fields") -> Verification:
     verification = Verification(
         path=at.text("path", "/", pattern=_PATH),
         version=at.optional_object("version", _version_probe),
@@ -391,7 +391,7 @@ def _verification(at: "_Fields") -> Verification:
     return verification
 
 
-def _version_probe(at: "_Fields") -> VersionProbe:
+def _version_probe(at: "Fields") -> VersionProbe:
     probe = VersionProbe(
         path=at.text("path", "/", pattern=_PATH),
         header=at.optional_text("header", pattern=r"[A-Za-z0-9-]+"),
@@ -404,13 +404,13 @@ def _version_probe(at: "_Fields") -> VersionProbe:
     return probe
 
 
-def _probe(at: "_Fields") -> Probe:
+def _probe(at: "Fields") -> Probe:
     probe = Probe(path=at.text("path", pattern=_PATH), field=at.optional_text("field"))
     at.close()
     return probe
 
 
-class _Fields:
+class Fields:
     """One JSON object being read: hands out typed fields, notes what is wrong and where.
 
     Reading goes on after a wrong field with a stand-in value, so that one look finds them all;
@@ -461,6 +461,11 @@ class _Fields:
     def optional_text(self, name: str, *, pattern: str = r"(?s).+") -> str | None:
         self._known.add(name)
         return None if self._document.get(name) is None else self.text(name, pattern=pattern)
+
+    def possibly(self, name: str, pattern: str) -> str:
+        """A text that may be empty, as a template's parameter that was not given is."""
+        self._known.add(name)
+        return self.text(name, pattern=pattern) if self._document.get(name, "") != "" else ""
 
     def regex(self, name: str) -> str:
         value = self.text(name)
@@ -521,11 +526,11 @@ class _Fields:
     def mapping(self, name: str) -> Mapping[str, Any]:
         return self._read(name, dict, "an object", {}, {})
 
-    def object(self, name: str) -> "_Fields":
+    def object(self, name: str) -> "Fields":
         value = self._read(name, dict, "an object", {})
-        return _Fields(value, f"{self._path}{name}.", self._problems)
+        return Fields(value, f"{self._path}{name}.", self._problems)
 
-    def optional_object[T](self, name: str, read: "Callable[[_Fields], T]") -> T | None:
+    def optional_object[T](self, name: str, read: "Callable[[Fields], T]") -> T | None:
         self._known.add(name)
         return None if self._document.get(name) is None else read(self.object(name))
 
@@ -536,9 +541,9 @@ class _Fields:
                 self.wrong(f"{name}[{index}]", f"{_shown(item)} must be an object")
         return tuple(item for item in items if isinstance(item, dict))
 
-    def children(self, name: str) -> "tuple[_Fields, ...]":
+    def children(self, name: str) -> "tuple[Fields, ...]":
         return tuple(
-            _Fields(item, f"{self._path}{name}[{index}].", self._problems)
+            Fields(item, f"{self._path}{name}[{index}].", self._problems)
             for index, item in enumerate(self.objects(name))
         )
 
