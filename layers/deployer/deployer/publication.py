@@ -103,7 +103,8 @@ class Manifest(TypedDict):
 
 def manifest(release: str, files: Files) -> Manifest:
     """The manifest of a release."""
-    return {"release": release, "files": {path: tuple(file) for path, file in files.items()}}
+    entries = {path: (file.digest, file.size, file.since) for path, file in files.items()}
+    return {"release": release, "files": entries}
 
 
 def files_of(kept: Manifest | None) -> dict[str, File]:
@@ -190,7 +191,7 @@ def check(files: Files, live: Files, may_shrink_to: int) -> None:
 
 
 def aliases(files: Files) -> dict[str, str]:
-    """What is served besides, and whose content it has: `x/index.html` where the build made `x.html`.
+    """What is served besides, and whose content it has: `x/index.html` for a page `x.html`.
 
     Every page then has an address with a slash at its end, whichever way the site is built.
     """

@@ -40,9 +40,9 @@ class Plan(TypedDict):
 
 @dataclass
 class _Seen:
-    """What was seen of the archive: how many bytes and files, and the documents by their path."""
+    """What was seen of the archive: its size in bytes, and its files with the documents' content."""
 
-    bytes: int
+    size: int
     files: dict[str, bytes]
 
 
@@ -78,8 +78,8 @@ def _take(
 ) -> None:
     if path in seen.files:
         raise SourcesRejected(f"{archive} holds {path!r} twice")
-    seen.bytes += size
-    if len(seen.files) >= MAX_FILES or seen.bytes > MAX_BYTES:
+    seen.size += size
+    if len(seen.files) >= MAX_FILES or seen.size > MAX_BYTES:
         raise SourcesRejected(
             f"{archive} is too large: more than {MAX_FILES} files or {MAX_BYTES // 1024**3} GiB;"
             " leave out what the site is not built from"
@@ -102,7 +102,8 @@ def _tar(archive: IO[bytes], name: str) -> Iterator[tuple[str, int, IO[bytes]]]:
             path = _safe(entry.name, name)
             if entry.issym() or entry.islnk():
                 raise SourcesRejected(
-                    f"{name}: {path!r} is a link to {entry.linkname[:200]!r}; put the file itself there"
+                    f"{name}: {path!r} is a link to {entry.linkname[:200]!r};"
+                    " put the file itself there"
                 )
             if not entry.isfile() and not entry.isdir():
                 raise SourcesRejected(f"{name}: {path!r} is neither a file nor a folder")
@@ -171,7 +172,7 @@ def plan(files: Mapping[str, bytes], archive: str, build: Build) -> Plan:
 
 
 def _directory(files: Mapping[str, bytes], archive: str, wanted: str) -> str:
-    """The folder with the site's package.json: as wanted, below the archive's one top folder too."""
+    """The folder with the site's package.json, which the archive's one top folder may hold."""
     tops = {path.split("/", 1)[0] for path in files}
     root = tops.pop() if len(tops) == 1 and not any("/" not in path for path in files) else "."
     tried = [wanted] if wanted else [_USUAL, "."]
