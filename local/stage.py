@@ -96,8 +96,8 @@ class Stage:
         """Deploy the surroundings and the deployer.
 
         built     the deployer's template as `sam build` left it; None builds it.
-        patterns  the repositories, task families and roles that the deployer may use, for more
-                  services than this one (see `beside`); None allows just this one's.
+        patterns  which services the deployer may deploy, for more than this one (see `beside`);
+                  None allows just this one.
         say       told what comes next, for a person who waits.
         """
         stage = cls(aws, service, service, f"{service}-deployer")
@@ -110,22 +110,16 @@ class Stage:
             ROOT / "infrastructure/service.yaml",
             stage._surroundings(),
         )
-        around = aws.outputs(f"{service}-service")
         say("sam deploy: the deployer")
         aws.deploy(
             stage.stack,
             built,
             {
-                "ClusterName": around["ClusterName"],
-                "RepositoryPattern": patterns or around["RepositoryName"],
-                "TaskFamilyPattern": patterns or service,
-                "TaskRoleArns": (
-                    f"arn:aws:iam::{aws.account}:role/{patterns}"
-                    if patterns
-                    else around["TaskRoleArns"]
-                ),
-                "DatabasePattern": patterns or f"{service}*",
-                "DatabaseSecretPattern": patterns or f"{service}/*",
+                "ServicePattern": patterns or service,
+                "ClusterName": service,
+                "ExecutionRolePattern": f"{patterns or service}-ExecutionRole-*",
+                "TaskRolePattern": f"{patterns or service}-TaskRole-*",
+                "DatabasePattern": f"{patterns or service}*",
             },
         )
         return stage
