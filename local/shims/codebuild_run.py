@@ -35,10 +35,9 @@ from local.shims.buildspec import PHASES, BadBuildspec, Buildspec, Phase
 Json = dict[str, Any]
 
 _INIT = Path(__file__).with_name("container_init.py")
-# Everything assigned is remembered from one command to the next, as in CodeBuild's one shell, and
-# so is the directory.
-_SCRIPT = """set -a
-trap 'code=$?; trap - EXIT; env -0 >"$0.env"; pwd >"$0.cwd"; exit "$code"' EXIT
+# All commands share one shell on CodeBuild: its variables, exported or not, and its directory.
+_SCRIPT = """[ ! -e "$0.vars" ] || . "$0.vars" 2>/dev/null
+trap '__code=$?; trap - EXIT; env -0 >"$0.env"; set >"$0.vars"; pwd >"$0.cwd"; exit "$__code"' EXIT
 . "$0"
 """
 _FLUSH_SECONDS = 0.25
