@@ -10,8 +10,8 @@ buildspecs/image.yaml runs these in CodeBuild, one after the other in one direct
 variables tell what to do. It needs what CodeBuild's standard images have: Python 3.11, boto3 and
 git. `docker` is used if the image is made with it; nix if that is asked for.
 
-What goes wrong ends as one line on standard error, `image: <Kind>: <cause>`, which the state machine
-records: SourcesRejected and VersionRefused are for the person who uploaded, BuildFailed has its
+What goes wrong ends as one line on standard error, `image: <Kind>: <cause>`, for the record of the
+build: SourcesRejected and VersionRefused are for the person who uploaded, BuildFailed has its
 reason in the lines above, and PushInterrupted is worth another try.
 """
 
@@ -491,10 +491,8 @@ def schema() -> dict[str, str]:
     numbers = [int(match[0]) for path in migrations if (match := re.match(r"\d+", path.name))]
     if not numbers:
         return {}
-    digest = hashlib.sha256()
-    for path in migrations:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return {SCHEMA_NUMBER_LABEL: str(max(numbers)), SCHEMA_HASH_LABEL: digest.hexdigest()[:16]}
+    digest = hashlib.sha256(b"".join(p.name.encode() + p.read_bytes() for p in migrations))
+    return {SCHEMA_NUMBER_LABEL: str(max(numbers)), SCHEMA_HASH_LABEL: digest.hexdigest()}
 
 
 def compressed(layer: Json) -> tuple[Json, Path]:

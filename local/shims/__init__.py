@@ -25,6 +25,7 @@ MODULES = (
     "network",
     "ecs",
     "codebuild",
+    "s3_events",
 )
 
 
