@@ -394,6 +394,8 @@ def environment() -> dict[str, str]:
         "GOCACHE": str(cache / "go-build"),
         "GOMODCACHE": str(cache / "go-mod"),
         "LAYOUT": str(LAYOUT.absolute()),
+        # nix-shell would look for one in <nixpkgs>, of which no channel is installed
+        "NIX_BUILD_SHELL": shutil.which("bash") or "bash",
     }
     if "VERSION" in os.environ:
         mine |= {"CODER_FORCE_VERSION": os.environ["VERSION"], "IMAGE": image_name()}

@@ -101,7 +101,7 @@ def _publish(bucket: str) -> str:
     }
     folder = f"tools/{build.fingerprint(tools)}/"
     for name, content in tools.items():
-        s3.write(bucket, f"{folder}{name}", content)
+        s3.upload(bucket, f"{folder}{name}", content)
     return f"{bucket}/{folder}"
 
 

@@ -5,4 +5,5 @@ derivation {
   builder = "/bin/sh";
   args = [ "-c" "echo > $out" ];
   DEMO_TOOLCHAIN = "nix-shell";
+  stdenv = ./scripts/stdenv;
 }

@@ -1,4 +1,4 @@
-"""Diagnose a failed build: which command, the lines that tell why, and whether to try again."""
+"""Diagnose a failed image build: which command, the lines that tell why, and whether to try again."""
 
 import json
 from typing import TypedDict
