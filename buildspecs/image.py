@@ -44,7 +44,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 MAX_FILES = 1_000_000
 MAX_BYTES = 20 * 1024**3  # unpacked
 PART = 10 * 1024**2  # bytes; ECR takes 20 MiB at most
-TRIES = 5  # of each request to ECR, and then of the whole push
+TRIES = 5  # of the push, each of whose requests botocore tries three times
 
 TREE, CACHE, LAYOUT, VARIABLES = Path("tree"), Path("cache"), Path("layout"), Path("variables")
 # A tag's characters, and of a version what becomes them (`+` becomes `-`). Make splits Coder's file
@@ -71,7 +71,7 @@ class Failed(Exception):
 
 def client(service: str) -> Any:
     return boto3.client(  # type: ignore[call-overload]
-        service, config=Config(retries={"mode": "standard", "max_attempts": TRIES})
+        service, config=Config(retries={"mode": "standard", "total_max_attempts": 3})
     )
 
 
@@ -551,7 +551,7 @@ def send(manifest: str, files: Mapping[str, Path]) -> str:
             print(f"push interrupted, {left} tries left: {error}", flush=True)
             if not left:
                 raise Failed("PushInterrupted", f"ECR did not take the image: {error}") from None
-            time.sleep(2 ** (TRIES - left - 1) * float(os.environ.get("PAUSE", "1")))
+            time.sleep(2 ** (TRIES - left - 1))
     raise AssertionError("unreachable")
 
 

@@ -1,7 +1,7 @@
 """Source archives of the demo application, shaped like Coder's, as a developer would upload them.
 
-    content = archive("v1.2.0")                                the tree under a tag
-    content = archive("v1.2.0", {"server.py": broken})         with a file changed and committed
+content = archive("v1.2.0")                                the tree under a tag
+content = archive("v1.2.0", {"server.py": broken})         with a file changed and committed
 """
 
 import io

@@ -30,7 +30,7 @@ _PUSHES = "POST_BUILD"
 _OURS = re.compile(r"image: (?P<error>[A-Z][A-Za-z]+): (?P<cause>.+)")
 # What compilers, linkers, make, pnpm, docker, nix and git write when they give up, and nobody else.
 _TELLING = re.compile(
-    r"(?i)\berror\b(?! ?=)|\bfatal\b|\bpanic\b|\bexception\b|traceback|not found|no such file|"
+    r"(?i)error\b(?! ?=)|line \d+|\bfatal\b|\bpanic\b|\bexception\b|traceback|not found|no such file|"
     r"permission denied|undefined|cannot |out of memory|killed|no space left|\S+:\d+:\d+:|\*\*\* \["
 )
 _LINES = 12
