@@ -88,6 +88,7 @@ def fetch() -> None:
     print(f"{key}: {archive.stat().st_size / 1e6:.1f} MB")
     scratch = Path("unpacked")
     shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
     try:
         unpack(archive, scratch, key)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
@@ -545,7 +546,7 @@ def send(manifest: str, files: Mapping[str, Path]) -> str:
         except ecr.exceptions.ImageTagAlreadyExistsException as error:
             raise Failed("VersionRefused", f"{tag} was pushed meanwhile: {error}") from None
         except (ClientError, BotoCoreError, urllib.error.URLError) as error:
-            code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
             if code in ("AccessDeniedException", "RepositoryNotFoundException"):
                 raise Failed("PushRefused", str(error)) from None
             print(f"push interrupted, {left} tries left: {error}", flush=True)
