@@ -31,6 +31,10 @@ setup: $(READY) ## install what the other commands need
 demo: $(READY) ## watch three pushes go live, or back, on a local AWS (a minute)
 	@python -m local.demo
 
+.PHONY: demo-build
+demo-build: $(READY) ## watch uploaded sources become live releases, on a local AWS (a minute)
+	@python -m local.demo_build
+
 .PHONY: local
 local: $(READY) ## keep a local AWS with the deployer up, and show what is pushed to it
 	@python -m local.demo --serve

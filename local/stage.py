@@ -117,8 +117,8 @@ class Stage:
             {
                 "ServicePattern": patterns or service,
                 "ClusterName": service,
-                "ExecutionRolePattern": f"{patterns or service}-ExecutionRole-*",
-                "TaskRolePattern": f"{patterns or service}-TaskRole-*",
+                "ExecutionRolePattern": f"{patterns or service}*-ExecutionRole-*",
+                "TaskRolePattern": f"{patterns or service}*-TaskRole-*",
                 "DatabasePattern": f"{patterns or service}*",
             },
         )

@@ -144,6 +144,7 @@ def _log_stream(action: str, request: Mapping[str, Any], where: str) -> Iterator
 
 type Rule = Callable[[str, Mapping[str, Any], str], Iterator[Need]]
 
+
 def _builds(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
     """A build is of its project: the id begins with the project's name, in an ARN too."""
     for build in request.get("ids") or [request.get("id", "")]:

@@ -87,7 +87,7 @@ def test_files_modes_and_links_inside_are_kept(here: Path) -> None:
 def test_what_would_leave_the_tree_is_rejected(
     here: Path, member: tuple[str, str, str], why: str
 ) -> None:
-    with pytest.raises(Failed, match="SourcesRejected: x.tar.gz: ") as raised:
+    with pytest.raises(Failed, match="SourcesRejected: x") as raised:
         image.unpack(tar(member), here / "tree", "x.tar.gz")
     assert why in str(raised.value)
 
