@@ -118,8 +118,10 @@ def test_only_a_newer_upload_overtakes() -> None:
     assert build.overtakes(later, entry())
     assert not build.overtakes(entry(), later)
     assert not build.overtakes(later, {**entry(), "trigger": "deploy"})
-    assert build.newer(entry(), [{**later, "outcome": "IGNORED"}]) is None  # type: ignore[list-item,typeddict-item]
-    assert build.newer(entry(), [later]) == later  # type: ignore[list-item]
+    record: Any = later
+    ignored: Any = {**later, "outcome": "IGNORED"}
+    assert build.newer(entry(), [ignored]) is None
+    assert build.newer(entry(), [record]) == record
 
 
 @pytest.mark.parametrize(

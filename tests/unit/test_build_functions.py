@@ -73,7 +73,7 @@ def test_the_same_content_is_built_once_and_again_when_that_failed(
     again = identify(uploaded(), context, ANOTHER_EXECUTION)
     if again["release"]["id"] != first["release"]["id"]:  # in another second
         assert again["decision"] == "NOTHING"
-        assert releases.find("build:coder", again["release"]["id"])["outcome"] == "IGNORED"  # type: ignore[index,typeddict-item]
+        assert releases.find("build:coder", again["release"]["id"])["outcome"] == "IGNORED"  # type: ignore[index]
     releases.close_release(first["release"], "FAILED", {"endedAt": NOW.isoformat()})
     order = {"action": "build", "service": "coder", "key": KEY}
     assert identify(order, context, f"{EXECUTION}-3")["decision"] == "BUILD"

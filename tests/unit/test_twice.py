@@ -369,7 +369,7 @@ def builds(world: World, **changes: Any) -> Any:
     turns.take(made["service"], claim(execution=execution, pushedAt=source["at"]))
     waiting = claim(release="next", execution=ANOTHER_EXECUTION, token="next's")
     turns.wait(made["service"], waiting)
-    known = {"input": {}, "build": None, "diagnosis": None, "failure": None}
+    known: dict[str, Any] = {"input": {}, "build": None, "diagnosis": None, "failure": None}
     return {
         **known,
         "release": made,
