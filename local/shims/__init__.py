@@ -23,7 +23,11 @@ MODULES = (
     "eventbridge",
     "containers",
     "network",
+    "names",
+    "load_balancer",
+    "rds",
     "ecs",
+    "cloudformation",
     "codebuild",
     "s3_events",
 )
