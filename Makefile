@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3.13 python3 "$$HOME"/.pyenv/versions/3.13*/bin
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
-SOURCES := cli functions layers local tests
+SOURCES := buildspecs cli functions layers local tests
 DEPLOY_OPTIONS := $(if $(ENVIRONMENT),--environment '$(ENVIRONMENT)')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export SAM_CLI_TELEMETRY := 0
@@ -37,6 +37,10 @@ setup: $(READY) ## install what the other commands need
 .PHONY: demo
 demo: $(READY) ## watch three pushes go live, or back, on a local AWS (a minute)
 	@python -m local.demo
+
+.PHONY: demo-build
+demo-build: $(READY) ## watch uploaded sources become live releases, on a local AWS (a minute)
+	@python -m local.demo_build
 
 .PHONY: local
 local: $(READY) ## keep a local AWS with the deployer up, and show what is pushed to it

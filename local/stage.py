@@ -204,23 +204,41 @@ class Stage:
         )
         return str(started["executionArn"])
 
-    def executions(self) -> list[str]:
-        """The ARNs of all executions, newest first."""
+    def executions(self, machine: str = "StateMachine") -> list[str]:
+        """The ARNs of all executions, newest first, of the machine that an output names."""
         pages = self.aws.client("stepfunctions").get_paginator("list_executions")
         return [
             str(found["executionArn"])
-            for page in pages.paginate(stateMachineArn=self.outputs["StateMachine"])
+            for page in pages.paginate(stateMachineArn=self.outputs[machine])
             for found in page["executions"]
         ]
 
-    def started_by(self, digest: str, seconds: float = 15) -> str:
+    def started_by(self, digest: str, seconds: float = 15, machine: str = "StateMachine") -> str:
         """The ARN of the execution that the push of a digest started, as soon as there is one."""
         sfn = self.aws.client("stepfunctions")
         for _ in _until(seconds):
-            for arn in self.executions():
+            for arn in self.executions(machine):
                 if digest in sfn.describe_execution(executionArn=arn)["input"]:
                     return arn
         raise StageError(f"no execution was started by the push of {digest} within {seconds} s")
+
+    def upload(self, content: bytes, name: str) -> str:
+        """Upload a source archive of the service; the ARN of the execution that it starts."""
+        answer = self.aws.client("s3").put_object(
+            Bucket=self.outputs["SourceBucket"], Key=f"image/{self.service}/{name}", Body=content
+        )
+        return self.started_by(answer["VersionId"], machine="BuildStateMachine")
+
+    def builds(self) -> list[dict[str, Any]]:
+        """The records of the service's builds, in the order of their ids."""
+        return self.records(f"build:{self.service}")
+
+    def specify(self, **fields: Any) -> None:
+        """Change fields of the service spec."""
+        ssm = self.aws.client("ssm")
+        name = f"/deployer/services/{self.service}"
+        spec = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
+        ssm.put_parameter(Name=name, Value=json.dumps(spec | fields), Overwrite=True)
 
     def look(self, arn: str) -> Execution:
         """An execution as it stands."""

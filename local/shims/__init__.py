@@ -29,6 +29,7 @@ MODULES = (
     "ecs",
     "cloudformation",
     "codebuild",
+    "s3_events",
 )
 
 
