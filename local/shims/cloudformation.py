@@ -676,6 +676,31 @@ def _runs_on_worker_thread(original: Callable[[str], bool], kind: str) -> bool:
     return kind in TYPES or original(kind)  # these call back into the server
 
 
+def _by_arn(known: Properties) -> None:
+    """`Ref` of a secret is its ARN; MiniStack's handlers go by its name.
+
+    AWSCloudFormation/latest/TemplateReference/aws-resource-secretsmanager-secret.html
+    """
+    create, update, delete = known["create"], known["update"], known["delete"]
+
+    def name(arn: str) -> str:
+        found, _ = secretsmanager._resolve(arn)
+        return str(found or arn)
+
+    def created(*arguments: Any) -> tuple[str, Properties]:
+        _, attributes = create(*arguments)
+        return attributes["Arn"], attributes
+
+    def updated(arn: str, *more: Any, **named: Any) -> tuple[str, Properties]:
+        _, attributes = update(name(arn), *more, **named)
+        return attributes["Arn"], attributes
+
+    def deleted(arn: str, properties: Properties) -> None:
+        delete(name(arn), properties)
+
+    known.update(create=created, update=updated, delete=deleted)
+
+
 def install() -> None:
     """Add the types and what they lack."""
     expect(
@@ -722,6 +747,7 @@ def install() -> None:
     for operation in ("create", "update"):
         vpc = known["AWS::EC2::VPC"]
         vpc[operation] = _with_attributes(vpc[operation], _vpc_attributes)
+    _by_arn(known["AWS::SecretsManager::Secret"])
     instance = known["AWS::RDS::DBInstance"]
     for operation in ("snapshot", "delete"):
         instance[operation] = _unless_protected(instance[operation])

@@ -664,6 +664,8 @@ def test_a_dynamic_reference_is_resolved_and_not_shown(stack: Stack) -> None:
     }
     secrets = stack.aws.client("secretsmanager")
     assert stack.create(template) == "CREATE_COMPLETE"
+    described = secrets.describe_secret(SecretId=stack.physical("Password"))
+    assert stack.physical("Password") == described["ARN"]
     value = secrets.get_secret_value(SecretId=stack.physical("Password"))["SecretString"]
     url = secrets.get_secret_value(SecretId=stack.physical("Url"))["SecretString"]
     assert url == f"postgresql://coder:{value}@db/coder"
