@@ -75,12 +75,16 @@ class Execution:
 
 @dataclass
 class Stage:
-    """One service and a deployer for it. Made by `set_up`, or `attach` to one that is there."""
+    """One service and a deployer for it. Made by `set_up`, or `attach` to one that is there.
+
+    machine  the output of the deployer's stack that names the state machine.
+    """
 
     aws: LocalAws
     service: str
     cluster: str
     stack: str
+    machine: str = "StateMachine"
     _found: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -124,6 +128,7 @@ class Stage:
                     if patterns
                     else around["TaskRoleArns"]
                 ),
+                "SitePattern": patterns or service,
                 "DatabasePattern": patterns or f"{service}*",
                 "DatabaseSecretPattern": patterns or f"{service}/*",
             },
@@ -208,7 +213,7 @@ class Stage:
     def start(self, order: Any) -> str:
         """Start an execution by hand; its ARN."""
         started = self.aws.client("stepfunctions").start_execution(
-            stateMachineArn=self.outputs["StateMachine"], input=json.dumps(order)
+            stateMachineArn=self.outputs[self.machine], input=json.dumps(order)
         )
         return str(started["executionArn"])
 
@@ -217,7 +222,7 @@ class Stage:
         pages = self.aws.client("stepfunctions").get_paginator("list_executions")
         return [
             str(found["executionArn"])
-            for page in pages.paginate(stateMachineArn=self.outputs["StateMachine"])
+            for page in pages.paginate(stateMachineArn=self.outputs[self.machine])
             for found in page["executions"]
         ]
 

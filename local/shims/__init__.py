@@ -25,6 +25,8 @@ MODULES = (
     "network",
     "ecs",
     "codebuild",
+    "cloudfront",
+    "s3_events",
 )
 
 
