@@ -52,9 +52,7 @@ class DocsSite:
         cloudformation.get_waiter("stack_create_complete").wait(
             StackName=f"{site}-docs", WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
         )
-        stage = Stage(
-            deployer.aws, f"docs:{site}", deployer.cluster, deployer.stack, "DocsStateMachine"
-        )
+        stage = Stage(deployer.aws, f"docs:{site}", deployer.cluster, deployer.stack)
         return cls(stage, site)
 
     @property
@@ -90,7 +88,9 @@ class DocsSite:
 
     def ordered(self, **order: object) -> Execution:
         """Give an order and wait for its execution to end."""
-        return self.stage.ended(self.stage.start({**order, "site": self.site}), 300)
+        return self.stage.ended(
+            self.stage.start({**order, "site": self.site}, "DocsStateMachine"), 300
+        )
 
     def get(self, path: str, **headers: str) -> Page:
         """What a visitor gets at a path, without following redirects.

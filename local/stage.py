@@ -75,16 +75,12 @@ class Execution:
 
 @dataclass
 class Stage:
-    """One service and a deployer for it. Made by `set_up`, or `attach` to one that is there.
-
-    machine  the output of the deployer's stack that names the state machine.
-    """
+    """One service and a deployer for it. Made by `set_up`, or `attach` to one that is there."""
 
     aws: LocalAws
     service: str
     cluster: str
     stack: str
-    machine: str = "StateMachine"
     _found: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -100,8 +96,8 @@ class Stage:
         """Deploy the surroundings and the deployer.
 
         built     the deployer's template as `sam build` left it; None builds it.
-        patterns  the repositories, task families and roles that the deployer may use, for more
-                  services than this one (see `beside`); None allows just this one's.
+        patterns  which services the deployer may deploy, for more than this one (see `beside`);
+                  None allows just this one.
         say       told what comes next, for a person who waits.
         """
         stage = cls(aws, service, service, f"{service}-deployer")
@@ -114,23 +110,16 @@ class Stage:
             ROOT / "infrastructure/service.yaml",
             stage._surroundings(),
         )
-        around = aws.outputs(f"{service}-service")
         say("sam deploy: the deployer")
         aws.deploy(
             stage.stack,
             built,
             {
-                "ClusterName": around["ClusterName"],
-                "RepositoryPattern": patterns or around["RepositoryName"],
-                "TaskFamilyPattern": patterns or service,
-                "TaskRoleArns": (
-                    f"arn:aws:iam::{aws.account}:role/{patterns}"
-                    if patterns
-                    else around["TaskRoleArns"]
-                ),
-                "SitePattern": patterns or service,
-                "DatabasePattern": patterns or f"{service}*",
-                "DatabaseSecretPattern": patterns or f"{service}/*",
+                "ServicePattern": patterns or service,
+                "ClusterName": service,
+                "ExecutionRolePattern": f"{patterns or service}-ExecutionRole-*",
+                "TaskRolePattern": f"{patterns or service}-TaskRole-*",
+                "DatabasePattern": f"{patterns or service}*",
             },
         )
         return stage
@@ -210,30 +199,48 @@ class Stage:
         """Push the demo application under its version as tag; see `image.demo_release`."""
         return self.push(image.demo_release(version, **variant), version.replace("+", "-"))
 
-    def start(self, order: Any) -> str:
+    def start(self, order: Any, machine: str = "StateMachine") -> str:
         """Start an execution by hand; its ARN."""
         started = self.aws.client("stepfunctions").start_execution(
-            stateMachineArn=self.outputs[self.machine], input=json.dumps(order)
+            stateMachineArn=self.outputs[machine], input=json.dumps(order)
         )
         return str(started["executionArn"])
 
-    def executions(self) -> list[str]:
-        """The ARNs of all executions, newest first."""
+    def executions(self, machine: str = "StateMachine") -> list[str]:
+        """The ARNs of all executions, newest first, of the machine that an output names."""
         pages = self.aws.client("stepfunctions").get_paginator("list_executions")
         return [
             str(found["executionArn"])
-            for page in pages.paginate(stateMachineArn=self.outputs[self.machine])
+            for page in pages.paginate(stateMachineArn=self.outputs[machine])
             for found in page["executions"]
         ]
 
-    def started_by(self, digest: str, seconds: float = 15) -> str:
+    def started_by(self, digest: str, seconds: float = 15, machine: str = "StateMachine") -> str:
         """The ARN of the execution that the push of a digest started, as soon as there is one."""
         sfn = self.aws.client("stepfunctions")
         for _ in _until(seconds):
-            for arn in self.executions():
+            for arn in self.executions(machine):
                 if digest in sfn.describe_execution(executionArn=arn)["input"]:
                     return arn
         raise StageError(f"no execution was started by the push of {digest} within {seconds} s")
+
+    def upload(self, content: bytes, name: str) -> str:
+        """Upload a source archive of the service; the ARN of the execution that it starts."""
+        answer = self.aws.client("s3").put_object(
+            Bucket=self.outputs["SourceBucket"], Key=f"image/{self.service}/{name}", Body=content
+        )
+        return self.started_by(answer["VersionId"], machine="BuildStateMachine")
+
+    def builds(self) -> list[dict[str, Any]]:
+        """The records of the service's builds, in the order of their ids."""
+        return self.records(f"build:{self.service}")
+
+    def specify(self, **fields: Any) -> None:
+        """Change fields of the service spec."""
+        ssm = self.aws.client("ssm")
+        name = f"/deployer/services/{self.service}"
+        spec = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
+        ssm.put_parameter(Name=name, Value=json.dumps(spec | fields), Overwrite=True)
 
     def look(self, arn: str) -> Execution:
         """An execution as it stands."""

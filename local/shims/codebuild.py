@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import secrets as random
+import sys
 import tempfile
 import threading
 import time
@@ -305,7 +306,8 @@ def _build(project: Json, record: Json) -> Build:
     root = Path(tempfile.gettempdir()) / "codebuild"
     directory = root / record["id"].replace(":", "-")
     base = {
-        "PATH": os.environ.get("PATH", os.defpath),
+        # The standard images have boto3 with their Python, as this one does.
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
         "HOME": os.environ.get("HOME", "/root"),
         "LANG": "C.UTF-8",
         "TMPDIR": str(root),

@@ -35,10 +35,9 @@ from local.shims.buildspec import PHASES, BadBuildspec, Buildspec, Phase
 Json = dict[str, Any]
 
 _INIT = Path(__file__).with_name("container_init.py")
-# Everything assigned is remembered from one command to the next, as in CodeBuild's one shell, and
-# so is the directory.
-_SCRIPT = """set -a
-trap 'code=$?; trap - EXIT; env -0 >"$0.env"; pwd >"$0.cwd"; exit "$code"' EXIT
+# All commands share one shell on CodeBuild: its variables, exported or not, and its directory.
+_SCRIPT = """[ ! -e "$0.vars" ] || . "$0.vars" 2>/dev/null
+trap '__code=$?; trap - EXIT; env -0 >"$0.env"; set >"$0.vars"; pwd >"$0.cwd"; exit "$__code"' EXIT
 . "$0"
 """
 _FLUSH_SECONDS = 0.25
@@ -80,6 +79,7 @@ class Build:
     changed: Callable[[Json | None], None]
     _environment: dict[str, str] = field(default_factory=dict)
     _masked: set[str] = field(default_factory=set)
+    _succeeding: str = "1"
     _over: str = ""
     _lifeline: int = -1
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -147,7 +147,7 @@ class Build:
                 self._phase(name.upper(), partial(self._attempts, phase))
             except PhaseFailed:
                 failed = True
-                self._environment["CODEBUILD_BUILD_SUCCEEDING"] = "0"
+                self._succeeding = "0"
                 if phase.on_failure == "CONTINUE":
                     continue
                 # A failed build is followed by post_build, a failed preparation by nothing.
@@ -303,7 +303,6 @@ class Build:
             "CODEBUILD_BUILD_ID": build["id"],
             "CODEBUILD_BUILD_IMAGE": self.project["environment"].get("image", ""),
             "CODEBUILD_BUILD_NUMBER": str(build["buildNumber"]),
-            "CODEBUILD_BUILD_SUCCEEDING": "1",
             "CODEBUILD_CI": "true",
             "CI": "true",
             "CODEBUILD_INITIATOR": build["initiator"],
@@ -403,7 +402,8 @@ class Build:
         if shell is None:
             raise PhaseFailed("CLIENT_ERROR", f"shell {self._spec.shell} is not installed")
         script = self.directory / "command"
-        script.write_text(command + "\n")
+        # set last, for the shell remembers it too
+        script.write_text(f"export CODEBUILD_BUILD_SUCCEEDING={self._succeeding}\n{command}\n")
         watched, lifeline = os.pipe()
         with self._lock:
             self._lifeline = lifeline

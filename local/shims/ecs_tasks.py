@@ -252,6 +252,8 @@ class Task:
         agent.open_log(
             config["group"], config["stream"], region, create_group=config["create_group"]
         )
+        if not agent.may_write(config["group"], config["stream"], region):
+            return lambda line: None
 
         def write(line: str) -> None:
             with request_scope(self._account, region):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator
 
-from local.shims import Shim
+from local.shims import Shim, decisions
 
 shim = Shim()
 
@@ -219,11 +219,13 @@ def enforce(
 ) -> Any:
     found = _needs.get()
     if not found or (found[0].action, found[0].resource) != (iam_action, resource_arn):
-        return original(access_key_id, iam_action, service, region, resource_arn, service_context)
+        found = [Need(iam_action, resource_arn)]
     _needs.set(None)
+    caller = iam_evaluator.resolve_caller_identity(access_key_id) or {}
     for need in found:
         keys = {**(service_context or {}), **need.keys}
         denied = original(access_key_id, need.action, service, region, need.resource, keys)
+        decisions.record(caller.get("userArn", ""), need.action, need.resource, allowed=not denied)
         if denied:
             return denied
     return None

@@ -142,12 +142,22 @@ def test_commands_share_variables_directory_and_what_they_export(project: Projec
     build = project.run(
         spec(
             {"variables": {"A": "from the buildspec", "B": "b"}, "exported-variables": ["V", "NO"]},
-            pre_build=["V=1.2.3", "mkdir sub", "cd sub"],
-            build=['echo "$V $A $B"', "basename $PWD", "test -d $CODEBUILD_SRC_DIR/sub && echo ok"],
+            pre_build=["export V=1.2.3", "C=unexported", "mkdir sub", "cd sub"],
+            build=[
+                'echo "$V $A $B $C"',
+                "sh -c 'echo not ${C:-there}'",
+                "basename $PWD",
+                "test -d $CODEBUILD_SRC_DIR/sub && echo ok",
+            ],
         ),
         environmentVariablesOverride=[{"name": "B", "value": "overridden"}],
     )
-    assert project.lines(build) == ["1.2.3 from the buildspec overridden", "sub", "ok"]
+    assert project.lines(build) == [
+        "1.2.3 from the buildspec overridden unexported",
+        "not there",
+        "sub",
+        "ok",
+    ]
     assert build["exportedEnvironmentVariables"] == [{"name": "V", "value": "1.2.3"}]
 
 
@@ -376,7 +386,7 @@ def test_events_tell_of_phases_and_the_end(
             "detail": {"project-name": [project.name]},
         }
     )
-    build = project.run(spec({"exported-variables": ["V"]}, build=["V=7"]))
+    build = project.run(spec({"exported-variables": ["V"]}, build=["export V=7"]))
     events = received(10)
     kinds = [event["detail-type"] for event in events]
     assert kinds.count("CodeBuild Build Phase Change") == 8
@@ -413,7 +423,7 @@ def building(project: Project, buildspec: str, **fields: Any) -> Json:
 
 
 def test_sync_waits_for_the_build(machines: Machines, project: Project, role: str) -> None:
-    text = spec({"exported-variables": ["V"]}, build=["V=1.0"])
+    text = spec({"exported-variables": ["V"]}, build=["export V=1.0"])
     output = machines.run(building(project, text), role=role)["Build"]
     assert output["BuildStatus"] == "SUCCEEDED"
     assert output["ExportedEnvironmentVariables"] == [{"Name": "V", "Value": "1.0"}]

@@ -63,11 +63,10 @@ def test_the_machine_may_invoke_each_function_that_it_calls_and_no_other(
     template: dict[str, Any],
 ) -> None:
     machine = template["Resources"]["Deploy"]["Properties"]
-    invoked = {
-        policy["LambdaInvokePolicy"]["FunctionName"]["Ref"]
-        for policy in machine["Policies"]
-        if "LambdaInvokePolicy" in policy
-    }
+    (policy,) = template["Resources"]["DeployRole"]["Properties"]["Policies"]
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert statement["Action"] == "lambda:InvokeFunction"
+    invoked = {resource["Fn::GetAtt"][0] for resource in statement["Resource"]}
     assert invoked == machine["DefinitionSubstitutions"].keys()
 
 

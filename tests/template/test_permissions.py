@@ -14,6 +14,10 @@ from tests.template.conftest import FUNCTIONS, PACKAGE, TEMPLATES, load, parsed
 from tests.template.test_functions import logical_id
 
 ADAPTERS = {module.stem: parsed(module) for module in (PACKAGE / "aws").glob("[a-z]*.py")}
+KEY_ADMINISTRATION = "TheAccountGovernsItWithIam"
+# What Lambda itself does in a function's role.
+# https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
+LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents"}
 # What AWS checks beside the call's own action.
 BESIDE = {
     # "To tag at creation, the user must also have permission for TagResource":
@@ -119,13 +123,13 @@ def listed(value: Any) -> list[Any]:
 
 @pytest.mark.parametrize("module", FUNCTIONS, ids=lambda m: m.stem)
 def test_a_function_may_do_what_it_does_and_no_more(template: dict[str, Any], module: Path) -> None:
-    resource = template["Resources"][logical_id(module.stem)]["Properties"]
+    role = template["Resources"][f"{logical_id(module.stem)}Role"]["Properties"]
     allowed = {
         str(name)
-        for statement in statements(resource.get("Policies", []))
+        for statement in statements(role["Policies"])
         for name in listed(statement["Action"])
     }
-    wanted = needed(module)
+    wanted = needed(module) | LAMBDA
     wanted |= {beside for beside, calls in BESIDE.items() if calls & wanted & allowed}
     assert allowed - wanted == set(), "is allowed and never asked"
     assert wanted - allowed == set(), "is asked and not allowed"
@@ -147,12 +151,12 @@ def test_a_statement_for_every_resource_says_why(path: Path) -> None:
     stars = [line for line in text if '"*"' in line and not line.strip().startswith("Allowed")]
     for line in stars:
         assert '"*" #' in line, line
-    wide = [
-        s
+    wide = {  # by identity: a statement that has an anchor is written once and used often
+        (id(s), key)
         for s in statements(load(path))
         for key in ("Resource", "Principal")
         if "*" in listed(s.get(key))
-    ]
+    }
     assert len(wide) == len(stars)
 
 
@@ -160,8 +164,45 @@ def test_a_statement_for_every_resource_says_why(path: Path) -> None:
 def test_nothing_is_allowed_by_wildcard_or_by_exception(path: Path) -> None:
     for statement in statements(load(path)):
         assert "NotAction" not in statement
+        if statement["Effect"] == "Deny" or statement.get("Sid") == KEY_ADMINISTRATION:
+            continue
         for name in listed(statement["Action"]):
-            assert "*" not in str(name) or statement["Effect"] == "Deny", statement
+            assert "*" not in str(name), statement
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_only_the_account_itself_administers_a_key(path: Path) -> None:
+    """Without such a statement IAM has no say, and the key may become nobody's:
+    https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html"""
+    for name, resource in load(path)["Resources"].items():
+        for statement in statements(resource):
+            if statement.get("Sid") == KEY_ADMINISTRATION:
+                assert resource["Type"] == "AWS::KMS::Key", name
+                root = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}
+                assert statement["Principal"] == {"AWS": root}, name
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_a_service_assumes_a_role_for_this_account_only(path: Path) -> None:
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html"""
+    for name, resource in load(path)["Resources"].items():
+        if resource["Type"] != "AWS::IAM::Role":
+            continue
+        for statement in statements(resource["Properties"]["AssumeRolePolicyDocument"]):
+            condition = statement["Condition"]
+            assert condition["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+            (service,) = statement["Principal"].values()
+            if service != "ecs-tasks.amazonaws.com":  # which does not say for which cluster
+                by_arn = condition.get("ArnLike") or condition["ArnEquals"]
+                assert by_arn.keys() == {"aws:SourceArn"}, name
+
+
+def test_every_role_is_one_that_we_wrote(template: dict[str, Any]) -> None:
+    """SAM's own role for a function could write to every log group."""
+    for name, resource in template["Resources"].items():
+        if resource["Type"] in ("AWS::Serverless::Function", "AWS::Serverless::StateMachine"):
+            assert resource["Properties"]["Role"] == {"Fn::GetAtt": [f"{name}Role", "Arn"]}
+            assert "Policies" not in resource["Properties"], name
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)

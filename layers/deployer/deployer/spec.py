@@ -16,6 +16,7 @@ from deployer.errors import RequestRejected, ServiceUnknown, SpecInvalid
 Strategy = Literal["rolling", "recreate"]
 Rollback = Literal["exact", "render"]
 VersionMatch = Literal["exact", "build"]
+BuildMode = Literal["nix", "plain", "docker"]
 type Document = Mapping[str, Any]
 
 # Fargate's valid sizes, CPU units → MiB:
@@ -30,6 +31,22 @@ FARGATE_MEMORY: Mapping[int, range | tuple[int, ...]] = {
     16384: range(32768, 122880 + 1, 8192),
 }
 PLATFORMS: Mapping[str, str] = {"linux/amd64": "X86_64", "linux/arm64": "ARM64"}
+# What builds Coder, within `nix-shell` or without: one fat binary, half the work of build-fat.
+_OF_CODER = (
+    "./scripts/version.sh",
+    "make build/coder_linux_$ARCHITECTURE",
+    './scripts/build_docker.sh --arch "$ARCHITECTURE" --version "$VERSION" --target "$IMAGE"'
+    ' "build/coder_${VERSION}_linux_$ARCHITECTURE"',
+)
+_COMMANDS: Mapping[BuildMode, tuple[str, str, str]] = {
+    "nix": _OF_CODER,
+    "plain": _OF_CODER,
+    "docker": (
+        "git describe --tags --always",
+        "",
+        'docker build --platform "linux/$ARCHITECTURE" --build-arg VERSION --tag "$IMAGE" .',
+    ),
+}
 
 _NAME = r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}"
 _ARN = r"arn:aws[a-z-]*:{service}:.*"
@@ -128,6 +145,18 @@ class Database:
 
 
 @dataclass(frozen=True)
+class Build:
+    """How the service's image is built from its sources: by which commands, and on which base."""
+
+    mode: BuildMode
+    version: str
+    compile: str
+    image: str
+    base_image: str | None
+    migrations: str
+
+
+@dataclass(frozen=True)
 class ServiceSpec:
     """What one ECS service should look like, and which pushes deploy it. Times in seconds."""
 
@@ -154,6 +183,7 @@ class ServiceSpec:
     keep_releases: int
     database: Database | None
     verify: Verification | None
+    build: Build
 
     def deploys(self, tag: str) -> bool:
         """Whether a push of this tag deploys."""
@@ -296,6 +326,7 @@ def _service(at: "Fields") -> ServiceSpec:
         keep_releases=at.integer("keepReleases", 10, low=2, high=100),
         database=at.optional_object("database", _database),
         verify=verify,
+        build=at.optional_object("build", _build) or _build(Fields({}, "build.", [])),
     )
     for index, sidecar in enumerate(spec.sidecars):
         if sidecar.get("name") in (None, container.name):
@@ -379,6 +410,22 @@ def _database(at: "Fields") -> Database:
     )
     at.close()
     return database
+
+
+def _build(at: "Fields") -> Build:
+    modes: tuple[BuildMode, ...] = ("nix", "plain", "docker")
+    mode = at.choice("mode", modes, "nix")
+    version, compile_, image = _COMMANDS[mode]
+    build = Build(
+        mode=mode,
+        version=at.text("version", version),
+        compile=at.text("compile", compile_, pattern=r"(?s).*"),
+        image=at.text("image", image),
+        base_image=at.optional_text("baseImage", pattern=r"\S+@sha256:[0-9a-f]{64}"),
+        migrations=at.text("migrations", "coderd/database/migrations/*.up.sql"),
+    )
+    at.close()
+    return build
 
 
 def _verification(at: "Fields") -> Verification:

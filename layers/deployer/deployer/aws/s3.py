@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from deployer.aws import client
@@ -123,3 +123,22 @@ def _keys(bucket: str, prefix: str) -> Iterator[list[str]]:
     for page in pages:
         if keys := [entry["Key"] for entry in page.get("Contents", [])]:
             yield keys
+
+
+def describe(bucket: str, key: str, version: str | None = None) -> dict[str, Any] | None:
+    """An object's version, entity tag, size in bytes and time; None if it is not there."""
+    asked = {"VersionId": version} if version else {}
+    try:
+        found = _s3().head_object(Bucket=bucket, Key=key, **asked)  # type: ignore[arg-type]
+    except _s3().exceptions.ClientError as error:
+        # HeadObject has no body to name the error in, and S3 says 403 to who may not list
+        if error.response["Error"]["Code"] in ("404", "403", "400", "NoSuchVersion"):
+            return None
+        raise
+    return {
+        "key": key,
+        "version": found.get("VersionId"),
+        "etag": found["ETag"].strip('"'),
+        "size": found["ContentLength"],
+        "at": found["LastModified"].astimezone(UTC).isoformat(),
+    }
