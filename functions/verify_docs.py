@@ -14,10 +14,6 @@ from deployer.verification import Finding, refuted, verified
 
 logger = Logger()
 
-# A change of a key value store reaches every place within seconds; this is for a slow day:
-# https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions.html
-_PATIENCE = timedelta(minutes=3)
-
 
 class Request(TypedDict):
     spec: Mapping[str, Any]
@@ -29,8 +25,9 @@ class Request(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Finding:
-    found = _ask(site.from_document(event["spec"]).url, event["release"], event["sample"])
-    late = datetime.now(UTC) - datetime.fromisoformat(event["since"]) > _PATIENCE
+    spec, asked = site.from_document(event["spec"]), datetime.now(UTC)
+    found = _ask(spec.url, event["release"], event["sample"])
+    late = asked - datetime.fromisoformat(event["since"]) > timedelta(seconds=spec.timeout)
     if found["verdict"] == "PENDING" and late:
         found = refuted("VerificationFailed", found["reason"])
     logger.info("docs asked", finding=found)
