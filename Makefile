@@ -24,12 +24,22 @@ $(READY): requirements.lock
 	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
+.checkov/.ready: checkov.lock | $(READY)
+	@echo "Installing checkov into .checkov (20 seconds, once) …"
+	@rm -rf .checkov && $(PYTHON) -m venv .checkov
+	@.checkov/bin/pip install -qq --disable-pip-version-check --require-hashes -r checkov.lock
+	@touch $@
+
 .PHONY: setup
 setup: $(READY) ## install what the other commands need
 
 .PHONY: demo
 demo: $(READY) ## watch three pushes go live, or back, on a local AWS (a minute)
 	@python -m local.demo
+
+.PHONY: demo-build
+demo-build: $(READY) ## watch uploaded sources become live releases, on a local AWS (a minute)
+	@python -m local.demo_build
 
 .PHONY: local
 local: $(READY) ## keep a local AWS with the deployer up, and show what is pushed to it
@@ -38,14 +48,17 @@ local: $(READY) ## keep a local AWS with the deployer up, and show what is pushe
 .PHONY: test
 test: lint ## check and test everything
 	@echo "pytest (two local AWS side by side; about five minutes) …"
-	@pytest -n 2 --dist loadfile
+	@pytest -n 2 --dist loadfile --ignore=tests/permissions
+	@echo "pytest (what the roles allow, and what those tests used of it) …"
+	@pytest -q tests/permissions
 
 .PHONY: lint
-lint: $(READY) ## check style, types and templates
+lint: $(READY) .checkov/.ready ## check style, types and templates
 	@echo "ruff …" && ruff check --quiet $(SOURCES) && ruff format --check --quiet $(SOURCES)
 	@echo "mypy …" && mypy --no-error-summary
 	@echo "sam validate --lint …" && sam validate --lint --region us-east-1 --template template.yaml >/dev/null
 	@echo "cfn-lint …" && cfn-lint template.yaml infrastructure/*.yaml
+	@echo "checkov …" && python -m tests.template.checkov
 
 .PHONY: unit
 unit: $(READY) ## test the decisions, the functions and the adapters (seconds)
@@ -65,6 +78,7 @@ clean: ## remove what builds and tests leave; .venv and a running local AWS stay
 	find . -name .venv -prune -o -name .local -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: lock
-lock: $(READY) ## resolve pyproject.toml into requirements.lock again
-	uv pip compile --quiet --group dev --universal --python-version 3.13 --generate-hashes \
-		--no-emit-index-url --no-annotate --no-header -o requirements.lock
+lock: $(READY) ## resolve pyproject.toml into requirements.lock and checkov.lock again
+	for group in dev:requirements.lock checkov:checkov.lock; do \
+		uv pip compile --quiet --group $${group%:*} --universal --python-version 3.13 \
+			--generate-hashes --no-emit-index-url --no-annotate --no-header -o $${group#*:} || exit 1; done

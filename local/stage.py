@@ -104,7 +104,7 @@ class Stage:
         if built is None:
             say("sam build: the functions and their layer")
             built = aws.build(ROOT / "template.yaml", aws.directory / "build")
-        say("sam deploy: cluster, repository, roles, network and the service spec")
+        say("sam deploy: cluster, repository, roles and the service spec")
         aws.deploy(
             f"{service}-service",
             ROOT / "infrastructure/service.yaml",
@@ -117,9 +117,7 @@ class Stage:
             {
                 "ServicePattern": patterns or service,
                 "ClusterName": service,
-                "ExecutionRolePattern": f"{patterns or service}-ExecutionRole-*",
-                "TaskRolePattern": f"{patterns or service}-TaskRole-*",
-                "DatabasePattern": f"{patterns or service}*",
+                "DatabasePattern": patterns or f"{service}*",
             },
         )
         return stage
@@ -130,13 +128,13 @@ class Stage:
         parameters  of infrastructure/service.yaml, other than the demo's.
         """
         other = Stage(self.aws, service, self.cluster, self.stack)
-        values = {**other._surroundings(), "ExistingCluster": self.cluster, **parameters}
+        values = {**other._surroundings(), "ClusterName": self.cluster, **parameters}
         cloudformation = self.aws.client("cloudformation")
         cloudformation.create_stack(
             StackName=f"{service}-service",
             TemplateBody=(ROOT / "infrastructure/service.yaml").read_text(),
             Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in values.items()],
-            Capabilities=["CAPABILITY_IAM"],
+            Capabilities=["CAPABILITY_NAMED_IAM"],
         )
         cloudformation.get_waiter("stack_create_complete").wait(
             StackName=f"{service}-service", WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
@@ -147,8 +145,10 @@ class Stage:
         """What the team would have already: a network, and a database with its URL as a secret."""
         ec2, secrets = self.aws.client("ec2"), self.aws.client("secretsmanager")
         vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
-        of_vpc = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
-        subnets = [s["SubnetId"] for s in ec2.describe_subnets(Filters=of_vpc)["Subnets"]]
+        of_vpc = {"Name": "vpc-id", "Values": [vpc["VpcId"]]}
+        default = {"Name": "group-name", "Values": ["default"]}
+        groups = ec2.describe_security_groups(Filters=[of_vpc, default])["SecurityGroups"]
+        subnets = [s["SubnetId"] for s in ec2.describe_subnets(Filters=[of_vpc])["Subnets"]]
         database = self.aws.directory / "state" / f"{self.service}.db"
         name = f"{self.service}/database-url"
         try:
@@ -158,13 +158,15 @@ class Stage:
         health_check = {"command": ["CMD-SHELL", HEALTH_CHECK], "interval": 5, "timeout": 3}
         return {
             "ServiceName": self.service,
-            "VpcId": vpc["VpcId"],
+            "Application": "web",
+            "Exposure": "public-ip",
             "SubnetIds": ",".join(subnets[:2]),
-            "Strategy": "recreate",
+            "ServiceSecurityGroupId": groups[0]["GroupId"],
             "TimeoutSeconds": "60",
             "Environment": json.dumps({"CODER_HTTP_ADDRESS": "0.0.0.0:3000"}),
-            "Secrets": json.dumps({"CODER_PG_CONNECTION_URL": secret}),
-            "SecretArns": secret,
+            "Database": "existing",
+            "DatabaseUrlName": "CODER_PG_CONNECTION_URL",
+            "DatabaseUrlSecretArn": secret,
             "HealthCheck": json.dumps(health_check),
             "Verify": json.dumps(VERIFY),
         }

@@ -7,6 +7,7 @@ import pytest
 
 from local.aws import LocalAws
 from local.stage import Stage
+from tests.permissions import record
 
 _numbers = itertools.count(1)
 
@@ -15,9 +16,11 @@ _SETTINGS = {"ECS_HEALTH_CHECK_SCALE": "0.2"}
 
 
 @pytest.fixture(scope="session")
-def deployer() -> Iterator[Stage]:
+def deployer(request: pytest.FixtureRequest, testrun_uid: str, worker_id: str) -> Iterator[Stage]:
     with LocalAws.start(settings=_SETTINGS) as aws:
         yield Stage.set_up(aws, "test", patterns="test*")
+        directory = request.config.cache.mkdir("permissions")
+        record.write(aws, directory, testrun_uid, worker_id)
 
 
 @pytest.fixture

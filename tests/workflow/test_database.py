@@ -4,7 +4,6 @@ RDS on the local AWS keeps instances and snapshots as records; the demo's databa
 which the test keeps the copy that a snapshot would hold.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from local.stage import Stage
 
 @pytest.fixture
 def backed(make: Callable[..., Stage], deployer: Stage) -> Iterator[Stage]:
-    """A live service (1.0.0, schema 1) whose spec names an RDS instance."""
+    """A live service (1.0.0, schema 1) whose spec names an RDS instance, and keeps one backup."""
     rds = deployer.aws.client("rds")
     name = "test-database"
     rds.create_db_instance(
@@ -27,21 +26,9 @@ def backed(make: Callable[..., Stage], deployer: Stage) -> Iterator[Stage]:
         MasterUsername="coder",
         ManageMasterUserPassword=True,
     )
-    secret = deployer.aws.client("secretsmanager").create_secret(
-        Name="test-unused", SecretString="x"
-    )
-    service = make(Database=json.dumps({"instance": name, "snapshots": 2, "secret": secret["ARN"]}))
-    found = deployer.aws.client("ssm").get_parameter(Name=f"/deployer/services/{service.service}")
-    spec = json.loads(found["Parameter"]["Value"])
-    spec["database"]["secret"] = spec["container"]["secrets"]["CODER_PG_CONNECTION_URL"]
-    deployer.aws.client("ssm").put_parameter(
-        Name=found["Parameter"]["Name"], Value=json.dumps(spec), Overwrite=True
-    )
+    service = make(DatabaseInstance=name, DatabaseSnapshots="1")
     assert service.deployed("1.0.0").status == "SUCCEEDED"
     yield service
-    deployer.aws.client("secretsmanager").delete_secret(
-        SecretId="test-unused", ForceDeleteWithoutRecovery=True
-    )
     rds.delete_db_instance(DBInstanceIdentifier=name, SkipFinalSnapshot=True)
 
 
@@ -96,6 +83,13 @@ def test_the_database_is_backed_up_and_restored_with_the_release(backed: Stage) 
     backed.aws.client("rds").delete_db_instance(
         DBInstanceIdentifier=restored, SkipFinalSnapshot=True
     )
+
+
+def test_as_many_backups_are_kept_as_the_spec_says(backed: Stage) -> None:
+    assert backed.deployed("2.0.0", schema=2).status == "SUCCEEDED"
+    (first,) = snapshots(backed)
+    assert backed.deployed("3.0.0", schema=3).status == "SUCCEEDED"
+    assert snapshots(backed) == [backed.records()[-1]["snapshot"]] != [first]
 
 
 def test_a_migration_that_fails_names_the_snapshot(backed: Stage) -> None:
