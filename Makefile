@@ -8,7 +8,8 @@ PYTHON ?= $(shell for p in python3.13 python3 "$$HOME"/.pyenv/versions/3.13*/bin
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
-SOURCES := buildspecs functions layers local tests
+SOURCES := buildspecs cli functions layers local tests
+DEPLOY_OPTIONS := $(if $(ENVIRONMENT),--environment '$(ENVIRONMENT)')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
@@ -44,6 +45,15 @@ demo-build: $(READY) ## watch uploaded sources become live releases, on a local 
 .PHONY: local
 local: $(READY) ## keep a local AWS with the deployer up, and show what is pushed to it
 	@python -m local.demo --serve
+
+.PHONY: deploy
+deploy: $(READY) ## deploy to an AWS account, see docs/deploy.md
+	@python -m cli.deploy --mode $(or $(MODE),full) $(DEPLOY_OPTIONS) $(if $(YES),--yes) \
+		$(if $(IMAGE),--image '$(IMAGE)') $(if $(SOURCE),--source '$(SOURCE)') $(if $(DOCS),--docs '$(DOCS)')
+
+.PHONY: remove
+remove: $(READY) ## delete the stacks from the account again; says what stays
+	@python -m cli.deploy --remove $(DEPLOY_OPTIONS) $(if $(YES),--yes)
 
 .PHONY: test
 test: lint ## check and test everything

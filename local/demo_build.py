@@ -11,10 +11,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from cli.screen import Screen, printable
 from local import source
 from local.demo import DEMO_LIMIT, Demo, demonstrate, expect, follow
 from local.image import DEMO_APP
-from local.screen import Screen, printable
 from local.stage import Stage
 
 _WAYS = ("image: an OCI layout, made without docker", "image: made with docker")

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from cli.executions import Execution
 from local import image
-from local.stage import Execution, Stage
+from local.stage import Stage
 
 # A slow start may take as long as it needs. Each check is a process, which the cores must bear.
 _HEALTH_CHECK = {"interval": 10, "timeout": 3, "startPeriod": 300}

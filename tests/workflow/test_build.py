@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
+from cli.executions import Execution
 from local import source
 from local.aws import LocalAws
 from local.demo_app import server as demo
 from local.image import DEMO_APP
-from local.stage import Execution, Stage, StageError
+from local.stage import Stage, StageError
 
 NIX = shutil.which("nix-shell") is not None
 PLAIN = {"mode": "plain"}
