@@ -197,10 +197,10 @@ class Stage:
         """Push the demo application under its version as tag; see `image.demo_release`."""
         return self.push(image.demo_release(version, **variant), version.replace("+", "-"))
 
-    def start(self, order: Any) -> str:
+    def start(self, order: Any, machine: str = "StateMachine") -> str:
         """Start an execution by hand; its ARN."""
         started = self.aws.client("stepfunctions").start_execution(
-            stateMachineArn=self.outputs["StateMachine"], input=json.dumps(order)
+            stateMachineArn=self.outputs[machine], input=json.dumps(order)
         )
         return str(started["executionArn"])
 

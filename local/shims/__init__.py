@@ -29,6 +29,7 @@ MODULES = (
     "ecs",
     "cloudformation",
     "codebuild",
+    "cloudfront",
     "s3_events",
 )
 

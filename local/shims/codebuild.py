@@ -75,6 +75,8 @@ _OVERRIDES = {
     "timeoutInMinutesOverride": ("timeoutInMinutes",),
     "queuedTimeoutInMinutesOverride": ("queuedTimeoutInMinutes",),
 }
+# How this machine reaches the registries, where that goes through a proxy of its own.
+_WAY_OUT = ("HTTPS_PROXY", "HTTP_PROXY", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
 shim = Shim()
 
 
@@ -316,6 +318,7 @@ def _build(project: Json, record: Json) -> Build:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
         "NO_PROXY": f"{server.HOST},localhost",
+        **{name: os.environ[name] for name in _WAY_OUT if name in os.environ},
         server.MARKER: os.environ.get(server.MARKER, ""),
         **credentials,
     }

@@ -6,6 +6,7 @@ function handler in Python; Python Lambda function errors, logging) and the erro
 github.com/aws/aws-lambda-python-runtime-interface-client (bootstrap.py).
 """
 
+import http.client
 import importlib
 import json
 import logging
@@ -52,6 +53,7 @@ def main() -> None:
     lines = channel.makefile("r", encoding="utf-8")
     sys.path[:0] = [entry for entry in sys.argv[2].split(os.pathsep) if entry]
     sys.path.append(sys.argv[3])
+    http.client.HTTPSConnection.connect = _connect  # type: ignore[assignment, method-assign]
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     if directory := os.environ.get("LOCAL_AWS_DIRECTORY"):
         _live_in(directory)
@@ -71,6 +73,18 @@ def main() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         _send(channel, answer)
+
+
+_connect_securely = http.client.HTTPSConnection.connect
+
+
+def _connect(self: http.client.HTTPSConnection) -> None:
+    """The local AWS speaks no TLS, and its distributions are below `localhost`, which never leaves
+    the machine (RFC 6761) and which not every resolver knows."""
+    if self.host.endswith(".localhost"):
+        self.sock = socket.create_connection(("127.0.0.1", self.port), self.timeout)
+    else:
+        _connect_securely(self)
 
 
 def _live_in(directory: str) -> None:

@@ -203,6 +203,12 @@ def aliases(files: Files) -> dict[str, str]:
     return {name: path for name, path in names.items() if name not in files}
 
 
+def made_as(path: str, names: Collection[str]) -> str | None:
+    """Under which of its names the build made what a release has at a path; None if it did not."""
+    page = f"{path.removesuffix('/' + FRONT_PAGE)}.html"
+    return next((name for name in (path, page) if name in names), None)
+
+
 def carried(files: Files, live: Files, kept: Collection[str]) -> dict[str, File]:
     """The hashed assets of earlier releases that the new one goes on offering to open tabs, for as
     long as the release that made them is kept."""

@@ -257,6 +257,12 @@ def subject(document: object) -> tuple[str, str | None]:
     """
     if isinstance(document, dict):
         detail = document.get("detail")
+        stored = detail.get("object") if isinstance(detail, dict) else None
+        key = stored.get("key") if isinstance(stored, dict) else None
+        if isinstance(key, str) and key.startswith("docs/") and key.count("/") > 1:
+            return f"docs:{key.split('/')[1][:256]}", None
+        if isinstance(document.get("site"), str) and document["site"]:
+            return f"docs:{document['site'][:256]}", None
         if isinstance(detail, dict) and isinstance(detail.get("repository-name"), str):
             digest = detail.get("image-digest")
             return f"repository:{detail['repository-name'][:256]}", (

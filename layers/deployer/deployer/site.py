@@ -21,7 +21,7 @@ from deployer.spec import Fields
 
 _OWNER = "docs:"
 _NAME = "[a-z][a-z0-9-]{0,44}"
-_PATH = r"[A-Za-z0-9_.][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
+_PATH = r"\.?[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
 _SOURCE = re.compile(rf"docs/({_NAME})/([^/]+)\.(tar\.gz|tgz|zip)")
 _ENDINGS = re.compile(r"\.(tar\.gz|tgz|zip)$")
 
@@ -40,7 +40,8 @@ class SiteSpec:
     """Where a site is published and how.
 
     `store` is the ARN of the key value store whose key `releases` names the live release. A
-    release with fewer files than `may_shrink_to` percent of the live one's is refused.
+    release with fewer files than `may_shrink_to` percent of the live one's is refused, and one
+    that the site does not answer with `timeout` seconds after the switch has failed.
     """
 
     site: str
@@ -51,6 +52,7 @@ class SiteSpec:
     build: Build
     keep_releases: int
     may_shrink_to: int
+    timeout: int
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,11 @@ def is_site(service: str) -> bool:
 def of_owner(service: str) -> str:
     """The site of which the releases table keeps something under a name."""
     return service.removeprefix(_OWNER)
+
+
+def named(parameters: Mapping[str, str]) -> list[str]:
+    """The sites that have a spec."""
+    return [name.rsplit("/", 1)[-1] for name in parameters]
 
 
 def from_parameters(
@@ -138,6 +145,9 @@ def from_document(document: object, source: str = "the site spec") -> SiteSpec:
         ),
         keep_releases=at.integer("keepReleases", 5, low=2, high=20),
         may_shrink_to=at.integer("mayShrinkTo", 50, low=0, high=100),
+        # a change of a key value store reaches every place within seconds; the rest is for a slow
+        # day: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions.html
+        timeout=at.integer("timeout", 180, low=1, high=900),
     )
     build.close()
     at.close()

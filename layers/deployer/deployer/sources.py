@@ -40,7 +40,7 @@ class Plan(TypedDict):
 
 @dataclass
 class _Seen:
-    """What was seen of the archive: its size in bytes, and its files with the documents' content."""
+    """What was seen of an archive: its size in bytes, its files, and the documents' content."""
 
     size: int
     files: dict[str, bytes]
