@@ -215,6 +215,14 @@ def test_a_compile_error_is_told_by_its_line_and_not_tried_again() -> None:
     )
 
 
+def test_where_no_line_speaks_of_an_error_the_last_one_tells() -> None:
+    log = ["INFO: no tags here", "make: *** No rule to make target 'server.py'.  Stop.", LOG[-1]]
+    assert build.reason(build.diagnose(finished("FAILED"), log)) == (
+        "the build command failed (2): make build/coder_linux_amd64. "
+        "make: *** No rule to make target 'server.py'.  Stop."
+    )
+
+
 @pytest.mark.parametrize(
     ("status", "phase", "lines", "error", "again"),
     [
