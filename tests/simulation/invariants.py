@@ -1,0 +1,348 @@
+"""What must hold, whatever happens: docs/simulation.md says each in words.
+
+Some are checked at the step that could break them, the others when all is quiet again.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from tests.simulation.application import App
+from tests.simulation.cloud import SECRET, Item
+from tests.simulation.ecs import Service
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Execution, Invocation, World
+
+TRANSITIONS, FRESH = 1000, 90.0
+MISSED_WITHIN = 900.0
+OURS = ("SUCCEEDED", "FAILED_ROLLED_BACK", "FAILED", "SUPERSEDED", "HELD", "IGNORED")
+_WRITES = {
+    "RegisterTaskDefinition",
+    "UpdateService",
+    "CreateService",
+    "CreateDBSnapshot",
+    "RestoreDBInstanceFromDBSnapshot",
+    "PutSecretValue",
+}
+_CHANGES = ("UpdateService", "CreateService")
+# faults after which a release may fail though it is good: its execution was ended from outside
+_ENDS = {"stopped", "expired"}
+
+_plain = TypeDeserializer().deserialize
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"{name}: {why}")
+        self.name = name
+
+
+class Invariants:
+    """Watches a world."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.stopped: set[str] = set()
+        self.pushes: list[tuple[float, str, str | None]] = []
+        self.orders: list[tuple[float, Mapping[str, Any]]] = []
+        self.began: dict[tuple[str, str], list[str]] = {}
+        self.rollouts: list[tuple[str, str]] = []
+        self.newest_push = ""
+        self.registered: dict[str, str] = {}
+        self.humans_before = 0
+        self.live_once = False
+
+    def begin(self) -> None:
+        """A run begins: what was before it is no matter of this one."""
+        self.stopped, self.pushes, self.orders = set(), [], []
+        self.humans_before = self.world.humans
+
+    def broken(self, name: str, why: str) -> None:
+        raise Broken(name, why)
+
+    # At each step
+
+    def pushed(self, digest: str, tag: str | None) -> None:
+        self.pushes.append((self.world.engine.now, digest, tag))
+
+    def ordered(self, order: Mapping[str, Any]) -> None:
+        self.orders.append((self.world.engine.now, order))
+
+    def entered(self, execution: "Execution") -> None:
+        if len(execution.path) > TRANSITIONS:
+            self.broken("bounded", f"{execution.name} entered {TRANSITIONS} states")
+
+    def told(self, text: str, where: str) -> None:
+        if SECRET in text:
+            self.broken("no secret told", f"{where}: {text[:300]}")
+
+    def raised(self, invocation: "Invocation", error: Exception) -> None:
+        """A function failed by an error that nobody foresaw."""
+        if isinstance(error, (AssertionError, NotImplementedError)):
+            raise error
+        if isinstance(error, (KeyError, TypeError, AttributeError, ValueError, StopIteration)):
+            raise Broken("no bug", f"{invocation.function}: {error!r}") from error
+
+    def asked(
+        self, invocation: "Invocation", operation: str, asked: Mapping[str, Any]
+    ) -> None:
+        if operation in ("PutItem", "UpdateItem", "PutEvents"):
+            self.told(str(asked), operation)
+        if operation not in _WRITES:
+            return
+        execution = invocation.execution
+        passed = execution and (
+            "Is the database concerned?" in execution.path or "Diagnose failure" in execution.path
+        )
+        if not passed:
+            self.broken("preflight first", f"{invocation.function} calls {operation} before it")
+        if operation in _CHANGES and "taskDefinition" in asked:
+            self._schema(asked["taskDefinition"], f"{invocation.function} puts")
+
+    def _schema(self, revision: str, who: str) -> None:
+        app = self._app(revision)
+        if app.schema is not None and app.schema < self.world.database.schema:
+            self.broken(
+                "no older release on a newer schema",
+                f"{who} {app.version} on schema {self.world.database.schema}",
+            )
+
+    def _app(self, revision: str) -> App:
+        definition = self.world.ecs.revisions[revision]["taskDefinition"]
+        return self.world.app_of(definition["containerDefinitions"][0]["image"])
+
+    def answered(
+        self,
+        invocation: "Invocation",
+        operation: str,
+        asked: Mapping[str, Any],
+        answer: Mapping[str, Any],
+    ) -> None:
+        if operation == "RegisterTaskDefinition":
+            arn = answer["taskDefinition"]["taskDefinitionArn"]
+            tags = {tag["key"]: tag["value"] for tag in asked["tags"]}
+            content = tags["deployer:content"]
+            earlier = self.registered.setdefault(content, arn)
+            faults = set(self.world.plan.faults.values())
+            if earlier != arn and not faults & {"repeated", "twice", "timed-out"}:
+                newest = self.world.ecs.families[asked["family"]][-2]
+                if self.registered[content] == newest:
+                    self.broken("no needless revision", f"{arn} is {earlier} again")
+        if operation in _CHANGES:
+            self._changed(invocation, asked, answer["service"])
+
+    def _changed(
+        self, invocation: "Invocation", asked: Mapping[str, Any], service: Mapping[str, Any]
+    ) -> None:
+        """The deployer changed the service: is that one rollout at a time, and once?"""
+        strategy = self.world.spec.get("strategy", "rolling")
+        limits = asked.get("deploymentConfiguration", {})
+        if strategy == "rolling" and limits.get("minimumHealthyPercent", 100) < 100:
+            self.broken("never dark", "a rolling service may run nothing")
+        if asked.get("desiredCount") == 0 and self.live_once:
+            self.broken("never dark", f"{invocation.function} scales a live service to zero")
+        rollout = service["deployments"][0]["id"]
+        release = invocation.payload["release"]
+        if self.rollouts and rollout == self.rollouts[-1][0]:
+            return
+        if asked.get("desiredCount") == 0:
+            return
+        if self.rollouts:
+            before, of = self.rollouts[-1]
+            if of != release["id"] and not self._settled(of):
+                self.broken(
+                    "one in flight", f"{rollout} of {release['id']} while {before} of {of} rolls"
+                )
+        began = self.began.setdefault((release["id"], invocation.function), [])
+        began.append(rollout)
+        humans = self.world.humans > self.humans_before
+        if len(began) > 1 and not humans and not self._recovers(invocation):
+            self.broken("one rollout a release", f"{invocation.function} began {began}")
+        self.rollouts.append((rollout, release["id"]))
+        if release["trigger"] == "push" and invocation.function == "UpdateService":
+            if self.newest_push and release["id"][:16] < self.newest_push[:16]:
+                self.broken("newest push wins", f"{release['id']} after {self.newest_push}")
+            self.newest_push = max(self.newest_push, release["id"])
+
+    def _recovers(self, invocation: "Invocation") -> bool:
+        return bool(invocation.execution and invocation.execution.name.startswith("recover-"))
+
+    def _settled(self, release: str) -> bool:
+        record = self.record(release)
+        return bool(record and "outcome" in record)
+
+    def record(self, release: str) -> dict[str, Any] | None:
+        item = self.world.table.items.get(self.world.spec["service"], {}).get(release)
+        return _values(item) if item else None
+
+    def written(self, before: Item, after: Item) -> None:
+        """An item of the table changed."""
+        old, new = before.get("outcome"), after.get("outcome")
+        if old and old != new and old["S"] != "IGNORED":
+            self.broken("one outcome", f"{after['id']['S']}: {old['S']} became {new}")
+        if new and new != old:
+            self.world.trace("record", f"{after['id']['S']} is {new['S']}")
+            if new["S"] == "SUCCEEDED" and after["trigger"]["S"] != "hold":
+                self._success(_values(after))
+
+    def _success(self, record: Mapping[str, Any]) -> None:
+        """A release is called live: is it?"""
+        service = self.world.ecs.services[self.world.spec["service"]]
+        rollout = record["rollout"]["id"]
+        ours = next((d for d in service.deployments if d.id == rollout), None)
+        if ours is None or ours is not service.primary or ours.state != "COMPLETED":
+            if self.world.humans > self.humans_before:
+                return  # somebody changed it between the last look and the record
+            self.broken("no false success", f"{rollout} of {record['id']} is not what runs")
+            return
+        app = self._app(ours.revision)
+        if self.world.ecr.apps.get(record["digest"]) != app:
+            self.broken("no false success", f"{app} runs, not {record['version']}")
+        self.live_once = True
+        died = [t for t in service.dead if t.deployment is ours and self._recent(t.stopped)]
+        running = [t for t in service.tasks if t.deployment is ours and t.status == "RUNNING"]
+        if not running and not died:
+            self.broken("no false success", f"no task of {record['version']} runs")
+        verify = self.world.spec.get("verify")
+        answered = [t for t in (*running, *died) if self._recent(self.world.answered.get(t.name))]
+        if verify and not answered:
+            self.broken("no false success", f"nothing of {record['version']} answered")
+        if verify and app.fault in ("wrong-version", "empty-database", "never-healthy", "hangs"):
+            self.broken("no false success", f"{app} is called live")
+        url = record.get("url")
+        if verify and url:
+            answers = [t for t in self.world.serving(url) if t.deployment is ours]
+            if not answers and not died:
+                self.broken("truthful URL", f"{url} leads to no task of {record['version']}")
+
+    def _recent(self, when: float | None) -> bool:
+        return when is not None and self.world.engine.now - when < FRESH
+
+    def looked(self, service: Service) -> None:
+        """ECS's scheduler took a step: did it go where it must not by what we set?"""
+        primary = service.primary
+        if primary.state == "IN_PROGRESS" and primary.completed:
+            self._schema(primary.revision, "ECS goes back to")
+
+    # When all is quiet
+
+    def at_rest(self) -> None:
+        """Nothing happens any more: is all that was asked for done?"""
+        records = self.records()
+        for record in records:
+            if "outcome" not in record:
+                self.broken("one outcome", f"{record['id']} has none")
+        self._no_orphans()
+        self._each_push_has_its_record(records)
+        self._no_false_failure(records)
+        self._what_runs(records)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The records of the service's releases, in the order of their end."""
+        items = self.world.table.items.get(self.world.spec["service"], {})
+        found = [_values(item) for name, item in items.items() if not name.startswith("#")]
+        return sorted(
+            (r for r in found if "version" in r), key=lambda r: r.get("endedAt", r["startedAt"])
+        )
+
+    def _no_orphans(self) -> None:
+        items = self.world.table.items.get(self.world.spec["service"], {})
+        left = [name for name in items if name == "#turn" or name.startswith("#waiting#")]
+        if left:
+            self.broken("no orphans", f"{left} are left")
+
+    def _each_push_has_its_record(self, records: list[dict[str, Any]]) -> None:
+        digests = {r["digest"] for r in records}
+        for when, digest, tag in self.pushes:
+            stored = self.world.ecr.stored.get(digest)
+            if tag and stored and digest not in digests and tag in stored.tags:
+                self.broken("one outcome", f"the push of {tag} at {when} has no record")
+
+    def _no_false_failure(self, records: list[dict[str, Any]]) -> None:
+        """A good release whose execution was left alone succeeded, in a world that let it."""
+        faults = set(self.world.plan.faults.values())
+        if faults & _ENDS or self.stopped or self.world.hostile or len(faults) > 1:
+            return
+        if len(self.world.plan.faults) > 1 or self.world.humans > self.humans_before:
+            return
+        for record in records:
+            app = self.world.ecr.apps.get(record["digest"])
+            bad = record["outcome"] in ("FAILED", "FAILED_ROLLED_BACK")
+            if bad and app and app.good and self._knows_schema(app):
+                why = record.get("reason", "")
+                self.broken("no false failure", f"{app} is {record['outcome']}: {why}")
+
+    def _knows_schema(self, app: App) -> bool:
+        return app.schema is None or app.schema >= self.world.database.schema
+
+    def _what_runs(self, records: list[dict[str, Any]]) -> None:
+        """What the service runs is what the records say that it runs."""
+        service = self.world.ecs.services.get(self.world.spec["service"])
+        done = [
+            r for r in records if r["trigger"] != "hold" and "turnAt" in r and "taskDefinition" in r
+        ]
+        if self.world.humans > self.humans_before or not done:
+            return
+        if service is None or not service.deployments:
+            if any(r["outcome"] == "SUCCEEDED" for r in done):
+                self.broken("what runs", "there is no service")
+            return
+        primary, newest = service.primary, done[-1]
+        good = [r for r in done if r["outcome"] == "SUCCEEDED"]
+        if newest["outcome"] == "SUCCEEDED" and primary.revision != newest["taskDefinition"]:
+            self.broken("what runs", f"{primary.revision}, not {newest['taskDefinition']}")
+        if newest["outcome"] == "FAILED_ROLLED_BACK":
+            if not good or primary.revision != good[-1]["taskDefinition"]:
+                self.broken(
+                    "rollback is exact",
+                    f"{primary.revision} runs; good was {good and good[-1]['taskDefinition']}",
+                )
+        action = (newest.get("rollback") or {}).get("action")
+        if good and newest["outcome"] != "FAILED":
+            self._serves(service, primary.revision)
+        if newest["outcome"] == "FAILED" and action is None and good and "rollout" in newest:
+            if primary.revision != good[-1]["taskDefinition"]:
+                self.broken("what runs", f"{primary.revision} after {newest['reason']}")
+        self._newest_or_ordered(records, good, primary.revision)
+
+    def _serves(self, service: Service, revision: str) -> None:
+        app = self._app(revision)
+        steady = app.good or app.fault == "wrong-version"
+        healthy = [t for t in service.tasks if self.world.ecs.healthy(service, t)]
+        if steady and not healthy and service.desired and not self.world.hostile:
+            self.broken("never dark", f"nothing of {app.version} runs at rest")
+
+    def _newest_or_ordered(
+        self, records: list[dict[str, Any]], good: list[dict[str, Any]], revision: str
+    ) -> None:
+        """The newest push that is good runs, unless an order says otherwise."""
+        failed = {r["digest"] for r in records if r["outcome"].startswith("FAILED")}
+        tagged = [(w, d) for w, d, t in self.pushes if t and self.world.ecr.apps.get(d)]
+        if not tagged or self.orders:
+            self._sticky(good, revision)
+            return
+        _, digest = max(tagged, key=lambda p: (self.world.ecr.stored[p[1]].pushed
+                                               if p[1] in self.world.ecr.stored else 0))
+        app = self.world.ecr.apps[digest]
+        if digest in failed or not app.good or digest not in self.world.ecr.stored:
+            return
+        if self._app(revision) != app:
+            self.broken("newest push wins", f"{self._app(revision)} runs, not {app}")
+
+    def _sticky(self, good: list[dict[str, Any]], revision: str) -> None:
+        """After an order that was carried out, what it put in place runs until a newer push."""
+        holds = [r for r in good if r["trigger"] == "rollback"]
+        if not holds or not any(o.get("hold", True) for _, o in self.orders if o["action"] == "rollback"):
+            return
+        if any(o["action"] in ("resume", "deploy") for _, o in self.orders):
+            return
+        if revision != holds[-1]["taskDefinition"]:
+            self.broken("a rollback sticks", f"{revision} runs, not {holds[-1]['taskDefinition']}")
+
+
+def _values(item: Item) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in item.items()}
