@@ -62,10 +62,9 @@ def _term(text: str) -> Callable[[Item, Mapping[str, str], Mapping[str, Any]], b
 class Table:
     """The releases table."""
 
-    def __init__(self, world: "World") -> None:
-        self.world = world
+    def __init__(self, world: "World", made: float) -> None:
+        self.world, self.made = world, made
         self.items: dict[str, dict[str, Item]] = {}
-        self.made = world.engine.now
 
     def describe_table(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         return {"Table": {"TableName": asked["TableName"], "CreationDateTime": moment(self.made)}}

@@ -16,7 +16,7 @@ REGION, ACCOUNT = "us-east-1", "123456789012"
 _ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}"
 
 # Seconds. AWS publishes none but the 40 and the 15 minutes; the others are what one sees.
-ATTACH, PULL, STOP, RESTART = 1.0, 3.0, 2.0, 1.0
+ATTACH, PULL, STOP, RESTART = 8.0, 6.0, 2.0, 2.0
 COUNTED_AFTER = 40.0
 LONGEST_WAIT = 900.0
 TARGET_INTERVAL, TARGET_FAILURES, DEREGISTRATION = 10.0, 2, 5.0
@@ -309,8 +309,8 @@ class Ecs:
         return answer
 
     def describe_tasks(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        every = [t for s in self.services.values() for t in self._seen(s)]
-        return {"tasks": [t.described() for t in every if t.arn in asked["tasks"]]}
+        every = {t.arn: t for s in self.services.values() for t in self._seen(s)}
+        return {"tasks": [every[arn].described() for arn in asked["tasks"] if arn in every]}
 
     def _seen(self, service: Service) -> list[Task]:
         since = self.world.engine.now - FORGOTTEN_AFTER

@@ -172,8 +172,12 @@ class Invariants:
         return bool(invocation.execution and invocation.execution.name.startswith("recover-"))
 
     def _settled(self, release: str) -> bool:
+        """Whether a release has its outcome, or nobody who carries it out lives any more."""
         record = self.record(release)
-        return bool(record and "outcome" in record)
+        if record is None or "outcome" in record:
+            return True
+        execution = record.get("recoveredBy", record["execution"])
+        return self.world.sfn.executions[execution].status != "RUNNING"
 
     def record(self, release: str) -> dict[str, Any] | None:
         item = self.world.table.items.get(self.world.spec["service"], {}).get(release)

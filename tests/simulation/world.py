@@ -244,7 +244,7 @@ class World:
         self.database = Database()
         self.runs: dict[App, int] = {}
         self.broken_roles: set[str] = set()
-        self.table = Table(self)
+        self.table = Table(self, START - DAY)
         self.ecr = Ecr(self, spec["repository"])
         self.rds = Rds(self)
         self.ecs = Ecs(self)
@@ -271,11 +271,12 @@ class World:
                 self.engine.at(start + after, getattr(self, f"do_{what}"), *arguments)
             last = start + max((after for after, _, _ in plan.moves), default=0.0)
             self._until_quiet(last)
-            rounds = 0
-            while rounds < 2:
-                self._let(2 * RECONCILE + 40)
-                rounds = rounds + 1 if not self.running() else 0
+            while True:
+                executions = len(self.sfn.executions)
+                self.engine.run(self.engine.now + RECONCILE + 40, lambda: False)
                 self._until_quiet(last)
+                if len(self.sfn.executions) == executions:
+                    break
             self.invariants.at_rest()
         return self
 
@@ -285,14 +286,11 @@ class World:
         def quiet() -> bool:
             if self.running() or self.engine.now < last:
                 return False
-            return self.engine.foreground == 0 or self.engine.now > self._idle_since() + 1800
+            return self.engine.foreground == 0 or self.engine.now > self._idle_since() + 60
 
         self.engine.run(limit, quiet)
         if self.running():
             self.invariants.broken("bounded", "an execution still runs after a day")
-
-    def _let(self, seconds: float) -> None:
-        self.engine.run(self.engine.now + seconds, lambda: False)
 
     def running(self) -> bool:
         return any(e.status == "RUNNING" for e in self.sfn.executions.values())

@@ -19,16 +19,18 @@ _OURS = "attribute_not_exists(#id) OR #execution = :me"
 
 
 def open_release(release: Release) -> Recorded | None:
-    """Write down that a release is in flight; the same execution may do so again.
+    """Write down that a release is in flight; done again by the same execution, it changes nothing.
 
     Returns:
         None, or the record that this push already has from another execution. A push recorded
         as IGNORED (untagged, or under another tag) is open to the tag that deploys it.
     """
     carry_out(release["execution"], release)
-    condition = f"{_OURS} OR #outcome = :ignored"
-    already = table.put_if(release, condition, me=release["execution"], ignored="IGNORED")
-    return cast(Recorded, already) if already else None
+    condition = "attribute_not_exists(#id) OR #outcome = :ignored"
+    already = table.put_if(release, condition, ignored="IGNORED")
+    if already is None or already["execution"] == release["execution"]:
+        return None  # what later steps noted, and an outcome, must not be lost to a late retry
+    return cast(Recorded, already)
 
 
 def carry_out(execution: str, release: Release) -> None:
