@@ -21,6 +21,7 @@ FAULTS = (
 )
 MIGRATION = 4.0  # seconds
 READY = 1.0
+PATIENCE = 20.0  # what the health checks of the worlds bear
 
 
 @dataclass
@@ -78,7 +79,8 @@ class App:
     @property
     def good(self) -> bool:
         """Whether a deployment of it should succeed, on a database that it knows."""
-        return self.fault in (None, "slow-start", "exit-twice")
+        patient = self.fault == "slow-start" and self.seconds <= PATIENCE
+        return patient or self.fault in (None, "exit-twice")
 
     @property
     def served(self) -> str:

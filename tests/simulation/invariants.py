@@ -50,11 +50,11 @@ class Invariants:
         self.pushes: list[tuple[float, str, str | None]] = []
         self.orders: list[tuple[float, Mapping[str, Any]]] = []
         self.began: dict[tuple[str, str], list[str]] = {}
-        self.rollouts: list[tuple[str, str]] = []
+        self.rollouts: list[tuple[str, str, str]] = []
         self.newest_push = ""
         self.registered: dict[str, str] = {}
         self.humans_before = 0
-        self.live_once = False
+        self.live: App | None = None
 
     def begin(self) -> None:
         """A run begins: what was before it is no matter of this one."""
@@ -104,12 +104,22 @@ class Invariants:
             self._schema(asked["taskDefinition"], f"{invocation.function} puts")
 
     def _schema(self, revision: str, who: str) -> None:
-        app = self._app(revision)
-        if app.schema is not None and app.schema < self.world.database.schema:
+        app, applied = self._app(revision), self.world.database.schema
+        if app.schema is not None and app.schema < applied and self._known(applied):
             self.broken(
                 "no older release on a newer schema",
-                f"{who} {app.version} on schema {self.world.database.schema}",
+                f"{who} {app.version} on schema {applied}",
             )
+
+    def _known(self, schema: int) -> bool:
+        """Whether the records can tell that the database has a schema: a release that brought it
+        was live, or was left where it was because of it."""
+        for record in self.records():
+            left = (record.get("rollback") or {}).get("action") == "LEAVE"
+            if record["schema"] and record["schema"]["number"] >= schema:
+                if record.get("outcome") == "SUCCEEDED" or left:
+                    return True
+        return False
 
     def _app(self, revision: str) -> App:
         definition = self.world.ecs.revisions[revision]["taskDefinition"]
@@ -143,7 +153,7 @@ class Invariants:
         limits = asked.get("deploymentConfiguration", {})
         if strategy == "rolling" and limits.get("minimumHealthyPercent", 100) < 100:
             self.broken("never dark", "a rolling service may run nothing")
-        if asked.get("desiredCount") == 0 and self.live_once:
+        if asked.get("desiredCount") == 0 and self.live:
             self.broken("never dark", f"{invocation.function} scales a live service to zero")
         rollout = service["deployments"][0]["id"]
         release = invocation.payload["release"]
@@ -152,17 +162,24 @@ class Invariants:
         if asked.get("desiredCount") == 0:
             return
         if self.rollouts:
-            before, of = self.rollouts[-1]
-            if of != release["id"] and not self._settled(of):
+            before, of, execution = self.rollouts[-1]
+            if of != release["id"] and not self._settled(of, execution):
                 self.broken(
                     "one in flight", f"{rollout} of {release['id']} while {before} of {of} rolls"
                 )
         began = self.began.setdefault((release["id"], invocation.function), [])
         began.append(rollout)
         humans = self.world.humans > self.humans_before
-        if len(began) > 1 and not humans and not self._recovers(invocation):
+        noted = "rollout" in (self.record(release["id"]) or {})
+        if len(began) > 1 and noted and not humans and not self._recovers(invocation):
             self.broken("one rollout a release", f"{invocation.function} began {began}")
-        self.rollouts.append((rollout, release["id"]))
+        mine = invocation.execution.arn if invocation.execution else ""
+        turn = self.record("#turn")
+        if not turn or turn["execution"] != mine:
+            alive = invocation.execution and invocation.execution.status == "RUNNING"
+            if alive:
+                self.broken("one in flight", f"{rollout} of {release['id']} without the turn")
+        self.rollouts.append((rollout, release["id"], mine))
         if release["trigger"] == "push" and invocation.function == "UpdateService":
             if self.newest_push and release["id"][:16] < self.newest_push[:16]:
                 self.broken("newest push wins", f"{release['id']} after {self.newest_push}")
@@ -171,13 +188,11 @@ class Invariants:
     def _recovers(self, invocation: "Invocation") -> bool:
         return bool(invocation.execution and invocation.execution.name.startswith("recover-"))
 
-    def _settled(self, release: str) -> bool:
-        """Whether a release has its outcome, or nobody who carries it out lives any more."""
+    def _settled(self, release: str, execution: str) -> bool:
+        """Whether a release has its outcome, or the execution that began its rollout is over."""
         record = self.record(release)
-        if record is None or "outcome" in record:
-            return True
-        execution = record.get("recoveredBy", record["execution"])
-        return self.world.sfn.executions[execution].status != "RUNNING"
+        over = self.world.sfn.executions[execution].status != "RUNNING"
+        return record is None or "outcome" in record or over
 
     def record(self, release: str) -> dict[str, Any] | None:
         item = self.world.table.items.get(self.world.spec["service"], {}).get(release)
@@ -206,7 +221,7 @@ class Invariants:
         app = self._app(ours.revision)
         if self.world.ecr.apps.get(record["digest"]) != app:
             self.broken("no false success", f"{app} runs, not {record['version']}")
-        self.live_once = True
+        before, self.live = self.live, app
         died = [t for t in service.dead if t.deployment is ours and self._recent(t.stopped)]
         running = [t for t in service.tasks if t.deployment is ours and t.status == "RUNNING"]
         if not running and not died:
@@ -215,7 +230,10 @@ class Invariants:
         answered = [t for t in (*running, *died) if self._recent(self.world.answered.get(t.name))]
         if verify and not answered:
             self.broken("no false success", f"nothing of {record['version']} answered")
-        if verify and app.fault in ("wrong-version", "empty-database", "never-healthy", "hangs"):
+        wrong = {"wrong-version", "never-healthy", "hangs"}
+        if before and before.fault != "empty-database":  # else nobody knows which data are right
+            wrong.add("empty-database")
+        if verify and app.fault in wrong:
             self.broken("no false success", f"{app} is called live")
         url = record.get("url")
         if verify and url:
@@ -269,14 +287,15 @@ class Invariants:
     def _no_false_failure(self, records: list[dict[str, Any]]) -> None:
         """A good release whose execution was left alone succeeded, in a world that let it."""
         faults = set(self.world.plan.faults.values())
-        if faults & _ENDS or self.stopped or self.world.hostile or len(faults) > 1:
+        if faults & _ENDS or self.stopped or self.world.plan.hostile or len(faults) > 1:
             return
         if len(self.world.plan.faults) > 1 or self.world.humans > self.humans_before:
             return
         for record in records:
             app = self.world.ecr.apps.get(record["digest"])
             bad = record["outcome"] in ("FAILED", "FAILED_ROLLED_BACK")
-            if bad and app and app.good and self._knows_schema(app):
+            on_other_data = self.live is not None and self.live.fault == "empty-database"
+            if bad and app and app.good and self._knows_schema(app) and not on_other_data:
                 why = record.get("reason", "")
                 self.broken("no false failure", f"{app} is {record['outcome']}: {why}")
 
@@ -317,7 +336,7 @@ class Invariants:
         app = self._app(revision)
         steady = app.good or app.fault == "wrong-version"
         healthy = [t for t in service.tasks if self.world.ecs.healthy(service, t)]
-        if steady and not healthy and service.desired and not self.world.hostile:
+        if steady and not healthy and service.desired and not self.world.plan.hostile:
             self.broken("never dark", f"nothing of {app.version} runs at rest")
 
     def _newest_or_ordered(

@@ -42,7 +42,14 @@ CALL_FAULTS = (
     "expired",
 )
 EVENT_FAULTS = ("lost", "twice", "late")
-_RENAMED = {"elbv2": "elb", "stepfunctions": "sfn", "dynamodb": "table"}
+_OWNERS = {
+    "dynamodb": "table",
+    "ecr": "ecr",
+    "ecs": "ecs",
+    "rds": "rds",
+    "secretsmanager": "rds",
+    "stepfunctions": "sfn",
+}
 
 
 class Killed(BaseException):
@@ -53,22 +60,47 @@ class Killed(BaseException):
         self.error = error
 
 
+HOSTILE = {
+    "delete_image",
+    "delete_service",
+    "lose_secret",
+    "lose_subnet",
+    "no_room",
+    "scale",
+    "snapshots_fail",
+    "update",
+}
+
+type Move = tuple[float, str, tuple[Any, ...]]
+
+
 @dataclass(frozen=True)
 class Plan:
     """What happens in one run: nothing else decides anything.
 
-    world   the name of the world, see `worlds`.
+    spec    the service's spec, by its name in `worlds`.
     moves   what people and the build do: (seconds after the start, what, its arguments).
+    live    whether release 1.0.0 is live before.
     faults  what befalls a call of AWS, by the call's number.
     news    what befalls an event, by the event's number.
     noise   the seed of latencies, lags of reads and jitter; None for none.
     """
 
-    world: str
-    moves: tuple[tuple[float, str, tuple[Any, ...]], ...] = ()
+    spec: str
+    moves: tuple[Move, ...] = ()
+    live: bool = True
     faults: Mapping[int, str] = field(default_factory=dict)
     news: Mapping[int, str] = field(default_factory=dict)
     noise: int | None = None
+
+    @property
+    def hostile(self) -> bool:
+        """Whether something is done to the service or its surroundings past the deployer."""
+        return any(what in HOSTILE for _, what, _ in self.moves)
+
+
+class Unmodelled(BaseException):
+    """The deployer asks for something that the world does not know; no handler may catch that."""
 
 
 @dataclass(eq=False)
@@ -235,7 +267,7 @@ class World:
         self.engine = Engine(START)
         self.plan = Plan("")
         self.random: random.Random | None = None
-        self.calls = self.events = 0
+        self.calls = self.told = 0
         self.sites: list[tuple[str, str, str]] = []
         self.news_sites: list[str] = []
         self.lines: list[str] | None = None
@@ -253,7 +285,6 @@ class World:
         self.answered: dict[str, float] = {}
         self.announced: list[Mapping[str, Any]] = []
         self.humans = 0
-        self.hostile = False
         self.engine.after(RECONCILE, self._clock, background=True)
 
     # How a run goes
@@ -262,7 +293,7 @@ class World:
         """Run a plan until all is quiet and Reconcile has nothing more to do."""
         self.plan, self.lines = plan, lines
         self.random = None if plan.noise is None else random.Random(plan.noise)
-        self.calls = self.events = 0
+        self.calls = self.told = 0
         self.sites, self.news_sites = [], []
         start = self.engine.now
         self.invariants.begin()
@@ -430,12 +461,13 @@ class World:
     ) -> dict[str, Any]:
         name = "".join(f"_{c.lower()}" if c.isupper() else c for c in operation)[1:]
         name = name.replace("d_b_", "db_")
+        owner: Any = getattr(self, _OWNERS.get(service, ""), self)
+        if not hasattr(owner, name):
+            raise Unmodelled(f"{service} {operation}")
         self.invariants.asked(invocation, operation, asked)
-        if service == "ecs" and operation == "DescribeServices":
-            return self.ecs.describe_services(asked, stale)
-        owner = getattr(self, _RENAMED.get(service, service), None)
-        owner = self.rds if service == "secretsmanager" else owner
-        answer: dict[str, Any] = getattr(owner or self, name)(asked)
+        if stale and operation == "DescribeServices":
+            return self.ecs.describe_services(asked, stale=True)
+        answer: dict[str, Any] = getattr(owner, name)(asked)
         if self.lines is not None:
             self.trace(invocation.function, f"{operation} {_short(asked)}")
         self.invariants.answered(invocation, operation, asked, answer)
@@ -587,7 +619,7 @@ class World:
         self._send(ECS_EVENT, self.deliver, "WakeExecution", event)
 
     def _send(self, seconds: float, act: Callable[..., None], *arguments: Any) -> None:
-        number, self.events = self.events, self.events + 1
+        number, self.told = self.told, self.told + 1
         self.news_sites.append(str(arguments[0])[:40])
         fault = self.plan.news.get(number)
         if fault:
@@ -657,7 +689,8 @@ class World:
     def do_tell_again(self, version: str, late: float = 0.0) -> None:
         """The event of a push comes once more, under another id."""
         digest = self.digest(version)
-        self.engine.after(late, self.tell_push, digest, version)
+        if digest:
+            self.engine.after(late, self.tell_push, digest, version)
 
     def _start_by_event(self, event: Mapping[str, Any]) -> None:
         self.sfn.begin(f"event-{len(self.sfn.executions)}", json.dumps(event))
@@ -701,7 +734,7 @@ class World:
 
     def do_delete_image(self, version: str) -> None:
         self.human(f"deletes the image of {version}")
-        self.ecr.stored.pop(self.digest(version), None)
+        self.ecr.stored.pop(self.digest(version) or "", None)
 
     def do_lose_secret(self) -> None:
         self.human("deletes the secret")
@@ -721,8 +754,10 @@ class World:
         self.trace("person", what)
         self.humans += 1
 
-    def digest(self, version: str) -> str:
-        return next(d for d, s in self.ecr.apps.items() if s.version == version)
+    def digest(self, version: str) -> str | None:
+        """The digest under a version's tag; None if it was not pushed."""
+        tagged = (d for d, stored in self.ecr.stored.items() if version in stored.tags)
+        return next(tagged, None)
 
     def _service(self) -> Service | None:
         found = self.ecs.services.get(self.spec["service"])

@@ -2,7 +2,6 @@
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -10,8 +9,6 @@ from tests.simulation.application import App
 from tests.simulation.cloud import SECRET_ARN
 from tests.simulation.ecs import ACCOUNT, REGION
 from tests.simulation.world import BALANCER, GROUP, SUBNET, Plan, World
-
-type Moves = tuple[tuple[float, str, tuple[Any, ...]], ...]
 
 _SPEC: dict[str, Any] = {
     "service": "coder",
@@ -61,17 +58,6 @@ SPECS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A world: its spec, whether a release is live in it, and what happens."""
-
-    name: str
-    spec: str
-    moves: Moves
-    live: bool = True
-    hostile: bool = False
-
-
 def push(at: float, version: str, fault: str | None = None, **more: Any) -> Any:
     return at, "push", (App(version, more.pop("schema", 1), fault, **more),)
 
@@ -80,134 +66,97 @@ def order(at: float, action: str, **more: Any) -> Any:
     return at, "order", ({"action": action, **more},)
 
 
-SETTINGS = (
-    Setting("the first release", "checked", (push(0, "1.0.1"),), live=False),
-    Setting("an update", "checked", (push(0, "1.0.1"),)),
-    Setting("an update without health checks", "plain", (push(0, "1.0.1"),)),
-    Setting("an update, recreated", "recreated", (push(0, "1.0.1"),)),
-    Setting("an update behind a load balancer", "balanced", (push(0, "1.0.1"),)),
-    Setting("three tasks behind a load balancer", "three", (push(0, "1.0.1"),)),
-    Setting("nothing to verify", "unverified", (push(0, "1.0.1"),)),
-    Setting("an index of several platforms", "checked", ((0, "push_index", (App("1.0.1", 1),)),)),
-    Setting("a crash at the start", "checked", (push(0, "1.0.1", "exit-at-start"),)),
-    Setting("a crash loop unseen by ECS", "plain", (push(0, "1.0.1", "exit-at-start"),)),
-    Setting("a late crash", "plain", (push(0, "1.0.1", "exit-late", seconds=20.0),)),
-    Setting("two crashes, then well", "recreated", (push(0, "1.0.1", "exit-twice"),)),
-    Setting("never healthy", "recreated", (push(0, "1.0.1", "never-healthy"),)),
-    Setting("never healthy behind a balancer", "balanced", (push(0, "1.0.1", "never-healthy"),)),
-    Setting("no answer, no check", "plain", (push(0, "1.0.1", "hangs"),)),
-    Setting("a slow start", "recreated", (push(0, "1.0.1", "slow-start", seconds=15.0),)),
-    Setting("the wrong version", "checked", (push(0, "1.0.1", "wrong-version"),)),
-    Setting("an empty database", "balanced", (push(0, "1.0.1", "empty-database"),)),
-    Setting("out of memory", "three", (push(0, "1.0.1", "out-of-memory"),)),
-    Setting("the wrong architecture", "checked", (push(0, "1.0.1", "cannot-start"),)),
-    Setting("a migration", "database", (push(0, "1.1.0", schema=2),)),
-    Setting("a migration, then wrong", "database", (push(0, "1.1.0", "wrong-version", schema=2),)),
-    Setting("a migration that fails", "database", (push(0, "1.1.0", "migration-fails", schema=2),)),
-    Setting(
-        "the first release fails",
-        "checked",
+PLANS: Mapping[str, Plan] = {
+    "the first release": Plan("checked", (push(0, "1.0.1"),), live=False),
+    "an update": Plan("checked", (push(0, "1.0.1"),)),
+    "an update without health checks": Plan("plain", (push(0, "1.0.1"),)),
+    "an update, recreated": Plan("recreated", (push(0, "1.0.1"),)),
+    "an update behind a load balancer": Plan("balanced", (push(0, "1.0.1"),)),
+    "three tasks behind a load balancer": Plan("three", (push(0, "1.0.1"),)),
+    "nothing to verify": Plan("unverified", (push(0, "1.0.1"),)),
+    "an index of several platforms": Plan("checked", ((0, "push_index", (App("1.0.1", 1),)),)),
+    "a crash at the start": Plan("checked", (push(0, "1.0.1", "exit-at-start"),)),
+    "a crash loop unseen by ECS": Plan("plain", (push(0, "1.0.1", "exit-at-start"),)),
+    "a late crash": Plan("plain", (push(0, "1.0.1", "exit-late", seconds=20.0),)),
+    "two crashes, then well": Plan("recreated", (push(0, "1.0.1", "exit-twice"),)),
+    "never healthy": Plan("recreated", (push(0, "1.0.1", "never-healthy"),)),
+    "never healthy behind a balancer": Plan("balanced", (push(0, "1.0.1", "never-healthy"),)),
+    "no answer, no check": Plan("plain", (push(0, "1.0.1", "hangs"),)),
+    "a slow start": Plan("recreated", (push(0, "1.0.1", "slow-start", seconds=15.0),)),
+    "the wrong version": Plan("checked", (push(0, "1.0.1", "wrong-version"),)),
+    "an empty database": Plan("balanced", (push(0, "1.0.1", "empty-database"),)),
+    "out of memory": Plan("three", (push(0, "1.0.1", "out-of-memory"),)),
+    "the wrong architecture": Plan("checked", (push(0, "1.0.1", "cannot-start"),)),
+    "a migration": Plan("database", (push(0, "1.1.0", schema=2),)),
+    "a migration, then wrong": Plan("database", (push(0, "1.1.0", "wrong-version", schema=2),)),
+    "a migration that fails": Plan("database", (push(0, "1.1.0", "migration-fails", schema=2),)),
+    "the first release fails": Plan("checked",
         (push(0, "1.0.1", "exit-at-start"), push(400, "1.0.2")),
         live=False,
     ),
-    Setting(
-        "an image deleted midway",
-        "checked",
+    "an image deleted midway": Plan("checked",
         (push(0, "1.0.1"), (4.4, "delete_image", ("1.0.1",))),
-        hostile=True,
     ),
-    Setting(
-        "a secret that is gone", "checked", ((0, "lose_secret", ()), push(1, "1.0.1")), hostile=True
+    "a secret that is gone": Plan("checked", ((0, "lose_secret", ()), push(1, "1.0.1"))
     ),
-    Setting(
-        "no addresses left",
-        "checked",
+    "no addresses left": Plan("checked",
         ((0, "no_room", (True,)), push(1, "1.0.1"), (200, "no_room", (False,))),
-        hostile=True,
     ),
-    Setting("no subnet", "checked", ((0, "lose_subnet", ()), push(1, "1.0.1")), hostile=True),
-    Setting("two pushes", "checked", (push(0, "1.0.1"), push(3, "1.0.2"))),
-    Setting(
-        "three pushes, the newest bad",
-        "recreated",
+    "no subnet": Plan("checked", ((0, "lose_subnet", ()), push(1, "1.0.1"))),
+    "two pushes": Plan("checked", (push(0, "1.0.1"), push(3, "1.0.2"))),
+    "three pushes, the newest bad": Plan("recreated",
         (push(0, "1.0.1"), push(2, "1.0.2"), push(4, "1.0.3", "exit-at-start")),
     ),
-    Setting(
-        "an event told again and late",
-        "checked",
+    "an event told again and late": Plan("checked",
         (push(0, "1.0.1"), push(100, "1.0.2"), (200, "tell_again", ("1.0.1",))),
     ),
-    Setting(
-        "a rollback by hand",
-        "checked",
+    "a rollback by hand": Plan("checked",
         (
             push(0, "1.0.1"),
             order(100, "rollback", to="previous"),
             (250, "tell_again", ("1.0.1",)),
         ),
     ),
-    Setting(
-        "a rollback during a deployment",
-        "recreated",
+    "a rollback during a deployment": Plan("recreated",
         (push(0, "1.0.1"), push(100, "1.0.2"), order(105, "rollback", to="1.0.0")),
     ),
-    Setting(
-        "a rollback, rendered",
-        "rendered",
+    "a rollback, rendered": Plan("rendered",
         (push(0, "1.0.1"), order(100, "rollback", to="previous", hold=False)),
     ),
-    Setting(
-        "a hold and its end",
-        "checked",
+    "a hold and its end": Plan("checked",
         (order(0, "hold", reason="test"), push(5, "1.0.1"), order(60, "resume")),
     ),
-    Setting(
-        "a database restored",
-        "database",
+    "a database restored": Plan("database",
         (
             push(0, "1.1.0", schema=2),
             order(400, "rollback", to="previous", restoreDatabase=True),
         ),
     ),
-    Setting(
-        "somebody else's change", "checked", (push(0, "1.0.1"), (9, "update", ())), hostile=True
+    "somebody else's change": Plan("checked", (push(0, "1.0.1"), (9, "update", ()))
     ),
-    Setting(
-        "scaled to zero meanwhile", "checked", (push(0, "1.0.1"), (9, "scale", (0,))), hostile=True
+    "scaled to zero meanwhile": Plan("checked", (push(0, "1.0.1"), (9, "scale", (0,)))
     ),
-    Setting(
-        "a service deleted and made again",
-        "checked",
+    "a service deleted and made again": Plan("checked",
         ((0, "delete_service", ()), push(1, "1.0.1")),
-        hostile=True,
     ),
-    Setting("stopped midway", "checked", (push(0, "1.0.1"), (9, "stop", ()))),
-)
-BY_NAME = {setting.name: setting for setting in SETTINGS}
+    "stopped midway": Plan("checked", (push(0, "1.0.1"), (9, "stop", ()))),
+}
 
 
 @cache
 def _saved(spec: str, live: bool) -> bytes:
     world = World(SPECS[spec])
     if live:
-        world.run(Plan("", (push(0, "1.0.0"),)))
+        world.run(Plan(spec, (push(0, "1.0.0"),)))
     return world.saved()
 
 
-def world(setting: Setting) -> World:
-    """A world at rest, in which the setting can begin."""
-    made: World = pickle.loads(_saved(setting.spec, setting.live))
-    made.hostile = setting.hostile
+def world(spec: str, live: bool) -> World:
+    """A world at rest, with a release live in it or none."""
+    made: World = pickle.loads(_saved(spec, live))
     return made
 
 
 def run(plan: Plan, lines: list[str] | None = None) -> World:
     """Run a plan in its world. Raises Broken."""
-    return world(BY_NAME[plan.world]).run(plan, lines)
-
-
-def planned(name: str, **more: Any) -> Plan:
-    """The plan of a world with nothing but what happens in it."""
-    return Plan(name, BY_NAME[name].moves, **more)
-
-
+    return world(plan.spec, plan.live).run(plan, lines)
