@@ -60,9 +60,15 @@ def machine() -> Machine:
     return Machine(json.loads(text))
 
 
+@cache
+def snake(name: str) -> str:
+    """`UpdateService` as `update_service`."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)[1:].replace("d_b_", "db_")
+
+
 def handler(function: str) -> Callable[[Any, Any], Any]:
     """The handler of a function by its name in the template, without the logger around it."""
-    module = "".join(f"_{c.lower()}" if c.isupper() else c for c in function)[1:]
+    module = snake(function)
     found: Callable[[Any, Any], Any] = sys.modules[module].handler
     return getattr(found, "__wrapped__", found)
 

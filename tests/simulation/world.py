@@ -459,8 +459,7 @@ class World:
         asked: Mapping[str, Any],
         stale: bool,
     ) -> dict[str, Any]:
-        name = "".join(f"_{c.lower()}" if c.isupper() else c for c in operation)[1:]
-        name = name.replace("d_b_", "db_")
+        name = runtime.snake(operation)
         owner: Any = getattr(self, _OWNERS.get(service, ""), self)
         if not hasattr(owner, name):
             raise Unmodelled(f"{service} {operation}")

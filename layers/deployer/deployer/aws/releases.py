@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from deployer.aws import table
 from deployer.release import Outcome, Recorded, Release, Unidentified
+from deployer.rollout import Rollout
 
 _POINTER_LIFE = 90 * 24 * 3600  # seconds; Step Functions keeps an execution as long
 _TOKEN_LIFE = 24 * 3600  # seconds; longer than any execution may run
@@ -78,6 +79,12 @@ def close_release(
 def find(service: str, release_id: str) -> Recorded | None:
     """A release's record; None if there is none."""
     return cast(Recorded | None, table.get(service, release_id))
+
+
+def rollout(release: Release) -> Rollout | None:
+    """The rollout that was noted of a release; None if none was."""
+    record = find(release["service"], release["id"])
+    return record.get("rollout") if record else None
 
 
 def of_execution(execution: str) -> Recorded | None:
