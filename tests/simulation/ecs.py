@@ -514,9 +514,7 @@ class Ecs:
             )
         elif task.app.fault == "cannot-start":
             task.exit_code = None
-            self._ended(
-                task, "TaskFailedToStart", "CannotStartContainerError: exec format error"
-            )
+            self._ended(task, "TaskFailedToStart", "CannotStartContainerError: exec format error")
         else:
             self._run(task)
 
@@ -637,4 +635,3 @@ def threshold(breaker: Mapping[str, Any], desired: int) -> int:
 def _limits(asked: Mapping[str, Any]) -> tuple[int, int]:
     given = asked.get("deploymentConfiguration", {})
     return given.get("minimumHealthyPercent", 100), given.get("maximumPercent", 200)
-

@@ -273,7 +273,6 @@ GUARDS = (
     Guard("no way back over a schema", _schema_overlooked_going_back),
     Guard("ECS goes not back over a schema", _schema_overlooked_by_ecs),
     Guard("a push of an older schema is refused", _returns(preflight, "check_schema", None)),
-    Guard("an order back over a schema is refused", _returns(history, "unknown_schema", None)),
     Guard("the surroundings are checked first", _returns(preflight, "check", None)),
     Guard("one revision for one content", _content_of_its_own),
     Guard("a rollout that was noted is not begun again", _returns(releases, "rollout", None)),
@@ -291,4 +290,3 @@ GUARDS = (
     Guard("the clock finds what no event told", _machine_with(_without_slow_poll)),
     Guard("a failure goes back", _machine_with(_without_rollback)),
 )  # fmt: skip
-

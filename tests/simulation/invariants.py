@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
+from botocore.exceptions import ClientError
 
 from tests.simulation.application import App
 from tests.simulation.cloud import SECRET, Item
@@ -86,10 +87,10 @@ class Invariants:
             raise error
         if isinstance(error, (KeyError, TypeError, AttributeError, ValueError, StopIteration)):
             raise Broken("no bug", f"{invocation.function}: {error!r}") from error
+        if isinstance(error, ClientError) and not self.world.plan.hostile:
+            raise Broken("every refusal is foreseen", f"{invocation.function}: {error}") from error
 
-    def asked(
-        self, invocation: "Invocation", operation: str, asked: Mapping[str, Any]
-    ) -> None:
+    def asked(self, invocation: "Invocation", operation: str, asked: Mapping[str, Any]) -> None:
         if operation in ("PutItem", "UpdateItem", "PutEvents"):
             self.told(str(asked), operation)
         if operation not in _WRITES:
@@ -112,7 +113,10 @@ class Invariants:
         service = self.world.ecs.services.get(self.world.spec["service"])
         if service is None or service.status != "ACTIVE":
             return
-        if service.desired and asked.get("desiredCount"):
+        begun = invocation.execution.started if invocation.execution else 0.0
+        meanwhile = self.world.last_human >= begun
+        other = asked.get("desiredCount") not in (None, 0, service.desired)
+        if service.desired and other and not meanwhile:
             self.broken("the desired count is the team's", f"it was {service.desired}")
         theirs = ":task-definition/by-hand:" in service.primary.revision
         settled = self.world.engine.now - service.primary.created > SETTLED
@@ -194,6 +198,9 @@ class Invariants:
                 self.broken("one in flight", f"{rollout} of {release['id']} without the turn")
         self.rollouts.append((rollout, release["id"], mine))
         if release["trigger"] == "push" and invocation.function == "UpdateService":
+            hold, turn_at = self.record("#hold"), (self.record(release["id"]) or {}).get("turnAt")
+            if hold and turn_at and hold["at"] < turn_at:
+                self.broken("a hold holds", f"{release['id']} goes on in spite of it")
             if self.newest_push and release["id"][:16] < self.newest_push[:16]:
                 self.broken("newest push wins", f"{release['id']} after {self.newest_push}")
             self.newest_push = max(self.newest_push, release["id"])
@@ -270,7 +277,9 @@ class Invariants:
         """ECS's scheduler took a step: did it go where it must not by what we set?"""
         primary = service.primary
         if primary.state == "IN_PROGRESS" and primary.completed:
-            self._schema(primary.revision, "ECS goes back to")
+            app, applied = self._app(primary.revision), self.world.database.schema
+            if app.schema is not None and app.schema < applied:
+                self.broken("no older release on a newer schema", f"ECS goes back to {app.version}")
 
     # When all is quiet
 
@@ -370,8 +379,12 @@ class Invariants:
         if not tagged or self.orders:
             self._sticky(good, revision)
             return
-        _, digest = max(tagged, key=lambda p: (self.world.ecr.stored[p[1]].pushed
-                                               if p[1] in self.world.ecr.stored else 0))
+        _, digest = max(
+            tagged,
+            key=lambda p: (
+                self.world.ecr.stored[p[1]].pushed if p[1] in self.world.ecr.stored else 0
+            ),
+        )
         app = self.world.ecr.apps[digest]
         if digest in failed or not app.good or digest not in self.world.ecr.stored:
             return

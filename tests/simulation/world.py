@@ -287,7 +287,7 @@ class World:
         self.invariants = Invariants(self)
         self.answered: dict[str, float] = {}
         self.announced: list[Mapping[str, Any]] = []
-        self.humans = 0
+        self.humans, self.last_human = 0, 0.0
         self.engine.after(RECONCILE, self._clock, background=True)
 
     # How a run goes
@@ -755,6 +755,7 @@ class World:
     def human(self, what: str) -> None:
         self.trace("person", what)
         self.humans += 1
+        self.last_human = self.engine.now
 
     def digest(self, version: str) -> str | None:
         """The digest under a version's tag; None if it was not pushed."""
