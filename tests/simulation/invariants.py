@@ -136,9 +136,9 @@ class Invariants:
         was live, or was left where it was because of it."""
         for record in self.records():
             left = (record.get("rollback") or {}).get("action") == "LEAVE"
-            if record["schema"] and record["schema"]["number"] >= schema:
-                if record.get("outcome") == "SUCCEEDED" or left:
-                    return True
+            brought = record["schema"] and record["schema"]["number"] >= schema
+            if brought and (record.get("outcome") == "SUCCEEDED" or left):
+                return True
         return False
 
     def _app(self, revision: str) -> App:
@@ -349,18 +349,15 @@ class Invariants:
         good = [r for r in done if r["outcome"] == "SUCCEEDED"]
         if newest["outcome"] == "SUCCEEDED" and primary.revision != newest["taskDefinition"]:
             self.broken("what runs", f"{primary.revision}, not {newest['taskDefinition']}")
-        if newest["outcome"] == "FAILED_ROLLED_BACK":
-            if not good or primary.revision != good[-1]["taskDefinition"]:
-                self.broken(
-                    "rollback is exact",
-                    f"{primary.revision} runs; good was {good and good[-1]['taskDefinition']}",
-                )
+        last_good = good[-1]["taskDefinition"] if good else None
+        if newest["outcome"] == "FAILED_ROLLED_BACK" and primary.revision != last_good:
+            self.broken("rollback is exact", f"{primary.revision} runs; good was {last_good}")
         action = (newest.get("rollback") or {}).get("action")
         if good and newest["outcome"] != "FAILED":
             self._serves(service, primary.revision)
-        if newest["outcome"] == "FAILED" and action is None and good and "rollout" in newest:
-            if primary.revision != good[-1]["taskDefinition"]:
-                self.broken("what runs", f"{primary.revision} after {newest['reason']}")
+        unmended = newest["outcome"] == "FAILED" and action is None and "rollout" in newest
+        if unmended and good and primary.revision != last_good:
+            self.broken("what runs", f"{primary.revision} after {newest['reason']}")
         self._newest_or_ordered(records, good, primary.revision)
 
     def _serves(self, service: Service, revision: str) -> None:

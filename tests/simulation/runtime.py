@@ -82,7 +82,8 @@ class _Datetime(datetime):
 
 
 def _now() -> float:
-    return here().engine.now
+    now: float = here().engine.now
+    return now
 
 
 _time = SimpleNamespace(
