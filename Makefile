@@ -78,6 +78,15 @@ unit: $(READY) ## test the decisions, the functions and the adapters (seconds)
 workflow: $(READY) ## test the state machine on the local AWS
 	@pytest tests/workflow
 
+.PHONY: soak
+soak: N := 10000
+soak: $(READY) ## run N random schedules of faults in virtual time (N=100000: a lunch break)
+	@python -m tests.simulation soak $(N)
+
+.PHONY: guards
+guards: $(READY) ## take the deployer's guards away one by one; each must be missed
+	@python -m tests.simulation guards
+
 .PHONY: benchmark
 benchmark: $(READY) ## measure reaction, steps and cold starts
 	@python -m tests.benchmarks
