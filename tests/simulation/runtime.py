@@ -40,6 +40,7 @@ ENVIRONMENT = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "RELEASES_TABLE": "releases",
     "SPEC_PATH": "/deployer/services",
+    "SITE_PATH": "/deployer/docs",
     "HISTORY_DAYS": "365",
     "DEPLOY": MACHINE,
     "POWERTOOLS_SERVICE_NAME": "deployer",

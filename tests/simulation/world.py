@@ -517,6 +517,8 @@ class World:
         }
 
     def get_parameters_by_path(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        if asked["Path"] != runtime.ENVIRONMENT["SPEC_PATH"]:
+            return {"Parameters": []}  # it has no documentation site
         name = f"{asked['Path']}/{self.spec['service']}"
         return {"Parameters": [{"Name": name, "Value": json.dumps(self.spec)}]}
 
