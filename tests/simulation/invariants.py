@@ -4,6 +4,7 @@ Some are checked at the step that could break them, the others when all is quiet
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
@@ -53,6 +54,7 @@ class Invariants:
         self.began: dict[tuple[str, str], list[str]] = {}
         self.rollouts: list[tuple[str, str, str]] = []
         self.newest_push = ""
+        self.turns: dict[str, float] = {}
         self.registered: dict[str, str] = {}
         self.humans_before = 0
         self.live: App | None = None
@@ -159,6 +161,9 @@ class Invariants:
             at_once = {"repeated", "twice"} & set(self.world.plan.faults.values())
             if earlier != arn and not at_once:
                 self.broken("no needless revision", f"{arn} and {earlier} of one release")
+        if operation == "PutItem" and asked["Item"]["id"] == {"S": "#turn"}:
+            holder = asked["Item"]["execution"]["S"]
+            self.turns.setdefault(holder, self.world.engine.now)
         if operation in _CHANGES:
             self._changed(invocation, asked, answer["service"])
 
@@ -198,8 +203,8 @@ class Invariants:
                 self.broken("one in flight", f"{rollout} of {release['id']} without the turn")
         self.rollouts.append((rollout, release["id"], mine))
         if release["trigger"] == "push" and invocation.function == "UpdateService":
-            hold, turn_at = self.record("#hold"), (self.record(release["id"]) or {}).get("turnAt")
-            if hold and turn_at and hold["at"] < turn_at:
+            hold, taken = self.record("#hold"), self.turns.get(mine)
+            if hold and taken and datetime.fromisoformat(hold["at"]).timestamp() < taken:
                 self.broken("a hold holds", f"{release['id']} goes on in spite of it")
             if self.newest_push and release["id"][:16] < self.newest_push[:16]:
                 self.broken("newest push wins", f"{release['id']} after {self.newest_push}")
