@@ -183,7 +183,7 @@ class Server:
         return True
 
     def _execute(self, statement: str, *names: str, values: Sequence[str] = ()) -> None:
-        """Run a statement as the administrator; a name takes the place of {}, a value that of %s."""
+        """Run a statement as the administrator, with names in place of {} and values of %s."""
         identifiers = map(psycopg2.sql.Identifier, names)
         with contextlib.closing(
             psycopg2.connect(
