@@ -26,7 +26,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -103,13 +103,12 @@ class Server:
         )
         secret.unlink()
         self.start()
-        user = psycopg2.sql.Identifier(username)
-        self._execute("CREATE ROLE {} LOGIN CREATEDB CREATEROLE PASSWORD %s", user, password)
-        self._execute("GRANT pg_monitor, pg_signal_backend, pg_checkpoint TO {}", user)
-        self._execute("ALTER DATABASE postgres OWNER TO {}", user)
+        role = "CREATE ROLE {} LOGIN CREATEDB CREATEROLE PASSWORD %s"
+        self._execute(role, username, values=[password])
+        self._execute("GRANT pg_monitor, pg_signal_backend, pg_checkpoint TO {}", username)
+        self._execute("ALTER DATABASE postgres OWNER TO {}", username)
         if database and database != "postgres":
-            name = psycopg2.sql.Identifier(database)
-            self._execute("CREATE DATABASE {} OWNER {}", (name, user))
+            self._execute("CREATE DATABASE {} OWNER {}", database, username)
 
     def restore(self, copy: Path) -> None:
         """Start with the data of a copy."""
@@ -130,8 +129,7 @@ class Server:
         return target
 
     def set_password(self, username: str, password: str) -> None:
-        user = psycopg2.sql.Identifier(username)
-        self._execute("ALTER ROLE {} PASSWORD %s", user, password)
+        self._execute("ALTER ROLE {} PASSWORD %s", username, values=[password])
 
     def start(self) -> None:
         """Returns when the server accepts connections. Raises ServerFailed."""
@@ -184,22 +182,23 @@ class Server:
             return False
         return True
 
-    def _execute(self, statement: str, identifiers: Any = (), *values: str) -> None:
-        names = identifiers if isinstance(identifiers, tuple) else (identifiers,)
+    def _execute(self, statement: str, *names: str, values: Sequence[str] = ()) -> None:
+        """Run a statement as the administrator, with names in place of {} and values of %s."""
+        identifiers = map(psycopg2.sql.Identifier, names)
         with contextlib.closing(
             psycopg2.connect(
                 host=self.address,
                 port=self._inner,
                 user=_ADMINISTRATOR,
                 password=_PASSWORD,
-                dbname="template1",
+                dbname="postgres",
                 sslmode="disable",
                 gssencmode="disable",
             )
         ) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
-                cursor.execute(psycopg2.sql.SQL(statement).format(*names), values or None)
+                cursor.execute(psycopg2.sql.SQL(statement).format(*identifiers), values or None)
 
     def _run(self, program: str, *arguments: str) -> None:
         self._as_server(str(self._programs / program), *arguments)
