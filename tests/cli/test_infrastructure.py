@@ -1,0 +1,139 @@
+"""The real templates through the real command: from nothing to a URL behind the load balancer."""
+
+import http.client
+import json
+import shutil
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from local.aws import ROOT, LocalAws
+from local.stage import Stage
+from tests.cli.conftest import Checkout
+
+NAME, DOMAIN = "coder", "coder.example.test"
+STACKS = [
+    f"{NAME}-network",
+    f"{NAME}-database",
+    f"{NAME}-load-balancer",
+    f"{NAME}-docs",
+    f"{NAME}-service",
+    "deployer",
+    f"{NAME}-monitoring",
+]
+CODE = ("buildspecs", "functions", "infrastructure", "layers", "statemachine", "template.yaml")
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[LocalAws]:
+    hurry = {"ECS_HEALTH_CHECK_SCALE": "0.2", "ELB_TIME_SCALE": "0.2"}
+    with LocalAws.start(settings=hurry) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def project(aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """The checkout as it is, with settings of its own."""
+    root = tmp_path_factory.mktemp("checkout")
+    for name in CODE:
+        (root / name).symlink_to(ROOT / name)
+    shutil.copy(ROOT / "samconfig.toml", root)
+    return Checkout(root, NAME, aws)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> dict[str, str]:
+    """The settings that a new checkout begins with."""
+    text = (ROOT / "environments" / "default.yaml").read_text()
+    return {name: str(value) for name, value in yaml.safe_load(text).items()}
+
+
+def actions(told: dict[str, Any]) -> dict[str, str]:
+    return {stack["stack"]: stack["action"] for stack in told["stacks"]}
+
+
+def test_from_nothing_to_https_and_on_and_away(
+    project: Checkout, aws: LocalAws, shipped: dict[str, str]
+) -> None:
+    zone = aws.client("route53").create_hosted_zone(Name="example.test", CallerReference="test")
+    settings = shipped | {
+        "DomainName": DOMAIN,
+        "HostedZoneId": zone["HostedZone"]["Id"].rpartition("/")[2],
+    }
+    project.write(**settings)
+    made = project.told("--mode", "infrastructure", "--yes")
+    assert actions(made) == dict.fromkeys(STACKS, "created")
+
+    # Of the passwords nothing is told anywhere.
+    secrets = aws.client("secretsmanager")
+    url = secrets.get_secret_value(SecretId=f"{NAME}/database-url")["SecretString"]
+    assert url.startswith("postgresql://app:") and url.endswith("/app?sslmode=require")
+    cloudformation = aws.client("cloudformation")
+    password = url.split(":")[2].split("@")[0]
+    for stack in cloudformation.describe_stacks()["Stacks"]:
+        assert password not in json.dumps(stack, default=str)
+        template = cloudformation.get_template(StackName=stack["StackName"])["TemplateBody"]
+        assert password not in json.dumps(template, default=str)
+
+    # A push goes live behind the load balancer, under the name, over TLS, on the real database.
+    stage = Stage(aws, NAME, NAME, "deployer")
+    first = stage.deployed("1.0.0")
+    assert first.status == "SUCCEEDED", (first.error, first.cause)
+    (record,) = stage.records()
+    assert (record["outcome"], record["url"]) == ("SUCCEEDED", f"https://{DOMAIN}")
+    assert asked(aws, 443) == (200, "v1.0.0")
+    status, location = asked(aws, 80)
+    assert (status, location.removesuffix("/").removesuffix(":443/healthz")) == (
+        301,
+        f"https://{DOMAIN}",
+    )
+
+    # Again: nothing changes. Then what may change does, and the data stays.
+    assert actions(project.told("--mode", "infrastructure")) == dict.fromkeys(STACKS, "unchanged")
+    project.write(**settings, Memory="8192", DatabaseBackupDays="14", DatabaseClass="db.t4g.small")
+    changed = project.told("--mode", "infrastructure", "--yes")
+    assert {name for name, action in actions(changed).items() if action == "updated"} == {
+        f"{NAME}-database",
+        f"{NAME}-service",
+    }
+    second = stage.deployed("1.1.0")
+    assert second.status == "SUCCEEDED", (second.error, second.cause)
+    assert asked(aws, 443) == (200, "v1.1.0")
+    assert record["probes"] == stage.records()[-1]["probes"], "the deployment id is another one"
+    definition = stage.described()["taskDefinition"]
+    task = aws.client("ecs").describe_task_definition(taskDefinition=definition)["taskDefinition"]
+    assert task["memory"] == "8192"
+
+    stage.end()
+    removed = project.run("--remove", "--yes", "--allow-replace")
+    assert removed.returncode in (0, 4), removed.stderr
+    instances = aws.client("rds").describe_db_instances()["DBInstances"]
+    snapshots = aws.client("rds").describe_db_snapshots()["DBSnapshots"]
+    assert instances or snapshots, "the data is gone"
+
+
+def asked(aws: LocalAws, port: int) -> tuple[int, str]:
+    """What the service's name answers there: the status, and the version or where to go."""
+    host, real = aws.locate(DOMAIN, port)
+    trust = ssl.create_default_context(cafile=str(aws.authority))
+    connection = (
+        _Named(host, real, context=trust) if port == 443 else http.client.HTTPConnection(host, real)
+    )
+    connection.request("GET", "/healthz", headers={"Host": DOMAIN})
+    answer = connection.getresponse()
+    answer.read()
+    told = answer.headers.get("X-Coder-Build-Version", answer.headers.get("Location", ""))
+    connection.close()
+    return answer.status, told.partition("+")[0]
+
+
+class _Named(http.client.HTTPSConnection):
+    """Asks for the service's name, wherever it is."""
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        context: ssl.SSLContext = self._context  # type: ignore[attr-defined]
+        self.sock = context.wrap_socket(self.sock, server_hostname=DOMAIN)
