@@ -35,7 +35,7 @@ DECISIONS = "state/decisions.jsonl"
 LET_GO = b"let go"
 """Written to the standard input of a tied server, this unties it."""
 
-_SCRATCH = ("state", "s3", "tmp")
+_SCRATCH = ("state", "s3", "tmp", "names")
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 

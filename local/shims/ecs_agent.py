@@ -112,7 +112,7 @@ class Agent:
         return not self._role or denied is None
 
     def _client(self, service: str, region: str | None = None) -> Any:
-        return _client(service, region or self.region, self._role)
+        return client(service, region or self.region, self._role)
 
 
 class _Ecr:
@@ -226,7 +226,8 @@ def assumable(role: str) -> bool:
 
 
 @functools.cache
-def _client(service: str, region: str, role: str) -> Any:
+def client(service: str, region: str, role: str = "") -> Any:
+    """A boto3 client of the local AWS with a session of the role, or as the account itself."""
     session = credentials(role) if role else {}
     any_session: Any = boto3.session.Session()
     return any_session.client(
@@ -242,7 +243,7 @@ def _client(service: str, region: str, role: str) -> Any:
 
 def forget() -> None:
     """The sessions made so far are gone."""
-    _client.cache_clear()
+    client.cache_clear()
 
 
 def install() -> None:

@@ -17,12 +17,14 @@ import logging
 import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from ministack.core import iam_evaluator
 from ministack.core.arn import parse_arn
 from ministack.core.responses import get_account_id
 from ministack.services import eventbridge, kms, lambda_svc, sns, sqs, stepfunctions
+from ministack.services.cloudformation import provisioners
 
 from local.shims import Shim, expect, roles
 
@@ -45,7 +47,20 @@ def install() -> None:
         queue_policy_allows="queue_arn service source_arn source_account",
         _queue_by_arn="arn",
     )
+    expect(provisioners, _RESOURCE_HANDLERS=None)
     shim.install()
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::SNS::Topic"]
+    handlers["create"] = partial(_create_topic, handlers["create"])
+
+
+def _create_topic(
+    original: Callable[..., Any], logical_id: str, props: dict[str, Any], stack: str
+) -> Any:
+    """CloudFormation, which forgot the topic's key."""
+    created = original(logical_id, props, stack)
+    if key := props.get("KmsMasterKeyId"):
+        sns._topics[created[0]]["attributes"]["KmsMasterKeyId"] = key
+    return created
 
 
 def execution_name(event: str, rule: str, target: str) -> str:

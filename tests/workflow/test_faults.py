@@ -14,15 +14,15 @@ from local.stage import Stage
 
 def kill_worker(stage: Stage, function: str, seconds: float = 20) -> bool:
     """Kill a process that runs a function of the deployer, as soon as there is one."""
-    wanted = f"{stage.stack}-{function}-"
+    wanted = f"AWS_LAMBDA_FUNCTION_NAME={stage.stack}-{function}".encode()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         for entry in Path("/proc").glob("[0-9]*"):
             try:
-                environment = (entry / "environ").read_bytes()
+                environment = (entry / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if f"AWS_LAMBDA_FUNCTION_NAME={wanted}".encode() in environment:
+            if wanted in environment:
                 os.kill(int(entry.name), signal.SIGKILL)
                 return True
         time.sleep(0.01)

@@ -58,7 +58,19 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _CREDENTIALS_IN_URL = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
-
+# Coder ignores a variable that it does not know, and starts with what it does without it: a
+# database of its own in the task, which is gone with the task.
+_MISNAMED_FOR_CODER: Mapping[str, str] = {
+    "CODER_POSTGRES_URL": "CODER_PG_CONNECTION_URL",
+    "CODER_DATABASE_URL": "CODER_PG_CONNECTION_URL",
+    "CODER_DB_URL": "CODER_PG_CONNECTION_URL",
+    "CODER_PG_URL": "CODER_PG_CONNECTION_URL",
+    "POSTGRES_URL": "CODER_PG_CONNECTION_URL",
+    "DATABASE_URL": "CODER_PG_CONNECTION_URL",
+    "CODER_ADDRESS": "CODER_HTTP_ADDRESS",
+    "CODER_URL": "CODER_ACCESS_URL",
+    "CODER_LOG_LEVEL": "CODER_LOG_FILTER",
+}
 
 _NO_SECRETS = (
     "looks like a secret, and environment is readable in the task definition: store it in Secrets"
@@ -300,6 +312,8 @@ def _service(at: "Fields") -> ServiceSpec:
         fits = ", ".join(str(size) for size in FARGATE_MEMORY[cpu])
         at.wrong("memory", f"{memory} MiB does not go with cpu {cpu} on Fargate; valid: {fits}")
     verify = at.optional_object("verify", _verification)
+    if balancer:
+        _check_behind(balancer, container, at)
     if verify and not balancer and not network.public_ip:
         at.wrong("verify", "needs an address: network.publicIp or a loadBalancer")
     spec = ServiceSpec(
@@ -339,6 +353,38 @@ def _service(at: "Fields") -> ServiceSpec:
     return spec
 
 
+def _check_behind(balancer: LoadBalancer, container: Container, at: "_Fields") -> None:
+    """What goes wrong only behind a load balancer."""
+    check = container.health_check
+    patience = check.start_period + check.interval * check.retries if check else None
+    if patience is not None and patience < balancer.grace_period:
+        at.wrong(
+            "container.healthCheck",
+            f"kills a task after {patience} s (startPeriod + interval * retries), while"
+            f" loadBalancer.gracePeriod gives it {balancer.grace_period} s to start: leave it out",
+        )
+    redirects = container.environment.get("CODER_REDIRECT_TO_ACCESS_URL", "false")
+    if balancer.url.startswith("https:") and redirects.lower() not in ("false", "0", ""):
+        at.wrong(
+            "container.environment.CODER_REDIRECT_TO_ACCESS_URL",
+            "must be false: HTTPS ends at the load balancer, so Coder would redirect for ever",
+        )
+
+
+def _check_coder(container: Container, at: "_Fields") -> None:
+    """The names that Coder does not know, and the port under which nobody would find it."""
+    for kind, names in (("environment", container.environment), ("secrets", container.secrets)):
+        for name in sorted(names.keys() & _MISNAMED_FOR_CODER.keys()):
+            at.wrong(f"{kind}.{name}", f"is unknown to Coder: {_MISNAMED_FOR_CODER[name]}")
+    address = container.environment.get("CODER_HTTP_ADDRESS")
+    port_is_valid = at.given("port") == container.port
+    if address is not None and port_is_valid and address != f"0.0.0.0:{container.port}":
+        at.wrong(
+            "environment.CODER_HTTP_ADDRESS",
+            f"must be 0.0.0.0:{container.port}, the container's port on every address",
+        )
+
+
 def _is_secret(name: str, value: str) -> bool:
     return bool(_SECRET_NAME.search(name) or _CREDENTIALS_IN_URL.search(value))
 
@@ -364,6 +410,8 @@ def _container(at: "Fields", default_name: str) -> Container:
         stop_timeout=at.optional_integer("stopTimeout", low=1, high=120),
         extra=extra,
     )
+    if any(name.startswith("CODER_") for name in (*environment, *secrets)):
+        _check_coder(container, at)
     at.close()
     return container
 
@@ -474,6 +522,10 @@ class Fields:
     def wrong(self, name: str, why: str) -> None:
         self._problems.append(f"{self._path}{name}: {why}")
 
+    def given(self, name: str) -> object:
+        """What the document has in a field, right or wrong."""
+        return self._document.get(name)
+
     def close(self) -> None:
         for name in sorted(self._document.keys() - self._known):
             known = ", ".join(sorted(self._known))
@@ -561,8 +613,21 @@ class Fields:
         return tuple(item for item in items if isinstance(item, str))
 
     def texts_by_name(self, name: str, *, pattern: str = r"(?s).*") -> Mapping[str, str]:
-        values = self.mapping(name)
+        """Texts by name, from an object or a list of objects that do not contradict each other."""
         # a value is never shown: whoever mistook the field may have put a secret there
+        listed = isinstance(self._document.get(name), list)
+        values: dict[str, Any] = {}
+        for index, given in enumerate(self._items(name) if listed else [self.mapping(name)]):
+            ecs = isinstance(given, dict) and given.keys() in (
+                {"name", "value"},
+                {"name", "valueFrom"},
+            )
+            if ecs or not isinstance(given, dict):
+                self.wrong(f"{name}[{index}]", 'must be an object such as {"LOG_LEVEL": "info"}')
+                continue
+            for key in sorted(given.keys() & values.keys()):
+                self.wrong(f"{name}.{key}", "is given twice")
+            values |= given
         for key, value in values.items():
             if not isinstance(value, str):
                 self.wrong(f"{name}.{key}", "must be a text (quote numbers)")
