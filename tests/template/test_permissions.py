@@ -21,8 +21,12 @@ ACCOUNT = {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root
 # What Lambda itself does in a function's role.
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
 LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents"}
+# Calls whose permission has another name.
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+OTHERWISE = {"s3:HeadObject": "s3:GetObject"}
 # What AWS checks beside the call's own action.
 BESIDE = {
+    "s3:GetObjectVersion": {"s3:GetObject"},
     # "To tag at creation, the user must also have permission for TagResource":
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html
     "ecs:TagResource": {"ecs:RegisterTaskDefinition", "ecs:CreateService"},
@@ -37,7 +41,7 @@ def action(service: str, method: str) -> str:
     """The IAM action of a boto3 method."""
     model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
     (operation,) = (name for name in model.operation_names if xform_name(name) == method)
-    return f"{model.signing_name}:{operation}"
+    return OTHERWISE.get(f"{service}:{operation}", f"{model.signing_name}:{operation}")
 
 
 def functions(adapter: str) -> dict[str, ast.FunctionDef]:
