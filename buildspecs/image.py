@@ -44,7 +44,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 MAX_FILES = 1_000_000
 MAX_BYTES = 20 * 1024**3  # unpacked
 PART = 10 * 1024**2  # bytes; ECR takes 20 MiB at most
-TRIES = 5  # of each request to ECR, and then of the whole push
+TRIES = 5  # of the push, each of whose requests botocore tries three times
 
 TREE, CACHE, LAYOUT, VARIABLES = Path("tree"), Path("cache"), Path("layout"), Path("variables")
 # A tag's characters, and of a version what becomes them (`+` becomes `-`). Make splits Coder's file
@@ -71,7 +71,7 @@ class Failed(Exception):
 
 def client(service: str) -> Any:
     return boto3.client(  # type: ignore[call-overload]
-        service, config=Config(retries={"mode": "standard", "max_attempts": TRIES})
+        service, config=Config(retries={"mode": "standard", "total_max_attempts": 3})
     )
 
 
@@ -88,6 +88,7 @@ def fetch() -> None:
     print(f"{key}: {archive.stat().st_size / 1e6:.1f} MB")
     scratch = Path("unpacked")
     shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
     try:
         unpack(archive, scratch, key)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
@@ -545,13 +546,13 @@ def send(manifest: str, files: Mapping[str, Path]) -> str:
         except ecr.exceptions.ImageTagAlreadyExistsException as error:
             raise Failed("VersionRefused", f"{tag} was pushed meanwhile: {error}") from None
         except (ClientError, BotoCoreError, urllib.error.URLError) as error:
-            code = getattr(error, "response", {}).get("Error", {}).get("Code", "")
+            code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
             if code in ("AccessDeniedException", "RepositoryNotFoundException"):
                 raise Failed("PushRefused", str(error)) from None
             print(f"push interrupted, {left} tries left: {error}", flush=True)
             if not left:
                 raise Failed("PushInterrupted", f"ECR did not take the image: {error}") from None
-            time.sleep(2 ** (TRIES - left - 1) * float(os.environ.get("PAUSE", "1")))
+            time.sleep(2 ** (TRIES - left - 1))
     raise AssertionError("unreachable")
 
 

@@ -1,4 +1,4 @@
-"""Diagnose a failed image build: which command, the lines that tell why, and whether to try again."""
+"""Diagnose a failed image build: the command, the lines that tell why, and whether to retry."""
 
 import json
 from typing import TypedDict

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.executions import Execution
 from local.aws import ROOT
-from local.stage import Execution, Stage, StageError
+from local.stage import Stage, StageError
 
 
 @dataclass(frozen=True)

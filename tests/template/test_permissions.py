@@ -23,10 +23,18 @@ ACCOUNT = {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root
 LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents"}
 # Calls whose permission has another name.
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
-OTHERWISE = {"s3:HeadObject": "s3:GetObject"}
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+OTHERWISE = {
+    "s3:CopyObject": "s3:PutObject",
+    "s3:DeleteObjects": "s3:DeleteObject",
+    "s3:HeadObject": "s3:GetObject",
+    "s3:ListObjectsV2": "s3:ListBucket",
+}
 # What AWS checks beside the call's own action.
 BESIDE = {
+    "s3:GetObject": {"s3:PutObject"},  # what a copy is made of
     "s3:GetObjectVersion": {"s3:GetObject"},
+    "s3:ListBucket": {"s3:GetObject"},  # without it, S3 says forbidden of what is not there
     # "To tag at creation, the user must also have permission for TagResource":
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html
     "ecs:TagResource": {"ecs:RegisterTaskDefinition", "ecs:CreateService"},

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from cli.executions import Execution
 from local.docs import DocsSite, Page, tar_gz, zipped
-from local.stage import Execution, Stage
+from local.stage import Stage
 
 type Sources = dict[str, bytes | str]
 

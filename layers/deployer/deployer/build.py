@@ -30,8 +30,9 @@ _PUSHES = "POST_BUILD"
 _OURS = re.compile(r"image: (?P<error>[A-Z][A-Za-z]+): (?P<cause>.+)")
 # What compilers, linkers, make, pnpm, docker, nix and git write when they give up, and nobody else.
 _TELLING = re.compile(
-    r"(?i)\berror\b(?! ?=)|\bfatal\b|\bpanic\b|\bexception\b|traceback|not found|no such file|"
-    r"permission denied|undefined|cannot |out of memory|killed|no space left|\S+:\d+:\d+:|\*\*\* \["
+    r"(?i)error\b(?! ?=)|line \d+|\bfatal\b|\bpanic\b|\bexception\b|not found"
+    r"|no such file|permission denied|undefined|cannot |out of memory|killed|no space left"
+    r"|\S+:\d+:\d+:|\*\*\* \["
 )
 _LINES = 12
 _LINE = 300
@@ -349,10 +350,9 @@ def telling(lines: Sequence[str]) -> list[str]:
 
 
 def reason(found: Diagnosis) -> str:
-    """A diagnosis in one text: the cause, and the first line that tells of it."""
-    if not found["lines"]:
-        return found["cause"]
-    return f"{found['cause']}. {found['lines'][0].strip()}"
+    """A diagnosis in one text: the cause, and the first lines that tell of it."""
+    telling = [line.strip() for line in found["lines"] if not line.startswith("make")]
+    return ". ".join([found["cause"], " | ".join(telling[:3])]) if telling else found["cause"]
 
 
 def newer(mine: Build, history: Sequence[Recorded]) -> Recorded | None:

@@ -21,7 +21,7 @@ from deployer.spec import Fields
 
 _OWNER = "docs:"
 _NAME = "[a-z][a-z0-9-]{0,44}"
-_PATH = r"[A-Za-z0-9_.][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
+_PATH = r"\.?[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
 _SOURCE = re.compile(rf"docs/({_NAME})/([^/]+)\.(tar\.gz|tgz|zip)")
 _ENDINGS = re.compile(r"\.(tar\.gz|tgz|zip)$")
 

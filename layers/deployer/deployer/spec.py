@@ -353,7 +353,7 @@ def _service(at: "Fields") -> ServiceSpec:
     return spec
 
 
-def _check_behind(balancer: LoadBalancer, container: Container, at: "_Fields") -> None:
+def _check_behind(balancer: LoadBalancer, container: Container, at: "Fields") -> None:
     """What goes wrong only behind a load balancer."""
     check = container.health_check
     patience = check.start_period + check.interval * check.retries if check else None
@@ -371,7 +371,7 @@ def _check_behind(balancer: LoadBalancer, container: Container, at: "_Fields") -
         )
 
 
-def _check_coder(container: Container, at: "_Fields") -> None:
+def _check_coder(container: Container, at: "Fields") -> None:
     """The names that Coder does not know, and the port under which nobody would find it."""
     for kind, names in (("environment", container.environment), ("secrets", container.secrets)):
         for name in sorted(names.keys() & _MISNAMED_FOR_CODER.keys()):

@@ -14,13 +14,13 @@ directory, architecture, layout = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 TYPE = "application/vnd.oci.image"
 
 
-def write(content, kind):
+def write(content: bytes, kind: str) -> dict[str, str | int]:
     digest = hashlib.sha256(content).hexdigest()
     (layout / "blobs" / "sha256" / digest).write_bytes(content)
     return {"mediaType": f"{TYPE}.{kind}", "digest": f"sha256:{digest}", "size": len(content)}
 
 
-def plain(member):
+def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.mtime, member.uid, member.gid, member.uname, member.gname = 0, 0, 0, "", ""
     return member
 
