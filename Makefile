@@ -38,6 +38,10 @@ setup: $(READY) ## install what the other commands need
 demo: $(READY) ## watch three pushes go live, or back, on a local AWS (a minute)
 	@python -m local.demo
 
+.PHONY: demo-build
+demo-build: $(READY) ## watch uploaded sources become live releases, on a local AWS (a minute)
+	@python -m local.demo_build
+
 .PHONY: local
 local: $(READY) ## keep a local AWS with the deployer up, and show what is pushed to it
 	@python -m local.demo --serve
@@ -73,6 +77,15 @@ unit: $(READY) ## test the decisions, the functions and the adapters (seconds)
 .PHONY: workflow
 workflow: $(READY) ## test the state machine on the local AWS
 	@pytest tests/workflow
+
+.PHONY: soak
+soak: N := 10000
+soak: $(READY) ## run N random schedules of faults in virtual time (N=100000: a lunch break)
+	@python -m tests.simulation soak $(N)
+
+.PHONY: guards
+guards: $(READY) ## take the deployer's guards away one by one; each must be missed
+	@python -m tests.simulation guards
 
 .PHONY: benchmark
 benchmark: $(READY) ## measure reaction, steps and cold starts

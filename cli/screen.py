@@ -98,9 +98,14 @@ def _note(output: Any) -> str:
 
 
 def message(cause: str) -> str:
-    """The message within a Lambda function's failure, which is JSON; else the text itself."""
+    """The message in a failure of a Lambda function or a build, which is JSON; else the text."""
     with contextlib.suppress(ValueError, TypeError, KeyError):
-        return str(json.loads(cause)["errorMessage"])
+        match json.loads(cause):
+            case {"errorMessage": said}:
+                return str(said)
+            case {"Build": {"BuildStatus": status, "Phases": phases}}:
+                failed = [p["PhaseType"] for p in phases if p.get("PhaseStatus") == status]
+                return " ".join([f"the build is {status}", *(f"in {name}" for name in failed[:1])])
     return cause
 
 

@@ -49,6 +49,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
     )
     service = ecs.service(spec.cluster, spec.service)
     past = releases.history(spec.service)
+    preflight.check_schema(event["release"], past)
     previous = history.way_back(
         rollout.steady_task_definition(service),
         (service or {}).get("networkConfiguration"),

@@ -29,6 +29,9 @@ class Request(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Rollout:
     spec = from_document(event["spec"], "the service spec")
+    begun = releases.rollout(event["release"])
+    if begun:
+        return begun  # by an earlier try; ECS may have given it up meanwhile
     revision, previous = event["taskDefinition"], event["previous"]
     goes_back = previous is None or not schema_grew(previous["schema"], event["release"]["schema"])
     settings = service.settings(spec, revision, automatic_rollback=goes_back)

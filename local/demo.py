@@ -312,9 +312,16 @@ def health_check_scale() -> float:
     return float(os.environ.get("ECS_HEALTH_CHECK_SCALE", "1"))
 
 
-def demonstrate(screen: Screen, *, keep: bool, as_json: bool, database: bool = False) -> int:
+def demonstrate(
+    screen: Screen,
+    *,
+    keep: bool,
+    as_json: bool,
+    database: bool = False,
+    story: type[Demo] = Demo,
+) -> int:
     """Run the demo. The exit code: 0 if every step ended as it must, else 1."""
-    demo, aws, stage = Demo(screen), None, None
+    demo, aws, stage = story(screen), None, None
     pace = HEALTH_CHECK_SECONDS * health_check_scale()
     screen.say(
         "In real time: health is checked every 5 s, as on AWS, and most of the time goes there."

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 from ministack.services import rds, secretsmanager
-from ministack.services.cloudformation import handlers, provisioners, stacks
+from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
 
 from local.shims import Shim, ecs_agent, expect
 
@@ -585,6 +585,55 @@ _NOT_UPDATABLE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "UPDA
 # Change sets
 
 
+@shim.wraps(changesets, "_resolve_props_for_diff", "template params stack_name stack_id")
+def _resolve_props_for_diff(
+    original: Callable[..., Properties], template: Properties, parameters: Properties, *stack: str
+) -> Properties:
+    """What a change set compares, without what conditions leave out: a resource whose condition
+    turns is added or removed, not modified."""
+    resolved = original(template, parameters, *stack)
+    if resolved:
+        conditions = engine._evaluate_conditions(template, parameters)
+        resolved["Resources"] = _chosen(resolved["Resources"], conditions)
+    return resolved
+
+
+def _with_outputs(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A change of outputs alone is a change too, with no resource in it; for MiniStack it is
+    none."""
+
+    def create(parameters: Any) -> Any:
+        from ministack.services.cloudformation import _change_sets
+
+        before = set(_change_sets)
+        answer = original(parameters)
+        for made in (_change_sets[arn] for arn in set(_change_sets) - before):
+            stack = handlers._resolve_stack(made["StackName"])
+            unchanged = (
+                made["Status"] == "FAILED" and "didn't contain changes" in (made["StatusReason"])
+            )
+            if unchanged and _outputs(made) != _outputs(stack):
+                made.update(Status="CREATE_COMPLETE", ExecutionStatus="AVAILABLE", StatusReason="")
+        return answer
+
+    return create
+
+
+def _outputs(record: Properties) -> Any:
+    """The outputs of a stack or a change set as far as its parameters say them."""
+    template, parameters = record["_template"], record["_resolved_params"]
+    conditions = engine._evaluate_conditions(template, parameters)
+    return engine._resolve_refs(
+        _chosen(template.get("Outputs", {}), conditions),
+        {},
+        parameters,
+        conditions,
+        template.get("Mappings", {}),
+        record["StackName"],
+        record["StackId"],
+    )
+
+
 @shim.wraps(stacks, "_property_recreation", "resource_type name")
 def _property_recreation(original: Callable[..., str], kind: str, name: str) -> str:
     """Whether a change set says that a changed property replaces: Always, Conditionally, Never."""
@@ -627,6 +676,31 @@ def _runs_on_worker_thread(original: Callable[[str], bool], kind: str) -> bool:
     return kind in TYPES or original(kind)  # these call back into the server
 
 
+def _by_arn(known: Properties) -> None:
+    """`Ref` of a secret is its ARN; MiniStack's handlers go by its name.
+
+    AWSCloudFormation/latest/TemplateReference/aws-resource-secretsmanager-secret.html
+    """
+    create, update, delete = known["create"], known["update"], known["delete"]
+
+    def name(arn: str) -> str:
+        found, _ = secretsmanager._resolve(arn)
+        return str(found or arn)
+
+    def created(*arguments: Any) -> tuple[str, Properties]:
+        _, attributes = create(*arguments)
+        return attributes["Arn"], attributes
+
+    def updated(arn: str, *more: Any, **named: Any) -> tuple[str, Properties]:
+        _, attributes = update(name(arn), *more, **named)
+        return attributes["Arn"], attributes
+
+    def deleted(arn: str, properties: Properties) -> None:
+        delete(name(arn), properties)
+
+    known.update(create=created, update=updated, delete=deleted)
+
+
 def install() -> None:
     """Add the types and what they lack."""
     expect(
@@ -638,6 +712,11 @@ def install() -> None:
         _replacing_change="resource_type old_props new_props",
     )
     expect(stacks, _add_event=None)
+    expect(
+        engine,
+        _evaluate_conditions="template params",
+        _resolve_refs="value resources params conditions mappings stack_name stack_id",
+    )
     expect(
         handlers,
         _ACTION_HANDLERS=None,
@@ -652,6 +731,7 @@ def install() -> None:
     actions["DeleteStack"] = _delete_stack(actions["DeleteStack"])
     for name in ("UpdateStack", "CreateChangeSet"):
         actions[name] = _if_updatable(actions[name])
+    actions["CreateChangeSet"] = _with_outputs(actions["CreateChangeSet"])
     known = provisioners._RESOURCE_HANDLERS
     for kind, described in TYPES.items():
         known[kind] = _handlers(described)
@@ -667,6 +747,7 @@ def install() -> None:
     for operation in ("create", "update"):
         vpc = known["AWS::EC2::VPC"]
         vpc[operation] = _with_attributes(vpc[operation], _vpc_attributes)
+    _by_arn(known["AWS::SecretsManager::Secret"])
     instance = known["AWS::RDS::DBInstance"]
     for operation in ("snapshot", "delete"):
         instance[operation] = _unless_protected(instance[operation])

@@ -161,8 +161,18 @@ def _stack(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need
 
 type Rule = Callable[[str, Mapping[str, Any], str], Iterator[Need]]
 
+
+def _builds(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
+    """A build is of its project: the id begins with the project's name, in an ARN too."""
+    for build in request.get("ids") or [request.get("id", "")]:
+        project = build.rpartition(":build/")[2].partition(":")[0]
+        yield Need(action, f"arn:aws:codebuild:{where}:project/{project}")
+
+
 _RULES: Mapping[tuple[str, str], Rule] = {
     ("cloudformation", "DescribeStacks"): _stack,
+    ("codebuild", "BatchGetBuilds"): _builds,
+    ("codebuild", "StopBuild"): _builds,
     ("ecs", "DescribeClusters"): _clusters,
     ("ecs", "CreateService"): _services,
     ("ecs", "DeleteService"): _services,

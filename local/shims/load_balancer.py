@@ -228,34 +228,48 @@ class _Listener:
         self.serves = _serves(record)
         self._place = place
         self._certificates: list[str] = record.get("Certificates", [])
-        self._server: asyncio.Server | None = None
+        self._connecting: set[asyncio.Task[None]] = set()
         self._open = socket.socket()
         self._open.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._open.bind((place.address, place.port(self.port)))
+        self._open.setblocking(False)
         self._open.listen(128)  # from now on it answers, if only in a moment
-        _soon(self._serve())
+        self._tls = self._context() if self._certificates else None
+        # asyncio's own server forgets a connection that comes while it is closed.
+        _loop.call_soon_threadsafe(_loop.add_reader, self._open, self._accept)
 
-    async def _serve(self) -> None:
+    def close(self) -> None:
+        _loop.call_soon_threadsafe(self._close)
+
+    def _close(self) -> None:
+        _loop.remove_reader(self._open)
+        self._open.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            connection, _ = self._open.accept()
+            connection.setblocking(False)
+            connecting = _loop.create_task(self._connect(connection))
+            self._connecting.add(connecting)
+            connecting.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, connection: socket.socket) -> None:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await proxy.serve(reader, writer, self._decide, self._idle)
 
-        tls = self._tls() if self._certificates else None
-        self._server = await asyncio.start_server(serve, sock=self._open, ssl=tls)
+        with contextlib.suppress(OSError):  # no TLS, or gone already
+            await _loop.connect_accepted_socket(
+                lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader(), serve),
+                connection,
+                ssl=self._tls,
+            )
 
-    def _tls(self) -> ssl.SSLContext:
+    def _context(self) -> ssl.SSLContext:
         with request_scope(*_owner(self.arn)):
             certificate = acm._certificates[self._certificates[0]]
         main = certificate["DomainName"]
         others = set(certificate.get("SubjectAlternativeNames", ())) - {main}
         return names.context([main, *sorted(others)])
-
-    def close(self) -> None:
-        _soon(self._close())
-
-    async def _close(self) -> None:
-        if self._server:
-            self._server.close()
-        self._open.close()
 
     def _idle(self) -> float:
         with request_scope(*_owner(self.arn)):

@@ -456,6 +456,38 @@ def test_a_change_set_says_what_would_be_replaced(stack: Stack) -> None:
     assert stack.delete() == "DELETE_COMPLETE"
 
 
+def test_a_condition_that_turns_adds_or_removes_a_resource(stack: Stack) -> None:
+    def template(output: str = "one") -> Template:
+        return {
+            "Parameters": {"Extra": {"Type": "String", "Default": "false"}},
+            "Conditions": {"HasExtra": {"Fn::Equals": [{"Ref": "Extra"}, "true"]}},
+            "Resources": {"Topic": _topic(), "Extra": _topic(Condition="HasExtra")},
+            "Outputs": _outputs(Only=output),
+        }
+
+    extra: dict[str, Any] = {"Parameters": [{"ParameterKey": "Extra", "ParameterValue": "true"}]}
+    assert stack.create(template()) == "CREATE_COMPLETE"
+    (change,) = stack.preview(template(), **extra).values()
+    assert (change["Action"], change["LogicalResourceId"]) == ("Add", "Extra")
+    assert stack.update(template(), **extra) == "UPDATE_COMPLETE"
+    (change,) = stack.preview(template()).values()
+    assert (change["Action"], change["LogicalResourceId"]) == ("Remove", "Extra")
+
+    # Outputs alone are a change without a resource in it; nothing at all is a failed change set.
+    names = {"StackName": stack.name, "ChangeSetName": "outputs"}
+    for output, status in (("one", "FAILED"), ("two", "CREATE_COMPLETE")):
+        stack.api.create_change_set(TemplateBody=json.dumps(template(output)), **names, **extra)
+        made = stack.api.describe_change_set(**names)
+        assert (made["Status"], made["Changes"]) == (status, [])
+        if status == "FAILED":
+            assert "didn't contain changes" in made["StatusReason"]
+            stack.api.delete_change_set(**names)
+    stack.api.execute_change_set(**names)
+    assert stack.status() == "UPDATE_COMPLETE"
+    assert stack.outputs() == {"Only": "two"}
+    assert stack.delete() == "DELETE_COMPLETE"
+
+
 def test_a_stack_policy_keeps_a_resource(stack: Stack) -> None:
     def template(delay: str, name: str) -> Template:
         return {
@@ -632,6 +664,8 @@ def test_a_dynamic_reference_is_resolved_and_not_shown(stack: Stack) -> None:
     }
     secrets = stack.aws.client("secretsmanager")
     assert stack.create(template) == "CREATE_COMPLETE"
+    described = secrets.describe_secret(SecretId=stack.physical("Password"))
+    assert stack.physical("Password") == described["ARN"]
     value = secrets.get_secret_value(SecretId=stack.physical("Password"))["SecretString"]
     url = secrets.get_secret_value(SecretId=stack.physical("Url"))["SecretString"]
     assert url == f"postgresql://coder:{value}@db/coder"

@@ -440,7 +440,9 @@ def test_a_stack_makes_the_database_and_its_url_and_leaves_a_snapshot(
     cloudformation.create_stack(
         StackName=stack_name, TemplateBody=json.dumps({"Resources": {"Database": restored}})
     )
-    rds.available()
+    cloudformation.get_waiter("stack_create_complete").wait(
+        StackName=stack_name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
+    )
     assert rds.query("SELECT x FROM kept", password=password["password"]) == [(42,)]
     cloudformation.delete_stack(StackName=stack_name)
     rds.gone()

@@ -224,7 +224,7 @@ CONTRADICTIONS: list[tuple[str, Mapping[str, object], str]] = [
     ("service", {"Exposure": "public-ip"}, "DomainName must be given .* Exposure public-ip"),
     ("service", {"Database": "existing"}, "DatabaseUrlSecretArn must be given"),
     ("service", {"DatabaseUrlSecretArn": SECRET}, "DatabaseUrlSecretArn is for Database existing"),
-    ("service", {"DatabaseInstance": "coder-db"}, "DatabaseInstance is for Database existing"),
+    ("service", WEB | {"DatabaseInstance": "coder-db"}, "DatabaseInstance is for Database"),
     (
         "service",
         WEB | {"Exposure": "public-ip", "PrivateTasks": "true"},

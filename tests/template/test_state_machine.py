@@ -99,7 +99,7 @@ def test_the_definition_has_the_shape_that_step_functions_takes(machine: Any) ->
 def test_every_task_has_a_time_of_its_own_and_the_machine_too(machine: Any, states: States) -> None:
     assert machine["TimeoutSeconds"] > 0
     for name, state in tasks(states).items():
-        most = 14400 if state["Resource"].endswith("startBuild.sync") else 660  # a function has 600
+        most = 14400 if state["Resource"].endswith("startBuild.sync") else 600
         assert 0 < state["TimeoutSeconds"] <= most, name
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from deployer import preflight
 from deployer.errors import PreflightFailed, ServiceScaledDown
-from tests.unit.samples import recorded, service, spec
+from tests.unit.samples import recorded, release, service, spec
 
 SUBNETS = {"subnet-0123456789abcdef0": "vpc-1"}
 GROUPS = {"sg-0123456789abcdef0": "vpc-1"}
@@ -73,3 +73,28 @@ def test_the_desired_count_belongs_to_the_team_once_a_release_was_good(
 def test_a_service_that_somebody_scaled_to_zero_is_not_deployed() -> None:
     with pytest.raises(ServiceScaledDown, match="coder"):
         preflight.desired_count(spec(), service(desiredCount=0), [BAD, GOOD])
+
+
+@pytest.mark.parametrize(
+    ("knows", "restore", "passes"),
+    [
+        (12, None, False),
+        (13, None, True),
+        (14, None, True),
+        (12, "snapshot", True),
+        (None, None, True),
+    ],
+    ids=["older", "the same", "newer", "older, restored", "unknown"],
+)
+def test_a_release_that_knows_an_older_schema_only_is_refused(
+    knows: int | None, restore: str | None, passes: bool
+) -> None:
+    """It would not start, and after it nothing would run."""
+    schema = None if knows is None else {"number": knows, "hash": "f00"}
+    coming = release(schema=schema, restore=restore)
+    history = [recorded(schema={"number": 13, "hash": "f01"})]
+    if passes:
+        preflight.check_schema(coming, history)
+        return
+    with pytest.raises(PreflightFailed, match=r"schema 12 and the database has 13"):
+        preflight.check_schema(coming, history)

@@ -116,6 +116,7 @@ LOOKS = (
         "ServiceScaledDown",
     ),
     Look("the service is gone", None, "FAILED", "ServiceMissing"),
+    Look("a new service is not shown yet", None, "ROLLING", begun=timedelta(seconds=9)),
 )
 
 

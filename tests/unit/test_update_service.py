@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import update_service
-from deployer.aws import ecs
+from deployer.aws import client, ecs
 from deployer.errors import ServiceDraining
 from tests.unit.conftest import Clock, Script, refusal
 from tests.unit.samples import REVISION, before, document, ours, payload, previous, release, service
@@ -85,6 +85,16 @@ def test_a_read_that_lags_behind_the_update_is_waited_for(there: Script, context
     assert len(there.asked("UpdateService")) == 1
 
 
+def test_a_rollout_that_an_earlier_try_noted_is_not_begun_again(
+    there: Script, context: Any
+) -> None:
+    """Not even if ECS has given it up and gone back meanwhile."""
+    started = update_service.handler(payload(), context)
+    there("ecs", "DescribeServices", BEFORE)
+    assert update_service.handler(payload(), context) == started
+    assert len(there.asked("UpdateService")) == 1
+
+
 def test_a_service_that_is_not_there_is_created(not_there: Script, context: Any) -> None:
     started = update_service.handler(payload(previous=None), context)
     assert started["id"] == "ecs-svc/1"
@@ -97,8 +107,11 @@ def test_a_service_that_is_not_there_is_created(not_there: Script, context: Any)
 def test_creating_a_service_again_for_the_same_release_is_one_call(
     not_there: Script, context: Any
 ) -> None:
-    update_service.handler(payload(), context)
-    update_service.handler(payload(), context)
+    for _ in range(2):  # the first try dies before it notes the rollout
+        update_service.handler(payload(), context)
+        client("dynamodb").delete_item(
+            TableName="releases", Key={"service": {"S": "coder"}, "id": {"S": release()["id"]}}
+        )
     update_service.handler(payload(release=release(id="another")), context)
     first, second, other = (call["clientToken"] for call in not_there.asked("CreateService"))
     assert first == second != other

@@ -56,6 +56,7 @@ def test_three_pushes_within_a_second_end_with_one_of_them_live(live: Stage) -> 
 
 def test_an_image_deleted_midway_fails_by_name_and_the_good_release_is_back(live: Stage) -> None:
     """It is deleted after it was identified and before ECS pulls it."""
+    (good,) = live.records()
     digest = live.release("1.1.0")
     arn = live.started_by(digest)
     for now in live.follow(arn):
@@ -71,7 +72,7 @@ def test_an_image_deleted_midway_fails_by_name_and_the_good_release_is_back(live
         return
     assert (done.error, record["outcome"]) == ("RolloutFailed", "FAILED_ROLLED_BACK")
     assert record["diagnosis"]["kind"] == "image"
-    assert live.described()["taskDefinition"] == live.records()[0]["taskDefinition"]
+    assert live.described()["taskDefinition"] == good["taskDefinition"]
 
 
 def messages(stage: Stage, queue: str, seconds: float = 10) -> list[dict[str, Any]]:

@@ -350,9 +350,11 @@ def telling(lines: Sequence[str]) -> list[str]:
 
 
 def reason(found: Diagnosis) -> str:
-    """A diagnosis in one text: the cause, and the first lines that tell of it."""
-    telling = [line.strip() for line in found["lines"] if not line.startswith("make")]
-    return ". ".join([found["cause"], " | ".join(telling[:3])]) if telling else found["cause"]
+    """A diagnosis in one text: the cause, and the first errors, or else the last line."""
+    lines = [line.strip() for line in found["lines"]]
+    # What make says of a compiler's errors is only that there were some.
+    errors = [line for line in lines if _TELLING.search(line) and not line.startswith("make")]
+    return ". ".join([found["cause"], " | ".join(errors[:3] or lines[-1:])]).removesuffix(". ")
 
 
 def newer(mine: Build, history: Sequence[Recorded]) -> Recorded | None:

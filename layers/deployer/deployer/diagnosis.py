@@ -44,6 +44,7 @@ _ADVICE = {
 _LINE_LIMIT = 500  # characters
 _STOPS_LIMIT = 10
 _CAUSE_LINES = 5
+_TELLING = re.compile(r"(?i)error|ERR_|can't|cannot|not found|no such|refus|fail|made no|hold")
 
 
 class Failure(TypedDict):
@@ -137,8 +138,9 @@ def diagnose_build(failure: Failure, log: Sequence[str]) -> Diagnosis:
     if not reasons:
         return diagnose(failure, [], [], told)
     cause = "; ".join(reasons)
-    if told:
-        cause += ". Its last lines: " + " | ".join(told[-_CAUSE_LINES:])
+    telling = [line.strip() for line in told if _TELLING.search(line)] or told
+    if telling:
+        cause += ". It wrote: " + " | ".join(telling[-_CAUSE_LINES:])
     return diagnose({"Error": "BuildFailed", "Cause": cause}, [], [], told)
 
 

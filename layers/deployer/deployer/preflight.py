@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from deployer.errors import PreflightFailed, ServiceScaledDown
-from deployer.history import History, live
+from deployer.history import History, applied_schema, live
+from deployer.release import Release
 from deployer.rollout import Service
 from deployer.spec import ServiceSpec
 
@@ -47,6 +48,22 @@ def check(
         problems.append(f"subnets and security groups lie in several VPCs: {sorted(vpcs)}")
     if problems:
         raise PreflightFailed("; ".join(problems))
+
+
+def check_schema(release: Release, history: History) -> None:
+    """Check that a release knows the schema that the database has; it may bring a newer one.
+
+    Raises:
+        PreflightFailed: it knows only an older one, with which it would not start.
+    """
+    knows, applied = release["schema"], applied_schema(history)
+    if release.get("restore") or knows is None or applied is None:
+        return
+    if knows["number"] < applied["number"]:
+        raise PreflightFailed(
+            f"{release['version']} knows database schema {knows['number']} and the database has"
+            f" {applied['number']}, so it would not start"
+        )
 
 
 def desired_count(spec: ServiceSpec, service: Service | None, history: History) -> int | None:

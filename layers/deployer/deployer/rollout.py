@@ -104,6 +104,8 @@ def judge(
         threshold: how many failed tasks are too many.
     """
     if service is None:
+        if now - datetime.fromisoformat(rollout["startedAt"]) < READ_LAG:
+            return _rolling("ECS does not show the new service yet")
         return _failed("ServiceMissing", "the service was deleted during the rollout")
 
     failures = [stopped.why(task) for task in failed_tasks(rollout, stopped_tasks)]

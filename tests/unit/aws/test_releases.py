@@ -48,6 +48,16 @@ def test_the_same_execution_may_open_its_release_again() -> None:
     assert record()["execution"] == EXECUTION
 
 
+def test_a_late_retry_takes_nothing_from_the_record() -> None:
+    releases.open_release(OURS)
+    releases.note(OURS, turnAt="2026-11-23T14:30:00+00:00")
+    assert releases.open_release(OURS) is None
+    assert record()["turnAt"]
+    releases.close_release(OURS, "SUCCEEDED", {})
+    assert releases.open_release(OURS) is None
+    assert record()["outcome"] == "SUCCEEDED"
+
+
 def test_another_execution_is_shown_the_record_that_there_is() -> None:
     releases.open_release(OURS)
     already = releases.open_release(THEIRS)

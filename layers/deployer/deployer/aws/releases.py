@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from deployer.aws import table
-from deployer.release import Entry, Outcome, Recorded, Unidentified
+from deployer.release import Entry, Outcome, Recorded, Release, Unidentified
+from deployer.rollout import Rollout
 
 _POINTER_LIFE = 90 * 24 * 3600  # seconds; Step Functions keeps an execution as long
 _TOKEN_LIFE = 24 * 3600  # seconds; longer than any execution may run
@@ -19,16 +20,18 @@ _OURS = "attribute_not_exists(#id) OR #execution = :me"
 
 
 def open_release(release: Entry) -> Recorded | None:
-    """Write down that a release is in flight; the same execution may do so again.
+    """Write down that a release is in flight; done again by the same execution, it changes nothing.
 
     Returns:
         None, or the record that this push already has from another execution. A push recorded
         as IGNORED (untagged, or under another tag) is open to the tag that deploys it.
     """
     carry_out(release["execution"], release)
-    condition = f"{_OURS} OR #outcome = :ignored"
-    already = table.put_if(release, condition, me=release["execution"], ignored="IGNORED")
-    return cast(Recorded, already) if already else None
+    condition = "attribute_not_exists(#id) OR #outcome = :ignored"
+    already = table.put_if(release, condition, ignored="IGNORED")
+    if already is None or already["execution"] == release["execution"]:
+        return None  # what later steps noted, and an outcome, must not be lost to a late retry
+    return cast(Recorded, already)
 
 
 def carry_out(execution: str, release: Entry) -> None:
@@ -76,6 +79,12 @@ def close_release(
 def find(service: str, release_id: str) -> Recorded | None:
     """A release's record; None if there is none."""
     return cast(Recorded | None, table.get(service, release_id))
+
+
+def rollout(release: Release) -> Rollout | None:
+    """The rollout that was noted of a release; None if none was."""
+    record = find(release["service"], release["id"])
+    return record.get("rollout") if record else None
 
 
 def of_execution(execution: str) -> Recorded | None:

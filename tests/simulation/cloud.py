@@ -1,0 +1,312 @@
+"""The services around ECS: the releases table, images, databases, and what a preflight looks at."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation.application import App
+from tests.simulation.ecs import ACCOUNT, REGION, moment
+from tests.simulation.errors import AwsError
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+SECRET = "hunter2hunter2"
+SECRET_ARN = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:coder/database-url"
+CONNECTION = f"postgres://coder:{SECRET}@coder-db.example:5432/coder"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+SNAPSHOT_SECONDS, RESTORE_SECONDS = 100.0, 400.0
+
+type Item = dict[str, Any]
+
+
+# DynamoDB -------------------------------------------------------------------------------------
+
+
+@cache
+def condition(expression: str) -> Callable[[Item, Mapping[str, str], Mapping[str, Any]], bool]:
+    """A condition or key condition expression, as far as the deployer writes them.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.OperatorsAndFunctions.html
+    """
+    either = [[_term(t) for t in part.split(" AND ")] for part in expression.split(" OR ")]
+    return lambda item, names, values: any(
+        all(term(item, names, values) for term in terms) for terms in either
+    )
+
+
+def _term(text: str) -> Callable[[Item, Mapping[str, str], Mapping[str, Any]], bool]:
+    if found := re.fullmatch(r"\s*attribute_(not_)?exists\((#\w+)\)\s*", text):
+        absent, name = bool(found[1]), found[2]
+        return lambda item, names, values: (names[name] in item) != absent
+    if found := re.fullmatch(r"\s*begins_with\((#\w+), (:\w+)\)\s*", text):
+        name, value = found[1], found[2]
+        return lambda item, names, values: str(item[names[name]]["S"]).startswith(
+            values[value]["S"]
+        )
+    if found := re.fullmatch(r"\s*(#\w+) (=|>=) (:\w+)\s*", text):
+        name, sign, value = found[1], found[2], found[3]
+        if sign == "=":
+            return lambda item, names, values: item.get(names[name]) == values[value]
+        return lambda item, names, values: item[names[name]]["S"] >= values[value]["S"]
+    raise NotImplementedError(f"a condition {text!r}")
+
+
+class Table:
+    """The releases table."""
+
+    def __init__(self, world: "World", made: float) -> None:
+        self.world, self.made = world, made
+        self.items: dict[str, dict[str, Item]] = {}
+
+    def describe_table(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        return {"Table": {"TableName": asked["TableName"], "CreationDateTime": moment(self.made)}}
+
+    def get_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        found = self._at(asked["Key"])
+        return {"Item": dict(found)} if found else {}
+
+    def put_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        item = asked["Item"]
+        before = self._at(item)
+        self._hold(asked, before)
+        self._write(item, before, dict(item))
+        return {}
+
+    def update_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        before = self._at(asked["Key"])
+        self._hold(asked, before)
+        after = {**asked["Key"], **before}
+        names, values = asked["ExpressionAttributeNames"], asked["ExpressionAttributeValues"]
+        for part in asked["UpdateExpression"].removeprefix("SET ").split(", "):
+            name, value = part.split(" = ")
+            after[names[name]] = values[value]
+        self._write(asked["Key"], before, after)
+        return {}
+
+    def delete_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        before = self._at(asked["Key"])
+        self._hold(asked, before)
+        self.items.get(asked["Key"]["service"]["S"], {}).pop(asked["Key"]["id"]["S"], None)
+        return {}
+
+    def query(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        names, values = asked["ExpressionAttributeNames"], asked["ExpressionAttributeValues"]
+        meets = condition(asked["KeyConditionExpression"])
+        within = self.items.get(values[":service"]["S"], {})
+        found = [within[key] for key in sorted(within, reverse=not asked["ScanIndexForward"])]
+        found = [item for item in found if meets(item, names, values)]
+        if start := asked.get("ExclusiveStartKey"):
+            found = [item for item in found if item["id"]["S"] < start["id"]["S"]]
+        limit = asked.get("Limit", len(found) or 1)
+        answer: dict[str, Any] = {"Items": [dict(item) for item in found[:limit]]}
+        if len(found) > limit:
+            last = found[limit - 1]
+            answer["LastEvaluatedKey"] = {"service": last["service"], "id": last["id"]}
+        return answer
+
+    def _at(self, key: Mapping[str, Any]) -> Item:
+        return self.items.get(key["service"]["S"], {}).get(key["id"]["S"], {})
+
+    def _hold(self, asked: Mapping[str, Any], before: Item) -> None:
+        expression = asked.get("ConditionExpression")
+        names = asked.get("ExpressionAttributeNames", {})
+        values = asked.get("ExpressionAttributeValues", {})
+        if expression and not condition(expression)(before, names, values):
+            old = asked.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and before
+            members: dict[str, Any] = {"Item": dict(before)} if old else {}
+            raise AwsError(
+                "ConditionalCheckFailedException", "The conditional request failed", **members
+            )
+
+    def _write(self, key: Mapping[str, Any], before: Item, after: Item) -> None:
+        self.items.setdefault(key["service"]["S"], {})[key["id"]["S"]] = after
+        self.world.invariants.written(before, after)
+
+
+# ECR ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Stored:
+    """A manifest in the repository."""
+
+    manifest: Mapping[str, Any]
+    config: Mapping[str, Any]
+    pushed: float
+    tags: list[str] = field(default_factory=list)
+    active: bool = True
+
+
+def digest_of(content: object) -> str:
+    return "sha256:" + sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class Ecr:
+    """The one repository."""
+
+    def __init__(self, world: "World", repository: str) -> None:
+        self.world, self.repository = world, repository
+        self.stored: dict[str, Stored] = {}
+        self.apps: dict[str, App] = {}
+        self.configs: dict[str, Mapping[str, Any]] = {}
+
+    def push(self, app: App, tag: str | None, architecture: str = "amd64") -> str:
+        """Push an image; ECR tells push times in whole seconds."""
+        labels = {"org.opencontainers.image.version": app.version, "fault": str(app)}
+        if app.schema is not None:
+            labels |= {"deployer.schema.number": str(app.schema), "deployer.schema.hash": "h"}
+        config = {"os": "linux", "architecture": architecture, "config": {"Labels": labels}}
+        blob = digest_of(config)
+        manifest = {"mediaType": MANIFEST, "config": {"mediaType": CONFIG, "digest": blob}}
+        digest = digest_of(manifest)
+        self.configs[blob] = config
+        self.apps[digest] = app
+        self._put(digest, Stored(manifest, config, float(int(self.world.engine.now))), tag)
+        return digest
+
+    def push_index(self, children: list[str], tag: str) -> str:
+        """Push a multi-architecture index of images that are there."""
+        platform = {"os": "linux", "architecture": "amd64"}
+        entries = [{"digest": child, "platform": platform} for child in children]
+        manifest = {"mediaType": INDEX, "manifests": entries}
+        digest = digest_of(manifest)
+        self.apps[digest] = self.apps[children[0]]
+        self._put(digest, Stored(manifest, {}, float(int(self.world.engine.now))), tag)
+        return digest
+
+    def _put(self, digest: str, stored: Stored, tag: str | None) -> None:
+        for other in self.stored.values():
+            if tag in other.tags:
+                other.tags.remove(tag)
+        stored = self.stored.setdefault(digest, stored)
+        if tag:
+            stored.tags.append(tag)
+
+    def describe_images(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        if "imageIds" in asked:
+            wanted = asked["imageIds"][0]
+            found = [
+                (digest, stored)
+                for digest, stored in self.stored.items()
+                if digest == wanted.get("imageDigest") or wanted.get("imageTag") in stored.tags
+            ]
+            if not found:
+                raise AwsError("ImageNotFoundException", "The image does not exist")
+        else:
+            found = [(d, s) for d, s in self.stored.items() if s.tags and s.active]
+        return {"imageDetails": [self._detail(digest, stored) for digest, stored in found]}
+
+    def _detail(self, digest: str, stored: Stored) -> dict[str, Any]:
+        detail = {
+            "imageDigest": digest,
+            "imagePushedAt": moment(stored.pushed),
+            "imageStatus": "ACTIVE" if stored.active else "ARCHIVED",
+        }
+        return {**detail, "imageTags": list(stored.tags)} if stored.tags else detail
+
+    def batch_get_image(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        digest = asked["imageIds"][0]["imageDigest"]
+        stored = self.stored.get(digest)
+        images = [{"imageManifest": json.dumps(stored.manifest)}] if stored else []
+        return {"images": images, "failures": []}
+
+    def describe_repositories(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        uri = f"{REGISTRY}/{self.repository}"
+        return {"repositories": [{"repositoryName": self.repository, "repositoryUri": uri}]}
+
+    def get_download_url_for_layer(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        return {"downloadUrl": f"https://layers.example/{asked['layerDigest']}"}
+
+
+# RDS and the connection secret ----------------------------------------------------------------
+
+
+class Rds:
+    """Instances and their snapshots."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.snapshots: dict[str, dict[str, Any]] = {}
+        self.instances: dict[str, dict[str, Any]] = {"coder-db": _instance("coder-db", "available")}
+        self.schemas: dict[str, tuple[int, str]] = {}
+        self.restored_from: dict[str, str] = {}
+        self.failing = False
+        self.secret = CONNECTION
+
+    def create_db_snapshot(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        name = asked["DBSnapshotIdentifier"]
+        if name in self.snapshots:
+            raise AwsError("DBSnapshotAlreadyExists", name)
+        if any(s["Status"] == "creating" for s in self.snapshots.values()):
+            raise AwsError("InvalidDBInstanceState", "the instance is backing up")
+        now = self.world.engine.now
+        self.snapshots[name] = {
+            "DBSnapshotIdentifier": name,
+            "DBInstanceIdentifier": asked["DBInstanceIdentifier"],
+            "Status": "creating",
+            "SnapshotCreateTime": moment(now),
+        }
+        database = self.world.database
+        self.schemas[name] = database.schema, database.data
+        ended = "failed" if self.failing else "available"
+        self.world.engine.after(SNAPSHOT_SECONDS, self._become, self.snapshots, name, ended)
+        return {"DBSnapshot": dict(self.snapshots[name])}
+
+    def _become(self, things: dict[str, dict[str, Any]], name: str, status: str) -> None:
+        key = "Status" if things is self.snapshots else "DBInstanceStatus"
+        if name in things:
+            things[name][key] = status
+
+    def describe_db_snapshots(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        instance = asked["DBInstanceIdentifier"]
+        found = [s for s in self.snapshots.values() if s["DBInstanceIdentifier"] == instance]
+        return {"DBSnapshots": [dict(s) for s in found]}
+
+    def delete_db_snapshot(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        if self.snapshots.pop(asked["DBSnapshotIdentifier"], None) is None:
+            raise AwsError("DBSnapshotNotFound", asked["DBSnapshotIdentifier"], 404)
+        return {}
+
+    def describe_db_instances(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        found = self.instances.get(asked["DBInstanceIdentifier"])
+        if found is None:
+            raise AwsError("DBInstanceNotFound", asked["DBInstanceIdentifier"], 404)
+        return {"DBInstances": [dict(found)]}
+
+    def restore_db_instance_from_db_snapshot(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        name, snapshot = asked["DBInstanceIdentifier"], asked["DBSnapshotIdentifier"]
+        if name in self.instances:
+            raise AwsError("DBInstanceAlreadyExists", name)
+        if self.snapshots.get(snapshot, {}).get("Status") != "available":
+            raise AwsError("InvalidDBSnapshotState", snapshot)
+        self.instances[name], self.restored_from[name] = _instance(name, "creating"), snapshot
+        self.world.engine.after(RESTORE_SECONDS, self._become, self.instances, name, "available")
+        return {"DBInstance": dict(self.instances[name])}
+
+    def get_secret_value(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        return {"ARN": SECRET_ARN, "Name": "coder/database-url", "SecretString": self.secret}
+
+    def put_secret_value(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        self.secret = asked["SecretString"]
+        host = self.secret.partition("@")[2].partition(".")[0]
+        snapshot = self.restored_from.get(host)
+        if snapshot:  # what starts from now on runs on the restored data
+            self.world.database.schema, self.world.database.data = self.schemas[snapshot]
+        return {"ARN": SECRET_ARN}
+
+
+def _instance(name: str, status: str) -> dict[str, Any]:
+    return {
+        "DBInstanceIdentifier": name,
+        "DBInstanceStatus": status,
+        "DBInstanceClass": "db.t3.micro",
+        "Endpoint": {"Address": f"{name}.example", "Port": 5432},
+    }

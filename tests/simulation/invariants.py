@@ -1,0 +1,410 @@
+"""What must hold, whatever happens: docs/simulation.md says each in words.
+
+Some are checked at the step that could break them, the others when all is quiet again.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer
+from botocore.exceptions import ClientError
+
+from tests.simulation.application import App
+from tests.simulation.cloud import SECRET, Item
+from tests.simulation.ecs import Deployment, Service
+
+if TYPE_CHECKING:
+    from tests.simulation.world import Execution, Invocation, World
+
+TRANSITIONS, FRESH = 1000, 90.0
+SETTLED = 30.0  # seconds after which a look shows what somebody changed
+REACTION = 10.0  # seconds from ECS's end of a rollout to the record, if nothing is disturbed
+_WRITES = {
+    "RegisterTaskDefinition",
+    "UpdateService",
+    "CreateService",
+    "CreateDBSnapshot",
+    "RestoreDBInstanceFromDBSnapshot",
+    "PutSecretValue",
+}
+_CHANGES = ("UpdateService", "CreateService")
+# faults after which a release may fail though it is good: its execution was ended from outside
+_ENDS = {"stopped", "expired"}
+
+_plain = TypeDeserializer().deserialize
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"{name}: {why}")
+        self.name = name
+
+
+class Invariants:
+    """Watches a world."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.stopped: set[str] = set()
+        self.pushes: list[tuple[float, str, str | None]] = []
+        self.orders: list[tuple[float, Mapping[str, Any]]] = []
+        self.began: dict[tuple[str, str], list[str]] = {}
+        self.rollouts: list[tuple[str, str, str]] = []
+        self.newest_push = ""
+        self.registered: dict[str, str] = {}
+        self.humans_before = 0
+        self.live: App | None = None
+
+    def begin(self) -> None:
+        """A run begins: what was before it is no matter of this one."""
+        self.stopped, self.pushes, self.orders = set(), [], []
+        self.humans_before = self.world.humans
+
+    def broken(self, name: str, why: str) -> None:
+        raise Broken(name, why)
+
+    # At each step
+
+    def pushed(self, digest: str, tag: str | None) -> None:
+        self.pushes.append((self.world.engine.now, digest, tag))
+
+    def ordered(self, order: Mapping[str, Any]) -> None:
+        self.orders.append((self.world.engine.now, order))
+
+    def entered(self, execution: "Execution") -> None:
+        if len(execution.path) > TRANSITIONS:
+            self.broken("bounded", f"{execution.name} entered {TRANSITIONS} states")
+
+    def told(self, text: str, where: str) -> None:
+        if SECRET in text:
+            self.broken("no secret told", f"{where}: {text[:300]}")
+
+    def raised(self, invocation: "Invocation", error: Exception) -> None:
+        """A function failed by an error that nobody foresaw."""
+        if isinstance(error, (AssertionError, NotImplementedError)):
+            raise error
+        if isinstance(error, (KeyError, TypeError, AttributeError, ValueError, StopIteration)):
+            raise Broken("no bug", f"{invocation.function}: {error!r}") from error
+        if isinstance(error, ClientError) and not self.world.plan.hostile:
+            raise Broken("every refusal is foreseen", f"{invocation.function}: {error}") from error
+
+    def asked(self, invocation: "Invocation", operation: str, asked: Mapping[str, Any]) -> None:
+        if operation in ("PutItem", "UpdateItem", "PutEvents"):
+            self.told(str(asked), operation)
+        if operation not in _WRITES:
+            return
+        execution = invocation.execution
+        passed = execution and (
+            "Is the database concerned?" in execution.path or "Diagnose failure" in execution.path
+        )
+        if not passed:
+            self.broken("preflight first", f"{invocation.function} calls {operation} before it")
+        if operation in _CHANGES:
+            self._may_change(invocation, asked)
+        if operation in _CHANGES and "taskDefinition" in asked:
+            self._schema(asked["taskDefinition"], f"{invocation.function} puts")
+
+    def _may_change(self, invocation: "Invocation", asked: Mapping[str, Any]) -> None:
+        """The deployer is about to change the service: is it its to change, and as it does?"""
+        if not self.world.surroundings >= {*asked_subnets(asked)}:
+            self.broken("preflight first", "a subnet is missing")
+        service = self.world.ecs.services.get(self.world.spec["service"])
+        if service is None or service.status != "ACTIVE":
+            return
+        begun = invocation.execution.started if invocation.execution else 0.0
+        meanwhile = self.world.last_human >= begun
+        other = asked.get("desiredCount") not in (None, 0, service.desired)
+        if service.desired and other and not meanwhile:
+            self.broken("the desired count is the team's", f"it was {service.desired}")
+        theirs = ":task-definition/by-hand:" in service.primary.revision
+        settled = self.world.engine.now - service.primary.created > SETTLED
+        if invocation.function == "RollBack" and theirs and settled:
+            self.broken("others' changes stay", f"{service.primary.revision} is replaced")
+
+    def _schema(self, revision: str, who: str) -> None:
+        app, applied = self._app(revision), self.world.database.schema
+        if app.schema is not None and app.schema < applied and self._known(applied):
+            self.broken(
+                "no older release on a newer schema",
+                f"{who} {app.version} on schema {applied}",
+            )
+
+    def _known(self, schema: int) -> bool:
+        """Whether the records can tell that the database has a schema: a release that brought it
+        was live, or was left where it was because of it."""
+        for record in self.records():
+            left = (record.get("rollback") or {}).get("action") == "LEAVE"
+            brought = record["schema"] and record["schema"]["number"] >= schema
+            if brought and (record.get("outcome") == "SUCCEEDED" or left):
+                return True
+        return False
+
+    def _app(self, revision: str) -> App:
+        definition = self.world.ecs.revisions[revision]["taskDefinition"]
+        return self.world.app_of(definition["containerDefinitions"][0]["image"])
+
+    def answered(
+        self,
+        invocation: "Invocation",
+        operation: str,
+        asked: Mapping[str, Any],
+        answer: Mapping[str, Any],
+    ) -> None:
+        if operation == "RegisterTaskDefinition":
+            arn = answer["taskDefinition"]["taskDefinitionArn"]
+            tags = {tag["key"]: tag["value"] for tag in asked["tags"]}
+            earlier = self.registered.setdefault(tags["deployer:release"], arn)
+            at_once = {"repeated", "twice"} & set(self.world.plan.faults.values())
+            if earlier != arn and not at_once:
+                self.broken("no needless revision", f"{arn} and {earlier} of one release")
+        if operation in _CHANGES:
+            self._changed(invocation, asked, answer["service"])
+
+    def _changed(
+        self, invocation: "Invocation", asked: Mapping[str, Any], service: Mapping[str, Any]
+    ) -> None:
+        """The deployer changed the service: is that one rollout at a time, and once?"""
+        strategy = self.world.spec.get("strategy", "rolling")
+        limits = asked.get("deploymentConfiguration", {})
+        if strategy == "rolling" and limits.get("minimumHealthyPercent", 100) < 100:
+            self.broken("never dark", "a rolling service may run nothing")
+        if asked.get("desiredCount") == 0 and self.live:
+            self.broken("never dark", f"{invocation.function} scales a live service to zero")
+        rollout = service["deployments"][0]["id"]
+        release = invocation.payload["release"]
+        if self.rollouts and rollout == self.rollouts[-1][0]:
+            return
+        if asked.get("desiredCount") == 0:
+            return
+        if self.rollouts:
+            before, of, execution = self.rollouts[-1]
+            if of != release["id"] and not self._settled(of, execution):
+                self.broken(
+                    "one in flight", f"{rollout} of {release['id']} while {before} of {of} rolls"
+                )
+        began = self.began.setdefault((release["id"], invocation.function), [])
+        began.append(rollout)
+        humans = self.world.humans > self.humans_before
+        noted = "rollout" in (self.record(release["id"]) or {})
+        if len(began) > 1 and noted and not humans and not self._recovers(invocation):
+            self.broken("one rollout a release", f"{invocation.function} began {began}")
+        mine = invocation.execution.arn if invocation.execution else ""
+        turn = self.record("#turn")
+        if not turn or turn["execution"] != mine:
+            alive = invocation.execution and invocation.execution.status == "RUNNING"
+            if alive:
+                self.broken("one in flight", f"{rollout} of {release['id']} without the turn")
+        self.rollouts.append((rollout, release["id"], mine))
+        if release["trigger"] == "push" and invocation.function == "UpdateService":
+            hold, turn_at = self.record("#hold"), (self.record(release["id"]) or {}).get("turnAt")
+            if hold and turn_at and hold["at"] < turn_at:
+                self.broken("a hold holds", f"{release['id']} goes on in spite of it")
+            if self.newest_push and release["id"][:16] < self.newest_push[:16]:
+                self.broken("newest push wins", f"{release['id']} after {self.newest_push}")
+            self.newest_push = max(self.newest_push, release["id"])
+
+    def _recovers(self, invocation: "Invocation") -> bool:
+        return bool(invocation.execution and invocation.execution.name.startswith("recover-"))
+
+    def _settled(self, release: str, execution: str) -> bool:
+        """Whether a release has its outcome, or the execution that began its rollout is over."""
+        record = self.record(release)
+        over = self.world.sfn.executions[execution].status != "RUNNING"
+        return record is None or "outcome" in record or over
+
+    def record(self, release: str) -> dict[str, Any] | None:
+        item = self.world.table.items.get(self.world.spec["service"], {}).get(release)
+        return _values(item) if item else None
+
+    def written(self, before: Item, after: Item) -> None:
+        """An item of the table changed."""
+        old, new = before.get("outcome"), after.get("outcome")
+        if old and old != new and old["S"] != "IGNORED":
+            self.broken("one outcome", f"{after['id']['S']}: {old['S']} became {new}")
+        if new and new != old:
+            self.world.trace("record", f"{after['id']['S']} is {new['S']}")
+            if new["S"] == "SUCCEEDED" and after["trigger"]["S"] != "hold":
+                self._success(_values(after))
+
+    def _success(self, record: Mapping[str, Any]) -> None:
+        """A release is called live: is it?"""
+        service = self.world.ecs.services[self.world.spec["service"]]
+        rollout = record["rollout"]["id"]
+        ours = next((d for d in service.deployments if d.id == rollout), None)
+        if ours is None or ours is not service.primary or ours.state != "COMPLETED":
+            if self.world.humans > self.humans_before:
+                return  # somebody changed it between the last look and the record
+            self.broken("no false success", f"{rollout} of {record['id']} is not what runs")
+            return
+        app = self._app(ours.revision)
+        if self.world.ecr.apps.get(record["digest"]) != app:
+            self.broken("no false success", f"{app} runs, not {record['version']}")
+        before, self.live = self.live, app
+        died = [t for t in service.dead if t.deployment is ours and self._recent(t.stopped)]
+        running = [t for t in service.tasks if t.deployment is ours and t.status == "RUNNING"]
+        if not running and not died:
+            self.broken("no false success", f"no task of {record['version']} runs")
+        self._in_time(ours, record)
+        verify = self.world.spec.get("verify")
+        answered = [t for t in (*running, *died) if self._recent(self.world.answered.get(t.name))]
+        if verify and not answered:
+            self.broken("no false success", f"nothing of {record['version']} answered")
+        wrong = {"wrong-version", "never-healthy", "hangs"}
+        if before and before.fault != "empty-database":  # else nobody knows which data are right
+            wrong.add("empty-database")
+        if verify and app.fault in wrong:
+            self.broken("no false success", f"{app} is called live")
+        url = record.get("url")
+        if verify and url:
+            answers = [t for t in self.world.serving(url) if t.deployment is ours]
+            if not answers and not died:
+                self.broken("truthful URL", f"{url} leads to no task of {record['version']}")
+
+    def _in_time(self, ours: Deployment, record: Mapping[str, Any]) -> None:
+        plan, execution = self.world.plan, self.world.sfn.executions[record["execution"]]
+        if plan.faults or plan.news or plan.noise is not None:
+            return
+        waited = self.world.engine.now - max(ours.completed, execution.polls)
+        if waited > REACTION:
+            self.broken("told in time", f"{waited:.0f} s after the rollout was complete")
+
+    def _recent(self, when: float | None) -> bool:
+        return when is not None and self.world.engine.now - when < FRESH
+
+    def looked(self, service: Service) -> None:
+        """ECS's scheduler took a step: did it go where it must not by what we set?"""
+        primary = service.primary
+        if primary.state == "IN_PROGRESS" and primary.completed:
+            app, applied = self._app(primary.revision), self.world.database.schema
+            if app.schema is not None and app.schema < applied:
+                self.broken("no older release on a newer schema", f"ECS goes back to {app.version}")
+
+    # When all is quiet
+
+    def at_rest(self) -> None:
+        """Nothing happens any more: is all that was asked for done?"""
+        records = self.records()
+        for record in records:
+            if "outcome" not in record:
+                self.broken("one outcome", f"{record['id']} has none")
+        self._no_orphans()
+        self._each_push_has_its_record(records)
+        self._no_false_failure(records)
+        self._what_runs(records)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The records of the service's releases, in the order of their end."""
+        items = self.world.table.items.get(self.world.spec["service"], {})
+        found = [_values(item) for name, item in items.items() if not name.startswith("#")]
+        return sorted(
+            (r for r in found if "version" in r), key=lambda r: r.get("endedAt", r["startedAt"])
+        )
+
+    def _no_orphans(self) -> None:
+        items = self.world.table.items.get(self.world.spec["service"], {})
+        left = [name for name in items if name == "#turn" or name.startswith("#waiting#")]
+        if left:
+            self.broken("no orphans", f"{left} are left")
+
+    def _each_push_has_its_record(self, records: list[dict[str, Any]]) -> None:
+        digests = {r["digest"] for r in records}
+        for when, digest, tag in self.pushes:
+            stored = self.world.ecr.stored.get(digest)
+            if tag and stored and digest not in digests and tag in stored.tags:
+                self.broken("one outcome", f"the push of {tag} at {when} has no record")
+
+    def _no_false_failure(self, records: list[dict[str, Any]]) -> None:
+        """A good release whose execution was left alone succeeded, in a world that let it."""
+        faults = set(self.world.plan.faults.values())
+        if faults & _ENDS or self.stopped or self.world.plan.hostile or len(faults) > 1:
+            return
+        if len(self.world.plan.faults) > 1 or self.world.humans > self.humans_before:
+            return
+        for record in records:
+            app = self.world.ecr.apps.get(record["digest"])
+            bad = record["outcome"] in ("FAILED", "FAILED_ROLLED_BACK")
+            on_other_data = self.live is not None and self.live.fault == "empty-database"
+            if bad and app and app.good and self._knows_schema(app) and not on_other_data:
+                why = record.get("reason", "")
+                self.broken("no false failure", f"{app} is {record['outcome']}: {why}")
+
+    def _knows_schema(self, app: App) -> bool:
+        return app.schema is None or app.schema >= self.world.database.schema
+
+    def _what_runs(self, records: list[dict[str, Any]]) -> None:
+        """What the service runs is what the records say that it runs."""
+        service = self.world.ecs.services.get(self.world.spec["service"])
+        done = [
+            r for r in records if r["trigger"] != "hold" and "turnAt" in r and "taskDefinition" in r
+        ]
+        if self.world.humans > self.humans_before or not done:
+            return
+        if service is None or not service.deployments:
+            if any(r["outcome"] == "SUCCEEDED" for r in done):
+                self.broken("what runs", "there is no service")
+            return
+        primary, newest = service.primary, done[-1]
+        good = [r for r in done if r["outcome"] == "SUCCEEDED"]
+        if newest["outcome"] == "SUCCEEDED" and primary.revision != newest["taskDefinition"]:
+            self.broken("what runs", f"{primary.revision}, not {newest['taskDefinition']}")
+        last_good = good[-1]["taskDefinition"] if good else None
+        if newest["outcome"] == "FAILED_ROLLED_BACK" and primary.revision != last_good:
+            self.broken("rollback is exact", f"{primary.revision} runs; good was {last_good}")
+        action = (newest.get("rollback") or {}).get("action")
+        if good and newest["outcome"] != "FAILED":
+            self._serves(service, primary.revision)
+        unmended = newest["outcome"] == "FAILED" and action is None and "rollout" in newest
+        if unmended and good and primary.revision != last_good:
+            self.broken("what runs", f"{primary.revision} after {newest['reason']}")
+        self._newest_or_ordered(records, good, primary.revision)
+
+    def _serves(self, service: Service, revision: str) -> None:
+        app = self._app(revision)
+        steady = app.good or app.fault == "wrong-version"
+        healthy = [t for t in service.tasks if self.world.ecs.healthy(service, t)]
+        if steady and not healthy and service.desired and not self.world.plan.hostile:
+            self.broken("never dark", f"nothing of {app.version} runs at rest")
+
+    def _newest_or_ordered(
+        self, records: list[dict[str, Any]], good: list[dict[str, Any]], revision: str
+    ) -> None:
+        """The newest push that is good runs, unless an order says otherwise."""
+        failed = {r["digest"] for r in records if r["outcome"].startswith("FAILED")}
+        tagged = [(w, d) for w, d, t in self.pushes if t and self.world.ecr.apps.get(d)]
+        if not tagged or self.orders:
+            self._sticky(good, revision)
+            return
+        _, digest = max(
+            tagged,
+            key=lambda p: (
+                self.world.ecr.stored[p[1]].pushed if p[1] in self.world.ecr.stored else 0
+            ),
+        )
+        app = self.world.ecr.apps[digest]
+        if digest in failed or not app.good or digest not in self.world.ecr.stored:
+            return
+        if self._app(revision) != app:
+            self.broken("newest push wins", f"{self._app(revision)} runs, not {app}")
+
+    def _sticky(self, good: list[dict[str, Any]], revision: str) -> None:
+        """What an order put in place runs until something newer is pushed or ordered."""
+        backs = [r for r in good if r["trigger"] == "rollback"]
+        if not backs:
+            return
+        back = max(backs, key=lambda r: r["startedAt"])
+        newer = [r for r in good if r["startedAt"] > back["startedAt"] and r["trigger"] != "push"]
+        pushed = [r for r in good if r["trigger"] == "push" and r["pushedAt"] > back["startedAt"]]
+        if not newer and not pushed and revision != back["taskDefinition"]:
+            self.broken("a rollback sticks", f"{revision} runs, not {back['taskDefinition']}")
+
+
+def asked_subnets(asked: Mapping[str, Any]) -> list[str]:
+    """The subnets that a request for a service names."""
+    network = asked.get("networkConfiguration", {}).get("awsvpcConfiguration", {})
+    return list(network.get("subnets", []))
+
+
+def _values(item: Item) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in item.items()}

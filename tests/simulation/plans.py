@@ -1,0 +1,142 @@
+"""Which plans are run: each single fault in each world, and random ones; and the shortest of those
+that fail."""
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tests.simulation import worlds
+from tests.simulation.application import App
+from tests.simulation.invariants import Broken
+from tests.simulation.world import CALL_FAULTS, EVENT_FAULTS, Move, Plan
+from tests.simulation.worlds import PLANS, SPECS
+
+_CALLS = 70  # of one deployment, about
+
+
+def single_faults(name: str) -> Iterator[Plan]:
+    """Each fault at each call and event of a world."""
+    plan = PLANS[name]
+    undisturbed = worlds.run(plan)
+    for number, (_, _, operation) in enumerate(undisturbed.sites):
+        for fault in CALL_FAULTS:
+            if fault != "stale" or operation == "DescribeServices":
+                yield replace(plan, faults={**plan.faults, number: fault})
+    for number in range(len(undisturbed.news_sites)):
+        for fault in EVENT_FAULTS:
+            yield replace(plan, news={**plan.news, number: fault})
+
+
+def random_plan(seed: int) -> Plan:
+    """The plan that an integer is."""
+    dice = random.Random(seed)
+    spec = dice.choice(sorted(SPECS))
+    moves: list[Move] = []
+    for number in range(1, dice.choice((1, 1, 2, 2, 3, 4)) + 1):
+        schema = dice.choice((1, 1, 2)) if spec == "database" else 1
+        fault = dice.choice((None, None, None, *_FAULTS))
+        app = App(f"1.0.{number}", schema, fault, dice.choice((5.0, 20.0, 60.0)))
+        moves.append((dice.uniform(0, 150), dice.choice(("push",) * 5 + ("push_index",)), (app,)))
+    versions = ["1.0.0", *(f"1.0.{n + 1}" for n in range(len(moves)))]
+    for _ in range(dice.choice((0, 0, 1, 1, 2, 3))):
+        moves.append((dice.uniform(0, 250), *_deed(dice, versions)))
+    calls = _CALLS * len(moves)
+    faults = {
+        dice.randrange(calls): dice.choice(CALL_FAULTS) for _ in range(dice.choice((0, 1, 1, 2, 4)))
+    }
+    news = {dice.randrange(12): dice.choice(EVENT_FAULTS) for _ in range(dice.choice((0, 0, 1, 2)))}
+    return Plan(
+        spec,
+        tuple(sorted(moves, key=lambda move: move[0])),
+        live=dice.random() < 0.85,
+        faults=faults,
+        news=news,
+        noise=dice.choice((None, seed, seed)),
+    )
+
+
+_FAULTS = (
+    "cannot-start",
+    "exit-at-start",
+    "exit-late",
+    "exit-twice",
+    "never-healthy",
+    "hangs",
+    "slow-start",
+    "out-of-memory",
+    "wrong-version",
+    "empty-database",
+    "migration-fails",
+)
+
+
+def _deed(dice: random.Random, versions: list[str]) -> tuple[str, tuple[Any, ...]]:
+    version = dice.choice(versions)
+    orders: tuple[Mapping[str, Any], ...] = (
+        {"action": "rollback", "to": "previous"},
+        {"action": "rollback", "to": "1.0.0", "hold": False},
+        {"action": "rollback", "to": version},
+        {"action": "hold", "reason": "test"},
+        {"action": "resume"},
+        {"action": "deploy", "image": version},
+    )
+    deeds: list[tuple[str, tuple[Any, ...]]] = [("order", (order,)) for order in orders]
+    deeds += [("stop", ()), ("stop", ()), ("tell_again", (version,)), ("tell_again", (version,))]
+    deeds += [("update", ()), ("scale", (dice.choice((0, 2)),)), ("delete_service", ())]
+    deeds += [("delete_image", (version,)), ("no_room", (True,)), ("lose_secret", ())]
+    return dice.choice(deeds)
+
+
+def broken(plan: Plan) -> Broken | None:
+    """What a plan breaks; None if every invariant holds."""
+    try:
+        worlds.run(plan)
+    except Broken as found:
+        return found
+    return None
+
+
+def shortest(plan: Plan, name: str) -> Plan:
+    """A plan from which nothing can be left out without the invariant of that name holding."""
+    smaller = True
+    while smaller:
+        smaller = False
+        for candidate in _less(plan):
+            found = broken(candidate)
+            if found and found.name == name:
+                plan, smaller = candidate, True
+                break
+    return plan
+
+
+def _less(plan: Plan) -> Iterator[Plan]:
+    for index in range(len(plan.moves)):
+        yield replace(plan, moves=plan.moves[:index] + plan.moves[index + 1 :])
+    for number in plan.faults:
+        yield replace(plan, faults={k: v for k, v in plan.faults.items() if k != number})
+    for number in plan.news:
+        yield replace(plan, news={k: v for k, v in plan.news.items() if k != number})
+    if plan.noise is not None:
+        yield replace(plan, noise=None)
+    for index, (at, what, arguments) in enumerate(plan.moves):
+        for simpler in (0.0, float(int(at / 10) * 10), float(int(at))):
+            if simpler < at:
+                moves = [*plan.moves]
+                moves[index] = simpler, what, arguments
+                yield replace(plan, moves=tuple(sorted(moves, key=lambda move: move[0])))
+        app = arguments[0] if arguments else None
+        if isinstance(app, App) and app.fault:
+            moves = [*plan.moves]
+            moves[index] = at, what, (App(app.version, app.schema),)
+            yield replace(plan, moves=tuple(moves))
+
+
+def told(plan: Plan) -> str:
+    """A plan as Python, and what happens in it step by step."""
+    lines: list[str] = []
+    try:
+        worlds.run(plan, lines)
+    except Broken as found:
+        lines.append(f"BROKEN     {found}")
+    return f"{plan!r}\n" + "\n".join(lines)

@@ -1,0 +1,267 @@
+"""The deployer's own code in the simulation: its handlers with the world in AWS's place.
+
+What is replaced is what leaves the process: a call of AWS (below botocore's clients, whose service
+models check each request and answer), an HTTP request, the clock and the log.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, tzinfo
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Self
+
+import botocore.client
+from botocore.exceptions import ConnectionClosedError
+from botocore.validate import ParamValidator
+
+from tests.simulation.asl import Machine
+from tests.simulation.ecs import ACCOUNT, REGION
+from tests.simulation.errors import AwsError
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+ROOT = Path(__file__).parents[2]
+MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:Deploy"
+LIMITS = {"Reconcile": 120.0}  # seconds; as in template.yaml
+LIMIT = 50.0
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "false",
+    "AWS_SECRET_ACCESS_KEY": "false",
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "RELEASES_TABLE": "releases",
+    "SPEC_PATH": "/deployer/services",
+    "SITE_PATH": "/deployer/docs",
+    "HISTORY_DAYS": "365",
+    "DEPLOY": MACHINE,
+    "POWERTOOLS_SERVICE_NAME": "deployer",
+}
+
+_here: "list[World]" = []
+_validate = ParamValidator().validate
+
+
+def here() -> "World":
+    """The world that the code which runs now is in."""
+    return _here[-1]
+
+
+@cache
+def machine() -> Machine:
+    text = (ROOT / "statemachine/deploy.asl.json").read_text()
+    return Machine(json.loads(text))
+
+
+@cache
+def snake(name: str) -> str:
+    """`UpdateService` as `update_service`."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)[1:].replace("d_b_", "db_")
+
+
+def handler(function: str) -> Callable[[Any, Any], Any]:
+    """The handler of a function by its name in the template, without the logger around it."""
+    module = snake(function)
+    found: Callable[[Any, Any], Any] = sys.modules[module].handler
+    return getattr(found, "__wrapped__", found)
+
+
+class _Datetime(datetime):
+    """The virtual clock, for code that asks `datetime`."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return cls.fromtimestamp(here().engine.now, tz)
+
+
+def _now() -> float:
+    now: float = here().engine.now
+    return now
+
+
+def _sleep(seconds: float) -> None:
+    here().engine.pause(seconds)
+
+
+_time = SimpleNamespace(time=_now, monotonic=_now, sleep=_sleep)
+
+
+class _Log:
+    """Takes what a function logs, for the trace and to look for secrets."""
+
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        return lambda message, **values: here().logged(level, message, values)
+
+
+class _Download:
+    """A layer as ECR gives it to download."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._body = json.dumps(here().ecr.configs[url.rsplit("/", 1)[-1]]).encode()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def read(self, limit: int) -> bytes:
+        return self._body[:limit]
+
+
+@cache
+def _shapes(service_model: Any, operation: str) -> tuple[Any, Any]:
+    model = service_model.operation_model(operation)
+    return model.input_shape, model.output_shape
+
+
+_right: set[Any] = set()
+
+
+def check_shape(values: Mapping[str, Any], shape: Any, what: str) -> None:
+    """Check a request or an answer against botocore's service model.
+
+    What botocore looks at are names, types and whether something is empty; what has the form of
+    one that was right is right.
+    """
+    if shape is None:
+        return
+    form = what, _form(values)
+    if form in _right:
+        return
+    report = _validate(values, shape)
+    if report.has_errors():
+        raise AssertionError(f"{what}: {report.generate_report()}")
+    _right.add(form)
+
+
+def _form(value: Any) -> Any:
+    kind = type(value)
+    if kind is dict:
+        return tuple([(name, _form(entry)) for name, entry in value.items()])
+    if kind is list:
+        return kind, frozenset([_form(entry) for entry in value]), len(value) == 0
+    if kind is int:
+        return value
+    return kind, not value
+
+
+def _make_api_call(client: Any, operation: str, params: dict[str, Any]) -> dict[str, Any]:
+    model = client.meta.service_model
+    asked, answered = _shapes(model, operation)
+    check_shape(params, asked, f"request of {operation}")
+    try:
+        answer = here().call(model.service_name, operation, params)
+    except AwsError as error:
+        return _refuse(client, model, operation, error)
+    check_shape(answer, answered, f"answer to {operation}")
+    return answer
+
+
+def _refuse(client: Any, model: Any, operation: str, error: AwsError) -> dict[str, Any]:
+    name = f"{model.service_id.hyphenize()}.{operation}"
+    if error.code == "":  # no answer came
+        lost = ConnectionClosedError(endpoint_url=f"https://{model.service_name}.example")
+        client.meta.events.emit(f"after-call-error.{name}", exception=lost, context={})
+        raise lost
+    parsed = error.parsed
+    client.meta.events.emit(
+        f"after-call.{name}",
+        http_response=SimpleNamespace(status_code=error.status),
+        parsed=parsed,
+        model=model.operation_model(operation),
+        context={},
+    )
+    raise client.exceptions.from_code(error.code)(parsed, operation)
+
+
+_paginators: dict[tuple[Any, str], Any] = {}
+_get_paginator = botocore.client.BaseClient.get_paginator
+
+
+def _kept_paginator(client: Any, operation: str) -> Any:
+    key = client, operation
+    if key not in _paginators:
+        _paginators[key] = _get_paginator(client, operation)
+    return _paginators[key]
+
+
+@cache
+def _modules() -> list[Any]:
+    os.environ.update(ENVIRONMENT)
+    for path in sorted((ROOT / "functions").glob("*.py")):
+        import_module(path.stem)
+    names = {path.stem for path in (ROOT / "functions").glob("*.py")}
+    return [
+        module
+        for name, module in sorted(sys.modules.items())
+        if name in names or name == "deployer" or name.startswith("deployer.")
+    ]
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Put the deployer's code into the simulation, and take it out again."""
+    environment = dict(os.environ)
+    before: list[tuple[Any, str, Any]] = []
+
+    def put(owner: Any, name: str, value: Any) -> None:
+        before.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, value)
+
+    os.environ.update(ENVIRONMENT)
+    for module in _modules():
+        for name, value in (("datetime", _Datetime), ("time", _time), ("logger", _Log())):
+            there = getattr(module, name, None)
+            if there is datetime or there is time or (name == "logger" and there):
+                put(module, name, value)
+        if hasattr(module, "from_document") and module.__name__ != "deployer.spec":
+            put(module, "from_document", _kept_document(module.from_document))
+    put(sys.modules["deployer.http"], "get", lambda url, timeout=3.0: here().http(url))
+    download = SimpleNamespace(request=SimpleNamespace(urlopen=_Download))
+    put(sys.modules["deployer.aws.ecr"], "urllib", download)
+    put(botocore.client.BaseClient, "_make_api_call", _make_api_call)
+    put(botocore.client.BaseClient, "get_paginator", _kept_paginator)
+    try:
+        yield
+    finally:
+        for owner, name, value in reversed(before):
+            setattr(owner, name, value)
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+def _kept_document(read: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """Reading the same spec again and again takes a tenth of a scenario's time."""
+    known: dict[str, Any] = {}
+
+    def kept(document: Any, source: str) -> Any:
+        key = json.dumps(document)
+        if key not in known:
+            known[key] = read(document, source)
+        return known[key]
+
+    return kept
+
+
+@contextmanager
+def within(world: "World") -> Iterator[None]:
+    _here.append(world)
+    try:
+        yield
+    finally:
+        _here.pop()
+
+
+def iso(seconds: float) -> str:
+    """A time as Step Functions tells it."""
+    told = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return told.replace("+00:00", "Z")

@@ -1,0 +1,779 @@
+"""The world around the deployer, in which its real state machine and handlers run."""
+
+import json
+import pickle
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from greenlet import getcurrent
+
+from tests.simulation import asl, runtime
+from tests.simulation.application import App, Database
+from tests.simulation.cloud import SECRET, SECRET_ARN, Ecr, Rds, Table
+from tests.simulation.ecs import ACCOUNT, REGION, Ecs, Service, Task
+from tests.simulation.engine import Box, Engine
+from tests.simulation.errors import AwsError
+from tests.simulation.invariants import Invariants
+
+START = 1_795_435_200.0  # 2026-11-23T12:00:00Z
+ECS_EVENT, ECR_EVENT, STATUS_EVENT = 0.5, 1.5, 1.0  # seconds until an event is there
+RECONCILE = 300.0
+LATENCY, INVOKE = 0.01, 0.03  # seconds that a call and a function's start take
+SLOW = 15.0
+DAY = 86400.0
+SUBNET, GROUP = "subnet-0123456789abcdef0", "sg-0123456789abcdef0"
+BALANCER = "http://coder.example"
+
+# What can befall a call; see docs/simulation.md
+CALL_FAULTS = (
+    "throttled",
+    "failed",
+    "lost",
+    "repeated",
+    "killed-before",
+    "killed-after",
+    "timed-out",
+    "slow",
+    "twice",
+    "stale",
+    "stopped",
+    "expired",
+)
+EVENT_FAULTS = ("lost", "twice", "late")
+_OWNERS = {
+    "dynamodb": "table",
+    "ecr": "ecr",
+    "ecs": "ecs",
+    "rds": "rds",
+    "secretsmanager": "rds",
+    "stepfunctions": "sfn",
+}
+
+
+class Killed(BaseException):
+    """The function's process ends here, under the name that Step Functions gives that."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+HOSTILE = {
+    "delete_image",
+    "delete_service",
+    "lose_secret",
+    "lose_subnet",
+    "no_room",
+    "scale",
+    "snapshots_fail",
+    "update",
+}
+
+type Move = tuple[float, str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens in one run: nothing else decides anything.
+
+    spec    the service's spec, by its name in `worlds`.
+    moves   what people and the build do: (seconds after the start, what, its arguments).
+    live    whether release 1.0.0 is live before.
+    faults  what befalls a call of AWS, by the call's number.
+    news    what befalls an event, by the event's number.
+    noise   the seed of latencies, lags of reads and jitter; None for none.
+    """
+
+    spec: str
+    moves: tuple[Move, ...] = ()
+    live: bool = True
+    faults: Mapping[int, str] = field(default_factory=dict)
+    news: Mapping[int, str] = field(default_factory=dict)
+    noise: int | None = None
+
+    @property
+    def hostile(self) -> bool:
+        """Whether something is done to the service or its surroundings past the deployer."""
+        return any(what in HOSTILE for _, what, _ in self.moves)
+
+
+class Unmodelled(BaseException):
+    """The deployer asks for something that the world does not know; no handler may catch that."""
+
+
+@dataclass(eq=False)
+class Invocation:
+    """One run of a function."""
+
+    function: str
+    text: str
+    box: Box
+    execution: "Execution | None"
+    deadline: float
+    payload: Any = None
+    doubled: bool = False
+
+
+class Execution:
+    """An execution of the Deploy state machine: what its interpreter needs of the world."""
+
+    def __init__(self, world: "World", name: str, text: str) -> None:
+        self.world, self.name, self.text = world, name, text
+        self.arn = f"{runtime.MACHINE.replace(':stateMachine:', ':execution:')}:{name}"
+        self.started, self.ended = world.engine.now, 0.0
+        self.status, self.error, self.cause = "RUNNING", "", ""
+        self.path: list[str] = []
+        self.polls = 0.0  # when it first looked at its rollout
+        self.box: Box | None = None
+        self.tokens: list[str] = []
+        self._clock = world.engine.after(
+            runtime.machine().timeout, self.end, "TIMED_OUT", "States.Timeout", background=True
+        )
+        world.engine.spawn(self._go)
+
+    def _go(self) -> None:
+        context = {"Id": self.arn, "StartTime": runtime.iso(self.started), "Name": self.name}
+        try:
+            asl.Run(runtime.machine(), self, context)(json.loads(self.text))
+        except asl.StateError as error:
+            self.end("FAILED", error.error, error.cause)
+        except asl.Over:
+            pass
+        else:
+            self.end("SUCCEEDED")
+
+    def end(self, status: str, error: str = "", cause: str = "") -> None:
+        """End the execution, by itself or from outside."""
+        if self.status != "RUNNING":
+            return
+        self.status, self.error, self.cause = status, error, cause
+        self.ended = self.world.engine.now
+        self.world.engine.cancel(self._clock)
+        for token in self.tokens:
+            self.world.sfn.tokens[token] = None
+        if self.box:
+            self.world.engine.fill(self.box, ("over", None))
+        self.world.trace("sfn", f"{self.name[:12]} {status} {error}: {cause[:200]}")
+        self.world.execution_ended(self)
+
+    # asl.Host
+
+    def now_text(self) -> str:
+        return runtime.iso(self.world.engine.now)
+
+    def jitter(self) -> float:
+        return self.world.jitter()
+
+    def entered(self, name: str) -> None:
+        self.path.append(name)
+        if name == "Poll health" and not self.polls:
+            self.polls = self.world.engine.now
+        self.world.trace("sfn", f"{self.name[:12]} enters {name}")
+        self.world.invariants.entered(self)
+
+    def sleep(self, seconds: float) -> None:
+        self._await(Box(), seconds)
+
+    def call(self, function: str, payload: str, timeout: float) -> Any:
+        box = Box()
+        self.world.invoke(function, payload, box, self)
+        return self._result(self._await(box, timeout))
+
+    def call_back(self, function: str, arguments: Callable[[str], str], timeout: float) -> Any:
+        box, failed = Box(), Box()
+        token = f"token-{len(self.world.sfn.tokens)}"
+        self.tokens.append(token)
+        self.world.sfn.tokens[token] = box
+        failed.full = False
+        self.world.invoke(function, arguments(token), box, self, calls_back=True)
+        try:
+            return self._result(self._await(box, timeout))
+        finally:
+            self.world.sfn.tokens[token] = None
+
+    def _await(self, box: Box, seconds: float) -> Any:
+        self.box = box
+        found = self.world.engine.wait(box, seconds)
+        self.box = None
+        if self.status != "RUNNING":
+            raise asl.Over
+        return found
+
+    def _result(self, found: Any) -> Any:
+        if found is None:
+            raise asl.StateError("States.Timeout", "")
+        kind, value = found
+        if kind == "failed":
+            raise asl.StateError(*value)
+        return value
+
+
+class Sfn:
+    """Step Functions' API."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.executions: dict[str, Execution] = {}
+        self.tokens: dict[str, Box | None] = {}
+
+    def begin(self, name: str, text: str) -> str:
+        prefix = runtime.MACHINE.replace(":stateMachine:", ":execution:")
+        there = self.executions.get(f"{prefix}:{name}")
+        if there:
+            if there.status == "RUNNING" and there.text == text:
+                return there.arn
+            raise AwsError("ExecutionAlreadyExists", f"Execution Already Exists: '{name}'")
+        made = Execution(self.world, name, text)
+        self.executions[made.arn] = made
+        self.world.trace("sfn", f"{name[:12]} starts: {text[:160]}")
+        return made.arn
+
+    def start_execution(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        from tests.simulation.ecs import moment
+
+        arn = self.begin(asked["name"], asked["input"])
+        return {"executionArn": arn, "startDate": moment(self.executions[arn].started)}
+
+    def describe_execution(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        from tests.simulation.ecs import moment
+
+        found = self.executions.get(asked["executionArn"])
+        if found is None:
+            raise AwsError("ExecutionDoesNotExist", "Execution Does Not Exist")
+        return {
+            "executionArn": found.arn,
+            "stateMachineArn": runtime.MACHINE,
+            "status": found.status,
+            "startDate": moment(found.started),
+        }
+
+    def send_task_success(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        token = asked["taskToken"]
+        if token not in self.tokens:
+            raise AwsError("InvalidToken", "Invalid Token")
+        box = self.tokens[token]
+        if box is None or not self.world.engine.fill(box, ("done", json.loads(asked["output"]))):
+            raise AwsError("TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'")
+        return {}
+
+
+class World:
+    """All of it. Made by `worlds`; runs one plan.
+
+    spec       the service spec's document.
+    """
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        self.spec = dict(spec)
+        self.engine = Engine(START)
+        self.plan = Plan("")
+        self.random: random.Random | None = None
+        self.calls = self.told = 0
+        self.sites: list[tuple[str, str, str]] = []
+        self.news_sites: list[str] = []
+        self.lines: list[str] | None = None
+        self.lost: set[str] = set()
+        self.surroundings = {SUBNET, GROUP}
+        self.database = Database()
+        self.runs: dict[App, int] = {}
+        self.broken_roles: set[str] = set()
+        self.table = Table(self, START - DAY)
+        self.ecr = Ecr(self, spec["repository"])
+        self.rds = Rds(self)
+        self.ecs = Ecs(self)
+        self.sfn = Sfn(self)
+        self.invariants = Invariants(self)
+        self.answered: dict[str, float] = {}
+        self.announced: list[Mapping[str, Any]] = []
+        self.humans, self.last_human = 0, 0.0
+        self.engine.after(RECONCILE, self._clock, background=True)
+
+    # How a run goes
+
+    def run(self, plan: Plan, lines: list[str] | None = None) -> "World":
+        """Run a plan until all is quiet and Reconcile has nothing more to do."""
+        self.plan, self.lines = plan, lines
+        self.random = None if plan.noise is None else random.Random(plan.noise)
+        self.calls = self.told = 0
+        self.sites, self.news_sites = [], []
+        start = self.engine.now
+        self.invariants.begin()
+        with runtime.within(self):
+            for after, what, arguments in plan.moves:
+                self.engine.at(start + after, getattr(self, f"do_{what}"), *arguments)
+            last = start + max((after for after, _, _ in plan.moves), default=0.0)
+            self._until_quiet(last)
+            while True:
+                executions = len(self.sfn.executions)
+                self.engine.run(self.engine.now + RECONCILE + 40, lambda: False)
+                self._until_quiet(last)
+                if len(self.sfn.executions) == executions:
+                    break
+            self.invariants.at_rest()
+        return self
+
+    def _until_quiet(self, last: float) -> None:
+        limit = self.engine.now + DAY
+
+        def quiet() -> bool:
+            if self.running() or self.engine.now < last:
+                return False
+            return self.engine.foreground == 0 or self.engine.now > self._idle_since() + 60
+
+        self.engine.run(limit, quiet)
+        if self.running():
+            self.invariants.broken("bounded", "an execution still runs after a day")
+
+    def running(self) -> bool:
+        return any(e.status == "RUNNING" for e in self.sfn.executions.values())
+
+    def _idle_since(self) -> float:
+        return max((e.ended for e in self.sfn.executions.values()), default=self.engine.now)
+
+    def saved(self) -> bytes:
+        """The world at rest, to be started from again."""
+        return pickle.dumps(self)
+
+    def trace(self, who: str, text: str) -> None:
+        if self.lines is not None:
+            self.lines.append(f"{self.engine.now - START:9.2f}  {who:7} {text}")
+
+    def jitter(self) -> float:
+        return self.random.random() if self.random else 1.0
+
+    def plan_lag(self) -> float:
+        """How long reads lag behind this change of a service."""
+        return self.random.choice((0.0, 0.0, 1.0, 3.0, 9.0)) if self.random else 0.0
+
+    def _latency(self) -> float:
+        if not self.random:
+            return LATENCY
+        return self.random.choice((0.005, 0.01, 0.02, 0.05, 0.1, 0.4, 1.5))
+
+    # Functions
+
+    def invoke(
+        self,
+        function: str,
+        text: str,
+        box: Box,
+        execution: Execution | None = None,
+        calls_back: bool = False,
+        doubled: bool = False,
+    ) -> None:
+        """Run a function; the box gets its result, or its failure."""
+        invocation = Invocation(function, text, box, execution, 0.0, doubled=doubled)
+        self.engine.spawn(self._invoke, invocation, calls_back)
+
+    def _invoke(self, invocation: Invocation, calls_back: bool) -> None:
+        engine, function = self.engine, invocation.function
+        process: Any = getcurrent()
+        process.invocation = invocation
+        invocation.deadline = engine.now + runtime.LIMITS.get(function, runtime.LIMIT)
+        engine.pause(INVOKE)
+        invocation.payload = json.loads(invocation.text)
+        outcome: tuple[str, Any]
+        try:
+            text = json.dumps(runtime.handler(function)(invocation.payload, None))
+        except Killed as killed:
+            self.trace(function, f"dies: {killed.error}")
+            outcome = "failed", (killed.error, "")
+        except Exception as error:
+            self.trace(function, f"raises {type(error).__name__}: {error}")
+            self.invariants.raised(invocation, error)
+            cause = json.dumps({"errorMessage": str(error), "errorType": type(error).__name__})
+            outcome = "failed", (type(error).__name__, cause)
+        else:
+            self.invariants.told(text, f"result of {function}")
+            outcome = "done", json.loads(text)
+        if not invocation.doubled and not (calls_back and outcome[0] == "done"):
+            engine.fill(invocation.box, outcome)
+
+    def deliver(self, function: str, event: Any, attempt: int = 0) -> None:
+        """Run a function on an event: tried twice more if it fails, as Lambda does."""
+        self.engine.spawn(self._deliver, function, json.dumps(event), attempt)
+
+    def _deliver(self, function: str, text: str, attempt: int) -> None:
+        box = Box()
+        self.invoke(function, text, box)
+        kind, _ = self.engine.wait(box)
+        if kind == "failed" and attempt < 2:
+            self.engine.after(60.0 * (attempt + 1), self._again, function, text, attempt + 1)
+
+    def _again(self, function: str, text: str, attempt: int) -> None:
+        self.engine.spawn(self._deliver, function, text, attempt)
+
+    def _clock(self) -> None:
+        self.engine.after(RECONCILE, self._clock, background=True)
+        self.deliver("Reconcile", {"detail-type": "Scheduled Event", "source": "aws.events"})
+
+    # Calls of AWS
+
+    def call(self, service: str, operation: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer a call of AWS, or let the fault befall it that the plan has for it."""
+        process: Any = getcurrent()
+        invocation: Invocation = process.invocation
+        number, self.calls = self.calls, self.calls + 1
+        self.sites.append((invocation.function, service, operation))
+        fault = self.plan.faults.get(number)
+        if fault:
+            self.trace(invocation.function, f"{operation} (call {number}) is {fault}")
+        self._pause(invocation, SLOW if fault == "slow" else self._latency())
+        match fault:
+            case "throttled":
+                raise AwsError("ThrottlingException", "Rate exceeded")
+            case "failed":
+                raise AwsError("InternalError", "", 500)
+            case "killed-before":
+                raise Killed("Runtime.ExitError")
+            case "twice" if not invocation.doubled:
+                self.invoke(
+                    invocation.function, invocation.text, Box(), invocation.execution, True, True
+                )
+            case "stopped" | "expired" if invocation.execution:
+                stopped = fault == "stopped"
+                invocation.execution.end("ABORTED" if stopped else "TIMED_OUT")
+        answer = self._answer(invocation, service, operation, asked, fault == "stale")
+        match fault:
+            case "lost":
+                raise AwsError("", "")
+            case "repeated":
+                answer = self._answer(invocation, service, operation, asked, False)
+            case "killed-after":
+                raise Killed("Lambda.Unknown")
+            case "timed-out":
+                self._pause(invocation, runtime.LIMIT + 100)
+        return answer
+
+    def _pause(self, invocation: Invocation, seconds: float) -> None:
+        left = invocation.deadline - self.engine.now
+        if seconds >= left:
+            self.engine.pause(max(0.0, left))
+            raise Killed("Sandbox.Timedout")
+        self.engine.pause(seconds)
+
+    def _answer(
+        self,
+        invocation: Invocation,
+        service: str,
+        operation: str,
+        asked: Mapping[str, Any],
+        stale: bool,
+    ) -> dict[str, Any]:
+        name = runtime.snake(operation)
+        owner: Any = getattr(self, _OWNERS.get(service, ""), self)
+        if not hasattr(owner, name):
+            raise Unmodelled(f"{service} {operation}")
+        self.invariants.asked(invocation, operation, asked)
+        if stale and operation == "DescribeServices":
+            return self.ecs.describe_services(asked, stale=True)
+        answer: dict[str, Any] = getattr(owner, name)(asked)
+        if self.lines is not None:
+            self.trace(invocation.function, f"{operation} {_short(asked)}")
+        self.invariants.answered(invocation, operation, asked, answer)
+        return answer
+
+    # What is small: the network, roles, specs, logs and announcements
+
+    def describe_subnets(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        (name,) = asked["SubnetIds"]
+        if name not in self.surroundings:
+            raise AwsError("InvalidSubnetID.NotFound", name)
+        return {"Subnets": [{"SubnetId": name, "VpcId": "vpc-1"}]}
+
+    def describe_security_groups(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        (name,) = asked["GroupIds"]
+        if name not in self.surroundings:
+            raise AwsError("InvalidGroup.NotFound", name)
+        return {"SecurityGroups": [{"GroupId": name, "VpcId": "vpc-1"}]}
+
+    def describe_network_interfaces(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        found = []
+        for name in asked["NetworkInterfaceIds"]:
+            task = next((t for t in self._tasks() if f"eni-{t.name}" == name), None)
+            if task is None:
+                raise AwsError("InvalidNetworkInterfaceID.NotFound", name)
+            entry: dict[str, Any] = {"NetworkInterfaceId": name}
+            if self.spec["network"].get("publicIp"):
+                entry["Association"] = {"PublicIp": task.public}
+            found.append(entry)
+        return {"NetworkInterfaces": found}
+
+    def get_role(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        name = asked["RoleName"]
+        if name in self.broken_roles:
+            raise AwsError("NoSuchEntity", name, 404)
+        arn = f"arn:aws:iam::{ACCOUNT}:role/{name}"
+        return {
+            "Role": {
+                "Path": "/",
+                "RoleName": name,
+                "RoleId": "AROA0123456789ABCDEF",
+                "Arn": arn,
+                "CreateDate": runtime._Datetime.now(),
+            }
+        }
+
+    def get_parameters_by_path(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        if asked["Path"] != runtime.ENVIRONMENT["SPEC_PATH"]:
+            return {"Parameters": []}  # it has no documentation site
+        name = f"{asked['Path']}/{self.spec['service']}"
+        return {"Parameters": [{"Name": name, "Value": json.dumps(self.spec)}]}
+
+    def describe_target_health(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        states = {"initial": "initial", "healthy": "healthy", "unhealthy": "unhealthy"}
+        return {
+            "TargetHealthDescriptions": [
+                {
+                    "Target": {"Id": task.private, "Port": 3000},
+                    "TargetHealth": {"State": states[task.target] if task.wanted else "draining"},
+                }
+                for task in self._tasks()
+                if task.target
+            ]
+        }
+
+    def get_log_events(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        lines = [
+            "listening on :3000",
+            f"connecting to postgres://coder:{SECRET}@coder-db.example:5432/coder",
+            f"password={SECRET}",
+        ]
+        return {"events": [{"timestamp": 0, "message": line} for line in lines]}
+
+    def put_events(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        detail = json.loads(asked["Entries"][0]["Detail"])
+        self.announced.append(detail)
+        self.trace("told", f"{detail['state']} {detail.get('version')}: {detail['reason'][:150]}")
+        return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}
+
+    def _tasks(self) -> list[Task]:
+        return [task for service in self.ecs.services.values() for task in service.tasks]
+
+    # What the application does
+
+    def app_of(self, image: str) -> App:
+        return self.ecr.apps[image.rpartition("@")[2]]
+
+    def pullable(self, image: str) -> bool:
+        stored = self.ecr.stored.get(image.rpartition("@")[2])
+        return stored is not None and stored.active
+
+    def times_run(self, app: App) -> int:
+        self.runs[app] = self.runs.get(app, 0) + 1
+        return self.runs[app]
+
+    def migrated(self, app: App) -> None:
+        if app.schema and app.schema > self.database.schema:
+            self.database.schema = app.schema
+            self.trace("app", f"{app.version} migrated the database to {app.schema}")
+
+    def serving(self, url: str) -> list[Task]:
+        """The tasks that may answer under a URL."""
+        host = url.split("/")[2].split(":")[0]
+        running = [t for t in self._tasks() if t.status == "RUNNING" and t.wanted]
+        if url.startswith(BALANCER):
+            return [t for t in running if t.target == "healthy"]
+        return [t for t in running if t.public == host]
+
+    def http(self, url: str) -> Any:
+        """What answers to a GET; None for nothing."""
+        from deployer.verification import Answer
+
+        process: Any = getcurrent()
+        tasks = self.serving(url)
+        self._pause(process.invocation, 0.02)
+        if not tasks:
+            return None
+        task = tasks[self.calls % len(tasks)]
+        app, path = task.app, "/" + url.split("/", 3)[3]
+        if app.fault == "hangs":
+            self._pause(process.invocation, 3.0)
+            return None
+        if task.ready is None or task.ready > self.engine.now:
+            status = 503 if app.fault == "never-healthy" else None
+            return Answer(status, {}, b"") if status else None
+        self.answered[task.name] = self.engine.now
+        data = f"of-{task.name}" if app.fault == "empty-database" else self.database.data
+        headers = {"x-coder-build-version": app.served}
+        body = json.dumps({"version": app.served, "deployment_id": data}).encode()
+        status = 404 if path.endswith("first") and app.fault == "empty-database" else 200
+        return Answer(status, headers, body)
+
+    def logged(self, level: str, message: str, values: Mapping[str, Any]) -> None:
+        self.invariants.told(repr(values), f"log {message}")
+        if level == "exception":
+            self.trace("log", f"{message} {values}")
+
+    # Events
+
+    def emit(self, kind: str, detail: Mapping[str, Any], resources: list[str]) -> None:
+        """Tell of a change in ECS; the rules of template.yaml pass some of it on."""
+        wanted = ("SERVICE_DEPLOYMENT_COMPLETED", "SERVICE_DEPLOYMENT_FAILED", None)
+        if detail.get("eventName") not in wanted:
+            return
+        event = {
+            "source": "aws.ecs",
+            "detail-type": kind,
+            "detail": dict(detail),
+            "resources": resources,
+        }
+        self._send(ECS_EVENT, self.deliver, "WakeExecution", event)
+
+    def _send(self, seconds: float, act: Callable[..., None], *arguments: Any) -> None:
+        number, self.told = self.told, self.told + 1
+        self.news_sites.append(str(arguments[0])[:40])
+        fault = self.plan.news.get(number)
+        if fault:
+            self.trace("event", f"event {number} ({arguments[0]}) is {fault}")
+        if self.random:
+            seconds *= self.random.choice((0.2, 1.0, 1.0, 2.0, 5.0))
+        if fault == "lost":
+            return
+        if fault == "twice":
+            self.engine.after(seconds + 7.0, act, *arguments)
+        self.engine.after(seconds + (200.0 if fault == "late" else 0.0), act, *arguments)
+
+    def execution_ended(self, execution: Execution) -> None:
+        if execution.status == "SUCCEEDED":
+            return
+        detail = {
+            "executionArn": execution.arn,
+            "stateMachineArn": runtime.MACHINE,
+            "status": execution.status,
+            "input": execution.text,
+            "startDate": int(execution.started * 1000),
+        }
+        event = {
+            "source": "aws.states",
+            "detail-type": "Step Functions Execution Status Change",
+            "detail": detail,
+        }
+        self._send(STATUS_EVENT, self.deliver, "Reconcile", event)
+
+    # What people and the build do
+
+    def do_push(self, app: App, tag: str | None = "") -> str:
+        """Push an image under its version as tag."""
+        tag = app.version if tag == "" else tag
+        digest = self.ecr.push(app, tag)
+        self.trace("build", f"pushes {app} as {tag}: {digest[7:19]}")
+        self.tell_push(digest, tag)
+        return digest
+
+    def tell_push(self, digest: str, tag: str | None) -> None:
+        self.invariants.pushed(digest, tag)
+        detail = {
+            "result": "SUCCESS",
+            "repository-name": self.ecr.repository,
+            "image-digest": digest,
+            "action-type": "PUSH",
+            **({"image-tag": tag} if tag else {}),
+        }
+        event = {
+            "version": "0",
+            "source": "aws.ecr",
+            "detail-type": "ECR Image Action",
+            "time": runtime.iso(self.engine.now),
+            "detail": detail,
+        }
+        self._send(ECR_EVENT, self._start_by_event, event)
+
+    def do_push_index(self, app: App) -> None:
+        """What buildx pushes: children without a tag, and an index under the tag."""
+        child = self.ecr.push(app, None)
+        self.tell_push(child, None)
+        other = self.ecr.push(App(app.version, app.schema, "other"), None, "arm64")
+        self.tell_push(other, None)
+        digest = self.ecr.push_index([child], app.version)
+        self.tell_push(digest, app.version)
+
+    def do_tell_again(self, version: str, late: float = 0.0) -> None:
+        """The event of a push comes once more, under another id."""
+        digest = self.digest(version)
+        if digest:
+            self.engine.after(late, self.tell_push, digest, version)
+
+    def _start_by_event(self, event: Mapping[str, Any]) -> None:
+        self.sfn.begin(f"event-{len(self.sfn.executions)}", json.dumps(event))
+
+    def do_order(self, order: Mapping[str, Any]) -> None:
+        """Start an execution by hand."""
+        self.trace("person", f"orders {dict(order)}")
+        self.invariants.ordered(order)
+        self.sfn.begin(f"order-{len(self.sfn.executions)}", json.dumps(order))
+
+    def do_stop(self) -> None:
+        """Stop the execution that has the turn, or the newest that runs."""
+        running = [e for e in self.sfn.executions.values() if e.status == "RUNNING"]
+        if running:
+            self.trace("person", "stops an execution")
+            self.invariants.stopped.add(running[0].arn)
+            running[0].end("ABORTED")
+
+    def do_update(self) -> None:
+        """Somebody deploys past us: the same image under another environment."""
+        service = self._service()
+        if service and service.deployments:
+            now = self.ecs.revisions[service.primary.revision]["taskDefinition"]
+            fields = {k: v for k, v in now.items() if k not in ("taskDefinitionArn", "status")}
+            theirs = self.ecs.register_task_definition({**fields, "family": "by-hand"})
+            self.human("updates the service")
+            revision = theirs["taskDefinition"]["taskDefinitionArn"]
+            self.ecs.update_service({"service": service.name, "taskDefinition": revision})
+
+    def do_scale(self, desired: int) -> None:
+        service = self._service()
+        if service:
+            self.human(f"scales to {desired}")
+            self.ecs.update_service({"service": service.name, "desiredCount": desired})
+
+    def do_delete_service(self) -> None:
+        service = self._service()
+        if service:
+            self.human("deletes the service")
+            self.ecs.delete_service(service.name)
+
+    def do_delete_image(self, version: str) -> None:
+        self.human(f"deletes the image of {version}")
+        self.ecr.stored.pop(self.digest(version) or "", None)
+
+    def do_lose_secret(self) -> None:
+        self.human("deletes the secret")
+        self.lost.add(SECRET_ARN)
+
+    def do_no_room(self, none: bool) -> None:
+        self.trace("person", f"no addresses: {none}")
+        self.ecs.no_room = none
+
+    def do_snapshots_fail(self) -> None:
+        self.rds.failing = True
+
+    def do_lose_subnet(self) -> None:
+        self.surroundings.discard(SUBNET)
+
+    def human(self, what: str) -> None:
+        self.trace("person", what)
+        self.humans += 1
+        self.last_human = self.engine.now
+
+    def digest(self, version: str) -> str | None:
+        """The digest under a version's tag; None if it was not pushed."""
+        tagged = (d for d, stored in self.ecr.stored.items() if version in stored.tags)
+        return next(tagged, None)
+
+    def _service(self) -> Service | None:
+        found = self.ecs.services.get(self.spec["service"])
+        return found if found and found.status == "ACTIVE" else None
+
+    def checked(self, service: Service) -> None:
+        self.invariants.looked(service)
+
+
+def _short(asked: Mapping[str, Any]) -> str:
+    return str({k: v for k, v in asked.items() if k not in ("TableName", "cluster")})[:140]
+
+
+__all__ = ["REGION", "Execution", "Invocation", "Killed", "Plan", "World"]

@@ -1,0 +1,190 @@
+"""The worlds: a service, what befalls it, and what is pushed and ordered."""
+
+import pickle
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from tests.simulation.application import App
+from tests.simulation.cloud import SECRET_ARN
+from tests.simulation.ecs import ACCOUNT, REGION
+from tests.simulation.world import BALANCER, GROUP, SUBNET, Plan, World
+
+_SPEC: dict[str, Any] = {
+    "service": "coder",
+    "cluster": "coder",
+    "repository": "coder",
+    "tags": r"[0-9]+\.[0-9]+\.[0-9]+",
+    "executionRole": f"arn:aws:iam::{ACCOUNT}:role/coder-execution",
+    "taskRole": f"arn:aws:iam::{ACCOUNT}:role/coder-task",
+    "container": {
+        "port": 3000,
+        "secrets": {"CODER_PG_CONNECTION_URL": SECRET_ARN},
+        "healthCheck": {"command": ["CMD", "true"], "interval": 10, "retries": 3},
+    },
+    "logGroup": "/ecs/coder",
+    "network": {"subnets": [SUBNET], "securityGroups": [GROUP], "publicIp": True},
+    "strategy": "rolling",
+    "timeout": 300,
+    "verify": {
+        "path": "/healthz",
+        "version": {"path": "/healthz", "header": "X-Coder-Build-Version", "match": "build"},
+        "unchanged": [
+            {"path": "/api/v2/buildinfo", "field": "deployment_id"},
+            {"path": "/api/v2/users/first"},
+        ],
+    },
+}
+_BALANCED = {
+    "network": {**_SPEC["network"], "publicIp": False},
+    "loadBalancer": {
+        "targetGroup": f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/coder/1",
+        "url": BALANCER,
+        "gracePeriod": 30,
+    },
+    "container": {k: v for k, v in _SPEC["container"].items() if k != "healthCheck"},
+}
+_PLAIN = {"container": _BALANCED["container"]}
+_DATABASE = {"database": {"instance": "coder-db", "secret": SECRET_ARN, "snapshots": 2}}
+SPECS: Mapping[str, Mapping[str, Any]] = {
+    "checked": _SPEC,
+    "recreated": {**_SPEC, "strategy": "recreate"},
+    "balanced": {**_SPEC, **_BALANCED},
+    "plain": {**_SPEC, **_PLAIN},
+    "three": {**_SPEC, **_BALANCED, "desiredCount": 3},
+    "database": {**_SPEC, **_DATABASE, "strategy": "recreate"},
+    "unverified": {k: v for k, v in _SPEC.items() if k != "verify"},
+    "rendered": {**_SPEC, "rollback": "render"},
+}
+
+
+def push(at: float, version: str, fault: str | None = None, **more: Any) -> Any:
+    return at, "push", (App(version, more.pop("schema", 1), fault, **more),)
+
+
+def order(at: float, action: str, **more: Any) -> Any:
+    return at, "order", ({"action": action, **more},)
+
+
+PLANS: Mapping[str, Plan] = {
+    "the first release": Plan("checked", (push(0, "1.0.1"),), live=False),
+    "an update": Plan("checked", (push(0, "1.0.1"),)),
+    "an update without health checks": Plan("plain", (push(0, "1.0.1"),)),
+    "an update, recreated": Plan("recreated", (push(0, "1.0.1"),)),
+    "an update behind a load balancer": Plan("balanced", (push(0, "1.0.1"),)),
+    "three tasks behind a load balancer": Plan("three", (push(0, "1.0.1"),)),
+    "nothing to verify": Plan("unverified", (push(0, "1.0.1"),)),
+    "an index of several platforms": Plan("checked", ((0, "push_index", (App("1.0.1", 1),)),)),
+    "a crash at the start": Plan("checked", (push(0, "1.0.1", "exit-at-start"),)),
+    "a crash loop unseen by ECS": Plan("plain", (push(0, "1.0.1", "exit-at-start"),)),
+    "a late crash": Plan("plain", (push(0, "1.0.1", "exit-late", seconds=20.0),)),
+    "two crashes, then well": Plan("recreated", (push(0, "1.0.1", "exit-twice"),)),
+    "never healthy": Plan("recreated", (push(0, "1.0.1", "never-healthy"),)),
+    "never healthy behind a balancer": Plan("balanced", (push(0, "1.0.1", "never-healthy"),)),
+    "no answer, no check": Plan("plain", (push(0, "1.0.1", "hangs"),)),
+    "a slow start": Plan("recreated", (push(0, "1.0.1", "slow-start", seconds=15.0),)),
+    "the wrong version": Plan("checked", (push(0, "1.0.1", "wrong-version"),)),
+    "an empty database": Plan("balanced", (push(0, "1.0.1", "empty-database"),)),
+    "out of memory": Plan("three", (push(0, "1.0.1", "out-of-memory"),)),
+    "the wrong architecture": Plan("checked", (push(0, "1.0.1", "cannot-start"),)),
+    "a migration": Plan("database", (push(0, "1.1.0", schema=2),)),
+    "a migration, then wrong": Plan("database", (push(0, "1.1.0", "wrong-version", schema=2),)),
+    "a migration that fails": Plan("database", (push(0, "1.1.0", "migration-fails", schema=2),)),
+    "a migration that never gets healthy": Plan(
+        "database", (push(0, "1.1.0", "never-healthy", schema=2),)
+    ),
+    "the first release fails": Plan(
+        "checked",
+        (push(0, "1.0.1", "exit-at-start"), push(400, "1.0.2")),
+        live=False,
+    ),
+    "an image deleted midway": Plan(
+        "checked",
+        (push(0, "1.0.1"), (4.4, "delete_image", ("1.0.1",))),
+    ),
+    "a secret that is gone": Plan("checked", ((0, "lose_secret", ()), push(1, "1.0.1"))),
+    "no addresses left": Plan(
+        "checked",
+        ((0, "no_room", (True,)), push(1, "1.0.1"), (200, "no_room", (False,))),
+    ),
+    "no subnet": Plan("checked", ((0, "lose_subnet", ()), push(1, "1.0.1"))),
+    "two pushes": Plan("checked", (push(0, "1.0.1"), push(3, "1.0.2"))),
+    "a push and an order at once": Plan(
+        "checked", (push(0, "1.0.1"), order(1.5, "deploy", image="1.0.0"))
+    ),
+    "three pushes, the newest bad": Plan(
+        "recreated",
+        (push(0, "1.0.1"), push(2, "1.0.2"), push(4, "1.0.3", "exit-at-start")),
+    ),
+    "an event told again and late": Plan(
+        "checked",
+        (push(0, "1.0.1"), push(100, "1.0.2"), (200, "tell_again", ("1.0.1",))),
+    ),
+    "a rollback by hand": Plan(
+        "checked",
+        (
+            push(0, "1.0.1"),
+            order(100, "rollback", to="previous"),
+            (250, "tell_again", ("1.0.1",)),
+        ),
+    ),
+    "a rollback during a deployment": Plan(
+        "recreated",
+        (push(0, "1.0.1"), push(100, "1.0.2"), order(105, "rollback", to="1.0.0")),
+    ),
+    "a rollback, rendered": Plan(
+        "rendered",
+        (push(0, "1.0.1"), order(100, "rollback", to="previous", hold=False)),
+    ),
+    "a hold and its end": Plan(
+        "checked",
+        (order(0, "hold", reason="test"), push(5, "1.0.1"), order(60, "resume")),
+    ),
+    "a database restored": Plan(
+        "database",
+        (
+            push(0, "1.1.0", schema=2),
+            order(400, "rollback", to="previous", restoreDatabase=True),
+        ),
+    ),
+    "a rollback that would not start": Plan(
+        "database",
+        (push(0, "1.1.0", schema=2), order(400, "rollback", to="previous")),
+    ),
+    "an older schema after a newer": Plan(
+        "database",
+        (push(0, "1.1.0", schema=2), push(400, "1.0.1")),
+    ),
+    "a push before a rollback is found after it": Plan(
+        "checked",
+        (push(0, "1.0.1"), push(70, "1.0.2"), order(110, "rollback", to="1.0.0", hold=False)),
+        news={3: "lost"},
+    ),
+    "scaled by the team": Plan("checked", ((0, "scale", (2,)), push(60, "1.0.1"))),
+    "somebody else's change": Plan("checked", (push(0, "1.0.1"), (9, "update", ()))),
+    "scaled to zero meanwhile": Plan("checked", (push(0, "1.0.1"), (9, "scale", (0,)))),
+    "a service deleted and made again": Plan(
+        "checked",
+        ((0, "delete_service", ()), push(1, "1.0.1")),
+    ),
+    "stopped midway": Plan("checked", (push(0, "1.0.1"), (9, "stop", ()))),
+}
+
+
+@cache
+def _saved(spec: str, live: bool) -> bytes:
+    world = World(SPECS[spec])
+    if live:
+        world.run(Plan(spec, (push(0, "1.0.0"),)))
+    return world.saved()
+
+
+def world(spec: str, live: bool) -> World:
+    """A world at rest, with a release live in it or none."""
+    made: World = pickle.loads(_saved(spec, live))
+    return made
+
+
+def run(plan: Plan, lines: list[str] | None = None) -> World:
+    """Run a plan in its world. Raises Broken."""
+    return world(plan.spec, plan.live).run(plan, lines)
