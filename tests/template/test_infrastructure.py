@@ -21,10 +21,9 @@ from tests.template.test_parameters import (
     WEB,
 )
 
-ORDER = ("network", "database", "load-balancer", "service", "monitoring")
+ORDER = ("network", "database", "load-balancer", "docs", "service", "monitoring")
 # What other templates than these export.
 ELSEWHERE = {
-    "coder-docs-Url": "https://docs.example.com",
     "deployer-UndeliveredPushesQueueName": "pushes",
     "deployer-ReconcileFunctionName": "reconcile",
 }
@@ -70,6 +69,7 @@ def stacks(settings: dict[str, Any]) -> dict[str, Stack]:
         "network": len(groups) == 3,
         "database": settings.get("Database", "managed") != "managed",
         "load-balancer": settings.get("Exposure") == "public-ip" or "TargetGroupArn" in settings,
+        "docs": "DocsUrl" in settings,
     }
     made: dict[str, Stack] = {}
     exports = dict(ELSEWHERE)
@@ -409,7 +409,7 @@ def test_every_setting_is_a_parameter_of_some_template(environment: str) -> None
 
 @pytest.mark.parametrize("prefix", ["", "production-"])
 def test_sam_is_told_each_stack(prefix: str) -> None:
-    for stack in (*ORDER, "docs"):
+    for stack in ORDER:
         section = sam()[f"{prefix}{stack}"]
         deploy = section["deploy"]["parameters"]
         assert section["global"]["parameters"]["stack_name"] == f"coder-{stack}"

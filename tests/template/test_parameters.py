@@ -10,7 +10,7 @@ import pytest
 from tests.template.cloudformation import Refused, Stack
 from tests.template.conftest import ROOT, load
 
-STACKS = ("network", "database", "load-balancer", "service", "monitoring")
+STACKS = ("network", "database", "load-balancer", "docs", "service", "monitoring")
 SUBNETS = "subnet-0123456789abcdef0,subnet-0123456789abcdef1"
 VPC, GROUP = "vpc-0123456789abcdef0", "sg-0123456789abcdef0"
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"
@@ -54,6 +54,15 @@ BAD: dict[str, list[object]] = {
     "AccessLogDays": [-1, 3651],
     "Firewall": ["on"],
     "RateLimit": [99],
+    "DocsDomainName": ["https://docs.example.com", "docs", "Docs.example.com", "docs.example.com/"],
+    "DocsCertificateArn": ["docs", CERTIFICATE.replace("us-east-1", "eu-west-1")],
+    "DocsPriceClass": ["100", ""],
+    "DocsDirectory": ["/docs", "../docs", "docs/", "docs/../..", "a b"],
+    "DocsScript": ["pnpm export", "-x", "a;b"],
+    "DocsOutput": ["/out", "../out", "out/", "$HOME"],
+    "KeepDocsReleases": [1, 21],
+    "DocsMayShrinkTo": [-1, 101],
+    "SitePath": ["deployer", "/deployer/", "/"],
     "DocsUrl": ["docs.example.com", 'https://docs.example.com/"'],
     "TagPattern": ["", 'a"b'],
     "Platform": ["amd64", "linux/arm"],
@@ -198,6 +207,8 @@ CONTRADICTIONS: list[tuple[str, Mapping[str, object], str]] = [
     ("load-balancer", {"DomainName": "coder.example.com"}, "DomainName needs HostedZoneId"),
     ("load-balancer", {"VpcId": VPC}, "VpcId, .* and LoadBalancerSubnetIds, .* together"),
     ("load-balancer", {"LoadBalancerSubnetIds": SUBNETS}, "VpcId, .* together"),
+    ("docs", {"DocsDomainName": "docs.example.com"}, "DocsDomainName needs DocsCertificateArn"),
+    ("docs", {"DocsCertificateArn": CERTIFICATE}, "DocsCertificateArn needs DocsDomainName"),
     ("service", {"Cpu": 256, "Memory": 4096}, "Memory must be 512, 1024, 2048 with Cpu 256"),
     ("service", {"Cpu": 512, "Memory": 512}, "Memory must be 1024 to 4096 .* with Cpu 512"),
     ("service", {"Cpu": 1024, "Memory": 1024}, "Memory must be 2048 to 8192 .* with Cpu 1024"),

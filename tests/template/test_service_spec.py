@@ -40,7 +40,7 @@ def test_coder_behind_https() -> None:
         "CODER_ACCESS_URL": "https://coder.example.com",
         "WORKBENCH_ACCESS_URL": "https://coder.example.com",
         "CODER_WILDCARD_ACCESS_URL": "*.coder.example.com",
-        "CODER_DOCS_URL": "https://docs.example.com",
+        "CODER_DOCS_URL": "https://Distribution.DomainName",
         "CODER_REDIRECT_TO_ACCESS_URL": "false",
         "CODER_SECURE_AUTH_COOKIE": "true",
         "CODER_PROXY_TRUSTED_HEADERS": "X-Forwarded-For",
