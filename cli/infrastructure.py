@@ -421,7 +421,10 @@ def _loss(change: Change) -> str:
         Action.MAY_REPLACE: "may be replaced by a new one",
     }[change.action]
     kept = "; the old one stays, outside of the stack" if change.kept else ""
-    data = ", with the data in it" if change.stateful and not change.kept else ""
+    data = ""
+    if change.stateful and not change.kept:
+        sure = change.action is not Action.MAY_REPLACE
+        data = ", with the data in it" if sure else ", which the stack's policy would stop"
     causes = f" (because of {', '.join(change.causes)})" if change.causes else ""
     physical = f" {change.physical}" if change.physical else ""
     kind = change.type.removeprefix("AWS::")
