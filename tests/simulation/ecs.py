@@ -113,7 +113,7 @@ class Deployment:
     failed: int = 0
     failed_starts: int = 0
     not_before: float = 0.0
-    completed: bool = False
+    completed: float = 0.0
 
     def described(self) -> dict[str, Any]:
         tasks = [t for t in self.service.tasks if t.deployment is self]
@@ -442,7 +442,7 @@ class Ecs:
         service.deployments = kept
         if rolling and len(healthy) == len(service.tasks) == service.desired:
             service.deployments, service.last_completed = [primary], primary
-            primary.completed = True
+            primary.completed = self.world.engine.now
             service.events.append((self.world.engine.now, "has reached a steady state."))
             self._state(primary, "COMPLETED", f"ECS deployment {primary.id} completed.")
 

@@ -10,14 +10,14 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from tests.simulation.application import App
 from tests.simulation.cloud import SECRET, Item
-from tests.simulation.ecs import Service
+from tests.simulation.ecs import Deployment, Service
 
 if TYPE_CHECKING:
     from tests.simulation.world import Execution, Invocation, World
 
 TRANSITIONS, FRESH = 1000, 90.0
-MISSED_WITHIN = 900.0
-OURS = ("SUCCEEDED", "FAILED_ROLLED_BACK", "FAILED", "SUPERSEDED", "HELD", "IGNORED")
+SETTLED = 30.0  # seconds after which a look shows what somebody changed
+REACTION = 10.0  # seconds from ECS's end of a rollout to the record, if nothing is disturbed
 _WRITES = {
     "RegisterTaskDefinition",
     "UpdateService",
@@ -100,8 +100,24 @@ class Invariants:
         )
         if not passed:
             self.broken("preflight first", f"{invocation.function} calls {operation} before it")
+        if operation in _CHANGES:
+            self._may_change(invocation, asked)
         if operation in _CHANGES and "taskDefinition" in asked:
             self._schema(asked["taskDefinition"], f"{invocation.function} puts")
+
+    def _may_change(self, invocation: "Invocation", asked: Mapping[str, Any]) -> None:
+        """The deployer is about to change the service: is it its to change, and as it does?"""
+        if not self.world.surroundings >= {*asked_subnets(asked)}:
+            self.broken("preflight first", "a subnet is missing")
+        service = self.world.ecs.services.get(self.world.spec["service"])
+        if service is None or service.status != "ACTIVE":
+            return
+        if service.desired and asked.get("desiredCount"):
+            self.broken("the desired count is the team's", f"it was {service.desired}")
+        theirs = ":task-definition/by-hand:" in service.primary.revision
+        settled = self.world.engine.now - service.primary.created > SETTLED
+        if invocation.function == "RollBack" and theirs and settled:
+            self.broken("others' changes stay", f"{service.primary.revision} is replaced")
 
     def _schema(self, revision: str, who: str) -> None:
         app, applied = self._app(revision), self.world.database.schema
@@ -135,13 +151,10 @@ class Invariants:
         if operation == "RegisterTaskDefinition":
             arn = answer["taskDefinition"]["taskDefinitionArn"]
             tags = {tag["key"]: tag["value"] for tag in asked["tags"]}
-            content = tags["deployer:content"]
-            earlier = self.registered.setdefault(content, arn)
-            faults = set(self.world.plan.faults.values())
-            if earlier != arn and not faults & {"repeated", "twice", "timed-out"}:
-                newest = self.world.ecs.families[asked["family"]][-2]
-                if self.registered[content] == newest:
-                    self.broken("no needless revision", f"{arn} is {earlier} again")
+            earlier = self.registered.setdefault(tags["deployer:release"], arn)
+            at_once = {"repeated", "twice"} & set(self.world.plan.faults.values())
+            if earlier != arn and not at_once:
+                self.broken("no needless revision", f"{arn} and {earlier} of one release")
         if operation in _CHANGES:
             self._changed(invocation, asked, answer["service"])
 
@@ -226,6 +239,7 @@ class Invariants:
         running = [t for t in service.tasks if t.deployment is ours and t.status == "RUNNING"]
         if not running and not died:
             self.broken("no false success", f"no task of {record['version']} runs")
+        self._in_time(ours, record)
         verify = self.world.spec.get("verify")
         answered = [t for t in (*running, *died) if self._recent(self.world.answered.get(t.name))]
         if verify and not answered:
@@ -240,6 +254,14 @@ class Invariants:
             answers = [t for t in self.world.serving(url) if t.deployment is ours]
             if not answers and not died:
                 self.broken("truthful URL", f"{url} leads to no task of {record['version']}")
+
+    def _in_time(self, ours: Deployment, record: Mapping[str, Any]) -> None:
+        plan, execution = self.world.plan, self.world.sfn.executions[record["execution"]]
+        if plan.faults or plan.news or plan.noise is not None:
+            return
+        waited = self.world.engine.now - max(ours.completed, execution.polls)
+        if waited > REACTION:
+            self.broken("told in time", f"{waited:.0f} s after the rollout was complete")
 
     def _recent(self, when: float | None) -> bool:
         return when is not None and self.world.engine.now - when < FRESH
@@ -357,14 +379,21 @@ class Invariants:
             self.broken("newest push wins", f"{self._app(revision)} runs, not {app}")
 
     def _sticky(self, good: list[dict[str, Any]], revision: str) -> None:
-        """After an order that was carried out, what it put in place runs until a newer push."""
-        holds = [r for r in good if r["trigger"] == "rollback"]
-        if not holds or not any(o.get("hold", True) for _, o in self.orders if o["action"] == "rollback"):
+        """What an order put in place runs until something newer is pushed or ordered."""
+        backs = [r for r in good if r["trigger"] == "rollback"]
+        if not backs:
             return
-        if any(o["action"] in ("resume", "deploy") for _, o in self.orders):
-            return
-        if revision != holds[-1]["taskDefinition"]:
-            self.broken("a rollback sticks", f"{revision} runs, not {holds[-1]['taskDefinition']}")
+        back = max(backs, key=lambda r: r["startedAt"])
+        newer = [r for r in good if r["startedAt"] > back["startedAt"] and r["trigger"] != "push"]
+        pushed = [r for r in good if r["trigger"] == "push" and r["pushedAt"] > back["startedAt"]]
+        if not newer and not pushed and revision != back["taskDefinition"]:
+            self.broken("a rollback sticks", f"{revision} runs, not {back['taskDefinition']}")
+
+
+def asked_subnets(asked: Mapping[str, Any]) -> list[str]:
+    """The subnets that a request for a service names."""
+    network = asked.get("networkConfiguration", {}).get("awsvpcConfiguration", {})
+    return list(network.get("subnets", []))
 
 
 def _values(item: Item) -> dict[str, Any]:

@@ -22,10 +22,10 @@ def single_faults(name: str) -> Iterator[Plan]:
     for number, (_, _, operation) in enumerate(undisturbed.sites):
         for fault in CALL_FAULTS:
             if fault != "stale" or operation == "DescribeServices":
-                yield replace(plan, faults={number: fault})
+                yield replace(plan, faults={**plan.faults, number: fault})
     for number in range(len(undisturbed.news_sites)):
         for fault in EVENT_FAULTS:
-            yield replace(plan, news={number: fault})
+            yield replace(plan, news={**plan.news, number: fault})
 
 
 def random_plan(seed: int) -> Plan:

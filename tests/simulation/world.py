@@ -125,6 +125,7 @@ class Execution:
         self.started, self.ended = world.engine.now, 0.0
         self.status, self.error, self.cause = "RUNNING", "", ""
         self.path: list[str] = []
+        self.polls = 0.0  # when it first looked at its rollout
         self.box: Box | None = None
         self.tokens: list[str] = []
         self._clock = world.engine.after(
@@ -167,6 +168,8 @@ class Execution:
 
     def entered(self, name: str) -> None:
         self.path.append(name)
+        if name == "Poll health" and not self.polls:
+            self.polls = self.world.engine.now
         self.world.trace("sfn", f"{self.name[:12]} enters {name}")
         self.world.invariants.entered(self)
 

@@ -132,6 +132,20 @@ PLANS: Mapping[str, Plan] = {
             order(400, "rollback", to="previous", restoreDatabase=True),
         ),
     ),
+    "a rollback that would not start": Plan(
+        "database",
+        (push(0, "1.1.0", schema=2), order(400, "rollback", to="previous")),
+    ),
+    "an older schema after a newer": Plan(
+        "database",
+        (push(0, "1.1.0", schema=2), push(400, "1.0.1")),
+    ),
+    "a push before a rollback is found after it": Plan(
+        "checked",
+        (push(0, "1.0.1"), push(70, "1.0.2"), order(110, "rollback", to="1.0.0", hold=False)),
+        news={3: "lost"},
+    ),
+    "scaled by the team": Plan("checked", ((0, "scale", (2,)), push(60, "1.0.1"))),
     "somebody else's change": Plan("checked", (push(0, "1.0.1"), (9, "update", ()))
     ),
     "scaled to zero meanwhile": Plan("checked", (push(0, "1.0.1"), (9, "scale", (0,)))

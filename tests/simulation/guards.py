@@ -1,0 +1,294 @@
+"""Guards of the deployer, taken away one at a time: each time some invariant must break.
+
+A guard that can be taken away unnoticed is one that the simulation does not prove, or that the
+deployer does not need.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+from deployer import (
+    aws,
+    diagnosis,
+    history,
+    preflight,
+    reconciliation,
+    rollback,
+    rollout,
+    taskdef,
+    turns,
+    verification,
+)
+from deployer.aws import releases, sfn, table
+from deployer.aws import turns as line
+from tests.simulation import plans, runtime
+from tests.simulation.asl import Machine
+from tests.simulation.invariants import Broken
+from tests.simulation.world import Plan
+from tests.simulation.worlds import PLANS
+
+type Put = Callable[[Any, str, Any], None]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What is taken away, and how."""
+
+    name: str
+    take_away: Callable[[Put], None]
+
+
+@dataclass(frozen=True)
+class Caught:
+    """What broke without a guard, in which plan, and after how many."""
+
+    plan: Plan
+    broken: Broken
+    tried: int
+
+
+def caught(guard: Guard, seeds: int = 400) -> Caught | None:
+    """Look for a plan that breaks an invariant without a guard; None if none of many does."""
+    with _without(guard):
+        for tried, plan in enumerate(_plans(seeds), 1):
+            found = plans.broken(plan)
+            if found:
+                return Caught(plan, found, tried)
+    return None
+
+
+def _plans(seeds: int) -> Iterator[Plan]:
+    every = (plan for name in PLANS for plan in plans.single_faults(name))
+    sampled = islice(every, 3, None, 61)
+    return chain(PLANS.values(), sampled, map(plans.random_plan, range(seeds)))
+
+
+@contextmanager
+def _without(guard: Guard) -> Iterator[None]:
+    before: list[tuple[Any, str, Any]] = []
+
+    def put(owner: Any, name: str, value: Any) -> None:
+        before.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, value)
+
+    guard.take_away(put)
+    try:
+        yield
+    finally:
+        for owner, name, value in reversed(before):
+            setattr(owner, name, value)
+
+
+def _function(name: str) -> Any:
+    return runtime.sys.modules[name]
+
+
+def _returns(owner: Any, name: str, value: Any) -> Callable[[Put], None]:
+    return lambda put: put(owner, name, lambda *_, **__: value)
+
+
+def _turn_without_condition(put: Put) -> None:
+    def take(service: str, claim: Any, instead_of: str = "") -> bool:
+        table.put({"service": service, "id": "#turn", **claim})
+        line.leave(service, claim["release"])
+        return True
+
+    put(line, "take", take)
+
+
+def _turn_given_up_by_anyone(put: Put) -> None:
+    pass_on = line.pass_on
+
+    def given_up(service: str, execution: str) -> None:
+        table.delete_if(service, "#turn", "attribute_exists(#id)")
+        pass_on(service, execution)
+
+    put(line, "pass_on", given_up)
+
+
+def _outcome_written_again(put: Put) -> None:
+    update_if = table.update_if
+
+    def always(service: str, name: str, values: Any, condition: str, **compared: Any) -> bool:
+        if "outcome" in values:
+            condition = "attribute_exists(#id) OR attribute_not_exists(#id)"
+        return update_if(service, name, values, condition, **compared)
+
+    put(table, "update_if", always)
+
+
+def _opened_whatever_is_there(put: Put) -> None:
+    def opened(made: Any) -> None:
+        releases.carry_out(made["execution"], made)
+        table.put(made)
+
+    put(releases, "open_release", opened)
+
+
+def _opened_again_by_its_own(put: Put) -> None:
+    def opened(made: Any) -> Any:
+        releases.carry_out(made["execution"], made)
+        ours = "attribute_not_exists(#id) OR #execution = :me OR #outcome = :ignored"
+        return table.put_if(made, ours, me=made["execution"], ignored="IGNORED")
+
+    put(releases, "open_release", opened)
+
+
+def _hold_overlooked(put: Put) -> None:
+    decide = turns.decide
+    put(turns, "decide", lambda m, h, w, _, past: decide(m, h, w, None, past))
+
+
+def _orders_overtake_nothing(put: Put) -> None:
+    overtaken = turns._overtaken
+
+    def by_pushes(mine: Any, holder: Any, past: Any) -> Any:
+        return overtaken(mine, holder, [entry for entry in past if entry["trigger"] == "push"])
+
+    put(turns, "_overtaken", by_pushes)
+
+
+def _any_rollout_will_do(put: Put) -> None:
+    judge = rollout.judge
+
+    def judged(service: Any, started: Any, *rest: Any) -> Any:
+        current = rollout.primary(service) if service else None
+        return judge(service, {**started, "id": current["id"]} if current else started, *rest)
+
+    put(rollout, "judge", judged)
+
+
+def _crashes_uncounted(put: Put) -> None:
+    judge = rollout.judge
+    put(rollout, "judge", lambda s, r, t, u, _, now: judge(s, r, [], u, 10**9, now))
+
+
+def _running_is_steady(put: Put) -> None:
+    judge = rollout.judge
+
+    def judged(service: Any, *rest: Any) -> Any:
+        if service:
+            deployments = [{**d, "rolloutState": "COMPLETED"} for d in service["deployments"]]
+            service = {**service, "deployments": deployments}
+        return judge(service, *rest)
+
+    put(rollout, "judge", judged)
+
+
+def _nobody_else_deploys(put: Put) -> None:
+    decide = rollback.decide
+
+    def decided(service: Any, made: Any, _: Any, *rest: Any, **named: Any) -> Any:
+        current = rollout.primary(service) if service else None
+        revision = current["taskDefinition"] if current else None
+        return decide(service, made, revision, *rest, **named)
+
+    put(rollback, "decide", decided)
+
+
+def _schema_overlooked_going_back(put: Put) -> None:
+    put(rollback, "schema_grew", lambda *_: False)
+
+
+def _schema_overlooked_by_ecs(put: Put) -> None:
+    put(_function("update_service"), "schema_grew", lambda *_: False)
+
+
+def _content_of_its_own(put: Put) -> None:
+    numbers = iter(range(10**9))
+    put(taskdef, "content_hash", lambda _: f"content-{next(numbers)}")
+
+
+def _desired_count_set(put: Put) -> None:
+    put(preflight, "desired_count", lambda spec, *_: spec.desired_count)
+
+
+def _failed_release_is_good(put: Put) -> None:
+    put(history, "good", lambda past: [e for e in past if e["trigger"] != "hold"])
+
+
+def _woken_too_late(put: Put) -> None:
+    put(sfn, "_ASLEEP_NO_MORE", ())
+
+
+def _throttles_unknown(put: Put) -> None:
+    put(aws, "_THROTTLES", ())
+
+
+def _machine_with(change: Callable[[dict[str, Any]], None]) -> Callable[[Put], None]:
+    def take_away(put: Put) -> None:
+        text = (runtime.ROOT / "statemachine/deploy.asl.json").read_text()
+        definition = copy.deepcopy(json.loads(text))
+        change(definition["States"])
+        changed = Machine(definition)
+        put(runtime, "machine", lambda: changed)
+
+    return take_away
+
+
+def _without_retries(states: dict[str, Any]) -> None:
+    for state in states.values():
+        state.pop("Retry", None)
+
+
+def _without_slow_poll(states: dict[str, Any]) -> None:
+    states["Poll health"]["Catch"].pop(0)
+
+
+def _without_rollback(states: dict[str, Any]) -> None:
+    states["Diagnose failure"]["Next"] = "Record failure"
+
+
+def _one_more_try_for_crashes(states: dict[str, Any]) -> None:
+    for retrier in (r for s in states.values() for r in s.get("Retry", ())):
+        retrier["ErrorEquals"] = [e for e in retrier["ErrorEquals"] if "." not in e] or ["None"]
+
+
+GUARDS = (
+    Guard("the turn is taken under a condition", _turn_without_condition),
+    Guard("the turn is given up by who has it", _turn_given_up_by_anyone),
+    Guard("who has the turn is asked whether it lives", _returns(sfn, "running", False)),
+    Guard("a dead holder's turn is taken over", _returns(sfn, "running", True)),
+    Guard("an outcome is written once", _outcome_written_again),
+    Guard("a push has one record", _opened_whatever_is_there),
+    Guard("a late retry opens nothing again", _opened_again_by_its_own),
+    Guard("a newer push supersedes", _returns(turns, "_overtaken", None)),
+    Guard("an order supersedes older pushes", _orders_overtake_nothing),
+    Guard("a hold holds", _hold_overlooked),
+    Guard("a rollout is known by its id", _any_rollout_will_do),
+    Guard("tasks that die are counted", _crashes_uncounted),
+    Guard("steady is what ECS calls COMPLETED", _running_is_steady),
+    Guard("reads may lag", lambda put: put(rollout, "READ_LAG", rollout.timedelta(0))),
+    Guard("the token is kept for the events", _returns(releases, "remember_token", None)),
+    Guard("the served version is asked", _returns(
+        verification, "right_version", verification.verified("unasked"))),
+    Guard("the data is compared", _returns(
+        verification, "unchanged", verification.verified("unasked"))),
+    Guard("somebody else's change stays", _nobody_else_deploys),
+    Guard("no way back over a schema", _schema_overlooked_going_back),
+    Guard("ECS goes not back over a schema", _schema_overlooked_by_ecs),
+    Guard("a push of an older schema is refused", _returns(preflight, "check_schema", None)),
+    Guard("an order back over a schema is refused", _returns(history, "unknown_schema", None)),
+    Guard("the surroundings are checked first", _returns(preflight, "check", None)),
+    Guard("one revision for one content", _content_of_its_own),
+    Guard("a rollout that was noted is not begun again", _returns(releases, "rollout", None)),
+    Guard("the desired count is the team's", _desired_count_set),
+    Guard("the way back is a release that was live", _failed_release_is_good),
+    Guard("who sleeps no more need not be woken", _woken_too_late),
+    Guard("a throttle is tried again", _throttles_unknown),
+    Guard("credentials are struck out", lambda put: put(diagnosis, "redact", str)),
+    Guard("pushes without an event are found", _returns(
+        reconciliation, "missed", None)),
+    Guard("what a stopped execution left is put right", lambda put: put(
+        _function("reconcile"), "_settle", lambda *_: [])),
+    Guard("a failed state is tried again", _machine_with(_without_retries)),
+    Guard("a function that dies is tried again", _machine_with(_one_more_try_for_crashes)),
+    Guard("the clock finds what no event told", _machine_with(_without_slow_poll)),
+    Guard("a failure goes back", _machine_with(_without_rollback)),
+)  # fmt: skip
+
