@@ -8,7 +8,8 @@ PYTHON ?= $(shell for p in python3.13 python3 "$$HOME"/.pyenv/versions/3.13*/bin
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
-SOURCES := functions layers local tests
+SOURCES := buildspecs cli functions layers local tests
+DEPLOY_OPTIONS := $(if $(ENVIRONMENT),--environment '$(ENVIRONMENT)')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
@@ -24,6 +25,12 @@ $(READY): requirements.lock
 	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
+.checkov/.ready: checkov.lock | $(READY)
+	@echo "Installing checkov into .checkov (20 seconds, once) …"
+	@rm -rf .checkov && $(PYTHON) -m venv .checkov
+	@.checkov/bin/pip install -qq --disable-pip-version-check --require-hashes -r checkov.lock
+	@touch $@
+
 .PHONY: setup
 setup: $(READY) ## install what the other commands need
 
@@ -31,21 +38,37 @@ setup: $(READY) ## install what the other commands need
 demo: $(READY) ## watch three pushes go live, or back, on a local AWS (a minute)
 	@python -m local.demo
 
+.PHONY: demo-build
+demo-build: $(READY) ## watch uploaded sources become live releases, on a local AWS (a minute)
+	@python -m local.demo_build
+
 .PHONY: local
 local: $(READY) ## keep a local AWS with the deployer up, and show what is pushed to it
 	@python -m local.demo --serve
 
+.PHONY: deploy
+deploy: $(READY) ## deploy to an AWS account, see docs/deploy.md
+	@python -m cli.deploy --mode $(or $(MODE),full) $(DEPLOY_OPTIONS) $(if $(YES),--yes) \
+		$(if $(IMAGE),--image '$(IMAGE)') $(if $(SOURCE),--source '$(SOURCE)') $(if $(DOCS),--docs '$(DOCS)')
+
+.PHONY: remove
+remove: $(READY) ## delete the stacks from the account again; says what stays
+	@python -m cli.deploy --remove $(DEPLOY_OPTIONS) $(if $(YES),--yes)
+
 .PHONY: test
 test: lint ## check and test everything
 	@echo "pytest (two local AWS side by side; about five minutes) …"
-	@pytest -n 2 --dist loadfile
+	@pytest -n 2 --dist loadfile --ignore=tests/permissions
+	@echo "pytest (what the roles allow, and what those tests used of it) …"
+	@pytest -q tests/permissions
 
 .PHONY: lint
-lint: $(READY) ## check style, types and templates
+lint: $(READY) .checkov/.ready ## check style, types and templates
 	@echo "ruff …" && ruff check --quiet $(SOURCES) && ruff format --check --quiet $(SOURCES)
 	@echo "mypy …" && mypy --no-error-summary
 	@echo "sam validate --lint …" && sam validate --lint --region us-east-1 --template template.yaml >/dev/null
 	@echo "cfn-lint …" && cfn-lint template.yaml infrastructure/*.yaml
+	@echo "checkov …" && python -m tests.template.checkov
 
 .PHONY: unit
 unit: $(READY) ## test the decisions, the functions and the adapters (seconds)
@@ -54,6 +77,15 @@ unit: $(READY) ## test the decisions, the functions and the adapters (seconds)
 .PHONY: workflow
 workflow: $(READY) ## test the state machine on the local AWS
 	@pytest tests/workflow
+
+.PHONY: soak
+soak: N := 10000
+soak: $(READY) ## run N random schedules of faults in virtual time (N=100000: a lunch break)
+	@python -m tests.simulation soak $(N)
+
+.PHONY: guards
+guards: $(READY) ## take the deployer's guards away one by one; each must be missed
+	@python -m tests.simulation guards
 
 .PHONY: benchmark
 benchmark: $(READY) ## measure reaction, steps and cold starts
@@ -65,6 +97,7 @@ clean: ## remove what builds and tests leave; .venv and a running local AWS stay
 	find . -name .venv -prune -o -name .local -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: lock
-lock: $(READY) ## resolve pyproject.toml into requirements.lock again
-	uv pip compile --quiet --group dev --universal --python-version 3.13 --generate-hashes \
-		--no-emit-index-url --no-annotate --no-header -o requirements.lock
+lock: $(READY) ## resolve pyproject.toml into requirements.lock and checkov.lock again
+	for group in dev:requirements.lock checkov:checkov.lock; do \
+		uv pip compile --quiet --group $${group%:*} --universal --python-version 3.13 \
+			--generate-hashes --no-emit-index-url --no-annotate --no-header -o $${group#*:} || exit 1; done

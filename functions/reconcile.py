@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import reconciliation, release, spec
+from deployer import reconciliation, release, site, spec
 from deployer.aws import ecr, events, releases, sfn, ssm, turns
 from deployer.errors import DeployError
 from deployer.release import Recorded
@@ -32,22 +32,24 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> Reconciled:
     if event["detail-type"] == "Step Functions Execution Status Change":
         done: Reconciled = {"settled": _ended(event["detail"]), "started": []}
     else:
-        done = _round(spec.services(ssm.service_specs()))
+        done = _round(spec.services(ssm.service_specs()), site.named(ssm.site_specs()))
     logger.info("reconciled", done=done)
     return done
 
 
-def _round(services: list[ServiceSpec]) -> Reconciled:
-    """Look after every service; what fails for one must not keep the others waiting."""
+def _round(services: list[ServiceSpec], sites: list[str]) -> Reconciled:
+    """Look after every service and site; what fails for one must not keep the others waiting."""
     done: Reconciled = {"settled": [], "started": []}
     failed = []
-    for service in services:
+    pushed = {service.service: service for service in services}
+    for name in (*pushed, *map(site.owner, sites)):
         try:
-            done["settled"] += _abandoned(service)
-            done["started"] += _missed(service)
+            done["settled"] += _abandoned(name)
+            if name in pushed:
+                done["started"] += _missed(pushed[name])
         except Exception:
-            logger.exception("could not reconcile", of=service.service)
-            failed.append(service.service)
+            logger.exception("could not reconcile", of=name)
+            failed.append(name)
     if failed:
         raise DeployError(f"could not reconcile {', '.join(failed)}; did {done}; see the log")
     return done
@@ -70,14 +72,14 @@ def _ended(detail: Mapping[str, Any]) -> list[str]:
     return [left["id"]] if releases.close_release(left, "FAILED", ended) else []
 
 
-def _abandoned(service: ServiceSpec) -> list[str]:
+def _abandoned(service: str) -> list[str]:
     """Settle every open release, and a closed one's turn, whose execution is over."""
     settled = []
-    for record in releases.history(service.service):
+    for record in releases.history(service):
         execution = record.get("recoveredBy") or record["execution"]
         if "outcome" not in record and not sfn.running(execution):
             settled += _settle(record, execution)
-    holder = turns.line(service.service).holder
+    holder = turns.line(service).holder
     if holder and not sfn.running(holder["execution"]):
         left = releases.of_execution(holder["execution"])
         if left and "outcome" in left:
@@ -90,9 +92,16 @@ def _settle(record: Recorded, execution: str) -> list[str]:
     service, else by closing its record here."""
     holder = turns.line(record["service"]).holder
     if "outcome" not in record and holder and holder["release"] == record["id"]:
-        order = {"action": "recover", "service": record["service"], "release": record["id"]}
+        of_site = site.is_site(record["service"])
+        whose = (
+            {"site": site.of_owner(record["service"])}
+            if of_site
+            else {"service": record["service"]}
+        )
+        order = {"action": "recover", "release": record["id"], **whose}
+        machine = os.environ["DOCS" if of_site else "DEPLOY"]
         name = reconciliation.recovery_name(record["id"], execution)
-        return [record["id"]] if sfn.start(os.environ["DEPLOY"], name, order) else []
+        return [record["id"]] if sfn.start(machine, name, order) else []
     turns.leave(record["service"], record["id"])
     reason = reconciliation.why_closed(record)
     closed = releases.close_release(record, "FAILED", {"endedAt": _now(), "reason": reason})

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from deployer import diagnosis, release
 from deployer.aws import events, releases, turns
 from deployer.diagnosis import Diagnosis, Failure
-from deployer.release import Outcome, Release
+from deployer.release import Entry, Outcome
 from deployer.rollback import Rollback
 
 logger = Logger()
@@ -19,7 +19,7 @@ class Request(TypedDict):
     """What is known by then: a failure before the release was identified has no `release`."""
 
     input: Any
-    release: Release | None
+    release: Entry | None
     taskDefinition: str | None
     failure: Failure
     diagnosis: Diagnosis | None

@@ -14,7 +14,7 @@ from deployer import turns
 from deployer.aws import events, releases, sfn
 from deployer.aws import turns as line
 from deployer.errors import TurnTimedOut
-from deployer.release import Release
+from deployer.release import Entry
 from deployer.turns import Claim, Decision
 
 logger = Logger()
@@ -24,7 +24,7 @@ _TRIES = 20
 
 
 class Request(TypedDict):
-    release: Release
+    release: Entry
     token: str
     startedAt: str
     execution: str
@@ -55,7 +55,7 @@ def handler(event: Request, context: LambdaContext) -> Decision:
     return decision
 
 
-def _decide(release: Release, mine: Claim) -> Decision:
+def _decide(release: Entry, mine: Claim) -> Decision:
     """Decide, and take the turn if it is ours; again for as long as others change the line."""
     for _ in range(_TRIES):
         found = line.line(release["service"])
@@ -84,7 +84,7 @@ def _let_older_stand_aside(mine: Claim, waiting: list[Claim]) -> None:
             line.wake(other)
 
 
-def _check_patience(release: Release, mine: Claim, decision: Decision) -> None:
+def _check_patience(release: Entry, mine: Claim, decision: Decision) -> None:
     waited = datetime.now(UTC) - datetime.fromisoformat(mine["since"])
     if waited > turns.PATIENCE:
         line.leave(release["service"], release["id"])

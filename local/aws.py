@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from local import server
+from local.shims import lambda_worker
 
 if TYPE_CHECKING:
     import boto3
@@ -246,6 +247,18 @@ class LocalAws:
         """The outputs of a deployed stack."""
         described = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
         return {o["OutputKey"]: o["OutputValue"] for o in described.get("Outputs", [])}
+
+    def locate(self, host: str, port: int) -> tuple[str, int]:
+        """Where a name of the local Route 53 and a port are on this machine.
+
+        A name that Route 53 does not lead anywhere stays as it is.
+        """
+        return lambda_worker.located(str(self.directory), host, port)
+
+    @property
+    def authority(self) -> Path:
+        """The certificate of who signs ACM's certificates here, once there is one."""
+        return self.directory / lambda_worker.AUTHORITY
 
     def wait(self) -> int:
         """Wait until it ends; 0 if it was told to. Only for the process that started it."""

@@ -28,13 +28,14 @@ from typing import Any, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+import cli.follow
+from cli.executions import Execution
+from cli.screen import Screen, brief, printable, seconds_of, standing
 from local.aws import DIRECTORY, LocalAws, LocalAwsError, PortTaken
 from local.image import PushRefused
-from local.screen import Screen, brief, message, polls, printable, seconds_of, standing, steps
-from local.stage import Execution, Stage, StageError
+from local.stage import Stage, StageError
 
 HEALTH_CHECK_SECONDS = 5  # between two health checks of the stage's container
-LOOK_SECONDS = 0.2  # between two looks at a running execution
 IDLE_SECONDS = 0.5  # between two looks for a new execution
 DEMO_LIMIT = 150.0  # seconds for one release of the demo; its spec gives it 60 s, and 60 s back
 SERVE_LIMIT = 3 * 3600.0  # seconds; the state machine's own limit
@@ -58,51 +59,19 @@ EXPECTABLE = (Surprise, StageError, LocalAwsError, PushRefused, ClientError, Bot
 
 def follow(stage: Stage, arn: str, screen: Screen, limit: float) -> Execution:
     """Show an execution until it ends. Raises StageError if it still runs after `limit` seconds."""
-    began = None
-    with screen.progress() as progress:
-        while True:
-            now = stage.look(arn)
-            began = began or time.monotonic() - now.seconds
-            running, elapsed = now.status == "RUNNING", time.monotonic() - began
-            polling = running and now.states and polls(now.states[-1])
-            rollout = standing(stage.described()) if polling else ""
-            progress.show(steps(now, rollout), elapsed, running=running)
-            if not running:
-                return now
-            if elapsed > limit:
-                raise StageError(f"{arn} still runs after {limit:.0f} s, in {now.path[-1:]}")
-            time.sleep(LOOK_SECONDS)
+    try:
+        return cli.follow.follow(
+            lambda: stage.look(arn), screen, limit, lambda: standing(stage.described())
+        )
+    except TimeoutError as error:
+        raise StageError(str(error)) from error
 
 
 def conclude(stage: Stage, ended: Execution, screen: Screen) -> dict[str, Any]:
     """Show how an execution ended, in the words of its record. Returns the record, {} if none."""
     record = next((r for r in stage.records() if r.get("execution") == ended.arn), {})
-    took, outcome = f"{ended.seconds:.1f} s", record.get("outcome", ended.status)
-    if outcome == "SUCCEEDED":
-        screen.say(f"Live and verified after {took}: {record.get('url')}", style="green")
-    elif ended.status == "SUCCEEDED":
-        reason = record.get("reason") or "it was recorded by another execution"
-        screen.say(f"Nothing deployed: {printable(reason)}", style="yellow")
-    else:
-        screen.say(f"{ended.error or ended.status} after {took}: {outcome}", style="red")
-        screen.facts(list(_explained(record, ended)))
+    cli.follow.conclude(record, ended, screen)
     return record
-
-
-def _explained(record: Mapping[str, Any], ended: Execution) -> Iterator[tuple[str, str]]:
-    found = record.get("diagnosis")
-    if not found:
-        yield "why", printable(message(record.get("reason") or ended.cause))
-        return
-    yield "why", printable(found["cause"])
-    for name, lines in (("stopped", found["stops"]), ("last log", found["log"])):
-        for index, line in enumerate(lines):
-            yield "" if index else name, printable(line)
-    yield "what to do", printable(found["advice"])
-    if rollback := record.get("rollback"):
-        back = record["outcome"] == "FAILED_ROLLED_BACK"
-        became = "the previous release is back and steady" if back else "it is not back"
-        yield "rolled back", printable(f"{rollback['reason']}: {became}")
 
 
 # The service -------------------------------------------------------------------------------------
@@ -343,9 +312,16 @@ def health_check_scale() -> float:
     return float(os.environ.get("ECS_HEALTH_CHECK_SCALE", "1"))
 
 
-def demonstrate(screen: Screen, *, keep: bool, as_json: bool) -> int:
+def demonstrate(
+    screen: Screen,
+    *,
+    keep: bool,
+    as_json: bool,
+    database: bool = False,
+    story: type[Demo] = Demo,
+) -> int:
     """Run the demo. The exit code: 0 if every step ended as it must, else 1."""
-    demo, aws, stage = Demo(screen), None, None
+    demo, aws, stage = story(screen), None, None
     pace = HEALTH_CHECK_SECONDS * health_check_scale()
     screen.say(
         "In real time: health is checked every 5 s, as on AWS, and most of the time goes there."
@@ -357,7 +333,7 @@ def demonstrate(screen: Screen, *, keep: bool, as_json: bool) -> int:
             with demo.step("Start a local AWS, deploy the deployer into it"), screen.working():
                 aws = ending.enter_context(started())
                 screen.say(f"local AWS: {aws.endpoint}")
-                stage = Stage.set_up(aws, say=screen.say)
+                stage = Stage.set_up(aws, database=database, say=screen.say)
             demo.run(stage)
         except Exception as error:
             if not isinstance(error, EXPECTABLE):
@@ -462,12 +438,12 @@ def guide(stage: Stage, screen: Screen, demo_tag: str, own_tag: str) -> None:
     screen.say("Waiting for pushes; Ctrl-C ends the local AWS.")
 
 
-def serve(screen: Screen, port: int, directory: Path) -> int:
+def serve(screen: Screen, port: int, directory: Path, *, database: bool = False) -> int:
     """Keep a local AWS up and show every execution, until Ctrl-C. The exit code."""
     with started(port, directory) as aws:
         screen.say(f"local AWS: {aws.endpoint}, log: {_relative(aws.log)}")
         with screen.working():
-            stage = Stage.set_up(aws, say=screen.say)
+            stage = Stage.set_up(aws, database=database, say=screen.say)
         screen.say("The local AWS is up, with the deployer in it.", "green")
         guide(stage, screen, "1.0.0", "1.1.0")
         return attend(stage, screen, set())
@@ -558,6 +534,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--keep", action="store_true", help="do not end after the demo")
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
     parser.add_argument("--serve", action="store_true", help="no demo: a local AWS for your pushes")
+    parser.add_argument(
+        "--database", action="store_true", help="PostgreSQL in an RDS instance, not a file"
+    )
     parser.add_argument("--port", type=int, help=f"for --serve: where it listens ({PORT})")
     parser.add_argument(
         "--directory", type=Path, help=f"for --serve: its log and state ({DIRECTORY.name})"
@@ -585,8 +564,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     screen = Screen(sys.stdout, quiet=asked.json)
     try:
         if asked.serve:
-            return serve(screen, asked.port or PORT, asked.directory or DIRECTORY)
-        return demonstrate(screen, keep=asked.keep, as_json=asked.json)
+            port, directory = asked.port or PORT, asked.directory or DIRECTORY
+            return serve(screen, port, directory, database=asked.database)
+        return demonstrate(screen, keep=asked.keep, as_json=asked.json, database=asked.database)
     except PortTaken as error:
         _complain(f"{error} Choose another, such as --port {(asked.port or PORT) + 1}")
         return 1

@@ -30,10 +30,12 @@ HOST = "127.0.0.1"
 MARKER = "LOCAL_AWS_DIRECTORY"
 STATE = "state.json"
 """Says which port and process an instance has; written when it answers."""
+DECISIONS = "state/decisions.jsonl"
+"""Where in its directory an instance notes what IAM decided; see shims/decisions.py."""
 LET_GO = b"let go"
 """Written to the standard input of a tied server, this unties it."""
 
-_SCRATCH = ("state", "s3", "tmp")
+_SCRATCH = ("state", "s3", "tmp", "names")
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 

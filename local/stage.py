@@ -7,15 +7,15 @@ The templates are the real ones; only the values here are the demo's.
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer
-
+from cli import releases
+from cli.executions import Execution, look
 from local import image
 from local.aws import ROOT, LocalAws
 
@@ -38,41 +38,6 @@ class StageError(RuntimeError):
     """What was waited for did not come; the message says what was seen instead."""
 
 
-@dataclass(frozen=True)
-class State:
-    """A state that an execution entered; times are seconds since the execution started.
-
-    kind is Task, Choice, Pass, Wait, Succeed or Fail. While the execution is in it, `left` and
-    `output` are None.
-    """
-
-    name: str
-    at: float
-    kind: str = "Task"
-    left: float | None = None
-    output: Any = None
-
-
-@dataclass(frozen=True)
-class Execution:
-    """An execution of the Deploy state machine as it stands."""
-
-    arn: str
-    status: str
-    input: Any
-    error: str
-    cause: str
-    output: Any
-    states: Sequence[State]
-    seconds: float
-
-    @property
-    def path(self) -> list[str]:
-        """The names of the states entered, a state that repeats itself named once."""
-        names = [state.name for state in self.states]
-        return [n for i, n in enumerate(names) if i == 0 or names[i - 1] != n]
-
-
 @dataclass
 class Stage:
     """One service and a deployer for it. Made by `set_up`, or `attach` to one that is there."""
@@ -91,41 +56,38 @@ class Stage:
         *,
         built: Path | None = None,
         patterns: str | None = None,
+        database: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> "Stage":
         """Deploy the surroundings and the deployer.
 
         built     the deployer's template as `sam build` left it; None builds it.
-        patterns  the repositories, task families and roles that the deployer may use, for more
-                  services than this one (see `beside`); None allows just this one's.
+        patterns  which services the deployer may deploy, for more than this one (see `beside`);
+                  None allows just this one.
+        database  make the service's database an RDS instance; otherwise it is a file.
         say       told what comes next, for a person who waits.
         """
         stage = cls(aws, service, service, f"{service}-deployer")
         if built is None:
             say("sam build: the functions and their layer")
             built = aws.build(ROOT / "template.yaml", aws.directory / "build")
-        say("sam deploy: cluster, repository, roles, network and the service spec")
+        if database:
+            say("RDS: an instance for PostgreSQL")
+            stage.make_database()
+        say("sam deploy: cluster, repository, roles and the service spec")
         aws.deploy(
             f"{service}-service",
             ROOT / "infrastructure/service.yaml",
             stage._surroundings(),
         )
-        around = aws.outputs(f"{service}-service")
         say("sam deploy: the deployer")
         aws.deploy(
             stage.stack,
             built,
             {
-                "ClusterName": around["ClusterName"],
-                "RepositoryPattern": patterns or around["RepositoryName"],
-                "TaskFamilyPattern": patterns or service,
-                "TaskRoleArns": (
-                    f"arn:aws:iam::{aws.account}:role/{patterns}"
-                    if patterns
-                    else around["TaskRoleArns"]
-                ),
+                "ServicePattern": patterns or service,
+                "ClusterName": service,
                 "DatabasePattern": patterns or f"{service}*",
-                "DatabaseSecretPattern": patterns or f"{service}/*",
             },
         )
         return stage
@@ -136,13 +98,13 @@ class Stage:
         parameters  of infrastructure/service.yaml, other than the demo's.
         """
         other = Stage(self.aws, service, self.cluster, self.stack)
-        values = {**other._surroundings(), "ExistingCluster": self.cluster, **parameters}
+        values = {**other._surroundings(), "ClusterName": self.cluster, **parameters}
         cloudformation = self.aws.client("cloudformation")
         cloudformation.create_stack(
             StackName=f"{service}-service",
             TemplateBody=(ROOT / "infrastructure/service.yaml").read_text(),
             Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in values.items()],
-            Capabilities=["CAPABILITY_IAM"],
+            Capabilities=["CAPABILITY_NAMED_IAM"],
         )
         cloudformation.get_waiter("stack_create_complete").wait(
             StackName=f"{service}-service", WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
@@ -153,8 +115,10 @@ class Stage:
         """What the team would have already: a network, and a database with its URL as a secret."""
         ec2, secrets = self.aws.client("ec2"), self.aws.client("secretsmanager")
         vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
-        of_vpc = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
-        subnets = [s["SubnetId"] for s in ec2.describe_subnets(Filters=of_vpc)["Subnets"]]
+        of_vpc = {"Name": "vpc-id", "Values": [vpc["VpcId"]]}
+        default = {"Name": "group-name", "Values": ["default"]}
+        groups = ec2.describe_security_groups(Filters=[of_vpc, default])["SecurityGroups"]
+        subnets = [s["SubnetId"] for s in ec2.describe_subnets(Filters=[of_vpc])["Subnets"]]
         database = self.aws.directory / "state" / f"{self.service}.db"
         name = f"{self.service}/database-url"
         try:
@@ -164,16 +128,44 @@ class Stage:
         health_check = {"command": ["CMD-SHELL", HEALTH_CHECK], "interval": 5, "timeout": 3}
         return {
             "ServiceName": self.service,
-            "VpcId": vpc["VpcId"],
+            "Application": "web",
+            "Exposure": "public-ip",
             "SubnetIds": ",".join(subnets[:2]),
-            "Strategy": "recreate",
+            "ServiceSecurityGroupId": groups[0]["GroupId"],
             "TimeoutSeconds": "60",
             "Environment": json.dumps({"CODER_HTTP_ADDRESS": "0.0.0.0:3000"}),
-            "Secrets": json.dumps({"CODER_PG_CONNECTION_URL": secret}),
-            "SecretArns": secret,
+            "Database": "existing",
+            "DatabaseUrlName": "CODER_PG_CONNECTION_URL",
+            "DatabaseUrlSecretArn": secret,
             "HealthCheck": json.dumps(health_check),
             "Verify": json.dumps(VERIFY),
         }
+
+    def make_database(self) -> str:
+        """Make an RDS instance for the service, and the secret with its URL, which its stack takes
+        instead of a file's. The instance's name. Call it before `beside`."""
+        rds, name, password = self.aws.client("rds"), f"{self.service}-db", token_urlsafe()
+        rds.create_db_instance(
+            DBInstanceIdentifier=name,
+            Engine="postgres",
+            DBInstanceClass="db.t4g.micro",
+            AllocatedStorage=20,
+            DBName="app",
+            MasterUsername="app",
+            MasterUserPassword=password,
+        )
+        rds.get_waiter("db_instance_available").wait(
+            DBInstanceIdentifier=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
+        )
+        found = rds.describe_db_instances(DBInstanceIdentifier=name)["DBInstances"][0]["Endpoint"]
+        if found["Address"] == "localhost":
+            raise StageError(f"no PostgreSQL can run here; {self.aws.log} says why")
+        address = f"{found['Address']}:{found['Port']}"
+        self.aws.client("secretsmanager").create_secret(
+            Name=f"{self.service}/database-url",
+            SecretString=f"postgresql://app:{password}@{address}/app?sslmode=require",
+        )
+        return name
 
     def end(self) -> None:
         """Stop the service's tasks: their health checks cost a process each second."""
@@ -205,48 +197,52 @@ class Stage:
         """Push the demo application under its version as tag; see `image.demo_release`."""
         return self.push(image.demo_release(version, **variant), version.replace("+", "-"))
 
-    def start(self, order: Any) -> str:
+    def start(self, order: Any, machine: str = "StateMachine") -> str:
         """Start an execution by hand; its ARN."""
         started = self.aws.client("stepfunctions").start_execution(
-            stateMachineArn=self.outputs["StateMachine"], input=json.dumps(order)
+            stateMachineArn=self.outputs[machine], input=json.dumps(order)
         )
         return str(started["executionArn"])
 
-    def executions(self) -> list[str]:
-        """The ARNs of all executions, newest first."""
+    def executions(self, machine: str = "StateMachine") -> list[str]:
+        """The ARNs of all executions, newest first, of the machine that an output names."""
         pages = self.aws.client("stepfunctions").get_paginator("list_executions")
         return [
             str(found["executionArn"])
-            for page in pages.paginate(stateMachineArn=self.outputs["StateMachine"])
+            for page in pages.paginate(stateMachineArn=self.outputs[machine])
             for found in page["executions"]
         ]
 
-    def started_by(self, digest: str, seconds: float = 15) -> str:
+    def started_by(self, digest: str, seconds: float = 15, machine: str = "StateMachine") -> str:
         """The ARN of the execution that the push of a digest started, as soon as there is one."""
         sfn = self.aws.client("stepfunctions")
         for _ in _until(seconds):
-            for arn in self.executions():
+            for arn in self.executions(machine):
                 if digest in sfn.describe_execution(executionArn=arn)["input"]:
                     return arn
         raise StageError(f"no execution was started by the push of {digest} within {seconds} s")
 
+    def upload(self, content: bytes, name: str) -> str:
+        """Upload a source archive of the service; the ARN of the execution that it starts."""
+        answer = self.aws.client("s3").put_object(
+            Bucket=self.outputs["SourceBucket"], Key=f"image/{self.service}/{name}", Body=content
+        )
+        return self.started_by(answer["VersionId"], machine="BuildStateMachine")
+
+    def builds(self) -> list[dict[str, Any]]:
+        """The records of the service's builds, in the order of their ids."""
+        return self.records(f"build:{self.service}")
+
+    def specify(self, **fields: Any) -> None:
+        """Change fields of the service spec."""
+        ssm = self.aws.client("ssm")
+        name = f"/deployer/services/{self.service}"
+        spec = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
+        ssm.put_parameter(Name=name, Value=json.dumps(spec | fields), Overwrite=True)
+
     def look(self, arn: str) -> Execution:
         """An execution as it stands."""
-        sfn = self.aws.client("stepfunctions")
-        told = sfn.describe_execution(executionArn=arn)
-        pages = sfn.get_paginator("get_execution_history").paginate(executionArn=arn)
-        events = [event for page in pages for event in page["events"]]
-        begun = told["startDate"]
-        return Execution(
-            arn=arn,
-            status=told["status"],
-            input=json.loads(told["input"]),
-            error=told.get("error", ""),
-            cause=told.get("cause", ""),
-            output=json.loads(told["output"]) if told.get("output") else None,
-            states=_states(events, begun),
-            seconds=(events[-1]["timestamp"] - begun).total_seconds() if events else 0.0,
-        )
+        return look(self.aws.client("stepfunctions"), arn)
 
     def follow(self, arn: str, seconds: float = 120) -> Iterator[Execution]:
         """An execution whenever it entered another state, until it ends."""
@@ -275,14 +271,9 @@ class Stage:
 
     def items(self, service: str | None = None) -> list[dict[str, Any]]:
         """All items of a service: releases, and what else is kept of it under names with `#`."""
-        found = self.aws.client("dynamodb").query(
-            TableName=self.outputs["ReleasesTable"],
-            KeyConditionExpression="service = :service",
-            ExpressionAttributeValues={":service": {"S": service or self.service}},
-            ConsistentRead=True,
-        )["Items"]
-        value = TypeDeserializer().deserialize
-        return [{name: value(entry) for name, entry in item.items()} for item in found]
+        return releases.items(
+            self.aws.client("dynamodb"), self.outputs["ReleasesTable"], service or self.service
+        )
 
     def record(self, digest: str, service: str | None = None) -> dict[str, Any]:
         """The one record of a digest."""
@@ -297,20 +288,6 @@ class Stage:
             cluster=self.cluster, services=[self.service]
         )
         return dict(found["services"][0])
-
-
-def _states(events: Sequence[Mapping[str, Any]], begun: datetime) -> list[State]:
-    """The states in an execution's history. There are no parallel ones."""
-    states: list[State] = []
-    for event in events:
-        at = (event["timestamp"] - begun).total_seconds()
-        if entered := event.get("stateEnteredEventDetails"):
-            kind = event["type"].removesuffix("StateEntered")
-            states.append(State(entered["name"], at, kind))
-        elif exited := event.get("stateExitedEventDetails"):
-            output = json.loads(exited["output"]) if exited.get("output") else None
-            states[-1] = replace(states[-1], left=at, output=output)
-    return states
 
 
 def _until(seconds: float, between: float = 0.1) -> Iterator[None]:

@@ -7,9 +7,11 @@ the difference, and is otherwise as small as can be: the standard library only, 
 Environment, with Coder's names and defaults:
 
     CODER_HTTP_ADDRESS        where to listen: `127.0.0.1:3000`; a task needs `0.0.0.0:3000`.
-    CODER_PG_CONNECTION_URL   the database: an SQLite file as `file:///absolute/path`, which is made
-                              if it is missing. Unset: a database of its own that is gone with
-                              the process, as Coder's built-in PostgreSQL is with the task.
+    CODER_PG_CONNECTION_URL   the database: `postgresql://user:password@host:port/name?sslmode=…`
+                              with `require` (the default) or `disable`; or an SQLite file as
+                              `file:///absolute/path`, which is made if it is missing. Unset: a
+                              database of its own that is gone with the process, as Coder's
+                              built-in PostgreSQL is with the task.
     CODER_ACCESS_URL          the address that the start-up log and build information name. Unset:
                               the listener's own, where Coder would open a tunnel.
 
@@ -23,13 +25,20 @@ Exit codes: 0 when told to stop, 1 when it cannot start or go on, 3 for the faul
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import errno
+import hashlib
+import hmac
 import html
 import http.server
 import json
 import os
 import signal
+import socket
 import socketserver
 import sqlite3
+import ssl
 import sys
 import threading
 import time
@@ -39,7 +48,7 @@ from collections.abc import Callable, Iterator, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn, Protocol
 
 HERE = Path(__file__).resolve().parent
 
@@ -53,11 +62,8 @@ FAULTS = {
 
 FINISH_SECONDS = 0.5  # how long requests under way may take once we are told to stop
 LOCK_SECONDS = 15  # how long to wait for another instance's migration (golang-migrate's default)
+MIGRATION_LOCK = 1037  # any number that all releases share
 MAX_BODY_BYTES = 64 * 1024
-
-
-class Refused(Exception):
-    """The database is there, but not for this release."""
 
 
 class Stopped(BaseException):
@@ -127,79 +133,285 @@ def read_migrations(directory: Path) -> list[Migration]:
 
 # The database ------------------------------------------------------------------------------------
 
+Row = Sequence[Any]
 
-class Database:
-    """One SQLite connection, used by one thread at a time.
 
-    `url` is a `file:` URL, or None for a database that lives in memory.
-    Raises sqlite3.Error when it cannot be opened, and every method does when it cannot be used.
+class DatabaseError(Exception):
+    """The database cannot be reached or used; the message is its own where it has said one."""
+
+
+class Refused(DatabaseError):
+    """The database is there, but not for this release."""
+
+
+class Connection(Protocol):
+    """What the two kinds of database have in common."""
+
+    begin: ClassVar[Sequence[str]]
+    """The statements that begin a transaction in which nobody else migrates."""
+
+    def execute(self, statement: str, *values: str) -> list[Row]:
+        """Run one statement with values for $1, $2 and so on, and return its rows."""
+
+
+class Sqlite:
+    """An SQLite file, or a database in memory when the path is None."""
+
+    begin: ClassVar[Sequence[str]] = ("BEGIN IMMEDIATE",)
+
+    def __init__(self, path: str | None) -> None:
+        try:
+            self._connection = sqlite3.connect(
+                ":memory:" if path is None else f"file://{path}",
+                uri=path is not None,
+                timeout=LOCK_SECONDS,
+                isolation_level=None,  # transactions begin where we say BEGIN
+                check_same_thread=False,
+            )
+        except sqlite3.Error as error:
+            raise DatabaseError(error) from error
+
+    def execute(self, statement: str, *values: str) -> list[Row]:
+        named = {str(number): value for number, value in enumerate(values, 1)}
+        try:
+            return self._connection.execute(statement, named).fetchall()
+        except sqlite3.Error as error:
+            raise DatabaseError(error) from error
+
+
+class Postgres:
+    """A connection to a PostgreSQL server, made when it is needed and made again when it broke.
+
+    The few messages of the protocol that it takes, with SCRAM-SHA-256 (RFC 5802, RFC 7677) for the
+    password: https://www.postgresql.org/docs/current/protocol.html
+    The messages of errors are those of Coder's driver, https://github.com/lib/pq.
     """
 
-    def __init__(self, url: str | None) -> None:
-        if url is not None:
-            parts = urllib.parse.urlsplit(url)
-            if parts.scheme != "file" or not parts.path.startswith("/"):
-                what = f"the demo wants file:///path, not a {parts.scheme!r} URL"
-                raise sqlite3.OperationalError(what)
-            url = f"file://{parts.path}"  # a restored database has a host, which SQLite refuses
+    begin: ClassVar[Sequence[str]] = (
+        "BEGIN",
+        f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'",
+        f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})",
+    )
+
+    def __init__(self, url: str) -> None:
+        parts = urllib.parse.urlsplit(url)
+        options = dict(urllib.parse.parse_qsl(parts.query))
+        self._address = parts.hostname or "localhost", parts.port or 5432
+        self._user = urllib.parse.unquote(parts.username or "")
+        self._password = urllib.parse.unquote(parts.password or "")
+        self._database = urllib.parse.unquote(parts.path[1:]) or self._user
+        self._mode = options.get("sslmode", "require")
+        if self._mode not in ("require", "disable"):
+            raise DatabaseError(f'pq: unsupported sslmode "{self._mode}"; require or disable')
+        self._socket: socket.socket | None = None
+
+    def execute(self, statement: str, *values: str) -> list[Row]:
+        try:
+            if self._socket is None:
+                self._connect()
+            self._send(b"P", b"\0" + statement.encode() + b"\0" + bytes(2))  # parse
+            bound = b"".join(len(v.encode()).to_bytes(4, "big") + v.encode() for v in values)
+            self._send(b"B", bytes(4) + len(values).to_bytes(2, "big") + bound + bytes(2))  # bind
+            self._send(b"E", bytes(5))  # execute
+            self._send(b"S")  # sync: the server says when it is done, or what failed
+            return [self._row(body) for kind, body in self._until_ready() if kind == b"D"]
+        except OSError as error:
+            self._close()
+            host, port = self._address
+            reason = (error.strerror or str(error)).lower()
+            raise DatabaseError(f"dial tcp {host}:{port}: {reason}") from error
+
+    def _connect(self) -> None:
+        self._socket = socket.create_connection(self._address, LOCK_SECONDS)
+        self._socket.settimeout(2 * LOCK_SECONDS)
+        try:
+            if self._mode == "require":
+                self._send(b"", (80877103).to_bytes(4, "big"))
+                if self._socket.recv(1) != b"S":
+                    raise DatabaseError("pq: SSL is not enabled on the server")
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.check_hostname = False  # `require` encrypts, and trusts any certificate
+                context.verify_mode = ssl.CERT_NONE
+                self._socket = context.wrap_socket(self._socket)
+            asked = f"user\0{self._user}\0database\0{self._database}\0\0"
+            self._send(b"", (3 << 16).to_bytes(4, "big") + asked.encode())
+            self._log_in()
+        except BaseException:
+            self._close()
+            raise
+
+    def _log_in(self) -> None:
+        bare = f"n=,r={base64.b64encode(os.urandom(18)).decode()}"
+        expected = b""
+        for kind, body in self._until_ready():
+            if kind != b"R":
+                continue
+            method, told = int.from_bytes(body[:4], "big"), body[4:]
+            if method == 10:  # a choice of SASL mechanisms
+                if b"SCRAM-SHA-256" not in told.split(b"\0"):
+                    raise DatabaseError("pq: the server does not offer SCRAM-SHA-256")
+                first = f"n,,{bare}".encode()
+                size = len(first).to_bytes(4, "big")
+                self._send(b"p", b"SCRAM-SHA-256\0" + size + first)
+            elif method == 11:
+                answer, expected = self._prove(bare, told.decode())
+                self._send(b"p", answer)
+            elif method == 12 and not hmac.compare_digest(told, expected):
+                raise DatabaseError("pq: the server does not know the password either")
+            elif method not in (0, 12):
+                raise DatabaseError(f"pq: unknown authentication response: {method}")
+
+    def _prove(self, bare: str, challenge: str) -> tuple[bytes, bytes]:
+        """The proof that we know the password, and the one that the server must give in turn."""
+        told = dict(field.split("=", 1) for field in challenge.split(","))
+        salt, rounds = base64.b64decode(told["s"]), int(told["i"])
+        salted = hashlib.pbkdf2_hmac("sha256", self._password.encode(), salt, rounds)
+        final = f"c=biws,r={told['r']}"
+        signed = f"{bare},{challenge},{final}".encode()
+        key = hmac.digest(salted, b"Client Key", "sha256")
+        signature = hmac.digest(hashlib.sha256(key).digest(), signed, "sha256")
+        proof = (int.from_bytes(key, "big") ^ int.from_bytes(signature, "big")).to_bytes(32, "big")
+        server = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), signed, "sha256")
+        answer = f"{final},p={base64.b64encode(proof).decode()}".encode()
+        return answer, b"v=" + base64.b64encode(server)
+
+    def _until_ready(self) -> Iterator[tuple[bytes, bytes]]:
+        """The messages of the server until it waits for the next statement. Raises what it says
+        went wrong; after an error at login it closes, and is not ready again."""
+        failure = None
+        while True:
+            try:
+                head = self._receive(5)
+                kind, body = head[:1], self._receive(int.from_bytes(head[1:], "big") - 4)
+            except OSError:
+                if failure:
+                    self._close()
+                    raise failure from None
+                raise
+            if kind == b"E":
+                fields = {field[:1]: field[1:] for field in body.split(b"\0")}
+                failure = DatabaseError(f"pq: {fields[b'M'].decode(errors='replace')}")
+            elif kind == b"Z":
+                if failure:
+                    raise failure
+                return
+            else:
+                yield kind, body
+
+    def _send(self, kind: bytes, body: bytes = b"") -> None:
+        assert self._socket
+        self._socket.sendall(kind + (len(body) + 4).to_bytes(4, "big") + body)
+
+    def _receive(self, size: int) -> bytes:
+        assert self._socket
+        content = b""
+        while len(content) < size:
+            part = self._socket.recv(size - len(content))
+            if not part:
+                raise ConnectionResetError(errno.ECONNRESET, "unexpected EOF")
+            content += part
+        return content
+
+    def _row(self, body: bytes) -> Row:
+        row: list[str | None] = []
+        at = 2
+        for _ in range(int.from_bytes(body[:2], "big")):
+            size = int.from_bytes(body[at : at + 4], "big", signed=True)
+            at += 4
+            row.append(None if size < 0 else body[at : at + size].decode())
+            at += max(size, 0)
+        return row
+
+    def _close(self) -> None:
+        if self._socket:
+            self._socket.close()
+            self._socket = None
+
+
+def connect(url: str | None) -> Connection:
+    """The database that a URL names; None for one that lives in memory. Raises DatabaseError."""
+    if url is None:
+        return Sqlite(None)
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme in ("postgres", "postgresql"):
+        return Postgres(url)
+    if parts.scheme == "file" and parts.path.startswith("/"):
+        return Sqlite(parts.path)
+    raise DatabaseError(
+        f"the demo wants postgresql://… or file:///path, not a {parts.scheme!r} URL"
+    )
+
+
+class Database:
+    """What the application keeps, in one connection, used by one thread at a time.
+
+    Every method raises DatabaseError when the database cannot be used.
+    """
+
+    def __init__(self, connection: Connection) -> None:
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(
-            url or ":memory:",
-            uri=url is not None,
-            timeout=LOCK_SECONDS,
-            isolation_level=None,  # transactions begin where we say BEGIN
-            check_same_thread=False,
-        )
+        self._connection = connection
 
     def migrate(self, migrations: Sequence[Migration]) -> None:
         """Bring the schema up to the last migration: all of them in one transaction, or none."""
-        with self._lock, self._connection as db:
-            db.execute("BEGIN IMMEDIATE")
-            db.execute(
-                "CREATE TABLE IF NOT EXISTS schema_migrations"
-                " (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"
+        with self._lock:
+            for statement in self._connection.begin:
+                self._connection.execute(statement)
+            try:
+                self._migrate(self._connection.execute, migrations)
+            except DatabaseError:
+                with contextlib.suppress(DatabaseError):
+                    self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def _migrate(self, execute: Callable[..., list[Row]], migrations: Sequence[Migration]) -> None:
+        execute(
+            "CREATE TABLE IF NOT EXISTS schema_migrations"
+            " (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"
+        )
+        found = execute("SELECT version, CASE WHEN dirty THEN 1 ELSE 0 END FROM schema_migrations")
+        current, dirty = (int(value) for value in found[0]) if found else (0, 0)
+        if dirty:
+            raise Refused(f"Dirty database version {current}. Fix and force version.")
+        if current and current not in {migration.number for migration in migrations}:
+            raise Refused(
+                f"migrate up: - up: - no migration found for version {current}:"
+                f" read down for version {current} .: file does not exist"
             )
-            row = db.execute("SELECT version, dirty FROM schema_migrations").fetchone()
-            current, dirty = row or (0, False)
-            if dirty:
-                raise Refused(f"Dirty database version {current}. Fix and force version.")
-            if current and current not in {migration.number for migration in migrations}:
-                raise Refused(
-                    f"migrate up: - up: - no migration found for version {current}:"
-                    f" read down for version {current} .: file does not exist"
-                )
-            for migration in migrations:
-                if migration.number > current:
-                    for statement in migration.statements():
-                        db.execute(statement)
-                    current = migration.number
-            db.execute("DELETE FROM schema_migrations")
-            db.execute("INSERT INTO schema_migrations VALUES (?, false)", [current])
-            db.execute(
-                "INSERT OR IGNORE INTO site_configs VALUES ('deployment_id', ?)",
-                [str(uuid.uuid4())],
-            )
+        for migration in migrations:
+            if migration.number > current:
+                for statement in migration.statements():
+                    execute(statement)
+                current = migration.number
+        execute("DELETE FROM schema_migrations")
+        execute(f"INSERT INTO schema_migrations VALUES ({current}, false)")
+        execute(
+            "INSERT INTO site_configs VALUES ('deployment_id', $1) ON CONFLICT DO NOTHING",
+            str(uuid.uuid4()),
+        )
 
     def deployment_id(self) -> str:
         """What tells this database from every other: made with it, and never changed."""
-        with self._lock:
-            query = "SELECT value FROM site_configs WHERE key = 'deployment_id'"
-            return str(self._connection.execute(query).fetchone()[0])
+        found = self._execute("SELECT value FROM site_configs WHERE key = 'deployment_id'")
+        return str(found[0][0])
 
     def has_user(self) -> bool:
-        with self._lock:
-            return self._connection.execute("SELECT 1 FROM users").fetchone() is not None
+        return bool(self._execute("SELECT 1 FROM users LIMIT 1"))
 
     def create_first_user(self, email: str, username: str) -> str | None:
         """Return the new user's id, or None when there is a first user already."""
         user = str(uuid.uuid4())
+        self._execute(
+            "INSERT INTO users (id, email, username)"
+            " SELECT $1, $2, $3 WHERE NOT EXISTS (SELECT 1 FROM users)",
+            *(user, email, username),
+        )
+        return user if self._execute("SELECT 1 FROM users WHERE id = $1", user) else None
+
+    def _execute(self, statement: str, *values: str) -> list[Row]:
         with self._lock:
-            created = self._connection.execute(
-                "INSERT INTO users (id, email, username)"
-                " SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM users)",
-                [user, email, username],
-            )
-            return user if created.rowcount else None
+            return self._connection.execute(statement, *values)
 
 
 # The answers -------------------------------------------------------------------------------------
@@ -262,7 +474,7 @@ class Application:
         if (method, path) in routes:
             try:
                 return routes[method, path]()
-            except sqlite3.Error as error:
+            except DatabaseError as error:
                 detail = {"message": "An internal server error occurred.", "detail": str(error)}
                 return as_json(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
         if path in {known for _, known in routes}:
@@ -433,11 +645,11 @@ def run() -> int:
         event("info", "this release starts slowly", seconds=release.seconds)
         time.sleep(release.seconds)
     try:
-        database = Database(database_url)
+        database = Database(connect(database_url))
         database.migrate(migrations)
         schema = migrations[-1].number
         listener.application = Application(release, schema, database, access_url, started)
-    except (sqlite3.Error, Refused) as error:
+    except DatabaseError as error:
         log(f"error: connect to postgres failed: {error}")
         return 1
     event("info", "serving", schema=schema, deployment_id=listener.application.deployment_id)

@@ -23,8 +23,14 @@ MODULES = (
     "eventbridge",
     "containers",
     "network",
+    "names",
+    "load_balancer",
+    "rds",
     "ecs",
+    "cloudformation",
     "codebuild",
+    "cloudfront",
+    "s3_events",
 )
 
 

@@ -44,6 +44,7 @@ def install() -> None:
         _images=None,
         _repositories=None,
         _layer_blobs=None,
+        _uploads=None,
         _manifest_blobs=None,
     )
     expect(eventbridge, _put_events="data allow_aws_source")
@@ -327,6 +328,83 @@ def _repository_missing(name: str) -> Response | None:
 
 def _answer(content: Data) -> Response:
     return json_response(content)  # type: ignore[no-any-return]
+
+
+# Layers that are pushed over the API and not the registry
+# https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_UploadLayerPart.html
+# -------------------------------------------------------------------------------------------------
+
+
+@shim.replaces(ecr, "_batch_check_layer_availability", "data")
+def _batch_check_layer_availability(data: Data) -> Response:
+    if missing := _repository_missing(data.get("repositoryName", "")):
+        return missing
+    blobs = ecr._layer_blobs.get(data["repositoryName"], {})
+    layers = [
+        {
+            "layerDigest": digest,
+            "layerAvailability": "AVAILABLE" if digest in blobs else "UNAVAILABLE",
+            "layerSize": len(blobs.get(digest, b"")),
+        }
+        for digest in data.get("layerDigests", [])
+    ]
+    return _answer({"layers": layers, "failures": []})
+
+
+@shim.wraps(ecr, "_initiate_layer_upload", "data")
+def _initiate_layer_upload(original: Call, data: Data) -> Response:
+    response = original(data)
+    if response[0] == 200:
+        upload = json.loads(response[2])["uploadId"]
+        ecr._uploads.setdefault(data["repositoryName"], {})[upload] = bytearray()
+    return response
+
+
+@shim.replaces(ecr, "_upload_layer_part", "data")
+def _upload_layer_part(data: Data) -> Response:
+    name, upload = data.get("repositoryName", ""), data.get("uploadId", "")
+    received = ecr._uploads.get(name, {}).get(upload)
+    if received is None:
+        return _no_upload(name, upload)
+    part = base64.b64decode(data["layerPartBlob"])
+    first, last = data["partFirstByte"], data["partLastByte"]
+    # A part may be sent again, when the answer to the first time was lost.
+    if first > len(received) or last - first + 1 != len(part):
+        return _refuse(
+            "InvalidLayerPartException",
+            f"Layer part with first byte {first} cannot be uploaded: the next is {len(received)}",
+        )
+    received[first:] = part
+    about = {"registryId": get_account_id(), "repositoryName": name, "uploadId": upload}
+    return _answer({**about, "lastByteReceived": last})
+
+
+@shim.replaces(ecr, "_complete_layer_upload", "data")
+def _complete_layer_upload(data: Data) -> Response:
+    name, upload = data.get("repositoryName", ""), data.get("uploadId", "")
+    received = ecr._uploads.get(name, {}).get(upload)
+    if received is None:
+        return _no_upload(name, upload)
+    digest = f"sha256:{hashlib.sha256(received).hexdigest()}"
+    if digest not in data["layerDigests"]:
+        return _refuse(
+            "InvalidLayerException", f"Layer digest {digest} is not the one that was sent"
+        )
+    blobs = ecr._layer_blobs.setdefault(name, {})
+    if digest in blobs:
+        return _refuse(
+            "LayerAlreadyExistsException", f"Layer with digest '{digest}' exists already"
+        )
+    blobs[digest] = bytes(received)
+    del ecr._uploads[name][upload]
+    about = {"registryId": get_account_id(), "repositoryName": name, "uploadId": upload}
+    return _answer({**about, "layerDigest": digest})
+
+
+def _no_upload(name: str, upload: str) -> Response:
+    return _refuse(
+        "UploadNotFoundException", f"The upload {upload} of repository {name} does not exist"
+    )
 
 
 def _refuse(code: str, message: str) -> Response:

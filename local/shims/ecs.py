@@ -13,7 +13,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from local.shims import ecs_agent, ecs_events, ecs_scheduler, ecs_tasks, expect, network
+from local.shims import (
+    ecs_agent,
+    ecs_events,
+    ecs_scheduler,
+    ecs_tasks,
+    expect,
+    load_balancer,
+    network,
+)
 from local.shims.ecs_tasks import lock
 
 Request = dict[str, Any]
@@ -96,6 +104,7 @@ def _create_service(data: Request) -> Response:
     definition = _definition(data.get("taskDefinition") or "")
     network_configuration = data.get("networkConfiguration") or {}
     _check_network(definition, network_configuration)
+    _check_target_groups(data.get("loadBalancers") or [])
     launch_type, strategy, refused = ecs._launch_choice(data, cluster)
     if refused:
         answer: Response = refused
@@ -146,6 +155,7 @@ def _update_service(data: Request) -> Response:
     service = _service(data)
     if service["status"] != "ACTIVE":
         raise _Refused("ServiceNotActiveException", "Service was not ACTIVE.")
+    _check_target_groups(data.get("loadBalancers") or [])
     stale = json.loads(_answer("service", service)[2])["service"]
     changed = bool(data.get("forceNewDeployment"))
     if data.get("taskDefinition"):
@@ -380,6 +390,22 @@ def _check_network(definition: dict[str, Any], configuration: dict[str, Any]) ->
         awsvpc.setdefault(field, default)  # as DescribeServices shows them
     if wrong := network.check(awsvpc):
         raise _Refused("InvalidParameterException", wrong)
+
+
+def _check_target_groups(configured: list[dict[str, Any]]) -> None:
+    """API_LoadBalancer.html: the group has to be one of a load balancer. Both from memory."""
+    for group in (each.get("targetGroupArn") for each in configured):
+        if group and not load_balancer.exists(group):
+            raise _Refused(
+                "InvalidParameterException",
+                f"Unable to describe target group {group}: One or more target groups not found.",
+            )
+        if group and not load_balancer.is_used(group):
+            raise _Refused(
+                "InvalidParameterException",
+                f"The target group with targetGroupArn {group} does not have an associated load "
+                "balancer.",
+            )
 
 
 def _limits(current: dict[str, Any], given: dict[str, Any] | None) -> dict[str, Any]:

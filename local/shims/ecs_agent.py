@@ -18,7 +18,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local.shims import containers
+from local.shims import containers, roles
 
 _RETRIEVAL = (
     "unable to pull secrets or registry auth: execution resource retrieval failed: unable to "
@@ -103,8 +103,16 @@ class Agent:
                 f"to create Cloudwatch log stream: {_said(error)} : exit status 1"
             ) from error
 
+    def may_write(self, group: str, stream: str, region: str) -> bool:
+        """Whether the role lets the awslogs driver put lines into the stream."""
+        stream_arn = f"arn:aws:logs:{region}:{self.account}:log-group:{group}:log-stream:{stream}"
+        source = f"arn:aws:ecs:{self.region}:{self.account}:*"
+        sender = "ecs-tasks.amazonaws.com"
+        denied = roles.denial(self._role, sender, "logs:PutLogEvents", stream_arn, source=source)
+        return not self._role or denied is None
+
     def _client(self, service: str, region: str | None = None) -> Any:
-        return _client(service, region or self.region, self._role)
+        return client(service, region or self.region, self._role)
 
 
 class _Ecr:
@@ -207,24 +215,19 @@ def credentials(role: str) -> dict[str, str]:
 
 
 def assumable(role: str) -> bool:
-    """Whether the role exists and trusts ecs-tasks.amazonaws.com."""
-    from ministack.services import iam
+    """Whether ECS may assume the role for a task; it does not say of which cluster.
 
-    found = iam._roles.get(role.rsplit("/", 1)[-1])
-    if found is None or found["Arn"] != role:
-        return False
-    policy = found["AssumeRolePolicyDocument"]
-    document = json.loads(policy) if isinstance(policy, str) else policy
-    statements = document["Statement"]
-    for statement in statements if isinstance(statements, list) else [statements]:
-        services = (statement.get("Principal") or {}).get("Service", [])
-        if statement["Effect"] == "Allow" and "ecs-tasks.amazonaws.com" in services:
-            return True
-    return False
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
+    """
+    from ministack.core.responses import get_account_id, get_region
+
+    source = f"arn:aws:ecs:{get_region()}:{get_account_id()}:*"
+    return roles.trusts(role, "ecs-tasks.amazonaws.com", source)
 
 
 @functools.cache
-def _client(service: str, region: str, role: str) -> Any:
+def client(service: str, region: str, role: str = "") -> Any:
+    """A boto3 client of the local AWS with a session of the role, or as the account itself."""
     session = credentials(role) if role else {}
     any_session: Any = boto3.session.Session()
     return any_session.client(
@@ -240,14 +243,13 @@ def _client(service: str, region: str, role: str) -> Any:
 
 def forget() -> None:
     """The sessions made so far are gone."""
-    _client.cache_clear()
+    client.cache_clear()
 
 
 def install() -> None:
     """Nothing is wrapped; what is used must be there."""
-    from ministack.services import iam, sts
+    from ministack.services import sts
 
     from local.shims import expect
 
-    expect(iam, _roles=None)
     expect(sts, register_session="access_key session")

@@ -6,8 +6,7 @@ breaker.html, service-throttle-logic.html, the API reference of DeploymentConfig
 Deployment (quoted where it decides something), https://github.com/aws/containers-roadmap/issues/1206
 for what the breaker does not see. One thread decides, after every change of a task or service.
 
-Not modelled: daemon services, blue/green, alarms, placement; a load balancer's health checks
-(MiniStack calls every target healthy).
+Not modelled: daemon services, blue/green, alarms, placement.
 """
 
 import heapq
@@ -19,7 +18,7 @@ import threading
 import time
 from typing import Any
 
-from local.shims import ecs_agent, ecs_events, ecs_tasks
+from local.shims import ecs_agent, ecs_events, ecs_tasks, load_balancer
 from local.shims.ecs_tasks import Task, lock
 
 _log = logging.getLogger("local.ecs")
@@ -111,7 +110,13 @@ def recount(service: Service) -> None:
         )
     cluster = service["clusterArn"].rsplit("/", 1)[-1]
     ecs._recount_cluster(cluster)
+    before = {group: set(ids) for group, ids in service.get("_published_targets", {}).items()}
     ecs._sync_service_targets(cluster, service)
+    for group, ids in service.get("_published_targets", {}).items():
+        known = before.get(group, set())
+        for verb, changed in (("registered", set(ids) - known), ("deregistered", known - set(ids))):
+            if changed:
+                ecs_events.say(service, f"{verb} {len(changed)} targets in (target-group {group})")
 
 
 def _judge(service: Service, deployment: Deployment, task: Task) -> None:
@@ -193,17 +198,63 @@ def _reconcile(service: Service) -> None:
         return
     primary: Deployment = service["deployments"][0]
     for task in tasks:
-        if task.wanted and task.record["healthStatus"] == "UNHEALTHY":
-            task.failed_health_checks = True
-            identifier = task.arn.rsplit("/", 1)[-1]
-            ecs_events.say(service, f"(task {identifier}) failed container health checks.")
-            task.stop("Task failed container health checks", "ServiceSchedulerInitiated")
+        if task.wanted and not _in_grace_period(service, task):
+            _stop_if_unhealthy(service, task)
     # "A deployment in FAILED state doesn't launch any new tasks"; the old tasks stay as well.
     if primary["rolloutState"] != "FAILED" or not service["desiredCount"]:
         _balance(service, primary, tasks)
     tasks = [task for task in tasks if task.arn in ecs_tasks.running]
     _settle(service, primary, tasks)
     recount(service)
+
+
+def _in_grace_period(service: Service, task: Task) -> bool:
+    """healthCheckGracePeriodSeconds: "the period of time, in seconds, that the service scheduler
+    ignores unhealthy Elastic Load Balancing … and container health checks after a task has first
+    started"."""
+    if task.running_since is None:
+        return False
+    grace: float = service["healthCheckGracePeriodSeconds"] * load_balancer.TIME_SCALE
+    left = task.running_since + grace - time.monotonic()
+    if left > 0:
+        wake(service, left)
+    return left > 0
+
+
+def _stop_if_unhealthy(service: Service, task: Task) -> None:
+    identifier = task.arn.rsplit("/", 1)[-1]
+    if task.record["healthStatus"] == "UNHEALTHY":
+        task.failed_health_checks = True
+        ecs_events.say(service, f"(task {identifier}) failed container health checks.")
+        task.stop("Task failed container health checks", "ServiceSchedulerInitiated")
+        return
+    for group, port, target in _targets(service, task):
+        if target and target.state == "unhealthy":
+            task.failed_health_checks = True
+            # troubleshoot-service-load-balancers.html, service-event-messages-list.html
+            ecs_events.say(
+                service,
+                f"(task {identifier}) (port {port}) is unhealthy in (target-group {group}) due to "
+                f"(reason {target.reason[1]}).",
+            )
+            task.stop(
+                f"Task failed ELB health checks in (target-group {group})",
+                "ServiceSchedulerInitiated",
+            )
+            return
+
+
+def _targets(service: Service, task: Task) -> list[tuple[str, int, load_balancer.Target | None]]:
+    """Target group, port and registration of the task in each of the service's target groups."""
+    from ministack.services import ecs
+
+    address = ecs._task_ip(task.record) or ""
+    return [
+        (group, port, load_balancer.target(group, address, port))
+        for configured in service["loadBalancers"]
+        if (group := configured.get("targetGroupArn"))
+        for port in [configured["containerPort"]]
+    ]
 
 
 def _balance(service: Service, primary: Deployment, tasks: list[Task]) -> None:
@@ -387,10 +438,14 @@ def _roll_out(
 
 
 def _healthy(service: Service, task: Task) -> bool:
-    """Whether the task counts: all its health checks passed, or it ran for long enough."""
+    """Whether the task counts: all its health checks and those of its target groups passed, or,
+    where there are none, it ran for long enough."""
     if task.record["lastStatus"] != "RUNNING" or task.running_since is None:
         return False
-    if task.checked:
+    targets = [target for _, _, target in _targets(service, task)]
+    if not all(target and target.state == "healthy" for target in targets):
+        return False
+    if task.checked or targets:
         return task.passed
     wait = task.running_since + _STEADY_SECONDS - time.monotonic()
     if wait > 0:
@@ -430,6 +485,17 @@ def _service_of(task: Task) -> Service | None:
     return found
 
 
+def _target_changed(group: str) -> None:
+    """Look at the services behind a target group."""
+    from ministack.services import ecs
+
+    for service in list(ecs._services._data.values()):
+        if any(
+            configured.get("targetGroupArn") == group for configured in service["loadBalancers"]
+        ):
+            wake(service)
+
+
 def _run() -> None:
     from ministack.core.responses import request_scope
     from ministack.services import ecs
@@ -467,5 +533,7 @@ def install() -> None:
         _tags=None,
         _task_capacity="launch_type strategy",
         _task_defs=None,
+        _task_ip="task",
     )
+    load_balancer.watchers.append(_target_changed)
     threading.Thread(target=_run, name="ecs-scheduler", daemon=True).start()

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from local.shims import containers, ecs_agent, ecs_events, expect, network
+from local.shims import containers, ecs_agent, ecs_events, expect, load_balancer, network
 
 _log = logging.getLogger("local.ecs")
 
@@ -252,6 +252,8 @@ class Task:
         agent.open_log(
             config["group"], config["stream"], region, create_group=config["create_group"]
         )
+        if not agent.may_write(config["group"], config["stream"], region):
+            return lambda line: None
 
         def write(line: str) -> None:
             with request_scope(self._account, region):
@@ -312,7 +314,11 @@ class Task:
         from ministack.services import ecs_metadata
 
         if self.running_since is not None:
-            self._move("DEACTIVATING", event=False)
+            with lock:
+                self.record["lastStatus"] = "DEACTIVATING"
+                self._changed(self)  # which takes it out of its target groups
+            if self._interface:
+                load_balancer.wait_until_drained(self._interface.address)
         self._move("STOPPING", event=False)
         stopping = [
             self._in_background(

@@ -17,12 +17,14 @@ import logging
 import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from ministack.core import iam_evaluator
 from ministack.core.arn import parse_arn
 from ministack.core.responses import get_account_id
-from ministack.services import eventbridge, lambda_svc, sns, sqs, stepfunctions
+from ministack.services import eventbridge, kms, lambda_svc, sns, sqs, stepfunctions
+from ministack.services.cloudformation import provisioners
 
 from local.shims import Shim, expect, roles
 
@@ -38,13 +40,27 @@ def install() -> None:
     expect(eventbridge, _dispatch_to_sqs="spec payload sqs_parameters")
     expect(lambda_svc, function_policy_for_arn="resource_arn")
     expect(iam_evaluator, evaluate_resource_policy="doc ctx service named_only direct_only")
-    expect(sns, topic_policy_for_arn="topic_arn")
+    expect(sns, topic_policy_for_arn="topic_arn", _topics=None)
+    expect(kms, _resolve_key="key_id_or_arn")
     expect(
         sqs,
         queue_policy_allows="queue_arn service source_arn source_account",
         _queue_by_arn="arn",
     )
+    expect(provisioners, _RESOURCE_HANDLERS=None)
     shim.install()
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::SNS::Topic"]
+    handlers["create"] = partial(_create_topic, handlers["create"])
+
+
+def _create_topic(
+    original: Callable[..., Any], logical_id: str, props: dict[str, Any], stack: str
+) -> Any:
+    """CloudFormation, which forgot the topic's key."""
+    created = original(logical_id, props, stack)
+    if key := props.get("KmsMasterKeyId"):
+        sns._topics[created[0]]["attributes"]["KmsMasterKeyId"] = key
+    return created
 
 
 def execution_name(event: str, rule: str, target: str) -> str:
@@ -71,7 +87,9 @@ def _invoke_target(
 def _dispatch_to_stepfunctions(arn: str, payload: str) -> None:
     target, event, rule = _delivery.get()
     role = target.get("RoleArn") or ""
-    if why := roles.denial(role, _sender(rule), "states:StartExecution", arn, "eventbridge"):
+    if why := roles.denial(
+        role, _sender(rule), "states:StartExecution", arn, source=rule["Arn"], session="eventbridge"
+    ):
         return _undelivered(payload, "NO_PERMISSIONS", why)
     if stepfunctions._resolve_state_machine_arn(arn) is None:
         return _undelivered(payload, "RESOURCE_NOT_FOUND", f"State machine {arn} does not exist")
@@ -111,6 +129,14 @@ def _dispatch_to_sns(original: Callable[..., None], arn: str, payload: str) -> N
     # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
     found = sns.topic_policy_for_arn(arn)
     allowed = bool(found) and _policy_allows(found[0], "sns:Publish", arn)
+    if allowed and (key := (sns._topics[arn].get("attributes") or {}).get("KmsMasterKeyId")):
+        # The same goes for the policy of the topic's key:
+        # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+        found = kms._resolve_key(key) or {"Arn": key}
+        for action in ("kms:GenerateDataKey", "kms:Decrypt"):
+            permitted = "Policy" in found and _policy_allows(found["Policy"], action, found["Arn"])
+            if why := _refusal(target, rule, action, found["Arn"], permitted):
+                return _undelivered(payload, "NO_PERMISSIONS", why)
     if why := _refusal(target, rule, "sns:Publish", arn, allowed):
         return _undelivered(payload, "NO_PERMISSIONS", why)
     return original(arn, payload)
@@ -122,7 +148,8 @@ def _refusal(
     """Why not: a schedule needs a role that allows it, a rule a policy of the resource."""
     sender = _sender(rule)
     if sender == "scheduler.amazonaws.com":
-        return roles.denial(target.get("RoleArn") or "", sender, action, resource, "scheduler")
+        role = target.get("RoleArn") or ""
+        return roles.denial(role, sender, action, resource, source=rule["Arn"], session="scheduler")
     if allowed:
         return None
     return (

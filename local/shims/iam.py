@@ -4,16 +4,24 @@ MiniStack authorizes an ECS request on its cluster and an SSM path on `*`, and a
 iam:PassRole nor the permission to tag what is being made. Each rule here follows the Service
 Authorization Reference (https://docs.aws.amazon.com/service-authorization/latest/reference/), so
 that a policy that passes here names the right resources on AWS too.
+
+A session that was made with MFA says so: aws:MultiFactorAuthPresent is true in it. With an access
+key alone there is no such key, as the IAM user guide says (AWS global condition context keys).
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs
 
+from ministack import app
 from ministack.core import iam_actions, iam_evaluator
+from ministack.core.responses import error_response_xml
+from ministack.services import iam, sts
 
-from local.shims import Shim
+from local.shims import Shim, decisions, expect
 
 shim = Shim()
 
@@ -141,9 +149,30 @@ def _log_stream(action: str, request: Mapping[str, Any], where: str) -> Iterator
     yield Need(action, f"arn:aws:logs:{where}:log-group:{group}:log-stream:{stream}")
 
 
+def _log_group(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
+    yield Need(action, f"arn:aws:logs:{where}:log-group:{request.get('logGroupName', '')}:*")
+
+
+def _stack(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
+    name = request.get("StackName", "*")
+    named = f"arn:aws:cloudformation:{where}:stack/{name}/*"
+    yield Need(action, name if name.startswith("arn:") else named)
+
+
 type Rule = Callable[[str, Mapping[str, Any], str], Iterator[Need]]
 
+
+def _builds(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
+    """A build is of its project: the id begins with the project's name, in an ARN too."""
+    for build in request.get("ids") or [request.get("id", "")]:
+        project = build.rpartition(":build/")[2].partition(":")[0]
+        yield Need(action, f"arn:aws:codebuild:{where}:project/{project}")
+
+
 _RULES: Mapping[tuple[str, str], Rule] = {
+    ("cloudformation", "DescribeStacks"): _stack,
+    ("codebuild", "BatchGetBuilds"): _builds,
+    ("codebuild", "StopBuild"): _builds,
     ("ecs", "DescribeClusters"): _clusters,
     ("ecs", "CreateService"): _services,
     ("ecs", "DeleteService"): _services,
@@ -165,6 +194,7 @@ _RULES: Mapping[tuple[str, str], Rule] = {
     ("ssm", "GetParameters"): _parameters,
     ("ssm", "GetParametersByPath"): _parameter_path,
     ("logs", "CreateLogStream"): _log_stream,
+    ("logs", "FilterLogEvents"): _log_group,
     ("logs", "GetLogEvents"): _log_stream,
     ("logs", "PutLogEvents"): _log_stream,
     ("elasticloadbalancing", "DescribeTargetHealth"): _anything,
@@ -218,14 +248,80 @@ def enforce(
 ) -> Any:
     found = _needs.get()
     if not found or (found[0].action, found[0].resource) != (iam_action, resource_arn):
-        return original(access_key_id, iam_action, service, region, resource_arn, service_context)
+        found = [Need(iam_action, resource_arn)]
     _needs.set(None)
+    caller = iam_evaluator.resolve_caller_identity(access_key_id) or {}
     for need in found:
         keys = {**(service_context or {}), **need.keys}
         denied = original(access_key_id, need.action, service, region, need.resource, keys)
+        decisions.record(caller.get("userArn", ""), need.action, need.resource, allowed=not denied)
         if denied:
             return denied
     return None
 
 
-install = shim.install
+# MFA: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_mfa_configure-api-require.html
+# -------------------------------------------------------------------------------------------------
+
+_mfa: ContextVar[bool] = ContextVar("mfa", default=False)
+
+
+@shim.wraps(sts, "handle_request", "method path headers body query_params")
+async def handle_request(
+    original: Callable[..., Any],
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    query_params: Mapping[str, Any],
+) -> Any:
+    """A device of six digits and its user: any six are right."""
+    asked = {**query_params, **parse_qs(body.decode(errors="replace"))}
+    serial, code = (str((asked.get(key) or [""])[0]) for key in ("SerialNumber", "TokenCode"))
+    if serial or code:
+        caller = iam_evaluator.request_caller_arn(headers, query_params)
+        user = (iam._mfa_devices.get(serial) or {}).get("User")
+        if not re.fullmatch("[0-9]{6}", code) or not user or not caller.endswith(f":user/{user}"):
+            said = "MultiFactorAuthentication failed with invalid MFA one time pass code."
+            return error_response_xml("AccessDenied", said, 403)
+    token = _mfa.set(bool(serial))
+    try:
+        return await original(method, path, headers, body, query_params)
+    finally:
+        _mfa.reset(token)
+
+
+@shim.wraps(sts, "register_session", "access_key session")
+def register_session(
+    original: Callable[..., None], access_key: str, session: dict[str, Any]
+) -> None:
+    original(access_key, {**session, "Mfa": _mfa.get()})
+
+
+@shim.wraps(iam_evaluator, "_principal_keys", "credential")
+def _principal_keys(original: Callable[..., dict[str, Any]], credential: Any) -> dict[str, Any]:
+    keys = original(credential)
+    session = sts._sessions.get(credential.access_key_id) or {}
+    if session.get("Mfa") or _mfa.get():
+        keys["aws:multifactorauthpresent"] = "true"
+    return keys
+
+
+@shim.wraps(app, "pin_request_origin", "source_ip secure_transport")
+def pin_request_origin(
+    original: Callable[..., None], source_ip: str, secure_transport: bool
+) -> None:
+    """There is no TLS here; what never leaves this machine counts as sent over it, so that
+    `aws:SecureTransport` lets in what it lets in on AWS."""
+    original(source_ip, True)
+
+
+def install() -> None:
+    expect(iam, _mfa_devices=None)
+    expect(sts, _sessions=None)
+    expect(
+        iam_evaluator,
+        request_caller_arn="headers query_params",
+        resolve_caller_identity="access_key_id",
+    )
+    shim.install()

@@ -30,16 +30,22 @@ from typing import Any
 
 from ministack import app
 from ministack.core import lambda_runtime, tls
-from ministack.core.responses import new_uuid
+from ministack.core.responses import (
+    error_response_json,
+    get_account_id,
+    get_region,
+    new_uuid,
+)
 from ministack.services import lambda_svc
 
 from local import server
-from local.shims import Shim, expect
+from local.shims import Shim, expect, roles
 
 Failure = dict[str, Any]
 
 _SCRIPT = Path(__file__).with_name("lambda_worker.py")
 _INIT_SECONDS = 10.0
+_LAMBDA = "lambda.amazonaws.com"
 # What Lambda's Python runtime brings along.
 _RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six.py")
 _lock = threading.Lock()
@@ -64,6 +70,7 @@ def install() -> None:
     expect(lambda_svc, _resolve_layer_zip="attachment", acquire_worker=None)
     expect(app, _MINISTACK_PORT=None)
     expect(tls, use_ssl_enabled="")
+    roles.install()
     shim.install()
 
 
@@ -87,6 +94,38 @@ def _execute_function_warm(
         if isinstance(failure, dict) and "errorType" in failure:
             return {**result, "body": failure}
     return result
+
+
+@shim.wraps(lambda_svc, "_create_function", "data")
+def _create_function(original: Callable[..., Any], data: dict[str, Any]) -> Any:
+    """https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html"""
+    where = f"{get_region()}:{get_account_id()}"
+    function = f"arn:aws:lambda:{where}:function:{data.get('FunctionName')}"
+    if not roles.trusts(data.get("Role", ""), _LAMBDA, function):
+        why = "The role defined for the function cannot be assumed by Lambda."
+        return error_response_json("InvalidParameterValueException", why, 400)
+    return original(data)
+
+
+@shim.wraps(
+    lambda_svc, "_emit_lambda_logs", "func request_id log_text error duration_ms log_source"
+)
+def _emit_lambda_logs(
+    original: Callable[..., None], func: dict[str, Any], *given: Any, **named: Any
+) -> None:
+    """Lambda writes the log in the function's role, or not at all."""
+    config = func.get("config") or func
+    function = config["FunctionArn"]
+    logs = ":".join(["arn:aws:logs", *function.split(":")[3:5], "log-group", _log_group(config)])
+    stream = f"{logs}:log-stream:{config['FunctionName']}"
+    asked = ("logs:CreateLogStream", "logs:PutLogEvents")
+    if not any(roles.denial(config["Role"], _LAMBDA, a, stream, source=function) for a in asked):
+        original(func, *given, **named)
+
+
+def _log_group(config: dict[str, Any]) -> str:
+    group = (config.get("LoggingConfig") or {}).get("LogGroup")
+    return str(group or f"/aws/lambda/{config['FunctionName']}")
 
 
 class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
@@ -224,7 +263,6 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         given = (config.get("Environment") or {}).get("Variables") or {}
         reserved = lambda_runtime._RESERVED_RUNTIME_ENV_VARS
         name = config["FunctionName"]
-        group = (config.get("LoggingConfig") or {}).get("LogGroup") or f"/aws/lambda/{name}"
         scheme = "https" if tls.use_ssl_enabled() else "http"
         return {
             "AWS_ENDPOINT_URL": f"{scheme}://{server.HOST}:{app._MINISTACK_PORT}",
@@ -243,7 +281,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config.get("MemorySize", 128)),
             "AWS_LAMBDA_FUNCTION_VERSION": config.get("Version", "$LATEST"),
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-            "AWS_LAMBDA_LOG_GROUP_NAME": group,
+            "AWS_LAMBDA_LOG_GROUP_NAME": _log_group(config),
             "AWS_LAMBDA_LOG_STREAM_NAME": new_uuid(),
             "LAMBDA_TASK_ROOT": str(code),
             "LANG": "en_US.UTF-8",

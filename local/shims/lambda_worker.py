@@ -6,18 +6,26 @@ function handler in Python; Python Lambda function errors, logging) and the erro
 github.com/aws/aws-lambda-python-runtime-interface-client (bootstrap.py).
 """
 
+import http.client
 import importlib
 import json
 import logging
 import os
 import socket
+import ssl
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Failure = dict[str, Any]
+
+NAMES = "names/records.json"
+"""In the directory of the local AWS: what the names of Route 53's hosted zones lead to."""
+AUTHORITY = "names/authority.pem"
+"""There too: the certificate of who signs ACM's certificates, once there is one."""
 
 
 class Context:
@@ -45,7 +53,10 @@ def main() -> None:
     lines = channel.makefile("r", encoding="utf-8")
     sys.path[:0] = [entry for entry in sys.argv[2].split(os.pathsep) if entry]
     sys.path.append(sys.argv[3])
+    http.client.HTTPSConnection.connect = _connect  # type: ignore[assignment, method-assign]
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    if directory := os.environ.get("LOCAL_AWS_DIRECTORY"):
+        _live_in(directory)
     logs = _log_like_lambda()
     found = _find_handler(os.environ["_HANDLER"])
     _send(channel, {"ready": True} if callable(found) else {"failure": found})
@@ -62,6 +73,56 @@ def main() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         _send(channel, answer)
+
+
+_connect_securely = http.client.HTTPSConnection.connect
+
+
+def _connect(self: http.client.HTTPSConnection) -> None:
+    """The local AWS speaks no TLS, and its distributions are below `localhost`, which never leaves
+    the machine (RFC 6761) and which not every resolver knows."""
+    if self.host.endswith(".localhost"):
+        self.sock = socket.create_connection(("127.0.0.1", self.port), self.timeout)
+    else:
+        _connect_securely(self)
+
+
+def _live_in(directory: str) -> None:
+    """Names and certificates of the local AWS are good here."""
+    resolve, trust = socket.getaddrinfo, ssl.SSLContext.load_default_certs
+
+    def getaddrinfo(host: Any, port: Any, *arguments: Any, **named: Any) -> Any:
+        host, port = located(directory, host, port)
+        return resolve(host, port, *arguments, **named)
+
+    def load_default_certs(context: ssl.SSLContext, *arguments: Any) -> None:
+        trust(context, *arguments)
+        authority = Path(directory, AUTHORITY)
+        if authority.exists():
+            context.load_verify_locations(authority)
+
+    socket.getaddrinfo = getaddrinfo
+    ssl.SSLContext.load_default_certs = load_default_certs  # type: ignore[assignment,method-assign]
+
+
+def located(directory: str, host: Any, port: Any) -> tuple[Any, Any]:
+    """Where a name of Route 53 and a port are on this machine; the same if it is no such name.
+
+    "*" stands for one label or more, and the most specific record counts.
+    """
+    try:
+        names = json.loads(Path(directory, NAMES).read_bytes())
+    except FileNotFoundError:
+        return host, port
+    name = host.lower() if isinstance(host, str) else ""
+    found, parent = names.get(name), name
+    while found is None and "." in parent:
+        parent = parent.partition(".")[2]
+        found = names.get(f"*.{parent}")
+    if found is None:
+        return host, port
+    address, there = found.get("ports", {}).get(str(port), (found.get("address"), port))
+    return address or host, there
 
 
 def _find_handler(name: str) -> Callable[..., Any] | Failure:

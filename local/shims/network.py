@@ -85,7 +85,7 @@ def attach(configuration: dict[str, Any]) -> Interface:
     from ministack.services import ec2
 
     subnet = ec2._subnets[configuration["subnets"][0]]
-    address, lease = _lease()
+    address, held = lease("127.9")
     mac = "02:" + ":".join(f"{random.randrange(256):02x}" for _ in range(5))
     interface = Interface(
         id=f"eni-0{random.randbytes(8).hex()}",
@@ -94,7 +94,7 @@ def attach(configuration: dict[str, Any]) -> Interface:
         mac=mac,
         subnet=subnet["SubnetId"],
         zone=subnet["AvailabilityZone"],
-        lease=lease,
+        lease=held,
     )
     groups = configuration.get("securityGroups") or [
         group["GroupId"]
@@ -196,16 +196,17 @@ def _by_known_id(original: Callable[..., Any]) -> Callable[..., Any]:
     return describe
 
 
-def _lease() -> tuple[str, socket.socket]:
+def lease(within: str) -> tuple[str, socket.socket]:
+    """A loopback address within e.g. "127.9" that nobody else has while the socket is open."""
     while True:
-        address = f"127.9.{random.randrange(256)}.{random.randrange(1, 255)}"
+        address = f"{within}.{random.randrange(256)}.{random.randrange(1, 255)}"
         if address in _recent:
             continue
-        lease = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            lease.bind((address, _LEASE_PORT))
+            held.bind((address, _LEASE_PORT))
         except OSError:
-            lease.close()
+            held.close()
             continue
         _recent.append(address)
-        return address, lease
+        return address, held

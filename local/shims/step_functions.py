@@ -60,6 +60,7 @@ class _Run:
     """A running execution, as those who have to wake or end it see it."""
 
     role: str = ""
+    machine: str = ""
     over: threading.Event = field(default_factory=threading.Event)
     waiting: set["queue.SimpleQueue[Data]"] = field(default_factory=set)
 
@@ -137,7 +138,7 @@ def _start_execution(original: Call, data: Data) -> Any:
 def _run_execution(original: Call, exec_arn: str) -> None:
     execution = stepfunctions._executions.get(exec_arn)
     machine = stepfunctions._state_machines.get((execution or {}).get("stateMachineArn")) or {}
-    run = _runs[exec_arn] = _Run(machine.get("roleArn", ""))
+    run = _runs[exec_arn] = _Run(machine.get("roleArn", ""), machine.get("stateMachineArn", ""))
     _current.set(run)
     limit = json.loads(machine.get("definition") or "{}").get("TimeoutSeconds")
     clock = threading.Timer(_scaled(limit), _time_out, (execution, run)) if limit else None
@@ -524,7 +525,10 @@ def _error_matches(original: Call, error_equals: list[str], error: str) -> bool:
 def _allow(action: str, resource: str, error: str) -> None:
     """Raise `error` unless the role of the current execution allows the action."""
     run = _current.get()
-    if run and (why := roles.denial(run.role, "states.amazonaws.com", action, resource)):
+    if run is None:
+        return
+    sender = "states.amazonaws.com"
+    if why := roles.denial(run.role, sender, action, resource, source=run.machine):
         raise _ExecutionError(error, why)
 
 

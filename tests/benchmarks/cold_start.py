@@ -74,8 +74,8 @@ def payloads(stage: Stage, executions: Sequence[str]) -> dict[str, Any]:
 
 
 def _logical(function: str) -> str:
-    """`IdentifyRelease` of `arn:…:function:<stack>-IdentifyRelease-<random>`."""
-    return function.rsplit(":", 1)[-1].split("-")[-2]
+    """`IdentifyRelease` of `arn:…:function:<stack>-IdentifyRelease`."""
+    return function.rpartition("-")[2]
 
 
 def measure(

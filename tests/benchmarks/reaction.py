@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from cli.executions import Execution
 from local import image
-from local.stage import Execution, Stage
+from local.stage import Stage
 
 # A slow start may take as long as it needs. Each check is a process, which the cores must bear.
 _HEALTH_CHECK = {"interval": 10, "timeout": 3, "startPeriod": 300}
@@ -178,14 +179,23 @@ def _beside(stage: Stage, name: str) -> Stage:
 
 
 def _scaled(stage: Stage) -> str:
-    """A copy of the state machine whose slow poll comes each second instead of each minute."""
-    sfn = stage.aws.client("stepfunctions")
+    """A copy of the state machine whose slow poll comes each second instead of each minute.
+
+    In a role of its own: the deployer's trusts Step Functions for the original only.
+    """
+    sfn, iam = stage.aws.client("stepfunctions"), stage.aws.client("iam")
     machine = sfn.describe_state_machine(stateMachineArn=stage.outputs["StateMachine"])
     definition = json.loads(machine["definition"])
     for state in definition["States"].values():
         if state.get("Resource", "").endswith(".waitForTaskToken"):
             state["TimeoutSeconds"] //= 60
+    original, role = machine["roleArn"].rpartition("/")[2], f"{stage.stack}-scaled"
+    trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}}
+    document = {"Version": "2012-10-17", "Statement": [trust | {"Action": "sts:AssumeRole"}]}
+    arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(document))["Role"]
+    policy = iam.get_role_policy(RoleName=original, PolicyName="Own")["PolicyDocument"]
+    iam.put_role_policy(RoleName=role, PolicyName="Own", PolicyDocument=json.dumps(policy))
     made = sfn.create_state_machine(
-        name="scaled", definition=json.dumps(definition), roleArn=machine["roleArn"]
+        name="scaled", definition=json.dumps(definition), roleArn=arn["Arn"]
     )
     return str(made["stateMachineArn"])

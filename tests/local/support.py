@@ -29,6 +29,10 @@ class Function:
         role = aws.client("iam").create_role(
             RoleName=name, AssumeRolePolicyDocument=json.dumps(document)
         )["Role"]["Arn"]
+        aws.client("iam").attach_role_policy(
+            RoleName=name,
+            PolicyArn="arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
+        )
         self.client.create_function(
             **{
                 "FunctionName": name,
@@ -92,9 +96,11 @@ class Machines:
         self.function = self._function()
         self.role = self.make_role("states.amazonaws.com", "lambda:InvokeFunction", self.function)
 
-    def make_role(self, service: str, action: str, resource: str) -> str:
+    def make_role(self, service: str, action: str, resource: str, **trusted: Json) -> str:
+        """trusted: conditions of the trust policy."""
         name, iam = f"test-{uuid.uuid4().hex[:8]}", self.aws.client("iam")
         trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+        trust |= {"Condition": trusted} if trusted else {}
         arn = iam.create_role(
             RoleName=name,
             AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),

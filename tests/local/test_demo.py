@@ -18,10 +18,12 @@ from typing import Any, Self
 
 import pytest
 
-from local import demo, image, screen
+from cli import screen
+from cli.executions import Execution, State
+from cli.screen import Screen, Step, standing, steps
+from local import demo, image
 from local.aws import ROOT, LocalAws, SamFailed
-from local.screen import Screen, Step, standing, steps
-from local.stage import Execution, Stage, State
+from local.stage import Stage
 
 WITHIN = 300.0  # seconds for what takes a few, on a machine that is busy with much else
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")

@@ -21,9 +21,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
+from local.aws import LocalAws
 from local.image import DEMO_APP, Image, Layer, demo_release
+from local.stage import Stage
 
 WITHIN = 10.0  # seconds for whatever is awaited; it takes milliseconds
 EXAMPLE_USER = {"email": "ada@example.com", "username": "ada", "password": "secret"}
@@ -437,7 +440,9 @@ def test_two_instances_that_start_together_share_one_database(start: Start) -> N
     ("url", "message"),
     [
         ("file:///nowhere/demo.db", "unable to open database file"),
-        ("postgres://coder@db.example.com/coder", "not a 'postgres' URL"),
+        ("mysql://coder@db.example.com/coder", "not a 'mysql' URL"),
+        ("postgres://coder@127.0.0.1:1/coder", "dial tcp 127.0.0.1:1: connection refused"),
+        ("postgres://coder@127.0.0.1:1/coder?sslmode=prefer", 'unsupported sslmode "prefer"'),
         (f"file://{Path(__file__)}", "file is not a database"),
     ],
 )
@@ -462,6 +467,99 @@ def test_without_a_database_it_has_one_that_ends_with_it(start: Start) -> None:
 
     assert second.deployment_id != original
     assert second.ask("/api/v2/users/first").status == 404
+
+
+# PostgreSQL
+
+
+class Postgres:
+    """A database of a test's own, as somebody else sees it."""
+
+    def __init__(self, server: str, name: str) -> None:
+        self._run(f"{server}/postgres", f'CREATE DATABASE "{name}"')
+        self.url = f"{server}/{name}"
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        return self._run(self.url, statement)
+
+    def _run(self, url: str, statement: str) -> list[tuple[Any, ...]]:
+        with contextlib.closing(psycopg2.connect(url)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                return list(cursor.fetchall()) if cursor.description else []
+
+
+@pytest.fixture(scope="module")
+def server(aws: LocalAws) -> Iterator[str]:
+    """The URL of an RDS instance, without a database's name."""
+    stage = Stage(aws, "test-demo-app", "", "")
+    instance = stage.make_database()
+    found = aws.client("secretsmanager").get_secret_value(SecretId="test-demo-app/database-url")
+    yield found["SecretString"].partition("/app?")[0]
+    aws.client("rds").delete_db_instance(DBInstanceIdentifier=instance, SkipFinalSnapshot=True)
+
+
+@pytest.fixture
+def postgres(server: str, name: str) -> Postgres:
+    return Postgres(server, name)
+
+
+def test_a_newer_release_migrates_postgresql_and_an_older_one_refuses(
+    start: Start, postgres: Postgres
+) -> None:
+    old = start(demo_release("1.0.0"), CODER_PG_CONNECTION_URL=postgres.url).serving()
+    user = EXAMPLE_USER | {"username": "o'hara\"; DROP TABLE users; --ż"}
+    assert old.ask("/api/v2/users/first", "POST", user).status == 201
+    assert old.ask("/api/v2/users/first", "POST", user).status == 409
+    original = old.deployment_id
+    old.stop()
+
+    image = demo_release("2.0.0", schema=3)
+    new = start(image, CODER_PG_CONNECTION_URL=postgres.url).serving()
+    assert new.ask("/api/v2/users/first").status == 200
+    assert new.deployment_id == original
+    assert postgres.query("SELECT username, status FROM users") == [(user["username"], "active")]
+    assert postgres.query("SELECT version, dirty FROM schema_migrations") == [(3, False)]
+
+    older = start(demo_release("1.0.0"), CODER_PG_CONNECTION_URL=postgres.url).listening()
+    assert older.ended() == 1
+    assert "no migration found for version 3" in older.seen[-1]
+
+
+def test_migrations_of_postgresql_are_applied_together_or_not_at_all(
+    start: Start, postgres: Postgres
+) -> None:
+    start(demo_release("1.0.0"), CODER_PG_CONNECTION_URL=postgres.url).serving().stop()
+    image = demo_release("2.0.0", schema=3)
+    last = {"/opt/app/migrations/000003_user_status.up.sql": b"DROP TABLE missing;\n"}
+    broken = replace(image, layers=(*image.layers, Layer.of(last)))
+
+    app = start(broken, CODER_PG_CONNECTION_URL=postgres.url)
+
+    assert app.ended() == 1
+    assert app.seen[-1] == ('error: connect to postgres failed: pq: table "missing" does not exist')
+    assert postgres.query("SELECT version, dirty FROM schema_migrations") == [(1, False)]
+    assert postgres.query("SELECT to_regclass('workspaces')") == [(None,)]
+
+
+def test_instances_that_start_together_migrate_postgresql_one_after_the_other(
+    start: Start, postgres: Postgres
+) -> None:
+    image = demo_release("1.0.0", schema=3)
+    together = [start(image, CODER_PG_CONNECTION_URL=postgres.url) for _ in range(3)]
+    assert len({app.serving().deployment_id for app in together}) == 1
+
+
+def test_a_lost_connection_to_postgresql_is_made_again(start: Start, postgres: Postgres) -> None:
+    app = start(CODER_PG_CONNECTION_URL=postgres.url).serving()
+    postgres.query(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    lost = app.ask("/api/v2/users/first")
+    assert (lost.status, lost.json["message"]) == (500, "An internal server error occurred.")
+    assert app.ask("/api/v2/users/first").status == 404
 
 
 # The faults

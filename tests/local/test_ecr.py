@@ -299,3 +299,35 @@ def test_a_push_succeeds_although_a_rule_cannot_deliver(
     assert repository.describe(imageTag="v1")["imageDigest"] == digest
     bus.remove_targets(Rule=name, Ids=["gone"])
     bus.delete_rule(Name=name)
+
+
+# Layers over the API
+
+
+def test_a_layer_is_uploaded_in_parts_and_found_again(aws: LocalAws, name: str) -> None:
+    ecr = aws.client("ecr")
+    ecr.create_repository(repositoryName=name)
+    parts, where = [b"one", b"two"], {"repositoryName": name}
+    digest = f"sha256:{hashlib.sha256(b''.join(parts)).hexdigest()}"
+
+    def there() -> str:
+        found = ecr.batch_check_layer_availability(**where, layerDigests=[digest])
+        return str(found["layers"][0]["layerAvailability"])
+
+    assert there() == "UNAVAILABLE"
+    upload = where | {"uploadId": ecr.initiate_layer_upload(**where)["uploadId"]}
+    with pytest.raises(ecr.exceptions.InvalidLayerPartException):
+        ecr.upload_layer_part(**upload, partFirstByte=3, partLastByte=5, layerPartBlob=parts[1])
+    for first, part in ((0, parts[0]), (0, parts[0]), (3, parts[1])):  # one is sent again
+        ecr.upload_layer_part(
+            **upload, partFirstByte=first, partLastByte=first + 2, layerPartBlob=part
+        )
+    with pytest.raises(ecr.exceptions.InvalidLayerException):
+        ecr.complete_layer_upload(**upload, layerDigests=[f"sha256:{'0' * 64}"])
+    ecr.complete_layer_upload(**upload, layerDigests=[digest])
+    assert there() == "AVAILABLE"
+    link = ecr.get_download_url_for_layer(**where, layerDigest=digest)["downloadUrl"]
+    with urllib.request.urlopen(link) as content:
+        assert content.read() == b"onetwo"
+    with pytest.raises(ecr.exceptions.UploadNotFoundException):
+        ecr.complete_layer_upload(**upload, layerDigests=[digest])

@@ -78,6 +78,26 @@ def test_the_rules_role_has_to_allow_the_start(machines: Machines, rule: Rule) -
     assert rule.executions() == []
 
 
+def test_the_role_is_for_the_rule_that_it_trusts(machines: Machines, rule: Rule) -> None:
+    def role(**trusted: Json) -> str:
+        return machines.make_role("events.amazonaws.com", "states:StartExecution", "*", **trusted)
+
+    rule.aim(Arn=rule.machine, RoleArn=role(ArnEquals={"aws:SourceArn": f"{rule.arn}-other"}))
+    rule.emit()
+    rule.aim(Arn=rule.machine, RoleArn=role(StringEquals={"aws:SourceAccount": "123456789012"}))
+    rule.emit()
+    assert rule.executions() == []
+    rule.aim(
+        Arn=rule.machine,
+        RoleArn=role(
+            StringEquals={"aws:SourceAccount": "000000000000"},
+            ArnEquals={"aws:SourceArn": rule.arn},
+        ),
+    )
+    rule.emit()
+    assert len(rule.executions()) == 1
+
+
 def dead_letters(aws: LocalAws, rule: Rule) -> tuple[str, str]:
     """A queue that the rule's undelivered events may go to: its ARN and URL."""
     name = f"{rule.name}-dead"
@@ -189,6 +209,19 @@ def test_a_topic_has_to_let_the_rule_in(aws: LocalAws, rule: Rule, name: str) ->
     assert {event["attributes"]["ERROR_CODE"] for event in kept} == {"NO_PERMISSIONS"}
 
     allow_in(let)
+    event = rule.emit()
+    (message,) = received(aws, heard, 1)
+    assert message["id"] == event
+
+    key = aws.client("kms").create_key()["KeyMetadata"]["KeyId"]
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="KmsMasterKeyId", AttributeValue=key)
+    event = rule.emit()
+    (locked_out,) = received(aws, url, 1)
+    assert locked_out["id"] == event
+    assert "kms:GenerateDataKey" in locked_out["attributes"]["ERROR_MESSAGE"]
+    use = {**let, "Action": ["kms:GenerateDataKey", "kms:Decrypt"], "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [use]})
+    aws.client("kms").put_key_policy(KeyId=key, Policy=document)
     event = rule.emit()
     (message,) = received(aws, heard, 1)
     assert message["id"] == event

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from local.aws import LocalAws
-from tests.local.support import Function, packed
+from tests.local.support import Function, Machines, packed
 
 CODE = """
 import json, logging, os, sys, time
@@ -223,3 +224,33 @@ def test_it_acts_in_its_role_and_no_further(make: Callable[..., Function]) -> No
     failed = function("secret")["failed"]
     assert failed["errorType"] == "AccessDeniedException"
     assert "ssm:GetParameter" in failed["errorMessage"]
+
+
+def test_the_role_has_to_let_lambda_in_and_lambda_write_the_log(
+    aws: LocalAws, machines: Machines, name: str
+) -> None:
+    def make(role: str, name: str) -> None:
+        aws.client("lambda").create_function(
+            FunctionName=name,
+            Role=role,
+            Runtime="python3.13",
+            Handler="app.handler",
+            Code={"ZipFile": packed(app="def handler(event, context): print('ran')")},
+        )
+
+    here = f"arn:aws:lambda:{aws.region}:{aws.account}:function:{name}"
+    for trusted in ({"aws:SourceArn": f"{here}-other"}, {"aws:SourceAccount": "123456789012"}):
+        role = machines.make_role("lambda.amazonaws.com", "logs:*", "*", StringEquals=trusted)
+        with pytest.raises(ClientError, match="cannot be assumed by Lambda"):
+            make(role, name)
+
+    logs = aws.client("logs")
+    logs.create_log_group(logGroupName=f"/aws/lambda/{name}")
+    for action, lines in (("logs:CreateLogStream", 0), ("logs:*", 1)):
+        only = {"aws:SourceArn": here, "aws:SourceAccount": aws.account}
+        role = machines.make_role("lambda.amazonaws.com", action, "*", StringEquals=only)
+        make(role, name)
+        aws.client("lambda").invoke(FunctionName=name)
+        aws.client("lambda").delete_function(FunctionName=name)
+        found = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}", filterPattern="ran")
+        assert len(found["events"]) == lines

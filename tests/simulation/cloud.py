@@ -121,7 +121,7 @@ class Table:
         values = asked.get("ExpressionAttributeValues", {})
         if expression and not condition(expression)(before, names, values):
             old = asked.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and before
-            members = {"Item": dict(before)} if old else {}
+            members: dict[str, Any] = {"Item": dict(before)} if old else {}
             raise AwsError(
                 "ConditionalCheckFailedException", "The conditional request failed", **members
             )

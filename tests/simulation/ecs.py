@@ -1,4 +1,4 @@
-"""ECS in virtual time, as far as a deployer can see it. `rules.py` names the source of each rule."""
+"""ECS in virtual time, as far as a deployer sees it; docs/simulation.md names the sources."""
 
 import math
 from collections.abc import Mapping
@@ -396,7 +396,7 @@ class Ecs:
             if counts and standing <= minimum:
                 break
             standing -= counts
-            stopped += 1
+            stopped += 1  # noqa: SIM113
             self._scale_away(task, primary)
         for task in sorted(new, key=lambda t: (t.status == "RUNNING", t.number))[
             : max(0, len(new) - desired)
@@ -514,9 +514,7 @@ class Ecs:
             )
         elif task.app.fault == "cannot-start":
             task.exit_code = None
-            self._ended(
-                task, "TaskFailedToStart", "CannotStartContainerError: exec format error"
-            )
+            self._ended(task, "TaskFailedToStart", "CannotStartContainerError: exec format error")
         else:
             self._run(task)
 
@@ -630,11 +628,10 @@ def threshold(breaker: Mapping[str, Any], desired: int) -> int:
     given = breaker.get("thresholdConfiguration", {"type": "BOUNDED_PERCENT", "value": 50})
     if given["type"] == "COUNT":
         return int(given["value"])
-    count = math.ceil(given["value"] * desired / 100)
+    count: int = math.ceil(given["value"] * desired / 100)
     return count if given["type"] == "UNBOUNDED_PERCENT" else min(200, max(3, count))
 
 
 def _limits(asked: Mapping[str, Any]) -> tuple[int, int]:
     given = asked.get("deploymentConfiguration", {})
     return given.get("minimumHealthyPercent", 100), given.get("maximumPercent", 200)
-

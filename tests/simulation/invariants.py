@@ -4,9 +4,11 @@ Some are checked at the step that could break them, the others when all is quiet
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
+from botocore.exceptions import ClientError
 
 from tests.simulation.application import App
 from tests.simulation.cloud import SECRET, Item
@@ -52,6 +54,7 @@ class Invariants:
         self.began: dict[tuple[str, str], list[str]] = {}
         self.rollouts: list[tuple[str, str, str]] = []
         self.newest_push = ""
+        self.turns: dict[str, float] = {}
         self.registered: dict[str, str] = {}
         self.humans_before = 0
         self.live: App | None = None
@@ -86,10 +89,10 @@ class Invariants:
             raise error
         if isinstance(error, (KeyError, TypeError, AttributeError, ValueError, StopIteration)):
             raise Broken("no bug", f"{invocation.function}: {error!r}") from error
+        if isinstance(error, ClientError) and not self.world.plan.hostile:
+            raise Broken("every refusal is foreseen", f"{invocation.function}: {error}") from error
 
-    def asked(
-        self, invocation: "Invocation", operation: str, asked: Mapping[str, Any]
-    ) -> None:
+    def asked(self, invocation: "Invocation", operation: str, asked: Mapping[str, Any]) -> None:
         if operation in ("PutItem", "UpdateItem", "PutEvents"):
             self.told(str(asked), operation)
         if operation not in _WRITES:
@@ -112,7 +115,10 @@ class Invariants:
         service = self.world.ecs.services.get(self.world.spec["service"])
         if service is None or service.status != "ACTIVE":
             return
-        if service.desired and asked.get("desiredCount"):
+        begun = invocation.execution.started if invocation.execution else 0.0
+        meanwhile = self.world.last_human >= begun
+        other = asked.get("desiredCount") not in (None, 0, service.desired)
+        if service.desired and other and not meanwhile:
             self.broken("the desired count is the team's", f"it was {service.desired}")
         theirs = ":task-definition/by-hand:" in service.primary.revision
         settled = self.world.engine.now - service.primary.created > SETTLED
@@ -132,9 +138,9 @@ class Invariants:
         was live, or was left where it was because of it."""
         for record in self.records():
             left = (record.get("rollback") or {}).get("action") == "LEAVE"
-            if record["schema"] and record["schema"]["number"] >= schema:
-                if record.get("outcome") == "SUCCEEDED" or left:
-                    return True
+            brought = record["schema"] and record["schema"]["number"] >= schema
+            if brought and (record.get("outcome") == "SUCCEEDED" or left):
+                return True
         return False
 
     def _app(self, revision: str) -> App:
@@ -155,6 +161,9 @@ class Invariants:
             at_once = {"repeated", "twice"} & set(self.world.plan.faults.values())
             if earlier != arn and not at_once:
                 self.broken("no needless revision", f"{arn} and {earlier} of one release")
+        if operation == "PutItem" and asked["Item"]["id"] == {"S": "#turn"}:
+            holder = asked["Item"]["execution"]["S"]
+            self.turns.setdefault(holder, self.world.engine.now)
         if operation in _CHANGES:
             self._changed(invocation, asked, answer["service"])
 
@@ -194,6 +203,9 @@ class Invariants:
                 self.broken("one in flight", f"{rollout} of {release['id']} without the turn")
         self.rollouts.append((rollout, release["id"], mine))
         if release["trigger"] == "push" and invocation.function == "UpdateService":
+            hold, taken = self.record("#hold"), self.turns.get(mine)
+            if hold and taken and datetime.fromisoformat(hold["at"]).timestamp() < taken:
+                self.broken("a hold holds", f"{release['id']} goes on in spite of it")
             if self.newest_push and release["id"][:16] < self.newest_push[:16]:
                 self.broken("newest push wins", f"{release['id']} after {self.newest_push}")
             self.newest_push = max(self.newest_push, release["id"])
@@ -270,7 +282,9 @@ class Invariants:
         """ECS's scheduler took a step: did it go where it must not by what we set?"""
         primary = service.primary
         if primary.state == "IN_PROGRESS" and primary.completed:
-            self._schema(primary.revision, "ECS goes back to")
+            app, applied = self._app(primary.revision), self.world.database.schema
+            if app.schema is not None and app.schema < applied:
+                self.broken("no older release on a newer schema", f"ECS goes back to {app.version}")
 
     # When all is quiet
 
@@ -340,18 +354,15 @@ class Invariants:
         good = [r for r in done if r["outcome"] == "SUCCEEDED"]
         if newest["outcome"] == "SUCCEEDED" and primary.revision != newest["taskDefinition"]:
             self.broken("what runs", f"{primary.revision}, not {newest['taskDefinition']}")
-        if newest["outcome"] == "FAILED_ROLLED_BACK":
-            if not good or primary.revision != good[-1]["taskDefinition"]:
-                self.broken(
-                    "rollback is exact",
-                    f"{primary.revision} runs; good was {good and good[-1]['taskDefinition']}",
-                )
+        last_good = good[-1]["taskDefinition"] if good else None
+        if newest["outcome"] == "FAILED_ROLLED_BACK" and primary.revision != last_good:
+            self.broken("rollback is exact", f"{primary.revision} runs; good was {last_good}")
         action = (newest.get("rollback") or {}).get("action")
         if good and newest["outcome"] != "FAILED":
             self._serves(service, primary.revision)
-        if newest["outcome"] == "FAILED" and action is None and good and "rollout" in newest:
-            if primary.revision != good[-1]["taskDefinition"]:
-                self.broken("what runs", f"{primary.revision} after {newest['reason']}")
+        unmended = newest["outcome"] == "FAILED" and action is None and "rollout" in newest
+        if unmended and good and primary.revision != last_good:
+            self.broken("what runs", f"{primary.revision} after {newest['reason']}")
         self._newest_or_ordered(records, good, primary.revision)
 
     def _serves(self, service: Service, revision: str) -> None:
@@ -370,8 +381,12 @@ class Invariants:
         if not tagged or self.orders:
             self._sticky(good, revision)
             return
-        _, digest = max(tagged, key=lambda p: (self.world.ecr.stored[p[1]].pushed
-                                               if p[1] in self.world.ecr.stored else 0))
+        _, digest = max(
+            tagged,
+            key=lambda p: (
+                self.world.ecr.stored[p[1]].pushed if p[1] in self.world.ecr.stored else 0
+            ),
+        )
         app = self.world.ecr.apps[digest]
         if digest in failed or not app.good or digest not in self.world.ecr.stored:
             return

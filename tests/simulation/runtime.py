@@ -40,6 +40,7 @@ ENVIRONMENT = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "RELEASES_TABLE": "releases",
     "SPEC_PATH": "/deployer/services",
+    "SITE_PATH": "/deployer/docs",
     "HISTORY_DAYS": "365",
     "DEPLOY": MACHINE,
     "POWERTOOLS_SERVICE_NAME": "deployer",
@@ -82,12 +83,15 @@ class _Datetime(datetime):
 
 
 def _now() -> float:
-    return here().engine.now
+    now: float = here().engine.now
+    return now
 
 
-_time = SimpleNamespace(
-    time=_now, monotonic=_now, sleep=lambda seconds: here().engine.pause(seconds)
-)
+def _sleep(seconds: float) -> None:
+    here().engine.pause(seconds)
+
+
+_time = SimpleNamespace(time=_now, monotonic=_now, sleep=_sleep)
 
 
 class _Log:

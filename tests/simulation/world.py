@@ -287,7 +287,7 @@ class World:
         self.invariants = Invariants(self)
         self.answered: dict[str, float] = {}
         self.announced: list[Mapping[str, Any]] = []
-        self.humans = 0
+        self.humans, self.last_human = 0, 0.0
         self.engine.after(RECONCILE, self._clock, background=True)
 
     # How a run goes
@@ -517,6 +517,8 @@ class World:
         }
 
     def get_parameters_by_path(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        if asked["Path"] != runtime.ENVIRONMENT["SPEC_PATH"]:
+            return {"Parameters": []}  # it has no documentation site
         name = f"{asked['Path']}/{self.spec['service']}"
         return {"Parameters": [{"Name": name, "Value": json.dumps(self.spec)}]}
 
@@ -755,6 +757,7 @@ class World:
     def human(self, what: str) -> None:
         self.trace("person", what)
         self.humans += 1
+        self.last_human = self.engine.now
 
     def digest(self, version: str) -> str | None:
         """The digest under a version's tag; None if it was not pushed."""

@@ -90,43 +90,58 @@ PLANS: Mapping[str, Plan] = {
     "a migration": Plan("database", (push(0, "1.1.0", schema=2),)),
     "a migration, then wrong": Plan("database", (push(0, "1.1.0", "wrong-version", schema=2),)),
     "a migration that fails": Plan("database", (push(0, "1.1.0", "migration-fails", schema=2),)),
-    "the first release fails": Plan("checked",
+    "a migration that never gets healthy": Plan(
+        "database", (push(0, "1.1.0", "never-healthy", schema=2),)
+    ),
+    "the first release fails": Plan(
+        "checked",
         (push(0, "1.0.1", "exit-at-start"), push(400, "1.0.2")),
         live=False,
     ),
-    "an image deleted midway": Plan("checked",
+    "an image deleted midway": Plan(
+        "checked",
         (push(0, "1.0.1"), (4.4, "delete_image", ("1.0.1",))),
     ),
-    "a secret that is gone": Plan("checked", ((0, "lose_secret", ()), push(1, "1.0.1"))
-    ),
-    "no addresses left": Plan("checked",
+    "a secret that is gone": Plan("checked", ((0, "lose_secret", ()), push(1, "1.0.1"))),
+    "no addresses left": Plan(
+        "checked",
         ((0, "no_room", (True,)), push(1, "1.0.1"), (200, "no_room", (False,))),
     ),
     "no subnet": Plan("checked", ((0, "lose_subnet", ()), push(1, "1.0.1"))),
     "two pushes": Plan("checked", (push(0, "1.0.1"), push(3, "1.0.2"))),
-    "three pushes, the newest bad": Plan("recreated",
+    "a push and an order at once": Plan(
+        "checked", (push(0, "1.0.1"), order(1.5, "deploy", image="1.0.0"))
+    ),
+    "three pushes, the newest bad": Plan(
+        "recreated",
         (push(0, "1.0.1"), push(2, "1.0.2"), push(4, "1.0.3", "exit-at-start")),
     ),
-    "an event told again and late": Plan("checked",
+    "an event told again and late": Plan(
+        "checked",
         (push(0, "1.0.1"), push(100, "1.0.2"), (200, "tell_again", ("1.0.1",))),
     ),
-    "a rollback by hand": Plan("checked",
+    "a rollback by hand": Plan(
+        "checked",
         (
             push(0, "1.0.1"),
             order(100, "rollback", to="previous"),
             (250, "tell_again", ("1.0.1",)),
         ),
     ),
-    "a rollback during a deployment": Plan("recreated",
+    "a rollback during a deployment": Plan(
+        "recreated",
         (push(0, "1.0.1"), push(100, "1.0.2"), order(105, "rollback", to="1.0.0")),
     ),
-    "a rollback, rendered": Plan("rendered",
+    "a rollback, rendered": Plan(
+        "rendered",
         (push(0, "1.0.1"), order(100, "rollback", to="previous", hold=False)),
     ),
-    "a hold and its end": Plan("checked",
+    "a hold and its end": Plan(
+        "checked",
         (order(0, "hold", reason="test"), push(5, "1.0.1"), order(60, "resume")),
     ),
-    "a database restored": Plan("database",
+    "a database restored": Plan(
+        "database",
         (
             push(0, "1.1.0", schema=2),
             order(400, "rollback", to="previous", restoreDatabase=True),
@@ -146,11 +161,10 @@ PLANS: Mapping[str, Plan] = {
         news={3: "lost"},
     ),
     "scaled by the team": Plan("checked", ((0, "scale", (2,)), push(60, "1.0.1"))),
-    "somebody else's change": Plan("checked", (push(0, "1.0.1"), (9, "update", ()))
-    ),
-    "scaled to zero meanwhile": Plan("checked", (push(0, "1.0.1"), (9, "scale", (0,)))
-    ),
-    "a service deleted and made again": Plan("checked",
+    "somebody else's change": Plan("checked", (push(0, "1.0.1"), (9, "update", ()))),
+    "scaled to zero meanwhile": Plan("checked", (push(0, "1.0.1"), (9, "scale", (0,)))),
+    "a service deleted and made again": Plan(
+        "checked",
         ((0, "delete_service", ()), push(1, "1.0.1")),
     ),
     "stopped midway": Plan("checked", (push(0, "1.0.1"), (9, "stop", ()))),

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 FUNCTIONS = sorted((ROOT / "functions").glob("*.py"))
 PACKAGE = ROOT / "layers" / "deployer" / "deployer"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+MACHINES = sorted((ROOT / "statemachine").glob("*.asl.json"))
 TEMPLATES = [ROOT / "template.yaml", *sorted((ROOT / "infrastructure").glob("*.yaml"))]
 
 type States = dict[str, dict[str, Any]]
@@ -31,12 +32,42 @@ def template() -> dict[str, Any]:
     return load(ROOT / "template.yaml")
 
 
-@pytest.fixture(scope="session")
-def machine() -> dict[str, Any]:
-    text = (ROOT / "statemachine" / "deploy.asl.json").read_text()
-    return dict(json.loads(text))
+def definition(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text()))
 
 
-@pytest.fixture(scope="session")
+def logical_id_of(path: Path) -> str:
+    """What the template calls a state machine: build.asl.json is Build."""
+    return path.name.partition(".")[0].capitalize()
+
+
+@pytest.fixture(params=MACHINES, ids=lambda path: path.name.partition(".")[0])
+def which(request: pytest.FixtureRequest) -> Path:
+    """Each state machine in turn."""
+    return Path(request.param)
+
+
+@pytest.fixture
+def machine(which: Path) -> dict[str, Any]:
+    return definition(which)
+
+
+@pytest.fixture
 def states(machine: dict[str, Any]) -> States:
     return dict(machine["States"])
+
+
+@pytest.fixture(scope="session")
+def deploy() -> dict[str, Any]:
+    return definition(ROOT / "statemachine" / "deploy.asl.json")
+
+
+@pytest.fixture(scope="session")
+def deploying(deploy: dict[str, Any]) -> States:
+    """The states of the Deploy machine, for what only it must keep to."""
+    return dict(deploy["States"])
+
+
+@pytest.fixture(scope="session")
+def all_states() -> list[States]:
+    return [dict(definition(path)["States"]) for path in MACHINES]

@@ -9,8 +9,8 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from tests.template.conftest import FUNCTIONS, States
-from tests.template.test_state_machine import arrows, expressions, tasks
+from tests.template.conftest import FUNCTIONS, States, logical_id_of
+from tests.template.test_state_machine import arrows, calls, expressions
 
 PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 
@@ -49,26 +49,37 @@ def answer(module: str) -> set[str]:
     }
 
 
+def functions_of(template: dict[str, Any], machine: str) -> set[str]:
+    """The functions that the template names to a machine; it may name other things too."""
+    filled = template["Resources"][machine]["Properties"]["DefinitionSubstitutions"]
+    types = {name: found["Type"] for name, found in template["Resources"].items()}
+    functions = {name for name in filled if types.get(name) == "AWS::Serverless::Function"}
+    for name in functions:
+        assert filled[name] == {"Fn::GetAtt": [name, "Arn"]}
+    return functions
+
+
 def test_every_placeholder_is_filled_and_nothing_else(
-    template: dict[str, Any], states: States
+    template: dict[str, Any], states: States, which: Path
 ) -> None:
-    filled = template["Resources"]["Deploy"]["Properties"]["DefinitionSubstitutions"]
+    filled = template["Resources"][logical_id_of(which)]["Properties"]["DefinitionSubstitutions"]
     placeholders = {name for state in states.values() for name in PLACEHOLDER.findall(str(state))}
     assert placeholders == filled.keys()
-    for name, value in filled.items():
-        assert value == {"Fn::GetAtt": [name, "Arn"]}
+    called = {logical_id(function_of(task)) for task in calls(states).values()}
+    assert called == functions_of(template, logical_id_of(which))
 
 
-def test_the_machine_may_invoke_each_function_that_it_calls_and_no_other(
-    template: dict[str, Any],
+def test_a_machine_may_invoke_each_function_that_it_calls_and_no_other(
+    template: dict[str, Any], which: Path
 ) -> None:
-    machine = template["Resources"]["Deploy"]["Properties"]
+    (policy,) = template["Resources"][f"{logical_id_of(which)}Role"]["Properties"]["Policies"]
     invoked = {
-        policy["LambdaInvokePolicy"]["FunctionName"]["Ref"]
-        for policy in machine["Policies"]
-        if "LambdaInvokePolicy" in policy
+        resource["Fn::GetAtt"][0]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Action"] == "lambda:InvokeFunction"
+        for resource in statement["Resource"]
     }
-    assert invoked == machine["DefinitionSubstitutions"].keys()
+    assert invoked == functions_of(template, logical_id_of(which))
 
 
 def test_there_is_one_function_for_each_module(template: dict[str, Any]) -> None:
@@ -81,26 +92,26 @@ def test_there_is_one_function_for_each_module(template: dict[str, Any]) -> None
 
 
 def test_a_state_is_named_as_the_function_that_it_calls(states: States) -> None:
-    for name, task in tasks(states).items():
+    for name, task in calls(states).items():
         assert name.startswith(words(function_of(task))), name
 
 
-def test_every_function_is_called_by_the_machine_or_by_events(
-    template: dict[str, Any], states: States
+def test_every_function_is_called_by_a_machine_or_by_events(
+    template: dict[str, Any], all_states: list[States]
 ) -> None:
-    called = {function_of(task) for task in tasks(states).values()}
+    called = {function_of(task) for states in all_states for task in calls(states).values()}
     for module in FUNCTIONS:
         events = template["Resources"][logical_id(module.stem)]["Properties"].get("Events")
         assert (module.stem in called) != bool(events), module.stem
 
 
 def test_a_function_is_handed_what_it_asks_for(states: States) -> None:
-    for name, task in tasks(states).items():
+    for name, task in calls(states).items():
         assert handed(task) == request(function_of(task)), name
 
 
 def test_what_a_state_reads_of_a_result_is_what_its_function_returns(states: States) -> None:
-    for name, task in tasks(states).items():
+    for name, task in calls(states).items():
         read = {
             found
             for text in expressions(task)
@@ -134,9 +145,11 @@ def test_what_a_state_reads_of_its_input_is_what_the_function_before_returned(
         before = list(sources(states, name))
         assert before, name
         for task in before:
+            if task not in calls(states):
+                continue
             assert read <= answer(function_of(states[task])), f"{task} → {name}"
             checked += 1
-    assert checked > 3
+    assert checked
 
 
 @pytest.mark.parametrize("module", FUNCTIONS, ids=lambda module: module.stem)
@@ -146,6 +159,6 @@ def test_a_function_gives_up_before_its_state_does(
     """A function that is cut off by Step Functions goes on running unseen."""
     shared = template["Globals"]["Function"]["Timeout"]
     own = template["Resources"][logical_id(module.stem)]["Properties"]
-    for name, task in tasks(states).items():
+    for name, task in calls(states).items():
         if function_of(task) == module.stem:
             assert own.get("Timeout", shared) < task["TimeoutSeconds"], name

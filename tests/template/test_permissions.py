@@ -1,6 +1,7 @@
 """What each function may do is what its adapters ask of AWS, and not more."""
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,20 @@ from tests.template.conftest import FUNCTIONS, PACKAGE, TEMPLATES, load, parsed
 from tests.template.test_functions import logical_id
 
 ADAPTERS = {module.stem: parsed(module) for module in (PACKAGE / "aws").glob("[a-z]*.py")}
+# "AccountDecides" in a key's policy; without it IAM has no say and the key may become nobody's:
+# https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
+ACCOUNT = {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}
+# What Lambda itself does in a function's role.
+# https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
+LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents"}
+# Calls whose permission has another name.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+OTHERWISE = {
+    "s3:CopyObject": {"s3:GetObject", "s3:PutObject"},
+    "s3:DeleteObjects": {"s3:DeleteObject"},
+    "s3:HeadObject": {"s3:GetObject"},
+    "s3:ListObjectsV2": {"s3:ListBucket"},
+}
 # What AWS checks beside the call's own action.
 BESIDE = {
     # "To tag at creation, the user must also have permission for TagResource":
@@ -23,14 +38,18 @@ BESIDE = {
     # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_Tagging.html
     "rds:AddTagsToResource": {"rds:CreateDBSnapshot", "rds:RestoreDBInstanceFromDBSnapshot"},
 }
+# What a call may need beside its own action, where it names a version or asks for what may not be
+# there (S3 calls that forbidden to who may not list the bucket).
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+PERHAPS = {"s3:GetObjectVersion": "s3:GetObject", "s3:ListBucket": "s3:GetObject"}
 
 
 @cache
-def action(service: str, method: str) -> str:
-    """The IAM action of a boto3 method."""
+def action(service: str, method: str) -> set[str]:
+    """The IAM actions of a boto3 method."""
     model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
     (operation,) = (name for name in model.operation_names if xform_name(name) == method)
-    return f"{model.signing_name}:{operation}"
+    return OTHERWISE.get(f"{service}:{operation}", {f"{model.signing_name}:{operation}"})
 
 
 def functions(adapter: str) -> dict[str, ast.FunctionDef]:
@@ -67,7 +86,7 @@ def actions(adapter: str, name: str) -> frozenset[str]:
             if maker in functions(adapter):
                 if method == "get_paginator":
                     method = str(ast.literal_eval(call.args[0]))
-                found.add(action(service_of(adapter, maker), method))
+                found |= action(service_of(adapter, maker), method)
     for reference in references(body) - {name}:
         module, _, function = reference.rpartition(".")
         if not makes_a_client(module or adapter, function):
@@ -119,14 +138,15 @@ def listed(value: Any) -> list[Any]:
 
 @pytest.mark.parametrize("module", FUNCTIONS, ids=lambda m: m.stem)
 def test_a_function_may_do_what_it_does_and_no_more(template: dict[str, Any], module: Path) -> None:
-    resource = template["Resources"][logical_id(module.stem)]["Properties"]
+    role = template["Resources"][f"{logical_id(module.stem)}Role"]["Properties"]
     allowed = {
         str(name)
-        for statement in statements(resource.get("Policies", []))
+        for statement in statements(role["Policies"])
         for name in listed(statement["Action"])
     }
-    wanted = needed(module)
+    wanted = needed(module) | LAMBDA
     wanted |= {beside for beside, calls in BESIDE.items() if calls & wanted & allowed}
+    wanted |= {more for more, call in PERHAPS.items() if call in wanted and more in allowed}
     assert allowed - wanted == set(), "is allowed and never asked"
     assert wanted - allowed == set(), "is asked and not allowed"
 
@@ -144,15 +164,15 @@ def test_the_count_of_what_is_asked_sees_through_the_adapters() -> None:
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 def test_a_statement_for_every_resource_says_why(path: Path) -> None:
     text = path.read_text().splitlines()
-    stars = [line for line in text if '"*"' in line and not line.strip().startswith("Allowed")]
+    stars = [line for line in text if re.search(r'(Resource|Principal): "\*"', line)]
     for line in stars:
         assert '"*" #' in line, line
-    wide = [
-        s
+    wide = {  # by identity: a statement that has an anchor is written once and used often
+        (id(s), key)
         for s in statements(load(path))
         for key in ("Resource", "Principal")
         if "*" in listed(s.get(key))
-    ]
+    }
     assert len(wide) == len(stars)
 
 
@@ -160,8 +180,33 @@ def test_a_statement_for_every_resource_says_why(path: Path) -> None:
 def test_nothing_is_allowed_by_wildcard_or_by_exception(path: Path) -> None:
     for statement in statements(load(path)):
         assert "NotAction" not in statement
+        if statement["Effect"] == "Deny" or statement.get("Principal") == ACCOUNT:
+            continue
         for name in listed(statement["Action"]):
-            assert "*" not in str(name) or statement["Effect"] == "Deny", statement
+            assert "*" not in str(name), statement
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_a_service_assumes_a_role_for_this_account_only(path: Path) -> None:
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html"""
+    for name, resource in load(path)["Resources"].items():
+        if resource["Type"] != "AWS::IAM::Role":
+            continue
+        for statement in statements(resource["Properties"]["AssumeRolePolicyDocument"]):
+            condition = statement["Condition"]
+            assert condition["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+            (service,) = statement["Principal"].values()
+            if service != "ecs-tasks.amazonaws.com":  # which does not say for which cluster
+                by_arn = condition.get("ArnLike") or condition["ArnEquals"]
+                assert by_arn.keys() == {"aws:SourceArn"}, name
+
+
+def test_every_role_is_one_that_we_wrote(template: dict[str, Any]) -> None:
+    """SAM's own role for a function could write to every log group."""
+    for name, resource in template["Resources"].items():
+        if resource["Type"] in ("AWS::Serverless::Function", "AWS::Serverless::StateMachine"):
+            assert resource["Properties"]["Role"] == {"Fn::GetAtt": [f"{name}Role", "Arn"]}
+            assert "Policies" not in resource["Properties"], name
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)

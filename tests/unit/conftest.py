@@ -40,6 +40,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "AWS_EC2_METADATA_DISABLED": "true",
         "RELEASES_TABLE": "releases",
         "SPEC_PATH": "/deployer/services",
+        "SITE_PATH": "/deployer/docs",
         "HISTORY_DAYS": "90",
         "POWERTOOLS_SERVICE_NAME": "deployer",
         "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",  # a tenth of a second for each test with a network

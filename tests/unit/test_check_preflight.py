@@ -51,7 +51,7 @@ def with_service(script: Script, web: Web, described: dict[str, Any]) -> dict[st
     script("ecs", "DescribeTasks", {"tasks": [running]})
     interface = {"NetworkInterfaceId": "eni-t1", "Association": {"PublicIp": address}}
     script("ec2", "DescribeNetworkInterfaces", {"NetworkInterfaces": [interface]})
-    return document(container__port=int(port))
+    return document(container__port=int(port), container__environment={})
 
 
 def test_a_first_release_has_no_way_back(surroundings: Script, context: Any) -> None:

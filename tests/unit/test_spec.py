@@ -150,6 +150,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"timeout": 3601}, "timeout"),
     ({"failureThreshold": 0}, "failureThreshold"),
     ({"verify": []}, "verify"),
+    ({"build": {"mode": "bazel"}}, "build.mode"),
+    ({"build": {"baseImage": "alpine:latest"}}, "build.baseImage"),
+    ({"build": {"commands": "make"}}, "build.commands"),
     ({"network__publicIp": False}, "verify"),
     ({"verify__path": "healthz"}, "verify.path"),
     ({"verify__path": "/health z"}, "verify.path"),
@@ -230,6 +233,91 @@ def test_no_message_shows_what_may_be_a_secret(changes: dict[str, Any]) -> None:
 def test_plain_environment_is_not_taken_for_a_secret(name: str, value: str) -> None:
     made = spec(container__environment={name: value})
     assert made.container.environment == {name: value}
+
+
+# environment and secrets
+
+ADDRESS = {"CODER_HTTP_ADDRESS": "0.0.0.0:3000"}
+
+
+def test_environment_may_come_in_several_objects() -> None:
+    more = [ADDRESS, {}, {"LOG_LEVEL": "info"}]
+    made = spec(container__environment=more)
+    assert made.container.environment == ADDRESS | {"LOG_LEVEL": "info"}
+
+
+@pytest.mark.parametrize("value", ["value", "valueFrom"])
+def test_the_form_of_ecs_is_not_taken_for_two_variables(value: str) -> None:
+    as_in_ecs = [{"name": "LOG_LEVEL", value: "info"}]
+    assert wrong_fields(document(container__environment=as_in_ecs)) == ["container.environment[0]"]
+
+
+def test_a_name_is_given_once() -> None:
+    """The surroundings give what the application needs; what a team adds must not undo it."""
+    twice = document(container__environment=[ADDRESS, {"A": "1"}, {"A": "1"} | ADDRESS])
+    assert wrong_fields(twice) == [
+        "container.environment.A",
+        "container.environment.CODER_HTTP_ADDRESS",
+    ]
+    assert "is given twice" in rejection(twice)
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("CODER_POSTGRES_URL", "CODER_PG_CONNECTION_URL"),
+        ("DATABASE_URL", "CODER_PG_CONNECTION_URL"),
+        ("CODER_URL", "CODER_ACCESS_URL"),
+        ("CODER_ADDRESS", "CODER_HTTP_ADDRESS"),
+    ],
+)
+def test_a_name_that_coder_does_not_know_is_refused_with_the_right_one(
+    name: str, right: str
+) -> None:
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:coder/url-AbCdEf"
+    for kind, value in (("environment", "x"), ("secrets", arn)):
+        wrong = document(**{f"container__{kind}__{name}": value})
+        assert wrong_fields(wrong) == [f"container.{kind}.{name}"]
+        assert f"is unknown to Coder: {right}" in rejection(wrong)
+
+
+def test_another_application_may_call_its_variables_what_it_likes() -> None:
+    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:shop/url-AbCdEf"
+    names = {"environment": {"POSTGRES_URL": "x"}, "secrets": {"DATABASE_URL": arn}}
+    assert spec(container={"port": 80, **names}).container.secrets == names["secrets"]
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:8080", "127.0.0.1:3000", ":3000", "0.0.0.0", ""])
+def test_coder_listens_where_the_container_is_looked_for(address: str) -> None:
+    wrong = document(container__environment__CODER_HTTP_ADDRESS=address)
+    assert wrong_fields(wrong) == ["container.environment.CODER_HTTP_ADDRESS"]
+
+
+def test_coder_does_not_redirect_to_https_that_ends_before_it() -> None:
+    name = "CODER_REDIRECT_TO_ACCESS_URL"
+    behind = {"loadBalancer": BALANCER, "container__healthCheck": None}
+    wrong = document(**behind, **{f"container__environment__{name}": "true"})
+    assert wrong_fields(wrong) == [f"container.environment.{name}"]
+    spec(**behind, **{f"container__environment__{name}": "false"})
+    plain = behind | {"loadBalancer": BALANCER | {"url": "http://coder.example.com"}}
+    spec(**plain, **{f"container__environment__{name}": "true"})
+
+
+@pytest.mark.parametrize(
+    ("start_period", "grace_period", "valid"),
+    [(30, 120, True), (29, 120, False), (300, 900, False)],
+)
+def test_a_health_check_leaves_a_start_the_time_that_the_load_balancer_gives(
+    start_period: int, grace_period: int, valid: bool
+) -> None:
+    made = document(
+        loadBalancer=BALANCER | {"gracePeriod": grace_period},
+        container__healthCheck={"command": ["CMD", "true"], "startPeriod": start_period},
+    )
+    if valid:
+        specs.from_document(made, "sample")
+    else:
+        assert wrong_fields(made) == ["container.healthCheck"]
 
 
 # cpu and memory
@@ -384,6 +472,8 @@ def test_no_document_does_worse_than_being_called_invalid(made: object) -> None:
 def test_a_text_in_a_wrong_place_is_not_taken(path: str, value: object) -> None:
     """What passes has the kind that the sample has there, so nothing is read as something else."""
     assume(value is not None)
+    # an empty list of objects is one of them
+    assume(value != [] or path not in ("container__environment", "container__secrets"))
     sample: Any = document()
     for name in path.split("__"):
         sample = sample[name]

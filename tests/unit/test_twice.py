@@ -15,8 +15,9 @@ import boto3
 import pytest
 from botocore.client import BaseClient
 
-from deployer import database
+from deployer import build, database
 from deployer.aws import client, ecs, rds, releases, turns
+from deployer.build import Upload
 from tests.unit.conftest import Clock, Machine, Script, Web, refusal
 from tests.unit.samples import (
     ANOTHER_EXECUTION,
@@ -37,7 +38,13 @@ from tests.unit.samples import (
 
 pytestmark = pytest.mark.usefixtures("releases_table")
 
-READS_ONLY = {"diagnose_failure", "fetch_addresses", "verify_release", "wake_execution"}
+READS_ONLY = {
+    "diagnose_failure",
+    "diagnose_image_build",
+    "fetch_addresses",
+    "verify_release",
+    "wake_execution",
+}
 # the way back that the first try began is by then on its way
 ANSWERS_ANEW = {"roll_back__go_back"}
 READS = ("Describe", "List", "Get", "BatchGet", "Query")
@@ -62,7 +69,7 @@ class World:
             told = json.loads(params["Entries"][0]["Detail"])
             self.written.append((operation, f"{told['id']} {told['state']}"))
         elif not operation.startswith(READS) and not operation.endswith("Item"):
-            self.written.append((operation, json.dumps(params, sort_keys=True)))
+            self.written.append((operation, json.dumps(params, sort_keys=True, default=str)))
 
     def describe(self, **changes: Any) -> dict[str, Any]:
         """The service's spec."""
@@ -352,6 +359,66 @@ def reconcile__clock(world: World) -> Any:
     return {"detail-type": "Scheduled Event"}
 
 
+def builds(world: World, **changes: Any) -> Any:
+    """A build is in flight and has the turn, for which another waits."""
+    source: Any = {"key": "image/coder/x.zip", "version": "1", "etag": "ab", "size": 1}
+    source["at"] = "2026-11-23T14:00:00+00:00"
+    execution, now = world.machine.start("one"), datetime.now(UTC)
+    made = build.entry(Upload("coder", source["key"], "1", None), source, execution, now)
+    releases.open_release(made)
+    turns.take(made["service"], claim(execution=execution, pushedAt=source["at"]))
+    waiting = claim(release="next", execution=ANOTHER_EXECUTION, token="next's")
+    turns.wait(made["service"], waiting)
+    known: dict[str, Any] = {"input": {}, "build": None, "diagnosis": None, "failure": None}
+    return {
+        **known,
+        "release": made,
+        "execution": execution,
+        "startedAt": now.isoformat(),
+    } | changes
+
+
+@case
+def identify_source__upload(world: World) -> Any:
+    client("s3").create_bucket(Bucket="sources")
+    client("s3").put_object(Bucket="sources", Key="image/coder/x.zip", Body=b"archive")
+    world.describe()
+    created = {"bucket": {"name": "sources"}, "object": {"key": "image/coder/x.zip"}}
+    return payload(input={"detail-type": "Object Created", "detail": created})
+
+
+@case
+def stop_older_build__running(world: World) -> Any:
+    asked = builds(world)
+    told = [{"name": "EXECUTION", "value": asked["execution"]}]
+    shown = {"type": "LINUX_CONTAINER", "image": "i", "computeType": "BUILD_GENERAL1_SMALL"}
+    running = {
+        "id": "p:1",
+        "buildStatus": "IN_PROGRESS",
+        "currentPhase": "BUILD",
+        "environment": {**shown, "environmentVariables": told},
+    }
+    world.script("codebuild", "ListBuildsForProject", {"ids": ["p:1"]})
+    world.script("codebuild", "BatchGetBuilds", {"builds": [running]})
+    world.script("codebuild", "StopBuild", {})
+    return {**asked, "release": {**asked["release"], "pushedAt": "2026-11-23T15:00:00+00:00"}}
+
+
+@case
+def record_build__pushed(world: World) -> Any:
+    return builds(world, build={"Arn": "arn", "ExportedEnvironmentVariables": []})
+
+
+@case
+def record_build__failed(world: World) -> Any:
+    return builds(world, failure={"Error": "SourcesRejected", "Cause": "it is empty"})
+
+
+@case
+def close_build__aborted(world: World) -> Any:
+    return ended(builds(world)["execution"], {})
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_step_that_runs_twice_leaves_what_one_run_leaves(
     name: str,
@@ -362,6 +429,8 @@ def test_a_step_that_runs_twice_leaves_what_one_run_leaves(
     context: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for variable in ("SOURCES", "FETCH_PROJECT", "FETCH_SERVICE", "PROJECT"):
+        monkeypatch.setenv(variable, "sources")
     monkeypatch.setattr(ecs, "time", clock)
     monkeypatch.setattr(releases, "kept_since", lambda: datetime.now(UTC) - timedelta(days=1))
     world, name_of = World(script, machine, web), "_make_api_call"

@@ -1,101 +1,150 @@
-"""A release that changes the schema: backed up before, and gone back from only with the backup.
-
-RDS on the local AWS keeps instances and snapshots as records; the demo's database is a file, of
-which the test keeps the copy that a snapshot would hold.
-"""
+"""A service with a PostgreSQL database: its data stays, and goes back only when asked to."""
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, LiteralString
+from urllib.parse import quote
 
+import psycopg2
 import pytest
 
 from local.stage import Stage
 
+USER = {"email": "ada@example.com", "username": "ada", "password": "secret"}
+PASSWORD = "correct/horse"
+
+
+class Instance:
+    """An RDS instance for a service, and the secret with the URL of its database."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.rds, self.secrets = stage.aws.client("rds"), stage.aws.client("secretsmanager")
+        self.name, self.secret = stage.make_database(), f"{stage.service}/database-url"
+        self.rds.modify_db_instance(
+            DBInstanceIdentifier=self.name, MasterUserPassword=PASSWORD, DeletionProtection=True
+        )
+        self.host = self.describe()["Endpoint"]["Address"]
+        self.point(self.url(self.host))
+
+    def url(self, host: str, password: str = PASSWORD) -> str:
+        return f"postgresql://app:{quote(password, safe='')}@{host}:5432/app?sslmode=require"
+
+    def point(self, url: str) -> None:
+        """Let the secret hold another URL."""
+        self.secrets.put_secret_value(SecretId=self.secret, SecretString=url)
+
+    @property
+    def current(self) -> str:
+        """The URL in the secret."""
+        return str(self.secrets.get_secret_value(SecretId=self.secret)["SecretString"])
+
+    def describe(self, name: str | None = None) -> dict[str, Any]:
+        found = self.rds.describe_db_instances(DBInstanceIdentifier=name or self.name)
+        return dict(found["DBInstances"][0])
+
+    def remove(self, name: str | None = None) -> None:
+        name = name or self.name
+        self.rds.modify_db_instance(DBInstanceIdentifier=name, DeletionProtection=False)
+        self.rds.delete_db_instance(DBInstanceIdentifier=name, SkipFinalSnapshot=True)
+
+    def snapshots(self) -> list[str]:
+        found = self.rds.describe_db_snapshots(DBInstanceIdentifier=self.name)["DBSnapshots"]
+        return [snapshot["DBSnapshotIdentifier"] for snapshot in found]
+
+
+def query(url: str, statement: LiteralString) -> list[tuple[Any, ...]]:
+    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def ask(stage: Stage, path: str, body: object = None) -> Any:
+    """What the newest release answers at its URL."""
+    url = next(r["url"] for r in reversed(stage.records()) if r.get("url"))
+    content = json.dumps(body).encode() if body else None
+    with urllib.request.urlopen(f"{url}{path}", content, timeout=10) as answer:
+        return json.loads(answer.read())
+
 
 @pytest.fixture
-def backed(make: Callable[..., Stage], deployer: Stage) -> Iterator[Stage]:
-    """A live service (1.0.0, schema 1) whose spec names an RDS instance."""
-    rds = deployer.aws.client("rds")
-    name = "test-database"
-    rds.create_db_instance(
-        DBInstanceIdentifier=name,
-        Engine="postgres",
-        DBInstanceClass="db.t4g.micro",
-        AllocatedStorage=20,
-        MasterUsername="coder",
-        ManageMasterUserPassword=True,
-    )
-    secret = deployer.aws.client("secretsmanager").create_secret(
-        Name="test-unused", SecretString="x"
-    )
-    service = make(Database=json.dumps({"instance": name, "snapshots": 2, "secret": secret["ARN"]}))
-    found = deployer.aws.client("ssm").get_parameter(Name=f"/deployer/services/{service.service}")
-    spec = json.loads(found["Parameter"]["Value"])
-    spec["database"]["secret"] = spec["container"]["secrets"]["CODER_PG_CONNECTION_URL"]
-    deployer.aws.client("ssm").put_parameter(
-        Name=found["Parameter"]["Name"], Value=json.dumps(spec), Overwrite=True
-    )
-    assert service.deployed("1.0.0").status == "SUCCEEDED"
+def unused(deployer: Stage) -> Stage:
+    """A service that has no stack yet."""
+    return Stage(deployer.aws, f"test-{uuid.uuid4().hex[:6]}", deployer.cluster, deployer.stack)
+
+
+@pytest.fixture
+def instance(unused: Stage) -> Iterator[Instance]:
+    made = Instance(unused)
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def backed(instance: Instance, unused: Stage, deployer: Stage) -> Iterator[Stage]:
+    """A live service (1.0.0, schema 1) with a user in its database."""
+    service = deployer.beside(unused.service, DatabaseInstance=instance.name, DatabaseSnapshots="1")
+    done = service.deployed("1.0.0")
+    assert done.status == "SUCCEEDED", (done.error, done.cause)
+    ask(service, "/api/v2/users/first", USER)
     yield service
-    deployer.aws.client("secretsmanager").delete_secret(
-        SecretId="test-unused", ForceDeleteWithoutRecovery=True
-    )
-    rds.delete_db_instance(DBInstanceIdentifier=name, SkipFinalSnapshot=True)
+    service.end()
 
 
-def snapshots(stage: Stage) -> list[str]:
-    found = stage.aws.client("rds").describe_db_snapshots()["DBSnapshots"]
-    mine = f"deployer-{stage.service}-"
-    return [s["DBSnapshotIdentifier"] for s in found if s["DBSnapshotIdentifier"].startswith(mine)]
+def test_a_redeployment_keeps_the_data(backed: Stage, instance: Instance) -> None:
+    before = ask(backed, "/api/v2/buildinfo")
 
-
-def test_the_database_is_backed_up_and_restored_with_the_release(backed: Stage) -> None:
-    url = backed.aws.client("secretsmanager").get_secret_value(
-        SecretId=f"{backed.service}/database-url"
-    )["SecretString"]
-    database = Path(url.removeprefix("file://"))
     assert backed.deployed("1.1.0").status == "SUCCEEDED"
-    assert snapshots(backed) == [], "the schema did not grow"
 
-    copy = database.with_suffix(".snapshot")
-    shutil.copy(database, copy)
+    after = ask(backed, "/api/v2/buildinfo")
+    assert after["version"].startswith("v1.1.0")
+    assert after["deployment_id"] == before["deployment_id"]
+    assert query(instance.current, "SELECT username FROM users") == [("ada",)]
+    assert instance.snapshots() == [], "the schema did not grow"
+
+
+def test_the_database_is_backed_up_and_restored_with_the_release(
+    backed: Stage, instance: Instance
+) -> None:
     grown = backed.deployed("2.0.0", schema=2)
     assert grown.status == "SUCCEEDED"
     assert "Back up database" in grown.path
     record = backed.records()[-1]
-    assert snapshots(backed) == [record["snapshot"]]
+    assert instance.snapshots() == [record["snapshot"]]
+    newer = instance.current
+    query(newer, "INSERT INTO workspaces SELECT 'w', id, 'late' FROM users")
 
-    refused = backed.ended(
-        backed.start({"action": "rollback", "to": "1.1.0", "service": backed.service})
-    )
+    order = {"action": "rollback", "to": "1.0.0", "service": backed.service}
+    refused = backed.ended(backed.start(order))
     assert (refused.status, refused.error) == ("FAILED", "RequestRejected")
     assert record["snapshot"] in refused.cause
     assert "restoreDatabase" in refused.cause
     assert "would be lost" in refused.cause
 
-    shutil.copy(copy, database)
-    order = {
-        "action": "rollback",
-        "to": "1.1.0",
-        "service": backed.service,
-        "restoreDatabase": True,
-    }
-    back = backed.ended(backed.start(order), 200)
+    back = backed.ended(backed.start(order | {"restoreDatabase": True}), 200)
     assert back.status == "SUCCEEDED", (back.error, back.cause)
     assert "Restore database" in back.path
     restored = next(r["databaseInstance"] for r in backed.records() if r.get("restore"))
-    instances = backed.aws.client("rds").describe_db_instances()["DBInstances"]
-    assert {"test-database", restored} <= {i["DBInstanceIdentifier"] for i in instances}
-    url = backed.aws.client("secretsmanager").get_secret_value(
-        SecretId=f"{backed.service}/database-url"
-    )["SecretString"]
-    host = next(i for i in instances if i["DBInstanceIdentifier"] == restored)["Endpoint"]
-    assert host["Address"] in url
-    backed.aws.client("rds").delete_db_instance(
-        DBInstanceIdentifier=restored, SkipFinalSnapshot=True
-    )
+    address = instance.describe(restored)["Endpoint"]["Address"]
+    assert instance.current == instance.url(address)
+    assert ask(backed, "/api/v2/users/first")["message"].endswith("has already been created!")
+    assert query(instance.current, "SELECT version FROM schema_migrations") == [(1,)]
+    assert query(instance.current, "SELECT to_regclass('workspaces')") == [(None,)]
+    # The instance that was left is as it was, and both are as hard to delete as the first one.
+    assert query(newer, "SELECT name FROM workspaces") == [("late",)]
+    for name in (instance.name, restored):
+        with pytest.raises(instance.rds.exceptions.ClientError, match="disable deletion protec"):
+            instance.rds.delete_db_instance(DBInstanceIdentifier=name, SkipFinalSnapshot=True)
+    instance.remove(restored)
+
+
+def test_as_many_backups_are_kept_as_the_spec_says(backed: Stage, instance: Instance) -> None:
+    assert backed.deployed("2.0.0", schema=2).status == "SUCCEEDED"
+    (first,) = instance.snapshots()
+    assert backed.deployed("3.0.0", schema=3).status == "SUCCEEDED"
+    assert instance.snapshots() == [backed.records()[-1]["snapshot"]] != [first]
 
 
 def test_a_migration_that_fails_names_the_snapshot(backed: Stage) -> None:
@@ -104,3 +153,23 @@ def test_a_migration_that_fails_names_the_snapshot(backed: Stage) -> None:
     record = backed.records()[-1]
     assert record["snapshot"] in record["rollback"]["reason"]
     assert '"restoreDatabase": true' in record["reason"]
+
+
+@pytest.mark.parametrize("what", ["password", "port"])
+def test_a_database_that_lets_nobody_in_is_diagnosed(
+    what: str, instance: Instance, unused: Stage, deployer: Stage
+) -> None:
+    if what == "password":
+        instance.point(instance.url(instance.host, "wrong"))
+        said = 'pq: password authentication failed for user "app"'
+    else:
+        instance.point(instance.url(instance.host).replace(":5432/", ":5431/"))
+        said = f"dial tcp {instance.host}:5431: connection refused"
+    service = deployer.beside(unused.service)
+    try:
+        assert service.deployed("1.0.0").status == "FAILED"
+        diagnosis = service.records()[-1]["diagnosis"]
+        assert diagnosis["kind"] == "crash"
+        assert f"error: connect to postgres failed: {said}" in diagnosis["log"]
+    finally:
+        service.end()

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from local.stage import Execution, Stage
+from cli.executions import Execution
+from local.stage import Stage
 
 ROLLED_BACK = [
     "Diagnose failure",

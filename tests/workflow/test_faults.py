@@ -14,15 +14,15 @@ from local.stage import Stage
 
 def kill_worker(stage: Stage, function: str, seconds: float = 20) -> bool:
     """Kill a process that runs a function of the deployer, as soon as there is one."""
-    wanted = f"{stage.stack}-{function}-"
+    wanted = f"AWS_LAMBDA_FUNCTION_NAME={stage.stack}-{function}".encode()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         for entry in Path("/proc").glob("[0-9]*"):
             try:
-                environment = (entry / "environ").read_bytes()
+                environment = (entry / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if f"AWS_LAMBDA_FUNCTION_NAME={wanted}".encode() in environment:
+            if wanted in environment:
                 os.kill(int(entry.name), signal.SIGKILL)
                 return True
         time.sleep(0.01)
@@ -56,6 +56,7 @@ def test_three_pushes_within_a_second_end_with_one_of_them_live(live: Stage) -> 
 
 def test_an_image_deleted_midway_fails_by_name_and_the_good_release_is_back(live: Stage) -> None:
     """It is deleted after it was identified and before ECS pulls it."""
+    (good,) = live.records()
     digest = live.release("1.1.0")
     arn = live.started_by(digest)
     for now in live.follow(arn):
@@ -71,7 +72,7 @@ def test_an_image_deleted_midway_fails_by_name_and_the_good_release_is_back(live
         return
     assert (done.error, record["outcome"]) == ("RolloutFailed", "FAILED_ROLLED_BACK")
     assert record["diagnosis"]["kind"] == "image"
-    assert live.described()["taskDefinition"] == live.records()[0]["taskDefinition"]
+    assert live.described()["taskDefinition"] == good["taskDefinition"]
 
 
 def messages(stage: Stage, queue: str, seconds: float = 10) -> list[dict[str, Any]]:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from local.stage import Execution, Stage
+from cli.executions import Execution
+from local.stage import Stage
 
 
 def order(stage: Stage, action: str, **fields: Any) -> Execution:

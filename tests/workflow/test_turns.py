@@ -16,7 +16,7 @@ SLOW = {"fault": "slow-start", "seconds": 3.0}
 def until(stage: Stage, arn: str, state: str) -> None:
     """Wait until an execution is in a state."""
     for now in stage.follow(arn):
-        if now.path[-1] == state:
+        if now.path[-1:] == [state]:
             return
     raise StageError(f"{arn} was never in {state}: {stage.look(arn).path}")
 
@@ -41,6 +41,15 @@ def test_of_pushes_that_wait_only_the_newest_deploys(live: Stage) -> None:
     assert records["1.2.0"]["by"] in (records["1.3.0"]["id"], records["1.4.0"]["id"])
     assert records["1.3.0"]["by"] == records["1.4.0"]["id"]
     assert live.described()["taskDefinition"] == records["1.4.0"]["taskDefinition"]
+    assert_nothing_left(live)
+
+
+def test_a_push_that_waits_has_its_turn_when_the_one_before_fails(live: Stage) -> None:
+    first = live.started_by(live.release("1.1.0", fault="wrong-version"))
+    until(live, first, "Poll health")
+    second = live.started_by(live.release("1.2.0"))
+    assert live.ended(first).error == "WrongVersion"
+    assert live.ended(second).path[-1] == "Deployed"
     assert_nothing_left(live)
 
 
@@ -122,6 +131,24 @@ def test_a_stopped_execution_leaves_one_outcome_and_a_good_release(live: Stage, 
     arn = live.started_by(live.release("1.1.0", fault="slow-start", seconds=1.0))
     stop_in(live, arn, state)
     assert_put_right(live, good)
+
+
+def test_an_execution_that_is_stopped_while_it_waits_is_closed_and_told(live: Stage) -> None:
+    first = live.started_by(live.release("1.1.0", **SLOW))
+    until(live, first, "Poll health")
+    order = {"action": "deploy", "service": live.service, "image": "1.0.0"}
+    waiting, behind = live.start(order), live.start(order)
+    for arn in (waiting, behind):
+        until(live, arn, "Take turn")
+    stop_in(live, waiting, "Take turn")
+    assert live.ended(first).path[-1] == live.ended(behind).path[-1] == "Deployed"
+    deadline = time.monotonic() + 30
+    while any("outcome" not in record for record in live.records()):
+        assert time.monotonic() < deadline, live.records()
+        time.sleep(0.2)
+    (stopped,) = (r for r in live.records() if r["execution"] == waiting)
+    assert stopped["outcome"] == "FAILED"
+    assert_nothing_left(live)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 from deployer import stopped
 from deployer.rollback import Rollback
@@ -22,6 +22,11 @@ _ADVICE = {
     "SpecInvalid": "Correct the named fields of the service spec and push or deploy again.",
     "ImageMissing": "Push the image again, or deploy one that is in the repository.",
     "PreflightFailed": "Create what is missing, or correct its name in the service spec.",
+    "SiteUnknown": "Deploy infrastructure/docs.yaml for the site, or upload to its folder.",
+    "SourcesRejected": "Correct the archive and upload it again.",
+    "SiteRejected": "Correct the sources and upload them again; the build's log says what it did.",
+    "BuildFailed": "See the build's log; correct the sources and upload them again.",
+    "VerificationFailed": "See what the site answers; upload again when it is clear why.",
     "DatabaseFailed": "See the instance and its events in RDS; then push or deploy again.",
     "TurnTimedOut": "See what has the turn; stop its execution if it hangs, and push again.",
     "ExecutionEnded": "See who stopped the execution; push or deploy again when it is clear why.",
@@ -38,6 +43,8 @@ _ADVICE = {
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
 _LINE_LIMIT = 500  # characters
 _STOPS_LIMIT = 10
+_CAUSE_LINES = 5
+_TELLING = re.compile(r"(?i)error|ERR_|can't|cannot|not found|no such|refus|fail|made no|hold")
 
 
 class Failure(TypedDict):
@@ -102,6 +109,48 @@ def diagnose(
         "events": [_line(event) for event in events],
         "log": [_line(line) for line in log],
     }
+
+
+def build_log(failure: Failure) -> tuple[str, str] | None:
+    """The log group and stream of a failed build; None if the failure is none of a build's.
+
+    The Cause of a failed `startBuild.sync` is the build as BatchGetBuilds describes it:
+    https://docs.aws.amazon.com/step-functions/latest/dg/connect-codebuild.html
+    """
+    found = _build(failure).get("Logs") or {}
+    group, stream = found.get("GroupName"), found.get("StreamName")
+    return (group, stream) if group and stream else None
+
+
+def diagnose_build(failure: Failure, log: Sequence[str]) -> Diagnosis:
+    """Explain a failed build by the phase that failed and the last lines of its log.
+
+    CodeBuild's own lines, which say what the phases' contexts say too, are left out of the cause.
+    """
+    told = [line for line in log if line.strip() and not line.startswith("[Container]")]
+    reasons = [
+        f"{phase.get('PhaseType')}: {context.get('Message')}"
+        for phase in _build(failure).get("Phases") or []
+        if phase.get("PhaseStatus") not in (None, "SUCCEEDED")
+        for context in phase.get("Contexts") or []
+        if context.get("Message")
+    ]
+    if not reasons:
+        return diagnose(failure, [], [], told)
+    cause = "; ".join(reasons)
+    telling = [line.strip() for line in told if _TELLING.search(line)] or told
+    if telling:
+        cause += ". It wrote: " + " | ".join(telling[-_CAUSE_LINES:])
+    return diagnose({"Error": "BuildFailed", "Cause": cause}, [], [], told)
+
+
+def _build(failure: Failure) -> Mapping[str, Any]:
+    try:
+        found = json.loads(failure.get("Cause") or "")
+    except ValueError:
+        return {}
+    build = found.get("Build", found) if isinstance(found, dict) else {}
+    return build if isinstance(build, dict) else {}
 
 
 def _line(text: str) -> str:

@@ -9,6 +9,9 @@ inheritance, so each name here is an interface (tests/template holds the two tog
     ├── SpecInvalid       the service spec has fields that are wrong        → record, fail
     ├── ImageMissing      the ordered image is not in the repository        → record, fail
     ├── PreflightFailed   something the deployment needs is not there       → record, fail
+    ├── SiteUnknown       no site spec names the documentation site         → record, fail
+    ├── SourcesRejected   the uploaded archive can't be built               → record, fail
+    ├── SiteRejected      what the build made can't be published            → record, fail
     ├── DatabaseFailed    a snapshot or a restoration failed or took too long → record, fail
     ├── TurnTimedOut      the turn did not come in time                     → record, fail
     ├── AwsUnavailable    AWS throttles, fails or does not answer           → retry, bounded
@@ -39,6 +42,18 @@ class ImageMissing(DeployError):
 
 class PreflightFailed(DeployError):
     """Something that the deployment needs is missing; the message names each."""
+
+
+class SiteUnknown(DeployError):
+    """No site spec names this documentation site."""
+
+
+class SourcesRejected(DeployError):
+    """The archive with a site's sources is missing, unsafe or lacks what a build needs."""
+
+
+class SiteRejected(DeployError):
+    """What a build made of the sources is no site that may replace the live one."""
 
 
 class DatabaseFailed(DeployError):

@@ -39,7 +39,9 @@ def check(
         if name not in security_groups
     ]
     problems += [
-        f"role {arn} is missing, or not among the deployer's TaskRoleArns" for arn in missing_roles
+        f"role {arn} is missing, or none that the deployer's ExecutionRolePattern and "
+        "TaskRolePattern name"
+        for arn in missing_roles
     ]
     vpcs = {*subnets.values(), *security_groups.values()}
     if len(vpcs) > 1:

@@ -16,27 +16,35 @@ Outcome = Literal["SUCCEEDED", "FAILED_ROLLED_BACK", "FAILED", "SUPERSEDED", "HE
 Trigger = Literal["push", "deploy", "rollback", "resume", "hold"]
 
 
-class Release(TypedDict):
-    """A release as the states pass it on and the table keeps it. Times are ISO 8601, UTC.
+class Entry(TypedDict):
+    """What a release of anything is: whose, which, and who asked for it. Times are ISO 8601, UTC.
 
-    A rollback goes to the release in `to`, runs its very `taskDefinition` where it has one, and
-    restores the database snapshot in `restore` where it names one.
+    A rollback goes to the release in `to`.
     """
 
     service: str
     id: str
-    repository: str
     digest: str
-    image: str
     tag: str | None
     version: str
-    schema: Schema | None
     pushedAt: str
     trigger: Trigger
     startedBy: str
     startedAt: str
     execution: str
     to: NotRequired[str]
+
+
+class Release(Entry):
+    """A release of a service as the states pass it on and the table keeps it.
+
+    A rollback runs the earlier one's very `taskDefinition` where it has one, and restores the
+    database snapshot in `restore` where it names one.
+    """
+
+    repository: str
+    image: str
+    schema: Schema | None
     restore: NotRequired[str | None]
     taskDefinition: NotRequired[str | None]
 
@@ -60,6 +68,7 @@ class Recorded(Release):
     recoveredBy: NotRequired[str]
     snapshot: NotRequired[str]
     databaseInstance: NotRequired[str]
+    folder: NotRequired[str]
 
 
 class Unidentified(TypedDict):

@@ -21,6 +21,13 @@ EXAMPLES = {
     "recover": '{"action": "recover", "service": "<service>", "release": "<release id>"}',
 }
 EXAMPLE = EXAMPLES["deploy"]
+SITE_EXAMPLES = {
+    "publish": '{"action": "publish", "site": "<site>"}',
+    "rollback": '{"action": "rollback", "site": "<site>", "to": "previous"}',
+    "hold": '{"action": "hold", "site": "<site>", "reason": "<why>"}',
+    "resume": '{"action": "resume", "site": "<site>"}',
+    "recover": '{"action": "recover", "site": "<site>", "release": "<release id>"}',
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,14 @@ class Deploy:
     """
 
     image: str
+    service: str | None
+    by: str | None
+
+
+@dataclass(frozen=True)
+class Publish:
+    """An order to build and publish the newest sources of a documentation site again."""
+
     service: str | None
     by: str | None
 
@@ -86,10 +101,10 @@ class Recover:
     release: str
 
 
-type Order = Deploy | Rollback | Hold | Resume | Recover
+type Order = Deploy | Publish | Rollback | Hold | Resume | Recover
 
 
-def parse(document: object) -> Push | Order:
+def parse(document: object) -> Push | Deploy | Rollback | Hold | Resume | Recover:
     """Read the input of an execution.
 
     Args:
@@ -104,7 +119,9 @@ def parse(document: object) -> Push | Order:
             f"the input must be an object, not {type(document).__name__}; for example {EXAMPLE}"
         )
     if "action" in document:
-        return _order(document)
+        ordered = order(document, EXAMPLES, "service")
+        assert not isinstance(ordered, Publish)  # which is none of the examples
+        return ordered
     if "detail-type" in document:
         return _push(document)
     raise RequestRejected(
@@ -127,50 +144,61 @@ def _push(event: Mapping[str, object]) -> Push:
     # a push by digest has no image-tag, or an empty one
     tag = detail.get("image-tag") or None
     return Push(
-        repository=_text(detail, "repository-name", "ECR event's detail"),
+        repository=text(detail, "repository-name", "ECR event's detail"),
         digest=_matching(detail, "image-digest", DIGEST, "ECR event's detail"),
-        tag=None if tag is None else _text(detail, "image-tag", "ECR event's detail"),
-        time=_time(event),
+        tag=None if tag is None else text(detail, "image-tag", "ECR event's detail"),
+        time=time_of(event, "ECR event"),
     )
 
 
-def _order(order: Mapping[str, object]) -> Order:
+def order(order: Mapping[str, object], examples: Mapping[str, str], of: str) -> Order:
+    """Read an order.
+
+    Args:
+        examples: an order of each action that is known.
+        of: the field that names whom the order is for.
+    Raises:
+        RequestRejected: naming what is wrong, with an example of what is right.
+    """
     action = order["action"]
-    if not isinstance(action, str) or action not in EXAMPLES:
+    if not isinstance(action, str) or action not in examples:
         raise RequestRejected(
-            f"unknown action {str(action)[:80]!r}; known are: {', '.join(EXAMPLES)}"
+            f"unknown action {str(action)[:80]!r}; known are: {', '.join(examples)}"
         )
-    example, fields = EXAMPLES[action], order.keys() - {"action"}
-    unknown = fields - _FIELDS[action]
+    example, known = examples[action], _FIELDS[action] | {of}
+    unknown = order.keys() - {"action"} - known
     if unknown:
         raise RequestRejected(
             f"{action} takes no {', '.join(sorted(map(str, unknown)))[:200]}; it takes"
-            f" {', '.join(sorted(_FIELDS[action]))}, for example {example}"
+            f" {', '.join(sorted(known))}, for example {example}"
         )
     where = f"order ({example})"
     service, by, reason = (
-        _text(order, name, where) if name in order else None for name in ("service", "by", "reason")
+        text(order, name, where) if name in order else None for name in (of, "by", "reason")
     )
     match action:
         case "deploy":
             return Deploy(_image(order, where), service, by)
+        case "publish":
+            return Publish(service, by)
         case "rollback":
             hold, restore = _truth(order, "hold", True), _truth(order, "restoreDatabase", False)
-            return Rollback(_text(order, "to", where), service, by, hold, reason, restore)
+            return Rollback(text(order, "to", where), service, by, hold, reason, restore)
         case "hold":
             return Hold(service, by, reason)
         case "resume":
             return Resume(service, by)
         case _:
-            return Recover(_text(order, "service", where), _text(order, "release", where))
+            return Recover(text(order, of, where), text(order, "release", where))
 
 
 _FIELDS = {
-    "deploy": {"image", "service", "by"},
-    "rollback": {"to", "service", "by", "hold", "reason", "restoreDatabase"},
-    "hold": {"service", "by", "reason"},
-    "resume": {"service", "by"},
-    "recover": {"service", "release"},
+    "deploy": {"image", "by"},
+    "publish": {"by"},
+    "rollback": {"to", "by", "hold", "reason", "restoreDatabase"},
+    "hold": {"by", "reason"},
+    "resume": {"by"},
+    "recover": {"release"},
 }
 
 
@@ -182,7 +210,7 @@ def _truth(order: Mapping[str, object], name: str, default: bool) -> bool:
 
 
 def _image(order: Mapping[str, object], where: str) -> str:
-    image = _text(order, "image", where)
+    image = text(order, "image", where)
     if not DIGEST.fullmatch(image) and not TAG.fullmatch(image):
         raise RequestRejected(
             f"image {image[:140]!r} is neither a tag nor a digest (sha256: and 64 hex digits)"
@@ -190,11 +218,12 @@ def _image(order: Mapping[str, object], where: str) -> str:
     return image
 
 
-def _time(event: Mapping[str, object]) -> datetime:
+def time_of(event: Mapping[str, object], what: str) -> datetime:
+    """When an event took place. Raises RequestRejected."""
     try:
-        return datetime.fromisoformat(_text(event, "time", "ECR event")).astimezone(UTC)
+        return datetime.fromisoformat(text(event, "time", what)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise RequestRejected(f"the ECR event's time {event['time']!r} is not ISO 8601") from None
+        raise RequestRejected(f"the {what}'s time {event['time']!r} is not ISO 8601") from None
 
 
 def ignored(push: Push) -> str | None:
@@ -206,7 +235,8 @@ def ignored(push: Push) -> str | None:
     return None
 
 
-def _text(source: Mapping[str, object], name: str, where: str) -> str:
+def text(source: Mapping[str, object], name: str, where: str) -> str:
+    """A text of a document. Raises RequestRejected."""
     value = source.get(name)
     if not isinstance(value, str) or not value or len(value) > 512:
         raise RequestRejected(f"the {where} needs {name}, a text of 1 to 512 characters")
@@ -214,7 +244,7 @@ def _text(source: Mapping[str, object], name: str, where: str) -> str:
 
 
 def _matching(source: Mapping[str, object], name: str, pattern: re.Pattern[str], where: str) -> str:
-    value = _text(source, name, where)
+    value = text(source, name, where)
     if not pattern.fullmatch(value):
         raise RequestRejected(f"the {where} has {name} {value[:80]!r}, not {pattern.pattern}")
     return value
@@ -227,6 +257,12 @@ def subject(document: object) -> tuple[str, str | None]:
     """
     if isinstance(document, dict):
         detail = document.get("detail")
+        stored = detail.get("object") if isinstance(detail, dict) else None
+        key = stored.get("key") if isinstance(stored, dict) else None
+        if isinstance(key, str) and key.startswith("docs/") and key.count("/") > 1:
+            return f"docs:{key.split('/')[1][:256]}", None
+        if isinstance(document.get("site"), str) and document["site"]:
+            return f"docs:{document['site'][:256]}", None
         if isinstance(detail, dict) and isinstance(detail.get("repository-name"), str):
             digest = detail.get("image-digest")
             return f"repository:{detail['repository-name'][:256]}", (

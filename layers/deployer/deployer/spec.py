@@ -16,6 +16,7 @@ from deployer.errors import RequestRejected, ServiceUnknown, SpecInvalid
 Strategy = Literal["rolling", "recreate"]
 Rollback = Literal["exact", "render"]
 VersionMatch = Literal["exact", "build"]
+BuildMode = Literal["nix", "plain", "docker"]
 type Document = Mapping[str, Any]
 
 # Fargate's valid sizes, CPU units → MiB:
@@ -30,6 +31,22 @@ FARGATE_MEMORY: Mapping[int, range | tuple[int, ...]] = {
     16384: range(32768, 122880 + 1, 8192),
 }
 PLATFORMS: Mapping[str, str] = {"linux/amd64": "X86_64", "linux/arm64": "ARM64"}
+# What builds Coder, within `nix-shell` or without: one fat binary, half the work of build-fat.
+_OF_CODER = (
+    "./scripts/version.sh",
+    "make build/coder_linux_$ARCHITECTURE",
+    './scripts/build_docker.sh --arch "$ARCHITECTURE" --version "$VERSION" --target "$IMAGE"'
+    ' "build/coder_${VERSION}_linux_$ARCHITECTURE"',
+)
+_COMMANDS: Mapping[BuildMode, tuple[str, str, str]] = {
+    "nix": _OF_CODER,
+    "plain": _OF_CODER,
+    "docker": (
+        "git describe --tags --always",
+        "",
+        'docker build --platform "linux/$ARCHITECTURE" --build-arg VERSION --tag "$IMAGE" .',
+    ),
+}
 
 _NAME = r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}"
 _ARN = r"arn:aws[a-z-]*:{service}:.*"
@@ -41,7 +58,19 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _CREDENTIALS_IN_URL = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
-
+# Coder ignores a variable that it does not know, and starts with what it does without it: a
+# database of its own in the task, which is gone with the task.
+_MISNAMED_FOR_CODER: Mapping[str, str] = {
+    "CODER_POSTGRES_URL": "CODER_PG_CONNECTION_URL",
+    "CODER_DATABASE_URL": "CODER_PG_CONNECTION_URL",
+    "CODER_DB_URL": "CODER_PG_CONNECTION_URL",
+    "CODER_PG_URL": "CODER_PG_CONNECTION_URL",
+    "POSTGRES_URL": "CODER_PG_CONNECTION_URL",
+    "DATABASE_URL": "CODER_PG_CONNECTION_URL",
+    "CODER_ADDRESS": "CODER_HTTP_ADDRESS",
+    "CODER_URL": "CODER_ACCESS_URL",
+    "CODER_LOG_LEVEL": "CODER_LOG_FILTER",
+}
 
 _NO_SECRETS = (
     "looks like a secret, and environment is readable in the task definition: store it in Secrets"
@@ -128,6 +157,18 @@ class Database:
 
 
 @dataclass(frozen=True)
+class Build:
+    """How the service's image is built from its sources: by which commands, and on which base."""
+
+    mode: BuildMode
+    version: str
+    compile: str
+    image: str
+    base_image: str | None
+    migrations: str
+
+
+@dataclass(frozen=True)
 class ServiceSpec:
     """What one ECS service should look like, and which pushes deploy it. Times in seconds."""
 
@@ -154,6 +195,7 @@ class ServiceSpec:
     keep_releases: int
     database: Database | None
     verify: Verification | None
+    build: Build
 
     def deploys(self, tag: str) -> bool:
         """Whether a push of this tag deploys."""
@@ -253,13 +295,13 @@ def from_document(document: object, source: str) -> ServiceSpec:
     problems: list[str] = []
     if not isinstance(document, dict):
         raise SpecInvalid(f"{source} must be a JSON object, not {type(document).__name__}")
-    spec = _service(_Fields(document, "", problems))
+    spec = _service(Fields(document, "", problems))
     if problems:
         raise SpecInvalid(f"{source} has {len(problems)} wrong field(s): " + "; ".join(problems))
     return spec
 
 
-def _service(at: "_Fields") -> ServiceSpec:
+def _service(at: "Fields") -> ServiceSpec:
     service = at.text("service", pattern=_NAME)
     container = _container(at.object("container"), default_name=service)
     network = _network(at.object("network"))
@@ -270,6 +312,8 @@ def _service(at: "_Fields") -> ServiceSpec:
         fits = ", ".join(str(size) for size in FARGATE_MEMORY[cpu])
         at.wrong("memory", f"{memory} MiB does not go with cpu {cpu} on Fargate; valid: {fits}")
     verify = at.optional_object("verify", _verification)
+    if balancer:
+        _check_behind(balancer, container, at)
     if verify and not balancer and not network.public_ip:
         at.wrong("verify", "needs an address: network.publicIp or a loadBalancer")
     spec = ServiceSpec(
@@ -296,6 +340,7 @@ def _service(at: "_Fields") -> ServiceSpec:
         keep_releases=at.integer("keepReleases", 10, low=2, high=100),
         database=at.optional_object("database", _database),
         verify=verify,
+        build=at.optional_object("build", _build) or _build(Fields({}, "build.", [])),
     )
     for index, sidecar in enumerate(spec.sidecars):
         if sidecar.get("name") in (None, container.name):
@@ -308,11 +353,43 @@ def _service(at: "_Fields") -> ServiceSpec:
     return spec
 
 
+def _check_behind(balancer: LoadBalancer, container: Container, at: "Fields") -> None:
+    """What goes wrong only behind a load balancer."""
+    check = container.health_check
+    patience = check.start_period + check.interval * check.retries if check else None
+    if patience is not None and patience < balancer.grace_period:
+        at.wrong(
+            "container.healthCheck",
+            f"kills a task after {patience} s (startPeriod + interval * retries), while"
+            f" loadBalancer.gracePeriod gives it {balancer.grace_period} s to start: leave it out",
+        )
+    redirects = container.environment.get("CODER_REDIRECT_TO_ACCESS_URL", "false")
+    if balancer.url.startswith("https:") and redirects.lower() not in ("false", "0", ""):
+        at.wrong(
+            "container.environment.CODER_REDIRECT_TO_ACCESS_URL",
+            "must be false: HTTPS ends at the load balancer, so Coder would redirect for ever",
+        )
+
+
+def _check_coder(container: Container, at: "Fields") -> None:
+    """The names that Coder does not know, and the port under which nobody would find it."""
+    for kind, names in (("environment", container.environment), ("secrets", container.secrets)):
+        for name in sorted(names.keys() & _MISNAMED_FOR_CODER.keys()):
+            at.wrong(f"{kind}.{name}", f"is unknown to Coder: {_MISNAMED_FOR_CODER[name]}")
+    address = container.environment.get("CODER_HTTP_ADDRESS")
+    port_is_valid = at.given("port") == container.port
+    if address is not None and port_is_valid and address != f"0.0.0.0:{container.port}":
+        at.wrong(
+            "environment.CODER_HTTP_ADDRESS",
+            f"must be 0.0.0.0:{container.port}, the container's port on every address",
+        )
+
+
 def _is_secret(name: str, value: str) -> bool:
     return bool(_SECRET_NAME.search(name) or _CREDENTIALS_IN_URL.search(value))
 
 
-def _container(at: "_Fields", default_name: str) -> Container:
+def _container(at: "Fields", default_name: str) -> Container:
     environment = at.texts_by_name("environment")
     secrets = at.texts_by_name("secrets", pattern=r"arn:aws[a-z-]*:(secretsmanager|ssm):.*")
     for name, value in environment.items():
@@ -333,11 +410,13 @@ def _container(at: "_Fields", default_name: str) -> Container:
         stop_timeout=at.optional_integer("stopTimeout", low=1, high=120),
         extra=extra,
     )
+    if any(name.startswith("CODER_") for name in (*environment, *secrets)):
+        _check_coder(container, at)
     at.close()
     return container
 
 
-def _health_check(at: "_Fields") -> HealthCheck:
+def _health_check(at: "Fields") -> HealthCheck:
     check = HealthCheck(
         command=at.texts("command", least=2),
         interval=at.integer("interval", 30, low=5, high=300),
@@ -351,7 +430,7 @@ def _health_check(at: "_Fields") -> HealthCheck:
     return check
 
 
-def _network(at: "_Fields") -> Network:
+def _network(at: "Fields") -> Network:
     network = Network(
         subnets=at.texts("subnets", pattern=r"subnet-[0-9a-f]{8,17}"),
         security_groups=at.texts("securityGroups", pattern=r"sg-[0-9a-f]{8,17}"),
@@ -361,7 +440,7 @@ def _network(at: "_Fields") -> Network:
     return network
 
 
-def _load_balancer(at: "_Fields") -> LoadBalancer:
+def _load_balancer(at: "Fields") -> LoadBalancer:
     balancer = LoadBalancer(
         target_group=at.text("targetGroup", pattern=_ARN.format(service="elasticloadbalancing")),
         url=at.text("url", pattern=r"https?://[^\s/]+/?").rstrip("/"),
@@ -371,7 +450,7 @@ def _load_balancer(at: "_Fields") -> LoadBalancer:
     return balancer
 
 
-def _database(at: "_Fields") -> Database:
+def _database(at: "Fields") -> Database:
     database = Database(
         instance=at.text("instance", pattern=r"[a-zA-Z](-?[a-zA-Z0-9])*"),
         secret=at.optional_text("secret", pattern=_ARN.format(service="secretsmanager")),
@@ -381,7 +460,23 @@ def _database(at: "_Fields") -> Database:
     return database
 
 
-def _verification(at: "_Fields") -> Verification:
+def _build(at: "Fields") -> Build:
+    modes: tuple[BuildMode, ...] = ("nix", "plain", "docker")
+    mode = at.choice("mode", modes, "nix")
+    version, compile_, image = _COMMANDS[mode]
+    build = Build(
+        mode=mode,
+        version=at.text("version", version),
+        compile=at.text("compile", compile_, pattern=r"(?s).*"),
+        image=at.text("image", image),
+        base_image=at.optional_text("baseImage", pattern=r"\S+@sha256:[0-9a-f]{64}"),
+        migrations=at.text("migrations", "coderd/database/migrations/*.up.sql"),
+    )
+    at.close()
+    return build
+
+
+def _verification(at: "Fields") -> Verification:
     verification = Verification(
         path=at.text("path", "/", pattern=_PATH),
         version=at.optional_object("version", _version_probe),
@@ -391,7 +486,7 @@ def _verification(at: "_Fields") -> Verification:
     return verification
 
 
-def _version_probe(at: "_Fields") -> VersionProbe:
+def _version_probe(at: "Fields") -> VersionProbe:
     probe = VersionProbe(
         path=at.text("path", "/", pattern=_PATH),
         header=at.optional_text("header", pattern=r"[A-Za-z0-9-]+"),
@@ -404,13 +499,13 @@ def _version_probe(at: "_Fields") -> VersionProbe:
     return probe
 
 
-def _probe(at: "_Fields") -> Probe:
+def _probe(at: "Fields") -> Probe:
     probe = Probe(path=at.text("path", pattern=_PATH), field=at.optional_text("field"))
     at.close()
     return probe
 
 
-class _Fields:
+class Fields:
     """One JSON object being read: hands out typed fields, notes what is wrong and where.
 
     Reading goes on after a wrong field with a stand-in value, so that one look finds them all;
@@ -426,6 +521,10 @@ class _Fields:
 
     def wrong(self, name: str, why: str) -> None:
         self._problems.append(f"{self._path}{name}: {why}")
+
+    def given(self, name: str) -> object:
+        """What the document has in a field, right or wrong."""
+        return self._document.get(name)
 
     def close(self) -> None:
         for name in sorted(self._document.keys() - self._known):
@@ -461,6 +560,11 @@ class _Fields:
     def optional_text(self, name: str, *, pattern: str = r"(?s).+") -> str | None:
         self._known.add(name)
         return None if self._document.get(name) is None else self.text(name, pattern=pattern)
+
+    def possibly(self, name: str, pattern: str) -> str:
+        """A text that may be empty, as a template's parameter that was not given is."""
+        self._known.add(name)
+        return self.text(name, pattern=pattern) if self._document.get(name, "") != "" else ""
 
     def regex(self, name: str) -> str:
         value = self.text(name)
@@ -509,8 +613,21 @@ class _Fields:
         return tuple(item for item in items if isinstance(item, str))
 
     def texts_by_name(self, name: str, *, pattern: str = r"(?s).*") -> Mapping[str, str]:
-        values = self.mapping(name)
+        """Texts by name, from an object or a list of objects that do not contradict each other."""
         # a value is never shown: whoever mistook the field may have put a secret there
+        listed = isinstance(self._document.get(name), list)
+        values: dict[str, Any] = {}
+        for index, given in enumerate(self._items(name) if listed else [self.mapping(name)]):
+            ecs = isinstance(given, dict) and given.keys() in (
+                {"name", "value"},
+                {"name", "valueFrom"},
+            )
+            if ecs or not isinstance(given, dict):
+                self.wrong(f"{name}[{index}]", 'must be an object such as {"LOG_LEVEL": "info"}')
+                continue
+            for key in sorted(given.keys() & values.keys()):
+                self.wrong(f"{name}.{key}", "is given twice")
+            values |= given
         for key, value in values.items():
             if not isinstance(value, str):
                 self.wrong(f"{name}.{key}", "must be a text (quote numbers)")
@@ -521,11 +638,11 @@ class _Fields:
     def mapping(self, name: str) -> Mapping[str, Any]:
         return self._read(name, dict, "an object", {}, {})
 
-    def object(self, name: str) -> "_Fields":
+    def object(self, name: str) -> "Fields":
         value = self._read(name, dict, "an object", {})
-        return _Fields(value, f"{self._path}{name}.", self._problems)
+        return Fields(value, f"{self._path}{name}.", self._problems)
 
-    def optional_object[T](self, name: str, read: "Callable[[_Fields], T]") -> T | None:
+    def optional_object[T](self, name: str, read: "Callable[[Fields], T]") -> T | None:
         self._known.add(name)
         return None if self._document.get(name) is None else read(self.object(name))
 
@@ -536,9 +653,9 @@ class _Fields:
                 self.wrong(f"{name}[{index}]", f"{_shown(item)} must be an object")
         return tuple(item for item in items if isinstance(item, dict))
 
-    def children(self, name: str) -> "tuple[_Fields, ...]":
+    def children(self, name: str) -> "tuple[Fields, ...]":
         return tuple(
-            _Fields(item, f"{self._path}{name}[{index}].", self._problems)
+            Fields(item, f"{self._path}{name}[{index}].", self._problems)
             for index, item in enumerate(self.objects(name))
         )
 

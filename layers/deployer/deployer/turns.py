@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal, NotRequired, TypedDict
 
 from deployer.history import History
-from deployer.release import Recorded, Release
+from deployer.release import Entry, Recorded
 
 # Longer than a deployment may take with the one that it waits for; see the machine's timeout.
 PATIENCE = timedelta(hours=2)
@@ -45,7 +45,7 @@ class Decision(TypedDict):
     reason: str
 
 
-def claim(release: Release, execution: str, since: str, token: str) -> Claim:
+def claim(release: Entry, execution: str, since: str, token: str) -> Claim:
     """A release's claim, by the execution that carries it out.
 
     An execution that puts right what another left goes first, as an order does.

@@ -33,6 +33,15 @@ def test_a_public_address_is_that_of_the_interfaces_association(vpc: str) -> Non
     assert ec2.public_addresses(made) == {made[0]: address["PublicIp"]}
 
 
+def test_an_interface_that_is_gone_does_not_hide_the_others(vpc: str) -> None:
+    made = client("ec2").create_network_interface(SubnetId=subnet(vpc, "10.0.1.0/24"))
+    there = made["NetworkInterface"]["NetworkInterfaceId"]
+    address = client("ec2").allocate_address(Domain="vpc")
+    client("ec2").associate_address(AllocationId=address["AllocationId"], NetworkInterfaceId=there)
+    found = ec2.public_addresses([there, "eni-0123456789abcdef0"])
+    assert found == {there: address["PublicIp"]}
+
+
 def test_without_interfaces_nothing_is_asked(script: Script) -> None:
     script("ec2", "DescribeNetworkInterfaces", refusal("MustNotBeAsked"))
     assert ec2.public_addresses([]) == {}

@@ -15,7 +15,10 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 from deployer.errors import AwsUnavailable
 
 _CONFIG = Config(
-    retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=20
+    retries={"mode": "standard", "total_max_attempts": 5},
+    connect_timeout=5,
+    read_timeout=20,
+    max_pool_connections=32,  # as many as publish a site's files at once
 )
 
 _THROTTLES = (
@@ -23,6 +26,7 @@ _THROTTLES = (
     "EC2ThrottledException",
     "RequestLimitExceeded",
     "RequestThrottled",
+    "SlowDown",
     "Throttling",
     "ThrottlingException",
     "ThrottledException",

@@ -16,10 +16,21 @@ def _ec2() -> "EC2Client":
 
 
 def public_addresses(interfaces: Sequence[str]) -> Mapping[str, str]:
-    """The public IP address of each network interface that has one, by the interface's id."""
+    """The public IP address of each network interface that has one, by the interface's id.
+
+    One that is gone has none: its task has stopped since it was asked for.
+    """
     if not interfaces:
         return {}
-    found = _ec2().describe_network_interfaces(NetworkInterfaceIds=list(interfaces))
+    try:
+        found = _ec2().describe_network_interfaces(NetworkInterfaceIds=list(interfaces))
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "InvalidNetworkInterfaceID.NotFound":
+            raise
+        if len(interfaces) == 1:
+            return {}
+        one_by_one = (public_addresses([interface]) for interface in interfaces)
+        return {name: address for one in one_by_one for name, address in one.items()}
     return {
         interface["NetworkInterfaceId"]: interface["Association"]["PublicIp"]
         for interface in found["NetworkInterfaces"]

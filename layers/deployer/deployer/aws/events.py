@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools import Logger
 
 from deployer.aws import client
-from deployer.release import Release, Unidentified
+from deployer.release import Entry, Unidentified
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -22,7 +22,7 @@ def _events() -> "EventBridgeClient":
 
 
 def announce(
-    release: Release | Unidentified, state: str, reason: str, url: str | None = None
+    release: Entry | Unidentified, state: str, reason: str, url: str | None = None
 ) -> None:
     """Tell of a release: that it STARTED, or its outcome. Telling is never worth a failure."""
     shown = ("service", "id", "version", "digest", "trigger", "startedBy", "startedAt", "execution")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from deployer.aws import table
-from deployer.release import Outcome, Recorded, Release, Unidentified
+from deployer.release import Entry, Outcome, Recorded, Release, Unidentified
 from deployer.rollout import Rollout
 
 _POINTER_LIFE = 90 * 24 * 3600  # seconds; Step Functions keeps an execution as long
@@ -19,7 +19,7 @@ _TOKEN_LIFE = 24 * 3600  # seconds; longer than any execution may run
 _OURS = "attribute_not_exists(#id) OR #execution = :me"
 
 
-def open_release(release: Release) -> Recorded | None:
+def open_release(release: Entry) -> Recorded | None:
     """Write down that a release is in flight; done again by the same execution, it changes nothing.
 
     Returns:
@@ -34,14 +34,14 @@ def open_release(release: Release) -> Recorded | None:
     return cast(Recorded, already)
 
 
-def carry_out(execution: str, release: Release) -> None:
+def carry_out(execution: str, release: Entry) -> None:
     """Write down which release an execution carries out."""
     pointer = {"service": f"execution:{execution}", "id": "release"}
     of = {"of": release["service"], "release": release["id"]}
     table.put({**pointer, **of, "expiresAt": int(time.time()) + _POINTER_LIFE})
 
 
-def ignore_release(release: Release, reason: str) -> None:
+def ignore_release(release: Entry, reason: str) -> None:
     """Write down that a push deploys nothing, unless it has a record from another execution."""
     ended: dict[str, Any] = {
         "outcome": "IGNORED",
@@ -52,13 +52,13 @@ def ignore_release(release: Release, reason: str) -> None:
     table.put_if({**release, **ended}, _OURS, me=release["execution"])
 
 
-def note(release: Release, **found: Any) -> None:
+def note(release: Entry, **found: Any) -> None:
     """Note on a record in flight what a step found."""
     table.update_if(release["service"], release["id"], found, "attribute_not_exists(#outcome)")
 
 
 def close_release(
-    release: Release | Unidentified, outcome: Outcome, details: Mapping[str, Any]
+    release: Entry | Unidentified, outcome: Outcome, details: Mapping[str, Any]
 ) -> bool:
     """Give a release its one outcome; it makes the record where there is none.
 

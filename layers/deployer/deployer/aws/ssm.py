@@ -1,4 +1,4 @@
-"""The service specs in SSM Parameter Store."""
+"""The specs of services and sites in SSM Parameter Store."""
 
 import os
 from collections.abc import Mapping
@@ -16,5 +16,14 @@ def _ssm() -> "SSMClient":
 
 def service_specs() -> Mapping[str, str]:
     """Every service spec under the path in SPEC_PATH: its text by the parameter's name."""
-    pages = _ssm().get_paginator("get_parameters_by_path").paginate(Path=os.environ["SPEC_PATH"])
+    return _below(os.environ["SPEC_PATH"])
+
+
+def site_specs() -> Mapping[str, str]:
+    """Every site spec under the path in SITE_PATH: its text by the parameter's name."""
+    return _below(os.environ["SITE_PATH"])
+
+
+def _below(path: str) -> Mapping[str, str]:
+    pages = _ssm().get_paginator("get_parameters_by_path").paginate(Path=path)
     return {p["Name"]: p["Value"] for page in pages for p in page["Parameters"]}

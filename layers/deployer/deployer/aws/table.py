@@ -7,6 +7,8 @@ service                  id                     holds
                          #hold                  who holds pushes back, since when and why
 repository:<name>        <release id>           a push that no service spec names
 execution:<ARN>          release                the release that an execution carries out
+build:<service's name>   <build id>             a build of the service's image; #… as for releases
+content:build:<name>     <entity tag or commit> the build that an archive's content has
 rollout:<deployment id>  token                  the token of the execution that waits for it
 """
 

@@ -1,4 +1,4 @@
-"""What people see of a deployment: its states as they are entered, and the records.
+"""What people see: an execution's states, a stack's resources, tables and questions.
 
 Live on a terminal; plain lines without control characters anywhere else.
 """
@@ -7,21 +7,26 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress as ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from local.stage import Execution, State
+from cli.changes import Event
+from cli.executions import Execution, State
 
 _NAME_WIDTH = 31  # "Poll health of previous release"
 _NARROW = 60  # columns
+_NOTHING = contextlib.nullcontext()
 
 
 # What an execution shows -------------------------------------------------------------------------
@@ -93,9 +98,14 @@ def _note(output: Any) -> str:
 
 
 def message(cause: str) -> str:
-    """The message within a Lambda function's failure, which is JSON; else the text itself."""
+    """The message in a failure of a Lambda function or a build, which is JSON; else the text."""
     with contextlib.suppress(ValueError, TypeError, KeyError):
-        return str(json.loads(cause)["errorMessage"])
+        match json.loads(cause):
+            case {"errorMessage": said}:
+                return str(said)
+            case {"Build": {"BuildStatus": status, "Phases": phases}}:
+                failed = [p["PhaseType"] for p in phases if p.get("PhaseStatus") == status]
+                return " ".join([f"the build is {status}", *(f"in {name}" for name in failed[:1])])
     return cause
 
 
@@ -141,6 +151,25 @@ def brief(record: Mapping[str, Any]) -> str:
     return printable(diagnosis["cause"] if diagnosis else record.get("reason") or "")
 
 
+def resources(events: Sequence[Event], begun: datetime) -> list[Step]:
+    """What a stack's operation does to its resources, in the order in which it began with each."""
+    found: dict[str, Step] = {}
+    for event in events:
+        if event.type == "AWS::CloudFormation::Stack" and not event.nested:
+            continue  # the stack itself
+        at = max((event.at - begun).total_seconds(), 0.0)
+        going = event.status.endswith("_IN_PROGRESS")
+        failed = event.status.endswith("_FAILED")
+        said = event.status.lower().replace("_", " ")
+        reason = f": {event.reason}" if event.reason and failed else ""
+        note = printable(f"{event.type}, {said}{reason}")
+        before = found.get(event.resource)
+        found[event.resource] = Step(
+            before.at if before else at, None if going else at, event.resource, note, failed
+        )
+    return list(found.values())
+
+
 # The screen --------------------------------------------------------------------------------------
 
 
@@ -172,10 +201,41 @@ class Screen:
         self.say(text, style="bold")
 
     @contextlib.contextmanager
-    def working(self) -> Iterator[None]:
-        """Show that something goes on between two lines."""
-        with self.console.status("") if self.live else contextlib.nullcontext():
+    def working(self, what: str = "") -> Iterator[None]:
+        """Show that something goes on between two lines; what, unless it is said anyway."""
+        if what and not self.live:
+            self.say(f"{what} …")
+        with self.console.status(f"{what} …" if what else "") if self.live else _NOTHING:
             yield
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table without lines; the last column is folded where the terminal is narrow."""
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        for name in columns:
+            table.add_column(name, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        self.console.print(table, soft_wrap=False)
+
+    def ask(self, question: str) -> str:
+        """A line typed by a person. Raises EOFError if nobody is there."""
+        self.console.print(f"{question} ", end="", soft_wrap=True)
+        self.console.file.flush()
+        line = sys.stdin.readline()
+        if not line:
+            self.say()
+            raise EOFError(question)
+        return line.strip()
+
+    def agreed(self, question: str) -> bool:
+        """Whether a person types yes to a question; nothing typed is no."""
+        while True:
+            answer = self.ask(f"{question} [y/N]").lower()
+            if answer in ("y", "yes"):
+                return True
+            if answer in ("", "n", "no"):
+                return False
+            self.say("Please type y or n.")
 
     def facts(self, facts: Sequence[tuple[str, str]]) -> None:
         """Names and what they are."""
@@ -210,6 +270,24 @@ class Screen:
                 self.say(f"{record.get('version', '?')}: {brief(record)}")
 
     @contextlib.contextmanager
+    def transfer(self, size: int) -> "Iterator[Callable[[int], None]]":
+        """Show how an upload goes on; told the bytes of each part, from any thread."""
+        if not self.live:
+            yield lambda _: None
+            return
+        bar = ProgressBar(
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        with bar:
+            task = bar.add_task("", total=size)
+            yield lambda count: bar.advance(task, count)
+
+    @contextlib.contextmanager
     def progress(self) -> "Iterator[Progress]":
         if not self.live:
             yield Plain(self.console)
@@ -231,21 +309,25 @@ class Plain(Progress):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._notes: list[str] = []
+        self._last = ""  # the step that the line before was about
 
     def show(self, shown: Sequence[Step], elapsed: float, *, running: bool) -> None:
         for index, step in enumerate(shown):
             if index == len(self._notes):
                 self._notes.append(step.note)
-                line = f"{step.at:7.1f} s  {step.name:<{_NAME_WIDTH}}  {step.note}"
-                self._console.print(line.rstrip())
+                self._print(step.at, step, step.name)
             elif step.note != self._notes[index]:
                 self._notes[index] = step.note
-                at = elapsed if step.left is None else step.left
-                self._console.print(f"{at:7.1f} s  {'':<{_NAME_WIDTH}}  {step.note}")
+                name = "" if step.name == self._last else step.name
+                self._print(elapsed if step.left is None else step.left, step, name)
+
+    def _print(self, at: float, step: Step, name: str) -> None:
+        self._last = step.name
+        self._console.print(f"{at:7.1f} s  {name:<{_NAME_WIDTH}}  {step.note}".rstrip())
 
 
 class Animated(Progress):
-    """All states so far; the one it is in has a spinner."""
+    """All steps so far, as many as fit; those under way come last and have a spinner."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
@@ -259,8 +341,9 @@ class Animated(Progress):
         grid.add_column(overflow="fold", min_width=None if narrow else _NAME_WIDTH)
         if not narrow:
             grid.add_column(style="dim", overflow="fold")
-        for index, step in enumerate(shown):
-            now = running and index == len(shown) - 1
+        ordered = sorted(shown, key=lambda step: step.left is None)
+        for step in ordered[-max(self._live.console.height - 3, 3) :]:
+            now = running and (step.left is None or step is ordered[-1])
             ended = Text("✗", "red") if step.failed else Text("✓", "green")
             cells = [f"{step.at:.1f} s", step.name, *([] if narrow else [step.note])]
             grid.add_row(self._spinner if now else ended, *cells)

@@ -1,0 +1,171 @@
+"""The account that a command speaks to, and what AWS's refusals mean to a person."""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOTokenLoadError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
+from botocore.exceptions import ConnectionError as NoConnectionError
+
+from cli.errors import FAILED, UNREADY, CommandFailed
+
+_CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=5, read_timeout=60
+)
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
+_INVALID = (
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "SignatureDoesNotMatch",
+    "AuthFailure",
+    "InvalidAccessKeyId",
+)
+DENIED = (
+    "AccessDenied",
+    "AccessDeniedException",
+    "UnauthorizedOperation",
+    "AuthorizationError",
+    "Forbidden",
+    "403",
+)
+
+AWS_ERRORS = (ClientError, BotoCoreError)
+
+
+class Account:
+    """A session of boto3's usual credential chain, and its clients, made once each."""
+
+    def __init__(self, profile: str | None = None, region: str | None = None) -> None:
+        """Raises CommandFailed if there is no such profile or no Region."""
+        try:
+            self._session = boto3.Session(profile_name=profile, region_name=region)
+        except ProfileNotFound as error:
+            raise stopped_by(error, UNREADY) from error
+        self.profile = profile
+        if not (found := self._session.region_name):
+            raise stopped_by(NoRegionError(), UNREADY)
+        self.region: str = found
+        self._clients: dict[str, Any] = {}
+
+    def client(self, service: str) -> Any:
+        """The client of a service."""
+        if service not in self._clients:
+            make: Callable[..., Any] = partial(self._session.client, config=_CONFIG)
+            self._clients[service] = make(service)
+        return self._clients[service]
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the credentials are those of a session: MFA, a role or Identity Center."""
+        found = self._session.get_credentials()
+        return bool(found and found.token)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment for a child process that is to speak to the same account."""
+        beside = str(Path(sys.executable).parent)  # `sam`, and the Python that it builds with
+        return {
+            **os.environ,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "PATH": os.pathsep.join([beside, os.environ.get("PATH", os.defpath)]),
+            "SAM_CLI_TELEMETRY": "0",
+        }
+
+
+def code_of(error: Exception) -> str:
+    """AWS's name for an error; the class's name for one that is not AWS's answer."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", ""))
+    return type(error).__name__
+
+
+def mfa_session(user: str = "") -> list[str]:
+    """What to type for an MFA session.
+
+    user  the ARN of the IAM user, if it is known; with it the commands can be copied.
+    """
+    device = user.replace(":user/", ":mfa/") if ":user/" in user else "<ARN of your MFA device>"
+    return [
+        "Get a session with a code of your MFA device (it lasts 12 hours):",
+        f"  aws sts get-session-token --serial-number {device} --token-code 123456"
+        " --duration-seconds 43200",
+        "Write its three values into ~/.aws/credentials under [mfa-session], and:",
+        "  export AWS_PROFILE=mfa-session",
+        "Call get-session-token with your own profile, not with the session that is over.",
+    ]
+
+
+def explained(
+    error: Exception, account: Account | None = None, user: str = ""
+) -> tuple[str, list[str]]:
+    """What an error of AWS means, and what to do.
+
+    account  whose credentials were used, if any were found.
+    user     the ARN of the caller, if it is known.
+    """
+    code = code_of(error)
+    if isinstance(error, ProfileNotFound):
+        return f"{error}", ["List the profiles:  aws configure list-profiles"]
+    if isinstance(error, NoRegionError):
+        return "no Region is set", ["  export AWS_REGION=us-east-1"]
+    if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
+        return "no AWS credentials were found", [
+            "Name a profile:",
+            "  export AWS_PROFILE=<profile>",
+            "or make one:",
+            "  aws configure",
+            *mfa_session(user),
+        ]
+    if isinstance(error, (UnauthorizedSSOTokenError, SSOTokenLoadError, TokenRetrievalError)):
+        name = (account and account.profile) or os.environ.get("AWS_PROFILE", "<profile>")
+        return "your IAM Identity Center session is over", [f"  aws sso login --profile {name}"]
+    if isinstance(error, (NoConnectionError, HTTPClientError)):
+        told = str(error).splitlines()[0] if str(error) else code
+        where = os.environ.get("AWS_ENDPOINT_URL")
+        hint = f"AWS_ENDPOINT_URL is {where}: is it up?" if where else "Is there a network?"
+        return f"AWS does not answer: {told}", [hint]
+    said = str(error.response["Error"].get("Message", "")) if isinstance(error, ClientError) else ""
+    if code in _EXPIRED:
+        return f"your AWS session has expired ({code})", mfa_session(user)
+    if code in _INVALID:
+        return f"AWS does not know these credentials ({code}: {said})", [
+            "A session needs all three: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and"
+            " AWS_SESSION_TOKEN.",
+            *mfa_session(user),
+        ]
+    if code in DENIED and "explicit deny" in said and not (account and account.temporary):
+        return (
+            f"{said} These credentials are not MFA-authenticated, and the account demands it",
+            mfa_session(user),
+        )
+    if code in DENIED and "explicit deny" in said:
+        return f"{said}", [
+            "A policy forbids it. If it demands MFA, the session was made without a code, or the"
+            " code is too old:",
+            *mfa_session(user),
+        ]
+    if code in DENIED:
+        return f"you may not do this: {said}", ["Ask for this permission, or take another profile."]
+    return (f"{code}: {said}" if said else str(error)), []
+
+
+def stopped_by(error: Exception, code: int = FAILED) -> CommandFailed:
+    """The end of a command by an error of AWS that it does not know how to go on from."""
+    return CommandFailed(code, *explained(error))

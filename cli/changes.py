@@ -1,0 +1,315 @@
+"""What a change set and the events of a stack mean. No AWS call is made here."""
+
+import enum
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+STATEFUL = frozenset(
+    {
+        "AWS::DynamoDB::GlobalTable",
+        "AWS::DynamoDB::Table",
+        "AWS::ECR::Repository",
+        "AWS::EFS::FileSystem",
+        "AWS::KMS::Key",
+        "AWS::RDS::DBCluster",
+        "AWS::RDS::DBInstance",
+        "AWS::S3::Bucket",
+        "AWS::SecretsManager::Secret",
+    }
+)
+"""Types whose resources hold what cannot be made again."""
+
+
+# Change sets -------------------------------------------------------------------------------------
+
+
+class Action(enum.StrEnum):
+    ADD = "add"
+    IMPORT = "import"
+    MODIFY = "modify"
+    MAY_REPLACE = "may replace"  # CloudFormation decides when it sees the values
+    REPLACE = "replace"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of one resource; `causes` names the properties that bring it about."""
+
+    action: Action
+    resource: str
+    type: str
+    physical: str = ""
+    causes: tuple[str, ...] = ()
+    kept: bool = False  # the old resource stays in the account, outside of the stack
+
+    @property
+    def stateful(self) -> bool:
+        return self.type in STATEFUL
+
+
+def change(resource_change: Mapping[str, Any]) -> Change:
+    """A change as DescribeChangeSet tells it
+    (https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ResourceChange.html)."""
+    action = {
+        "Add": Action.ADD,
+        "Import": Action.IMPORT,
+        "Remove": Action.REMOVE,
+        "Dynamic": Action.MAY_REPLACE,
+    }.get(resource_change["Action"], Action.MODIFY)
+    if action is Action.MODIFY:
+        action = {"True": Action.REPLACE, "Conditional": Action.MAY_REPLACE}.get(
+            resource_change.get("Replacement", ""), Action.MODIFY
+        )
+    details = resource_change.get("Details", [])
+    recreating = _targets(d for d in details if _recreates(d))
+    replacing = action in (Action.REPLACE, Action.MAY_REPLACE)
+    return Change(
+        action,
+        resource_change["LogicalResourceId"],
+        resource_change["ResourceType"],
+        resource_change.get("PhysicalResourceId", ""),
+        recreating if replacing and recreating else _targets(details),
+        resource_change.get("PolicyAction", "").endswith("Retain"),
+    )
+
+
+def _recreates(detail: Mapping[str, Any]) -> bool:
+    return str(detail.get("Target", {}).get("RequiresRecreation", "Never")) != "Never"
+
+
+def _targets(details: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    names = (
+        d.get("Target", {}).get("Name") or d.get("Target", {}).get("Attribute") for d in details
+    )
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a change set needs before it may be executed.
+
+    refused      would lose what a stateful resource holds; only --allow-data-loss lets it pass.
+    destructive  replaces or removes something; must be agreed to by itself.
+    """
+
+    refused: tuple[Change, ...]
+    destructive: tuple[Change, ...]
+
+
+def judge(changes: Sequence[Change], allowed_losses: Collection[str] = ()) -> Verdict:
+    """What may not be done, and what must be asked.
+
+    A stateful resource that only may be replaced is asked about: the stack's policy stops the
+    replacement if it comes to that.
+
+    Args:
+        allowed_losses: logical ids whose data may be lost.
+    """
+    certain = (Action.REPLACE, Action.REMOVE)
+    refused = [
+        c
+        for c in changes
+        if c.stateful and c.action in certain and c.resource not in allowed_losses
+    ]
+    destructive = [c for c in changes if c.action in (*certain, Action.MAY_REPLACE)]
+    return Verdict(tuple(refused), tuple(c for c in destructive if c not in refused))
+
+
+def stack_policy(stateful: Collection[str], allowed_losses: Collection[str] = ()) -> str | None:
+    """A policy under which no stateful resource of a stack is replaced or deleted by an update
+    (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/protect-stack-resources.html).
+
+    Args:
+        stateful: the logical ids of the stack's stateful resources.
+        allowed_losses: those of them that this update may replace or delete.
+    Returns:
+        The policy as JSON; None if there is nothing to protect.
+    """
+    if not stateful:
+        return None
+    everything: dict[str, Any] = {
+        "Effect": "Allow",
+        "Action": "Update:*",
+        "Principal": "*",
+        "Resource": "*",
+    }
+    protected = sorted(set(stateful) - set(allowed_losses))
+    deny = {
+        "Effect": "Deny",
+        "Action": ["Update:Replace", "Update:Delete"],
+        "Principal": "*",
+        "Resource": [f"LogicalResourceId/{name}" for name in protected],
+    }
+    return json.dumps({"Statement": [everything, *([deny] if protected else [])]})
+
+
+# The state of a stack ----------------------------------------------------------------------------
+
+
+class Standing(enum.Enum):
+    """What can be done with a stack in a status
+    (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html)."""
+
+    ABSENT = enum.auto()  # create it
+    LEFTOVER = enum.auto()  # of a creation that failed: delete it, then create
+    BUSY = enum.auto()  # an operation runs: wait for it
+    STUCK = enum.auto()  # a rollback failed: a person must decide
+    THERE = enum.auto()  # update it
+
+
+def standing(status: str | None) -> Standing:
+    """What a stack's status allows; None is a stack that does not exist."""
+    if status in (None, "DELETE_COMPLETE", "REVIEW_IN_PROGRESS"):  # the last has no resources yet
+        return Standing.ABSENT
+    if status in (
+        "CREATE_FAILED",
+        "ROLLBACK_COMPLETE",
+        "ROLLBACK_FAILED",
+        "DELETE_FAILED",
+    ):
+        return Standing.LEFTOVER
+    if status.endswith("_IN_PROGRESS"):
+        return Standing.BUSY
+    if status in ("UPDATE_ROLLBACK_FAILED", "UPDATE_FAILED", "IMPORT_ROLLBACK_FAILED"):
+        return Standing.STUCK
+    return Standing.THERE
+
+
+def unstick(name: str, status: str, failed: Sequence[str]) -> list[str]:
+    """What to do about a stack whose rollback failed. `failed`: the resources it failed on."""
+    if status == "UPDATE_FAILED":
+        return [
+            "Its last update failed and was not rolled back. Put it back with:",
+            f"  aws cloudformation rollback-stack --stack-name {name}",
+        ]
+    skip = f" --resources-to-skip {' '.join(failed)}" if failed else ""
+    advice = [
+        "Its last rollback failed. Put right what the reason names, then go on with it:",
+        f"  aws cloudformation continue-update-rollback --stack-name {name}",
+    ]
+    if skip:
+        advice += [
+            "or, if that cannot be put right, leave these resources as they are:",
+            f"  aws cloudformation continue-update-rollback --stack-name {name}{skip}",
+        ]
+    return [*advice, "and run this command again."]
+
+
+# Events ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event of a stack; `nested` is the stack's ARN if the resource is a stack itself."""
+
+    id: str
+    at: datetime
+    resource: str
+    type: str
+    status: str
+    reason: str = ""
+    token: str = ""
+    nested: str = ""
+
+
+_CANCELLED = re.compile(r"^Resource (creation|update|deletion) cancelled", re.IGNORECASE)
+
+
+def first_failure(events: Sequence[Event]) -> Event | None:
+    """The failure that the others follow from. `events`: of one operation, oldest first.
+
+    Resources that CloudFormation gave up because another failed are no cause, nor is the stack.
+    """
+    failures = [e for e in events if e.status.endswith("_FAILED")]
+    own = [e for e in failures if e.type != "AWS::CloudFormation::Stack" or e.nested]
+    return next((e for e in own if not _CANCELLED.match(e.reason)), None) or next(
+        iter(failures), None
+    )
+
+
+_ADVICE = (
+    (
+        r"stack policy|denied by stack policy",
+        "The stack's policy protects this resource's data; --allow-data-loss lets it pass.",
+    ),
+    (
+        r"already exists",
+        "Something of that name is there, outside of this stack. Remove it, or name it in the"
+        " settings, where a parameter takes it (ClusterName, RepositoryName).",
+    ),
+    (
+        r"not authorized|AccessDenied|Access Denied|UnauthorizedOperation|explicit deny",
+        "Your credentials lack this permission; a deployment of the infrastructure needs it.",
+    ),
+    (
+        r"LimitExceeded|limit exceeded|quota|maximum number of|AddressLimitExceeded",
+        "A quota is used up: ask for more under Service Quotas, or remove what is unused.",
+    ),
+    (
+        r"No export named",
+        "The stack that exports it is missing: run MODE=infrastructure, which deploys it first.",
+    ),
+    (
+        r"certificate",
+        "See the certificate in the ACM console: it must be ISSUED, in this Region, and cover the"
+        " domain and its wildcard.",
+    ),
+    (
+        r"hosted zone|HostedZone",
+        "HostedZoneId must be the public zone of DomainName or of a domain above it:"
+        " aws route53 list-hosted-zones",
+    ),
+    (
+        r"scheduled for deletion",
+        "The secret of that name waits for its deletion: aws secretsmanager restore-secret, or"
+        " delete-secret --force-delete-without-recovery.",
+    ),
+    (
+        r"Rate exceeded|Throttling",
+        "AWS throttled the calls; run the command again.",
+    ),
+    (
+        r"deletion protection|DeletionProtection",
+        "The resource is protected against deletion; see the runbook in docs/deploy.md.",
+    ),
+)
+
+
+def advice(reason: str) -> str:
+    """What to do about a failure, from its reason; "" if there is nothing to say."""
+    return next((what for pattern, what in _ADVICE if re.search(pattern, reason)), "")
+
+
+# What is left ------------------------------------------------------------------------------------
+
+
+def deletion(type_: str, physical: str, *, snapshot: bool = False) -> str:
+    """The command that deletes a resource outside of a stack.
+
+    snapshot: its last snapshot is meant, not itself.
+    """
+    if snapshot:
+        return (
+            "aws rds describe-db-snapshots --query 'DBSnapshots[].DBSnapshotIdentifier'"
+            f" --db-instance-identifier {physical}"
+            "   # then: aws rds delete-db-snapshot --db-snapshot-identifier <one of them>"
+        )
+    return {
+        "AWS::DynamoDB::Table": f"aws dynamodb delete-table --table-name {physical}",
+        "AWS::ECR::Repository": f"aws ecr delete-repository --force --repository-name {physical}",
+        "AWS::ECS::Cluster": f"aws ecs delete-cluster --cluster {physical}",
+        "AWS::IAM::Role": f"aws iam delete-role --role-name {physical}   # its policies first",
+        "AWS::KMS::Key": f"aws kms schedule-key-deletion --key-id {physical}",
+        "AWS::Logs::LogGroup": f"aws logs delete-log-group --log-group-name {physical}",
+        "AWS::RDS::DBInstance": f"aws rds delete-db-instance --db-instance-identifier {physical}"
+        f" --final-db-snapshot-identifier {physical}-last",
+        "AWS::S3::Bucket": f"aws s3 rb --force s3://{physical}   # old versions in the console",
+        "AWS::SSM::Parameter": f"aws ssm delete-parameter --name {physical}",
+        "AWS::SecretsManager::Secret": "aws secretsmanager delete-secret"
+        f" --force-delete-without-recovery --secret-id {physical}",
+    }.get(type_, f"# {type_} {physical}: in the console")

@@ -1,0 +1,602 @@
+"""What must be right before anything is made: each check says what was found and the exact fix.
+
+The functions with a plain value in and a Check out decide; the others ask AWS and pass on what they
+found. What may not be looked at is a warning, never a failure.
+"""
+
+import contextlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from cli.aws import AWS_ERRORS, DENIED, Account, code_of, explained
+from cli.changes import Standing, deletion
+from cli.settings import Named, Stack, named
+from cli.stacks import Stacks
+
+OK, WARNING, FAILED = "ok", "warning", "failed"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, what was found, and what to do; a fix that begins with two spaces is a
+    command to copy."""
+
+    name: str
+    state: str
+    found: str
+    fix: tuple[str, ...] = ()
+
+
+# Who asks ----------------------------------------------------------------------------------------
+
+
+def identity(account: Account) -> list[Check]:
+    """The Region, and whether the credentials are valid and may be used here."""
+    region = Check("region", OK, account.region)
+    try:
+        caller = account.client("sts").get_caller_identity()
+    except AWS_ERRORS as error:
+        what, fix = explained(error, account)
+        return [region, Check("credentials", FAILED, what, tuple(fix))]
+    try:
+        account.client("cloudformation").describe_stacks()
+    except AWS_ERRORS as error:
+        what, fix = explained(error, account, caller["Arn"])
+        found = f"{caller['Arn']}: {what}"
+        return [region, Check("credentials", FAILED, found, tuple(fix))]
+    return [region, Check("credentials", OK, f"{caller['Arn']}, account {caller['Account']}")]
+
+
+def tools(path: str | None = None) -> list[Check]:
+    """The tools without which nothing can be built or deployed. `path`: where to look."""
+    needed = {
+        "sam": "  pip install aws-sam-cli   # or: make setup",
+        "python3.13": "  make setup PYTHON=/path/to/python3.13   # `sam build` needs it",
+    }
+    found = []
+    for tool, fix in needed.items():
+        where = shutil.which(tool, path=path)
+        found.append(
+            Check(tool, OK, where) if where else Check(tool, FAILED, "not installed", (fix,))
+        )
+    return found
+
+
+# Everything --------------------------------------------------------------------------------------
+
+
+def everything(account: Account, needed: Sequence[Stack], values: Mapping[str, str]) -> list[Check]:
+    """All checks before the stacks are made, asked at the same time.
+
+    Args:
+        values: effective settings.
+    """
+    known = tools(account.environment["PATH"]) + identity(account)
+    if any(check.state == FAILED for check in known):
+        return known
+    caller = account.client("sts").get_caller_identity()
+    look = _Look(account, needed, values, caller)
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(look.at, look.all())
+        return known + [check for checks in found for check in checks]
+
+
+class _Look:
+    def __init__(
+        self,
+        account: Account,
+        needed: Sequence[Stack],
+        values: Mapping[str, str],
+        caller: Mapping[str, str],
+    ) -> None:
+        self._account, self._needed = account, needed
+        partition = caller["Arn"].split(":")[1]
+        self._values = dict(values) | {
+            "AWS::AccountId": caller["Account"],
+            "AWS::Region": account.region,
+            "AWS::Partition": partition,
+        }
+        stacks = Stacks(account)
+        states = {stack.kind: stacks.state(stack.name) for stack in needed}
+        self._new = {
+            kind for kind, s in states.items() if s.standing in (Standing.ABSENT, Standing.LEFTOVER)
+        }
+        there = [s for s in needed if states[s.kind].standing is not Standing.ABSENT]
+        self._held = {
+            stack.kind: {
+                found["LogicalResourceId"]
+                for found in stacks.resources(stack.name)
+                if found["ResourceStatus"] not in ("CREATE_FAILED", "DELETE_COMPLETE")
+            }
+            for stack in there
+        }
+        for service in (
+            *(
+                "acm",
+                "dynamodb",
+                "ec2",
+                "ecr",
+                "ecs",
+                "elbv2",
+                "iam",
+                "logs",
+                "rds",
+                "route53",
+                "s3",
+            ),
+            *("secretsmanager", "service-quotas", "ssm"),
+        ):
+            account.client(service)  # made here, since making one is not thread-safe
+
+    def all(self) -> list[tuple[str, Callable[[], Iterator[Check]]]]:
+        return [
+            ("names", self.names),
+            ("VPC", self.network),
+            ("certificate", self.certificate),
+            ("hosted zone", self.zone),
+            ("secrets", self.secrets),
+            ("existing", self.existing),
+            ("VPC quota", self.vpc_quota),
+            ("address quota", self.address_quota),
+            ("load balancer quota", self.load_balancer_quota),
+            ("RDS quota", self.rds_quota),
+        ]
+
+    def at(self, named_check: tuple[str, Callable[[], Iterator[Check]]]) -> list[Check]:
+        """What a check finds; a refusal to look is a warning."""
+        name, check = named_check
+        found = []
+        try:
+            for one in check():
+                found.append(one)
+        except AWS_ERRORS as error:
+            what, _ = explained(error)
+            denied = "not looked at: " if code_of(error) in DENIED else "could not be looked at: "
+            found.append(Check(name, WARNING, denied + what))
+        return found
+
+    def _value(self, name: str) -> str:
+        return self._values.get(name, "")
+
+    def _values_of(self, name: str) -> list[str]:
+        return [part.strip() for part in self._value(name).split(",") if part.strip()]
+
+    # Names
+
+    def names(self) -> Iterator[Check]:
+        """Whether what the stacks are to make under a name is free to be made."""
+        count = 0
+        for stack in self._needed:
+            values = self._values | {"AWS::StackName": stack.name}
+            for one in named(stack, values):
+                if one.logical in self._held.get(stack.kind, ()):
+                    continue
+                count += 1
+                if problem := self._taken(one):
+                    yield taken(stack, one, problem)
+        if count:
+            yield Check("names", OK, f"{count} looked up")
+
+    def _taken(self, one: Named) -> str | None:
+        """What there is of that name; None if it is free."""
+        client = self._account.client
+        missing = {
+            "AWS::DynamoDB::Table": "ResourceNotFoundException",
+            "AWS::ECR::Repository": "RepositoryNotFoundException",
+            "AWS::ElasticLoadBalancingV2::LoadBalancer": "LoadBalancerNotFound",
+            "AWS::IAM::Role": "NoSuchEntity",
+            "AWS::RDS::DBInstance": "DBInstanceNotFound",
+            "AWS::S3::Bucket": "404",
+            "AWS::SSM::Parameter": "ParameterNotFound",
+            "AWS::SecretsManager::Secret": "ResourceNotFoundException",
+        }.get(one.type)
+        try:
+            match one.type:
+                case "AWS::DynamoDB::Table":
+                    client("dynamodb").describe_table(TableName=one.name)
+                case "AWS::ECR::Repository":
+                    client("ecr").describe_repositories(repositoryNames=[one.name])
+                case "AWS::ECS::Cluster":
+                    found = client("ecs").describe_clusters(clusters=[one.name])["clusters"]
+                    return "is there" if found and found[0]["status"] == "ACTIVE" else None
+                case "AWS::ElasticLoadBalancingV2::LoadBalancer":
+                    client("elbv2").describe_load_balancers(Names=[one.name])
+                case "AWS::IAM::Role":
+                    client("iam").get_role(RoleName=one.name)
+                case "AWS::Logs::LogGroup":
+                    groups = client("logs").describe_log_groups(logGroupNamePrefix=one.name)
+                    same = [g for g in groups["logGroups"] if g["logGroupName"] == one.name]
+                    return "is there" if same else None
+                case "AWS::RDS::DBInstance":
+                    client("rds").describe_db_instances(DBInstanceIdentifier=one.name)
+                case "AWS::S3::Bucket":
+                    client("s3").head_bucket(Bucket=one.name)
+                case "AWS::SSM::Parameter":
+                    client("ssm").get_parameter(Name=one.name)
+                case "AWS::SecretsManager::Secret":
+                    secret = client("secretsmanager").describe_secret(SecretId=one.name)
+                    return "is scheduled for deletion" if "DeletedDate" in secret else "is there"
+                case _:
+                    return None
+        except ClientError as error:
+            if code_of(error) in (missing, f"{missing}Fault", f"{missing}Exception"):
+                return None
+            raise
+        return "is there"
+
+    # The network
+
+    def network(self) -> Iterator[Check]:
+        """Whether the given VPC, subnets and security groups exist and belong together."""
+        vpc = self._value("VpcId")
+        ec2 = self._account.client("ec2")
+        if vpc:
+            try:
+                ec2.describe_vpcs(VpcIds=[vpc])
+                yield Check("VpcId", OK, vpc)
+            except ClientError as error:
+                if code_of(error) not in ("InvalidVpcID.NotFound", "InvalidVpcId.NotFound"):
+                    raise
+                yield Check(
+                    "VpcId",
+                    FAILED,
+                    f"there is no VPC {vpc} in {self._account.region}",
+                    ("The VPCs:", "  aws ec2 describe-vpcs --query 'Vpcs[].[VpcId,CidrBlock]'"),
+                )
+                return
+        for name in ("SubnetIds", "LoadBalancerSubnetIds", "DatabaseSubnetIds"):
+            if ids := self._values_of(name):
+                told = ec2.describe_subnets(Filters=[{"Name": "subnet-id", "Values": ids}])
+                yield subnets(name, ids, told["Subnets"], vpc)
+        for name in (
+            "LoadBalancerSecurityGroupId",
+            "ServiceSecurityGroupId",
+            "DatabaseSecurityGroupId",
+        ):
+            if ids := self._values_of(name):
+                told = ec2.describe_security_groups(Filters=[{"Name": "group-id", "Values": ids}])
+                yield security_group(name, ids[0], told["SecurityGroups"], vpc)
+
+    # The domain
+
+    def certificate(self) -> Iterator[Check]:
+        """Whether the given certificate can be used for the domain."""
+        if not (arn := self._value("CertificateArn")):
+            return
+        region = arn.split(":")[3]
+        if region != self._account.region:
+            yield Check(
+                "CertificateArn",
+                FAILED,
+                f"the certificate is in {region}, the load balancer in {self._account.region}",
+                ("A load balancer takes certificates of its own Region only; make one there.",),
+            )
+            return
+        try:
+            told = self._account.client("acm").describe_certificate(CertificateArn=arn)
+        except ClientError as error:
+            if code_of(error) != "ResourceNotFoundException":
+                raise
+            yield Check(
+                "CertificateArn",
+                FAILED,
+                f"there is no certificate {arn}",
+                (
+                    "The certificates:",
+                    "  aws acm list-certificates"
+                    " --query 'CertificateSummaryList[].[CertificateArn,DomainName]'",
+                ),
+            )
+            return
+        wildcard = self._values.get("Application", "coder") == "coder"
+        yield certificate(told["Certificate"], self._value("DomainName"), wildcard=wildcard)
+
+    def zone(self) -> Iterator[Check]:
+        """Whether the given hosted zone can hold the domain's records."""
+        if not (zone := self._value("HostedZoneId")):
+            return
+        try:
+            told = self._account.client("route53").get_hosted_zone(Id=zone)["HostedZone"]
+        except ClientError as error:
+            if code_of(error) != "NoSuchHostedZone":
+                raise
+            yield Check(
+                "HostedZoneId",
+                FAILED,
+                f"there is no hosted zone {zone}",
+                ("The zones:", "  aws route53 list-hosted-zones --query 'HostedZones[].[Id,Name]'"),
+            )
+            return
+        private = told.get("Config", {}).get("PrivateZone", False)
+        yield hosted_zone(zone, told["Name"], self._value("DomainName"), private=private)
+
+    # What is there already
+
+    def secrets(self) -> Iterator[Check]:
+        """Whether the secrets exist, and the database's holds a URL as plain text."""
+        client = self._account.client("secretsmanager")
+        url = self._value("DatabaseUrlSecretArn")
+        others = [a for a in self._values_of("SecretArns") if ":secretsmanager:" in a and a != url]
+        for name, arn in [("DatabaseUrlSecretArn", url), *(("SecretArns", arn) for arn in others)]:
+            if not arn:
+                continue
+            try:
+                told = client.describe_secret(SecretId=arn)
+            except ClientError as error:
+                if code_of(error) != "ResourceNotFoundException":
+                    raise
+                yield Check(
+                    name,
+                    FAILED,
+                    f"there is no secret {arn}",
+                    ("The secrets:", "  aws secretsmanager list-secrets --query SecretList[].ARN"),
+                )
+                continue
+            if "DeletedDate" in told:
+                fix = ("Get it back:", f"  aws secretsmanager restore-secret --secret-id {arn}")
+                yield Check(name, FAILED, "the secret is scheduled for deletion", fix)
+            elif name == "DatabaseUrlSecretArn":
+                yield database_url(client.get_secret_value(SecretId=arn).get("SecretString", ""))
+            else:
+                yield Check(name, OK, told["Name"])
+
+    def existing(self) -> Iterator[Check]:
+        """Whether the cluster, repository, target group and database that are given exist."""
+        if name := self._value("ClusterName"):
+            found = self._account.client("ecs").describe_clusters(clusters=[name])["clusters"]
+            status = found[0]["status"] if found else "missing"
+            fix = ("The clusters:", "  aws ecs list-clusters")
+            good = status == "ACTIVE"
+            yield Check(
+                "ClusterName", OK if good else FAILED, f"{name} is {status}", () if good else fix
+            )
+        if name := self._value("RepositoryName"):
+            yield self._exists(
+                "RepositoryName",
+                name,
+                "RepositoryNotFoundException",
+                lambda: self._account.client("ecr").describe_repositories(repositoryNames=[name]),
+                "  aws ecr describe-repositories --query repositories[].repositoryName",
+            )
+        if name := self._value("DatabaseInstance"):
+            yield self._exists(
+                "DatabaseInstance",
+                name,
+                "DBInstanceNotFound",
+                lambda: self._account.client("rds").describe_db_instances(
+                    DBInstanceIdentifier=name
+                ),
+                "  aws rds describe-db-instances --query DBInstances[].DBInstanceIdentifier",
+            )
+        if arn := self._value("TargetGroupArn"):
+            yield self._exists(
+                "TargetGroupArn",
+                arn,
+                "TargetGroupNotFound",
+                lambda: self._account.client("elbv2").describe_target_groups(TargetGroupArns=[arn]),
+                "  aws elbv2 describe-target-groups --query TargetGroups[].TargetGroupArn",
+            )
+
+    def _exists(
+        self, parameter: str, name: str, missing: str, ask: Callable[[], Any], listing: str
+    ) -> Check:
+        try:
+            ask()
+        except ClientError as error:
+            if code_of(error) not in (missing, f"{missing}Fault", f"{missing}Exception"):
+                raise
+            fix = ("What there is:", listing)
+            return Check(parameter, FAILED, f"there is no {name} in {self._account.region}", fix)
+        return Check(parameter, OK, name)
+
+    # Quotas
+
+    def vpc_quota(self) -> Iterator[Check]:
+        """Whether the account may have one more VPC."""
+        if "network" not in self._new or self._value("VpcId"):
+            return
+        pages = self._account.client("ec2").get_paginator("describe_vpcs").paginate()
+        used = sum(len(page["Vpcs"]) for page in pages)
+        most = 5  # AWS's default, where the quota itself may not be read
+        with contextlib.suppress(*AWS_ERRORS):
+            told = self._account.client("service-quotas").get_service_quota(
+                ServiceCode="vpc", QuotaCode="L-F678F1CE"
+            )
+            most = int(told["Quota"]["Value"])
+        yield quota("VPCs", used, 1, most, "or give VpcId, one of your own")
+
+    def address_quota(self) -> Iterator[Check]:
+        """Whether the account may have the NAT gateways' addresses."""
+        if "network" not in self._new or self._value("VpcId"):
+            return
+        if self._values.get("PrivateTasks") != "true":
+            return
+        ec2 = self._account.client("ec2")
+        used = len(ec2.describe_addresses()["Addresses"])
+        told = ec2.describe_account_attributes(AttributeNames=["vpc-max-elastic-ips"])
+        most = int(told["AccountAttributes"][0]["AttributeValues"][0]["AttributeValue"])
+        more = int(self._value("NatGateways") or 1)
+        yield quota("elastic IP addresses", used, more, most, "or set PrivateTasks: false")
+
+    def load_balancer_quota(self) -> Iterator[Check]:
+        """Whether the account may have one more load balancer."""
+        if "load-balancer" not in self._new:
+            return
+        elb = self._account.client("elbv2")
+        pages = elb.get_paginator("describe_load_balancers").paginate()
+        used = sum(b["Type"] == "application" for page in pages for b in page["LoadBalancers"])
+        limits = {limit["Name"]: limit["Max"] for limit in elb.describe_account_limits()["Limits"]}
+        if most := limits.get("application-load-balancers"):
+            yield quota("application load balancers", used, 1, int(most), "")
+
+    def rds_quota(self) -> Iterator[Check]:
+        """Whether the account may have one more database instance."""
+        if "database" not in self._new:
+            return
+        told = self._account.client("rds").describe_account_attributes()["AccountQuotas"]
+        for found in told:
+            if found["AccountQuotaName"] == "DBInstances":
+                yield quota("RDS instances", found["Used"], 1, found["Max"], "")
+
+
+# What the findings mean --------------------------------------------------------------------------
+
+
+def taken(stack: Stack, one: Named, problem: str) -> Check:
+    """A name that a stack needs and something else has."""
+    kind = one.type.removeprefix("AWS::")
+    found = f"{kind} {one.name} {problem}, and not as {one.logical} of the stack {stack.name}"
+    if problem == "is scheduled for deletion":
+        fix = [
+            "Delete it at once:",
+            f"  {deletion(one.type, one.name)}",
+        ]
+    else:
+        parameter = {
+            "AWS::ECR::Repository": "RepositoryName",
+            "AWS::ECS::Cluster": "ClusterName",
+        }.get(one.type)
+        keep = parameter and parameter in stack.parameters
+        fix = [f"To use it, add to the settings:  {parameter}: {one.name}"] if keep else []
+        fix += [
+            "Perhaps an earlier attempt left it. If it is not needed, delete it:",
+            f"  {deletion(one.type, one.name)}",
+        ]
+        if not keep:
+            fix.append("or give the service another name (ServiceName).")
+    return Check("names", FAILED, found, tuple(fix))
+
+
+def subnets(
+    parameter: str, ids: Sequence[str], found: Sequence[Mapping[str, Any]], vpc: str
+) -> Check:
+    """Whether subnets exist, lie in the VPC and in two zones. `found`: by DescribeSubnets."""
+    by_id = {subnet["SubnetId"]: subnet for subnet in found}
+    where = (
+        "Its subnets:",
+        "  aws ec2 describe-subnets --query"
+        " 'Subnets[].[SubnetId,VpcId,AvailabilityZone,CidrBlock]'",
+    )
+    if absent := [name for name in ids if name not in by_id]:
+        return Check(parameter, FAILED, f"there is no subnet {', '.join(absent)}", where)
+    strange = [name for name in ids if vpc and by_id[name]["VpcId"] != vpc]
+    if strange:
+        other = by_id[strange[0]]["VpcId"]
+        said = f"{', '.join(strange)} is in {other}, not in VpcId {vpc}"
+        return Check(parameter, FAILED, said, where)
+    zones = {by_id[name]["AvailabilityZone"] for name in ids}
+    if len(zones) < 2:
+        said = f"all are in {zones.pop()}, but two zones are needed"
+        return Check(parameter, FAILED, said, where)
+    return Check(parameter, OK, f"{len(ids)} subnets in {', '.join(sorted(zones))}")
+
+
+def security_group(
+    parameter: str, name: str, found: Sequence[Mapping[str, Any]], vpc: str
+) -> Check:
+    """Whether a security group exists and is of the VPC."""
+    where = (
+        "The groups:",
+        "  aws ec2 describe-security-groups --query 'SecurityGroups[].[GroupId,VpcId,GroupName]'",
+    )
+    if not found:
+        return Check(parameter, FAILED, f"there is no security group {name}", where)
+    if vpc and found[0]["VpcId"] != vpc:
+        said = f"{name} is of {found[0]['VpcId']}, not of VpcId {vpc}"
+        return Check(parameter, FAILED, said, where)
+    return Check(parameter, OK, f"{name}, {found[0].get('GroupName', '')}")
+
+
+def covers(pattern: str, host: str) -> bool:
+    """Whether a name of a certificate covers a host; a wildcard stands for one label (RFC 6125)."""
+    if pattern.startswith("*.") and not host.startswith("*."):
+        return host.partition(".")[2] == pattern[2:]
+    return pattern == host
+
+
+def certificate(told: Mapping[str, Any], domain: str, *, wildcard: bool) -> Check:
+    """Whether a certificate is valid and covers the domain.
+
+    Args:
+        told: by DescribeCertificate.
+        wildcard: whether the names below the domain must be covered too.
+    """
+    names = [str(told["DomainName"]), *told.get("SubjectAlternativeNames", [])]
+    if told["Status"] != "ISSUED":
+        fix = [
+            "Each of these records must be in the domain's zone:",
+            "  aws acm describe-certificate --query"
+            " 'Certificate.DomainValidationOptions[].ResourceRecord'"
+            f" --certificate-arn {told['CertificateArn']}",
+        ]
+        said = f"the certificate is {told['Status']}, not ISSUED"
+        return Check("CertificateArn", FAILED, said, tuple(fix))
+    wanted = [domain, *([f"*.{domain}"] if wildcard else [])]
+    uncovered = [host for host in wanted if not any(covers(name, host) for name in names)]
+    if uncovered:
+        return Check(
+            "CertificateArn",
+            FAILED,
+            f"the certificate is for {', '.join(dict.fromkeys(names))}; not for"
+            f" {', '.join(uncovered)}",
+            (
+                "Ask for one that covers it:",
+                f"  aws acm request-certificate --validation-method DNS --domain-name {domain}"
+                + (f" --subject-alternative-names '*.{domain}'" if wildcard else ""),
+            ),
+        )
+    return Check("CertificateArn", OK, f"ISSUED, for {', '.join(dict.fromkeys(names))}")
+
+
+def hosted_zone(zone: str, name: str, domain: str, *, private: bool) -> Check:
+    """Whether a zone is public and the domain is in it. `name`: the zone's, as Route 53 has it."""
+    name = name.rstrip(".")
+    where = ("The zones:", "  aws route53 list-hosted-zones --query 'HostedZones[].[Id,Name]'")
+    if private:
+        return Check(
+            "HostedZoneId", FAILED, f"{zone} ({name}) is private; a public one is needed", where
+        )
+    if domain != name and not domain.endswith(f".{name}"):
+        said = f"{zone} is the zone of {name}, and DomainName {domain} is not in it"
+        return Check("HostedZoneId", FAILED, said, where)
+    return Check("HostedZoneId", OK, f"{zone}, {name}")
+
+
+def database_url(value: str) -> Check:
+    """Whether a secret is a connection URL as plain text. The value itself is never told."""
+    name = "DatabaseUrlSecretArn"
+    example = (
+        "It must be the URL alone, as plain text:",
+        "  postgresql://user:password@host:5432/name?sslmode=require",
+        "Write it from a file, so that it is in no shell's history:",
+        "  aws secretsmanager put-secret-value --secret-id <ARN> --secret-string file://url.txt",
+    )
+    try:
+        document = json.loads(value)
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        return Check(name, FAILED, "the secret is a JSON object; no container can use it", example)
+    if not re.match(r"postgres(ql)?://", value):
+        return Check(name, FAILED, "the secret does not begin with postgresql://", example)
+    if value != value.strip():
+        said = "the secret has a space or line end around the URL"
+        return Check(name, FAILED, said, example)
+    return Check(name, OK, "a connection URL as plain text")
+
+
+def quota(what: str, used: int, more: int, most: int, instead: str) -> Check:
+    """Whether `more` of something fit beside what is used."""
+    if used + more <= most:
+        return Check("quota", OK, f"{used} of {most} {what} used")
+    fix = [f"Ask for more in the console, Service Quotas{', ' + instead if instead else ''}."]
+    return Check(
+        "quota", FAILED, f"{used} of {most} {what} are used, {more} more needed", tuple(fix)
+    )

@@ -1,0 +1,327 @@
+"""One command for everything around the service, and for the service itself.
+
+What it may need to make is checked before anything is made, what a stack would change is shown
+before it is changed, and it may be run again at any time.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from cli import checks, guide, settings
+from cli.application import Deployer
+from cli.aws import AWS_ERRORS, Account, stopped_by
+from cli.errors import INTERRUPTED, REFUSED, UNREADY, WRONG, CommandFailed
+from cli.infrastructure import Answers, Infrastructure
+from cli.screen import Screen
+from cli.settings import Project, SettingsInvalid, Stack
+from cli.stacks import Stacks
+
+MODES = ("full", "infrastructure", "application", "docs")
+
+EXAMPLES = """\
+modes:
+  full            infrastructure, then the application and the docs, if they are given
+  infrastructure  the stacks: network, database, load balancer, docs, service, deployer, monitoring
+  application     --image: deploy what is in the repository; --source: build it first
+  docs            build and publish the docs site
+
+examples:
+  python -m cli.deploy                                   the first time and ever after
+  python -m cli.deploy --mode infrastructure --yes       unattended; replaces and removes nothing
+  python -m cli.deploy --environment production          with environments/production.yaml
+  python -m cli.deploy --mode application --image 1.2.0  a tag or digest in the repository
+  python -m cli.deploy --mode application --source .     a checkout or an archive of it
+  python -m cli.deploy --mode docs --docs ../docs
+  python -m cli.deploy --remove                          delete the stacks; says what stays
+  make deploy MODE=application IMAGE=1.2.0               the same through make
+
+exit codes:
+  0 done, or there was nothing to do        4 not agreed to: a question was answered with no, or
+  1 AWS failed; resource and reason told      nobody was there to answer it
+  2 wrong arguments or settings             5 somebody else changed the stack meanwhile
+  3 a check failed; nothing was made        130 Ctrl-C; what AWS does goes on
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m cli.deploy",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--mode", choices=MODES, default="full", help="what to deploy (full)")
+    parser.add_argument("--remove", action="store_true", help="delete the stacks instead")
+    parser.add_argument(
+        "--environment",
+        default="default",
+        metavar="NAME",
+        help="settings in environments/NAME.yaml (default)",
+    )
+    parser.add_argument("--image", help="a tag or digest in the repository")
+    parser.add_argument(
+        "--source", type=Path, metavar="PATH", help="a directory or archive to build the image from"
+    )
+    parser.add_argument(
+        "--docs", type=Path, metavar="PATH", help="a directory or archive of the docs' sources"
+    )
+    parser.add_argument("--yes", action="store_true", help="agree to additions and modifications")
+    parser.add_argument(
+        "--allow-replace", action="store_true", help="with --yes: to replacements and removals too"
+    )
+    parser.add_argument(
+        "--allow-data-loss",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="let a resource that holds data be replaced or removed, by logical id; repeatable",
+    )
+    parser.add_argument("--profile", help="an AWS profile (AWS_PROFILE)")
+    parser.add_argument("--region", help="an AWS Region (AWS_REGION)")
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as JSON; progress goes to stderr"
+    )
+    return parser
+
+
+def _contradictions(asked: argparse.Namespace) -> str | None:
+    if asked.image and asked.source:
+        return "--image and --source exclude each other: one is there, the other is to be built"
+    if asked.mode in ("infrastructure", "docs") and (asked.image or asked.source):
+        return f"--image and --source do not go with --mode {asked.mode}; take application or full"
+    if asked.mode in ("infrastructure", "application") and asked.docs:
+        return f"--docs does not go with --mode {asked.mode}; take docs or full"
+    if asked.mode == "docs" and not asked.docs:
+        return "--mode docs needs --docs, a directory or archive, such as --docs ../docs"
+    if asked.remove and (asked.image or asked.source or asked.docs):
+        return "--remove deletes; --image, --source and --docs do not go with it"
+    if asked.allow_replace and not asked.yes:
+        return "--allow-replace goes with --yes; without it you are asked"
+    for name in ("source", "docs"):
+        if (path := getattr(asked, name)) and not path.exists():
+            return f"--{name}: there is no {path}"
+    return None
+
+
+class Command:
+    """One run of the command; `result` is what --json prints."""
+
+    def __init__(self, asked: argparse.Namespace, screen: Screen) -> None:
+        self.asked, self.screen = asked, screen
+        self.interactive = sys.stdin.isatty()
+        self.answers = Answers(asked.yes, asked.allow_replace, tuple(asked.allow_data_loss))
+        self.result: dict[str, Any] = {}
+
+    def run(self) -> None:
+        """Raises CommandFailed, SettingsInvalid, or an error of AWS."""
+        project = Project(Path.cwd(), self.asked.environment)
+        account = Account(self.asked.profile, self.asked.region)
+        given = self._settings(project, account)
+        stacks = project.stacks(given)
+        values = settings.effective(given, project.known)
+        needed = settings.needed(stacks, values)
+        if problems := settings.problems(given, stacks, project.file):
+            raise SettingsInvalid(problems)
+        if self.asked.remove:
+            self._check(checks.identity(account))
+            self._infrastructure(project, account, given, stacks).remove()
+            return
+        mode = self.asked.mode
+        if mode in ("full", "infrastructure"):
+            self._check(checks.everything(account, needed, values))
+            self._infrastructure(project, account, given, needed).deploy()
+        else:
+            self._check(checks.identity(account))
+        deployer = self._deployer(account, needed, values)
+        if mode == "application" or (mode == "full" and (self.asked.image or self.asked.source)):
+            self.result["application"] = self._application(deployer)
+        if self.asked.docs:
+            self.result["docs"] = deployer.deploy_docs(self.asked.docs)
+        if mode in ("full", "infrastructure") and "application" not in self.result:
+            self._what_next(account, deployer)
+
+    def _infrastructure(
+        self,
+        project: Project,
+        account: Account,
+        given: Mapping[str, str],
+        needed: Sequence[Stack],
+    ) -> Infrastructure:
+        made = Infrastructure(
+            account, project, given, needed, self.screen, self.answers, self.interactive
+        )
+        self.result["stacks"] = made.done
+        return made
+
+    def _settings(self, project: Project, account: Account) -> dict[str, str]:
+        """The settings. A person is asked for what they lack, and the first time for what shapes
+        everything, such as the domain."""
+        there = project.file.exists()
+        given = settings.load(project.file) if there else {}
+        values = settings.effective(given, project.known)
+        needed = settings.needed(project.stacks(given), values)
+        lacking = settings.missing(given, needed)
+        where = project.file.relative_to(project.root)
+        if not self.interactive or self.answers.yes or self.asked.remove:
+            if lacking and not there:
+                raise SettingsInvalid(
+                    [
+                        f"there is no {where}: run this at a terminal to be asked for its values,"
+                        f" or write it; it begins with `{settings.REQUIRED_NAME}: coder`"
+                    ]
+                )
+            return given
+        first = settings.REQUIRED_NAME not in given
+        if not lacking:
+            if not self._nothing_deployed(account, needed):
+                return given
+            self.screen.say(f"Nothing is deployed yet with {where}.")
+            if not self.screen.agreed("Shall its main settings be asked for?"):
+                return given
+            first = True
+        answers = guide.asked(self.screen, account, project, given, lacking, first=first)
+        settings.save(project.file, answers)
+        project.rename(answers.get(settings.REQUIRED_NAME))
+        self.screen.say(f"Written to {where}.", "green")
+        return settings.load(project.file)
+
+    def _nothing_deployed(self, account: Account, needed: Sequence[Stack]) -> bool:
+        if self.asked.mode not in ("full", "infrastructure"):
+            return False
+        own = [stack for stack in needed if stack.kind != "deployer"]
+        try:
+            return all(Stacks(account).state(s.name).status is None for s in own)
+        except AWS_ERRORS:  # the checks say what is wrong
+            return False
+
+    def _check(self, found: Sequence[checks.Check]) -> None:
+        """Show what the checks found. Raises CommandFailed if one failed."""
+        self.screen.title("Checks")
+        marks = {checks.OK: "✓", checks.WARNING: "!", checks.FAILED: "✗"}
+        styles = {checks.OK: None, checks.WARNING: "yellow", checks.FAILED: "red"}
+        for check in found:
+            self.screen.say(
+                f"{marks[check.state]} {check.name}: {check.found}", styles[check.state]
+            )
+            for line in check.fix:
+                self._advise(line, "    ")
+        self.result["checks"] = [
+            {"name": c.name, "state": c.state, "found": c.found, "fix": list(c.fix)} for c in found
+        ]
+        failed = [check for check in found if check.state == checks.FAILED]
+        if failed:
+            names = ", ".join(check.name for check in failed)
+            raise CommandFailed(UNREADY, f"nothing was made; put right first: {names}")
+
+    def _deployer(
+        self, account: Account, needed: Sequence[Stack], values: Mapping[str, str]
+    ) -> Deployer:
+        name = next((stack.name for stack in needed if stack.kind == "deployer"), "deployer")
+        state = Stacks(account).state(name)
+        if state.outputs is None and self.asked.mode in ("application", "docs"):
+            raise CommandFailed(
+                UNREADY,
+                f"there is no stack {name} in {account.region}, so nothing can deploy yet",
+                ["Make it first, or set the right Region:", "  make deploy MODE=infrastructure"],
+            )
+        service = values["ServiceName"]
+        return Deployer(
+            account,
+            name,
+            state.outputs or {},
+            service,
+            values.get("ClusterName") or service,
+            values.get("RepositoryName") or service,
+            self.screen,
+        )
+
+    def _application(self, deployer: Deployer) -> dict[str, Any]:
+        if self.asked.source:
+            return deployer.deploy_sources(self.asked.source)
+        image = self.asked.image or deployer.newest_image()
+        if image is None:
+            raise CommandFailed(
+                UNREADY,
+                f"the repository {deployer.repository} has no image yet",
+                ["Push one:", *deployer.push_lines()],
+            )
+        return deployer.deploy_image(image)
+
+    def _what_next(self, account: Account, deployer: Deployer) -> None:
+        self.screen.title("What next")
+        lines = ["Push an image; its push deploys it:", *deployer.push_lines()]
+        if "BuildStateMachine" in deployer.outputs:
+            lines += [
+                "or have it built from a checkout:",
+                "  make deploy MODE=application SOURCE=<directory>",
+            ]
+        lines += ["and see it go live:", "  make deploy MODE=application IMAGE=1.0.0"]
+        self.result["next"] = lines
+        for line in lines:
+            self._advise(line)
+
+    def _advise(self, line: str, indent: str = "") -> None:
+        """A line of advice; one that begins with two spaces is a command to copy."""
+        if line.startswith("  "):
+            self.screen.command(indent + line.strip())
+        else:
+            self.screen.say(indent + line)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if wrong := _contradictions(asked):
+        parser.error(wrong)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no `✓` shows a `?`
+    screen = Screen(sys.stderr if asked.json else sys.stdout)
+    command, began, failure = Command(asked, screen), time.monotonic(), None
+    try:
+        command.run()
+    except CommandFailed as stopped:
+        failure = stopped
+    except SettingsInvalid as error:
+        failure = CommandFailed(
+            WRONG, "the settings are wrong; nothing was made", [f"- {p}" for p in error.problems]
+        )
+    except AWS_ERRORS as error:
+        failure = stopped_by(error)
+    except EOFError:
+        failure = CommandFailed(REFUSED, "the questions were not answered; nothing was made")
+    except KeyboardInterrupt:
+        failure = CommandFailed(INTERRUPTED, "interrupted; nothing is under way")
+    if failure:
+        _complain(failure)
+    if asked.json:
+        print(json.dumps(_document(command.result, failure, time.monotonic() - began), indent=2))
+    return failure.code if failure else 0
+
+
+def _complain(failure: CommandFailed) -> None:
+    print(f"error: {failure.message}", file=sys.stderr)
+    for line in failure.advice:
+        print(line if line.startswith("- ") else f"  {line}", file=sys.stderr)
+    sys.stderr.flush()
+
+
+def _document(
+    result: Mapping[str, Any], failure: CommandFailed | None, seconds: float
+) -> dict[str, Any]:
+    error = failure and {
+        "code": failure.code,
+        "message": failure.message,
+        "advice": failure.advice,
+    }
+    return {"ok": failure is None, "seconds": round(seconds, 1), **result, "error": error}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,428 @@
+"""MODE=infrastructure: the stacks in order, each by a change set that is shown before it is done;
+and their removal."""
+
+import contextlib
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from cli.aws import Account
+from cli.changes import (
+    STATEFUL,
+    Action,
+    Change,
+    Standing,
+    Verdict,
+    advice,
+    deletion,
+    judge,
+    unstick,
+)
+from cli.errors import FAILED, INTERRUPTED, REFUSED, CommandFailed
+from cli.screen import Screen, printable, resources
+from cli.settings import Project, Stack
+from cli.stacks import Sam, Stacks, State
+
+_GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLETE")
+_MARKS = {
+    Action.ADD: "+",
+    Action.IMPORT: "<",
+    Action.MODIFY: "~",
+    Action.MAY_REPLACE: "?",
+    Action.REPLACE: "!",
+    Action.REMOVE: "-",
+}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was agreed to on the command line."""
+
+    yes: bool = False
+    replace: bool = False
+    losses: Collection[str] = field(default_factory=tuple)
+
+
+@dataclass
+class Infrastructure:
+    """The stacks of a service: to deploy those that its settings ask for, to remove all.
+
+    `done` tells what became of each stack so far, also if a later one fails.
+    """
+
+    account: Account
+    project: Project
+    settings: Mapping[str, str]
+    needed: Sequence[Stack]
+    screen: Screen
+    answers: Answers
+    interactive: bool
+    done: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.stacks = Stacks(self.account)
+        self.sam = Sam(self.account, self.project)
+
+    # Deploying ------------------------------------------------------------------------------------
+
+    def deploy(self) -> None:
+        """Create or update the stacks. Raises CommandFailed."""
+        states = {stack.kind: self.stacks.state(stack.name) for stack in self.needed}
+        plan = {
+            Standing.ABSENT: "is created",
+            Standing.LEFTOVER: "is deleted, since it failed, and created",
+            Standing.BUSY: "is being changed right now; waits for that",
+            Standing.STUCK: "is stuck: its last rollback failed",
+            Standing.THERE: "is there; changes are shown first",
+        }
+        self.screen.title("Stacks")
+        self.screen.table(
+            ["stack", "what happens"],
+            [[s.name, plan[states[s.kind].standing]] for s in self.needed],
+        )
+        made = [s for s in self.needed if states[s.kind].standing is not Standing.THERE]
+        if made and not self.answers.yes:
+            count = f"{len(made)} stack{'s' if len(made) > 1 else ''}"
+            where = f"account {self.account_id()}, {self.account.region}"
+            self._agree(f"Create {count} in {where}?", "--yes")
+        created = {stack.kind for stack in made}
+        for number, stack in enumerate(self.needed, 1):
+            self.done.append(self._deploy(stack, agreed=stack.kind in created, number=number))
+
+    def account_id(self) -> str:
+        return str(self.account.client("sts").get_caller_identity()["Account"])
+
+    def _deploy(self, stack: Stack, *, agreed: bool, number: int) -> dict[str, Any]:
+        self.screen.title(f"{number} of {len(self.needed)}: {stack.name}")
+        began = time.monotonic()
+        state = self._ready(stack.name)
+        new = state.standing is Standing.ABSENT
+        made = self._change_set(stack)
+        told: dict[str, Any] = {"stack": stack.name, "action": "unchanged", "changes": []}
+        if made is None:
+            self.screen.say("Nothing to change.", "green")
+        else:
+            changes = self.stacks.changes(made)
+            self._show(changes)
+            verdict = judge(changes, self.answers.losses)
+            with self._discarding(made, stack.name):
+                self._consent(stack.name, verdict, agreed=agreed and new)
+            marker = self.stacks.marker(stack.name)
+            if not new:
+                self.stacks.guard(stack.name, self.answers.losses)
+            token = self.stacks.execute(made, new=new)
+            state = self._followed(stack.name, marker, token)
+            told["action"] = "created" if new else "updated"
+            told["changes"] = [
+                {"action": str(c.action), "resource": c.resource, "type": c.type} for c in changes
+            ]
+        self.stacks.guard(stack.name)
+        outputs = dict(self.stacks.state(stack.name).outputs or {})
+        if made is not None and outputs:
+            self.screen.facts(sorted(outputs.items()))
+        return {**told, "outputs": outputs, "seconds": round(time.monotonic() - began, 1)}
+
+    def _ready(self, name: str) -> State:
+        """The stack once a change set can be made for it. Raises CommandFailed if that needs a
+        person."""
+        state = self.stacks.state(name)
+        if state.standing is Standing.BUSY:
+            self.screen.say(
+                f"{state.status} since {state.since:%H:%M:%S} UTC, begun by somebody else or by an"
+                " earlier run: waiting for its end."
+            )
+            self._follow(name, self.stacks.marker(name))
+            state = self.stacks.state(name)
+        if state.standing is Standing.STUCK:
+            failed = [
+                found["LogicalResourceId"]
+                for found in self.stacks.resources(name)
+                if found["ResourceStatus"].endswith("_FAILED")
+            ]
+            message = f"{name} is in {state.status}: {state.reason or 'no reason is given'}"
+            raise CommandFailed(FAILED, message, unstick(name, str(state.status), failed))
+        if state.standing is Standing.LEFTOVER:
+            self._clear(state)
+            state = self.stacks.state(name)
+        elif state.status == "REVIEW_IN_PROGRESS":
+            self.stacks.tidy(name)
+        return state
+
+    def _clear(self, state: State) -> None:
+        """Delete what a failed creation left, unless it holds data."""
+        holding = [
+            found
+            for found in self.stacks.resources(state.name)
+            if found["ResourceType"] in STATEFUL
+            and not found["ResourceStatus"].startswith("DELETE_")
+            and found["ResourceStatus"] != "CREATE_FAILED"
+        ]
+        if holding:
+            names = ", ".join(
+                f"{found['LogicalResourceId']} ({found.get('PhysicalResourceId', '?')})"
+                for found in holding
+            )
+            raise CommandFailed(
+                FAILED,
+                f"{state.name} is in {state.status}, and may hold data in {names}",
+                [
+                    "If that data is not needed, delete the stack, then run this again:",
+                    *(
+                        "  aws rds modify-db-instance --no-deletion-protection --apply-immediately"
+                        f" --db-instance-identifier {found['PhysicalResourceId']}"
+                        for found in holding
+                        if found["ResourceType"] == "AWS::RDS::DBInstance"
+                    ),
+                    f"  aws cloudformation delete-stack --stack-name {state.name}",
+                ],
+            )
+        self.screen.say(f"{state.status} is left of an attempt that failed: deleting it.")
+        self._delete(state.name)
+
+    def _change_set(self, stack: Stack) -> str | None:
+        if stack.built:
+            with self.screen.working("sam build"):
+                self.sam.build(stack)
+        try:
+            with self.screen.working("sam deploy: making the change set"):
+                made = self.sam.change_set(stack, self.settings)
+        except CommandFailed as failure:
+            found = self.stacks.tidy(stack.name)
+            hints = [what for line in found if (what := advice(line))]
+            failure.advice = [f"- {line}" for line in found] + failure.advice + hints[:1]
+            raise
+        if made is None:
+            self.stacks.tidy(stack.name)
+        return made
+
+    def _show(self, changes: Sequence[Change]) -> None:
+        rows = [
+            [
+                f"{_MARKS[c.action]} {c.action}",
+                c.resource,
+                c.type.removeprefix("AWS::"),
+                "" if c.action in (Action.ADD, Action.REMOVE) else ", ".join(c.causes),
+            ]
+            for c in changes
+        ]
+        self.screen.table(["change", "resource", "type", "because of"], rows)
+
+    def _consent(self, name: str, verdict: Verdict, *, agreed: bool) -> None:
+        """Raises CommandFailed unless what a change set does is agreed to."""
+        if verdict.refused:
+            raise CommandFailed(
+                REFUSED,
+                f"{name}: refused, because data would be lost: "
+                + "; ".join(_loss(c) for c in verdict.refused),
+                [
+                    "Undo the setting that causes it. If the loss is meant, take a backup and name"
+                    " each resource:",
+                    "  python -m cli.deploy … "
+                    + " ".join(f"--allow-data-loss {c.resource}" for c in verdict.refused),
+                ],
+            )
+        if verdict.destructive and not (self.answers.yes and self.answers.replace):
+            self.screen.say("This replaces or removes:", "yellow")
+            for gone in verdict.destructive:
+                self.screen.say(f"  {_loss(gone)}")
+            self._agree(f"Do it to {name}?", "--yes --allow-replace")
+        elif not agreed and not self.answers.yes:
+            self._agree(f"Change {name}?", "--yes")
+
+    def _agree(self, question: str, option: str) -> None:
+        """Raises CommandFailed unless a person says yes."""
+        if not self.interactive:
+            raise CommandFailed(
+                REFUSED,
+                f"not done, because nobody was there to be asked: {question}",
+                [f"Run it at a terminal, or agree beforehand with {option}."],
+            )
+        try:
+            agreed = self.screen.agreed(question)
+        except EOFError:
+            agreed = False
+        if not agreed:
+            raise CommandFailed(REFUSED, "stopped, as you answered; nothing was changed by it")
+
+    @contextlib.contextmanager
+    def _discarding(self, change_set: str, name: str) -> Iterator[None]:
+        """Delete the change set if it is not agreed to, and the empty stack that it made."""
+        try:
+            yield
+        except (CommandFailed, KeyboardInterrupt):
+            self.stacks.discard(change_set)
+            self.stacks.tidy(name)
+            raise
+
+    # Following ------------------------------------------------------------------------------------
+
+    def _follow(self, name: str, marker: str, token: str = "") -> None:
+        began, begun = time.monotonic(), None
+        try:
+            with self.screen.progress() as progress:
+                for events in self.stacks.follow(name, marker, token):
+                    begun = begun or (events[0].at if events else None)
+                    shown = resources(events, begun or datetime.now(UTC))
+                    progress.show(shown, time.monotonic() - began, running=True)
+                progress.show(shown, time.monotonic() - began, running=False)
+        except KeyboardInterrupt:
+            raise CommandFailed(
+                INTERRUPTED,
+                f"stopped following; {name} goes on in CloudFormation",
+                [
+                    "Run the command again to follow it and go on, or look:",
+                    f"  aws cloudformation describe-stack-events --stack-name {name}"
+                    " --max-items 20",
+                ],
+            ) from None
+
+    def _followed(self, name: str, marker: str, token: str) -> State:
+        """The stack after its operation went well. Raises CommandFailed with the reason if not."""
+        began = time.monotonic()
+        self._follow(name, marker, token)
+        state = self.stacks.state(name)
+        took = f"{time.monotonic() - began:.0f} s"
+        if state.status in _GOOD:
+            self.screen.say(f"{state.status} after {took}.", "green")
+            return state
+        raise self._failure(state, marker, token)
+
+    def _failure(self, state: State, marker: str, token: str) -> CommandFailed:
+        cause = self.stacks.cause(state.id, marker, token)
+        where = f"{cause.resource} ({cause.type})" if cause else "the stack"
+        why = printable((cause and cause.reason) or state.reason or "no reason is given")
+        became = {
+            "ROLLBACK_COMPLETE": "What it made was removed again; the next run starts afresh.",
+            "UPDATE_ROLLBACK_COMPLETE": "The stack is as it was before.",
+        }.get(str(state.status))
+        hints = [hint for hint in (advice(why), became) if hint]
+        if state.standing is Standing.STUCK:
+            failed = [cause.resource] if cause else []
+            hints += unstick(state.name, str(state.status), failed)
+        hints += [
+            "All events:",
+            f"  aws cloudformation describe-stack-events --stack-name {state.name}",
+        ]
+        return CommandFailed(FAILED, f"{state.name}: {where} failed: {why} [{state.status}]", hints)
+
+    # Removing -------------------------------------------------------------------------------------
+
+    def _delete(self, name: str) -> None:
+        marker = self.stacks.marker(name)
+        gone = self.stacks.delete(name)
+        self._follow(gone.id, marker)
+        after = self.stacks.state(gone.id)
+        if after.standing is not Standing.ABSENT:
+            raise self._failure(after, marker, "")
+
+    def remove(self) -> None:
+        """Delete the stacks in reverse order, after asking. Raises CommandFailed."""
+        others = self._other_services()
+        if others:
+            self.screen.say(f"The deployer stays: it serves {', '.join(others)} too.")
+        there = [
+            (stack, state)
+            for stack in reversed(self.needed)
+            if not (others and stack.kind == "deployer")
+            and (state := self.stacks.state(stack.name)).status not in (None, "DELETE_COMPLETE")
+        ]
+        if not there:
+            self.screen.say("There is nothing to remove.", "green")
+            return
+        stays = {stack.name: self._stays(stack.name) for stack, _ in there}
+        self.screen.title("What is removed")
+        self.screen.table(["stack", "status"], [[s.name, str(state.status)] for s, state in there])
+        self._tell_what_stays(stays)
+        if not self.answers.yes:
+            where = f"account {self.account_id()}, {self.account.region}"
+            self._agree(f"Remove {len(there)} stacks from {where}?", "--yes")
+        self._end_service()
+        for stack, _ in there:
+            self.screen.title(stack.name)
+            self._unprotect(stack.name)
+            began = time.monotonic()
+            self._delete(stack.name)
+            self.screen.say("Deleted.", "green")
+            kept = [physical for _, _, physical in stays[stack.name]]
+            seconds = round(time.monotonic() - began, 1)
+            self.done.append(
+                {"stack": stack.name, "action": "removed", "kept": kept, "seconds": seconds}
+            )
+        self._tell_what_stays(stays)
+
+    def _other_services(self) -> list[str]:
+        """The services beside this one that have a spec, and so a deployer that must stay."""
+        path = self.settings.get("SpecPath", "/deployer/services")
+        pages = (
+            self.account.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
+        )
+        names = [p["Name"].rpartition("/")[2] for page in pages for p in page["Parameters"]]
+        return [name for name in names if name != self.settings["ServiceName"]]
+
+    def _stays(self, name: str) -> list[tuple[str, str, str]]:
+        """What of a stack's stateful resources outlives it: policy, type, physical id."""
+        template = self.stacks.template(name)
+        found = []
+        for resource in self.stacks.resources(name):
+            declared = template.get(resource["LogicalResourceId"], {})
+            policy = str(declared.get("DeletionPolicy", "Delete"))
+            if resource["ResourceType"] == "AWS::RDS::DBInstance" and policy == "Delete":
+                policy = "Snapshot"  # CloudFormation's default for an instance
+            if policy != "Delete" and resource.get("PhysicalResourceId"):
+                found.append((policy, resource["ResourceType"], resource["PhysicalResourceId"]))
+        return found
+
+    def _tell_what_stays(self, stays: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
+        kept = [entry for entries in stays.values() for entry in entries]
+        if not kept:
+            return
+        self.screen.title("What stays, costs a little, and how to delete it")
+        for policy, type_, physical in kept:
+            kind = type_.removeprefix("AWS::")
+            snapshot = policy == "Snapshot"
+            self.screen.say(f"{'a last snapshot of ' if snapshot else ''}{kind} {physical}")
+            self.screen.command(deletion(type_, physical, snapshot=snapshot))
+
+    def _unprotect(self, name: str) -> None:
+        """Let the database of a stack be deleted; its last snapshot is taken by CloudFormation."""
+        for resource in self.stacks.resources(name):
+            if resource["ResourceType"] == "AWS::RDS::DBInstance":
+                rds = self.account.client("rds")
+                with contextlib.suppress(rds.exceptions.DBInstanceNotFoundFault):
+                    rds.modify_db_instance(
+                        DBInstanceIdentifier=resource["PhysicalResourceId"],
+                        DeletionProtection=False,
+                        ApplyImmediately=True,
+                    )
+
+    def _end_service(self) -> None:
+        """Delete the ECS service, which is the deployer's and in no stack: its tasks hold the
+        network and the cluster."""
+        service = self.settings["ServiceName"]
+        cluster = self.settings.get("ClusterName") or service
+        ecs = self.account.client("ecs")
+        with contextlib.suppress(ecs.exceptions.ClusterNotFoundException):
+            found = ecs.describe_services(cluster=cluster, services=[service])["services"]
+            if not [s for s in found if s["status"] != "INACTIVE"]:
+                return
+            self.screen.title(f"The service {service}")
+            with self.screen.working("ending its tasks"):
+                ecs.delete_service(cluster=cluster, service=service, force=True)
+                ecs.get_waiter("services_inactive").wait(cluster=cluster, services=[service])
+
+
+def _loss(change: Change) -> str:
+    """What a replacement or removal does, in words."""
+    what = {
+        Action.REMOVE: "is removed",
+        Action.REPLACE: "is replaced by a new one",
+        Action.MAY_REPLACE: "may be replaced by a new one",
+    }[change.action]
+    kept = "; the old one stays, outside of the stack" if change.kept else ""
+    data = ", with the data in it" if change.stateful and not change.kept else ""
+    causes = f" (because of {', '.join(change.causes)})" if change.causes else ""
+    physical = f" {change.physical}" if change.physical else ""
+    kind = change.type.removeprefix("AWS::")
+    return f"{change.resource} ({kind}{physical}) {what}{data}{kept}{causes}"

@@ -1,0 +1,518 @@
+"""The settings of an environment, held against the parameters of all templates.
+
+Nothing here speaks to AWS: a mistake in the settings is found before anything is asked or made.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+ORDER = ("network", "database", "load-balancer", "docs", "service", "deployer", "monitoring")
+"""The stacks, in the order in which they are deployed; later ones import from earlier ones."""
+
+CONFIG = "samconfig.toml"
+REQUIRED_NAME = "ServiceName"  # the one setting that names everything else
+
+# What CloudFormation itself asks of these types, and an example of each
+# (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-supplied-parameter-types.html).
+_AWS_TYPES = {
+    "AWS::EC2::VPC::Id": ("vpc-[0-9a-f]{8,17}", "vpc-0123456789abcdef0"),
+    "AWS::EC2::Subnet::Id": ("subnet-[0-9a-f]{8,17}", "subnet-0123456789abcdef0"),
+    "AWS::EC2::SecurityGroup::Id": ("sg-[0-9a-f]{8,17}", "sg-0123456789abcdef0"),
+    "AWS::Route53::HostedZone::Id": ("Z[A-Z0-9]{1,31}", "Z0123456789ABCDEFGHIJ"),
+}
+
+
+class SettingsInvalid(Exception):
+    """The project's files or settings are wrong; `problems` says each, by name."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = list(problems)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter as a template declares it. `default` is None if a value must be given."""
+
+    name: str
+    type: str
+    default: str | None
+    description: str
+    pattern: str | None
+    values: tuple[str, ...]
+    least: float | None
+    most: float | None
+    shortest: int | None
+    longest: int | None
+    constraint: str
+
+    @property
+    def example(self) -> str:
+        """A value that is allowed, or its description where none can be told."""
+        if self.values:
+            return self.values[0]
+        if found := re.search(r"such as (.+?)(?: \(| or empty|, or |;|\.?$)", self.constraint):
+            return found[1].rstrip(",")
+        element = self.type.removeprefix("List<").removesuffix(">")
+        if element in _AWS_TYPES:
+            return _AWS_TYPES[element][1]
+        if self.default:
+            return self.default
+        return f"{self.least:g}" if self.least is not None else ""
+
+    def problem(self, value: str) -> str | None:
+        """What is wrong with a value, in one sentence with an example; None if nothing is.
+
+        The rules are CloudFormation's
+        (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html);
+        of a list each element is checked.
+        """
+        listed = self.type == "CommaDelimitedList" or self.type.startswith("List<")
+        elements = [part.strip() for part in value.split(",")] if listed and value else [value]
+        for element in elements:
+            if reason := self._reason(element):
+                shown = f"`{element}`" if element else "the empty value"
+                example = "" if "such as" in reason or not self.example else self.example
+                told = f"{self.name}: {shown} {reason}"
+                return f"{told}; for example {example}" if example else told
+        return None
+
+    def _reason(self, value: str) -> str | None:
+        if self.values and value not in self.values:
+            return f"is not one of {', '.join(self.values)}"
+        if self.type in ("Number", "List<Number>"):
+            try:
+                number = float(value)
+            except ValueError:
+                return "is not a number"
+            if self.least is not None and number < self.least:
+                return f"is below {self.least:g}, the least allowed"
+            if self.most is not None and number > self.most:
+                return f"is above {self.most:g}, the most allowed"
+        if self.pattern is not None and not re.fullmatch(self.pattern, value):
+            return self.constraint or f"does not match {self.pattern}"
+        if self.shortest is not None and len(value) < self.shortest:
+            return f"is shorter than {self.shortest} characters"
+        if self.longest is not None and len(value) > self.longest:
+            return f"is longer than {self.longest} characters"
+        element = self.type.removeprefix("List<").removesuffix(">")
+        if element in _AWS_TYPES and not re.fullmatch(_AWS_TYPES[element][0], value):
+            return f"is no {element.removeprefix('AWS::').replace('::', ' ')}"
+        return None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack to deploy: what samconfig.toml and the conventions say of it."""
+
+    kind: str  # one of ORDER
+    name: str
+    section: str  # of samconfig.toml
+    template: Path
+    built: bool  # whether `sam build` goes before
+    parameters: Mapping[str, Parameter]
+    content: Mapping[str, Any]  # of the template, with its short forms written out
+
+
+class Project:
+    """A checkout: its templates and samconfig.toml, and the settings of one environment."""
+
+    def __init__(self, root: Path, environment: str = "default") -> None:
+        """Raises SettingsInvalid if samconfig.toml is missing or broken."""
+        self.root, self.environment = root, environment
+        try:
+            self._config = tomllib.loads((root / CONFIG).read_text())
+        except FileNotFoundError:
+            raise SettingsInvalid(
+                [f"there is no {CONFIG} in {root}: run this in the checkout"]
+            ) from None
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsInvalid([f"{CONFIG}: {error}"]) from None
+
+    @property
+    def file(self) -> Path:
+        return self.root / "environments" / f"{self.environment}.yaml"
+
+    def section(self, kind: str) -> str | None:
+        """The section of samconfig.toml for a kind of stack: the environment's own, else the
+        default one; None if there is neither."""
+        default = "default" if kind == "deployer" else kind
+        own = self.environment if kind == "deployer" else f"{self.environment}-{kind}"
+        return next((s for s in (own, default) if s in self._config), None)
+
+    def rename(self, service: str | None) -> None:
+        """Let samconfig.toml name this environment's stacks after the service, so that `sam` by
+        hand means the same stacks. None changes nothing."""
+        if service is None:
+            return
+        lines, section = [], ""
+        own = {self.section(kind): kind for kind in ORDER if kind != "deployer"}
+        for line in (self.root / CONFIG).read_text().splitlines(keepends=True):
+            if found := re.match(r"\[([\w-]+)\.global\.parameters\]", line):
+                section = found[1]
+            elif line.startswith("["):
+                section = ""
+            if section in own and line.startswith("stack_name"):
+                line = f'stack_name = "{service}-{own[section]}"\n'
+            lines.append(line)
+        (self.root / CONFIG).write_text("".join(lines))
+
+    def _stack(self, kind: str, service: str) -> Stack | None:
+        section = self.section(kind)
+        if section is None:
+            return None
+        found: Any = self._config[section]
+        named = found.get("deploy", {}).get("parameters", {}).get("template_file")
+        path = self.root / (named or "template.yaml")
+        template = load_template(path)
+        name = f"{service}-{kind}"
+        if kind == "deployer":  # it may serve several services, so it has none's name
+            configured = found.get("global", {}).get("parameters", {}).get("stack_name", "deployer")
+            own = section == self.environment
+            name = configured if own else f"{configured}-{self.environment}"
+        return Stack(
+            kind,
+            name,
+            section,
+            path,
+            kind == "deployer",
+            parameters(template),
+            template,
+        )
+
+    def stacks(self, settings: Mapping[str, str]) -> list[Stack]:
+        """All stacks that samconfig.toml knows, in order; `needed` says which to deploy."""
+        service = settings.get(REQUIRED_NAME, "")
+        return [stack for kind in ORDER if (stack := self._stack(kind, service))]
+
+    @cached_property
+    def known(self) -> Mapping[str, Parameter]:
+        """The parameters of all templates; what is required anywhere is required here."""
+        found: dict[str, Parameter] = {}
+        for stack in self.stacks({}):
+            for name, parameter in stack.parameters.items():
+                if name not in found or parameter.default is None:
+                    found[name] = parameter
+        return found
+
+
+def load_template(path: Path) -> dict[str, Any]:
+    """A template with its short forms written out. Raises SettingsInvalid."""
+    try:
+        return parse_template(path.read_text())
+    except FileNotFoundError:
+        raise SettingsInvalid(
+            [f"{CONFIG} names the template {path.name}, which is missing"]
+        ) from None
+    except YAMLError as error:
+        raise SettingsInvalid([f"{path.name}: {_yaml_message(error)}"]) from None
+
+
+def parse_template(content: str) -> dict[str, Any]:
+    """A template's text as plain values."""
+    return dict(_plain(YAML().load(content)))
+
+
+def _plain(node: Any) -> Any:
+    """A loaded node as plain values: `!Equals [a, b]` as {"Fn::Equals": ["a", "b"]}."""
+    tag = str(getattr(getattr(node, "tag", None), "value", None) or "")
+    if isinstance(node, dict):
+        value: Any = {str(key): _plain(entry) for key, entry in node.items()}
+    elif isinstance(node, list):
+        value = [_plain(entry) for entry in node]
+    else:
+        value = getattr(node, "value", node) if tag else node
+    if not tag.startswith("!"):
+        return value
+    name = tag.removeprefix("!")
+    return {name if name in ("Ref", "Condition") else f"Fn::{name}": value}
+
+
+def parameters(template: Mapping[str, Any]) -> dict[str, Parameter]:
+    """The parameters of a template."""
+
+    def declared(name: str, node: Mapping[str, Any]) -> Parameter:
+        def number(key: str) -> float | None:
+            return float(node[key]) if key in node else None
+
+        def whole(key: str) -> int | None:
+            return int(node[key]) if key in node else None
+
+        return Parameter(
+            name,
+            str(node["Type"]),
+            text(node["Default"]) if "Default" in node else None,
+            " ".join(str(node.get("Description", "")).split()),
+            str(node["AllowedPattern"]) if "AllowedPattern" in node else None,
+            tuple(text(value) for value in node.get("AllowedValues", ())),
+            number("MinValue"),
+            number("MaxValue"),
+            whole("MinLength"),
+            whole("MaxLength"),
+            " ".join(str(node.get("ConstraintDescription", "")).split()),
+        )
+
+    return {name: declared(name, node) for name, node in template.get("Parameters", {}).items()}
+
+
+def text(value: Any) -> str:
+    """A value of a settings file as CloudFormation takes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ",".join(text(entry) for entry in value)
+    return "" if value is None else str(value)
+
+
+def load(file: Path) -> dict[str, str]:
+    """The settings in a file, as texts.
+
+    Raises SettingsInvalid, and FileNotFoundError if there is no file.
+    """
+    try:
+        document = YAML().load(file)
+    except YAMLError as error:
+        raise SettingsInvalid([f"{file.name}: {_yaml_message(error)}"]) from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise SettingsInvalid(
+            [f"{file.name}: must hold `Name: value` lines, such as ServiceName: coder"]
+        )
+    nested = [str(name) for name, value in document.items() if isinstance(value, dict)]
+    if nested:
+        raise SettingsInvalid(
+            [
+                f"{name}: must be one value, not a mapping; JSON goes into single quotes, such as "
+                """'{"LOG_LEVEL": "info"}'"""
+                for name in nested
+            ]
+        )
+    return {str(name): text(value) for name, value in document.items()}
+
+
+def _yaml_message(error: YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = " ".join(str(getattr(error, "problem", None) or error).split())
+    return f"line {mark.line + 1}: {problem}" if mark else problem
+
+
+def effective(settings: Mapping[str, str], known: Mapping[str, Parameter]) -> dict[str, str]:
+    """The settings with the templates' defaults where nothing is given."""
+    defaults = {name: p.default for name, p in known.items() if p.default is not None}
+    return defaults | dict(settings)
+
+
+def needed(stacks: Sequence[Stack], values: Mapping[str, str]) -> list[Stack]:
+    """The stacks that these settings ask for; the others are what the team has already.
+
+    values: effective settings.
+    """
+    left_out = set()
+    if values.get("DatabaseUrlSecretArn") or values.get("Database") in ("existing", "none"):
+        left_out.add("database")
+    if values.get("TargetGroupArn") or values.get("Exposure") == "public-ip":
+        left_out.add("load-balancer")
+    if values.get("DocsUrl"):
+        left_out.add("docs")
+    return [stack for stack in stacks if stack.kind not in left_out]
+
+
+def problems(settings: Mapping[str, str], stacks: Sequence[Stack], file: Path) -> list[str]:
+    """Everything that is wrong with the settings, each by name with an example of a good value.
+
+    stacks: all of the project's, whether needed or not: a name in the file must be one of theirs.
+    """
+    known: dict[str, Parameter] = {}
+    for stack in stacks:
+        known |= {name: p for name, p in stack.parameters.items() if name not in known}
+    found = []
+    for name in settings:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1, 0.6)
+            meant = f"; did you mean {close[0]}?" if close else ""
+            found.append(f"{name}: no template has this parameter ({file.name}){meant}")
+    told = set(found)
+    values = effective(settings, known)
+    for stack in needed(stacks, values):
+        for name, parameter in stack.parameters.items():
+            if name in settings:
+                problem = parameter.problem(settings[name])
+            elif parameter.default is None:
+                problem = _missing(parameter, file)
+            else:
+                problem = None
+            if problem and problem not in told:
+                told.add(problem)
+                found.append(problem)
+        if all(name in values for name in stack.parameters):
+            broken = [
+                p for p in broken_rules(stack.content.get("Rules", {}), values) if p not in told
+            ]
+            told.update(broken)
+            found += broken
+    return found
+
+
+def _missing(parameter: Parameter, file: Path) -> str:
+    example = f", such as `{parameter.name}: {parameter.example}`" if parameter.example else ""
+    return f"{parameter.name}: is missing in {file.name}{example}. {parameter.description}"
+
+
+def missing(settings: Mapping[str, str], stacks: Sequence[Stack]) -> list[Parameter]:
+    """The parameters without a default that the settings do not give."""
+    found: dict[str, Parameter] = {}
+    for stack in stacks:
+        for name, parameter in stack.parameters.items():
+            if parameter.default is None and not settings.get(name):
+                found.setdefault(name, parameter)
+    return list(found.values())
+
+
+# Rules, conditions and names in a template --------------------------------------------------------
+
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+class _Unknown(Exception):
+    """It depends on what only CloudFormation knows."""
+
+
+def broken_rules(rules: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[str]:
+    """What the Rules of a template have against these values, as AssertDescription says it.
+
+    A rule that asks the account (Fn::ValueOf and its kin) is left to CloudFormation
+    (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference-rules.html).
+    """
+    for rule in rules.values():
+        try:
+            if "RuleCondition" in rule and not _holds(rule["RuleCondition"], values):
+                continue
+            for assertion in rule["Assertions"]:
+                if not _holds(assertion["Assert"], values):
+                    yield " ".join(str(assertion.get("AssertDescription", assertion)).split())
+        except _Unknown:
+            continue
+
+
+@dataclass(frozen=True)
+class Named:
+    """A resource whose name the template gives, so that another of that name stops its creation."""
+
+    logical: str
+    type: str
+    name: str
+
+
+_NAMES = {
+    "AWS::DynamoDB::Table": "TableName",
+    "AWS::ECR::Repository": "RepositoryName",
+    "AWS::ECS::Cluster": "ClusterName",
+    "AWS::ElasticLoadBalancingV2::LoadBalancer": "Name",
+    "AWS::IAM::Role": "RoleName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::RDS::DBInstance": "DBInstanceIdentifier",
+    "AWS::S3::Bucket": "BucketName",
+    "AWS::SecretsManager::Secret": "Name",
+    "AWS::SSM::Parameter": "Name",
+}
+
+
+def named(stack: Stack, values: Mapping[str, str]) -> list[Named]:
+    """The resources that a stack makes under a name of its own, as far as the settings tell it.
+
+    values: effective settings, with AWS::AccountId and its kin.
+    """
+    conditions, found = stack.content.get("Conditions", {}), []
+    for logical, resource in stack.content.get("Resources", {}).items():
+        given = resource.get("Properties", {}).get(_NAMES.get(resource.get("Type", ""), ""))
+        try:
+            wanted = resource.get("Condition")
+            if given and (not wanted or _holds({"Condition": wanted}, values, conditions)):
+                found.append(Named(logical, resource["Type"], _of(given, values)))
+        except _Unknown:
+            continue
+    return found
+
+
+def _holds(node: Any, values: Mapping[str, str], conditions: Mapping[str, Any] = _NONE) -> bool:
+    ((function, given),) = node.items()
+    match function:
+        case "Condition":
+            return _holds(conditions[given], values, conditions)
+        case "Fn::And":
+            return all(_holds(entry, values, conditions) for entry in given)
+        case "Fn::Or":
+            return any(_holds(entry, values, conditions) for entry in given)
+        case "Fn::Not":
+            return not _holds(given[0], values, conditions)
+        case "Fn::Equals":
+            return _of(given[0], values) == _of(given[1], values)
+        case "Fn::Contains":
+            return _of(given[1], values) in [_of(entry, values) for entry in given[0]]
+        case "Fn::EachMemberIn":
+            allowed = [_of(entry, values) for entry in given[1]]
+            return all(member in allowed for member in _of(given[0], values).split(","))
+        case "Fn::EachMemberEquals":
+            wanted = _of(given[1], values)
+            return all(member == wanted for member in _of(given[0], values).split(","))
+        case _:
+            raise _Unknown(function)
+
+
+def _of(node: Any, values: Mapping[str, str]) -> str:
+    match node:
+        case {"Ref": name} if name in values:
+            return values[name]
+        case {"Fn::Sub": str(form)}:
+            names = re.findall(r"\$\{([^!}][^}]*)\}", form)
+            if any(name not in values for name in names):
+                raise _Unknown(form)
+            return re.sub(r"\$\{([^!}][^}]*)\}", lambda found: values[found[1]], form)
+        case dict():
+            raise _Unknown(node)
+        case list():
+            return ",".join(_of(entry, values) for entry in node)
+    return text(node)
+
+
+# Writing the file --------------------------------------------------------------------------------
+
+
+def save(file: Path, given: Mapping[str, str]) -> None:
+    """Write settings into the file; what else it holds, comments above all, stays as it is."""
+    yaml = YAML()
+    yaml.width = 10_000  # JSON stays on its line
+    yaml.preserve_quotes = True
+    document = yaml.load(file) if file.exists() else None
+    document = {} if document is None else document
+    document.update(given)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    with partial.open("w") as stream:
+        yaml.dump(document, stream)
+    partial.replace(file)  # never half a file
+
+
+def overrides(settings: Mapping[str, str], stack: Stack) -> dict[str, str]:
+    """What `sam deploy` is given for a stack, as the content of a file of JSON.
+
+    `sam` unescapes the quotes in the values, and twice, also in those of a file: what is escaped
+    in the value, such as a quote within JSON, must be escaped for it.
+    """
+    return {
+        name: value.replace('"', '\\\\"')
+        for name, value in settings.items()
+        if name in stack.parameters
+    }

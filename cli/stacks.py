@@ -1,0 +1,326 @@
+"""Stacks in CloudFormation: change sets made by the real `sam`, followed and explained."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from cli.aws import Account, code_of
+from cli.changes import (
+    STATEFUL,
+    Change,
+    Event,
+    Standing,
+    advice,
+    change,
+    first_failure,
+    stack_policy,
+    standing,
+)
+from cli.errors import BUSY, FAILED, CommandFailed
+from cli.settings import CONFIG, Project, Stack, overrides, parse_template
+
+POLL_SECONDS = float(os.environ.get("SAM_CLI_POLL_DELAY", "2"))
+"""Between two looks at a stack; the variable is the one that paces `sam` too."""
+
+_OURS = "samcli-deploy"  # how `sam` begins the names of its change sets
+
+
+@dataclass(frozen=True)
+class State:
+    """A stack as it stands. `status` is None if there is none."""
+
+    name: str
+    id: str = ""
+    status: str | None = None
+    reason: str = ""
+    protected: bool = False
+    outputs: Mapping[str, str] | None = None
+    since: datetime | None = None
+
+    @property
+    def standing(self) -> Standing:
+        return standing(self.status)
+
+
+class Sam:
+    """The real `sam`, told what samconfig.toml would tell it, and the settings."""
+
+    def __init__(self, account: Account, project: Project) -> None:
+        self._account, self._project = account, project
+
+    def build(self, stack: Stack) -> None:
+        """`sam build`; what has not changed is taken from the cache. Raises CommandFailed."""
+        self._run(
+            *("build", "--config-env", stack.section, "--config-file", str(self._config)),
+            *("--template-file", str(stack.template), "--cached"),
+        )
+
+    def change_set(self, stack: Stack, settings: Mapping[str, str]) -> str | None:
+        """The ARN of a new change set; None if there is nothing to change.
+
+        Raises CommandFailed, with what CloudFormation had against it.
+        """
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as given:
+            json.dump(overrides(settings, stack), given)  # JSON is YAML
+            given.flush()
+            template = ".aws-sam/build/template.yaml" if stack.built else stack.template
+            told = self._run(
+                *("deploy", "--config-env", stack.section, "--config-file", str(self._config)),
+                *("--stack-name", stack.name, "--template-file", str(template)),
+                *("--parameter-overrides", f"file://{given.name}"),
+                *("--no-execute-changeset", "--no-confirm-changeset"),
+                *("--no-fail-on-empty-changeset", "--output", "json"),
+                about=stack.name,
+            )
+        for line in reversed(told):
+            if line.get("status") == "changeset_created":
+                return str(line["changeset_id"])
+            if line.get("status") == "no_changes":
+                return None
+        raise CommandFailed(FAILED, f"{stack.name}: `sam deploy` told of no change set")
+
+    @property
+    def _config(self) -> Path:
+        return self._project.root / CONFIG
+
+    def _run(self, *arguments: str, about: str = "") -> list[dict[str, Any]]:
+        """What it wrote that is JSON, line by line."""
+        profile = ("--profile", self._account.profile) if self._account.profile else ()
+        environment = self._account.environment
+        command = [shutil.which("sam", path=environment["PATH"]) or "sam", *arguments]
+        if arguments[0] == "deploy":
+            command += ["--region", self._account.region, *profile]
+        done = subprocess.run(
+            command,
+            env=environment,
+            cwd=self._project.root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        lines = list(_documents(done.stdout))
+        if done.returncode:
+            failed = next((line["error"] for line in lines if line.get("error")), None)
+            said = str(failed["message"]) if failed else _last_error(done.stdout + done.stderr)
+            where = f"{about}: " if about else ""
+            message = f"{where}`sam {arguments[0]}` failed: {said}"
+            raise CommandFailed(FAILED, message, [what] if (what := advice(said)) else [])
+        return lines
+
+
+def _documents(text: str) -> Iterator[dict[str, Any]]:
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError):
+            if isinstance(found := json.loads(line), dict):
+                yield found
+
+
+def _last_error(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = next((lines[i:] for i, line in enumerate(lines) if "Error:" in line), lines[-3:])
+    return " ".join(errors[:8])
+
+
+class Stacks:
+    """The stacks of an account and Region."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._cfn = account.client("cloudformation")
+
+    def state(self, name: str) -> State:
+        """A stack as it stands, by name or ARN."""
+        try:
+            found = self._cfn.describe_stacks(StackName=name)["Stacks"][0]
+        except ClientError as error:
+            if code_of(error) == "ValidationError" and "does not exist" in str(error):
+                return State(name)
+            raise
+        return State(
+            found["StackName"],
+            found["StackId"],
+            found["StackStatus"],
+            found.get("StackStatusReason", ""),
+            found.get("EnableTerminationProtection", False),
+            {o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])},
+            found.get("LastUpdatedTime") or found.get("CreationTime"),
+        )
+
+    def changes(self, change_set: str) -> list[Change]:
+        """What a change set would do, all pages of it."""
+        found: list[Change] = []
+        token: dict[str, str] = {}
+        while True:
+            page = self._cfn.describe_change_set(ChangeSetName=change_set, **token)
+            found += [
+                change(entry["ResourceChange"])
+                for entry in page.get("Changes", [])
+                if entry.get("Type") == "Resource"
+            ]
+            if not page.get("NextToken"):
+                return found
+            token = {"NextToken": page["NextToken"]}
+
+    def discard(self, change_set: str) -> None:
+        """Delete a change set that is not to be executed."""
+        self._cfn.delete_change_set(ChangeSetName=change_set)
+
+    def tidy(self, name: str) -> list[str]:
+        """Remove what change sets that came to nothing leave: themselves, and an empty stack.
+
+        Returns what CloudFormation's validation had against them, a line each.
+        """
+        state, reasons = self.state(name), []
+        if state.status in (None, "DELETE_COMPLETE"):
+            return []
+        left = []
+        pages = self._cfn.get_paginator("list_change_sets").paginate(StackName=name)
+        for found in (summary for page in pages for summary in page["Summaries"]):
+            if found["ChangeSetName"].startswith(_OURS) and found.get("Status") == "FAILED":
+                reasons += self._validation(found)
+                self.discard(found["ChangeSetId"])
+            else:
+                left.append(found)
+        if state.status == "REVIEW_IN_PROGRESS" and not left:
+            self._cfn.delete_stack(StackName=state.id)
+        return reasons
+
+    def _validation(self, change_set: Mapping[str, Any]) -> list[str]:
+        """What the early validation of a change set found
+        (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/validate-stack-deployments.html)."""
+        if "EarlyValidation" not in change_set.get("StatusReason", ""):
+            return []
+        told = self._cfn.describe_events(ChangeSetName=change_set["ChangeSetId"])
+        return [
+            f"{event.get('LogicalResourceId', '')}: {event.get('ValidationStatusReason', '')}"
+            for event in told.get("OperationEvents", [])
+            if event.get("ValidationStatus") == "FAILED"
+        ]
+
+    def resources(self, name: str) -> list[dict[str, Any]]:
+        """The resources of a stack, by ListStackResources."""
+        pages = self._cfn.get_paginator("list_stack_resources").paginate(StackName=name)
+        return [dict(found) for page in pages for found in page["StackResourceSummaries"]]
+
+    def template(self, name: str) -> Mapping[str, Any]:
+        """The resources of a stack's template as CloudFormation holds it, by logical id."""
+        body = self._cfn.get_template(StackName=name, TemplateStage="Processed")["TemplateBody"]
+        found = body if isinstance(body, dict) else parse_template(body)
+        return dict(found.get("Resources", {}))
+
+    def stateful(self, name: str) -> list[str]:
+        """The logical ids of what holds data in a stack."""
+        return [
+            found["LogicalResourceId"]
+            for found in self.resources(name)
+            if found["ResourceType"] in STATEFUL and found["ResourceStatus"] != "DELETE_COMPLETE"
+        ]
+
+    def guard(self, name: str, allowed_losses: Collection[str] = ()) -> None:
+        """Let no update replace or delete what holds data, and nobody delete the stack."""
+        stateful = self.stateful(name)
+        policy = stack_policy(stateful, allowed_losses)
+        if policy is None:
+            return
+        self._cfn.set_stack_policy(StackName=name, StackPolicyBody=policy)
+        self._cfn.update_termination_protection(StackName=name, EnableTerminationProtection=True)
+
+    def execute(self, change_set: str, *, new: bool) -> str:
+        """Start a change set. Returns the token that its events carry. Raises CommandFailed.
+
+        new: the stack is created by it; what it makes is then deleted if it fails, also what
+            the template retains, so that the next try finds nothing in its way.
+        """
+        token = f"deploy-{uuid.uuid4()}"
+        try:
+            self._cfn.execute_change_set(
+                ChangeSetName=change_set,
+                ClientRequestToken=token,
+                **({"RetainExceptOnCreate": True} if new else {}),
+            )
+        except ClientError as error:
+            if code_of(error) in ("InvalidChangeSetStatus", "ChangeSetNotFound"):
+                raise CommandFailed(
+                    BUSY,
+                    "the stack was changed by somebody else meanwhile, so this change set is void",
+                    ["Run the command again: it shows what is still to be changed."],
+                ) from error
+            raise
+        return token
+
+    def delete(self, name: str) -> State:
+        """Start the deletion of a stack; the stack as it was, whose ARN still names it then."""
+        before = self.state(name)
+        if before.protected:
+            self._cfn.update_termination_protection(
+                StackName=name, EnableTerminationProtection=False
+            )
+        self._cfn.delete_stack(StackName=name)
+        return before
+
+    def marker(self, name: str) -> str:
+        """The id of a stack's newest event; what comes after it is of the next operation."""
+        if self.state(name).status is None:
+            return ""
+        newest = self._cfn.describe_stack_events(StackName=name)["StackEvents"]
+        return str(newest[0]["EventId"]) if newest else ""
+
+    def events(self, name: str, after: str = "", token: str = "") -> list[Event]:
+        """The events after a marker, oldest first; only those that carry the token, if any."""
+        found: list[Event] = []
+        for page in self._cfn.get_paginator("describe_stack_events").paginate(StackName=name):
+            for event in map(_event, page["StackEvents"]):
+                if event.id == after:
+                    return found[::-1]
+                if event.token == token or not token:
+                    found.append(event)
+        return found[::-1]
+
+    def follow(self, name: str, after: str, token: str = "") -> Iterator[list[Event]]:
+        """All events so far at each look, until the stack is at rest. `name`: or an ARN."""
+        while True:
+            busy = self.state(name).standing is Standing.BUSY
+            yield self.events(name, after, token)
+            if not busy:
+                return
+            time.sleep(POLL_SECONDS)
+
+    def cause(self, name: str, after: str, token: str = "") -> Event | None:
+        """The failure that an operation failed of, looked for in nested stacks too."""
+        events = self.events(name, after, token)
+        found = first_failure(events)
+        while found and found.nested:
+            # a nested stack has its own events, of earlier operations too
+            inner = [e for e in self.events(found.nested) if e.at >= events[0].at]
+            deeper = first_failure(inner)
+            if deeper is None:
+                break
+            found = deeper
+        return found
+
+
+def _event(raw: Mapping[str, Any]) -> Event:
+    physical, type_ = raw.get("PhysicalResourceId", ""), raw.get("ResourceType", "")
+    nested = type_ == "AWS::CloudFormation::Stack" and physical not in ("", raw["StackId"])
+    return Event(
+        raw["EventId"],
+        raw["Timestamp"].astimezone(UTC),
+        raw["LogicalResourceId"],
+        type_,
+        raw.get("ResourceStatus", ""),
+        raw.get("ResourceStatusReason", ""),
+        raw.get("ClientRequestToken", ""),
+        physical if nested else "",
+    )

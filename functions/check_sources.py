@@ -1,0 +1,44 @@
+"""Check the uploaded sources, and hand them on to the build as a zip of plain files."""
+
+import tempfile
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer import site, sources
+from deployer.aws import s3
+from deployer.errors import SourcesRejected
+from deployer.site import DocsRelease
+from deployer.sources import Plan
+
+logger = Logger()
+
+
+class Request(TypedDict):
+    spec: Mapping[str, Any]
+    release: DocsRelease
+    execution: str
+
+
+class Checked(Plan):
+    """How the sources are built, and where the zip of them is, in CodeBuild's `bucket/key`."""
+
+    archive: str
+
+
+@logger.inject_lambda_context(correlation_id_path="execution")
+def handler(event: Request, context: LambdaContext) -> Checked:
+    spec, release = site.from_document(event["spec"]), event["release"]
+    bucket, _, key = release["source"].partition("/")
+    checked = f"checked/{release['id']}.zip"
+    with tempfile.TemporaryFile() as archive, tempfile.TemporaryFile() as repacked:
+        if not s3.download(bucket, key, archive, release["sourceVersion"]):
+            raise SourcesRejected(f"s3://{bucket}/{key} is gone; upload it again")
+        archive.seek(0)
+        plan = sources.repack(archive, key.rsplit("/", 1)[-1], repacked, spec.build)
+        repacked.seek(0)
+        s3.upload(bucket, checked, repacked)
+    logger.info("sources checked", plan=plan)
+    return {**plan, "archive": f"{bucket}/{checked}"}

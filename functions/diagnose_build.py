@@ -1,0 +1,25 @@
+"""Diagnose the build: which phase failed, and the last lines that it wrote."""
+
+from typing import TypedDict
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer import diagnosis
+from deployer.aws import logs
+from deployer.diagnosis import Diagnosis, Failure
+
+logger = Logger()
+
+
+class Request(TypedDict):
+    failure: Failure
+    execution: str
+
+
+@logger.inject_lambda_context(correlation_id_path="execution")
+def handler(event: Request, context: LambdaContext) -> Diagnosis:
+    log = diagnosis.build_log(event["failure"])
+    found = diagnosis.diagnose_build(event["failure"], logs.last_lines(*log) if log else [])
+    logger.info("build diagnosed", diagnosis=found)
+    return found

@@ -1,0 +1,208 @@
+"""Identify the docs: which sources, for which site, and whether they are published."""
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, TypedDict, cast
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer import history, identification, publication, site
+from deployer.aws import events, releases, s3, ssm, turns
+from deployer.diagnosis import Failure
+from deployer.errors import RequestRejected, SourcesRejected
+from deployer.request import Hold, Publish, Recover, Resume, Rollback
+from deployer.site import DocsRelease, SiteSpec, Upload
+from deployer.turns import HoldNote
+
+logger = Logger()
+
+NOBODY = "nobody said why"
+
+
+class Request(TypedDict):
+    input: Any
+    execution: str
+    startedAt: str
+
+
+class Identified(TypedDict):
+    """What is to be done: BUILD and publish, GO_BACK to a release that is kept, RECOVER from one
+    whose execution ended, or NOTHING.
+
+    `back` is what the switch has to say for the release that is live by our records; empty if none
+    is. It is for a recovery, as `failure` is.
+    """
+
+    decision: Literal["BUILD", "GO_BACK", "RECOVER", "NOTHING"]
+    reason: str
+    release: DocsRelease
+    spec: Mapping[str, Any] | None
+    back: str
+    failure: Failure | None
+
+
+@logger.inject_lambda_context(correlation_id_path="execution")
+def handler(event: Request, context: LambdaContext) -> Identified:
+    asked = site.parse(event["input"])
+    execution, now = event["execution"], datetime.fromisoformat(event["startedAt"])
+    match asked:
+        case Upload():
+            _, document = site.from_parameters(ssm.site_specs(), asked.site)
+            identified = _open("BUILD", site.uploaded(asked, execution, now), document)
+        case Publish():
+            identified = _ordered(asked, execution, now)
+        case Rollback():
+            identified = _rolled_back(asked, execution, now)
+        case Hold():
+            identified = _held(asked, execution, now)
+        case Resume():
+            identified = _resumed(asked, execution, now)
+        case Recover():
+            identified = _recovered(asked, execution)
+    logger.info(
+        "docs identified",
+        release=identified["release"],
+        decision=identified["decision"],
+        reason=identified["reason"],
+    )
+    return identified
+
+
+def _ordered(order: Publish, execution: str, now: datetime) -> Identified:
+    spec, document = site.from_parameters(ssm.site_specs(), order.service)
+    # an earlier try has chosen already, and what is newest may have changed since
+    release = _of_execution(execution) or _newest(order, spec, execution, now)
+    opened = _open("BUILD", release, document)
+    turns.release_hold(site.owner(spec.site))
+    return opened
+
+
+def _newest(order: Publish, spec: SiteSpec, execution: str, now: datetime) -> DocsRelease:
+    bucket, folder = os.environ["SOURCES"], f"docs/{spec.site}/"
+    found = s3.newest(bucket, folder)
+    if found is None:
+        raise SourcesRejected(f"s3://{bucket}/{folder} holds no archive; upload one there")
+    key, version, uploaded = found
+    upload = Upload(site.site_of(key), bucket, key, version, uploaded)
+    return site.ordered(upload, order.by, execution, now)
+
+
+def _rolled_back(order: Rollback, execution: str, now: datetime) -> Identified:
+    spec, document = site.from_parameters(ssm.site_specs(), order.service)
+    release = _of_execution(execution) or _earlier(order, spec, execution, now)
+    opened = _open("GO_BACK", release, document)
+    if order.hold:
+        _hold(spec, order.by, order.reason or f"rolled back to {release['version']}", now)
+    return opened
+
+
+def _earlier(order: Rollback, spec: SiteSpec, execution: str, now: datetime) -> DocsRelease:
+    everything = releases.history(site.owner(spec.site))
+    past = [entry for entry in everything if entry["execution"] != execution]
+    target = history.target(past, order.to)
+    folder = str(target.get("folder"))
+    if s3.document(spec.bucket, publication.manifest_key(folder)) is None:
+        raise RequestRejected(
+            f"release {target['id']} is not kept any more: only the newest {spec.keep_releases} are"
+            f" ({', '.join(site.kept(past, spec.keep_releases))})"
+        )
+    return site.again(target, "rollback", order.by, execution, now)
+
+
+def _held(order: Hold, execution: str, now: datetime) -> Identified:
+    spec, _ = site.from_parameters(ssm.site_specs(), order.service)
+    _hold(spec, order.by, order.reason or NOBODY, now)
+    release = site.noted(spec, "hold", order.by, execution, now)
+    return _noted(release, f"held: {order.reason or NOBODY}", now)
+
+
+def _resumed(order: Resume, execution: str, now: datetime) -> Identified:
+    spec, document = site.from_parameters(ssm.site_specs(), order.service)
+    release = _of_execution(execution) or _held_back(order, spec, execution, now)
+    if release["trigger"] == "resume":
+        resumed = _open("BUILD", release, document)
+    else:
+        resumed = _noted(release, "resumed; no upload was held back", now)
+    turns.release_hold(site.owner(spec.site))
+    return resumed
+
+
+def _held_back(order: Resume, spec: SiteSpec, execution: str, now: datetime) -> DocsRelease:
+    """The release that publishes the newest upload held back, or the note that there was none."""
+    hold = turns.line(site.owner(spec.site)).hold
+    if hold is None:
+        raise RequestRejected(f"site {spec.site} is not held")
+    found = history.newest_held(releases.history(site.owner(spec.site)), hold["at"])
+    if found is None:
+        return site.noted(spec, "hold", order.by, execution, now)
+    return site.again(found, "resume", order.by, execution, now)
+
+
+def _recovered(order: Recover, execution: str) -> Identified:
+    owner = site.owner(order.service)
+    record = releases.find(owner, order.release)
+    if record is None:
+        raise RequestRejected(f"site {order.service} has no release {order.release}")
+    releases.carry_out(execution, record)
+    release = cast(DocsRelease, record)
+    if "outcome" in record:
+        return _nothing(release, f"release {record['id']} has its outcome: {record['outcome']}")
+    releases.note(record, recoveredBy=execution)
+    spec, document = site.from_parameters(ssm.site_specs(), order.service)
+    cause = f"the execution {record['execution']} ended before the release had an outcome"
+    return {
+        **_identified("RECOVER", cause, release, document),
+        "back": site.switch(site.kept(releases.history(owner), spec.keep_releases)),
+        "failure": {"Error": "ExecutionEnded", "Cause": cause},
+    }
+
+
+def _of_execution(execution: str) -> DocsRelease | None:
+    return cast(DocsRelease | None, releases.of_execution(execution))
+
+
+def _open(
+    decision: Literal["BUILD", "GO_BACK"], release: DocsRelease, document: Mapping[str, Any]
+) -> Identified:
+    already = releases.open_release(release)
+    if already:
+        reason = f"this upload is release {already['id']} of execution {already['execution']}"
+        return _nothing(cast(DocsRelease, already), reason)
+    return _identified(decision, "", release, document)
+
+
+def _hold(spec: SiteSpec, by: str | None, reason: str, now: datetime) -> None:
+    """Hold the uploads back; since when they are, stays as it was if they are already."""
+    already = turns.line(site.owner(spec.site)).hold
+    at = already["at"] if already else now.isoformat()
+    note: HoldNote = {"by": by or identification.OPERATOR, "at": at, "reason": reason}
+    turns.hold(site.owner(spec.site), note)
+
+
+def _noted(release: DocsRelease, reason: str, now: datetime) -> Identified:
+    releases.open_release(release)
+    releases.close_release(release, "SUCCEEDED", {"endedAt": now.isoformat(), "reason": reason})
+    events.announce(release, "SUCCEEDED", reason)
+    return _nothing(release, reason)
+
+
+def _nothing(release: DocsRelease, reason: str) -> Identified:
+    return _identified("NOTHING", reason, release, None)
+
+
+def _identified(
+    decision: Literal["BUILD", "GO_BACK", "RECOVER", "NOTHING"],
+    reason: str,
+    release: DocsRelease,
+    spec: Mapping[str, Any] | None,
+) -> Identified:
+    return {
+        "decision": decision,
+        "reason": reason,
+        "release": release,
+        "spec": spec,
+        "back": "",
+        "failure": None,
+    }

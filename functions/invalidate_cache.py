@@ -1,0 +1,39 @@
+"""Invalidate the one page that CloudFront keeps for all releases alike: the error page.
+
+Everything else is cached by its release's own path, and a switch makes none of it stale.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer import publication, site
+from deployer.aws import cloudfront, s3
+from deployer.aws.s3 import Served
+from deployer.site import DocsRelease
+
+logger = Logger()
+
+
+class Request(TypedDict):
+    spec: Mapping[str, Any]
+    release: DocsRelease
+    execution: str
+
+
+class Invalidated(TypedDict):
+    done: bool
+
+
+@logger.inject_lambda_context(correlation_id_path="execution")
+def handler(event: Request, context: LambdaContext) -> Invalidated:
+    spec, release = site.from_document(event["spec"]), event["release"]
+    page = publication.ERROR_PAGE
+    kind = publication.content_type(page) or ""
+    served = Served(kind, publication.ERROR_CACHE, release["folder"])
+    s3.copy(spec.bucket, publication.key(release["folder"], page), page, served)
+    done = cloudfront.invalidate(spec.distribution, f"/{page}", release["id"])
+    logger.info("cache invalidated", done=done)
+    return {"done": done}

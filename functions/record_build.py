@@ -1,0 +1,78 @@
+"""Record what became of a build: the image it pushed, or why it failed; and pass the turn on."""
+
+from datetime import UTC, datetime
+from typing import Any, TypedDict, cast
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer import build
+from deployer.aws import events, releases, turns
+from deployer.build import Build, BuildDocument, Diagnosis
+from deployer.diagnosis import Failure, explain
+from deployer.release import Outcome, Unidentified
+
+logger = Logger()
+
+_TOLD = ("version", "digest")
+
+
+class Request(TypedDict):
+    """What is known by then; a failure before the source was identified has no `release`."""
+
+    input: Any
+    release: Build | None
+    build: BuildDocument | None
+    diagnosis: Diagnosis | None
+    failure: Failure | None
+    execution: str
+    startedAt: str
+
+
+class Recorded(TypedDict):
+    outcome: str
+    error: str
+    cause: str
+
+
+@logger.inject_lambda_context(correlation_id_path="execution")
+def handler(event: Request, context: LambdaContext) -> Recorded:
+    mine = event["release"] or build.unidentified(
+        event["input"], event["execution"], event["startedAt"]
+    )
+    made = build.result(event["build"]) if event["build"] else None
+    if event["failure"] is None and made:
+        service = mine["service"].partition(":")[2]
+        return _record(event, mine, "SUCCEEDED", "", build.summary(service, made), dict(made))
+    found = event["diagnosis"] or _undiagnosed(event["failure"])
+    details: dict[str, Any] = {"diagnosis": found, **(made or {})}
+    if found["error"] == "BuildStopped" and event["release"]:
+        newer = build.newer(event["release"], releases.history(mine["service"]))
+        if newer:
+            details["by"] = newer["id"]
+            reason = f"superseded by {newer['version']}"
+            return _record(event, mine, "SUPERSEDED", "", reason, details)
+    return _record(event, mine, "FAILED", found["error"], build.reason(found), details)
+
+
+def _undiagnosed(failure: Failure | None) -> Diagnosis:
+    error, cause = explain(failure or {"Error": "ExecutionEnded", "Cause": ""})
+    return {"error": error, "cause": cause or error, "lines": [], "again": False}
+
+
+def _record(
+    event: Request,
+    mine: Build | Unidentified,
+    outcome: Outcome,
+    error: str,
+    reason: str,
+    details: dict[str, Any],
+) -> Recorded:
+    ended = {"endedAt": datetime.now(UTC).isoformat(), "reason": reason}
+    releases.close_release(mine, outcome, {**details, **ended})
+    turns.leave(mine["service"], mine["id"])
+    turns.pass_on(mine["service"], event["execution"])
+    told = {**mine, **{name: details[name] for name in _TOLD if name in details}}
+    events.announce(cast(Build, told), outcome, reason)
+    logger.info("build recorded", outcome=outcome, reason=reason)
+    return {"outcome": outcome, "error": error, "cause": reason}

@@ -1,0 +1,48 @@
+"""Record the docs: the release is live and verified."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer import history, site
+from deployer.aws import events, releases, turns
+from deployer.site import DocsRelease
+
+logger = Logger()
+
+
+class Request(TypedDict):
+    spec: Mapping[str, Any]
+    release: DocsRelease
+    progress: Mapping[str, int]
+    reason: str
+    execution: str
+
+
+class Success(TypedDict):
+    outcome: str
+    release: str
+    version: str
+    url: str
+
+
+@logger.inject_lambda_context(correlation_id_path="execution")
+def handler(event: Request, context: LambdaContext) -> Success:
+    release, spec = event["release"], site.from_document(event["spec"])
+    ended = datetime.now(UTC).isoformat()
+    details = {"endedAt": ended, "url": spec.url, "reason": event["reason"], **event["progress"]}
+    releases.close_release(release, "SUCCEEDED", details)
+    for entry in history.expendable(releases.history(release["service"]), spec.keep_releases):
+        releases.expire(entry)
+    turns.pass_on(release["service"], event["execution"])
+    events.announce(release, "SUCCEEDED", event["reason"], spec.url)
+    logger.info("docs live", release=release["id"], url=spec.url)
+    return {
+        "outcome": "SUCCEEDED",
+        "release": release["id"],
+        "version": release["version"],
+        "url": spec.url,
+    }

@@ -1,0 +1,144 @@
+"""Archives of sources, and the files of sites, in S3."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+from deployer.aws import client
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+_MOST_DELETED_AT_ONCE = 1000
+_CHUNK = 1024 * 1024
+
+
+class Served(NamedTuple):
+    """How an object is served: its type, who may keep it how long, and of which release it is."""
+
+    content_type: str
+    cache_control: str
+    release: str
+
+
+def _s3() -> "S3Client":
+    return client("s3")  # type: ignore[no-any-return]
+
+
+def newest(bucket: str, prefix: str) -> tuple[str, str, datetime] | None:
+    """The key, version and time of the newest object below a prefix; None if there is none."""
+    pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    found = [entry for page in pages for entry in page.get("Contents", [])]
+    if not found:
+        return None
+    last = max(found, key=lambda entry: entry["LastModified"])
+    told = _s3().head_object(Bucket=bucket, Key=last["Key"])
+    return last["Key"], told["VersionId"], last["LastModified"]
+
+
+def download(bucket: str, key: str, into: IO[bytes], version: str | None = None) -> bool:
+    """Download an object, or a version of it; False if it is not there."""
+    which = {"VersionId": version} if version else {}
+    try:
+        body = _s3().get_object(Bucket=bucket, Key=key, **which)["Body"]  # type: ignore[arg-type]
+    except _s3().exceptions.ClientError as error:
+        if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion"):
+            return False
+        raise
+    for chunk in body.iter_chunks(_CHUNK):
+        into.write(chunk)
+    return True
+
+
+def upload(bucket: str, key: str, content: IO[bytes] | bytes) -> None:
+    """Upload an object that nobody is served."""
+    _s3().put_object(Bucket=bucket, Key=key, Body=content)
+
+
+def document(bucket: str, key: str) -> Any:
+    """A JSON document; None if it is not there."""
+    try:
+        return json.load(_s3().get_object(Bucket=bucket, Key=key)["Body"])
+    except _s3().exceptions.NoSuchKey:
+        return None
+
+
+def keep_document(bucket: str, key: str, value: Any) -> None:
+    """Write a JSON document."""
+    _s3().put_object(Bucket=bucket, Key=key, Body=json.dumps(value).encode())
+
+
+def publish(bucket: str, key: str, content: IO[bytes] | bytes, served: Served) -> None:
+    """Upload a file of a site, streaming."""
+    _s3().put_object(Bucket=bucket, Key=key, Body=content, **_headers(served))
+
+
+def copy(bucket: str, source: str, key: str, served: Served) -> None:
+    """Copy a file of a site within its bucket; its content does not travel."""
+    _s3().copy_object(
+        Bucket=bucket,
+        Key=key,
+        CopySource={"Bucket": bucket, "Key": source},
+        MetadataDirective="REPLACE",
+        **_headers(served),
+    )
+
+
+def _headers(served: Served) -> Mapping[str, Any]:
+    return {
+        "ContentType": served.content_type,
+        "CacheControl": served.cache_control,
+        "Metadata": {"release": served.release},
+    }
+
+
+def folders(bucket: str, prefix: str) -> list[str]:
+    """The names of the folders below a prefix."""
+    asked = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/"}
+    pages = _s3().get_paginator("list_objects_v2").paginate(**asked)  # type: ignore[arg-type]
+    found = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])]
+    return [name.removeprefix(prefix).rstrip("/") for name in found]
+
+
+def delete(bucket: str, prefix: str) -> int:
+    """Delete everything below a prefix; how much that was."""
+    deleted = 0
+    for keys in _keys(bucket, prefix):
+        objects = [{"Key": key} for key in keys]
+        _s3().delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})  # type: ignore[typeddict-item]
+        deleted += len(objects)
+    return deleted
+
+
+def _keys(bucket: str, prefix: str) -> Iterator[list[str]]:
+    pages = (
+        _s3()
+        .get_paginator("list_objects_v2")
+        .paginate(
+            Bucket=bucket, Prefix=prefix, PaginationConfig={"PageSize": _MOST_DELETED_AT_ONCE}
+        )
+    )
+    for page in pages:
+        if keys := [entry["Key"] for entry in page.get("Contents", [])]:
+            yield keys
+
+
+def describe(bucket: str, key: str, version: str | None = None) -> dict[str, Any] | None:
+    """An object's version, entity tag, size in bytes and time; None if it is not there."""
+    asked = {"VersionId": version} if version else {}
+    try:
+        found = _s3().head_object(Bucket=bucket, Key=key, **asked)  # type: ignore[arg-type]
+    except _s3().exceptions.ClientError as error:
+        # HeadObject has no body to name the error in, and S3 says 403 to who may not list
+        if error.response["Error"]["Code"] in ("404", "403", "400", "NoSuchVersion"):
+            return None
+        raise
+    return {
+        "key": key,
+        "version": found.get("VersionId"),
+        "etag": found["ETag"].strip('"'),
+        "size": found["ContentLength"],
+        "at": found["LastModified"].astimezone(UTC).isoformat(),
+    }

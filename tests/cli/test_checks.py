@@ -1,0 +1,370 @@
+"""The checks before anything is made: each bad input, what is said, and the fix."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from cli import checks, settings
+from cli.aws import Account
+from cli.checks import FAILED, OK, WARNING, Check
+
+REGION = "us-east-1"
+
+
+# Decisions ---------------------------------------------------------------------------------------
+
+
+def subnet(name: str, zone: str = "a", vpc: str = "vpc-1") -> dict[str, str]:
+    return {"SubnetId": name, "VpcId": vpc, "AvailabilityZone": f"us-east-1{zone}"}
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "said"),
+    [
+        ([subnet("s-1"), subnet("s-2", "b")], OK, "2 subnets in us-east-1a, us-east-1b"),
+        ([subnet("s-1")], FAILED, "there is no subnet s-2"),
+        (
+            [subnet("s-1"), subnet("s-2", "b", "vpc-2")],
+            FAILED,
+            "s-2 is in vpc-2, not in VpcId vpc-1",
+        ),
+        ([subnet("s-1"), subnet("s-2")], FAILED, "all are in us-east-1a, but two zones are needed"),
+    ],
+)
+def test_subnets(found: list[dict[str, str]], state: str, said: str) -> None:
+    check = checks.subnets("SubnetIds", ["s-1", "s-2"], found, "vpc-1")
+    assert (check.name, check.state, check.found) == ("SubnetIds", state, said)
+    assert bool(check.fix) == (state == FAILED)
+
+
+@pytest.mark.parametrize(
+    ("found", "state"),
+    [([], FAILED), ([{"VpcId": "vpc-2"}], FAILED), ([{"VpcId": "vpc-1"}], OK)],
+)
+def test_a_security_group(found: list[dict[str, str]], state: str) -> None:
+    check = checks.security_group("ServiceSecurityGroupId", "sg-1", found, "vpc-1")
+    assert (check.state, "sg-1" in check.found) == (state, True)
+
+
+@pytest.mark.parametrize(
+    ("names", "status", "wildcard", "state", "said"),
+    [
+        (["c.example.com", "*.c.example.com"], "ISSUED", True, OK, "ISSUED, for c.example.com"),
+        (["*.example.com", "*.c.example.com"], "ISSUED", True, OK, "ISSUED, for *.example.com"),
+        (["c.example.com"], "ISSUED", False, OK, "ISSUED, for c.example.com"),
+        (["c.example.com"], "ISSUED", True, FAILED, "not for *.c.example.com"),
+        (["*.example.com"], "ISSUED", True, FAILED, "not for *.c.example.com"),
+        (["c.example.com"], "PENDING_VALIDATION", False, FAILED, "PENDING_VALIDATION, not ISSUED"),
+    ],
+)
+def test_a_certificate(
+    names: list[str], status: str, wildcard: bool, state: str, said: str
+) -> None:
+    told = {
+        "DomainName": names[0],
+        "SubjectAlternativeNames": names,
+        "Status": status,
+        "CertificateArn": "arn:c",
+    }
+    check = checks.certificate(told, "c.example.com", wildcard=wildcard)
+    assert check.state == state
+    assert said in check.found
+    assert bool(check.fix) == (state == FAILED)
+
+
+@pytest.mark.parametrize(
+    ("zone", "private", "state"),
+    [
+        ("example.com.", False, OK),
+        ("c.example.com.", False, OK),
+        ("ample.com.", False, FAILED),
+        ("example.com.", True, FAILED),
+    ],
+)
+def test_a_hosted_zone(zone: str, private: bool, state: str) -> None:
+    check = checks.hosted_zone("Z1", zone, "c.example.com", private=private)
+    assert check.state == state
+    assert bool(check.fix) == (state == FAILED)
+
+
+@pytest.mark.parametrize(
+    ("value", "state"),
+    [
+        ("postgresql://u:hunter2@h:5432/d?sslmode=require", OK),
+        ("postgres://u:hunter2@h/d", OK),
+        ("postgresql://u:hunter2@h/d\n", FAILED),
+        (json.dumps({"username": "u", "password": "hunter2"}), FAILED),
+        ("mysql://u:hunter2@h/d", FAILED),
+        ("", FAILED),
+    ],
+)
+def test_the_databases_secret_is_a_plain_url_and_is_never_told(value: str, state: str) -> None:
+    check = checks.database_url(value)
+    assert check.state == state
+    assert "hunter2" not in repr(check)
+    assert bool(check.fix) == (state == FAILED)
+
+
+def test_quotas() -> None:
+    assert checks.quota("VPCs", 4, 1, 5, "").state == OK
+    full = checks.quota("VPCs", 5, 1, 5, "or give VpcId, one of your own")
+    assert (full.state, full.found) == (FAILED, "5 of 5 VPCs are used, 1 more needed")
+    assert "or give VpcId" in full.fix[0]
+
+
+def test_a_missing_tool_is_told(tmp_path: Path) -> None:
+    assert [check.state for check in checks.tools(str(tmp_path))] == [FAILED, FAILED]
+    for tool in ("sam", "python3.13"):
+        (tmp_path / tool).touch(0o755)
+    assert [check.state for check in checks.tools(str(tmp_path))] == [OK, OK]
+
+
+# With an account ---------------------------------------------------------------------------------
+
+TEMPLATE = """
+Resources:
+  Repository: { Type: "AWS::ECR::Repository", Properties: { RepositoryName: !Ref ServiceName } }
+  Cluster: { Type: "AWS::ECS::Cluster", Properties: { ClusterName: !Ref ServiceName } }
+  Logs: { Type: "AWS::Logs::LogGroup", Properties: { LogGroupName: !Sub "/ecs/${ServiceName}" } }
+  Role: { Type: "AWS::IAM::Role", Properties: { RoleName: !Sub "${ServiceName}-task" } }
+  Database:
+    Type: AWS::RDS::DBInstance
+    Properties: { DBInstanceIdentifier: !Sub "${ServiceName}-db" }
+  Url: { Type: "AWS::SecretsManager::Secret", Properties: { Name: !Sub "${ServiceName}/url" } }
+  Spec: { Type: "AWS::SSM::Parameter", Properties: { Name: !Sub "/services/${ServiceName}" } }
+  Bucket:
+    Type: AWS::S3::Bucket
+    Properties: { BucketName: !Sub "${ServiceName}-${AWS::AccountId}" }
+  Balancer:
+    Type: AWS::ElasticLoadBalancingV2::LoadBalancer
+    Properties: { Name: !Ref ServiceName }
+  Table: { Type: "AWS::DynamoDB::Table", Properties: { TableName: !Ref ServiceName } }
+"""
+NAMED = 10
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "false")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "false")
+    with mock_aws():
+        made = Account(region=REGION)
+        made.client("cloudformation").meta.events.register("before-call.cloudformation", no_stacks)
+        yield made
+
+
+def no_stacks(params: Mapping[str, Any], **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
+    """What CloudFormation answers in an account without stacks; moto's needs more than is here."""
+    parsed: dict[str, Any] = {"Stacks": []}
+    status = 200
+    if "StackName" in params["body"]:
+        message = f"Stack with id {params['body']['StackName']} does not exist"
+        parsed, status = {"Error": {"Code": "ValidationError", "Message": message}}, 400
+    parsed["ResponseMetadata"] = {"HTTPStatusCode": status}
+    return AWSResponse("", status, HTTPHeaders(), None), parsed
+
+
+def found(account: Account, kind: str = "service", **values: str) -> dict[str, list[Check]]:
+    content = settings.parse_template(TEMPLATE)
+    parameters = settings.parameters(
+        {"Parameters": {"RepositoryName": {"Type": "String", "Default": ""}}}
+    )
+    stack = settings.Stack(kind, "s", "s", Path("t"), False, parameters, content)
+    told = checks.everything(account, [stack], {"ServiceName": "web", **values})
+    by_name: dict[str, list[Check]] = {}
+    for check in told:
+        by_name.setdefault(check.name, []).append(check)
+    return by_name
+
+
+def client(service: str) -> Any:
+    return boto3.client(service, region_name=REGION)  # type: ignore[call-overload]
+
+
+def failures(by_name: Mapping[str, list[Check]]) -> list[str]:
+    return [c.found for told in by_name.values() for c in told if c.state == FAILED]
+
+
+def test_an_empty_account_is_ready(account: Account) -> None:
+    told = found(account)
+    assert failures(told) == []
+    assert [check.state for check in told["names"]] == [OK]
+    assert f"{NAMED} looked up" in told["names"][0].found
+    assert told["credentials"][0].found.endswith("account 123456789012")
+
+
+def test_names_that_are_taken_are_told_with_what_to_do(account: Account) -> None:
+    client("ecr").create_repository(repositoryName="web")
+    client("ecs").create_cluster(clusterName="web")
+    client("logs").create_log_group(logGroupName="/ecs/web")
+    client("logs").create_log_group(logGroupName="/ecs/web-other")
+    client("iam").create_role(RoleName="web-task", AssumeRolePolicyDocument="{}")
+    client("ssm").put_parameter(Name="/services/web", Value="{}", Type="String")
+    client("s3").create_bucket(Bucket="web-123456789012")
+    client("rds").create_db_instance(
+        DBInstanceIdentifier="web-db",
+        DBInstanceClass="db.t4g.micro",
+        Engine="postgres",
+        AllocatedStorage=20,
+        MasterUsername="u",
+        MasterUserPassword="long-enough",
+    )
+    client("dynamodb").create_table(
+        TableName="web",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+    )
+    secret = client("secretsmanager").create_secret(Name="web/url", SecretString="x")["ARN"]
+    client("secretsmanager").delete_secret(SecretId=secret, RecoveryWindowInDays=7)
+    told = [check for check in found(account)["names"] if check.state == FAILED]
+    assert {check.found.split(",")[0] for check in told} == {
+        "ECR::Repository web is there",
+        "ECS::Cluster web is there",
+        "Logs::LogGroup /ecs/web is there",
+        "IAM::Role web-task is there",
+        "SSM::Parameter /services/web is there",
+        "S3::Bucket web-123456789012 is there",
+        "RDS::DBInstance web-db is there",
+        "DynamoDB::Table web is there",
+        "SecretsManager::Secret web/url is scheduled for deletion",
+    }
+    fixes = {check.found.split(" ")[0]: check.fix for check in told}
+    assert "To use it, add to the settings:  RepositoryName: web" in fixes["ECR::Repository"]
+    assert "  aws ecs delete-cluster --cluster web" in fixes["ECS::Cluster"]
+    assert any("force-delete" in line for line in fixes["SecretsManager::Secret"])
+
+
+def test_a_given_network_must_exist_and_fit(account: Account) -> None:
+    ec2 = client("ec2")
+    mine = ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
+    other = ec2.create_vpc(CidrBlock="10.2.0.0/16")["Vpc"]["VpcId"]
+
+    def subnet_of(vpc: str, block: str, zone: str) -> str:
+        made = ec2.create_subnet(VpcId=vpc, CidrBlock=block, AvailabilityZone=f"{REGION}{zone}")
+        return str(made["Subnet"]["SubnetId"])
+
+    good = [subnet_of(mine, "10.1.0.0/24", "a"), subnet_of(mine, "10.1.1.0/24", "b")]
+    strange = subnet_of(other, "10.2.0.0/24", "b")
+    group = ec2.create_security_group(GroupName="g", Description="g", VpcId=other)["GroupId"]
+    assert failures(found(account, VpcId=mine, SubnetIds=",".join(good))) == []
+    assert failures(
+        found(
+            account,
+            VpcId=mine,
+            SubnetIds=f"{good[0]},{strange}",
+            DatabaseSubnetIds="subnet-0123456789abcdef0",
+            ServiceSecurityGroupId=group,
+        )
+    ) == [
+        f"{strange} is in {other}, not in VpcId {mine}",
+        "there is no subnet subnet-0123456789abcdef0",
+        f"{group} is of {other}, not of VpcId {mine}",
+    ]
+    absent = found(account, VpcId="vpc-0123456789abcdef0", SubnetIds=",".join(good))
+    assert failures(absent) == [f"there is no VPC vpc-0123456789abcdef0 in {REGION}"]
+
+
+def test_what_is_given_must_exist(account: Account) -> None:
+    arn = f"arn:aws:acm:{REGION}:123456789012:certificate/12345678-1234-1234-1234-123456789012"
+    secret = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:gone-AbCdEf"
+    told = found(
+        account,
+        CertificateArn=arn,
+        DomainName="c.example.com",
+        HostedZoneId="Z0123456789ABCDEFGHIJ",
+        DatabaseUrlSecretArn=secret,
+        ClusterName="gone",
+        RepositoryName="gone",
+        DatabaseInstance="gone",
+        TargetGroupArn=f"arn:aws:elasticloadbalancing:{REGION}:123456789012:targetgroup/g/1",
+    )
+    for name in (
+        *("CertificateArn", "HostedZoneId", "DatabaseUrlSecretArn", "ClusterName"),
+        *("RepositoryName", "DatabaseInstance", "TargetGroupArn"),
+    ):
+        (check,) = told[name]
+        assert check.state == FAILED, check
+        assert any(line.startswith("  aws ") for line in check.fix), check
+    elsewhere = found(account, CertificateArn=arn.replace(REGION, "eu-west-1"))["CertificateArn"]
+    assert "the certificate is in eu-west-1" in elsewhere[0].found
+
+
+def test_what_is_there_is_found(account: Account) -> None:
+    zone = client("route53").create_hosted_zone(Name="example.com", CallerReference="1")
+    secrets = client("secretsmanager")
+    url = secrets.create_secret(Name="u", SecretString="postgresql://u:p@h/d")["ARN"]
+    other = secrets.create_secret(Name="o", SecretString="x")["ARN"]
+    client("ecs").create_cluster(clusterName="ours")
+    told = found(
+        account,
+        DomainName="c.example.com",
+        HostedZoneId=zone["HostedZone"]["Id"].rpartition("/")[2],
+        DatabaseUrlSecretArn=url,
+        SecretArns=f"{other},arn:aws:ssm:{REGION}:123456789012:parameter/p",
+        ClusterName="ours",
+    )
+    assert failures(told) == []
+    for name in ("HostedZoneId", "DatabaseUrlSecretArn", "SecretArns", "ClusterName"):
+        assert [check.state for check in told[name]] == [OK], name
+
+
+def test_quotas_count_what_is_new(account: Account) -> None:
+    assert found(account, "network")["quota"][0].found.endswith("VPCs used")
+    assert "quota" not in found(account, "service")
+    assert "quota" not in found(account, "network", VpcId="vpc-0123456789abcdef0")
+
+
+def test_what_may_not_be_looked_at_is_a_warning(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DescribeVpcs")
+
+    monkeypatch.setattr(account.client("ec2"), "describe_vpcs", refuse)
+    (check,) = found(account, VpcId="vpc-0123456789abcdef0")["VPC"]
+    assert (check.state, check.found) == (WARNING, "not looked at: you may not do this: no")
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "code", "message", "said"),
+    [
+        ("sts", "get_caller_identity", "ExpiredToken", "", "your AWS session has expired"),
+        (
+            "cloudformation",
+            "describe_stacks",
+            "AccessDenied",
+            "with an explicit deny in an identity-based policy",
+            "not MFA-authenticated, and the account demands it",
+        ),
+    ],
+)
+def test_credentials_that_do_not_do_end_it_all(
+    account: Account,
+    monkeypatch: pytest.MonkeyPatch,
+    service: str,
+    operation: str,
+    code: str,
+    message: str,
+    said: str,
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": code, "Message": message}}, operation)
+
+    monkeypatch.setattr(account.client(service), operation, refuse)
+    told = found(account)
+    (check,) = told["credentials"]
+    assert check.state == FAILED
+    assert said in check.found
+    assert any("aws sts get-session-token --serial-number" in line for line in check.fix)
+    assert set(told) == {"sam", "python3.13", "region", "credentials"}

@@ -1,0 +1,290 @@
+"""Settings against templates: what is said of each mistake, and how the file is written."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import settings
+from cli.settings import Parameter, Project, SettingsInvalid, parameters
+from tests.cli.conftest import Checkout
+
+VPC = "(vpc-([0-9a-f]{8}|[0-9a-f]{17}))?"
+
+
+def parameter(**declared: Any) -> Parameter:
+    return parameters({"Parameters": {"Name": {"Type": "String", **declared}}})["Name"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "value", "said"),
+    [
+        (
+            {
+                "AllowedPattern": "[a-z]+",
+                "ConstraintDescription": "must be lower-case, such as coder",
+            },
+            "Coder",
+            "Name: `Coder` must be lower-case, such as coder",
+        ),
+        (
+            {"AllowedPattern": VPC, "Default": ""},
+            "vpc-1",
+            f"Name: `vpc-1` does not match {VPC}",
+        ),
+        (
+            {"AllowedValues": ["rolling", "recreate"]},
+            "blue",
+            "Name: `blue` is not one of rolling, recreate; for example rolling",
+        ),
+        (
+            {"Type": "Number", "MinValue": 1, "MaxValue": 65535},
+            "0",
+            "Name: `0` is below 1, the least allowed; for example 1",
+        ),
+        (
+            {"Type": "Number", "MinValue": 1, "MaxValue": 65535, "Default": 3000},
+            "70000",
+            "Name: `70000` is above 65535, the most allowed; for example 3000",
+        ),
+        ({"Type": "Number", "Default": 3}, "three", "Name: `three` is not a number; for example 3"),
+        (
+            {"MaxLength": 3, "Default": "abc"},
+            "abcd",
+            "Name: `abcd` is longer than 3 characters; for example abc",
+        ),
+        (
+            {"MinLength": 2, "Default": "abc"},
+            "",
+            "Name: the empty value is shorter than 2 characters; for example abc",
+        ),
+        (
+            {"Type": "AWS::EC2::VPC::Id"},
+            "vpc_1",
+            "Name: `vpc_1` is no EC2 VPC Id; for example vpc-0123456789abcdef0",
+        ),
+        (
+            {"Type": "List<AWS::EC2::Subnet::Id>"},
+            "subnet-0123456789abcdef0, subnet",
+            "Name: `subnet` is no EC2 Subnet Id; for example subnet-0123456789abcdef0",
+        ),
+        (
+            {"Type": "CommaDelimitedList", "AllowedPattern": "arn:.+"},
+            "arn:a,b",
+            "Name: `b` does not match arn:.+",
+        ),
+    ],
+)
+def test_a_bad_value_is_told_with_a_good_one(
+    declared: dict[str, Any], value: str, said: str
+) -> None:
+    assert parameter(**declared).problem(value) == said
+
+
+@pytest.mark.parametrize(
+    ("declared", "value"),
+    [
+        ({"AllowedPattern": VPC}, ""),
+        ({"AllowedPattern": VPC}, "vpc-0123456789abcdef0"),
+        ({"Type": "Number", "AllowedValues": [1, 3, 5]}, "3"),
+        ({"Type": "CommaDelimitedList", "AllowedPattern": "a*"}, "a, aa"),
+        ({"Type": "CommaDelimitedList"}, ""),
+    ],
+)
+def test_a_good_value_is_no_problem(declared: dict[str, Any], value: str) -> None:
+    assert parameter(**declared).problem(value) is None
+
+
+def problems(project: Checkout, **given: str) -> list[str]:
+    project.write(**given)
+    found = Project(project.root)
+    return settings.problems(settings.load(found.file), found.stacks(given), found.file)
+
+
+def test_all_mistakes_are_told_at_once(project: Checkout) -> None:
+    assert problems(project, ServiceNam="coder", WaitSeconds="61") == [
+        "ServiceNam: no template has this parameter (default.yaml); did you mean ServiceName?",
+        "ServiceName: is missing in default.yaml, such as `ServiceName: coder`."
+        " The service's name.",
+        "WaitSeconds: `61` is above 60, the most allowed; for example 0",
+    ]
+    assert problems(project, ServiceName="coder") == []
+
+
+RULES = {
+    "CertificateNeedsDomain": {
+        "RuleCondition": {"Fn::Equals": [{"Ref": "DomainName"}, ""]},
+        "Assertions": [
+            {
+                "Assert": {"Fn::Equals": [{"Ref": "CertificateArn"}, ""]},
+                "AssertDescription": "CertificateArn needs DomainName, such as coder.example.com",
+            }
+        ],
+    },
+    "MemoryFitsCpu": {
+        "Assertions": [
+            {
+                "Assert": {
+                    "Fn::Or": [
+                        {"Fn::Not": [{"Fn::Equals": [{"Ref": "Cpu"}, "256"]}]},
+                        {"Fn::Contains": [["512", "1024"], {"Ref": "Memory"}]},
+                    ]
+                },
+                "AssertDescription": "Memory must be 512 or 1024 with Cpu 256",
+            }
+        ]
+    },
+    "AsksTheAccount": {
+        "Assertions": [{"Assert": {"Fn::EachMemberIn": [{"Fn::ValueOfAll": ["x", "y"]}, ["a"]]}}]
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"DomainName": "", "CertificateArn": "arn", "Cpu": "512", "Memory": "9"}, ["Certif"]),
+        ({"DomainName": "", "CertificateArn": "", "Cpu": "256", "Memory": "9"}, ["Memory"]),
+        ({"DomainName": "a.b", "CertificateArn": "arn", "Cpu": "256", "Memory": "512"}, []),
+    ],
+)
+def test_contradictions_are_what_the_templates_rules_say(
+    values: dict[str, str], said: list[str]
+) -> None:
+    assert [text[:6] for text in settings.broken_rules(RULES, values)] == said
+
+
+@pytest.mark.parametrize(
+    ("values", "left_out"),
+    [
+        ({}, set()),
+        ({"Database": "none"}, {"database"}),
+        ({"DatabaseUrlSecretArn": "arn"}, {"database"}),
+        ({"Exposure": "public-ip"}, {"load-balancer"}),
+        ({"TargetGroupArn": "arn"}, {"load-balancer"}),
+        ({"DocsUrl": "https://docs.example.com"}, {"docs"}),
+    ],
+)
+def test_which_stacks_are_needed_follows_from_the_settings(
+    values: dict[str, str], left_out: set[str]
+) -> None:
+    template = Path("template.yaml")
+    stacks = [
+        settings.Stack(kind, f"coder-{kind}", kind, template, False, {}, {})
+        for kind in settings.ORDER
+    ]
+    needed = [stack.kind for stack in settings.needed(stacks, values)]
+    assert needed == [kind for kind in settings.ORDER if kind not in left_out]
+
+
+def test_names_that_the_templates_give_are_told_from_the_settings() -> None:
+    content = settings.parse_template("""
+Conditions:
+  Makes: !Equals [!Ref ClusterName, ""]
+Resources:
+  Cluster: { Type: "AWS::ECS::Cluster", Condition: Makes, Properties: { ClusterName: !Ref Name } }
+  Role: { Type: "AWS::IAM::Role", Properties: { RoleName: !Sub "${Name}-task" } }
+  Other: { Type: "AWS::IAM::Role", Properties: { RoleName: !Sub "${Cluster}-x" } }
+  Unnamed: { Type: "AWS::S3::Bucket" }
+""")
+    stack = settings.Stack("service", "s", "s", Path("t"), False, {}, content)
+    found = settings.named(stack, {"Name": "coder", "ClusterName": ""})
+    assert [(one.logical, one.name) for one in found] == [
+        ("Cluster", "coder"),
+        ("Role", "coder-task"),
+    ]
+    given = settings.named(stack, {"Name": "coder", "ClusterName": "ours"})
+    assert [one.logical for one in given] == ["Role"]
+
+
+def test_an_environment_has_its_own_stacks_and_else_the_default_ones(project: Checkout) -> None:
+    with (project.root / "samconfig.toml").open("a") as file:
+        file.write('[production.global.parameters]\nstack_name = "deployer-production"\n')
+        file.write('[production-network.deploy.parameters]\ntemplate_file = "network.yaml"\n')
+    stacks = Project(project.root, "production").stacks({"ServiceName": "coder"})
+    assert [(s.kind, s.name, s.section) for s in stacks] == [
+        ("network", "coder-network", "production-network"),
+        ("service", "coder-service", "service"),
+        ("deployer", "deployer-production", "production"),
+    ]
+    other = Project(project.root, "staging").stacks({"ServiceName": "coder"})[-1]
+    assert (other.name, other.section) == (f"{project.name}-deployer-staging", "default")
+
+
+def test_a_renamed_service_renames_its_stacks_in_samconfig(project: Checkout) -> None:
+    config = project.root / "samconfig.toml"
+    config.write_text(
+        '[network.global.parameters]\nstack_name = "coder-network" # kept not\n'
+        '[network.deploy.parameters]\ntemplate_file = "network.yaml"\n'
+        '[default.global.parameters]\nstack_name = "deployer"\n'
+        '[production-network.global.parameters]\nstack_name = "coder-network"\n'
+    )
+    Project(project.root).rename("web")
+    assert config.read_text() == (
+        '[network.global.parameters]\nstack_name = "web-network"\n'
+        '[network.deploy.parameters]\ntemplate_file = "network.yaml"\n'
+        '[default.global.parameters]\nstack_name = "deployer"\n'
+        '[production-network.global.parameters]\nstack_name = "coder-network"\n'
+    )
+
+
+def test_writing_keeps_the_comments_and_what_is_not_asked(tmp_path: Path) -> None:
+    file = tmp_path / "environments" / "default.yaml"
+    settings.save(file, {"ServiceName": "coder"})
+    assert file.read_text() == "ServiceName: coder\n"
+    spec = '{"LOG_LEVEL": "info"}'
+    file.write_text(f"# All of it\nServiceName: api # ours\nEnvironment: '{spec}'\n# The end\n")
+    settings.save(file, {"ServiceName": "web", "DomainName": "a.example.com"})
+    assert file.read_text() == (
+        f"# All of it\nServiceName: web # ours\nEnvironment: '{spec}'\n# The end\n"
+        "DomainName: a.example.com\n"
+    )
+    assert settings.load(file)["Environment"] == spec
+
+
+def test_values_are_read_as_cloudformation_takes_them(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("A: true\nB: [a, b]\nC: 3\nD:\nE: yes\n")
+    assert settings.load(file) == {"A": "true", "B": "a,b", "C": "3", "D": "", "E": "yes"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("- a\n", "s.yaml: must hold `Name: value` lines, such as ServiceName: coder"),
+        ("A: {b: c}\n", "A: must be one value, not a mapping; JSON goes into single quotes"),
+        ("A: 'b\n", "s.yaml: line 2: found unexpected end of stream"),
+        ("A: b\nA: c\n", 's.yaml: line 2: found duplicate key "A"'),
+    ],
+)
+def test_a_broken_file_is_told_by_its_line(tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(content)
+    with pytest.raises(SettingsInvalid) as refused:
+        settings.load(file)
+    assert refused.value.problems[0].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (None, "there is no samconfig.toml in "),
+        ("[", "samconfig.toml: "),
+        ('[network.deploy.parameters]\ntemplate_file = "no.yaml"\n', "samconfig.toml names the te"),
+    ],
+)
+def test_a_broken_project_is_told(tmp_path: Path, config: str | None, said: str) -> None:
+    if config is not None:
+        (tmp_path / "samconfig.toml").write_text(config)
+    with pytest.raises(SettingsInvalid) as refused:
+        Project(tmp_path).stacks({})
+    assert refused.value.problems[0].startswith(said)
+
+
+def test_what_sam_unescapes_is_escaped_for_it() -> None:
+    declared = parameters({"Parameters": {"Check": {"Type": "String"}}})
+    stack = settings.Stack("service", "s", "s", Path("t"), False, declared, {})
+    value = json.dumps({"command": 'say "hello"'})
+    given = settings.overrides({"Check": value, "Other": "x"}, stack)
+    assert given == {"Check": value.replace('"', '\\\\"')}

@@ -1,0 +1,164 @@
+"""The command at a terminal: the questions of the first time, y and n, Ctrl-C, a narrow window."""
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from cli import settings
+from tests.cli.conftest import Checkout
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+WITHIN = 120.0
+
+
+class Terminal:
+    """A command in a pseudo-terminal."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", side: int) -> None:
+        self.process, self._side = process, side
+        self.raw = ""
+        self._read_to = 0
+
+    @property
+    def screen(self) -> str:
+        """All that was written, without what steers the terminal."""
+        return ESCAPES.sub("", self.raw)
+
+    def expect(self, text: str) -> None:
+        """Wait until it writes this, after what was expected before."""
+        deadline = time.monotonic() + WITHIN
+        while text not in self.screen[self._read_to :]:
+            assert time.monotonic() < deadline, f"no {text!r} in:\n{self.screen}"
+            assert self._more(), f"ended without {text!r}:\n{self.screen}"
+        self._read_to = self.screen.index(text, self._read_to) + len(text)
+
+    def type(self, line: str) -> None:
+        os.write(self._side, f"{line}\n".encode())
+
+    def answer(self, question: str, line: str) -> None:
+        self.expect(question)
+        self.type(line)
+
+    def ended(self) -> int:
+        """Its exit code, once it has ended."""
+        while self._more():
+            pass
+        return self.process.wait(WITHIN)
+
+    def _more(self) -> bool:
+        ready, _, _ = select.select([self._side], [], [], WITHIN)
+        assert ready, f"nothing was written for {WITHIN} s:\n{self.screen}"
+        with contextlib.suppress(OSError):  # how Linux tells that the other side is closed
+            if content := os.read(self._side, 65536):
+                self.raw += content.decode(errors="replace")
+                return True
+        return False
+
+
+@contextlib.contextmanager
+def terminal(project: Checkout, *options: str, columns: int = 100) -> Iterator[Terminal]:
+    mine, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    process = subprocess.Popen(
+        project.command(*options),
+        cwd=project.root,
+        env=project.environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    try:
+        yield Terminal(process, mine)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(mine)
+
+
+def test_the_first_time_is_guided(deployable: Checkout) -> None:
+    assert deployable.aws
+    domain = f"{deployable.name}.example.com"
+    route53 = deployable.aws.client("route53")
+    for name in (domain, "elsewhere.example.org"):
+        route53.create_hosted_zone(Name=name, CallerReference=name)
+    secret = deployable.aws.client("secretsmanager").create_secret(
+        Name=f"{deployable.name}/url", SecretString="postgresql://u:hunter2@h/d"
+    )["ARN"]
+    file = deployable.root / "environments" / "default.yaml"
+    file.write_text("# Ours\nLabel: plain # kept\n")
+    with terminal(deployable, "--mode", "infrastructure") as shown:
+        shown.answer("ServiceName (coder):", "Not_A_Name")
+        shown.expect("`Not_A_Name` must be lower-case letters, digits and hyphens, such as coder")
+        shown.answer("ServiceName (coder):", deployable.name)
+        shown.answer("DomainName (coder.example.com):", f"c.{domain}")
+        shown.expect(f"1  {domain}  Z")
+        shown.answer("1 to 2 [1]:", "7")
+        shown.answer("Please type a number from 1 to 2.", "1")
+        shown.expect("1  a new one")
+        shown.answer("[1]:", "2")
+        shown.answer("SubnetIds [subnet-", "")
+        shown.answer("2  one that is there, whose URL is a secret", "2")
+        shown.answer("DatabaseUrlSecretArn", secret)
+        shown.expect("Written to environments/default.yaml.")
+        shown.expect("✓ DatabaseUrlSecretArn: a connection URL as plain text")
+        shown.answer("Create 3 stacks in account", "y")
+        shown.expect("CREATE_COMPLETE")
+        shown.expect("What next")
+        assert shown.ended() == 0
+        assert "hunter2" not in shown.screen
+    assert file.read_text().startswith("# Ours\nLabel: plain # kept\n")
+    written = settings.load(file)
+    assert written["ServiceName"] == deployable.name
+    assert written["DomainName"] == f"c.{domain}"
+    assert written["DatabaseUrlSecretArn"] == secret
+    assert len(written["SubnetIds"].split(",")) == 2
+    assert deployable.run("--mode", "infrastructure").returncode == 0  # unattended from now on
+
+
+def test_no_is_no_and_ctrl_c_leaves_nothing(deployable: Checkout) -> None:
+    assert deployable.aws
+    network = f"{deployable.name}-network"
+    cloudformation = deployable.aws.client("cloudformation")
+    with terminal(deployable, "--mode", "infrastructure") as shown:
+        shown.answer("Shall its main settings be asked for? [y/N]", "n")
+        shown.answer("Create 3 stacks in account", "perhaps")
+        shown.answer("Please type y or n.", "n")
+        assert shown.ended() == 4
+    (deployable.root / "environments" / "default.yaml").unlink()
+    with terminal(deployable, "--mode", "infrastructure") as shown:
+        shown.expect("ServiceName (coder):")
+        shown.process.send_signal(signal.SIGINT)
+        assert shown.ended() == 130
+        assert "Traceback" not in shown.screen
+    assert not (deployable.root / "environments" / "default.yaml").exists()
+    with pytest.raises(cloudformation.exceptions.ClientError, match="does not exist"):
+        cloudformation.describe_stacks(StackName=network)
+
+
+def test_a_change_is_shown_before_it_is_done_and_fits_a_narrow_window(
+    deployable: Checkout,
+) -> None:
+    deployable.told("--mode", "infrastructure", "--yes")
+    deployable.write(ServiceName=deployable.name, QueueSuffix="two", Label="new")
+    with terminal(deployable, "--mode", "infrastructure", columns=50) as shown:
+        shown.expect("! replace")
+        shown.expect("This replaces or removes:")
+        shown.answer(f"Do it to {deployable.name}-network? [y/N]", "n")
+        assert shown.ended() == 4
+    lines = ESCAPES.sub("", shown.raw).replace("\r", "").splitlines()
+    table = [line for line in lines if line.startswith(("! ", "~ "))]
+    assert table
+    assert all(len(line) <= 50 for line in table)

@@ -1,0 +1,28 @@
+"""What roles may do though no workflow test does it, and what is denied on purpose: why."""
+
+from tests.permissions.record import Permission
+
+UNUSED = {
+    Permission(
+        "deployer.PollHealthRole", "elasticloadbalancing:DescribeTargetHealth", "*"
+    ): "no workflow test has a load balancer; the unit tests of Poll health do",
+    Permission(
+        "deployer.RestoreDatabaseRole", "rds:RestoreDBInstanceFromDBSnapshot", "og:*"
+    ): "RDS asks for it whether or not the request names an option group (Service Authorization "
+    "Reference); the local AWS does not",
+    Permission(
+        "service.ExecutionRole", "ecr:BatchCheckLayerAvailability", "repository/{Repository}"
+    ): "ECS's documentation of the execution role wants it for each pull; the local agent does not",
+}
+
+DENIED = {
+    Permission(
+        "deployer.CheckPreflightRole", "ecs:DescribeClusters", "cluster/nowhere"
+    ): "a spec names a cluster that is not the deployer's, and the preflight says so",
+    Permission(
+        "deployer.CheckPreflightRole", "iam:GetRole", "role/test-nobody"
+    ): "a spec names a role that is not the deployer's, and the preflight says so",
+    Permission(
+        "deployer.RecordSuccessRole", "events:PutEvents", "event-bus/default"
+    ): "a test takes the permission away: an announcement that fails changes no outcome",
+}

@@ -1,0 +1,160 @@
+"""What each role of the deployed templates allows, and what of it was used.
+
+The workflow tests write it when they end, one file for each local AWS; test_roles.py reads it.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from local import server
+from local.aws import ROOT, LocalAws
+from tests.template.conftest import load
+
+TEMPLATES = {"deployer": "template.yaml", "service": "infrastructure/service.yaml"}
+"""The templates whose roles are looked at, by the end of their stacks' names."""
+
+
+@dataclass(frozen=True, order=True)
+class Permission:
+    """An action on a resource. A role is named by template and logical id; names that a stack
+    made are in braces: `service.ExecutionRole`, `log-group:{Logs}:*`."""
+
+    role: str
+    action: str
+    resource: str
+
+    def __str__(self) -> str:
+        return f"{self.role}: {self.action} on {self.resource}"
+
+
+@dataclass
+class Record:
+    """allowed: by a policy. used: of these, what a call needed. denied: what was asked in vain."""
+
+    roles: set[str] = field(default_factory=set)
+    allowed: set[Permission] = field(default_factory=set)
+    used: set[Permission] = field(default_factory=set)
+    denied: set[Permission] = field(default_factory=set)
+
+
+def write(aws: LocalAws, directory: Path, run: str, worker: str) -> None:
+    """Note what became of the roles of a local AWS, and forget earlier runs of the tests."""
+    for earlier in directory.iterdir():
+        if not earlier.name.startswith(run):
+            earlier.unlink(missing_ok=True)
+    found = _of(aws)
+    document: dict[str, Any] = {
+        kind: [vars(p) for p in sorted(getattr(found, kind))]
+        for kind in ("allowed", "used", "denied")
+    }
+    document |= {"roles": sorted(found.roles), "written": _roles()}
+    (directory / f"{run}-{worker}.json").write_text(json.dumps(document, indent=1))
+
+
+def read(directory: Path) -> Record | None:
+    """What the last run of the workflow tests noted; None if there was none
+    with these roles."""
+    record = Record()
+    for file in sorted(directory.iterdir()):
+        document = json.loads(file.read_text())
+        if document["written"] != _roles():
+            return None
+        record.roles |= set(document["roles"])
+        for kind in ("allowed", "used", "denied"):
+            getattr(record, kind).update(Permission(**entry) for entry in document[kind])
+    return record if record.roles else None
+
+
+def _roles() -> str:
+    """A digest of the roles as they are written."""
+    written = [
+        (name, resource)
+        for path in TEMPLATES.values()
+        for name, resource in load(ROOT / path)["Resources"].items()
+        if resource["Type"] == "AWS::IAM::Role"
+    ]
+    return hashlib.sha256(json.dumps(written).encode()).hexdigest()
+
+
+def _of(aws: LocalAws) -> Record:
+    record = Record()
+    calls: dict[str, list[dict[str, Any]]] = {}
+    for line in (aws.directory / server.DECISIONS).read_text().splitlines():
+        call = json.loads(line)
+        calls.setdefault(call["role"], []).append(call)
+    pages = aws.client("cloudformation").get_paginator("describe_stacks").paginate()
+    for stack in (found["StackName"] for page in pages for found in page["Stacks"]):
+        template = stack.rpartition("-")[2]
+        if template not in TEMPLATES:
+            continue
+        resources = aws.client("cloudformation").describe_stack_resources(StackName=stack)
+        names = {
+            found["PhysicalResourceId"].rpartition(":")[2]: found["LogicalResourceId"]
+            for found in resources["StackResources"]
+        }
+        for found in resources["StackResources"]:
+            if found["ResourceType"] == "AWS::IAM::Role":
+                role = f"{template}.{found['LogicalResourceId']}"
+                physical = found["PhysicalResourceId"]
+                record.roles.add(role)
+                _compare(record, role, list(_grants(aws, physical)), calls.get(physical, []), names)
+    return record
+
+
+def _grants(aws: LocalAws, role: str) -> Iterator[tuple[str, str]]:
+    """What a role's policies allow, every action with every resource."""
+    iam = aws.client("iam")
+    assert not iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"], role
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        for statement in policy["Statement"]:
+            assert statement["Effect"] == "Allow", role
+            for action in _listed(statement["Action"]):
+                for resource in _listed(statement["Resource"]):
+                    yield action, resource
+
+
+def _compare(
+    record: Record,
+    role: str,
+    grants: list[tuple[str, str]],
+    calls: list[dict[str, Any]],
+    names: dict[str, str],
+) -> None:
+    for action, resource in grants:
+        permission = Permission(role, action, _readable(resource, names))
+        record.allowed.add(permission)
+        if any(
+            call["allowed"] and call["action"] == action and _matches(call["resource"], resource)
+            for call in calls
+        ):
+            record.used.add(permission)
+    record.denied |= {
+        Permission(role, call["action"], _readable(call["resource"], names))
+        for call in calls
+        if not call["allowed"]
+    }
+
+
+def _readable(resource: str, names: dict[str, str]) -> str:
+    """An ARN without partition, service, region and account, and with the stack's own names."""
+    parts = resource.split(":", 5)
+    short = parts[-1] if resource.startswith("arn:") else resource
+    for physical in sorted(names, key=len, reverse=True):
+        short = short.replace(physical, f"{{{names[physical]}}}")
+    return re.sub(r"^(secret:.+)-\w{6}$", r"\1-??????", short)
+
+
+def _matches(resource: str, pattern: str) -> bool:
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html"""
+    parts = (re.escape(part) for part in pattern.split("*"))
+    return re.fullmatch(".*".join(parts).replace(r"\?", "."), resource) is not None
+
+
+def _listed(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value]

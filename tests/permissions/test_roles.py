@@ -1,0 +1,48 @@
+"""What the roles allow is what the workflow tests used, and no call was denied.
+
+Runs after the workflow tests, which leave a record of every decision of IAM: `make test` does.
+"""
+
+import pytest
+
+from tests.permissions.reasons import DENIED, UNUSED
+from tests.permissions.record import TEMPLATES, Permission, Record, read
+from tests.template.conftest import ROOT, load
+
+
+@pytest.fixture(scope="module")
+def record(request: pytest.FixtureRequest) -> Record:
+    found = read(request.config.cache.mkdir("permissions"))
+    if found is None:
+        pytest.fail(
+            "There is no record of these roles: run all workflow tests first (make test does)"
+        )
+    return found
+
+
+def listed(permissions: set[Permission]) -> str:
+    return "\n".join(map(str, sorted(permissions)))
+
+
+def test_every_role_of_the_templates_was_tried(record: Record) -> None:
+    written = {
+        f"{name}.{logical}"
+        for name, path in TEMPLATES.items()
+        for logical, resource in load(ROOT / path)["Resources"].items()
+        if resource["Type"] == "AWS::IAM::Role"
+    }
+    assert record.roles == written
+
+
+def test_nothing_that_was_asked_was_denied(record: Record) -> None:
+    assert not (found := record.denied - DENIED.keys()), listed(found)
+
+
+def test_nothing_is_allowed_that_was_never_used(record: Record) -> None:
+    assert not (found := record.allowed - record.used - UNUSED.keys()), listed(found)
+
+
+def test_a_reason_is_given_only_where_one_is_needed(record: Record) -> None:
+    assert not (found := UNUSED.keys() & record.used), listed(found)
+    assert not (found := UNUSED.keys() - record.allowed), listed(found)
+    assert not (found := DENIED.keys() - record.denied), listed(found)

@@ -1,0 +1,426 @@
+"""The stacks around a service, one after the other: what each makes of the settings, and that
+what one needs another exports before."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployer.spec import FARGATE_MEMORY
+from tests.template.cloudformation import Stack
+from tests.template.conftest import ROOT, TEMPLATES, load
+from tests.template.test_parameters import (
+    CERTIFICATE,
+    EXISTING_VPC,
+    GROUP,
+    SECRET,
+    TARGET,
+    TOPIC,
+    WEB,
+)
+
+ORDER = ("network", "database", "load-balancer", "service", "monitoring")
+# What other templates than these export.
+ELSEWHERE = {
+    "coder-docs-Url": "https://docs.example.com",
+    "deployer-UndeliveredPushesQueueName": "pushes",
+    "deployer-ReconcileFunctionName": "reconcile",
+}
+BALANCED = {"ServiceName": "coder"}
+PUBLIC = BALANCED | WEB | {"Exposure": "public-ip"}
+SECURE = BALANCED | {"DomainName": "coder.example.com", "HostedZoneId": "Z0123456789"}
+OWN_VPC = BALANCED | EXISTING_VPC
+OWN_GROUPS = OWN_VPC | {
+    "LoadBalancerSecurityGroupId": GROUP,
+    "ServiceSecurityGroupId": GROUP,
+    "DatabaseSecurityGroupId": GROUP,
+}
+OWN_EVERYTHING = OWN_GROUPS | {
+    "Database": "existing",
+    "DatabaseUrlSecretArn": SECRET,
+    "DatabaseInstance": "prod-db",
+    "DatabasePort": 5433,
+    "DomainName": "coder.example.com",
+    "CertificateArn": CERTIFICATE,
+    "TargetGroupArn": TARGET,
+    "ClusterName": "shared",
+    "RepositoryName": "team/coder",
+    "DocsUrl": "https://docs.example.com",
+    "AlarmTopicArn": TOPIC,
+}
+SETTINGS = {
+    "balanced": BALANCED,
+    "public": PUBLIC,
+    "secure": SECURE,
+    "private": SECURE | {"PrivateTasks": "true"},
+    "private in both zones": SECURE | {"PrivateTasks": "true", "NatGateways": 2},
+    "own VPC": OWN_VPC,
+    "own groups": OWN_GROUPS,
+    "own everything": OWN_EVERYTHING,
+    "web": BALANCED | {"Application": "web"},
+}
+
+
+def stacks(settings: dict[str, Any]) -> dict[str, Stack]:
+    """The stacks that these settings call for, each with what those before it export."""
+    groups = {name for name in settings if name.endswith("SecurityGroupId")}
+    without = {
+        "network": len(groups) == 3,
+        "database": settings.get("Database", "managed") != "managed",
+        "load-balancer": settings.get("Exposure") == "public-ip" or "TargetGroupArn" in settings,
+    }
+    made: dict[str, Stack] = {}
+    exports = dict(ELSEWHERE)
+    for name in ORDER:
+        if not without.get(name):
+            made[name] = Stack(name, settings, exports)
+            exports |= made[name].exports
+    return made
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_what_a_stack_imports_another_exports_before_it(settings: dict[str, Any]) -> None:
+    for stack in stacks(settings).values():
+        assert stack.resources  # whose functions are all resolved, imports among them
+
+
+def test_what_this_project_exports_elsewhere_is_there() -> None:
+    outputs = load(ROOT / "template.yaml")["Outputs"].values()
+    exported = {output["Export"]["Name"]["Fn::Sub"] for output in outputs if "Export" in output}
+    wanted = {name.partition("-")[2] for name in ELSEWHERE if name.startswith("deployer-")}
+    assert {f"${{AWS::StackName}}-{name}" for name in wanted} <= exported
+
+
+def test_an_export_keeps_its_value_whatever_changes() -> None:
+    """CloudFormation refuses to change an export that another stack imports."""
+    first, last = (
+        {name: stack.exports for name, stack in stacks(settings).items()}
+        for settings in (
+            BALANCED,
+            SECURE
+            | {
+                "PrivateTasks": "true",
+                "ContainerPort": 8080,
+                "HealthCheckPath": "/",
+                "DatabaseClass": "db.m7g.large",
+                "AccessLogDays": 30,
+            },
+        )
+    )
+    assert first == last
+    resources = load(ROOT / "infrastructure" / "load-balancer.yaml")["Resources"]
+    assert resources["Target"]["Properties"]["Port"] == 80  # another one replaces the group
+
+
+# network
+
+
+def rules(stack: Stack, group: str, direction: str) -> set[tuple[Any, ...]]:
+    """A security group's rules: port, and whom."""
+    made = stack.resources
+    inline = made[group].get(f"SecurityGroup{direction}", [])
+    gid = stack.value({"Fn::GetAtt": [group, "GroupId"]})
+    apart = [
+        made[name]
+        for name, resource in stack.template["Resources"].items()
+        if resource["Type"] == f"AWS::EC2::SecurityGroup{direction}"
+        and name in made
+        and made[name]["GroupId"] == gid
+    ]
+    names = {stack.value({"Fn::GetAtt": [n, "GroupId"]}): n for n in made if n.endswith("Group")}
+    found = set()
+    for rule in [*inline, *apart]:
+        whom = rule.get("CidrIp") or next(v for k, v in rule.items() if "SecurityGroupId" in k)
+        assert rule["IpProtocol"] == "-1" or int(rule["FromPort"]) == int(rule["ToPort"])
+        found.add((int(rule.get("FromPort", -1)), names.get(whom, whom)))
+    return found
+
+
+WORLD = "0.0.0.0/0"
+
+
+def test_each_may_speak_to_the_next_and_to_nobody_else() -> None:
+    network = stacks(BALANCED | {"ContainerPort": 8080})["network"]
+    assert rules(network, "LoadBalancerGroup", "Ingress") == {(80, WORLD), (443, WORLD)}
+    assert rules(network, "LoadBalancerGroup", "Egress") == {(8080, "ServiceGroup")}
+    assert rules(network, "ServiceGroup", "Ingress") == {(8080, "LoadBalancerGroup")}
+    assert rules(network, "ServiceGroup", "Egress") == {
+        (80, WORLD),
+        (443, WORLD),
+        (5432, "DatabaseGroup"),
+    }
+    assert rules(network, "DatabaseGroup", "Ingress") == {(5432, "ServiceGroup")}
+    assert rules(network, "DatabaseGroup", "Egress") == {(-1, "127.0.0.1/32")}
+
+
+def test_without_a_load_balancer_the_world_reaches_the_port_of_the_tasks() -> None:
+    network = stacks(PUBLIC)["network"]
+    assert "LoadBalancerGroup" not in network.resources
+    assert rules(network, "ServiceGroup", "Ingress") == {(3000, WORLD)}
+    assert rules(network, "ServiceGroup", "Egress") == {(80, WORLD), (443, WORLD)}
+
+
+def test_a_database_elsewhere_is_reached_on_its_port() -> None:
+    own = BALANCED | {"Database": "existing", "DatabaseUrlSecretArn": SECRET, "DatabasePort": 6432}
+    network = stacks(own)["network"]
+    assert (6432, WORLD) in rules(network, "ServiceGroup", "Egress")
+    assert "DatabaseGroup" not in network.resources
+
+
+def test_groups_of_ones_own_are_used() -> None:
+    made = stacks(
+        OWN_VPC | {"LoadBalancerSecurityGroupId": GROUP, "DatabaseSecurityGroupId": GROUP}
+    )
+    network = made["network"]
+    assert rules(network, "ServiceGroup", "Ingress") == {(3000, GROUP)}
+    assert (5432, GROUP) in rules(network, "ServiceGroup", "Egress")
+    assert not {"Vpc", "LoadBalancerGroup", "DatabaseGroup"} & network.resources.keys()
+    assert made["load-balancer"].resources["LoadBalancer"]["SecurityGroups"] == [GROUP]
+    assert made["database"].resources["Instance"]["VPCSecurityGroups"] == [GROUP]
+
+
+def test_tasks_may_reach_everything_if_they_must() -> None:
+    network = stacks(PUBLIC | {"TaskEgress": "all"})["network"]
+    assert rules(network, "ServiceGroup", "Egress") == {(-1, WORLD)}
+
+
+@pytest.mark.parametrize(
+    ("settings", "gateways", "second"),
+    [
+        (BALANCED, [], None),
+        (BALANCED | {"PrivateTasks": "true"}, ["Nat1"], "Nat1"),
+        (BALANCED | {"PrivateTasks": "true", "NatGateways": 2}, ["Nat1", "Nat2"], "Nat2"),
+        (OWN_VPC | {"PrivateTasks": "true"}, [], None),
+    ],
+)
+def test_nat_is_there_for_private_tasks_alone(
+    settings: dict[str, Any], gateways: list[str], second: str | None
+) -> None:
+    made = stacks(settings)["network"].resources
+    assert [name for name in made if name.startswith("Nat") and "Address" not in name] == gateways
+    assert made.get("RouteThroughNat2", {}).get("NatGatewayId") == second
+
+
+def test_the_database_has_no_way_out_and_nobody_in() -> None:
+    made = stacks(BALANCED)["network"].resources
+    private = {made[f"PrivateSubnet{zone}Routes"]["RouteTableId"] for zone in (1, 2)}
+    routes = {route["RouteTableId"] for name, route in made.items() if name.startswith("RouteTo")}
+    assert not private & routes
+    assert stacks(BALANCED)["database"].resources["Instance"]["PubliclyAccessible"] is False
+
+
+# load balancer
+
+
+def test_without_a_domain_the_load_balancer_serves_http() -> None:
+    made = stacks(BALANCED)["load-balancer"].resources
+    assert made["Http"]["DefaultActions"][0]["Type"] == "forward"
+    assert not {"Https", "Certificate", "Name"} & made.keys()
+
+
+def test_with_a_domain_http_leads_to_https() -> None:
+    made = stacks(SECURE)["load-balancer"].resources
+    assert made["Http"]["DefaultActions"][0]["RedirectConfig"]["Protocol"] == "HTTPS"
+    assert made["Https"]["Certificates"] == [{"CertificateArn": "Certificate"}]
+    assert made["Certificate"]["SubjectAlternativeNames"] == ["*.coder.example.com"]
+    assert made["Name"]["Name"] == "coder.example.com"
+    assert made["WildcardName"]["Name"] == "*.coder.example.com"
+
+
+def test_only_coder_has_names_below_its_own() -> None:
+    made = stacks(SECURE | {"Application": "web"})["load-balancer"].resources
+    assert "SubjectAlternativeNames" not in made["Certificate"]
+    assert len(made["Certificate"]["DomainValidationOptions"]) == 1
+    assert "WildcardName" not in made
+
+
+@pytest.mark.parametrize(
+    ("zone", "made"), [({}, set()), ({"HostedZoneId": "Z0123"}, {"Name", "WildcardName"})]
+)
+def test_a_certificate_of_ones_own_is_used(zone: dict[str, str], made: set[str]) -> None:
+    own = {"DomainName": "coder.example.com", "CertificateArn": CERTIFICATE} | zone
+    found = stacks(BALANCED | own)["load-balancer"].resources
+    assert found["Https"]["Certificates"] == [{"CertificateArn": CERTIFICATE}]
+    assert {name for name in found if "Name" in name or name == "Certificate"} == made
+
+
+def attributes(of: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {entry["Key"]: entry["Value"] for entry in of[f"{kind}Attributes"]}
+
+
+def test_a_websocket_stays_open_as_long_as_aws_lets_it() -> None:
+    made = stacks(BALANCED)["load-balancer"].resources
+    found = attributes(made["LoadBalancer"], "LoadBalancer")
+    assert int(found["idle_timeout.timeout_seconds"]) == 4000
+    assert found["routing.http.drop_invalid_header_fields.enabled"] == "true"
+    assert "access_logs.s3.bucket" not in found
+
+
+def test_access_logs_go_to_a_bucket_that_takes_them_before() -> None:
+    made = stacks(BALANCED | {"AccessLogDays": 30})["load-balancer"]
+    found = attributes(made.resources["LoadBalancer"], "LoadBalancer")
+    assert found["access_logs.s3.enabled"] == "true"
+    assert found["access_logs.s3.bucket"] == "AccessLogs"
+    assert "AccessLogsPolicy" in json.dumps(made.template["Resources"]["LoadBalancer"])
+
+
+def test_the_firewall_lets_through_what_coder_is_for() -> None:
+    made = stacks(BALANCED)["load-balancer"].resources
+    by_name = {rule["Name"]: rule for rule in made["WebAcl"]["Rules"]}
+    common = by_name["Common"]["Statement"]["ManagedRuleGroupStatement"]
+    counted = {rule["Name"] for rule in common["RuleActionOverrides"]}
+    assert {"SizeRestrictions_BODY", "CrossSiteScripting_BODY", "GenericLFI_BODY"} <= counted
+    limit = by_name["RateLimit"]["Statement"]["RateBasedStatement"]
+    assert "workspaceagents" in json.dumps(limit["ScopeDownStatement"])
+    assert made["WebAclAssociation"]["ResourceArn"] == "LoadBalancer"
+    capacity = 25 + 200 + 700  # of AWS's three groups; with the limit it must be within 1500
+    assert capacity < 1500 and len(by_name) == 4
+
+
+def test_another_service_has_a_stricter_firewall_or_none() -> None:
+    web = stacks(BALANCED | {"Application": "web"})["load-balancer"].resources
+    by_name = {rule["Name"]: rule["Statement"] for rule in web["WebAcl"]["Rules"]}
+    overrides = by_name["Common"]["ManagedRuleGroupStatement"]["RuleActionOverrides"]
+    assert [rule["Name"] for rule in overrides] == ["SizeRestrictions_BODY"]
+    assert "ScopeDownStatement" not in by_name["RateLimit"]["RateBasedStatement"]
+    off = stacks(BALANCED | {"Firewall": "false"})["load-balancer"].resources
+    assert not {name for name in off if name.startswith(("WebAcl", "Firewall"))}
+
+
+# service
+
+
+def test_the_sizes_are_those_that_the_deployer_takes() -> None:
+    assertions = load(ROOT / "infrastructure" / "service.yaml")["Rules"]["MemoryFitsCpu"][
+        "Assertions"
+    ]
+    offered = {}
+    for assertion in assertions:
+        unless, fits = assertion["Assert"]["Fn::Or"]
+        cpu = unless["Fn::Not"][0]["Fn::Equals"][1]
+        offered[int(cpu)] = [int(size) for size in fits["Fn::Contains"][0]]
+    assert offered == {cpu: list(sizes) for cpu, sizes in FARGATE_MEMORY.items()}
+
+
+def test_the_roles_are_those_of_the_contract_and_trust_ecs_for_this_account_alone() -> None:
+    made = stacks(BALANCED)["service"].resources
+    assert made["ExecutionRole"]["RoleName"] == "coder-execution"
+    assert made["TaskRole"]["RoleName"] == "coder-task"
+    for role in ("ExecutionRole", "TaskRole"):
+        (trust,) = made[role]["AssumeRolePolicyDocument"]["Statement"]
+        assert trust["Condition"]["StringEquals"].keys() == {"aws:SourceAccount"}
+        assert trust["Condition"]["ArnLike"]["aws:SourceArn"].startswith("arn:aws:ecs:us-east-1:")
+
+
+def allowed(role: dict[str, Any]) -> list[tuple[Any, Any]]:
+    (policy,) = role["Policies"]
+    return [(s["Action"], s["Resource"]) for s in policy["PolicyDocument"]["Statement"]]
+
+
+def test_the_execution_role_reads_the_services_secrets_alone() -> None:
+    plain = stacks(PUBLIC)["service"].resources["ExecutionRole"]
+    assert not [action for action, _ in allowed(plain) if "secretsmanager" in str(action)]
+    key = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"
+    other = SECRET.replace("database-url", "api-key")
+    full = OWN_EVERYTHING | {
+        "Secrets": f'{{"API_KEY": "{other}"}}',
+        "SecretArns": other,
+        "SecretKeyArn": key,
+    }
+    made = allowed(stacks(full)["service"].resources["ExecutionRole"])
+    assert ("secretsmanager:GetSecretValue", SECRET) in made
+    assert (["secretsmanager:GetSecretValue", "ssm:GetParameters"], [other]) in made
+    assert ("kms:Decrypt", key) in made
+    pulls = next(resource for action, resource in made if "ecr:BatchGetImage" in action)
+    assert pulls == "arn:aws:ecr:us-east-1:000000000000:repository/team/coder"
+
+
+def test_images_that_a_rollback_needs_stay() -> None:
+    made = stacks(BALANCED | {"KeepImages": 20, "KeepReleases": 20})
+    policy = json.loads(
+        made["service"].resources["Repository"]["LifecyclePolicy"]["LifecyclePolicyText"]
+    )
+    tagged = next(r["selection"] for r in policy["rules"] if "tagPatternList" in r["selection"])
+    assert tagged["countNumber"] == 20 >= made["service"].document["keepReleases"]
+    parameters = load(ROOT / "infrastructure" / "service.yaml")["Parameters"]
+    assert parameters["KeepImages"]["MinValue"] >= parameters["KeepReleases"]["MaxValue"]
+
+
+# monitoring
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_the_dashboard_shows_what_is_there(settings: dict[str, Any]) -> None:
+    made = stacks(settings)
+    body = json.loads(made["monitoring"].resources["Dashboard"]["DashboardBody"])
+    shown = json.dumps(body)
+    assert ("AWS/ApplicationELB" in shown) == ("load-balancer" in made)
+    assert ("AWS/RDS" in shown) == (settings.get("Database") != "none")
+    assert "deployer-Deploy" in shown and "ExecutionTime" in shown
+    assert "/ecs/coder" in shown
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_an_alarm_tells_somebody_of_something_that_is_there(settings: dict[str, Any]) -> None:
+    made = stacks(settings)["monitoring"].resources
+    alarms = {name: alarm for name, alarm in made.items() if "AlarmActions" in alarm}
+    (topic,) = {target for alarm in alarms.values() for target in alarm["AlarmActions"]}
+    assert topic == settings.get("AlarmTopicArn", "Topic")
+    balanced = "load-balancer" in stacks(settings)
+    assert ("TasksAreUnhealthy" in alarms) == balanced
+    assert ("DatabaseIsFull" in alarms) == (settings.get("Database") != "none")
+    assert {"DeploymentsFail", "PushesAreUndelivered", "ReconcilerFails"} <= alarms.keys()
+
+
+def test_the_topic_is_encrypted_under_a_key_that_alarms_can_use() -> None:
+    made = stacks(BALANCED)["monitoring"].resources
+    assert made["Topic"]["KmsMasterKeyId"] == "TopicKey"
+    statements = made["TopicKey"]["KeyPolicy"]["Statement"]
+    (alarms,) = [s for s in statements if s["Principal"] == {"Service": "cloudwatch.amazonaws.com"}]
+    assert set(alarms["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey"}
+
+
+# the settings
+
+
+def sam() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "samconfig.toml").read_text())
+
+
+@pytest.mark.parametrize("environment", ["default", "production"])
+def test_the_settings_make_every_stack(environment: str) -> None:
+    settings = load(ROOT / "environments" / f"{environment}.yaml")
+    made = stacks(settings)
+    assert made.keys() == set(ORDER)
+    names = {"default": "deployer", "production": "deployer-production"}
+    assert settings.get("DeployerStack", "deployer") == names[environment]
+    assert made["service"].document
+
+
+@pytest.mark.parametrize("environment", ["default", "production"])
+def test_every_setting_is_a_parameter_of_some_template(environment: str) -> None:
+    settings = load(ROOT / "environments" / f"{environment}.yaml")
+    known = {name for path in TEMPLATES for name in load(path)["Parameters"]}
+    # of the deployer, whose template takes it
+    assert settings.keys() - known <= {"ServicePattern"}
+
+
+@pytest.mark.parametrize("prefix", ["", "production-"])
+def test_sam_is_told_each_stack(prefix: str) -> None:
+    for stack in (*ORDER, "docs"):
+        section = sam()[f"{prefix}{stack}"]
+        deploy = section["deploy"]["parameters"]
+        assert section["global"]["parameters"]["stack_name"] == f"coder-{stack}"
+        assert deploy["template_file"] == f"infrastructure/{stack}.yaml"
+        environment = prefix.rstrip("-") or "default"
+        assert deploy["parameter_overrides"] == f"file://environments/{environment}.yaml"
+        assert deploy.get("confirm_changeset", False) == bool(prefix)
+        path = Path(ROOT / deploy["template_file"])
+        if path.exists():
+            named = "RoleName" in path.read_text()
+            made = "AWS::IAM::Role" in path.read_text()
+            capability = deploy.get("capabilities", "")
+            assert ("CAPABILITY_NAMED_IAM" in capability) or not named
+            assert ("_IAM" in capability) or not made

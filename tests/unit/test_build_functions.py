@@ -1,0 +1,301 @@
+"""The functions of the Build machine: identified, stopped, diagnosed, recorded, closed."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import boto3
+import pytest
+
+import close_build
+import diagnose_image_build
+import identify_source
+import record_build
+import stop_older_build
+from deployer import build
+from deployer.aws import client, releases, turns
+from deployer.build import Upload
+from deployer.errors import RequestRejected, SourcesRejected
+from tests.unit.conftest import Script
+from tests.unit.samples import ANOTHER_EXECUTION, EXECUTION, NOW, document
+from tests.unit.test_build import KEY, SOURCE, event, finished
+
+pytestmark = pytest.mark.usefixtures("releases_table")
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in {
+        "SOURCES": "sources",
+        "FETCH_PROJECT": "",
+        "FETCH_SERVICE": "coder",
+    }.items():
+        monkeypatch.setenv(name, value)
+    client("s3").create_bucket(Bucket="sources")
+    client("s3").put_bucket_versioning(
+        Bucket="sources", VersioningConfiguration={"Status": "Enabled"}
+    )
+    client("ssm").put_parameter(
+        Name="/deployer/services/coder", Value=json.dumps(document()), Type="String"
+    )
+    return "sources"
+
+
+def uploaded(content: bytes = b"archive", key: str = KEY) -> dict[str, Any]:
+    answer = client("s3").put_object(Bucket="sources", Key=key, Body=content)
+    return event(key, **{"version-id": answer["VersionId"]})
+
+
+def identify(given: Any, context: Any, execution: str = EXECUTION) -> Any:
+    asked = {"input": given, "execution": execution, "startedAt": NOW.isoformat()}
+    return identify_source.handler(asked, context)  # type: ignore[arg-type]
+
+
+def test_an_upload_is_opened_and_its_tools_are_where_codebuild_finds_them(
+    bucket: str, context: Any
+) -> None:
+    found = identify(uploaded(), context)
+    assert found["decision"] == "BUILD"
+    told = {variable["Name"]: variable["Value"] for variable in found["variables"]}
+    assert (told["SOURCE_KEY"], told["EXECUTION"]) == (KEY, EXECUTION)
+    folder = found["tools"].partition("/")[2]
+    for name in ("image.yaml", "image.py"):
+        assert client("s3").get_object(Bucket=bucket, Key=folder + name)["Body"].read()
+    record = releases.of_execution(EXECUTION)
+    assert record and record["service"] == "build:coder" and "outcome" not in record
+
+
+def test_the_same_content_is_built_once_and_again_when_that_failed(
+    bucket: str, context: Any
+) -> None:
+    first = identify(uploaded(), context)
+    again = identify(uploaded(), context, ANOTHER_EXECUTION)
+    if again["release"]["id"] != first["release"]["id"]:  # in another second
+        assert again["decision"] == "NOTHING"
+        assert releases.find("build:coder", again["release"]["id"])["outcome"] == "IGNORED"  # type: ignore[index]
+    releases.close_release(first["release"], "FAILED", {"endedAt": NOW.isoformat()})
+    order = {"action": "build", "service": "coder", "key": KEY}
+    assert identify(order, context, f"{EXECUTION}-3")["decision"] == "BUILD"
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "why"),
+    [(b"", KEY, "is empty"), (b"x", "image/coder/notes.txt", "must end in .tar.gz")],
+)
+def test_what_cannot_be_built_is_rejected(
+    bucket: str, context: Any, content: bytes, key: str, why: str
+) -> None:
+    with pytest.raises(SourcesRejected, match=why):
+        identify(uploaded(content, key), context)
+
+
+def test_an_object_that_is_gone_is_said_so(bucket: str, context: Any) -> None:
+    with pytest.raises(SourcesRejected, match="is not in the bucket sources"):
+        identify(event(**{"version-id": "gone"}), context)
+
+
+def test_a_commit_is_fetched_where_a_repository_is_connected(
+    bucket: str, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = {"action": "build", "service": "coder", "commit": "e0f93fb88"}
+    with pytest.raises(RequestRejected, match="no repository of coder is connected"):
+        identify(order, context)
+    monkeypatch.setenv("FETCH_PROJECT", "deployer-FetchSource")
+    found = identify(order, context)
+    assert (found["decision"], found["project"]) == ("FETCH", "deployer-FetchSource")
+    assert found["commit"] == "e0f93fb88"
+
+
+def mine(minute: int = 0, execution: str = EXECUTION) -> build.Build:
+    at = NOW.replace(minute=minute)
+    source = {**SOURCE, "at": at.isoformat()}
+    return build.entry(Upload("coder", KEY, "v1", None), source, execution, at)  # type: ignore[arg-type]
+
+
+def opened(minute: int = 0, execution: str = EXECUTION) -> build.Build:
+    made = mine(minute, execution)
+    releases.open_release(made)
+    assert turns.take(made["service"], claim_of(made))
+    return made
+
+
+def claim_of(made: build.Build) -> Any:
+    return {
+        "release": made["id"],
+        "execution": made["execution"],
+        "trigger": made["trigger"],
+        "pushedAt": made["pushedAt"],
+        "since": made["startedAt"],
+    }
+
+
+def running(phase: str, execution: str) -> dict[str, Any]:
+    variable = {"name": "EXECUTION", "value": execution, "type": "PLAINTEXT"}
+    return {
+        "id": "p:1",
+        "buildStatus": "IN_PROGRESS",
+        "currentPhase": phase,
+        "phases": [{"phaseType": phase}],
+        "environment": {
+            "environmentVariables": [variable],
+            "type": "LINUX_CONTAINER",
+            "image": "i",
+            "computeType": "BUILD_GENERAL1_SMALL",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("phase", "of", "minute", "stopped"),
+    [
+        ("BUILD", EXECUTION, 5, True),
+        ("POST_BUILD", EXECUTION, 5, False),
+        ("BUILD", ANOTHER_EXECUTION, 5, False),
+        ("BUILD", EXECUTION, 0, False),
+    ],
+)
+def test_a_newer_upload_stops_the_build_of_the_holder_that_has_not_pushed(
+    script: Script,
+    context: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    phase: str,
+    of: str,
+    minute: int,
+    stopped: bool,
+) -> None:
+    monkeypatch.setenv("PROJECT", "deployer-ImageBuild")
+    opened(1)
+    script("codebuild", "ListBuildsForProject", {"ids": ["p:1"]})
+    script("codebuild", "BatchGetBuilds", {"builds": [running(phase, of)]})
+    script("codebuild", "StopBuild", {})
+    newer = mine(minute, ANOTHER_EXECUTION)
+    answer = stop_older_build.handler({"release": newer, "execution": ANOTHER_EXECUTION}, context)
+    assert answer == {"stopped": "p:1" if stopped else None}
+    assert len(script.asked("StopBuild")) == stopped
+
+
+def test_nothing_is_stopped_where_nothing_runs(
+    script: Script, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROJECT", "deployer-ImageBuild")
+    asked: Any = {"release": mine(5), "execution": EXECUTION}
+    assert stop_older_build.handler(asked, context) == {"stopped": None}
+    opened(1, ANOTHER_EXECUTION)
+    script("codebuild", "ListBuildsForProject", {})
+    assert stop_older_build.handler(asked, context) == {"stopped": None}
+
+
+def test_the_lines_of_the_builds_own_log_are_read(script: Script, context: Any) -> None:
+    failed = finished("FAILED")
+    failed["Logs"] |= {"GroupName": "/builds", "StreamName": "one"}
+    line = {"message": "image: SourcesRejected: it is empty", "timestamp": 1, "ingestionTime": 1}
+    script("logs", "GetLogEvents", {"events": [line]})
+    failure: Any = {"Error": "States.TaskFailed", "Cause": json.dumps({"Build": failed})}
+    found = diagnose_image_build.handler({"failure": failure, "execution": EXECUTION}, context)
+    assert found["diagnosis"]["error"] == "SourcesRejected"
+    assert found["build"] == failed
+    assert script.asked("GetLogEvents")[0]["logStreamName"] == "one"
+
+
+@pytest.fixture
+def announced(script: Script) -> Iterator[Any]:
+    script("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
+    yield lambda: [
+        json.loads(asked["Entries"][0]["Detail"])["state"] for asked in script.asked("PutEvents")
+    ]
+
+
+def record(context: Any, **given: Any) -> Any:
+    asked = {
+        "input": event(),
+        "release": None,
+        "build": None,
+        "diagnosis": None,
+        "failure": None,
+        "execution": EXECUTION,
+        "startedAt": NOW.isoformat(),
+    }
+    return record_build.handler({**asked, **given}, context)  # type: ignore[typeddict-item]
+
+
+def test_a_build_that_pushed_is_recorded_and_gives_its_turn_up(
+    context: Any, announced: Any
+) -> None:
+    made = opened()
+    exported = {"VERSION": "1.0", "TAG": "1.0", "DIGEST": "sha256:0", "COMMIT": "e0f9"}
+    answer = record(context, release=made, build=finished("SUCCEEDED", **exported))
+    assert answer["outcome"] == "SUCCEEDED"
+    kept: Any = releases.find(made["service"], made["id"])
+    assert (kept["version"], kept["digest"], kept["commit"]) == ("1.0", "sha256:0", "e0f9")
+    assert kept["durations"] == {"INSTALL": 30, "BUILD": 60}
+    assert turns.line(made["service"]).holder is None
+    assert announced() == ["SUCCEEDED"]
+
+
+def test_a_failed_build_is_recorded_with_its_diagnosis(context: Any, announced: Any) -> None:
+    made, failure = opened(), {"Error": "States.TaskFailed", "Cause": "{}"}
+    found = build.diagnose(finished("FAILED"), ["main.go:1:1: syntax error"])
+    answer = record(
+        context, release=made, build=finished("FAILED"), diagnosis=found, failure=failure
+    )
+    assert answer == {
+        "outcome": "FAILED",
+        "error": "BuildFailed",
+        "cause": "exit status 1. main.go:1:1: syntax error",
+    }
+    kept: Any = releases.find(made["service"], made["id"])
+    assert kept["diagnosis"]["lines"] == ["main.go:1:1: syntax error"]
+    assert announced() == ["FAILED"]
+
+
+def test_a_build_stopped_for_a_newer_one_is_superseded_else_failed(
+    context: Any, announced: Any
+) -> None:
+    made, failure = opened(), {"Error": "States.TaskFailed", "Cause": "{}"}
+    found = build.diagnose(finished("STOPPED"), [])
+    newer = mine(20, ANOTHER_EXECUTION)
+    releases.open_release(newer)
+    answer = record(
+        context, release=made, build=finished("STOPPED"), diagnosis=found, failure=failure
+    )
+    assert answer["outcome"] == "SUPERSEDED"
+    kept: Any = releases.find(made["service"], made["id"])
+    assert kept["by"] == newer["id"]
+    alone = record(
+        context, release=newer, build=finished("STOPPED"), diagnosis=found, failure=failure
+    )
+    assert (alone["outcome"], alone["error"]) == ("FAILED", "BuildStopped")
+
+
+def test_a_failure_before_anything_was_known_is_recorded_too(context: Any, announced: Any) -> None:
+    cause = json.dumps({"errorMessage": "no service spec names service 'coder'"})
+    answer = record(context, failure={"Error": "ServiceUnknown", "Cause": cause})
+    assert answer["error"] == "ServiceUnknown"
+    assert answer["cause"] == "no service spec names service 'coder'"
+    (kept,) = boto3.resource("dynamodb").Table("releases").scan()["Items"]
+    assert (kept["service"], kept["outcome"]) == ("build:coder", "FAILED")
+
+
+def ended(status: str = "ABORTED") -> dict[str, Any]:
+    return {"detail": {"executionArn": EXECUTION, "status": status}}
+
+
+def test_a_stopped_execution_is_closed_once(context: Any, announced: Any) -> None:
+    made = opened()
+    for _ in range(2):
+        close_build.handler(ended(), context)
+    kept: Any = releases.find(made["service"], made["id"])
+    assert kept["reason"] == "its execution ended before the build did: ABORTED"
+    assert turns.line(made["service"]).holder is None
+    assert announced() == ["FAILED"]
+
+
+def test_an_execution_that_recorded_or_opened_nothing_needs_no_closing(
+    context: Any, announced: Any
+) -> None:
+    close_build.handler(ended(), context)
+    made = opened()
+    releases.close_release(made, "SUCCEEDED", {"endedAt": datetime.now().isoformat()})
+    close_build.handler(ended("FAILED"), context)
+    assert announced() == []

@@ -1,0 +1,135 @@
+"""A documentation site: its spec, what is asked for it, and its releases."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from deployer import diagnosis, site
+from deployer.errors import RequestRejected, SiteUnknown, SpecInvalid
+from deployer.request import Publish, Rollback
+from deployer.site import Upload
+
+NOW = datetime(2026, 11, 25, 2, tzinfo=UTC)
+SPEC: dict[str, Any] = {
+    "site": "coder",
+    "url": "https://docs.example.com",
+    "bucket": "coder-docs-123456789012",
+    "distribution": "E1234567890ABC",
+    "store": "arn:aws:cloudfront::123456789012:key-value-store/0b1c",
+    "build": {"directory": "", "script": "", "output": ""},
+    "keepReleases": 5,
+    "mayShrinkTo": 50,
+}
+UPLOAD = Upload("coder", "sources", "docs/coder/v1.tar.gz", "version-1", NOW)
+
+
+def event(**stored: Any) -> dict[str, Any]:
+    found = {"key": "docs/coder/v1.tar.gz", "version-id": "version-1", **stored}
+    return {
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "time": "2026-11-25T02:00:00Z",
+        "detail": {"bucket": {"name": "sources"}, "object": found},
+    }
+
+
+def test_an_upload_is_read_from_its_event() -> None:
+    assert site.parse(event()) == UPLOAD
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ([], "neither an upload's event nor an order"),
+        ({"source": "aws.ecr"}, "neither"),
+        (event(key="docs/coder/v1.rar"), "docs/<site>/<any name>.tar.gz"),
+        (event(key="docs/Coder/v1.zip"), "docs/<site>/"),
+        (event(**{"version-id": None}), "version-id"),
+        ({"action": "deploy", "image": "1"}, "unknown action 'deploy'"),
+        ({"action": "rollback", "to": "v1", "restoreDatabase": True}, "no database"),
+    ],
+)
+def test_what_publishes_nothing_is_refused(document: object, told: str) -> None:
+    with pytest.raises(RequestRejected, match=told):
+        site.parse(document)
+
+
+def test_orders_name_a_site() -> None:
+    assert site.parse({"action": "publish", "site": "coder"}) == Publish("coder", None)
+    order = {"action": "rollback", "site": "coder", "to": "previous", "by": "ann"}
+    assert site.parse(order) == Rollback("previous", "coder", "ann", True, None, False)
+
+
+def test_the_spec_of_a_site_is_found_by_its_name() -> None:
+    parameters = {"/deployer/docs/coder": json.dumps(SPEC), "/deployer/docs/other": "{"}
+    spec, document = site.from_parameters(parameters, "coder")
+    assert (spec.site, spec.timeout, document) == ("coder", 180, SPEC)
+    with pytest.raises(SiteUnknown, match="nobody; known are: /deployer/docs/coder"):
+        site.from_parameters(parameters, "nobody")
+    with pytest.raises(RequestRejected, match="name the site"):
+        site.from_parameters(parameters, None)
+    with pytest.raises(SpecInvalid, match="is no JSON"):
+        site.from_parameters(parameters, "other")
+
+
+def test_every_wrong_field_of_a_spec_is_named() -> None:
+    wrong = {**SPEC, "keepReleases": 1, "colour": "blue", "build": {"directory": "../x"}}
+    with pytest.raises(SpecInvalid) as refused:
+        site.from_document(wrong)
+    for path in ("keepReleases", "colour", "build.directory"):
+        assert path in str(refused.value)
+
+
+def test_one_upload_is_one_release_however_often_it_is_told_of() -> None:
+    one, other = (site.uploaded(UPLOAD, execution, NOW) for execution in ("e1", "e2"))
+    assert one["id"] == other["id"] == one["folder"]
+    assert (one["service"], one["version"], one["trigger"]) == ("docs:coder", "v1", "push")
+    assert (
+        site.ordered(UPLOAD, None, "e1", NOW)["id"] != site.ordered(UPLOAD, None, "e2", NOW)["id"]
+    )
+
+
+def live(folder: str) -> Any:
+    release = {**site.uploaded(UPLOAD, folder, NOW), "id": folder, "folder": folder}
+    return {**release, "outcome": "SUCCEEDED"}
+
+
+def test_the_live_release_comes_first_and_each_folder_once() -> None:
+    past = [live("r2"), live("r3"), live("r2"), live("r1")]
+    assert site.kept(past, 2) == ["r2", "r3"]
+    assert site.kept(past, 5, live="r4") == ["r4", "r2", "r3", "r1"]
+    assert site.switch(site.kept(past, 5, live="r1")) == "r1,r2,r3"
+    assert site.kept([], 5) == []
+
+
+def test_a_rollback_keeps_the_folder_and_a_resumption_gets_its_own() -> None:
+    back = site.again(live("r1"), "rollback", "ann", "e", NOW)
+    assert (back["folder"], back["to"]) == ("r1", "r1")
+    resumed = site.again(live("r1"), "resume", "ann", "e", NOW)
+    assert resumed["folder"] == resumed["id"] != "r1"
+
+
+def test_a_failed_builds_cause_has_the_phase_and_the_lines_that_tell() -> None:
+    build = {
+        "Logs": {"GroupName": "builds", "StreamName": "1"},
+        "Phases": [
+            {"PhaseType": "INSTALL", "PhaseStatus": "SUCCEEDED"},
+            {
+                "PhaseType": "BUILD",
+                "PhaseStatus": "FAILED",
+                "Contexts": [{"Message": "Error while executing command: pnpm run export"}],
+            },
+        ],
+    }
+    failure: diagnosis.Failure = {"Error": "States.TaskFailed", "Cause": json.dumps(build)}
+    assert diagnosis.build_log(failure) == ("builds", "1")
+    log = ["SyntaxError: Unexpected token", "    at Module._compile", "[Container] failed"]
+    found = diagnosis.diagnose_build(failure, log)
+    assert found["error"] == "BuildFailed"
+    assert found["cause"].startswith("BUILD: Error while executing command: pnpm run export")
+    assert "SyntaxError" in found["cause"] and "Module" not in found["cause"]
+    other: diagnosis.Failure = {"Error": "CodeBuild.AccessDeniedException", "Cause": "no"}
+    assert diagnosis.build_log(other) is None
+    assert diagnosis.diagnose_build(other, [])["cause"] == "no"

@@ -1,0 +1,183 @@
+"""Who may give orders by hand: people with the operators' policy, and a session with MFA."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from local.aws import LocalAws
+from local.stage import Stage
+
+CODE = "123456"
+"""The local AWS takes any six digits for what a device shows."""
+
+
+class Person:
+    """An IAM user with an MFA device, who may do what the operators' policy says."""
+
+    def __init__(self, aws: LocalAws, policy: str) -> None:
+        self.aws, self.name, iam = aws, f"ann-{uuid.uuid4().hex[:8]}", aws.client("iam")
+        self.arn = iam.create_user(UserName=self.name)["User"]["Arn"]
+        self.device = iam.create_virtual_mfa_device(VirtualMFADeviceName=self.name)[
+            "VirtualMFADevice"
+        ]["SerialNumber"]
+        iam.enable_mfa_device(
+            UserName=self.name,
+            SerialNumber=self.device,
+            AuthenticationCode1=CODE,
+            AuthenticationCode2=CODE,
+        )
+        iam.attach_user_policy(UserName=self.name, PolicyArn=policy)
+        self.key = iam.create_access_key(UserName=self.name)["AccessKey"]
+
+    @property
+    def mfa(self) -> dict[str, str]:
+        return {"SerialNumber": self.device, "TokenCode": CODE}
+
+    def client(self, service: str, credentials: dict[str, Any] | None = None) -> Any:
+        """With a session's credentials, or the access key alone."""
+        given = credentials or self.key
+        any_session: Any = boto3.Session(
+            aws_access_key_id=given["AccessKeyId"],
+            aws_secret_access_key=given["SecretAccessKey"],
+            aws_session_token=given.get("SessionToken"),
+            region_name=self.aws.region,
+        )
+        return any_session.client(service, endpoint_url=self.aws.endpoint)
+
+    def session(self, **mfa: str) -> dict[str, Any]:
+        return dict(self.client("sts").get_session_token(**mfa)["Credentials"])
+
+    def role(self, policy: str, **mfa: str) -> dict[str, Any]:
+        """A session of a role that the person may assume."""
+        trust = {"Effect": "Allow", "Principal": {"AWS": self.arn}, "Action": "sts:AssumeRole"}
+        name, iam = f"{self.name}-{uuid.uuid4().hex[:4]}", self.aws.client("iam")
+        arn = iam.create_role(
+            RoleName=name,
+            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+        )["Role"]["Arn"]
+        iam.attach_role_policy(RoleName=name, PolicyArn=policy)
+        assume = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": arn}
+        iam.put_user_policy(
+            UserName=self.name,
+            PolicyName=name,
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [assume]}),
+        )
+        made = self.client("sts").assume_role(RoleArn=arn, RoleSessionName="ann", **mfa)
+        return dict(made["Credentials"])
+
+
+@pytest.fixture
+def person(deployer: Stage) -> Person:
+    return Person(deployer.aws, deployer.outputs["OperatorsPolicy"])
+
+
+def hold(sfn: Any, stage: Stage) -> str:
+    order = {"action": "hold", "service": stage.service, "by": "ann"}
+    started = sfn.start_execution(
+        stateMachineArn=stage.outputs["StateMachine"], input=json.dumps(order)
+    )
+    return str(started["executionArn"])
+
+
+def refused(call: Callable[..., Any], *given: Any, **named: Any) -> str:
+    with pytest.raises(ClientError) as failure:
+        call(*given, **named)
+    assert failure.value.response["Error"]["Code"] in ("AccessDenied", "AccessDeniedException")
+    return str(failure.value)
+
+
+def test_orders_are_given_looked_after_and_stopped_with_mfa(service: Stage, person: Person) -> None:
+    outputs, session = service.outputs, person.session(**person.mfa)
+    stacks = person.client("cloudformation", session)
+    assert stacks.describe_stacks(StackName=service.stack)["Stacks"]
+    sfn = person.client("stepfunctions", session)
+    arn = hold(sfn, service)
+    assert service.ended(arn).status == "SUCCEEDED"
+    assert sfn.describe_execution(executionArn=arn)["status"] == "SUCCEEDED"
+    assert sfn.get_execution_history(executionArn=arn)["events"]
+    executions = sfn.list_executions(stateMachineArn=outputs["StateMachine"])["executions"]
+    assert arn in [execution["executionArn"] for execution in executions]
+    running = hold(sfn, service)
+    sfn.stop_execution(executionArn=running)
+
+    names = {"#s": "service"}
+    found = person.client("dynamodb", session).query(
+        TableName=outputs["ReleasesTable"],
+        KeyConditionExpression="#s = :service",
+        ExpressionAttributeNames=names,
+        ExpressionAttributeValues={":service": {"S": service.service}},
+    )
+    assert found["Count"] > 0
+    logs = person.client("logs", session)
+    for group in (outputs["FunctionLogGroup"], f"/ecs/{service.service}"):
+        assert "events" in logs.filter_log_events(logGroupName=group, limit=1)
+    person.client("s3", session).put_object(
+        Bucket=outputs["SourceBucket"], Key="docs/test/docs.zip", Body=b"x"
+    )
+
+
+def test_nothing_else_is_allowed(service: Stage, person: Person) -> None:
+    session, outputs = person.session(**person.mfa), service.outputs
+    sfn, machine = person.client("stepfunctions", session), outputs["StateMachine"]
+    refused(sfn.update_state_machine, stateMachineArn=machine, definition="{}")
+    refused(sfn.start_execution, stateMachineArn=machine.replace(service.stack, "other"))
+    item = {"service": {"S": service.service}, "id": {"S": "#turn"}}
+    table = person.client("dynamodb", session)
+    refused(table.delete_item, TableName=outputs["ReleasesTable"], Key=item)
+    refused(person.client("ecs", session).list_tasks, cluster=service.cluster)
+    s3 = person.client("s3", session)
+    refused(s3.put_object, Bucket=outputs["SourceBucket"], Key="other.zip", Body=b"x")
+    logs = person.client("logs", session)
+    refused(logs.filter_log_events, logGroupName="/aws/lambda/other")
+
+
+@pytest.mark.parametrize("by", ["access key", "session", "role"])
+def test_without_mfa_no_order_is_taken(service: Stage, person: Person, by: str) -> None:
+    ways: dict[str, Callable[[], dict[str, Any] | None]] = {
+        "access key": lambda: None,
+        "session": person.session,
+        "role": lambda: person.role(service.outputs["OperatorsPolicy"]),
+    }
+    credentials = ways[by]()
+    sfn, bucket = person.client("stepfunctions", credentials), service.outputs["SourceBucket"]
+    assert "explicit deny" in refused(hold, sfn, service)
+    s3 = person.client("s3", credentials)
+    refused(s3.put_object, Bucket=bucket, Key="docs/test/docs.zip", Body=b"x")
+    assert service.items() == []
+
+
+def test_a_role_that_is_assumed_with_mfa_gives_orders(service: Stage, person: Person) -> None:
+    session = person.role(service.outputs["OperatorsPolicy"], **person.mfa)
+    arn = hold(person.client("stepfunctions", session), service)
+    assert service.ended(arn).status == "SUCCEEDED"
+
+
+def test_a_code_that_is_none_and_the_device_of_another_make_no_session(
+    person: Person, deployer: Stage
+) -> None:
+    other = Person(deployer.aws, deployer.outputs["OperatorsPolicy"])
+    refused(person.session, SerialNumber=person.device, TokenCode="12345x")
+    refused(person.session, **other.mfa)
+
+
+@pytest.fixture
+def trusting(deployer: Stage, tmp_path: Path) -> Iterator[Stage]:
+    """A deployer in an account on IAM Identity Center, whose sessions do not speak of MFA."""
+    aws = deployer.aws
+    built = aws.build(Path("template.yaml"), tmp_path)
+    parameters = {"ServicePattern": "nothing", "RequireMfa": "false"}
+    aws.deploy("trusting-deployer", built, parameters)
+    yield Stage(aws, "nothing", "nothing", "trusting-deployer")
+    aws.client("cloudformation").delete_stack(StackName="trusting-deployer")
+
+
+def test_mfa_may_be_left_to_identity_center(trusting: Stage) -> None:
+    policy = trusting.outputs["OperatorsPolicy"]
+    person = Person(trusting.aws, policy)
+    assert hold(person.client("stepfunctions", person.role(policy)), trusting)
