@@ -80,8 +80,8 @@ workflow: $(READY) ## test the state machine on the local AWS
 
 .PHONY: soak
 soak: N := 10000
-soak: $(READY) ## run N random schedules of faults in virtual time (N=100000: a lunch break)
-	@python -m tests.simulation soak $(N)
+soak: $(READY) ## run N random schedules of faults in virtual time, or show one (SEED=313)
+	@python -m tests.simulation $(if $(SEED),replay $(SEED),soak $(N))
 
 .PHONY: guards
 guards: $(READY) ## take the deployer's guards away one by one; each must be missed

@@ -74,6 +74,8 @@ def _probes(spec: ServiceSpec, service: Service | None, past: History) -> Mappin
     current = rollout.primary(service) if service else None
     if not spec.verify or not current:
         return values
+    if values and history.unproven(past, current["taskDefinition"]):
+        return values  # left by a stopped execution: its data may be the wrong ones
     tasks = ecs.running_tasks(spec.cluster, spec.service, current["id"])
     found = addresses.of(spec, tasks, ec2.public_addresses(addresses.interfaces(tasks)))
     for url in addresses.to_ask(spec, found)[:1]:

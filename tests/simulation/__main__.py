@@ -1,8 +1,10 @@
 """`python -m tests.simulation soak N | faults | guards | replay SEED`."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
@@ -16,7 +18,7 @@ def main(command: str, *arguments: str) -> int:
     with runtime.installed():
         match command:
             case "soak":
-                return _run((str(s), plans.random_plan(s)) for s in range(int(arguments[0])))
+                return _soak(int(arguments[0]))
             case "faults":
                 every = ((n, plan) for n in PLANS for plan in plans.single_faults(n))
                 return _run(every)
@@ -29,6 +31,35 @@ def main(command: str, *arguments: str) -> int:
                 return _guards()
     print(__doc__, file=sys.stderr)
     return 2
+
+
+def _soak(number: int) -> int:
+    """Run the plans of the seeds below a number on all cores."""
+    begun, failures = time.monotonic(), 0
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for seed, told in enumerate(pool.map(_seed, range(number), chunksize=50), 1):
+            if told:
+                failures += 1
+                print(f"{told}\n", flush=True)
+            if seed % 1000 == 0:
+                print(f"{seed} runs, {failures} broken", flush=True)
+    return _sum_up(number, failures, begun)
+
+
+def _seed(seed: int) -> str:
+    """What breaks in the plan of a seed, with its shortest form; empty if nothing does."""
+    from tests.simulation import plans, runtime
+
+    with runtime.installed():
+        plan = plans.random_plan(seed)
+        found = plans.broken(plan)
+        return f"{seed}: {found}\n{plans.told(plans.shortest(plan, found.name))}" if found else ""
+
+
+def _sum_up(number: int, failures: int, begun: float) -> int:
+    seconds = time.monotonic() - begun
+    print(f"{number} runs in {seconds:.0f} s ({number / seconds:.0f}/s), {failures} broken")
+    return failures > 0
 
 
 def _run(plans_by_name: Iterable[tuple[str, object]]) -> int:
@@ -44,9 +75,7 @@ def _run(plans_by_name: Iterable[tuple[str, object]]) -> int:
             print(f"{name}: {found}\n{plans.told(plans.shortest(plan, found.name))}\n", flush=True)
         if number % 1000 == 0:
             print(f"{number} runs, {failures} broken", flush=True)
-    seconds = time.monotonic() - begun
-    print(f"{number} runs in {seconds:.0f} s ({number / seconds:.0f}/s), {failures} broken")
-    return failures > 0
+    return _sum_up(number, failures, begun)
 
 
 def _guards() -> int:

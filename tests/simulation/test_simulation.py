@@ -57,6 +57,22 @@ FOUND = {
     "a new service that reads do not show yet was called deleted": Plan(
         "checked", (push(0, "1.0.1"),), live=False, noise=542
     ),
+    "the data of a release left unverified were taken for the right ones": Plan(
+        spec="plain",
+        moves=(
+            (80.0, "push", (App(version="1.0.2", schema=1, fault="exit-late", seconds=60.0),)),
+            (
+                110.0,
+                "push",
+                (App(version="1.0.1", schema=1, fault="empty-database", seconds=60.0),),
+            ),
+            (230.0, "order", ({"action": "deploy", "image": "1.0.1"},)),
+        ),
+        live=False,
+        faults={69: "timed-out", 125: "stopped"},
+        news={},
+        noise=1248,
+    ),
 }
 
 

@@ -348,3 +348,20 @@ def test_of_pushes_within_one_second_the_ids_decide() -> None:
     low, high = held(11, id="20261123T141100Z-1"), held(11, id="20261123T141100Z-2")
     for records in ([low, high], [high, low]):
         assert history.newest_held(records, SINCE) == high
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ([], False),
+        ([runs(OLD_REVISION)], False),
+        ([runs(REVISION)], False),
+        ([runs(REVISION, "FAILED"), runs(OLD_REVISION)], True),
+        ([runs(REVISION, None), runs(OLD_REVISION)], True),
+        ([runs(REVISION, "FAILED"), runs(REVISION)], False),
+    ],
+)
+def test_what_our_releases_put_in_place_and_never_verified(
+    records: list[Any], expected: bool
+) -> None:
+    assert history.unproven(records, REVISION) is expected

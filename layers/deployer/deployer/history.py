@@ -28,6 +28,12 @@ def live(history: History) -> Recorded | None:
     return next(iter(good(history)), None)
 
 
+def unproven(history: History, revision: str) -> bool:
+    """Whether a revision is one that our releases put in place and none of them verified."""
+    ours = any(entry.get("taskDefinition") == revision for entry in history)
+    return ours and all(entry.get("taskDefinition") != revision for entry in good(history))
+
+
 def lineage(history: History) -> list[Recorded]:
     """The releases that led to the live one, oldest first: going back takes off what it left."""
     line: list[Recorded] = []
