@@ -124,6 +124,7 @@ class Command:
         account = Account(self.asked.profile, self.asked.region)
         given = self._settings(project, account)
         stacks = project.stacks(given)
+        given = settings.with_deployer(given, stacks)
         values = settings.effective(given, project.known)
         needed = settings.needed(stacks, values)
         if problems := settings.problems(given, stacks, project.file):

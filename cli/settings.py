@@ -328,6 +328,13 @@ def needed(stacks: Sequence[Stack], values: Mapping[str, str]) -> list[Stack]:
     return [stack for stack in stacks if stack.kind not in left_out]
 
 
+def with_deployer(settings: Mapping[str, str], stacks: Sequence[Stack]) -> dict[str, str]:
+    """The settings, and for those templates that ask for it the name of the deployer's stack."""
+    asked = any("DeployerStack" in stack.parameters for stack in stacks)
+    named = {"DeployerStack": s.name for s in stacks if asked and s.kind == "deployer"}
+    return named | dict(settings)
+
+
 def problems(settings: Mapping[str, str], stacks: Sequence[Stack], file: Path) -> list[str]:
     """Everything that is wrong with the settings, each by name with an example of a good value.
 

@@ -101,20 +101,68 @@ def test_from_nothing_to_https_and_on_and_away(
     }
     stage.release("1.1.0")
     followed = project.told("--mode", "application", "--image", "1.1.0")
-    assert followed["application"] == 1
+    assert followed["application"]["url"] == f"https://{DOMAIN}"
     assert asked(aws, 443) == (200, "v1.1.0")
     assert record["probes"] == stage.records()[-1]["probes"], "the deployment id is another one"
     definition = stage.described()["taskDefinition"]
     task = aws.client("ecs").describe_task_definition(taskDefinition=definition)["taskDefinition"]
     assert task["memory"] == "8192"
 
-    stage.end()
+    # Away, but for the data.
     removed = project.run("--remove", "--yes", "--allow-replace")
-    print(removed.returncode, removed.stdout, removed.stderr)
-    assert removed.returncode == 99
-    instances = aws.client("rds").describe_db_instances()["DBInstances"]
-    snapshots = aws.client("rds").describe_db_snapshots()["DBSnapshots"]
-    assert instances or snapshots, "the data is gone"
+    assert removed.returncode == 0, removed.stderr
+    assert names(aws) & {*STACKS} == set()
+    rds = aws.client("rds")
+    assert rds.describe_db_instances()["DBInstances"] == []
+    (snapshot,) = rds.describe_db_snapshots(DBInstanceIdentifier=f"{NAME}-db")["DBSnapshots"]
+    assert snapshot["Status"] == "available"
+    assert aws.client("ecr").describe_images(repositoryName=NAME)["imageDetails"]
+
+
+def test_with_what_the_team_has_already(
+    project: Checkout, aws: LocalAws, shipped: dict[str, str]
+) -> None:
+    """A network, a cluster, a repository and a database, and no load balancer."""
+    name, ec2 = "shop", aws.client("ec2")
+    vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
+    of_vpc = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
+    subnets = [s["SubnetId"] for s in ec2.describe_subnets(Filters=of_vpc)["Subnets"]][:2]
+    aws.client("ecs").create_cluster(clusterName="theirs")
+    aws.client("ecr").create_repository(repositoryName="theirs/shop")
+    secret = aws.client("secretsmanager").create_secret(
+        Name="theirs", SecretString="postgresql://app:x@db.example.test:5432/app"
+    )
+    project.write(
+        ServiceName=name,
+        ServicePattern=name,
+        Application="web",
+        Exposure="public-ip",
+        VpcId=vpc["VpcId"],
+        SubnetIds=",".join(subnets),
+        ClusterName="theirs",
+        RepositoryName="theirs/shop",
+        RepositoryPattern="theirs/shop",
+        Database="existing",
+        DatabaseUrlSecretArn=secret["ARN"],
+        DocsUrl="https://docs.example.test",
+    )
+    (project.root / "environments" / "default.yaml").rename(project.root / "environments/own.yaml")
+    made = project.told("--environment", "own", "--mode", "infrastructure", "--yes")
+    assert actions(made) == dict.fromkeys(
+        [f"{name}-network", f"{name}-service", "deployer-own", f"{name}-monitoring"], "created"
+    )
+    parameter = aws.client("ssm").get_parameter(Name=f"/deployer/services/{name}")["Parameter"]
+    spec = json.loads(parameter["Value"])
+    assert (spec["cluster"], spec["repository"]) == ("theirs", "theirs/shop")
+    assert spec["network"]["subnets"] == subnets
+    group = ec2.describe_security_groups(GroupIds=spec["network"]["securityGroups"])
+    assert group["SecurityGroups"][0]["VpcId"] == vpc["VpcId"]
+    assert spec["container"]["secrets"][0] == {"DATABASE_URL": secret["ARN"]}
+
+
+def names(aws: LocalAws) -> set[str]:
+    """The stacks that are there."""
+    return {s["StackName"] for s in aws.client("cloudformation").describe_stacks()["Stacks"]}
 
 
 def asked(aws: LocalAws, port: int) -> tuple[int, str]:
