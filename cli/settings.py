@@ -330,9 +330,10 @@ def needed(stacks: Sequence[Stack], values: Mapping[str, str]) -> list[Stack]:
 
 def with_deployer(settings: Mapping[str, str], stacks: Sequence[Stack]) -> dict[str, str]:
     """The settings, and for those templates that ask for it the name of the deployer's stack."""
-    asked = any("DeployerStack" in stack.parameters for stack in stacks)
-    named = {"DeployerStack": s.name for s in stacks if asked and s.kind == "deployer"}
-    return named | dict(settings)
+    deployer = next((stack.name for stack in stacks if stack.kind == "deployer"), None)
+    if deployer is None or not any("DeployerStack" in stack.parameters for stack in stacks):
+        return dict(settings)
+    return {"DeployerStack": deployer, **settings}
 
 
 def problems(settings: Mapping[str, str], stacks: Sequence[Stack], file: Path) -> list[str]:
