@@ -15,9 +15,10 @@ import boto3
 import pytest
 from botocore.client import BaseClient
 
-from deployer import build, database
-from deployer.aws import client, ecs, rds, releases, turns
+from deployer import build, database, publication, site
+from deployer.aws import client, ecs, rds, releases, s3, turns
 from deployer.build import Upload
+from local.docs import tar_gz, zipped
 from tests.unit.conftest import Clock, Machine, Script, Web, refusal
 from tests.unit.samples import (
     ANOTHER_EXECUTION,
@@ -39,15 +40,17 @@ from tests.unit.samples import (
 pytestmark = pytest.mark.usefixtures("releases_table")
 
 READS_ONLY = {
+    "diagnose_build",
     "diagnose_failure",
     "diagnose_image_build",
     "fetch_addresses",
+    "verify_docs",
     "verify_release",
     "wake_execution",
 }
 # the way back that the first try began is by then on its way
 ANSWERS_ANEW = {"roll_back__go_back"}
-READS = ("Describe", "List", "Get", "BatchGet", "Query")
+READS = ("Describe", "List", "Get", "BatchGet", "Head", "Query")
 HOLD: Any = {"by": "ada", "at": "2026-11-23T14:00:00+00:00", "reason": "checkout is slow"}
 
 
@@ -69,7 +72,8 @@ class World:
             told = json.loads(params["Entries"][0]["Detail"])
             self.written.append((operation, f"{told['id']} {told['state']}"))
         elif not operation.startswith(READS) and not operation.endswith("Item"):
-            self.written.append((operation, json.dumps(params, sort_keys=True, default=str)))
+            told = {name: value for name, value in params.items() if name != "Body"}  # a stream
+            self.written.append((operation, json.dumps(told, sort_keys=True, default=str)))
 
     def describe(self, **changes: Any) -> dict[str, Any]:
         """The service's spec."""
@@ -417,6 +421,126 @@ def record_build__failed(world: World) -> Any:
 @case
 def close_build__aborted(world: World) -> Any:
     return ended(builds(world)["execution"], {})
+
+
+SITE: Any = {
+    "site": "coder",
+    "url": "https://docs.example.com",
+    "bucket": "coder-docs-123456789012",
+    "distribution": "E1234567890ABC",
+    "store": "arn:aws:cloudfront::123456789012:key-value-store/0b1c",
+    "build": {"directory": "", "script": "", "output": ""},
+    "keepReleases": 5,
+    "mayShrinkTo": 50,
+}
+PAGES = {"index.html": "<p>front</p>", "404.html": "<p>nowhere</p>", "_next/a.js": "go()"}
+
+
+def docs(world: World, **changes: Any) -> Any:
+    """Sources of a site were uploaded; their release is in flight and has the turn, for which
+    another waits."""
+    execution, now = world.machine.start("one"), datetime.now(UTC)
+    version = uploaded(world)
+    archive = site.Upload("coder", "sources", "docs/coder/v1.tar.gz", version, now)
+    made = site.uploaded(archive, execution, now)
+    releases.open_release(made)
+    turns.take(made["service"], claim(execution=execution))
+    waiting = claim(release="next", execution=ANOTHER_EXECUTION, token="next's")
+    turns.wait(made["service"], waiting)
+    none = {"files": 0, "uploaded": 0, "copied": 0, "bytes": 0}
+    known = {"spec": SITE, "release": made, "progress": none, "reason": "it answers"}
+    return {**known, "execution": execution, **changes}
+
+
+def uploaded(world: World) -> str:
+    """A site is known, and sources for it lie in the bucket; their version."""
+    client("ssm").put_parameter(Name="/deployer/docs/coder", Value=json.dumps(SITE), Type="String")
+    for bucket in ("sources", SITE["bucket"]):
+        client("s3").create_bucket(Bucket=bucket)
+    client("s3").put_bucket_versioning(
+        Bucket="sources", VersioningConfiguration={"Status": "Enabled"}
+    )
+    package = json.dumps({"scripts": {"build": "next build"}})
+    content = tar_gz({"package.json": package, "pnpm-lock.yaml": ""})
+    put = client("s3").put_object(Bucket="sources", Key="docs/coder/v1.tar.gz", Body=content)
+    return str(put["VersionId"])
+
+
+def published(folder: str) -> None:
+    """The files of a release lie in the site's bucket."""
+    for path, text in PAGES.items():
+        key = publication.key(folder, path)
+        client("s3").put_object(Bucket=SITE["bucket"], Key=key, Body=text.encode())
+    s3.keep_document(SITE["bucket"], publication.manifest_key(folder), {"files": {}})
+
+
+@case
+def identify_docs__upload(world: World) -> Any:
+    stored = {"key": "docs/coder/v1.tar.gz", "version-id": uploaded(world)}
+    event = {"source": "aws.s3", "detail-type": "Object Created", "time": "2026-11-25T02:00:00Z"}
+    return payload(input=event | {"detail": {"bucket": {"name": "sources"}, "object": stored}})
+
+
+@case
+def identify_docs__publish(world: World) -> Any:
+    uploaded(world)
+    turns.hold("docs:coder", HOLD)
+    return payload(input={"action": "publish", "site": "coder"})
+
+
+@case
+def identify_docs__hold(world: World) -> Any:
+    uploaded(world)
+    return payload(input={"action": "hold", "site": "coder", "reason": "a freeze"})
+
+
+@case
+def identify_docs__recover(world: World) -> Any:
+    asked = docs(world)
+    world.machine.stop(asked["execution"])
+    order = {"action": "recover", "site": "coder", "release": asked["release"]["id"]}
+    return payload(input=order, execution=ANOTHER_EXECUTION)
+
+
+@case
+def check_sources__archive(world: World) -> Any:
+    return docs(world)
+
+
+@case
+def publish_docs__first(world: World) -> Any:
+    asked = docs(world, built="arn:aws:s3:::sources/built/site.zip")
+    client("s3").put_object(Bucket="sources", Key="built/site.zip", Body=zipped(PAGES))
+    return asked
+
+
+@case
+def invalidate_cache__error_page(world: World) -> Any:
+    asked = docs(world)
+    published(asked["release"]["folder"])
+    page = publication.key(asked["release"]["folder"], publication.ERROR_PAGE)
+    client("s3").put_object(Bucket=SITE["bucket"], Key=page, Body=b"nowhere")
+    batch = {"Paths": {"Quantity": 1, "Items": ["/404.html"]}, "CallerReference": "one"}
+    answer = {"Id": "I1", "Status": "Completed", "CreateTime": datetime.now(UTC)}
+    world.script(
+        "cloudfront",
+        "CreateInvalidation",
+        {"Invalidation": {**answer, "InvalidationBatch": batch}},
+    )
+    return asked
+
+
+@case
+def prune_docs__older(world: World) -> Any:
+    asked = docs(world, switch="new,old")
+    for folder in ("new", "old", "older"):
+        published(folder)
+    return asked
+
+
+@case
+def record_docs__live(world: World) -> Any:
+    return docs(world)
 
 
 @pytest.mark.parametrize("name", CASES)
