@@ -226,7 +226,8 @@ class Checkout:
     @property
     def environment(self) -> dict[str, str]:
         aws = self.aws.env if self.aws else {**os.environ, "AWS_EC2_METADATA_DISABLED": "true"}
-        return {**aws, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+        own = {name: value for name, value in aws.items() if name not in ("COLUMNS", "LINES")}
+        return {**own, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
 
     def command(self, *options: str) -> list[str]:
         return [sys.executable, "-m", "cli.deploy", *options]

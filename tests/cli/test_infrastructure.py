@@ -24,7 +24,7 @@ STACKS = [
     "deployer",
     f"{NAME}-monitoring",
 ]
-CODE = ("buildspecs", "functions", "infrastructure", "layers", "statemachine", "template.yaml")
+CODE = ("buildspecs", "functions", "infrastructure", "layers", "statemachine")
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,9 @@ def project(aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Checkout
     """The checkout as it is, with settings of its own."""
     root = tmp_path_factory.mktemp("checkout")
     for name in CODE:
-        (root / name).symlink_to(ROOT / name)
-    shutil.copy(ROOT / "samconfig.toml", root)
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("template.yaml", "samconfig.toml"):
+        shutil.copy(ROOT / name, root)
     return Checkout(root, NAME, aws)
 
 
