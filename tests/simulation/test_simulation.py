@@ -65,6 +65,16 @@ FOUND = {
             (130.0, "delete_image", ("1.0.1",)),
         ),
     ),
+    "an address was asked for whose task had just stopped": Plan(
+        "database",
+        (
+            (0.0, "push", (App("1.0.2", 1, "exit-late", 20.0),)),
+            push(10, "1.0.4"),
+            push(20, "1.0.1"),
+        ),
+        live=False,
+        noise=313,
+    ),
     "a late second try of a turn left its claim": Plan(
         "recreated",
         (push(50, "1.0.2", "empty-database"), push(130, "1.0.1")),
