@@ -1,6 +1,7 @@
 """Check, before anything changes, that the deployment can work; note what must not change."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from aws_lambda_powertools import Logger
@@ -56,7 +57,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
         past,
     )
     checked: Checked = {
-        "desiredCount": preflight.desired_count(spec, service, past),
+        "desiredCount": preflight.desired_count(spec, service, past, datetime.now(UTC)),
         "previous": previous,
         "database": database.work(spec, event["release"], previous),
         "probes": _probes(spec, service, past),

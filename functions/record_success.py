@@ -49,6 +49,7 @@ def handler(event: Request, context: LambdaContext) -> Success:
     releases.close_release(release, "SUCCEEDED", details)
     for entry in history.expendable(releases.history(spec.service), spec.keep_releases):
         releases.expire(entry)
+    turns.leave(spec.service, release["id"])  # a TakeTurn that ran twice may stand in line again
     turns.pass_on(release["service"], event["execution"])
     events.announce(release, "SUCCEEDED", event["reason"], event["addresses"]["url"])
     logger.info("release succeeded", release=release["id"], url=details["url"])

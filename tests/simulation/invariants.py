@@ -4,7 +4,6 @@ Some are checked at the step that could break them, the others when all is quiet
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
@@ -55,6 +54,7 @@ class Invariants:
         self.rollouts: list[tuple[str, str, str]] = []
         self.newest_push = ""
         self.turns: dict[str, float] = {}
+        self.holds: dict[str, float] = {}  # when each was written, by its beginning
         self.registered: dict[str, str] = {}
         self.humans_before = 0
         self.live: App | None = None
@@ -164,6 +164,8 @@ class Invariants:
         if operation == "PutItem" and asked["Item"]["id"] == {"S": "#turn"}:
             holder = asked["Item"]["execution"]["S"]
             self.turns.setdefault(holder, self.world.engine.now)
+        if operation == "PutItem" and asked["Item"]["id"] == {"S": "#hold"}:
+            self.holds.setdefault(asked["Item"]["at"]["S"], self.world.engine.now)
         if operation in _CHANGES:
             self._changed(invocation, asked, answer["service"])
 
@@ -204,7 +206,7 @@ class Invariants:
         self.rollouts.append((rollout, release["id"], mine))
         if release["trigger"] == "push" and invocation.function == "UpdateService":
             hold, taken = self.record("#hold"), self.turns.get(mine)
-            if hold and taken and datetime.fromisoformat(hold["at"]).timestamp() < taken:
+            if hold and taken and self.holds[hold["at"]] < taken:
                 self.broken("a hold holds", f"{release['id']} goes on in spite of it")
             if self.newest_push and release["id"][:16] < self.newest_push[:16]:
                 self.broken("newest push wins", f"{release['id']} after {self.newest_push}")
@@ -250,6 +252,8 @@ class Invariants:
         died = [t for t in service.dead if t.deployment is ours and self._recent(t.stopped)]
         running = [t for t in service.tasks if t.deployment is ours and t.status == "RUNNING"]
         if not running and not died:
+            if self.world.last_human > self.world.engine.now - REACTION:
+                return  # somebody deleted it between the last look and the record
             self.broken("no false success", f"no task of {record['version']} runs")
         self._in_time(ours, record)
         verify = self.world.spec.get("verify")
@@ -271,7 +275,10 @@ class Invariants:
         plan, execution = self.world.plan, self.world.sfn.executions[record["execution"]]
         if plan.faults or plan.news or plan.noise is not None:
             return
-        waited = self.world.engine.now - max(ours.completed, execution.polls)
+        tasks = self.world.ecs.services[self.world.spec["service"]].tasks
+        # without a health check a rollout is complete before its tasks answer
+        ready = [t.ready for t in tasks if t.deployment is ours and t.ready is not None]
+        waited = self.world.engine.now - max([ours.completed, execution.polls, *ready])
         if waited > REACTION:
             self.broken("told in time", f"{waited:.0f} s after the rollout was complete")
 
@@ -331,12 +338,17 @@ class Invariants:
             app = self.world.ecr.apps.get(record["digest"])
             bad = record["outcome"] in ("FAILED", "FAILED_ROLLED_BACK")
             on_other_data = self.live is not None and self.live.fault == "empty-database"
-            if bad and app and app.good and self._knows_schema(app) and not on_other_data:
+            fits = app and self._knows_schema(app, records)
+            if bad and app and app.good and fits and not on_other_data:
                 why = record.get("reason", "")
                 self.broken("no false failure", f"{app} is {record['outcome']}: {why}")
 
-    def _knows_schema(self, app: App) -> bool:
-        return app.schema is None or app.schema >= self.world.database.schema
+    def _knows_schema(self, app: App, records: list[dict[str, Any]]) -> bool:
+        """Whether it knows the database's schema, and each that a release left in place may have
+        brought: nobody but the database can tell whether a failed migration was undone."""
+        left = [r for r in records if (r.get("rollback") or {}).get("action") == "LEAVE"]
+        brought = [r["schema"]["number"] for r in left if r["schema"] and "rollout" in r]
+        return app.schema is None or app.schema >= max([self.world.database.schema, *brought])
 
     def _what_runs(self, records: list[dict[str, Any]]) -> None:
         """What the service runs is what the records say that it runs."""
@@ -379,7 +391,7 @@ class Invariants:
         failed = {r["digest"] for r in records if r["outcome"].startswith("FAILED")}
         tagged = [(w, d) for w, d, t in self.pushes if t and self.world.ecr.apps.get(d)]
         if not tagged or self.orders:
-            self._sticky(good, revision)
+            self._sticky(records, good, revision)
             return
         _, digest = max(
             tagged,
@@ -393,14 +405,21 @@ class Invariants:
         if self._app(revision) != app:
             self.broken("newest push wins", f"{self._app(revision)} runs, not {app}")
 
-    def _sticky(self, good: list[dict[str, Any]], revision: str) -> None:
+    def _sticky(
+        self, records: list[dict[str, Any]], good: list[dict[str, Any]], revision: str
+    ) -> None:
         """What an order put in place runs until something newer is pushed or ordered."""
         backs = [r for r in good if r["trigger"] == "rollback"]
         if not backs:
             return
         back = max(backs, key=lambda r: r["startedAt"])
         newer = [r for r in good if r["startedAt"] > back["startedAt"] and r["trigger"] != "push"]
-        pushed = [r for r in good if r["trigger"] == "push" and r["pushedAt"] > back["startedAt"]]
+        left = [r for r in records if (r.get("rollback") or {}).get("action") == "LEAVE"]
+        pushed = [
+            r
+            for r in (*good, *left)  # one whose schema allows no way back stays, too
+            if r["trigger"] == "push" and r["pushedAt"] > back["startedAt"]
+        ]
         if not newer and not pushed and revision != back["taskDefinition"]:
             self.broken("a rollback sticks", f"{revision} runs, not {back['taskDefinition']}")
 

@@ -57,6 +57,36 @@ FOUND = {
     "a new service that reads do not show yet was called deleted": Plan(
         "checked", (push(0, "1.0.1"),), live=False, noise=542
     ),
+    "a release that never ran went back to one from before a migration": Plan(
+        "database",
+        (
+            push(0, "1.0.2", "never-healthy", schema=2),
+            push(110, "1.0.1", schema=2),
+            (130.0, "delete_image", ("1.0.1",)),
+        ),
+    ),
+    "an address was asked for whose task had just stopped": Plan(
+        "database",
+        (
+            (0.0, "push", (App("1.0.2", 1, "exit-late", 20.0),)),
+            push(10, "1.0.4"),
+            push(20, "1.0.1"),
+        ),
+        live=False,
+        noise=313,
+    ),
+    "a late second try of a turn left its claim": Plan(
+        "recreated",
+        (push(50, "1.0.2", "empty-database"), push(130, "1.0.1")),
+        faults={1: "timed-out", 56: "twice", 103: "twice", 116: "lost"},
+        noise=3361,
+    ),
+    "a push after a first one that failed met an old desired count": Plan(
+        "checked",
+        (push(0, "1.0.3", "never-healthy"), (0.0, "push_index", (App("1.0.2", 1),))),
+        live=False,
+        noise=3304,
+    ),
     "the data of a release left unverified were taken for the right ones": Plan(
         spec="plain",
         moves=(

@@ -66,6 +66,7 @@ def test_the_way_back_carries_what_is_known_of_the_release() -> None:
         "version": "2.0.0",
         "schema": {"number": 3, "hash": None},
         "networkConfiguration": network,
+        "databaseSchema": {"number": 3, "hash": None},
     }
 
 

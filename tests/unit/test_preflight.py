@@ -1,5 +1,6 @@
 """What a deployment needs is there before anything is changed."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from deployer.errors import PreflightFailed, ServiceScaledDown
 from tests.unit.samples import recorded, release, service, spec
 
 SUBNETS = {"subnet-0123456789abcdef0": "vpc-1"}
+NOW = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
+STOPPED = {"rollback": {"action": "STOP", "reason": ""}}
 GROUPS = {"sg-0123456789abcdef0": "vpc-1"}
 
 
@@ -61,18 +64,28 @@ GOOD, BAD = recorded(), recorded(outcome="FAILED")
         (service(desiredCount=2), [], None),
         (service(desiredCount=0), [], 4),
         (service(desiredCount=0), [BAD], 4),
+        (service(desiredCount=2), [{**BAD, **STOPPED, "endedAt": "2026-11-23T14:29:50Z"}], 4),
+        (service(desiredCount=2), [{**BAD, **STOPPED, "endedAt": "2026-11-23T14:20:00Z"}], None),
     ],
-    ids=["no service", "it runs", "it runs, unknown", "zero, never good", "zero, stopped by us"],
+    ids=[
+        "no service",
+        "it runs",
+        "it runs, unknown",
+        "zero, never good",
+        "zero, stopped by us",
+        "stopped by us just now: the read may be an old one",
+        "stopped by us, and scaled up since",
+    ],
 )
 def test_the_desired_count_belongs_to_the_team_once_a_release_was_good(
     now: dict[str, Any] | None, history: list[Any], expected: int | None
 ) -> None:
-    assert preflight.desired_count(spec(desiredCount=4), now, history) == expected
+    assert preflight.desired_count(spec(desiredCount=4), now, history, NOW) == expected
 
 
 def test_a_service_that_somebody_scaled_to_zero_is_not_deployed() -> None:
     with pytest.raises(ServiceScaledDown, match="coder"):
-        preflight.desired_count(spec(), service(desiredCount=0), [BAD, GOOD])
+        preflight.desired_count(spec(), service(desiredCount=0), [BAD, GOOD], NOW)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,13 @@ CASES: list[tuple[str, dict[str, Any] | None, dict[str, Any], str, str]] = [
         "GO_BACK",
         OLD_REVISION,
     ),
+    (
+        "an earlier release has migrated the database, and this one never ran",
+        OURS,
+        {"previous": previous(databaseSchema={"number": 99, "hash": "f99"}), "ran": False},
+        "LEAVE",
+        "99",
+    ),
     ("ECS went back by itself", WENT_BACK, {}, "AWAIT", "ECS"),
     ("the update never took place", WENT_BACK, {"touched": False}, "LEAVE", "not changed"),
     ("somebody else changed it", OTHERS, {}, "LEAVE", STRANGER),

@@ -147,16 +147,20 @@ def way_back(
         What runs now, unless it is recorded as failed; else the newest release that was live;
         None if there is neither.
     """
+    applied = applied_schema(history)
     known = next((entry for entry in history if entry.get("taskDefinition") == steady), None)
     if steady and (known is None or known.get("outcome") == "SUCCEEDED"):
-        return _previous(steady, known, network)
+        return _previous(steady, known, network, applied)
     newest = live(history)
     revision = newest.get("taskDefinition") if newest else None
-    return _previous(revision, newest, network) if revision else None
+    return _previous(revision, newest, network, applied) if revision else None
 
 
 def _previous(
-    task_definition: str, known: Recorded | None, network: Mapping[str, Any] | None
+    task_definition: str,
+    known: Recorded | None,
+    network: Mapping[str, Any] | None,
+    applied: Schema | None,
 ) -> Previous:
     return {
         "taskDefinition": task_definition,
@@ -164,6 +168,7 @@ def _previous(
         "version": known["version"] if known else None,
         "schema": known["schema"] if known else None,
         "networkConfiguration": network,
+        "databaseSchema": applied,
     }
 
 

@@ -1,11 +1,12 @@
 """What must be there before anything is changed."""
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from deployer.errors import PreflightFailed, ServiceScaledDown
 from deployer.history import History, applied_schema, live
-from deployer.release import Release
-from deployer.rollout import Service
+from deployer.release import Release, outdated
+from deployer.rollout import READ_LAG, Service
 from deployer.spec import ServiceSpec
 
 
@@ -59,26 +60,38 @@ def check_schema(release: Release, history: History) -> None:
     knows, applied = release["schema"], applied_schema(history)
     if release.get("restore") or knows is None or applied is None:
         return
-    if knows["number"] < applied["number"]:
+    if outdated(knows, applied):
         raise PreflightFailed(
             f"{release['version']} knows database schema {knows['number']} and the database has"
             f" {applied['number']}, so it would not start"
         )
 
 
-def desired_count(spec: ServiceSpec, service: Service | None, history: History) -> int | None:
+def desired_count(
+    spec: ServiceSpec, service: Service | None, history: History, now: datetime
+) -> int | None:
     """The desired count to set with the update; None to leave the service's own.
 
     A service that never had a good release may stand at zero because we stopped a first release
-    that failed: the next one starts it again.
+    that failed: the next one starts it again. Just after that, reads may not show the zero yet.
 
     Raises:
         ServiceScaledDown: somebody scaled the service to zero, so no release could be judged.
     """
-    if service is None or service.get("desiredCount", 0) > 0:
+    if service is None:
         return None
+    if service.get("desiredCount", 0) > 0:
+        return spec.desired_count if _just_stopped(history, now) else None
     if live(history):
         raise ServiceScaledDown(
             f"service {spec.service} is scaled to zero: scale it up, then deploy"
         )
     return spec.desired_count
+
+
+def _just_stopped(history: History, now: datetime) -> bool:
+    """Whether we scaled the service to zero so lately that reads may not show it."""
+    last = next((entry for entry in history if "outcome" in entry), None)
+    if last is None or (last.get("rollback") or {}).get("action") != "STOP":
+        return False
+    return now - datetime.fromisoformat(last["endedAt"]) < READ_LAG

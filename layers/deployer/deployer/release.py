@@ -85,6 +85,7 @@ class Previous(TypedDict):
     """What the service ran before this release, and what going back to it takes.
 
     `release` and `schema` are None where the table does not know the task definition.
+    `databaseSchema` is what the database had by the records; a failed release may have brought it.
     """
 
     taskDefinition: str
@@ -92,6 +93,7 @@ class Previous(TypedDict):
     version: str | None
     schema: Schema | None
     networkConfiguration: Mapping[str, Any] | None
+    databaseSchema: NotRequired[Schema | None]
 
 
 def release_id(pushed_at: datetime, digest: str, execution: str | None = None) -> str:
@@ -152,3 +154,8 @@ def schema_grew(before: Schema | None, after: Schema | None) -> bool:
     if before is None and after is None:
         return False
     return before != after
+
+
+def outdated(knows: Schema | None, applied: Schema | None) -> bool:
+    """Whether a release is known not to start on a database: its schema is newer than it knows."""
+    return knows is not None and applied is not None and knows["number"] < applied["number"]

@@ -3,7 +3,7 @@
 from typing import Literal, NotRequired, TypedDict
 
 from deployer.database import how_to_restore
-from deployer.release import Previous, Release, schema_grew
+from deployer.release import Previous, Release, outdated, schema_grew
 from deployer.rollout import Rollout, Service, primary
 
 
@@ -69,6 +69,13 @@ def decide(
             f"{previous['version'] or previous['taskDefinition']} can't run on the database schema"
             f" that {release['version']} brings. "
             + how_to_restore(release["service"], to, snapshot, release["version"])
+        )
+    applied = previous.get("databaseSchema")
+    if not release.get("restore") and outdated(previous["schema"], applied):
+        # an earlier release that failed and was left has migrated; this one may never have run
+        return _leave(
+            f"{previous['version']} can't run on the database schema {applied} that a release"
+            " before this one brought. An order to roll back to it says which snapshot there is"
         )
     return {
         "action": "GO_BACK",
