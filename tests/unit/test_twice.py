@@ -5,6 +5,7 @@ Step Functions tries a function again whose answer was lost, after it had done i
 
 import copy
 import json
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -16,12 +17,14 @@ import pytest
 from botocore.client import BaseClient
 
 from deployer import build, database, publication, site
-from deployer.aws import client, ecs, rds, releases, s3, turns
+from deployer.aws import client, ecs, rds, releases, turns
 from deployer.build import Upload
-from local.docs import tar_gz, zipped
+from deployer.publication import File
+from local.docs import zipped
 from tests.unit.conftest import Clock, Machine, Script, Web, refusal
 from tests.unit.samples import (
     ANOTHER_EXECUTION,
+    NOW,
     OLD_REVISION,
     before,
     claim,
@@ -36,6 +39,8 @@ from tests.unit.samples import (
     service,
     task,
 )
+from tests.unit.test_site import SPEC, UPLOAD
+from tests.unit.test_site import event as uploaded
 
 pytestmark = pytest.mark.usefixtures("releases_table")
 
@@ -50,7 +55,8 @@ READS_ONLY = {
 }
 # the way back that the first try began is by then on its way
 ANSWERS_ANEW = {"roll_back__go_back"}
-READS = ("Describe", "List", "Get", "BatchGet", "Head", "Query")
+READS = ("Describe", "List", "Get", "BatchGet", "Query")
+COMPARED = ("Item", "Object", "Objects")
 HOLD: Any = {"by": "ada", "at": "2026-11-23T14:00:00+00:00", "reason": "checkout is slow"}
 
 
@@ -65,15 +71,14 @@ class World:
         self.describe()
 
     def note(self, operation: str, params: dict[str, Any]) -> None:
-        """Note a call that writes, but to the table, which is compared itself."""
+        """Note a call that writes, but to the table and to S3, which are compared themselves."""
         if operation == "SendTaskSuccess":
             self.written.append((operation, params["taskToken"]))
         elif operation == "PutEvents":
             told = json.loads(params["Entries"][0]["Detail"])
             self.written.append((operation, f"{told['id']} {told['state']}"))
-        elif not operation.startswith(READS) and not operation.endswith("Item"):
-            told = {name: value for name, value in params.items() if name != "Body"}  # a stream
-            self.written.append((operation, json.dumps(told, sort_keys=True, default=str)))
+        elif not operation.startswith(READS) and not operation.endswith(COMPARED):
+            self.written.append((operation, json.dumps(params, sort_keys=True, default=str)))
 
     def describe(self, **changes: Any) -> dict[str, Any]:
         """The service's spec."""
@@ -423,83 +428,101 @@ def close_build__aborted(world: World) -> Any:
     return ended(builds(world)["execution"], {})
 
 
-SITE: Any = {
-    "site": "coder",
-    "url": "https://docs.example.com",
-    "bucket": "coder-docs-123456789012",
-    "distribution": "E1234567890ABC",
-    "store": "arn:aws:cloudfront::123456789012:key-value-store/0b1c",
-    "build": {"directory": "", "script": "", "output": ""},
-    "keepReleases": 5,
-    "mayShrinkTo": 50,
-}
-PAGES = {"index.html": "<p>front</p>", "404.html": "<p>nowhere</p>", "_next/a.js": "go()"}
+DOCS = f"docs:{SPEC['site']}"
+FILES = {"index.html": "front", "a/index.html": "a", "app.0f8e2d1c.css": "css"}
 
 
 def docs(world: World, **changes: Any) -> Any:
-    """Sources of a site were uploaded; their release is in flight and has the turn, for which
-    another waits."""
-    execution, now = world.machine.start("one"), datetime.now(UTC)
-    version = uploaded(world)
-    archive = site.Upload("coder", "sources", "docs/coder/v1.tar.gz", version, now)
-    made = site.uploaded(archive, execution, now)
-    releases.open_release(made)
-    turns.take(made["service"], claim(execution=execution))
-    waiting = claim(release="next", execution=ANOTHER_EXECUTION, token="next's")
-    turns.wait(made["service"], waiting)
-    none = {"files": 0, "uploaded": 0, "copied": 0, "bytes": 0}
-    known = {"spec": SITE, "release": made, "progress": none, "reason": "it answers"}
-    return {**known, "execution": execution, **changes}
-
-
-def uploaded(world: World) -> str:
-    """A site is known, and sources for it lie in the bucket; their version."""
-    client("ssm").put_parameter(Name="/deployer/docs/coder", Value=json.dumps(SITE), Type="String")
-    for bucket in ("sources", SITE["bucket"]):
-        client("s3").create_bucket(Bucket=bucket)
+    """A site of which `first` and then `second` were live, and a release in flight with the turn
+    and its build done."""
+    client("s3").create_bucket(Bucket="sources")
     client("s3").put_bucket_versioning(
         Bucket="sources", VersioningConfiguration={"Status": "Enabled"}
     )
-    package = json.dumps({"scripts": {"build": "next build"}})
-    content = tar_gz({"package.json": package, "pnpm-lock.yaml": ""})
-    put = client("s3").put_object(Bucket="sources", Key="docs/coder/v1.tar.gz", Body=content)
-    return str(put["VersionId"])
+    client("s3").create_bucket(Bucket=SPEC["bucket"])
+    sources = {"package.json": '{"scripts": {"build": "next build"}}', "pnpm-lock.yaml": ""}
+    put("sources", UPLOAD.key, zipped(sources))
+    put("sources", "built.zip", zipped(FILES))
+    spec = {**SPEC, "keepReleases": 2}
+    text = json.dumps(spec)
+    client("ssm").put_parameter(Name="/deployer/docs/coder", Value=text, Type="String")
+    for number, name in enumerate(("first", "second")):
+        folder: Any = {"service": DOCS, "id": name, "folder": name, "digest": f"source:{name}"}
+        old = recorded(**folder, version=name, execution=name, source="s", sourceVersion="1")
+        releases.close_release(old, "SUCCEEDED", {"endedAt": f"2026-11-2{number}T00:00:00+00:00"})
+        files = {path: File(f"{name} {path}", 1, name) for path in (*FILES, "404.html")}
+        kept = json.dumps(publication.manifest(name, files)).encode()
+        put(SPEC["bucket"], publication.manifest_key(name), kept)
+        for path in files:
+            put(SPEC["bucket"], publication.key(name, path), name.encode())
+    made = site.uploaded(UPLOAD, world.machine.start("one"), datetime.now(UTC))
+    made["source"] = f"sources/{UPLOAD.key.replace('.tar.gz', '.zip')}"
+    made["sourceVersion"] = put("sources", made["source"].partition("/")[2], zipped(sources))
+    releases.open_release(made)
+    turns.take(DOCS, claim(execution=made["execution"], release=made["id"]))
+    turns.wait(DOCS, claim(release="next", execution=ANOTHER_EXECUTION, token="next's"))
+    known: dict[str, Any] = {"spec": spec, "release": made, "execution": made["execution"]}
+    known["progress"] = {"files": 0, "uploaded": 0, "copied": 0, "bytes": 0}
+    known |= {"built": "arn:aws:s3:::sources/built.zip", "switch": f"{made['folder']},second"}
+    return known | {"reason": "2 page(s) have the content", "startedAt": NOW.isoformat()} | changes
 
 
-def published(folder: str) -> None:
-    """The files of a release lie in the site's bucket."""
-    for path, text in PAGES.items():
-        key = publication.key(folder, path)
-        client("s3").put_object(Bucket=SITE["bucket"], Key=key, Body=text.encode())
-    s3.keep_document(SITE["bucket"], publication.manifest_key(folder), {"files": {}})
+def put(bucket: str, key: str, body: bytes) -> str:
+    """Put an object; returns its version."""
+    return str(client("s3").put_object(Bucket=bucket, Key=key, Body=body).get("VersionId"))
+
+
+def order(world: World, **asked: Any) -> Any:
+    """An order for that site, given while nothing is in flight."""
+    flying = docs(world)
+    releases.close_release(flying["release"], "FAILED", {"endedAt": NOW.isoformat()})
+    turns.pass_on(DOCS, flying["execution"])
+    return {**flying, "input": asked, "execution": world.machine.start("two")}
 
 
 @case
 def identify_docs__upload(world: World) -> Any:
-    stored = {"key": "docs/coder/v1.tar.gz", "version-id": uploaded(world)}
-    event = {"source": "aws.s3", "detail-type": "Object Created", "time": "2026-11-25T02:00:00Z"}
-    return payload(input=event | {"detail": {"bucket": {"name": "sources"}, "object": stored}})
+    return {**order(world), "input": uploaded(key="docs/coder/v2.zip")}
 
 
 @case
 def identify_docs__publish(world: World) -> Any:
-    uploaded(world)
-    turns.hold("docs:coder", HOLD)
-    return payload(input={"action": "publish", "site": "coder"})
+    turns.hold(DOCS, HOLD)
+    return order(world, action="publish")
+
+
+@case
+def identify_docs__rollback(world: World) -> Any:
+    return order(world, action="rollback", to="previous")
 
 
 @case
 def identify_docs__hold(world: World) -> Any:
-    uploaded(world)
-    return payload(input={"action": "hold", "site": "coder", "reason": "a freeze"})
+    return order(world, action="hold", reason="freeze")
+
+
+@case
+def identify_docs__resume(world: World) -> Any:
+    turns.hold(DOCS, HOLD)
+    asked = order(world, action="resume")
+    late = {"endedAt": "2026-11-23T14:26:00+00:00"}
+    held = site.uploaded(UPLOAD, ANOTHER_EXECUTION, datetime.now(UTC))
+    held["id"] = "held"
+    releases.close_release(held, "HELD", late)
+    return asked
+
+
+@case
+def identify_docs__resume_nothing(world: World) -> Any:
+    turns.hold(DOCS, HOLD)
+    return order(world, action="resume")
 
 
 @case
 def identify_docs__recover(world: World) -> Any:
-    asked = docs(world)
-    world.machine.stop(asked["execution"])
-    order = {"action": "recover", "site": "coder", "release": asked["release"]["id"]}
-    return payload(input=order, execution=ANOTHER_EXECUTION)
+    dead = docs(world)
+    asked = {"action": "recover", "site": "coder", "release": dead["release"]["id"]}
+    return {**dead, "input": asked, "execution": ANOTHER_EXECUTION}
 
 
 @case
@@ -508,38 +531,33 @@ def check_sources__archive(world: World) -> Any:
 
 
 @case
-def publish_docs__first(world: World) -> Any:
-    asked = docs(world, built="arn:aws:s3:::sources/built/site.zip")
-    client("s3").put_object(Bucket="sources", Key="built/site.zip", Body=zipped(PAGES))
-    return asked
+def publish_docs__changed(world: World) -> Any:
+    return docs(world)
+
+
+@case
+def publish_docs__kept(world: World) -> Any:
+    asked = docs(world, built=None)
+    return {**asked, "release": {**asked["release"], "folder": "first"}}
 
 
 @case
 def invalidate_cache__error_page(world: World) -> Any:
     asked = docs(world)
-    published(asked["release"]["folder"])
-    page = publication.key(asked["release"]["folder"], publication.ERROR_PAGE)
-    client("s3").put_object(Bucket=SITE["bucket"], Key=page, Body=b"nowhere")
-    batch = {"Paths": {"Quantity": 1, "Items": ["/404.html"]}, "CallerReference": "one"}
-    answer = {"Id": "I1", "Status": "Completed", "CreateTime": datetime.now(UTC)}
-    world.script(
-        "cloudfront",
-        "CreateInvalidation",
-        {"Invalidation": {**answer, "InvalidationBatch": batch}},
-    )
+    put(SPEC["bucket"], publication.key(asked["release"]["folder"], "404.html"), b"none")
+    batch = {"Paths": {"Quantity": 1, "Items": ["/404.html"]}, "CallerReference": "r"}
+    begun = {"Id": "I1", "Status": "InProgress", "CreateTime": NOW, "InvalidationBatch": batch}
+    world.script("cloudfront", "CreateInvalidation", {"Invalidation": begun})
     return asked
 
 
 @case
-def prune_docs__older(world: World) -> Any:
-    asked = docs(world, switch="new,old")
-    for folder in ("new", "old", "older"):
-        published(folder)
-    return asked
+def prune_docs__expired(world: World) -> Any:
+    return docs(world)
 
 
 @case
-def record_docs__live(world: World) -> Any:
+def record_docs__expire(world: World) -> Any:
     return docs(world)
 
 
@@ -551,8 +569,10 @@ def test_a_step_that_runs_twice_leaves_what_one_run_leaves(
     web: Web,
     clock: Clock,
     context: Any,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     for variable in ("SOURCES", "FETCH_PROJECT", "FETCH_SERVICE", "PROJECT"):
         monkeypatch.setenv(variable, "sources")
     monkeypatch.setattr(ecs, "time", clock)
@@ -593,9 +613,22 @@ def test_every_step_that_writes_is_among_them() -> None:
 
 
 def left() -> list[Any]:
-    """What lies in the table."""
+    """What lies in the table and in S3."""
     found = boto3.resource("dynamodb").Table("releases").scan()["Items"]
-    return sorted((steady(item) for item in found), key=lambda item: (item["service"], item["id"]))
+    items = sorted((steady(item) for item in found), key=lambda item: (item["service"], item["id"]))
+    return items + [stored(one) for one in objects()]
+
+
+def objects() -> list[Any]:
+    """Every object of every bucket."""
+    buckets = boto3.resource("s3").buckets.all()
+    return [entry.Object() for bucket in buckets for entry in bucket.objects.all()]
+
+
+def stored(one: Any) -> tuple[Any, ...]:
+    """Where an object lies, what it holds and how it is served."""
+    held = one.get()["Body"].read()
+    return one.bucket_name, one.key, held, one.content_type, one.cache_control, one.metadata
 
 
 def steady(value: Any) -> Any:

@@ -7,6 +7,8 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
@@ -240,6 +242,39 @@ def test_an_open_tab_gets_what_belongs_to_its_page(site: DocsSite) -> None:
     assert site.get("/images/logo.svg").body == b"<svg/>"
     forged = site.get("/images/logo.svg", Cookie="release=../manifests", Sec_Fetch_Dest="image")
     assert forged.body == b"<svg/>"
+
+
+def test_no_visitor_sees_two_builds_mixed_while_one_is_published(site: DocsSite) -> None:
+    def built(color: str) -> Sources:
+        image = f"<svg xmlns='http://www.w3.org/2000/svg' fill='{color}'/>"
+        return sources(
+            {"docs/style.css": f"main {{ color: {color} }}", "docs/images/logo.svg": image}
+        )
+
+    published(site.published(tar_gz(built("navy")), "v1.tar.gz"))
+    over = Event()
+
+    def visited() -> list[tuple[str, ...]]:
+        seen = []
+        while not over.is_set():
+            page = site.get("/guide/page-1/", Sec_Fetch_Dest="document")
+            cookie = page.headers["set-cookie"].partition(";")[0]
+            style = page.text.split('href="')[1].split('"')[0]
+            named = ((style, "style"), ("/images/logo.svg", "image"))
+            got = [site.get(path, Cookie=cookie, Sec_Fetch_Dest=dest) for path, dest in named]
+            colors = ["red" if "red" in one.text else "navy" for one in got]
+            seen.append((page.release, *(one.release for one in got), *colors))
+        return seen
+
+    with ThreadPoolExecutor() as pool:
+        visitor = pool.submit(visited)
+        try:
+            published(site.published(tar_gz(built("red")), "v2.tar.gz"))
+        finally:
+            over.set()
+        seen = visitor.result()
+    first, second = (record["folder"] for record in site.stage.records())
+    assert set(seen) == {(first,) * 3 + ("navy",) * 2, (second,) * 3 + ("red",) * 2}
 
 
 def test_of_uploads_that_wait_only_the_newest_is_published(site: DocsSite) -> None:

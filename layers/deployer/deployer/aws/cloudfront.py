@@ -1,13 +1,16 @@
 """Making CloudFront forget what it keeps of a path."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from deployer.aws import client
 from deployer.errors import AwsUnavailable
 
+if TYPE_CHECKING:
+    from mypy_boto3_cloudfront import CloudFrontClient
 
-def _cloudfront() -> Any:
-    return client("cloudfront")
+
+def _cloudfront() -> "CloudFrontClient":
+    return client("cloudfront")  # type: ignore[no-any-return]
 
 
 def invalidate(distribution: str, path: str, reference: str) -> bool:
@@ -18,11 +21,14 @@ def invalidate(distribution: str, path: str, reference: str) -> bool:
     Args:
         reference: names the invalidation: a second call with it and the same path makes no second.
     """
-    batch = {"Paths": {"Quantity": 1, "Items": [path]}, "CallerReference": reference}
     try:
         answer = _cloudfront().create_invalidation(
-            DistributionId=distribution, InvalidationBatch=batch
+            DistributionId=distribution,
+            InvalidationBatch={
+                "Paths": {"Quantity": 1, "Items": [path]},
+                "CallerReference": reference,
+            },
         )
     except _cloudfront().exceptions.TooManyInvalidationsInProgress as error:
         raise AwsUnavailable(f"CreateInvalidation: {error}") from error
-    return bool(answer["Invalidation"]["Status"] == "Completed")
+    return answer["Invalidation"]["Status"] == "Completed"
