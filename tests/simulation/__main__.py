@@ -29,6 +29,11 @@ def main(command: str, *arguments: str) -> int:
                 return found is not None
             case "guards":
                 return _guards()
+            case "race":
+                from tests.simulation import race
+
+                print(race.table())
+                return 0
             case "rules":
                 from tests.simulation.test_rules import table
 
