@@ -87,6 +87,10 @@ soak: $(READY) ## run N random schedules of faults in virtual time, or show one 
 guards: $(READY) ## take the deployer's guards away one by one; each must be missed
 	@python -m tests.simulation guards
 
+.PHONY: race
+race: $(READY) ## hold other tools' success rules beside the deployer's, on the same releases
+	@python -m tests.simulation race
+
 .PHONY: benchmark
 benchmark: $(READY) ## measure reaction, steps and cold starts
 	@python -m tests.benchmarks

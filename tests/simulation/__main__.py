@@ -1,4 +1,4 @@
-"""`python -m tests.simulation soak N | faults | guards | replay SEED`."""
+"""`python -m tests.simulation soak N | faults | guards | replay SEED | rules | race`."""
 
 import os
 import sys
@@ -29,6 +29,16 @@ def main(command: str, *arguments: str) -> int:
                 return found is not None
             case "guards":
                 return _guards()
+            case "race":
+                from tests.simulation import race
+
+                print(race.table())
+                return 0
+            case "rules":
+                from tests.simulation.test_rules import table
+
+                print(table())
+                return 0
     print(__doc__, file=sys.stderr)
     return 2
 

@@ -4,7 +4,7 @@ from itertools import islice
 
 import pytest
 
-from tests.simulation import plans, worlds
+from tests.simulation import plans, race, runtime, worlds
 from tests.simulation.application import App
 from tests.simulation.asl import Expression, compile_template
 from tests.simulation.guards import GUARDS, Guard, caught
@@ -126,3 +126,8 @@ def test_an_expression_gives_what_the_library_gives() -> None:
 
 def test_a_bad_release_is_no_good_one() -> None:
     assert not App("1.0.1", 1, "exit-at-start").good
+
+
+def test_the_documentation_holds_the_race() -> None:
+    told = (runtime.ROOT / "docs/simulation.md").read_text()
+    assert race.table() in told, "put what `make race` prints into it"
