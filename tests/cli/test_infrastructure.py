@@ -5,14 +5,18 @@ import json
 import shutil
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from local.aws import ROOT, LocalAws
+from local.docs import DocsSite, tar_gz
 from local.stage import Stage
 from tests.cli.conftest import Checkout
+from tests.workflow.test_docs import sources
 
 NAME, DOMAIN = "coder", "coder.example.test"
 STACKS = [
@@ -57,7 +61,7 @@ def actions(told: dict[str, Any]) -> dict[str, str]:
 
 
 def test_from_nothing_to_https_and_on_and_away(
-    project: Checkout, aws: LocalAws, shipped: dict[str, str]
+    project: Checkout, aws: LocalAws, shipped: dict[str, str], tmp_path: Path
 ) -> None:
     zone = aws.client("route53").create_hosted_zone(Name="example.test", CallerReference="test")
     settings = shipped | {
@@ -92,17 +96,24 @@ def test_from_nothing_to_https_and_on_and_away(
         f"https://{DOMAIN}",
     )
 
-    # Again: nothing changes. Then what may change does, and the data stays.
+    # Again: nothing changes. Then all at once: what may change does, and the data stays; an image
+    # goes live, and the documentation is published.
     assert actions(project.told("--mode", "infrastructure")) == dict.fromkeys(STACKS, "unchanged")
     project.write(**settings | {"Memory": "8192", "DatabaseBackupDays": "14"})
-    changed = project.told("--mode", "infrastructure", "--yes", "--allow-replace")
+    stage.release("1.1.0")
+    docs = tmp_path / "docs.tar.gz"
+    docs.write_bytes(tar_gz(sources(pages=3)))
+    every = ("--yes", "--allow-replace", "--image", "1.1.0", "--docs", str(docs))
+    changed = project.told("--mode", "full", *every)
     assert {name for name, action in actions(changed).items() if action == "updated"} == {
         f"{NAME}-database",
         f"{NAME}-service",
     }
-    stage.release("1.1.0")
-    followed = project.told("--mode", "application", "--image", "1.1.0")
-    assert followed["application"]["url"] == f"https://{DOMAIN}"
+    assert changed["application"]["url"] == f"https://{DOMAIN}"
+    site = DocsSite(replace(stage, service=f"docs:{NAME}"), NAME)
+    assert changed["docs"]["url"] == site.outputs["Url"]
+    assert "This is index." in site.get("/").text
+    assert f'"CODER_DOCS_URL": "{site.outputs["Url"]}"' in spec(aws, NAME)
     assert asked(aws, 443) == (200, "v1.1.0")
     assert record["probes"] == stage.records()[-1]["probes"], "the deployment id is another one"
     definition = stage.described()["taskDefinition"]
@@ -152,13 +163,18 @@ def test_with_what_the_team_has_already(
     assert actions(made) == dict.fromkeys(
         [f"{name}-network", f"{name}-service", "deployer-own", f"{name}-monitoring"], "created"
     )
-    parameter = aws.client("ssm").get_parameter(Name=f"/deployer/services/{name}")["Parameter"]
-    spec = json.loads(parameter["Value"])
-    assert (spec["cluster"], spec["repository"]) == ("theirs", "theirs/shop")
-    assert spec["network"]["subnets"] == subnets
-    group = ec2.describe_security_groups(GroupIds=spec["network"]["securityGroups"])
+    told = json.loads(spec(aws, name))
+    assert (told["cluster"], told["repository"]) == ("theirs", "theirs/shop")
+    assert told["network"]["subnets"] == subnets
+    group = ec2.describe_security_groups(GroupIds=told["network"]["securityGroups"])
     assert group["SecurityGroups"][0]["VpcId"] == vpc["VpcId"]
-    assert spec["container"]["secrets"][0] == {"DATABASE_URL": secret["ARN"]}
+    assert told["container"]["secrets"][0] == {"DATABASE_URL": secret["ARN"]}
+
+
+def spec(aws: LocalAws, service: str) -> str:
+    """The service spec that the service's stack wrote."""
+    found = aws.client("ssm").get_parameter(Name=f"/deployer/services/{service}")
+    return str(found["Parameter"]["Value"])
 
 
 def names(aws: LocalAws) -> set[str]:
