@@ -87,11 +87,10 @@ def _found(target: Target) -> Found:
             return otherwise
 
     service = seen("service", lambda: ecs.service(spec.cluster, spec.service), None)
-    tasks = (
-        seen("tasks", lambda: ecs.tasks(spec.cluster, spec.service), list[Task]())
-        if service
-        else []
-    )
+    tasks: list[Task] = []
+    if service:
+        tasks = seen("tasks", lambda: ecs.tasks(spec.cluster, spec.service), [])
+    healthy = seen("targets", lambda: _healthy(spec), None) if tasks else None
     live = history.live(past)
     return {
         "service": spec.service,
@@ -101,7 +100,7 @@ def _found(target: Target) -> Found:
         "tasks": service and {
             **{f"{name}": service[f"{name}Count"] for name in ("desired", "running", "pending")},
             "taskDefinition": (rollout.primary(service) or service)["taskDefinition"],
-            "list": seen("targets", lambda: _tasks(spec, tasks, past), _tasks(spec, tasks, past, False)),
+            "list": _tasks(tasks, past, healthy),
         },
         "inFlight": _in_flight(target, past, line),
         "waiting": [_claim(claim, past) for claim in line.waiting],
@@ -127,12 +126,13 @@ def _url(spec: ServiceSpec, tasks: Sequence[Task], live: Mapping[str, Any] | Non
     return live.get("url") if live else None
 
 
-def _tasks(
-    spec: ServiceSpec, tasks: Sequence[Task], past: History, targets: bool = True
-) -> list[Found]:
+def _healthy(spec: ServiceSpec) -> set[str] | None:
+    """The addresses that the load balancer calls healthy; None without one."""
+    return elb.healthy_addresses(spec.load_balancer.target_group) if spec.load_balancer else None
+
+
+def _tasks(tasks: Sequence[Task], past: History, healthy: set[str] | None) -> list[Found]:
     versions = {entry.get("taskDefinition"): entry["version"] for entry in reversed(past)}
-    balanced = spec.load_balancer if targets and tasks else None
-    healthy = elb.healthy_addresses(balanced.target_group) if balanced else set()
     return [
         {
             "id": task["taskArn"].rpartition("/")[2],
@@ -140,7 +140,7 @@ def _tasks(
             "taskDefinition": task["taskDefinitionArn"],
             "status": task["lastStatus"],
             "health": task.get("healthStatus"),
-            "targetHealthy": addresses.private_address(task) in healthy if balanced else None,
+            "targetHealthy": None if healthy is None else addresses.private_address(task) in healthy,
             "startedAt": task["startedAt"].isoformat() if "startedAt" in task else None,
         }
         for task in sorted(tasks, key=lambda task: str(task.get("createdAt")))
