@@ -83,7 +83,6 @@ def command(
         ) -> None:
             call = Call(profile, region, stack, service, as_json)
 
-
             def work() -> None:
                 try:
                     function(call, **given)

@@ -54,9 +54,11 @@ def periods(past: History, release: Recorded) -> list[Period]:
     known: dict[str, datetime] = {}
     ours: set[str] = set()
     for record in past:
-        own, back = record.get("rollout"), (record.get("rollback") or {}).get("rollout")
-        previous = (record.get("previous") or {}).get("release")
-        for rollout, owner in ((own, record["id"]), (back, previous)):
+        back, previous = record.get("rollback"), record.get("previous")
+        for rollout, owner in (
+            (record.get("rollout"), record["id"]),
+            (back.get("rollout") if back else None, previous["release"] if previous else None),
+        ):
             if rollout:
                 known.setdefault(rollout["id"], _started(rollout))
                 ours |= {rollout["id"]} if owner == release["id"] else set()

@@ -164,7 +164,7 @@ def span(seconds: float) -> str:
 
 
 def moment(told: str | datetime, now: datetime | None = None) -> str:
-    """A moment in UTC, and how long ago it was where `now` is given. `told`: ISO 8601, or parsed."""
+    """A moment in UTC, and how long ago it was where `now` is given. `told` may be ISO 8601."""
     at = datetime.fromisoformat(told) if isinstance(told, str) else told
     shown = f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     return f"{shown}, {span(max((now - at).total_seconds(), 0))} ago" if now else shown

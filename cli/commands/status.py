@@ -97,7 +97,8 @@ def _found(target: Target) -> Found:
         "cluster": spec.cluster,
         "live": live and {**_release(live), "since": live["endedAt"]},
         "url": seen("url", lambda: _url(spec, tasks, live), live and live.get("url")),
-        "tasks": service and {
+        "tasks": service
+        and {
             **{f"{name}": service[f"{name}Count"] for name in ("desired", "running", "pending")},
             "taskDefinition": (rollout.primary(service) or service)["taskDefinition"],
             "list": _tasks(tasks, past, healthy),
@@ -140,7 +141,9 @@ def _tasks(tasks: Sequence[Task], past: History, healthy: set[str] | None) -> li
             "taskDefinition": task["taskDefinitionArn"],
             "status": task["lastStatus"],
             "health": task.get("healthStatus"),
-            "targetHealthy": None if healthy is None else addresses.private_address(task) in healthy,
+            "targetHealthy": None
+            if healthy is None
+            else addresses.private_address(task) in healthy,
             "startedAt": task["startedAt"].isoformat() if "startedAt" in task else None,
         }
         for task in sorted(tasks, key=lambda task: str(task.get("createdAt")))
@@ -248,7 +251,10 @@ def _facts(found: Found, now: datetime | None = None) -> Iterator[tuple[str, str
     for entry in found["waiting"]:
         yield "waiting", _of_claim(entry, now)
     if hold := found["hold"]:
-        yield "held", printable(f"by {hold['by']} since {moment(hold['at'], now)}: {hold['reason']}")
+        yield (
+            "held",
+            printable(f"by {hold['by']} since {moment(hold['at'], now)}: {hold['reason']}"),
+        )
         if held := hold["newestHeld"]:
             yield "", f"{held['version']} waits for the hold to end"
     if failed := found["lastFailure"]:

@@ -20,7 +20,7 @@ shim = Shim()
 
 @shim.wraps(cloudwatch_logs, "_filter_log_events", "data")
 def _filter_log_events(original: Callable[[Any], Any], data: dict[str, Any]) -> Any:
-    """"As many log events as can fit in 1 MB (up to 10,000)"; the token is the time from which to
+    """ "As many log events as can fit in 1 MB (up to 10,000)"; the token is the time from which to
     go on, and how many lines of that time were told."""
     prefix, asked = data.get("logStreamNamePrefix"), dict(data)
     if prefix and data.get("logStreamNames"):
@@ -46,7 +46,7 @@ def _filter_log_events(original: Callable[[Any], Any], data: dict[str, Any]) -> 
         if page and (size > _BYTES or len(page) == data.get("limit", _EVENTS)):
             break
         page.append(event)
-    answer = {"events": page, "searchedLogStreams": []}
+    answer: dict[str, Any] = {"events": page, "searchedLogStreams": []}
     if len(page) < len(events) or len(events) + skip == _EVENTS:
         last = page[-1]["timestamp"]
         same = sum(event["timestamp"] == last for event in page)

@@ -60,7 +60,7 @@ def lines(
 
 
 def begun(group: str, stream: str) -> datetime | None:
-    """When the first line of a stream was written, of those that are kept; None if there is none."""
+    """When the first line of a stream was written, of those still kept; None if there is none."""
     found = _logs().get_log_events(
         logGroupName=group, logStreamName=stream, limit=1, startFromHead=True
     )
