@@ -112,8 +112,8 @@ def _keys(call: Call, settings: Settings, target: str) -> _Keys:
     """The keys to log in with: those of the profile that is named or set; of the one that a session
     was made with; else the environment's, the default profile's, or the only ones there are."""
     named = call.profile or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
-    in_environment = "AWS_ACCESS_KEY_ID" in os.environ and "AWS_SESSION_TOKEN" not in os.environ
-    if in_environment and not call.profile:
+    key, token = (os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"))
+    if key and not token and not call.profile:
         return _Keys(None, _made(call, None))
     if named and named != target:
         if named not in settings:
@@ -332,7 +332,7 @@ def _tell(
             ("profile", f"{name} in {file}"),
         ]
     )
-    if hiding := [key for key in _KEYS if key in os.environ]:
+    if hiding := [key for key in _KEYS if os.environ.get(key)]:
         call.screen.say("Keys in the environment come before any profile. Take them away:")
         call.screen.command(f"unset {' '.join(hiding)}")
     if hiding or os.environ.get("AWS_PROFILE") != name:
