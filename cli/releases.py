@@ -67,10 +67,14 @@ def named(past: History, name: str) -> Recorded:
             [f"  {_shown(record)}" for record in found[:10]],
         )
     names = {text: r for r in past for text in (r["id"], r["version"], r["tag"]) if text}
-    near = {names[text]["id"]: names[text] for text in difflib.get_close_matches(name, names, 5)}
-    advice = ["These come near:", *(f"  {_shown(record)}" for record in near.values())]
+    close = [text for text in names if text.startswith(name)]
+    close += difflib.get_close_matches(name, names, 5, cutoff=0.5)
+    near = {names[text]["id"]: names[text] for text in close} or {r["id"]: r for r in past}
+    advice = [f"  {_shown(record)}" for record in list(near.values())[:5]]
     raise CommandFailed(
-        WRONG, f"there is no release {name!r}", [*(advice if near else []), "  deployer history"]
+        WRONG,
+        f"there is no release {name!r}",
+        ["These come near:" if close else "The newest are:", *advice] if past else [],
     )
 
 

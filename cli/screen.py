@@ -25,7 +25,6 @@ from cli.executions import Execution, State
 
 _NAME_WIDTH = 31  # "Poll health of previous release"
 _NARROW = 60  # columns
-_ENDLESS = 10_000
 _NOTHING = contextlib.nullcontext()
 
 
@@ -215,14 +214,19 @@ class Screen:
             yield
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table without lines; the last column is folded where the terminal is narrow."""
+        """A table without lines; on a terminal, columns are folded where it is narrow."""
+        if not self.live:
+            widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+            for row in (columns, *rows):
+                cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+                self.say("  ".join(cells).rstrip())
+            return
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         for name in columns:
             table.add_column(name, overflow="fold")
         for row in rows:
             table.add_row(*row)
-        # nothing is folded that is read by line
-        self.console.print(table, soft_wrap=False, width=None if self.live else _ENDLESS)
+        self.console.print(table, soft_wrap=False)
 
     def ask(self, question: str) -> str:
         """A line typed by a person. Raises EOFError if nobody is there."""

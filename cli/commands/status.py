@@ -261,7 +261,8 @@ def _facts(found: Found, now: datetime | None = None) -> Iterator[tuple[str, str
         when = f", {moment(failed['endedAt'], now)}" if failed["endedAt"] else ""
         yield "last failure", f"{failed['version']} {failed['outcome']}{when}"
         yield "why", failed["reason"]
-        if failed["advice"]:
+        settled = live and failed["endedAt"] and live["since"] > failed["endedAt"]
+        if failed["advice"] and not settled:
             yield "what to do", printable(failed["advice"])
     if docs := found["docs"]:
         where = f"{docs['url']} " if docs["url"] else ""

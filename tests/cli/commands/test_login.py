@@ -15,7 +15,7 @@ from botocore.config import Config
 
 from local.stage import Stage
 from tests.cli.commands.conftest import Operator
-from tests.cli.terminal import terminal
+from tests.cli.terminal import Terminal, terminal
 from tests.person import Person
 
 MAY_LIST = {"Effect": "Allow", "Action": "iam:ListMFADevices", "Resource": "*"}
