@@ -10,7 +10,7 @@ from cli.loglines import Log, Period, Tail, periods
 from deployer.aws import ecs, logs
 from deployer.aws.logs import Line
 
-NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 def after(minutes: float) -> datetime:
