@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from cli.ending import carried_out
 from cli.errors import CommandFailed
-from deployer.errors import AwsUnavailable, RequestRejected, RolloutFailed
+from deployer.errors import AwsUnavailable, RequestRejected, ImageMissing
 
 
 def raises(error: BaseException) -> Callable[[], None]:
@@ -32,7 +32,7 @@ def raises(error: BaseException) -> Callable[[], None]:
         (ClientError({"Error": {"Code": "X", "Message": "m"}}, "Op"), 1, "error: X: m\n"),
         (AwsUnavailable("Query: 503"), 1, "error: AWS does not answer: Query: 503\n  Is there"),
         (RequestRejected("no such order"), 2, "error: no such order\n"),
-        (RolloutFailed("it fell"), 1, "error: it fell\n"),
+        (ImageMissing("it fell"), 1, "error: it fell\n"),
         (EOFError(), 4, "error: the questions were not answered"),
         (KeyboardInterrupt(), 130, "interrupted; nothing is under way\n"),
     ],

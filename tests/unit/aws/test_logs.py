@@ -1,6 +1,7 @@
 """Log lines from CloudWatch Logs."""
 
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -35,3 +36,30 @@ def test_a_container_that_never_wrote_has_no_lines(stream: str) -> None:
     assert logs.last_lines("/ecs/coder", stream) == []
     assert logs.last_lines("/ecs/coder", "ecs/coder/another") == []
     assert logs.last_lines("/ecs/nobody", stream) == []
+
+
+def test_lines_of_several_streams_come_in_order_of_time(stream: str) -> None:
+    began = datetime.now(UTC)
+    for name in ("ecs/coder/t2", "ecs/proxy/t1"):
+        client("logs").create_log_stream(logGroupName="/ecs/coder", logStreamName=name)
+    write(stream, "a ", "b")
+    write("ecs/coder/t2", "c")
+    write("ecs/proxy/t1", "of another container")
+    found = list(logs.lines("/ecs/coder", "ecs/coder/", began - timedelta(seconds=1)))
+    assert sorted(line.text for line in found) == ["a", "b", "c"]
+    assert [line.at for line in found] == sorted(line.at for line in found)
+    assert {line.stream for line in found} == {stream, "ecs/coder/t2"}
+    assert len({line.id for line in found}) == 3
+    assert all(abs(line.at - began) < timedelta(minutes=1) for line in found)
+    assert list(logs.lines("/ecs/coder", "ecs/coder/", began + timedelta(hours=1))) == []
+    long_ago = began - timedelta(days=2)
+    assert list(logs.lines("/ecs/coder", "ecs/", long_ago, long_ago + timedelta(days=1))) == []
+
+
+def test_when_a_stream_began(stream: str) -> None:
+    assert logs.begun("/ecs/coder", stream) is None
+    now = datetime.now(UTC)
+    write(stream, "first", "second")
+    began = logs.begun("/ecs/coder", stream)
+    assert began is not None
+    assert abs(began - now) < timedelta(minutes=1)
