@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from cli.ending import carried_out
 from cli.errors import CommandFailed
-from deployer.errors import AwsUnavailable, RequestRejected, ImageMissing
+from deployer.errors import AwsUnavailable, ImageMissing, RequestRejected
 
 
 def raises(error: BaseException) -> Callable[[], None]:

@@ -145,7 +145,7 @@ def test_at_a_narrow_terminal(gone_back: Operator, nobody: Operator, command: st
 def test_ctrl_c_at_any_time(somebody: Operator) -> None:
     environment = {**somebody.env, "AWS_ENDPOINT_URL": "http://192.0.2.1:9"}  # answers never
     with terminal(somebody.command("status"), environment) as shown:
-        shown.expect("\u2026")
+        shown.expect("\u280b")  # the spinner
         shown.interrupt()
         assert shown.ended() == 130
         assert "Traceback" not in shown.screen
