@@ -242,7 +242,7 @@ class Stage:
         return done
 
     def builds(self) -> list[dict[str, Any]]:
-        """The records of the service's builds, in the order of their ids."""
+        """The records of the service's builds, in the order in which they were started."""
         return self.records(f"build:{self.service}")
 
     def specify(self, **fields: Any) -> None:
@@ -278,8 +278,9 @@ class Stage:
         return self.ended(self.started_by(self.release(version, **variant)))
 
     def records(self, service: str | None = None) -> list[dict[str, Any]]:
-        """The records of a service's releases, in the order of their ids."""
-        return [item for item in self.items(service) if not item["id"].startswith("#")]
+        """The records of a service's releases, in the order in which they were started."""
+        found = [item for item in self.items(service) if not item["id"].startswith("#")]
+        return sorted(found, key=lambda record: str(record["startedAt"]))
 
     def items(self, service: str | None = None) -> list[dict[str, Any]]:
         """All items of a service: releases, and what else is kept of it under names with `#`."""
