@@ -17,6 +17,7 @@ from deployer.aws import releases
 from deployer.release import Recorded
 
 _NEWEST = 20
+_WIDE = 100  # columns that the tables need
 _ALL = 10_000  # records are kept for a year or so, and there are fewer
 
 
@@ -62,6 +63,12 @@ def history(call: Call, release: str | None, limit: int, builds: bool, docs: boo
 
 
 def _table(screen: Screen, found: Sequence[Recorded]) -> None:
+    if screen.live and screen.console.width < _WIDE:
+        for record in found:
+            outcome, when = record.get("outcome", "in flight"), moment(record["startedAt"])
+            screen.say(f"{printable(record['version'])}  {outcome}  {when.removesuffix(' UTC')}")
+            screen.say(f"  {record['id']}", style="dim")
+        return
     rows = []
     for record in found:
         took = seconds_of(record)
@@ -96,8 +103,12 @@ def _one(call: Call, record: Recorded) -> None:
         screen.say("Its phases: the execution's history is gone, or you may not see it.")
     elif phases:
         screen.title("Phases")
-        rows = [(f"{s.at:.1f} s", _took(s, execution), s.name, s.note) for s in phases]
-        screen.table(("At", "Took", "Phase", ""), rows)
+        if screen.live and screen.console.width < _WIDE:
+            told = [(f"{s.at:.1f} s", f"{s.name}\n{s.note}".strip()) for s in phases]
+            screen.table(("At", "Phase"), told)
+        else:
+            rows = [(f"{s.at:.1f} s", _took(s, execution), s.name, s.note) for s in phases]
+            screen.table(("At", "Took", "Phase", ""), rows)
     for name, lines in _diagnosis(record):
         screen.title(name)
         for line in lines:

@@ -86,3 +86,6 @@ def test_at_a_narrow_terminal(gone_back: Operator) -> None:
             assert shown.ended() == 0
         lines = shown.screen.splitlines()
         assert all(len(line) <= 40 for line in lines), shown.screen
+        assert gone_back.stage.records()[-1]["id"] in [
+            line.strip().split()[-1] for line in lines if line.strip()
+        ]
