@@ -65,9 +65,8 @@ def history(call: Call, release: str | None, limit: int, builds: bool, docs: boo
 def _table(screen: Screen, found: Sequence[Recorded]) -> None:
     if screen.live and screen.console.width < _WIDE:
         for record in found:
-            outcome, when = record.get("outcome", "in flight"), moment(record["startedAt"])
-            screen.say(f"{printable(record['version'])}  {outcome}  {when.removesuffix(' UTC')}")
-            screen.say(f"  {record['id']}", style="dim")
+            screen.say(f"{printable(record['version'])}  {record.get('outcome', 'in flight')}")
+            screen.say(f"  {record['id']}", style="dim")  # which begins with the time
         return
     rows = []
     for record in found:

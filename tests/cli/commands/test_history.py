@@ -84,8 +84,7 @@ def test_at_a_narrow_terminal(gone_back: Operator) -> None:
     for words in (("history",), ("history", "last")):
         with terminal(gone_back.command(*words), gone_back.env, columns=40) as shown:
             assert shown.ended() == 0
-        lines = shown.screen.splitlines()
+        lines = [line.strip() for line in shown.screen.splitlines()]
         assert all(len(line) <= 40 for line in lines), shown.screen
-        assert gone_back.stage.records()[-1]["id"] in [
-            line.strip().split()[-1] for line in lines if line.strip()
-        ]
+        if words == ("history",):  # an id is in one piece, to be copied
+            assert {record["id"] for record in gone_back.stage.records()} <= set(lines)
