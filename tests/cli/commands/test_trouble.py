@@ -158,7 +158,7 @@ def test_ctrl_c_at_any_time(somebody: Operator) -> None:
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{silent.getsockname()[1]}",
         }
         with terminal(somebody.command("status"), environment) as shown:
-            silent.accept()
-            shown.interrupt()
-            assert shown.ended() == 130, shown.screen
+            with silent.accept()[0]:
+                shown.interrupt()
+                assert shown.ended() == 130, shown.screen
             assert "Traceback" not in shown.screen
