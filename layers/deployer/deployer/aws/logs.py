@@ -21,3 +21,12 @@ def last_lines(group: str, stream: str, count: int = 20) -> list[str]:
     except _logs().exceptions.ResourceNotFoundException:
         return []
     return [event["message"].rstrip() for event in found["events"]]
+
+
+def group_exists(group: str) -> bool:
+    """Whether there is a log group of that name."""
+    try:
+        _logs().describe_log_streams(logGroupName=group, limit=1)
+    except _logs().exceptions.ResourceNotFoundException:
+        return False
+    return True
