@@ -87,7 +87,7 @@ def _looked(place: Place, release: Release) -> list[Check]:
         checks += look()
     for check in checks:
         if check.state == WARNING:
-            logger.warning("preflight warns", name=check.name, found=check.found)
+            logger.warning("preflight warns", look=check.name, found=check.found)
     return checks
 
 

@@ -7,7 +7,7 @@ import pytest
 import check_preflight
 from deployer.aws import releases
 from deployer.errors import PreflightFailed, ServiceScaledDown
-from tests.unit.conftest import Script, Web, refusal
+from tests.unit.conftest import Clock, Script, Web, refusal
 from tests.unit.samples import (
     OLD_REVISION,
     before,
@@ -33,9 +33,18 @@ def surroundings(script: Script) -> Script:
     subnet, group = "subnet-0123456789abcdef0", "sg-0123456789abcdef0"
     script("ecs", "DescribeClusters", {"clusters": [{"status": "ACTIVE"}]})
     script("ec2", "DescribeSubnets", {"Subnets": [{"SubnetId": subnet, "VpcId": "vpc-1"}]})
-    script(
-        "ec2", "DescribeSecurityGroups", {"SecurityGroups": [{"GroupId": group, "VpcId": "vpc-1"}]}
-    )
+    anyone = [{"CidrIp": "0.0.0.0/0"}]
+    rules = {"IpPermissions": [{"IpProtocol": "-1", "IpRanges": anyone}]}
+    found = {"GroupId": group, "VpcId": "vpc-1", **rules}
+    script("ec2", "DescribeSecurityGroups", {"SecurityGroups": [found]})
+    way = {"GatewayId": "igw-1", "DestinationCidrBlock": "0.0.0.0/0", "State": "active"}
+    table = {"RouteTableId": "rtb-1", "VpcId": "vpc-1", "Associations": [{"Main": True}]}
+    script("ec2", "DescribeRouteTables", {"RouteTables": [{**table, "Routes": [way]}]})
+    script("ec2", "DescribeVpcEndpoints", {"VpcEndpoints": []})
+    script("secretsmanager", "DescribeSecret", {"Name": "coder-db"})
+    allowed = {"EvalActionName": "secretsmanager:GetSecretValue", "EvalDecision": "allowed"}
+    script("iam", "SimulatePrincipalPolicy", {"EvaluationResults": [allowed]})
+    script("logs", "DescribeLogStreams", {"logStreams": []})
     role = {"Path": "/", "RoleName": "r", "RoleId": "r" * 16, "Arn": "a" * 20, "CreateDate": 0}
     script("iam", "GetRole", {"Role": role})
     script("ecs", "DescribeServices", {"services": []})
@@ -117,6 +126,56 @@ def test_what_is_missing_stops_the_deployment(surroundings: Script, context: Any
         assert name in str(caught.value)
 
 
+def test_what_cannot_work_is_refused_with_its_fix(surroundings: Script, context: Any) -> None:
+    surroundings("logs", "DescribeLogStreams", refusal("ResourceNotFoundException"))
+    surroundings("secretsmanager", "DescribeSecret", refusal("ResourceNotFoundException"))
+    with pytest.raises(PreflightFailed) as caught:
+        check_preflight.handler(payload(), context)
+    assert "aws logs create-log-group --log-group-name /ecs/coder" in str(caught.value)
+    assert "secret:coder-db" in str(caught.value)
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException", "Strange"])
+def test_what_may_not_be_looked_at_stops_no_deployment(
+    surroundings: Script, context: Any, code: str
+) -> None:
+    for service, operation in (
+        ("ec2", "DescribeRouteTables"),
+        ("logs", "DescribeLogStreams"),
+        ("iam", "SimulatePrincipalPolicy"),
+        ("secretsmanager", "DescribeSecret"),
+    ):
+        surroundings(service, operation, refusal(code))
+    assert check_preflight.handler(payload(), context)["previous"] is None
+
+
+def test_looks_end_when_their_time_is_up(
+    surroundings: Script, context: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_preflight, "time", clock)
+
+    def slow(asked: dict[str, Any]) -> dict[str, Any]:
+        clock.sleep(60)
+        return {"RouteTables": []}
+
+    surroundings("ec2", "DescribeRouteTables", slow)
+    surroundings("logs", "DescribeLogStreams", refusal("ResourceNotFoundException"))
+    assert check_preflight.handler(payload(), context)["previous"] is None
+    assert surroundings.asked("DescribeLogStreams") == []
+
+
+def test_a_broken_database_does_not_stop_its_restoration(
+    surroundings: Script, context: Any
+) -> None:
+    instance = {"DBInstanceIdentifier": "coder-db", "DBInstanceStatus": "failed"}
+    surroundings("rds", "DescribeDBInstances", {"DBInstances": [instance]})
+    spec = document(database={"instance": "coder-db"})
+    with pytest.raises(PreflightFailed, match="coder-db is failed"):
+        check_preflight.handler(payload(spec=spec), context)
+    order = release(trigger="rollback", restore="deployer-coder-1")
+    assert check_preflight.handler(payload(spec=spec, release=order), context)
+
+
 def test_a_service_that_somebody_stopped_is_not_deployed(
     surroundings: Script, context: Any
 ) -> None:
@@ -143,6 +202,8 @@ def test_a_first_release_that_we_stopped_is_started_again(
 def test_a_database_is_backed_up_before_its_schema_changes(
     surroundings: Script, web: Web, context: Any, number: int, expected: str
 ) -> None:
+    instance = {"DBInstanceIdentifier": "coder-db", "DBInstanceStatus": "available"}
+    surroundings("rds", "DescribeDBInstances", {"DBInstances": [instance]})
     spec = with_service(surroundings, web, RUNS) | {"database": {"instance": "coder-db"}}
     releases.close_release(release(id="2"), "SUCCEEDED", {"taskDefinition": OLD_REVISION})
     coming = release(schema={"number": number, "hash": "f00"})

@@ -51,7 +51,7 @@ def check(
     if len(vpcs) > 1:
         problems.append(f"subnets and security groups lie in several VPCs: {sorted(vpcs)}")
     problems += [
-        ". ".join([check.found, *(line.strip() for line in check.fix)])
+        " ".join([f"{check.found}.", *(line.strip() for line in check.fix)])
         for check in looked
         if check.state == FAILED
     ]

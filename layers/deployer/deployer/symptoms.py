@@ -26,6 +26,7 @@ class Symptom:
     advice: str
 
 
+_OF_DATABASE = r"(postgres|database|\bpq: |:5432)"
 # (kind, what the line says, what it means, advice); the first match wins. What an application lives
 # on with, though it must not, is below what ended it.
 _SYMPTOMS = tuple(
@@ -73,8 +74,8 @@ _SYMPTOMS = tuple(
         ),
         (
             "database-tls",
-            r"no pg_hba\.conf entry|no encryption|ssl is not enabled on the server"
-            r"|x509: certificate|certificate verify failed|tls: failed to verify",
+            r"no pg_hba\.conf entry|ssl is not enabled on the server"
+            rf"|{_OF_DATABASE}.{{0,300}}(x509: |certificate verify failed|tls: failed to verify)",
             "Database and application do not agree on TLS; RDS from PostgreSQL 15 on refuses a"
             " connection in the clear (rds.force_ssl).",
             "End the URL in the secret with ?sslmode=require. verify-full needs the RDS CA bundle"
@@ -88,9 +89,9 @@ _SYMPTOMS = tuple(
         ),
         (
             "database-name",
-            r"(no such host|could not translate host name|name or service not known"
-            r"|temporary failure in name resolution)",
-            "The host in a URL that the application uses does not exist, or not in this VPC.",
+            rf"could not translate host name|{_OF_DATABASE}.{{0,300}}(no such host"
+            r"|name or service not known|temporary failure in name resolution)",
+            "The host in the connection URL does not exist, or not for this VPC.",
             "Compare the host in the secret with the RDS instance's endpoint, which holds no port.",
         ),
         (
@@ -101,9 +102,8 @@ _SYMPTOMS = tuple(
         ),
         (
             "database-unreachable",
-            r"(dial tcp|connect\w*|postgres\w*|database).{0,200}(i/o timeout|timed? ?out"
-            r"|no route to host|network is unreachable|connection refused|deadline exceeded)"
-            r"|unable to connect after \d+ tries",
+            rf"{_OF_DATABASE}.{{0,300}}(i/o timeout|timed? ?out|no route to host|deadline exceeded"
+            r"|network is unreachable|connection refused|unable to connect after \d+ tries)",
             "The database does not answer the tasks.",
             "Let the tasks' security group into the database's on port 5432, and see that both are"
             " in one VPC and that the instance is available: deployer doctor",

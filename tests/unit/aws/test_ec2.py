@@ -47,20 +47,22 @@ def test_without_interfaces_nothing_is_asked(script: Script) -> None:
     assert ec2.public_addresses([]) == {}
 
 
-def test_subnets_that_exist_tell_their_vpc_and_others_do_not_hide_them(vpc: str) -> None:
+def test_subnets_that_exist_are_described_and_others_do_not_hide_them(vpc: str) -> None:
     one, other = subnet(vpc, "10.0.1.0/24"), subnet(vpc, "10.0.2.0/24")
-    assert ec2.subnet_vpcs([one, NOWHERE, other]) == {one: vpc, other: vpc}
+    found = ec2.subnets([one, NOWHERE, other])
+    assert {name: entry["VpcId"] for name, entry in found.items()} == {one: vpc, other: vpc}
 
 
-def test_security_groups_that_exist_tell_their_vpc_and_others_do_not_hide_them(vpc: str) -> None:
+def test_security_groups_that_exist_are_described_and_others_do_not_hide_them(vpc: str) -> None:
     group = client("ec2").create_security_group(GroupName="g", Description="g", VpcId=vpc)
-    assert ec2.security_group_vpcs([NO_GROUP, group["GroupId"]]) == {group["GroupId"]: vpc}
+    found = ec2.security_groups([NO_GROUP, group["GroupId"]])
+    assert {name: entry["VpcId"] for name, entry in found.items()} == {group["GroupId"]: vpc}
 
 
 def test_a_refusal_is_not_taken_for_a_missing_network(script: Script) -> None:
     script("ec2", "DescribeSubnets", refusal("UnauthorizedOperation"))
     script("ec2", "DescribeSecurityGroups", refusal("UnauthorizedOperation"))
     with pytest.raises(ClientError, match="UnauthorizedOperation"):
-        ec2.subnet_vpcs([NOWHERE])
+        ec2.subnets([NOWHERE])
     with pytest.raises(ClientError, match="UnauthorizedOperation"):
-        ec2.security_group_vpcs([NO_GROUP])
+        ec2.security_groups([NO_GROUP])

@@ -35,3 +35,8 @@ def test_a_container_that_never_wrote_has_no_lines(stream: str) -> None:
     assert logs.last_lines("/ecs/coder", stream) == []
     assert logs.last_lines("/ecs/coder", "ecs/coder/another") == []
     assert logs.last_lines("/ecs/nobody", stream) == []
+
+
+def test_a_log_group_is_there_or_not(stream: str) -> None:
+    assert logs.group_exists("/ecs/coder")
+    assert not logs.group_exists("/ecs/code")
