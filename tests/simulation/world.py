@@ -496,7 +496,9 @@ class World:
         return {"SecurityGroups": [{"GroupId": name, "VpcId": "vpc-1", **rules}]}
 
     def describe_route_tables(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        way = {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": "igw-1", "State": "active"}
+        public = self.spec["network"].get("publicIp")
+        gateway = {"GatewayId": "igw-1"} if public else {"NatGatewayId": "nat-1"}
+        way = {"DestinationCidrBlock": "0.0.0.0/0", "State": "active", **gateway}
         associated = {"Associations": [{"Main": True}], "VpcId": "vpc-1", "RouteTableId": "rtb-1"}
         return {"RouteTables": [{**associated, "Routes": [way]}]}
 

@@ -139,13 +139,13 @@ def test_what_cannot_work_is_refused_with_its_fix(surroundings: Script, context:
 def test_what_may_not_be_looked_at_stops_no_deployment(
     surroundings: Script, context: Any, code: str
 ) -> None:
-    for service, operation in (
+    for api, operation in (
         ("ec2", "DescribeRouteTables"),
         ("logs", "DescribeLogStreams"),
         ("iam", "SimulatePrincipalPolicy"),
         ("secretsmanager", "DescribeSecret"),
     ):
-        surroundings(service, operation, refusal(code))
+        surroundings(api, operation, refusal(code))
     assert check_preflight.handler(payload(), context)["previous"] is None
 
 

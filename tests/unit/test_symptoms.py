@@ -27,7 +27,10 @@ FAILED = "error: connect to postgres failed: "
             "connect to postgres: unable to connect after 12 tries; last error: timeout",
             "database-unreachable",
         ),
-        (f"{FAILED}dial tcp: lookup coder-db.example on 10.0.0.2:53: no such host", "database-name"),
+        (
+            f"{FAILED}dial tcp: lookup coder-db.example on 10.0.0.2:53: no such host",
+            "database-name",
+        ),
         ('psycopg2: could not translate host name "db" to address', "database-name"),
         (f'{FAILED}pq: password authentication failed for user "app"', "database-password"),
         (f'{FAILED}pq: no pg_hba.conf entry for host "10.0.0.9", no encryption', "database-tls"),

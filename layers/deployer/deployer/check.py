@@ -34,6 +34,7 @@ class Check:
     Attributes:
         fix: lines; one that begins with two spaces is a command to copy.
         why: why it matters, where `found` does not say so.
+        evidence: log lines that show it.
         repair: the fix, where a program may make it.
     """
 
@@ -42,9 +43,5 @@ class Check:
     found: str
     fix: tuple[str, ...] = ()
     why: str = ""
+    evidence: tuple[str, ...] = ()
     repair: Repair | None = None
-
-
-def failed(checks: "list[Check]") -> "list[Check]":
-    """Those of what was found that must be put right."""
-    return [check for check in checks if check.state == FAILED]

@@ -21,7 +21,7 @@ _ADVICE = {
     "ServiceUnknown": "Create the service spec, or narrow the rule to repositories that have one.",
     "SpecInvalid": "Correct the named fields of the service spec and push or deploy again.",
     "ImageMissing": "Push the image again, or deploy one that is in the repository.",
-    "PreflightFailed": "Create what is missing, or correct its name in the service spec.",
+    "PreflightFailed": "Put right what is named, then deploy again; `deployer doctor` looks anew.",
     "SiteUnknown": "Deploy infrastructure/docs.yaml for the site, or upload to its folder.",
     "SourcesRejected": "Correct the archive and upload it again.",
     "SiteRejected": "Correct the sources and upload them again; the build's log says what it did.",

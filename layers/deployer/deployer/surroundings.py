@@ -180,7 +180,7 @@ def public_port(spec: ServiceSpec, groups: Sequence[Description]) -> Iterator[Ch
                 _open(spec.network.security_groups[0], port, f"--cidr {ANYWHERE}"),
             ),
             "Nobody can reach the service, and no release of it can be verified.",
-            _opening(spec.network.security_groups[0], port, cidr=ANYWHERE),
+            repair=_opening(spec.network.security_groups[0], port, cidr=ANYWHERE),
         )
 
 
@@ -248,7 +248,7 @@ def between(
             f" {port}",
             (f"Let {what[0]} in:", _open(to, port, f"--source-group {source}")),
             why,
-            _opening(to, port, from_group=source),
+            repair=_opening(to, port, from_group=source),
         )
     elif any("IpPermissionsEgress" in g for g in sending) and not _sources(sending, port, "Egress"):
         yield Check(
@@ -258,7 +258,8 @@ def between(
             (
                 f"Let it out to {what[1]}:",
                 f"  aws ec2 authorize-security-group-egress --group-id {source} --ip-permissions"
-                f" IpProtocol=tcp,FromPort={port},ToPort={port},UserIdGroupPairs='[{{GroupId={to}}}]'",
+                f" IpProtocol=tcp,FromPort={port},ToPort={port},"
+                f"UserIdGroupPairs='[{{GroupId={to}}}]'",
             ),
             why,
         )
@@ -378,8 +379,10 @@ def log_group(spec: ServiceSpec, exists: bool) -> Iterator[Check]:
             f"there is no log group {spec.log_group}",
             ("Create it:", f"  aws logs create-log-group --log-group-name {spec.log_group}"),
             "No task starts without it.",
-            Repair(
-                f"create the log group {spec.log_group}", "create-log-group", {"name": spec.log_group}
+            repair=Repair(
+                f"create the log group {spec.log_group}",
+                "create-log-group",
+                {"name": spec.log_group},
             ),
         )
 
@@ -462,17 +465,17 @@ def _ports(spec: ServiceSpec) -> list[str]:
 def database(name: str, found: Description | None) -> Iterator[Check]:
     """Whether the database's instance is there and can answer. `found`: None if there is none."""
     if found is None:
-        fix = (
+        listing = (
             "Correct database.instance in the service spec; what there is:",
             "  aws rds describe-db-instances --query 'DBInstances[].DBInstanceIdentifier'",
         )
-        yield Check("database", FAILED, f"there is no RDS instance {name}", fix)
+        yield Check("database", FAILED, f"there is no RDS instance {name}", listing)
         return
     status = str(found.get("DBInstanceStatus"))
     if status not in _NO_DATABASE:
         yield Check("database", OK, f"{name} is {status}")
         return
-    fix = (f"See {name} and its events in RDS.",)
+    fix: tuple[str, ...] = (f"See {name} and its events in RDS.",)
     if status in ("stopped", "stopping"):
         fix = ("Start it:", f"  aws rds start-db-instance --db-instance-identifier {name}")
     elif status == "storage-full":

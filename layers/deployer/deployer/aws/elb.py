@@ -15,12 +15,17 @@ def _elb() -> "ElasticLoadBalancingv2Client":
 
 def healthy_addresses(target_group: str) -> set[str]:
     """The private addresses that the load balancer calls healthy in a target group."""
-    found = _elb().describe_target_health(TargetGroupArn=target_group)
     return {
         entry["Target"]["Id"]
-        for entry in found["TargetHealthDescriptions"]
+        for entry in health(target_group)
         if entry["TargetHealth"]["State"] == "healthy"
     }
+
+
+def health(target_group: str) -> list[Mapping[str, Any]]:
+    """The target health descriptions of a target group."""
+    found = _elb().describe_target_health(TargetGroupArn=target_group)
+    return [dict(entry) for entry in found["TargetHealthDescriptions"]]
 
 
 def target_group(arn: str) -> Mapping[str, Any] | None:

@@ -14,9 +14,18 @@ def _logs() -> "CloudWatchLogsClient":
 
 def last_lines(group: str, stream: str, count: int = 20) -> list[str]:
     """The last lines of a log stream; none if it does not exist (the container never wrote)."""
+    return _some(group, stream, count, from_head=False)
+
+
+def first_lines(group: str, stream: str, count: int) -> list[str]:
+    """The first lines of a log stream; none if it does not exist."""
+    return _some(group, stream, count, from_head=True)
+
+
+def _some(group: str, stream: str, count: int, *, from_head: bool) -> list[str]:
     try:
         found = _logs().get_log_events(
-            logGroupName=group, logStreamName=stream, limit=count, startFromHead=False
+            logGroupName=group, logStreamName=stream, limit=count, startFromHead=from_head
         )
     except _logs().exceptions.ResourceNotFoundException:
         return []

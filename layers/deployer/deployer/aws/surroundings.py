@@ -68,7 +68,9 @@ def guarded(name: str, looked: Callable[[], Iterable[Check]]) -> list[Check]:
 
 def _network(at: Place) -> Iterable[Check]:
     vpcs = sorted(at.vpcs)
-    yield from surroundings.way_out(at.spec, at.subnets, ec2.route_tables(vpcs), ec2.endpoints(vpcs))
+    yield from surroundings.way_out(
+        at.spec, at.subnets, ec2.route_tables(vpcs), ec2.endpoints(vpcs)
+    )
 
 
 def _groups(at: Place) -> Iterable[Check]:
