@@ -89,7 +89,7 @@ def _end(call: Call, found: Sequence[Check], *, fix: bool) -> None:
     warnings = sum(check.state == WARNING for check in found)
     call.screen.say()
     if not wrong:
-        more = f"; {warnings} warnings" if warnings else ""
+        more = f" (warnings: {warnings})" if warnings else ""
         call.screen.say(f"Nothing must be put right{more}.", "green")
         return
     names = ", ".join(dict.fromkeys(check.name for check in wrong))
@@ -97,9 +97,9 @@ def _end(call: Call, found: Sequence[Check], *, fix: bool) -> None:
     repairable = [check for check in found if check.repair]
     if repairable and not fix:
         advice += [
-            f"{len(repairable)} of them can be put right for you:",
+            f"To put right what is safe to ({len(repairable)}), asked for each:",
             "  deployer doctor --fix",
         ]
     if fix and (left := [check.name for check in wrong if not check.repair]):
-        advice.append(f"Not done by --fix, since it is not safe: {', '.join(dict.fromkeys(left))}.")
-    raise CommandFailed(UNREADY, f"{len(wrong)} things must be put right: {names}", advice)
+        advice.append(f"What --fix leaves to you: {', '.join(dict.fromkeys(left))}.")
+    raise CommandFailed(UNREADY, f"to be put right ({len(wrong)}): {names}", advice)
