@@ -4,9 +4,6 @@ from tests.permissions.record import Permission
 
 UNUSED = {
     Permission(
-        "deployer.PollHealthRole", "elasticloadbalancing:DescribeTargetHealth", "*"
-    ): "no workflow test has a load balancer; the unit tests of Poll health do",
-    Permission(
         "deployer.RestoreDatabaseRole", "rds:RestoreDBInstanceFromDBSnapshot", "og:*"
     ): "RDS asks for it whether or not the request names an option group (Service Authorization "
     "Reference); the local AWS does not",
@@ -22,6 +19,14 @@ DENIED = {
     Permission(
         "deployer.CheckPreflightRole", "iam:GetRole", "role/test-nobody"
     ): "a spec names a role that is not the deployer's, and the preflight says so",
+    Permission(
+        "deployer.CheckPreflightRole", "iam:SimulatePrincipalPolicy", "role/test-nobody"
+    ): "as above: what that role may do is not looked at",
+    Permission(
+        "deployer.CheckPreflightRole",
+        "secretsmanager:DescribeSecret",
+        "secret:elsewhere/url-??????",
+    ): "a secret is named otherwise than the deployer's pattern: it is not looked at",
     Permission(
         "deployer.RecordSuccessRole", "events:PutEvents", "event-bus/default"
     ): "a test takes the permission away: an announcement that fails changes no outcome",

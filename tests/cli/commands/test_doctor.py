@@ -1,4 +1,4 @@
-"""`deployer doctor`: each thing really wrong on the local AWS, seen, and put right where that is safe."""
+"""`deployer doctor`: each thing really wrong on the local AWS, seen, and mended where it is safe."""
 
 import json
 import subprocess
