@@ -148,7 +148,7 @@ def test_a_missing_secret_is_called_at_once(live: Stage) -> None:
     name = f"/deployer/services/{live.service}"
     spec = json.loads(live.aws.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
     container = spec["container"]
-    secrets = {key: f"{arn}:url::" for key, arn in container["secrets"].items()}
+    secrets = {key: f"{arn}:url::" for key, arn in container["secrets"][0].items()}
     live.specify(container={**container, "secrets": secrets})
     done = live.deployed("1.1.0")
     assert (done.status, done.error) == ("FAILED", "RolloutFailed")

@@ -73,7 +73,7 @@ def test_a_secret_that_the_execution_role_may_not_read(live: Stage) -> None:
         Name=f"{live.service}/other", SecretString="x"
     )["ARN"]
     container = spec_of(live)["container"]
-    live.specify(container={**container, "secrets": {**container["secrets"], "OTHER": other}})
+    live.specify(container={**container, "secrets": [*container["secrets"], {"OTHER": other}]})
     refused(live, "1.1.0", "put-role-policy")
 
 
