@@ -151,10 +151,8 @@ class _Patient:
             return
         ended = ecs.stopped_tasks(self._spec.cluster, self._spec.service, current["id"])
         failed = [task for task in ended if stopped.failed(task)]
-        events = [entry["message"] for entry in self.service.get("events", ())[:3]]
         lines = self._lines(failed[-1]) if failed else []
-        enough = self.service.get("runningCount", 0) >= self.service.get("desiredCount", 0) > 0
-        yield from doctor.tasks(doctor.failing_tasks(failed, events, lines), all_run=enough)
+        yield from doctor.tasks(self.service, failed, lines, datetime.now(UTC))
 
     def _lines(self, task: Task) -> list[str]:
         """A task's first and last log lines: what a start tells is at the beginning."""
@@ -209,7 +207,7 @@ class _Patient:
         return {*self._spec.container.environment, *self._spec.container.secrets}
 
     def _targets(self) -> Iterator[Check]:
-        if not self._spec.load_balancer or not self.running:
+        if not self._spec.load_balancer or not self.service:
             return
         arn = self._spec.load_balancer.target_group
         modify = f"  aws elbv2 modify-target-group --target-group-arn {arn}"

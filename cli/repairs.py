@@ -75,6 +75,7 @@ def _redrive(target: Target, about: Mapping[str, Any]) -> str:
         MaxNumberOfMessages=_AT_ONCE,
         MessageAttributeNames=["All"],
         VisibilityTimeout=_HIDDEN,
+        WaitTimeSeconds=1,  # asks all of SQS's servers, not some
     ).get("Messages"):
         for message in messages:
             attributes = message.get("MessageAttributes", {})

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from deployer.verification import Answer
 from tests.unit.samples import (
     DIGEST,
     IMAGE,
+    NOW,
     OLD_REVISION,
     REVISION,
     config,
@@ -57,12 +59,16 @@ def test_the_service_runs_its_tasks(found: Any, past: Any, expected: str) -> Non
 
 def test_tasks_that_failed_say_why_as_a_failed_release_does() -> None:
     log = ["error: connect to postgres failed: dial tcp 10.0.1.5:5432: i/o timeout"]
-    found = doctor.failing_tasks([crashed()], [], log)
-    (check,) = doctor.tasks(found, all_run=False)
+    (check,) = doctor.tasks(service(ours(), runningCount=0), [crashed()], log, NOW)
     assert (check.state, check.evidence) == (FAILED, tuple(log))
     assert "database-unreachable" in check.found and "5432" in check.fix[0]
-    assert states(doctor.tasks(found, all_run=True)) == [WARNING]
-    assert states(doctor.tasks(doctor.failing_tasks([], [], []), all_run=True)) == [OK]
+
+
+def test_tasks_that_failed_while_others_run() -> None:
+    assert states(doctor.tasks(service(ours()), [], [], NOW)) == [OK]
+    just_now, long_ago = crashed(), crashed(stoppedAt=NOW - timedelta(minutes=20))
+    assert states(doctor.tasks(service(ours()), [long_ago, just_now], [], NOW)) == [FAILED]
+    assert states(doctor.tasks(service(ours()), [long_ago], [], NOW)) == [WARNING]
 
 
 @pytest.mark.parametrize(

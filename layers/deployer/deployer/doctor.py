@@ -8,12 +8,13 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from deployer import diagnosis, history, symptoms, verification
 from deployer.check import FAILED, OK, WARNING, Check, Repair, State
-from deployer.diagnosis import Diagnosis, redact
+from deployer.diagnosis import Failure, redact
 from deployer.history import History
 from deployer.image import Document, Image, not_an_image, wrong_platform
 from deployer.rollout import Service, primary
@@ -22,6 +23,7 @@ from deployer.turns import HoldNote
 from deployer.verification import Answer, Probes
 
 _EVIDENCE = 5  # lines
+_LATELY = timedelta(minutes=2)
 # What an application lives on with, though it must not.
 _NEVER_RIGHT = ("built-in-database", "public-tunnel", "replicas")
 # The variables of Coder's server that a deployment sets: cli/testdata/coder_server_--help.golden of
@@ -86,15 +88,24 @@ def service(spec: ServiceSpec, found: Service | None, past: History) -> Iterator
         yield Check(name, FAILED, f"{said}; {'; '.join(events)}".removesuffix("; "), fix)
 
 
-def tasks(found: Diagnosis, *, all_run: bool) -> Iterator[Check]:
-    """What tasks that failed within the last hour say.
+def tasks(
+    described: Service, failed: Sequence[Task], lines: Sequence[str], now: datetime
+) -> Iterator[Check]:
+    """What tasks that failed within the last hour say; in the words of a failed release.
 
     Args:
-        found: of what the service now runs; as a failed release is diagnosed.
+        failed: those of what the service is on, oldest first; ECS forgets them after an hour.
+        lines: the log lines of the last of them.
     """
-    if not found["stops"]:
+    if not failed:
         yield Check("tasks", OK, "none failed within the last hour")
         return
+    events = [entry["message"] for entry in described.get("events", ())[:3]]
+    failure: Failure = {"Error": "RolloutFailed", "Cause": f"{len(failed)} tasks failed"}
+    found = diagnosis.diagnose(failure, failed, events, lines)
+    enough = described.get("runningCount", 0) >= described.get("desiredCount", 0)
+    # one that runs may be the next to fail
+    all_run = enough and now - failed[-1].get("stoppedAt", now) > _LATELY
     yield Check(
         "tasks",
         WARNING if all_run else FAILED,
@@ -561,16 +572,3 @@ def undelivered(count: int, queue: str) -> Check:
         "Each is a push or an upload that nothing came of, unless Reconcile has found it since.",
         repair=Repair(f"start {count} executions from {queue}", "redrive", {"queue": queue}),
     )  # fmt: skip
-
-
-def failing_tasks(
-    failures: Sequence[Any], events: Sequence[str], lines: Sequence[str]
-) -> Diagnosis:
-    """The diagnosis of tasks that failed, as that of a release that does.
-
-    Args:
-        failures: tasks that stopped, oldest first.
-        lines: the last log lines of the last of them.
-    """
-    cause = f"{len(failures)} tasks failed"
-    return diagnosis.diagnose({"Error": "RolloutFailed", "Cause": cause}, failures, events, lines)
