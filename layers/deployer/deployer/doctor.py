@@ -19,6 +19,7 @@ from deployer.history import History
 from deployer.image import Document, Image, not_an_image, wrong_platform
 from deployer.rollout import Service, primary
 from deployer.spec import MISNAMED_FOR_CODER, ServiceSpec, Verification
+from deployer.stopped import Task
 from deployer.turns import HoldNote
 from deployer.verification import Answer, Probes
 
