@@ -12,7 +12,11 @@ from deployer.stopped import Task
 _CREDENTIALS = (
     (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), r"\1***@"),
     (
-        re.compile(r"(?i)\b((?:password|passwd|secret|token|api_key)\"?\s*[=:]\s*\"?)[^\s\",;]+"),
+        # the name in a secret's ARN is none
+        re.compile(
+            r"(?i)(?<!\d{12}:)\b((?:password|passwd|secret|token|api_key)\"?\s*[=:]\s*\"?)"
+            r"[^\s\",;]+"
+        ),
         r"\1***",
     ),
 )
