@@ -66,3 +66,13 @@ def test_a_refusal_is_not_taken_for_a_missing_network(script: Script) -> None:
         ec2.subnets([NOWHERE])
     with pytest.raises(ClientError, match="UnauthorizedOperation"):
         ec2.security_groups([NO_GROUP])
+
+
+def test_route_tables_and_endpoints_are_those_of_the_vpc(vpc: str) -> None:
+    other = str(client("ec2").create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"])
+    client("ec2").create_vpc_endpoint(VpcId=other, ServiceName="com.amazonaws.us-east-1.s3")
+    (main,) = ec2.route_tables([vpc])
+    assert main["VpcId"] == vpc and any(a["Main"] for a in main["Associations"])
+    assert ec2.endpoints([vpc]) == []
+    assert [found["VpcId"] for found in ec2.endpoints([vpc, other])] == [other]
+    assert ec2.route_tables([]) == ec2.endpoints([]) == []
