@@ -9,6 +9,7 @@ from deployer.aws import releases
 from deployer.errors import PreflightFailed, ServiceScaledDown
 from tests.unit.conftest import Clock, Script, Web, refusal
 from tests.unit.samples import (
+    ACCOUNT,
     OLD_REVISION,
     before,
     document,
@@ -133,6 +134,32 @@ def test_what_cannot_work_is_refused_with_its_fix(surroundings: Script, context:
         check_preflight.handler(payload(), context)
     assert "aws logs create-log-group --log-group-name /ecs/coder" in str(caught.value)
     assert "secret:coder-db" in str(caught.value)
+
+
+def simulated(decision: str) -> dict[str, Any]:
+    action = "secretsmanager:GetSecretValue"
+    return {"EvaluationResults": [{"EvalActionName": action, "EvalDecision": decision}]}
+
+
+def test_a_secret_that_the_role_may_not_read_is_refused(surroundings: Script, context: Any) -> None:
+    whole = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:coder-db-AbCdEf"
+    surroundings("secretsmanager", "DescribeSecret", {"ARN": whole})
+    surroundings("secretsmanager", "GetResourcePolicy", {"ARN": whole})
+    surroundings("iam", "SimulatePrincipalPolicy", simulated("implicitDeny"))
+    with pytest.raises(PreflightFailed, match="may not read coder-db"):
+        check_preflight.handler(payload(), context)
+    assert surroundings.asked("SimulatePrincipalPolicy")[0]["ResourceArns"] == [whole]
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["its own policy", "not looked at"])
+def test_a_secret_that_something_else_may_open_is_not_refused(
+    surroundings: Script, context: Any, seen: bool
+) -> None:
+    if not seen:
+        surroundings("secretsmanager", "DescribeSecret", refusal("AccessDeniedException"))
+    surroundings("secretsmanager", "GetResourcePolicy", {"ResourcePolicy": "{}"})
+    surroundings("iam", "SimulatePrincipalPolicy", simulated("implicitDeny"))
+    assert check_preflight.handler(payload(), context)["previous"] is None
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException", "Strange"])

@@ -291,7 +291,8 @@ class Secret:
         going: whether it is scheduled for deletion.
         access: the execution role's, as SimulatePrincipalPolicy decides: allowed, explicitDeny,
             implicitDeny; None if it could not be asked.
-        otherwise: whether the secret's own policy or a condition may decide otherwise.
+        otherwise: whether something else may decide otherwise: the secret's own policy, a
+            condition, or the end of its ARN where the spec leaves that out.
     """
 
     arn: str
@@ -417,8 +418,6 @@ def target_group(
     wrong = []
     if found.get("TargetType", "ip") != "ip":
         wrong.append(f"its targets are of type {found['TargetType']}, and Fargate's are of type ip")
-    if vpcs and found.get("VpcId") and found["VpcId"] not in vpcs:
-        wrong.append(f"it is of {found['VpcId']}, and the tasks of {', '.join(sorted(vpcs))}")
     if not found.get("LoadBalancerArns"):
         wrong.append("no listener of a load balancer sends anything to it")
     for said in wrong:
@@ -428,6 +427,10 @@ def target_group(
             "  make deploy MODE=infrastructure",
         )
         yield Check(name, FAILED, said, fix, "ECS refuses a service with it.")
+    if vpcs and found.get("VpcId") and found["VpcId"] not in vpcs:
+        said = f"it is of {found['VpcId']}, and the tasks are in {', '.join(sorted(vpcs))}"
+        fix = ("Unless the VPCs are connected, name one of the tasks' VPC.",)
+        yield Check(name, WARNING, said, fix)
     modify = f"  aws elbv2 modify-target-group --target-group-arn {arn}"
     port = str(found.get("HealthCheckPort", "traffic-port"))
     if port not in ("traffic-port", *_ports(spec)) and not healthy:

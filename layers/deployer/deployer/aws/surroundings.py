@@ -109,11 +109,12 @@ def _secrets(at: Place) -> Iterable[Check]:
         if described == {} or (described or {}).get("DeletedDate"):
             found.append(Secret(arn, there=described != {}, going=bool(described)))
             continue
-        access, conditional = iam.decision(role, surroundings.reads(arn), arn)
-        otherwise = conditional
-        if access == "implicitDeny" and ":secretsmanager:" in arn and described:
-            otherwise = otherwise or secrets.has_policy(arn)
-        seen = True if ":ssm:" in arn else (None if described is None else True)
+        # a spec may leave out the end that Secrets Manager gave the ARN, which a policy may have
+        whole = str((described or {}).get("ARN", arn))
+        access, otherwise = iam.decision(role, surroundings.reads(arn), whole)
+        if access == "implicitDeny" and ":secretsmanager:" in arn:
+            otherwise = otherwise or described is None or secrets.has_policy(arn)
+        seen = True if described or ":ssm:" in arn else None
         found.append(Secret(arn, there=seen, access=access, otherwise=otherwise))
     yield from surroundings.secrets(at.spec, found)
 
