@@ -429,8 +429,9 @@ def target_group(
         yield Check(name, FAILED, said, fix, "ECS refuses a service with it.")
     if vpcs and found.get("VpcId") and found["VpcId"] not in vpcs:
         said = f"it is of {found['VpcId']}, and the tasks are in {', '.join(sorted(vpcs))}"
-        fix = ("Unless the VPCs are connected, name one of the tasks' VPC.",)
-        yield Check(name, WARNING, said, fix)
+        yield Check(
+            name, WARNING, said, ("Unless the VPCs are connected, name one of the tasks' VPC.",)
+        )
     modify = f"  aws elbv2 modify-target-group --target-group-arn {arn}"
     port = str(found.get("HealthCheckPort", "traffic-port"))
     if port not in ("traffic-port", *_ports(spec)) and not healthy:
