@@ -7,7 +7,7 @@ import pytest
 import check_preflight
 from deployer.aws import releases
 from deployer.errors import PreflightFailed, ServiceScaledDown
-from tests.unit.conftest import Clock, Script, Web, refusal
+from tests.unit.conftest import Clock, Script, Web, refusal, surround
 from tests.unit.samples import (
     ACCOUNT,
     OLD_REVISION,
@@ -31,23 +31,7 @@ RUNS = service(
 @pytest.fixture
 def surroundings(script: Script) -> Script:
     """Cluster, network and roles as the spec names them; no service yet."""
-    subnet, group = "subnet-0123456789abcdef0", "sg-0123456789abcdef0"
-    script("ecs", "DescribeClusters", {"clusters": [{"status": "ACTIVE"}]})
-    script("ec2", "DescribeSubnets", {"Subnets": [{"SubnetId": subnet, "VpcId": "vpc-1"}]})
-    anyone = [{"CidrIp": "0.0.0.0/0"}]
-    rules = {"IpPermissions": [{"IpProtocol": "-1", "IpRanges": anyone}]}
-    found = {"GroupId": group, "VpcId": "vpc-1", **rules}
-    script("ec2", "DescribeSecurityGroups", {"SecurityGroups": [found]})
-    way = {"GatewayId": "igw-1", "DestinationCidrBlock": "0.0.0.0/0", "State": "active"}
-    table = {"RouteTableId": "rtb-1", "VpcId": "vpc-1", "Associations": [{"Main": True}]}
-    script("ec2", "DescribeRouteTables", {"RouteTables": [{**table, "Routes": [way]}]})
-    script("ec2", "DescribeVpcEndpoints", {"VpcEndpoints": []})
-    script("secretsmanager", "DescribeSecret", {"Name": "coder-db"})
-    allowed = {"EvalActionName": "secretsmanager:GetSecretValue", "EvalDecision": "allowed"}
-    script("iam", "SimulatePrincipalPolicy", {"EvaluationResults": [allowed]})
-    script("logs", "DescribeLogStreams", {"logStreams": []})
-    role = {"Path": "/", "RoleName": "r", "RoleId": "r" * 16, "Arn": "a" * 20, "CreateDate": 0}
-    script("iam", "GetRole", {"Role": role})
+    surround(script)
     script("ecs", "DescribeServices", {"services": []})
     return script
 
