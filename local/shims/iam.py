@@ -153,6 +153,15 @@ def _log_group(action: str, request: Mapping[str, Any], where: str) -> Iterator[
     yield Need(action, f"arn:aws:logs:{where}:log-group:{request.get('logGroupName', '')}:*")
 
 
+def _log_streams(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
+    group = request.get("logGroupName", "")
+    yield Need(action, f"arn:aws:logs:{where}:log-group:{group}:log-stream:")
+
+
+def _principal(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
+    yield Need(action, request.get("PolicySourceArn", "*"))
+
+
 def _stack(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
     name = request.get("StackName", "*")
     named = f"arn:aws:cloudformation:{where}:stack/{name}/*"
@@ -193,10 +202,14 @@ _RULES: Mapping[tuple[str, str], Rule] = {
     ("rds", "RestoreDBInstanceFromDBSnapshot"): _snapshot,
     ("ssm", "GetParameters"): _parameters,
     ("ssm", "GetParametersByPath"): _parameter_path,
+    ("iam", "SimulatePrincipalPolicy"): _principal,
     ("logs", "CreateLogStream"): _log_stream,
+    ("logs", "DescribeLogStreams"): _log_streams,
     ("logs", "FilterLogEvents"): _log_group,
     ("logs", "GetLogEvents"): _log_stream,
     ("logs", "PutLogEvents"): _log_stream,
+    ("elasticloadbalancing", "DescribeLoadBalancers"): _anything,
+    ("elasticloadbalancing", "DescribeTargetGroups"): _anything,
     ("elasticloadbalancing", "DescribeTargetHealth"): _anything,
 }
 

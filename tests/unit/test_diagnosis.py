@@ -131,6 +131,7 @@ def test_credentials_in_what_is_quoted_are_struck_out(text: str, secret: str) ->
         "the password is wrong",
         "secretary: Ada",
         "12:30 tasks started",
+        "there is no secret arn:aws:secretsmanager:us-east-1:123456789012:secret:coder/url-AbCdEf",
     ],
 )
 def test_what_holds_no_credentials_is_left_as_it_is(text: str) -> None:

@@ -74,3 +74,8 @@ def test_only_streams_that_begin_so_are_asked_for(script: Script) -> None:
     first, then = script.asked("FilterLogEvents")
     assert first["logStreamNamePrefix"] == "ecs/coder/"
     assert (first["startTime"], first["endTime"], then["nextToken"]) == (1000, 1000, "more")
+
+
+def test_a_log_group_is_there_or_not(stream: str) -> None:
+    assert logs.group_exists("/ecs/coder")
+    assert not logs.group_exists("/ecs/code")
