@@ -569,7 +569,7 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def told(run: Callable[[Screen], int], *, quiet: bool) -> int:
+def as_command(run: Callable[[Screen], int], *, quiet: bool) -> int:
     """Run a demo's command: signals end it, and what may go wrong is told in a line.
 
     Args:
@@ -611,7 +611,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _complain(f"{error} Choose another, such as --port {port + 1}")
             return 1
 
-    return told(run, quiet=asked.json)
+    return as_command(run, quiet=asked.json)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 
 import cli.follow
-from cli.screen import Screen, printable
-from local.demo import Demo, Surprise, attend, demonstrate, expect, follow, told
+from cli.screen import printable
+from local.demo import Demo, Surprise, as_command, attend, demonstrate, expect, follow
 from local.docs import DocsSite, Page, handbook, tar_gz
 from local.stage import Stage
 
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
     asked = parser.parse_args(arguments)
     shown = partial(demonstrate, keep=asked.keep, as_json=asked.json, story=DocsDemo)
-    return told(shown, quiet=asked.json)
+    return as_command(shown, quiet=asked.json)
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ def handbook(
     for number in range(pages - 1 - len(chapters)):
         name = _CHAPTERS[number % len(chapters)]
         sections[name].append(f"{name.lower()}/part-{len(sections[name]) + 1:02}.md")
-    routes = [{"path": "./index.md", "title": "Handbook"}]
+    routes: list[dict[str, object]] = [{"path": "./index.md", "title": "Handbook"}]
     routes += [
         {
             "path": f"./{index}",
@@ -167,7 +167,7 @@ def handbook(
 def _page(title: str, chapter: str, links: Sequence[str]) -> str:
     """A page of the handbook with what pages have: headings, a table, code, a picture, links."""
     rows = "\n".join(
-        f"| `{chapter.upper()}_OPTION_{n}` | {n * 7 % 11} | What {title.lower()} needs in case {n} |"
+        f"| `{chapter.upper()}_OPTION_{n}` | {n * 7 % 11} | For {title.lower()}, case {n} |"
         for n in range(1, 13)
     )
     steps = "\n".join(
