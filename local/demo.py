@@ -174,6 +174,15 @@ class Demo:
             "error": self.error,
         }
 
+    def begin(self) -> None:
+        """Say what takes the time."""
+        pace = HEALTH_CHECK_SECONDS * health_check_scale()
+        self.screen.say(
+            "In real time: health is checked every 5 s, as on AWS, and most of the time goes there."
+            if pace == HEALTH_CHECK_SECONDS
+            else f"ECS_HEALTH_CHECK_SCALE is set: health is checked every {pace:g} s instead of 5 s."
+        )
+
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[dict[str, Any]]:
         """One step of the story; what it puts into the dictionary is in the document."""
@@ -333,12 +342,7 @@ def demonstrate(
 ) -> int:
     """Run the demo. The exit code: 0 if every step ended as it must, else 1."""
     demo, aws, stage = story(screen), None, None
-    pace = HEALTH_CHECK_SECONDS * health_check_scale()
-    screen.say(
-        "In real time: health is checked every 5 s, as on AWS, and most of the time goes there."
-        if pace == HEALTH_CHECK_SECONDS
-        else f"ECS_HEALTH_CHECK_SCALE is set: health is checked every {pace:g} s instead of 5 s."
-    )
+    demo.begin()
     with contextlib.ExitStack() as ending:
         try:
             with demo.step("Start a local AWS, deploy the deployer into it"), screen.working():

@@ -28,6 +28,9 @@ class DocsDemo(Demo):
 
     site: DocsSite
 
+    def begin(self) -> None:
+        self.screen.say("Real builds, by pnpm and Next.js from the npm registry, take the time.")
+
     def run(self, stage: Stage) -> None:
         with self.step("Make the site: bucket, distribution, switch"):
             self.site = DocsSite.set_up(stage, "demo")

@@ -64,7 +64,8 @@ _TYPES = {
     "zip": "application/zip",
 }
 # Next.js, Astro and Nuxt put nothing else into these folders; others write the hash into the name.
-_HASHED_FOLDER = re.compile(r"(^|/)(_next/static|_astro|_nuxt)/")
+# Next.js has a folder with the build's id too, which tells a build only if Next.js itself chose it.
+_HASHED_FOLDER = re.compile(r"(^|/)(_next/static/(chunks|css|media|[\w-]{21})|_astro|_nuxt)/", re.A)
 _HASHED_NAME = re.compile(r"[.-](?=[\w-]*[0-9A-Z])[\w-]{8,}\.\w+$", re.ASCII)
 
 # The browser asks again whether a page is the same (an ETag answers in a few bytes); CloudFront,
