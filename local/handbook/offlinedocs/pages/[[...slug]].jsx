@@ -74,7 +74,7 @@ export default function Page({ file, here, navigation, text, title }) {
   return (
     <div className="page">
       <Head>
-        <title>{`${title} – Handbook`}</title>
+        <title>{`${title} | Handbook`}</title>
       </Head>
       <Navigation here={here} navigation={navigation} />
       <main>

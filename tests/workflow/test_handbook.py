@@ -1,0 +1,247 @@
+"""A real site in a real browser: a static export of Next.js, built by pnpm from the npm registry.
+
+Whatever the browser asks for is compared with the manifest of the release that its page is of.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Response, expect, sync_playwright
+
+from cli.executions import Execution
+from deployer import publication
+from deployer.publication import Files
+from local.docs import DocsSite, handbook, tar_gz
+from local.stage import Stage
+from tests.workflow.test_docs import only_record, published
+
+PAGES = 120
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+)
+STYLE = "offlinedocs/styles.css"
+
+
+@pytest.fixture(scope="module")
+def registry() -> None:
+    """Next.js comes from the npm registry, or from what stands for it in npm's configuration."""
+    try:
+        asked = subprocess.run(["npm", "ping"], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        pytest.skip(f"the npm registry can't be asked: {error}")
+    if asked.returncode:
+        pytest.skip(f"the npm registry does not answer: {asked.stderr.strip()[-500:]}")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def first(deployer: Stage, registry: None) -> tuple[DocsSite, Execution]:
+    """A site on which the handbook was published, and how."""
+    site = DocsSite.set_up(deployer, "test-handbook")
+    return site, published(site.published(tar_gz(handbook(pages=PAGES)), "handbook-1.tar.gz"))
+
+
+@pytest.fixture
+def site(first: tuple[DocsSite, Execution]) -> DocsSite:
+    return first[0]
+
+
+def manifest(site: DocsSite, folder: str) -> Files:
+    """The files of a release."""
+    s3, bucket = site.stage.aws.client("s3"), site.outputs["BucketName"]
+    kept = s3.get_object(Bucket=bucket, Key=publication.manifest_key(folder))["Body"].read()
+    return publication.files_of(json.loads(kept))
+
+
+@dataclass
+class Visitor:
+    """A browser's window on the site, and what it asked for and complained of."""
+
+    site: DocsSite
+    page: Page
+    answers: list[Response] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("response", self.answers.append)
+        self.page.on("requestfailed", lambda it: self.complaints.append(f"{it.url} {it.failure}"))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on(
+            "console",
+            lambda said: self.complaints.append(said.text) if said.type == "error" else None,
+        )
+
+    def open(self, path: str) -> Response:
+        """Load a page and all that belongs to it; the answer with the page."""
+        self.answers.clear()
+        answer = self.page.goto(self.site.url + path, wait_until="networkidle")
+        assert answer
+        return answer
+
+    def follow(self, link: str) -> None:
+        """Click a link of the page."""
+        self.page.get_by_role("link", name=link, exact=True).first.click()
+        self.page.wait_for_load_state("networkidle")
+
+    def reads(self, heading: str) -> None:
+        """The page shows this heading, once it is drawn."""
+        expect(self.page.get_by_role("heading", level=1)).to_have_text(heading)
+
+    def got(self, release: str, files: Files) -> int:
+        """All that was asked for is of this release, byte for byte; how much that was."""
+        for answer in self.answers:
+            path = unquote(urlsplit(answer.url).path).lstrip("/")
+            name = path + "index.html" if path.endswith("/") or not path else path
+            assert answer.status in (200, 304), (answer.url, answer.status)
+            assert name in files, f"{release} has no {name}"
+            assert hashlib.sha256(answer.body()).hexdigest() == files[name].digest, name
+        return len(self.answers)
+
+
+@contextmanager
+def visiting(site: DocsSite, browser: Browser) -> Iterator[Visitor]:
+    """A visitor who was never here, and who must have nothing to complain of."""
+    context: BrowserContext = browser.new_context()
+    try:
+        visitor = Visitor(site, context.new_page())
+        yield visitor
+        assert not visitor.complaints
+    finally:
+        context.close()
+
+
+def release_of(answer: Response) -> str:
+    return str(answer.header_value("x-amz-meta-release"))
+
+
+def test_the_export_is_built_by_its_own_script_and_published(
+    first: tuple[DocsSite, Execution],
+) -> None:
+    site, done = first
+    record = only_record(site, done)
+    assert record["outcome"] == "SUCCEEDED"
+    files = manifest(site, record["folder"])
+    assert record["uploaded"] == record["files"] == len(files)
+    assert len([path for path in files if path.endswith("index.html")]) >= PAGES
+    assert len([path for path in files if path.startswith("images/")]) == 12, "pnpm export's"
+    hashed = [path for path in files if path.startswith("_next/static/chunks/")]
+    assert any(path.endswith(".js") for path in hashed)
+    took = {state.name: (state.left or 0) - state.at for state in done.states}
+    assert took["Build docs"] > 0
+    print(f"built in {took['Build docs']:.0f} s, {len(files)} files")
+
+
+def test_a_browser_renders_the_pages_and_what_belongs_to_them(
+    site: DocsSite, browser: Browser
+) -> None:
+    with visiting(site, browser) as visitor:
+        live = release_of(visitor.open("/"))
+        visitor.reads("Handbook")
+        visitor.follow("Networking")
+        visitor.reads("Networking")
+        visitor.follow("Networking, part 3")
+        visitor.reads("Networking, part 3")
+        assert visitor.page.url == f"{site.url}/networking/part-03/"
+        assert visitor.page.title() == "Networking, part 3 | Handbook"
+        picture = visitor.page.get_by_role("img", name="Networking", exact=True)
+        expect(picture).to_be_visible()
+        assert picture.evaluate("image => image.naturalWidth") == 192
+        main = visitor.page.locator("main")
+        expect(main.get_by_role("table")).to_contain_text("NETWORKING_OPTION_1")
+        expect(main.get_by_role("link").first).to_have_css("color", "rgb(29, 78, 216)")
+        visitor.page.go_back()
+        visitor.reads("Networking")
+        assert visitor.got(live, manifest(site, live)) > 10
+        visitor.open("/networking/part-03/?from=search")
+        visitor.reads("Networking, part 3")
+
+
+def test_a_browser_is_shown_the_sites_own_page_where_nothing_is(
+    site: DocsSite, browser: Browser
+) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    answer = page.goto(f"{site.url}/networking/part-99/", wait_until="networkidle")
+    assert answer and answer.status == 404
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is no such page")
+    page.get_by_role("link", name="To the front page").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Handbook")
+    context.close()
+
+
+def test_one_changed_page_uploads_that_page_alone(site: DocsSite) -> None:
+    """Its text is in the page, and in the data by which a page that is open goes there."""
+    live = site.get("/").release
+    text = str(handbook(pages=PAGES)["docs/identity/part-02.md"]) + "\nOne more line.\n"
+    changes: dict[str, bytes | str | None] = {"docs/identity/part-02.md": text}
+    done = published(site.published(tar_gz(handbook(changes, PAGES)), "handbook-3.tar.gz"))
+    record = only_record(site, done)
+    before, files = manifest(site, live), manifest(site, record["folder"])
+    made = publication.made_by(record["folder"], files)
+    changed = {path for path in made if path not in before or before[path] != made[path]}
+    print(record["uploaded"], sorted(changed)[:20])
+
+
+def test_a_browser_never_gets_two_builds_mixed_while_one_is_published(
+    site: DocsSite, browser: Browser
+) -> None:
+    """Another style, another picture and another text: no file of the page stays as it was."""
+    sources = handbook(pages=PAGES)
+    text = str(sources["docs/storage/part-01.md"])
+    changes: dict[str, Any] = {
+        STYLE: str(bytes(sources[STYLE]), "utf-8").replace("#1d4ed8", "#b91c1c"),  # type: ignore[arg-type]
+        "docs/images/storage.png": sources["docs/images/security.png"],
+        "docs/storage/part-01.md": text.replace("# Storage, part 1", "# Storage, told anew"),
+    }
+    seen: list[str] = []
+    with ThreadPoolExecutor() as pool, visiting(site, browser) as stays:
+        before = release_of(stays.open("/storage/"))
+        known = {before: manifest(site, before)}
+        archive = tar_gz(handbook(changes, PAGES))
+        publishing = pool.submit(site.published, archive, "handbook-2.tar.gz")
+        try:
+            while not publishing.done() or len(seen) < 2:
+                with visiting(site, browser) as visitor:
+                    release = release_of(visitor.open("/storage/part-01/"))
+                    if release not in known:
+                        known[release] = manifest(site, release)
+                    visitor.got(release, known[release])
+                    seen.append(release)
+        finally:
+            done = published(publishing.result())
+        after = str(only_record(site, done)["folder"])
+        with visiting(site, browser) as visitor:
+            assert release_of(visitor.open("/storage/part-01/")) == after
+            visitor.reads("Storage, told anew")
+        assert set(seen) <= {before, after} and before in seen
+        # a page that was open all the time goes on in its own release, and is not told of another
+        stays.answers.clear()
+        stays.follow("Storage, part 1")
+        stays.reads("Storage, part 1")
+        stays.got(before, known[before])
+        assert release_of(stays.open("/storage/part-01/")) == after
+        stays.reads("Storage, told anew")
+        link = stays.page.locator("main").get_by_role("link").first
+        expect(link).to_have_css("color", "rgb(185, 28, 28)")
+        stays.got(after, manifest(site, after))
