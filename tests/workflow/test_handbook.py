@@ -84,7 +84,7 @@ class Visitor:
     complaints: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.page.on("response", self.answers.append)
+        self.page.on("response", lambda answer: self.answers.append(answer))
         self.page.on("requestfailed", lambda it: self.complaints.append(f"{it.url} {it.failure}"))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on(

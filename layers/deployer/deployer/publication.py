@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple, TypedDict
+from urllib.parse import quote
 
 from deployer.errors import SiteRejected
 from deployer.verification import Answer, Finding, pending, verified
@@ -234,7 +235,8 @@ def changes(files: Files, live: Files, live_folder: str | None) -> list[Change]:
 
 def address(path: str) -> str:
     """The path of a page's URL."""
-    return "/" + path.removesuffix(FRONT_PAGE) if path.endswith(FRONT_PAGE) else f"/{path}"
+    folder = path.removesuffix(FRONT_PAGE)
+    return "/" + quote(folder if PurePosixPath(path).name == FRONT_PAGE else path)
 
 
 class Sample(TypedDict):
