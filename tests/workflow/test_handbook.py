@@ -1,13 +1,11 @@
 """A real site in a real browser: a static export of Next.js, built by pnpm from the npm registry.
 
-Whatever the browser asks for is compared with the manifest of the release that its page is of.
+Whatever the browser gets is compared, by its ETag, with what the release of its page has there.
 """
 
-import hashlib
-import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +13,18 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Response, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Response,
+    expect,
+    sync_playwright,
+)
 
 from cli.executions import Execution
 from deployer import publication
-from deployer.publication import Files
 from local.docs import DocsSite, handbook, tar_gz
 from local.stage import Stage
 from tests.workflow.test_docs import only_record, published
@@ -67,11 +72,14 @@ def site(first: tuple[DocsSite, Execution]) -> DocsSite:
     return first[0]
 
 
-def manifest(site: DocsSite, folder: str) -> Files:
-    """The files of a release."""
-    s3, bucket = site.stage.aws.client("s3"), site.outputs["BucketName"]
-    kept = s3.get_object(Bucket=bucket, Key=publication.manifest_key(folder))["Body"].read()
-    return publication.files_of(json.loads(kept))
+def release(site: DocsSite, folder: str) -> dict[str, str]:
+    """The ETags of a release's files, which are those of their content, by path."""
+    s3, top = site.stage.aws.client("s3"), publication.key(folder, "")
+    pages = s3.get_paginator("list_objects_v2").paginate(
+        Bucket=site.outputs["BucketName"], Prefix=top
+    )
+    listed = [entry for page in pages for entry in page["Contents"]]
+    return {entry["Key"].removeprefix(top): entry["ETag"] for entry in listed}
 
 
 @dataclass
@@ -85,15 +93,21 @@ class Visitor:
 
     def __post_init__(self) -> None:
         self.page.on("response", lambda answer: self.answers.append(answer))
-        self.page.on("requestfailed", lambda it: self.complaints.append(f"{it.url} {it.failure}"))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on(
-            "console",
-            lambda said: self.complaints.append(said.text) if said.type == "error" else None,
-        )
+        self.page.on("requestfailed", lambda it: self._complain(it.failure, it.url))
+        self.page.on("pageerror", lambda error: self._complain("pageerror", str(error)))
+        self.page.on("console", self._hear)
+
+    def _hear(self, said: ConsoleMessage) -> None:
+        if said.type == "error":
+            self._complain(said.text)
+
+    def _complain(self, *what: str) -> None:
+        if "net::ERR_ABORTED" not in what:  # Next.js itself gives up what it need not have ahead
+            self.complaints.append(" ".join(what))
 
     def open(self, path: str) -> Response:
         """Load a page and all that belongs to it; the answer with the page."""
+        self.page.goto("about:blank")  # what the page before asked for has then been heard of
         self.answers.clear()
         answer = self.page.goto(self.site.url + path, wait_until="networkidle")
         assert answer
@@ -108,14 +122,13 @@ class Visitor:
         """The page shows this heading, once it is drawn."""
         expect(self.page.get_by_role("heading", level=1)).to_have_text(heading)
 
-    def got(self, release: str, files: Files) -> int:
-        """All that was asked for is of this release, byte for byte; how much that was."""
+    def got(self, files: Mapping[str, str]) -> int:
+        """All that the browser got is what the release with these files has; how much that was."""
         for answer in self.answers:
             path = unquote(urlsplit(answer.url).path).lstrip("/")
             name = path + "index.html" if path.endswith("/") or not path else path
             assert answer.status in (200, 304), (answer.url, answer.status)
-            assert name in files, f"{release} has no {name}"
-            assert hashlib.sha256(answer.body()).hexdigest() == files[name].digest, name
+            assert answer.header_value("etag") == files.get(name), name
         return len(self.answers)
 
 
@@ -126,7 +139,7 @@ def visiting(site: DocsSite, browser: Browser) -> Iterator[Visitor]:
     try:
         visitor = Visitor(site, context.new_page())
         yield visitor
-        assert not visitor.complaints
+        assert visitor.complaints == []
     finally:
         context.close()
 
@@ -141,7 +154,7 @@ def test_the_export_is_built_by_its_own_script_and_published(
     site, done = first
     record = only_record(site, done)
     assert record["outcome"] == "SUCCEEDED"
-    files = manifest(site, record["folder"])
+    files = release(site, record["folder"])
     assert record["uploaded"] == record["files"] == len(files)
     assert len([path for path in files if path.endswith("index.html")]) >= PAGES
     assert len([path for path in files if path.startswith("images/")]) == 12, "pnpm export's"
@@ -172,7 +185,7 @@ def test_a_browser_renders_the_pages_and_what_belongs_to_them(
         expect(main.get_by_role("link").first).to_have_css("color", "rgb(29, 78, 216)")
         visitor.page.go_back()
         visitor.reads("Networking")
-        assert visitor.got(live, manifest(site, live)) > 10
+        assert visitor.got(release(site, live)) > 10
         visitor.open("/networking/part-03/?from=search")
         visitor.reads("Networking, part 3")
 
@@ -190,19 +203,6 @@ def test_a_browser_is_shown_the_sites_own_page_where_nothing_is(
     context.close()
 
 
-def test_one_changed_page_uploads_that_page_alone(site: DocsSite) -> None:
-    """Its text is in the page, and in the data by which a page that is open goes there."""
-    live = site.get("/").release
-    text = str(handbook(pages=PAGES)["docs/identity/part-02.md"]) + "\nOne more line.\n"
-    changes: dict[str, bytes | str | None] = {"docs/identity/part-02.md": text}
-    done = published(site.published(tar_gz(handbook(changes, PAGES)), "handbook-3.tar.gz"))
-    record = only_record(site, done)
-    before, files = manifest(site, live), manifest(site, record["folder"])
-    made = publication.made_by(record["folder"], files)
-    changed = {path for path in made if path not in before or before[path] != made[path]}
-    print(record["uploaded"], sorted(changed)[:20])
-
-
 def test_a_browser_never_gets_two_builds_mixed_while_one_is_published(
     site: DocsSite, browser: Browser
 ) -> None:
@@ -217,17 +217,17 @@ def test_a_browser_never_gets_two_builds_mixed_while_one_is_published(
     seen: list[str] = []
     with ThreadPoolExecutor() as pool, visiting(site, browser) as stays:
         before = release_of(stays.open("/storage/"))
-        known = {before: manifest(site, before)}
+        known = {before: release(site, before)}
         archive = tar_gz(handbook(changes, PAGES))
         publishing = pool.submit(site.published, archive, "handbook-2.tar.gz")
         try:
             while not publishing.done() or len(seen) < 2:
                 with visiting(site, browser) as visitor:
-                    release = release_of(visitor.open("/storage/part-01/"))
-                    if release not in known:
-                        known[release] = manifest(site, release)
-                    visitor.got(release, known[release])
-                    seen.append(release)
+                    of = release_of(visitor.open("/storage/part-01/"))
+                    if of not in known:
+                        known[of] = release(site, of)
+                    visitor.got(known[of])
+                    seen.append(of)
         finally:
             done = published(publishing.result())
         after = str(only_record(site, done)["folder"])
@@ -239,9 +239,9 @@ def test_a_browser_never_gets_two_builds_mixed_while_one_is_published(
         stays.answers.clear()
         stays.follow("Storage, part 1")
         stays.reads("Storage, part 1")
-        stays.got(before, known[before])
+        stays.got(known[before])
         assert release_of(stays.open("/storage/part-01/")) == after
         stays.reads("Storage, told anew")
         link = stays.page.locator("main").get_by_role("link").first
         expect(link).to_have_css("color", "rgb(185, 28, 28)")
-        stays.got(after, manifest(site, after))
+        stays.got(release(site, after))

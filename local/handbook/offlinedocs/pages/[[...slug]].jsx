@@ -74,6 +74,7 @@ export default function Page({ file, here, navigation, text, title }) {
   return (
     <div className="page">
       <Head>
+        <link rel="icon" href="/logo.svg" />
         <title>{`${title} | Handbook`}</title>
       </Head>
       <Navigation here={here} navigation={navigation} />
