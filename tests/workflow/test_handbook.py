@@ -4,7 +4,6 @@ Whatever the browser gets is compared, by its ETag, with what the release of its
 """
 
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -36,17 +35,6 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update"),
 )
 STYLE = "offlinedocs/styles.css"
-
-
-@pytest.fixture(scope="module")
-def registry() -> None:
-    """Next.js comes from the npm registry, or from what stands for it in npm's configuration."""
-    try:
-        asked = subprocess.run(["npm", "ping"], capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        pytest.skip(f"the npm registry can't be asked: {error}")
-    if asked.returncode:
-        pytest.skip(f"the npm registry does not answer: {asked.stderr.strip()[-500:]}")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +81,7 @@ class Visitor:
 
     def __post_init__(self) -> None:
         self.page.on("response", lambda answer: self.answers.append(answer))
-        self.page.on("requestfailed", lambda it: self._complain(it.failure, it.url))
+        self.page.on("requestfailed", lambda it: self._complain(str(it.failure), it.url))
         self.page.on("pageerror", lambda error: self._complain("pageerror", str(error)))
         self.page.on("console", self._hear)
 
