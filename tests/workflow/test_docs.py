@@ -6,6 +6,7 @@ The builds are real ones: pnpm comes from the npm registry, and the site from th
 import io
 import json
 import tarfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -114,6 +115,15 @@ def untouched(running: DocsSite) -> Iterator[DocsSite]:
 
 def only_record(site: DocsSite, execution: Execution) -> dict[str, Any]:
     (found,) = [r for r in site.stage.records() if r["execution"] == execution.arn]
+    return found
+
+
+def until(look: Callable[[], list[dict[str, Any]]], seconds: float = 60) -> list[dict[str, Any]]:
+    """What a look finds, as soon as it finds anything."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"nothing was found within {seconds} s"
+        time.sleep(0.1)
     return found
 
 
@@ -418,10 +428,8 @@ def test_an_upload_for_a_site_without_spec_is_recorded(untouched: DocsSite) -> N
     untouched.stage.aws.client("s3").put_object(
         Bucket=bucket, Key="docs/test-nobody/a.zip", Body=b"x"
     )
-    for _ in range(100):
-        if records := other.stage.records():
-            break
-    done = other.stage.ended(records[0]["execution"])
+    (record, *_) = until(other.stage.records)
+    done = other.stage.ended(record["execution"])
     assert (done.status, done.error) == ("FAILED", "SiteUnknown")
     assert "test-nobody" in done.cause
 
@@ -454,9 +462,8 @@ def test_an_execution_that_is_stopped_after_the_switch_is_put_right(site: DocsSi
     assert site.get("/").release != first["folder"]
     site.stage.aws.client("stepfunctions").stop_execution(executionArn=arn)
     (left,) = [r for r in site.stage.records() if r["execution"] == arn]
-    for _ in range(300):
-        record = next(r for r in site.stage.records() if r["id"] == left["id"])
-        if "outcome" in record:
-            break
+    record = until(
+        lambda: [r for r in site.stage.records() if r["id"] == left["id"] and "outcome" in r]
+    )[0]
     assert record["outcome"] == "FAILED_ROLLED_BACK"
     assert site.get("/").release == first["folder"]
