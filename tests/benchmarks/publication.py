@@ -136,8 +136,8 @@ def files(count: int, size: int, build: int) -> Iterator[tuple[str, bytes]]:
     another content in one of `CHANGED`."""
     for number in range(count):
         seed = f"{number}" if number % CHANGED else f"{number} {build}"
-        name = "index.html" if number == 1 else f"part-{number // 100:03}/page-{number:05}.html"
-        yield name, random.Random(seed).randbytes(size)
+        folder = f"part-{number // 100:03}/page-{number:05}/" if number else ""
+        yield f"{folder}index.html", random.Random(seed).randbytes(size)
 
 
 @dataclass
@@ -197,7 +197,7 @@ class Contest:
             file = tree / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-        cli = ["uv", "tool", "run", "--from", AWS_CLI, "aws"]
+        cli = [sys.executable, "-m", "uv", "tool", "run", "--from", AWS_CLI, "aws"]
         _run([*cli, "--version"], self._environment())  # so that it is there
         self.counting.take()
         began = time.monotonic()
