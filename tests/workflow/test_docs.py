@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -198,6 +199,20 @@ def test_only_what_changed_is_uploaded(site: DocsSite) -> None:
     assert record["bytes"] == len(site.get("/guide/page-3/").body)
     assert "This is another page." in site.get("/guide/page-3/").text
     assert site.get("/").release == site.get("/images/logo.svg").release == record["folder"]
+
+
+def test_names_that_a_url_must_quote_are_published(site: DocsSite) -> None:
+    page, picture = "guide/Über uns & [mehr]", "docs/images/50% größer.svg"
+    listed = json.dumps(["index", page])
+    named = {"docs/manifest.json": listed, f"docs/{page}.md": "We.", picture: "<svg/>"}
+    done = published(site.published(tar_gz(sources(named)), "v1.tar.gz"))
+    assert "2 page(s) have the content" in only_record(site, done)["reason"]
+    assert "We." in site.get(f"/{quote(page)}/").text
+    assert site.get(f"/images/{quote('50% größer.svg')}").text == "<svg/>"
+    moved = site.get(f"/{quote(page)}")
+    assert (moved.status, moved.headers["location"]) == (302, f"/{quote(page)}/")
+    again = published(site.published(tar_gz(sources(named)), "v2.tar.gz"))
+    assert only_record(site, again)["uploaded"] == 0
 
 
 def test_a_rollback_is_a_switch_and_it_holds(site: DocsSite) -> None:
