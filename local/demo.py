@@ -180,7 +180,7 @@ class Demo:
         self.screen.say(
             "In real time: health is checked every 5 s, as on AWS, and most of the time goes there."
             if pace == HEALTH_CHECK_SECONDS
-            else f"ECS_HEALTH_CHECK_SCALE is set: health is checked every {pace:g} s, not every 5 s."
+            else f"ECS_HEALTH_CHECK_SCALE is set: health is checked every {pace:g} s, not each 5 s."
         )
 
     @contextlib.contextmanager

@@ -452,7 +452,7 @@ def test_the_demo_ends_with_the_good_release_live(tmp_path: Path) -> None:
 
 def test_ctrl_c_in_the_middle_of_the_demo_leaves_nothing(tmp_path: Path) -> None:
     with Run([], tmp_path) as run:
-        run.until("^ECS_HEALTH_CHECK_SCALE is set: health is checked every 0.5 s, not every 5 s")
+        run.until("^ECS_HEALTH_CHECK_SCALE is set: health is checked every 0.5 s, not each 5 s")
         run.until("^sam deploy: cluster")
         run.signal(signal.SIGINT)
         assert run.ended() == 130
