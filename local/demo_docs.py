@@ -95,8 +95,9 @@ class DocsDemo(Demo):
         ended = follow(stage, arn, self.screen, LIMIT)
         record = next(found for found in stage.records() if found["execution"] == arn)
         cli.follow.conclude({**record, "url": self.site.url}, ended, self.screen)
-        kept = ("version", "outcome", "reason", "files", "uploaded", "copied", "bytes")
-        told |= {name: record[name] for name in kept if name in record}
+        told |= {name: record[name] for name in ("version", "outcome", "reason")}
+        numbers = ("files", "uploaded", "copied", "bytes")
+        told |= {name: int(record[name]) for name in numbers if name in record}
         told |= {"execution": arn, "states": ended.path, "took": ended.seconds}
         return record
 
