@@ -90,7 +90,7 @@ class DocsDemo(Demo):
         return record
 
     def followed_docs(self, told: dict[str, Any], arn: str) -> Mapping[str, Any]:
-        """Show an execution of the docs machine to its end; its record, which is told; {} if none is its own."""
+        """Show an execution to its end; its record, which is told; {} if none is its own."""
         stage = self.site.stage
         ended = follow(stage, arn, self.screen, LIMIT)
         record = next((found for found in stage.records() if found["execution"] == arn), {})
