@@ -230,6 +230,7 @@ def context() -> Any:
         memory_limit_in_mb=512,
         invoked_function_arn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:function",
         aws_request_id="a-request",
+        get_remaining_time_in_millis=lambda: 570_000,
     )
 
 

@@ -183,8 +183,19 @@ def test_the_summary_says_what_became_of_the_service(
     rollback: Any, restored: bool, named: str
 ) -> None:
     found = diagnosis.diagnose(FAILURE, [], [], [])
-    summary = diagnosis.summary(found, rollback, restored)
+    summary = diagnosis.summary(found, rollback, restored, "service")
     assert "3 new tasks failed" in summary
     assert named in summary
     assert found["advice"] in summary
     assert ("steady" in summary) == restored
+
+
+@pytest.mark.parametrize(
+    ("rollback", "named"),
+    [(None, "The site was not changed."), ({"action": "GO_BACK", "reason": "x"}, "the site needs")],
+)
+def test_the_summary_of_a_site_does_not_speak_of_a_service(rollback: Any, named: str) -> None:
+    found = diagnosis.diagnose({"Error": "SiteRejected", "Cause": "too small"}, [], [], [])
+    summary = diagnosis.summary(found, rollback, False, "site")
+    assert named in summary
+    assert "service" not in summary

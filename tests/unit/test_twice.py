@@ -45,7 +45,7 @@ from tests.unit.test_site import event as uploaded
 pytestmark = pytest.mark.usefixtures("releases_table")
 
 READS_ONLY = {
-    "diagnose_build",
+    "diagnose_docs_build",
     "diagnose_failure",
     "diagnose_image_build",
     "fetch_addresses",

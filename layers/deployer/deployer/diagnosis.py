@@ -23,7 +23,7 @@ _CREDENTIALS = (
 _ADVICE = {
     "RequestRejected": "Start the execution again with an input as the message shows it.",
     "ServiceUnknown": "Create the service spec, or narrow the rule to repositories that have one.",
-    "SpecInvalid": "Correct the named fields of the service spec and push or deploy again.",
+    "SpecInvalid": "Correct the named fields of the spec, and push, upload or deploy again.",
     "ImageMissing": "Push the image again, or deploy one that is in the repository.",
     "PreflightFailed": "Put right what is named, then deploy again; `deployer doctor` looks anew.",
     "SiteUnknown": "Deploy infrastructure/docs.yaml for the site, or upload to its folder.",
@@ -32,8 +32,8 @@ _ADVICE = {
     "BuildFailed": "See the build's log; correct the sources and upload them again.",
     "VerificationFailed": "See what the site answers; upload again when it is clear why.",
     "DatabaseFailed": "See the instance and its events in RDS; then push or deploy again.",
-    "TurnTimedOut": "See what has the turn; stop its execution if it hangs, and push again.",
-    "ExecutionEnded": "See who stopped the execution; push or deploy again when it is clear why.",
+    "TurnTimedOut": "See what has the turn; stop its execution if it hangs; push or upload again.",
+    "ExecutionEnded": "See who stopped the execution; push or upload again when it is clear why.",
     "ServiceDraining": "Wait until the deleted service is INACTIVE and deploy again.",
     "ServiceScaledDown": "Scale the service up and deploy again.",
     "ServiceMissing": "Somebody deleted the service. Deploy again to create it.",
@@ -137,7 +137,7 @@ def build_log(failure: Failure) -> tuple[str, str] | None:
     return (group, stream) if group and stream else None
 
 
-def diagnose_build(failure: Failure, log: Sequence[str]) -> Diagnosis:
+def diagnose_docs_build(failure: Failure, log: Sequence[str]) -> Diagnosis:
     """Explain a failed build by the phase that failed and the last lines of its log.
 
     CodeBuild's own lines, which say what the phases' contexts say too, are left out of the cause.
@@ -182,14 +182,18 @@ def redact(text: str) -> str:
     return text if struck == text else redact(struck)
 
 
-def summary(diagnosis: Diagnosis, rollback: Rollback | None, restored: bool) -> str:
-    """What failed, what became of the service and what to do, for the record and the execution."""
+def summary(diagnosis: Diagnosis, rollback: Rollback | None, restored: bool, what: str) -> str:
+    """What failed, what became of the service and what to do, for the record and the execution.
+
+    Args:
+        what: what it is in a word: a service, or a site.
+    """
     if restored:
         became = "The previous release is back and steady."
     elif rollback and rollback["action"] in ("GO_BACK", "AWAIT"):
-        became = "Going back failed too; the service needs a person."
+        became = f"Going back failed too; the {what} needs a person."
     elif rollback:
         became = f"Not rolled back: {rollback['reason']}."
     else:
-        became = "The service was not changed."
+        became = f"The {what} was not changed."
     return f"{diagnosis['cause']}. {became} {diagnosis['advice']}"
