@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from deployer import site
 from deployer.release import Recorded, release_id
 from deployer.spec import ServiceSpec
 
@@ -77,6 +78,13 @@ def is_push(text: object) -> bool:
 def began(detail: Mapping[str, Any]) -> str:
     """When an execution began, by its status change (which has milliseconds since 1970)."""
     return datetime.fromtimestamp(detail["startDate"] / 1000, UTC).isoformat()
+
+
+def recovery(record: Recorded) -> Mapping[str, str]:
+    """The order that puts right what the ended execution of a release left."""
+    owner = record["service"]
+    whose = {"site": site.of_owner(owner)} if site.is_site(owner) else {"service": owner}
+    return {"action": "recover", "release": record["id"], **whose}
 
 
 def recovery_name(release: str, ended: str) -> str:
