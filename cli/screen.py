@@ -67,6 +67,11 @@ def polls(state: State) -> bool:
     return state.name.startswith("Poll health")
 
 
+def rolls(state: State) -> bool:
+    """Whether a rollout goes on in this state."""
+    return polls(state) or state.name in ("Is it steady?", "Fetch addresses", "Verify release")
+
+
 def _error(output: Any) -> str | None:
     """What a state reported as its failure: caught by the state, or told as a verdict."""
     if not isinstance(output, dict):
@@ -117,6 +122,7 @@ def standing(service: Mapping[str, Any]) -> str:
     running, desired = primary.get("runningCount", 0), primary.get("desiredCount", 0)
     before = sum(d.get("runningCount", 0) for d in deployments) - running
     said = f"{_short(primary['taskDefinition'])}, {running} of {desired} running"
+    said += f", {primary['pendingCount']} pending" if primary.get("pendingCount") else ""
     said += f", {before} from before" if before else ""
     said += f", {primary['failedTasks']} failed" if primary.get("failedTasks") else ""
     if primary.get("rolloutState") == "FAILED":
@@ -282,6 +288,10 @@ class Progress:
     def show(self, shown: Sequence[Step], elapsed: float, *, running: bool) -> None:
         raise NotImplementedError
 
+    def tell(self, line: str) -> None:
+        """A line that was written meanwhile, of a task or of ECS."""
+        raise NotImplementedError
+
 
 class Plain(Progress):
     """A line for a state when it is entered, and one for each thing more that is known of it."""
@@ -300,6 +310,10 @@ class Plain(Progress):
                 self._notes[index] = step.note
                 name = "" if step.name == self._last else step.name
                 self._print(elapsed if step.left is None else step.left, step, name)
+
+    def tell(self, line: str) -> None:
+        self._last = ""
+        self._console.print(f"{'':9}  {line}")
 
     def _print(self, at: float, step: Step, name: str) -> None:
         self._last = step.name
@@ -332,3 +346,6 @@ class Animated(Progress):
         if running:
             grid.add_row("", f"{elapsed:.1f} s", "")
         self._live.update(grid)
+
+    def tell(self, line: str) -> None:
+        self._live.console.print(Text(f"  {line}", style="dim"))
