@@ -11,6 +11,7 @@ from cli.screen import Screen, printable
 from cli.target import Target
 from deployer import database, history, identification, preflight, rollout, service, taskdef
 from deployer.aws import ecr, ecs, turns
+from deployer.diagnosis import redact
 from deployer.errors import DeployError, ImageMissing, RequestRejected
 from deployer.history import History
 from deployer.image import Schema
@@ -96,7 +97,8 @@ def _text(path: Path, value: Any) -> str | None:
     if "environment" in path and _SECRET.search(path[-1]):
         return "(not shown)"
     words = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
-    return printable(" ".join(map(str, words)))
+    said = " ".join(map(str, words))
+    return printable(redact(said) if "environment" in path else said)
 
 
 # What an order comes to --------------------------------------------------------------------------
