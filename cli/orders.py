@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ from deployer.release import Recorded
 LOOK_SECONDS = 2.0
 START_SECONDS = 120.0  # an upload or push starts its execution within seconds
 LIMIT_SECONDS = 4 * 3600.0  # longer than any of the state machines may run
-_CLOCKS = timedelta(seconds=30)  # as far apart as this machine's clock and AWS's may be
 _CONSOLES = {"cn-": "amazonaws.cn", "us-gov-": "amazonaws-us-gov.com"}
 
 
@@ -94,8 +93,7 @@ class Orders:
         arn = self._give({"action": "resume"})
         if not self.follows:
             return
-        ended = self._follow(arn, Watch(self.target, datetime.now(UTC) - _CLOCKS))
-        record = self._record(arn)
+        ended, record = self._follow(arn, "the deployment"), self._record(arn)
         if record.get("trigger") == "resume" or ended.status != "SUCCEEDED":
             self._told(ended, record, self.target.service)
         else:
@@ -118,7 +116,7 @@ class Orders:
             )
         arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
         self._link(arn)
-        self._follow(arn, Watch(self.target, datetime.now(UTC) - _CLOCKS))
+        self._follow(arn, "the way back")
         return self._record(arn)
 
     def stop(self, execution: str) -> str:
@@ -331,13 +329,11 @@ class Orders:
         """Follow an execution that deploys, and tell what became of the release."""
         if not self.follows:
             return self._detached()
-        watch = Watch(self.target, datetime.now(UTC) - _CLOCKS)
-        ended = self._follow(arn, watch)
-        record = self._record(arn)
+        ended, record = self._follow(arn, "the deployment"), self._record(arn)
         if "outcome" not in record and record.get("execution") not in (None, arn):
             self.screen.say("Another execution deploys the same push.")
             arn = record["execution"]
-            ended, record = self._follow(arn, watch), self._record(arn)
+            ended, record = self._follow(arn, "the deployment"), self._record(arn)
         self._told(ended, record, self.target.service)
 
     def _told(
@@ -375,13 +371,19 @@ class Orders:
         self.screen.say("Started. See how it goes on:")
         self.screen.command("deployer status --watch")
 
-    def _follow(self, arn: str, watch: Watch | None = None) -> Execution:
-        """Show an execution to its end. Raises CommandFailed on Ctrl-C, which ends the showing."""
-        sfn = self.account.client("stepfunctions")
-        seen: dict[str, Any] = {"rollout": watch.standing, "news": watch.news} if watch else {}
-        on = "the deployment" if watch else "the execution"
+    def _follow(self, arn: str, rollout: str = "") -> Execution:
+        """Show an execution to its end. Raises CommandFailed on Ctrl-C, which ends the showing.
+
+        rollout: what it is, if it rolls something out, which is shown then.
+        """
+        sfn, on = self.account.client("stepfunctions"), rollout or "the execution"
         where = [f"It is here: {link(arn)}", *_SEE]
         try:
+            seen: dict[str, Any] = {}
+            if rollout:
+                begun = sfn.describe_execution(executionArn=arn)["startDate"]
+                watch = Watch(self.target, begun)
+                seen = {"rollout": watch.standing, "news": watch.news}
             return follow(
                 lambda: look(sfn, arn), self.screen, LIMIT_SECONDS, pause=self.pause, **seen
             )

@@ -9,14 +9,22 @@ from typing import Any
 from cli.errors import UNREADY, WRONG, CommandFailed
 from cli.screen import Screen, printable
 from cli.target import Target
-from deployer import database, history, identification, preflight, rollout, service, taskdef
+from deployer import (
+    database,
+    history,
+    identification,
+    preflight,
+    request,
+    rollout,
+    service,
+    taskdef,
+)
 from deployer.aws import ecr, ecs, turns
 from deployer.diagnosis import redact
 from deployer.errors import DeployError, ImageMissing, RequestRejected
 from deployer.history import History
 from deployer.image import Schema
 from deployer.release import Recorded, Release
-from deployer.request import Deploy
 
 _NOBODY = "dry-run"  # stands for the execution that there is none of
 _SECRET = re.compile(r"(?i)pass|secret|token|credential|api_?key|private_?key")
@@ -111,17 +119,15 @@ def to_deploy(target: Target, image: str) -> Release:
         ImageMissing, RequestRejected: there is no such image, or it cannot run as the service.
     """
     spec = target.spec
-    try:
-        identified = ecr.find(spec.repository, image)
-    except target.account.client("ecr").exceptions.InvalidParameterException as error:
-        raise RequestRejected(f"{image!r} is neither a tag nor a digest") from error
+    order = request.parse({"action": "deploy", "image": image, "service": spec.service})
+    assert isinstance(order, request.Deploy)
+    identified = ecr.find(spec.repository, image)
     if identified is None:
         raise ImageMissing(f"{image} is not in repository {spec.repository}")
     digest = identification.runnable(identified, spec.platform)
     config = ecr.config(spec.repository, digest) if digest else None
     if reason := identification.unfit(identified, config, spec):
         raise ImageMissing(f"{image} of {spec.repository} can't be deployed: {reason}")
-    order = Deploy(image, spec.service, None)
     return identification.ordered(order, spec, identified, config, _NOBODY, datetime.now(UTC))
 
 

@@ -20,7 +20,7 @@ _WIDTH = 300  # characters of a line
 
 
 class Watch:
-    """What is new about a service's rollout since a moment, at each look."""
+    """What is new about a service's rollout since an execution began, at each look."""
 
     def __init__(self, target: Target, since: datetime) -> None:
         self._target, self._since = target, since
@@ -43,8 +43,11 @@ class Watch:
                 yield from self._lines(task)
 
     def _events(self) -> Iterator[str]:
+        now = primary(self._service) or {}
+        # what is older is of the deployment before, which may have had the turn meanwhile
+        since = max(self._since, now.get("createdAt", self._since))
         for event in reversed(self._service.get("events", ())):
-            if event["createdAt"] >= self._since and event["id"] not in self._told:
+            if event["createdAt"] >= since and event["id"] not in self._told:
                 self._told.add(event["id"])
                 yield _line("ecs", event["message"])
 

@@ -64,7 +64,7 @@ def cancel(call: Call, release: str | None, everything: bool, of_build: bool, ye
     orders = Orders(target, call.screen, call.result)
     # who waits goes first: the turn would pass to it
     for flight in sorted(chosen, key=lambda flight: flight.has_turn):
-        _cancel(call, orders, flight, recovers=flight.has_turn and not of_build)
+        _cancel(call, orders, flight)
     if not of_build:
         _tell_live(call, target)
 
@@ -109,8 +109,9 @@ def _agree(call: Call, count: int) -> None:
         raise CommandFailed(REFUSED, "not agreed to; nothing was stopped")
 
 
-def _cancel(call: Call, orders: Orders, flight: Flight, *, recovers: bool) -> None:
-    """Stop one execution, and see its release to its end."""
+def _cancel(call: Call, orders: Orders, flight: Flight) -> None:
+    """Stop one execution, and see its release to its end: a service's that had its turn, perhaps
+    since it was looked at, is recovered from; the end of any other is recorded by itself."""
     call.screen.title(f"Stopping {_shown(flight.record)}")
     if sfn.running(flight.execution):
         status = orders.stop(flight.execution)
@@ -118,7 +119,9 @@ def _cancel(call: Call, orders: Orders, flight: Flight, *, recovers: bool) -> No
             call.screen.say(f"It had just ended: {status}.", "yellow")
             return
     call.result["cancelled"].append(flight.record["id"])
-    if recovers:
+    owner = flight.record["service"]
+    holder = turns.line(owner).holder
+    if owner == call.target.service and holder and holder["release"] == flight.record["id"]:
         record: Mapping[str, Any] = orders.recover(flight.record, flight.execution)
     else:
         with call.screen.working("waiting until it is recorded"):
