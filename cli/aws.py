@@ -131,7 +131,12 @@ def explained(
     """
     code = code_of(error)
     if isinstance(error, ProfileNotFound):
-        return f"{error}", ["List the profiles:  aws configure list-profiles"]
+        return f"{error}", [
+            "List the profiles:",
+            "  aws configure list-profiles",
+            "or make it, if it is to be that of an MFA session:",
+            "  deployer login",
+        ]
     if isinstance(error, NoRegionError):
         return "no Region is set", ["  export AWS_REGION=us-east-1"]
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):

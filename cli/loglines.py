@@ -24,6 +24,7 @@ from deployer.spec import ServiceSpec
 _STEPS = [timedelta(minutes=1), *(timedelta(hours=h) for h in (0.25, 1, 6, 24, 7 * 24, 30 * 24))]
 _EVER = datetime.fromtimestamp(0, UTC)
 _LATE = timedelta(seconds=15)  # a line may arrive this much later than others of its time
+_ROOM = 10_000  # lines that are remembered before what is long past is forgotten
 _DRAINING = timedelta(minutes=5)  # how long tasks may go on after those that replace them came
 
 
@@ -139,22 +140,34 @@ class Log:
 
 @dataclass
 class Tail:
-    """What comes into a log from now on, each line once, however late it arrives."""
+    """What comes into a log, each line once, however late it arrives; none from before `since`."""
 
     log: Log
     since: datetime
+    _newest: datetime = _EVER
     _seen: dict[str, datetime] = field(default_factory=dict)
+    _room: int = _ROOM
 
     def told(self, line: Line) -> None:
-        """A line that was shown already."""
-        self._seen[line.id] = line.at
-        self.since = max(self.since, line.at)
+        """A line was shown already; the tail goes on from it."""
+        self.since = line.at
+        self._note(line)
 
     def more(self) -> Iterator[Line]:
         """The lines that came since the last time."""
-        for line in self.log.lines(self.since - _LATE):
+        for line in self.log.lines(max(self.since, self._newest - _LATE)):
             if line.id not in self._seen:
-                self.told(line)
+                self._note(line)
                 yield line
-        kept = self.since - 2 * _LATE
+        self._forget()
+
+    def _note(self, line: Line) -> None:
+        self._seen[line.id] = line.at
+        self._newest = max(self._newest, line.at)
+        if len(self._seen) > self._room:
+            self._forget()
+            self._room = max(_ROOM, 2 * len(self._seen))
+
+    def _forget(self) -> None:
+        kept = self._newest - 2 * _LATE
         self._seen = {name: at for name, at in self._seen.items() if at >= kept}

@@ -1,6 +1,7 @@
 """`deployer logs`."""
 
 import re
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,8 +14,9 @@ from cli.aws import code_of
 from cli.command import Call, command
 from cli.errors import INTERRUPTED, UNREADY, WRONG, CommandFailed
 from cli.loglines import Log, Tail, periods, prefix, task_of
+from cli.patience import patiently
 from cli.releases import named
-from cli.screen import printable
+from cli.screen import Screen, printable
 from deployer.aws import releases
 from deployer.aws.logs import Line
 
@@ -76,6 +78,11 @@ def logs(
     log = _log(call, release, container)
     tail = Tail(log, datetime.now(UTC))
     count = _LINES if lines is None and since is None else lines
+
+    def show_more() -> None:
+        for line in tail.more():
+            _show(call, line)
+
     try:
         told = 0
         for line in log.lines(since) if since and count is None else log.last(count or 0, since):
@@ -83,8 +90,7 @@ def logs(
             _show(call, line)
             told += 1
         while follow:
-            for line in tail.more():
-                _show(call, line)
+            patiently(show_more, Screen(sys.stderr))
             time.sleep(LOOK_SECONDS)
     except KeyboardInterrupt:
         raise CommandFailed(INTERRUPTED, "Stopped following; the service goes on.") from None

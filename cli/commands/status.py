@@ -13,6 +13,7 @@ from cli.aws import DENIED, code_of
 from cli.command import Call, command
 from cli.errors import INTERRUPTED, CommandFailed
 from cli.executions import look
+from cli.patience import patiently
 from cli.screen import brief, moment, printable, span
 from cli.target import Target
 from deployer import addresses, build, history, rollout, site
@@ -53,7 +54,7 @@ def _watch(call: Call) -> None:
     try:
         with call.screen.watching() as show:
             while True:
-                found = _found(call.target)
+                found = patiently(lambda: _found(call.target), call.screen)
                 if call.json:
                     if found != last:
                         call.tell(found)

@@ -1,4 +1,5 @@
-"""`make benchmark`: the reaction to a rollout's end, and the functions' cold start, in numbers."""
+"""`make benchmark`: the reaction to a rollout's end, the functions' cold start and the operator's
+command's, in numbers."""
 
 import sys
 import time
@@ -10,7 +11,7 @@ from rich.table import Table
 
 from local.aws import LocalAws
 from local.stage import Stage
-from tests.benchmarks import cold_start, reaction
+from tests.benchmarks import cold_start, command, reaction
 from tests.benchmarks.cold_start import Start
 from tests.benchmarks.reaction import Observer, Reaction, Rollout
 
@@ -26,6 +27,8 @@ def main() -> int:
     def say(what: str) -> None:
         console.print(f"{time.monotonic() - began:5.1f} s  {what}")
 
+    say("the operator's command")
+    console.print(commands(command.measure()))
     say("a local AWS (health checks five times as fast as real ones)")
     with LocalAws.start(settings={"ECS_HEALTH_CHECK_SCALE": "0.2"}) as aws:
         stage = Stage.set_up(aws, "bench", patterns="bench*", say=say)
@@ -90,6 +93,15 @@ def starts(found: Mapping[str, tuple[Start, Start]]) -> Table:
     sums = (sum(s.cold for s, _ in both), sum(w.cold for _, w in both))
     table.add_section()
     table.add_row("all", "", "", *(f"{1000 * t:.0f}" for t in sums), "", "")
+    return table
+
+
+def commands(found: Mapping[str, float]) -> Table:
+    table = Table(title="Start of the operator's command", title_justify="left")
+    table.add_column("")
+    table.add_column("seconds", justify="right")
+    for typed, seconds in found.items():
+        table.add_row(typed, f"{seconds:.2f}")
     return table
 
 

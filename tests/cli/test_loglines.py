@@ -10,7 +10,7 @@ from cli.loglines import Log, Period, Tail, periods
 from deployer.aws import ecs, logs
 from deployer.aws.logs import Line
 
-NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 def after(minutes: float) -> datetime:
@@ -139,3 +139,21 @@ def test_following_tells_each_line_once_and_late_ones_too(kept: Kept) -> None:
     kept.write(30, "back", "later")
     assert [line.text for line in tail.more()] == ["later"]
     assert len(tail._seen) == 1  # what is long past is forgotten
+
+
+def test_following_goes_on_from_what_was_shown(kept: Kept) -> None:
+    log = Log("/g", "c", "ecs/x/")
+    kept.write(16.1, "back", "one")
+    kept.write(16.1, "back", "two")
+    tail = Tail(log, after(600))
+    tail.told(kept.written[-2])
+    kept.write(16.2, "back", "three")
+    assert [line.text for line in tail.more()] == ["two", "three"]
+
+
+def test_a_flood_takes_no_more_memory_than_half_a_minute_of_it(kept: Kept) -> None:
+    for number in range(30_000):
+        kept.write(20 + number / 1000, "flood", f"{number}")
+    tail = Tail(Log("/g", "c", "ecs/x/"), after(20))
+    most = max(len(tail._seen) for _ in tail.more())
+    assert most <= 10_001
