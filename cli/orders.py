@@ -383,7 +383,7 @@ class Orders:
             if rollout:
                 begun = sfn.describe_execution(executionArn=arn)["startDate"]
                 watch = Watch(self.target, begun)
-                seen = {"rollout": watch.standing, "news": watch.news}
+                seen = {"rollout": watch.standing, "turn": watch.turn, "news": watch.news}
             return follow(
                 lambda: look(sfn, arn), self.screen, LIMIT_SECONDS, pause=self.pause, **seen
             )

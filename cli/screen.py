@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -45,10 +46,11 @@ class Step:
     failed: bool = False
 
 
-def steps(execution: Execution, rollout: str = "") -> list[Step]:
+def steps(execution: Execution, standing: str = "") -> list[Step]:
     """The states that do something, in the order they were entered; a poll and its next are one.
 
-    rollout  how the rollout stands now, noted at the state that the execution is in.
+    standing  what it waits for, noted at the state that the execution is in: how the rollout
+              stands, or who has the turn.
     """
     doing = [state for state in execution.states if state.kind in ("Task", "Wait")]
     found = []
@@ -58,13 +60,18 @@ def steps(execution: Execution, rollout: str = "") -> list[Step]:
         failed = _error(visits[-1].output) is not None
         note = notes[-1] if notes else ""
         found.append(Step(visits[0].at, visits[-1].left, name, note, failed))
-    if found and rollout and execution.states[-1].left is None and polls(execution.states[-1]):
-        found[-1] = replace(found[-1], note=rollout)
+    waits = execution.states and (polls(execution.states[-1]) or awaits_turn(execution))
+    if found and standing and waits and execution.states[-1].left is None:
+        found[-1] = replace(found[-1], note=standing)
     return found
 
 
 def polls(state: State) -> bool:
     return state.name.startswith("Poll health")
+
+
+def awaits_turn(execution: Execution) -> bool:
+    return [state.name for state in execution.states[-1:]] == ["Take turn"]
 
 
 def rolls(state: State) -> bool:
@@ -378,6 +385,16 @@ class Plain(Progress):
         self._console.print(f"{at:7.1f} s  {name:<{_NAME_WIDTH}}  {step.note}".rstrip())
 
 
+class _Clock:
+    """Seconds that go on while they are shown."""
+
+    def __init__(self, seconds: float) -> None:
+        self._began = time.monotonic() - seconds
+
+    def __rich__(self) -> Text:
+        return Text(f"{time.monotonic() - self._began:.1f} s")
+
+
 class Animated(Progress):
     """All steps so far, as many as fit; those under way come last and have a spinner."""
 
@@ -402,7 +419,7 @@ class Animated(Progress):
             if narrow and step.note:
                 grid.add_row("", "", step.note, style="dim")
         if running:
-            grid.add_row("", f"{elapsed:.1f} s", "")
+            grid.add_row("", _Clock(elapsed), "")
         self._live.update(grid)
 
     def tell(self, line: str) -> None:

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from cli.screen import printable, standing
 from cli.target import Target
-from deployer.aws import ecs
+from deployer.aws import ecs, releases, turns
 from deployer.diagnosis import redact
 from deployer.errors import AwsUnavailable
 from deployer.rollout import primary
@@ -34,6 +34,15 @@ class Watch:
         with contextlib.suppress(ClientError, AwsUnavailable):
             self._service = ecs.service(spec.cluster, spec.service) or {}
         return standing(self._service)
+
+    def turn(self) -> str:
+        """Who has the turn that the execution waits for."""
+        service = self._target.service
+        with contextlib.suppress(ClientError, AwsUnavailable):
+            if holder := turns.line(service).holder:
+                record = releases.find(service, holder["release"])
+                return f"{record['version'] if record else holder['release']} has the turn"
+        return ""
 
     def news(self) -> Iterator[str]:
         """What ECS and the rollout's tasks said since the last look."""

@@ -80,7 +80,7 @@ def test_at_a_terminal_it_moves_and_ctrl_c_ends_the_following_only(live: Operato
     with at("deploy", "1.2.0") as shown:
         shown.expect("/executions/details/")
         shown.expect("Poll health")
-        shown.expect("0 of 1 running")
+        shown.expect("of 1 running")
         shown.interrupt()
         assert shown.ended() == 130
         assert "Traceback" not in shown.screen
@@ -108,8 +108,8 @@ def test_it_fits_a_narrow_window(live: Operator, at: At) -> None:
 def test_who_waits_is_told_and_orders_follow_each_other(busy: tuple[Operator, str], at: At) -> None:
     operator, arn = busy
     with at("deploy", "1.0.0") as first, at("deploy", "1.0.0") as second:
-        first.expect("has the turn")
-        second.expect("has the turn")
+        first.expect("1.1.0 has the turn")
+        second.expect("1.1.0 has the turn")
         stopped = operator.run("cancel", "1.1.0", "--yes")
         assert stopped.returncode == 0, stopped.stderr
         assert (first.ended(), second.ended()) == (0, 0)
@@ -141,7 +141,7 @@ def test_a_dry_run_tells_what_would_change_and_starts_nothing(live: Operator) ->
     changed = {c["what"]: (c["before"], c["after"]) for c in told["taskDefinition"]["changes"]}
     name = live.stage.service
     assert told["taskDefinition"]["registers"]
-    assert changed["cpu"] == ("256", "512")
+    assert changed["cpu"] == ("1024", "512")
     assert changed[f"container {name} environment CODER_NEW"] == (None, "1")
     assert changed[f"container {name} environment CODER_HTTP_ADDRESS"][1] is None
     assert changed[f"container {name} image"][1].endswith(digest)
