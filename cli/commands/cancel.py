@@ -10,6 +10,7 @@ import click
 from cli.command import Call, command
 from cli.errors import FAILED, REFUSED, WRONG, CommandFailed
 from cli.orders import Orders
+from cli.releases import named
 from cli.screen import brief, printable
 from cli.target import Target
 from deployer import build, history, rollout
@@ -89,14 +90,8 @@ def _chosen(flights: list[Flight], release: str | None, everything: bool) -> lis
     if everything:
         return flights
     if release:
-        named = [f for f in flights if release in (f.record["id"], f.record["version"])]
-        if len(named) != 1:
-            known = "; ".join(_shown(f.record) for f in flights) or "nothing is"
-            what = "several of" if named else "nothing in flight is"
-            raise CommandFailed(
-                WRONG, f"{what} {release}", [f"In flight: {known}", "  deployer status"]
-            )
-        return named
+        meant = named([flight.record for flight in flights], release)
+        return [flight for flight in flights if flight.record is meant]
     first = [flight for flight in flights if flight.has_turn]
     return first or flights[:1]
 
