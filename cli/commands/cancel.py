@@ -139,14 +139,18 @@ def _closed(record: Recorded) -> Recorded:
 
 
 def _tell_live(call: Call, target: Target) -> None:
-    """Tell what the service runs now. Raises CommandFailed if that is not the last good release."""
+    """Tell what the service runs now. Raises CommandFailed if that is not the last good release,
+    unless another is on its way."""
     good: Mapping[str, Any] | None = history.live(target.history)
     now = ecs.service(target.spec.cluster, target.service)
     current = rollout.primary(now) if now else None
     runs = str(current["taskDefinition"]) if current and current.get("desiredCount") else None
     call.result["live"] = good and {n: good.get(n) for n in ("id", "version", "digest", "url")}
     call.result["runs"] = runs
-    if good is None:
+    if holder := turns.line(target.service).holder:
+        call.screen.say(f"{holder['release']} is on its way:")
+        call.screen.command("deployer status --watch")
+    elif good is None:
         now_runs = f"it runs {runs.rpartition('/')[2]}, unverified" if runs else "it runs nothing"
         call.screen.say(f"No release was ever live; {now_runs}.", "yellow")
     elif runs == good.get("taskDefinition"):

@@ -53,6 +53,7 @@ def test_what_waits_is_only_stopped(busy: tuple[Operator, str]) -> None:
     wrong = operator.run("cancel", "9.9.9", "--yes")
     assert (wrong.returncode, "1.1.0" in wrong.stderr) == (2, True)
     done = operator.run("cancel", release, "--yes", "--json")
+    assert (done.returncode, "is on its way" in done.stderr) == (0, True), done.stderr
     told = json.loads(done.stdout)
     assert (told["cancelled"], told["outcome"]) == ([release], "FAILED")
     assert operator.stage.look(waiting).status == "ABORTED"
