@@ -1,14 +1,10 @@
 """`deployer cancel`."""
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 from tests.cli.commands.conftest import Operator
-from tests.cli.terminal import Terminal
+from tests.cli.commands.orders.conftest import at
 from tests.person import Person
-
-type At = Callable[..., AbstractContextManager[Terminal]]
 
 
 def test_what_is_in_flight_is_stopped_and_the_last_good_release_is_back(
@@ -29,13 +25,13 @@ def test_what_is_in_flight_is_stopped_and_the_last_good_release_is_back(
     assert operator.stage.deployed("1.2.0").status == "SUCCEEDED"
 
 
-def test_at_a_terminal_it_asks_and_shows_the_way_back(busy: tuple[Operator, str], at: At) -> None:
+def test_at_a_terminal_it_asks_and_shows_the_way_back(busy: tuple[Operator, str]) -> None:
     operator, arn = busy
-    with at("cancel") as shown:
+    with at(operator, "cancel") as shown:
         shown.answer("Stop it? [y/N]", "n")
         assert shown.ended() == 4
     assert operator.stage.look(arn).status == "RUNNING"
-    with at("cancel", "1.1.0") as shown:
+    with at(operator, "cancel", "1.1.0") as shown:
         shown.answer("Stop it? [y/N]", "y")
         shown.expect("Poll health of previous release")
         shown.expect("1.0.0 is live")

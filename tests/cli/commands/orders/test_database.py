@@ -1,13 +1,12 @@
 """Going back over a newer schema: refused, and with the database only where that is agreed to."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 
 import pytest
 
 from local.stage import Stage
 from tests.cli.commands.conftest import Operator
-from tests.cli.terminal import Terminal, terminal
+from tests.cli.commands.orders.conftest import at
 from tests.workflow.test_database import Instance
 
 
@@ -25,10 +24,6 @@ def migrated(deployer: Stage, session: dict[str, str]) -> Iterator[Operator]:
     yield operator
     stage.end()
     instance.remove()
-
-
-def at(operator: Operator, *words: str) -> AbstractContextManager[Terminal]:
-    return terminal(operator.command(*words), operator.env)
 
 
 def test_what_is_lost_must_be_agreed_to(migrated: Operator) -> None:

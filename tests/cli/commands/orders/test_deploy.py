@@ -1,16 +1,12 @@
 """`deployer deploy`, in a terminal and not in one."""
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import pytest
 
 from tests.cli.commands.conftest import Operator
-from tests.cli.terminal import Terminal
+from tests.cli.commands.orders.conftest import at
 from tests.person import Person
-
-type At = Callable[..., AbstractContextManager[Terminal]]
 
 
 def test_an_image_is_deployed_followed_and_told(live: Operator, ann: Person) -> None:
@@ -73,11 +69,10 @@ def test_a_failure_is_told_with_its_diagnosis(live: Operator) -> None:
         assert said in failed.stderr
 
 
-def test_at_a_terminal_it_moves_and_ctrl_c_ends_the_following_only(live: Operator, at: At) -> None:
-    live.stage.deployed("1.1.0")
-    live.run("hold")
-    live.stage.deployed("1.2.0", fault="slow-start", seconds=20)
-    with at("deploy", "1.2.0") as shown:
+def test_at_a_terminal_it_moves_and_ctrl_c_ends_the_following_only(patient: Operator) -> None:
+    patient.run("hold")
+    patient.stage.deployed("1.2.0", fault="slow-start", seconds=15)
+    with at(patient, "deploy", "1.2.0") as shown:
         shown.expect("/executions/details/")
         shown.expect("Poll health")
         shown.expect("of 1 running")
@@ -87,14 +82,14 @@ def test_at_a_terminal_it_moves_and_ctrl_c_ends_the_following_only(live: Operato
         assert "stopped following; the deployment goes on" in shown.screen
         assert "deployer cancel" in shown.screen
         assert "\x1b[" in shown.raw
-    arn = live.stage.records()[-1]["execution"]
-    assert live.stage.look(arn).status == "RUNNING"
-    assert live.stage.ended(arn).status == "SUCCEEDED"
+    arn = patient.stage.records()[-1]["execution"]
+    assert patient.stage.look(arn).status == "RUNNING"
+    assert patient.stage.ended(arn).status == "SUCCEEDED"
 
 
-def test_it_fits_a_narrow_window(live: Operator, at: At) -> None:
+def test_it_fits_a_narrow_window(live: Operator) -> None:
     live.stage.deployed("1.1.0")
-    with at("deploy", "1.0.0", columns=50) as shown:
+    with at(live, "deploy", "1.0.0", columns=50) as shown:
         shown.expect("Live and verified")
         assert shown.ended() == 0
     lines = [
@@ -105,9 +100,9 @@ def test_it_fits_a_narrow_window(live: Operator, at: At) -> None:
     assert max(map(len, lines)) <= 50, max(lines, key=len)
 
 
-def test_who_waits_is_told_and_orders_follow_each_other(busy: tuple[Operator, str], at: At) -> None:
+def test_who_waits_is_told_and_orders_follow_each_other(busy: tuple[Operator, str]) -> None:
     operator, arn = busy
-    with at("deploy", "1.0.0") as first, at("deploy", "1.0.0") as second:
+    with at(operator, "deploy", "1.0.0") as first, at(operator, "deploy", "1.0.0") as second:
         first.expect("1.1.0 has the turn")
         second.expect("1.1.0 has the turn")
         stopped = operator.run("cancel", "1.1.0", "--yes")

@@ -1,16 +1,12 @@
 """`deployer rollback`, `hold` and `resume`."""
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import pytest
 
 from tests.cli.commands.conftest import Operator
-from tests.cli.terminal import Terminal
+from tests.cli.commands.orders.conftest import at
 from tests.person import Person
-
-type At = Callable[..., AbstractContextManager[Terminal]]
 
 
 @pytest.fixture
@@ -58,9 +54,9 @@ def test_a_hold_keeps_pushes_back_and_says_who_and_why(live: Operator, ann: Pers
     assert json.loads(other.stdout)["hold"]["by"] == ann.name
 
 
-def test_at_a_terminal_where_to_is_asked(twice: Operator, at: At) -> None:
+def test_at_a_terminal_where_to_is_asked(twice: Operator) -> None:
     assert twice.stage.deployed("1.2.0").status == "SUCCEEDED"
-    with at("rollback") as shown:
+    with at(twice, "rollback") as shown:
         shown.expect("Releases that were live")
         shown.expect("1.1.0")
         shown.expect("1.0.0")
@@ -71,7 +67,7 @@ def test_at_a_terminal_where_to_is_asked(twice: Operator, at: At) -> None:
         shown.expect("deployer resume")
         assert shown.ended() == 0
     assert twice.stage.records()[-1]["version"] == "1.0.0"
-    with at("rollback", columns=50) as shown:
+    with at(twice, "rollback", columns=50) as shown:
         shown.answer("nothing for none:", "")
         assert shown.ended() == 4
         assert "nothing was changed" in shown.screen
