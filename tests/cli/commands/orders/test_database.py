@@ -43,8 +43,8 @@ def test_what_is_lost_must_be_agreed_to(migrated: Operator) -> None:
     assert (planned["database"], planned["restore"]) == ("RESTORE", snapshot)
     assert migrated.stage.executions() == before
 
-    newer = migrated.stage.release("1.2.0", schema=3)
     assert migrated.run("hold").returncode == 0
+    newer = migrated.stage.release("1.2.0", schema=3)
     migrated.stage.ended(migrated.stage.started_by(newer))
     brings = migrated.told("deploy", newer, "--dry-run")
     assert brings["database"] == "BACK_UP"
