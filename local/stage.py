@@ -69,7 +69,7 @@ class Stage:
         parameters  more of the deployer's, such as the repository whose pushes are built.
         say         told what comes next, for a person who waits.
         """
-        stage = cls(aws, service, service, f"{service}-deployer")
+        stage = cls(aws, service, service, "deployer")
         if built is None:
             say("sam build: the functions and their layer")
             built = aws.build(ROOT / "template.yaml", aws.directory / "build")
