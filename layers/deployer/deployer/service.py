@@ -2,7 +2,13 @@
 
 from typing import Any
 
+from deployer.release import Previous, Release, schema_grew
 from deployer.spec import ServiceSpec
+
+
+def may_go_back(release: Release, previous: Previous | None) -> bool:
+    """Whether ECS may put back by itself what ran before a release."""
+    return previous is None or not schema_grew(previous["schema"], release["schema"])
 
 
 def settings(spec: ServiceSpec, task_definition: str, automatic_rollback: bool) -> dict[str, Any]:
