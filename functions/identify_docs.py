@@ -8,17 +8,14 @@ from typing import Any, Literal, TypedDict, cast
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import history, identification, publication, site
+from deployer import history, publication, site
 from deployer.aws import events, releases, s3, ssm, turns
 from deployer.diagnosis import Failure
 from deployer.errors import RequestRejected, SourcesRejected
 from deployer.request import Hold, Publish, Recover, Resume, Rollback
 from deployer.site import DocsRelease, SiteSpec, Upload
-from deployer.turns import HoldNote
 
 logger = Logger()
-
-NOBODY = "nobody said why"
 
 
 class Request(TypedDict):
@@ -94,7 +91,8 @@ def _rolled_back(order: Rollback, execution: str, now: datetime) -> Identified:
     release = _of_execution(execution) or _earlier(order, spec, execution, now)
     opened = _open("GO_BACK", release, document)
     if order.hold:
-        _hold(spec, order.by, order.reason or f"rolled back to {release['version']}", now)
+        reason = order.reason or f"rolled back to {release['version']}"
+        turns.hold_back(site.owner(spec.site), order.by, reason, now)
     return opened
 
 
@@ -113,9 +111,9 @@ def _earlier(order: Rollback, spec: SiteSpec, execution: str, now: datetime) -> 
 
 def _held(order: Hold, execution: str, now: datetime) -> Identified:
     spec, _ = site.from_parameters(ssm.site_specs(), order.service)
-    _hold(spec, order.by, order.reason or NOBODY, now)
+    note = turns.hold_back(site.owner(spec.site), order.by, order.reason, now)
     release = site.noted(spec, "hold", order.by, execution, now)
-    return _noted(release, f"held: {order.reason or NOBODY}", now)
+    return _noted(release, f"held: {note['reason']}", now)
 
 
 def _resumed(order: Resume, execution: str, now: datetime) -> Identified:
@@ -171,14 +169,6 @@ def _open(
         reason = f"this upload is release {already['id']} of execution {already['execution']}"
         return _nothing(cast(DocsRelease, already), reason)
     return _identified(decision, "", release, document)
-
-
-def _hold(spec: SiteSpec, by: str | None, reason: str, now: datetime) -> None:
-    """Hold the uploads back; since when they are, stays as it was if they are already."""
-    already = turns.line(site.owner(spec.site)).hold
-    at = already["at"] if already else now.isoformat()
-    note: HoldNote = {"by": by or identification.OPERATOR, "at": at, "reason": reason}
-    turns.hold(site.owner(spec.site), note)
 
 
 def _noted(release: DocsRelease, reason: str, now: datetime) -> Identified:

@@ -19,8 +19,6 @@ from deployer.spec import ServiceSpec, for_repository, for_service
 
 logger = Logger()
 
-NOBODY = "nobody said why"
-
 
 class Request(TypedDict):
     input: Any
@@ -109,7 +107,8 @@ def _rolled_back(order: Rollback, execution: str, now: datetime) -> Identified:
     release = releases.of_execution(execution) or _earlier(order, spec, execution, now)
     opened = _open(release, document)
     if order.hold:
-        _hold(spec, order.by, order.reason or f"rolled back to {release['version']}", now)
+        reason = order.reason or f"rolled back to {release['version']}"
+        turns.hold_back(spec.service, order.by, reason, now)
     return opened
 
 
@@ -134,9 +133,9 @@ def _earlier(order: Rollback, spec: ServiceSpec, execution: str, now: datetime) 
 
 def _held(order: Hold, execution: str, now: datetime) -> Identified:
     spec, _ = for_service(ssm.service_specs(), order.service)
-    _hold(spec, order.by, order.reason or NOBODY, now)
+    note = turns.hold_back(spec.service, order.by, order.reason, now)
     release = identification.noted(spec, "hold", order.by, execution, now)
-    return _noted(release, f"held: {order.reason or NOBODY}", now)
+    return _noted(release, f"held: {note['reason']}", now)
 
 
 def _resumed(order: Resume, execution: str, now: datetime) -> Identified:
@@ -192,13 +191,6 @@ def _open(release: Release, document: Mapping[str, Any]) -> Identified:
         reason = f"this push is release {already['id']} of execution {already['execution']}"
         return _nothing(already, reason)
     return _identified("DEPLOY", "", release, document)
-
-
-def _hold(spec: ServiceSpec, by: str | None, reason: str, now: datetime) -> None:
-    """Hold the pushes back; since when they are, stays as it was if they are already."""
-    already = turns.line(spec.service).hold
-    at = already["at"] if already else now.isoformat()
-    turns.hold(spec.service, {"by": by or identification.OPERATOR, "at": at, "reason": reason})
 
 
 def _noted(release: Release, reason: str, now: datetime) -> Identified:

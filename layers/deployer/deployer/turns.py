@@ -9,10 +9,13 @@ from datetime import datetime, timedelta
 from typing import Literal, NotRequired, TypedDict
 
 from deployer.history import History
+from deployer.identification import OPERATOR
 from deployer.release import Entry, Recorded
 
 # Longer than a deployment may take with the one that it waits for; see the machine's timeout.
 PATIENCE = timedelta(hours=2)
+
+_UNSAID = "nobody said why"
 
 
 class Claim(TypedDict):
@@ -59,6 +62,14 @@ def claim(release: Entry, execution: str, since: str, token: str) -> Claim:
         "since": since,
         "token": token,
     }
+
+
+def held(
+    by: str | None, reason: str | None, now: datetime, already: HoldNote | None = None
+) -> HoldNote:
+    """The note of a hold; since when pushes are held stays as it was if they are already."""
+    since = already["at"] if already else now.isoformat()
+    return {"by": by or OPERATOR, "at": since, "reason": reason or _UNSAID}
 
 
 def decide(

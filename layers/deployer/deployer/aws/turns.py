@@ -1,10 +1,11 @@
 """Turns, claims and holds in the releases table."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import cast
 
 from deployer.aws import sfn, table
-from deployer.turns import Claim, HoldNote
+from deployer.turns import Claim, HoldNote, held
 
 LOOK = {"action": "WAIT", "by": "", "reason": "woken to look"}
 """What a waiting claim is woken with: no decision, only that it should look."""
@@ -69,6 +70,13 @@ def wake(claim: Claim) -> bool:
 def hold(service: str, note: HoldNote) -> None:
     """Hold a service's pushes back."""
     table.put({"service": service, "id": "#hold", **note})
+
+
+def hold_back(service: str, by: str | None, reason: str | None, now: datetime) -> HoldNote:
+    """Hold a service's pushes back, as `turns.held` notes it."""
+    note = held(by, reason, now, line(service).hold)
+    hold(service, note)
+    return note
 
 
 def release_hold(service: str) -> bool:
