@@ -1,7 +1,6 @@
 """What an order would change, by the decisions that the state machine itself takes."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,93 +19,12 @@ from deployer import (
     taskdef,
 )
 from deployer.aws import ecr, ecs, turns
-from deployer.diagnosis import redact
 from deployer.errors import DeployError, ImageMissing, RequestRejected
 from deployer.history import History
 from deployer.image import Schema
 from deployer.release import Recorded, Release
 
 _NOBODY = "dry-run"  # stands for the execution that there is none of
-_SECRET = re.compile(r"(?i)pass|secret|token|credential|api_?key|private_?key")
-# What ECS fills in where a definition does not say it; hostPort is the container's.
-# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html
-_FILLED_IN = {"essential": True, "interval": 30, "timeout": 5, "retries": 3}
-_ITS_OWN = (
-    "taskDefinitionArn",
-    "revision",
-    "status",
-    "requiresAttributes",
-    "compatibilities",
-    "registeredAt",
-    "registeredBy",
-)
-
-_WORDS = {"containerDefinitions": "container", "secrets": "secret"}
-
-type Path = tuple[str, ...]
-"""Where a value is in a task definition: keys, and the names of containers, variables, secrets."""
-
-
-# The difference between two task definitions -----------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Change:
-    """A difference between two task definitions; None where there is, or was, none such."""
-
-    what: str
-    before: str | None
-    after: str | None
-
-
-def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """What differs, in words.
-
-    The value of a variable that is named like a secret is not told, only that it changed.
-
-    Args:
-        before: as DescribeTaskDefinition gives it, with what ECS fills in.
-        after: as RegisterTaskDefinition takes it, or DescribeTaskDefinition gives it.
-    """
-    old, new = dict(_values(before, ())), dict(_values(after, ()))
-    return [
-        Change(" ".join(path), _text(path, old.get(path)), _text(path, new.get(path)))
-        for path in sorted(old.keys() | new.keys())
-        if old.get(path) != new.get(path)
-        and not (path not in new and _filled_in(path[-1], old[path]))
-    ]
-
-
-def _values(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    """What is said, with where; what says nothing (empty, zero, false) is as if it were not."""
-    if isinstance(value, Mapping):
-        for key, entry in value.items():
-            if path or key not in _ITS_OWN:
-                yield from _values(entry, (*path, _WORDS.get(key) or str(key)))
-    elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
-        for index, entry in enumerate(value):
-            name = str(entry.get("name", entry.get("containerPort", index + 1)))
-            rest = {key: found for key, found in entry.items() if key != "name"}
-            if rest.keys() in ({"value"}, {"valueFrom"}):
-                yield (*path, name), next(iter(rest.values()))
-            else:
-                yield from _values(rest, (*path, name))
-    elif value:
-        yield path, value
-
-
-def _filled_in(name: str, value: Any) -> bool:
-    return name == "hostPort" or _FILLED_IN.get(name) == value
-
-
-def _text(path: Path, value: Any) -> str | None:
-    if value is None:
-        return None
-    if "environment" in path and _SECRET.search(path[-1]):
-        return "(not shown)"
-    words = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
-    said = " ".join(map(str, words))
-    return printable(redact(said) if "environment" in path else said)
 
 
 # What an order comes to --------------------------------------------------------------------------
@@ -192,7 +110,7 @@ class Plan:
     live: Recorded | None
     runs: str | None
     becomes: str | None
-    changes: list[Change]
+    changes: list[taskdef.Change]
     strategy: str
     work: database.Work
     applied: Schema | None
@@ -256,7 +174,7 @@ def of(target: Target, past: History, release: Release, *, holds: bool) -> Plan:
         live=history.live(past),
         runs=runs,
         becomes=becomes,
-        changes=changes(_described(target, runs) if runs else {}, definition),
+        changes=taskdef.changes(_described(target, runs) if runs else {}, definition),
         strategy=spec.strategy,
         work=database.work(spec, release, previous),
         applied=history.applied_schema(past),
@@ -303,14 +221,21 @@ def show(plan: Plan, screen: Screen) -> None:
     )
     if plan.changes:
         screen.title("The task definition")
-        rows = [[c.what, c.before or "-", c.after or "-"] for c in plan.changes]
-        screen.table(["", "runs", "would run"], rows)
+        screen.table(["", "runs", "would run"], rows(plan.changes))
     screen.say()
     if plan.problem:
         raise CommandFailed(
             UNREADY, f"it would fail, and change nothing: {plan.problem}", ["  deployer doctor"]
         )
     screen.say("A dry run: nothing was changed.", "green")
+
+
+def rows(changes: Sequence[taskdef.Change]) -> list[list[str]]:
+    """What differs, what it is and what it would be, for a table."""
+    return [
+        ["-" if text is None else printable(text) for text in (c.what, c.before, c.after)]
+        for c in changes
+    ]
 
 
 def _revision(plan: Plan) -> str:

@@ -1,5 +1,6 @@
 """The task definition that the service spec and a digest make, valid to botocore's ECS model."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -9,7 +10,16 @@ from botocore.validate import validate_parameters
 
 from deployer import taskdef
 from deployer.spec import ServiceSpec
-from tests.unit.samples import IMAGE, MISSING, OTHER_DIGEST, release, spec
+from deployer.taskdef import Change, changes
+from tests.unit.samples import (
+    ACCOUNT,
+    IMAGE,
+    MISSING,
+    OTHER_DIGEST,
+    REVISION,
+    release,
+    spec,
+)
 
 ECS = ServiceModel(Loader().load_service_model("ecs", "service-2"))
 SIDECAR = {"name": "proxy", "image": "public.ecr.aws/nginx/nginx:1.27", "essential": True}
@@ -125,3 +135,85 @@ def test_a_revisions_tags_tell_what_it_is() -> None:
     tags = taskdef.tags(release(), "c0ffee")
     assert set(tags.values()) >= {"2.1.0", release()["digest"], release()["id"], "c0ffee"}
     assert tags[taskdef.CONTENT_TAG] == "c0ffee"
+
+
+# How two differ -----------------------------------------------------------------------------------
+
+
+def described(definition: dict[str, Any]) -> dict[str, Any]:
+    """As DescribeTaskDefinition gives it back."""
+    made = copy.deepcopy(definition)
+    made |= {"revision": 7, "status": "ACTIVE", "volumes": [], "placementConstraints": []}
+    made |= {"taskDefinitionArn": REVISION, "compatibilities": ["EC2", "FARGATE"]}
+    for container in made["containerDefinitions"]:
+        container |= {"cpu": 0, "mountPoints": [], "volumesFrom": [], "systemControls": []}
+        for port in container["portMappings"]:
+            port["hostPort"] = port["containerPort"]
+    return made
+
+
+def test_what_ecs_fills_in_is_no_change() -> None:
+    same = render()
+    same["containerDefinitions"][0]["healthCheck"] = {"command": ["CMD", "true"]}
+    known = described(same)
+    filled_in = {"interval": 30, "timeout": 5, "retries": 3}
+    known["containerDefinitions"][0]["healthCheck"] |= filled_in
+    assert changes(known, same) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "change"),
+    [
+        ({"cpu": 2048, "memory": 4096}, Change("cpu", "1024", "2048")),
+        (
+            {"container__environment": {"CODER_HTTP_ADDRESS": "0.0.0.0:3000", "NEW": ""}},
+            Change("container coder environment NEW", None, ""),
+        ),
+        (
+            {"container__environment": {}},
+            Change("container coder environment CODER_HTTP_ADDRESS", "0.0.0.0:3000", None),
+        ),
+        (
+            {"container__secrets": {}},
+            Change(
+                "container coder secret CODER_PG_CONNECTION_URL",
+                f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:coder-db",
+                None,
+            ),
+        ),
+        (
+            {"container__healthCheck": None},
+            Change("container coder healthCheck command", "CMD coder --version", None),
+        ),
+        ({"container__stopTimeout": 60}, Change("container coder stopTimeout", "30", "60")),
+        (
+            {"sidecars": [{"name": "agent", "image": "agent:2", "environment": []}]},
+            Change("container agent image", None, "agent:2"),
+        ),
+        (
+            {"platform": "linux/arm64"},
+            Change("runtimePlatform cpuArchitecture", "X86_64", "ARM64"),
+        ),
+    ],
+)
+def test_what_changes_is_told_by_its_name(fields: dict[str, Any], change: Change) -> None:
+    assert change in changes(described(render()), render(spec(**fields)))
+
+
+def test_a_value_named_like_a_secret_is_not_told() -> None:
+    before, after = described(render()), render(spec(container__environment={"A_TOKEN": "hunter2"}))
+    before["containerDefinitions"][0]["environment"] = [
+        {"name": "A_TOKEN", "value": "hunter1"},
+        {"name": "DB_PASSWORD", "value": "hunter3"},
+        {"name": "DATABASE", "value": "postgresql://ann:hunter4@host/db"},
+    ]
+    found = changes(before, after)
+    assert Change("container coder environment A_TOKEN", "(not shown)", "(not shown)") in found
+    assert Change("container coder environment DB_PASSWORD", "(not shown)", None) in found
+    assert "hunter" not in str(found)
+
+
+def test_the_first_definition_is_all_new() -> None:
+    found = changes({}, render())
+    assert Change("container coder image", None, IMAGE) in found
+    assert all(change.before is None for change in found)

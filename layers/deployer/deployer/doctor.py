@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from deployer import diagnosis, history, symptoms, verification
+from deployer import diagnosis, history, symptoms, taskdef, verification
 from deployer.check import FAILED, OK, WARNING, Check, Repair, State
 from deployer.diagnosis import Failure, redact
 from deployer.history import History
@@ -319,7 +319,7 @@ def drift(
         expected: the ARN of the live release's; None if nothing is live.
     """
     name, short = "drift", str(running.get("taskDefinitionArn", "")).rpartition("/")[2]
-    differing = differences(wanted, running)
+    differing = [change.what for change in taskdef.changes(running, wanted)]
     if expected and running.get("taskDefinitionArn") != expected:
         yield Check(
             name,
@@ -341,34 +341,8 @@ def drift(
 
 
 def _redeploy(wanted: Mapping[str, Any]) -> str:
-    return f"  deployer deploy {_main(wanted).get('image', '').rpartition('@')[2]}"
-
-
-def differences(wanted: Mapping[str, Any], running: Mapping[str, Any]) -> list[str]:
-    """In what a task definition differs, by name; a variable's value is not told."""
-    one, other = _main(wanted), _main(running)
-    found = [
-        name
-        for name in ("cpu", "memory", "executionRoleArn", "taskRoleArn")
-        if wanted.get(name) != running.get(name)
-    ]
-    found += [name for name in ("image", "stopTimeout") if one.get(name) != other.get(name)]
-    for kind, value in (("environment", "value"), ("secrets", "valueFrom")):
-        here, there = (
-            {entry["name"]: entry.get(value) for entry in container.get(kind) or ()}
-            for container in (one, other)
-        )
-        found += [
-            f"{kind} {name}" for name in sorted(here.keys() | there.keys())
-            if here.get(name) != there.get(name)
-        ]  # fmt: skip
-    return found
-
-
-def _main(definition: Mapping[str, Any]) -> Mapping[str, Any]:
-    containers = definition.get("containerDefinitions") or [{}]
-    first: Mapping[str, Any] = containers[0]
-    return first
+    image = str(wanted["containerDefinitions"][0]["image"])
+    return f"  deployer deploy {image.rpartition('@')[2]}"
 
 
 # What the application is told --------------------------------------------------------------------

@@ -1,14 +1,35 @@
-"""Task definitions as values: what the service spec and a digest make of them."""
+"""Task definitions as values: what the service spec and a digest make of them; how two differ."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from deployer.diagnosis import redact
 from deployer.release import Release
 from deployer.spec import PLATFORMS, Container, ServiceSpec
 
 CONTENT_TAG = "deployer:content"
+_SECRET = re.compile(r"(?i)pass|secret|token|credential|api_?key|private_?key")
+# What ECS fills in where a definition does not say it; hostPort is the container's.
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html
+_FILLED_IN = {"essential": True, "interval": 30, "timeout": 5, "retries": 3}
+_ITS_OWN = (
+    "taskDefinitionArn",
+    "revision",
+    "status",
+    "requiresAttributes",
+    "compatibilities",
+    "registeredAt",
+    "registeredBy",
+    "deregisteredAt",
+)
+_WORDS = {"containerDefinitions": "container", "secrets": "secret"}
+
+type _Path = tuple[str, ...]
+"""Where a value is in a task definition: keys, and the names of containers, variables, secrets."""
 
 
 def render(spec: ServiceSpec, image: str, region: str) -> dict[str, Any]:
@@ -97,3 +118,66 @@ def tags(release: Release, content: str) -> dict[str, str]:
         "deployer:release": release["id"],
         CONTENT_TAG: content,
     }
+
+
+# How two differ -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Change:
+    """A difference between two task definitions: what, by names that a person knows it by, and its
+    values; None where there is, or was, none such."""
+
+    what: str
+    before: str | None
+    after: str | None
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """What differs, in words.
+
+    The value of a variable that is named like a secret is not told, only that it changed.
+
+    Args:
+        before: as DescribeTaskDefinition gives it, with what ECS fills in.
+        after: as RegisterTaskDefinition takes it, or DescribeTaskDefinition gives it.
+    """
+    old, new = dict(_values(before, ())), dict(_values(after, ()))
+    return [
+        Change(" ".join(path), _text(path, old.get(path)), _text(path, new.get(path)))
+        for path in sorted(old.keys() | new.keys())
+        if old.get(path) != new.get(path)
+        and not (path not in new and _filled_in(path[-1], old[path]))
+    ]
+
+
+def _values(value: Any, path: _Path) -> Iterator[tuple[_Path, Any]]:
+    """What is said, with where; what says nothing (empty, zero, false) is as if it were not."""
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            if path or key not in _ITS_OWN:
+                yield from _values(entry, (*path, _WORDS.get(key) or str(key)))
+    elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
+        for index, entry in enumerate(value):
+            name = str(entry.get("name", entry.get("containerPort", index + 1)))
+            rest = {key: found for key, found in entry.items() if key != "name"}
+            if rest.keys() in ({"value"}, {"valueFrom"}):
+                yield (*path, name), next(iter(rest.values()))
+            else:
+                yield from _values(rest, (*path, name))
+    elif value:
+        yield path, value
+
+
+def _filled_in(name: str, value: Any) -> bool:
+    return name == "hostPort" or _FILLED_IN.get(name) == value
+
+
+def _text(path: _Path, value: Any) -> str | None:
+    if value is None:
+        return None
+    if "environment" in path and _SECRET.search(path[-1]):
+        return "(not shown)"
+    words = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
+    said = " ".join(map(str, words))
+    return redact(said) if "environment" in path else said
