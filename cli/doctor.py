@@ -17,7 +17,7 @@ from cli.checks import certificate
 from cli.target import Target
 from deployer import addresses, build, doctor, history, http, rollout, stopped, taskdef
 from deployer.aws import client, ec2, ecr, ecs, elb, logs, rds, releases, sfn, surroundings, turns
-from deployer.check import FAILED, OK, WARNING, Check
+from deployer.check import FAILED, WARNING, Check
 from deployer.errors import AwsUnavailable
 from deployer.history import History
 from deployer.release import Recorded
@@ -33,8 +33,6 @@ _THEIRS = ("acm", "ecs", "elbv2", "iam", "route53", "secretsmanager", "sqs")
 _COULD_NOT = (AwsUnavailable, *AWS_ERRORS)
 # Where Coder's sources name the variables that it knows.
 _NAMES = ("cli/testdata/coder_server_--help.golden", "codersdk/deployment.go")
-
-type Look = Callable[[], Iterable[Check]]
 
 
 def known_names(checkout: str | None) -> frozenset[str]:
@@ -90,7 +88,7 @@ class _Patient:
         try:
             return ask()
         except _COULD_NOT as error:
-            self._notes.append(Check(name, WARNING, f"not looked at: {error}"))
+            self._notes.append(surroundings.unseen(name, error))
             return instead
 
     @property
@@ -109,9 +107,9 @@ class _Patient:
             return []
         return ecs.running_tasks(self._spec.cluster, self._spec.service, current["id"])
 
-    def looks(self) -> Mapping[str, Look]:
+    def looks(self) -> Mapping[str, surroundings.Look]:
         """What to look at, in the order in which it is told."""
-        known: dict[str, Look] = {"records": lambda: self._notes}
+        known: dict[str, surroundings.Look] = {"records": lambda: self._notes}
         if "records" not in self._unseen:
             known |= {
                 "last release": lambda: doctor.last_release(self.past),
@@ -130,12 +128,13 @@ class _Patient:
             "image": self._image,
             "variables": self._variables,
             "database URL": self._database_url,
-            "cluster": self._cluster,
-            "roles": self._roles,
         }
-        if "network" not in self._unseen:
-            known |= {"network": self._network, **surroundings.looks(self.place)}
-        return known | {
+        around = surroundings.looks(self.place)
+        if "network" in self._unseen:
+            around = {name: around[name] for name in ("cluster", "roles")}
+        return {
+            **known,
+            **around,
             "certificate": self._certificate,
             "domain": self._domain,
             "turn": self._turn,
@@ -275,41 +274,6 @@ class _Patient:
         yield doctor.connection_url(told.get("SecretString", ""), host, whole=not key)
 
     # What is around it
-
-    def _cluster(self) -> Iterator[Check]:
-        name = self._spec.cluster
-        told = self.target.account.client("ecs").describe_clusters(clusters=[name])["clusters"]
-        status = told[0]["status"] if told else "missing"
-        fix = ("Correct cluster in the service spec; what there is:", "  aws ecs list-clusters")
-        good = status == "ACTIVE"
-        yield Check("cluster", OK if good else FAILED, f"{name} is {status}", () if good else fix)
-
-    def _roles(self) -> Iterator[Check]:
-        for arn in (self._spec.execution_role, self._spec.task_role):
-            name = (arn or "").rpartition("/")[2]
-            try:
-                if arn:
-                    self.target.account.client("iam").get_role(RoleName=name)
-                    yield Check("roles", OK, name)
-            except ClientError as error:
-                if code_of(error) != "NoSuchEntity":
-                    raise
-                fix = ("Make it again:", "  make deploy MODE=infrastructure")
-                yield Check("roles", FAILED, f"there is no role {name}", fix, "No task starts.")
-
-    def _network(self) -> Iterator[Check]:
-        network = self._spec.network
-        missing = [f"subnet {name}" for name in network.subnets if name not in self.place.subnets]
-        missing += [
-            f"security group {name}"
-            for name in network.security_groups
-            if name not in self.place.groups
-        ]
-        for what in missing:
-            fix = ("Correct the service spec:", "  make deploy MODE=infrastructure")
-            yield Check("network", FAILED, f"there is no {what}", fix, "No task starts.")
-        if not missing:
-            yield Check("network", OK, f"{', '.join(self.place.vpcs)}, as the spec names it")
 
     @cached_property
     def _host(self) -> str | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from cli import checks
 from cli.errors import UNREADY, WRONG, CommandFailed
 from cli.screen import Screen, printable
 from cli.target import Target
@@ -18,7 +19,8 @@ from deployer import (
     service,
     taskdef,
 )
-from deployer.aws import ecr, ecs, turns
+from deployer.aws import ecr, ecs, surroundings, turns
+from deployer.check import WARNING, Check
 from deployer.errors import DeployError, ImageMissing, RequestRejected
 from deployer.history import History
 from deployer.image import Schema
@@ -103,8 +105,9 @@ def wrong(error: DeployError, advice: Sequence[str] = ()) -> CommandFailed:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an order would change. `registers` is whether it makes a new task definition, and
-    `problem` why it would fail before it changes anything; "" if nothing is known to be wrong."""
+    """What an order would change. `registers` is whether it makes a new task definition,
+    `problem` why it would fail before it changes anything ("" if nothing is known to be wrong), and
+    `warnings` what a preflight would only note."""
 
     release: Release
     live: Recorded | None
@@ -118,6 +121,7 @@ class Plan:
     line: turns.Line
     holds: bool
     problem: str
+    warnings: list[Check]
 
     @property
     def registers(self) -> bool:
@@ -148,6 +152,7 @@ class Plan:
             "hold": self.line.hold and {n: self.line.hold[n] for n in ("by", "at", "reason")},
             "holdAfter": self.holds,
             "problem": self.problem or None,
+            "warnings": [checks.document(check) for check in self.warnings],
         }
 
 
@@ -163,6 +168,7 @@ def of(target: Target, past: History, release: Release, *, holds: bool) -> Plan:
     current = rollout.primary(now) if now else None
     runs = str(current["taskDefinition"]) if current else None
     becomes = release.get("taskDefinition") or None
+    looked = surroundings.guarded("preflight", lambda: surroundings.before(release, spec))
     definition = taskdef.render(spec, release["image"], target.account.region)
     if becomes:
         definition = _described(target, becomes)
@@ -181,7 +187,8 @@ def of(target: Target, past: History, release: Release, *, holds: bool) -> Plan:
         goes_back=service.may_go_back(release, previous),
         line=turns.line(spec.service),
         holds=holds,
-        problem=_problem(target, now, past, release),
+        problem=_problem(target, now, past, release, looked),
+        warnings=[check for check in looked if check.state == WARNING],
     )
 
 
@@ -191,9 +198,12 @@ def _described(target: Target, name: str) -> dict[str, Any]:
     return dict(ecs_client.describe_task_definition(taskDefinition=name)["taskDefinition"])
 
 
-def _problem(target: Target, now: Any, past: History, release: Release) -> str:
-    """Why the order would fail before it changes anything, as far as it can be told from here."""
+def _problem(
+    target: Target, now: Any, past: History, release: Release, looked: Sequence[Check]
+) -> str:
+    """Why the state machine's preflight would refuse the order, as far as it can be told here."""
     try:
+        preflight.check(looked)
         preflight.check_schema(release, past)
         preflight.desired_count(target.spec, now, past, datetime.now(UTC))
     except DeployError as refused:
@@ -223,6 +233,7 @@ def show(plan: Plan, screen: Screen) -> None:
         screen.title("The task definition")
         screen.table(["", "runs", "would run"], rows(plan.changes))
     screen.say()
+    checks.show(screen, plan.warnings)
     if plan.problem:
         raise CommandFailed(
             UNREADY, f"it would fail, and change nothing: {plan.problem}", ["  deployer doctor"]

@@ -6,6 +6,7 @@ import pytest
 
 import check_preflight
 from deployer.aws import releases
+from deployer.aws import surroundings as around
 from deployer.errors import PreflightFailed, ServiceScaledDown
 from tests.unit.conftest import Clock, Script, Web, refusal, surround
 from tests.unit.samples import (
@@ -163,7 +164,7 @@ def test_what_may_not_be_looked_at_stops_no_deployment(
 def test_looks_end_when_their_time_is_up(
     surroundings: Script, context: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check_preflight, "time", clock)
+    monkeypatch.setattr(around, "time", clock)
 
     def slow(asked: dict[str, Any]) -> dict[str, Any]:
         clock.sleep(60)

@@ -5,24 +5,28 @@ from typing import Any
 
 import pytest
 
-from deployer import preflight
+from deployer import preflight, surroundings
 from deployer.errors import PreflightFailed, ServiceScaledDown
 from tests.unit.samples import recorded, release, service, spec
 
-SUBNETS = {"subnet-0123456789abcdef0": "vpc-1"}
+SUBNETS = {"subnet-0123456789abcdef0": {"VpcId": "vpc-1"}}
 NOW = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
 STOPPED = {"rollback": {"action": "STOP", "reason": ""}}
-GROUPS = {"sg-0123456789abcdef0": "vpc-1"}
+GROUPS = {"sg-0123456789abcdef0": {"VpcId": "vpc-1"}}
 
 
-def check(**given: Any) -> None:
-    facts: dict[str, Any] = {
-        "cluster_status": "ACTIVE",
-        "subnets": SUBNETS,
-        "security_groups": GROUPS,
-        "missing_roles": [],
-    }
-    preflight.check(spec(), **facts | given)
+def check(
+    cluster: str | None = "ACTIVE",
+    subnets: dict[str, Any] = SUBNETS,
+    groups: dict[str, Any] = GROUPS,
+    roles: dict[str, bool | None] | None = None,
+) -> None:
+    looked = [
+        *surroundings.cluster(spec(), cluster),
+        *surroundings.network(spec(), subnets, groups),
+        *surroundings.roles(roles or {"arn:role/a": True}),
+    ]
+    preflight.check(looked)
 
 
 def test_with_everything_there_it_passes() -> None:
@@ -32,14 +36,16 @@ def test_with_everything_there_it_passes() -> None:
 @pytest.mark.parametrize(
     ("given", "named"),
     [
-        ({"cluster_status": None}, ["cluster coder is missing"]),
-        ({"cluster_status": "INACTIVE"}, ["cluster coder is INACTIVE"]),
+        ({"cluster": "MISSING"}, ["cluster coder is missing", "ClusterName"]),
+        ({"cluster": None}, ["cluster coder", "ClusterName"]),
+        ({"cluster": "INACTIVE"}, ["cluster coder is INACTIVE"]),
         ({"subnets": {}}, ["subnet-0123456789abcdef0"]),
-        ({"security_groups": {}}, ["sg-0123456789abcdef0"]),
-        ({"missing_roles": ["arn:role/a", "arn:role/b"]}, ["arn:role/a", "arn:role/b"]),
-        ({"security_groups": {"sg-0123456789abcdef0": "vpc-2"}}, ["vpc-1", "vpc-2"]),
+        ({"groups": {}}, ["sg-0123456789abcdef0"]),
+        ({"roles": {"arn:role/a": False, "arn:role/b": False}}, ["arn:role/a", "arn:role/b"]),
+        ({"roles": {"arn:role/a": None}}, ["arn:role/a", "ExecutionRolePattern"]),
+        ({"groups": {"sg-0123456789abcdef0": {"VpcId": "vpc-2"}}}, ["vpc-1", "vpc-2"]),
         (
-            {"cluster_status": None, "subnets": {}, "missing_roles": ["arn:role/a"]},
+            {"cluster": "MISSING", "subnets": {}, "roles": {"arn:role/a": False}},
             ["cluster", "subnet-0123456789abcdef0", "arn:role/a"],
         ),
     ],

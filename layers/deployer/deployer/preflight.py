@@ -1,59 +1,32 @@
 """What must be there before anything is changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
-from deployer.check import FAILED, Check
+from deployer.check import FAILED, WARNING, Check
 from deployer.errors import PreflightFailed, ServiceScaledDown
 from deployer.history import History, applied_schema, live
 from deployer.release import Release, outdated
 from deployer.rollout import READ_LAG, Service
 from deployer.spec import ServiceSpec
 
+NEEDED = ("cluster", "network", "roles")
+"""The checks without which a preflight knows nothing: it waits until AWS answers these."""
 
-def check(
-    spec: ServiceSpec,
-    cluster_status: str | None,
-    subnets: Mapping[str, str],
-    security_groups: Mapping[str, str],
-    missing_roles: list[str],
-    looked: Sequence[Check] = (),
-) -> None:
-    """Check the surroundings that a spec names.
+
+def check(looked: Sequence[Check]) -> None:
+    """Check that what is around a service lets a release of it work; see `surroundings`.
 
     Args:
-        cluster_status: ACTIVE if the cluster can run tasks; None if there is none.
-        subnets: the VPC of each subnet that exists.
-        security_groups: the VPC of each security group that exists.
-        missing_roles: the spec's roles that do not exist.
-        looked: what was found around the service; what failed there cannot work.
+        looked: what was found. What is NEEDED and may not be looked at is none that the deployer's
+            parameters name, so it may not use it either.
     Raises:
         PreflightFailed: naming everything that is missing or wrong, with the fix.
     """
-    problems = []
-    if cluster_status != "ACTIVE":
-        status = cluster_status or "missing, or not the one in the deployer's ClusterName"
-        problems.append(f"cluster {spec.cluster} is {status}")
-    problems += [
-        f"subnet {name} is missing" for name in spec.network.subnets if name not in subnets
-    ]
-    problems += [
-        f"security group {name} is missing"
-        for name in spec.network.security_groups
-        if name not in security_groups
-    ]
-    problems += [
-        f"role {arn} is missing, or none that the deployer's ExecutionRolePattern and "
-        "TaskRolePattern name"
-        for arn in missing_roles
-    ]
-    vpcs = {*subnets.values(), *security_groups.values()}
-    if len(vpcs) > 1:
-        problems.append(f"subnets and security groups lie in several VPCs: {sorted(vpcs)}")
-    problems += [
+    problems = [
         " ".join([f"{check.found}.", *(line.strip() for line in check.fix)])
         for check in looked
-        if check.state == FAILED
+        if check.state == FAILED or (check.state == WARNING and check.name in NEEDED)
     ]
     if problems:
         raise PreflightFailed("; ".join(problems))

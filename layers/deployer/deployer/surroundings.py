@@ -25,6 +25,69 @@ _NO_DATABASE = (
 )
 
 
+# What the spec names -----------------------------------------------------------------------------
+
+
+def cluster(spec: ServiceSpec, status: str | None) -> Iterator[Check]:
+    """Whether the cluster can run tasks.
+
+    Args:
+        status: ACTIVE if it can, MISSING if there is none; None if we may not look at it.
+    """
+    fix = (
+        "Correct cluster in the service spec, or ClusterName of the deployer's stack; what there"
+        " is:",
+        "  aws ecs list-clusters",
+    )
+    if status == "ACTIVE":
+        yield Check("cluster", OK, f"{spec.cluster} is ACTIVE")
+    elif status:
+        said = f"cluster {spec.cluster} is {'missing' if status == 'MISSING' else status}"
+        yield Check("cluster", FAILED, said, fix, "No task starts.")
+    else:
+        yield Check("cluster", WARNING, f"cluster {spec.cluster} may not be looked at", fix)
+
+
+def network(
+    spec: ServiceSpec, subnets: Mapping[str, Description], groups: Mapping[str, Description]
+) -> Iterator[Check]:
+    """Whether the subnets and security groups are there, and of one VPC.
+
+    Args:
+        subnets, groups: those that exist, by id.
+    """
+    named = spec.network
+    wrong = [f"subnet {name} is missing" for name in named.subnets if name not in subnets]
+    wrong += [
+        f"security group {name} is missing" for name in named.security_groups if name not in groups
+    ]
+    vpcs = sorted({str(found.get("VpcId")) for found in (*subnets.values(), *groups.values())})
+    if len(vpcs) > 1:
+        wrong.append(f"subnets and security groups lie in several VPCs: {', '.join(vpcs)}")
+    fix = ("Correct network in the service spec:", "  make deploy MODE=infrastructure")
+    for said in wrong:
+        yield Check("network", FAILED, said, fix, "No task starts.")
+    if not wrong:
+        yield Check("network", OK, f"{', '.join(vpcs)}, as the spec names it")
+
+
+def roles(found: Mapping[str, bool | None]) -> Iterator[Check]:
+    """Whether the tasks' roles are there. `found`: by ARN; None if we may not look at it."""
+    for arn, there in found.items():
+        if there:
+            yield Check("roles", OK, arn.rpartition("/")[2])
+        elif there is False:
+            fix = ("Make it again:", "  make deploy MODE=infrastructure")
+            yield Check("roles", FAILED, f"there is no role {arn}", fix, "No task starts.")
+        else:
+            yield Check(
+                "roles",
+                WARNING,
+                f"role {arn} may not be looked at",
+                ("ExecutionRolePattern and TaskRolePattern of the deployer's stack must name it.",),
+            )
+
+
 # The way out -------------------------------------------------------------------------------------
 
 

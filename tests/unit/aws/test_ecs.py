@@ -41,9 +41,9 @@ def test_a_cluster_tells_its_status(aws: None) -> None:
     assert ecs.cluster_status("coder") == "ACTIVE"
 
 
-def test_a_cluster_that_is_not_there_has_no_status(script: Script) -> None:
+def test_a_cluster_that_is_not_there_is_missing(script: Script) -> None:
     script("ecs", "DescribeClusters", {"clusters": [], "failures": [{"reason": "MISSING"}]})
-    assert ecs.cluster_status("nobody") is None
+    assert ecs.cluster_status("nobody") == "MISSING"
 
 
 # services

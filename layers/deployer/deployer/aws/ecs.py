@@ -24,14 +24,15 @@ def _ecs() -> "ECSClient":
 
 
 def cluster_status(cluster: str) -> str | None:
-    """The cluster's status, ACTIVE if it can run tasks; None if there is none that is ours."""
+    """The cluster's status, ACTIVE if it can run tasks, MISSING if there is none; None if we may
+    not look at it."""
     try:
         found = _ecs().describe_clusters(clusters=[cluster])["clusters"]
     except ClientError as error:
         if refused(error):
             return None
         raise
-    return found[0]["status"] if found else None
+    return found[0]["status"] if found else "MISSING"
 
 
 def service(cluster: str, name: str) -> Service | None:

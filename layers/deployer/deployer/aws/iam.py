@@ -14,12 +14,14 @@ def _iam() -> "IAMClient":
     return client("iam")  # type: ignore[no-any-return]
 
 
-def role_exists(arn: str) -> bool:
-    """Whether the role of that ARN exists and is one that we may look at."""
+def role_exists(arn: str) -> bool | None:
+    """Whether the role of that ARN exists; None if we may not look at it."""
     try:
         _iam().get_role(RoleName=arn.rsplit("/", 1)[-1])
     except ClientError as error:
-        if refused(error) or error.response["Error"]["Code"] == "NoSuchEntity":
+        if refused(error):
+            return None
+        if error.response["Error"]["Code"] == "NoSuchEntity":
             return False
         raise
     return True

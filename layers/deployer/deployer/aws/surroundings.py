@@ -1,22 +1,28 @@
-"""What is around a service, as AWS shows it now.
+"""What is around a service, as AWS shows it now: to a preflight, a dry run and `deployer doctor`.
 
-Each look is by itself, and what it may not look at, or AWS does not answer in time, is a warning:
-no deployment fails because of it.
+Each look is by itself. What it may not look at, or AWS does not answer in time, is a warning:
+beside what a preflight needs, no deployment fails because of it.
 """
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deployer import surroundings
-from deployer.aws import ec2, elb, iam, logs, rds, releases, secrets
+from deployer.aws import ec2, ecs, elb, iam, logs, rds, refused, releases, secrets
 from deployer.check import WARNING, Check
 from deployer.errors import AwsUnavailable
+from deployer.preflight import NEEDED
+from deployer.release import Release
 from deployer.spec import ServiceSpec
 from deployer.surroundings import Description, Secret
+
+type Look = Callable[[], Iterable[Check]]
+
+_SECONDS = 15  # what AWS does not tell a preflight by then, the rollout will
 
 
 @dataclass(frozen=True)
@@ -42,31 +48,69 @@ def place(spec: ServiceSpec) -> Place:
     return Place(spec, ec2.subnets(network.subnets), ec2.security_groups(network.security_groups))
 
 
-def looks(at: Place) -> Mapping[str, Callable[[], list[Check]]]:
-    """What can be looked at, by name; each asks AWS when it is called."""
-    all_of_them: Mapping[str, Callable[[], Iterable[Check]]] = {
-        "way to ECR": lambda: _network(at),
+def looks(at: Place) -> Mapping[str, Look]:
+    """What can be looked at, by name; each asks AWS when it is called, and raises what AWS says."""
+    return {
+        "cluster": lambda: _cluster(at),
+        "roles": lambda: _roles(at),
+        "network": lambda: surroundings.network(at.spec, at.subnets, at.groups),
+        "way to ECR": lambda: _way_out(at),
         "security group": lambda: _groups(at),
         "target group": lambda: _target_group(at),
         "secrets": lambda: _secrets(at),
         "log group": lambda: _log_group(at),
         "database": lambda: _database(at),
     }
-    return {name: partial(guarded, name, looked) for name, looked in all_of_them.items()}
 
 
-def guarded(name: str, looked: Callable[[], Iterable[Check]]) -> list[Check]:
+def before(release: Release, spec: ServiceSpec) -> list[Check]:
+    """What is looked at before a release changes anything, within the time that there is for it.
+
+    Raises:
+        AwsUnavailable, ClientError: what is NEEDED can't be looked at.
+    """
+    deadline, checks = time.monotonic() + _SECONDS, list[Check]()
+    around = looks(place(spec))
+    for name, look in around.items():
+        if name in NEEDED:
+            checks += look()
+        elif name == "database" and release.get("restore"):
+            continue  # that it is broken is why it is restored
+        elif time.monotonic() > deadline:
+            checks.append(Check(name, WARNING, "not looked at: the looks before it took too long"))
+        else:
+            checks += guarded(name, look)
+    return checks
+
+
+def guarded(name: str, look: Look) -> list[Check]:
     """What a look finds; that it could not look is a warning."""
     found: list[Check] = []
     try:
-        for check in looked():
+        for check in look():
             found.append(check)
     except (AwsUnavailable, BotoCoreError, ClientError) as error:
-        found.append(Check(name, WARNING, f"not looked at: {error}"))
+        found.append(unseen(name, error))
     return found
 
 
-def _network(at: Place) -> Iterable[Check]:
+def unseen(name: str, error: Exception) -> Check:
+    """The warning that something could not be looked at."""
+    denied = isinstance(error, ClientError) and refused(error)
+    fix = ("DiagnosisPolicy of the deployer's stack allows it to people.",) if denied else ()
+    return Check(name, WARNING, f"not looked at: {error}", fix)
+
+
+def _cluster(at: Place) -> Iterable[Check]:
+    yield from surroundings.cluster(at.spec, ecs.cluster_status(at.spec.cluster))
+
+
+def _roles(at: Place) -> Iterable[Check]:
+    arns = [arn for arn in (at.spec.execution_role, at.spec.task_role) if arn]
+    yield from surroundings.roles({arn: iam.role_exists(arn) for arn in arns})
+
+
+def _way_out(at: Place) -> Iterable[Check]:
     vpcs = sorted(at.vpcs)
     yield from surroundings.way_out(
         at.spec, at.subnets, ec2.route_tables(vpcs), ec2.endpoints(vpcs)
