@@ -14,9 +14,9 @@ _codes = (f"{number:06}" for number in itertools.count(100_000))
 
 
 class Person:
-    """An IAM user with an MFA device, who may do what a managed policy says; nothing without."""
+    """An IAM user with an MFA device, who may do what managed policies say; nothing without."""
 
-    def __init__(self, aws: LocalAws, policy: str | None = None) -> None:
+    def __init__(self, aws: LocalAws, *policies: str) -> None:
         self.aws, self.name, iam = aws, f"ann-{uuid.uuid4().hex[:8]}", aws.client("iam")
         self.arn = iam.create_user(UserName=self.name)["User"]["Arn"]
         self.device = iam.create_virtual_mfa_device(VirtualMFADeviceName=self.name)[
@@ -28,7 +28,7 @@ class Person:
             AuthenticationCode1=next(_codes),
             AuthenticationCode2=next(_codes),
         )
-        if policy:
+        for policy in policies:
             iam.attach_user_policy(UserName=self.name, PolicyArn=policy)
         self.key = iam.create_access_key(UserName=self.name)["AccessKey"]
 

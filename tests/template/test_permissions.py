@@ -237,9 +237,17 @@ def written_out(node: Any, length: int) -> Any:
     return {key: written_out(value, length) for key, value in node.items()}
 
 
-def test_the_operators_policy_is_one_that_iam_takes(template: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", ["Operators", "Diagnosis"])
+def test_a_policy_for_people_is_one_that_iam_takes(template: dict[str, Any], name: str) -> None:
     """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
-    policy = template["Resources"]["Operators"]["Properties"]["PolicyDocument"]
+    policy = template["Resources"][name]["Properties"]["PolicyDocument"]
     text = json.dumps(written_out(policy, 32), separators=(",", ":"))
     assert "Fn::" not in text
     assert len(text) <= 6144
+
+
+def test_who_diagnoses_changes_nothing_and_reads_no_secret(template: dict[str, Any]) -> None:
+    policy = template["Resources"]["Diagnosis"]["Properties"]["PolicyDocument"]
+    names = {str(name) for s in statements(policy) for name in listed(s["Action"])}
+    assert all(re.search(r":(Describe|List|Get|Simulate)", name) for name in names)
+    assert "secretsmanager:GetSecretValue" not in names

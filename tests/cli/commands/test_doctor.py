@@ -12,6 +12,7 @@ import pytest
 
 from local.stage import Stage
 from tests.cli.commands.conftest import Operator
+from tests.person import Person
 
 Make = Callable[..., Operator]
 _numbers = itertools.count(1)
@@ -75,6 +76,21 @@ def secret(stage: Stage) -> str:
     return f"{stage.service}/database-url"
 
 
+@pytest.fixture(scope="session")
+def eyes(deployer: Stage) -> Mapping[str, str]:
+    """The credentials of somebody who has the policies that the stack makes for people."""
+    policies = [deployer.outputs[name] for name in ("OperatorsPolicy", "DiagnosisPolicy")]
+    return credentials(Person(deployer.aws, *policies).key)
+
+
+def credentials(key: Mapping[str, str]) -> Mapping[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": "",
+    }
+
+
 # Nothing wrong -----------------------------------------------------------------------------------
 
 
@@ -89,6 +105,12 @@ def test_a_service_that_is_live_is_well(live: Operator) -> None:
     told = {check["name"] for check in found}
     assert told >= {"answers", "drift", "image", "way to ECR", "security group", "turn"}
     # the demo application's database has no user yet
+    assert [c["name"] for c in found if c["state"] == "warning"] == ["first user"]
+
+
+def test_operators_who_may_diagnose_see_everything(live: Operator, eyes: Mapping[str, str]) -> None:
+    code, found = looked(live, **eyes)
+    assert (code, wrong(found)) == (0, {})
     assert [c["name"] for c in found if c["state"] == "warning"] == ["first user"]
 
 
@@ -165,7 +187,9 @@ def test_what_is_safe_is_put_right_and_the_rest_is_left(ill: Operator) -> None:
     assert len(ill.stage.records()) == 1, "what was deployed already is not deployed twice"
 
 
-def test_a_database_that_is_closed_to_the_tasks_is_opened(operator: Operator) -> None:
+def test_a_database_that_is_closed_to_the_tasks_is_opened(
+    operator: Operator, eyes: Mapping[str, str]
+) -> None:
     stage, rds = operator.stage, operator.stage.aws.client("rds")
     closed = group(stage)
     name = f"{stage.service}-db"
@@ -183,7 +207,7 @@ def test_a_database_that_is_closed_to_the_tasks_is_opened(operator: Operator) ->
         DBInstanceIdentifier=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
     )
     try:
-        bad = wrong(looked(operator)[1])
+        bad = wrong(looked(operator, **eyes)[1])
         assert bad.keys() == {"database"}
         assert "5432" in bad["database"]["found"]
 
@@ -277,13 +301,16 @@ def balanced(deployer: Stage, make: Make) -> tuple[Operator, dict[str, Any]]:
     return operator, {"front": front, "tasks": tasks, "pair": pair, "target": target, **made}
 
 
-def test_behind_a_load_balancer(balanced: tuple[Operator, dict[str, Any]]) -> None:
+def test_behind_a_load_balancer(
+    balanced: tuple[Operator, dict[str, Any]], eyes: Mapping[str, str]
+) -> None:
     operator, made = balanced
     stage = operator.stage
     elb, ec2 = stage.aws.client("elbv2"), stage.aws.client("ec2")
-    code, found = looked(operator)
+    code, found = looked(operator, **eyes)
     assert (code, wrong(found)) == (0, {})
     assert {check["name"] for check in found} >= {"targets", "target group", "answers"}
+    assert [c["name"] for c in found if c["state"] == "warning"] == ["first user"]
 
     ec2.revoke_security_group_ingress(
         GroupId=made["tasks"], IpPermissions=[{"IpProtocol": "tcp", **made["pair"]}]
@@ -307,7 +334,7 @@ def test_behind_a_load_balancer(balanced: tuple[Operator, dict[str, Any]]) -> No
 
 
 def test_a_name_that_leads_nowhere_and_a_certificate_that_waits(
-    balanced: tuple[Operator, dict[str, Any]],
+    balanced: tuple[Operator, dict[str, Any]], eyes: Mapping[str, str]
 ) -> None:
     operator, made = balanced
     stage, acm = operator.stage, operator.stage.aws.client("acm")
@@ -315,7 +342,7 @@ def test_a_name_that_leads_nowhere_and_a_certificate_that_waits(
     balancer = {"targetGroup": made["target"], "url": f"https://{host}"}
     stage.specify(loadBalancer=balancer)
     acm.request_certificate(DomainName=host, ValidationMethod="DNS")
-    bad = wrong(looked(operator)[1])
+    bad = wrong(looked(operator, **eyes)[1])
     assert {"certificate", "domain"} <= bad.keys()
     assert made["DNSName"] in str(bad["domain"]["fix"])
 
@@ -331,7 +358,7 @@ def test_a_name_that_leads_nowhere_and_a_certificate_that_waits(
         HostedZoneId=zone["HostedZone"]["Id"],
         ChangeBatch={"Changes": [{"Action": "CREATE", "ResourceRecordSet": record}]},
     )
-    _, found = looked(operator)
+    _, found = looked(operator, **eyes)
     (domain,) = (check for check in found if check["name"] == "domain")
     assert domain["state"] == "warning", "Route 53 is right, and this machine does not ask it"
 
@@ -453,12 +480,7 @@ def user(stage: Stage, *actions: str) -> Mapping[str, str]:
         PolicyName="may",
         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
     )
-    key = iam.create_access_key(UserName=name)["AccessKey"]
-    return {
-        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
-        "AWS_SESSION_TOKEN": "",
-    }
+    return credentials(iam.create_access_key(UserName=name)["AccessKey"])
 
 
 def test_what_may_not_be_looked_at_is_a_warning(live: Operator) -> None:

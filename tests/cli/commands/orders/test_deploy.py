@@ -159,6 +159,26 @@ def test_a_dry_run_tells_that_it_would_fail(live: Operator) -> None:
     assert "scaled to zero" in json.loads(refused.stdout)["problem"]
 
 
+def test_a_dry_run_makes_the_checks_of_the_preflight(live: Operator) -> None:
+    unseen = live.told("deploy", "1.0.0", "--dry-run")
+    assert unseen["problem"] is None
+    assert "DiagnosisPolicy" in str(unseen["warnings"])
+
+    outputs = live.stage.outputs
+    person = Person(live.stage.aws, outputs["OperatorsPolicy"], outputs["DiagnosisPolicy"])
+    live.environment |= {
+        "AWS_ACCESS_KEY_ID": person.key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": person.key["SecretAccessKey"],
+    }
+    live.environment.pop("AWS_SESSION_TOKEN")
+    assert live.told("deploy", "1.0.0", "--dry-run")["warnings"] == []
+    group = f"/ecs/{live.stage.service}"
+    live.stage.aws.client("logs").delete_log_group(logGroupName=group)
+    refused = live.run("deploy", "1.0.0", "--dry-run", "--json")
+    assert refused.returncode == 3
+    assert group in json.loads(refused.stdout)["problem"]
+
+
 @pytest.mark.parametrize("way", ["access key", "stranger"])
 def test_who_may_not_is_told_so(live: Operator, ann: Person, way: str) -> None:
     person = ann if way == "access key" else Person(live.stage.aws)
