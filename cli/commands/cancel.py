@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cli.command import Call, command
-from cli.errors import FAILED, REFUSED, WRONG, CommandFailed
+from cli.errors import FAILED, INTERRUPTED, REFUSED, WRONG, CommandFailed
 from cli.orders import Orders
 from cli.releases import named
 from cli.screen import brief, printable
@@ -114,18 +114,30 @@ def _cancel(call: Call, orders: Orders, flight: Flight) -> None:
             call.screen.say(f"It had just ended: {status}.", "yellow")
             return
     call.result["cancelled"].append(flight.record["id"])
-    owner = flight.record["service"]
-    holder = turns.line(owner).holder
-    if owner == call.target.service and holder and holder["release"] == flight.record["id"]:
-        record: Mapping[str, Any] = orders.recover(flight.record, flight.execution)
-    else:
-        with call.screen.working("waiting until it is recorded"):
-            record = _closed(flight.record)
+    try:
+        record = _seen_to_its_end(call, orders, flight)
+    except KeyboardInterrupt:
+        raise CommandFailed(
+            INTERRUPTED,
+            f"stopped waiting; {_shown(flight.record)} is stopped, and what it left is put right"
+            " by itself within minutes",
+            ["See what became of it:", f"  deployer history {flight.record['id']}"],
+        ) from None
     call.result |= {name: record.get(name) for name in ("outcome", "reason", "rollback")}
     if "outcome" in record:
         call.screen.say(f"{record['outcome']}: {brief(record)}", "yellow")
     else:
         call.screen.say("It is stopped; its record is closed within five minutes.", "yellow")
+
+
+def _seen_to_its_end(call: Call, orders: Orders, flight: Flight) -> Mapping[str, Any]:
+    """The record of a release whose execution is stopped."""
+    owner = flight.record["service"]
+    holder = turns.line(owner).holder
+    if owner == call.target.service and holder and holder["release"] == flight.record["id"]:
+        return orders.recover(flight.record, flight.execution)
+    with call.screen.working("waiting until it is recorded"):
+        return _closed(flight.record)
 
 
 def _closed(record: Recorded) -> Recorded:

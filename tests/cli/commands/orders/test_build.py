@@ -10,6 +10,7 @@ import pytest
 from local import source
 from local.image import DEMO_APP
 from tests.cli.commands.conftest import Operator
+from tests.cli.commands.orders.conftest import at
 
 
 @pytest.fixture
@@ -66,6 +67,20 @@ def test_what_is_built_while_it_is_held_waits(builder: Operator, tmp_path: Path)
     told = json.loads(held.stdout)
     assert (told["build"]["outcome"], told["outcome"]) == ("SUCCEEDED", "HELD")
     assert "freeze" in told["error"]["message"]
+
+
+def test_what_is_built_while_a_newer_push_comes_is_superseded(
+    busy: tuple[Operator, str], tmp_path: Path
+) -> None:
+    operator, _ = busy
+    operator.stage.specify(build={"mode": "plain"})
+    archive = tmp_path / "source.zip"
+    archive.write_bytes(source.archive("v1.2.0", kind="zip"))
+    with at(operator, "build", str(archive)) as shown:
+        shown.expect("1.1.0 has the turn")
+        operator.stage.release("1.3.0")
+        assert shown.ended() == 5
+        assert "superseded by 1.3.0" in shown.screen
 
 
 def test_a_build_is_only_started_and_cancelled(builder: Operator, tmp_path: Path) -> None:

@@ -1,7 +1,11 @@
 """`deployer cancel`."""
 
 import json
+from collections.abc import Iterator
 
+import pytest
+
+from local.stage import Stage
 from tests.cli.commands.conftest import Operator
 from tests.cli.commands.orders.conftest import at
 from tests.person import Person
@@ -38,14 +42,21 @@ def test_at_a_terminal_it_asks_and_shows_the_way_back(busy: tuple[Operator, str]
         assert shown.ended() == 0
 
 
-def test_what_waits_is_only_stopped(busy: tuple[Operator, str]) -> None:
-    operator, arn = busy
+def waits(operator: Operator) -> tuple[str, str]:
+    """An execution that waits for its turn, and its release."""
+    before = operator.stage.executions()
     assert operator.run("deploy", "1.0.0", "--detach").returncode == 0
-    waiting = next(e for e in operator.stage.executions() if e != arn)
+    (waiting,) = (e for e in operator.stage.executions() if e not in before)
     for now in operator.stage.follow(waiting):
         if now.states and now.states[-1].name == "Take turn":
             break
-    (release,) = [r["id"] for r in operator.stage.records() if r["execution"] == waiting]
+    (release,) = (r["id"] for r in operator.stage.records() if r["execution"] == waiting)
+    return waiting, release
+
+
+def test_what_waits_is_only_stopped(busy: tuple[Operator, str]) -> None:
+    operator, arn = busy
+    waiting, release = waits(operator)
     wrong = operator.run("cancel", "9.9.9", "--yes")
     assert (wrong.returncode, "1.1.0" in wrong.stderr) == (2, True)
     done = operator.run("cancel", release, "--yes", "--json")
@@ -54,6 +65,33 @@ def test_what_waits_is_only_stopped(busy: tuple[Operator, str]) -> None:
     assert (told["cancelled"], told["outcome"]) == ([release], "FAILED")
     assert operator.stage.look(waiting).status == "ABORTED"
     assert operator.stage.look(arn).status == "RUNNING"
+
+
+@pytest.fixture
+def unheard(deployer: Stage) -> Iterator[None]:
+    """The deployer does not hear of executions that end."""
+    events = deployer.aws.client("events")
+    rule = deployer.aws.client("cloudformation").describe_stack_resource(
+        StackName=deployer.stack, LogicalResourceId="ReconcileExecutionEnded"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+    events.disable_rule(Name=rule)
+    yield
+    events.enable_rule(Name=rule)
+
+
+@pytest.mark.usefixtures("unheard")
+def test_who_does_not_wait_for_the_record_is_told_what_is_stopped(
+    busy: tuple[Operator, str],
+) -> None:
+    operator, _ = busy
+    waiting, release = waits(operator)
+    with at(operator, "cancel", release, "--yes") as shown:
+        shown.expect("waiting until it is recorded")
+        shown.interrupt()
+        assert shown.ended() == 130
+        assert "is stopped" in shown.screen and release in shown.screen
+        assert "nothing is under way" not in shown.screen
+    assert operator.stage.look(waiting).status == "ABORTED"
 
 
 def test_all_is_all(busy: tuple[Operator, str]) -> None:
