@@ -16,6 +16,7 @@ from tests.template.conftest import FUNCTIONS, PACKAGE, TEMPLATES, load, parsed
 from tests.template.test_functions import logical_id
 
 ADAPTERS = {module.stem: parsed(module) for module in (PACKAGE / "aws").glob("[a-z]*.py")}
+DOCUMENT = PACKAGE.parents[2] / "docs/permissions.md"
 # "AccountDecides" in a key's policy; without it IAM has no say and the key may become nobody's:
 # https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
 ACCOUNT = {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}
@@ -235,6 +236,26 @@ def written_out(node: Any, length: int) -> Any:
         case {"Fn::GetAtt": _} | {"Ref": _}:
             return "arn:aws:service:us-east-1:123456789012:" + "x" * length
     return {key: written_out(value, length) for key, value in node.items()}
+
+
+def test_the_document_names_what_each_function_may(template: dict[str, Any]) -> None:
+    """The table of the functions in docs/permissions.md."""
+    told: dict[str, set[str]] = {}
+    names, service = "", ""
+    table = DOCUMENT.read_text().partition("| --- |")[2].partition("\nThe Build state")[0]
+    for row in (line.split("|") for line in table.splitlines() if line.startswith("| ")):
+        names = row[1].strip() or names
+        told.setdefault(names, set())
+        for prefix, name in re.findall(r"`(?:([a-z0-9-]+):)?([A-Z]\w+)`", row[2]):
+            service = prefix or service
+            told[names].add(f"{service}:{name}")
+    resources = template["Resources"]
+    known = {n for n, r in resources.items() if r["Type"] == "AWS::Serverless::Function"}
+    assert {name for names in told for name in names.split(", ")} == known
+    for names, found in told.items():
+        roles = [resources[f"{name}Role"]["Properties"]["Policies"] for name in names.split(", ")]
+        allowed = {name for s in statements(roles) for name in listed(s["Action"])}
+        assert found == allowed - LAMBDA, names
 
 
 @pytest.mark.parametrize("name", ["Operators", "Diagnosis"])
