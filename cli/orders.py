@@ -18,10 +18,9 @@ from cli import sources
 from cli.aws import AWS_ERRORS, Account, code_of, explained
 from cli.errors import BUSY, FAILED, INTERRUPTED, WRONG, CommandFailed
 from cli.executions import Execution, look
-from cli.follow import conclude, follow
+from cli.follow import Watch, conclude, follow
 from cli.screen import Screen, brief, message, printable
 from cli.target import Target
-from cli.watch import Watch
 from deployer import build, history, site
 from deployer.aws import releases, ssm
 from deployer.reconciliation import recovery, recovery_name
