@@ -16,7 +16,20 @@ from cli.aws import AWS_ERRORS, DENIED, code_of
 from cli.checks import certificate
 from cli.target import Target
 from deployer import addresses, build, doctor, history, http, rollout, stopped, taskdef
-from deployer.aws import client, ec2, ecr, ecs, elb, logs, rds, releases, sfn, surroundings, turns
+from deployer.aws import (
+    client,
+    ec2,
+    ecr,
+    ecs,
+    elb,
+    logs,
+    orders,
+    rds,
+    releases,
+    sfn,
+    surroundings,
+    turns,
+)
 from deployer.check import FAILED, OK, WARNING, Check
 from deployer.errors import AwsUnavailable
 from deployer.history import History
@@ -221,12 +234,8 @@ class _Patient:
         if not self.live:
             return
         found = ecr.find(self._spec.repository, self.live["digest"])
-        config = {} if found is None or found.is_index else ecr.config(
-            self._spec.repository, found.digest
-        )  # fmt: skip
-        yield doctor.image(
-            self.live["version"], self.live["digest"], found, config, self._spec.platform
-        )
+        config = orders.config(found, self._spec)
+        yield doctor.image(self._spec, self.live["version"], self.live["digest"], found, config)
 
     def _turn(self) -> Iterator[Check]:
         owners = (self._spec.service, build.partition(self._spec.service))

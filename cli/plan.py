@@ -12,16 +12,15 @@ from cli.target import Target
 from deployer import (
     database,
     history,
-    identification,
     preflight,
     request,
     rollout,
     service,
     taskdef,
 )
-from deployer.aws import ecr, ecs, surroundings, turns
+from deployer.aws import ecs, orders, surroundings, turns
 from deployer.check import WARNING, Check
-from deployer.errors import DeployError, ImageMissing, RequestRejected
+from deployer.errors import DeployError
 from deployer.history import History
 from deployer.image import Schema
 from deployer.release import Recorded, Release
@@ -38,17 +37,9 @@ def to_deploy(target: Target, image: str) -> Release:
     Raises:
         ImageMissing, RequestRejected: there is no such image, or it cannot run as the service.
     """
-    spec = target.spec
-    order = request.parse({"action": "deploy", "image": image, "service": spec.service})
+    order = request.parse({"action": "deploy", "image": image})
     assert isinstance(order, request.Deploy)
-    identified = ecr.find(spec.repository, image)
-    if identified is None:
-        raise ImageMissing(f"{image} is not in repository {spec.repository}")
-    digest = identification.runnable(identified, spec.platform)
-    config = ecr.config(spec.repository, digest) if digest else None
-    if reason := identification.unfit(identified, config, spec):
-        raise ImageMissing(f"{image} of {spec.repository} can't be deployed: {reason}")
-    return identification.ordered(order, spec, identified, config, _NOBODY, datetime.now(UTC))
+    return orders.to_deploy(order, target.spec, _NOBODY, datetime.now(UTC))
 
 
 def to_go_back(target: Target, past: History, to: str, *, restore_database: bool) -> Release:
@@ -57,16 +48,9 @@ def to_go_back(target: Target, past: History, to: str, *, restore_database: bool
     Raises:
         ImageMissing, RequestRejected: it can't be gone back to.
     """
-    spec, earlier = target.spec, history.target(past, to)
-    restore = database.restoration(spec, past, earlier, asked=restore_database)
-    if ecr.find(spec.repository, earlier["digest"]) is None:
-        raise ImageMissing(f"the image of {earlier['version']} is gone from {spec.repository}")
-    exact = spec.rollback == "exact"
-    if exact and ecs.revision(earlier.get("taskDefinition") or "") is None:
-        raise RequestRejected(f"{earlier.get('taskDefinition')} is not ACTIVE any more")
-    now = datetime.now(UTC)
-    release = identification.again(earlier, "rollback", None, exact, _NOBODY, now)
-    return {**release, "restore": restore}
+    order = request.parse({"action": "rollback", "to": to, "restoreDatabase": restore_database})
+    assert isinstance(order, request.Rollback)
+    return orders.to_go_back(order, target.spec, past, _NOBODY, datetime.now(UTC))
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ from typing import Any, Literal, TypedDict
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import database, history, identification, request
-from deployer.aws import ecr, ecs, events, releases, ssm, turns
+from deployer import history, identification, request
+from deployer.aws import ecr, events, orders, releases, ssm, turns
 from deployer.diagnosis import Failure
-from deployer.errors import ImageMissing, RequestRejected
-from deployer.image import Document, Image
+from deployer.errors import RequestRejected
 from deployer.release import Previous, Recorded, Release
 from deployer.request import Deploy, Hold, Push, Recover, Resume, Rollback
 from deployer.rollout import Rollout
@@ -73,7 +72,7 @@ def handler(event: Request, context: LambdaContext) -> Identified:
 def _pushed(push: Push, execution: str, now: datetime) -> Identified:
     spec, document = for_repository(ssm.service_specs(), push.repository, push.tag)
     found = ecr.find(push.repository, push.digest)
-    config = _config(found, spec)
+    config = orders.config(found, spec)
     release = identification.pushed(push, spec, found, config, execution, now)
     reason = identification.ignored(push, spec, found, config)
     if reason:
@@ -85,50 +84,23 @@ def _pushed(push: Push, execution: str, now: datetime) -> Identified:
 def _ordered(order: Deploy, execution: str, now: datetime) -> Identified:
     spec, document = for_service(ssm.service_specs(), order.service)
     # an earlier try has chosen already, and what a tag names may have changed since
-    release = releases.of_execution(execution) or _chosen(order, spec, execution, now)
+    already = releases.of_execution(execution)
+    release = already or orders.to_deploy(order, spec, execution, now)
     opened = _open(release, document)
     turns.release_hold(spec.service)
     return opened
 
 
-def _chosen(order: Deploy, spec: ServiceSpec, execution: str, now: datetime) -> Release:
-    found = ecr.find(spec.repository, order.image)
-    if found is None:
-        raise ImageMissing(f"{order.image} is not in repository {spec.repository}")
-    config = _config(found, spec)
-    reason = identification.unfit(found, config, spec)
-    if reason:
-        raise ImageMissing(f"{order.image} of {spec.repository} can't be deployed: {reason}")
-    return identification.ordered(order, spec, found, config, execution, now)
-
-
 def _rolled_back(order: Rollback, execution: str, now: datetime) -> Identified:
     spec, document = for_service(ssm.service_specs(), order.service)
-    release = releases.of_execution(execution) or _earlier(order, spec, execution, now)
+    past = [entry for entry in releases.history(spec.service) if entry["execution"] != execution]
+    already = releases.of_execution(execution)
+    release = already or orders.to_go_back(order, spec, past, execution, now)
     opened = _open(release, document)
     if order.hold:
         reason = order.reason or f"rolled back to {release['version']}"
         turns.hold_back(spec.service, order.by, reason, now)
     return opened
-
-
-def _earlier(order: Rollback, spec: ServiceSpec, execution: str, now: datetime) -> Release:
-    """The release that puts the one in place to which the order goes back."""
-    past = [entry for entry in releases.history(spec.service) if entry["execution"] != execution]
-    target = history.target(past, order.to)
-    restore = database.restoration(spec, past, target, asked=order.restore_database)
-    if ecr.find(spec.repository, target["digest"]) is None:
-        raise ImageMissing(
-            f"the image of {target['version']}, {target['digest']}, is gone from ECR"
-        )
-    exact = spec.rollback == "exact"
-    if exact and ecs.revision(target.get("taskDefinition") or "") is None:
-        raise RequestRejected(
-            f"{target.get('taskDefinition')} of {target['version']} is not ACTIVE any more; set"
-            ' "rollback": "render" in the service spec to run its image by the spec as it is now'
-        )
-    release = identification.again(target, "rollback", order.by, exact, execution, now)
-    return {**release, "restore": restore}
 
 
 def _held(order: Hold, execution: str, now: datetime) -> Identified:
@@ -178,11 +150,6 @@ def _recovered(order: Recover, execution: str) -> Identified:
         "rollout": record.get("rollout"),
         "failure": {"Error": "ExecutionEnded", "Cause": cause},
     }
-
-
-def _config(found: Image | None, spec: ServiceSpec) -> Document | None:
-    digest = identification.runnable(found, spec.platform)
-    return ecr.config(spec.repository, digest) if digest else None
 
 
 def _open(release: Release, document: Mapping[str, Any]) -> Identified:

@@ -222,13 +222,16 @@ def test_a_build_that_succeeded_since_is_well() -> None:
     ],
 )
 def test_the_image_can_be_pulled(found: Any, expected: str) -> None:
-    check = doctor.image("2.1.0", DIGEST, found, config(), "linux/amd64")
+    check = doctor.image(spec(), "2.1.0", DIGEST, found, config())
     assert check.state == expected
 
 
 def test_the_image_is_for_the_services_platform() -> None:
-    check = doctor.image("2.1.0", DIGEST, image(), config(), "linux/arm64")
+    arm = spec(platform="linux/arm64")
+    check = doctor.image(arm, "2.1.0", DIGEST, image(), config())
     assert (check.state, "linux/amd64" in check.found) == (FAILED, True)
+    check = doctor.image(arm, "2.1.0", DIGEST, image(), None)
+    assert (check.state, "linux/arm64" in check.found) == (FAILED, True)
 
 
 def drift(running: dict[str, Any], content: str | None, expected: str | None = REVISION) -> Any:

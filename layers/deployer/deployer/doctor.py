@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from deployer import diagnosis, history, symptoms, taskdef, verification
+from deployer import diagnosis, history, identification, symptoms, taskdef, verification
 from deployer.check import FAILED, OK, WARNING, Check, Repair, State
 from deployer.diagnosis import Failure, redact
 from deployer.history import History
-from deployer.image import Document, Image, not_an_image, wrong_platform
+from deployer.image import Document, Image
 from deployer.rollout import Service, primary
 from deployer.spec import MISNAMED_FOR_CODER, ServiceSpec, Verification
 from deployer.stopped import Task
@@ -282,8 +282,15 @@ def last_build(past: History) -> Iterator[Check]:
     )
 
 
-def image(version: str, digest: str, found: Image | None, config: Document, platform: str) -> Check:
-    """Whether the live release's image can still be pulled. `found`: None if it is gone."""
+def image(
+    spec: ServiceSpec, version: str, digest: str, found: Image | None, config: Document | None
+) -> Check:
+    """Whether the live release's image can still be pulled and run.
+
+    Args:
+        found: None if it is gone.
+        config: of what a task runs of it; None if that is nothing.
+    """
     why = "The next task that is started, for whatever reason, cannot pull it."
     name = "image"
     if found is None:
@@ -295,11 +302,12 @@ def image(version: str, digest: str, found: Image | None, config: Document, plat
              "  deployer deploy"),
             why,
         )  # fmt: skip
-    wrong = not_an_image(found) or (None if found.is_index else wrong_platform(config, platform))
-    if wrong:
-        fix = (f"Build it for {platform}, or set the platform in the service spec (Platform).",)
+    if wrong := identification.unfit(found, config, spec):
+        fix = (
+            f"Build it for {spec.platform}, or set the platform in the service spec (Platform).",
+        )
         return Check(name, FAILED, f"{version}: {wrong}", fix, why)
-    return Check(name, OK, f"{version} is in the repository, for {platform}")
+    return Check(name, OK, f"{version} is in the repository, for {spec.platform}")
 
 
 def drift(
