@@ -7,6 +7,7 @@ a state that it does not know is an error when the definition is read, not a thi
 """
 
 import json
+import marshal
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 import jsonata
 
 LIMIT = 262_144  # bytes that a state may take or give
-_MISSING: Any = object()
+_MISSING: Any = ...
 _NAME = re.compile(r"\$[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?!\w*\()")
 _UNCAUGHT = ("States.DataLimitExceeded", "States.Runtime")
 _COMMON = {"Type", "Comment", "QueryLanguage"}
@@ -68,7 +69,7 @@ class Expression:
         self.paths = [tuple(name[1:].split(".")) for name in dict.fromkeys(_NAME.findall(text))]
         self._compiled = jsonata.Jsonata(text)
         self._exists = jsonata.Jsonata(f"$exists(({text}))")
-        self._known: dict[str, Any] = {}
+        self._known: dict[bytes, Any] = {}
 
     def __call__(self, scope: Scope) -> Any:
         values = [_walk(scope, path) for path in self.paths]
@@ -76,7 +77,7 @@ class Expression:
             return values[0]
         if "$now()" in self.text:
             return self.by_the_library(scope)
-        key = repr(values)
+        key = marshal.dumps(values, 2)
         if key not in self._known:
             self._known[key] = self.by_the_library(scope)
         return self._known[key]

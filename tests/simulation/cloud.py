@@ -8,6 +8,8 @@ from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from boto3.dynamodb.types import TypeDeserializer
+
 from tests.simulation.application import App
 from tests.simulation.ecs import ACCOUNT, REGION, moment
 from tests.simulation.errors import AwsError
@@ -24,7 +26,27 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 SNAPSHOT_SECONDS, RESTORE_SECONDS = 100.0, 400.0
 
-type Item = dict[str, Any]
+_plain = TypeDeserializer().deserialize
+
+
+class Item(dict[str, Any]):
+    """An item of the table. It is never changed, another takes its place; so what was made of it
+    once is kept with it: its values, and what `runtime` found out about it."""
+
+    __slots__ = ("form", "read", "values_")
+
+    def __reduce__(self) -> Any:
+        return Item, (dict(self),)
+
+    @property
+    def plain(self) -> Mapping[str, Any]:
+        """The item's values, to be looked at only."""
+        if not hasattr(self, "values_"):
+            self.values_ = {name: _plain(value) for name, value in self.items()}
+        return self.values_
+
+
+NOTHING = Item()
 
 
 # DynamoDB -------------------------------------------------------------------------------------
@@ -71,19 +93,19 @@ class Table:
 
     def get_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         found = self._at(asked["Key"])
-        return {"Item": dict(found)} if found else {}
+        return {"Item": found} if found else {}
 
     def put_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         item = asked["Item"]
         before = self._at(item)
         self._hold(asked, before)
-        self._write(item, before, dict(item))
+        self._write(item, before, Item(item))
         return {}
 
     def update_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         before = self._at(asked["Key"])
         self._hold(asked, before)
-        after = {**asked["Key"], **before}
+        after = Item(asked["Key"] | before)
         names, values = asked["ExpressionAttributeNames"], asked["ExpressionAttributeValues"]
         for part in asked["UpdateExpression"].removeprefix("SET ").split(", "):
             name, value = part.split(" = ")
@@ -106,14 +128,14 @@ class Table:
         if start := asked.get("ExclusiveStartKey"):
             found = [item for item in found if item["id"]["S"] < start["id"]["S"]]
         limit = asked.get("Limit", len(found) or 1)
-        answer: dict[str, Any] = {"Items": [dict(item) for item in found[:limit]]}
+        answer: dict[str, Any] = {"Items": found[:limit]}
         if len(found) > limit:
             last = found[limit - 1]
             answer["LastEvaluatedKey"] = {"service": last["service"], "id": last["id"]}
         return answer
 
     def _at(self, key: Mapping[str, Any]) -> Item:
-        return self.items.get(key["service"]["S"], {}).get(key["id"]["S"], {})
+        return self.items.get(key["service"]["S"], {}).get(key["id"]["S"], NOTHING)
 
     def _hold(self, asked: Mapping[str, Any], before: Item) -> None:
         expression = asked.get("ConditionExpression")
@@ -121,7 +143,7 @@ class Table:
         values = asked.get("ExpressionAttributeValues", {})
         if expression and not condition(expression)(before, names, values):
             old = asked.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and before
-            members: dict[str, Any] = {"Item": dict(before)} if old else {}
+            members: dict[str, Any] = {"Item": before} if old else {}
             raise AwsError(
                 "ConditionalCheckFailedException", "The conditional request failed", **members
             )

@@ -5,6 +5,7 @@ models check each request and answer), an HTTP request, the clock and the log.
 """
 
 import json
+import marshal
 import os
 import sys
 import time
@@ -22,6 +23,7 @@ from botocore.exceptions import ConnectionClosedError
 from botocore.validate import ParamValidator
 
 from tests.simulation.asl import Machine
+from tests.simulation.cloud import Item
 from tests.simulation.ecs import ACCOUNT, REGION
 from tests.simulation.errors import AwsError
 
@@ -147,10 +149,16 @@ def _form(value: Any) -> Any:
     kind = type(value)
     if kind is dict:
         return tuple([(name, _form(entry)) for name, entry in value.items()])
+    if kind is str:
+        return value != ""
     if kind is list:
         return kind, frozenset([_form(entry) for entry in value]), len(value) == 0
+    if kind is Item:
+        if not hasattr(value, "form"):
+            value.form = tuple([(name, _form(entry)) for name, entry in value.items()])
+        return value.form
     if kind is int:
-        return value
+        return kind, value
     return kind, not value
 
 
@@ -223,8 +231,10 @@ def installed() -> Iterator[None]:
             there = getattr(module, name, None)
             if there is datetime or there is time or (name == "logger" and there):
                 put(module, name, value)
-        if hasattr(module, "from_document") and module.__name__ != "deployer.spec":
+        if hasattr(module, "from_document"):
             put(module, "from_document", _kept_document(module.from_document))
+    table = sys.modules["deployer.aws.table"]
+    put(table, "_values", _kept_values(table._values))
     put(sys.modules["deployer.http"], "get", lambda url, timeout=3.0: here().http(url))
     download = SimpleNamespace(request=SimpleNamespace(urlopen=_Download))
     put(sys.modules["deployer.aws.ecr"], "urllib", download)
@@ -239,12 +249,27 @@ def installed() -> Iterator[None]:
         os.environ.update(environment)
 
 
+@cache
+def _kept_values(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Reading the same items of the table again and again takes as much."""
+
+    def kept(item: Any) -> Any:
+        if type(item) is not Item:
+            return read(item)
+        if not hasattr(item, "read"):
+            item.read = marshal.dumps(read(item), 2)
+        return marshal.loads(item.read)
+
+    return kept
+
+
+@cache
 def _kept_document(read: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
     """Reading the same spec again and again takes a tenth of a scenario's time."""
-    known: dict[str, Any] = {}
+    known: dict[bytes, Any] = {}
 
     def kept(document: Any, source: str) -> Any:
-        key = json.dumps(document)
+        key = marshal.dumps(document, 2)
         if key not in known:
             known[key] = read(document, source)
         return known[key]

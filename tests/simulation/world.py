@@ -150,6 +150,7 @@ class Execution:
             return
         self.status, self.error, self.cause = status, error, cause
         self.ended = self.world.engine.now
+        self.world.sfn.running -= 1
         self.world.engine.cancel(self._clock)
         for token in self.tokens:
             self.world.sfn.tokens[token] = None
@@ -217,6 +218,7 @@ class Sfn:
         self.world = world
         self.executions: dict[str, Execution] = {}
         self.tokens: dict[str, Box | None] = {}
+        self.running = 0
 
     def begin(self, name: str, text: str) -> str:
         prefix = runtime.MACHINE.replace(":stateMachine:", ":execution:")
@@ -226,6 +228,7 @@ class Sfn:
                 return there.arn
             raise AwsError("ExecutionAlreadyExists", f"Execution Already Exists: '{name}'")
         made = Execution(self.world, name, text)
+        self.running += 1
         self.executions[made.arn] = made
         self.world.trace("sfn", f"{name[:12]} starts: {text[:160]}")
         return made.arn
@@ -267,6 +270,7 @@ class World:
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self.spec = dict(spec)
+        self._spec_text = json.dumps(self.spec)
         self.engine = Engine(START)
         self.plan = Plan("")
         self.random: random.Random | None = None
@@ -320,21 +324,22 @@ class World:
         def quiet() -> bool:
             if self.running() or self.engine.now < last:
                 return False
-            return self.engine.foreground == 0 or self.engine.now > self._idle_since() + 60
+            return not self.engine.foreground or self.engine.now > self._idle_since() + 60
 
         self.engine.run(limit, quiet)
         if self.running():
             self.invariants.broken("bounded", "an execution still runs after a day")
 
     def running(self) -> bool:
-        return any(e.status == "RUNNING" for e in self.sfn.executions.values())
+        return self.sfn.running > 0
 
     def _idle_since(self) -> float:
         return max((e.ended for e in self.sfn.executions.values()), default=self.engine.now)
 
     def saved(self) -> bytes:
         """The world at rest, to be started from again."""
-        return pickle.dumps(self)
+        self.sites, self.news_sites = [], []
+        return pickle.dumps(self, pickle.HIGHEST_PROTOCOL)
 
     def trace(self, who: str, text: str) -> None:
         if self.lines is not None:
@@ -520,7 +525,7 @@ class World:
         if asked["Path"] != runtime.ENVIRONMENT["SPEC_PATH"]:
             return {"Parameters": []}  # it has no documentation site
         name = f"{asked['Path']}/{self.spec['service']}"
-        return {"Parameters": [{"Name": name, "Value": json.dumps(self.spec)}]}
+        return {"Parameters": [{"Name": name, "Value": self._spec_text}]}
 
     def describe_target_health(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         states = {"initial": "initial", "healthy": "healthy", "unhealthy": "unhealthy"}
