@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
@@ -33,7 +34,11 @@ class Item(dict[str, Any]):
     """An item of the table. It is never changed, another takes its place; so what was made of it
     once is kept with it: its values, and what `runtime` found out about it."""
 
-    __slots__ = ("form", "read", "values_")
+    __slots__ = ("read", "right", "values_")
+
+    def __init__(self, values: Mapping[str, Any] = MappingProxyType({})) -> None:
+        super().__init__(values)
+        self.right = False
 
     def __reduce__(self) -> Any:
         return Item, (dict(self),)

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import botocore.client
 from botocore.exceptions import ConnectionClosedError
-from botocore.validate import ParamValidator
 
 from tests.simulation.asl import Machine
 from tests.simulation.cloud import Item
 from tests.simulation.ecs import ACCOUNT, REGION
 from tests.simulation.errors import AwsError
+from tests.simulation.shapes import check_answer, check_request
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -49,7 +49,6 @@ ENVIRONMENT = {
 }
 
 _here: "list[World]" = []
-_validate = ParamValidator().validate
 
 
 def here() -> "World":
@@ -119,58 +118,14 @@ class _Download:
         return self._body[:limit]
 
 
-@cache
-def _shapes(service_model: Any, operation: str) -> tuple[Any, Any]:
-    model = service_model.operation_model(operation)
-    return model.input_shape, model.output_shape
-
-
-_right: set[Any] = set()
-
-
-def check_shape(values: Mapping[str, Any], shape: Any, what: str) -> None:
-    """Check a request or an answer against botocore's service model.
-
-    What botocore looks at are names, types and whether something is empty; what has the form of
-    one that was right is right.
-    """
-    if shape is None:
-        return
-    form = what, _form(values)
-    if form in _right:
-        return
-    report = _validate(values, shape)
-    if report.has_errors():
-        raise AssertionError(f"{what}: {report.generate_report()}")
-    _right.add(form)
-
-
-def _form(value: Any) -> Any:
-    kind = type(value)
-    if kind is dict:
-        return tuple([(name, _form(entry)) for name, entry in value.items()])
-    if kind is str:
-        return value != ""
-    if kind is list:
-        return kind, frozenset([_form(entry) for entry in value]), len(value) == 0
-    if kind is Item:
-        if not hasattr(value, "form"):
-            value.form = tuple([(name, _form(entry)) for name, entry in value.items()])
-        return value.form
-    if kind is int:
-        return kind, value
-    return kind, not value
-
-
 def _make_api_call(client: Any, operation: str, params: dict[str, Any]) -> dict[str, Any]:
     model = client.meta.service_model
-    asked, answered = _shapes(model, operation)
-    check_shape(params, asked, f"request of {operation}")
+    check_request(model, operation, params)
     try:
         answer = here().call(model.service_name, operation, params)
     except AwsError as error:
         return _refuse(client, model, operation, error)
-    check_shape(answer, answered, f"answer to {operation}")
+    check_answer(model, operation, answer)
     return answer
 
 
