@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import jsonata
 
 LIMIT = 262_144  # bytes that a state may take or give
+_LONGEST = 6  # characters of JSON that one byte may take: "\\u001f"
 _MISSING: Any = ...
 _NAME = re.compile(r"\$[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?!\w*\()")
 _UNCAUGHT = ("States.DataLimitExceeded", "States.Runtime")
@@ -50,8 +51,8 @@ class Host(Protocol):
 
     def now_text(self) -> str: ...
     def sleep(self, seconds: float) -> None: ...
-    def call(self, function: str, payload: str, timeout: float) -> Any: ...
-    def call_back(self, function: str, arguments: Callable[[str], str], timeout: float) -> Any: ...
+    def call(self, function: str, payload: bytes, timeout: float) -> Any: ...
+    def call_back(self, function: str, arguments: Callable[[str], bytes], timeout: float) -> Any: ...
     def entered(self, name: str) -> None: ...
     def jitter(self) -> float: ...
 
@@ -246,12 +247,12 @@ class Run:
     def _attempt(self, state: _State, value: Any) -> Any:
         scope = self._scope(value)
         if not state.callback:
-            payload = _text(state.arguments(scope))
+            payload = packed(state.arguments(scope))
             return self._host.call(state.function, payload, state.timeout)
 
-        def payload_with(token: str) -> str:
+        def payload_with(token: str) -> bytes:
             context = {**self._context, "Task": {"Token": token}}
-            return _text(state.arguments(self._scope(value, context=context)))
+            return packed(state.arguments(self._scope(value, context=context)))
 
         return self._host.call_back(state.function, payload_with, state.timeout)
 
@@ -264,8 +265,10 @@ class Run:
             self.variables.update(assign(scope))
 
 
-def _text(value: Any) -> str:
-    text = json.dumps(value)
-    if len(text) > LIMIT:
-        raise StateError("States.DataLimitExceeded", f"{len(text)} characters")
-    return text
+def packed(value: Any) -> bytes:
+    """What JSON can say, for somebody who may change it: by marshal, which takes a third of JSON's
+    time. Raises StateError if its JSON is longer than a state may take."""
+    made = marshal.dumps(value, 2)
+    if len(made) * _LONGEST > LIMIT and len(json.dumps(value)) > LIMIT:
+        raise StateError("States.DataLimitExceeded", f"{len(json.dumps(value))} characters")
+    return made

@@ -98,8 +98,16 @@ _time = SimpleNamespace(time=_now, monotonic=_now, sleep=_sleep)
 class _Log:
     """Takes what a function logs, for the trace and to look for secrets."""
 
-    def __getattr__(self, level: str) -> Callable[..., None]:
-        return lambda message, **values: here().logged(level, message, values)
+    def info(self, message: str, **values: Any) -> None:
+        here().logged("info", message, values)
+
+    def error(self, message: str, **values: Any) -> None:
+        here().logged("error", message, values)
+
+    def exception(self, message: str, **values: Any) -> None:
+        here().logged("exception", message, values)
+
+    warning = error
 
 
 class _Download:

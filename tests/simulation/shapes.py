@@ -52,9 +52,11 @@ def look(shape: Any, known: dict[str, Look] | None = None) -> Look:
     if shape is None:
         return lambda value: True
     known = {} if known is None else known
-    if shape.name in known:  # within itself, as DynamoDB's AttributeValue is
-        return lambda value: known[shape.name](value)
-    known[shape.name] = lambda value: False
+    if shape.name in known:
+        if known[shape.name] is not _not_sure:
+            return known[shape.name]
+        return lambda value: known[shape.name](value)  # within itself, as an AttributeValue is
+    known[shape.name] = _not_sure
     least = shape.metadata.get("min", 0)
     match shape.type_name:
         case "structure" if not shape.is_document_type and not shape.serialization.get("jsonvalue"):
@@ -72,9 +74,13 @@ def look(shape: Any, known: dict[str, Look] | None = None) -> Look:
         case "integer" | "long":
             made = _whole(shape.metadata.get("min", -math.inf))
         case _:
-            made = known[shape.name]
+            made = _not_sure
     known[shape.name] = made
     return made
+
+
+def _not_sure(_: Any) -> bool:
+    return False
 
 
 def _text(value: Any) -> bool:

@@ -901,13 +901,13 @@ class Scripted:
     def entered(self, name: str) -> None:
         self.path.append(name)
 
-    def call(self, function: str, payload: str, timeout: float) -> Any:
+    def call(self, function: str, payload: bytes, timeout: float) -> Any:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def call_back(self, function: str, arguments: Callable[[str], str], timeout: float) -> Any:
+    def call_back(self, function: str, arguments: Callable[[str], bytes], timeout: float) -> Any:
         return self.call(function, arguments("the-token"), timeout)
 
 

@@ -1,6 +1,7 @@
 """The world around the deployer, in which its real state machine and handlers run."""
 
 import json
+import marshal
 import pickle
 import random
 from collections.abc import Callable, Mapping
@@ -108,7 +109,7 @@ class Invocation:
     """One run of a function."""
 
     function: str
-    text: str
+    packed: bytes
     box: Box
     execution: "Execution | None"
     deadline: float
@@ -177,12 +178,12 @@ class Execution:
     def sleep(self, seconds: float) -> None:
         self._await(Box(), seconds)
 
-    def call(self, function: str, payload: str, timeout: float) -> Any:
+    def call(self, function: str, payload: bytes, timeout: float) -> Any:
         box = Box()
         self.world.invoke(function, payload, box, self)
         return self._result(self._await(box, timeout))
 
-    def call_back(self, function: str, arguments: Callable[[str], str], timeout: float) -> Any:
+    def call_back(self, function: str, arguments: Callable[[str], bytes], timeout: float) -> Any:
         box, failed = Box(), Box()
         token = f"token-{len(self.world.sfn.tokens)}"
         self.tokens.append(token)
@@ -362,14 +363,14 @@ class World:
     def invoke(
         self,
         function: str,
-        text: str,
+        packed: bytes,
         box: Box,
         execution: Execution | None = None,
         calls_back: bool = False,
         doubled: bool = False,
     ) -> None:
         """Run a function; the box gets its result, or its failure."""
-        invocation = Invocation(function, text, box, execution, 0.0, doubled=doubled)
+        invocation = Invocation(function, packed, box, execution, 0.0, doubled=doubled)
         self.engine.spawn(self._invoke, invocation, calls_back)
 
     def _invoke(self, invocation: Invocation, calls_back: bool) -> None:
@@ -378,7 +379,7 @@ class World:
         process.invocation = invocation
         invocation.deadline = engine.now + runtime.LIMITS.get(function, runtime.LIMIT)
         engine.pause(INVOKE)
-        invocation.payload = json.loads(invocation.text)
+        invocation.payload = marshal.loads(invocation.packed)
         outcome: tuple[str, Any]
         try:
             text = json.dumps(runtime.handler(function)(invocation.payload, None))
@@ -398,17 +399,17 @@ class World:
 
     def deliver(self, function: str, event: Any, attempt: int = 0) -> None:
         """Run a function on an event: tried twice more if it fails, as Lambda does."""
-        self.engine.spawn(self._deliver, function, json.dumps(event), attempt)
+        self.engine.spawn(self._deliver, function, asl.packed(event), attempt)
 
-    def _deliver(self, function: str, text: str, attempt: int) -> None:
+    def _deliver(self, function: str, packed: bytes, attempt: int) -> None:
         box = Box()
-        self.invoke(function, text, box)
+        self.invoke(function, packed, box)
         kind, _ = self.engine.wait(box)
         if kind == "failed" and attempt < 2:
-            self.engine.after(60.0 * (attempt + 1), self._again, function, text, attempt + 1)
+            self.engine.after(60.0 * (attempt + 1), self._again, function, packed, attempt + 1)
 
-    def _again(self, function: str, text: str, attempt: int) -> None:
-        self.engine.spawn(self._deliver, function, text, attempt)
+    def _again(self, function: str, packed: bytes, attempt: int) -> None:
+        self.engine.spawn(self._deliver, function, packed, attempt)
 
     def _clock(self) -> None:
         self.engine.after(RECONCILE, self._clock, background=True)
@@ -435,7 +436,7 @@ class World:
                 raise Killed("Runtime.ExitError")
             case "twice" if not invocation.doubled:
                 self.invoke(
-                    invocation.function, invocation.text, Box(), invocation.execution, True, True
+                    invocation.function, invocation.packed, Box(), invocation.execution, True, True
                 )
             case "stopped" | "expired" if invocation.execution:
                 stopped = fault == "stopped"
