@@ -104,12 +104,13 @@ def _whole(least: float) -> Look:
 
 
 def _structure(shape: Any, members: Mapping[str, Look]) -> Look:
+    if shape.is_tagged_union:
+        return _union(members)
     required = frozenset(shape.metadata.get("required", ()))
     texts = frozenset(name for name, right in members.items() if right is _text)
-    union = shape.is_tagged_union
 
     def right(value: Any) -> bool:
-        if type(value) is not dict or (union and len(value) != 1) or not required <= value.keys():
+        if type(value) is not dict or not required <= value.keys():
             return False
         for name, entry in value.items():
             if name in texts and type(entry) is str:
@@ -117,6 +118,16 @@ def _structure(shape: Any, members: Mapping[str, Look]) -> Look:
             if name not in members or not members[name](entry):
                 return False
         return True
+
+    return right
+
+
+def _union(members: Mapping[str, Look]) -> Look:
+    def right(value: Any) -> bool:
+        if type(value) is not dict or len(value) != 1:
+            return False
+        ((name, entry),) = value.items()
+        return name in members and members[name](entry)
 
     return right
 
