@@ -107,6 +107,24 @@ class Table:
         self._write(item, before, Item(item))
         return {}
 
+    def transact_write_items(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        reasons = []
+        for part in asked["TransactItems"]:
+            ((_, member),) = part.items()
+            fits = self._fits(member, self._at(member.get("Item") or member["Key"]))
+            reasons.append({"Code": "None" if fits else "ConditionalCheckFailed"})
+        if any(reason["Code"] != "None" for reason in reasons):
+            raise AwsError(
+                "TransactionCanceledException",
+                "Transaction cancelled, please refer cancellation reasons for specific reasons",
+                CancellationReasons=reasons,
+            )
+        for part in asked["TransactItems"]:
+            if "Put" in part:
+                item = part["Put"]["Item"]
+                self._write(item, self._at(item), Item(item))
+        return {}
+
     def update_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         before = self._at(asked["Key"])
         self._hold(asked, before)
@@ -143,15 +161,18 @@ class Table:
         return self.items.get(key["service"]["S"], {}).get(key["id"]["S"], NOTHING)
 
     def _hold(self, asked: Mapping[str, Any], before: Item) -> None:
-        expression = asked.get("ConditionExpression")
-        names = asked.get("ExpressionAttributeNames", {})
-        values = asked.get("ExpressionAttributeValues", {})
-        if expression and not condition(expression)(before, names, values):
+        if not self._fits(asked, before):
             old = asked.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and before
             members: dict[str, Any] = {"Item": before} if old else {}
             raise AwsError(
                 "ConditionalCheckFailedException", "The conditional request failed", **members
             )
+
+    def _fits(self, asked: Mapping[str, Any], before: Item) -> bool:
+        expression = asked.get("ConditionExpression")
+        names = asked.get("ExpressionAttributeNames", {})
+        values = asked.get("ExpressionAttributeValues", {})
+        return expression is None or condition(expression)(before, names, values)
 
     def _write(self, key: Mapping[str, Any], before: Item, after: Item) -> None:
         self.items.setdefault(key["service"]["S"], {})[key["id"]["S"]] = after

@@ -52,6 +52,13 @@ class Task:
         return f"{_ARN}:task/{self.deployment.service.cluster}/{self.name}"
 
     @property
+    def failed(self) -> bool:
+        """Whether it ended because of what it is, not because it was told to."""
+        return self.failed_checks or self.stop_code in (
+            "TaskFailedToStart", "EssentialContainerExited",
+        )  # fmt: skip
+
+    @property
     def number(self) -> int:
         return int(self.name, 16)
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import Execution, Invocation, World
 
 TRANSITIONS, FRESH = 1000, 90.0
-SETTLED = 30.0  # seconds after which a look shows what somebody changed
 REACTION = 10.0  # seconds from ECS's end of a rollout to the record, if nothing is disturbed
 _WRITES = {
     "RegisterTaskDefinition",
@@ -28,6 +27,7 @@ _WRITES = {
     "PutSecretValue",
 }
 _SECRET = SECRET.encode()
+_TELL = {"PutItem", "UpdateItem", "TransactWriteItems", "PutEvents"}
 _CHANGES = ("UpdateService", "CreateService")
 # faults after which a release may fail though it is good: its execution was ended from outside
 _ENDS = {"stopped", "expired"}
@@ -52,8 +52,9 @@ class Invariants:
         self.began: dict[tuple[str, str], list[str]] = {}
         self.rollouts: list[tuple[str, str, str]] = []
         self.newest_push = ""
-        self.turns: dict[str, float] = {}
-        self.holds: dict[str, float] = {}  # when each was written, by its beginning
+        self.writes = 0
+        self.turns: dict[str, int] = {}  # which write gave it to an execution first
+        self.holds: dict[str, int] = {}  # which write began it, by the time in it
         self.registered: dict[str, str] = {}
         self.humans_before = 0
         self.live: App | None = None
@@ -77,6 +78,20 @@ class Invariants:
     def entered(self, execution: "Execution") -> None:
         if len(execution.path) > TRANSITIONS:
             self.broken("bounded", f"{execution.name} entered {TRANSITIONS} states")
+        if execution.path[-1] == "Diagnose failure" and not self.world.plan.disturbed:
+            self._called_at_once(execution)
+
+    def _called_at_once(self, execution: "Execution") -> None:
+        """A rollout whose tasks fail again and again is called failed when enough did."""
+        found = [r for r in self.records() if r["execution"] == execution.arn and "rollout" in r]
+        service = self.world.ecs.services.get(self.world.spec["service"])
+        for record in found if service else ():
+            dead = [t for t in service.dead if t.deployment.id == record["rollout"]["id"]]
+            ends = sorted(t.stopped or 0.0 for t in dead if t.failed)
+            late = ends[self.world.spec.get("failureThreshold", 3) - 1 :]
+            if late and self.world.engine.now - late[0] > REACTION:
+                waited = self.world.engine.now - late[0]
+                self.broken("told in time", f"{waited:.0f} s after enough tasks had failed")
 
     def told(self, text: str, where: str) -> None:
         if SECRET in text:
@@ -96,7 +111,7 @@ class Invariants:
             raise Broken("every refusal is foreseen", f"{invocation.function}: {error}") from error
 
     def asked(self, invocation: "Invocation", operation: str, asked: Mapping[str, Any]) -> None:
-        if operation in ("PutItem", "UpdateItem", "PutEvents"):
+        if operation in _TELL:
             self._sent(asked, operation)
         if operation not in _WRITES:
             return
@@ -109,7 +124,7 @@ class Invariants:
         if operation in _CHANGES:
             self._may_change(invocation, asked)
         if operation in _CHANGES and "taskDefinition" in asked:
-            self._schema(asked["taskDefinition"], f"{invocation.function} puts")
+            self._schema(asked["taskDefinition"], invocation)
 
     def _may_change(self, invocation: "Invocation", asked: Mapping[str, Any]) -> None:
         """The deployer is about to change the service: is it its to change, and as it does?"""
@@ -124,27 +139,39 @@ class Invariants:
         if service.desired and other and not meanwhile:
             self.broken("the desired count is the team's", f"it was {service.desired}")
         theirs = ":task-definition/by-hand:" in service.primary.revision
-        settled = self.world.engine.now - service.primary.created > SETTLED
-        if invocation.function == "RollBack" and theirs and settled:
+        shown = "stale" not in self.world.plan.faults.values()
+        shown = shown and service.changed + service.lag < invocation.begun
+        if invocation.function == "RollBack" and theirs and shown:
             self.broken("others' changes stay", f"{service.primary.revision} is replaced")
 
-    def _schema(self, revision: str, who: str) -> None:
+    def _schema(self, revision: str, invocation: "Invocation") -> None:
         app, applied = self._app(revision), self.world.database.schema
-        if app.schema is not None and app.schema < applied and self._known(applied):
+        if app.schema is not None and app.schema < applied and self._known(applied, invocation):
             self.broken(
                 "no older release on a newer schema",
-                f"{who} {app.version} on schema {applied}",
+                f"{invocation.function} puts {app.version} on schema {applied}",
             )
 
-    def _known(self, schema: int) -> bool:
+    def _known(self, schema: int, invocation: "Invocation") -> bool:
         """Whether the records can tell that the database has a schema: a release that brought it
-        was live, or was left where it was because of it."""
+        was live, or was left where it was because of it, or is what fails and ran."""
         for record in self.records():
             left = (record.get("rollback") or {}).get("action") == "LEAVE"
             brought = record["schema"] and record["schema"]["number"] >= schema
             if brought and (record.get("outcome") == "SUCCEEDED" or left):
                 return True
+            if brought and "outcome" not in record and self._ran(record, invocation.begun):
+                return True
         return False
+
+    def _ran(self, record: Mapping[str, Any], when: float) -> bool:
+        """Whether a task of a release ran by then."""
+        service = self.world.ecs.services[self.world.spec["service"]]
+        rollout = record.get("rollout", {}).get("id")
+        started = [
+            t.started for t in (*service.dead, *service.tasks) if t.deployment.id == rollout
+        ]
+        return any(at is not None and at < when for at in started)
 
     def _app(self, revision: str) -> App:
         definition = self.world.ecs.revisions[revision]["taskDefinition"]
@@ -164,11 +191,6 @@ class Invariants:
             at_once = {"repeated", "twice"} & set(self.world.plan.faults.values())
             if earlier != arn and not at_once:
                 self.broken("no needless revision", f"{arn} and {earlier} of one release")
-        if operation == "PutItem" and asked["Item"]["id"] == {"S": "#turn"}:
-            holder = asked["Item"]["execution"]["S"]
-            self.turns.setdefault(holder, self.world.engine.now)
-        if operation == "PutItem" and asked["Item"]["id"] == {"S": "#hold"}:
-            self.holds.setdefault(asked["Item"]["at"]["S"], self.world.engine.now)
         if operation in _CHANGES:
             self._changed(invocation, asked, answer["service"])
 
@@ -230,6 +252,12 @@ class Invariants:
 
     def written(self, before: Item, after: Item) -> None:
         """An item of the table changed."""
+        self.writes += 1
+        match after["id"]["S"]:
+            case "#turn":
+                self.turns.setdefault(after["execution"]["S"], self.writes)
+            case "#hold":
+                self.holds.setdefault(after["at"]["S"], self.writes)
         old, new = before.get("outcome"), after.get("outcome")
         if old and old != new and old["S"] != "IGNORED":
             self.broken("one outcome", f"{after['id']['S']}: {old['S']} became {new}")
@@ -275,8 +303,8 @@ class Invariants:
                 self.broken("truthful URL", f"{url} leads to no task of {record['version']}")
 
     def _in_time(self, ours: Deployment, record: Mapping[str, Any]) -> None:
-        plan, execution = self.world.plan, self.world.sfn.executions[record["execution"]]
-        if plan.faults or plan.news or plan.noise is not None:
+        execution = self.world.sfn.executions[record["execution"]]
+        if self.world.plan.disturbed:
             return
         tasks = self.world.ecs.services[self.world.spec["service"]].tasks
         # without a health check a rollout is complete before its tasks answer

@@ -8,8 +8,7 @@ from tests.simulation import plans, race, runtime, worlds
 from tests.simulation.application import App
 from tests.simulation.asl import Expression, compile_template
 from tests.simulation.guards import GUARDS, Guard, caught
-from tests.simulation.world import Plan
-from tests.simulation.worlds import PLANS, order, push
+from tests.simulation.worlds import FOUND, PLANS
 
 STRIDE = 37  # of the single faults; `python -m tests.simulation faults` runs them all
 QUICK = {
@@ -44,66 +43,6 @@ def test_a_plan_runs_the_same_each_time() -> None:
 @pytest.mark.parametrize("guard", [g for g in GUARDS if g.name in QUICK], ids=lambda g: g.name)
 def test_a_guard_that_is_taken_away_is_missed(guard: Guard) -> None:
     assert caught(guard, seeds=0)
-
-
-FOUND = {
-    "a late retry took the outcome of a hold": Plan(
-        "checked", (order(0, "hold", reason="test"),), faults={4: "lost"}
-    ),
-    "a push of an older schema left nothing running": PLANS["an older schema after a newer"],
-    "a retried update rolled out again what ECS had given up": Plan(
-        "balanced", (push(0, "1.0.1", "cannot-start"),), faults={33: "timed-out"}
-    ),
-    "a new service that reads do not show yet was called deleted": Plan(
-        "checked", (push(0, "1.0.1"),), live=False, noise=542
-    ),
-    "a release that never ran went back to one from before a migration": Plan(
-        "database",
-        (
-            push(0, "1.0.2", "never-healthy", schema=2),
-            push(110, "1.0.1", schema=2),
-            (130.0, "delete_image", ("1.0.1",)),
-        ),
-    ),
-    "an address was asked for whose task had just stopped": Plan(
-        "database",
-        (
-            (0.0, "push", (App("1.0.2", 1, "exit-late", 20.0),)),
-            push(10, "1.0.4"),
-            push(20, "1.0.1"),
-        ),
-        live=False,
-        noise=313,
-    ),
-    "a late second try of a turn left its claim": Plan(
-        "recreated",
-        (push(50, "1.0.2", "empty-database"), push(130, "1.0.1")),
-        faults={1: "timed-out", 56: "twice", 103: "twice", 116: "lost"},
-        noise=3361,
-    ),
-    "a push after a first one that failed met an old desired count": Plan(
-        "checked",
-        (push(0, "1.0.3", "never-healthy"), (0.0, "push_index", (App("1.0.2", 1),))),
-        live=False,
-        noise=3304,
-    ),
-    "the data of a release left unverified were taken for the right ones": Plan(
-        spec="plain",
-        moves=(
-            (80.0, "push", (App(version="1.0.2", schema=1, fault="exit-late", seconds=60.0),)),
-            (
-                110.0,
-                "push",
-                (App(version="1.0.1", schema=1, fault="empty-database", seconds=60.0),),
-            ),
-            (230.0, "order", ({"action": "deploy", "image": "1.0.1"},)),
-        ),
-        live=False,
-        faults={69: "timed-out", 125: "stopped"},
-        news={},
-        noise=1248,
-    ),
-}
 
 
 @pytest.mark.parametrize("name", FOUND)

@@ -41,6 +41,7 @@ CALL_FAULTS = (
     "stale",
     "stopped",
     "expired",
+    "held",
 )
 EVENT_FAULTS = ("lost", "twice", "late")
 _OWNERS = {
@@ -95,6 +96,11 @@ class Plan:
     noise: int | None = None
 
     @property
+    def disturbed(self) -> bool:
+        """Whether anything befalls a call or an event."""
+        return bool(self.faults or self.news) or self.noise is not None
+
+    @property
     def hostile(self) -> bool:
         """Whether something is done to the service or its surroundings past the deployer."""
         return any(what in HOSTILE for _, what, _ in self.moves)
@@ -112,6 +118,7 @@ class Invocation:
     packed: bytes
     box: Box
     execution: "Execution | None"
+    begun: float
     deadline: float
     payload: Any = None
     doubled: bool = False
@@ -370,7 +377,7 @@ class World:
         doubled: bool = False,
     ) -> None:
         """Run a function; the box gets its result, or its failure."""
-        invocation = Invocation(function, packed, box, execution, 0.0, doubled=doubled)
+        invocation = Invocation(function, packed, box, execution, self.engine.now, 0.0, doubled=doubled)
         self.engine.spawn(self._invoke, invocation, calls_back)
 
     def _invoke(self, invocation: Invocation, calls_back: bool) -> None:
@@ -438,6 +445,8 @@ class World:
                 self.invoke(
                     invocation.function, invocation.packed, Box(), invocation.execution, True, True
                 )
+            case "held":
+                self._held_now()
             case "stopped" | "expired" if invocation.execution:
                 stopped = fault == "stopped"
                 invocation.execution.end("ABORTED" if stopped else "TIMED_OUT")
@@ -452,6 +461,14 @@ class World:
             case "timed-out":
                 self._pause(invocation, runtime.LIMIT + 100)
         return answer
+
+    def _held_now(self) -> None:
+        """Somebody's order to hold the service has come as far as writing it down."""
+        order = {"by": "somebody", "at": runtime.iso(self.engine.now), "reason": "at that moment"}
+        self.invariants.ordered({"action": "hold"})
+        self.table.put_item(
+            {"Item": {k: {"S": v} for k, v in {"service": self.spec["service"], "id": "#hold", **order}.items()}}
+        )
 
     def _pause(self, invocation: Invocation, seconds: float) -> None:
         left = invocation.deadline - self.engine.now
