@@ -107,6 +107,15 @@ PLANS: Mapping[str, Plan] = {
         "checked",
         ((0, "no_room", (True,)), push(1, "1.0.1"), (200, "no_room", (False,))),
     ),
+    "no addresses left, and a bad release after": Plan(
+        "recreated",
+        (
+            (0, "no_room", (True,)),
+            push(1, "1.0.1"),
+            (900, "no_room", (False,)),
+            push(900, "1.0.2", "exit-at-start"),
+        ),
+    ),
     "no subnet": Plan("checked", ((0, "lose_subnet", ()), push(1, "1.0.1"))),
     "two pushes": Plan("checked", (push(0, "1.0.1"), push(3, "1.0.2"))),
     "a push and an order at once": Plan(
