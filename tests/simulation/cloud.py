@@ -150,7 +150,7 @@ class Table:
         found = [item for item in found if meets(item, names, values)]
         if start := asked.get("ExclusiveStartKey"):
             found = [item for item in found if item["id"]["S"] < start["id"]["S"]]
-        limit = asked.get("Limit", len(found) or 1)
+        limit = min(asked.get("Limit", len(found) or 1), self.world.page or len(found))
         answer: dict[str, Any] = {"Items": found[:limit]}
         if len(found) > limit:
             last = found[limit - 1]
@@ -250,7 +250,11 @@ class Ecr:
                 raise AwsError("ImageNotFoundException", "The image does not exist")
         else:
             found = [(d, s) for d, s in self.stored.items() if s.tags and s.active]
-        return {"imageDetails": [self._detail(digest, stored) for digest, stored in found]}
+        details = [self._detail(digest, stored) for digest, stored in found]
+        if "imageIds" in asked:
+            return {"imageDetails": details}
+        page, following = self.world.paged(details, asked.get("nextToken"))
+        return {"imageDetails": page, **({"nextToken": following} if following else {})}
 
     def _detail(self, digest: str, stored: Stored) -> dict[str, Any]:
         detail = {
@@ -316,7 +320,8 @@ class Rds:
     def describe_db_snapshots(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         instance = asked["DBInstanceIdentifier"]
         found = [s for s in self.snapshots.values() if s["DBInstanceIdentifier"] == instance]
-        return {"DBSnapshots": [dict(s) for s in found]}
+        page, following = self.world.paged([dict(s) for s in found], asked.get("Marker"))
+        return {"DBSnapshots": page, **({"Marker": following} if following else {})}
 
     def delete_db_snapshot(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         if self.snapshots.pop(asked["DBSnapshotIdentifier"], None) is None:

@@ -309,7 +309,7 @@ class Ecs:
             raise AwsError("ServiceNotFoundException", "Service not found.")
         wanted = asked["desiredStatus"] == "RUNNING"
         tasks = [t for t in self._seen(service) if t.wanted == wanted]
-        first, size = int(asked.get("nextToken", "0")), 100
+        first, size = int(asked.get("nextToken", "0")), self.world.page or 100
         answer: dict[str, Any] = {"taskArns": [t.arn for t in tasks[first : first + size]]}
         if len(tasks) > first + size:
             answer["nextToken"] = str(first + size)

@@ -80,12 +80,11 @@ class _Datetime(datetime):
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> Self:
-        return cls.fromtimestamp(here().engine.now, tz)
+        return cls.fromtimestamp(here().clock(), tz)
 
 
 def _now() -> float:
-    now: float = here().engine.now
-    return now
+    return here().clock()
 
 
 def _sleep(seconds: float) -> None:

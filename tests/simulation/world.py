@@ -23,6 +23,7 @@ ECS_EVENT, ECR_EVENT, STATUS_EVENT = 0.5, 1.5, 1.0  # seconds until an event is 
 RECONCILE = 300.0
 LATENCY, INVOKE = 0.01, 0.03  # seconds that a call and a function's start take
 SLOW = 15.0
+DENIED, SKEW = 900.0, 5.0  # seconds until a denial is put right; that a clock is ahead
 DAY = 86400.0
 SUBNET, GROUP = "subnet-0123456789abcdef0", "sg-0123456789abcdef0"
 BALANCER = "http://coder.example"
@@ -42,6 +43,9 @@ CALL_FAULTS = (
     "stopped",
     "expired",
     "held",
+    "denied",
+    "paged",
+    "skewed",
 )
 EVENT_FAULTS = ("lost", "twice", "late")
 _OWNERS = {
@@ -300,6 +304,9 @@ class World:
         self.answered: dict[str, float] = {}
         self.announced: list[Mapping[str, Any]] = []
         self.humans, self.last_human = 0, 0.0
+        self.denied: dict[tuple[str, str], float] = {}
+        self.page = 0  # how much a page holds; 0 for all
+        self.skew: dict[str, float] = {}
         self.engine.after(RECONCILE, self._clock, background=True)
 
     # How a run goes
@@ -317,6 +324,7 @@ class World:
                 self.engine.at(start + after, getattr(self, f"do_{what}"), *arguments)
             last = start + max((after for after, _, _ in plan.moves), default=0.0)
             self._until_quiet(last)
+            self._until_quiet(max(self.denied.values(), default=0.0))
             while True:
                 executions = len(self.sfn.executions)
                 self.engine.run(self.engine.now + RECONCILE + 40, lambda: False)
@@ -446,10 +454,18 @@ class World:
                     invocation.function, invocation.packed, Box(), invocation.execution, True, True
                 )
             case "held":
-                self._held_now()
+                self._hold()
+            case "denied":
+                self.denied[invocation.function, operation] = self.engine.now + DENIED
+            case "paged":
+                self.page = 1
+            case "skewed":
+                self.skew[invocation.function] = SKEW
             case "stopped" | "expired" if invocation.execution:
                 stopped = fault == "stopped"
                 invocation.execution.end("ABORTED" if stopped else "TIMED_OUT")
+        if self.engine.now < self.denied.get((invocation.function, operation), 0.0):
+            raise AwsError("AccessDeniedException", f"{operation} is not authorized")
         answer = self._answer(invocation, service, operation, asked, fault == "stale")
         match fault:
             case "lost":
@@ -462,13 +478,27 @@ class World:
                 self._pause(invocation, runtime.LIMIT + 100)
         return answer
 
-    def _held_now(self) -> None:
+    def _hold(self) -> None:
         """Somebody's order to hold the service has come as far as writing it down."""
-        order = {"by": "somebody", "at": runtime.iso(self.engine.now), "reason": "at that moment"}
+        note = {"service": self.spec["service"], "id": "#hold", "by": "somebody", "reason": "test"}
+        note["at"] = runtime.iso(self.engine.now)
         self.invariants.ordered({"action": "hold"})
-        self.table.put_item(
-            {"Item": {k: {"S": v} for k, v in {"service": self.spec["service"], "id": "#hold", **order}.items()}}
-        )
+        self.table.put_item({"Item": {name: {"S": value} for name, value in note.items()}})
+
+    def clock(self) -> float:
+        """What time it is to the function that asks."""
+        process: Any = getcurrent()
+        return self.engine.now + self.skew.get(process.invocation.function, 0.0)
+
+    def paged(self, found: list[Any], start: str | None) -> tuple[list[Any], str | None]:
+        """A page of what was found, and where the next begins; None for nowhere. If pages are
+        small, the first is empty."""
+        if not self.page:
+            return found, None
+        begin = int(start or -1)
+        following = begin + self.page if start else 0
+        page = found[begin:following] if start else []
+        return page, str(following) if following < len(found) else None
 
     def _pause(self, invocation: Invocation, seconds: float) -> None:
         left = invocation.deadline - self.engine.now
@@ -543,7 +573,9 @@ class World:
         if asked["Path"] != runtime.ENVIRONMENT["SPEC_PATH"]:
             return {"Parameters": []}  # it has no documentation site
         name = f"{asked['Path']}/{self.spec['service']}"
-        return {"Parameters": [{"Name": name, "Value": self._spec_text}]}
+        found = [{"Name": name, "Value": self._spec_text}]
+        page, following = self.paged(found, asked.get("NextToken"))
+        return {"Parameters": page, **({"NextToken": following} if following else {})}
 
     def describe_target_health(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         states = {"initial": "initial", "healthy": "healthy", "unhealthy": "unhealthy"}
