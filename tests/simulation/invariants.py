@@ -172,9 +172,7 @@ class Invariants:
         """Whether a task of a release ran by then."""
         service = self.world.ecs.services[self.world.spec["service"]]
         rollout = record.get("rollout", {}).get("id")
-        started = [
-            t.started for t in (*service.dead, *service.tasks) if t.deployment.id == rollout
-        ]
+        started = [t.started for t in (*service.dead, *service.tasks) if t.deployment.id == rollout]
         return any(at is not None and at < when for at in started)
 
     def _app(self, revision: str) -> App:
@@ -356,14 +354,19 @@ class Invariants:
             self.broken("no orphans", f"{left} are left")
 
     def _each_push_has_its_record(self, records: list[Mapping[str, Any]]) -> None:
-        digests = {r["digest"] for r in records}
-        if self.world.denied:  # what could not be read is recorded under the repository alone
-            unread = self.world.table.items.get(f"repository:{self.world.ecr.repository}", {})
-            digests |= {item.plain["digest"] for item in unread.values()}
+        digests = {r["digest"] for r in records} | self._unread()
         for when, digest, tag in self.pushes:
             stored = self.world.ecr.stored.get(digest)
             if tag and stored and digest not in digests and tag in stored.tags:
                 self.broken("one outcome", f"the push of {tag} at {when} has no record")
+
+    def _unread(self) -> set[str]:
+        """The digests of pushes that could not be read for want of a permission: they failed, and
+        are recorded under the repository alone."""
+        if not self.world.denied:
+            return set()
+        found = self.world.table.items.get(f"repository:{self.world.ecr.repository}", {})
+        return {item.plain["digest"] for item in found.values()}
 
     def _no_false_failure(self, records: list[Mapping[str, Any]]) -> None:
         """A good release whose execution was left alone succeeded, in a world that let it."""
@@ -411,7 +414,8 @@ class Invariants:
         if good and newest["outcome"] != "FAILED":
             self._serves(service, primary.revision)
         unmended = newest["outcome"] == "FAILED" and action is None and "rollout" in newest
-        if unmended and good and primary.revision != last_good:
+        told = self.world.denied and "the service needs a person" in str(newest.get("reason"))
+        if unmended and not told and good and primary.revision != last_good:
             self.broken("what runs", f"{primary.revision} after {newest['reason']}")
         self._newest_or_ordered(records, good, primary.revision)
 
@@ -427,6 +431,7 @@ class Invariants:
     ) -> None:
         """The newest push that is good runs, unless an order says otherwise."""
         failed = {r["digest"] for r in records if r["outcome"].startswith("FAILED")}
+        failed |= self._unread()
         tagged = [(w, d) for w, d, t in self.pushes if t and self.world.ecr.apps.get(d)]
         if not tagged or self.orders:
             self._sticky(records, good, revision)

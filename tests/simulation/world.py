@@ -324,12 +324,12 @@ class World:
                 self.engine.at(start + after, getattr(self, f"do_{what}"), *arguments)
             last = start + max((after for after, _, _ in plan.moves), default=0.0)
             self._until_quiet(last)
-            self._until_quiet(max(self.denied.values(), default=0.0))
             while True:
+                self._until_quiet(max(self.denied.values(), default=0.0))
                 executions = len(self.sfn.executions)
                 self.engine.run(self.engine.now + RECONCILE + 40, lambda: False)
                 self._until_quiet(last)
-                if len(self.sfn.executions) == executions:
+                if len(self.sfn.executions) == executions and not self._denies():
                     break
             self.invariants.at_rest()
         return self
@@ -345,6 +345,9 @@ class World:
         self.engine.run(limit, quiet)
         if self.running():
             self.invariants.broken("bounded", "an execution still runs after a day")
+
+    def _denies(self) -> bool:
+        return any(until > self.engine.now for until in self.denied.values())
 
     def running(self) -> bool:
         return self.sfn.running > 0
@@ -385,7 +388,9 @@ class World:
         doubled: bool = False,
     ) -> None:
         """Run a function; the box gets its result, or its failure."""
-        invocation = Invocation(function, packed, box, execution, self.engine.now, 0.0, doubled=doubled)
+        invocation = Invocation(
+            function, packed, box, execution, self.engine.now, 0.0, doubled=doubled
+        )
         self.engine.spawn(self._invoke, invocation, calls_back)
 
     def _invoke(self, invocation: Invocation, calls_back: bool) -> None:

@@ -213,6 +213,9 @@ FOUND: Mapping[str, Plan] = {
     "a hold that came between the look and the turn was passed over": Plan(
         "checked", (push(0, "1.0.1"),), faults={11: "held"}
     ),
+    "a recovery that got no turn called the service unchanged": Plan(
+        "checked", (push(0, "1.0.1"), (9.0, "stop", ())), faults={50: "denied"}
+    ),
     "a late second try of a turn left its claim": Plan(
         "recreated",
         (push(50, "1.0.2", "empty-database"), push(130, "1.0.1")),
