@@ -36,6 +36,8 @@ class Item(dict[str, Any]):
 
     __slots__ = ("read", "right", "values_")
 
+    read: bytes
+
     def __init__(self, values: Mapping[str, Any] = MappingProxyType({})) -> None:
         super().__init__(values)
         self.right = False

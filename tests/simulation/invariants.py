@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
-from deployer.aws import refused
 
+from deployer.aws import refused
 from tests.simulation.application import App
 from tests.simulation.cloud import SECRET, Item
 from tests.simulation.ecs import Deployment, Service
@@ -85,9 +85,10 @@ class Invariants:
 
     def _called_at_once(self, execution: "Execution") -> None:
         """A rollout whose tasks fail again and again is called failed when enough did."""
-        found = [r for r in self.records() if r["execution"] == execution.arn and "rollout" in r]
         service = self.world.ecs.services.get(self.world.spec["service"])
-        for record in found if service else ():
+        for record in self.records():
+            if service is None or record["execution"] != execution.arn or "rollout" not in record:
+                continue
             dead = [t for t in service.dead if t.deployment.id == record["rollout"]["id"]]
             ends = sorted(t.stopped or 0.0 for t in dead if t.failed)
             late = ends[self.world.spec.get("failureThreshold", 3) - 1 :]
@@ -100,7 +101,7 @@ class Invariants:
             self.broken("no secret told", f"{where}: {text[:300]}")
 
     def _sent(self, asked: Mapping[str, Any], operation: str) -> None:
-        if _SECRET in marshal.dumps(asked):  # a third of the time that its text takes
+        if _SECRET in marshal.dumps(dict(asked)):  # a third of the time that its text takes
             self.told(str(asked), operation)
 
     def raised(self, invocation: "Invocation", error: Exception) -> None:

@@ -1,10 +1,14 @@
 """Whatever befalls a deployment, the invariants hold; without a guard they do not."""
 
+from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import pytest
+from botocore.validate import ParamValidator
 
-from tests.simulation import plans, race, runtime, worlds
+from deployer.aws import client
+from tests.simulation import plans, race, runtime, shapes, worlds
 from tests.simulation.application import App
 from tests.simulation.asl import Expression, compile_template
 from tests.simulation.guards import GUARDS, Guard, caught
@@ -61,6 +65,35 @@ def test_an_expression_gives_what_the_library_gives() -> None:
         expression = Expression(text)
         assert expression(scope) == expression.by_the_library(scope)
     assert compile_template({"a": "{% $a %}", "b": [1]})(scope) == {"a": None, "b": [1]}
+
+
+@pytest.mark.parametrize(
+    ("operation", "asked"),
+    [
+        ("PutItem", {"TableName": "t", "Item": {"id": {"S": "x"}, "n": {"M": {"a": {"N": "1"}}}}}),
+        ("Query", {"TableName": "t", "Limit": 5, "ConsistentRead": True}),
+    ],
+)
+def test_a_quick_look_passes_nothing_that_the_validator_does_not(
+    operation: str, asked: dict[str, Any]
+) -> None:
+    shape = client("dynamodb").meta.service_model.operation_model(operation).input_shape
+    right = shapes.look(shape)
+    assert right(asked)
+    spoilt = list(_spoilt(asked))
+    assert len(spoilt) > 15
+    for values in spoilt:
+        assert not (right(values) and ParamValidator().validate(values, shape).has_errors())
+
+
+def _spoilt(value: Any) -> Iterator[Any]:
+    """A value with one thing in it changed, in each of some ways."""
+    yield from (None, 0, "", [], {}, {"x": 1}, True, -1)
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            yield {key: kept for key, kept in value.items() if key != name}
+            for other in _spoilt(entry):
+                yield {**value, name: other}
 
 
 def test_a_bad_release_is_no_good_one() -> None:
