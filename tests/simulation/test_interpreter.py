@@ -11,7 +11,6 @@ from tests.simulation import runtime, worlds
 from tests.simulation.application import App
 from tests.simulation.world import Plan
 
-
 SLOW = {"fault": "slow-start", "seconds": 3.0}
 
 
