@@ -1,5 +1,6 @@
 """Roll back: put the previous release back, or say why that can't be."""
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypedDict
@@ -11,10 +12,12 @@ from deployer import rollback, rollout, service
 from deployer.aws import ecs
 from deployer.release import Previous, Release
 from deployer.rollback import Rollback
-from deployer.rollout import Rollout
+from deployer.rollout import Rollout, Service
 from deployer.spec import ServiceSpec, from_document
 
 logger = Logger()
+
+_BETWEEN_LOOKS = 2.0  # seconds
 
 
 class Request(TypedDict):
@@ -31,7 +34,7 @@ class Request(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Rollback:
     spec = from_document(event["spec"], "the service spec")
-    now = ecs.service(spec.cluster, spec.service)
+    now = _look(spec, event["taskDefinition"], event["rollout"])
     decided = rollback.decide(
         now,
         event["release"],
@@ -51,6 +54,19 @@ def handler(event: Request, context: LambdaContext) -> Rollback:
         decided["rollout"] = rollout.started(deployment, spec.timeout, datetime.now(UTC))
     logger.info("rollback decided", rollback=decided)
     return decided
+
+
+def _look(spec: ServiceSpec, revision: str | None, started: Rollout | None) -> Service | None:
+    """The service, not as it was before an update that reads do not show yet: an execution that
+    puts right what another left may come seconds after its update, noted or not."""
+    now = datetime.now(UTC)
+    begun = datetime.fromisoformat(started["startedAt"]) if started else now
+    give_up = time.monotonic() + (begun + rollout.READ_LAG - now).total_seconds()
+    found = ecs.service(spec.cluster, spec.service)
+    while revision and not rollout.shows(found, revision, started) and time.monotonic() < give_up:
+        time.sleep(_BETWEEN_LOOKS)
+        found = ecs.service(spec.cluster, spec.service)
+    return found
 
 
 def _ran(spec: ServiceSpec, started: Rollout | None) -> bool:

@@ -33,7 +33,10 @@ def handler(event: Request, context: LambdaContext) -> Rollout:
     if begun:
         return begun  # by an earlier try; ECS may have given it up meanwhile
     revision, previous = event["taskDefinition"], event["previous"]
-    goes_back = previous is None or not schema_grew(previous["schema"], event["release"]["schema"])
+    # what ECS would go back to need not have been good where no release is known to be
+    goes_back = previous is not None and not schema_grew(
+        previous["schema"], event["release"]["schema"]
+    )
     settings = service.settings(spec, revision, automatic_rollback=goes_back)
     if ecs.service(spec.cluster, spec.service):
         if event["desiredCount"] is not None:

@@ -404,7 +404,7 @@ class Invariants:
             if any(r["outcome"] == "SUCCEEDED" for r in done):
                 self.broken("what runs", "there is no service")
             return
-        primary, newest = service.primary, done[-1]
+        primary, newest = service.primary, max(done, key=lambda r: r["turnAt"])
         good = [r for r in done if r["outcome"] == "SUCCEEDED"]
         if newest["outcome"] == "SUCCEEDED" and primary.revision != newest["taskDefinition"]:
             self.broken("what runs", f"{primary.revision}, not {newest['taskDefinition']}")
@@ -437,17 +437,14 @@ class Invariants:
         if not tagged or self.orders:
             self._sticky(records, good, revision)
             return
-        _, digest = max(
-            tagged,
-            key=lambda p: (
-                self.world.ecr.stored[p[1]].pushed if p[1] in self.world.ecr.stored else 0
-            ),
-        )
-        app = self.world.ecr.apps[digest]
-        if digest in failed or not app.good or digest not in self.world.ecr.stored:
+        stored = self.world.ecr.stored
+        times = {digest: stored[digest].pushed for _, digest in tagged if digest in stored}
+        newest = [d for d, when in times.items() if when == max(times.values())]
+        apps = [self.world.ecr.apps[digest] for digest in newest]
+        if failed & {*newest} or not all(app.good for app in apps) or not apps:
             return
-        if self._app(revision) != app:
-            self.broken("newest push wins", f"{self._app(revision)} runs, not {app}")
+        if self._app(revision) not in apps:  # of pushes within one second ECR knows no order
+            self.broken("newest push wins", f"{self._app(revision)} runs, not {apps[0]}")
 
     def _sticky(
         self, records: list[Mapping[str, Any]], good: list[Mapping[str, Any]], revision: str
