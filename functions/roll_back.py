@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
 
 from aws_lambda_powertools import Logger
@@ -18,6 +18,7 @@ from deployer.spec import ServiceSpec, from_document
 logger = Logger()
 
 _BETWEEN_LOOKS = 2.0  # seconds
+_NONE = timedelta(0)
 
 
 class Request(TypedDict):
@@ -59,9 +60,8 @@ def handler(event: Request, context: LambdaContext) -> Rollback:
 def _look(spec: ServiceSpec, revision: str | None, started: Rollout | None) -> Service | None:
     """The service, not as it was before an update that reads do not show yet: an execution that
     puts right what another left may come seconds after its update, noted or not."""
-    now = datetime.now(UTC)
-    begun = datetime.fromisoformat(started["startedAt"]) if started else now
-    give_up = time.monotonic() + (begun + rollout.READ_LAG - now).total_seconds()
+    age = datetime.now(UTC) - datetime.fromisoformat(started["startedAt"]) if started else _NONE
+    give_up = time.monotonic() + (rollout.READ_LAG - max(age, _NONE)).total_seconds()
     found = ecs.service(spec.cluster, spec.service)
     while revision and not rollout.shows(found, revision, started) and time.monotonic() < give_up:
         time.sleep(_BETWEEN_LOOKS)

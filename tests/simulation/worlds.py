@@ -216,6 +216,33 @@ FOUND: Mapping[str, Plan] = {
     "a recovery that got no turn called the service unchanged": Plan(
         "checked", (push(0, "1.0.1"), (9.0, "stop", ())), faults={50: "denied"}
     ),
+    "a look that lagged was taken for ECS's way back": Plan(
+        "checked", ((0.0, "push_index", (App("1.0.2", 1),)),), faults={50: "stopped"}, noise=16220
+    ),
+    "a new service that the way back did not see yet was left running": Plan(
+        "database",
+        (
+            (80.0, "push", (App("1.0.1", 2, seconds=5.0),)),
+            (120.0, "push_index", (App("1.0.3", 1, seconds=20.0),)),
+        ),
+        live=False,
+        faults={40: "denied"},
+        noise=13946,
+    ),
+    "a recovery stopped the release that had come after": Plan(
+        "unverified",
+        (
+            push(117, "1.0.1", "exit-twice", seconds=5.0),
+            order(120, "deploy", image="1.0.1"),
+            (170.0, "stop", ()),
+        ),
+        live=False,
+    ),
+    "ECS went back to a release that was never good": Plan(
+        "database",
+        (push(0, "1.0.2", "wrong-version"), push(110, "1.0.1", "never-healthy", schema=2)),
+        live=False,
+    ),
     "a late second try of a turn left its claim": Plan(
         "recreated",
         (push(50, "1.0.2", "empty-database"), push(130, "1.0.1")),
