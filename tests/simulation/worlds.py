@@ -222,6 +222,7 @@ FOUND: Mapping[str, Plan] = {
     "a new service that the way back did not see yet was left running": Plan(
         "database",
         (
+            order(0, "rollback", to="1.0.0"),
             (80.0, "push", (App("1.0.1", 2, seconds=5.0),)),
             (120.0, "push_index", (App("1.0.3", 1, seconds=20.0),)),
         ),

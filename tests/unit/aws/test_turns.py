@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deployer.aws import client, releases, turns
+from deployer.aws import releases, turns
 from deployer.errors import AwsUnavailable
 from tests.unit.conftest import Script, items, refusal
 from tests.unit.samples import ANOTHER_EXECUTION, EXECUTION, claim, release
@@ -56,10 +56,8 @@ def test_a_push_takes_no_turn_of_a_service_that_is_held() -> None:
     ("reason", "taken"), [("TransactionConflict", False), ("ThrottlingError", AwsUnavailable)]
 )
 def test_a_turn_that_dynamodb_puts_off(script: Script, reason: str, taken: Any) -> None:
-    refused = client("dynamodb").exceptions.TransactionCanceledException(
-        {"Error": {}, "CancellationReasons": [{"Code": reason}, {"Code": "None"}]},
-        "TransactWriteItems",
-    )
+    refused = refusal("TransactionCanceledException")
+    refused.response["CancellationReasons"] = [{"Code": reason}, {"Code": "None"}]
     script("dynamodb", "TransactWriteItems", refused)
     if taken is False:
         assert turns.take("coder", {**MINE, "trigger": "push"}) is False
