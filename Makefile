@@ -23,6 +23,7 @@ $(READY): requirements.lock
 	@echo "Installing the development environment into .venv (about a minute, once) …"
 	@rm -rf .venv && $(PYTHON) -m venv .venv
 	@$(BIN)/pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .checkov/.ready: checkov.lock | $(READY)
@@ -48,12 +49,12 @@ local: $(READY) ## keep a local AWS with the deployer up, and show what is pushe
 
 .PHONY: deploy
 deploy: $(READY) ## deploy to an AWS account, see docs/deploy.md
-	@python -m cli.deploy --mode $(or $(MODE),full) $(DEPLOY_OPTIONS) $(if $(YES),--yes) \
+	@python -m cli.setup --mode $(or $(MODE),full) $(DEPLOY_OPTIONS) $(if $(YES),--yes) \
 		$(if $(IMAGE),--image '$(IMAGE)') $(if $(SOURCE),--source '$(SOURCE)') $(if $(DOCS),--docs '$(DOCS)')
 
 .PHONY: remove
 remove: $(READY) ## delete the stacks from the account again; says what stays
-	@python -m cli.deploy --remove $(DEPLOY_OPTIONS) $(if $(YES),--yes)
+	@python -m cli.setup --remove $(DEPLOY_OPTIONS) $(if $(YES),--yes)
 
 .PHONY: test
 test: lint ## check and test everything

@@ -309,7 +309,13 @@ def login() -> None:
     token = client("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
     user, _, password = base64.b64decode(token).decode().partition(":")
     command = ["docker", "login", "--username", user, "--password-stdin", registry]
-    subprocess.run(command, input=password, text=True, check=True, stdout=subprocess.DEVNULL)
+    if not shutil.which("docker"):
+        raise Failed("BuildFailed", f"docker is not in the build's image: it pulls from {registry}")
+    done = subprocess.run(
+        command, input=password, text=True, check=False, stdout=subprocess.DEVNULL
+    )
+    if done.returncode:
+        raise Failed("BuildFailed", f"docker cannot log in to {registry}, where baseImage is")
 
 
 def save() -> None:

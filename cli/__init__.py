@@ -1,1 +1,1 @@
-"""What a person at a terminal uses: one module per command, and what the commands share."""
+"""The operator's command, `deployer`, in `commands`; what sets an account up, in `setup`."""

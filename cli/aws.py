@@ -54,7 +54,9 @@ class Account:
     def __init__(self, profile: str | None = None, region: str | None = None) -> None:
         """Raises CommandFailed if there is no such profile or no Region."""
         try:
-            self._session = boto3.Session(profile_name=profile, region_name=region)
+            # boto3 reads AWS_DEFAULT_REGION alone, where the AWS command line knows both
+            named = region or os.environ.get("AWS_REGION")
+            self._session = boto3.Session(profile_name=profile, region_name=named)
         except ProfileNotFound as error:
             raise stopped_by(error, UNREADY) from error
         self.profile = profile

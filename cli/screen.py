@@ -21,7 +21,6 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from cli.changes import Event
 from cli.executions import Execution, State
 
 _NAME_WIDTH = 31  # "Poll health of previous release"
@@ -149,25 +148,6 @@ def brief(record: Mapping[str, Any]) -> str:
     """A record's reason in brief."""
     diagnosis = record.get("diagnosis")
     return printable(diagnosis["cause"] if diagnosis else record.get("reason") or "")
-
-
-def resources(events: Sequence[Event], begun: datetime) -> list[Step]:
-    """What a stack's operation does to its resources, in the order in which it began with each."""
-    found: dict[str, Step] = {}
-    for event in events:
-        if event.type == "AWS::CloudFormation::Stack" and not event.nested:
-            continue  # the stack itself
-        at = max((event.at - begun).total_seconds(), 0.0)
-        going = event.status.endswith("_IN_PROGRESS")
-        failed = event.status.endswith("_FAILED")
-        said = event.status.lower().replace("_", " ")
-        reason = f": {event.reason}" if event.reason and failed else ""
-        note = printable(f"{event.type}, {said}{reason}")
-        before = found.get(event.resource)
-        found[event.resource] = Step(
-            before.at if before else at, None if going else at, event.resource, note, failed
-        )
-    return list(found.values())
 
 
 # The screen --------------------------------------------------------------------------------------

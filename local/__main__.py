@@ -108,6 +108,8 @@ def env(options: argparse.Namespace) -> int:
     say("unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN")
     for name, value in running.settings.items():
         say(f"export {name}={shlex.quote(value)}")
+    tools = Path(sys.executable).parent
+    say(f'export PATH={shlex.quote(str(tools))}:"$PATH"')  # `deployer` and `sam` are there
     return 0
 
 

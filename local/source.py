@@ -58,6 +58,16 @@ def archive(
         return _packed(tree, kind)
 
 
+def repository(where: Path, tag: str) -> str:
+    """Make a git repository of the demo's tree under a tag; its commit."""
+    write(where, {})
+    _commit(where, tag)
+    told = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=where, capture_output=True, text=True, check=True
+    )
+    return told.stdout.strip()
+
+
 def write(tree: Path, changes: Mapping[str, str | None]) -> None:
     """The demo's tree, as a new directory."""
     shutil.copytree(TREE, tree)

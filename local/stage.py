@@ -57,17 +57,19 @@ class Stage:
         built: Path | None = None,
         patterns: str | None = None,
         database: bool = False,
+        parameters: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> "Stage":
         """Deploy the surroundings and the deployer.
 
-        built     the deployer's template as `sam build` left it; None builds it.
-        patterns  which services the deployer may deploy, for more than this one (see `beside`);
-                  None allows just this one.
-        database  make the service's database an RDS instance; otherwise it is a file.
-        say       told what comes next, for a person who waits.
+        built       the deployer's template as `sam build` left it; None builds it.
+        patterns    which services the deployer may deploy, for more than this one (see `beside`);
+                    None allows just this one.
+        database    make the service's database an RDS instance; otherwise it is a file.
+        parameters  more of the deployer's, such as the repository whose pushes are built.
+        say         told what comes next, for a person who waits.
         """
-        stage = cls(aws, service, service, f"{service}-deployer")
+        stage = cls(aws, service, service, "deployer")
         if built is None:
             say("sam build: the functions and their layer")
             built = aws.build(ROOT / "template.yaml", aws.directory / "build")
@@ -88,6 +90,7 @@ class Stage:
                 "ServicePattern": patterns or service,
                 "ClusterName": service,
                 "DatabasePattern": patterns or f"{service}*",
+                **(parameters or {}),
             },
         )
         return stage
@@ -229,8 +232,17 @@ class Stage:
         )
         return self.started_by(answer["VersionId"], machine="BuildStateMachine")
 
+    def reconcile(self) -> dict[str, Any]:
+        """The clock's round, now; what the reconciler did."""
+        answer = self.aws.client("lambda").invoke(
+            FunctionName=self.outputs["ReconcileFunctionName"],
+            Payload=json.dumps({"detail-type": "Scheduled Event"}),
+        )
+        done: dict[str, Any] = json.loads(answer["Payload"].read())
+        return done
+
     def builds(self) -> list[dict[str, Any]]:
-        """The records of the service's builds, in the order of their ids."""
+        """The records of the service's builds, in the order in which they were started."""
         return self.records(f"build:{self.service}")
 
     def specify(self, **fields: Any) -> None:
@@ -266,8 +278,9 @@ class Stage:
         return self.ended(self.started_by(self.release(version, **variant)))
 
     def records(self, service: str | None = None) -> list[dict[str, Any]]:
-        """The records of a service's releases, in the order of their ids."""
-        return [item for item in self.items(service) if not item["id"].startswith("#")]
+        """The records of a service's releases, in the order in which they were started."""
+        found = [item for item in self.items(service) if not item["id"].startswith("#")]
+        return sorted(found, key=lambda record: str(record["startedAt"]))
 
     def items(self, service: str | None = None) -> list[dict[str, Any]]:
         """All items of a service: releases, and what else is kept of it under names with `#`."""

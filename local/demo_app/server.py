@@ -70,10 +70,6 @@ class Stopped(BaseException):
     """A signal asked us to stop."""
 
 
-class Died(BaseException):
-    """The time that the fault `exit-late` gives us is over."""
-
-
 def log(line: str) -> None:
     # Not through sys.stderr: a request's thread that holds its lock at exit would abort the exit.
     os.write(2, f"{line}\n".encode())
@@ -652,6 +648,12 @@ def run() -> int:
     except DatabaseError as error:
         log(f"error: connect to postgres failed: {error}")
         return 1
+
+    def die(signum: int, frame: FrameType | None) -> NoReturn:
+        log(f"error: this release exits after {release.seconds:g} seconds, with code 1")
+        os._exit(1)  # an exception may be swallowed by what it interrupts, and then we live on
+
+    signal.signal(signal.SIGALRM, die)
     event("info", "serving", schema=schema, deployment_id=listener.application.deployment_id)
 
     try:
@@ -659,9 +661,6 @@ def run() -> int:
             signal.setitimer(signal.ITIMER_REAL, release.seconds)
         # In the main thread, so that a signal ends it at once; its polling would serve shutdown().
         listener.serve_forever(poll_interval=3600)
-    except Died:
-        log(f"error: this release exits after {release.seconds:g} seconds, with code 1")
-        return 1
     except Stopped:
         log("Stop caught, waiting for provisioner jobs to complete and gracefully exiting.")
         listener.server_close()
@@ -679,12 +678,8 @@ def main() -> int:
         signal.setitimer(signal.ITIMER_REAL, 0)
         raise Stopped
 
-    def die(signum: int, frame: FrameType | None) -> NoReturn:
-        raise Died
-
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
-    signal.signal(signal.SIGALRM, die)
     try:
         return run()
     except Stopped:

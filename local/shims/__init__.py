@@ -30,7 +30,7 @@ MODULES = (
     "cloudformation",
     "codebuild",
     "cloudfront",
-    "s3_events",
+    "s3",
 )
 
 

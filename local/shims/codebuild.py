@@ -40,13 +40,14 @@ from ministack.services import codebuild, eventbridge, stepfunctions, sts
 from ministack.services.cloudformation import provisioners
 
 from local import server
-from local.shims import Shim, expect, step_functions
+from local.shims import Shim, expect, roles, step_functions
 from local.shims.codebuild_run import Build
 
 Json = dict[str, Any]
 Call = Callable[..., Any]
 
 _log = logging.getLogger("local.codebuild")
+_SENDER = "codebuild.amazonaws.com"
 _STATES = "arn:aws:states:::codebuild:"
 _TOKEN_SECONDS = 300
 # What CloudFormation's provisioner of MiniStack leaves out, and its name in the API.
@@ -331,6 +332,9 @@ def _build(project: Json, record: Json) -> Build:
         base,
         endpoint,
         lambda phase: _tell(record, project, phase),
+        lambda action, resource: roles.denial(
+            project["serviceRole"], _SENDER, action, resource, source=project["arn"]
+        ),
     )
 
 

@@ -42,6 +42,8 @@ trap '__code=$?; trap - EXIT; env -0 >"$0.env"; set >"$0.vars"; pwd >"$0.cwd"; e
 """
 _FLUSH_SECONDS = 0.25
 _BATCH = 500
+# A folder that stands for https://github.com: a repository is at <owner>/<name> in it.
+_GITHUB = "CODEBUILD_GITHUB"
 _HIDDEN = {"_", "SHLVL", "OLDPWD", "BASH_EXECUTION_STRING"}
 
 
@@ -67,6 +69,8 @@ class Build:
     caches     where this project's local caches live
     base       variables every command gets: PATH, region, endpoint, credentials
     changed    called after a phase has ended, with that phase, and once when the build has
+    denial     why the project's role may not do an action on a resource; None if it may. For what
+               has no endpoint here
     """
 
     record: Json
@@ -77,6 +81,7 @@ class Build:
     base: Mapping[str, str]
     endpoint: str
     changed: Callable[[Json | None], None]
+    denial: Callable[[str, str], str | None]
     _environment: dict[str, str] = field(default_factory=dict)
     _masked: set[str] = field(default_factory=set)
     _succeeding: str = "1"
@@ -260,11 +265,16 @@ class Build:
             ) from error
 
     def _fetch_git(self, source: Json, version: str) -> None:
+        auth = source.get("auth") or {}
+        if auth.get("type") == "CODECONNECTIONS":
+            self._connect(auth["resource"])
         depth = source.get("gitCloneDepth") or 0
         shallow = [] if version or not depth else ["--depth", str(depth)]
         branch = version.removeprefix("refs/heads/")
+        stand_in = os.environ.get(_GITHUB)
+        instead = ["-c", f"url.{stand_in}/.insteadOf=https://github.com/"] if stand_in else []
         for command in (
-            ["clone", "--quiet", *shallow, source["location"], str(self._source)],
+            [*instead, "clone", "--quiet", *shallow, source["location"], str(self._source)],
             *([["-C", str(self._source), "checkout", "--quiet", branch]] if branch else []),
         ):
             done = subprocess.run(
@@ -277,6 +287,12 @@ class Build:
         head = ["git", "-C", str(self._source), "rev-parse", "HEAD"]
         found = subprocess.run(head, capture_output=True, text=True, env={**self.base}, check=True)
         self.record["resolvedSourceVersion"] = found.stdout.strip()
+
+    def _connect(self, connection: str) -> None:
+        """https://docs.aws.amazon.com/codebuild/latest/userguide/connections-github-app.html"""
+        for action in ("GetConnection", "GetConnectionToken"):
+            if why := self.denial(f"codeconnections:{action}", connection):
+                raise PhaseFailed("CLIENT_ERROR", f"Failed to get access token: {why}")
 
     def _buildspec(self, given: str) -> Buildspec:
         """Inline text, an object in S3 by its ARN, or a path in the source (buildspec.yml)."""

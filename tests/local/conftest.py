@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +12,15 @@ from tests.local.support import Json, Machines, received
 
 
 @pytest.fixture(scope="session")
-def aws() -> Iterator[LocalAws]:
+def github(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the local AWS looks for GitHub's repositories."""
+    return tmp_path_factory.mktemp("github")
+
+
+@pytest.fixture(scope="session")
+def aws(github: Path) -> Iterator[LocalAws]:
     """A running local AWS in real time, with every shim."""
-    with LocalAws.start() as running:
+    with LocalAws.start(settings={"CODEBUILD_GITHUB": str(github)}) as running:
         yield running
 
 

@@ -6,10 +6,12 @@ import re
 import time
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from local import source
 from local.aws import LocalAws, processes
 from tests.local.support import Json, Machines, task
 
@@ -358,6 +360,41 @@ def test_a_cache_is_there_for_the_next_build(aws: LocalAws, name: str, kind: str
     assert project.lines(project.run(text))[-1] == "none"
     assert project.lines(project.run(text)) == ["x"]
     assert project.lines(project.run(text)) == ["x", "x"]
+
+
+# Sources of GitHub, where a folder stands for it
+
+CONNECTION = "arn:aws:codeconnections:us-east-1:000000000000:connection/0"
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_connection_clones_in_the_projects_role(
+    aws: LocalAws, github: Path, name: str, connected: bool
+) -> None:
+    commit = source.repository(github / "example" / name, "v1.0.0")
+    connect = ("codeconnections:GetConnection", "codeconnections:GetConnectionToken")
+    project = Project(
+        aws,
+        name,
+        *(connect if connected else connect[:1]),
+        source={
+            "type": "GITHUB",
+            "location": f"https://github.com/example/{name}",
+            "auth": {"type": "CODECONNECTIONS", "resource": CONNECTION},
+            "gitCloneDepth": 0,
+            "buildspec": spec(build=["git describe --tags"]),
+        },
+    )
+    build = project.run()
+    if connected:
+        assert build["resolvedSourceVersion"] == commit
+        assert project.lines(build) == ["v1.0.0"]
+    else:
+        assert ("DOWNLOAD_SOURCE", "FAILED") in phases(build)
+        (context,) = next(
+            p["contexts"] for p in build["phases"] if p["phaseType"] == "DOWNLOAD_SOURCE"
+        )
+        assert "codeconnections:GetConnectionToken" in context["message"]
 
 
 # Starting

@@ -2,7 +2,19 @@
 
 from tests.permissions.record import Permission
 
+_CODEBUILD = (
+    "of the permissions that CodeBuild's user guide calls the least that a service role needs "
+    "(Allow CodeBuild to interact with other AWS services); the local CodeBuild does not ask for it"
+)
+_ITS_CACHE = "before the first build there is no cache, and who may not list is told no more"
+
 UNUSED = {
+    Permission("deployer.DocsBuildRole", "s3:GetBucketAcl", "{Sources}"): _CODEBUILD,
+    Permission("deployer.DocsBuildRole", "s3:GetBucketLocation", "{Sources}"): _CODEBUILD,
+    Permission("deployer.DocsBuildRole", "s3:GetObjectVersion", "{Sources}/checked/*"): _CODEBUILD,
+    Permission("deployer.ImageBuildRole", "s3:GetBucketAcl", "{Sources}"): _CODEBUILD,
+    Permission("deployer.ImageBuildRole", "s3:GetBucketLocation", "{Sources}"): _CODEBUILD,
+    Permission("deployer.ImageBuildRole", "s3:GetObjectVersion", "{Sources}/tools/*"): _CODEBUILD,
     Permission(
         "deployer.PollHealthRole", "elasticloadbalancing:DescribeTargetHealth", "*"
     ): "no workflow test has a load balancer; the unit tests of Poll health do",
@@ -22,6 +34,11 @@ DENIED = {
     Permission(
         "deployer.CheckPreflightRole", "iam:GetRole", "role/test-nobody"
     ): "a spec names a role that is not the deployer's, and the preflight says so",
+    Permission("deployer.DocsBuildRole", "s3:ListBucket", "{Sources}"): _ITS_CACHE,
+    Permission(
+        "deployer.IdentifySourceRole", "s3:ListBucket", "{Sources}"
+    ): "an order names an archive that is not there, and forbidden is read as that",
+    Permission("deployer.ImageBuildRole", "s3:ListBucket", "{Sources}"): _ITS_CACHE,
     Permission(
         "deployer.RecordSuccessRole", "events:PutEvents", "event-bus/default"
     ): "a test takes the permission away: an announcement that fails changes no outcome",

@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,12 +15,26 @@ _numbers = itertools.count(1)
 
 # Container health checks run five times as fast as ECS allows, so that a rollout takes a second.
 _SETTINGS = {"ECS_HEALTH_CHECK_SCALE": "0.2"}
+_CONNECTED = {
+    "SourceRepository": "https://github.com/example/demo",
+    "SourceConnectionArn": "arn:aws:codeconnections:us-east-1:000000000000:connection/0",
+    "SourceService": "test-fetched",
+}
 
 
 @pytest.fixture(scope="session")
-def deployer(request: pytest.FixtureRequest, testrun_uid: str, worker_id: str) -> Iterator[Stage]:
-    with LocalAws.start(settings=_SETTINGS) as aws:
-        stage = Stage.set_up(aws, "test", patterns="test*")
+def github(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the local AWS looks for GitHub's repositories."""
+    return tmp_path_factory.mktemp("github")
+
+
+@pytest.fixture(scope="session")
+def deployer(
+    request: pytest.FixtureRequest, testrun_uid: str, worker_id: str, github: Path
+) -> Iterator[Stage]:
+    settings = {**_SETTINGS, "CODEBUILD_GITHUB": str(github)}
+    with LocalAws.start(settings=settings) as aws:
+        stage = Stage.set_up(aws, "test", patterns="test*", parameters=_CONNECTED)
         _hurry(stage)
         yield stage
         directory = request.config.cache.mkdir("permissions")

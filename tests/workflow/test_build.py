@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -145,6 +146,27 @@ def test_the_version_names_the_commit_alike_in_every_clone(service: Stage) -> No
     assert service.record(record["digest"])["version"] == record["version"]
 
 
+def test_a_commit_of_the_connected_repository_ends_with_its_version_live(
+    deployer: Stage, github: Path
+) -> None:
+    service = deployer.beside("test-fetched")
+    service.specify(build=PLAIN)
+    commit = source.repository(github / "example/demo", "v1.4.0")
+    order = {"action": "build", "service": service.service, "commit": commit[:12]}
+    fetched = service.ended(service.start(order, "BuildStateMachine"))
+    assert fetched.path[-2:] == ["Fetch source", "Fetched"], fetched.cause
+
+    archive = service.aws.client("s3").head_object(
+        Bucket=service.outputs["SourceBucket"], Key=f"image/{service.service}/{commit}.tar.gz"
+    )
+    started = service.started_by(archive["VersionId"], machine="BuildStateMachine")
+    assert service.ended(started).path == BUILT
+    record = last(service)
+    assert (record["version"], record["commit"]) == ("1.4.0", commit)
+    assert service.ended(service.started_by(record["digest"])).path[-1] == "Deployed"
+    service.end()
+
+
 # what fails
 
 
@@ -174,6 +196,16 @@ def test_the_same_version_from_other_content_is_refused(live: Stage) -> None:
     assert ended.error == "VersionRefused"
     assert "1.0.0 is in" in ended.cause
     assert "already, built from other content" in ended.cause
+
+
+def test_a_base_image_that_docker_may_not_pull_is_named(refusing: Stage) -> None:
+    registry = "000000000000.dkr.ecr.nowhere.invalid"
+    refusing.specify(build={**PLAIN, "baseImage": f"{registry}/base@sha256:{'0' * 64}"})
+    ended = built(refusing, source.archive("v1.5.0"), "base.tar.gz")
+    refusing.specify(build=PLAIN)
+    assert ended.error == "BuildFailed"
+    assert registry in ended.cause
+    assert tags(refusing) == set()
 
 
 def packed(*members: tuple[str, str, bytes]) -> bytes:
@@ -360,16 +392,23 @@ def test_a_newer_upload_stops_the_older_build(service: Stage) -> None:
     assert_nothing_left(service)
 
 
-def test_a_stopped_execution_leaves_nothing_open(service: Stage) -> None:
+def test_a_stopped_execution_leaves_nothing_open_and_wakes_who_waits(service: Stage) -> None:
     service.specify(build=SLOWLY)
     arn = service.upload(source.archive("v1.0.0", {"slow": ""}), "stopped.tar.gz")
     build = running(service)
+    service.specify(build=PLAIN)
+    key = f"image/{service.service}/stopped.tar.gz"
+    waiting = service.start(
+        {"action": "build", "service": service.service, "key": key}, "BuildStateMachine"
+    )
+    for now in service.follow(waiting):
+        if "Take turn" in now.path:
+            break
     service.aws.client("stepfunctions").stop_execution(executionArn=arn)
-    deadline = time.monotonic() + 20
-    while "outcome" not in last(service):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert last(service)["reason"] == "its execution ended before the build did: ABORTED"
+    assert service.ended(waiting).path[-1] == "Built"
+    (stopped,) = [record for record in service.builds() if record["execution"] == arn]
+    assert stopped["outcome"] == "FAILED"
+    assert stopped["reason"] == "its execution ended before the build did: ABORTED"
     assert_nothing_left(service)
     found = service.aws.client("codebuild").batch_get_builds(ids=[build["id"]])["builds"][0]
     assert found["buildStatus"] == "STOPPED"

@@ -8,6 +8,7 @@ import json
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -290,6 +291,46 @@ def test_of_uploads_that_wait_only_the_newest_is_published(site: DocsSite) -> No
     assert "Upload 2." in site.get("/").text
 
 
+def test_an_upload_waits_while_another_is_published(site: DocsSite, tmp_path: Path) -> None:
+    gate = tmp_path / "open"
+    wait = f"""
+const until = Date.now() + 120000;
+while (!require('fs').existsSync({json.dumps(str(gate))}) && Date.now() < until) {{
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+}}
+"""
+    slow = tar_gz(sources({"offlinedocs/build.js": wait + BUILD}))
+    first = site.started_by(site.upload(slow, "v1.tar.gz"))
+    for now in site.stage.follow(first):
+        if "Build docs" in now.path:
+            break
+    later = sources({"docs/index.md": "Second."})
+    second = site.started_by(site.upload(tar_gz(later), "v2.tar.gz"))
+    for now in site.stage.follow(second):
+        if "Take turn" in now.path:
+            break
+    # the clock sees that who has the turn is at work
+    ours = {record["id"] for record in site.stage.records()}
+    assert not ours & set(site.stage.reconcile()["settled"])
+    gate.touch()
+    for arn in (first, second):
+        published(site.stage.ended(arn))
+    assert "Second." in site.get("/").text
+    assert not [item["id"] for item in site.stage.items() if item["id"].startswith("#")]
+
+
+def test_what_was_held_back_must_still_be_there(site: DocsSite) -> None:
+    published(site.ordered(action="hold", by="ann", reason="an exam"))
+    held = only_record(site, site.published(tar_gz(sources()), "v1.tar.gz"))
+    assert (held["outcome"], "an exam" in held["reason"]) == ("HELD", True)
+    bucket, _, key = held["source"].partition("/")
+    s3 = site.stage.aws.client("s3")
+    s3.delete_object(Bucket=bucket, Key=key, VersionId=held["sourceVersion"])
+    done = site.ordered(action="resume", by="ann")
+    assert (done.status, done.error) == ("FAILED", "SourcesRejected")
+    assert f"s3://{bucket}/{key} is gone; upload it again" in done.cause
+
+
 def test_releases_beyond_those_that_are_kept_are_deleted(deployer: Stage) -> None:
     site = DocsSite.set_up(deployer, "test-site-few", KeepDocsReleases="2")
     for number in range(3):
@@ -386,6 +427,20 @@ def test_what_must_not_replace_the_live_site_does_not(untouched: DocsSite, what:
     assert "Switch release" not in done.path
     assert told in done.cause
     assert only_record(untouched, done)["outcome"] == "FAILED"
+
+
+def test_a_build_that_leaves_no_archive_of_the_site_publishes_nothing(
+    untouched: DocsSite,
+) -> None:
+    client, name = untouched.stage.aws.client("codebuild"), f"{untouched.stage.stack}-DocsBuild"
+    artifacts = client.batch_get_projects(names=[name])["projects"][0]["artifacts"]
+    client.update_project(name=name, artifacts={**artifacts, "packaging": "NONE"})
+    try:
+        done = untouched.published(tar_gz(sources()), "a.tar.gz")
+    finally:
+        client.update_project(name=name, artifacts=artifacts)
+    assert (done.status, done.error) == ("FAILED", "SiteRejected")
+    assert "the build left no site at s3://" in done.cause
 
 
 @pytest.mark.parametrize(

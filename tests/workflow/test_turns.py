@@ -1,7 +1,6 @@
 """One deployment at a time, the newest push wins, and no execution leaves anything open."""
 
 import contextlib
-import json
 import time
 
 import pytest
@@ -162,7 +161,7 @@ def test_a_rollback_that_is_stopped_is_finished(live: Stage, state: str) -> None
 
 
 def test_the_clock_finds_lost_pushes_and_abandoned_turns(live: Stage) -> None:
-    events, functions = live.aws.client("events"), live.aws.client("lambda")
+    events = live.aws.client("events")
     rules = [r["Name"] for r in events.list_rules()["Rules"]]
     quiet = [n for n in rules if "PushRule" in n or "ReconcileExecutionEnded" in n]
     assert len(quiet) == 2
@@ -181,15 +180,7 @@ def test_the_clock_finds_lost_pushes_and_abandoned_turns(live: Stage) -> None:
     finally:
         for name in quiet:
             events.enable_rule(Name=name)
-    name = next(
-        f["FunctionName"]
-        for f in functions.list_functions()["Functions"]
-        if f["FunctionName"].startswith(f"{live.stack}-Reconcile")
-    )
-    answer = functions.invoke(
-        FunctionName=name, Payload=json.dumps({"detail-type": "Scheduled Event"})
-    )
-    done = json.loads(answer["Payload"].read())
+    done = live.reconcile()
     assert len(done["started"]) == 2, done
     assert len(done["settled"]) == 1, done
 
@@ -204,7 +195,4 @@ def test_the_clock_finds_lost_pushes_and_abandoned_turns(live: Stage) -> None:
     assert live.record(lost[0])["outcome"] in ("SUPERSEDED", "SUCCEEDED")
     assert_nothing_left(live)
 
-    again = functions.invoke(
-        FunctionName=name, Payload=json.dumps({"detail-type": "Scheduled Event"})
-    )
-    assert json.loads(again["Payload"].read()) == {"settled": [], "started": []}
+    assert live.reconcile() == {"settled": [], "started": []}

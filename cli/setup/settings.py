@@ -16,6 +16,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from cli.errors import WRONG, CommandFailed
+
 ORDER = ("network", "database", "load-balancer", "docs", "service", "deployer", "monitoring")
 """The stacks, in the order in which they are deployed; later ones import from earlier ones."""
 
@@ -32,11 +34,12 @@ _AWS_TYPES = {
 }
 
 
-class SettingsInvalid(Exception):
+class SettingsInvalid(CommandFailed):
     """The project's files or settings are wrong; `problems` says each, by name."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
+        advice = [f"- {problem}" for problem in problems]
+        super().__init__(WRONG, "the settings are wrong; nothing was made", advice)
         self.problems = list(problems)
 
 

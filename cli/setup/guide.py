@@ -5,7 +5,7 @@ from typing import Any
 
 from cli.aws import AWS_ERRORS, Account, explained
 from cli.screen import Screen
-from cli.settings import REQUIRED_NAME, Parameter, Project
+from cli.setup.settings import REQUIRED_NAME, Parameter, Project
 
 _PATTERN = "ServicePattern"
 

@@ -230,7 +230,7 @@ class Checkout:
         return {**own, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
 
     def command(self, *options: str) -> list[str]:
-        return [sys.executable, "-m", "cli.deploy", *options]
+        return [sys.executable, "-m", "cli.setup", *options]
 
     def run(self, *options: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """The command without a terminal."""

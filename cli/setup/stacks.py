@@ -17,7 +17,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli.aws import Account, code_of
-from cli.changes import (
+from cli.errors import BUSY, FAILED, CommandFailed
+from cli.setup.changes import (
     STATEFUL,
     Change,
     Event,
@@ -28,8 +29,7 @@ from cli.changes import (
     stack_policy,
     standing,
 )
-from cli.errors import BUSY, FAILED, CommandFailed
-from cli.settings import CONFIG, Project, Stack, overrides, parse_template
+from cli.setup.settings import CONFIG, Project, Stack, overrides, parse_template
 
 POLL_SECONDS = float(os.environ.get("SAM_CLI_POLL_DELAY", "2"))
 """Between two looks at a stack; the variable is the one that paces `sam` too."""

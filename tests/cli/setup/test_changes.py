@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cli.changes import (
+from cli.screen import Step
+from cli.setup.changes import (
     Action,
     Change,
     Event,
@@ -16,11 +17,11 @@ from cli.changes import (
     deletion,
     first_failure,
     judge,
+    resources,
     stack_policy,
     standing,
     unstick,
 )
-from cli.screen import Step, resources
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 

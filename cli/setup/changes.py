@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from cli.screen import Step, printable
+
 STATEFUL = frozenset(
     {
         "AWS::DynamoDB::GlobalTable",
@@ -313,3 +315,22 @@ def deletion(type_: str, physical: str, *, snapshot: bool = False) -> str:
         "AWS::SecretsManager::Secret": "aws secretsmanager delete-secret"
         f" --force-delete-without-recovery --secret-id {physical}",
     }.get(type_, f"# {type_} {physical}: in the console")
+
+
+def resources(events: Sequence[Event], begun: datetime) -> list[Step]:
+    """What a stack's operation does to its resources, in the order in which it began with each."""
+    found: dict[str, Step] = {}
+    for event in events:
+        if event.type == "AWS::CloudFormation::Stack" and not event.nested:
+            continue  # the stack itself
+        at = max((event.at - begun).total_seconds(), 0.0)
+        going = event.status.endswith("_IN_PROGRESS")
+        failed = event.status.endswith("_FAILED")
+        said = event.status.lower().replace("_", " ")
+        reason = f": {event.reason}" if event.reason and failed else ""
+        note = printable(f"{event.type}, {said}{reason}")
+        before = found.get(event.resource)
+        found[event.resource] = Step(
+            before.at if before else at, None if going else at, event.resource, note, failed
+        )
+    return list(found.values())

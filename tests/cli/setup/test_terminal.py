@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli import settings
-from tests.cli.conftest import Checkout
+from cli.setup import settings
+from tests.cli.setup.conftest import Checkout
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 WITHIN = 120.0

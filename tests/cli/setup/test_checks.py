@@ -12,9 +12,9 @@ from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from cli import checks, settings
 from cli.aws import Account
-from cli.checks import FAILED, OK, WARNING, Check
+from cli.setup import checks, settings
+from cli.setup.checks import FAILED, OK, WARNING, Check
 
 REGION = "us-east-1"
 

@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cli.aws import Account
-from cli.changes import (
+from cli.errors import FAILED, INTERRUPTED, REFUSED, CommandFailed
+from cli.screen import Screen, printable
+from cli.setup.changes import (
     STATEFUL,
     Action,
     Change,
@@ -18,12 +20,11 @@ from cli.changes import (
     advice,
     deletion,
     judge,
+    resources,
     unstick,
 )
-from cli.errors import FAILED, INTERRUPTED, REFUSED, CommandFailed
-from cli.screen import Screen, printable, resources
-from cli.settings import Project, Stack
-from cli.stacks import Sam, Stacks, State
+from cli.setup.settings import Project, Stack
+from cli.setup.stacks import Sam, Stacks, State
 
 _GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLETE")
 _MARKS = {
@@ -219,7 +220,7 @@ class Infrastructure:
                 [
                     "Undo the setting that causes it. If the loss is meant, take a backup and name"
                     " each resource:",
-                    "  python -m cli.deploy … "
+                    "  python -m cli.setup … "
                     + " ".join(f"--allow-data-loss {c.resource}" for c in verdict.refused),
                 ],
             )

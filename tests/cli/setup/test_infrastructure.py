@@ -15,7 +15,7 @@ import yaml
 from local.aws import ROOT, LocalAws
 from local.docs import DocsSite, tar_gz
 from local.stage import Stage
-from tests.cli.conftest import Checkout
+from tests.cli.setup.conftest import Checkout
 from tests.workflow.test_docs import sources
 
 NAME, DOMAIN = "coder", "coder.example.test"

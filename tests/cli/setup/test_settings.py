@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cli import settings
-from cli.settings import Parameter, Project, SettingsInvalid, parameters
-from tests.cli.conftest import Checkout
+from cli.setup import settings
+from cli.setup.settings import Parameter, Project, SettingsInvalid, parameters
+from tests.cli.setup.conftest import Checkout
 
 VPC = "(vpc-([0-9a-f]{8}|[0-9a-f]{17}))?"
 

@@ -16,9 +16,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cli.aws import AWS_ERRORS, DENIED, Account, code_of, explained
-from cli.changes import Standing, deletion
-from cli.settings import Named, Stack, named
-from cli.stacks import Stacks
+from cli.setup.changes import Standing, deletion
+from cli.setup.settings import Named, Stack, named
+from cli.setup.stacks import Stacks
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 

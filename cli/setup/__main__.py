@@ -5,22 +5,20 @@ before it is changed, and it may be run again at any time.
 """
 
 import argparse
-import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from cli import checks, guide, settings
 from cli.application import Deployer
-from cli.aws import AWS_ERRORS, Account, stopped_by
-from cli.errors import INTERRUPTED, REFUSED, UNREADY, WRONG, CommandFailed
-from cli.infrastructure import Answers, Infrastructure
+from cli.aws import AWS_ERRORS, Account
+from cli.ending import carried_out
+from cli.errors import UNREADY, CommandFailed
 from cli.screen import Screen
-from cli.settings import Project, SettingsInvalid, Stack
-from cli.stacks import Stacks
+from cli.setup import checks, guide, settings
+from cli.setup.infrastructure import Answers, Infrastructure
+from cli.setup.settings import Project, SettingsInvalid, Stack
+from cli.setup.stacks import Stacks
 
 MODES = ("full", "infrastructure", "application", "docs")
 
@@ -32,13 +30,13 @@ modes:
   docs            build and publish the docs site
 
 examples:
-  python -m cli.deploy                                   the first time and ever after
-  python -m cli.deploy --mode infrastructure --yes       unattended; replaces and removes nothing
-  python -m cli.deploy --environment production          with environments/production.yaml
-  python -m cli.deploy --mode application --image 1.2.0  a tag or digest in the repository
-  python -m cli.deploy --mode application --source .     a checkout or an archive of it
-  python -m cli.deploy --mode docs --docs ../docs
-  python -m cli.deploy --remove                          delete the stacks; says what stays
+  python -m cli.setup                                   the first time and ever after
+  python -m cli.setup --mode infrastructure --yes       unattended; replaces and removes nothing
+  python -m cli.setup --environment production          with environments/production.yaml
+  python -m cli.setup --mode application --image 1.2.0  a tag or digest in the repository
+  python -m cli.setup --mode application --source .     a checkout or an archive of it
+  python -m cli.setup --mode docs --docs ../docs
+  python -m cli.setup --remove                          delete the stacks; says what stays
   make deploy MODE=application IMAGE=1.2.0               the same through make
 
 exit codes:
@@ -51,7 +49,7 @@ exit codes:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m cli.deploy",
+        prog="python -m cli.setup",
         description=__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -281,47 +279,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if wrong := _contradictions(asked):
         parser.error(wrong)
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no `✓` shows a `?`
     screen = Screen(sys.stderr if asked.json else sys.stdout)
-    command, began, failure = Command(asked, screen), time.monotonic(), None
-    try:
-        command.run()
-    except CommandFailed as stopped:
-        failure = stopped
-    except SettingsInvalid as error:
-        failure = CommandFailed(
-            WRONG, "the settings are wrong; nothing was made", [f"- {p}" for p in error.problems]
-        )
-    except AWS_ERRORS as error:
-        failure = stopped_by(error)
-    except EOFError:
-        failure = CommandFailed(REFUSED, "the questions were not answered; nothing was made")
-    except KeyboardInterrupt:
-        failure = CommandFailed(INTERRUPTED, "interrupted; nothing is under way")
-    if failure:
-        _complain(failure)
-    if asked.json:
-        print(json.dumps(_document(command.result, failure, time.monotonic() - began), indent=2))
-    return failure.code if failure else 0
-
-
-def _complain(failure: CommandFailed) -> None:
-    print(f"error: {failure.message}", file=sys.stderr)
-    for line in failure.advice:
-        print(line if line.startswith("- ") else f"  {line}", file=sys.stderr)
-    sys.stderr.flush()
-
-
-def _document(
-    result: Mapping[str, Any], failure: CommandFailed | None, seconds: float
-) -> dict[str, Any]:
-    error = failure and {
-        "code": failure.code,
-        "message": failure.message,
-        "advice": failure.advice,
-    }
-    return {"ok": failure is None, "seconds": round(seconds, 1), **result, "error": error}
+    command = Command(asked, screen)
+    return carried_out(command.run, command.result, as_json=asked.json)
 
 
 if __name__ == "__main__":

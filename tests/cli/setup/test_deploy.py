@@ -5,7 +5,7 @@ import signal
 import subprocess
 from typing import Any
 
-from tests.cli.conftest import Checkout
+from tests.cli.setup.conftest import Checkout
 
 INFRASTRUCTURE = ("--mode", "infrastructure")
 

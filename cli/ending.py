@@ -1,0 +1,62 @@
+"""How every command ends: one line for people and what to do, a document for scripts, a code."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from io import TextIOWrapper
+from typing import Any
+
+from cli.aws import AWS_ERRORS, stopped_by
+from cli.errors import FAILED, INTERRUPTED, REFUSED, WRONG, CommandFailed
+from deployer.errors import DeployError, RequestRejected
+
+
+def carried_out(work: Callable[[], None], result: Mapping[str, Any], *, as_json: bool) -> int:
+    """Do the work and tell how it ended.
+
+    Args:
+        work: raises CommandFailed, an error of AWS or of the domain, or EOFError where nobody
+            answers a question.
+        result: what the work has found so far; printed as JSON beside `ok`, `seconds`, `error`.
+    Returns:
+        The exit code.
+    """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no `✓` shows a `?`
+    began, failure = time.monotonic(), None
+    try:
+        work()
+    except CommandFailed as stopped:
+        failure = stopped
+    except AWS_ERRORS as error:
+        failure = stopped_by(error)
+    except DeployError as error:
+        failure = CommandFailed(WRONG if isinstance(error, RequestRejected) else FAILED, f"{error}")
+    except EOFError:
+        failure = CommandFailed(REFUSED, "the questions were not answered; nothing was changed")
+    except KeyboardInterrupt:
+        failure = CommandFailed(INTERRUPTED, "interrupted; nothing is under way")
+    if failure:
+        _complain(failure)
+    if as_json:
+        print(json.dumps(_document(result, failure, time.monotonic() - began), indent=2))
+    return failure.code if failure else 0
+
+
+def _complain(failure: CommandFailed) -> None:
+    print(f"error: {failure.message}", file=sys.stderr)
+    for line in failure.advice:
+        print(line if line.startswith("- ") else f"  {line}", file=sys.stderr)
+    sys.stderr.flush()
+
+
+def _document(
+    result: Mapping[str, Any], failure: CommandFailed | None, seconds: float
+) -> dict[str, Any]:
+    error = failure and {
+        "code": failure.code,
+        "message": failure.message,
+        "advice": failure.advice,
+    }
+    return {"ok": failure is None, "seconds": round(seconds, 1), **result, "error": error}

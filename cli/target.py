@@ -1,0 +1,105 @@
+"""What a command is about: a deployer, known by its stack, and one of the services it serves."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from cli.aws import Account, code_of
+from cli.errors import UNREADY, WRONG, CommandFailed
+from deployer.aws import releases, ssm
+from deployer.errors import ServiceUnknown, SpecInvalid
+from deployer.history import History
+from deployer.spec import ServiceSpec, for_service
+
+
+@dataclass(frozen=True)
+class Target:
+    """A deployer's stack, and a service with its spec.
+
+    Made by `find`. From then on the adapters of `deployer.aws` speak to the same account and table.
+    """
+
+    account: Account
+    stack: str
+    outputs: Mapping[str, str]
+    parameters: Mapping[str, str]
+    spec: ServiceSpec
+
+    @property
+    def service(self) -> str:
+        return self.spec.service
+
+    @property
+    def history(self) -> History:
+        """The service's records, newest first, as they are now."""
+        return releases.history(self.service)
+
+    def output(self, name: str, what: str) -> str:
+        """An output of the deployer's stack. Raises CommandFailed where an older one lacks it.
+
+        what: that the output is needed to do.
+        """
+        if name not in self.outputs:
+            raise CommandFailed(
+                UNREADY,
+                f"the deployer's stack {self.stack} has no output {name}, so it cannot {what}",
+                ["Bring it up to date:", "  make deploy MODE=infrastructure"],
+            )
+        return self.outputs[name]
+
+
+def find(account: Account, stack: str, service: str | None) -> Target:
+    """The deployer of a stack, and a service of it.
+
+    Args:
+        service: by name; None if there is only one.
+    Raises:
+        CommandFailed: there is no such stack or service, or its spec is wrong.
+    """
+    described = _described(account, stack)
+    outputs = {o["OutputKey"]: o["OutputValue"] for o in described.get("Outputs", [])}
+    parameters = {p["ParameterKey"]: p["ParameterValue"] for p in described.get("Parameters", [])}
+    if "ReleasesTable" not in outputs or "SpecPath" not in parameters:
+        raise CommandFailed(
+            UNREADY,
+            f"the stack {stack} is {described['StackStatus']} and no deployer that can be used",
+            ["If it is the deployer's, make it again:", "  make deploy MODE=infrastructure"],
+        )
+    _speak_for(account, outputs, parameters)
+    return Target(account, stack, outputs, parameters, _spec(parameters["SpecPath"], service))
+
+
+def _described(account: Account, stack: str) -> dict[str, Any]:
+    try:
+        found = account.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        return dict(found[0])
+    except ClientError as error:
+        if code_of(error) != "ValidationError":
+            raise
+        raise CommandFailed(
+            UNREADY,
+            f"there is no stack {stack} in {account.region}",
+            ["Name the Region or the stack:", "  deployer status --region … --stack …"],
+        ) from error
+
+
+def _speak_for(account: Account, outputs: Mapping[str, str], parameters: Mapping[str, str]) -> None:
+    """Let the functions' adapters, which find all this in a Lambda's environment, find it here."""
+    boto3.setup_default_session(profile_name=account.profile, region_name=account.region)
+    os.environ["RELEASES_TABLE"] = outputs["ReleasesTable"]
+    os.environ["SPEC_PATH"] = parameters["SpecPath"]
+    os.environ["SITE_PATH"] = parameters.get("SitePath", "")
+
+
+def _spec(path: str, service: str | None) -> ServiceSpec:
+    try:
+        return for_service(ssm.service_specs(), service)[0]
+    except ServiceUnknown as error:
+        advice = "Name one with --service, or make one: make deploy MODE=infrastructure"
+        raise CommandFailed(WRONG, f"{error}", [advice]) from error
+    except SpecInvalid as error:
+        raise CommandFailed(UNREADY, f"{error}", [f"Correct it; it lies under {path}."]) from error

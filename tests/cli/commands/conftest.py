@@ -1,0 +1,89 @@
+"""One local AWS and one deployer for all commands; each test has a service of its own."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from local.aws import ROOT, LocalAws
+from local.stage import Stage
+
+_numbers = itertools.count(1)
+_SETTINGS = {"ECS_HEALTH_CHECK_SCALE": "0.2"}
+
+
+@dataclass
+class Operator:
+    """A person at a terminal, or a script, with a service of a deployer."""
+
+    stage: Stage
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def command(self, *words: str) -> list[str]:
+        """The words to type: about this deployer and service, unless they say otherwise."""
+        about = {"--stack": self.stage.stack, "--service": self.stage.service}
+        given = [w for name, value in about.items() if name not in words for w in (name, value)]
+        return [sys.executable, "-m", "cli", *words, *given]
+
+    @property
+    def env(self) -> dict[str, str]:
+        own = {k: v for k, v in self.stage.aws.env.items() if k not in ("COLUMNS", "LINES")}
+        path = os.pathsep.join([str(ROOT), str(ROOT / "layers/deployer")])
+        return {**own, "PYTHONPATH": path, "TERM": "xterm", **self.environment}
+
+    def run(self, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """The command without a terminal, to its end."""
+        return subprocess.run(
+            self.command(*words),
+            env={**self.env, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def told(self, *words: str) -> dict[str, Any]:
+        """What the command tells a script; it must end well."""
+        done = self.run(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="session")
+def deployer() -> Iterator[Stage]:
+    with LocalAws.start(settings=_SETTINGS) as aws:
+        yield Stage.set_up(aws, "op", patterns="op*")
+
+
+@pytest.fixture
+def make(deployer: Stage) -> Iterator[Callable[..., Operator]]:
+    """Makes a service with its surroundings; takes parameters of infrastructure/service.yaml."""
+    services = []
+
+    def made(**parameters: str) -> Operator:
+        services.append(deployer.beside(f"op-{next(_numbers)}", **parameters))
+        return Operator(services[-1])
+
+    yield made
+    for service in services:
+        service.end()
+
+
+@pytest.fixture
+def operator(make: Callable[..., Operator]) -> Operator:
+    """An operator of a service that was never deployed."""
+    return make()
+
+
+@pytest.fixture
+def live(operator: Operator) -> Operator:
+    """An operator of a service on which release 1.0.0 is live."""
+    assert operator.stage.deployed("1.0.0").status == "SUCCEEDED"
+    return operator
