@@ -58,6 +58,12 @@ class Caught:
     tried: int
 
 
+def table_of_guards() -> str:
+    """The guards as docs/simulation.md holds them."""
+    lines = ["| guard | what breaks without it |", "| --- | --- |"]
+    return "\n".join([*lines, *(f"| {guard.name} | {guard.protects} |" for guard in GUARDS)])
+
+
 def caught(guard: Guard, seeds: int = 400) -> Caught | None:
     """Look for a plan that breaks what a guard protects, without it; None if none of many does."""
     tries = _plans(seeds)
@@ -153,6 +159,13 @@ def _opened_again_by_its_own(put: Put) -> None:
 def _hold_overlooked(put: Put) -> None:
     decide = turns.decide
     put(turns, "decide", lambda m, h, w, _, past: decide(m, h, w, None, past))
+
+
+def _hold_looked_for_once(put: Put) -> None:
+    def put_if(values: Any, absent: str, condition: str, **compared: Any) -> bool:
+        return table.put_if(values, condition, **compared) is None
+
+    put(table, "put_without", put_if)
 
 
 def _orders_overtake_nothing(put: Put) -> None:
@@ -281,6 +294,10 @@ GUARDS = (
     Guard("a newer push supersedes", "newest push wins", _returns(turns, "_overtaken", None)),
     Guard("an order supersedes older pushes", "a rollback sticks", _orders_overtake_nothing),
     Guard("a hold holds", "a hold holds", _hold_overlooked),
+    Guard("a hold counts until the turn is taken", "a hold holds", _hold_looked_for_once),
+    Guard("a look that lags is repeated", "rollback is exact", _returns(rollout, "shows", True)),
+    Guard("a recovery stands aside for a later release", "never dark", _returns(
+        turns, "_later", None)),
     Guard("a rollout is known by its id", "no false success", _any_rollout_will_do),
     Guard("tasks that die are counted", "told in time", _crashes_uncounted),
     Guard("steady is what ECS calls COMPLETED", "no false success", _running_is_steady),

@@ -11,7 +11,7 @@ from deployer.aws import client
 from tests.simulation import plans, race, runtime, shapes, worlds
 from tests.simulation.application import App
 from tests.simulation.asl import Expression, compile_template
-from tests.simulation.guards import GUARDS, Guard, caught
+from tests.simulation.guards import GUARDS, Guard, caught, table_of_guards
 from tests.simulation.worlds import FOUND, PLANS
 
 STRIDE = 37  # of the single faults; `python -m tests.simulation faults` runs them all
@@ -100,6 +100,7 @@ def test_a_bad_release_is_no_good_one() -> None:
     assert not App("1.0.1", 1, "exit-at-start").good
 
 
-def test_the_documentation_holds_the_race() -> None:
+def test_the_documentation_holds_the_race_and_the_guards() -> None:
     told = (runtime.ROOT / "docs/simulation.md").read_text()
     assert race.table() in told, "put what `make race` prints into it"
+    assert table_of_guards() in told, "put each guard of guards.py into it"
