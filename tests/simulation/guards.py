@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import cache
 from importlib import import_module
 from itertools import chain, islice
+from types import SimpleNamespace
 from typing import Any
 
 from deployer import (
@@ -23,11 +24,12 @@ from deployer import (
     reconciliation,
     rollback,
     rollout,
+    service,
     taskdef,
     turns,
     verification,
 )
-from deployer.aws import releases, sfn, table
+from deployer.aws import ec2, releases, sfn, table
 from deployer.aws import turns as line
 from tests.simulation import plans, runtime
 from tests.simulation.asl import Machine
@@ -62,6 +64,12 @@ def table_of_guards() -> str:
     """The guards as docs/simulation.md holds them."""
     lines = ["| guard | what breaks without it |", "| --- | --- |"]
     return "\n".join([*lines, *(f"| {guard.name} | {guard.protects} |" for guard in GUARDS)])
+
+
+def breaks(guard: Guard, plan: Plan) -> bool:
+    """Whether a plan breaks an invariant without a guard."""
+    with _without(guard):
+        return plans.broken(plan) is not None
 
 
 def caught(guard: Guard, seeds: int = 400) -> Caught | None:
@@ -159,6 +167,7 @@ def _opened_again_by_its_own(put: Put) -> None:
 def _hold_overlooked(put: Put) -> None:
     decide = turns.decide
     put(turns, "decide", lambda m, h, w, _, past: decide(m, h, w, None, past))
+    _hold_looked_for_once(put)
 
 
 def _hold_looked_for_once(put: Put) -> None:
@@ -219,8 +228,33 @@ def _schema_overlooked_going_back(put: Put) -> None:
     put(rollback, "schema_grew", lambda *_: False)
 
 
-def _schema_overlooked_by_ecs(put: Put) -> None:
-    put(_function("update_service"), "schema_grew", lambda *_: False)
+def _ecs_goes_back_always(put: Put) -> None:
+    settings = service.settings
+
+    def always(spec: Any, revision: str, automatic_rollback: bool) -> Any:
+        return settings(spec, revision, automatic_rollback=True)
+
+    put(service, "settings", always)
+
+
+def _addresses_must_be_there(put: Put) -> None:
+    def asked(interfaces: Any) -> Any:
+        if not interfaces:
+            return {}
+        found = ec2._ec2().describe_network_interfaces(NetworkInterfaceIds=list(interfaces))
+        there = [entry for entry in found["NetworkInterfaces"] if "Association" in entry]
+        return {e["NetworkInterfaceId"]: e["Association"]["PublicIp"] for e in there}
+
+    put(ec2, "public_addresses", asked)
+
+
+def _claim_left_in_line(put: Put) -> None:
+    put(_function("record_success"), "turns", SimpleNamespace(
+        leave=lambda *_: None, pass_on=line.pass_on))  # fmt: skip
+
+
+def _count_left_as_it_is(put: Put) -> None:
+    put(preflight, "desired_count", lambda spec, there, *_: None if there else spec.desired_count)
 
 
 def _content_of_its_own(put: Put) -> None:
@@ -273,6 +307,10 @@ def _without_slow_poll(states: dict[str, Any]) -> None:
     states["Poll health"]["Catch"].pop(0)
 
 
+def _silent_without_a_turn(states: dict[str, Any]) -> None:
+    states["Take turn"]["Catch"][-1]["Assign"].pop("rollback")
+
+
 def _without_rollback(states: dict[str, Any]) -> None:
     states["Diagnose failure"]["Next"] = "Record failure"
 
@@ -312,7 +350,17 @@ GUARDS = (
     Guard("no way back over a schema", "no older release on a newer schema",
           _schema_overlooked_going_back),
     Guard("ECS goes not back over a schema", "no older release on a newer schema",
-          _schema_overlooked_by_ecs),
+          _ecs_goes_back_always),
+    Guard("no way back over a schema that a failed release brought",
+          "no older release on a newer schema", _returns(rollback, "outdated", False)),
+    Guard("data that no release verified are not those to keep", "no false success", _returns(
+        history, "unproven", False)),
+    Guard("who is done leaves the line", "no orphans", _claim_left_in_line),
+    Guard("a service that was stopped is started", "no false failure", _count_left_as_it_is),
+    Guard("a recovery that gets no turn says so", "what runs", _machine_with(
+        _silent_without_a_turn)),
+    Guard("a task's address may be gone already", "every refusal is foreseen",
+          _addresses_must_be_there),
     Guard("a push of an older schema is refused", "no older release on a newer schema", _returns(
         preflight, "check_schema", None)),
     Guard("the surroundings are checked first", "preflight first", _returns(

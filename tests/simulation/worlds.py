@@ -183,7 +183,7 @@ PLANS: Mapping[str, Plan] = {
 # the shortest schedules of what random plans found in the deployer; it is mended
 FOUND: Mapping[str, Plan] = {
     "a late retry took the outcome of a hold": Plan(
-        "checked", (order(0, "hold", reason="test"),), faults={4: "lost"}
+        "checked", (order(0, "hold", reason="test"),), faults={5: "lost"}
     ),
     "a push of an older schema left nothing running": PLANS["an older schema after a newer"],
     "a retried update rolled out again what ECS had given up": Plan(
@@ -268,7 +268,7 @@ FOUND: Mapping[str, Plan] = {
             (230.0, "order", ({"action": "deploy", "image": "1.0.1"},)),
         ),
         live=False,
-        faults={69: "timed-out", 125: "stopped"},
+        faults={62: "timed-out", 121: "stopped"},
         news={},
         noise=1248,
     ),
