@@ -90,7 +90,9 @@ class Invariants:
             if service is None or record["execution"] != execution.arn or "rollout" not in record:
                 continue
             dead = [t for t in service.dead if t.deployment.id == record["rollout"]["id"]]
-            ends = sorted(t.stopped or 0.0 for t in dead if t.failed)
+            # what ended before is no failure of a release that found the rollout there
+            found = (t.stopped or 0.0 for t in dead if t.failed)
+            ends = sorted(when for when in found if when >= execution.polls)
             late = ends[self.world.spec.get("failureThreshold", 3) - 1 :]
             if late and self.world.engine.now - late[0] > REACTION:
                 waited = self.world.engine.now - late[0]
