@@ -1,4 +1,11 @@
-"""`python -m tests.simulation soak N | faults | guards | replay SEED | rules | race`."""
+"""`python -m tests.simulation COMMAND`; docs/simulation.md says what each is for.
+
+soak N [FIRST]     the random plans of the seeds below N, from FIRST on
+replay SEED        one of them, step by step
+faults [WORLD …]   each single fault, in all worlds or those named
+guards [GUARD …]   the deployer without each of its guards, or those named
+race, rules        the tables of the documentation
+"""
 
 import gc
 import resource
@@ -26,8 +33,9 @@ def main(command: str, *arguments: str) -> int:
 
     _begin()
     match command, *arguments:
-        case "soak", number:
-            return _run(range(int(number)), int(number))
+        case "soak", number, *first:
+            seeds = range(int(first[0]) if first else 0, int(number))
+            return _run(seeds, len(seeds))
         case "faults", *names:
             every = [(n, p) for n in names or PLANS for p in plans.single_faults(n)]
             return _run(every, len(every))
