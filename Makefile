@@ -43,6 +43,10 @@ demo: $(READY) ## watch three pushes go live, or back, on a local AWS (a minute)
 demo-build: $(READY) ## watch uploaded sources become live releases, on a local AWS (a minute)
 	@python -m local.demo_build
 
+.PHONY: demo-docs
+demo-docs: $(READY) ## watch uploaded documentation become a live site, on a local AWS (two minutes)
+	@python -m local.demo_docs
+
 .PHONY: local
 local: $(READY) ## keep a local AWS with the deployer up, and show what is pushed to it
 	@python -m local.demo --serve
@@ -93,7 +97,7 @@ race: $(READY) ## hold other tools' success rules beside the deployer's, on the 
 	@python -m tests.simulation race
 
 .PHONY: benchmark
-benchmark: $(READY) ## measure reaction, steps and cold starts
+benchmark: $(READY) ## measure reaction, steps, cold starts and the publication of a site
 	@python -m tests.benchmarks
 
 .PHONY: clean

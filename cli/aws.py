@@ -106,12 +106,19 @@ def mfa_session(user: str = "") -> list[str]:
     device = user.replace(":user/", ":mfa/") if ":user/" in user else "<ARN of your MFA device>"
     return [
         "Get a session with a code of your MFA device (it lasts 12 hours):",
+        "  deployer login",
+        "  export AWS_PROFILE=mfa-session",
+        "or by hand, with your own profile and not with the session that is over:",
         f"  aws sts get-session-token --serial-number {device} --token-code 123456"
         " --duration-seconds 43200",
-        "Write its three values into ~/.aws/credentials under [mfa-session], and:",
-        "  export AWS_PROFILE=mfa-session",
-        "Call get-session-token with your own profile, not with the session that is over.",
+        "and write its three values into ~/.aws/credentials under [mfa-session].",
     ]
+
+
+def unanswered() -> str:
+    """What to look at where AWS does not answer."""
+    where = os.environ.get("AWS_ENDPOINT_URL")
+    return f"AWS_ENDPOINT_URL is {where}: is it up?" if where else "Is there a network?"
 
 
 def explained(
@@ -124,7 +131,12 @@ def explained(
     """
     code = code_of(error)
     if isinstance(error, ProfileNotFound):
-        return f"{error}", ["List the profiles:  aws configure list-profiles"]
+        return f"{error}", [
+            "List the profiles:",
+            "  aws configure list-profiles",
+            "or make it, if it is to be that of an MFA session:",
+            "  deployer login",
+        ]
     if isinstance(error, NoRegionError):
         return "no Region is set", ["  export AWS_REGION=us-east-1"]
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
@@ -140,9 +152,7 @@ def explained(
         return "your IAM Identity Center session is over", [f"  aws sso login --profile {name}"]
     if isinstance(error, (NoConnectionError, HTTPClientError)):
         told = str(error).splitlines()[0] if str(error) else code
-        where = os.environ.get("AWS_ENDPOINT_URL")
-        hint = f"AWS_ENDPOINT_URL is {where}: is it up?" if where else "Is there a network?"
-        return f"AWS does not answer: {told}", [hint]
+        return f"AWS does not answer: {told}", [unanswered()]
     said = str(error.response["Error"].get("Message", "")) if isinstance(error, ClientError) else ""
     if code in _EXPIRED:
         return f"your AWS session has expired ({code})", mfa_session(user)
@@ -168,6 +178,11 @@ def explained(
     return (f"{code}: {said}" if said else str(error)), []
 
 
-def stopped_by(error: Exception, code: int = FAILED) -> CommandFailed:
-    """The end of a command by an error of AWS that it does not know how to go on from."""
-    return CommandFailed(code, *explained(error))
+def stopped_by(
+    error: Exception, code: int = FAILED, account: Account | None = None
+) -> CommandFailed:
+    """The end of a command by an error of AWS that it does not know how to go on from.
+
+    account  whose credentials were used, if any were found.
+    """
+    return CommandFailed(code, *explained(error, account))

@@ -1,15 +1,16 @@
 """What the operator's commands have in common: options, the account and service, how they end."""
 
 import functools
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import click
 
-from cli.aws import Account
+from cli.aws import AWS_ERRORS, Account, stopped_by
 from cli.ending import carried_out
 from cli.screen import Screen
 from cli.target import Target, find
@@ -40,20 +41,34 @@ class Call:
         """Raises CommandFailed if there is no such profile or no Region."""
         return Account(self.profile, self.region)
 
+    @property
+    def known_account(self) -> Account | None:
+        """The account, if the command got as far as that."""
+        return self.__dict__.get("account")
+
     @cached_property
     def target(self) -> Target:
         """The deployer and the service that the command is about. Raises CommandFailed."""
         return find(self.account, self.stack, self.service)
+
+    def tell(self, document: Mapping[str, Any]) -> None:
+        """Print a line of JSON for a script, of a command that `streams`."""
+        print(json.dumps(document), flush=True)
 
     @property
     def interactive(self) -> bool:
         return sys.stdin.isatty() and not self.json
 
 
-def command(**settings: Any) -> Callable[[Callable[..., None]], click.Command]:
+def command(
+    streams: Callable[[Mapping[str, Any]], bool] = lambda given: False, **settings: Any
+) -> Callable[[Callable[..., None]], click.Command]:
     """A command of the operator's: `function(call, …)` with the common options and endings.
 
-    settings: of click.command; `epilog` holds the examples.
+    Args:
+        streams: whether, with these options, --json is a line for each thing as it comes (see
+            `Call.tell`), and no document at the end.
+        settings: of click.command; `epilog` holds the examples.
     """
 
     def made(function: Callable[..., None]) -> click.Command:
@@ -67,8 +82,15 @@ def command(**settings: Any) -> Callable[[Callable[..., None]], click.Command]:
             **given: Any,
         ) -> None:
             call = Call(profile, region, stack, service, as_json)
-            work = functools.partial(function, call, **given)
-            sys.exit(carried_out(work, call.result, as_json=as_json))
+
+            def work() -> None:
+                try:
+                    function(call, **given)
+                except AWS_ERRORS as error:
+                    raise stopped_by(error, account=call.known_account) from error
+
+            document = as_json and not streams(given)
+            sys.exit(carried_out(work, call.result, as_json=document))
 
         options = (
             click.option("--profile", help="An AWS profile (AWS_PROFILE)."),

@@ -1,15 +1,16 @@
 """How every command ends: one line for people and what to do, a document for scripts, a code."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from io import TextIOWrapper
 from typing import Any
 
-from cli.aws import AWS_ERRORS, stopped_by
-from cli.errors import FAILED, INTERRUPTED, REFUSED, WRONG, CommandFailed
-from deployer.errors import DeployError, RequestRejected
+from cli.aws import AWS_ERRORS, stopped_by, unanswered
+from cli.errors import CUT_OFF, FAILED, INTERRUPTED, REFUSED, WRONG, CommandFailed
+from deployer.errors import AwsUnavailable, DeployError, RequestRejected
 
 
 def carried_out(work: Callable[[], None], result: Mapping[str, Any], *, as_json: bool) -> int:
@@ -27,10 +28,15 @@ def carried_out(work: Callable[[], None], result: Mapping[str, Any], *, as_json:
     began, failure = time.monotonic(), None
     try:
         work()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _cut_off()
     except CommandFailed as stopped:
         failure = stopped
     except AWS_ERRORS as error:
         failure = stopped_by(error)
+    except AwsUnavailable as error:
+        failure = CommandFailed(FAILED, f"AWS does not answer: {error}", [unanswered()])
     except DeployError as error:
         failure = CommandFailed(WRONG if isinstance(error, RequestRejected) else FAILED, f"{error}")
     except EOFError:
@@ -40,12 +46,23 @@ def carried_out(work: Callable[[], None], result: Mapping[str, Any], *, as_json:
     if failure:
         _complain(failure)
     if as_json:
-        print(json.dumps(_document(result, failure, time.monotonic() - began), indent=2))
+        try:
+            document = _document(result, failure, time.monotonic() - began)
+            print(json.dumps(document, indent=2), flush=True)
+        except BrokenPipeError:
+            return _cut_off()
     return failure.code if failure else 0
 
 
+def _cut_off() -> int:
+    """Whoever read the output, such as `head`, has read enough. Python must not try again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return CUT_OFF
+
+
 def _complain(failure: CommandFailed) -> None:
-    print(f"error: {failure.message}", file=sys.stderr)
+    sort = "" if failure.code == INTERRUPTED else "error: "
+    print(f"{sort}{failure.message}", file=sys.stderr)
     for line in failure.advice:
         print(line if line.startswith("- ") else f"  {line}", file=sys.stderr)
     sys.stderr.flush()

@@ -8,6 +8,7 @@ UNREADY = 3  # a check found something that must be put right first; nothing was
 REFUSED = 4  # not agreed to: answered with no, or nobody there to answer
 BUSY = 5  # another operation is at work on the same stack
 INTERRUPTED = 130  # Ctrl-C
+CUT_OFF = 141  # whoever read the output has closed it, as `head` does
 
 
 class CommandFailed(Exception):

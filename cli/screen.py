@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -150,7 +150,32 @@ def brief(record: Mapping[str, Any]) -> str:
     return printable(diagnosis["cause"] if diagnosis else record.get("reason") or "")
 
 
+def span(seconds: float) -> str:
+    """A length of time, as exact as a person wants it: `45 s`, `3 min 20 s`, `2 h 5 min`, `3 d`."""
+    whole = round(seconds)
+    for size, name, below, part in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
+        if whole >= size:
+            count, rest = divmod(whole, size)
+            return f"{count} {name}" + (f" {rest // below} {part}" if rest >= below else "")
+    if whole >= 60:
+        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
+    return f"{whole} s"
+
+
+def moment(told: str | datetime, now: datetime | None = None) -> str:
+    """A moment in UTC, and how long ago it was where `now` is given. `told` may be ISO 8601."""
+    at = datetime.fromisoformat(told) if isinstance(told, str) else told
+    shown = f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{shown}, {span(max((now - at).total_seconds(), 0))} ago" if now else shown
+
+
 # The screen --------------------------------------------------------------------------------------
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever reads has gone: for the command to end on, not for rich."""
+        raise BrokenPipeError
 
 
 class Screen:
@@ -158,7 +183,7 @@ class Screen:
 
     def __init__(self, stream: TextIO, *, quiet: bool = False, width: int | None = None) -> None:
         self.live = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-        self.console = Console(
+        self.console = _Console(
             file=stream,
             quiet=quiet,
             width=width,
@@ -189,7 +214,13 @@ class Screen:
             yield
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table without lines; the last column is folded where the terminal is narrow."""
+        """A table without lines; on a terminal, columns are folded where it is narrow."""
+        if not self.live:
+            widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+            for row in (columns, *rows):
+                cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+                self.say("  ".join(cells).rstrip())
+            return
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         for name in columns:
             table.add_column(name, overflow="fold")
@@ -219,16 +250,34 @@ class Screen:
 
     def facts(self, facts: Sequence[tuple[str, str]]) -> None:
         """Names and what they are."""
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(style="dim", no_wrap=True)
-        grid.add_column(overflow="fold")
-        for name, fact in facts:
-            if self.live:
-                grid.add_row(f"  {name}", fact)
-            else:
-                self.say(f"  {name:<12} {fact}".rstrip())
         if self.live:
-            self.console.print(grid)
+            self.console.print(_grid(facts))
+            return
+        for name, fact in facts:
+            self.say(f"  {name:<12} {fact}".rstrip())
+
+    @contextlib.contextmanager
+    def watching(self) -> "Iterator[Callable[[Sequence[tuple[str, str]]], None]]":
+        """Show facts that change: again in their place, or a line for each that is new."""
+        if self.live:
+            with Live(console=self.console, auto_refresh=False) as live:
+                yield lambda facts: live.update(_grid(facts), refresh=True)
+            return
+        told: set[tuple[str, str]] = set()
+
+        def changed(facts: Sequence[tuple[str, str]]) -> None:
+            nonlocal told
+            for fact in facts:
+                if fact not in told:
+                    at = f"{datetime.now(UTC):%H:%M:%S}"
+                    self.say(f"{at}  {fact[0]:<12} {fact[1]}".rstrip())
+            for name in dict.fromkeys(name for name, _ in told):
+                if name not in dict(facts):
+                    self.say(f"{datetime.now(UTC):%H:%M:%S}  {name:<12} no more")
+            told = set(facts)
+            self.console.file.flush()
+
+        yield changed
 
     def releases(self, records: Sequence[Mapping[str, Any]]) -> None:
         """The table of release records."""
@@ -274,6 +323,15 @@ class Screen:
             return
         with Live(console=self.console, refresh_per_second=10) as live:
             yield Animated(live)
+
+
+def _grid(facts: Sequence[tuple[str, str]]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, fact in facts:
+        grid.add_row(f"  {name}", fact)
+    return grid
 
 
 class Progress:

@@ -1,5 +1,6 @@
 """Check, before anything changes, that the deployment can work; note what must not change."""
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypedDict
@@ -8,7 +9,9 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import addresses, database, history, http, preflight, rollout, verification
-from deployer.aws import ec2, ecs, iam, releases
+from deployer.aws import ec2, ecs, iam, releases, surroundings
+from deployer.aws.surroundings import Place
+from deployer.check import WARNING, Check
 from deployer.database import Work
 from deployer.history import History
 from deployer.release import Previous, Release
@@ -16,6 +19,8 @@ from deployer.rollout import Service
 from deployer.spec import ServiceSpec, from_document
 
 logger = Logger()
+
+_SECONDS = 15  # what AWS does not tell by then, the rollout will
 
 
 class Request(TypedDict):
@@ -41,12 +46,14 @@ class Checked(TypedDict):
 def handler(event: Request, context: LambdaContext) -> Checked:
     spec = from_document(event["spec"], "the service spec")
     roles = [arn for arn in (spec.execution_role, spec.task_role) if arn]
+    place = surroundings.place(spec)
     preflight.check(
         spec,
         ecs.cluster_status(spec.cluster),
-        ec2.subnet_vpcs(spec.network.subnets),
-        ec2.security_group_vpcs(spec.network.security_groups),
+        {name: subnet["VpcId"] for name, subnet in place.subnets.items()},
+        {name: group["VpcId"] for name, group in place.groups.items()},
         [arn for arn in roles if not iam.role_exists(arn)],
+        _looked(place, event["release"]),
     )
     service = ecs.service(spec.cluster, spec.service)
     past = releases.history(spec.service)
@@ -66,6 +73,22 @@ def handler(event: Request, context: LambdaContext) -> Checked:
     releases.note(event["release"], previous=checked["previous"], wasRunning=checked["wasRunning"])
     logger.info("preflight passed", checked=checked)
     return checked
+
+
+def _looked(place: Place, release: Release) -> list[Check]:
+    """What is found around the service, within the time that there is for it."""
+    deadline, checks = time.monotonic() + _SECONDS, list[Check]()
+    for name, look in surroundings.looks(place).items():
+        if time.monotonic() > deadline:
+            checks.append(Check(name, WARNING, "not looked at: the looks before it took too long"))
+            continue
+        if name == "database" and release.get("restore"):
+            continue  # that it is broken is why it is restored
+        checks += look()
+    for check in checks:
+        if check.state == WARNING:
+            logger.warning("preflight warns", look=check.name, found=check.found)
+    return checks
 
 
 def _probes(spec: ServiceSpec, service: Service | None, past: History) -> Mapping[str, str]:

@@ -16,6 +16,7 @@ from deployer.stopped import Task
 logger = Logger()
 
 _EVENTS = 5
+_LINES = 100  # what tells may stand at the start
 
 
 class Request(TypedDict):
@@ -46,4 +47,4 @@ def _log(spec: ServiceSpec, tasks: list[Task]) -> list[str]:
     if not tasks:
         return []
     task = tasks[-1]["taskArn"].rsplit("/", 1)[-1]
-    return logs.last_lines(spec.log_group, f"ecs/{spec.container.name}/{task}")
+    return logs.last_lines(spec.log_group, f"ecs/{spec.container.name}/{task}", _LINES)

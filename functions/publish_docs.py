@@ -5,10 +5,10 @@ the one before came to.
 """
 
 import hashlib
-import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any, TypedDict
@@ -25,7 +25,9 @@ from deployer.site import DocsRelease, SiteSpec
 
 logger = Logger()
 
-_PATIENCE = 300.0  # seconds; what is left then is for the next call
+# milliseconds: as long as a file takes whose every try is unanswered. Nothing is begun when no more
+# is left of the call; the next one goes on there
+_RESERVE = 150_000
 _AT_ONCE = 32  # as many as the client has connections
 _BATCH = 256
 _CHUNK = 1024 * 1024
@@ -70,7 +72,6 @@ class Published(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Published:
-    give_up = time.monotonic() + _PATIENCE
     spec, release = site.from_document(event["spec"]), event["release"]
     past, folder = releases.history(release["service"]), release["folder"]
     live = next(iter(site.kept(past, 1)), None)
@@ -85,7 +86,9 @@ def handler(event: Request, context: LambdaContext) -> Published:
         with zipfile.ZipFile(archive) as built:
             files = _files(spec, folder, live, before, built, kept)
             changes = publication.changes(files, before, live)
-            progress = _publish(spec, folder, built, changes, before, progress, give_up)
+            progress = _publish(
+                spec, folder, built, changes, before, progress, context.get_remaining_time_in_millis
+            )
     done = progress["files"] == len(files)
     logger.info("docs published" if done else "docs being published", progress=progress)
     return {
@@ -164,11 +167,13 @@ def _publish(
     changes: Sequence[Change],
     before: Files,
     progress: Progress,
-    give_up: float,
+    left: Callable[[], int],
 ) -> Progress:
     there, names = progress["files"], set(built.namelist())
 
-    def put(change: Change) -> None:
+    def put(change: Change) -> bool:
+        if left() < _RESERVE:
+            return False
         cache = publication.cache_control(change.path, change.file, before)
         kind = publication.content_type(change.path) or ""
         key, served = publication.key(folder, change.path), Served(kind, cache, folder)
@@ -179,12 +184,15 @@ def _publish(
         else:
             with built.open(path) as content:
                 s3.publish(spec.bucket, key, content, served)
+        return True
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        while there < len(changes) and time.monotonic() < give_up:
-            batch = changes[there : there + _BATCH]
-            list(pool.map(put, batch))
-            there += len(batch)
+        while batch := changes[there : there + _BATCH]:
+            begun = list(pool.map(put, batch))
+            # up to the first that was left: should a later one be there, it is put there again
+            there += len(list(takewhile(bool, begun)))
+            if not all(begun):
+                break
     done = changes[progress["files"] : there]
     uploaded = [change for change in done if change.copied is None]
     return {

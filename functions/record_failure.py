@@ -1,4 +1,4 @@
-"""Record that the release failed, why, and what became of the service."""
+"""Record that the release failed, why, and what became of the service or site."""
 
 from datetime import UTC, datetime
 from typing import Any, TypedDict
@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import diagnosis, release
+from deployer import diagnosis, release, site
 from deployer.aws import events, releases, turns
 from deployer.diagnosis import Diagnosis, Failure
 from deployer.release import Entry, Outcome
@@ -39,7 +39,11 @@ class Recorded(TypedDict):
 def handler(event: Request, context: LambdaContext) -> Recorded:
     found = event["diagnosis"] or diagnosis.diagnose(event["failure"], [], [], [])
     outcome: Outcome = "FAILED_ROLLED_BACK" if event["restored"] else "FAILED"
-    reason = diagnosis.summary(found, event["rollback"], event["restored"])
+    record = event["release"] or release.unidentified(
+        event["input"], event["execution"], event["startedAt"]
+    )
+    what = site.kind(record["service"])
+    reason = diagnosis.summary(found, event["rollback"], event["restored"], what)
     details = {
         "endedAt": datetime.now(UTC).isoformat(),
         "diagnosis": found,
@@ -47,9 +51,6 @@ def handler(event: Request, context: LambdaContext) -> Recorded:
         "taskDefinition": event["taskDefinition"],
         "reason": reason,
     }
-    record = event["release"] or release.unidentified(
-        event["input"], event["execution"], event["startedAt"]
-    )
     releases.close_release(record, outcome, details)
     turns.leave(record["service"], record["id"])
     turns.pass_on(record["service"], event["execution"])

@@ -19,7 +19,7 @@ import time
 import traceback
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -174,6 +174,15 @@ class Demo:
             "error": self.error,
         }
 
+    def begin(self) -> None:
+        """Say what takes the time."""
+        pace = HEALTH_CHECK_SECONDS * health_check_scale()
+        self.screen.say(
+            "In real time: health is checked every 5 s, as on AWS, and most of the time goes there."
+            if pace == HEALTH_CHECK_SECONDS
+            else f"ECS_HEALTH_CHECK_SCALE is set: health is checked every {pace:g} s, not each 5 s."
+        )
+
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[dict[str, Any]]:
         """One step of the story; what it puts into the dictionary is in the document."""
@@ -218,6 +227,17 @@ class Demo:
         ]
         expect("the release records", wanted, outcomes)
         self.live = {"url": back, "version": "1.0.0"}
+
+    def advise(self, stage: Stage, *, keep: bool) -> None:
+        """Say what to try next, with the local AWS that stays if it is kept, else without."""
+        if keep:
+            guide(stage, self.screen, "1.3.0", "1.4.0")
+        else:
+            what_next(self.screen)
+
+    def attend(self, stage: Stage) -> None:
+        """Show what happens in the local AWS that is kept, until Ctrl-C."""
+        attend(stage, self.screen, set(stage.executions()))
 
     def released(
         self, stage: Stage, told: dict[str, Any], version: str, **variant: Any
@@ -322,12 +342,7 @@ def demonstrate(
 ) -> int:
     """Run the demo. The exit code: 0 if every step ended as it must, else 1."""
     demo, aws, stage = story(screen), None, None
-    pace = HEALTH_CHECK_SECONDS * health_check_scale()
-    screen.say(
-        "In real time: health is checked every 5 s, as on AWS, and most of the time goes there."
-        if pace == HEALTH_CHECK_SECONDS
-        else f"ECS_HEALTH_CHECK_SCALE is set: health is checked every {pace:g} s instead of 5 s."
-    )
+    demo.begin()
     with contextlib.ExitStack() as ending:
         try:
             with demo.step("Start a local AWS, deploy the deployer into it"), screen.working():
@@ -348,18 +363,15 @@ def demonstrate(
                 f"{demo.seconds:.1f} s, of which setting up took {demo.steps[0]['seconds']:.1f} s"
             )
             screen.say(f"Every step ended as it must. It took {spent}.", "green")
-            if keep:
-                guide(stage, screen, "1.3.0", "1.4.0")
-            else:
-                what_next(screen)
-                screen.say()
+            demo.advise(stage, keep=keep)
+            screen.say()
         if as_json:
             print(json.dumps(demo.document, indent=2), flush=True)
         if not demo.live:
             return 1
         live_line(screen, demo.live["url"], demo.live["version"])
         if keep and stage:
-            attend(stage, screen, set(stage.executions()))
+            demo.attend(stage)
     return 0
 
 
@@ -449,17 +461,28 @@ def serve(screen: Screen, port: int, directory: Path, *, database: bool = False)
         return attend(stage, screen, set())
 
 
-def attend(stage: Stage, screen: Screen, known: set[str]) -> int:
+def attend(
+    stage: Stage,
+    screen: Screen,
+    known: set[str],
+    machine: str = "StateMachine",
+    show: Callable[[str], object] | None = None,
+) -> int:
     """Show the executions that start, one after the other, until Ctrl-C, which is the end of it.
 
-    known  the executions that are not to be shown.
+    known    the executions that are not to be shown.
+    machine  the output that names their state machine.
+    show     shows one to its end; None shows it as a deployment.
     """
     try:
         while True:
-            for arn in [arn for arn in reversed(stage.executions()) if arn not in known]:
+            for arn in [arn for arn in reversed(stage.executions(machine)) if arn not in known]:
                 known.add(arn)
                 screen.title(_asked(stage.look(arn)))
-                _show(stage, arn, screen)
+                if show:
+                    show(arn)
+                else:
+                    _show(stage, arn, screen)
             time.sleep(IDLE_SECONDS)
     except (BotoCoreError, ClientError) as error:
         raise LocalAwsError(f"The local AWS does not answer any more: {error}") from error
@@ -484,6 +507,8 @@ def _asked(execution: Execution) -> str:
             return printable(f"Push of {repository}:{tag}")
         case {"detail": {"repository-name": repository, "image-digest": digest}}:
             return printable(f"Push of {repository}@{digest}")
+        case {"detail": {"object": {"key": key}}}:
+            return printable(f"Upload of {key}")
         case other:
             return printable(f"By hand: {json.dumps(other)}")
 
@@ -548,6 +573,28 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def as_command(run: Callable[[Screen], int], *, quiet: bool) -> int:
+    """Run a demo's command: signals end it, and what may go wrong is told in a line.
+
+    Args:
+        quiet: nothing is shown to people, for programs read what is printed.
+    Returns:
+        The exit code.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no `✓` shows a `?`
+    try:
+        return run(Screen(sys.stdout, quiet=quiet))
+    except EXPECTABLE as error:
+        _complain(_told(error))
+        return 1
+    except KeyboardInterrupt:
+        _complain("interrupted; the local AWS is stopped and nothing is left behind")
+        return 128 + signal.SIGINT
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     asked = parser.parse_args(arguments)
@@ -557,25 +604,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--port and --directory belong to --serve; the demo takes a free port")
     if asked.port is not None and not 0 < asked.port < 65536:
         parser.error(f"--port {asked.port} is no port (1 to 65535)")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no `✓` shows a `?`
-    screen = Screen(sys.stdout, quiet=asked.json)
-    try:
-        if asked.serve:
-            port, directory = asked.port or PORT, asked.directory or DIRECTORY
+
+    def run(screen: Screen) -> int:
+        if not asked.serve:
+            return demonstrate(screen, keep=asked.keep, as_json=asked.json, database=asked.database)
+        port, directory = asked.port or PORT, asked.directory or DIRECTORY
+        try:
             return serve(screen, port, directory, database=asked.database)
-        return demonstrate(screen, keep=asked.keep, as_json=asked.json, database=asked.database)
-    except PortTaken as error:
-        _complain(f"{error} Choose another, such as --port {(asked.port or PORT) + 1}")
-        return 1
-    except EXPECTABLE as error:
-        _complain(_told(error))
-        return 1
-    except KeyboardInterrupt:
-        _complain("interrupted; the local AWS is stopped and nothing is left behind")
-        return 128 + signal.SIGINT
+        except PortTaken as error:
+            _complain(f"{error} Choose another, such as --port {port + 1}")
+            return 1
+
+    return as_command(run, quiet=asked.json)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,19 @@
-"""A documentation site on the local AWS: its stack, uploads, and what a visitor gets."""
+"""A documentation site on the local AWS: its stack, uploads, and what a visitor gets.
+
+The handbook is a site to try it with: a static export of Next.js shaped like Coder's, with `docs/`
+beside `offlinedocs/`.
+"""
 
 import hashlib
 import http.client
 import io
+import json
+import struct
 import tarfile
 import time
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,6 +115,86 @@ class DocsSite:
             return Page(answer.status, found, answer.read())
         finally:
             connection.close()
+
+
+HANDBOOK = Path(__file__).parent / "handbook"
+_CHAPTERS = (
+    *("Install", "Configure", "Networking", "Storage", "Identity", "Templates"),
+    *("Workspaces", "Monitoring", "Security", "Upgrades", "Reference", "Troubleshooting"),
+)
+
+
+def handbook(
+    changes: Mapping[str, bytes | str | None] | None = None, pages: int = 120
+) -> dict[str, bytes | str]:
+    """The sources of the handbook: its generator as it lies in `local/handbook`, and its text.
+
+    changes  files with other content; None leaves one out.
+    pages    how many in all, the front page among them; each chapter has a picture.
+    """
+    chapters = {name: f"{name.lower()}/index.md" for name in _CHAPTERS}
+    sections: dict[str, list[str]] = {name: [] for name in _CHAPTERS}
+    for number in range(pages - 1 - len(chapters)):
+        name = _CHAPTERS[number % len(chapters)]
+        sections[name].append(f"{name.lower()}/part-{len(sections[name]) + 1:02}.md")
+    routes: list[dict[str, object]] = [{"path": "./index.md", "title": "Handbook"}]
+    routes += [
+        {
+            "path": f"./{index}",
+            "title": name,
+            "children": [
+                {"path": f"./{path}", "title": f"{name}, part {number}"}
+                for number, path in enumerate(sections[name], 1)
+            ],
+        }
+        for name, index in chapters.items()
+    ]
+    links = "\n".join(f"- [{name}]({index})" for name, index in chapters.items())
+    files: dict[str, bytes | str | None] = {
+        **tree(HANDBOOK),
+        "docs/manifest.json": json.dumps({"routes": routes}),
+        "docs/index.md": f"# Handbook\n\nEverything in its place.\n\n{links}\n",
+    }
+    for place, (name, index) in enumerate(chapters.items()):
+        files[f"docs/images/{name.lower()}.png"] = _picture(place)
+        files[f"docs/{index}"] = _page(name, name, [f"./{Path(p).name}" for p in sections[name]])
+        for number, path in enumerate(sections[name], 1):
+            files[f"docs/{path}"] = _page(f"{name}, part {number}", name, ["./index.md"])
+    files |= changes or {}
+    return {path: content for path, content in files.items() if content is not None}
+
+
+def _page(title: str, chapter: str, links: Sequence[str]) -> str:
+    """A page of the handbook with what pages have: headings, a table, code, a picture, links."""
+    rows = "\n".join(
+        f"| `{chapter.upper()}_OPTION_{n}` | {n * 7 % 11} | For {title.lower()}, case {n} |"
+        for n in range(1, 13)
+    )
+    steps = "\n".join(
+        f"{n}. Look at `{chapter.lower()}` on host {n}, and note what it answers."
+        for n in range(1, 9)
+    )
+    return (
+        f"# {title}\n\nThis page is about {title.lower()}.\n\n"
+        f"![{chapter}](../images/{chapter.lower()}.png)\n\n"
+        f"## Settings\n\n| name | default | meaning |\n|---|---|---|\n{rows}\n\n"
+        f"## Step by step\n\n{steps}\n\n```sh\nhandbook {chapter.lower()} --show\n```\n\n"
+        "## See also\n\n" + "\n".join(f"- [{Path(link).stem}]({link})" for link in links) + "\n"
+    )
+
+
+def _picture(number: int, side: int = 192) -> bytes:
+    """A PNG that no other number has: https://www.w3.org/TR/png/."""
+    rows = b"".join(
+        b"\0" + bytes((x * (number + 2) ^ y * y + z) & 255 for x in range(side) for z in range(3))
+        for y in range(side)
+    )
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
 
 
 def tar_gz(files: Mapping[str, bytes | str]) -> bytes:

@@ -121,6 +121,13 @@ class Stage:
         of_vpc = {"Name": "vpc-id", "Values": [vpc["VpcId"]]}
         default = {"Name": "group-name", "Values": ["default"]}
         groups = ec2.describe_security_groups(Filters=[of_vpc, default])["SecurityGroups"]
+        ec2.authorize_security_group_ingress(
+            GroupId=groups[0]["GroupId"],
+            IpProtocol="tcp",
+            FromPort=3000,
+            ToPort=3000,
+            CidrIp="0.0.0.0/0",
+        )
         subnets = [s["SubnetId"] for s in ec2.describe_subnets(Filters=[of_vpc])["Subnets"]]
         database = self.aws.directory / "state" / f"{self.service}.db"
         name = f"{self.service}/database-url"

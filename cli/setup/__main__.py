@@ -12,6 +12,7 @@ from typing import Any
 
 from cli.application import Deployer
 from cli.aws import AWS_ERRORS, Account
+from cli.checks import document, identity, show
 from cli.ending import carried_out
 from cli.errors import UNREADY, CommandFailed
 from cli.screen import Screen
@@ -19,6 +20,7 @@ from cli.setup import checks, guide, settings
 from cli.setup.infrastructure import Answers, Infrastructure
 from cli.setup.settings import Project, SettingsInvalid, Stack
 from cli.setup.stacks import Stacks
+from deployer.check import FAILED, Check
 
 MODES = ("full", "infrastructure", "application", "docs")
 
@@ -128,7 +130,7 @@ class Command:
         if problems := settings.problems(given, stacks, project.file):
             raise SettingsInvalid(problems)
         if self.asked.remove:
-            self._check(checks.identity(account))
+            self._check(identity(account))
             self._infrastructure(project, account, given, stacks).remove()
             return
         mode = self.asked.mode
@@ -136,7 +138,7 @@ class Command:
             self._check(checks.everything(account, needed, values))
             self._infrastructure(project, account, given, needed).deploy()
         else:
-            self._check(checks.identity(account))
+            self._check(identity(account))
         deployer = self._deployer(account, needed, values)
         if mode == "application" or (mode == "full" and (self.asked.image or self.asked.source)):
             self.result["application"] = self._application(deployer)
@@ -199,21 +201,12 @@ class Command:
         except AWS_ERRORS:  # the checks say what is wrong
             return False
 
-    def _check(self, found: Sequence[checks.Check]) -> None:
+    def _check(self, found: Sequence[Check]) -> None:
         """Show what the checks found. Raises CommandFailed if one failed."""
         self.screen.title("Checks")
-        marks = {checks.OK: "✓", checks.WARNING: "!", checks.FAILED: "✗"}
-        styles = {checks.OK: None, checks.WARNING: "yellow", checks.FAILED: "red"}
-        for check in found:
-            self.screen.say(
-                f"{marks[check.state]} {check.name}: {check.found}", styles[check.state]
-            )
-            for line in check.fix:
-                self._advise(line, "    ")
-        self.result["checks"] = [
-            {"name": c.name, "state": c.state, "found": c.found, "fix": list(c.fix)} for c in found
-        ]
-        failed = [check for check in found if check.state == checks.FAILED]
+        show(self.screen, found)
+        self.result["checks"] = [document(check) for check in found]
+        failed = [check for check in found if check.state == FAILED]
         if failed:
             names = ", ".join(check.name for check in failed)
             raise CommandFailed(UNREADY, f"nothing was made; put right first: {names}")

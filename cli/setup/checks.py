@@ -10,48 +10,18 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from cli.aws import AWS_ERRORS, DENIED, Account, code_of, explained
+from cli.checks import certificate, identity
 from cli.setup.changes import Standing, deletion
 from cli.setup.settings import Named, Stack, named
 from cli.setup.stacks import Stacks
+from deployer.check import FAILED, OK, WARNING, Check
 
-OK, WARNING, FAILED = "ok", "warning", "failed"
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was looked at, what was found, and what to do; a fix that begins with two spaces is a
-    command to copy."""
-
-    name: str
-    state: str
-    found: str
-    fix: tuple[str, ...] = ()
-
-
-# Who asks ----------------------------------------------------------------------------------------
-
-
-def identity(account: Account) -> list[Check]:
-    """The Region, and whether the credentials are valid and may be used here."""
-    region = Check("region", OK, account.region)
-    try:
-        caller = account.client("sts").get_caller_identity()
-    except AWS_ERRORS as error:
-        what, fix = explained(error, account)
-        return [region, Check("credentials", FAILED, what, tuple(fix))]
-    try:
-        account.client("cloudformation").describe_stacks()
-    except AWS_ERRORS as error:
-        what, fix = explained(error, account, caller["Arn"])
-        found = f"{caller['Arn']}: {what}"
-        return [region, Check("credentials", FAILED, found, tuple(fix))]
-    return [region, Check("credentials", OK, f"{caller['Arn']}, account {caller['Account']}")]
+# What builds --------------------------------------------------------------------------------------
 
 
 def tools(path: str | None = None) -> list[Check]:
@@ -512,47 +482,6 @@ def security_group(
         said = f"{name} is of {found[0]['VpcId']}, not of VpcId {vpc}"
         return Check(parameter, FAILED, said, where)
     return Check(parameter, OK, f"{name}, {found[0].get('GroupName', '')}")
-
-
-def covers(pattern: str, host: str) -> bool:
-    """Whether a name of a certificate covers a host; a wildcard stands for one label (RFC 6125)."""
-    if pattern.startswith("*.") and not host.startswith("*."):
-        return host.partition(".")[2] == pattern[2:]
-    return pattern == host
-
-
-def certificate(told: Mapping[str, Any], domain: str, *, wildcard: bool) -> Check:
-    """Whether a certificate is valid and covers the domain.
-
-    Args:
-        told: by DescribeCertificate.
-        wildcard: whether the names below the domain must be covered too.
-    """
-    names = [str(told["DomainName"]), *told.get("SubjectAlternativeNames", [])]
-    if told["Status"] != "ISSUED":
-        fix = [
-            "Each of these records must be in the domain's zone:",
-            "  aws acm describe-certificate --query"
-            " 'Certificate.DomainValidationOptions[].ResourceRecord'"
-            f" --certificate-arn {told['CertificateArn']}",
-        ]
-        said = f"the certificate is {told['Status']}, not ISSUED"
-        return Check("CertificateArn", FAILED, said, tuple(fix))
-    wanted = [domain, *([f"*.{domain}"] if wildcard else [])]
-    uncovered = [host for host in wanted if not any(covers(name, host) for name in names)]
-    if uncovered:
-        return Check(
-            "CertificateArn",
-            FAILED,
-            f"the certificate is for {', '.join(dict.fromkeys(names))}; not for"
-            f" {', '.join(uncovered)}",
-            (
-                "Ask for one that covers it:",
-                f"  aws acm request-certificate --validation-method DNS --domain-name {domain}"
-                + (f" --subject-alternative-names '*.{domain}'" if wildcard else ""),
-            ),
-        )
-    return Check("CertificateArn", OK, f"ISSUED, for {', '.join(dict.fromkeys(names))}")
 
 
 def hosted_zone(zone: str, name: str, domain: str, *, private: bool) -> Check:

@@ -31,6 +31,7 @@ MODULES = (
     "codebuild",
     "cloudfront",
     "s3",
+    "logs",
 )
 
 

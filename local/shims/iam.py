@@ -153,6 +153,15 @@ def _log_group(action: str, request: Mapping[str, Any], where: str) -> Iterator[
     yield Need(action, f"arn:aws:logs:{where}:log-group:{request.get('logGroupName', '')}:*")
 
 
+def _log_streams(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
+    group = request.get("logGroupName", "")
+    yield Need(action, f"arn:aws:logs:{where}:log-group:{group}:log-stream:")
+
+
+def _principal(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
+    yield Need(action, request.get("PolicySourceArn", "*"))
+
+
 def _stack(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
     name = request.get("StackName", "*")
     named = f"arn:aws:cloudformation:{where}:stack/{name}/*"
@@ -193,10 +202,14 @@ _RULES: Mapping[tuple[str, str], Rule] = {
     ("rds", "RestoreDBInstanceFromDBSnapshot"): _snapshot,
     ("ssm", "GetParameters"): _parameters,
     ("ssm", "GetParametersByPath"): _parameter_path,
+    ("iam", "SimulatePrincipalPolicy"): _principal,
     ("logs", "CreateLogStream"): _log_stream,
+    ("logs", "DescribeLogStreams"): _log_streams,
     ("logs", "FilterLogEvents"): _log_group,
     ("logs", "GetLogEvents"): _log_stream,
     ("logs", "PutLogEvents"): _log_stream,
+    ("elasticloadbalancing", "DescribeLoadBalancers"): _anything,
+    ("elasticloadbalancing", "DescribeTargetGroups"): _anything,
     ("elasticloadbalancing", "DescribeTargetHealth"): _anything,
 }
 
@@ -264,6 +277,7 @@ def enforce(
 # -------------------------------------------------------------------------------------------------
 
 _mfa: ContextVar[bool] = ContextVar("mfa", default=False)
+_used: dict[str, str] = {}
 
 
 @shim.wraps(sts, "handle_request", "method path headers body query_params")
@@ -275,20 +289,40 @@ async def handle_request(
     body: bytes,
     query_params: Mapping[str, Any],
 ) -> Any:
-    """A device of six digits and its user: any six are right."""
+    """A device of six digits and its user: any six are right, but not the same twice."""
     asked = {**query_params, **parse_qs(body.decode(errors="replace"))}
     serial, code = (str((asked.get(key) or [""])[0]) for key in ("SerialNumber", "TokenCode"))
     if serial or code:
         caller = iam_evaluator.request_caller_arn(headers, query_params)
         user = (iam._mfa_devices.get(serial) or {}).get("User")
-        if not re.fullmatch("[0-9]{6}", code) or not user or not caller.endswith(f":user/{user}"):
+        right = re.fullmatch("[0-9]{6}", code) and _used.get(serial) != code
+        if not right or not user or not caller.endswith(f":user/{user}"):
             said = "MultiFactorAuthentication failed with invalid MFA one time pass code."
             return error_response_xml("AccessDenied", said, 403)
+        _used[serial] = code
     token = _mfa.set(bool(serial))
     try:
         return await original(method, path, headers, body, query_params)
     finally:
         _mfa.reset(token)
+
+
+@shim.wraps(iam, "handle_request", "method path headers body query_params")
+async def iam_request(
+    original: Callable[..., Any],
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    query_params: Mapping[str, Any],
+) -> Any:
+    """ListMFADevices without a name is about the caller
+    (https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListMFADevices.html)."""
+    asked = parse_qs(body.decode(errors="replace"))
+    if asked.get("Action") == ["ListMFADevices"] and not asked.get("UserName"):
+        caller = iam_evaluator.request_caller_arn(headers, query_params)
+        body = body + b"&UserName=" + caller.rpartition("/")[2].encode()
+    return await original(method, path, headers, body, query_params)
 
 
 @shim.wraps(sts, "register_session", "access_key session")

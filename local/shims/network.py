@@ -156,9 +156,38 @@ def install() -> None:
         _init_defaults="",
         _now_ts="",
         _default_initialized_scopes=None,
+        _route_tables=None,
+        _DEFAULT_IGW_ID=None,
+        _DEFAULT_SG_ID=None,
     )
     ec2._eni_fields_xml = _with_association(ec2._eni_fields_xml)
+    ec2._init_defaults = _as_on_aws(ec2._init_defaults)
+    ec2._init_defaults()
     ec2._ACTION_MAP["DescribeNetworkInterfaces"] = _by_known_id(ec2._describe_network_interfaces)
+
+
+def _as_on_aws(original: Callable[[], None]) -> Callable[[], None]:
+    """A default VPC leads to the internet, and its default group lets its members in.
+
+    vpc/latest/userguide: default-vpc-components.html, default-security-group.html
+    """
+
+    def init() -> None:
+        from ministack.core.responses import get_account_id
+        from ministack.services import ec2
+
+        original()
+        routes = ec2._route_tables["rtb-00000001"]["Routes"]
+        if not any(route["DestinationCidrBlock"] == "0.0.0.0/0" for route in routes):
+            way: dict[str, Any] = {"GatewayId": ec2._DEFAULT_IGW_ID, "Origin": "CreateRoute"}
+            routes.append({"DestinationCidrBlock": "0.0.0.0/0", "State": "active", **way})
+            group = ec2._security_groups[ec2._DEFAULT_SG_ID]
+            itself = {"GroupId": group["GroupId"], "UserId": get_account_id()}
+            rule: dict[str, Any] = {"IpProtocol": "-1", "UserIdGroupPairs": [itself]}
+            lists: dict[str, Any] = {"IpRanges": [], "Ipv6Ranges": [], "PrefixListIds": []}
+            group["IpPermissions"].append({**rule, **lists})
+
+    return init
 
 
 def _with_association(original: Callable[..., str]) -> Callable[..., str]:

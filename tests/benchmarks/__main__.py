@@ -1,4 +1,5 @@
-"""`make benchmark`: the reaction to a rollout's end, and the functions' cold start, in numbers."""
+"""`make benchmark`: the reaction to a rollout's end, the starts of the functions and of the
+operator's command, and the publication of a site, in numbers."""
 
 import sys
 import time
@@ -10,13 +11,15 @@ from rich.table import Table
 
 from local.aws import LocalAws
 from local.stage import Stage
-from tests.benchmarks import cold_start, reaction
+from tests.benchmarks import cold_start, command, publication, reaction
 from tests.benchmarks.cold_start import Start
+from tests.benchmarks.publication import Comparison
 from tests.benchmarks.reaction import Observer, Reaction, Rollout
 
 ROLLOUTS = 6
 MINUTES = (1, 3, 10)
 ROUNDS = 2
+FILES, BYTES = 2000, 10_000
 
 
 def main() -> int:
@@ -26,6 +29,8 @@ def main() -> int:
     def say(what: str) -> None:
         console.print(f"{time.monotonic() - began:5.1f} s  {what}")
 
+    say("the operator's command")
+    console.print(commands(command.measure()))
     say("a local AWS (health checks five times as fast as real ones)")
     with LocalAws.start(settings={"ECS_HEALTH_CHECK_SCALE": "0.2"}) as aws:
         stage = Stage.set_up(aws, "bench", patterns="bench*", say=say)
@@ -43,6 +48,8 @@ def main() -> int:
         say(f"{len(given)} functions, {ROUNDS} first calls each with and without .pyc")
         started = cold_start.measure(stage, aws.directory / "build", given, ROUNDS)
         console.print(starts(started))
+        say(f"a site of {FILES} files, built anew with 1 % changed, beside aws s3 sync --delete")
+        console.print(publications(publication.measure(stage, FILES, BYTES)))
         say("done")
     return 0
 
@@ -79,6 +86,26 @@ def _row(table: Table, name: str, seen: Sequence[Rollout]) -> None:
     table.add_row(name, *(" to ".join(map(str, {c[0]: 0, c[-1]: 0})) for c in counts))
 
 
+def publications(found: Comparison) -> Table:
+    table = Table(title="Publishing the next build of a site", title_justify="left")
+    for column in ("", "requests", "uploads", "copies", "MB sent", "seconds"):
+        table.add_column(column, justify="left" if not column else "right")
+    assert found.sync
+    for name, run in (("the publication", found.publish), ("aws s3 sync --delete", found.sync)):
+        kinds = (sum(run.requests.values()), run.requests["PUT"], run.requests.get("COPY", 0))
+        table.add_row(name, *map(str, kinds), f"{run.sent / 1e6:.2f}", f"{run.seconds:.1f}")
+    ours, theirs = found.publish, found.sync
+    ratios = (
+        sum(theirs.requests.values()) / sum(ours.requests.values()),
+        theirs.requests["PUT"] / ours.requests["PUT"],
+        theirs.sent / ours.sent,
+        theirs.seconds / ours.seconds,
+    )
+    first, second, *rest = (f"{ratio:.1f}" for ratio in ratios)
+    table.add_row("ratio", first, second, "", *rest)
+    return table
+
+
 def starts(found: Mapping[str, tuple[Start, Start]]) -> Table:
     table = Table(title="Start of the functions, CPU milliseconds", title_justify="left")
     for column in ("", "load", "first call", "cold", "without .pyc", "later call", "API calls"):
@@ -90,6 +117,15 @@ def starts(found: Mapping[str, tuple[Start, Start]]) -> Table:
     sums = (sum(s.cold for s, _ in both), sum(w.cold for _, w in both))
     table.add_section()
     table.add_row("all", "", "", *(f"{1000 * t:.0f}" for t in sums), "", "")
+    return table
+
+
+def commands(found: Mapping[str, float]) -> Table:
+    table = Table(title="Start of the operator's command", title_justify="left")
+    table.add_column("")
+    table.add_column("seconds", justify="right")
+    for typed, seconds in found.items():
+        table.add_row(typed, f"{seconds:.2f}")
     return table
 
 

@@ -322,12 +322,12 @@ def test_a_step_that_fails_is_named_and_the_log_is_kept(
 
 
 class Run:
-    """`python -m local.demo` under way. Everything it starts carries `home` as its TMPDIR."""
+    """A demo under way. Everything it starts carries `home` as its TMPDIR."""
 
-    def __init__(self, arguments: Sequence[str], home: Path) -> None:
+    def __init__(self, arguments: Sequence[str], home: Path, module: str = "local.demo") -> None:
         fast = {"ECS_HEALTH_CHECK_SCALE": "0.1", "TMPDIR": str(home), "PYTHONUNBUFFERED": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "local.demo", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=ROOT,
             env=os.environ | fast,
             stdin=subprocess.DEVNULL,
@@ -366,9 +366,9 @@ class Run:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
-    def ended(self) -> int:
+    def ended(self, seconds: float = WITHIN) -> int:
         """The exit code."""
-        code = self._process.wait(WITHIN)
+        code = self._process.wait(seconds)
         self._reader.join(WITHIN)
         return code
 
@@ -452,7 +452,7 @@ def test_the_demo_ends_with_the_good_release_live(tmp_path: Path) -> None:
 
 def test_ctrl_c_in_the_middle_of_the_demo_leaves_nothing(tmp_path: Path) -> None:
     with Run([], tmp_path) as run:
-        run.until("^ECS_HEALTH_CHECK_SCALE is set: health is checked every 0.5 s instead of 5 s")
+        run.until("^ECS_HEALTH_CHECK_SCALE is set: health is checked every 0.5 s, not each 5 s")
         run.until("^sam deploy: cluster")
         run.signal(signal.SIGINT)
         assert run.ended() == 130

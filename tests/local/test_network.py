@@ -94,3 +94,22 @@ def test_what_ec2_does_not_know_is_refused(
         world.create(networkConfiguration={"awsvpcConfiguration": configuration})
     assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
     assert world.ecs.describe_services(cluster=world.name, services=[world.name])["failures"]
+
+
+def test_the_default_vpc_leads_to_the_internet_and_its_group_lets_its_members_in(
+    world: World,
+) -> None:
+    """vpc/latest/userguide: default-vpc-components.html, default-security-group.html"""
+    (vpc,) = world.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
+    of_vpc = {"Name": "vpc-id", "Values": [vpc["VpcId"]]}
+    main = {"Name": "association.main", "Values": ["true"]}
+    (table,) = world.ec2.describe_route_tables(Filters=[of_vpc, main])["RouteTables"]
+    ways = {route["DestinationCidrBlock"]: route["GatewayId"] for route in table["Routes"]}
+    assert ways[vpc["CidrBlock"]] == "local"
+    assert ways["0.0.0.0/0"].startswith("igw-")
+    named = {"Name": "group-name", "Values": ["default"]}
+    (group,) = world.ec2.describe_security_groups(Filters=[of_vpc, named])["SecurityGroups"]
+    itself = [
+        pair["GroupId"] for rule in group["IpPermissions"] for pair in rule["UserIdGroupPairs"]
+    ]
+    assert group["GroupId"] in itself

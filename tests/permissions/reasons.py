@@ -16,9 +16,6 @@ UNUSED = {
     Permission("deployer.ImageBuildRole", "s3:GetBucketLocation", "{Sources}"): _CODEBUILD,
     Permission("deployer.ImageBuildRole", "s3:GetObjectVersion", "{Sources}/tools/*"): _CODEBUILD,
     Permission(
-        "deployer.PollHealthRole", "elasticloadbalancing:DescribeTargetHealth", "*"
-    ): "no workflow test has a load balancer; the unit tests of Poll health do",
-    Permission(
         "deployer.RestoreDatabaseRole", "rds:RestoreDBInstanceFromDBSnapshot", "og:*"
     ): "RDS asks for it whether or not the request names an option group (Service Authorization "
     "Reference); the local AWS does not",
@@ -39,6 +36,14 @@ DENIED = {
         "deployer.IdentifySourceRole", "s3:ListBucket", "{Sources}"
     ): "an order names an archive that is not there, and forbidden is read as that",
     Permission("deployer.ImageBuildRole", "s3:ListBucket", "{Sources}"): _ITS_CACHE,
+    Permission(
+        "deployer.CheckPreflightRole", "iam:SimulatePrincipalPolicy", "role/test-nobody"
+    ): "as above: what that role may do is not looked at",
+    Permission(
+        "deployer.CheckPreflightRole",
+        "secretsmanager:DescribeSecret",
+        "secret:elsewhere/url-??????",
+    ): "a secret is named otherwise than the deployer's pattern: it is not looked at",
     Permission(
         "deployer.RecordSuccessRole", "events:PutEvents", "event-bus/default"
     ): "a test takes the permission away: an announcement that fails changes no outcome",

@@ -145,9 +145,10 @@ def _readable(resource: str, names: dict[str, str]) -> str:
     """An ARN without partition, service, region and account, and with the stack's own names."""
     parts = resource.split(":", 5)
     short = parts[-1] if resource.startswith("arn:") else resource
+    short = re.sub(r"^(secret:.+)-\w{6}$", r"\1-??????", short)  # random: it may hold such a name
     for physical in sorted(names, key=len, reverse=True):
         short = short.replace(physical, f"{{{names[physical]}}}")
-    return re.sub(r"^(secret:.+)-\w{6}$", r"\1-??????", short)
+    return short
 
 
 def _matches(resource: str, pattern: str) -> bool:

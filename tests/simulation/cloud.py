@@ -349,6 +349,9 @@ class Rds:
     def get_secret_value(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         return {"ARN": SECRET_ARN, "Name": "coder/database-url", "SecretString": self.secret}
 
+    def describe_secret(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        return {"ARN": asked["SecretId"], "Name": "coder/database-url"}
+
     def put_secret_value(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         self.secret = asked["SecretString"]
         host = self.secret.partition("@")[2].partition(".")[0]

@@ -545,7 +545,39 @@ class World:
         (name,) = asked["GroupIds"]
         if name not in self.surroundings:
             raise AwsError("InvalidGroup.NotFound", name)
-        return {"SecurityGroups": [{"GroupId": name, "VpcId": "vpc-1"}]}
+        anyone = [{"CidrIp": "0.0.0.0/0"}]
+        port = {"IpProtocol": "tcp", "FromPort": 3000, "ToPort": 3000, "IpRanges": anyone}
+        rules = {
+            "IpPermissions": [port],
+            "IpPermissionsEgress": [{"IpProtocol": "-1", "IpRanges": anyone}],
+        }
+        return {"SecurityGroups": [{"GroupId": name, "VpcId": "vpc-1", **rules}]}
+
+    def describe_route_tables(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        public = self.spec["network"].get("publicIp")
+        gateway = {"GatewayId": "igw-1"} if public else {"NatGatewayId": "nat-1"}
+        way = {"DestinationCidrBlock": "0.0.0.0/0", "State": "active", **gateway}
+        associated = {"Associations": [{"Main": True}], "VpcId": "vpc-1", "RouteTableId": "rtb-1"}
+        return {"RouteTables": [{**associated, "Routes": [way]}]}
+
+    def describe_vpc_endpoints(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        return {"VpcEndpoints": []}
+
+    def describe_target_groups(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        (arn,) = asked["TargetGroupArns"]
+        found = {"TargetGroupArn": arn, "TargetType": "ip", "VpcId": "vpc-1"}
+        return {"TargetGroups": [{**found, "LoadBalancerArns": ["balancer"]}]}
+
+    def describe_load_balancers(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        return {"LoadBalancers": [{"SecurityGroups": [GROUP]}]}
+
+    def describe_log_streams(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        return {"logStreams": []}
+
+    def simulate_principal_policy(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        (action,) = asked["ActionNames"]
+        allowed = {"EvalActionName": action, "EvalDecision": "allowed"}
+        return {"EvaluationResults": [allowed]}
 
     def describe_network_interfaces(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         found = []

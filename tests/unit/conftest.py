@@ -201,6 +201,27 @@ def refusal(code: str, message: str = "refused") -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, "operation")
 
 
+def surround(script: Script) -> None:
+    """Script what a preflight looks at, all of it as the sample spec needs it."""
+    subnet, group = "subnet-0123456789abcdef0", "sg-0123456789abcdef0"
+    script("ecs", "DescribeClusters", {"clusters": [{"status": "ACTIVE"}]})
+    script("ec2", "DescribeSubnets", {"Subnets": [{"SubnetId": subnet, "VpcId": "vpc-1"}]})
+    anyone = [{"CidrIp": "0.0.0.0/0"}]
+    rules = {"IpPermissions": [{"IpProtocol": "-1", "IpRanges": anyone}]}
+    found = {"GroupId": group, "VpcId": "vpc-1", **rules}
+    script("ec2", "DescribeSecurityGroups", {"SecurityGroups": [found]})
+    way = {"GatewayId": "igw-1", "DestinationCidrBlock": "0.0.0.0/0", "State": "active"}
+    table = {"RouteTableId": "rtb-1", "VpcId": "vpc-1", "Associations": [{"Main": True}]}
+    script("ec2", "DescribeRouteTables", {"RouteTables": [{**table, "Routes": [way]}]})
+    script("ec2", "DescribeVpcEndpoints", {"VpcEndpoints": []})
+    script("secretsmanager", "DescribeSecret", {"Name": "coder-db"})
+    allowed = {"EvalActionName": "secretsmanager:GetSecretValue", "EvalDecision": "allowed"}
+    script("iam", "SimulatePrincipalPolicy", {"EvaluationResults": [allowed]})
+    script("logs", "DescribeLogStreams", {"logStreams": []})
+    role = {"Path": "/", "RoleName": "r", "RoleId": "r" * 16, "Arn": "a" * 20, "CreateDate": 0}
+    script("iam", "GetRole", {"Role": role})
+
+
 @pytest.fixture
 def context() -> Any:
     """A Lambda context, as far as the logger reads it."""
@@ -209,6 +230,7 @@ def context() -> Any:
         memory_limit_in_mb=512,
         invoked_function_arn=f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:function",
         aws_request_id="a-request",
+        get_remaining_time_in_millis=lambda: 570_000,
     )
 
 

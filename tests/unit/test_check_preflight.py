@@ -7,8 +7,9 @@ import pytest
 import check_preflight
 from deployer.aws import releases
 from deployer.errors import PreflightFailed, ServiceScaledDown
-from tests.unit.conftest import Script, Web, refusal
+from tests.unit.conftest import Clock, Script, Web, refusal, surround
 from tests.unit.samples import (
+    ACCOUNT,
     OLD_REVISION,
     before,
     document,
@@ -30,14 +31,7 @@ RUNS = service(
 @pytest.fixture
 def surroundings(script: Script) -> Script:
     """Cluster, network and roles as the spec names them; no service yet."""
-    subnet, group = "subnet-0123456789abcdef0", "sg-0123456789abcdef0"
-    script("ecs", "DescribeClusters", {"clusters": [{"status": "ACTIVE"}]})
-    script("ec2", "DescribeSubnets", {"Subnets": [{"SubnetId": subnet, "VpcId": "vpc-1"}]})
-    script(
-        "ec2", "DescribeSecurityGroups", {"SecurityGroups": [{"GroupId": group, "VpcId": "vpc-1"}]}
-    )
-    role = {"Path": "/", "RoleName": "r", "RoleId": "r" * 16, "Arn": "a" * 20, "CreateDate": 0}
-    script("iam", "GetRole", {"Role": role})
+    surround(script)
     script("ecs", "DescribeServices", {"services": []})
     return script
 
@@ -117,6 +111,82 @@ def test_what_is_missing_stops_the_deployment(surroundings: Script, context: Any
         assert name in str(caught.value)
 
 
+def test_what_cannot_work_is_refused_with_its_fix(surroundings: Script, context: Any) -> None:
+    surroundings("logs", "DescribeLogStreams", refusal("ResourceNotFoundException"))
+    surroundings("secretsmanager", "DescribeSecret", refusal("ResourceNotFoundException"))
+    with pytest.raises(PreflightFailed) as caught:
+        check_preflight.handler(payload(), context)
+    assert "aws logs create-log-group --log-group-name /ecs/coder" in str(caught.value)
+    assert "secret:coder-db" in str(caught.value)
+
+
+def simulated(decision: str) -> dict[str, Any]:
+    action = "secretsmanager:GetSecretValue"
+    return {"EvaluationResults": [{"EvalActionName": action, "EvalDecision": decision}]}
+
+
+def test_a_secret_that_the_role_may_not_read_is_refused(surroundings: Script, context: Any) -> None:
+    whole = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:coder-db-AbCdEf"
+    surroundings("secretsmanager", "DescribeSecret", {"ARN": whole})
+    surroundings("secretsmanager", "GetResourcePolicy", {"ARN": whole})
+    surroundings("iam", "SimulatePrincipalPolicy", simulated("implicitDeny"))
+    with pytest.raises(PreflightFailed, match="may not read coder-db"):
+        check_preflight.handler(payload(), context)
+    assert surroundings.asked("SimulatePrincipalPolicy")[0]["ResourceArns"] == [whole]
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["its own policy", "not looked at"])
+def test_a_secret_that_something_else_may_open_is_not_refused(
+    surroundings: Script, context: Any, seen: bool
+) -> None:
+    if not seen:
+        surroundings("secretsmanager", "DescribeSecret", refusal("AccessDeniedException"))
+    surroundings("secretsmanager", "GetResourcePolicy", {"ResourcePolicy": "{}"})
+    surroundings("iam", "SimulatePrincipalPolicy", simulated("implicitDeny"))
+    assert check_preflight.handler(payload(), context)["previous"] is None
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException", "Strange"])
+def test_what_may_not_be_looked_at_stops_no_deployment(
+    surroundings: Script, context: Any, code: str
+) -> None:
+    for api, operation in (
+        ("ec2", "DescribeRouteTables"),
+        ("logs", "DescribeLogStreams"),
+        ("iam", "SimulatePrincipalPolicy"),
+        ("secretsmanager", "DescribeSecret"),
+    ):
+        surroundings(api, operation, refusal(code))
+    assert check_preflight.handler(payload(), context)["previous"] is None
+
+
+def test_looks_end_when_their_time_is_up(
+    surroundings: Script, context: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_preflight, "time", clock)
+
+    def slow(asked: dict[str, Any]) -> dict[str, Any]:
+        clock.sleep(60)
+        return {"RouteTables": []}
+
+    surroundings("ec2", "DescribeRouteTables", slow)
+    surroundings("logs", "DescribeLogStreams", refusal("ResourceNotFoundException"))
+    assert check_preflight.handler(payload(), context)["previous"] is None
+    assert surroundings.asked("DescribeLogStreams") == []
+
+
+def test_a_broken_database_does_not_stop_its_restoration(
+    surroundings: Script, context: Any
+) -> None:
+    instance = {"DBInstanceIdentifier": "coder-db", "DBInstanceStatus": "failed"}
+    surroundings("rds", "DescribeDBInstances", {"DBInstances": [instance]})
+    spec = document(database={"instance": "coder-db"})
+    with pytest.raises(PreflightFailed, match="coder-db is failed"):
+        check_preflight.handler(payload(spec=spec), context)
+    order = release(trigger="rollback", restore="deployer-coder-1")
+    assert check_preflight.handler(payload(spec=spec, release=order), context)
+
+
 def test_a_service_that_somebody_stopped_is_not_deployed(
     surroundings: Script, context: Any
 ) -> None:
@@ -143,6 +213,8 @@ def test_a_first_release_that_we_stopped_is_started_again(
 def test_a_database_is_backed_up_before_its_schema_changes(
     surroundings: Script, web: Web, context: Any, number: int, expected: str
 ) -> None:
+    instance = {"DBInstanceIdentifier": "coder-db", "DBInstanceStatus": "available"}
+    surroundings("rds", "DescribeDBInstances", {"DBInstances": [instance]})
     spec = with_service(surroundings, web, RUNS) | {"database": {"instance": "coder-db"}}
     releases.close_release(release(id="2"), "SUCCEEDED", {"taskDefinition": OLD_REVISION})
     coming = release(schema={"number": number, "hash": "f00"})

@@ -131,6 +131,7 @@ def test_credentials_in_what_is_quoted_are_struck_out(text: str, secret: str) ->
         "the password is wrong",
         "secretary: Ada",
         "12:30 tasks started",
+        "there is no secret arn:aws:secretsmanager:us-east-1:123456789012:secret:coder/url-AbCdEf",
     ],
 )
 def test_what_holds_no_credentials_is_left_as_it_is(text: str) -> None:
@@ -182,8 +183,19 @@ def test_the_summary_says_what_became_of_the_service(
     rollback: Any, restored: bool, named: str
 ) -> None:
     found = diagnosis.diagnose(FAILURE, [], [], [])
-    summary = diagnosis.summary(found, rollback, restored)
+    summary = diagnosis.summary(found, rollback, restored, "service")
     assert "3 new tasks failed" in summary
     assert named in summary
     assert found["advice"] in summary
     assert ("steady" in summary) == restored
+
+
+@pytest.mark.parametrize(
+    ("rollback", "named"),
+    [(None, "The site was not changed."), ({"action": "GO_BACK", "reason": "x"}, "the site needs")],
+)
+def test_the_summary_of_a_site_does_not_speak_of_a_service(rollback: Any, named: str) -> None:
+    found = diagnosis.diagnose({"Error": "SiteRejected", "Cause": "too small"}, [], [], [])
+    summary = diagnosis.summary(found, rollback, False, "site")
+    assert named in summary
+    assert "service" not in summary

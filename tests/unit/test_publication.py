@@ -39,6 +39,9 @@ def test_the_name_tells_the_content_type(path: str, kind: str | None) -> None:
         (HASHED, True),
         ("assets/index-BYc4dDKc.js", True),
         ("app.0f8e2d1c.css", True),
+        ("_next/static/chunks/pages/[[...slug]]-e3ae5bb6541ef423.js", True),
+        ("_next/static/eUXhK0gdZbLSzFQ2Tq4Pn/_buildManifest.js", True),
+        ("_next/static/handbook/_buildManifest.js", False),
         ("index.html", False),
         ("images/getting-started.png", False),
         ("logo.svg", False),
@@ -105,6 +108,13 @@ def test_the_sample_is_the_front_page_and_pages_that_changed() -> None:
     sampled = publication.sample(new, SITE)
     assert [page["path"] for page in sampled] == ["/", "/a/"]
     assert len(publication.sample({f"{n}.html": file("x") for n in range(99)} | SITE, {})) == 6
+
+
+def test_a_page_is_asked_for_by_its_name_as_a_url_has_it() -> None:
+    names = ("index.html", "a b/ü/index.html", "a/50%.html", "a/my-index.html")
+    assert [publication.address(name) for name in names] == [
+        *("/", "/a%20b/%C3%BC/", "/a/50%25.html", "/a/my-index.html")
+    ]
 
 
 @pytest.mark.parametrize(

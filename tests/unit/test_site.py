@@ -126,10 +126,10 @@ def test_a_failed_builds_cause_has_the_phase_and_the_lines_that_tell() -> None:
     failure: diagnosis.Failure = {"Error": "States.TaskFailed", "Cause": json.dumps(build)}
     assert diagnosis.build_log(failure) == ("builds", "1")
     log = ["SyntaxError: Unexpected token", "    at Module._compile", "[Container] failed"]
-    found = diagnosis.diagnose_build(failure, log)
+    found = diagnosis.diagnose_docs_build(failure, log)
     assert found["error"] == "BuildFailed"
     assert found["cause"].startswith("BUILD: Error while executing command: pnpm run export")
     assert "SyntaxError" in found["cause"] and "Module" not in found["cause"]
     other: diagnosis.Failure = {"Error": "CodeBuild.AccessDeniedException", "Cause": "no"}
     assert diagnosis.build_log(other) is None
-    assert diagnosis.diagnose_build(other, [])["cause"] == "no"
+    assert diagnosis.diagnose_docs_build(other, [])["cause"] == "no"

@@ -21,7 +21,7 @@ from deployer.aws import client, ecs, rds, releases, turns
 from deployer.build import Upload
 from deployer.publication import File
 from local.docs import zipped
-from tests.unit.conftest import Clock, Machine, Script, Web, refusal
+from tests.unit.conftest import Clock, Machine, Script, Web, refusal, surround
 from tests.unit.samples import (
     ANOTHER_EXECUTION,
     NOW,
@@ -45,7 +45,7 @@ from tests.unit.test_site import event as uploaded
 pytestmark = pytest.mark.usefixtures("releases_table")
 
 READS_ONLY = {
-    "diagnose_build",
+    "diagnose_docs_build",
     "diagnose_failure",
     "diagnose_image_build",
     "fetch_addresses",
@@ -229,14 +229,8 @@ def take_turn__held(world: World) -> Any:
 
 @case
 def check_preflight__previous(world: World) -> Any:
-    subnet, group = "subnet-0123456789abcdef0", "sg-0123456789abcdef0"
-    role = {"Path": "/", "RoleName": "r", "RoleId": "r" * 16, "Arn": "a" * 20, "CreateDate": 0}
-    world.script("iam", "GetRole", {"Role": role})
-    world.script("ec2", "DescribeSubnets", {"Subnets": [{"SubnetId": subnet, "VpcId": "v"}]})
-    groups = {"SecurityGroups": [{"GroupId": group, "VpcId": "v"}]}
-    world.script("ec2", "DescribeSecurityGroups", groups)
+    surround(world.script)
     world.script("ec2", "DescribeNetworkInterfaces", {"NetworkInterfaces": []})
-    world.script("ecs", "DescribeClusters", {"clusters": [{"status": "ACTIVE"}]})
     world.runs(before(status="PRIMARY", runningCount=1))
     return world.flies()
 

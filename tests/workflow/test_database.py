@@ -161,15 +161,15 @@ def test_a_database_that_lets_nobody_in_is_diagnosed(
 ) -> None:
     if what == "password":
         instance.point(instance.url(instance.host, "wrong"))
-        said = 'pq: password authentication failed for user "app"'
+        kind, said = "database-password", 'pq: password authentication failed for user "app"'
     else:
         instance.point(instance.url(instance.host).replace(":5432/", ":5431/"))
-        said = f"dial tcp {instance.host}:5431: connection refused"
+        kind, said = "database-unreachable", f"dial tcp {instance.host}:5431: connection refused"
     service = deployer.beside(unused.service)
     try:
         assert service.deployed("1.0.0").status == "FAILED"
         diagnosis = service.records()[-1]["diagnosis"]
-        assert diagnosis["kind"] == "crash"
+        assert diagnosis["kind"] == kind
         assert f"error: connect to postgres failed: {said}" in diagnosis["log"]
     finally:
         service.end()

@@ -6,11 +6,13 @@ The builds are real ones: pnpm comes from the npm registry, and the site from th
 import io
 import json
 import tarfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -118,6 +120,15 @@ def only_record(site: DocsSite, execution: Execution) -> dict[str, Any]:
     return found
 
 
+def until(look: Callable[[], list[dict[str, Any]]], seconds: float = 60) -> list[dict[str, Any]]:
+    """What a look finds, as soon as it finds anything."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"nothing was found within {seconds} s"
+        time.sleep(0.1)
+    return found
+
+
 def published(done: Execution) -> Execution:
     assert done.status == "SUCCEEDED", (done.path, done.error, done.cause)
     return done
@@ -189,6 +200,20 @@ def test_only_what_changed_is_uploaded(site: DocsSite) -> None:
     assert record["bytes"] == len(site.get("/guide/page-3/").body)
     assert "This is another page." in site.get("/guide/page-3/").text
     assert site.get("/").release == site.get("/images/logo.svg").release == record["folder"]
+
+
+def test_names_that_a_url_must_quote_are_published(site: DocsSite) -> None:
+    page, picture = "guide/Über uns & [mehr]", "docs/images/50% größer.svg"
+    listed = json.dumps(["index", page])
+    named = {"docs/manifest.json": listed, f"docs/{page}.md": "We.", picture: "<svg/>"}
+    done = published(site.published(tar_gz(sources(named)), "v1.tar.gz"))
+    assert "2 page(s) have the content" in only_record(site, done)["reason"]
+    assert "We." in site.get(f"/{quote(page)}/").text
+    assert site.get(f"/images/{quote('50% größer.svg')}").text == "<svg/>"
+    moved = site.get(f"/{quote(page)}")
+    assert (moved.status, moved.headers["location"]) == (302, f"/{quote(page)}/")
+    again = published(site.published(tar_gz(sources(named)), "v2.tar.gz"))
+    assert only_record(site, again)["uploaded"] == 0
 
 
 def test_a_rollback_is_a_switch_and_it_holds(site: DocsSite) -> None:
@@ -473,10 +498,8 @@ def test_an_upload_for_a_site_without_spec_is_recorded(untouched: DocsSite) -> N
     untouched.stage.aws.client("s3").put_object(
         Bucket=bucket, Key="docs/test-nobody/a.zip", Body=b"x"
     )
-    for _ in range(100):
-        if records := other.stage.records():
-            break
-    done = other.stage.ended(records[0]["execution"])
+    (record, *_) = until(other.stage.records)
+    done = other.stage.ended(record["execution"])
     assert (done.status, done.error) == ("FAILED", "SiteUnknown")
     assert "test-nobody" in done.cause
 
@@ -509,9 +532,8 @@ def test_an_execution_that_is_stopped_after_the_switch_is_put_right(site: DocsSi
     assert site.get("/").release != first["folder"]
     site.stage.aws.client("stepfunctions").stop_execution(executionArn=arn)
     (left,) = [r for r in site.stage.records() if r["execution"] == arn]
-    for _ in range(300):
-        record = next(r for r in site.stage.records() if r["id"] == left["id"])
-        if "outcome" in record:
-            break
+    record = until(
+        lambda: [r for r in site.stage.records() if r["id"] == left["id"] and "outcome" in r]
+    )[0]
     assert record["outcome"] == "FAILED_ROLLED_BACK"
     assert site.get("/").release == first["folder"]

@@ -5,31 +5,35 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from deployer import stopped
+from deployer import stopped, symptoms
 from deployer.rollback import Rollback
 from deployer.stopped import Task
 
 _CREDENTIALS = (
     (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), r"\1***@"),
     (
-        re.compile(r"(?i)\b((?:password|passwd|secret|token|api_key)\"?\s*[=:]\s*\"?)[^\s\",;]+"),
+        # the name in a secret's ARN is none
+        re.compile(
+            r"(?i)(?<!\d{12}:)\b((?:password|passwd|secret|token|api_key)\"?\s*[=:]\s*\"?)"
+            r"[^\s\",;]+"
+        ),
         r"\1***",
     ),
 )
 _ADVICE = {
     "RequestRejected": "Start the execution again with an input as the message shows it.",
     "ServiceUnknown": "Create the service spec, or narrow the rule to repositories that have one.",
-    "SpecInvalid": "Correct the named fields of the service spec and push or deploy again.",
+    "SpecInvalid": "Correct the named fields of the spec, and push, upload or deploy again.",
     "ImageMissing": "Push the image again, or deploy one that is in the repository.",
-    "PreflightFailed": "Create what is missing, or correct its name in the service spec.",
+    "PreflightFailed": "Put right what is named, then deploy again; `deployer doctor` looks anew.",
     "SiteUnknown": "Deploy infrastructure/docs.yaml for the site, or upload to its folder.",
     "SourcesRejected": "Correct the archive and upload it again.",
     "SiteRejected": "Correct the sources and upload them again; the build's log says what it did.",
     "BuildFailed": "See the build's log; correct the sources and upload them again.",
     "VerificationFailed": "See what the site answers; upload again when it is clear why.",
     "DatabaseFailed": "See the instance and its events in RDS; then push or deploy again.",
-    "TurnTimedOut": "See what has the turn; stop its execution if it hangs, and push again.",
-    "ExecutionEnded": "See who stopped the execution; push or deploy again when it is clear why.",
+    "TurnTimedOut": "See what has the turn; stop its execution if it hangs; push or upload again.",
+    "ExecutionEnded": "See who stopped the execution; push or upload again when it is clear why.",
     "ServiceDraining": "Wait until the deleted service is INACTIVE and deploy again.",
     "ServiceScaledDown": "Scale the service up and deploy again.",
     "ServiceMissing": "Somebody deleted the service. Deploy again to create it.",
@@ -43,7 +47,14 @@ _ADVICE = {
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
 _LINE_LIMIT = 500  # characters
 _STOPS_LIMIT = 10
+_LOG_LIMIT = 20  # lines
 _CAUSE_LINES = 5
+# What may have any reason, of which the log may tell more.
+_OPEN_ERRORS = (
+    *("RolloutFailed", "RolledBackByECS", "RolloutTimedOut", "VerificationTimedOut"),
+    "DataChanged",
+)
+_OPEN_STOPS = ("crash", "container-health", "load-balancer-health", "unknown")
 _TELLING = re.compile(r"(?i)error|ERR_|can't|cannot|not found|no such|refus|fail|made no|hold")
 
 
@@ -90,7 +101,8 @@ def diagnose(
         failure: what the state reported.
         stopped_tasks: the failed rollout's stopped tasks, oldest first.
         events: the service's newest events, newest first.
-        log: the last lines of a failed task's container.
+        log: the last lines of a failed task's container; what they tell is the kind where the
+            task's own reason leaves it open.
     """
     error, cause = explain(failure)
     stops = [stopped.why(task) for task in stopped_tasks if stopped.failed(task)]
@@ -100,6 +112,9 @@ def diagnose(
         # a reason that cannot heal explains more than one that may
         telling = next((stop for stop in stops if not stop.heals), stops[-1])
         kind, advice = telling.kind, telling.advice
+    if kind in _OPEN_STOPS if stops else error in _OPEN_ERRORS:
+        for symptom in symptoms.found(log)[:1]:
+            kind, advice = symptom.kind, f"{symptom.why} {symptom.advice}"
     return {
         "error": error,
         "cause": redact(cause),
@@ -107,7 +122,7 @@ def diagnose(
         "advice": advice,
         "stops": [_line(reason) for reason in reasons[-_STOPS_LIMIT:]],
         "events": [_line(event) for event in events],
-        "log": [_line(line) for line in log],
+        "log": [_line(line) for line in log[-_LOG_LIMIT:]],
     }
 
 
@@ -122,7 +137,7 @@ def build_log(failure: Failure) -> tuple[str, str] | None:
     return (group, stream) if group and stream else None
 
 
-def diagnose_build(failure: Failure, log: Sequence[str]) -> Diagnosis:
+def diagnose_docs_build(failure: Failure, log: Sequence[str]) -> Diagnosis:
     """Explain a failed build by the phase that failed and the last lines of its log.
 
     CodeBuild's own lines, which say what the phases' contexts say too, are left out of the cause.
@@ -167,14 +182,18 @@ def redact(text: str) -> str:
     return text if struck == text else redact(struck)
 
 
-def summary(diagnosis: Diagnosis, rollback: Rollback | None, restored: bool) -> str:
-    """What failed, what became of the service and what to do, for the record and the execution."""
+def summary(diagnosis: Diagnosis, rollback: Rollback | None, restored: bool, what: str) -> str:
+    """What failed, what became of the service and what to do, for the record and the execution.
+
+    Args:
+        what: what it is in a word: a service, or a site.
+    """
     if restored:
         became = "The previous release is back and steady."
     elif rollback and rollback["action"] in ("GO_BACK", "AWAIT"):
-        became = "Going back failed too; the service needs a person."
+        became = f"Going back failed too; the {what} needs a person."
     elif rollback:
         became = f"Not rolled back: {rollback['reason']}."
     else:
-        became = "The service was not changed."
+        became = f"The {what} was not changed."
     return f"{diagnosis['cause']}. {became} {diagnosis['advice']}"

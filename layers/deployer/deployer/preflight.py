@@ -1,8 +1,9 @@
 """What must be there before anything is changed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from deployer.check import FAILED, Check
 from deployer.errors import PreflightFailed, ServiceScaledDown
 from deployer.history import History, applied_schema, live
 from deployer.release import Release, outdated
@@ -16,6 +17,7 @@ def check(
     subnets: Mapping[str, str],
     security_groups: Mapping[str, str],
     missing_roles: list[str],
+    looked: Sequence[Check] = (),
 ) -> None:
     """Check the surroundings that a spec names.
 
@@ -24,8 +26,9 @@ def check(
         subnets: the VPC of each subnet that exists.
         security_groups: the VPC of each security group that exists.
         missing_roles: the spec's roles that do not exist.
+        looked: what was found around the service; what failed there cannot work.
     Raises:
-        PreflightFailed: naming everything that is missing.
+        PreflightFailed: naming everything that is missing or wrong, with the fix.
     """
     problems = []
     if cluster_status != "ACTIVE":
@@ -47,6 +50,11 @@ def check(
     vpcs = {*subnets.values(), *security_groups.values()}
     if len(vpcs) > 1:
         problems.append(f"subnets and security groups lie in several VPCs: {sorted(vpcs)}")
+    problems += [
+        " ".join([f"{check.found}.", *(line.strip() for line in check.fix)])
+        for check in looked
+        if check.state == FAILED
+    ]
     if problems:
         raise PreflightFailed("; ".join(problems))
 

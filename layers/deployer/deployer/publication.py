@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple, TypedDict
+from urllib.parse import quote
 
 from deployer.errors import SiteRejected
 from deployer.verification import Answer, Finding, pending, verified
@@ -64,7 +65,8 @@ _TYPES = {
     "zip": "application/zip",
 }
 # Next.js, Astro and Nuxt put nothing else into these folders; others write the hash into the name.
-_HASHED_FOLDER = re.compile(r"(^|/)(_next/static|_astro|_nuxt)/")
+# Next.js has a folder with the build's id too, which tells a build only if Next.js itself chose it.
+_HASHED_FOLDER = re.compile(r"(^|/)(_next/static/(chunks|css|media|[\w-]{21})|_astro|_nuxt)/", re.A)
 _HASHED_NAME = re.compile(r"[.-](?=[\w-]*[0-9A-Z])[\w-]{8,}\.\w+$", re.ASCII)
 
 # The browser asks again whether a page is the same (an ETag answers in a few bytes); CloudFront,
@@ -233,7 +235,8 @@ def changes(files: Files, live: Files, live_folder: str | None) -> list[Change]:
 
 def address(path: str) -> str:
     """The path of a page's URL."""
-    return "/" + path.removesuffix(FRONT_PAGE) if path.endswith(FRONT_PAGE) else f"/{path}"
+    folder = path.removesuffix(FRONT_PAGE)
+    return "/" + quote(folder if PurePosixPath(path).name == FRONT_PAGE else path)
 
 
 class Sample(TypedDict):

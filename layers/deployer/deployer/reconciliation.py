@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from deployer import site
 from deployer.release import Recorded, release_id
 from deployer.spec import ServiceSpec
 
@@ -57,7 +58,8 @@ def why_closed(record: Recorded) -> str:
     """What to say of a release whose execution ended and which nobody has to put right."""
     if "turnAt" in record:
         return "its execution ended midway, and another release has taken its place since"
-    return "its execution ended before the release had its turn; the service was not changed"
+    what = site.kind(record["service"])
+    return f"its execution ended before the release had its turn; the {what} was not changed"
 
 
 def document(text: object) -> object:

@@ -88,6 +88,11 @@ def is_site(service: str) -> bool:
     return service.startswith(_OWNER)
 
 
+def kind(service: str) -> str:
+    """In a word, of what the releases table keeps something under a name."""
+    return "site" if is_site(service) else "service"
+
+
 def of_owner(service: str) -> str:
     """The site of which the releases table keeps something under a name."""
     return service.removeprefix(_OWNER)

@@ -60,7 +60,7 @@ _SECRET_NAME = re.compile(
 _CREDENTIALS_IN_URL = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
 # Coder ignores a variable that it does not know, and starts with what it does without it: a
 # database of its own in the task, which is gone with the task.
-_MISNAMED_FOR_CODER: Mapping[str, str] = {
+MISNAMED_FOR_CODER: Mapping[str, str] = {
     "CODER_POSTGRES_URL": "CODER_PG_CONNECTION_URL",
     "CODER_DATABASE_URL": "CODER_PG_CONNECTION_URL",
     "CODER_DB_URL": "CODER_PG_CONNECTION_URL",
@@ -374,8 +374,8 @@ def _check_behind(balancer: LoadBalancer, container: Container, at: "Fields") ->
 def _check_coder(container: Container, at: "Fields") -> None:
     """The names that Coder does not know, and the port under which nobody would find it."""
     for kind, names in (("environment", container.environment), ("secrets", container.secrets)):
-        for name in sorted(names.keys() & _MISNAMED_FOR_CODER.keys()):
-            at.wrong(f"{kind}.{name}", f"is unknown to Coder: {_MISNAMED_FOR_CODER[name]}")
+        for name in sorted(names.keys() & MISNAMED_FOR_CODER.keys()):
+            at.wrong(f"{kind}.{name}", f"is unknown to Coder: {MISNAMED_FOR_CODER[name]}")
     address = container.environment.get("CODER_HTTP_ADDRESS")
     port_is_valid = at.given("port") == container.port
     if address is not None and port_is_valid and address != f"0.0.0.0:{container.port}":

@@ -87,3 +87,13 @@ def live(operator: Operator) -> Operator:
     """An operator of a service on which release 1.0.0 is live."""
     assert operator.stage.deployed("1.0.0").status == "SUCCEEDED"
     return operator
+
+
+@pytest.fixture(scope="session")
+def gone_back(deployer: Stage) -> Iterator[Operator]:
+    """An operator of a service on which 1.0.0 is back after 1.1.0 failed. Only to be looked at."""
+    stage = deployer.beside(f"op-{next(_numbers)}")
+    assert stage.deployed("1.0.0").status == "SUCCEEDED"
+    assert stage.deployed("1.1.0", fault="exit-at-start").status == "FAILED"
+    yield Operator(stage)
+    stage.end()

@@ -1,12 +1,172 @@
 """`deployer status`."""
 
+import json
+import subprocess
+from typing import Any
+
+from local.stage import Stage
 from tests.cli.commands.conftest import Operator
-
-
-def test_what_is_live(live: Operator) -> None:
-    assert live.told("status")["live"]["version"] == "1.0.0"
-    assert "1.0.0" in live.run("status").stdout
+from tests.cli.terminal import terminal
+from tests.person import Person
 
 
 def test_nothing_is_live_yet(operator: Operator) -> None:
-    assert operator.told("status")["live"] is None
+    told = operator.told("status")
+    assert (told["live"], told["url"], told["tasks"], told["lastFailure"]) == (None,) * 4
+    assert "nothing yet" in operator.run("status").stdout
+
+
+def test_what_is_live_and_what_failed(gone_back: Operator) -> None:
+    stage, told = gone_back.stage, gone_back.told("status")
+    good, bad = (next(r for r in stage.records() if r["tag"] == v) for v in ("1.0.0", "1.1.0"))
+    live = told["live"]
+    assert (live["version"], live["digest"], live["since"]) == (
+        "1.0.0",
+        good["digest"],
+        good["endedAt"],
+    )
+    # the address is that of the task that came back, not the one that was recorded
+    assert told["url"].startswith("http://")
+    assert told["url"] != good["url"]
+    tasks = told["tasks"]
+    assert (tasks["desired"], tasks["running"], tasks["pending"]) == (1, 1, 0)
+    [task] = tasks["list"]
+    assert (task["version"], task["status"], task["health"]) == ("1.0.0", "RUNNING", "HEALTHY")
+    failure = told["lastFailure"]
+    assert (failure["release"], failure["outcome"]) == (bad["id"], "FAILED_ROLLED_BACK")
+    assert failure["advice"] == bad["diagnosis"]["advice"]
+    assert (told["inFlight"], told["waiting"], told["hold"], told["unseen"]) == ([], [], None, {})
+
+    shown = gone_back.run("status").stdout
+    for fact in ("1.0.0", told["url"], "1 of 1 running", task["id"][:8], "exited with 3"):
+        assert fact in shown
+    assert "\x1b" not in shown
+
+
+def test_what_is_in_flight_waits_and_is_held(live: Operator) -> None:
+    stage = live.stage
+    stage.specify(timeout=30)
+    first = stage.started_by(stage.release("2.0.0", fault="slow-start", seconds=60))
+    while not live.told("status")["inFlight"]:
+        pass
+    second = stage.start({"action": "deploy", "service": stage.service, "image": "1.0.0"})
+    while not (told := live.told("status"))["waiting"]:
+        assert stage.look(first).status == stage.look(second).status == "RUNNING"
+    [flying], [waiting] = told["inFlight"], told["waiting"]
+    assert (flying["version"], flying["trigger"], flying["execution"]) == ("2.0.0", "push", first)
+    assert (flying["status"], waiting["trigger"], waiting["execution"]) == (
+        "RUNNING",
+        "deploy",
+        second,
+    )
+    shown = live.run("status").stdout
+    assert "in flight    2.0.0 (push)" in shown
+    assert "waiting      1.0.0 (deploy by" in shown
+    assert stage.ended(first).status == "FAILED"
+    stage.ended(second)
+    stage.ended(
+        stage.start(
+            {"action": "hold", "service": stage.service, "by": "ann", "reason": "\x1b[1mfreeze"}
+        )
+    )
+    stage.deployed("3.0.0")
+    hold = live.told("status")["hold"]
+    assert (hold["by"], hold["newestHeld"]["version"]) == ("ann", "3.0.0")
+    assert "by ann since" in live.run("status").stdout
+    assert "\x1b" not in live.run("status").stdout
+
+
+def test_a_build_and_the_docs_are_told(live: Operator) -> None:
+    """As their state machines record them: beside the releases, under names of their own."""
+    item = {
+        "id": {"S": "20261127T000000Z-abc"},
+        "digest": {"S": "etag"},
+        "tag": {"NULL": True},
+        "trigger": {"S": "push"},
+        "startedBy": {"S": "upload"},
+        "pushedAt": {"S": "2026-11-27T00:00:00+00:00"},
+        "startedAt": {"S": "2026-11-27T00:00:00+00:00"},
+        "endedAt": {"S": "2026-11-27T00:01:00+00:00"},
+        "outcome": {"S": "SUCCEEDED"},
+        "execution": {"S": "arn:aws:states:us-east-1:000000000000:execution:gone:gone"},
+    }
+    service, dynamodb = live.stage.service, live.stage.aws.client("dynamodb")
+    for kept, version in ((f"build:{service}", "4.0.0"), (f"docs:{service}", "docs-7")):
+        more = {"service": {"S": kept}, "version": {"S": version}}
+        url = {"url": {"S": "https://docs.example.com"}} if kept.startswith("docs") else {}
+        dynamodb.put_item(TableName=live.stage.outputs["ReleasesTable"], Item=item | more | url)
+    told = live.told("status")
+    assert (told["build"]["version"], told["build"]["outcome"]) == ("4.0.0", "SUCCEEDED")
+    assert (told["docs"]["version"], told["docs"]["url"]) == ("docs-7", "https://docs.example.com")
+    assert "https://docs.example.com" in live.run("status").stdout
+    for option, version in (("--builds", "4.0.0"), ("--docs", "docs-7")):
+        assert [r["version"] for r in live.told("history", option)["releases"]] == [version]
+        assert version in live.run("history", option).stdout
+        one = live.told("history", version, option)  # whose execution Step Functions forgot
+        assert (one["release"]["version"], one["phases"]) == (version, None)
+
+
+def test_watching_goes_on_until_ctrl_c(live: Operator) -> None:
+    with terminal(live.command("status", "--watch"), live.env, columns=40) as shown:
+        shown.expect("1.0.0")
+        assert live.stage.deployed("1.0.1").status == "SUCCEEDED"
+        shown.expect("1.0.1")
+        shown.interrupt()
+        assert shown.ended() == 130
+    drawn, _, said = shown.screen.partition("Stopped watching")
+    assert "Traceback" not in said
+    assert all(len(line) <= 40 for line in drawn.splitlines())
+
+
+def test_watching_without_a_terminal_is_a_line_per_change(live: Operator) -> None:
+    plain, lines = (_watching(live, *words) for words in ((), ("--json",)))
+    try:
+        first = json.loads(_line(lines))
+        assert first["live"]["version"] == "1.0.0"
+        assert "live         1.0.0" in _line(plain)
+        assert live.stage.deployed("1.0.1").status == "SUCCEEDED"
+        while json.loads(_line(lines))["live"]["version"] != "1.0.1":
+            pass
+        seen = [_line(plain)]
+        while "live         1.0.1" not in seen[-1]:
+            seen.append(_line(plain))
+        assert len(seen) == len(set(seen))
+    finally:
+        for process in (plain, lines):
+            process.terminate()
+            process.communicate()
+
+
+def _watching(operator: Operator, *words: str) -> "subprocess.Popen[str]":
+    command = operator.command("status", "--watch", *words)
+    return subprocess.Popen(command, env=operator.env, stdout=subprocess.PIPE, text=True)
+
+
+def _line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout
+    line = process.stdout.readline()
+    assert line, "it ended"
+    return line
+
+
+def test_what_one_may_not_see_is_named(gone_back: Operator, deployer: Stage) -> None:
+    person = Person(deployer.aws)
+    statements = [
+        {"Effect": "Allow", "Action": actions, "Resource": "*"}
+        for actions in ("cloudformation:*", "dynamodb:*", "ssm:*")
+    ]
+    document: Any = {"Version": "2012-10-17", "Statement": statements}
+    deployer.aws.client("iam").put_user_policy(
+        UserName=person.name, PolicyName="own", PolicyDocument=json.dumps(document)
+    )
+    key = person.key
+    keys = {
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+    }
+    done = gone_back.run("status", "--json", **keys)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["live"]["version"] == "1.0.0"
+    assert "ecs:DescribeServices" in told["unseen"]["service"]
+    assert "not seen" in gone_back.run("status", **keys).stdout

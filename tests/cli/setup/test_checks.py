@@ -13,8 +13,9 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from cli.aws import Account
+from cli.checks import certificate
 from cli.setup import checks, settings
-from cli.setup.checks import FAILED, OK, WARNING, Check
+from deployer.check import FAILED, OK, WARNING, Check
 
 REGION = "us-east-1"
 
@@ -74,7 +75,7 @@ def test_a_certificate(
         "Status": status,
         "CertificateArn": "arn:c",
     }
-    check = checks.certificate(told, "c.example.com", wildcard=wildcard)
+    check = certificate(told, "c.example.com", wildcard=wildcard)
     assert check.state == state
     assert said in check.found
     assert bool(check.fix) == (state == FAILED)

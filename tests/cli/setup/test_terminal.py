@@ -1,91 +1,21 @@
 """The command at a terminal: the questions of the first time, y and n, Ctrl-C, a narrow window."""
 
 import contextlib
-import fcntl
-import os
-import pty
-import re
-import select
-import signal
-import struct
-import subprocess
-import termios
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from cli.setup import settings
 from tests.cli.setup.conftest import Checkout
-
-ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
-WITHIN = 120.0
-
-
-class Terminal:
-    """A command in a pseudo-terminal."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]", side: int) -> None:
-        self.process, self._side = process, side
-        self.raw = ""
-        self._read_to = 0
-
-    @property
-    def screen(self) -> str:
-        """All that was written, without what steers the terminal."""
-        return ESCAPES.sub("", self.raw)
-
-    def expect(self, text: str) -> None:
-        """Wait until it writes this, after what was expected before."""
-        deadline = time.monotonic() + WITHIN
-        while text not in self.screen[self._read_to :]:
-            assert time.monotonic() < deadline, f"no {text!r} in:\n{self.screen}"
-            assert self._more(), f"ended without {text!r}:\n{self.screen}"
-        self._read_to = self.screen.index(text, self._read_to) + len(text)
-
-    def type(self, line: str) -> None:
-        os.write(self._side, f"{line}\n".encode())
-
-    def answer(self, question: str, line: str) -> None:
-        self.expect(question)
-        self.type(line)
-
-    def ended(self) -> int:
-        """Its exit code, once it has ended."""
-        while self._more():
-            pass
-        return self.process.wait(WITHIN)
-
-    def _more(self) -> bool:
-        ready, _, _ = select.select([self._side], [], [], WITHIN)
-        assert ready, f"nothing was written for {WITHIN} s:\n{self.screen}"
-        with contextlib.suppress(OSError):  # how Linux tells that the other side is closed
-            if content := os.read(self._side, 65536):
-                self.raw += content.decode(errors="replace")
-                return True
-        return False
+from tests.cli.terminal import Terminal
+from tests.cli.terminal import terminal as terminal_of
 
 
 @contextlib.contextmanager
 def terminal(project: Checkout, *options: str, columns: int = 100) -> Iterator[Terminal]:
-    mine, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    process = subprocess.Popen(
-        project.command(*options),
-        cwd=project.root,
-        env=project.environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    try:
-        yield Terminal(process, mine)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(mine)
+    command, environment = project.command(*options), project.environment
+    with terminal_of(command, environment, project.root, columns) as shown:
+        yield shown
 
 
 def test_the_first_time_is_guided(deployable: Checkout) -> None:
@@ -140,7 +70,7 @@ def test_no_is_no_and_ctrl_c_leaves_nothing(deployable: Checkout) -> None:
     (deployable.root / "environments" / "default.yaml").unlink()
     with terminal(deployable, "--mode", "infrastructure") as shown:
         shown.expect("ServiceName (coder):")
-        shown.process.send_signal(signal.SIGINT)
+        shown.interrupt()
         assert shown.ended() == 130
         assert "Traceback" not in shown.screen
     assert not (deployable.root / "environments" / "default.yaml").exists()
@@ -158,7 +88,7 @@ def test_a_change_is_shown_before_it_is_done_and_fits_a_narrow_window(
         shown.expect("This replaces or removes:")
         shown.answer(f"Do it to {deployable.name}-network? [y/N]", "n")
         assert shown.ended() == 4
-    lines = ESCAPES.sub("", shown.raw).replace("\r", "").splitlines()
+    lines = shown.screen.replace("\r", "").splitlines()
     table = [line for line in lines if line.startswith(("! ", "~ "))]
     assert table
     assert all(len(line) <= 50 for line in table)

@@ -47,20 +47,32 @@ def test_without_interfaces_nothing_is_asked(script: Script) -> None:
     assert ec2.public_addresses([]) == {}
 
 
-def test_subnets_that_exist_tell_their_vpc_and_others_do_not_hide_them(vpc: str) -> None:
+def test_subnets_that_exist_are_described_and_others_do_not_hide_them(vpc: str) -> None:
     one, other = subnet(vpc, "10.0.1.0/24"), subnet(vpc, "10.0.2.0/24")
-    assert ec2.subnet_vpcs([one, NOWHERE, other]) == {one: vpc, other: vpc}
+    found = ec2.subnets([one, NOWHERE, other])
+    assert {name: entry["VpcId"] for name, entry in found.items()} == {one: vpc, other: vpc}
 
 
-def test_security_groups_that_exist_tell_their_vpc_and_others_do_not_hide_them(vpc: str) -> None:
+def test_security_groups_that_exist_are_described_and_others_do_not_hide_them(vpc: str) -> None:
     group = client("ec2").create_security_group(GroupName="g", Description="g", VpcId=vpc)
-    assert ec2.security_group_vpcs([NO_GROUP, group["GroupId"]]) == {group["GroupId"]: vpc}
+    found = ec2.security_groups([NO_GROUP, group["GroupId"]])
+    assert {name: entry["VpcId"] for name, entry in found.items()} == {group["GroupId"]: vpc}
 
 
 def test_a_refusal_is_not_taken_for_a_missing_network(script: Script) -> None:
     script("ec2", "DescribeSubnets", refusal("UnauthorizedOperation"))
     script("ec2", "DescribeSecurityGroups", refusal("UnauthorizedOperation"))
     with pytest.raises(ClientError, match="UnauthorizedOperation"):
-        ec2.subnet_vpcs([NOWHERE])
+        ec2.subnets([NOWHERE])
     with pytest.raises(ClientError, match="UnauthorizedOperation"):
-        ec2.security_group_vpcs([NO_GROUP])
+        ec2.security_groups([NO_GROUP])
+
+
+def test_route_tables_and_endpoints_are_those_of_the_vpc(vpc: str) -> None:
+    other = str(client("ec2").create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"])
+    client("ec2").create_vpc_endpoint(VpcId=other, ServiceName="com.amazonaws.us-east-1.s3")
+    (main,) = ec2.route_tables([vpc])
+    assert main["VpcId"] == vpc and any(a["Main"] for a in main["Associations"])
+    assert ec2.endpoints([vpc]) == []
+    assert [found["VpcId"] for found in ec2.endpoints([vpc, other])] == [other]
+    assert ec2.route_tables([]) == ec2.endpoints([]) == []

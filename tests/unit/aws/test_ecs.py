@@ -208,6 +208,18 @@ def test_only_the_rollouts_own_tasks_are_found(script: Script) -> None:
     assert [entry["taskArn"][-2:] for entry in found] == ["t1"]
 
 
+def test_a_services_tasks_are_found_whoever_started_them(script: Script) -> None:
+    with_tasks(script, [task("t1"), task("t2", startedBy="ecs-svc/0")], page=1)
+    assert [entry["taskArn"][-2:] for entry in ecs.tasks("coder", "coder")] == ["t1", "t2"]
+
+
+def test_what_ecs_has_forgotten_is_left_out(script: Script) -> None:
+    with_tasks(script, [task("t1")], page=100)
+    known = task("t1")["taskArn"]
+    assert [t["taskArn"] for t in ecs.known_tasks("coder", [known, f"{known}0"])] == [known]
+    assert ecs.known_tasks("coder", []) == []
+
+
 def test_running_and_stopped_tasks_are_told_apart(script: Script) -> None:
     with_tasks(script, [], page=100)
     ecs.running_tasks("coder", "coder", "ecs-svc/1")

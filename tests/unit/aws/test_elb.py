@@ -1,7 +1,10 @@
 """Target health from Elastic Load Balancing."""
 
+import pytest
+from botocore.exceptions import ClientError
+
 from deployer.aws import elb
-from tests.unit.conftest import Script
+from tests.unit.conftest import Script, refusal
 from tests.unit.samples import BALANCER
 
 
@@ -22,3 +25,19 @@ def test_only_targets_that_are_healthy_count(script: Script) -> None:
     group = str(BALANCER["targetGroup"])
     assert elb.healthy_addresses(group) == {"10.0.0.1", "10.0.0.6"}
     assert script.asked("DescribeTargetHealth") == [{"TargetGroupArn": group}]
+
+
+def test_a_target_group_is_there_or_not(script: Script) -> None:
+    group = str(BALANCER["targetGroup"])
+    script("elbv2", "DescribeTargetGroups", {"TargetGroups": [{"TargetType": "ip"}]})
+    assert elb.target_group(group) == {"TargetType": "ip"}
+    script("elbv2", "DescribeTargetGroups", refusal("TargetGroupNotFound"))
+    assert elb.target_group(group) is None
+    script("elbv2", "DescribeTargetGroups", refusal("AccessDenied"))
+    with pytest.raises(ClientError):
+        elb.target_group(group)
+
+
+def test_without_load_balancers_nothing_is_asked(script: Script) -> None:
+    script("elbv2", "DescribeLoadBalancers", refusal("MustNotBeAsked"))
+    assert elb.load_balancers([]) == []

@@ -18,3 +18,23 @@ def test_another_error_says_nothing_of_the_role(script: Script) -> None:
     script("iam", "GetRole", refusal("ValidationError"))
     with pytest.raises(ClientError):
         iam.role_exists(f"arn:aws:iam::{ACCOUNT}:role/coder")
+
+
+@pytest.mark.parametrize(
+    ("missing", "conditional"),
+    [([], False), (["aws:SourceVpce"], True)],
+    ids=["plain", "condition"],
+)
+def test_what_a_role_may_do_is_simulated(
+    script: Script, missing: list[str], conditional: bool
+) -> None:
+    found = {"EvalActionName": "s3:GetObject", "EvalDecision": "implicitDeny"}
+    script(
+        "iam",
+        "SimulatePrincipalPolicy",
+        {"EvaluationResults": [{**found, "MissingContextValues": missing}]},
+    )
+    role = f"arn:aws:iam::{ACCOUNT}:role/coder"
+    assert iam.decision(role, "s3:GetObject", "arn:aws:s3:::b/k") == ("implicitDeny", conditional)
+    (asked,) = script.asked("SimulatePrincipalPolicy")
+    assert asked["PolicySourceArn"] == role and asked["ResourceArns"] == ["arn:aws:s3:::b/k"]

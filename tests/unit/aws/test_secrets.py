@@ -42,3 +42,16 @@ def test_a_change_that_fails_leaves_the_secret(secret: str) -> None:
 def test_a_secret_that_is_not_there_is_an_error(aws: None) -> None:
     with pytest.raises(ClientError, match="ResourceNotFound"):
         secrets.change("nobody", str)
+
+
+def test_a_secret_is_described_without_its_value(secret: str) -> None:
+    assert "postgres" not in str(secrets.description(secret))
+    assert secrets.description(secret.replace("coder-db", "other")) is None
+
+
+def test_a_secret_may_have_a_policy_of_its_own(secret: str) -> None:
+    assert not secrets.has_policy(secret)
+    client("secretsmanager").put_resource_policy(
+        SecretId=secret, ResourcePolicy='{"Version": "2012-10-17", "Statement": []}'
+    )
+    assert secrets.has_policy(secret)

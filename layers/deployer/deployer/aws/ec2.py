@@ -1,7 +1,7 @@
 """Network facts from EC2."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -38,30 +38,48 @@ def public_addresses(interfaces: Sequence[str]) -> Mapping[str, str]:
     }
 
 
-def subnet_vpcs(subnets: Sequence[str]) -> Mapping[str, str]:
-    """The VPC of each subnet that exists."""
-    found: dict[str, str] = {}
-    for subnet in subnets:
+def subnets(names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+    """The subnets of these that exist, described, by id."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for name in dict.fromkeys(names):
         # one call each: a single missing one fails the whole call and names only itself
         try:
-            answer = _ec2().describe_subnets(SubnetIds=[subnet])
+            answer = _ec2().describe_subnets(SubnetIds=[name])
         except ClientError as error:
             if error.response["Error"]["Code"] != "InvalidSubnetID.NotFound":
                 raise
         else:
-            found |= {entry["SubnetId"]: entry["VpcId"] for entry in answer["Subnets"]}
+            found |= {entry["SubnetId"]: dict(entry) for entry in answer["Subnets"]}
     return found
 
 
-def security_group_vpcs(groups: Sequence[str]) -> Mapping[str, str]:
-    """The VPC of each security group that exists."""
-    found: dict[str, str] = {}
-    for group in groups:
+def security_groups(names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+    """The security groups of these that exist, described, by id."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for name in dict.fromkeys(names):
         try:
-            answer = _ec2().describe_security_groups(GroupIds=[group])
+            answer = _ec2().describe_security_groups(GroupIds=[name])
         except ClientError as error:
             if error.response["Error"]["Code"] != "InvalidGroup.NotFound":
                 raise
         else:
-            found |= {entry["GroupId"]: entry["VpcId"] for entry in answer["SecurityGroups"]}
+            found |= {entry["GroupId"]: dict(entry) for entry in answer["SecurityGroups"]}
     return found
+
+
+def route_tables(vpcs: Sequence[str]) -> list[Mapping[str, Any]]:
+    """The route tables of some VPCs."""
+    if not vpcs:
+        return []
+    of_vpcs: Any = [{"Name": "vpc-id", "Values": list(vpcs)}]
+    pages = _ec2().get_paginator("describe_route_tables").paginate(Filters=of_vpcs)
+    return [dict(table) for page in pages for table in page["RouteTables"]]
+
+
+def endpoints(vpcs: Sequence[str]) -> list[Mapping[str, Any]]:
+    """The VPC endpoints of some VPCs."""
+    if not vpcs:
+        return []
+    of_vpcs: Any = [{"Name": "vpc-id", "Values": list(vpcs)}]
+    pages = _ec2().get_paginator("describe_vpc_endpoints").paginate(Filters=of_vpcs)
+    return [dict(found) for page in pages for found in page["VpcEndpoints"]]

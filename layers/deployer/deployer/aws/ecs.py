@@ -1,7 +1,7 @@
 """Services, task definitions and tasks in ECS."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -116,27 +116,36 @@ def revision(name: str) -> tuple[str, Mapping[str, str]] | None:
     return definition["taskDefinitionArn"], {t["key"]: t["value"] for t in found.get("tags", [])}
 
 
+def tasks(cluster: str, name: str) -> list[Task]:
+    """The tasks of a service that run or are about to."""
+    return _tasks(cluster, name, "RUNNING")
+
+
+def known_tasks(cluster: str, ids: Sequence[str]) -> list[Task]:
+    """Those of these tasks that ECS still knows: it forgets a task an hour after it stopped."""
+    found: list[Task] = []
+    for start in range(0, len(ids), _DESCRIBE_TASKS_LIMIT):
+        batch = ids[start : start + _DESCRIBE_TASKS_LIMIT]
+        found += [dict(t) for t in _ecs().describe_tasks(cluster=cluster, tasks=batch)["tasks"]]
+    return found
+
+
 def running_tasks(cluster: str, name: str, rollout_id: str) -> list[Task]:
     """The tasks of one rollout that run or are about to."""
-    return _tasks(cluster, name, rollout_id, "RUNNING")
+    # ListTasks takes startedBy only as its sole filter, so the rollout is told apart here
+    return [task for task in tasks(cluster, name) if task.get("startedBy") == rollout_id]
 
 
 def stopped_tasks(cluster: str, name: str, rollout_id: str) -> list[Task]:
     """The tasks of one rollout that stopped, oldest first. ECS forgets them after an hour."""
-    tasks = _tasks(cluster, name, rollout_id, "STOPPED")
-    return sorted(tasks, key=lambda task: str(task.get("stoppedAt", "")))
+    stopped = [t for t in _tasks(cluster, name, "STOPPED") if t.get("startedBy") == rollout_id]
+    return sorted(stopped, key=lambda task: str(task.get("stoppedAt", "")))
 
 
-def _tasks(cluster: str, name: str, rollout_id: str, status: str) -> list[Task]:
-    # ListTasks takes startedBy only as its sole filter, so the rollout is told apart here
+def _tasks(cluster: str, name: str, status: str) -> list[Task]:
     pages = (
         _ecs()
         .get_paginator("list_tasks")
         .paginate(cluster=cluster, serviceName=name, desiredStatus=status)  # type: ignore[arg-type]
     )
-    arns = [arn for page in pages for arn in page["taskArns"]]
-    tasks: list[Task] = []
-    for start in range(0, len(arns), _DESCRIBE_TASKS_LIMIT):
-        batch = arns[start : start + _DESCRIBE_TASKS_LIMIT]
-        tasks += [dict(t) for t in _ecs().describe_tasks(cluster=cluster, tasks=batch)["tasks"]]
-    return [task for task in tasks if task.get("startedBy") == rollout_id]
+    return known_tasks(cluster, [arn for page in pages for arn in page["taskArns"]])

@@ -1,6 +1,7 @@
-"""Target health from Elastic Load Balancing."""
+"""Target groups, their targets' health and load balancers from Elastic Load Balancing."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from deployer.aws import client
 
@@ -14,9 +15,30 @@ def _elb() -> "ElasticLoadBalancingv2Client":
 
 def healthy_addresses(target_group: str) -> set[str]:
     """The private addresses that the load balancer calls healthy in a target group."""
-    found = _elb().describe_target_health(TargetGroupArn=target_group)
     return {
         entry["Target"]["Id"]
-        for entry in found["TargetHealthDescriptions"]
+        for entry in health(target_group)
         if entry["TargetHealth"]["State"] == "healthy"
     }
+
+
+def health(target_group: str) -> list[Mapping[str, Any]]:
+    """The target health descriptions of a target group."""
+    found = _elb().describe_target_health(TargetGroupArn=target_group)
+    return [dict(entry) for entry in found["TargetHealthDescriptions"]]
+
+
+def target_group(arn: str) -> Mapping[str, Any] | None:
+    """A target group; None if there is none of that ARN."""
+    try:
+        return dict(_elb().describe_target_groups(TargetGroupArns=[arn])["TargetGroups"][0])
+    except _elb().exceptions.TargetGroupNotFoundException:
+        return None
+
+
+def load_balancers(arns: Sequence[str]) -> list[Mapping[str, Any]]:
+    """The load balancers of these ARNs."""
+    if not arns:
+        return []
+    found = _elb().describe_load_balancers(LoadBalancerArns=list(arns))["LoadBalancers"]
+    return [dict(balancer) for balancer in found]

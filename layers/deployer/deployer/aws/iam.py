@@ -1,4 +1,4 @@
-"""Roles in IAM."""
+"""Roles in IAM, and what they may do."""
 
 from typing import TYPE_CHECKING
 
@@ -23,3 +23,18 @@ def role_exists(arn: str) -> bool:
             return False
         raise
     return True
+
+
+def decision(role: str, action: str, resource: str) -> tuple[str, bool]:
+    """Whether a role may do something, by its own policies.
+
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
+
+    Returns:
+        `allowed`, `explicitDeny` or `implicitDeny`; and whether a condition that we know no value
+        for had a part in it.
+    """
+    found = _iam().simulate_principal_policy(
+        PolicySourceArn=role, ActionNames=[action], ResourceArns=[resource]
+    )["EvaluationResults"][0]
+    return found["EvalDecision"], bool(found.get("MissingContextValues"))

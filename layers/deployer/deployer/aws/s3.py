@@ -9,6 +9,7 @@ from deployer.aws import client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 _MOST_DELETED_AT_ONCE = 1000
@@ -40,16 +41,31 @@ def newest(bucket: str, prefix: str) -> tuple[str, str, datetime] | None:
 
 def download(bucket: str, key: str, into: IO[bytes], version: str | None = None) -> bool:
     """Download an object, or a version of it; False if it is not there."""
-    which = {"VersionId": version} if version else {}
-    try:
-        body = _s3().get_object(Bucket=bucket, Key=key, **which)["Body"]  # type: ignore[arg-type]
-    except _s3().exceptions.ClientError as error:
-        if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion"):
-            return False
-        raise
-    for chunk in body.iter_chunks(_CHUNK):
+    found = _get(bucket, key, version)
+    if found is None:
+        return False
+    for chunk in found["Body"].iter_chunks(_CHUNK):
         into.write(chunk)
     return True
+
+
+def _get(bucket: str, key: str, version: str | None = None) -> "GetObjectOutputTypeDef | None":
+    """An object whose content is not read yet; None if it, or that version of it, is not there.
+
+    Who may not list the bucket is told AccessDenied of what is not there, which is raised: that
+    the role lacks a permission must not look like a missing object.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+    """
+    which = {"VersionId": version} if version else {}
+    try:
+        return _s3().get_object(Bucket=bucket, Key=key, **which)  # type: ignore[arg-type]
+    except _s3().exceptions.ClientError as error:
+        told: Mapping[str, Any] = error.response["Error"]
+        missing = told["Code"] in ("NoSuchKey", "NoSuchVersion")
+        # a version id that S3 never gave out
+        if missing or (told["Code"], told.get("ArgumentName")) == ("InvalidArgument", "versionId"):
+            return None
+        raise
 
 
 def upload(bucket: str, key: str, content: IO[bytes] | bytes) -> None:
@@ -59,10 +75,8 @@ def upload(bucket: str, key: str, content: IO[bytes] | bytes) -> None:
 
 def document(bucket: str, key: str) -> Any:
     """A JSON document; None if it is not there."""
-    try:
-        return json.load(_s3().get_object(Bucket=bucket, Key=key)["Body"])
-    except _s3().exceptions.NoSuchKey:
-        return None
+    found = _get(bucket, key)
+    return json.load(found["Body"]) if found else None
 
 
 def keep_document(bucket: str, key: str, value: Any) -> None:
@@ -127,14 +141,11 @@ def _keys(bucket: str, prefix: str) -> Iterator[list[str]]:
 
 def describe(bucket: str, key: str, version: str | None = None) -> dict[str, Any] | None:
     """An object's version, entity tag, size in bytes and time; None if it is not there."""
-    asked = {"VersionId": version} if version else {}
-    try:
-        found = _s3().head_object(Bucket=bucket, Key=key, **asked)  # type: ignore[arg-type]
-    except _s3().exceptions.ClientError as error:
-        # HeadObject has no body to name the error in, and S3 says 403 to who may not list
-        if error.response["Error"]["Code"] in ("404", "403", "400", "NoSuchVersion"):
-            return None
-        raise
+    # HeadObject has no body to name an error in: a missing object would look like a bad request
+    found = _get(bucket, key, version)
+    if found is None:
+        return None
+    found["Body"].close()
     return {
         "key": key,
         "version": found.get("VersionId"),

@@ -1,0 +1,184 @@
+"""`deployer history`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from botocore.exceptions import ClientError
+
+from cli.aws import DENIED, code_of
+from cli.command import Call, command
+from cli.executions import Execution, look
+from cli.releases import named
+from cli.screen import Screen, Step, moment, printable, seconds_of, span, steps
+from deployer import build, site
+from deployer.aws import releases
+from deployer.release import Recorded
+
+_NEWEST = 20
+_WIDE = 100  # columns that the tables need
+_ALL = 10_000  # records are kept for a year or so, and there are fewer
+
+
+@command(
+    epilog="""\b
+Examples:
+  deployer history                     the newest releases
+  deployer history last                one in full: its phases, why it failed, what to do
+  deployer history 1.2.0               by id, version, tag or digest; `live` is one too
+  deployer history --builds            the builds; --docs is the documentation site
+  deployer history --json | jq -r '.releases[] | select(.outcome == "FAILED").reason'
+"""
+)
+@click.argument("release", required=False)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, _ALL),
+    default=_NEWEST,
+    show_default=True,
+    help="How many of the newest to list.",
+)
+@click.option("--builds", is_flag=True, help="The builds of the service's image.")
+@click.option("--docs", is_flag=True, help="The publications of its documentation site.")
+def history(call: Call, release: str | None, limit: int, builds: bool, docs: bool) -> None:
+    """The releases and their outcomes; one of them in full.
+
+    RELEASE is an id, version, tag, digest (or the beginning of an id or digest), `live` or `last`.
+    """
+    if builds and docs:
+        raise click.UsageError("--builds and --docs are two lists: choose one.")
+    service = call.target.service
+    kept = build.partition(service) if builds else site.owner(service) if docs else service
+    if release:
+        _one(call, named(releases.history(kept, _ALL), release))
+        return
+    found = releases.history(kept, limit)[:limit]
+    call.result["releases"] = [{**record, "seconds": seconds_of(record)} for record in found]
+    if not found:
+        what = "builds" if builds else "publications" if docs else "releases"
+        call.screen.say(f"There are no {what} of {service} yet.")
+        return
+    _table(call.screen, found)
+
+
+def _table(screen: Screen, found: Sequence[Recorded]) -> None:
+    if screen.live and screen.console.width < _WIDE:
+        for record in found:
+            screen.say(f"{printable(record['version'])}  {record.get('outcome', 'in flight')}")
+            screen.say(f"  {record['id']}", style="dim")  # which begins with the time
+        return
+    rows = []
+    for record in found:
+        took = seconds_of(record)
+        rows.append(
+            (
+                printable(record["version"]),
+                record.get("outcome", "in flight"),
+                record["trigger"],
+                printable(record["startedBy"]),
+                moment(record["startedAt"]),
+                span(took) if took is not None else "",
+                record["id"],
+            )
+        )
+    screen.table(("Version", "Outcome", "Trigger", "Who", "Started", "Took", "Release"), rows)
+
+
+# One of them -------------------------------------------------------------------------------------
+
+
+def _one(call: Call, record: Recorded) -> None:
+    execution = _execution(call, record["execution"])
+    phases = steps(execution) if execution else []
+    call.result |= {
+        "release": {**record, "seconds": seconds_of(record)},
+        "phases": [_phase(step) for step in phases] if execution else None,
+    }
+    screen = call.screen
+    screen.facts(list(_facts(call, record)))
+    if execution is None:
+        screen.say()
+        screen.say("Its phases: the execution's history is gone, or you may not see it.")
+    elif phases:
+        screen.title("Phases")
+        if screen.live and screen.console.width < _WIDE:
+            told = [(f"{s.at:.1f} s", f"{s.name}\n{s.note}".strip()) for s in phases]
+            screen.table(("At", "Phase"), told)
+        else:
+            rows = [(f"{s.at:.1f} s", _took(s, execution), s.name, s.note) for s in phases]
+            screen.table(("At", "Took", "Phase", ""), rows)
+    for name, lines in _diagnosis(record):
+        screen.title(name)
+        for line in lines:
+            screen.say(f"  {printable(line)}")
+
+
+def _execution(call: Call, arn: str) -> Execution | None:
+    """The execution, unless Step Functions has forgotten it (after 90 days) or hides it."""
+    try:
+        return look(call.account.client("stepfunctions"), arn)
+    except ClientError as error:
+        if code_of(error) in (*DENIED, "ExecutionDoesNotExist"):
+            return None
+        raise
+
+
+def _phase(step: Step) -> dict[str, Any]:
+    took = None if step.left is None else round(step.left - step.at, 3)
+    told = {"name": step.name, "at": step.at, "seconds": took}
+    return told | {"failed": step.failed, "note": step.note}
+
+
+def _took(step: Step, execution: Execution) -> str:
+    return f"{(execution.seconds if step.left is None else step.left) - step.at:.1f} s"
+
+
+def _facts(call: Call, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    now, took = datetime.now(UTC), seconds_of(record)
+    yield "release", record["id"]
+    yield "version", record["version"]
+    yield "outcome", record.get("outcome", "in flight")
+    if record.get("reason"):
+        yield "why", printable(record["reason"])
+    yield "trigger", f"{record['trigger']}, by {record['startedBy']}"
+    yield "pushed", moment(record["pushedAt"])
+    yield "started", moment(record["startedAt"], now)
+    if took is not None:
+        yield "took", span(took)
+    for name, key in (("tag", "tag"), ("digest", "digest"), ("url", "url"), ("back to", "to")):
+        if record.get(key):
+            yield name, str(record[key])
+    if record.get("taskDefinition"):
+        yield "task def", record["taskDefinition"].rpartition("/")[2]
+    if previous := record.get("previous"):
+        before = previous.get("version") or previous["taskDefinition"].rpartition("/")[2]
+        yield "before it", before
+    if schema := record.get("schema"):
+        yield "schema", f"{schema['number']}"
+    if record.get("snapshot"):
+        yield "snapshot", record["snapshot"]
+    if record.get("databaseInstance"):
+        yield "database", f"{record['databaseInstance']}, restored from {record.get('restore')}"
+    if rollback := record.get("rollback"):
+        yield "rollback", printable(f"{rollback['action']}: {rollback['reason']}")
+    region = call.account.region
+    console = f"https://{region}.console.aws.amazon.com/states/home?region={region}"
+    yield "execution", f"{console}#/v2/executions/details/{record['execution']}"
+
+
+def _diagnosis(record: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str]]]:
+    found = record.get("diagnosis")
+    if not found:
+        return
+    yield "Why it failed", [found["cause"]]
+    for title, key in (
+        ("Tasks that stopped", "stops"),
+        ("Events of the service, newest first", "events"),
+        ("Last lines of the log", "log"),
+        ("Last lines of the log", "lines"),
+    ):
+        if found.get(key):
+            yield title, found[key]
+    if found.get("advice"):
+        yield "What to do", [found["advice"]]

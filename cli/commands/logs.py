@@ -1,0 +1,140 @@
+"""`deployer logs`."""
+
+import re
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+from botocore.exceptions import ClientError
+from rich.text import Text
+
+from cli.aws import code_of
+from cli.command import Call, command
+from cli.errors import INTERRUPTED, UNREADY, WRONG, CommandFailed
+from cli.loglines import Log, Tail, periods, prefix, task_of
+from cli.patience import patiently
+from cli.releases import named
+from cli.screen import Screen, printable
+from deployer.aws import releases
+from deployer.aws.logs import Line
+
+LOOK_SECONDS = 2.0  # between two looks with --follow; an account may look 5 times a second
+_LINES = 100
+_SPAN = re.compile(r"([0-9]+)\s*(s|m|min|h|d|w)")
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+class _Moment(click.ParamType):
+    """How long ago, such as 15m, or a moment in ISO 8601."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> datetime:
+        try:
+            if match := _SPAN.fullmatch(str(value).strip()):
+                span = timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+                return datetime.now(UTC) - span
+            moment = datetime.fromisoformat(str(value))
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time: 90s, 15m, 1h, 2d, or such as 2026-11-27T14:30Z")
+        return moment if moment.tzinfo else moment.astimezone()
+
+
+@command(
+    streams=lambda given: True,
+    epilog="""\b
+Examples:
+  deployer logs                        the last 100 lines
+  deployer logs --follow               and what comes, until Ctrl-C
+  deployer logs --release last         of the newest release only, failed or not
+  deployer logs --since 1h | grep ERROR
+  deployer logs --json --since 1h | jq -r .message     an object a line
+
+\b
+Lines are shown as the application wrote them: what it logs of secrets is seen.
+""",
+)
+@click.option("--release", help="An id, version, tag, digest, `live` or `last`: its tasks only.")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--since", type=_Moment(), help="90s, 15m, 1h, 2d ago, or a time in ISO 8601.")
+@click.option(
+    "--lines",
+    "-n",
+    type=click.IntRange(0, 100_000),
+    help=f"The last so many; {_LINES} unless --since is given, which shows all.",
+)
+@click.option("--container", help="A sidecar's name; the application's container if not given.")
+def logs(
+    call: Call,
+    release: str | None,
+    follow: bool,
+    since: datetime | None,
+    lines: int | None,
+    container: str | None,
+) -> None:
+    """The service's log lines, by release."""
+    log = _log(call, release, container)
+    tail = Tail(log, datetime.now(UTC))
+    count = _LINES if lines is None and since is None else lines
+
+    def show_more() -> None:
+        for line in tail.more():
+            _show(call, line)
+
+    try:
+        told = 0
+        for line in log.lines(since) if since and count is None else log.last(count or 0, since):
+            tail.told(line)
+            _show(call, line)
+            told += 1
+        while follow:
+            patiently(show_more, Screen(sys.stderr))
+            time.sleep(LOOK_SECONDS)
+    except KeyboardInterrupt:
+        raise CommandFailed(INTERRUPTED, "Stopped following; the service goes on.") from None
+    except ClientError as error:
+        if code_of(error) != "ResourceNotFoundException":
+            raise
+        raise CommandFailed(
+            UNREADY,
+            f"there is no log group {log.group}",
+            ["Create it, or correct logGroup in the service spec: the service's stack has both."],
+        ) from error
+    if not told:
+        what = "since then" if since else "by that release" if release else "yet"
+        click.echo(f"Nothing was logged {what} under {log.prefix} in {log.group}.", err=True)
+
+
+def _log(call: Call, release: str | None, container: str | None) -> Log:
+    spec = call.target.spec
+    known = [spec.container.name, *(str(sidecar["name"]) for sidecar in spec.sidecars)]
+    if container and container not in known:
+        there = ", ".join(known)
+        raise CommandFailed(WRONG, f"no container is named {container}", [f"There are: {there}."])
+    log = Log(spec.log_group, spec.cluster, prefix(spec, container))
+    if not release:
+        return log
+    past = releases.history(spec.service, 10_000)
+    record = named(past, release)
+    log.periods = periods(past, record)
+    if not log.periods:
+        outcome = record.get("outcome", "in flight")
+        raise CommandFailed(
+            WRONG,
+            f"{record['version']} ({record['id']}) never ran a task: it is {outcome}",
+            [f"  deployer history {record['id']}"],
+        )
+    return log
+
+
+def _show(call: Call, line: Line) -> None:
+    task = task_of(line.stream)
+    if call.json:
+        at = line.at.isoformat(timespec="milliseconds")
+        call.tell({"time": at, "task": task, "stream": line.stream, "message": line.text})
+        return
+    moment = f"{line.at:%Y-%m-%d %H:%M:%S}"
+    text = Text.assemble((moment, "dim"), " ", (task[:8], "cyan"), " ", printable(line.text))
+    call.screen.console.print(text, soft_wrap=True)

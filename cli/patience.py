@@ -1,0 +1,38 @@
+"""Looking on where AWS does not answer for a while, as when a laptop changes its network."""
+
+import time
+from collections.abc import Callable
+
+from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore.exceptions import HTTPClientError
+
+from cli.screen import Screen
+from deployer.errors import AwsUnavailable
+
+PATIENCE_SECONDS = 120.0
+_PAUSE_SECONDS = 2.0
+
+
+def patiently[T](
+    look: Callable[[], T],
+    screen: Screen,
+    patience: float = PATIENCE_SECONDS,
+    pause: float = _PAUSE_SECONDS,
+) -> T:
+    """What a look finds, which is taken again where AWS does not answer. It must change nothing.
+
+    Args:
+        patience: seconds after which its error is raised.
+        pause: seconds between two looks.
+    """
+    began, told = time.monotonic(), False
+    while True:
+        try:
+            return look()
+        except (AwsUnavailable, NoConnectionError, HTTPClientError):
+            if time.monotonic() - began > patience:
+                raise
+        if not told:
+            screen.say("AWS does not answer; trying again", style="yellow")
+            told = True
+        time.sleep(pause)

@@ -1,0 +1,153 @@
+"""What is around a service, as AWS shows it now.
+
+Each look is by itself, and what it may not look at, or AWS does not answer in time, is a warning:
+no deployment fails because of it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from deployer import surroundings
+from deployer.aws import ec2, elb, iam, logs, rds, releases, secrets
+from deployer.check import WARNING, Check
+from deployer.errors import AwsUnavailable
+from deployer.spec import ServiceSpec
+from deployer.surroundings import Description, Secret
+
+
+@dataclass(frozen=True)
+class Place:
+    """A spec, and the subnets and security groups of it that exist, described, by id."""
+
+    spec: ServiceSpec
+    subnets: Mapping[str, Description]
+    groups: Mapping[str, Description]
+
+    @property
+    def vpcs(self) -> set[str]:
+        return {subnet["VpcId"] for subnet in self.subnets.values()}
+
+    @property
+    def cidrs(self) -> list[str]:
+        return [subnet["CidrBlock"] for subnet in self.subnets.values() if "CidrBlock" in subnet]
+
+
+def place(spec: ServiceSpec) -> Place:
+    """Where a spec's tasks live."""
+    network = spec.network
+    return Place(spec, ec2.subnets(network.subnets), ec2.security_groups(network.security_groups))
+
+
+def looks(at: Place) -> Mapping[str, Callable[[], list[Check]]]:
+    """What can be looked at, by name; each asks AWS when it is called."""
+    all_of_them: Mapping[str, Callable[[], Iterable[Check]]] = {
+        "way to ECR": lambda: _network(at),
+        "security group": lambda: _groups(at),
+        "target group": lambda: _target_group(at),
+        "secrets": lambda: _secrets(at),
+        "log group": lambda: _log_group(at),
+        "database": lambda: _database(at),
+    }
+    return {name: partial(guarded, name, looked) for name, looked in all_of_them.items()}
+
+
+def guarded(name: str, looked: Callable[[], Iterable[Check]]) -> list[Check]:
+    """What a look finds; that it could not look is a warning."""
+    found: list[Check] = []
+    try:
+        for check in looked():
+            found.append(check)
+    except (AwsUnavailable, BotoCoreError, ClientError) as error:
+        found.append(Check(name, WARNING, f"not looked at: {error}"))
+    return found
+
+
+def _network(at: Place) -> Iterable[Check]:
+    vpcs = sorted(at.vpcs)
+    yield from surroundings.way_out(
+        at.spec, at.subnets, ec2.route_tables(vpcs), ec2.endpoints(vpcs)
+    )
+
+
+def _groups(at: Place) -> Iterable[Check]:
+    groups = list(at.groups.values())
+    yield from surroundings.way_to_port(443, groups)
+    yield from surroundings.public_port(at.spec, groups)
+
+
+def _target_group(at: Place) -> Iterable[Check]:
+    if not at.spec.load_balancer:
+        return
+    arn = at.spec.load_balancer.target_group
+    found = elb.target_group(arn)
+    healthy = bool(found and elb.healthy_addresses(arn))
+    yield from surroundings.target_group(at.spec, found, at.vpcs, healthy)
+    balancers = elb.load_balancers((found or {}).get("LoadBalancerArns", ()))
+    sending = [name for balancer in balancers for name in balancer.get("SecurityGroups", ())]
+    zones = [zone for balancer in balancers for zone in balancer.get("AvailabilityZones", ())]
+    theirs = ec2.subnets([zone["SubnetId"] for zone in zones if zone.get("SubnetId")])
+    yield from surroundings.between(
+        "security group",
+        ("the load balancer", "the tasks"),
+        at.spec.container.port,
+        list(ec2.security_groups(sending).values()),
+        list(at.groups.values()),
+        [subnet["CidrBlock"] for subnet in theirs.values() if "CidrBlock" in subnet],
+        "No task passes the load balancer's health checks, so none stays.",
+    )
+
+
+def _secrets(at: Place) -> Iterable[Check]:
+    role = at.spec.execution_role
+    found = []
+    for arn in surroundings.secret_arns(at.spec):
+        described = _described(arn)
+        if described == {} or (described or {}).get("DeletedDate"):
+            found.append(Secret(arn, there=described != {}, going=bool(described)))
+            continue
+        # a spec may leave out the end that Secrets Manager gave the ARN, which a policy may have
+        whole = str((described or {}).get("ARN", arn))
+        access, otherwise = iam.decision(role, surroundings.reads(arn), whole)
+        if access == "implicitDeny" and ":secretsmanager:" in arn:
+            otherwise = otherwise or described is None or secrets.has_policy(arn)
+        seen = True if described or ":ssm:" in arn else None
+        found.append(Secret(arn, there=seen, access=access, otherwise=otherwise))
+    yield from surroundings.secrets(at.spec, found)
+
+
+def _described(arn: str) -> dict[str, Any] | None:
+    """A secret's description; {} if there is no such, None if it is not ours to look at."""
+    if ":secretsmanager:" not in arn:
+        return None
+    try:
+        return secrets.description(arn) or {}
+    except ClientError:
+        return None
+
+
+def _log_group(at: Place) -> Iterable[Check]:
+    yield from surroundings.log_group(at.spec, logs.group_exists(at.spec.log_group))
+
+
+def _database(at: Place) -> Iterable[Check]:
+    if not at.spec.database:
+        return
+    name = releases.database_instance(at.spec.service) or at.spec.database.instance
+    found = rds.instance(name)
+    yield from surroundings.database(name, found)
+    if not found:
+        return
+    ids = [group["VpcSecurityGroupId"] for group in found.get("VpcSecurityGroups", ())]
+    yield from surroundings.between(
+        "database",
+        ("the tasks", name),
+        surroundings.database_port(found),
+        list(at.groups.values()),
+        list(ec2.security_groups(ids).values()),
+        at.cidrs,
+        "The application cannot reach its database.",
+    )

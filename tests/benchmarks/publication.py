@@ -1,0 +1,264 @@
+"""Publishing a site that was built anew, beside `aws s3 sync --delete` of the same site.
+
+Both speak to the local AWS through one proxy, which counts what they ask for and what they send. A
+fresh build gives every file a new time, as `git clone` and a generator do; one in a hundred has
+another content.
+
+    python -m tests.benchmarks.publication 20000 2000    files and megabytes, without the sync
+"""
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from local import proxy
+from local.aws import LocalAws
+from local.docs import DocsSite
+from local.stage import Stage
+
+PUBLISH = "PublishDocs"
+CHANGED = 100  # one in so many
+_LIMIT = 1800  # seconds
+_CHILD = """
+import json, os, resource, sys, time, types
+import publish_docs
+from deployer.aws import releases
+asked, left = json.load(sys.stdin), 570_000
+calls, began = 0, time.monotonic()
+while True:
+    calls += 1
+    until = time.monotonic() + 570
+    context = types.SimpleNamespace(
+        function_name="publish_docs", memory_limit_in_mb=1769, aws_request_id="benchmark",
+        invoked_function_arn="arn:aws:lambda:us-east-1:000000000000:function:publish_docs",
+        get_remaining_time_in_millis=lambda: int((until - time.monotonic()) * 1000),
+    )
+    answer = publish_docs.handler(asked, context)
+    asked["progress"] = answer["progress"]
+    if answer["done"]:
+        break
+took = time.monotonic() - began
+releases.close_release(asked["release"], "SUCCEEDED", {"endedAt": asked["release"]["startedAt"]})
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([took, calls, peak, answer["progress"]]))
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way to bring a site to S3.
+
+    Attributes:
+        seconds: from its start to its end.
+        requests: to S3 and the releases table, by method.
+        sent: bytes of the requests' bodies.
+        peak: the process's memory at its most, bytes; 0 if that was not looked at.
+        progress: what the publication says of itself.
+    """
+
+    seconds: float
+    requests: Mapping[str, int]
+    sent: int
+    peak: int = 0
+    progress: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The first publication of a site, and the one of its next build in both ways."""
+
+    first: Run
+    publish: Run
+    sync: Run | None
+
+
+class Counting:
+    """A proxy before the local AWS. `take` gives what was counted since it was last called."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._requests: Counter[str] = Counter()
+        self._sent = 0
+
+    def take(self) -> tuple[Counter[str], int]:
+        found = self._requests, self._sent
+        self._requests, self._sent = Counter(), 0
+        return found
+
+    async def decide(self, request: proxy.Request) -> proxy.Forward:
+        copied = request.header("x-amz-copy-source") is not None
+        self._requests["COPY" if copied else request.method] += 1
+        self._sent += int(request.header("Content-Length") or 0)
+        nothing: Callable[..., None] = lambda *_: None  # noqa: E731
+        return proxy.Forward("127.0.0.1", self._target, request.headers, nothing, nothing)
+
+    async def _serve(self, started: threading.Event) -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await proxy.serve(reader, writer, self.decide, lambda: 60.0)
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self._over = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        started.set()
+        await self._over.wait()
+        server.close()
+
+    @contextmanager
+    def running(self) -> Iterator[str]:
+        """Its URL, for as long as the block."""
+        started = threading.Event()
+        thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)))
+        thread.start()
+        started.wait()
+        try:
+            yield f"http://127.0.0.1:{self.port}"
+        finally:
+            self._loop.call_soon_threadsafe(self._over.set)
+            thread.join()
+
+
+def files(count: int, size: int, build: int) -> Iterator[tuple[str, bytes]]:
+    """The files of a build: each of `size` bytes that no compression shrinks; the next build has
+    another content in one of `CHANGED`."""
+    for number in range(count):
+        seed = f"{number}" if number % CHANGED else f"{number} {build}"
+        folder = f"part-{number // 100:03}/page-{number:05}/" if number else ""
+        yield f"{folder}index.html", random.Random(seed).randbytes(size)
+
+
+@dataclass
+class Contest:
+    """A site and both ways to publish it."""
+
+    site: DocsSite
+    counting: Counting
+    endpoint: str
+    directory: Path
+
+    def _environment(self) -> dict[str, str]:
+        settings = {**self.site.stage.aws.settings, "AWS_ENDPOINT_URL": self.endpoint}
+        return {**os.environ, **settings, "NO_PROXY": "*"}
+
+    def publish(self, build: int, count: int, size: int) -> Run:
+        """Publish a build as the function does."""
+        aws, name = self.site.stage.aws, f"built/{build}/site.zip"
+        packed = self.directory / "site.zip"
+        with zipfile.ZipFile(packed, "w") as archive:
+            for path, content in files(count, size, build):
+                archive.writestr(path, content)
+        bucket = self.site.stage.outputs["SourceBucket"]
+        aws.client("s3").upload_file(str(packed), bucket, name)
+        packed.unlink()
+        built, layer = aws.directory / "build" / PUBLISH, "DeployerLayer/python"
+        function = f"{self.site.stage.stack}-{PUBLISH}"
+        found = aws.client("lambda").get_function_configuration(FunctionName=function)
+        environment = {
+            **self._environment(),
+            **found["Environment"]["Variables"],
+            "PYTHONPATH": f"{built}:{built.parent / layer}",
+            "POWERTOOLS_LOG_LEVEL": "CRITICAL",
+            "TMPDIR": str(self.directory),
+        }
+        asked = {
+            "spec": self._spec(),
+            "release": _release(self.site.stage.service, build),
+            "built": f"arn:aws:s3:::{bucket}/{name}",
+            "progress": {"files": 0, "uploaded": 0, "copied": 0, "bytes": 0},
+            "execution": f"build-{build}",
+        }
+        self.counting.take()
+        child = [sys.executable, "-c", _CHILD]
+        said = _run(child, environment, json.dumps(asked))
+        seconds, _, peak, progress = json.loads(said.splitlines()[-1])
+        return Run(seconds, *self.counting.take(), peak * 1024, progress)
+
+    def _spec(self) -> Any:
+        ssm, name = self.site.stage.aws.client("ssm"), f"/deployer/docs/{self.site.site}"
+        return json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
+
+    def sync(self, build: int, count: int, size: int, bucket: str) -> Run:
+        """Write a build anew, as a build server does, and sync it."""
+        tree = self.directory / "site"
+        for path, content in files(count, size, build):
+            file = tree / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        self.counting.take()
+        cli = Path(sys.executable).with_name("aws")
+        began = time.monotonic()
+        _run(
+            [cli, "s3", "sync", "--quiet", "--delete", tree, f"s3://{bucket}"], self._environment()
+        )
+        return Run(time.monotonic() - began, *self.counting.take())
+
+
+def _release(owner: str, build: int) -> dict[str, Any]:
+    name = f"2026010{build}T000000Z-bench"
+    at = f"2026-01-0{build}T00:00:00+00:00"
+    return {
+        **{"service": owner, "id": name, "folder": name, "version": str(build), "tag": None},
+        **{"digest": f"source:{build}", "source": "", "sourceVersion": "", "trigger": "push"},
+        **{"pushedAt": at, "startedAt": at, "startedBy": "benchmark", "execution": f"{build}"},
+    }
+
+
+def _run(command: Sequence[str | Path], environment: Mapping[str, str], given: str = "") -> str:
+    done = subprocess.run(
+        command, input=given, env=environment, capture_output=True, text=True, timeout=_LIMIT
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command[:8]}: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def measure(stage: Stage, count: int, size: int, *, beside: bool = True) -> Comparison:
+    """Publish a site of `count` files of `size` bytes, and its next build.
+
+    Args:
+        beside: sync both builds too, into a bucket of their own.
+    """
+    aws = stage.aws
+    site = DocsSite.set_up(stage, "bench-site")
+    counting = Counting(aws.port)
+    directory = aws.directory / "publication"
+    directory.mkdir()
+    with counting.running() as endpoint:
+        contest = Contest(site, counting, endpoint, directory)
+        first = contest.publish(1, count, size)
+        publish = contest.publish(2, count, size)
+        if not beside:
+            return Comparison(first, publish, None)
+        aws.client("s3").create_bucket(Bucket="bench-synced")
+        contest.sync(1, count, size, "bench-synced")
+        return Comparison(first, publish, contest.sync(2, count, size, "bench-synced"))
+
+
+def main(arguments: Sequence[str]) -> int:
+    count, megabytes = int(arguments[0]), int(arguments[1])
+    with LocalAws.start() as aws:
+        stage = Stage.set_up(aws, "bench", patterns="bench*", say=print)
+        found = measure(stage, count, megabytes * 1_000_000 // count, beside=False)
+    for name, run in (("the first", found.first), ("the next", found.publish)):
+        requests = ", ".join(f"{number} {kind}" for kind, number in sorted(run.requests.items()))
+        print(
+            f"{name}: {run.seconds:.0f} s, peak {run.peak / 1e6:.0f} MB, {requests},"
+            f" {run.sent / 1e6:.1f} MB sent; {dict(run.progress)}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

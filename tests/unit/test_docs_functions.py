@@ -1,0 +1,438 @@
+"""The functions of the Docs machine: what each refuses, puts off, and leaves behind."""
+
+import hashlib
+import io
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import check_sources
+import identify_docs
+import invalidate_cache
+import prune_docs
+import publish_docs
+import record_docs
+import verify_docs
+from deployer import publication, site
+from deployer.aws import client, releases, turns
+from deployer.errors import (
+    AwsUnavailable,
+    RequestRejected,
+    SiteRejected,
+    SiteUnknown,
+    SourcesRejected,
+)
+from local.docs import tar_gz, zipped
+from tests.unit.conftest import Script, Web, refusal
+from tests.unit.samples import EXECUTION
+from tests.unit.test_site import NOW, SPEC, UPLOAD, event
+
+pytestmark = pytest.mark.usefixtures("releases_table")
+
+DOCS, BUCKET = "docs:coder", SPEC["bucket"]
+KEPT = {**SPEC, "keepReleases": 2}
+PAGES = {"index.html": "front", "a/index.html": "a", "app.0f8e2d1c.css": "css"}
+NOTHING_YET = {"files": 0, "uploaded": 0, "copied": 0, "bytes": 0}
+
+
+@pytest.fixture(autouse=True)
+def world(
+    releases_table: None, script: Script, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Script:
+    """A site on which nothing was published; archives are unpacked in a directory of the test."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("SOURCES", "sources")
+    s3 = client("s3")
+    for bucket in ("sources", BUCKET):
+        s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket="sources", VersioningConfiguration={"Status": "Enabled"})
+    parameter = {"Name": "/deployer/docs/coder", "Value": json.dumps(KEPT), "Type": "String"}
+    client("ssm").put_parameter(**parameter)
+    script("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
+    return script
+
+
+def put(bucket: str, key: str, content: bytes) -> str:
+    return str(client("s3").put_object(Bucket=bucket, Key=key, Body=content).get("VersionId"))
+
+
+def keys(bucket: str, prefix: str = "") -> list[str]:
+    listed = client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix)
+    return [entry["Key"] for entry in listed.get("Contents", [])]
+
+
+def in_flight(execution: str = EXECUTION, name: str = "") -> Any:
+    release = site.uploaded(UPLOAD, execution, NOW)
+    named = {"id": name, "folder": name, "digest": f"source:{name}"} if name else {}
+    return {**release, **named}
+
+
+def published(name: str, files: Mapping[str, str], context: Any) -> Any:
+    """Publish a release and record it as live."""
+    done = publish(context, files, release=in_flight(name, name))
+    assert done["done"]
+    closed = {"endedAt": f"2026-11-25T03:0{name[-1]}:00+00:00"}
+    releases.close_release(in_flight(name, name), "SUCCEEDED", closed)
+    return done
+
+
+def publish(context: Any, files: Mapping[str, str] = PAGES, **changes: Any) -> Any:
+    put("sources", "built/1/site.zip", zipped(files))
+    asked = {
+        "spec": KEPT,
+        "release": in_flight(),
+        "built": "arn:aws:s3:::sources/built/1/site.zip",
+        "progress": NOTHING_YET,
+        "execution": EXECUTION,
+    }
+    return publish_docs.handler({**asked, **changes}, context)  # type: ignore[typeddict-item]
+
+
+def identify(given: Any, context: Any, execution: str = EXECUTION) -> Any:
+    asked = {"input": given, "execution": execution, "startedAt": NOW.isoformat()}
+    return identify_docs.handler(asked, context)  # type: ignore[arg-type]
+
+
+# Identify docs -----------------------------------------------------------------------------------
+
+
+def test_an_upload_is_opened_once_however_often_it_is_told_of(context: Any) -> None:
+    first = identify(event(), context)
+    assert (first["decision"], first["spec"]) == ("BUILD", KEPT)
+    again = identify(event(), context, f"{EXECUTION}-again")
+    assert (again["decision"], again["release"]["id"]) == ("NOTHING", first["release"]["id"])
+    assert first["release"]["execution"] in again["reason"]
+
+
+def test_an_upload_for_a_site_that_nobody_made_is_refused(context: Any) -> None:
+    with pytest.raises(SiteUnknown, match=r"nobody.*known are: /deployer/docs/coder"):
+        identify(event(key="docs/nobody/v1.zip"), context)
+
+
+@pytest.mark.parametrize(
+    ("order", "error", "told"),
+    [
+        ({"action": "publish"}, SourcesRejected, "s3://sources/docs/coder/ holds no archive"),
+        ({"action": "rollback", "to": "previous"}, RequestRejected, "no release was ever live"),
+        ({"action": "resume"}, RequestRejected, "site coder is not held"),
+        ({"action": "recover", "release": "r9"}, RequestRejected, "has no release r9"),
+    ],
+)
+def test_an_order_that_can_not_be_served_names_what_is_missing(
+    context: Any, order: Any, error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        identify({**order, "site": "coder"}, context)
+    assert turns.line(DOCS).hold is None
+
+
+def test_nobody_goes_back_to_a_release_whose_files_are_gone(context: Any) -> None:
+    for name in ("r1", "r2", "r3"):
+        published(name, PAGES, context)
+    client("s3").delete_object(Bucket=BUCKET, Key=publication.manifest_key("r1"))
+    order = {"action": "rollback", "site": "coder", "to": "r1"}
+    with pytest.raises(RequestRejected, match=r"r1 is not kept any more.*\(r3, r2\)"):
+        identify(order, context)
+    back = identify({**order, "to": "r2"}, context)
+    assert (back["decision"], back["release"]["folder"]) == ("GO_BACK", "r2")
+
+
+def test_what_has_its_outcome_needs_no_recovery(context: Any) -> None:
+    published("r1", PAGES, context)
+    order = {"action": "recover", "site": "coder", "release": "r1"}
+    found = identify(order, context)
+    assert (found["decision"], found["reason"]) == (
+        "NOTHING",
+        "release r1 has its outcome: SUCCEEDED",
+    )
+
+
+def test_a_recovery_knows_what_the_switch_has_to_say(context: Any) -> None:
+    for name in ("r1", "r2"):
+        published(name, PAGES, context)
+    releases.open_release(in_flight("dead", "r3"))
+    found = identify({"action": "recover", "site": "coder", "release": "r3"}, context, "other")
+    assert (found["decision"], found["failure"]["Error"]) == ("RECOVER", "ExecutionEnded")
+    assert found["back"] == "r2,r1"
+
+
+# Check sources -----------------------------------------------------------------------------------
+
+
+def check(context: Any, content: bytes | None, name: str = "v1.tar.gz") -> Any:
+    key, version = f"docs/coder/{name}", "gone"
+    if content is not None:
+        version = put("sources", key, content)
+    release = {**in_flight(), "source": f"sources/{key}", "sourceVersion": version}
+    asked: Any = {"spec": KEPT, "release": release, "execution": EXECUTION}
+    return check_sources.handler(asked, context)
+
+
+SOURCES = {
+    "docs/index.md": "# Front",
+    "offlinedocs/package.json": json.dumps({"scripts": {"export": "next build"}}),
+    "offlinedocs/pnpm-lock.yaml": "",
+}
+
+
+def test_sources_are_handed_on_as_plain_files(context: Any) -> None:
+    plan = check(context, tar_gz(SOURCES))
+    assert (plan["directory"], plan["script"]) == ("offlinedocs", "export")
+    bucket, _, key = plan["archive"].partition("/")
+    content = client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    with zipfile.ZipFile(io.BytesIO(content)) as checked:
+        assert {name: checked.read(name).decode() for name in checked.namelist()} == SOURCES
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "s3://sources/docs/coder/v1.tar.gz is gone; upload it again"),
+        (b"no archive", "v1.tar.gz can't be read as an archive"),
+        (tar_gz({}), "v1.tar.gz is empty"),
+        (tar_gz({**SOURCES, "../evil": "x"}), "'../evil' climbs out"),
+        (tar_gz({"docs/index.md": "x"}), "has no package.json"),
+    ],
+)
+def test_sources_that_are_refused_reach_no_build(
+    context: Any, content: bytes | None, told: str
+) -> None:
+    with pytest.raises(SourcesRejected, match=told):
+        check(context, content)
+    assert not keys("sources", "checked/")
+
+
+# Publish docs ------------------------------------------------------------------------------------
+
+
+def test_what_changed_is_uploaded_and_the_rest_is_copied(context: Any) -> None:
+    published("r1", PAGES, context)
+    done = publish(context, {**PAGES, "a/index.html": "another a"}, release=in_flight("x", "r2"))
+    assert done["progress"] == {"files": 4, "uploaded": 1, "copied": 3, "bytes": 9}
+    assert (done["switch"], done["back"], done["stale"]) == ("r2,r1", "r1", False)
+    assert [page["path"] for page in done["sample"]] == ["/", "/a/"]
+    assert keys(BUCKET, "releases/r2/") == [
+        f"releases/r2/{path}" for path in sorted([*PAGES, "404.html"])
+    ]
+
+
+def running_out(*left: int) -> Any:
+    """The context of a call that has less and less time left, in milliseconds."""
+    times = iter(left)
+    return SimpleNamespace(
+        function_name="publish",
+        memory_limit_in_mb=1769,
+        invoked_function_arn="arn",
+        aws_request_id="request",
+        get_remaining_time_in_millis=lambda: next(times, 0),
+    )
+
+
+def test_nothing_is_begun_that_the_call_may_not_live_to_end(
+    context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish_docs, "_AT_ONCE", 1)
+    enough = publish_docs._RESERVE
+    first = publish(running_out(enough, enough, enough - 1))
+    assert (first["done"], first["progress"]["files"]) == (False, 2)
+    assert len(keys(BUCKET, "releases/")) == 2
+    none = publish(running_out(enough - 1), progress=first["progress"])
+    assert none["progress"] == first["progress"]
+    last = publish(context, progress=first["progress"])
+    assert (last["done"], last["progress"]["files"], last["progress"]["uploaded"]) == (True, 4, 4)
+    assert last["progress"]["bytes"] == sum(map(len, PAGES.values())) + len(
+        publish_docs._NO_ERROR_PAGE
+    )
+    assert len(keys(BUCKET, "releases/")) == 4
+
+
+def test_a_file_that_was_put_out_of_turn_is_put_again(
+    context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of files under way at once a later one may be begun although an earlier one was not."""
+    monkeypatch.setattr(publish_docs, "_AT_ONCE", 1)
+    enough = publish_docs._RESERVE
+    first = publish(running_out(enough, 0, enough, enough))
+    assert first["progress"]["files"] == 1
+    last = publish(context, progress=first["progress"])
+    assert (last["done"], last["progress"]["uploaded"]) == (True, 4)
+
+
+def test_a_build_that_left_nothing_is_refused(context: Any) -> None:
+    with pytest.raises(SiteRejected, match="the build left no site at s3://sources/built/2/"):
+        publish(context, built="arn:aws:s3:::sources/built/2/site.zip")
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"a.html": "a"}, "made no index.html; it made a.html"),
+        ({**PAGES, "setup.exe": "MZ"}, "'setup.exe'"),
+        ({"index.html": ""}, "an empty index.html"),
+        ({"index.html": "x"}, "shrank from 4 files to 1"),
+    ],
+)
+def test_what_must_not_replace_a_site_leaves_nothing_in_its_bucket(
+    context: Any, files: Mapping[str, str], told: str
+) -> None:
+    published("r1", PAGES, context)
+    before = keys(BUCKET)
+    with pytest.raises(SiteRejected, match=told):
+        publish(context, files, release=in_flight("x", "r2"))
+    assert keys(BUCKET) == before
+
+
+def test_a_release_is_gone_back_to_only_if_its_files_are_there(context: Any) -> None:
+    for name in ("r1", "r2"):
+        published(name, PAGES, context)
+    back = publish(context, built=None, release={**in_flight("x", "r3"), "folder": "r1"})
+    assert (back["done"], back["switch"], back["back"]) == (True, "r1,r2", "r2,r1")
+    assert (back["progress"]["files"], back["progress"]["uploaded"]) == (4, 0)
+    with pytest.raises(SiteRejected, match="the files of release r0 are not in bucket"):
+        publish(context, built=None, release={**in_flight("x", "r3"), "folder": "r0"})
+
+
+# Invalidate cache --------------------------------------------------------------------------------
+
+
+def invalidate(context: Any) -> Any:
+    put(BUCKET, publication.key("r1", "404.html"), b"lost")
+    asked: Any = {"spec": KEPT, "release": in_flight("x", "r1"), "execution": EXECUTION}
+    return invalidate_cache.handler(asked, context)
+
+
+def test_the_error_page_is_put_in_its_place_until_the_edge_has_it(
+    world: Script, context: Any
+) -> None:
+    batch = {"Paths": {"Quantity": 1, "Items": ["/404.html"]}, "CallerReference": "r1"}
+    begun = {"Id": "I1", "CreateTime": NOW, "InvalidationBatch": batch}
+    answers = [{"Invalidation": {**begun, "Status": s}} for s in ("InProgress", "Completed")]
+    world("cloudfront", "CreateInvalidation", *answers)
+    assert [invalidate(context)["done"] for _ in range(2)] == [False, True]
+    first, second = world.asked("CreateInvalidation")
+    assert first == second, "the same call again begins no second invalidation"
+    page = client("s3").get_object(Bucket=BUCKET, Key="404.html")
+    assert (page["Body"].read(), page["CacheControl"]) == (b"lost", publication.ERROR_CACHE)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [("TooManyInvalidationsInProgress", AwsUnavailable), ("AccessDenied", Exception)],
+)
+def test_an_invalidation_is_tried_again_only_where_that_helps(
+    world: Script, context: Any, code: str, error: type[Exception]
+) -> None:
+    world("cloudfront", "CreateInvalidation", refusal(code))
+    with pytest.raises(error, match="refused"):
+        invalidate(context)
+
+
+# Verify docs -------------------------------------------------------------------------------------
+
+
+def verify(context: Any, web: Web, since: datetime | None = None, timeout: int = 180) -> Any:
+    sample = publication.sample({"index.html": file("front"), "a/index.html": file("a")}, {})
+    asked: Any = {
+        "spec": {**KEPT, "url": web.url, "timeout": timeout},
+        "release": in_flight("x", "r2"),
+        "sample": sample,
+        "since": (since or datetime.now(UTC)).isoformat(),
+        "execution": EXECUTION,
+    }
+    return verify_docs.handler(asked, context)
+
+
+def file(content: str) -> publication.File:
+    return publication.File(hashlib.sha256(content.encode()).hexdigest(), 1, "r2")
+
+
+def served(web: Web, release: str = "r2", **pages: str) -> None:
+    for path, content in {"/": "front", "/a/": "a", **pages}.items():
+        web.answer(path, content, x_amz_meta_release=release)
+
+
+def test_a_site_that_answers_as_published_is_verified(context: Any, web: Web) -> None:
+    served(web)
+    assert verify(context, web)["verdict"] == "VERIFIED"
+    assert web.asked == ["/", "/a/", "/r2/"]
+
+
+@pytest.mark.parametrize(
+    ("release", "pages", "told"),
+    [
+        ("r1", {}, "/ is of release r1, not r2"),
+        ("r2", {"/a/": "old"}, "/a/ has not the content that was published"),
+        ("r2", {"/r2/": "a page for everything"}, "/r2/, which does not exist, answered 200"),
+    ],
+)
+def test_another_answer_is_waited_for_and_then_refuted(
+    context: Any, web: Web, release: str, pages: dict[str, str], told: str
+) -> None:
+    served(web, release, **pages)
+    soon = verify(context, web)
+    assert (soon["verdict"], soon["reason"]) == ("PENDING", told)
+    late = verify(context, web, datetime.now(UTC) - timedelta(seconds=181))
+    assert (late["verdict"], late["error"], late["reason"]) == (
+        *("REFUTED", "VerificationFailed"),
+        told,
+    )
+
+
+def test_a_site_that_does_not_answer_is_not_verified(context: Any, web: Web) -> None:
+    found = verify(context, Web("http://127.0.0.1:9", {}, []))
+    assert (found["verdict"], found["reason"]) == ("PENDING", "no answer on /")
+
+
+# Prune docs --------------------------------------------------------------------------------------
+
+
+def test_what_the_switch_does_not_name_is_deleted_with_its_manifest(context: Any) -> None:
+    for name in ("r1", "r2", "r3"):
+        published(name, PAGES, context)
+    put(BUCKET, "releases/failed/index.html", b"left by a build that failed midway")
+    put(BUCKET, "404.html", b"lost")
+    asked: Any = {"spec": KEPT, "switch": "r3,r2", "execution": EXECUTION}
+    assert prune_docs.handler(asked, context) == {"pruned": ["failed", "r1"]}
+    assert prune_docs.handler(asked, context) == {"pruned": []}
+    left = {key.split("/")[1].removesuffix(".json") for key in keys(BUCKET) if "/" in key}
+    assert left == {"r2", "r3"}
+    assert "404.html" in keys(BUCKET)
+
+
+# Record docs -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def announced(world: Script) -> Iterator[Any]:
+    yield lambda: [
+        json.loads(asked["Entries"][0]["Detail"])["state"] for asked in world.asked("PutEvents")
+    ]
+
+
+def test_a_live_release_is_recorded_and_hands_its_turn_on(context: Any, announced: Any) -> None:
+    for name in ("r1", "r2"):
+        published(name, PAGES, context)
+    release = in_flight()
+    releases.open_release(release)
+    claim: Any = {"release": release["id"], "execution": EXECUTION, "trigger": "push"}
+    claim |= {"pushedAt": release["pushedAt"], "since": release["startedAt"]}
+    assert turns.take(DOCS, claim)
+    progress = {"files": 4, "uploaded": 1, "copied": 3, "bytes": 9}
+    known: Any = {"spec": KEPT, "release": release, "execution": EXECUTION}
+    known |= {"progress": progress, "reason": "it answers"}
+    told = record_docs.handler(known, context)
+    assert (told["outcome"], told["url"]) == ("SUCCEEDED", KEPT["url"])
+    record: Any = releases.find(DOCS, release["id"])
+    assert {name: record[name] for name in progress} == progress
+    assert (record["outcome"], record["reason"]) == ("SUCCEEDED", "it answers")
+    assert turns.line(DOCS).holder is None
+    assert announced() == ["SUCCEEDED"]
+    expiring = {e["id"] for e in releases.history(DOCS) if "expiresAt" in e}
+    assert expiring == {"r1"}, "of three that were live, two are kept"
