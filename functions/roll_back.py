@@ -1,8 +1,7 @@
 """Roll back: put the previous release back, or say why that can't be."""
 
-import time
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from aws_lambda_powertools import Logger
@@ -12,13 +11,10 @@ from deployer import rollback, rollout, service
 from deployer.aws import ecs
 from deployer.release import Previous, Release
 from deployer.rollback import Rollback
-from deployer.rollout import Rollout, Service
+from deployer.rollout import Rollout
 from deployer.spec import ServiceSpec, from_document
 
 logger = Logger()
-
-_BETWEEN_LOOKS = 2.0  # seconds
-_NONE = timedelta(0)
 
 
 class Request(TypedDict):
@@ -35,7 +31,7 @@ class Request(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Rollback:
     spec = from_document(event["spec"], "the service spec")
-    now = _look(spec, event["taskDefinition"], event["rollout"])
+    now = ecs.service_after(spec.cluster, spec.service, event["taskDefinition"], event["rollout"])
     decided = rollback.decide(
         now,
         event["release"],
@@ -55,18 +51,6 @@ def handler(event: Request, context: LambdaContext) -> Rollback:
         decided["rollout"] = rollout.started(deployment, spec.timeout, datetime.now(UTC))
     logger.info("rollback decided", rollback=decided)
     return decided
-
-
-def _look(spec: ServiceSpec, revision: str | None, started: Rollout | None) -> Service | None:
-    """The service, not as it was before an update that reads do not show yet: an execution that
-    puts right what another left may come seconds after its update, noted or not."""
-    age = datetime.now(UTC) - datetime.fromisoformat(started["startedAt"]) if started else _NONE
-    give_up = time.monotonic() + (rollout.READ_LAG - max(age, _NONE)).total_seconds()
-    found = ecs.service(spec.cluster, spec.service)
-    while revision and not rollout.shows(found, revision, started) and time.monotonic() < give_up:
-        time.sleep(_BETWEEN_LOOKS)
-        found = ecs.service(spec.cluster, spec.service)
-    return found
 
 
 def _ran(spec: ServiceSpec, started: Rollout | None) -> bool:

@@ -29,7 +29,7 @@ from deployer import (
     turns,
     verification,
 )
-from deployer.aws import ec2, releases, sfn, table
+from deployer.aws import ec2, ecs, releases, sfn, table
 from deployer.aws import turns as line
 from tests.simulation import plans, runtime
 from tests.simulation.asl import Machine
@@ -333,7 +333,7 @@ GUARDS = (
     Guard("an order supersedes older pushes", "a rollback sticks", _orders_overtake_nothing),
     Guard("a hold holds", "a hold holds", _hold_overlooked),
     Guard("a hold counts until the turn is taken", "a hold holds", _hold_looked_for_once),
-    Guard("a look that lags is repeated", "rollback is exact", _returns(rollout, "shows", True)),
+    Guard("a look that lags is repeated", "rollback is exact", _returns(ecs, "shows", True)),
     Guard("a recovery stands aside for a later release", "never dark", _returns(
         turns, "_later", None)),
     Guard("a rollout is known by its id", "no false success", _any_rollout_will_do),

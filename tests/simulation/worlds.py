@@ -244,6 +244,11 @@ FOUND: Mapping[str, Plan] = {
         (push(0, "1.0.2", "wrong-version"), push(110, "1.0.1", "never-healthy", schema=2)),
         live=False,
     ),
+    "a retry that had its turn already waited for the end of a later hold": Plan(
+        "recreated",
+        (push(0, "1.0.1"), push(100, "1.0.2"), order(105, "rollback", to="1.0.0")),
+        faults={69: "lost"},
+    ),
     "a late second try of a turn left its claim": Plan(
         "recreated",
         (push(50, "1.0.2", "empty-database"), push(130, "1.0.1")),

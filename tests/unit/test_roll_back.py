@@ -34,7 +34,6 @@ GROWN = release(schema={"number": 13, "hash": "f01"})
 def broken(script: Script, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A service on which the new release failed, with the tasks that it left."""
     monkeypatch.setattr(ecs, "time", clock)
-    monkeypatch.setattr(roll_back, "time", clock)
 
     def shows(*services: dict[str, Any], tasks: tuple[dict[str, Any], ...] = ()) -> Script:
         script("ecs", "DescribeServices", *({"services": [entry]} for entry in services))
