@@ -35,9 +35,13 @@ def wait(service: str, claim: Claim) -> None:
     table.put({"service": service, "id": f"#waiting#{claim['release']}", **claim})
 
 
-def leave(service: str, release_id: str) -> None:
-    """Stand in line no more."""
-    table.delete_if(service, f"#waiting#{release_id}", "attribute_exists(#id)")
+def leave(service: str, release_id: str, execution: str | None = None) -> None:
+    """Stand in line no more; if an execution is named, only its claim is taken out."""
+    name = f"#waiting#{release_id}"
+    if execution is None:
+        table.delete_if(service, name, "attribute_exists(#id)")
+    else:
+        table.delete_if(service, name, "#execution = :it", it=execution)
 
 
 def take(service: str, claim: Claim, instead_of: str = "") -> bool:
