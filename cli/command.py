@@ -60,6 +60,19 @@ class Call:
         return sys.stdin.isatty() and not self.json
 
 
+def follows(function: Callable[..., None]) -> Callable[..., None]:
+    """Adds the option `follow` of what starts something: whether to see it to its end."""
+    option = click.option(
+        "--follow/--no-follow",
+        " /--detach",
+        "follow",
+        default=True,
+        help="Follow it to its end (the default), or only start it.",
+    )
+    made: Callable[..., None] = option(function)
+    return made
+
+
 def command(
     streams: Callable[[Mapping[str, Any]], bool] = lambda given: False, **settings: Any
 ) -> Callable[[Callable[..., None]], click.Command]:

@@ -1,11 +1,11 @@
 """Following an execution of a state machine, and telling how it ended."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from cli.executions import Execution
-from cli.screen import Screen, message, polls, printable, steps
+from cli.screen import Screen, awaits_turn, message, printable, rolls, steps
 
 LOOK_SECONDS = 0.2  # between two looks at a running execution, where looking costs nothing
 
@@ -16,6 +16,8 @@ def follow(
     limit: float,
     rollout: Callable[[], str] = lambda: "",
     pause: float = LOOK_SECONDS,
+    turn: Callable[[], str] = lambda: "",
+    news: Callable[[], Iterable[str]] = tuple,
 ) -> Execution:
     """Show an execution until it ends.
 
@@ -23,17 +25,24 @@ def follow(
         limit: seconds after which it is not followed any more.
         rollout: how the rollout stands; asked while the execution polls it.
         pause: seconds between two looks.
+        turn: who has the turn; asked while the execution waits for it.
+        news: what the rollout's events and tasks said since `rollout` was asked last.
     Raises:
         TimeoutError: it still runs after that time.
     """
-    began = None
+    began, seen, rolled = None, 0, False
     with screen.progress() as progress:
         while True:
             now = look()
             began = began or time.monotonic() - now.seconds
             running, elapsed = now.status == "RUNNING", time.monotonic() - began
-            polling = running and now.states and polls(now.states[-1])
-            progress.show(steps(now, rollout() if polling else ""), elapsed, running=running)
+            # once more when it has left those states: what was said last tells the most
+            rolling = rolled or any(rolls(state) for state in now.states[seen:])
+            standing = rollout() if rolling else turn() if awaits_turn(now) else ""
+            for line in news() if rolling else ():
+                progress.tell(line)
+            seen, rolled = len(now.states), any(rolls(state) for state in now.states[-1:])
+            progress.show(steps(now, standing if running else ""), elapsed, running=running)
             if not running:
                 return now
             if elapsed > limit:

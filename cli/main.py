@@ -11,6 +11,8 @@ COMMANDS = {
     "status": "What is live, in flight and waiting, and what failed last.",
     "deploy": "Deploy an image that is in the repository, and follow it.",
     "rollback": "Go back to an earlier release, and follow it.",
+    "hold": "Keep pushes from deploying.",
+    "resume": "End a hold, and deploy what it kept back.",
     "build": "Build an image from sources, and follow it to its URL.",
     "docs": "Build and publish the documentation site, or switch back.",
     "history": "The releases and their outcomes; one of them in full.",

@@ -28,11 +28,6 @@ def items(dynamodb: Any, table: str, service: str) -> list[dict[str, Any]]:
     ]
 
 
-def of_execution(dynamodb: Any, table: str, service: str, arn: str) -> dict[str, Any]:
-    """The record that an execution wrote; {} if there is none."""
-    return next((r for r in items(dynamodb, table, service) if r.get("execution") == arn), {})
-
-
 def named(past: History, name: str) -> Recorded:
     """The one release that a person names.
 

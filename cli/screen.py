@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -45,10 +46,11 @@ class Step:
     failed: bool = False
 
 
-def steps(execution: Execution, rollout: str = "") -> list[Step]:
+def steps(execution: Execution, standing: str = "") -> list[Step]:
     """The states that do something, in the order they were entered; a poll and its next are one.
 
-    rollout  how the rollout stands now, noted at the state that the execution is in.
+    standing  what it waits for, noted at the state that the execution is in: how the rollout
+              stands, or who has the turn.
     """
     doing = [state for state in execution.states if state.kind in ("Task", "Wait")]
     found = []
@@ -58,13 +60,23 @@ def steps(execution: Execution, rollout: str = "") -> list[Step]:
         failed = _error(visits[-1].output) is not None
         note = notes[-1] if notes else ""
         found.append(Step(visits[0].at, visits[-1].left, name, note, failed))
-    if found and rollout and execution.states[-1].left is None and polls(execution.states[-1]):
-        found[-1] = replace(found[-1], note=rollout)
+    waits = execution.states and (polls(execution.states[-1]) or awaits_turn(execution))
+    if found and standing and waits and execution.states[-1].left is None:
+        found[-1] = replace(found[-1], note=standing)
     return found
 
 
 def polls(state: State) -> bool:
     return state.name.startswith("Poll health")
+
+
+def awaits_turn(execution: Execution) -> bool:
+    return [state.name for state in execution.states[-1:]] == ["Take turn"]
+
+
+def rolls(state: State) -> bool:
+    """Whether a rollout goes on in this state."""
+    return polls(state) or state.name in ("Is it steady?", "Fetch addresses", "Verify release")
 
 
 def _error(output: Any) -> str | None:
@@ -117,6 +129,7 @@ def standing(service: Mapping[str, Any]) -> str:
     running, desired = primary.get("runningCount", 0), primary.get("desiredCount", 0)
     before = sum(d.get("runningCount", 0) for d in deployments) - running
     said = f"{_short(primary['taskDefinition'])}, {running} of {desired} running"
+    said += f", {primary['pendingCount']} pending" if primary.get("pendingCount") else ""
     said += f", {before} from before" if before else ""
     said += f", {primary['failedTasks']} failed" if primary.get("failedTasks") else ""
     if primary.get("rolloutState") == "FAILED":
@@ -340,6 +353,10 @@ class Progress:
     def show(self, shown: Sequence[Step], elapsed: float, *, running: bool) -> None:
         raise NotImplementedError
 
+    def tell(self, line: str) -> None:
+        """A line that was written meanwhile, of a task or of ECS."""
+        raise NotImplementedError
+
 
 class Plain(Progress):
     """A line for a state when it is entered, and one for each thing more that is known of it."""
@@ -359,9 +376,23 @@ class Plain(Progress):
                 name = "" if step.name == self._last else step.name
                 self._print(elapsed if step.left is None else step.left, step, name)
 
+    def tell(self, line: str) -> None:
+        self._last = ""
+        self._console.print(f"{'':9}  {line}")
+
     def _print(self, at: float, step: Step, name: str) -> None:
         self._last = step.name
         self._console.print(f"{at:7.1f} s  {name:<{_NAME_WIDTH}}  {step.note}".rstrip())
+
+
+class _Clock:
+    """Seconds that go on while they are shown."""
+
+    def __init__(self, seconds: float) -> None:
+        self._began = time.monotonic() - seconds
+
+    def __rich__(self) -> Text:
+        return Text(f"{time.monotonic() - self._began:.1f} s")
 
 
 class Animated(Progress):
@@ -388,5 +419,8 @@ class Animated(Progress):
             if narrow and step.note:
                 grid.add_row("", "", step.note, style="dim")
         if running:
-            grid.add_row("", f"{elapsed:.1f} s", "")
+            grid.add_row("", _Clock(elapsed), "")
         self._live.update(grid)
+
+    def tell(self, line: str) -> None:
+        self._live.console.print(Text(f"  {line}", style="dim"))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import boto3
@@ -18,7 +19,8 @@ from deployer.spec import ServiceSpec, for_service
 
 @dataclass(frozen=True)
 class Target:
-    """A deployer's stack, and a service with its spec.
+    """A deployer's stack, and the service with its spec that is `asked` for, by name or as the
+    only one.
 
     Made by `find`. From then on the adapters of `deployer.aws` speak to the same account and table.
     """
@@ -27,7 +29,12 @@ class Target:
     stack: str
     outputs: Mapping[str, str]
     parameters: Mapping[str, str]
-    spec: ServiceSpec
+    asked: str | None
+
+    @cached_property
+    def spec(self) -> ServiceSpec:
+        """Raises CommandFailed if there is no such service, or its spec is wrong."""
+        return _spec(self.parameters["SpecPath"], self.asked)
 
     @property
     def service(self) -> str:
@@ -58,7 +65,7 @@ def find(account: Account, stack: str, service: str | None) -> Target:
     Args:
         service: by name; None if there is only one.
     Raises:
-        CommandFailed: there is no such stack or service, or its spec is wrong.
+        CommandFailed: there is no such stack.
     """
     described = _described(account, stack)
     outputs = {o["OutputKey"]: o["OutputValue"] for o in described.get("Outputs", [])}
@@ -70,7 +77,7 @@ def find(account: Account, stack: str, service: str | None) -> Target:
             ["If it is the deployer's, make it again:", "  make deploy MODE=infrastructure"],
         )
     _speak_for(account, outputs, parameters)
-    return Target(account, stack, outputs, parameters, _spec(parameters["SpecPath"], service))
+    return Target(account, stack, outputs, parameters, service)
 
 
 def _described(account: Account, stack: str) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def _earlier(order: Rollback, spec: ServiceSpec, execution: str, now: datetime) 
     """The release that puts the one in place to which the order goes back."""
     past = [entry for entry in releases.history(spec.service) if entry["execution"] != execution]
     target = history.target(past, order.to)
-    restore = _restore(order, spec, past, target)
+    restore = database.restoration(spec, past, target, asked=order.restore_database)
     if ecr.find(spec.repository, target["digest"]) is None:
         raise ImageMissing(
             f"the image of {target['version']}, {target['digest']}, is gone from ECR"
@@ -130,27 +130,6 @@ def _earlier(order: Rollback, spec: ServiceSpec, execution: str, now: datetime) 
         )
     release = identification.again(target, "rollback", order.by, exact, execution, now)
     return {**release, "restore": restore}
-
-
-def _restore(
-    order: Rollback, spec: ServiceSpec, past: list[Recorded], target: Recorded
-) -> str | None:
-    """The snapshot to restore, if that is asked for; a refusal if it would be needed."""
-    problem = history.unknown_schema(past, target)
-    if order.restore_database:
-        if spec.database is None or spec.database.secret is None:
-            raise RequestRejected('the service spec names no "database" with its "secret"')
-        return database.to_restore(past, target)["snapshot"]
-    if problem is None:
-        return None
-    try:
-        since = database.to_restore(past, target)
-    except RequestRejected as error:
-        raise RequestRejected(f"{problem}. {error}") from None
-    raise RequestRejected(
-        f"{problem}. "
-        + database.how_to_restore(spec.service, target["id"], since["snapshot"], since["version"])
-    )
 
 
 def _held(order: Hold, execution: str, now: datetime) -> Identified:

@@ -96,16 +96,9 @@ def _settle(record: Recorded, execution: str) -> list[str]:
     service, else by closing its record here."""
     holder = turns.line(record["service"]).holder
     if "outcome" not in record and holder and holder["release"] == record["id"]:
-        of_site = site.is_site(record["service"])
-        whose = (
-            {"site": site.of_owner(record["service"])}
-            if of_site
-            else {"service": record["service"]}
-        )
-        order = {"action": "recover", "release": record["id"], **whose}
-        machine = os.environ["DOCS" if of_site else "DEPLOY"]
+        machine = os.environ["DOCS" if site.is_site(record["service"]) else "DEPLOY"]
         name = reconciliation.recovery_name(record["id"], execution)
-        return [record["id"]] if sfn.start(machine, name, order) else []
+        return [record["id"]] if sfn.start(machine, name, reconciliation.recovery(record)) else []
     turns.leave(record["service"], record["id"])
     reason = reconciliation.why_closed(record)
     closed = releases.close_release(record, "FAILED", {"endedAt": _now(), "reason": reason})

@@ -43,10 +43,9 @@ def _registered(event: Request) -> Registered:
     definition = taskdef.render(spec, event["release"]["image"], os.environ["AWS_REGION"])
     content = taskdef.content_hash(definition)
     # what runs now comes first; the family's newest is ours if an earlier try's reply was lost
-    candidates = [event["previous"]["taskDefinition"]] if event["previous"] else []
-    for name in (*candidates, spec.family):
-        found = ecs.revision(name)
-        if found and found[1].get(taskdef.CONTENT_TAG) == content:
-            return {"taskDefinition": found[0], "new": False}
+    runs = [event["previous"]["taskDefinition"]] if event["previous"] else []
+    known = ecs.of_content([*runs, spec.family], content)
+    if known:
+        return {"taskDefinition": known, "new": False}
     registered = ecs.register(definition, taskdef.tags(event["release"], content))
     return {"taskDefinition": registered, "new": True}

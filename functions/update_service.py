@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import rollout, service
 from deployer.aws import ecs, releases
-from deployer.release import Previous, Release, schema_grew
+from deployer.release import Previous, Release
 from deployer.rollout import Rollout
 from deployer.spec import from_document
 
@@ -33,10 +33,7 @@ def handler(event: Request, context: LambdaContext) -> Rollout:
     if begun:
         return begun  # by an earlier try; ECS may have given it up meanwhile
     revision, previous = event["taskDefinition"], event["previous"]
-    # what ECS would go back to need not have been good where no release is known to be
-    goes_back = previous is not None and not schema_grew(
-        previous["schema"], event["release"]["schema"]
-    )
+    goes_back = service.may_go_back(event["release"], previous)
     settings = service.settings(spec, revision, automatic_rollback=goes_back)
     if ecs.service(spec.cluster, spec.service):
         if event["desiredCount"] is not None:

@@ -10,16 +10,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cli.application import Deployer
+from cli import images
 from cli.aws import AWS_ERRORS, Account
 from cli.checks import document, identity, show
 from cli.ending import carried_out
 from cli.errors import UNREADY, CommandFailed
+from cli.orders import Orders
 from cli.screen import Screen
 from cli.setup import checks, guide, settings
 from cli.setup.infrastructure import Answers, Infrastructure
 from cli.setup.settings import Project, SettingsInvalid, Stack
 from cli.setup.stacks import Stacks
+from cli.target import Target, find
 from deployer.check import FAILED, Check
 
 MODES = ("full", "infrastructure", "application", "docs")
@@ -139,13 +141,16 @@ class Command:
             self._infrastructure(project, account, given, needed).deploy()
         else:
             self._check(identity(account))
-        deployer = self._deployer(account, needed, values)
+        outputs = self._outputs(account, needed)
         if mode == "application" or (mode == "full" and (self.asked.image or self.asked.source)):
-            self.result["application"] = self._application(deployer)
+            target = self._target(account, needed, values)
+            self._application(self._orders(target, "application"), target)
         if self.asked.docs:
-            self.result["docs"] = deployer.deploy_docs(self.asked.docs)
+            target = self._target(account, needed, values)
+            self._orders(target, "docs").publish(self.asked.docs)
         if mode in ("full", "infrastructure") and "application" not in self.result:
-            self._what_next(account, deployer)
+            repository = values.get("RepositoryName") or values["ServiceName"]
+            self._what_next(account, outputs, repository)
 
     def _infrastructure(
         self,
@@ -211,44 +216,37 @@ class Command:
             names = ", ".join(check.name for check in failed)
             raise CommandFailed(UNREADY, f"nothing was made; put right first: {names}")
 
-    def _deployer(
-        self, account: Account, needed: Sequence[Stack], values: Mapping[str, str]
-    ) -> Deployer:
-        name = next((stack.name for stack in needed if stack.kind == "deployer"), "deployer")
-        state = Stacks(account).state(name)
-        if state.outputs is None and self.asked.mode in ("application", "docs"):
+    def _outputs(self, account: Account, needed: Sequence[Stack]) -> Mapping[str, str]:
+        """The outputs of the deployer's stack. Raises CommandFailed if it is needed and missing."""
+        name = _deployers(needed)
+        outputs = Stacks(account).state(name).outputs
+        if outputs is None and self.asked.mode in ("application", "docs"):
             raise CommandFailed(
                 UNREADY,
                 f"there is no stack {name} in {account.region}, so nothing can deploy yet",
                 ["Make it first, or set the right Region:", "  make deploy MODE=infrastructure"],
             )
-        service = values["ServiceName"]
-        return Deployer(
-            account,
-            name,
-            state.outputs or {},
-            service,
-            values.get("ClusterName") or service,
-            values.get("RepositoryName") or service,
-            self.screen,
-        )
+        return outputs or {}
 
-    def _application(self, deployer: Deployer) -> dict[str, Any]:
+    def _target(
+        self, account: Account, needed: Sequence[Stack], values: Mapping[str, str]
+    ) -> Target:
+        return find(account, _deployers(needed), values["ServiceName"])
+
+    def _orders(self, target: Target, what: str) -> Orders:
+        self.result[what] = {}
+        return Orders(target, self.screen, self.result[what])
+
+    def _application(self, orders: Orders, target: Target) -> None:
         if self.asked.source:
-            return deployer.deploy_sources(self.asked.source)
-        image = self.asked.image or deployer.newest_image()
-        if image is None:
-            raise CommandFailed(
-                UNREADY,
-                f"the repository {deployer.repository} has no image yet",
-                ["Push one:", *deployer.push_lines()],
-            )
-        return deployer.deploy_image(image)
+            orders.build(self.asked.source)
+        else:
+            orders.deploy(self.asked.image or images.newest(target))
 
-    def _what_next(self, account: Account, deployer: Deployer) -> None:
+    def _what_next(self, account: Account, outputs: Mapping[str, str], repository: str) -> None:
         self.screen.title("What next")
-        lines = ["Push an image; its push deploys it:", *deployer.push_lines()]
-        if "BuildStateMachine" in deployer.outputs:
+        lines = ["Push an image; its push deploys it:", *images.push_lines(account, repository)]
+        if "BuildStateMachine" in outputs:
             lines += [
                 "or have it built from a checkout:",
                 "  make deploy MODE=application SOURCE=<directory>",
@@ -264,6 +262,11 @@ class Command:
             self.screen.command(indent + line.strip())
         else:
             self.screen.say(indent + line)
+
+
+def _deployers(needed: Sequence[Stack]) -> str:
+    """The name of the deployer's stack."""
+    return next((stack.name for stack in needed if stack.kind == "deployer"), "deployer")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -30,8 +30,8 @@ MODULES = (
     "cloudformation",
     "codebuild",
     "cloudfront",
-    "s3",
     "logs",
+    "s3",
 )
 
 

@@ -249,8 +249,14 @@ def _addresses_must_be_there(put: Put) -> None:
 
 
 def _claim_left_in_line(put: Put) -> None:
-    put(_function("record_success"), "turns", SimpleNamespace(
-        leave=lambda *_: None, pass_on=line.pass_on))  # fmt: skip
+    stays = {**vars(line), "leave": lambda *_: None}
+    put(_function("record_success"), "turns", SimpleNamespace(**stays))
+
+    def leave(service: str, release: str, execution: str | None = None) -> None:
+        if execution is None:
+            line.leave(service, release)
+
+    put(_function("reconcile"), "turns", SimpleNamespace(**{**vars(line), "leave": leave}))
 
 
 def _count_left_as_it_is(put: Put) -> None:

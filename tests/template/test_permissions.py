@@ -1,6 +1,7 @@
 """What each function may do is what its adapters ask of AWS, and not more."""
 
 import ast
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -220,3 +221,27 @@ def test_a_role_is_passed_to_one_service_only(path: Path) -> None:
         if "iam:PassRole" in listed(statement["Action"]):
             assert statement["Resource"] != "*"
             assert statement["Condition"]["StringEquals"]["iam:PassedToService"]
+
+
+def written_out(node: Any, length: int) -> Any:
+    """A policy as CloudFormation makes it, where each name that it fills in is so long."""
+    if isinstance(node, list):
+        return [written_out(entry, length) for entry in node]
+    if not isinstance(node, dict):
+        return node
+    match dict(node):
+        case {"Fn::Sub": str(text)} | {"Fn::Sub": [str(text), _]}:
+            return re.sub(r"\$\{[^!][^}]*\}", "x" * length, text)
+        case {"Fn::If": [_, held, _]}:
+            return written_out(held, length)
+        case {"Fn::GetAtt": _} | {"Ref": _}:
+            return "arn:aws:service:us-east-1:123456789012:" + "x" * length
+    return {key: written_out(value, length) for key, value in node.items()}
+
+
+def test_the_operators_policy_is_one_that_iam_takes(template: dict[str, Any]) -> None:
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
+    policy = template["Resources"]["Operators"]["Properties"]["PolicyDocument"]
+    text = json.dumps(written_out(policy, 32), separators=(",", ":"))
+    assert "Fn::" not in text
+    assert len(text) <= 6144

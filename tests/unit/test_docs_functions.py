@@ -200,6 +200,7 @@ def test_sources_are_handed_on_as_plain_files(context: Any) -> None:
         (tar_gz({**SOURCES, "../evil": "x"}), "'../evil' climbs out"),
         (tar_gz({"docs/index.md": "x"}), "has no package.json"),
     ],
+    ids=["gone", "no-archive", "empty", "climbs-out", "no-package"],
 )
 def test_sources_that_are_refused_reach_no_build(
     context: Any, content: bytes | None, told: str

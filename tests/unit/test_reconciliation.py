@@ -149,3 +149,15 @@ def test_a_recoverys_name_is_one_that_step_functions_takes(
 def test_what_an_execution_left_is_recovered_from_under_one_name() -> None:
     names = [reconciliation.recovery_name("a-release", ended) for ended in ("one", "one", "other")]
     assert names[0] == names[1] != names[2]
+
+
+@pytest.mark.parametrize(
+    ("owner", "whose"),
+    [("coder", {"service": "coder"}), ("docs:coder", {"site": "coder"})],
+)
+def test_the_order_to_recover_names_the_service_or_the_site(
+    owner: str, whose: dict[str, str]
+) -> None:
+    record = recorded(service=owner)
+    order = {"action": "recover", "release": record["id"], **whose}
+    assert reconciliation.recovery(record) == order

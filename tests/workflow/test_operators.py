@@ -70,7 +70,13 @@ def test_nothing_else_is_allowed(service: Stage, person: Person) -> None:
     item = {"service": {"S": service.service}, "id": {"S": "#turn"}}
     table = person.client("dynamodb", session)
     refused(table.delete_item, TableName=outputs["ReleasesTable"], Key=item)
-    refused(person.client("ecs", session).list_tasks, cluster=service.cluster)
+    ecs, about = person.client("ecs", session), {"cluster": service.cluster}
+    refused(ecs.list_tasks, cluster="other")
+    refused(ecs.update_service, **about, service=service.service, desiredCount=0)
+    refused(ecs.stop_task, **about, task="0" * 32)
+    ssm = person.client("ssm", session)
+    refused(ssm.get_parameters_by_path, Path="/other")
+    refused(ssm.put_parameter, Name=f"/deployer/services/{service.service}", Value="{}")
     s3 = person.client("s3", session)
     refused(s3.put_object, Bucket=outputs["SourceBucket"], Key="other.zip", Body=b"x")
     logs = person.client("logs", session)

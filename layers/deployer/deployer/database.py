@@ -13,7 +13,7 @@ from typing import Literal, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
 from deployer.errors import DatabaseFailed, RequestRejected
-from deployer.history import History
+from deployer.history import History, unknown_schema
 from deployer.release import Previous, Recorded, Release, schema_grew
 from deployer.spec import ServiceSpec
 
@@ -96,6 +96,31 @@ def to_restore(history: History, target: Recorded) -> Recorded:
         f"no snapshot was taken of the database as {target['version']} knows it"
         f" (schema {target['schema']})"
     )
+
+
+def restoration(
+    spec: ServiceSpec, history: History, target: Recorded, *, asked: bool
+) -> str | None:
+    """The snapshot that going back to a release restores; None if it leaves the database alone.
+
+    Args:
+        asked: whether the order asks for the database to be restored.
+    Raises:
+        RequestRejected: there is none, or the release would not start on the database as it is.
+    """
+    if asked:
+        if spec.database is None or spec.database.secret is None:
+            raise RequestRejected('the service spec names no "database" with its "secret"')
+        return to_restore(history, target)["snapshot"]
+    problem = unknown_schema(history, target)
+    if problem is None:
+        return None
+    try:
+        since = to_restore(history, target)
+    except RequestRejected as error:
+        raise RequestRejected(f"{problem}. {error}") from None
+    way = how_to_restore(spec.service, target["id"], since["snapshot"], since["version"])
+    raise RequestRejected(f"{problem}. {way}")
 
 
 def how_to_restore(service: str, to: str, snapshot: str | None, taken_before: str) -> str:

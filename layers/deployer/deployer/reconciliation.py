@@ -81,6 +81,13 @@ def began(detail: Mapping[str, Any]) -> str:
     return datetime.fromtimestamp(detail["startDate"] / 1000, UTC).isoformat()
 
 
+def recovery(record: Recorded) -> Mapping[str, str]:
+    """The order that puts right what the ended execution of a release left."""
+    owner = record["service"]
+    whose = {"site": site.of_owner(owner)} if site.is_site(owner) else {"service": owner}
+    return {"action": "recover", "release": record["id"], **whose}
+
+
 def recovery_name(release: str, ended: str) -> str:
     """The name of the one execution that recovers from an ended one; at most 80 characters."""
     return f"recover-{release}-{hashlib.sha256(ended.encode()).hexdigest()[:12]}"

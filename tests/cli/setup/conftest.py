@@ -114,6 +114,23 @@ Resources:
       Type: String
       Value:
         Fn::ImportValue: !Sub "${{ServiceName}}-network-QueueName"
+  Site:
+    Type: AWS::SSM::Parameter
+    Properties:
+      Name: !Sub "/deployer/docs/${{ServiceName}}"
+      Type: String
+      Value: "{{}}"
+  Spec:
+    Type: AWS::SSM::Parameter
+    Properties:
+      Name: !Sub "${{SpecPath}}/${{ServiceName}}"
+      Type: String
+      Value: !Sub >-
+        {{"service": "${{ServiceName}}", "cluster": "${{ServiceName}}",
+        "repository": "${{ServiceName}}", "tags": ".+", "cpu": 256, "memory": 512,
+        "executionRole": "arn:aws:iam::${{AWS::AccountId}}:role/x", "logGroup": "/x",
+        "container": {{"port": 80}}, "network": {{"subnets": ["subnet-01234567"],
+        "securityGroups": ["sg-01234567"]}}}}
 Outputs:
   Table:
     Value: !Ref Records
@@ -121,6 +138,9 @@ Outputs:
 
 DEPLOYER = """
 Transform: AWS::Serverless-2016-10-31
+Parameters:
+  SpecPath: { Type: String, Default: /deployer/services }
+  SitePath: { Type: String, Default: /deployer/docs }
 Resources:
   Releases:
     Type: AWS::DynamoDB::Table
@@ -176,8 +196,21 @@ Resources:
                 id: { S: "20260101T000000Z-1" }
                 outcome: { S: SUCCEEDED }
                 version: { S: "{% $states.input.image %}" }
+                digest: { S: "sha256:" }
                 url: { S: "http://example.com" }
                 execution: { S: "{% $states.context.Execution.Id %}" }
+            Output: "{% $states.input %}"
+            Next: Record whose it is
+          Record whose it is:
+            Type: Task
+            Resource: arn:aws:states:::dynamodb:putItem
+            Arguments:
+              TableName: !Ref Releases
+              Item:
+                service: { S: "{% 'execution:' & $states.context.Execution.Id %}" }
+                id: { S: release }
+                of: { S: "{% $states.input.service %}" }
+                release: { S: "20260101T000000Z-1" }
             End: true
   Docs:
     Type: AWS::Serverless::StateMachine
@@ -185,11 +218,32 @@ Resources:
       Role: !GetAtt Role.Arn
       Definition:
         QueryLanguage: JSONata
-        StartAt: Build docs
+        StartAt: Record docs
         States:
-          Build docs:
-            Type: Pass
-            Output: { url: "http://docs.example.com" }
+          Record docs:
+            Type: Task
+            Resource: arn:aws:states:::dynamodb:putItem
+            Arguments:
+              TableName: !Ref Releases
+              Item:
+                service: { S: "{% 'docs:' & $split($states.input.detail.object.key, '/')[1] %}" }
+                id: { S: "20260101T000000Z-1" }
+                outcome: { S: SUCCEEDED }
+                version: { S: sources }
+                url: { S: "http://docs.example.com" }
+                execution: { S: "{% $states.context.Execution.Id %}" }
+            Output: "{% $states.input %}"
+            Next: Record whose it is
+          Record whose it is:
+            Type: Task
+            Resource: arn:aws:states:::dynamodb:putItem
+            Arguments:
+              TableName: !Ref Releases
+              Item:
+                service: { S: "{% 'execution:' & $states.context.Execution.Id %}" }
+                id: { S: release }
+                of: { S: "{% 'docs:' & $split($states.input.detail.object.key, '/')[1] %}" }
+                release: { S: "20260101T000000Z-1" }
             End: true
   Upload:
     Type: AWS::Events::Rule
@@ -227,7 +281,8 @@ class Checkout:
     def environment(self) -> dict[str, str]:
         aws = self.aws.env if self.aws else {**os.environ, "AWS_EC2_METADATA_DISABLED": "true"}
         own = {name: value for name, value in aws.items() if name not in ("COLUMNS", "LINES")}
-        return {**own, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+        path = os.pathsep.join([str(ROOT), str(ROOT / "layers/deployer")])
+        return {**own, "PYTHONPATH": path, "TERM": "xterm"}
 
     def command(self, *options: str) -> list[str]:
         return [sys.executable, "-m", "cli.setup", *options]

@@ -198,7 +198,7 @@ def test_without_an_image_the_newest_is_deployed_or_how_to_push_is_told(
     assert f"docker push 000000000000.dkr.ecr.us-east-1.amazonaws.com/{deployable.name}" in (
         nothing.stderr
     )
-    for tag in ("1.0.0", "1.1.0", "sha256-feed.sig"):
+    for tag in ("1.0.0", "1.1.0", f"sha256-{'0' * 64}.sig"):
         manifest = {"schemaVersion": 2, "config": {"digest": "sha256:" + "0" * 64}, "n": tag}
         ecr.put_image(
             repositoryName=deployable.name, imageManifest=json.dumps(manifest), imageTag=tag

@@ -11,6 +11,7 @@ from deployer.aws import client, refused
 from deployer.errors import DeployError, ServiceDraining
 from deployer.rollout import READ_LAG, Rollout, Service, primary, shows
 from deployer.stopped import Task
+from deployer.taskdef import CONTENT_TAG
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
@@ -136,6 +137,20 @@ def revision(name: str) -> tuple[str, Mapping[str, str]] | None:
     if definition["status"] != "ACTIVE":
         return None
     return definition["taskDefinitionArn"], {t["key"]: t["value"] for t in found.get("tags", [])}
+
+
+def of_content(names: Sequence[str], content: str) -> str | None:
+    """The ARN of the first of these task definitions that says just this; None if none does.
+
+    Args:
+        names: revisions, or families for their newest ACTIVE one.
+        content: the hash of what a definition says; see `taskdef.content_hash`.
+    """
+    for name in names:
+        found = revision(name)
+        if found and found[1].get(CONTENT_TAG) == content:
+            return found[0]
+    return None
 
 
 def tasks(cluster: str, name: str) -> list[Task]:

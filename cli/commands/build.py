@@ -1,0 +1,45 @@
+"""`deployer build`."""
+
+import re
+from pathlib import Path
+
+import click
+
+from cli.command import Call, command, follows
+from cli.errors import WRONG, CommandFailed
+from cli.orders import Orders
+
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
+
+
+@command(
+    epilog="""\b
+Examples:
+  deployer build                   the checkout that this is
+  deployer build ../coder          a directory, packed as git sees it
+  deployer build source.tar.gz     an archive: .tar.gz, .tgz or .zip
+  deployer build e0f93fb88         a commit of the connected repository
+"""
+)
+@click.argument("source", default=".")
+@follows
+def build(call: Call, source: str, follow: bool) -> None:
+    """Build the service's image from SOURCE, a directory, an archive or a commit of the connected
+    repository; follow the build, then the deployment that its push starts."""
+    orders, path = Orders(call.target, call.screen, call.result, follow), Path(source)
+    if path.exists():
+        orders.build(path)
+    elif not _COMMIT.fullmatch(source):
+        raise CommandFailed(
+            WRONG,
+            f"{source} is no file or directory, and no commit (7 to 40 hex digits)",
+            ["Of a branch or tag, give the commit:", f"  git rev-parse {source}"],
+        )
+    elif not call.target.parameters.get("SourceConnectionArn"):
+        raise CommandFailed(
+            WRONG,
+            f"no repository is connected to fetch {source} from",
+            ["Connect one (docs/build.md), or build a checkout of it:", "  deployer build ."],
+        )
+    else:
+        orders.fetch(source)

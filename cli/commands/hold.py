@@ -1,0 +1,21 @@
+"""`deployer hold`."""
+
+import click
+
+from cli.command import Call, command, follows
+from cli.orders import Orders
+
+
+@command(
+    epilog="""\b
+Examples:
+  deployer hold --reason "database maintenance until 18:00"
+  deployer resume
+"""
+)
+@click.option("--reason", help="Why, for whoever pushes meanwhile.")
+@follows
+def hold(call: Call, reason: str | None, follow: bool) -> None:
+    """Keep pushes from deploying until `deployer resume`, or until somebody deploys by hand. They
+    are recorded; the newest of them deploys then."""
+    Orders(call.target, call.screen, call.result, follow).hold(reason)

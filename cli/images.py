@@ -1,0 +1,48 @@
+"""The images in a service's repository."""
+
+from cli.aws import Account
+from cli.errors import UNREADY, CommandFailed
+from cli.target import Target
+from deployer.request import COSIGN_TAG
+
+
+def tags(target: Target) -> list[str]:
+    """The tags that the service deploys, the one that was pushed last first."""
+    pages = (
+        target.account.client("ecr")
+        .get_paginator("describe_images")
+        .paginate(repositoryName=target.spec.repository, filter={"tagStatus": "TAGGED"})
+    )
+    found = [
+        (image["imagePushedAt"], tag)
+        for page in pages
+        for image in page["imageDetails"]
+        for tag in image["imageTags"]
+        if target.spec.deploys(tag) and not COSIGN_TAG.fullmatch(tag)
+    ]
+    return [tag for _, tag in sorted(found, reverse=True)]
+
+
+def newest(target: Target) -> str:
+    """The tag of the image that was pushed last. Raises CommandFailed if there is none."""
+    found = tags(target)
+    if not found:
+        spec = target.spec
+        raise CommandFailed(
+            UNREADY,
+            f"the repository {spec.repository} has no image yet whose tag deploys ({spec.tags})",
+            ["Push one:", *push_lines(target.account, spec.repository)],
+        )
+    return found[0]
+
+
+def push_lines(account: Account, repository: str) -> list[str]:
+    """What to type to build an image and push it."""
+    owner = account.client("sts").get_caller_identity()["Account"]
+    registry = f"{owner}.dkr.ecr.{account.region}.amazonaws.com"
+    image = f"{registry}/{repository}:1.0.0"
+    return [
+        f"  aws ecr get-login-password | docker login --username AWS --password-stdin {registry}",
+        f"  docker build --platform linux/amd64 --tag {image} .",
+        f"  docker push {image}",
+    ]

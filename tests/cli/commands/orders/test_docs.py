@@ -1,0 +1,65 @@
+"""`deployer docs`: a documentation site is published, switched back, held and resumed."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.docs import DocsSite, tar_gz
+from tests.cli.commands.conftest import Operator
+from tests.workflow.test_docs import sources
+
+
+@pytest.fixture
+def site(operator: Operator) -> Iterator[DocsSite]:
+    """A site named as the operator's service."""
+    yield DocsSite.set_up(operator.stage, operator.stage.service)
+
+
+def archive(path: Path, text: str) -> str:
+    path.write_bytes(tar_gz(sources({"docs/index.md": text}, pages=3)))
+    return str(path)
+
+
+def test_published_switched_back_held_and_resumed(
+    operator: Operator, site: DocsSite, tmp_path: Path
+) -> None:
+    none = operator.run("docs", "nowhere")
+    assert (none.returncode, "no file or directory" in none.stderr) == (2, True)
+    first = operator.told("docs", archive(tmp_path / "one.tar.gz", "The first."))
+    assert (first["outcome"], first["url"]) == ("SUCCEEDED", site.outputs["Url"])
+    assert "The first." in site.get("/").text
+
+    second = operator.run("docs", archive(tmp_path / "two.tar.gz", "The second."))
+    assert second.returncode == 0, second.stderr
+    assert "Live and verified after" in second.stdout
+    assert "The second." in site.get("/").text
+
+    assert operator.told("docs", "rollback")["outcome"] == "SUCCEEDED"
+    assert "The first." in site.get("/").text
+    held = operator.run("docs", archive(tmp_path / "three.tar.gz", "The third."), "--json")
+    assert (held.returncode, json.loads(held.stdout)["outcome"]) == (5, "HELD")
+    assert operator.told("docs", "resume")["outcome"] == "SUCCEEDED"
+    assert "The third." in site.get("/").text
+    assert operator.told("docs", "hold")["outcome"] == "SUCCEEDED"
+    assert "no upload was held back" in operator.told("docs", "resume")["reason"]
+
+    wrong = operator.run("docs", "rollback", "nothing-like-it")
+    assert (wrong.returncode, "no release is named" in wrong.stderr) == (1, True)
+    assert operator.told("docs")["outcome"] == "SUCCEEDED"
+
+
+def test_what_does_not_build_is_told(operator: Operator, site: DocsSite, tmp_path: Path) -> None:
+    path = tmp_path / "broken.tar.gz"
+    path.write_bytes(tar_gz(sources({"offlinedocs/build.js": "throw 'no such page'"}, pages=1)))
+    failed = operator.run("docs", str(path), "--json")
+    assert failed.returncode == 1
+    assert "no such page" in json.loads(failed.stdout)["error"]["message"]
+    assert site.get("/").status == 503
+
+
+def test_without_a_site_it_says_so(operator: Operator) -> None:
+    missing = operator.run("docs")
+    assert missing.returncode == 2
+    assert "no documentation site is named" in missing.stderr

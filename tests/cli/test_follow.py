@@ -1,0 +1,45 @@
+"""An execution is followed: its states, and what the rollout's tasks say meanwhile."""
+
+import io
+from collections.abc import Iterator, Sequence
+
+from cli.executions import Execution, State
+from cli.follow import follow
+from cli.screen import Screen, standing
+
+BEFORE = (State("Identify release", 0.1, left=0.2), State("Update service", 0.3))
+DURING = (*BEFORE, State("Poll health", 1.0))
+AFTER = (*DURING, State("Diagnose failure", 4.0))
+
+
+def execution(states: Sequence[State], status: str = "RUNNING") -> Execution:
+    return Execution("arn:e", status, {}, "", "", None, states, 5.0)
+
+
+def followed(*seen: Execution, news: Iterator[list[str]]) -> str:
+    looks, stream = iter(seen), io.StringIO()
+    follow(lambda: next(looks), Screen(stream), 60, pause=0, news=lambda: next(news))
+    return stream.getvalue()
+
+
+def test_lines_are_told_while_the_rollout_goes_on_and_once_after() -> None:
+    news = iter([["a: starts"], ["a: crashes"], ["never asked for"]])
+    ended = execution(AFTER, "FAILED")
+    shown = followed(execution(BEFORE), execution(DURING), execution(AFTER), ended, news=news)
+    assert "a: starts" in shown
+    assert shown.index("Poll health") < shown.index("a: crashes") < shown.index("Diagnose failure")
+    assert next(news) == ["never asked for"]
+
+
+def test_what_was_said_last_is_told_where_the_rollout_was_the_end() -> None:
+    news = iter([["a: starts"], ["a: last words"]])
+    ended = execution([*DURING, State("Failed", 4.0, "Fail")], "FAILED")
+    assert "a: last words" in followed(execution(DURING), ended, news=news)
+
+
+def test_the_counts_of_a_rollout() -> None:
+    ours = {"taskDefinition": "arn:aws:ecs:x:1:task-definition/demo:2", "status": "PRIMARY"}
+    counts = {"runningCount": 1, "desiredCount": 3, "pendingCount": 2, "failedTasks": 1}
+    before = {"status": "ACTIVE", "runningCount": 3}
+    told = standing({"deployments": [ours | counts, before]})
+    assert told == "demo:2, 1 of 3 running, 2 pending, 3 from before, 1 failed"
