@@ -257,7 +257,8 @@ def test_the_clock_passes_on_the_turn_of_an_execution_that_is_over(
 
 
 def test_the_clock_takes_out_of_the_line_who_is_over(world: Machine, context: Any) -> None:
-    over, waits = "arn:over", world.start("waits")
+    over, waits = world.start("over"), world.start("waits")
+    world.stop(over)
     turns.wait("coder", claim(release="20261123T140000Z-over", execution=over))
     turns.wait("coder", claim(release="20261123T140001Z-waits", execution=waits))
     run(CLOCK, context)
