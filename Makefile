@@ -85,8 +85,8 @@ workflow: $(READY) ## test the state machine on the local AWS
 
 .PHONY: soak
 soak: N := 10000
-soak: $(READY) ## run N random schedules of faults in virtual time, or show one (SEED=313)
-	@python -m tests.simulation $(if $(SEED),replay $(SEED),soak $(N))
+soak: $(READY) ## run N random schedules of faults in virtual time (FROM one on), or show one (SEED=313)
+	@python -m tests.simulation $(if $(SEED),replay $(SEED),soak $(N) $(FROM))
 
 .PHONY: guards
 guards: $(READY) ## take the deployer's guards away one by one; each must be missed

@@ -265,6 +265,8 @@ def _schema(schema: Schema | None) -> str:
 def _rollback(plan: Plan) -> str:
     if plan.goes_back:
         return "if it fails, what runs now is put back"
+    if plan.live is None:
+        return "if it fails, nothing is put back: no release was ever live"
     return "if it fails, nothing is put back by itself: what runs now can't run on its schema"
 
 

@@ -46,8 +46,11 @@ def handler(event: Request, context: LambdaContext) -> Checked:
         if check.state == WARNING:
             logger.warning("preflight warns", look=check.name, found=check.found)
     preflight.check(looked)
-    service = ecs.service(spec.cluster, spec.service)
     past = releases.history(spec.service)
+    newest = history.live(past)
+    started = newest.get("rollout") if newest else None
+    revision = started["taskDefinition"] if started else None
+    service = ecs.service_after(spec.cluster, spec.service, revision, started)
     preflight.check_schema(event["release"], past)
     previous = history.way_back(
         rollout.steady_task_definition(service),

@@ -79,7 +79,11 @@ def _abandoned(service: str) -> list[str]:
         execution = record.get("recoveredBy") or record["execution"]
         if "outcome" not in record and not sfn.running(execution):
             settled += _settle(record, execution)
-    holder = turns.line(service).holder
+    line = turns.line(service)
+    for claim in line.waiting:  # a Take turn that ran twice may have put it back at the end
+        if not sfn.running(claim["execution"]):
+            turns.leave(service, claim["release"], claim["execution"])
+    holder = line.holder
     if holder and not sfn.running(holder["execution"]):
         left = releases.of_execution(holder["execution"])
         if left and "outcome" in left:

@@ -31,7 +31,7 @@ class Request(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Rollback:
     spec = from_document(event["spec"], "the service spec")
-    now = ecs.service(spec.cluster, spec.service)
+    now = ecs.service_after(spec.cluster, spec.service, event["taskDefinition"], event["rollout"])
     decided = rollback.decide(
         now,
         event["release"],

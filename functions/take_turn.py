@@ -66,6 +66,9 @@ def _decide(release: Entry, mine: Claim) -> Decision:
         if mine["trigger"] == "push":
             _let_older_stand_aside(mine, found.waiting)
         if decision["action"] == "TAKE":
+            if holder:  # by an earlier try; a hold that came since does not take it away
+                line.leave(release["service"], release["id"])
+                return decision
             if line.take(release["service"], mine, over["execution"] if over else ""):
                 return decision
         elif decision["action"] != "WAIT" or holder:

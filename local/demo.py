@@ -424,26 +424,21 @@ def guide(stage: Stage, screen: Screen, demo_tag: str, own_tag: str) -> None:
     """What one can do with a local AWS that stays up."""
     aws = stage.aws
     known = aws.directory == DIRECTORY.resolve()
-    order = json.dumps({"action": "deploy", "image": "1.0.0"})
-    start = f"aws stepfunctions start-execution --state-machine-arn {stage.outputs['StateMachine']}"
     target = f"{aws.registry}/{stage.service}:{own_tag}"
     screen.title("Push the demo application, or a program of your own (in another terminal)")
     for command in _pushes(demo_tag, own_tag, "" if known else f" --endpoint {aws.endpoint}"):
         screen.command(command)
     screen.say("A release must listen on 0.0.0.0:3000 and answer what the service spec asks:")
     screen.say("GET /healthz with 200 and its version in X-Coder-Build-Version.")
-    screen.title("Any AWS tool, in a shell with these variables")
-    for name, value in aws.settings.items():
-        screen.command(f"export {name}={shlex.quote(value)}")
     where = "" if known else f" --directory {shlex.quote(str(aws.directory))}"
-    screen.say("or, from the checkout:")
+    screen.title("The operator's command, and any AWS tool, from the checkout in a shell after")
     screen.command(f'eval "$({_PYTHON} -m local{where} env)"')
+    for command in ("status --watch", "history", f"deploy {demo_tag}", "rollback", "doctor"):
+        screen.command(f"deployer {command}")
     screen.title(f"docker push, to {aws.registry}")
     login = f"docker login --username AWS --password-stdin {aws.registry}"
     screen.command(f"aws ecr get-login-password | {login}")
     screen.command(f"docker tag my-app {target} && docker push {target}")
-    screen.title("Deploy by hand what is in the repository")
-    screen.command(f"{start} --input {shlex.quote(order)}")
     screen.say()
     screen.say("More: README.md#push-your-own-image, README.md#try-it-locally")
     screen.say()

@@ -1,104 +1,118 @@
-"""`python -m tests.simulation soak N | faults | guards | replay SEED | rules | race`."""
+"""`python -m tests.simulation COMMAND`; docs/simulation.md says what each is for.
 
-import os
+soak N [FIRST]     the random plans of the seeds below N, from FIRST on
+replay SEED        one of them, step by step
+faults [WORLD …]   each single fault, in all worlds or those named
+guards [GUARD …]   the deployer without each of its guards, or those named
+race, rules        the tables of the documentation
+"""
+
+import gc
+import resource
 import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from tests.simulation.world import Plan
+
+_INSTALLED = ExitStack()
+_ENOUGH = 20  # broken plans to tell of
 _ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(_ROOT / "functions"), str(_ROOT / "layers/deployer")]
 
 
 def main(command: str, *arguments: str) -> int:
-    from tests.simulation import plans, runtime
+    from tests.simulation import plans, race
+    from tests.simulation.test_rules import table
     from tests.simulation.worlds import PLANS
 
-    with runtime.installed():
-        match command:
-            case "soak":
-                return _soak(int(arguments[0]))
-            case "faults":
-                every = ((n, plan) for n in PLANS for plan in plans.single_faults(n))
-                return _run(every)
-            case "replay":
-                plan = plans.random_plan(int(arguments[0]))
-                found = plans.broken(plan)
-                print(plans.told(plans.shortest(plan, found.name) if found else plan))
-                return found is not None
-            case "guards":
-                return _guards()
-            case "race":
-                from tests.simulation import race
-
-                print(race.table())
-                return 0
-            case "rules":
-                from tests.simulation.test_rules import table
-
-                print(table())
-                return 0
+    _begin()
+    match command, *arguments:
+        case "soak", number, *first:
+            seeds = range(int(first[0]) if first else 0, int(number))
+            return _run(seeds, len(seeds))
+        case "faults", *names:
+            every = [(n, p) for n in names or PLANS for p in plans.single_faults(n)]
+            return _run(every, len(every))
+        case "replay", seed:
+            plan = plans.random_plan(int(seed))
+            found = plans.broken(plan)
+            print(plans.told(plans.shortest(plan, found.name) if found else plan))
+            return found is not None
+        case "guards", *names:
+            return _guards(names)
+        case ["race"]:
+            print(race.table())
+            return 0
+        case ["rules"]:
+            print(table())
+            return 0
     print(__doc__, file=sys.stderr)
     return 2
 
 
-def _soak(number: int) -> int:
-    """Run the plans of the seeds below a number on all cores."""
+def _begin() -> None:
+    """Put the deployer into the simulation, for as long as this process lives."""
+    from tests.simulation import runtime
+
+    _INSTALLED.enter_context(runtime.installed())
+    gc.freeze()  # what is there now stays: a tenth of a run's time went into looking through it
+    gc.set_threshold(50_000, 20)
+
+
+def _run(work: Iterable[int | tuple[str, "Plan"]], number: int) -> int:
+    """Run plans, given by their seeds or with a name, on all cores; tell of those that break."""
     begun, failures = time.monotonic(), 0
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for seed, told in enumerate(pool.map(_seed, range(number), chunksize=50), 1):
+    with ProcessPoolExecutor(initializer=_begin) as pool:
+        for done, told in enumerate(pool.map(_what_breaks, work, chunksize=50), 1):
             if told:
                 failures += 1
                 print(f"{told}\n", flush=True)
-            if seed % 1000 == 0:
-                print(f"{seed} runs, {failures} broken", flush=True)
-    return _sum_up(number, failures, begun)
-
-
-def _seed(seed: int) -> str:
-    """What breaks in the plan of a seed, with its shortest form; empty if nothing does."""
-    from tests.simulation import plans, runtime
-
-    with runtime.installed():
-        plan = plans.random_plan(seed)
-        found = plans.broken(plan)
-        return f"{seed}: {found}\n{plans.told(plans.shortest(plan, found.name))}" if found else ""
-
-
-def _sum_up(number: int, failures: int, begun: float) -> int:
-    seconds = time.monotonic() - begun
-    print(f"{number} runs in {seconds:.0f} s ({number / seconds:.0f}/s), {failures} broken")
+                if failures == _ENOUGH:
+                    pool.shutdown(cancel_futures=True)
+                    number = done
+                    break
+            if done % 5000 == 0:
+                print(f"{done} of {number} runs, {failures} broken", flush=True)
+    seconds, used = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+    each = number / (used.ru_utime + used.ru_stime)
+    print(f"{number} runs in {seconds:.0f} s, {each:.0f} a second of a core; {failures} broken")
     return failures > 0
 
 
-def _run(plans_by_name: Iterable[tuple[str, object]]) -> int:
+def _what_breaks(work: "int | tuple[str, Plan]") -> str:
+    """What breaks in a plan, with its shortest form; empty if nothing does."""
     from tests.simulation import plans
-    from tests.simulation.world import Plan
 
-    begun, failures, number = time.monotonic(), 0, 0
-    for number, (name, plan) in enumerate(plans_by_name, 1):
-        assert isinstance(plan, Plan)
-        found = plans.broken(plan)
-        if found:
-            failures += 1
-            print(f"{name}: {found}\n{plans.told(plans.shortest(plan, found.name))}\n", flush=True)
-        if number % 1000 == 0:
-            print(f"{number} runs, {failures} broken", flush=True)
-    return _sum_up(number, failures, begun)
+    name, plan = (str(work), plans.random_plan(work)) if isinstance(work, int) else work
+    found = plans.broken(plan)
+    return f"{name}: {found}\n{plans.told(plans.shortest(plan, found.name))}" if found else ""
 
 
-def _guards() -> int:
+def _guards(names: list[str]) -> int:
+    """Take guards away, all or those named; tell which were missed by which invariant."""
+    from tests.simulation.guards import GUARDS
+
+    wanted = [guard.name for guard in GUARDS if guard.name in names or not names]
+    caught = 0
+    with ProcessPoolExecutor(initializer=_begin) as pool:
+        for name, told in zip(wanted, pool.map(_without, wanted), strict=True):
+            caught += bool(told)
+            print(f"{name:50} {(told or 'NOT CAUGHT')[:110]}", flush=True)
+    print(f"{caught} of {len(wanted)} caught")
+    return caught < len(wanted)
+
+
+def _without(name: str) -> str:
     from tests.simulation.guards import GUARDS, caught
 
-    missed = 0
-    for guard in GUARDS:
-        found = caught(guard)
-        missed += found is None
-        told = f"after {found.tried}: {found.broken}" if found else "NOT CAUGHT"
-        print(f"{guard.name:46} {told[:110]}", flush=True)
-    print(f"{len(GUARDS) - missed} of {len(GUARDS)} caught")
-    return missed > 0
+    found = caught(next(guard for guard in GUARDS if guard.name == name))
+    return f"caught by plan {found.tried}: {found.broken}" if found else ""
 
 
 if __name__ == "__main__":

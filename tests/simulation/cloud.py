@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer
 
 from tests.simulation.application import App
 from tests.simulation.ecs import ACCOUNT, REGION, moment
@@ -24,7 +27,33 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 SNAPSHOT_SECONDS, RESTORE_SECONDS = 100.0, 400.0
 
-type Item = dict[str, Any]
+_plain = TypeDeserializer().deserialize
+
+
+class Item(dict[str, Any]):
+    """An item of the table. It is never changed, another takes its place; so what was made of it
+    once is kept with it: its values, and what `runtime` found out about it."""
+
+    __slots__ = ("read", "right", "values_")
+
+    read: bytes
+
+    def __init__(self, values: Mapping[str, Any] = MappingProxyType({})) -> None:
+        super().__init__(values)
+        self.right = False
+
+    def __reduce__(self) -> Any:
+        return Item, (dict(self),)
+
+    @property
+    def plain(self) -> Mapping[str, Any]:
+        """The item's values, to be looked at only."""
+        if not hasattr(self, "values_"):
+            self.values_ = {name: _plain(value) for name, value in self.items()}
+        return self.values_
+
+
+NOTHING = Item()
 
 
 # DynamoDB -------------------------------------------------------------------------------------
@@ -71,19 +100,37 @@ class Table:
 
     def get_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         found = self._at(asked["Key"])
-        return {"Item": dict(found)} if found else {}
+        return {"Item": found} if found else {}
 
     def put_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         item = asked["Item"]
         before = self._at(item)
         self._hold(asked, before)
-        self._write(item, before, dict(item))
+        self._write(item, before, Item(item))
+        return {}
+
+    def transact_write_items(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        reasons = []
+        for part in asked["TransactItems"]:
+            ((_, member),) = part.items()
+            fits = self._fits(member, self._at(member.get("Item") or member["Key"]))
+            reasons.append({"Code": "None" if fits else "ConditionalCheckFailed"})
+        if any(reason["Code"] != "None" for reason in reasons):
+            raise AwsError(
+                "TransactionCanceledException",
+                "Transaction cancelled, please refer cancellation reasons for specific reasons",
+                CancellationReasons=reasons,
+            )
+        for part in asked["TransactItems"]:
+            if "Put" in part:
+                item = part["Put"]["Item"]
+                self._write(item, self._at(item), Item(item))
         return {}
 
     def update_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         before = self._at(asked["Key"])
         self._hold(asked, before)
-        after = {**asked["Key"], **before}
+        after = Item(asked["Key"] | before)
         names, values = asked["ExpressionAttributeNames"], asked["ExpressionAttributeValues"]
         for part in asked["UpdateExpression"].removeprefix("SET ").split(", "):
             name, value = part.split(" = ")
@@ -105,26 +152,29 @@ class Table:
         found = [item for item in found if meets(item, names, values)]
         if start := asked.get("ExclusiveStartKey"):
             found = [item for item in found if item["id"]["S"] < start["id"]["S"]]
-        limit = asked.get("Limit", len(found) or 1)
-        answer: dict[str, Any] = {"Items": [dict(item) for item in found[:limit]]}
+        limit = min(asked.get("Limit", len(found) or 1), self.world.page or len(found))
+        answer: dict[str, Any] = {"Items": found[:limit]}
         if len(found) > limit:
             last = found[limit - 1]
             answer["LastEvaluatedKey"] = {"service": last["service"], "id": last["id"]}
         return answer
 
     def _at(self, key: Mapping[str, Any]) -> Item:
-        return self.items.get(key["service"]["S"], {}).get(key["id"]["S"], {})
+        return self.items.get(key["service"]["S"], {}).get(key["id"]["S"], NOTHING)
 
     def _hold(self, asked: Mapping[str, Any], before: Item) -> None:
-        expression = asked.get("ConditionExpression")
-        names = asked.get("ExpressionAttributeNames", {})
-        values = asked.get("ExpressionAttributeValues", {})
-        if expression and not condition(expression)(before, names, values):
+        if not self._fits(asked, before):
             old = asked.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and before
-            members: dict[str, Any] = {"Item": dict(before)} if old else {}
+            members: dict[str, Any] = {"Item": before} if old else {}
             raise AwsError(
                 "ConditionalCheckFailedException", "The conditional request failed", **members
             )
+
+    def _fits(self, asked: Mapping[str, Any], before: Item) -> bool:
+        expression = asked.get("ConditionExpression")
+        names = asked.get("ExpressionAttributeNames", {})
+        values = asked.get("ExpressionAttributeValues", {})
+        return expression is None or condition(expression)(before, names, values)
 
     def _write(self, key: Mapping[str, Any], before: Item, after: Item) -> None:
         self.items.setdefault(key["service"]["S"], {})[key["id"]["S"]] = after
@@ -202,7 +252,11 @@ class Ecr:
                 raise AwsError("ImageNotFoundException", "The image does not exist")
         else:
             found = [(d, s) for d, s in self.stored.items() if s.tags and s.active]
-        return {"imageDetails": [self._detail(digest, stored) for digest, stored in found]}
+        details = [self._detail(digest, stored) for digest, stored in found]
+        if "imageIds" in asked:
+            return {"imageDetails": details}
+        page, following = self.world.paged(details, asked.get("nextToken"))
+        return {"imageDetails": page, **({"nextToken": following} if following else {})}
 
     def _detail(self, digest: str, stored: Stored) -> dict[str, Any]:
         detail = {
@@ -268,7 +322,8 @@ class Rds:
     def describe_db_snapshots(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         instance = asked["DBInstanceIdentifier"]
         found = [s for s in self.snapshots.values() if s["DBInstanceIdentifier"] == instance]
-        return {"DBSnapshots": [dict(s) for s in found]}
+        page, following = self.world.paged([dict(s) for s in found], asked.get("Marker"))
+        return {"DBSnapshots": page, **({"Marker": following} if following else {})}
 
     def delete_db_snapshot(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         if self.snapshots.pop(asked["DBSnapshotIdentifier"], None) is None:

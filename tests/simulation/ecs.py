@@ -52,6 +52,13 @@ class Task:
         return f"{_ARN}:task/{self.deployment.service.cluster}/{self.name}"
 
     @property
+    def failed(self) -> bool:
+        """Whether it ended because of what it is, not because it was told to."""
+        return self.failed_checks or self.stop_code in (
+            "TaskFailedToStart", "EssentialContainerExited",
+        )  # fmt: skip
+
+    @property
     def number(self) -> int:
         return int(self.name, 16)
 
@@ -302,7 +309,7 @@ class Ecs:
             raise AwsError("ServiceNotFoundException", "Service not found.")
         wanted = asked["desiredStatus"] == "RUNNING"
         tasks = [t for t in self._seen(service) if t.wanted == wanted]
-        first, size = int(asked.get("nextToken", "0")), 100
+        first, size = int(asked.get("nextToken", "0")), self.world.page or 100
         answer: dict[str, Any] = {"taskArns": [t.arn for t in tasks[first : first + size]]}
         if len(tasks) > first + size:
             answer["nextToken"] = str(first + size)

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from importlib import import_module
 from itertools import chain, islice
+from types import SimpleNamespace
 from typing import Any
 
 from deployer import (
@@ -22,26 +24,30 @@ from deployer import (
     reconciliation,
     rollback,
     rollout,
+    service,
     taskdef,
     turns,
     verification,
 )
-from deployer.aws import releases, sfn, table
+from deployer.aws import ec2, ecs, releases, sfn, table
 from deployer.aws import turns as line
 from tests.simulation import plans, runtime
 from tests.simulation.asl import Machine
 from tests.simulation.invariants import Broken
 from tests.simulation.world import Plan
-from tests.simulation.worlds import PLANS
+from tests.simulation.worlds import FOUND, PLANS
+
+_CAME_TO_RUN = ("SUCCEEDED", "FAILED", "FAILED_ROLLED_BACK")
 
 type Put = Callable[[Any, str, Any], None]
 
 
 @dataclass(frozen=True)
 class Guard:
-    """What is taken away, and how."""
+    """What is taken away, how, and which invariant it protects: that one must break."""
 
     name: str
+    protects: str
     take_away: Callable[[Put], None]
 
 
@@ -54,20 +60,37 @@ class Caught:
     tried: int
 
 
-def caught(guard: Guard, seeds: int = 400) -> Caught | None:
-    """Look for a plan that breaks an invariant without a guard; None if none of many does."""
+def table_of_guards() -> str:
+    """The guards as docs/simulation.md holds them."""
+    lines = ["| guard | what breaks without it |", "| --- | --- |"]
+    return "\n".join([*lines, *(f"| {guard.name} | {guard.protects} |" for guard in GUARDS)])
+
+
+def breaks(guard: Guard, plan: Plan) -> bool:
+    """Whether a plan breaks an invariant without a guard."""
     with _without(guard):
-        for tried, plan in enumerate(_plans(seeds), 1):
+        return plans.broken(plan) is not None
+
+
+def caught(guard: Guard, seeds: int = 400) -> Caught | None:
+    """Look for a plan that breaks what a guard protects, without it; None if none of many does."""
+    tries = _plans(seeds)
+    with _without(guard):
+        for tried, plan in enumerate(tries, 1):
             found = plans.broken(plan)
-            if found:
+            if found and found.name == guard.protects:
                 return Caught(plan, found, tried)
     return None
 
 
 def _plans(seeds: int) -> Iterator[Plan]:
+    return chain(PLANS.values(), FOUND.values(), _sample(), map(plans.random_plan, range(seeds)))
+
+
+@cache
+def _sample() -> list[Plan]:
     every = (plan for name in PLANS for plan in plans.single_faults(name))
-    sampled = islice(every, 3, None, 61)
-    return chain(PLANS.values(), sampled, map(plans.random_plan, range(seeds)))
+    return list(islice(every, 3, None, 61))
 
 
 @contextmanager
@@ -144,6 +167,14 @@ def _opened_again_by_its_own(put: Put) -> None:
 def _hold_overlooked(put: Put) -> None:
     decide = turns.decide
     put(turns, "decide", lambda m, h, w, _, past: decide(m, h, w, None, past))
+    _hold_looked_for_once(put)
+
+
+def _hold_looked_for_once(put: Put) -> None:
+    def put_if(values: Any, absent: str, condition: str, **compared: Any) -> bool:
+        return table.put_if(values, condition, **compared) is None
+
+    put(table, "put_without", put_if)
 
 
 def _orders_overtake_nothing(put: Put) -> None:
@@ -197,8 +228,39 @@ def _schema_overlooked_going_back(put: Put) -> None:
     put(rollback, "schema_grew", lambda *_: False)
 
 
-def _schema_overlooked_by_ecs(put: Put) -> None:
-    put(_function("update_service"), "schema_grew", lambda *_: False)
+def _ecs_goes_back_always(put: Put) -> None:
+    settings = service.settings
+
+    def always(spec: Any, revision: str, automatic_rollback: bool) -> Any:
+        return settings(spec, revision, automatic_rollback=True)
+
+    put(service, "settings", always)
+
+
+def _addresses_must_be_there(put: Put) -> None:
+    def asked(interfaces: Any) -> Any:
+        if not interfaces:
+            return {}
+        found = ec2._ec2().describe_network_interfaces(NetworkInterfaceIds=list(interfaces))
+        there = [entry for entry in found["NetworkInterfaces"] if "Association" in entry]
+        return {e["NetworkInterfaceId"]: e["Association"]["PublicIp"] for e in there}
+
+    put(ec2, "public_addresses", asked)
+
+
+def _claim_left_in_line(put: Put) -> None:
+    stays = {**vars(line), "leave": lambda *_: None}
+    put(_function("record_success"), "turns", SimpleNamespace(**stays))
+
+    def leave(service: str, release: str, execution: str | None = None) -> None:
+        if execution is None:
+            line.leave(service, release)
+
+    put(_function("reconcile"), "turns", SimpleNamespace(**{**vars(line), "leave": leave}))
+
+
+def _count_left_as_it_is(put: Put) -> None:
+    put(preflight, "desired_count", lambda spec, there, *_: None if there else spec.desired_count)
 
 
 def _content_of_its_own(put: Put) -> None:
@@ -206,12 +268,21 @@ def _content_of_its_own(put: Put) -> None:
     put(taskdef, "content_hash", lambda _: f"content-{next(numbers)}")
 
 
+def _rollout_begun_again(put: Put) -> None:
+    noted = releases.rollout
+
+    def forgotten(release: Any) -> None:
+        noted(release)
+
+    put(releases, "rollout", forgotten)
+
+
 def _desired_count_set(put: Put) -> None:
     put(preflight, "desired_count", lambda spec, *_: spec.desired_count)
 
 
 def _failed_release_is_good(put: Put) -> None:
-    put(history, "good", lambda past: [e for e in past if e["trigger"] != "hold"])
+    put(history, "good", lambda past: [e for e in past if str(e.get("outcome")) in _CAME_TO_RUN])
 
 
 def _woken_too_late(put: Put) -> None:
@@ -242,6 +313,10 @@ def _without_slow_poll(states: dict[str, Any]) -> None:
     states["Poll health"]["Catch"].pop(0)
 
 
+def _silent_without_a_turn(states: dict[str, Any]) -> None:
+    states["Take turn"]["Catch"][-1]["Assign"].pop("rollback")
+
+
 def _without_rollback(states: dict[str, Any]) -> None:
     states["Diagnose failure"]["Next"] = "Record failure"
 
@@ -252,43 +327,69 @@ def _one_more_try_for_crashes(states: dict[str, Any]) -> None:
 
 
 GUARDS = (
-    Guard("the turn is taken under a condition", _turn_without_condition),
-    Guard("the turn is given up by who has it", _turn_given_up_by_anyone),
-    Guard("who has the turn is asked whether it lives", _returns(sfn, "running", False)),
-    Guard("a dead holder's turn is taken over", _returns(sfn, "running", True)),
-    Guard("an outcome is written once", _outcome_written_again),
-    Guard("a push has one record", _opened_whatever_is_there),
-    Guard("a late retry opens nothing again", _opened_again_by_its_own),
-    Guard("a newer push supersedes", _returns(turns, "_overtaken", None)),
-    Guard("an order supersedes older pushes", _orders_overtake_nothing),
-    Guard("a hold holds", _hold_overlooked),
-    Guard("a rollout is known by its id", _any_rollout_will_do),
-    Guard("tasks that die are counted", _crashes_uncounted),
-    Guard("steady is what ECS calls COMPLETED", _running_is_steady),
-    Guard("reads may lag", lambda put: put(rollout, "READ_LAG", timedelta(0))),
-    Guard("the token is kept for the events", _returns(releases, "remember_token", None)),
-    Guard("the served version is asked", _returns(
+    Guard("the turn is taken under a condition", "one in flight", _turn_without_condition),
+    Guard("the turn is given up by who has it", "one in flight", _turn_given_up_by_anyone),
+    Guard("who has the turn is asked whether it lives", "one in flight", _returns(
+        sfn, "running", False)),
+    Guard("a dead holder's turn is taken over", "no orphans", _returns(sfn, "running", True)),
+    Guard("an outcome is written once", "one outcome", _outcome_written_again),
+    Guard("a push has one record", "one outcome", _opened_whatever_is_there),
+    Guard("a late retry opens nothing again", "one outcome", _opened_again_by_its_own),
+    Guard("a newer push supersedes", "newest push wins", _returns(turns, "_overtaken", None)),
+    Guard("an order supersedes older pushes", "a rollback sticks", _orders_overtake_nothing),
+    Guard("a hold holds", "a hold holds", _hold_overlooked),
+    Guard("a hold counts until the turn is taken", "a hold holds", _hold_looked_for_once),
+    Guard("a look that lags is repeated", "rollback is exact", _returns(ecs, "shows", True)),
+    Guard("a recovery stands aside for a later release", "never dark", _returns(
+        turns, "_later", None)),
+    Guard("a rollout is known by its id", "no false success", _any_rollout_will_do),
+    Guard("tasks that die are counted", "told in time", _crashes_uncounted),
+    Guard("steady is what ECS calls COMPLETED", "no false success", _running_is_steady),
+    Guard("reads may lag", "no false failure", lambda put: put(rollout, "READ_LAG", timedelta(0))),
+    Guard("the token is kept for the events", "told in time", _returns(
+        releases, "remember_token", None)),
+    Guard("the served version is asked", "no false success", _returns(
         verification, "right_version", verification.verified("unasked"))),
-    Guard("the data is compared", _returns(
+    Guard("the data is compared", "no false success", _returns(
         verification, "unchanged", verification.verified("unasked"))),
-    Guard("somebody else's change stays", _nobody_else_deploys),
-    Guard("no way back over a schema", _schema_overlooked_going_back),
-    Guard("ECS goes not back over a schema", _schema_overlooked_by_ecs),
-    Guard("a push of an older schema is refused", _returns(preflight, "check_schema", None)),
-    Guard("the surroundings are checked first", _returns(preflight, "check", None)),
-    Guard("one revision for one content", _content_of_its_own),
-    Guard("a rollout that was noted is not begun again", _returns(releases, "rollout", None)),
-    Guard("the desired count is the team's", _desired_count_set),
-    Guard("the way back is a release that was live", _failed_release_is_good),
-    Guard("who sleeps no more need not be woken", _woken_too_late),
-    Guard("a throttle is tried again", _throttles_unknown),
-    Guard("credentials are struck out", lambda put: put(diagnosis, "redact", str)),
-    Guard("pushes without an event are found", _returns(
+    Guard("somebody else's change stays", "others' changes stay", _nobody_else_deploys),
+    Guard("no way back over a schema", "no older release on a newer schema",
+          _schema_overlooked_going_back),
+    Guard("ECS goes not back over a schema", "no older release on a newer schema",
+          _ecs_goes_back_always),
+    Guard("no way back over a schema that a failed release brought",
+          "no older release on a newer schema", _returns(rollback, "outdated", False)),
+    Guard("data that no release verified are not those to keep", "no false success", _returns(
+        history, "unproven", False)),
+    Guard("who is done leaves the line", "no orphans", _claim_left_in_line),
+    Guard("a service that was stopped is started", "no false failure", _count_left_as_it_is),
+    Guard("a recovery that gets no turn says so", "what runs", _machine_with(
+        _silent_without_a_turn)),
+    Guard("a task's address may be gone already", "every refusal is foreseen",
+          _addresses_must_be_there),
+    Guard("a push of an older schema is refused", "no older release on a newer schema", _returns(
+        preflight, "check_schema", None)),
+    Guard("the surroundings are checked first", "preflight first", _returns(
+        preflight, "check", None)),
+    Guard("one revision for one content", "no needless revision", _content_of_its_own),
+    Guard("a rollout that was noted is not begun again", "one rollout a release",
+          _rollout_begun_again),
+    Guard("the desired count is the team's", "the desired count is the team's",
+          _desired_count_set),
+    Guard("the way back is a release that was live", "rollback is exact",
+          _failed_release_is_good),
+    Guard("who sleeps no more need not be woken", "every refusal is foreseen", _woken_too_late),
+    Guard("a throttle is tried again", "every refusal is foreseen", _throttles_unknown),
+    Guard("credentials are struck out", "no secret told", lambda put: put(
+        diagnosis, "redact", str)),
+    Guard("pushes without an event are found", "one outcome", _returns(
         reconciliation, "missed", None)),
-    Guard("what a stopped execution left is put right", lambda put: put(
+    Guard("what a stopped execution left is put right", "one outcome", lambda put: put(
         _function("reconcile"), "_settle", lambda *_: [])),
-    Guard("a failed state is tried again", _machine_with(_without_retries)),
-    Guard("a function that dies is tried again", _machine_with(_one_more_try_for_crashes)),
-    Guard("the clock finds what no event told", _machine_with(_without_slow_poll)),
-    Guard("a failure goes back", _machine_with(_without_rollback)),
+    Guard("a failed state is tried again", "no false failure", _machine_with(_without_retries)),
+    Guard("a function that dies is tried again", "no false failure", _machine_with(
+        _one_more_try_for_crashes)),
+    Guard("the clock finds what no event told", "no false failure", _machine_with(
+        _without_slow_poll)),
+    Guard("a failure goes back", "what runs", _machine_with(_without_rollback)),
 )  # fmt: skip

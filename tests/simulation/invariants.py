@@ -3,12 +3,13 @@
 Some are checked at the step that could break them, the others when all is quiet again.
 """
 
+import marshal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
+from deployer.aws import refused
 from tests.simulation.application import App
 from tests.simulation.cloud import SECRET, Item
 from tests.simulation.ecs import Deployment, Service
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from tests.simulation.world import Execution, Invocation, World
 
 TRANSITIONS, FRESH = 1000, 90.0
-SETTLED = 30.0  # seconds after which a look shows what somebody changed
 REACTION = 10.0  # seconds from ECS's end of a rollout to the record, if nothing is disturbed
 _WRITES = {
     "RegisterTaskDefinition",
@@ -27,11 +27,12 @@ _WRITES = {
     "RestoreDBInstanceFromDBSnapshot",
     "PutSecretValue",
 }
+_SECRET = SECRET.encode()
+_TELL = {"PutItem", "UpdateItem", "TransactWriteItems", "PutEvents"}
 _CHANGES = ("UpdateService", "CreateService")
-# faults after which a release may fail though it is good: its execution was ended from outside
-_ENDS = {"stopped", "expired"}
-
-_plain = TypeDeserializer().deserialize
+# faults after which a release may fail though it is good: its execution was ended from outside,
+# or a permission was missing
+_ENDS = {"stopped", "expired", "denied"}
 
 
 class Broken(AssertionError):
@@ -53,8 +54,9 @@ class Invariants:
         self.began: dict[tuple[str, str], list[str]] = {}
         self.rollouts: list[tuple[str, str, str]] = []
         self.newest_push = ""
-        self.turns: dict[str, float] = {}
-        self.holds: dict[str, float] = {}  # when each was written, by its beginning
+        self.writes = 0
+        self.turns: dict[str, int] = {}  # which write gave it to an execution first
+        self.holds: dict[str, int] = {}  # which write began it, by the time in it
         self.registered: dict[str, str] = {}
         self.humans_before = 0
         self.live: App | None = None
@@ -78,10 +80,31 @@ class Invariants:
     def entered(self, execution: "Execution") -> None:
         if len(execution.path) > TRANSITIONS:
             self.broken("bounded", f"{execution.name} entered {TRANSITIONS} states")
+        if execution.path[-1] == "Diagnose failure" and not self.world.plan.disturbed:
+            self._called_at_once(execution)
+
+    def _called_at_once(self, execution: "Execution") -> None:
+        """A rollout whose tasks fail again and again is called failed when enough did."""
+        service = self.world.ecs.services.get(self.world.spec["service"])
+        for record in self.records():
+            if service is None or record["execution"] != execution.arn or "rollout" not in record:
+                continue
+            dead = [t for t in service.dead if t.deployment.id == record["rollout"]["id"]]
+            # what ended before is no failure of a release that found the rollout there
+            found = (t.stopped or 0.0 for t in dead if t.failed)
+            ends = sorted(when for when in found if when >= execution.polls)
+            late = ends[self.world.spec.get("failureThreshold", 3) - 1 :]
+            if late and self.world.engine.now - late[0] > REACTION:
+                waited = self.world.engine.now - late[0]
+                self.broken("told in time", f"{waited:.0f} s after enough tasks had failed")
 
     def told(self, text: str, where: str) -> None:
         if SECRET in text:
             self.broken("no secret told", f"{where}: {text[:300]}")
+
+    def _sent(self, asked: Mapping[str, Any], operation: str) -> None:
+        if _SECRET in marshal.dumps(dict(asked)):  # a third of the time that its text takes
+            self.told(str(asked), operation)
 
     def raised(self, invocation: "Invocation", error: Exception) -> None:
         """A function failed by an error that nobody foresaw."""
@@ -89,12 +112,14 @@ class Invariants:
             raise error
         if isinstance(error, (KeyError, TypeError, AttributeError, ValueError, StopIteration)):
             raise Broken("no bug", f"{invocation.function}: {error!r}") from error
+        if self.world.denied and isinstance(error, ClientError) and refused(error):
+            return
         if isinstance(error, ClientError) and not self.world.plan.hostile:
             raise Broken("every refusal is foreseen", f"{invocation.function}: {error}") from error
 
     def asked(self, invocation: "Invocation", operation: str, asked: Mapping[str, Any]) -> None:
-        if operation in ("PutItem", "UpdateItem", "PutEvents"):
-            self.told(str(asked), operation)
+        if operation in _TELL:
+            self._sent(asked, operation)
         if operation not in _WRITES:
             return
         execution = invocation.execution
@@ -106,7 +131,7 @@ class Invariants:
         if operation in _CHANGES:
             self._may_change(invocation, asked)
         if operation in _CHANGES and "taskDefinition" in asked:
-            self._schema(asked["taskDefinition"], f"{invocation.function} puts")
+            self._schema(asked["taskDefinition"], invocation)
 
     def _may_change(self, invocation: "Invocation", asked: Mapping[str, Any]) -> None:
         """The deployer is about to change the service: is it its to change, and as it does?"""
@@ -121,27 +146,37 @@ class Invariants:
         if service.desired and other and not meanwhile:
             self.broken("the desired count is the team's", f"it was {service.desired}")
         theirs = ":task-definition/by-hand:" in service.primary.revision
-        settled = self.world.engine.now - service.primary.created > SETTLED
-        if invocation.function == "RollBack" and theirs and settled:
+        shown = "stale" not in self.world.plan.faults.values()
+        shown = shown and service.changed + service.lag < invocation.begun
+        if invocation.function == "RollBack" and theirs and shown:
             self.broken("others' changes stay", f"{service.primary.revision} is replaced")
 
-    def _schema(self, revision: str, who: str) -> None:
+    def _schema(self, revision: str, invocation: "Invocation") -> None:
         app, applied = self._app(revision), self.world.database.schema
-        if app.schema is not None and app.schema < applied and self._known(applied):
+        if app.schema is not None and app.schema < applied and self._known(applied, invocation):
             self.broken(
                 "no older release on a newer schema",
-                f"{who} {app.version} on schema {applied}",
+                f"{invocation.function} puts {app.version} on schema {applied}",
             )
 
-    def _known(self, schema: int) -> bool:
+    def _known(self, schema: int, invocation: "Invocation") -> bool:
         """Whether the records can tell that the database has a schema: a release that brought it
-        was live, or was left where it was because of it."""
+        was live, or was left where it was because of it, or is what fails and ran."""
         for record in self.records():
             left = (record.get("rollback") or {}).get("action") == "LEAVE"
             brought = record["schema"] and record["schema"]["number"] >= schema
             if brought and (record.get("outcome") == "SUCCEEDED" or left):
                 return True
+            if brought and "outcome" not in record and self._ran(record, invocation.begun):
+                return True
         return False
+
+    def _ran(self, record: Mapping[str, Any], when: float) -> bool:
+        """Whether a task of a release ran by then."""
+        service = self.world.ecs.services[self.world.spec["service"]]
+        rollout = record.get("rollout", {}).get("id")
+        started = [t.started for t in (*service.dead, *service.tasks) if t.deployment.id == rollout]
+        return any(at is not None and at < when for at in started)
 
     def _app(self, revision: str) -> App:
         definition = self.world.ecs.revisions[revision]["taskDefinition"]
@@ -161,11 +196,6 @@ class Invariants:
             at_once = {"repeated", "twice"} & set(self.world.plan.faults.values())
             if earlier != arn and not at_once:
                 self.broken("no needless revision", f"{arn} and {earlier} of one release")
-        if operation == "PutItem" and asked["Item"]["id"] == {"S": "#turn"}:
-            holder = asked["Item"]["execution"]["S"]
-            self.turns.setdefault(holder, self.world.engine.now)
-        if operation == "PutItem" and asked["Item"]["id"] == {"S": "#hold"}:
-            self.holds.setdefault(asked["Item"]["at"]["S"], self.world.engine.now)
         if operation in _CHANGES:
             self._changed(invocation, asked, answer["service"])
 
@@ -221,19 +251,25 @@ class Invariants:
         over = self.world.sfn.executions[execution].status != "RUNNING"
         return record is None or "outcome" in record or over
 
-    def record(self, release: str) -> dict[str, Any] | None:
+    def record(self, release: str) -> Mapping[str, Any] | None:
         item = self.world.table.items.get(self.world.spec["service"], {}).get(release)
-        return _values(item) if item else None
+        return item.plain if item else None
 
     def written(self, before: Item, after: Item) -> None:
         """An item of the table changed."""
+        self.writes += 1
+        match after["id"]["S"]:
+            case "#turn":
+                self.turns.setdefault(after["execution"]["S"], self.writes)
+            case "#hold":
+                self.holds.setdefault(after["at"]["S"], self.writes)
         old, new = before.get("outcome"), after.get("outcome")
         if old and old != new and old["S"] != "IGNORED":
             self.broken("one outcome", f"{after['id']['S']}: {old['S']} became {new}")
         if new and new != old:
             self.world.trace("record", f"{after['id']['S']} is {new['S']}")
             if new["S"] == "SUCCEEDED" and after["trigger"]["S"] != "hold":
-                self._success(_values(after))
+                self._success(after.plain)
 
     def _success(self, record: Mapping[str, Any]) -> None:
         """A release is called live: is it?"""
@@ -272,8 +308,8 @@ class Invariants:
                 self.broken("truthful URL", f"{url} leads to no task of {record['version']}")
 
     def _in_time(self, ours: Deployment, record: Mapping[str, Any]) -> None:
-        plan, execution = self.world.plan, self.world.sfn.executions[record["execution"]]
-        if plan.faults or plan.news or plan.noise is not None:
+        execution = self.world.sfn.executions[record["execution"]]
+        if self.world.plan.disturbed:
             return
         tasks = self.world.ecs.services[self.world.spec["service"]].tasks
         # without a health check a rollout is complete before its tasks answer
@@ -306,10 +342,10 @@ class Invariants:
         self._no_false_failure(records)
         self._what_runs(records)
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> list[Mapping[str, Any]]:
         """The records of the service's releases, in the order of their end."""
         items = self.world.table.items.get(self.world.spec["service"], {})
-        found = [_values(item) for name, item in items.items() if not name.startswith("#")]
+        found = [item.plain for name, item in items.items() if not name.startswith("#")]
         return sorted(
             (r for r in found if "version" in r), key=lambda r: r.get("endedAt", r["startedAt"])
         )
@@ -320,14 +356,22 @@ class Invariants:
         if left:
             self.broken("no orphans", f"{left} are left")
 
-    def _each_push_has_its_record(self, records: list[dict[str, Any]]) -> None:
-        digests = {r["digest"] for r in records}
+    def _each_push_has_its_record(self, records: list[Mapping[str, Any]]) -> None:
+        digests = {r["digest"] for r in records} | self._unread()
         for when, digest, tag in self.pushes:
             stored = self.world.ecr.stored.get(digest)
             if tag and stored and digest not in digests and tag in stored.tags:
                 self.broken("one outcome", f"the push of {tag} at {when} has no record")
 
-    def _no_false_failure(self, records: list[dict[str, Any]]) -> None:
+    def _unread(self) -> set[str]:
+        """The digests of pushes that could not be read for want of a permission: they failed, and
+        are recorded under the repository alone."""
+        if not self.world.denied:
+            return set()
+        found = self.world.table.items.get(f"repository:{self.world.ecr.repository}", {})
+        return {item.plain["digest"] for item in found.values()}
+
+    def _no_false_failure(self, records: list[Mapping[str, Any]]) -> None:
         """A good release whose execution was left alone succeeded, in a world that let it."""
         faults = set(self.world.plan.faults.values())
         if faults & _ENDS or self.stopped or self.world.plan.hostile or len(faults) > 1:
@@ -343,14 +387,14 @@ class Invariants:
                 why = record.get("reason", "")
                 self.broken("no false failure", f"{app} is {record['outcome']}: {why}")
 
-    def _knows_schema(self, app: App, records: list[dict[str, Any]]) -> bool:
+    def _knows_schema(self, app: App, records: list[Mapping[str, Any]]) -> bool:
         """Whether it knows the database's schema, and each that a release left in place may have
         brought: nobody but the database can tell whether a failed migration was undone."""
         left = [r for r in records if (r.get("rollback") or {}).get("action") == "LEAVE"]
         brought = [r["schema"]["number"] for r in left if r["schema"] and "rollout" in r]
         return app.schema is None or app.schema >= max([self.world.database.schema, *brought])
 
-    def _what_runs(self, records: list[dict[str, Any]]) -> None:
+    def _what_runs(self, records: list[Mapping[str, Any]]) -> None:
         """What the service runs is what the records say that it runs."""
         service = self.world.ecs.services.get(self.world.spec["service"])
         done = [
@@ -362,7 +406,7 @@ class Invariants:
             if any(r["outcome"] == "SUCCEEDED" for r in done):
                 self.broken("what runs", "there is no service")
             return
-        primary, newest = service.primary, done[-1]
+        primary, newest = service.primary, max(done, key=lambda r: r["turnAt"])
         good = [r for r in done if r["outcome"] == "SUCCEEDED"]
         if newest["outcome"] == "SUCCEEDED" and primary.revision != newest["taskDefinition"]:
             self.broken("what runs", f"{primary.revision}, not {newest['taskDefinition']}")
@@ -373,7 +417,8 @@ class Invariants:
         if good and newest["outcome"] != "FAILED":
             self._serves(service, primary.revision)
         unmended = newest["outcome"] == "FAILED" and action is None and "rollout" in newest
-        if unmended and good and primary.revision != last_good:
+        told = self.world.denied and "the service needs a person" in str(newest.get("reason"))
+        if unmended and not told and good and primary.revision != last_good:
             self.broken("what runs", f"{primary.revision} after {newest['reason']}")
         self._newest_or_ordered(records, good, primary.revision)
 
@@ -385,28 +430,26 @@ class Invariants:
             self.broken("never dark", f"nothing of {app.version} runs at rest")
 
     def _newest_or_ordered(
-        self, records: list[dict[str, Any]], good: list[dict[str, Any]], revision: str
+        self, records: list[Mapping[str, Any]], good: list[Mapping[str, Any]], revision: str
     ) -> None:
         """The newest push that is good runs, unless an order says otherwise."""
         failed = {r["digest"] for r in records if r["outcome"].startswith("FAILED")}
+        failed |= self._unread()
         tagged = [(w, d) for w, d, t in self.pushes if t and self.world.ecr.apps.get(d)]
         if not tagged or self.orders:
             self._sticky(records, good, revision)
             return
-        _, digest = max(
-            tagged,
-            key=lambda p: (
-                self.world.ecr.stored[p[1]].pushed if p[1] in self.world.ecr.stored else 0
-            ),
-        )
-        app = self.world.ecr.apps[digest]
-        if digest in failed or not app.good or digest not in self.world.ecr.stored:
+        stored = self.world.ecr.stored
+        times = {digest: stored[digest].pushed for _, digest in tagged if digest in stored}
+        newest = [d for d, when in times.items() if when == max(times.values())]
+        apps = [self.world.ecr.apps[digest] for digest in newest]
+        if failed & {*newest} or not all(app.good for app in apps) or not apps:
             return
-        if self._app(revision) != app:
-            self.broken("newest push wins", f"{self._app(revision)} runs, not {app}")
+        if self._app(revision) not in apps:  # of pushes within one second ECR knows no order
+            self.broken("newest push wins", f"{self._app(revision)} runs, not {apps[0]}")
 
     def _sticky(
-        self, records: list[dict[str, Any]], good: list[dict[str, Any]], revision: str
+        self, records: list[Mapping[str, Any]], good: list[Mapping[str, Any]], revision: str
     ) -> None:
         """What an order put in place runs until something newer is pushed or ordered."""
         backs = [r for r in good if r["trigger"] == "rollback"]
@@ -428,7 +471,3 @@ def asked_subnets(asked: Mapping[str, Any]) -> list[str]:
     """The subnets that a request for a service names."""
     network = asked.get("networkConfiguration", {}).get("awsvpcConfiguration", {})
     return list(network.get("subnets", []))
-
-
-def _values(item: Item) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in item.items()}

@@ -5,10 +5,11 @@ models check each request and answer), an HTTP request, the clock and the log.
 """
 
 import json
+import marshal
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 from functools import cache
@@ -19,11 +20,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import botocore.client
 from botocore.exceptions import ConnectionClosedError
-from botocore.validate import ParamValidator
 
 from tests.simulation.asl import Machine
+from tests.simulation.cloud import Item
 from tests.simulation.ecs import ACCOUNT, REGION
 from tests.simulation.errors import AwsError
+from tests.simulation.shapes import check_answer, check_request
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -47,7 +49,6 @@ ENVIRONMENT = {
 }
 
 _here: "list[World]" = []
-_validate = ParamValidator().validate
 
 
 def here() -> "World":
@@ -79,12 +80,11 @@ class _Datetime(datetime):
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> Self:
-        return cls.fromtimestamp(here().engine.now, tz)
+        return cls.fromtimestamp(here().clock(), tz)
 
 
 def _now() -> float:
-    now: float = here().engine.now
-    return now
+    return here().clock()
 
 
 def _sleep(seconds: float) -> None:
@@ -97,8 +97,16 @@ _time = SimpleNamespace(time=_now, monotonic=_now, sleep=_sleep)
 class _Log:
     """Takes what a function logs, for the trace and to look for secrets."""
 
-    def __getattr__(self, level: str) -> Callable[..., None]:
-        return lambda message, **values: here().logged(level, message, values)
+    def info(self, message: str, **values: Any) -> None:
+        here().logged("info", message, values)
+
+    def error(self, message: str, **values: Any) -> None:
+        here().logged("error", message, values)
+
+    def exception(self, message: str, **values: Any) -> None:
+        here().logged("exception", message, values)
+
+    warning = error
 
 
 class _Download:
@@ -117,52 +125,14 @@ class _Download:
         return self._body[:limit]
 
 
-@cache
-def _shapes(service_model: Any, operation: str) -> tuple[Any, Any]:
-    model = service_model.operation_model(operation)
-    return model.input_shape, model.output_shape
-
-
-_right: set[Any] = set()
-
-
-def check_shape(values: Mapping[str, Any], shape: Any, what: str) -> None:
-    """Check a request or an answer against botocore's service model.
-
-    What botocore looks at are names, types and whether something is empty; what has the form of
-    one that was right is right.
-    """
-    if shape is None:
-        return
-    form = what, _form(values)
-    if form in _right:
-        return
-    report = _validate(values, shape)
-    if report.has_errors():
-        raise AssertionError(f"{what}: {report.generate_report()}")
-    _right.add(form)
-
-
-def _form(value: Any) -> Any:
-    kind = type(value)
-    if kind is dict:
-        return tuple([(name, _form(entry)) for name, entry in value.items()])
-    if kind is list:
-        return kind, frozenset([_form(entry) for entry in value]), len(value) == 0
-    if kind is int:
-        return value
-    return kind, not value
-
-
 def _make_api_call(client: Any, operation: str, params: dict[str, Any]) -> dict[str, Any]:
     model = client.meta.service_model
-    asked, answered = _shapes(model, operation)
-    check_shape(params, asked, f"request of {operation}")
+    check_request(model, operation, params)
     try:
         answer = here().call(model.service_name, operation, params)
     except AwsError as error:
         return _refuse(client, model, operation, error)
-    check_shape(answer, answered, f"answer to {operation}")
+    check_answer(model, operation, answer)
     return answer
 
 
@@ -223,8 +193,10 @@ def installed() -> Iterator[None]:
             there = getattr(module, name, None)
             if there is datetime or there is time or (name == "logger" and there):
                 put(module, name, value)
-        if hasattr(module, "from_document") and module.__name__ != "deployer.spec":
+        if hasattr(module, "from_document"):
             put(module, "from_document", _kept_document(module.from_document))
+    table = sys.modules["deployer.aws.table"]
+    put(table, "_values", _kept_values(table._values))
     put(sys.modules["deployer.http"], "get", lambda url, timeout=3.0: here().http(url))
     download = SimpleNamespace(request=SimpleNamespace(urlopen=_Download))
     put(sys.modules["deployer.aws.ecr"], "urllib", download)
@@ -239,12 +211,27 @@ def installed() -> Iterator[None]:
         os.environ.update(environment)
 
 
+@cache
+def _kept_values(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Reading the same items of the table again and again takes as much."""
+
+    def kept(item: Any) -> Any:
+        if type(item) is not Item:
+            return read(item)
+        if not hasattr(item, "read"):
+            item.read = marshal.dumps(read(item), 2)
+        return marshal.loads(item.read)
+
+    return kept
+
+
+@cache
 def _kept_document(read: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
     """Reading the same spec again and again takes a tenth of a scenario's time."""
-    known: dict[str, Any] = {}
+    known: dict[bytes, Any] = {}
 
     def kept(document: Any, source: str) -> Any:
-        key = json.dumps(document)
+        key = marshal.dumps(document, 2)
         if key not in known:
             known[key] = read(document, source)
         return known[key]

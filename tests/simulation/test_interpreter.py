@@ -1,5 +1,6 @@
 """The interpreter enters the states that Step Functions, as the local AWS has it, enters."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,8 @@ from local.stage import Stage
 from tests.simulation import runtime, worlds
 from tests.simulation.application import App
 from tests.simulation.world import Plan
+
+SLOW = {"fault": "slow-start", "seconds": 3.0}
 
 
 @pytest.fixture(autouse=True)
@@ -25,14 +28,15 @@ def stage() -> Iterator[Stage]:
         made.end()
 
 
-def simulated(*moves: tuple[float, str, tuple[object, ...]]) -> list[str]:
-    """The states of the last execution that the moves start, repeated ones named once."""
+def simulated(*moves: tuple[float, str, tuple[object, ...]], last: int = 1) -> list[str]:
+    """The states of the last execution that the moves start, or of one before it; each loop gone
+    through once."""
     with runtime.installed():
         world = worlds.world("checked", live=True)
         before = set(world.sfn.executions)
         world.run(Plan("checked", moves))
-    path = [e for arn, e in world.sfn.executions.items() if arn not in before][-1].path
-    return once(path)
+    paths = [e.path for arn, e in world.sfn.executions.items() if arn not in before]
+    return once(paths[-last])
 
 
 def once(path: list[str]) -> list[str]:
@@ -46,6 +50,14 @@ def once(path: list[str]) -> list[str]:
     return found
 
 
+def entered(stage: Stage, arn: str, state: str) -> None:
+    """Wait until an execution has entered a state."""
+    for now in stage.follow(arn):
+        if state in now.path:
+            return
+    raise AssertionError(f"{state} was never entered: {stage.look(arn).path}")
+
+
 def test_the_same_states_are_entered(stage: Stage) -> None:
     good = stage.deployed("1.0.1")
     assert once(good.path) == simulated((0.0, "push", (App("1.0.1", 1),)))
@@ -53,6 +65,17 @@ def test_the_same_states_are_entered(stage: Stage) -> None:
     for version, fault in (("1.0.2", "exit-at-start"), ("1.0.3", "wrong-version")):
         bad = stage.deployed(version, fault=fault)
         assert once(bad.path) == simulated((0.0, "push", (App(version, 1, fault),)))
+
+    digests = []
+    for version, state in (("1.0.4", "Poll health"), ("1.0.5", "Take turn")):
+        digests.append(stage.release(version, **SLOW))
+        entered(stage, stage.started_by(digests[-1]), state)
+    time.sleep(1.0)  # ECR tells push times in seconds
+    digests.append(stage.release("1.0.6"))
+    pushes = [(3.0 * n, "push", (App(f"1.0.{n + 4}", 1),)) for n in range(3)]
+    for last, digest in enumerate(reversed(digests), 1):
+        assert once(stage.ended(stage.started_by(digest)).path) == simulated(*pushes, last=last)
+    assert stage.record(digests[1])["outcome"] == "SUPERSEDED"
 
     back = {"action": "rollback", "to": "previous"}
     ended = stage.ended(stage.start(back))

@@ -738,6 +738,39 @@ def test_a_condition_that_does_not_hold_changes_nothing(world: World) -> None:
 
 
 @rule(
+    "a transaction writes all, or nothing and says which condition did not hold",
+    "DynamoDB API reference, TransactWriteItems",
+)
+def test_a_transaction_writes_all_or_nothing(world: World) -> None:
+    key = {"service": {"S": "s"}, "id": {"S": "hold"}}
+    absent = {"ConditionExpression": "attribute_not_exists(#id)",
+              "ExpressionAttributeNames": {"#id": "id"}}  # fmt: skip
+    put = {"Put": {"Item": {**key, "id": {"S": "turn"}}}}
+    asked = {"TransactItems": [put, {"ConditionCheck": {"Key": key, **absent}}]}
+    world.table.put_item({"Item": key})
+    with pytest.raises(AwsError) as refused:
+        world.table.transact_write_items(asked)
+    assert refused.value.code == "TransactionCanceledException"
+    reasons = [{"Code": "None"}, {"Code": "ConditionalCheckFailed"}]
+    assert refused.value.members["CancellationReasons"] == reasons
+    assert "turn" not in world.table.items["s"]
+    world.table.delete_item({"Key": key})
+    world.table.transact_write_items(asked)
+    assert "turn" in world.table.items["s"]
+
+
+@rule("a page may be empty and name a next one", "SSM API reference, GetParametersByPath")
+def test_a_page_may_be_empty(world: World) -> None:
+    world.page = 1
+    asked = {"Path": runtime.ENVIRONMENT["SPEC_PATH"]}
+    first = world.get_parameters_by_path(asked)
+    assert first["Parameters"] == []
+    second = world.get_parameters_by_path({**asked, "NextToken": first["NextToken"]})
+    assert len(second["Parameters"]) == 1
+    assert "NextToken" not in second
+
+
+@rule(
     "States.ALL is not for States.Runtime and States.DataLimitExceeded, TaskFailed not for Timeout",
     "Step Functions developer guide, concepts-error-handling",
 )
@@ -901,13 +934,13 @@ class Scripted:
     def entered(self, name: str) -> None:
         self.path.append(name)
 
-    def call(self, function: str, payload: str, timeout: float) -> Any:
+    def call(self, function: str, payload: bytes, timeout: float) -> Any:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def call_back(self, function: str, arguments: Callable[[str], str], timeout: float) -> Any:
+    def call_back(self, function: str, arguments: Callable[[str], bytes], timeout: float) -> Any:
         return self.call(function, arguments("the-token"), timeout)
 
 
@@ -1040,11 +1073,11 @@ def test_the_errors_of_functions(world: World, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(runtime, "handler", lambda name: fails)
     for given, error in (
-        ('{"error": "Sandbox.Timedout"}', "Sandbox.Timedout"),
-        ("{}", "RuntimeError"),
+        ({"error": "Sandbox.Timedout"}, "Sandbox.Timedout"),
+        ({}, "RuntimeError"),
     ):
         box = Box()
-        world.invoke("TakeTurn", given, box)
+        world.invoke("TakeTurn", asl.packed(given), box)
         wait(world, 1)
         assert box.value[0] == "failed"
         assert box.value[1][0] == error

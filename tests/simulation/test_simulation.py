@@ -1,15 +1,18 @@
 """Whatever befalls a deployment, the invariants hold; without a guard they do not."""
 
+from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import pytest
+from botocore.validate import ParamValidator
 
-from tests.simulation import plans, race, runtime, worlds
+from deployer.aws import client
+from tests.simulation import plans, race, runtime, shapes, worlds
 from tests.simulation.application import App
 from tests.simulation.asl import Expression, compile_template
-from tests.simulation.guards import GUARDS, Guard, caught
-from tests.simulation.world import Plan
-from tests.simulation.worlds import PLANS, order, push
+from tests.simulation.guards import GUARDS, Guard, breaks, caught, table_of_guards
+from tests.simulation.worlds import FOUND, PLANS
 
 STRIDE = 37  # of the single faults; `python -m tests.simulation faults` runs them all
 QUICK = {
@@ -46,69 +49,43 @@ def test_a_guard_that_is_taken_away_is_missed(guard: Guard) -> None:
     assert caught(guard, seeds=0)
 
 
-FOUND = {
-    "a late retry took the outcome of a hold": Plan(
-        "checked", (order(0, "hold", reason="test"),), faults={4: "lost"}
-    ),
-    "a push of an older schema left nothing running": PLANS["an older schema after a newer"],
-    "a retried update rolled out again what ECS had given up": Plan(
-        "balanced", (push(0, "1.0.1", "cannot-start"),), faults={33: "timed-out"}
-    ),
-    "a new service that reads do not show yet was called deleted": Plan(
-        "checked", (push(0, "1.0.1"),), live=False, noise=542
-    ),
-    "a release that never ran went back to one from before a migration": Plan(
-        "database",
-        (
-            push(0, "1.0.2", "never-healthy", schema=2),
-            push(110, "1.0.1", schema=2),
-            (130.0, "delete_image", ("1.0.1",)),
-        ),
-    ),
-    "an address was asked for whose task had just stopped": Plan(
-        "database",
-        (
-            (0.0, "push", (App("1.0.2", 1, "exit-late", 20.0),)),
-            push(10, "1.0.4"),
-            push(20, "1.0.1"),
-        ),
-        live=False,
-        noise=313,
-    ),
-    "a late second try of a turn left its claim": Plan(
-        "recreated",
-        (push(50, "1.0.2", "empty-database"), push(130, "1.0.1")),
-        faults={1: "timed-out", 56: "twice", 103: "twice", 116: "lost"},
-        noise=3361,
-    ),
-    "a push after a first one that failed met an old desired count": Plan(
-        "checked",
-        (push(0, "1.0.3", "never-healthy"), (0.0, "push_index", (App("1.0.2", 1),))),
-        live=False,
-        noise=3304,
-    ),
-    "the data of a release left unverified were taken for the right ones": Plan(
-        spec="plain",
-        moves=(
-            (80.0, "push", (App(version="1.0.2", schema=1, fault="exit-late", seconds=60.0),)),
-            (
-                110.0,
-                "push",
-                (App(version="1.0.1", schema=1, fault="empty-database", seconds=60.0),),
-            ),
-            (230.0, "order", ({"action": "deploy", "image": "1.0.1"},)),
-        ),
-        live=False,
-        faults={69: "timed-out", 125: "stopped"},
-        news={},
-        noise=1248,
-    ),
-}
-
-
 @pytest.mark.parametrize("name", FOUND)
 def test_what_the_simulation_found_stays_mended(name: str) -> None:
     worlds.run(FOUND[name])
+
+
+MENDED_BY = {
+    "a late retry took the outcome of a hold": "a late retry opens nothing again",
+    "a push of an older schema left nothing running": "a push of an older schema is refused",
+    "a retried update rolled out again what ECS had given up":
+        "a rollout that was noted is not begun again",
+    "a new service that reads do not show yet was called deleted": "reads may lag",
+    "a release that never ran went back to one from before a migration":
+        "no way back over a schema that a failed release brought",
+    "an address was asked for whose task had just stopped": "a task's address may be gone already",
+    "a hold that came between the look and the turn was passed over":
+        "a hold counts until the turn is taken",
+    "a recovery that got no turn called the service unchanged":
+        "a recovery that gets no turn says so",
+    "a look that lagged was taken for ECS's way back": "a look that lags is repeated",
+    "a new service that the way back did not see yet was left running":
+        "a look that lags is repeated",
+    "a recovery stopped the release that had come after":
+        "a recovery stands aside for a later release",
+    "ECS went back to a release that was never good": "ECS goes not back over a schema",
+    "a late second try of a turn left its claim": "who is done leaves the line",
+    "a push after a first one that failed met an old desired count":
+        "a service that was stopped is started",
+    "the data of a release left unverified were taken for the right ones":
+        "data that no release verified are not those to keep",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MENDED_BY)
+def test_each_schedule_still_leads_to_what_was_found(name: str) -> None:
+    """The numbers in a schedule are those of calls: another call before them would shift them."""
+    guard = next(guard for guard in GUARDS if guard.name == MENDED_BY[name])
+    assert breaks(guard, FOUND[name])
 
 
 def test_an_expression_gives_what_the_library_gives() -> None:
@@ -124,10 +101,40 @@ def test_an_expression_gives_what_the_library_gives() -> None:
     assert compile_template({"a": "{% $a %}", "b": [1]})(scope) == {"a": None, "b": [1]}
 
 
+@pytest.mark.parametrize(
+    ("operation", "asked"),
+    [
+        ("PutItem", {"TableName": "t", "Item": {"id": {"S": "x"}, "n": {"M": {"a": {"N": "1"}}}}}),
+        ("Query", {"TableName": "t", "Limit": 5, "ConsistentRead": True}),
+    ],
+)
+def test_a_quick_look_passes_nothing_that_the_validator_does_not(
+    operation: str, asked: dict[str, Any]
+) -> None:
+    shape = client("dynamodb").meta.service_model.operation_model(operation).input_shape
+    right = shapes.look(shape)
+    assert right(asked)
+    spoilt = list(_spoilt(asked))
+    assert len(spoilt) > 15
+    for values in spoilt:
+        assert not (right(values) and ParamValidator().validate(values, shape).has_errors())
+
+
+def _spoilt(value: Any) -> Iterator[Any]:
+    """A value with one thing in it changed, in each of some ways."""
+    yield from (None, 0, "", [], {}, {"x": 1}, True, -1)
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            yield {key: kept for key, kept in value.items() if key != name}
+            for other in _spoilt(entry):
+                yield {**value, name: other}
+
+
 def test_a_bad_release_is_no_good_one() -> None:
     assert not App("1.0.1", 1, "exit-at-start").good
 
 
-def test_the_documentation_holds_the_race() -> None:
+def test_the_documentation_holds_the_race_and_the_guards() -> None:
     told = (runtime.ROOT / "docs/simulation.md").read_text()
     assert race.table() in told, "put what `make race` prints into it"
+    assert table_of_guards() in told, "put each guard of guards.py into it"

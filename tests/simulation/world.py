@@ -1,6 +1,7 @@
 """The world around the deployer, in which its real state machine and handlers run."""
 
 import json
+import marshal
 import pickle
 import random
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ ECS_EVENT, ECR_EVENT, STATUS_EVENT = 0.5, 1.5, 1.0  # seconds until an event is 
 RECONCILE = 300.0
 LATENCY, INVOKE = 0.01, 0.03  # seconds that a call and a function's start take
 SLOW = 15.0
+DENIED, SKEW = 900.0, 5.0  # seconds until a denial is put right; that a clock is ahead
 DAY = 86400.0
 SUBNET, GROUP = "subnet-0123456789abcdef0", "sg-0123456789abcdef0"
 BALANCER = "http://coder.example"
@@ -40,6 +42,10 @@ CALL_FAULTS = (
     "stale",
     "stopped",
     "expired",
+    "held",
+    "denied",
+    "paged",
+    "skewed",
 )
 EVENT_FAULTS = ("lost", "twice", "late")
 _OWNERS = {
@@ -94,6 +100,11 @@ class Plan:
     noise: int | None = None
 
     @property
+    def disturbed(self) -> bool:
+        """Whether anything befalls a call or an event."""
+        return bool(self.faults or self.news) or self.noise is not None
+
+    @property
     def hostile(self) -> bool:
         """Whether something is done to the service or its surroundings past the deployer."""
         return any(what in HOSTILE for _, what, _ in self.moves)
@@ -108,9 +119,10 @@ class Invocation:
     """One run of a function."""
 
     function: str
-    text: str
+    packed: bytes
     box: Box
     execution: "Execution | None"
+    begun: float
     deadline: float
     payload: Any = None
     doubled: bool = False
@@ -150,6 +162,7 @@ class Execution:
             return
         self.status, self.error, self.cause = status, error, cause
         self.ended = self.world.engine.now
+        self.world.sfn.running -= 1
         self.world.engine.cancel(self._clock)
         for token in self.tokens:
             self.world.sfn.tokens[token] = None
@@ -176,12 +189,12 @@ class Execution:
     def sleep(self, seconds: float) -> None:
         self._await(Box(), seconds)
 
-    def call(self, function: str, payload: str, timeout: float) -> Any:
+    def call(self, function: str, payload: bytes, timeout: float) -> Any:
         box = Box()
         self.world.invoke(function, payload, box, self)
         return self._result(self._await(box, timeout))
 
-    def call_back(self, function: str, arguments: Callable[[str], str], timeout: float) -> Any:
+    def call_back(self, function: str, arguments: Callable[[str], bytes], timeout: float) -> Any:
         box, failed = Box(), Box()
         token = f"token-{len(self.world.sfn.tokens)}"
         self.tokens.append(token)
@@ -217,6 +230,7 @@ class Sfn:
         self.world = world
         self.executions: dict[str, Execution] = {}
         self.tokens: dict[str, Box | None] = {}
+        self.running = 0
 
     def begin(self, name: str, text: str) -> str:
         prefix = runtime.MACHINE.replace(":stateMachine:", ":execution:")
@@ -226,6 +240,7 @@ class Sfn:
                 return there.arn
             raise AwsError("ExecutionAlreadyExists", f"Execution Already Exists: '{name}'")
         made = Execution(self.world, name, text)
+        self.running += 1
         self.executions[made.arn] = made
         self.world.trace("sfn", f"{name[:12]} starts: {text[:160]}")
         return made.arn
@@ -267,6 +282,7 @@ class World:
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self.spec = dict(spec)
+        self._spec_text = json.dumps(self.spec)
         self.engine = Engine(START)
         self.plan = Plan("")
         self.random: random.Random | None = None
@@ -288,6 +304,9 @@ class World:
         self.answered: dict[str, float] = {}
         self.announced: list[Mapping[str, Any]] = []
         self.humans, self.last_human = 0, 0.0
+        self.denied: dict[tuple[str, str], float] = {}
+        self.page = 0  # how much a page holds; 0 for all
+        self.skew: dict[str, float] = {}
         self.engine.after(RECONCILE, self._clock, background=True)
 
     # How a run goes
@@ -306,10 +325,11 @@ class World:
             last = start + max((after for after, _, _ in plan.moves), default=0.0)
             self._until_quiet(last)
             while True:
+                self._until_quiet(max(self.denied.values(), default=0.0))
                 executions = len(self.sfn.executions)
                 self.engine.run(self.engine.now + RECONCILE + 40, lambda: False)
                 self._until_quiet(last)
-                if len(self.sfn.executions) == executions:
+                if len(self.sfn.executions) == executions and not self._denies():
                     break
             self.invariants.at_rest()
         return self
@@ -320,21 +340,25 @@ class World:
         def quiet() -> bool:
             if self.running() or self.engine.now < last:
                 return False
-            return self.engine.foreground == 0 or self.engine.now > self._idle_since() + 60
+            return not self.engine.foreground or self.engine.now > self._idle_since() + 60
 
         self.engine.run(limit, quiet)
         if self.running():
             self.invariants.broken("bounded", "an execution still runs after a day")
 
+    def _denies(self) -> bool:
+        return any(until > self.engine.now for until in self.denied.values())
+
     def running(self) -> bool:
-        return any(e.status == "RUNNING" for e in self.sfn.executions.values())
+        return self.sfn.running > 0
 
     def _idle_since(self) -> float:
         return max((e.ended for e in self.sfn.executions.values()), default=self.engine.now)
 
     def saved(self) -> bytes:
         """The world at rest, to be started from again."""
-        return pickle.dumps(self)
+        self.sites, self.news_sites = [], []
+        return pickle.dumps(self, pickle.HIGHEST_PROTOCOL)
 
     def trace(self, who: str, text: str) -> None:
         if self.lines is not None:
@@ -357,14 +381,16 @@ class World:
     def invoke(
         self,
         function: str,
-        text: str,
+        packed: bytes,
         box: Box,
         execution: Execution | None = None,
         calls_back: bool = False,
         doubled: bool = False,
     ) -> None:
         """Run a function; the box gets its result, or its failure."""
-        invocation = Invocation(function, text, box, execution, 0.0, doubled=doubled)
+        invocation = Invocation(
+            function, packed, box, execution, self.engine.now, 0.0, doubled=doubled
+        )
         self.engine.spawn(self._invoke, invocation, calls_back)
 
     def _invoke(self, invocation: Invocation, calls_back: bool) -> None:
@@ -373,7 +399,7 @@ class World:
         process.invocation = invocation
         invocation.deadline = engine.now + runtime.LIMITS.get(function, runtime.LIMIT)
         engine.pause(INVOKE)
-        invocation.payload = json.loads(invocation.text)
+        invocation.payload = marshal.loads(invocation.packed)
         outcome: tuple[str, Any]
         try:
             text = json.dumps(runtime.handler(function)(invocation.payload, None))
@@ -393,17 +419,17 @@ class World:
 
     def deliver(self, function: str, event: Any, attempt: int = 0) -> None:
         """Run a function on an event: tried twice more if it fails, as Lambda does."""
-        self.engine.spawn(self._deliver, function, json.dumps(event), attempt)
+        self.engine.spawn(self._deliver, function, asl.packed(event), attempt)
 
-    def _deliver(self, function: str, text: str, attempt: int) -> None:
+    def _deliver(self, function: str, packed: bytes, attempt: int) -> None:
         box = Box()
-        self.invoke(function, text, box)
+        self.invoke(function, packed, box)
         kind, _ = self.engine.wait(box)
         if kind == "failed" and attempt < 2:
-            self.engine.after(60.0 * (attempt + 1), self._again, function, text, attempt + 1)
+            self.engine.after(60.0 * (attempt + 1), self._again, function, packed, attempt + 1)
 
-    def _again(self, function: str, text: str, attempt: int) -> None:
-        self.engine.spawn(self._deliver, function, text, attempt)
+    def _again(self, function: str, packed: bytes, attempt: int) -> None:
+        self.engine.spawn(self._deliver, function, packed, attempt)
 
     def _clock(self) -> None:
         self.engine.after(RECONCILE, self._clock, background=True)
@@ -430,11 +456,21 @@ class World:
                 raise Killed("Runtime.ExitError")
             case "twice" if not invocation.doubled:
                 self.invoke(
-                    invocation.function, invocation.text, Box(), invocation.execution, True, True
+                    invocation.function, invocation.packed, Box(), invocation.execution, True, True
                 )
+            case "held":
+                self._hold()
+            case "denied":
+                self.denied[invocation.function, operation] = self.engine.now + DENIED
+            case "paged":
+                self.page = 1
+            case "skewed":
+                self.skew[invocation.function] = SKEW
             case "stopped" | "expired" if invocation.execution:
                 stopped = fault == "stopped"
                 invocation.execution.end("ABORTED" if stopped else "TIMED_OUT")
+        if self.engine.now < self.denied.get((invocation.function, operation), 0.0):
+            raise AwsError("AccessDeniedException", f"{operation} is not authorized")
         answer = self._answer(invocation, service, operation, asked, fault == "stale")
         match fault:
             case "lost":
@@ -446,6 +482,28 @@ class World:
             case "timed-out":
                 self._pause(invocation, runtime.LIMIT + 100)
         return answer
+
+    def _hold(self) -> None:
+        """Somebody's order to hold the service has come as far as writing it down."""
+        note = {"service": self.spec["service"], "id": "#hold", "by": "somebody", "reason": "test"}
+        note["at"] = runtime.iso(self.engine.now)
+        self.invariants.ordered({"action": "hold"})
+        self.table.put_item({"Item": {name: {"S": value} for name, value in note.items()}})
+
+    def clock(self) -> float:
+        """What time it is to the function that asks."""
+        process: Any = getcurrent()
+        return self.engine.now + self.skew.get(process.invocation.function, 0.0)
+
+    def paged(self, found: list[Any], start: str | None) -> tuple[list[Any], str | None]:
+        """A page of what was found, and where the next begins; None for nowhere. If pages are
+        small, the first is empty."""
+        if not self.page:
+            return found, None
+        begin = int(start or -1)
+        following = begin + self.page if start else 0
+        page = found[begin:following] if start else []
+        return page, str(following) if following < len(found) else None
 
     def _pause(self, invocation: Invocation, seconds: float) -> None:
         left = invocation.deadline - self.engine.now
@@ -552,7 +610,9 @@ class World:
         if asked["Path"] != runtime.ENVIRONMENT["SPEC_PATH"]:
             return {"Parameters": []}  # it has no documentation site
         name = f"{asked['Path']}/{self.spec['service']}"
-        return {"Parameters": [{"Name": name, "Value": json.dumps(self.spec)}]}
+        found = [{"Name": name, "Value": self._spec_text}]
+        page, following = self.paged(found, asked.get("NextToken"))
+        return {"Parameters": page, **({"NextToken": following} if following else {})}
 
     def describe_target_health(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         states = {"initial": "initial", "healthy": "healthy", "unhealthy": "unhealthy"}

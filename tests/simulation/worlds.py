@@ -107,6 +107,15 @@ PLANS: Mapping[str, Plan] = {
         "checked",
         ((0, "no_room", (True,)), push(1, "1.0.1"), (200, "no_room", (False,))),
     ),
+    "no addresses left, and a bad release after": Plan(
+        "recreated",
+        (
+            (0, "no_room", (True,)),
+            push(1, "1.0.1"),
+            (900, "no_room", (False,)),
+            push(900, "1.0.2", "exit-at-start"),
+        ),
+    ),
     "no subnet": Plan("checked", ((0, "lose_subnet", ()), push(1, "1.0.1"))),
     "two pushes": Plan("checked", (push(0, "1.0.1"), push(3, "1.0.2"))),
     "a push and an order at once": Plan(
@@ -168,6 +177,106 @@ PLANS: Mapping[str, Plan] = {
         ((0, "delete_service", ()), push(1, "1.0.1")),
     ),
     "stopped midway": Plan("checked", (push(0, "1.0.1"), (9, "stop", ()))),
+}
+
+
+# the shortest schedules of what random plans found in the deployer; it is mended
+FOUND: Mapping[str, Plan] = {
+    "a late retry took the outcome of a hold": Plan(
+        "checked", (order(0, "hold", reason="test"),), faults={5: "lost"}
+    ),
+    "a push of an older schema left nothing running": PLANS["an older schema after a newer"],
+    "a retried update rolled out again what ECS had given up": Plan(
+        "balanced", (push(0, "1.0.1", "cannot-start"),), faults={43: "timed-out"}
+    ),
+    "a new service that reads do not show yet was called deleted": Plan(
+        "checked", (push(0, "1.0.1"),), live=False, noise=0
+    ),
+    "a release that never ran went back to one from before a migration": Plan(
+        "database",
+        (
+            push(0, "1.0.2", "never-healthy", schema=2),
+            push(110, "1.0.1", schema=2),
+            (130.0, "delete_image", ("1.0.1",)),
+        ),
+    ),
+    "an address was asked for whose task had just stopped": Plan(
+        "database",
+        (
+            (0.0, "push", (App("1.0.2", 1, "exit-late", 20.0),)),
+            push(10, "1.0.4"),
+            push(20, "1.0.1"),
+        ),
+        live=False,
+        noise=13,
+    ),
+    "a hold that came between the look and the turn was passed over": Plan(
+        "checked", (push(0, "1.0.1"),), faults={11: "held"}
+    ),
+    "a recovery that got no turn called the service unchanged": Plan(
+        "checked", (push(0, "1.0.1"), (9.0, "stop", ())), faults={51: "denied"}
+    ),
+    "a look that lagged was taken for ECS's way back": Plan(
+        "checked", ((0.0, "push_index", (App("1.0.2", 1),)),), faults={53: "stopped"}, noise=16220
+    ),
+    "a new service that the way back did not see yet was left running": Plan(
+        "database",
+        (
+            order(0, "rollback", to="1.0.0"),
+            (80.0, "push", (App("1.0.1", 2, seconds=5.0),)),
+            (120.0, "push_index", (App("1.0.3", 1, seconds=20.0),)),
+        ),
+        live=False,
+        faults={47: "denied"},
+        noise=13946,
+    ),
+    "a recovery stopped the release that had come after": Plan(
+        "unverified",
+        (
+            push(117, "1.0.1", "exit-twice", seconds=5.0),
+            order(120, "deploy", image="1.0.1"),
+            (170.0, "stop", ()),
+        ),
+        live=False,
+    ),
+    "ECS went back to a release that was never good": Plan(
+        "database",
+        (push(0, "1.0.2", "wrong-version"), push(110, "1.0.1", "never-healthy", schema=2)),
+        live=False,
+    ),
+    "a retry that had its turn already waited for the end of a later hold": Plan(
+        "recreated",
+        (push(0, "1.0.1"), push(100, "1.0.2"), order(105, "rollback", to="1.0.0")),
+        faults={74: "lost"},
+    ),
+    "a late second try of a turn left its claim": Plan(
+        "recreated",
+        (push(50, "1.0.2", "empty-database"), push(130, "1.0.1")),
+        faults={16: "timed-out", 71: "twice", 118: "twice", 131: "lost"},
+        noise=0,
+    ),
+    "a push after a first one that failed met an old desired count": Plan(
+        "checked",
+        (push(0, "1.0.3", "never-healthy"), (0.0, "push_index", (App("1.0.2", 1),))),
+        live=False,
+        noise=3304,
+    ),
+    "the data of a release left unverified were taken for the right ones": Plan(
+        spec="plain",
+        moves=(
+            (80.0, "push", (App(version="1.0.2", schema=1, fault="exit-late", seconds=60.0),)),
+            (
+                110.0,
+                "push",
+                (App(version="1.0.1", schema=1, fault="empty-database", seconds=60.0),),
+            ),
+            (230.0, "order", ({"action": "deploy", "image": "1.0.1"},)),
+        ),
+        live=False,
+        faults={62: "timed-out", 126: "stopped"},
+        news={},
+        noise=1248,
+    ),
 }
 
 

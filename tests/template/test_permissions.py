@@ -26,6 +26,8 @@ LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents"}
 # Calls whose permission has another name.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 OTHERWISE = {
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
+    "dynamodb:TransactWriteItems": {"dynamodb:PutItem", "dynamodb:ConditionCheckItem"},
     "s3:CopyObject": {"s3:GetObject", "s3:PutObject"},
     "s3:DeleteObjects": {"s3:DeleteObject"},
     "s3:HeadObject": {"s3:GetObject"},

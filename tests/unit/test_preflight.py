@@ -72,6 +72,11 @@ GOOD, BAD = recorded(), recorded(outcome="FAILED")
         (service(desiredCount=0), [BAD], 4),
         (service(desiredCount=2), [{**BAD, **STOPPED, "endedAt": "2026-11-23T14:29:50Z"}], 4),
         (service(desiredCount=2), [{**BAD, **STOPPED, "endedAt": "2026-11-23T14:20:00Z"}], None),
+        (
+            service(desiredCount=2),
+            [{**BAD, "outcome": "HELD"}, {**BAD, **STOPPED, "endedAt": "2026-11-23T14:29:50Z"}],
+            4,
+        ),
     ],
     ids=[
         "no service",
@@ -81,6 +86,7 @@ GOOD, BAD = recorded(), recorded(outcome="FAILED")
         "zero, stopped by us",
         "stopped by us just now: the read may be an old one",
         "stopped by us, and scaled up since",
+        "stopped by us just now, and another push held since",
     ],
 )
 def test_the_desired_count_belongs_to_the_team_once_a_release_was_good(

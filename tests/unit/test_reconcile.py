@@ -256,6 +256,15 @@ def test_the_clock_passes_on_the_turn_of_an_execution_that_is_over(
     assert turns.line("coder").holder is None
 
 
+def test_the_clock_takes_out_of_the_line_who_is_over(world: Machine, context: Any) -> None:
+    over, waits = world.start("over"), world.start("waits")
+    world.stop(over)
+    turns.wait("coder", claim(release="20261123T140000Z-over", execution=over))
+    turns.wait("coder", claim(release="20261123T140001Z-waits", execution=waits))
+    run(CLOCK, context)
+    assert [left["execution"] for left in turns.line("coder").waiting] == [waits]
+
+
 @pytest.mark.parametrize("noted", [True, False], ids=["it was identified", "it never began"])
 def test_the_clock_recovers_again_where_a_recovery_died(
     world: Machine, context: Any, noted: bool

@@ -1,5 +1,6 @@
 """The previous release is put back, or it is said why that can't be."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from botocore.exceptions import ClientError
 
 import roll_back
 from deployer.aws import ecs
+from deployer.rollout import READ_LAG
 from tests.unit.conftest import Clock, Script, refusal
 from tests.unit.samples import (
     OLD_REVISION,
@@ -100,6 +102,27 @@ def test_a_grown_schema_bars_the_way_back_once_a_task_ran(
 def test_a_lost_reply_of_the_update_is_seen_in_the_service(broken: Any, context: Any) -> None:
     broken(IN_PLACE)
     assert roll_back.handler(payload(rollout=None), context)["action"] == "GO_BACK"
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_look_that_lags_behind_the_update_is_not_taken_for_the_way_back(
+    broken: Any, context: Any, noted: bool
+) -> None:
+    lagging = service(before(status="PRIMARY", rolloutState="COMPLETED"))
+    script = broken(lagging, lagging, IN_PLACE)
+    started = {**payload()["rollout"], "startedAt": datetime.now(UTC).isoformat()}
+    decided = roll_back.handler(payload(rollout=started if noted else None), context)
+    assert decided["action"] == "GO_BACK"
+    assert script.asked("UpdateService")
+
+
+def test_a_service_that_was_never_changed_is_believed_after_the_longest_lag(
+    broken: Any, context: Any, clock: Clock
+) -> None:
+    broken(service(before(status="PRIMARY", rolloutState="COMPLETED")))
+    decided = roll_back.handler(payload(rollout=None), context)
+    assert decided["action"] == "LEAVE"
+    assert sum(clock.sleeps) >= READ_LAG.total_seconds()
 
 
 @pytest.mark.parametrize(

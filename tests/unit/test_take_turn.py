@@ -214,6 +214,37 @@ def test_of_two_that_see_the_turn_free_the_slower_one_looks_again(
     assert holder() == other["id"] and waiting() == {mine["id"]}
 
 
+def test_a_hold_that_comes_between_the_look_and_the_turn_holds(
+    machine: Machine, woken: Any, told: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = turns.take
+
+    def held(service: str, asking: Any, instead_of: str = "") -> bool:
+        monkeypatch.setattr(turns, "take", take)
+        turns.hold("coder", HOLD)
+        return take(service, asking, instead_of)
+
+    monkeypatch.setattr(turns, "take", held)
+    push = coming(machine, "push")
+    assert look(push, context)["action"] == record(push)["outcome"] == "HELD"
+    assert holder() is None and waiting() == set()
+
+
+def test_a_recovery_stands_aside_for_a_release_that_changed_the_service_since(
+    machine: Machine, woken: Any, told: Any, context: Any
+) -> None:
+    dead, later = coming(machine, "dead", 1), coming(machine, "later", 2)
+    releases.note(dead, turnAt="2026-11-23T14:01:00+00:00")
+    releases.note(later, turnAt="2026-11-23T14:02:00+00:00")
+    recovery = machine.start("recovery")
+    assert look(dead, context, recovery)["action"] == "TAKE"  # it changed nothing
+    turns.pass_on("coder", recovery)
+    releases.note(dead, turnAt="2026-11-23T14:01:00+00:00")
+    releases.note(later, rollout={"id": "ecs-svc/9"})
+    decision = look(dead, context, recovery)
+    assert (decision["action"], decision["by"]) == ("SUPERSEDED", later["id"])
+
+
 def test_who_is_held_stays_held_when_the_look_is_tried_again(
     machine: Machine, script: Script, told: Any, context: Any
 ) -> None:

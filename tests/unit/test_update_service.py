@@ -62,7 +62,7 @@ def test_a_service_that_we_stopped_is_started_with_the_update(there: Script, con
     ("earlier", "now", "automatic"),
     [
         (previous(), release(), True),
-        (None, release(), True),
+        (None, release(), False),
         (previous(), release(schema={"number": 13, "hash": "f01"}), False),
         (previous(schema=None), release(), False),
         (previous(schema=None), release(schema=None), True),

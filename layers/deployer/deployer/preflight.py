@@ -72,7 +72,7 @@ def desired_count(
 
 def _just_stopped(history: History, now: datetime) -> bool:
     """Whether we scaled the service to zero so lately that reads may not show it."""
-    last = next((entry for entry in history if "outcome" in entry), None)
-    if last is None or (last.get("rollback") or {}).get("action") != "STOP":
-        return False
-    return now - datetime.fromisoformat(last["endedAt"]) < READ_LAG
+    stops = (e for e in history if (e.get("rollback") or {}).get("action") == "STOP")
+    return any(
+        now - datetime.fromisoformat(e["endedAt"]) < READ_LAG for e in stops if "endedAt" in e
+    )

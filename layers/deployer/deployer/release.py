@@ -57,6 +57,7 @@ class Recorded(Release):
     """
 
     outcome: NotRequired[Outcome]
+    turnAt: NotRequired[str]
     endedAt: NotRequired[str]
     reason: NotRequired[str]
     by: NotRequired[str]

@@ -84,6 +84,16 @@ def steady_task_definition(service: Service | None) -> str | None:
     return None
 
 
+def shows(service: Service | None, revision: str, rollout: Rollout | None) -> bool:
+    """Whether a look at the service shows what our update of it did: the revision in place, or the
+    rollout among the deployments. If not, it may be as old as READ_LAG."""
+    if service is None:
+        return False
+    current, ours = primary(service), rollout["id"] if rollout else None
+    in_place = current is not None and current["taskDefinition"] == revision
+    return in_place or any(d["id"] == ours for d in service.get("deployments", ()))
+
+
 def judge(
     service: Service | None,
     rollout: Rollout,

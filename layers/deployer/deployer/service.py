@@ -7,8 +7,9 @@ from deployer.spec import ServiceSpec
 
 
 def may_go_back(release: Release, previous: Previous | None) -> bool:
-    """Whether ECS may put back by itself what ran before a release."""
-    return previous is None or not schema_grew(previous["schema"], release["schema"])
+    """Whether ECS may put back by itself what ran before a release; where no release is known to
+    be good, what ECS would go back to need not have been good."""
+    return previous is not None and not schema_grew(previous["schema"], release["schema"])
 
 
 def settings(spec: ServiceSpec, task_definition: str, automatic_rollback: bool) -> dict[str, Any]:

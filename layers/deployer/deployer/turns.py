@@ -89,6 +89,11 @@ def decide(
     """
     if holder and holder["execution"] == mine["execution"]:
         return _decision("TAKE", "", "the turn is ours already")
+    if mine["trigger"] == "recover":
+        later = _later(mine, history)
+        if later:
+            why = "its execution ended midway, and another release has taken its place since"
+            return _decision("SUPERSEDED", later["id"], why)
     if mine["trigger"] == "push":
         own = next((entry for entry in history if entry["id"] == mine["release"]), None)
         ended = own.get("outcome") if own else None
@@ -132,6 +137,14 @@ def _overtaken(mine: Claim, holder: Claim | None, history: History) -> Recorded 
         if counts and (when > pushed or tie) and entry["trigger"] not in ("hold", "resume"):
             return entry
     return None
+
+
+def _later(mine: Claim, history: History) -> Recorded | None:
+    """The release that changed the service after the one that is to be put right did."""
+    own = next((entry for entry in history if entry["id"] == mine["release"]), None)
+    began = own.get("turnAt") if own else None
+    changed = (entry for entry in history if "rollout" in entry)
+    return next((e for e in changed if began and e.get("turnAt", "") > began), None)
 
 
 def _decision(

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from deployer.aws import releases, turns
+from deployer.errors import AwsUnavailable
 from tests.unit.conftest import Script, items, refusal
 from tests.unit.samples import ANOTHER_EXECUTION, EXECUTION, claim, release
 
@@ -43,6 +44,26 @@ def test_the_line_tells_who_has_the_turn_who_waits_and_who_holds() -> None:
     assert plain(line.holder) == MINE
     assert [plain(entry) for entry in line.waiting] == [THEIRS]
     assert plain(line.hold) == HOLD
+
+
+def test_a_push_takes_no_turn_of_a_service_that_is_held() -> None:
+    turns.hold("coder", HOLD)
+    assert not turns.take("coder", {**MINE, "trigger": "push"})
+    assert turns.take("coder", {**MINE, "trigger": "deploy"})
+
+
+@pytest.mark.parametrize(
+    ("reason", "taken"), [("TransactionConflict", False), ("ThrottlingError", AwsUnavailable)]
+)
+def test_a_turn_that_dynamodb_puts_off(script: Script, reason: str, taken: Any) -> None:
+    refused = refusal("TransactionCanceledException")
+    refused.response["CancellationReasons"] = [{"Code": reason}, {"Code": "None"}]
+    script("dynamodb", "TransactWriteItems", refused)
+    if taken is False:
+        assert turns.take("coder", {**MINE, "trigger": "push"}) is False
+    else:
+        with pytest.raises(taken, match=reason):
+            turns.take("coder", {**MINE, "trigger": "push"})
 
 
 # waiting

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from deployer.aws import client, refused
 from deployer.errors import DeployError, ServiceDraining
-from deployer.rollout import Service, primary
+from deployer.rollout import READ_LAG, Rollout, Service, primary, shows
 from deployer.stopped import Task
 from deployer.taskdef import CONTENT_TAG
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _DESCRIBE_TASKS_LIMIT = 100
 _READS_AFTER_WRITE = 15
+_BETWEEN_LOOKS = 2.0  # seconds
+_NONE = timedelta(0)
 
 
 def _ecs() -> "ECSClient":
@@ -40,6 +43,25 @@ def service(cluster: str, name: str) -> Service | None:
     found = _ecs().describe_services(cluster=cluster, services=[name])["services"]
     active = [dict(entry) for entry in found if entry["status"] == "ACTIVE"]
     return active[0] if active else None
+
+
+def service_after(
+    cluster: str, name: str, revision: str | None, started: Rollout | None
+) -> Service | None:
+    """The service, not as it was before an update of ours that reads do not show yet: looked at
+    again for as long as they may lag.
+
+    Args:
+        revision: what the update rolls out; None if there was none.
+        started: the rollout; None if it was not noted, so the update may be this very moment's.
+    """
+    age = datetime.now(UTC) - datetime.fromisoformat(started["startedAt"]) if started else _NONE
+    give_up = time.monotonic() + (READ_LAG - max(age, _NONE)).total_seconds()
+    found = service(cluster, name)
+    while revision and not shows(found, revision, started) and time.monotonic() < give_up:
+        time.sleep(_BETWEEN_LOOKS)
+        found = service(cluster, name)
+    return found
 
 
 def create_service(request: Mapping[str, Any]) -> Service:

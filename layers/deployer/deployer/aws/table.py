@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from deployer.aws import client
+from deployer.errors import AwsUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -87,6 +88,31 @@ def put_if(values: Values, condition: str, **compared: Any) -> dict[str, Any] | 
         refused: dict[str, Any] = dict(error.response)
         return _values(refused.get("Item", {}))
     return None
+
+
+def put_without(values: Values, absent: str, condition: str, **compared: Any) -> bool:
+    """Write an item if a condition on what is there holds and the service has no item `absent`.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+
+    Returns:
+        False if either is not so, or somebody else wrote one of the two at the same time.
+    Raises:
+        AwsUnavailable: DynamoDB put it off.
+    """
+    key = _item({"service": values["service"], "id": absent})
+    put = {"TableName": _name(), "Item": _item(values), **_condition(condition, compared)}
+    check = {"TableName": _name(), "Key": key, **_condition("attribute_not_exists(#id)", {})}
+    try:
+        _dynamodb().transact_write_items(
+            TransactItems=[{"Put": put}, {"ConditionCheck": check}]  # type: ignore[typeddict-item]
+        )
+    except _dynamodb().exceptions.TransactionCanceledException as error:
+        reasons = {reason["Code"] for reason in error.response["CancellationReasons"]}
+        if reasons & {"ConditionalCheckFailed", "TransactionConflict"}:
+            return False
+        raise AwsUnavailable(f"TransactWriteItems: {', '.join(sorted(reasons))}") from error
+    return True
 
 
 def update_if(service: str, name: str, values: Values, condition: str, **compared: Any) -> bool:

@@ -36,20 +36,29 @@ def wait(service: str, claim: Claim) -> None:
     table.put({"service": service, "id": f"#waiting#{claim['release']}", **claim})
 
 
-def leave(service: str, release_id: str) -> None:
-    """Stand in line no more."""
-    table.delete_if(service, f"#waiting#{release_id}", "attribute_exists(#id)")
+def leave(service: str, release_id: str, execution: str | None = None) -> None:
+    """Stand in line no more; if an execution is named, only its claim is taken out."""
+    name = f"#waiting#{release_id}"
+    if execution is None:
+        table.delete_if(service, name, "attribute_exists(#id)")
+    else:
+        table.delete_if(service, name, "#execution = :it", it=execution)
 
 
 def take(service: str, claim: Claim, instead_of: str = "") -> bool:
-    """Take the turn if nobody has it, or from an execution that is known to be over.
+    """Take the turn if nobody has it, or from an execution that is known to be over; for a push,
+    only while the service is not held.
 
     Returns:
-        False if somebody else has it.
+        False if somebody else has it, or a hold has come between.
     """
     item = {"service": service, "id": "#turn", **claim}
     free = "attribute_not_exists(#id) OR #execution = :me OR #execution = :dead"
-    taken = table.put_if(item, free, me=claim["execution"], dead=instead_of) is None
+    compared = {"me": claim["execution"], "dead": instead_of}
+    if claim["trigger"] == "push":
+        taken = table.put_without(item, "#hold", free, **compared)
+    else:
+        taken = table.put_if(item, free, **compared) is None
     if taken:
         leave(service, claim["release"])
     return taken
