@@ -66,12 +66,11 @@ def _look(call: Call, known: frozenset[str]) -> list[Check]:
 
 def _service(call: Call, known: frozenset[str]) -> list[Check]:
     try:
-        target = call.target
-    except CommandFailed as stopped:
+        return examine(call.target, known)
+    except CommandFailed as stopped:  # there is no such stack or service, or its spec is wrong
         if stopped.code == WRONG:
             raise
         return [Check("deployer", FAILED, stopped.message, tuple(stopped.advice))]
-    return examine(target, known)
 
 
 def _repaired(call: Call, repair: Repair, *, agreed: bool) -> bool:
