@@ -64,8 +64,8 @@ remove: $(READY) ## delete the stacks from the account again; says what stays
 
 .PHONY: test
 test: lint ## check and test everything
-	@echo "pytest (three local AWS side by side; a quarter of an hour on two cores) …"
-	@pytest -n 3 --dist loadfile --no-loadscope-reorder $(LONGEST_FIRST)
+	@echo "pytest (four local AWS side by side; a quarter of an hour on two cores) …"
+	@pytest -n 4 --dist loadfile --no-loadscope-reorder $(LONGEST_FIRST)
 	@echo "pytest (what the roles allow, and what those tests used of it) …"
 	@pytest -q tests/permissions
 

@@ -171,7 +171,7 @@ def test_a_change_by_somebody_else_is_left_in_place(live: Stage) -> None:
 
     arn = live.started_by(live.release("1.1.0", fault="slow-start", seconds=20))
     for now in live.follow(arn):
-        if now.path[-1] == "Poll health":
+        if now.path[-1:] == ["Poll health"]:
             break
     ecs.update_service(cluster=live.cluster, service=live.service, taskDefinition=theirs)
     done = live.ended(arn)
@@ -184,7 +184,7 @@ def test_a_change_by_somebody_else_is_left_in_place(live: Stage) -> None:
 def test_a_service_scaled_to_zero_meanwhile_is_not_called_live(live: Stage) -> None:
     arn = live.started_by(live.release("1.1.0", fault="slow-start", seconds=20))
     for now in live.follow(arn):
-        if now.path[-1] == "Poll health":
+        if now.path[-1:] == ["Poll health"]:
             break
     live.aws.client("ecs").update_service(
         cluster=live.cluster, service=live.service, desiredCount=0
