@@ -310,7 +310,7 @@ class Stage:
         return dict(found["services"][0])
 
 
-def _until(seconds: float, between: float = 0.1) -> Iterator[None]:
+def _until(seconds: float, between: float = 0.2) -> Iterator[None]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         yield

@@ -37,6 +37,9 @@ FLAGS = (
 STYLE = "offlinedocs/styles.css"
 
 
+pytestmark = pytest.mark.site
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
