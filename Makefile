@@ -65,13 +65,13 @@ remove: $(READY) ## delete the stacks from the account again; says what stays
 .PHONY: test
 test: lint ## check and test everything
 	@echo "pytest (three local AWS side by side; a quarter of an hour on two cores) …"
-	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not site' $(LONGEST_FIRST)
+	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not slow' $(LONGEST_FIRST)
 	@echo "pytest (what the roles allow, and what those tests used of it) …"
 	@pytest -q tests/permissions
 
-.PHONY: test-site
-test-site: $(READY) ## test the documentation site with Next.js and Chromium (minutes; see docs/docs-site.md)
-	@pytest -m site tests/workflow/test_handbook.py tests/local/test_demo_docs.py
+.PHONY: test-slow
+test-slow: $(READY) ## test what takes long: doctor, builds by hand, the docs site in Chromium (ten minutes)
+	@pytest -n 2 --dist loadfile -m slow tests/cli tests/local tests/workflow
 
 .PHONY: lint
 lint: $(READY) .checkov/.ready ## check style, types and templates

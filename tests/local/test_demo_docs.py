@@ -12,7 +12,7 @@ from tests.local.test_demo import Run, left_of
 MODULE = "local.demo_docs"
 
 
-@pytest.mark.site
+@pytest.mark.slow
 @pytest.mark.usefixtures("registry")
 def test_the_demo_ends_with_the_site_as_it_was_at_first(tmp_path: Path) -> None:
     with Run(["--json"], tmp_path, MODULE) as run:
@@ -42,7 +42,7 @@ def test_the_demo_ends_with_the_site_as_it_was_at_first(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.site
+@pytest.mark.slow
 @pytest.mark.usefixtures("registry")
 def test_ctrl_c_in_the_middle_of_a_build_leaves_nothing(tmp_path: Path) -> None:
     with Run([], tmp_path, MODULE) as run:

@@ -37,7 +37,7 @@ FLAGS = (
 STYLE = "offlinedocs/styles.css"
 
 
-pytestmark = pytest.mark.site
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

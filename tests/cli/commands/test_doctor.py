@@ -14,6 +14,8 @@ from local.stage import Stage
 from tests.cli.commands.conftest import Operator
 from tests.person import Person
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Operator]
 _numbers = itertools.count(1)
 

@@ -12,6 +12,8 @@ from local.image import DEMO_APP
 from tests.cli.commands.conftest import Operator
 from tests.cli.commands.orders.conftest import at
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def builder(operator: Operator) -> Operator:

@@ -10,6 +10,8 @@ from tests.cli.commands.conftest import Operator
 from tests.cli.commands.orders.conftest import at
 from tests.person import Person
 
+pytestmark = pytest.mark.slow
+
 
 def test_what_is_in_flight_is_stopped_and_the_last_good_release_is_back(
     busy: tuple[Operator, str], ann: Person

@@ -9,6 +9,8 @@ from tests.cli.commands.conftest import Operator
 from tests.cli.commands.orders.conftest import at
 from tests.workflow.test_database import Instance
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def migrated(deployer: Stage, session: dict[str, str]) -> Iterator[Operator]:

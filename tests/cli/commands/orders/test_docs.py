@@ -10,6 +10,8 @@ from local.docs import DocsSite, tar_gz
 from tests.cli.commands.conftest import Operator
 from tests.workflow.test_docs import sources
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def site(operator: Operator) -> Iterator[DocsSite]:
