@@ -32,9 +32,6 @@ DENIED = {
         "deployer.CheckPreflightRole", "iam:GetRole", "role/test-nobody"
     ): "a spec names a role that is not the deployer's, and the preflight says so",
     Permission("deployer.DocsBuildRole", "s3:ListBucket", "{Sources}"): _ITS_CACHE,
-    Permission(
-        "deployer.IdentifySourceRole", "s3:ListBucket", "{Sources}"
-    ): "an order names an archive that is not there, and forbidden is read as that",
     Permission("deployer.ImageBuildRole", "s3:ListBucket", "{Sources}"): _ITS_CACHE,
     Permission(
         "deployer.CheckPreflightRole", "iam:SimulatePrincipalPolicy", "role/test-nobody"
