@@ -1,31 +1,11 @@
-"""The records of releases, builds and docs, as the deployer keeps them in its table."""
+"""The release that a person names."""
 
 import difflib
-from typing import Any
-
-from boto3.dynamodb.types import TypeDeserializer
 
 from cli.errors import WRONG, CommandFailed
 from deployer import history
 from deployer.history import History
 from deployer.release import Recorded
-
-
-def items(dynamodb: Any, table: str, service: str) -> list[dict[str, Any]]:
-    """All items of a service, in the order of their ids: releases, and what else is kept of it
-    under names with `#`. `dynamodb`: a client."""
-    pages = dynamodb.get_paginator("query").paginate(
-        TableName=table,
-        KeyConditionExpression="service = :service",
-        ExpressionAttributeValues={":service": {"S": service}},
-        ConsistentRead=True,
-    )
-    value = TypeDeserializer().deserialize
-    return [
-        {name: value(entry) for name, entry in item.items()}
-        for page in pages
-        for item in page["Items"]
-    ]
 
 
 def named(past: History, name: str) -> Recorded:

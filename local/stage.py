@@ -14,7 +14,8 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
 
-from cli import releases
+from boto3.dynamodb.types import TypeDeserializer
+
 from cli.executions import Execution, look
 from local import image
 from local.aws import ROOT, LocalAws
@@ -32,6 +33,8 @@ VERIFY = {
         {"path": "/api/v2/users/first"},
     ],
 }
+
+_value = TypeDeserializer().deserialize
 
 
 class StageError(RuntimeError):
@@ -291,9 +294,21 @@ class Stage:
 
     def items(self, service: str | None = None) -> list[dict[str, Any]]:
         """All items of a service: releases, and what else is kept of it under names with `#`."""
-        return releases.items(
-            self.aws.client("dynamodb"), self.outputs["ReleasesTable"], service or self.service
+        pages = (
+            self.aws.client("dynamodb")
+            .get_paginator("query")
+            .paginate(
+                TableName=self.outputs["ReleasesTable"],
+                KeyConditionExpression="service = :service",
+                ExpressionAttributeValues={":service": {"S": service or self.service}},
+                ConsistentRead=True,
+            )
         )
+        return [
+            {name: _value(entry) for name, entry in item.items()}
+            for page in pages
+            for item in page["Items"]
+        ]
 
     def record(self, digest: str, service: str | None = None) -> dict[str, Any]:
         """The one record of a digest."""

@@ -100,7 +100,7 @@ def _found(target: Target) -> Found:
         "url": seen("url", lambda: _url(spec, tasks, live), live and live.get("url")),
         "tasks": service
         and {
-            **{f"{name}": service[f"{name}Count"] for name in ("desired", "running", "pending")},
+            **{name: service[f"{name}Count"] for name in ("desired", "running", "pending")},
             "taskDefinition": (rollout.primary(service) or service)["taskDefinition"],
             "list": _tasks(tasks, past, healthy),
         },
