@@ -95,12 +95,14 @@ def _settle(record: Recorded, execution: str) -> list[str]:
     """Settle one release whose execution is over: by a recovery if it may have touched the
     service, else by closing its record here."""
     holder = turns.line(record["service"]).holder
-    if "outcome" not in record and holder and holder["release"] == record["id"]:
+    had_turn = "turnAt" in record or (holder and holder["release"] == record["id"])
+    if "outcome" not in record and had_turn:
         machine = os.environ["DOCS" if site.is_site(record["service"]) else "DEPLOY"]
         name = reconciliation.recovery_name(record["id"], execution)
         return [record["id"]] if sfn.start(machine, name, reconciliation.recovery(record)) else []
     turns.leave(record["service"], record["id"])
-    reason = reconciliation.why_closed(record)
+    what = site.kind(record["service"])
+    reason = f"its execution ended before the release had its turn; the {what} was not changed"
     closed = releases.close_release(record, "FAILED", {"endedAt": _now(), "reason": reason})
     if closed:
         events.announce(record, "FAILED", reason)

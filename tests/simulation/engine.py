@@ -17,16 +17,10 @@ type Act = Callable[..., object]
 class Entry:
     """Something that is due at a time. `background` is what goes on for ever, such as a clock."""
 
-    __slots__ = ("act", "arguments", "background", "order", "when")
+    __slots__ = ("act", "arguments", "background")
 
-    def __init__(
-        self, when: float, order: int, act: Act | None, arguments: tuple[Any, ...], background: bool
-    ) -> None:
-        self.when, self.order, self.act = when, order, act
-        self.arguments, self.background = arguments, background
-
-    def __lt__(self, other: "Entry") -> bool:
-        return (self.when, self.order) < (other.when, other.order)
+    def __init__(self, act: Act | None, arguments: tuple[Any, ...], background: bool) -> None:
+        self.act, self.arguments, self.background = act, arguments, background
 
 
 class Box:
@@ -43,7 +37,7 @@ class Engine:
 
     def __init__(self, start: float) -> None:
         self.now = start
-        self._queue: list[Entry] = []
+        self._queue: list[tuple[float, int, Entry]] = []  # by time, then as they came
         self._order = 0
         self.foreground = 0
         self._hub: Any = None
@@ -51,8 +45,8 @@ class Engine:
     def at(self, when: float, act: Act, *arguments: Any, background: bool = False) -> Entry:
         """Do something at a time."""
         self._order += 1
-        entry = Entry(max(when, self.now), self._order, act, arguments, background)
-        heapq.heappush(self._queue, entry)
+        entry = Entry(act, arguments, background)
+        heapq.heappush(self._queue, (max(when, self.now), self._order, entry))
         self.foreground += not background
         return entry
 
@@ -73,9 +67,10 @@ class Engine:
     def pause(self, seconds: float) -> None:
         """Let time pass for the process that calls; what is due meanwhile happens."""
         due = self.now + seconds
-        while self._queue and self._queue[0].act is None:
-            heapq.heappop(self._queue)
-        if not self._queue or self._queue[0].when > due:
+        queue = self._queue
+        while queue and queue[0][2].act is None:
+            heapq.heappop(queue)
+        if not queue or queue[0][0] > due:
             self.now = due
             return
         self.at(due, getcurrent().switch)
@@ -105,13 +100,13 @@ class Engine:
         self._hub = getcurrent()
         queue = self._queue
         while queue and not enough():
-            entry = heapq.heappop(queue)
+            when, order, entry = heapq.heappop(queue)
             if entry.act is None:
                 continue
-            if entry.when > until:
-                heapq.heappush(queue, entry)
+            if when > until:
+                heapq.heappush(queue, (when, order, entry))
                 break
-            self.now = max(self.now, entry.when)
+            self.now = max(self.now, when)
             act, entry.act = entry.act, None
             self.foreground -= not entry.background
             act(*entry.arguments)

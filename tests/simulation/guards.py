@@ -359,6 +359,8 @@ GUARDS = (
           _ecs_goes_back_always),
     Guard("no way back over a schema that a failed release brought",
           "no older release on a newer schema", _returns(rollback, "outdated", False)),
+    Guard("a release whose execution ended midway may have migrated",
+          "no older release on a newer schema", _returns(history, "_may_have_migrated", False)),
     Guard("data that no release verified are not those to keep", "no false success", _returns(
         history, "unproven", False)),
     Guard("who is done leaves the line", "no orphans", _claim_left_in_line),

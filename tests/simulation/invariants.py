@@ -397,9 +397,7 @@ class Invariants:
     def _what_runs(self, records: list[Mapping[str, Any]]) -> None:
         """What the service runs is what the records say that it runs."""
         service = self.world.ecs.services.get(self.world.spec["service"])
-        done = [
-            r for r in records if r["trigger"] != "hold" and "turnAt" in r and "taskDefinition" in r
-        ]
+        done = [r for r in records if "turnAt" in r and "rollout" in r]
         if self.world.humans > self.humans_before or not done:
             return
         if service is None or not service.deployments:

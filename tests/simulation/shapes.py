@@ -5,7 +5,6 @@ right beyond doubt: names, types, least lengths, and what is required. What it d
 to the validator, which has the last word.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
@@ -72,7 +71,7 @@ def look(shape: Any, known: dict[str, Look] | None = None) -> Look:
         case "timestamp":
             made = _moment
         case "integer" | "long":
-            made = _whole(shape.metadata.get("min", -math.inf))
+            made = _not_less(least) if "min" in shape.metadata else _whole
         case _:
             made = _not_sure
     known[shape.name] = made
@@ -99,21 +98,28 @@ def _moment(value: Any) -> bool:
     return isinstance(value, datetime)
 
 
-def _whole(least: float) -> Look:
+def _whole(value: Any) -> bool:
+    return type(value) is int
+
+
+def _not_less(least: float) -> Look:
     return lambda value: type(value) is int and value >= least
+
+
+_TYPES = {_text: str, _boolean: bool, _moment: datetime, _whole: int}  # no more than that
 
 
 def _structure(shape: Any, members: Mapping[str, Look]) -> Look:
     if shape.is_tagged_union:
         return _union(members)
     required = frozenset(shape.metadata.get("required", ()))
-    texts = frozenset(name for name, right in members.items() if right is _text)
+    types = {name: _TYPES[right] for name, right in members.items() if right in _TYPES}
 
     def right(value: Any) -> bool:
         if type(value) is not dict or not required <= value.keys():
             return False
         for name, entry in value.items():
-            if name in texts and type(entry) is str:
+            if types.get(name) is type(entry):
                 continue
             if name not in members or not members[name](entry):
                 return False

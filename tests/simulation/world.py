@@ -326,10 +326,11 @@ class World:
             self._until_quiet(last)
             while True:
                 self._until_quiet(max(self.denied.values(), default=0.0))
-                executions = len(self.sfn.executions)
-                self.engine.run(self.engine.now + RECONCILE + 40, lambda: False)
+                begun, executions = self.engine.now, len(self.sfn.executions)
+                self.engine.run(begun + RECONCILE + 40, lambda: False)
                 self._until_quiet(last)
-                if len(self.sfn.executions) == executions and not self._denies():
+                denied = any(until > begun for until in self.denied.values())
+                if len(self.sfn.executions) == executions and not denied:
                     break
             self.invariants.at_rest()
         return self
@@ -345,9 +346,6 @@ class World:
         self.engine.run(limit, quiet)
         if self.running():
             self.invariants.broken("bounded", "an execution still runs after a day")
-
-    def _denies(self) -> bool:
-        return any(until > self.engine.now for until in self.denied.values())
 
     def running(self) -> bool:
         return self.sfn.running > 0

@@ -277,6 +277,24 @@ FOUND: Mapping[str, Plan] = {
         news={},
         noise=1248,
     ),
+    "an order went back over a schema that a release left whose execution had ended midway": Plan(
+        "database",
+        (
+            push(0, "1.0.1"),
+            push(70, "1.0.3", "never-healthy", schema=2),
+            order(150, "rollback", to="1.0.0", hold=False),
+        ),
+        faults={190: "expired"},
+    ),
+    "an order that failed before it changed anything was taken for one that came after": Plan(
+        "database",
+        (
+            push(0, "1.0.1", "never-healthy", schema=2),
+            (170, "stop", ()),
+            order(210, "deploy", image="1.0.0"),
+        ),
+        faults={94: "expired"},
+    ),
 }
 
 

@@ -261,7 +261,10 @@ LEFT = {"outcome": "FAILED", "rollback": {"action": "LEAVE", "reason": "…"}, "
         (LEFT, OLD),
         ({**LEFT, "databaseInstance": "restored"}, NEW),
         ({**LEFT, "rollout": {}, "rollback": {"action": "GO_BACK"}}, OLD),
-        ({**LEFT, "rollout": {}, "rollback": None}, OLD),
+        ({**LEFT, "rollout": {}, "rollback": None}, NEW),
+        ({"schema": NEW, "rollout": {}, "outcome": None}, NEW),
+        ({"schema": NEW, "outcome": None}, OLD),
+        ({**LEFT, "rollout": {}, "outcome": "SUPERSEDED", "rollback": None}, NEW),
         ({**LEFT, "rollout": {}, "outcome": "FAILED_ROLLED_BACK"}, OLD),
         ({"schema": NEW, "outcome": "HELD"}, OLD),
         ({"schema": NEW, "trigger": "hold"}, OLD),
@@ -272,7 +275,10 @@ LEFT = {"outcome": "FAILED", "rollback": {"action": "LEAVE", "reason": "…"}, "
         "it failed before it started",
         "it failed after the database was restored",
         "it was to go back",
-        "nobody decided",
+        "nothing took it back",
+        "its execution ended midway",
+        "it waits for its turn",
+        "it ended midway, and another came after it",
         "it went back",
         "it was held",
         "a note",
@@ -281,7 +287,8 @@ LEFT = {"outcome": "FAILED", "rollback": {"action": "LEAVE", "reason": "…"}, "
 def test_the_database_has_the_schema_of_the_newest_release_that_ran(
     newest: dict[str, Any], applied: Any
 ) -> None:
-    assert history.applied_schema([recorded(**newest), recorded(schema=OLD)]) == applied
+    record: Any = {key: value for key, value in recorded(**newest).items() if value is not None}
+    assert history.applied_schema([record, recorded(schema=OLD)]) == applied
 
 
 def test_nothing_is_known_of_a_database_without_a_release() -> None:
@@ -292,6 +299,11 @@ def test_a_release_that_knows_another_schema_would_not_start() -> None:
     records = [recorded(schema=NEW)]
     assert history.unknown_schema(records, recorded(schema=NEW)) is None
     assert "2.1.0" in str(history.unknown_schema(records, recorded(schema=OLD)))
+
+
+def test_what_is_in_flight_may_yet_leave_the_schema_as_it_is() -> None:
+    flying = runs(REVISION, None, schema=NEW, rollout={"id": "ecs-svc/1"})
+    assert history.unknown_schema([flying, recorded(schema=OLD)], recorded(schema=OLD)) is None
 
 
 # what is kept

@@ -71,14 +71,6 @@ def test_a_missed_push_is_the_release_that_its_event_would_have_made() -> None:
 # what executions leave
 
 
-def test_a_closed_record_says_whether_the_service_may_have_been_changed() -> None:
-    assert "was not changed" in reconciliation.why_closed(recorded())
-    had_the_turn: Any = recorded() | {"turnAt": NOW.isoformat()}
-    assert "midway" in reconciliation.why_closed(had_the_turn)
-    of_site: Any = recorded() | {"service": "docs:coder"}
-    assert "the site was not changed" in reconciliation.why_closed(of_site)
-
-
 DEEP = "[" * 100_000
 
 

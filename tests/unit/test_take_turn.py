@@ -245,6 +245,18 @@ def test_a_recovery_stands_aside_for_a_release_that_changed_the_service_since(
     assert (decision["action"], decision["by"]) == ("SUPERSEDED", later["id"])
 
 
+def test_a_recovery_stands_aside_for_what_was_published_since(
+    machine: Machine, woken: Any, told: Any, context: Any
+) -> None:
+    """A site has no rollouts."""
+    dead, later = coming(machine, "dead", 1), coming(machine, "later", 2)
+    releases.note(dead, turnAt="2026-11-23T14:01:00+00:00")
+    releases.note(later, turnAt="2026-11-23T14:02:00+00:00")
+    releases.close_release(later, "SUCCEEDED", {})
+    decision = look(dead, context, machine.start("recovery"))
+    assert (decision["action"], decision["by"]) == ("SUPERSEDED", later["id"])
+
+
 def test_who_is_held_stays_held_when_the_look_is_tried_again(
     machine: Machine, script: Script, told: Any, context: Any
 ) -> None:

@@ -1,6 +1,7 @@
 """What the records of a service say: what is live, what was, and where one can go back to.
 
-Every function takes a service's records newest first, by when they ended (or, in flight, began).
+Every function takes a service's records newest first, by when they ended (or, in flight, got their
+turn or began).
 """
 
 from collections.abc import Mapping, Sequence
@@ -108,20 +109,25 @@ def _shown(entry: Recorded) -> str:
 def applied_schema(history: History) -> Schema | None:
     """The schema that the database has by our records: that of the newest release that ran.
 
-    A release that failed and was not taken back may have migrated the database; one that restored
-    a snapshot has taken it back in time, whatever became of it then.
+    A release that began its rollout may have migrated the database, unless it was taken back: that
+    is done only where it did not. One that restored a snapshot has taken the database back in
+    time, whatever became of it then.
     """
     for entry in history:
-        left = (entry.get("rollback") or {}).get("action") == "LEAVE" and "rollout" in entry
-        restored = "databaseInstance" in entry
-        if entry in good([entry]) or (entry.get("outcome") == "FAILED" and (left or restored)):
+        if entry in good([entry]) or "databaseInstance" in entry or _may_have_migrated(entry):
             return entry["schema"]
     return None
 
 
+def _may_have_migrated(entry: Recorded) -> bool:
+    action = (entry.get("rollback") or {}).get("action", "LEAVE")
+    return "rollout" in entry and entry.get("outcome") != "FAILED_ROLLED_BACK" and action == "LEAVE"
+
+
 def unknown_schema(history: History, to: Recorded) -> str | None:
-    """Why a release can't start on the database as it is; None if it can."""
-    applied = applied_schema(history)
+    """Why a release can't start on the database as it is; None if it can, or may when what is in
+    flight has come to its end."""
+    applied = applied_schema([entry for entry in history if "outcome" in entry])
     if not schema_grew(to["schema"], applied):
         return None
     return (

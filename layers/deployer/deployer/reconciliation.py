@@ -54,14 +54,6 @@ def missed(
     }
 
 
-def why_closed(record: Recorded) -> str:
-    """What to say of a release whose execution ended and which nobody has to put right."""
-    if "turnAt" in record:
-        return "its execution ended midway, and another release has taken its place since"
-    what = site.kind(record["service"])
-    return f"its execution ended before the release had its turn; the {what} was not changed"
-
-
 def document(text: object) -> object:
     """The input of an execution, as its status change tells it; None if it does not."""
     try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NotRequired, TypedDict
 
-from deployer.history import History
+from deployer.history import History, good
 from deployer.identification import OPERATOR
 from deployer.release import Entry, Recorded
 
@@ -140,10 +140,10 @@ def _overtaken(mine: Claim, holder: Claim | None, history: History) -> Recorded 
 
 
 def _later(mine: Claim, history: History) -> Recorded | None:
-    """The release that changed the service after the one that is to be put right did."""
+    """The release that changed the service or site after the one that is to be put right did."""
     own = next((entry for entry in history if entry["id"] == mine["release"]), None)
     began = own.get("turnAt") if own else None
-    changed = (entry for entry in history if "rollout" in entry)
+    changed = (e for e in history if "rollout" in e or e in good([e]))
     return next((e for e in changed if began and e.get("turnAt", "") > began), None)
 
 
