@@ -307,6 +307,7 @@ class World:
         self.denied: dict[tuple[str, str], float] = {}
         self.page = 0  # how much a page holds; 0 for all
         self.skew: dict[str, float] = {}
+        self.reconciled = 0.0  # when the last round of Reconcile that ended well began
         self.engine.after(RECONCILE, self._clock, background=True)
 
     # How a run goes
@@ -330,7 +331,8 @@ class World:
                 self.engine.run(begun + RECONCILE + 40, lambda: False)
                 self._until_quiet(last)
                 denied = any(until > begun for until in self.denied.values())
-                if len(self.sfn.executions) == executions and not denied:
+                nothing_new = len(self.sfn.executions) == executions
+                if nothing_new and self.reconciled >= begun and not denied:
                     break
             self.invariants.at_rest()
         return self
@@ -412,6 +414,8 @@ class World:
         else:
             self.invariants.told(text, f"result of {function}")
             outcome = "done", json.loads(text)
+            if function == "Reconcile" and "detail" not in invocation.payload:
+                self.reconciled = invocation.begun
         if not invocation.doubled and not (calls_back and outcome[0] == "done"):
             engine.fill(invocation.box, outcome)
 
