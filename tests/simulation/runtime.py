@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 import botocore.client
+from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import ConnectionClosedError
 
 from tests.simulation.asl import Machine
@@ -197,6 +198,7 @@ def installed() -> Iterator[None]:
             put(module, "from_document", _kept_document(module.from_document))
     table = sys.modules["deployer.aws.table"]
     put(table, "_values", _kept_values(table._values))
+    put(table, "_to_item", _Serializer().serialize)
     put(sys.modules["deployer.http"], "get", lambda url, timeout=3.0: here().http(url))
     download = SimpleNamespace(request=SimpleNamespace(urlopen=_Download))
     put(sys.modules["deployer.aws.ecr"], "urllib", download)
@@ -209,6 +211,13 @@ def installed() -> Iterator[None]:
             setattr(owner, name, value)
         os.environ.clear()
         os.environ.update(environment)
+
+
+class _Serializer(TypeSerializer):
+    """boto3's, which asks each text first whether it is anything else."""
+
+    def serialize(self, value: Any) -> Any:
+        return {"S": value} if type(value) is str else super().serialize(value)
 
 
 @cache

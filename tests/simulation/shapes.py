@@ -129,23 +129,29 @@ def _structure(shape: Any, members: Mapping[str, Look]) -> Look:
 
 
 def _union(members: Mapping[str, Look]) -> Look:
+    types = {name: _TYPES[right] for name, right in members.items() if right in _TYPES}
+
     def right(value: Any) -> bool:
         if type(value) is not dict or len(value) != 1:
             return False
         ((name, entry),) = value.items()
+        if types.get(name) is type(entry):
+            return True
         return name in members and members[name](entry)
 
     return right
 
 
 def _map(key: Look, entry: Look, least: int) -> Look:
+    kind = _TYPES.get(key)
+
     def right(value: Any) -> bool:
         if type(value) is Item and value.right:
             return True
         if not isinstance(value, dict) or len(value) < least:
             return False
         for name, within in value.items():
-            if not (key(name) and entry(within)):
+            if not (type(name) is kind or key(name)) or not entry(within):
                 return False
         if type(value) is Item:
             value.right = True  # the table has maps of one shape alone
