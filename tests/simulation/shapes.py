@@ -106,7 +106,7 @@ def _not_less(least: float) -> Look:
     return lambda value: type(value) is int and value >= least
 
 
-_TYPES = {_text: str, _boolean: bool, _moment: datetime, _whole: int}  # no more than that
+_TYPES: dict[Look, type] = {_text: str, _boolean: bool, _moment: datetime, _whole: int}  # no more than that
 
 
 def _structure(shape: Any, members: Mapping[str, Look]) -> Look:
