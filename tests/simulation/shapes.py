@@ -106,7 +106,8 @@ def _not_less(least: float) -> Look:
     return lambda value: type(value) is int and value >= least
 
 
-_TYPES: dict[Look, type] = {_text: str, _boolean: bool, _moment: datetime, _whole: int}  # no more than that
+# what a look asks if it asks no more than the type
+_TYPES: dict[Look, type] = {_text: str, _boolean: bool, _moment: datetime, _whole: int}
 
 
 def _structure(shape: Any, members: Mapping[str, Look]) -> Look:
