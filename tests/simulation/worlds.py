@@ -295,6 +295,16 @@ FOUND: Mapping[str, Plan] = {
         ),
         faults={94: "expired"},
     ),
+    "a stopped release's record was closed after a later one's and hid its schema": Plan(
+        "database",
+        (
+            push(40, "1.0.2"),
+            (80.0, "stop", ()),
+            push(80, "1.0.3", schema=2),
+            push(110, "1.0.4"),
+        ),
+        noise=68038,
+    ),
 }
 
 

@@ -291,6 +291,16 @@ def test_the_database_has_the_schema_of_the_newest_release_that_ran(
     assert history.applied_schema([record, recorded(schema=OLD)]) == applied
 
 
+def test_whose_turn_came_last_ran_last() -> None:
+    """A recovery closes the record of what it finds superseded after that which came later."""
+    last = recorded(schema=NEW, turnAt="2026-11-23T14:30:00Z", endedAt="2026-11-23T14:32:00Z")
+    superseded: Any = {
+        **recorded(schema=OLD, turnAt="2026-11-23T14:26:00Z", endedAt="2026-11-23T14:33:00Z"),
+        **{"outcome": "SUPERSEDED", "rollout": {}},
+    }
+    assert history.applied_schema([superseded, last]) == NEW
+
+
 def test_nothing_is_known_of_a_database_without_a_release() -> None:
     assert history.applied_schema([]) is None
 

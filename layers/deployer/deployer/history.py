@@ -1,7 +1,6 @@
 """What the records of a service say: what is live, what was, and where one can go back to.
 
-Every function takes a service's records newest first, by when they ended (or, in flight, got their
-turn or began).
+Every function takes a service's records newest first, by when they ended (or, in flight, began).
 """
 
 from collections.abc import Mapping, Sequence
@@ -111,12 +110,17 @@ def applied_schema(history: History) -> Schema | None:
 
     A release that began its rollout may have migrated the database, unless it was taken back: that
     is done only where it did not. One that restored a snapshot has taken the database back in
-    time, whatever became of it then.
+    time, whatever became of it then. Whose turn came last ran last, though its record may have been
+    closed before another's.
     """
-    for entry in history:
+    for entry in sorted(history, key=_began, reverse=True):
         if entry in good([entry]) or "databaseInstance" in entry or _may_have_migrated(entry):
             return entry["schema"]
     return None
+
+
+def _began(entry: Recorded) -> str:
+    return entry.get("turnAt") or entry.get("endedAt") or entry["startedAt"]
 
 
 def _may_have_migrated(entry: Recorded) -> bool:

@@ -94,18 +94,13 @@ def of_execution(execution: str) -> Recorded | None:
 
 
 def history(service: str, limit: int = 200) -> list[Recorded]:
-    """A service's newest releases, newest first by when they ended or, in flight, got their turn
-    or began.
+    """A service's newest releases, newest first by when they ended or, in flight, began.
 
     Orders that were refused have records too, but never were releases.
     """
     records = table.query(service, "#id >= :first", limit, first="0")
     found = [record for record in records if "version" in record]
-    return sorted(found, key=_newest, reverse=True)
-
-
-def _newest(record: Recorded) -> str:
-    return record.get("endedAt") or record.get("turnAt") or record["startedAt"]
+    return sorted(found, key=lambda entry: entry.get("endedAt") or entry["startedAt"], reverse=True)
 
 
 def refused(repository: str) -> set[str]:
