@@ -69,10 +69,11 @@ def _record(
     details: dict[str, Any],
 ) -> Recorded:
     ended = {"endedAt": datetime.now(UTC).isoformat(), "reason": reason}
-    releases.close_release(mine, outcome, {**details, **ended})
+    recorded = releases.close_release(mine, outcome, {**details, **ended})
     turns.leave(mine["service"], mine["id"])
     turns.pass_on(mine["service"], event["execution"])
     told = {**mine, **{name: details[name] for name in _TOLD if name in details}}
-    events.announce(cast(Build, told), outcome, reason)
+    if recorded:
+        events.announce(cast(Build, told), outcome, reason)
     logger.info("build recorded", outcome=outcome, reason=reason)
     return {"outcome": outcome, "error": error, "cause": reason}

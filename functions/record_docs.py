@@ -34,11 +34,12 @@ def handler(event: Request, context: LambdaContext) -> Success:
     release, spec = event["release"], site.from_document(event["spec"])
     ended = datetime.now(UTC).isoformat()
     details = {"endedAt": ended, "url": spec.url, "reason": event["reason"], **event["progress"]}
-    releases.close_release(release, "SUCCEEDED", details)
+    recorded = releases.close_release(release, "SUCCEEDED", details)
     for entry in history.expendable(releases.history(release["service"]), spec.keep_releases):
         releases.expire(entry)
     turns.pass_on(release["service"], event["execution"])
-    events.announce(release, "SUCCEEDED", event["reason"], spec.url)
+    if recorded:
+        events.announce(release, "SUCCEEDED", event["reason"], spec.url)
     logger.info("docs live", release=release["id"], url=spec.url)
     return {
         "outcome": "SUCCEEDED",

@@ -51,9 +51,10 @@ def handler(event: Request, context: LambdaContext) -> Recorded:
         "taskDefinition": event["taskDefinition"],
         "reason": reason,
     }
-    releases.close_release(record, outcome, details)
+    recorded = releases.close_release(record, outcome, details)
     turns.leave(record["service"], record["id"])
     turns.pass_on(record["service"], event["execution"])
-    events.announce(record, outcome, reason)
-    logger.info("release failed", outcome=outcome, diagnosis=found)
+    if recorded:
+        events.announce(record, outcome, reason)
+    logger.info("release failed", outcome=outcome, diagnosis=found, recorded=recorded)
     return {"outcome": outcome, "error": found["error"], "cause": reason}

@@ -46,6 +46,9 @@ def handler(event: Request, context: LambdaContext) -> Success:
         "probes": event["probes"],
         "reason": event["reason"],
     }
+    record = releases.find(spec.service, release["id"])
+    if record is None or record.get("outcome") != "SUCCEEDED":  # else by an earlier try
+        turns.confirm(spec.service, event["execution"])
     releases.close_release(release, "SUCCEEDED", details)
     for entry in history.expendable(releases.history(spec.service), spec.keep_releases):
         releases.expire(entry)

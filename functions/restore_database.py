@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import database
-from deployer.aws import rds, releases, secrets
+from deployer.aws import rds, releases, secrets, turns
 from deployer.database import Done
 from deployer.errors import DatabaseFailed
 from deployer.release import Release
@@ -33,6 +33,7 @@ def handler(event: Request, context: LambdaContext) -> Done:
     spec, release = from_document(event["spec"], "the service spec"), event["release"]
     snapshot = release.get("restore")
     assert spec.database and spec.database.secret and snapshot
+    turns.confirm(spec.service, event["execution"])
     name = database.instance_name(spec.database.instance, release)
     restored = rds.instance(name)
     if restored is None:

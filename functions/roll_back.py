@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import rollback, rollout, service
-from deployer.aws import ecs
+from deployer.aws import ecs, turns
 from deployer.release import Previous, Release
 from deployer.rollback import Rollback
 from deployer.rollout import Rollout
@@ -31,6 +31,7 @@ class Request(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Rollback:
     spec = from_document(event["spec"], "the service spec")
+    turns.confirm(spec.service, event["execution"])
     now = ecs.service_after(spec.cluster, spec.service, event["taskDefinition"], event["rollout"])
     decided = rollback.decide(
         now,

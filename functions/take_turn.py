@@ -45,12 +45,10 @@ def handler(event: Request, context: LambdaContext) -> Decision:
         events.announce(release, "STARTED", decision["reason"])
     else:
         line.leave(release["service"], release["id"])
-        releases.close_release(
-            release,
-            decision["action"],
-            {"endedAt": _now(), "reason": decision["reason"], "by": decision["by"]},
-        )
-        events.announce(release, decision["action"], decision["reason"])
+    if decision["action"] in ("HELD", "SUPERSEDED"):
+        ended = {"endedAt": _now(), "reason": decision["reason"], "by": decision["by"]}
+        if releases.close_release(release, decision["action"], ended):
+            events.announce(release, decision["action"], decision["reason"])
     sfn.wake(event["token"], decision)
     return decision
 

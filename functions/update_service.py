@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import rollout, service
-from deployer.aws import ecs, releases
+from deployer.aws import ecs, releases, turns
 from deployer.release import Previous, Release
 from deployer.rollout import Rollout
 from deployer.spec import from_document
@@ -32,6 +32,7 @@ def handler(event: Request, context: LambdaContext) -> Rollout:
     begun = releases.rollout(event["release"])
     if begun:
         return begun  # by an earlier try; ECS may have given it up meanwhile
+    turns.confirm(spec.service, event["execution"])
     revision, previous = event["taskDefinition"], event["previous"]
     goes_back = service.may_go_back(event["release"], previous)
     settings = service.settings(spec, revision, automatic_rollback=goes_back)

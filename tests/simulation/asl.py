@@ -179,16 +179,23 @@ def names(error: str, equals: list[str]) -> bool:
 
 
 class Run:
-    """One execution of a machine, from its input to its end. Raises StateError if it fails."""
+    """One execution of a machine, from its input to its end. Raises StateError if it fails.
 
-    def __init__(self, machine: Machine, host: Host, context: Mapping[str, Any]) -> None:
+    Called again after it ended, it is redriven: it goes on with the state that it was in, whose
+    retries count from none (https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html).
+    """
+
+    def __init__(
+        self, machine: Machine, host: Host, context: Mapping[str, Any], given: Any
+    ) -> None:
         self._machine, self._host = machine, host
         self._context = {"Execution": context}
         self.variables: dict[str, Any] = {}
+        self._at = machine.start, given
 
-    def __call__(self, given: Any) -> Any:
-        name, value = self._machine.start, given
+    def __call__(self) -> Any:
         while True:
+            name, value = self._at
             self._host.entered(name)
             state = self._machine.states[name]
             if state.kind == "Succeed":
@@ -196,7 +203,7 @@ class Run:
             if state.kind == "Fail":
                 scope = self._scope(value)
                 raise StateError(state.error(scope), state.cause(scope))
-            name, value = self._pass(state, value)
+            self._at = self._pass(state, value)
 
     def _pass(self, state: _State, value: Any) -> tuple[str, Any]:
         if state.kind == "Choice":

@@ -139,7 +139,7 @@ def _turn_given_up_by_anyone(put: Put) -> None:
 def _outcome_written_again(put: Put) -> None:
     update_if = table.update_if
 
-    def always(service: str, name: str, values: Any, condition: str, **compared: Any) -> bool:
+    def always(service: str, name: str, values: Any, condition: str, **compared: Any) -> Any:
         if "outcome" in values:
             condition = "attribute_exists(#id) OR attribute_not_exists(#id)"
         return update_if(service, name, values, condition, **compared)
@@ -237,6 +237,17 @@ def _ecs_goes_back_always(put: Put) -> None:
     put(service, "settings", always)
 
 
+def _turn_whatever_the_outcome(put: Put) -> None:
+    decide = turns.decide
+
+    def decided(mine: Any, holder: Any, waiting: Any, hold: Any, past: Any) -> Any:
+        fields = ("service", "id", "trigger", "pushedAt", "startedAt", "version")
+        past = [{k: e[k] for k in fields} if e["id"] == mine["release"] else e for e in past]
+        return decide(mine, holder, waiting, hold, past)
+
+    put(turns, "decide", decided)
+
+
 def _addresses_must_be_there(put: Put) -> None:
     def asked(interfaces: Any) -> Any:
         if not interfaces:
@@ -327,10 +338,13 @@ def _one_more_try_for_crashes(states: dict[str, Any]) -> None:
 
 
 GUARDS = (
-    Guard("the turn is taken under a condition", "one in flight", _turn_without_condition),
+    Guard("the turn is taken under a condition", "no false failure", _turn_without_condition),
     Guard("the turn is given up by who has it", "one in flight", _turn_given_up_by_anyone),
     Guard("who has the turn is asked whether it lives", "one in flight", _returns(
         sfn, "running", False)),
+    Guard("who changes something has the turn still", "one in flight", _returns(
+        line, "confirm", None)),
+    Guard("a release that has its outcome gets no turn", "what runs", _turn_whatever_the_outcome),
     Guard("a dead holder's turn is taken over", "no orphans", _returns(sfn, "running", True)),
     Guard("an outcome is written once", "one outcome", _outcome_written_again),
     Guard("a push has one record", "one outcome", _opened_whatever_is_there),

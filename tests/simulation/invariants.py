@@ -397,14 +397,21 @@ class Invariants:
     def _what_runs(self, records: list[Mapping[str, Any]]) -> None:
         """What the service runs is what the records say that it runs."""
         service = self.world.ecs.services.get(self.world.spec["service"])
-        done = [r for r in records if "turnAt" in r and "rollout" in r]
-        if self.world.humans > self.humans_before or not done:
+        if self.world.humans > self.humans_before:
             return
         if service is None or not service.deployments:
-            if any(r["outcome"] == "SUCCEEDED" for r in done):
+            if any(r["outcome"] == "SUCCEEDED" and "rollout" in r for r in records):
                 self.broken("what runs", "there is no service")
             return
-        primary, newest = service.primary, max(done, key=lambda r: r["turnAt"])
+        primary = service.primary
+        done = [
+            r
+            for r in records
+            if "turnAt" in r and ("rollout" in r or r.get("taskDefinition") == primary.revision)
+        ]
+        if not done:
+            return
+        newest = max(done, key=lambda r: r["turnAt"])
         good = [r for r in done if r["outcome"] == "SUCCEEDED"]
         if newest["outcome"] == "SUCCEEDED" and primary.revision != newest["taskDefinition"]:
             self.broken("what runs", f"{primary.revision}, not {newest['taskDefinition']}")
@@ -414,7 +421,7 @@ class Invariants:
         action = (newest.get("rollback") or {}).get("action")
         if good and newest["outcome"] != "FAILED":
             self._serves(service, primary.revision)
-        unmended = newest["outcome"] == "FAILED" and action is None and "rollout" in newest
+        unmended = newest["outcome"] == "FAILED" and action not in ("LEAVE", "STOP")
         told = self.world.denied and "the service needs a person" in str(newest.get("reason"))
         if unmended and not told and good and primary.revision != last_good:
             self.broken("what runs", f"{primary.revision} after {newest['reason']}")

@@ -46,14 +46,11 @@ def random_plan(seed: int) -> Plan:
         dice.randrange(calls): dice.choice(CALL_FAULTS) for _ in range(dice.choice((0, 1, 1, 2, 4)))
     }
     news = {dice.randrange(12): dice.choice(EVENT_FAULTS) for _ in range(dice.choice((0, 0, 1, 2)))}
-    return Plan(
-        spec,
-        tuple(sorted(moves, key=lambda move: move[0])),
-        live=dice.random() < 0.85,
-        faults=faults,
-        news=news,
-        noise=dice.choice((None, seed, seed)),
-    )
+    live, noise = dice.random() < 0.85, dice.choice((None, seed, seed))
+    if dice.random() < 0.1:
+        moves.append((dice.uniform(0, 400), "redrive", ()))
+    moves.sort(key=lambda move: move[0])
+    return Plan(spec, tuple(moves), live=live, faults=faults, news=news, noise=noise)
 
 
 _FAULTS = (

@@ -944,8 +944,8 @@ class Scripted:
         return self.call(function, arguments("the-token"), timeout)
 
 
-def execute(host: Scripted, given: Any = None, **task: Any) -> Any:
-    """Run a machine of one Task and what may follow it."""
+def execution(host: Scripted, given: Any = None, **task: Any) -> asl.Run:
+    """An execution of a machine of one Task and what may follow it."""
     states = {
         "Work": {"Type": "Task", "Resource": "${Work}", "Next": "Done", **task},
         "Done": {"Type": "Succeed"},
@@ -958,7 +958,12 @@ def execute(host: Scripted, given: Any = None, **task: Any) -> Any:
         "StartAt": "Work",
         "States": states,
     }
-    return asl.Run(asl.Machine(definition), host, {"Id": "arn"})(given)
+    return asl.Run(asl.Machine(definition), host, {"Id": "arn"}, given)
+
+
+def execute(host: Scripted, given: Any = None, **task: Any) -> Any:
+    """Run it."""
+    return execution(host, given, **task)()
 
 
 RETRY = {"ErrorEquals": ["A"], "IntervalSeconds": 2, "MaxAttempts": 2, "BackoffRate": 3}
@@ -985,6 +990,20 @@ def test_each_retrier_counts_for_itself() -> None:
     host = Scripted(*(asl.StateError(name) for name in "ABAB"), "done")
     assert execute(host, Retry=[RETRY, {**RETRY, "ErrorEquals": ["B"]}]) == "done"
     assert host.slept == [2, 2, 6, 6]
+
+
+@rule(
+    "a redriven execution goes on with the state that it was in, whose retries count from none",
+    "Step Functions developer guide, redrive-executions",
+)
+def test_a_redriven_execution_goes_on() -> None:
+    host = Scripted(*(asl.StateError("A") for _ in range(4)), "done")
+    run = execution(host, Retry=[RETRY])
+    with pytest.raises(asl.StateError):
+        run()
+    assert run() == "done"
+    assert host.slept == [2, 6, 2]
+    assert host.path == ["Work", "Work", "Done"]
 
 
 @rule("full jitter waits up to the interval", _ERRORS)

@@ -135,26 +135,39 @@ class Execution:
         self.world, self.name, self.text = world, name, text
         self.arn = f"{runtime.MACHINE.replace(':stateMachine:', ':execution:')}:{name}"
         self.started, self.ended = world.engine.now, 0.0
-        self.status, self.error, self.cause = "RUNNING", "", ""
         self.path: list[str] = []
         self.polls = 0.0  # when it first looked at its rollout
         self.box: Box | None = None
         self.tokens: list[str] = []
-        self._clock = world.engine.after(
+        context = {"Id": self.arn, "StartTime": runtime.iso(self.started), "Name": name}
+        self._run = asl.Run(runtime.machine(), self, context, json.loads(text))
+        self._process: Any = None
+        self.drive()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_run": None}  # of a world at rest, none of which is redriven
+
+    def drive(self) -> None:
+        """Let it run: at its start, and when it is redriven."""
+        self.status, self.error, self.cause = "RUNNING", "", ""
+        self.world.sfn.running += 1
+        self._clock = self.world.engine.after(
             runtime.machine().timeout, self.end, "TIMED_OUT", "States.Timeout", background=True
         )
-        world.engine.spawn(self._go)
+        self.world.engine.spawn(self._go)
 
     def _go(self) -> None:
-        context = {"Id": self.arn, "StartTime": runtime.iso(self.started), "Name": self.name}
+        self._process = process = getcurrent()
         try:
-            asl.Run(runtime.machine(), self, context)(json.loads(self.text))
+            self._run()
         except asl.StateError as error:
             self.end("FAILED", error.error, error.cause)
         except asl.Over:
             pass
         else:
             self.end("SUCCEEDED")
+        if self._process is process:
+            self._process = None
 
     def end(self, status: str, error: str = "", cause: str = "") -> None:
         """End the execution, by itself or from outside."""
@@ -209,9 +222,9 @@ class Execution:
     def _await(self, box: Box, seconds: float) -> Any:
         self.box = box
         found = self.world.engine.wait(box, seconds)
-        self.box = None
-        if self.status != "RUNNING":
+        if self.status != "RUNNING" or getcurrent() is not self._process:
             raise asl.Over
+        self.box = None
         return found
 
     def _result(self, found: Any) -> Any:
@@ -240,7 +253,6 @@ class Sfn:
                 return there.arn
             raise AwsError("ExecutionAlreadyExists", f"Execution Already Exists: '{name}'")
         made = Execution(self.world, name, text)
-        self.running += 1
         self.executions[made.arn] = made
         self.world.trace("sfn", f"{name[:12]} starts: {text[:160]}")
         return made.arn
@@ -806,6 +818,15 @@ class World:
             self.trace("person", "stops an execution")
             self.invariants.stopped.add(running[0].arn)
             running[0].end("ABORTED")
+
+    def do_redrive(self) -> None:
+        """Redrive the execution that did not succeed last."""
+        over = [e for e in self.sfn.executions.values() if e.status not in ("RUNNING", "SUCCEEDED")]
+        if over:
+            execution = max(over, key=lambda e: e.ended)
+            self.trace("person", f"redrives {execution.name[:12]}")
+            execution.polls = self.engine.now
+            execution.drive()
 
     def do_update(self) -> None:
         """Somebody deploys past us: the same image under another environment."""

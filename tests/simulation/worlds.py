@@ -187,7 +187,7 @@ FOUND: Mapping[str, Plan] = {
     ),
     "a push of an older schema left nothing running": PLANS["an older schema after a newer"],
     "a retried update rolled out again what ECS had given up": Plan(
-        "balanced", (push(0, "1.0.1", "cannot-start"),), faults={43: "timed-out"}
+        "balanced", (push(0, "1.0.1", "cannot-start"),), faults={44: "timed-out"}
     ),
     "a new service that reads do not show yet was called deleted": Plan(
         "checked", (push(0, "1.0.1"),), live=False, noise=0
@@ -208,13 +208,13 @@ FOUND: Mapping[str, Plan] = {
             push(20, "1.0.1"),
         ),
         live=False,
-        noise=13,
+        noise=14,
     ),
     "a hold that came between the look and the turn was passed over": Plan(
         "checked", (push(0, "1.0.1"),), faults={11: "held"}
     ),
     "a recovery that got no turn called the service unchanged": Plan(
-        "checked", (push(0, "1.0.1"), (9.0, "stop", ())), faults={51: "denied"}
+        "checked", (push(0, "1.0.1"), (9.0, "stop", ())), faults={52: "denied"}
     ),
     "a look that lagged was taken for ECS's way back": Plan(
         "checked", ((0.0, "push_index", (App("1.0.2", 1),)),), faults={53: "stopped"}, noise=16220
@@ -227,8 +227,8 @@ FOUND: Mapping[str, Plan] = {
             (120.0, "push_index", (App("1.0.3", 1, seconds=20.0),)),
         ),
         live=False,
-        faults={47: "denied"},
-        noise=13946,
+        faults={48: "denied"},
+        noise=0,
     ),
     "a recovery stopped the release that had come after": Plan(
         "unverified",
@@ -252,7 +252,7 @@ FOUND: Mapping[str, Plan] = {
     "a late second try of a turn left its claim": Plan(
         "recreated",
         (push(50, "1.0.2", "empty-database"), push(130, "1.0.1")),
-        faults={16: "timed-out", 71: "twice", 118: "twice", 131: "lost"},
+        faults={20: "timed-out", 71: "twice", 120: "twice", 131: "lost"},
         noise=0,
     ),
     "a push after a first one that failed met an old desired count": Plan(
@@ -273,7 +273,7 @@ FOUND: Mapping[str, Plan] = {
             (230.0, "order", ({"action": "deploy", "image": "1.0.1"},)),
         ),
         live=False,
-        faults={62: "timed-out", 126: "stopped"},
+        faults={62: "timed-out", 129: "stopped"},
         news={},
         noise=1248,
     ),
@@ -304,6 +304,18 @@ FOUND: Mapping[str, Plan] = {
             push(110, "1.0.4"),
         ),
         noise=68038,
+    ),
+    "a recovery took back what a redriven execution had made live": Plan(
+        "checked", (push(0, "1.0.1"), (21.73, "stop", ()), (21.9, "redrive", ()))
+    ),
+    "a redriven execution changed the service without the turn": Plan(
+        "database",
+        (
+            push(0, "1.1.0", schema=2),
+            order(400, "rollback", to="previous", restoreDatabase=True),
+            (401.03, "stop", ()),
+            (402.9, "redrive", ()),
+        ),
     ),
 }
 

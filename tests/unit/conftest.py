@@ -19,7 +19,8 @@ from botocore.exceptions import ClientError
 from botocore.validate import validate_parameters
 from moto import mock_aws
 
-from deployer.aws import client
+from deployer.aws import client, turns
+from tests.unit.samples import claim
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -93,6 +94,12 @@ def releases_table(aws: None) -> None:
             {"AttributeName": "id", "KeyType": "RANGE"},
         ],
     )
+
+
+@pytest.fixture
+def turn(releases_table: None) -> None:
+    """The turn is the samples' execution's."""
+    turns.take("coder", claim())
 
 
 def items(service: str) -> list[Any]:

@@ -9,7 +9,7 @@ from deployer.aws import releases, turns
 from tests.unit.conftest import Script
 from tests.unit.samples import ANOTHER_EXECUTION, REVISION, claim, document, payload, release
 
-pytestmark = pytest.mark.usefixtures("releases_table")
+pytestmark = pytest.mark.usefixtures("turn")
 
 LIVE = {
     "addresses": {"url": "http://198.51.100.1:3000", "tasks": ["http://198.51.100.1:3000"]},
@@ -44,7 +44,6 @@ def test_recording_twice_is_recording_once(context: Any) -> None:
 def test_the_turn_is_passed_on(context: Any, script: Script) -> None:
     script("stepfunctions", "SendTaskSuccess", {})
     releases.open_release(release())
-    turns.take("coder", claim())
     turns.wait("coder", claim(release="next", execution=ANOTHER_EXECUTION, token="next's"))
     record_success.handler(payload(**LIVE), context)
     assert turns.line("coder").holder is None

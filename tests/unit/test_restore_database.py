@@ -12,7 +12,7 @@ from deployer.errors import DatabaseFailed
 from tests.unit.conftest import Script
 from tests.unit.samples import document, payload, release
 
-pytestmark = pytest.mark.usefixtures("releases_table")
+pytestmark = pytest.mark.usefixtures("turn")
 
 BACK = release(restore="deployer-coder-1", trigger="rollback")
 NAME = database.instance_name("coder-db", BACK)

@@ -23,7 +23,7 @@ from tests.unit.samples import (
     unpullable,
 )
 
-pytestmark = pytest.mark.usefixtures("releases_table")
+pytestmark = pytest.mark.usefixtures("turn")
 
 IN_PLACE = service(ours(rolloutState="FAILED"), before())
 BACK = before(id="ecs-svc/3", status="PRIMARY", rolloutState="IN_PROGRESS")

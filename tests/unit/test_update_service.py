@@ -11,7 +11,7 @@ from deployer.errors import ServiceDraining
 from tests.unit.conftest import Clock, Script, refusal
 from tests.unit.samples import REVISION, before, document, ours, payload, previous, release, service
 
-pytestmark = pytest.mark.usefixtures("releases_table")
+pytestmark = pytest.mark.usefixtures("turn")
 
 BEFORE = {"services": [service(before(status="PRIMARY", runningCount=1))]}
 AFTER = {"service": service(ours(rolloutState="IN_PROGRESS"), before(runningCount=1))}

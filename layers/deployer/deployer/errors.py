@@ -14,6 +14,7 @@ inheritance, so each name here is an interface (tests/template holds the two tog
     ├── SiteRejected      what the build made can't be published            → record, fail
     ├── DatabaseFailed    a snapshot or a restoration failed or took too long → record, fail
     ├── TurnTimedOut      the turn did not come in time                     → record, fail
+    ├── TurnLost          it was redriven after another had its turn        → record, fail
     ├── AwsUnavailable    AWS throttles, fails or does not answer           → retry, bounded
     ├── ServiceDraining   the service's deleted predecessor still drains    → retry, bounded
     └── ServiceScaledDown the service is scaled to zero: nothing to judge   → record, fail
@@ -62,6 +63,10 @@ class DatabaseFailed(DeployError):
 
 class TurnTimedOut(DeployError):
     """Another deployment of the service had the turn for longer than one may take."""
+
+
+class TurnLost(DeployError):
+    """The execution ended, lost its turn and was redriven: what it left was put right meanwhile."""
 
 
 class AwsUnavailable(DeployError):

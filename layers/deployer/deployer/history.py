@@ -124,8 +124,9 @@ def _began(entry: Recorded) -> str:
 
 
 def _may_have_migrated(entry: Recorded) -> bool:
-    action = (entry.get("rollback") or {}).get("action", "LEAVE")
-    return "rollout" in entry and entry.get("outcome") != "FAILED_ROLLED_BACK" and action == "LEAVE"
+    back = entry.get("rollback") or {}
+    taken_back = "rollout" in back or back.get("action") == "STOP"
+    return "rollout" in entry and entry.get("outcome") != "FAILED_ROLLED_BACK" and not taken_back
 
 
 def unknown_schema(history: History, to: Recorded) -> str | None:

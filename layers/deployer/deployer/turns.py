@@ -37,13 +37,17 @@ class HoldNote(TypedDict):
     reason: str
 
 
+type Action = Literal["TAKE", "WAIT", "HELD", "SUPERSEDED", "CLOSED"]
+
+
 class Decision(TypedDict):
-    """What a claim comes to: TAKE the turn, WAIT, or stand aside as HELD or SUPERSEDED.
+    """What a claim comes to: TAKE the turn, WAIT, or stand aside as HELD or SUPERSEDED, or because
+    the release is CLOSED already.
 
     `by` is the release that goes first, or who holds.
     """
 
-    action: Literal["TAKE", "WAIT", "HELD", "SUPERSEDED"]
+    action: Action
     by: str
     reason: str
 
@@ -89,14 +93,18 @@ def decide(
     """
     if holder and holder["execution"] == mine["execution"]:
         return _decision("TAKE", "", "the turn is ours already")
+    own = next((entry for entry in history if entry["id"] == mine["release"]), None)
+    ended = own.get("outcome") if own else None
+    if own and ended and ended not in ("HELD", "SUPERSEDED"):
+        # by a recovery before its execution was redriven, or by that before the recovery
+        why = f"{mine['release']} is {ended} already: {own.get('reason', '')}"
+        return _decision("CLOSED", "", why)
     if mine["trigger"] == "recover":
         later = _later(mine, history)
         if later:
             why = "its execution ended midway, and another release has taken its place since"
             return _decision("SUPERSEDED", later["id"], why)
     if mine["trigger"] == "push":
-        own = next((entry for entry in history if entry["id"] == mine["release"]), None)
-        ended = own.get("outcome") if own else None
         if own and (ended == "HELD" or ended == "SUPERSEDED"):
             return _decision(ended, own.get("by", ""), own.get("reason", ""))
         if hold:
@@ -147,7 +155,5 @@ def _later(mine: Claim, history: History) -> Recorded | None:
     return next((e for e in changed if began and e.get("turnAt", "") > began), None)
 
 
-def _decision(
-    action: Literal["TAKE", "WAIT", "HELD", "SUPERSEDED"], by: str, reason: str
-) -> Decision:
+def _decision(action: Action, by: str, reason: str) -> Decision:
     return {"action": action, "by": by, "reason": reason}

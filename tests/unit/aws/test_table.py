@@ -51,16 +51,18 @@ def test_what_is_missing_meets_no_condition_but_that_it_is_missing() -> None:
 def test_an_item_is_updated_where_the_condition_holds() -> None:
     table.put(ITEM)
     closed = {"outcome": "FAILED", "execution": "two"}
-    assert table.update_if("coder", "1", closed, "#execution = :me", me="one")
+    assert table.update_if("coder", "1", closed, "#execution = :me", me="one") is None
     assert item() == ITEM | closed
-    assert not table.update_if("coder", "1", {"outcome": "OTHER"}, "#execution = :me", me="one")
-    assert not table.update_if("coder", "1", {"outcome": "OTHER"}, "attribute_not_exists(#outcome)")
+    other = {"outcome": "OTHER"}
+    assert table.update_if("coder", "1", other, "#execution = :me", me="one") == ITEM | closed
+    assert table.update_if("coder", "1", other, "attribute_not_exists(#outcome)") == ITEM | closed
+    assert table.update_if("coder", "2", other, "attribute_exists(#id)") == {}
     assert item() == ITEM | closed
 
 
 def test_words_that_dynamodb_keeps_for_itself_can_be_attributes() -> None:
     reserved = {"name": 1, "status": 2, "by": 3, "timestamp": 4}
-    assert table.update_if("coder", "1", reserved, "attribute_not_exists(#status)")
+    assert table.update_if("coder", "1", reserved, "attribute_not_exists(#status)") is None
     assert item() == {"service": "coder", "id": "1"} | reserved
 
 

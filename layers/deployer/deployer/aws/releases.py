@@ -66,14 +66,17 @@ def close_release(
     to a success, so how many of those are kept, the service spec says. Nobody goes back to a hold.
 
     Returns:
-        False if the release has an outcome already, which then stays.
+        False if the release has another outcome already, or for another reason, which then stays;
+        an earlier try's is ours.
     """
     fields = {**release, "outcome": outcome, **details}
     if outcome != "SUCCEEDED" or release.get("trigger") == "hold":
         fields["expiresAt"] = _expiry(datetime.now(UTC))
     fields = {name: value for name, value in fields.items() if name not in ("service", "id")}
     condition = "attribute_not_exists(#outcome)"
-    return table.update_if(release["service"], release["id"], fields, condition)
+    there = table.update_if(release["service"], release["id"], fields, condition)
+    same = there and all(there.get(name) == fields.get(name) for name in ("outcome", "reason"))
+    return there is None or bool(same)
 
 
 def find(service: str, release_id: str) -> Recorded | None:

@@ -85,9 +85,12 @@ def put_if(values: Values, condition: str, **compared: Any) -> dict[str, Any] | 
             **_condition(condition, compared),
         )
     except _dynamodb().exceptions.ConditionalCheckFailedException as error:
-        refused: dict[str, Any] = dict(error.response)
-        return _values(refused.get("Item", {}))
+        return _there(error.response)
     return None
+
+
+def _there(refusal: Values) -> dict[str, Any]:
+    return _values(refusal.get("Item", {}))
 
 
 def put_without(values: Values, absent: str, condition: str, **compared: Any) -> bool:
@@ -115,8 +118,10 @@ def put_without(values: Values, absent: str, condition: str, **compared: Any) ->
     return True
 
 
-def update_if(service: str, name: str, values: Values, condition: str, **compared: Any) -> bool:
-    """Set attributes of an item if a condition on it holds; False if it does not."""
+def update_if(
+    service: str, name: str, values: Values, condition: str, **compared: Any
+) -> dict[str, Any] | None:
+    """Set attributes of an item if a condition on it holds; returns as `put_if` does."""
     conditional = _condition(condition, compared)
     conditional["ExpressionAttributeNames"] |= {f"#{key}": key for key in values}
     conditional["ExpressionAttributeValues"] = {
@@ -128,11 +133,12 @@ def update_if(service: str, name: str, values: Values, condition: str, **compare
             TableName=_name(),
             Key=_item({"service": service, "id": name}),
             UpdateExpression="SET " + ", ".join(f"#{key} = :{key}" for key in values),
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
             **conditional,
         )
-    except _dynamodb().exceptions.ConditionalCheckFailedException:
-        return False
-    return True
+    except _dynamodb().exceptions.ConditionalCheckFailedException as error:
+        return _there(error.response)
+    return None
 
 
 def delete_if(service: str, name: str, condition: str, **compared: Any) -> bool:

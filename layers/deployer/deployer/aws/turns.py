@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import cast
 
 from deployer.aws import sfn, table
+from deployer.errors import TurnLost
 from deployer.turns import Claim, HoldNote, held
 
 LOOK = {"action": "WAIT", "by": "", "reason": "woken to look"}
@@ -62,6 +63,20 @@ def take(service: str, claim: Claim, instead_of: str = "") -> bool:
     if taken:
         leave(service, claim["release"])
     return taken
+
+
+def confirm(service: str, execution: str) -> None:
+    """Check that an execution has the turn, before it changes what only who has it may.
+
+    Raises:
+        TurnLost: it has not: it ended, and was redriven after what it left had been put right.
+    """
+    holder = table.get(service, "#turn")
+    if holder is None or holder["execution"] != execution:
+        raise TurnLost(
+            f"execution {execution} has lost its turn: after it ended, what it left of {service}"
+            " was put right. Push or deploy again instead of redriving it"
+        )
 
 
 def pass_on(service: str, execution: str) -> None:

@@ -1,0 +1,73 @@
+"""An execution that is redriven after a recovery changes nothing: it has lost its turn.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html
+"""
+
+from typing import Any
+
+import pytest
+
+import record_success
+import restore_database
+import roll_back
+import take_turn
+import update_service
+from deployer.aws import releases, turns
+from deployer.errors import TurnLost
+from tests.unit.conftest import Script, refusal
+from tests.unit.samples import ANOTHER_EXECUTION, claim, document, payload, release
+
+pytestmark = pytest.mark.usefixtures("releases_table")
+
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:coder-db-AbCdEf"
+DATABASE = {
+    "spec": document(database={"instance": "coder-db", "secret": SECRET}),
+    "release": release(restore="deployer-coder-1"),
+}
+CHANGES = (
+    ("ecs", "UpdateService"),
+    ("ecs", "CreateService"),
+    ("rds", "RestoreDBInstanceFromDBSnapshot"),
+)
+ANOTHERS = claim(release="another", execution=ANOTHER_EXECUTION)
+
+
+@pytest.mark.parametrize("holder", [None, ANOTHERS], ids=["nobody has it", "another has it"])
+@pytest.mark.parametrize(
+    ("function", "changes"),
+    [
+        (restore_database, DATABASE),
+        (update_service, {}),
+        (roll_back, {}),
+        (record_success, {}),
+    ],
+    ids=lambda given: getattr(given, "__name__", ""),
+)
+def test_who_lost_the_turn_changes_nothing(
+    function: Any, changes: Any, holder: Any, script: Script, context: Any
+) -> None:
+    for service, change in CHANGES:
+        script(service, change, refusal("MustNotBeAsked"))
+    releases.open_release(release())
+    if holder:
+        turns.take("coder", holder)
+    with pytest.raises(TurnLost, match="instead of redriving"):
+        function.handler(payload(**changes), context)
+    assert script.calls == []
+    assert "outcome" not in (releases.find("coder", release()["id"]) or {})
+
+
+@pytest.mark.parametrize("outcome", ["SUCCEEDED", "FAILED", "FAILED_ROLLED_BACK"])
+def test_who_asks_for_a_turn_although_the_release_has_its_outcome_stands_aside(
+    outcome: Any, script: Script, context: Any
+) -> None:
+    script("stepfunctions", "SendTaskSuccess", {})
+    script("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
+    releases.open_release(release())
+    releases.close_release(release(), outcome, {"reason": "as it came"})
+    before = releases.find("coder", release()["id"])
+    decision = take_turn.handler(payload(), context)
+    assert decision["action"] == "CLOSED" and outcome in decision["reason"]
+    assert releases.find("coder", release()["id"]) == before
+    assert turns.line("coder").holder is None and turns.line("coder").waiting == []
+    assert script.asked("PutEvents") == []
