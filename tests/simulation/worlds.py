@@ -305,6 +305,12 @@ FOUND: Mapping[str, Plan] = {
         ),
         noise=68038,
     ),
+    "the team's count was set back just after a first release had failed": Plan(
+        "checked",
+        (push(0, "1.0.3", "cannot-start"), push(47, "1.0.1"), (50.0, "scale", (2,))),
+        live=False,
+        noise=11223,
+    ),
     "a recovery took back what a redriven execution had made live": Plan(
         "checked", (push(0, "1.0.1"), (21.73, "stop", ()), (21.9, "redrive", ()))
     ),

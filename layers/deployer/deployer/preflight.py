@@ -54,15 +54,17 @@ def desired_count(
     """The desired count to set with the update; None to leave the service's own.
 
     A service that never had a good release may stand at zero because we stopped a first release
-    that failed: the next one starts it again. Just after that, reads may not show the zero yet.
+    that failed: the next one starts it again. Just after that, reads may not show the zero yet; the
+    count that they show is what it was, or what somebody has set since.
 
     Raises:
         ServiceScaledDown: somebody scaled the service to zero, so no release could be judged.
     """
     if service is None:
         return None
-    if service.get("desiredCount", 0) > 0:
-        return spec.desired_count if _just_stopped(history, now) else None
+    shown = service.get("desiredCount", 0)
+    if shown > 0:
+        return shown if _just_stopped(history, now) else None
     if live(history):
         raise ServiceScaledDown(
             f"service {spec.service} is scaled to zero: scale it up, then deploy"
