@@ -17,7 +17,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import publication, site
-from deployer.aws import releases, s3
+from deployer.aws import releases, s3, turns
 from deployer.aws.s3 import Served
 from deployer.errors import SiteRejected
 from deployer.publication import Change, File, Files, Manifest, Sample
@@ -73,6 +73,7 @@ class Published(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Published:
     spec, release = site.from_document(event["spec"]), event["release"]
+    turns.confirm(release["service"], event["execution"])
     past, folder = releases.history(release["service"]), release["folder"]
     live = next(iter(site.kept(past, 1)), None)
     kept = site.kept(past, spec.keep_releases, live=folder)

@@ -34,8 +34,11 @@ _LIMIT = 1800  # seconds
 _CHILD = """
 import json, os, resource, sys, time, types
 import publish_docs
-from deployer.aws import releases
+from deployer.aws import releases, turns
 asked, left = json.load(sys.stdin), 570_000
+release = asked["release"]
+mine = {"release": release["id"], "execution": asked["execution"], "trigger": "publish"}
+turns.take(release["service"], mine)
 calls, began = 0, time.monotonic()
 while True:
     calls += 1
@@ -50,7 +53,8 @@ while True:
     if answer["done"]:
         break
 took = time.monotonic() - began
-releases.close_release(asked["release"], "SUCCEEDED", {"endedAt": asked["release"]["startedAt"]})
+releases.close_release(release, "SUCCEEDED", {"endedAt": release["startedAt"]})
+turns.pass_on(release["service"], asked["execution"])
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps([took, calls, peak, answer["progress"]]))
 """

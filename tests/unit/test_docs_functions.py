@@ -31,7 +31,7 @@ from deployer.errors import (
 )
 from local.docs import tar_gz, zipped
 from tests.unit.conftest import Script, Web, refusal
-from tests.unit.samples import EXECUTION
+from tests.unit.samples import EXECUTION, claim
 from tests.unit.test_site import NOW, SPEC, UPLOAD, event
 
 pytestmark = pytest.mark.usefixtures("releases_table")
@@ -92,7 +92,11 @@ def publish(context: Any, files: Mapping[str, str] = PAGES, **changes: Any) -> A
         "progress": NOTHING_YET,
         "execution": EXECUTION,
     }
-    return publish_docs.handler({**asked, **changes}, context)  # type: ignore[typeddict-item]
+    turns.take(DOCS, claim())
+    try:
+        return publish_docs.handler({**asked, **changes}, context)  # type: ignore[typeddict-item]
+    finally:
+        turns.pass_on(DOCS, EXECUTION)
 
 
 def identify(given: Any, context: Any, execution: str = EXECUTION) -> Any:

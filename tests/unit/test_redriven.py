@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import publish_docs
 import record_success
 import restore_database
 import roll_back
@@ -16,6 +17,7 @@ from deployer.aws import releases, turns
 from deployer.errors import TurnLost
 from tests.unit.conftest import Script, refusal
 from tests.unit.samples import ANOTHER_EXECUTION, claim, document, payload, release
+from tests.unit.test_site import SPEC
 
 pytestmark = pytest.mark.usefixtures("releases_table")
 
@@ -28,6 +30,7 @@ CHANGES = (
     ("ecs", "UpdateService"),
     ("ecs", "CreateService"),
     ("rds", "RestoreDBInstanceFromDBSnapshot"),
+    ("s3", "PutObject"),
 )
 ANOTHERS = claim(release="another", execution=ANOTHER_EXECUTION)
 
@@ -40,6 +43,7 @@ ANOTHERS = claim(release="another", execution=ANOTHER_EXECUTION)
         (update_service, {}),
         (roll_back, {}),
         (record_success, {}),
+        (publish_docs, {"spec": SPEC}),
     ],
     ids=lambda given: getattr(given, "__name__", ""),
 )
