@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
 
 from cli.executions import Execution
 from cli.screen import Screen, awaits_turn, message, printable, rolls, standing, steps
@@ -20,6 +21,8 @@ LOOK_SECONDS = 0.2  # between two looks at a running execution, where looking co
 _TASKS = 3  # of a rollout whose tasks crash one after another, the newest tell enough
 _LINES = 12  # at one look, of a task
 _WIDTH = 300  # characters of a line
+# What does not show the rollout for once does not end the following.
+_UNSEEN = (ClientError, AwsUnavailable, NoConnectionError, HTTPClientError)
 
 
 def follow(
@@ -107,14 +110,14 @@ class Watch:
     def standing(self) -> str:
         """How the rollout stands now: "" where that is not ours to see, or not there yet."""
         spec = self._target.spec
-        with contextlib.suppress(ClientError, AwsUnavailable):
+        with contextlib.suppress(*_UNSEEN):
             self._service = ecs.service(spec.cluster, spec.service) or {}
         return standing(self._service)
 
     def turn(self) -> str:
         """Who has the turn that the execution waits for."""
         service = self._target.service
-        with contextlib.suppress(ClientError, AwsUnavailable):
+        with contextlib.suppress(*_UNSEEN):
             if holder := turns.line(service).holder:
                 record = releases.find(service, holder["release"])
                 return f"{record['version'] if record else holder['release']} has the turn"
@@ -123,7 +126,7 @@ class Watch:
     def news(self) -> Iterator[str]:
         """What ECS and the rollout's tasks said since the last look."""
         yield from self._events()
-        with contextlib.suppress(ClientError, AwsUnavailable):
+        with contextlib.suppress(*_UNSEEN):
             for task in self._tasks():
                 yield from self._lines(task)
 

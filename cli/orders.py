@@ -7,10 +7,10 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from cli.aws import AWS_ERRORS, Account, code_of, explained
 from cli.errors import BUSY, FAILED, INTERRUPTED, WRONG, CommandFailed
 from cli.executions import Execution, look
 from cli.follow import Watch, conclude, follow
+from cli.patience import patiently
 from cli.screen import Screen, brief, message, printable
 from cli.target import Target
 from deployer import build, history, site
@@ -315,11 +316,11 @@ class Orders:
     def _awaited(self, machine: str, seen: set[str], marks: Sequence[str]) -> str | None:
         sfn, deadline = self.account.client("stepfunctions"), time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            for arn in self._executions(machine):
+            for arn in self._patiently(lambda: self._executions(machine)):
                 if arn not in seen:
+                    told = self._patiently(partial(sfn.describe_execution, executionArn=arn))
                     seen.add(arn)
-                    told = sfn.describe_execution(executionArn=arn)["input"]
-                    if any(mark in told for mark in marks):
+                    if any(mark in told["input"] for mark in marks):
                         return arn
             time.sleep(self.pause)
         return None
@@ -380,11 +381,15 @@ class Orders:
         try:
             seen: dict[str, Any] = {}
             if rollout:
-                begun = sfn.describe_execution(executionArn=arn)["startDate"]
-                watch = Watch(self.target, begun)
+                begun = self._patiently(lambda: sfn.describe_execution(executionArn=arn))
+                watch = Watch(self.target, begun["startDate"])
                 seen = {"rollout": watch.standing, "turn": watch.turn, "news": watch.news}
             return follow(
-                lambda: look(sfn, arn), self.screen, LIMIT_SECONDS, pause=self.pause, **seen
+                lambda: self._patiently(lambda: look(sfn, arn)),
+                self.screen,
+                LIMIT_SECONDS,
+                pause=self.pause,
+                **seen,
             )
         except TimeoutError as error:
             raise CommandFailed(FAILED, str(error), where) from error
@@ -416,7 +421,10 @@ class Orders:
     def _record(self, arn: str) -> dict[str, Any]:
         """What was recorded of the release that an execution carried out; {} if nothing was."""
         self.target.output("ReleasesTable", "tell the outcome")
-        return dict(releases.of_execution(arn) or {})
+        return dict(self._patiently(lambda: releases.of_execution(arn)) or {})
+
+    def _patiently[T](self, look: Callable[[], T]) -> T:
+        return patiently(look, self.screen)
 
 
 # A state machine: the output that names it, and what it does.

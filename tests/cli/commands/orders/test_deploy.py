@@ -1,11 +1,13 @@
 """`deployer deploy`, in a terminal and not in one."""
 
 import json
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.cli.commands.conftest import Operator
 from tests.cli.commands.orders.conftest import at
+from tests.cli.network import network
 from tests.person import Person
 
 
@@ -85,6 +87,21 @@ def test_at_a_terminal_it_moves_and_ctrl_c_ends_the_following_only(patient: Oper
     arn = patient.stage.records()[-1]["execution"]
     assert patient.stage.look(arn).status == "RUNNING"
     assert patient.stage.ended(arn).status == "SUCCEEDED"
+
+
+def test_the_network_goes_and_comes_back(patient: Operator) -> None:
+    patient.run("hold")
+    patient.stage.deployed("1.2.0", fault="slow-start", seconds=10)
+    aws = urlsplit(patient.env["AWS_ENDPOINT_URL"])
+    with network((str(aws.hostname), aws.port or 80)) as between:
+        patient.environment["AWS_ENDPOINT_URL"] = between.url
+        with at(patient, "deploy", "1.2.0") as shown:
+            shown.expect("Poll health")
+            between.goes()
+            shown.expect("AWS does not answer; trying again")
+            between.comes_back()
+            shown.expect("Live and verified")
+            assert shown.ended() == 0
 
 
 def test_it_fits_a_narrow_window(live: Operator) -> None:
