@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import database
-from deployer.aws import rds, releases
+from deployer.aws import rds, releases, turns
 from deployer.database import Done
 from deployer.errors import DatabaseFailed
 from deployer.release import Release
@@ -28,6 +28,7 @@ class Request(TypedDict):
 def handler(event: Request, context: LambdaContext) -> Done:
     spec = from_document(event["spec"], "the service spec")
     assert spec.database
+    turns.confirm(spec.service, event["execution"])
     release, prefix = event["release"], database.prefix(spec.service)
     instance = releases.database_instance(spec.service) or spec.database.instance
     name = database.snapshot_name(release)

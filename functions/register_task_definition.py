@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import taskdef
-from deployer.aws import ecs, releases
+from deployer.aws import ecs, releases, turns
 from deployer.release import Previous, Release
 from deployer.spec import from_document
 
@@ -29,6 +29,7 @@ class Registered(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Registered:
+    turns.confirm(event["release"]["service"], event["execution"])
     registered = _registered(event)
     releases.note(event["release"], taskDefinition=registered["taskDefinition"])
     logger.info("task definition chosen", registered=registered)

@@ -187,10 +187,10 @@ FOUND: Mapping[str, Plan] = {
     ),
     "a push of an older schema left nothing running": PLANS["an older schema after a newer"],
     "a retried update rolled out again what ECS had given up": Plan(
-        "balanced", (push(0, "1.0.1", "cannot-start"),), faults={44: "timed-out"}
+        "balanced", (push(0, "1.0.1", "cannot-start"),), faults={45: "timed-out"}
     ),
     "a new service that reads do not show yet was called deleted": Plan(
-        "checked", (push(0, "1.0.1"),), live=False, noise=0
+        "checked", (push(0, "1.0.1"),), live=False, noise=1
     ),
     "a release that never ran went back to one from before a migration": Plan(
         "database",
@@ -214,10 +214,10 @@ FOUND: Mapping[str, Plan] = {
         "checked", (push(0, "1.0.1"),), faults={11: "held"}
     ),
     "a recovery that got no turn called the service unchanged": Plan(
-        "checked", (push(0, "1.0.1"), (9.0, "stop", ())), faults={52: "denied"}
+        "checked", (push(0, "1.0.1"), (9.0, "stop", ())), faults={53: "denied"}
     ),
     "a look that lagged was taken for ECS's way back": Plan(
-        "checked", ((0.0, "push_index", (App("1.0.2", 1),)),), faults={53: "stopped"}, noise=16220
+        "checked", ((0.0, "push_index", (App("1.0.2", 1),)),), faults={54: "stopped"}, noise=16220
     ),
     "a new service that the way back did not see yet was left running": Plan(
         "database",
@@ -227,8 +227,8 @@ FOUND: Mapping[str, Plan] = {
             (120.0, "push_index", (App("1.0.3", 1, seconds=20.0),)),
         ),
         live=False,
-        faults={48: "denied"},
-        noise=0,
+        faults={49: "denied"},
+        noise=1,
     ),
     "a recovery stopped the release that had come after": Plan(
         "unverified",
@@ -252,7 +252,7 @@ FOUND: Mapping[str, Plan] = {
     "a late second try of a turn left its claim": Plan(
         "recreated",
         (push(50, "1.0.2", "empty-database"), push(130, "1.0.1")),
-        faults={20: "timed-out", 71: "twice", 120: "twice", 131: "lost"},
+        faults={20: "timed-out", 72: "twice", 121: "twice", 132: "lost"},
         noise=0,
     ),
     "a push after a first one that failed met an old desired count": Plan(
@@ -273,7 +273,7 @@ FOUND: Mapping[str, Plan] = {
             (230.0, "order", ({"action": "deploy", "image": "1.0.1"},)),
         ),
         live=False,
-        faults={62: "timed-out", 129: "stopped"},
+        faults={62: "timed-out", 130: "stopped"},
         news={},
         noise=1248,
     ),
@@ -304,6 +304,12 @@ FOUND: Mapping[str, Plan] = {
             push(110, "1.0.4"),
         ),
         noise=68038,
+    ),
+    "a redriven execution registered a revision that nobody wanted any more": Plan(
+        "three",
+        (push(0, "1.0.1"), push(140, "1.0.2"), (200.0, "redrive", ())),
+        faults={42: "stopped", 30: "paged"},
+        news={1: "late"},
     ),
     "the team's count was set back just after a first release had failed": Plan(
         "checked",

@@ -12,7 +12,7 @@ from deployer.errors import DatabaseFailed
 from tests.unit.conftest import Script
 from tests.unit.samples import document, payload, release
 
-pytestmark = pytest.mark.usefixtures("releases_table")
+pytestmark = pytest.mark.usefixtures("turn")
 
 SPEC = document(database={"instance": "coder-db", "snapshots": 2})
 NAME = database.snapshot_name(release())

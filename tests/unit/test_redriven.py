@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+import back_up_database
 import publish_docs
 import record_success
+import register_task_definition
 import restore_database
 import roll_back
 import take_turn
@@ -29,6 +31,8 @@ DATABASE = {
 CHANGES = (
     ("ecs", "UpdateService"),
     ("ecs", "CreateService"),
+    ("ecs", "RegisterTaskDefinition"),
+    ("rds", "CreateDBSnapshot"),
     ("rds", "RestoreDBInstanceFromDBSnapshot"),
     ("s3", "PutObject"),
 )
@@ -39,7 +43,9 @@ ANOTHERS = claim(release="another", execution=ANOTHER_EXECUTION)
 @pytest.mark.parametrize(
     ("function", "changes"),
     [
+        (back_up_database, DATABASE),
         (restore_database, DATABASE),
+        (register_task_definition, {}),
         (update_service, {}),
         (roll_back, {}),
         (record_success, {}),
