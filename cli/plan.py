@@ -1,6 +1,5 @@
 """What an order would change, by the decisions that the state machine itself takes."""
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -148,9 +147,7 @@ def of(target: Target, past: History, release: Release, *, holds: bool) -> Plan:
         holds: whether the service's pushes are held from then on.
     """
     spec = target.spec
-    now = None
-    with contextlib.suppress(target.account.client("ecs").exceptions.ClusterNotFoundException):
-        now = ecs.service(spec.cluster, spec.service)  # without a cluster, `looked` says so
+    now = ecs.service(spec.cluster, spec.service)
     previous = history.way_back(rollout.steady_task_definition(now), None, past)
     current = rollout.primary(now) if now else None
     runs = str(current["taskDefinition"]) if current else None

@@ -67,6 +67,11 @@ def test_only_an_active_service_is_one(script: Script, statuses: list[str], foun
     assert got is None or got["status"] == "ACTIVE"
 
 
+def test_where_there_is_no_cluster_there_is_no_service(script: Script) -> None:
+    script("ecs", "DescribeServices", refusal("ClusterNotFoundException"))
+    assert ecs.service("coder", "coder") is None
+
+
 def test_a_service_is_created_as_asked(script: Script) -> None:
     script("ecs", "CreateService", {"service": service(ours())})
     assert ecs.create_service(CREATION)["serviceName"] == "coder"

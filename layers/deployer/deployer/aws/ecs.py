@@ -39,8 +39,12 @@ def cluster_status(cluster: str) -> str | None:
 
 
 def service(cluster: str, name: str) -> Service | None:
-    """The service of that name, if it is ACTIVE: one that drains or is INACTIVE is gone."""
-    found = _ecs().describe_services(cluster=cluster, services=[name])["services"]
+    """The service of that name, if it is ACTIVE: one that drains or is INACTIVE is gone, as one is
+    whose cluster is not there."""
+    try:
+        found = _ecs().describe_services(cluster=cluster, services=[name])["services"]
+    except _ecs().exceptions.ClusterNotFoundException:
+        return None
     active = [dict(entry) for entry in found if entry["status"] == "ACTIVE"]
     return active[0] if active else None
 

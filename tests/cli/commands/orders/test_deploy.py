@@ -196,13 +196,6 @@ def test_a_dry_run_makes_the_checks_of_the_preflight(live: Operator) -> None:
     assert refused.returncode == 3
     assert group in json.loads(refused.stdout)["problem"]
 
-    ssm, name = live.stage.aws.client("ssm"), f"/deployer/services/{live.stage.service}"
-    spec = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"]) | {"cluster": "op-none"}
-    ssm.put_parameter(Name=name, Value=json.dumps(spec), Overwrite=True)
-    refused = live.run("deploy", "1.0.0", "--dry-run", "--json")
-    assert refused.returncode == 3
-    assert "cluster op-none" in json.loads(refused.stdout)["problem"]
-
 
 @pytest.mark.parametrize("way", ["access key", "stranger"])
 def test_who_may_not_is_told_so(live: Operator, ann: Person, way: str) -> None:
