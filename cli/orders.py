@@ -108,7 +108,9 @@ class Orders:
         Returns:
             The release's record, with its outcome.
         """
-        sfn, machine = self.account.client("stepfunctions"), self.target.output(*_DEPLOYS)
+        of_site = site.is_site(record["service"])
+        machine = self.target.output(*(_DOCS if of_site else _DEPLOYS))
+        sfn = self.account.client("stepfunctions")
         name = recovery_name(record["id"], ended)
         with contextlib.suppress(sfn.exceptions.ExecutionAlreadyExists):  # by the reconciler
             sfn.start_execution(
@@ -116,7 +118,7 @@ class Orders:
             )
         arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
         self._link(arn)
-        self._follow(arn, "the way back")
+        self._follow(arn, "" if of_site else "the way back")
         return self._record(arn)
 
     def stop(self, execution: str) -> str:

@@ -13,7 +13,7 @@ from cli.orders import Orders
 from cli.releases import named
 from cli.screen import brief, printable
 from cli.target import Target
-from deployer import build, history, rollout
+from deployer import build, history, rollout, site
 from deployer.aws import ecs, releases, sfn, turns
 from deployer.release import Recorded
 
@@ -38,35 +38,43 @@ Examples:
   deployer cancel --all            what waits for its turn too
   deployer cancel 1.2.0            one, by version or release id
   deployer cancel --build          the build that runs
+  deployer cancel --docs           the publication of the documentation site
 """
 )
 @click.argument("release", required=False)
 @click.option("--all", "everything", is_flag=True, help="What waits for its turn too.")
 @click.option("--build", "of_build", is_flag=True, help="Builds, not deployments.")
+@click.option("--docs", "of_docs", is_flag=True, help="Publications of the documentation site.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def cancel(call: Call, release: str | None, everything: bool, of_build: bool, yes: bool) -> None:
+def cancel(
+    call: Call, release: str | None, everything: bool, of_build: bool, of_docs: bool, yes: bool
+) -> None:
     """Stop the deployment that is in flight, and put the last good release back at once. A RELEASE
     that waits for its turn is only stopped."""
     if release and everything:
         raise CommandFailed(WRONG, "RELEASE and --all exclude each other")
-    target = call.target
-    owner = build.partition(target.service) if of_build else target.service
+    if of_build and of_docs:
+        raise CommandFailed(WRONG, "--build and --docs exclude each other")
+    target, orders = call.target, Orders(call.target, call.screen, call.result)
+    what = orders.site if of_docs else target.service
+    owner = site.owner(what) if of_docs else build.partition(what) if of_build else what
     flights = in_flight(owner)
     call.result |= {"inFlight": [f.record["id"] for f in flights], "cancelled": []}
     chosen = _chosen(flights, release, everything)
     if not chosen:
-        call.screen.say(f"Nothing of {target.service} is in flight; nothing was stopped.")
+        call.screen.say(f"Nothing of {what} is in flight; nothing was stopped.")
         return
     for flight in chosen:
         at = "is at it" if flight.has_turn else "waits for its turn"
         call.screen.say(f"{_shown(flight.record)} by {flight.record['startedBy']} {at}.")
     if not yes:
         _agree(call, len(chosen))
-    orders = Orders(target, call.screen, call.result)
     # who waits goes first: the turn would pass to it
     for flight in sorted(chosen, key=lambda flight: flight.has_turn):
         _cancel(call, orders, flight)
-    if not of_build:
+    if of_docs:
+        _tell_published(call, owner)
+    elif not of_build:
         _tell_live(call, target)
 
 
@@ -105,8 +113,8 @@ def _agree(call: Call, count: int) -> None:
 
 
 def _cancel(call: Call, orders: Orders, flight: Flight) -> None:
-    """Stop one execution, and see its release to its end: a service's that had its turn, perhaps
-    since it was looked at, is recovered from; the end of any other is recorded by itself."""
+    """Stop one execution, and see its release to its end: a service's or site's that had its turn,
+    perhaps since it was looked at, is recovered from; any other's end is recorded by itself."""
     call.screen.title(f"Stopping {_shown(flight.record)}")
     if sfn.running(flight.execution):
         status = orders.stop(flight.execution)
@@ -134,7 +142,8 @@ def _seen_to_its_end(call: Call, orders: Orders, flight: Flight) -> Mapping[str,
     """The record of a release whose execution is stopped."""
     owner = flight.record["service"]
     holder = turns.line(owner).holder
-    if owner == call.target.service and holder and holder["release"] == flight.record["id"]:
+    has_turn = holder and holder["release"] == flight.record["id"]
+    if has_turn and (site.is_site(owner) or owner == call.target.service):
         return orders.recover(flight.record, flight.execution)
     with call.screen.working("waiting until it is recorded"):
         return _closed(flight.record)
@@ -179,6 +188,18 @@ def _tell_live(call: Call, target: Target) -> None:
                 "  deployer status",
             ],
         )
+
+
+def _tell_published(call: Call, owner: str) -> None:
+    """Tell what the site shows by its records: a recovery that fails says so in `reason`."""
+    good = history.live(releases.history(owner))
+    call.result["live"] = good and {name: good.get(name) for name in ("id", "version", "url")}
+    if holder := turns.line(owner).holder:
+        call.screen.say(f"{holder['release']} is on its way.")
+    elif good is None:
+        call.screen.say("Nothing was ever published.", "yellow")
+    else:
+        call.screen.say(printable(f"{good['version']} is live: {good.get('url')}"), "green")
 
 
 def _shown(record: Recorded) -> str:

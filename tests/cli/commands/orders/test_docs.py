@@ -61,6 +61,24 @@ def test_what_does_not_build_is_told(operator: Operator, site: DocsSite, tmp_pat
     assert site.get("/").status == 503
 
 
+def test_a_publication_is_cancelled_and_the_site_stays_as_it_was(
+    operator: Operator, site: DocsSite, tmp_path: Path
+) -> None:
+    assert operator.told("cancel", "--docs", "--yes")["inFlight"] == []
+    operator.told("docs", archive(tmp_path / "one.tar.gz", "The first."))
+    started = operator.told("docs", archive(tmp_path / "two.tar.gz", "The second."), "--detach")
+    for now in operator.stage.follow(started["execution"]):
+        if now.states and now.states[-1].name == "Build docs":
+            break
+    told = operator.told("cancel", "--docs", "--yes")
+    assert (len(told["cancelled"]), told["outcome"]) == (1, "FAILED_ROLLED_BACK")
+    assert told["live"]["url"] == site.outputs["Url"]
+    assert "The first." in site.get("/").text
+    assert operator.stage.look(started["execution"]).status == "ABORTED"
+    assert operator.told("docs", archive(tmp_path / "three.tar.gz", "The third."))["outcome"]
+    assert "The third." in site.get("/").text
+
+
 def test_without_a_site_it_says_so(operator: Operator) -> None:
     missing = operator.run("docs")
     assert missing.returncode == 2
