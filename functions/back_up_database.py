@@ -12,7 +12,7 @@ from deployer.aws import rds, releases, turns
 from deployer.database import Done
 from deployer.errors import DatabaseFailed
 from deployer.release import Release
-from deployer.spec import Database, from_document
+from deployer.spec import Database, ServiceSpec, from_document
 
 logger = Logger()
 
@@ -27,9 +27,15 @@ class Request(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Done:
     spec = from_document(event["spec"], "the service spec")
+    with turns.change(spec.service, event["execution"]):
+        done = _backed_up(spec, event["release"], event["since"])
+    logger.info("database backed up", done=done)
+    return done
+
+
+def _backed_up(spec: ServiceSpec, release: Release, since: str) -> Done:
     assert spec.database
-    turns.confirm(spec.service, event["execution"])
-    release, prefix = event["release"], database.prefix(spec.service)
+    prefix = database.prefix(spec.service)
     instance = releases.database_instance(spec.service) or spec.database.instance
     name = database.snapshot_name(release)
     rds.take_snapshot(instance, name)
@@ -37,12 +43,11 @@ def handler(event: Request, context: LambdaContext) -> Done:
     status = next((s.status for s in ours if s.name == name), "creating")
     if status not in ("creating", "available"):
         raise DatabaseFailed(f"snapshot {name} of {instance} is {status}")
-    if database.late(event["since"], datetime.now(UTC)) and status != "available":
+    if database.late(since, datetime.now(UTC)) and status != "available":
         raise DatabaseFailed(f"snapshot {name} of {instance} is still {status}")
     if status == "available":
         releases.note(release, snapshot=name)
         _prune(ours, spec.database)
-    logger.info("database backed up", snapshot=name, status=status)
     return {"done": status == "available", "name": name}
 
 

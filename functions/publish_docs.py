@@ -72,8 +72,14 @@ class Published(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Published:
+    with turns.change(event["release"]["service"], event["execution"]):
+        published = _published(event, context.get_remaining_time_in_millis)
+    logger.info("docs published", done=published["done"], progress=published["progress"])
+    return published
+
+
+def _published(event: Request, left: Callable[[], int]) -> Published:
     spec, release = site.from_document(event["spec"]), event["release"]
-    turns.confirm(release["service"], event["execution"])
     past, folder = releases.history(release["service"]), release["folder"]
     live = next(iter(site.kept(past, 1)), None)
     kept = site.kept(past, spec.keep_releases, live=folder)
@@ -87,13 +93,9 @@ def handler(event: Request, context: LambdaContext) -> Published:
         with zipfile.ZipFile(archive) as built:
             files = _files(spec, folder, live, before, built, kept)
             changes = publication.changes(files, before, live)
-            progress = _publish(
-                spec, folder, built, changes, before, progress, context.get_remaining_time_in_millis
-            )
-    done = progress["files"] == len(files)
-    logger.info("docs published" if done else "docs being published", progress=progress)
+            progress = _publish(spec, folder, built, changes, before, progress, left)
     return {
-        "done": done,
+        "done": progress["files"] == len(files),
         "progress": progress,
         "switch": site.switch(kept),
         "back": site.switch(site.kept(past, spec.keep_releases)),

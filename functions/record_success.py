@@ -48,8 +48,8 @@ def handler(event: Request, context: LambdaContext) -> Success:
     }
     record = releases.find(spec.service, release["id"])
     if record is None or record.get("outcome") != "SUCCEEDED":  # else by an earlier try
-        turns.confirm(spec.service, event["execution"])
-    releases.close_release(release, "SUCCEEDED", details)
+        with turns.change(spec.service, event["execution"]):
+            releases.close_release(release, "SUCCEEDED", details)
     for entry in history.expendable(releases.history(spec.service), spec.keep_releases):
         releases.expire(entry)
     turns.leave(spec.service, release["id"])  # a TakeTurn that ran twice may stand in line again

@@ -29,9 +29,9 @@ class Registered(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Registered:
-    turns.confirm(event["release"]["service"], event["execution"])
-    registered = _registered(event)
-    releases.note(event["release"], taskDefinition=registered["taskDefinition"])
+    with turns.change(event["release"]["service"], event["execution"]):
+        registered = _registered(event)
+        releases.note(event["release"], taskDefinition=registered["taskDefinition"])
     logger.info("task definition chosen", registered=registered)
     return registered
 

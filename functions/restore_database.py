@@ -16,7 +16,7 @@ from deployer.aws import rds, releases, secrets, turns
 from deployer.database import Done
 from deployer.errors import DatabaseFailed
 from deployer.release import Release
-from deployer.spec import from_document
+from deployer.spec import ServiceSpec, from_document
 
 logger = Logger()
 
@@ -30,10 +30,16 @@ class Request(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Done:
-    spec, release = from_document(event["spec"], "the service spec"), event["release"]
+    spec = from_document(event["spec"], "the service spec")
+    with turns.change(spec.service, event["execution"]):
+        done = _restored(spec, event["release"], event["since"])
+    logger.info("database restored", done=done)
+    return done
+
+
+def _restored(spec: ServiceSpec, release: Release, since: str) -> Done:
     snapshot = release.get("restore")
     assert spec.database and spec.database.secret and snapshot
-    turns.confirm(spec.service, event["execution"])
     name = database.instance_name(spec.database.instance, release)
     restored = rds.instance(name)
     if restored is None:
@@ -41,7 +47,7 @@ def handler(event: Request, context: LambdaContext) -> Done:
         rds.restore(snapshot, name, rds.instance(current) or {})
         return {"done": False, "name": name}
     status = restored["DBInstanceStatus"]
-    if database.late(event["since"], datetime.now(UTC)) and status != "available":
+    if database.late(since, datetime.now(UTC)) and status != "available":
         raise DatabaseFailed(f"instance {name} is still {status}")
     if "failed" in status or "incompatible" in status:
         raise DatabaseFailed(f"instance {name} is {status}")
@@ -50,5 +56,4 @@ def handler(event: Request, context: LambdaContext) -> Done:
         secrets.change(spec.database.secret, partial(database.moved, host=host))
         releases.remember_database_instance(spec.service, name)
         releases.note(release, databaseInstance=name)
-    logger.info("database restored", instance=name, status=status)
     return {"done": status == "available", "name": name}

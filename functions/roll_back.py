@@ -31,7 +31,13 @@ class Request(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Rollback:
     spec = from_document(event["spec"], "the service spec")
-    turns.confirm(spec.service, event["execution"])
+    with turns.change(spec.service, event["execution"]):
+        decided = _rolled_back(spec, event)
+    logger.info("rollback decided", rollback=decided)
+    return decided
+
+
+def _rolled_back(spec: ServiceSpec, event: Request) -> Rollback:
     now = ecs.service_after(spec.cluster, spec.service, event["taskDefinition"], event["rollout"])
     decided = rollback.decide(
         now,
@@ -50,7 +56,6 @@ def handler(event: Request, context: LambdaContext) -> Rollback:
     if event["previous"] and now and decided["action"] in ("GO_BACK", "AWAIT"):
         deployment = ecs.deployment_of(now, event["previous"]["taskDefinition"])
         decided["rollout"] = rollout.started(deployment, spec.timeout, datetime.now(UTC))
-    logger.info("rollback decided", rollback=decided)
     return decided
 
 

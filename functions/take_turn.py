@@ -4,6 +4,7 @@ The claim with its task token is written down before looking, so that whoever gi
 after the look finds it; see `poll_health` for the same order.
 """
 
+import time
 from datetime import UTC, datetime
 from typing import TypedDict
 
@@ -21,6 +22,7 @@ logger = Logger()
 
 # Each try but the last is answered by somebody else's change; then the slow poll tries again.
 _TRIES = 20
+_NAP = 20.0  # seconds, of the 50 that the function has
 
 
 class Request(TypedDict):
@@ -35,10 +37,13 @@ def handler(event: Request, context: LambdaContext) -> Decision:
     release = event["release"]
     mine = turns.claim(release, event["execution"], event["startedAt"], event["token"])
     line.wait(release["service"], mine)
-    decision = _decide(release, mine)
-    logger.info("turn decided", decision=decision)
+    decision, seconds = _decide(release, mine)
+    logger.info("turn decided", decision=decision, seconds=seconds)
     if decision["action"] == "WAIT":
         _check_patience(release, mine, decision)
+        if seconds > 0:
+            time.sleep(min(seconds, _NAP))
+            sfn.wake(event["token"], decision)
         return decision
     if decision["action"] == "TAKE":
         releases.note(release, turnAt=_now())
@@ -53,11 +58,19 @@ def handler(event: Request, context: LambdaContext) -> Decision:
     return decision
 
 
-def _decide(release: Entry, mine: Claim) -> Decision:
-    """Decide, and take the turn if it is ours; again for as long as others change the line."""
+def _decide(release: Entry, mine: Claim) -> tuple[Decision, float]:
+    """Decide, and take the turn if it is ours; again for as long as others change the line.
+
+    Returns:
+        The decision, and after how many seconds to look again although nobody wakes us: a function
+        of an execution that is over may change something still.
+    """
     for _ in range(_TRIES):
         found = line.line(release["service"])
         over = found.holder if found.holder and not sfn.running(found.holder["execution"]) else None
+        seconds = over.get("changesUntil", 0) - time.time() if over else 0
+        if seconds > 0:
+            over = None
         holder = None if over else found.holder
         past = releases.history(release["service"])
         decision = turns.decide(mine, holder, found.waiting, found.hold, past)
@@ -66,17 +79,17 @@ def _decide(release: Entry, mine: Claim) -> Decision:
         if decision["action"] == "TAKE":
             if holder:  # by an earlier try; a hold that came since does not take it away
                 line.leave(release["service"], release["id"])
-                return decision
+                return decision, 0
             if line.take(release["service"], mine, over["execution"] if over else ""):
-                return decision
+                return decision, 0
         elif decision["action"] != "WAIT" or holder:
-            return decision
+            return decision, seconds
         else:
             first = next(c for c in found.waiting if c["release"] == decision["by"])
             if line.wake(first) or sfn.running(first["execution"]):
-                return decision
+                return decision, 0
             line.leave(release["service"], first["release"])
-    return {"action": "WAIT", "by": "", "reason": "the line changes all the time"}
+    return {"action": "WAIT", "by": "", "reason": "the line changes all the time"}, 0
 
 
 def _let_older_stand_aside(mine: Claim, waiting: list[Claim]) -> None:

@@ -12,7 +12,7 @@ from deployer import rollout, service
 from deployer.aws import ecs, releases, turns
 from deployer.release import Previous, Release
 from deployer.rollout import Rollout
-from deployer.spec import from_document
+from deployer.spec import ServiceSpec, from_document
 
 logger = Logger()
 
@@ -32,7 +32,14 @@ def handler(event: Request, context: LambdaContext) -> Rollout:
     begun = releases.rollout(event["release"])
     if begun:
         return begun  # by an earlier try; ECS may have given it up meanwhile
-    turns.confirm(spec.service, event["execution"])
+    with turns.change(spec.service, event["execution"]):
+        started = _started(spec, event)
+        releases.note(event["release"], rollout=started)
+    logger.info("rollout started", rollout=started)
+    return started
+
+
+def _started(spec: ServiceSpec, event: Request) -> Rollout:
     revision, previous = event["taskDefinition"], event["previous"]
     goes_back = service.may_go_back(event["release"], previous)
     settings = service.settings(spec, revision, automatic_rollback=goes_back)
@@ -44,7 +51,4 @@ def handler(event: Request, context: LambdaContext) -> Rollout:
         token = hashlib.sha256(event["release"]["id"].encode()).hexdigest()[:32]
         answer = ecs.create_service(service.creation(spec, settings, token))
     deployment = ecs.deployment_of(answer, revision)
-    started = rollout.started(deployment, spec.timeout, datetime.now(UTC))
-    releases.note(event["release"], rollout=started)
-    logger.info("rollout started", rollout=started)
-    return started
+    return rollout.started(deployment, spec.timeout, datetime.now(UTC))

@@ -80,6 +80,11 @@ def _term(text: str) -> Callable[[Item, Mapping[str, str], Mapping[str, Any]], b
         return lambda item, names, values: str(item[names[name]]["S"]).startswith(
             values[value]["S"]
         )
+    if found := re.fullmatch(r"\s*(#\w+) <= (:\w+)\s*", text):  # of numbers; ours are whole
+        name, value = found[1], found[2]
+        return lambda item, names, values: (
+            names[name] in item and int(item[names[name]]["N"]) <= int(values[value]["N"])
+        )
     if found := re.fullmatch(r"\s*(#\w+) (=|>=) (:\w+)\s*", text):
         name, sign, value = found[1], found[2], found[3]
         if sign == "=":

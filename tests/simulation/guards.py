@@ -7,7 +7,7 @@ deployer does not need.
 import copy
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -343,7 +343,9 @@ GUARDS = (
     Guard("who has the turn is asked whether it lives", "one in flight", _returns(
         sfn, "running", False)),
     Guard("who changes something has the turn still", "one in flight", _returns(
-        line, "confirm", None)),
+        line, "change", nullcontext())),
+    Guard("a function of a stopped execution is waited for", "one in flight", lambda put: put(
+        line, "CHANGE_SECONDS", 0)),
     Guard("a release that has its outcome gets no turn", "what runs", _turn_whatever_the_outcome),
     Guard("a dead holder's turn is taken over", "no orphans", _returns(sfn, "running", True)),
     Guard("an outcome is written once", "one outcome", _outcome_written_again),

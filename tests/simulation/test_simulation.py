@@ -68,8 +68,6 @@ MENDED_BY = {
     "a recovery that got no turn called the service unchanged":
         "a recovery that gets no turn says so",
     "a look that lagged was taken for ECS's way back": "a look that lags is repeated",
-    "a new service that the way back did not see yet was left running":
-        "a look that lags is repeated",
     "a recovery stopped the release that had come after":
         "a recovery stands aside for a later release",
     "ECS went back to a release that was never good": "ECS goes not back over a schema",

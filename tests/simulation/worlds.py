@@ -187,7 +187,7 @@ FOUND: Mapping[str, Plan] = {
     ),
     "a push of an older schema left nothing running": PLANS["an older schema after a newer"],
     "a retried update rolled out again what ECS had given up": Plan(
-        "balanced", (push(0, "1.0.1", "cannot-start"),), faults={45: "timed-out"}
+        "balanced", (push(0, "1.0.1", "cannot-start"),), faults={46: "timed-out"}
     ),
     "a new service that reads do not show yet was called deleted": Plan(
         "checked", (push(0, "1.0.1"),), live=False, noise=1
@@ -208,16 +208,16 @@ FOUND: Mapping[str, Plan] = {
             push(20, "1.0.1"),
         ),
         live=False,
-        noise=14,
+        noise=13,
     ),
     "a hold that came between the look and the turn was passed over": Plan(
         "checked", (push(0, "1.0.1"),), faults={11: "held"}
     ),
     "a recovery that got no turn called the service unchanged": Plan(
-        "checked", (push(0, "1.0.1"), (9.0, "stop", ())), faults={53: "denied"}
+        "checked", (push(0, "1.0.1"), (9.0, "stop", ())), faults={55: "denied"}
     ),
     "a look that lagged was taken for ECS's way back": Plan(
-        "checked", ((0.0, "push_index", (App("1.0.2", 1),)),), faults={54: "stopped"}, noise=16220
+        "checked", ((0.0, "push_index", (App("1.0.2", 1),)),), faults={56: "stopped"}, noise=16220
     ),
     "a new service that the way back did not see yet was left running": Plan(
         "database",
@@ -227,7 +227,7 @@ FOUND: Mapping[str, Plan] = {
             (120.0, "push_index", (App("1.0.3", 1, seconds=20.0),)),
         ),
         live=False,
-        faults={49: "denied"},
+        faults={50: "denied"},
         noise=1,
     ),
     "a recovery stopped the release that had come after": Plan(
@@ -252,7 +252,7 @@ FOUND: Mapping[str, Plan] = {
     "a late second try of a turn left its claim": Plan(
         "recreated",
         (push(50, "1.0.2", "empty-database"), push(130, "1.0.1")),
-        faults={20: "timed-out", 72: "twice", 121: "twice", 132: "lost"},
+        faults={20: "timed-out", 74: "twice", 121: "twice", 132: "lost"},
         noise=0,
     ),
     "a push after a first one that failed met an old desired count": Plan(
@@ -273,7 +273,7 @@ FOUND: Mapping[str, Plan] = {
             (230.0, "order", ({"action": "deploy", "image": "1.0.1"},)),
         ),
         live=False,
-        faults={62: "timed-out", 130: "stopped"},
+        faults={65: "timed-out", 136: "stopped"},
         news={},
         noise=1248,
     ),
@@ -316,6 +316,19 @@ FOUND: Mapping[str, Plan] = {
         (push(0, "1.0.3", "cannot-start"), push(47, "1.0.1"), (50.0, "scale", (2,))),
         live=False,
         noise=11223,
+    ),
+    "a function of a stopped execution went on when another had its turn": Plan(
+        "unverified",
+        (
+            (52.83050181940814, "push_index", (App("1.0.2", 1),)),
+            push(58, "1.0.4", "exit-at-start", seconds=5.0),
+            (60.0, "tell_again", ("1.0.2",)),
+            order(110, "rollback", to="1.0.0", hold=False),
+            push(120, "1.0.1"),
+            push(128, "1.0.3"),
+            (140.0, "stop", ()),
+        ),
+        faults={219: "slow", 106: "twice"},
     ),
     "a recovery took back what a redriven execution had made live": Plan(
         "checked", (push(0, "1.0.1"), (21.73, "stop", ()), (21.9, "redrive", ()))

@@ -19,7 +19,11 @@ _UNSAID = "nobody said why"
 
 
 class Claim(TypedDict):
-    """An execution's claim to the turn; `token` wakes it where it sleeps."""
+    """An execution's claim to the turn; `token` wakes it where it sleeps.
+
+    `changesUntil` is of who has the turn: until then (seconds since 1970) a function of it may
+    change something, even if the execution is over.
+    """
 
     release: str
     execution: str
@@ -27,6 +31,7 @@ class Claim(TypedDict):
     pushedAt: str
     since: str
     token: NotRequired[str]
+    changesUntil: NotRequired[int]
 
 
 class HoldNote(TypedDict):

@@ -1,12 +1,20 @@
 """Turns, claims and holds in the releases table."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
+from botocore.exceptions import ClientError
+
 from deployer.aws import sfn, table
-from deployer.errors import TurnLost
+from deployer.errors import AwsUnavailable, TurnLost
 from deployer.turns import Claim, HoldNote, held
+
+CHANGE_SECONDS = 60
+"""Longer than a function may run that changes something (its Timeout in template.yaml)."""
 
 LOOK = {"action": "WAIT", "by": "", "reason": "woken to look"}
 """What a waiting claim is woken with: no decision, only that it should look."""
@@ -47,15 +55,19 @@ def leave(service: str, release_id: str, execution: str | None = None) -> None:
 
 
 def take(service: str, claim: Claim, instead_of: str = "") -> bool:
-    """Take the turn if nobody has it, or from an execution that is known to be over; for a push,
-    only while the service is not held.
+    """Take the turn if nobody has it, or from an execution that is known to be over and changes
+    nothing any more; for a push, only while the service is not held.
 
     Returns:
         False if somebody else has it, or a hold has come between.
     """
     item = {"service": service, "id": "#turn", **claim}
-    free = "attribute_not_exists(#id) OR #execution = :me OR #execution = :dead"
-    compared = {"me": claim["execution"], "dead": instead_of}
+    free = (
+        "attribute_not_exists(#id) OR #execution = :me"
+        " OR #execution = :dead AND attribute_not_exists(#changesUntil)"
+        " OR #execution = :dead AND #changesUntil <= :now"
+    )
+    compared = {"me": claim["execution"], "dead": instead_of, "now": int(time.time())}
     if claim["trigger"] == "push":
         taken = table.put_without(item, "#hold", free, **compared)
     else:
@@ -65,18 +77,35 @@ def take(service: str, claim: Claim, instead_of: str = "") -> bool:
     return taken
 
 
-def confirm(service: str, execution: str) -> None:
-    """Check that an execution has the turn, before it changes what only who has it may.
+@contextmanager
+def change(service: str, execution: str) -> Iterator[None]:
+    """Change what only the execution that has the turn may. Until that is done, nobody takes the
+    turn over: a function goes on although its execution is stopped.
 
     Raises:
         TurnLost: it has not: it ended, and was redriven after what it left had been put right.
     """
-    holder = table.get(service, "#turn")
-    if holder is None or holder["execution"] != execution:
+    if not _changes_until(int(time.time()) + CHANGE_SECONDS, service, execution):
         raise TurnLost(
             f"execution {execution} has lost its turn: after it ended, what it left of {service}"
             " was put right. Push or deploy again instead of redriving it"
         )
+    try:
+        yield
+    except Exception:  # a function that is killed says nothing: its time then has to run out
+        _is_done(service, execution)
+        raise
+    _is_done(service, execution)
+
+
+def _is_done(service: str, execution: str) -> None:
+    with suppress(ClientError, AwsUnavailable):  # what was to be said is out of date in a minute
+        _changes_until(0, service, execution)
+
+
+def _changes_until(end: int, service: str, execution: str) -> bool:
+    noted = {"changesUntil": end}
+    return table.update_if(service, "#turn", noted, "#execution = :me", me=execution) is None
 
 
 def pass_on(service: str, execution: str) -> None:
