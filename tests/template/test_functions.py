@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
+from deployer.aws.turns import CHANGE_SECONDS
 from tests.template.conftest import FUNCTIONS, States, logical_id_of
 from tests.template.test_state_machine import arrows, calls, expressions
 
@@ -162,3 +163,16 @@ def test_a_function_gives_up_before_its_state_does(
     for name, task in calls(states).items():
         if function_of(task) == module.stem:
             assert own.get("Timeout", shared) < task["TimeoutSeconds"], name
+
+
+def test_what_changes_a_service_is_over_when_its_turn_may_be_taken_over(
+    template: dict[str, Any],
+) -> None:
+    shared, changing = template["Globals"]["Function"]["Timeout"], []
+    for module in FUNCTIONS:
+        own = template["Resources"][logical_id(module.stem)]["Properties"]
+        # what is published nobody sees before the switch
+        if "turns.change(" in module.read_text() and module.stem != "publish_docs":
+            changing.append(module.stem)
+            assert own.get("Timeout", shared) < CHANGE_SECONDS, module.stem
+    assert {"update_service", "roll_back", "restore_database"} <= {*changing}

@@ -10,7 +10,7 @@ import take_turn
 from deployer import turns as deciding
 from deployer.aws import releases, turns
 from deployer.errors import TurnTimedOut
-from tests.unit.conftest import Machine, Script, refusal
+from tests.unit.conftest import Clock, Machine, Script, refusal
 from tests.unit.samples import claim, payload, release
 
 pytestmark = pytest.mark.usefixtures("releases_table")
@@ -243,6 +243,31 @@ def test_a_recovery_stands_aside_for_a_release_that_changed_the_service_since(
     releases.note(later, rollout={"id": "ecs-svc/9"})
     decision = look(dead, context, recovery)
     assert (decision["action"], decision["by"]) == ("SUPERSEDED", later["id"])
+
+
+def test_a_function_of_a_dead_execution_is_waited_for(
+    machine: Machine,
+    woken: Any,
+    told: Any,
+    context: Any,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It looks again by itself: who might wake it is dead."""
+    monkeypatch.setattr(take_turn, "time", clock)
+    monkeypatch.setattr(turns, "time", clock)
+    dead = coming(machine, "dead", 1)
+    assert look(dead, context)["action"] == "TAKE"
+    next_one = coming(machine, "next", 2)
+    with pytest.raises(KeyboardInterrupt), turns.change("coder", dead["execution"]):
+        raise KeyboardInterrupt  # it is killed in the middle
+    machine.stop(dead["execution"])
+    looks: list[str] = []
+    while not looks or looks[-1] == "WAIT":
+        looks.append(look(next_one, context)["action"])
+        assert woken()["token-next"] == looks[-1]
+    assert looks == ["WAIT", "WAIT", "WAIT", "TAKE"]
+    assert sum(clock.sleeps) == turns.CHANGE_SECONDS
 
 
 def test_a_recovery_stands_aside_for_what_was_published_since(

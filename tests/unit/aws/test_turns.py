@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from deployer.aws import releases, turns
-from deployer.errors import AwsUnavailable
-from tests.unit.conftest import Script, items, refusal
+from deployer.errors import AwsUnavailable, TurnLost
+from tests.unit.conftest import Clock, Script, items, refusal
 from tests.unit.samples import ANOTHER_EXECUTION, EXECUTION, claim, release
 
 pytestmark = pytest.mark.usefixtures("releases_table")
@@ -44,6 +44,40 @@ def test_the_line_tells_who_has_the_turn_who_waits_and_who_holds() -> None:
     assert plain(line.holder) == MINE
     assert [plain(entry) for entry in line.waiting] == [THEIRS]
     assert plain(line.hold) == HOLD
+
+
+def test_nobody_takes_the_turn_over_while_a_function_of_it_changes_something(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "time", clock)
+    turns.take("coder", MINE)
+    with turns.change("coder", EXECUTION):
+        assert not turns.take("coder", THEIRS, instead_of=EXECUTION)
+        assert turns.take("coder", MINE), "its own later try may"
+    with pytest.raises(ValueError), turns.change("coder", EXECUTION):
+        raise ValueError
+    assert turns.take("coder", THEIRS, instead_of=EXECUTION)
+    with pytest.raises(TurnLost), turns.change("coder", EXECUTION):
+        raise AssertionError("it must not get here")
+
+
+def test_a_function_that_is_killed_holds_the_turn_for_as_long_as_it_might_have_run(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "time", clock)
+    turns.take("coder", MINE)
+    with pytest.raises(KeyboardInterrupt), turns.change("coder", EXECUTION):
+        raise KeyboardInterrupt  # stands for the end of the process: nothing more is said
+    clock.now += turns.CHANGE_SECONDS - 1
+    assert not turns.take("coder", THEIRS, instead_of=EXECUTION)
+    clock.now += 1
+    assert turns.take("coder", THEIRS, instead_of=EXECUTION)
+
+
+def test_what_was_changed_stays_changed_if_nobody_can_be_told(script: Script) -> None:
+    turns.take("coder", MINE)
+    with turns.change("coder", EXECUTION):
+        script("dynamodb", "UpdateItem", refusal("ProvisionedThroughputExceededException"))
 
 
 def test_a_push_takes_no_turn_of_a_service_that_is_held() -> None:
