@@ -54,7 +54,10 @@ def handler(event: Request, context: LambdaContext) -> Decision:
         ended = {"endedAt": _now(), "reason": decision["reason"], "by": decision["by"]}
         if releases.close_release(release, decision["action"], ended):
             events.announce(release, decision["action"], decision["reason"])
-    sfn.wake(event["token"], decision)
+    told = sfn.wake(event["token"], decision)
+    if told and decision["action"] != "TAKE" and mine["trigger"] != "push":
+        # whoever waited for it to go first; if one of them has woken it meanwhile, it looks again
+        line.pass_on(release["service"], event["execution"])
     return decision
 
 

@@ -330,6 +330,15 @@ FOUND: Mapping[str, Plan] = {
         ),
         faults={219: "slow", 106: "twice"},
     ),
+    "an order that was slow undid a later one": Plan(
+        "rendered",
+        (
+            push(0, "1.0.1"),
+            order(213.9595816877115, "deploy", image="1.0.1"),
+            order(216.89810700975286, "rollback", to="1.0.0", hold=False),
+        ),
+        noise=15891,
+    ),
     "a recovery took back what a redriven execution had made live": Plan(
         "checked", (push(0, "1.0.1"), (21.73, "stop", ()), (21.9, "redrive", ()))
     ),

@@ -278,8 +278,11 @@ def test_a_recovery_stands_aside_for_what_was_published_since(
     releases.note(dead, turnAt="2026-11-23T14:01:00+00:00")
     releases.note(later, turnAt="2026-11-23T14:02:00+00:00")
     releases.close_release(later, "SUCCEEDED", {})
+    behind = coming(machine, "behind", 3)
+    turns.wait("coder", claim(release=behind["id"], execution=behind["execution"], token="next"))
     decision = look(dead, context, machine.start("recovery"))
     assert (decision["action"], decision["by"]) == ("SUPERSEDED", later["id"])
+    assert woken() == {"token-dead": "SUPERSEDED", "next": "WAIT"}, "who waited behind it looks"
 
 
 def test_who_is_held_stays_held_when_the_look_is_tried_again(

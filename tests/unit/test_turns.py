@@ -180,6 +180,34 @@ CASES: list[tuple[str, Claim, dict[str, Any], str, str]] = [
         "",
     ),
     ("orders do not overtake each other", EARLY, {"history": [record(LATE)]}, "TAKE", ""),
+    (
+        "an order that was given later and carried out before",
+        EARLY,
+        {"history": [record(LATE, outcome="SUCCEEDED")]},
+        "SUPERSEDED",
+        LATE["release"],
+    ),
+    (
+        "an order that was given later and failed before",
+        EARLY,
+        {"history": [record(LATE, outcome="FAILED_ROLLED_BACK")]},
+        "TAKE",
+        "",
+    ),
+    (
+        "an order that was given before",
+        LATE,
+        {"history": [record(EARLY, outcome="SUCCEEDED")]},
+        "TAKE",
+        "",
+    ),
+    (
+        "a push that came later",
+        ORDER,
+        {"history": [record(NEWER, outcome="SUCCEEDED")]},
+        "TAKE",
+        "",
+    ),
     ("nor does a push an order", ORDER, {"history": [record(NEWER)]}, "TAKE", ""),
     ("an earlier order waits", LATE, {"waiting": [EARLY]}, "WAIT", EARLY["release"]),
     ("a later order waits", EARLY, {"waiting": [LATE]}, "TAKE", ""),
@@ -273,10 +301,14 @@ def test_of_all_who_look_at_once_one_takes_the_turn_that_is_free(
         turns.decide(mine, None, [c for c in crowd if c is not mine], hold, history)["action"]
         for mine in crowd
     ]
-    assert decided.count("TAKE") == (1 if {"TAKE", "WAIT"} & set(decided) else 0)
     pushes = [a for a, mine in zip(decided, crowd, strict=True) if mine["trigger"] == "push"]
     orders = [a for a, mine in zip(decided, crowd, strict=True) if mine["trigger"] != "push"]
-    assert "HELD" not in orders and "SUPERSEDED" not in orders
+    assert "HELD" not in orders
+    carried_out = [r for r in history if r["trigger"] != "push" and r.get("outcome") == "SUCCEEDED"]
+    if "SUPERSEDED" in orders:
+        assert carried_out  # who waited for an order that stands aside is woken by it
+    else:
+        assert decided.count("TAKE") == (1 if {"TAKE", "WAIT"} & set(decided) else 0)
     if hold:
         assert set(pushes) <= {"HELD"}
     if orders:
@@ -310,6 +342,9 @@ def test_everyone_ends_and_no_push_comes_after_a_newer_one(
                 assert (over["pushedAt"], over["id"]) > (own["pushedAt"], own["id"])
             own |= {"outcome": "SUPERSEDED", "by": decision["by"]}
             waiting.remove(mine)
+            if mine["trigger"] != "push":
+                for other in [*waiting]:
+                    look(other)
 
     while coming or waiting or holder:
         if coming and (holder is None or data.draw(st.booleans())):

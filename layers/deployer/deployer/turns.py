@@ -1,7 +1,7 @@
 """Turns: one deployment of a service at a time, and the newest push wins.
 
 A claim is an execution that wants the turn. Orders given by hand go first, in the order in which
-they were given; of pushes only the newest counts.
+they were given, and not after one that was given later; of pushes only the newest counts.
 """
 
 from collections.abc import Sequence
@@ -118,6 +118,11 @@ def decide(
         newer = _overtaken(mine, holder, history)
         if newer:
             return _decision("SUPERSEDED", newer["id"], f"superseded by {newer['version']}")
+    elif mine["trigger"] != "recover":
+        newer = _carried_out_since(mine, history)
+        if newer:
+            why = f"the order for {newer['version']}, given later, was carried out before"
+            return _decision("SUPERSEDED", newer["id"], why)
     if holder:
         return _decision("WAIT", holder["release"], f"{holder['release']} has the turn")
     first = min([mine, *waiting], key=_order)
@@ -148,6 +153,15 @@ def _overtaken(mine: Claim, holder: Claim | None, history: History) -> Recorded 
         waits = "outcome" not in entry and not (holder and holder["release"] == entry["id"])
         tie = when == pushed and waits and entry["id"] > mine["release"]
         if counts and (when > pushed or tie) and entry["trigger"] not in ("hold", "resume"):
+            return entry
+    return None
+
+
+def _carried_out_since(mine: Claim, history: History) -> Recorded | None:
+    """The order that was given after this one and came to its turn before."""
+    given = datetime.fromisoformat(mine["since"])
+    for entry in good(history):
+        if entry["trigger"] != "push" and datetime.fromisoformat(entry["startedAt"]) > given:
             return entry
     return None
 
