@@ -11,7 +11,7 @@ from deployer import rollback, rollout, service
 from deployer.aws import ecs, turns
 from deployer.release import Previous, Release
 from deployer.rollback import Rollback
-from deployer.rollout import Rollout
+from deployer.rollout import Rollout, Service
 from deployer.spec import ServiceSpec, from_document
 
 logger = Logger()
@@ -46,7 +46,7 @@ def _rolled_back(spec: ServiceSpec, event: Request) -> Rollback:
         event["previous"],
         was_running=event["wasRunning"],
         touched=event["rollout"] is not None,
-        ran=_ran(spec, event["rollout"]),
+        ran=_ran(spec, _deployment(now, event)),
         snapshot=event["snapshot"],
     )
     if decided["action"] == "STOP":
@@ -59,12 +59,21 @@ def _rolled_back(spec: ServiceSpec, event: Request) -> Rollback:
     return decided
 
 
-def _ran(spec: ServiceSpec, started: Rollout | None) -> bool:
-    """Whether any task of the rollout came to run."""
-    if started is None:
+def _deployment(now: Service | None, event: Request) -> str | None:
+    """The id of the release's rollout, which may have begun although that could not be noted."""
+    if event["rollout"]:
+        return event["rollout"]["id"]
+    current = rollout.primary(now) if now else None
+    ours = current is not None and current["taskDefinition"] == event["taskDefinition"]
+    return str(current["id"]) if current and ours else None
+
+
+def _ran(spec: ServiceSpec, deployment: str | None) -> bool:
+    """Whether any task of a rollout came to run."""
+    if deployment is None:
         return False
-    tasks = ecs.running_tasks(spec.cluster, spec.service, started["id"])
-    tasks += ecs.stopped_tasks(spec.cluster, spec.service, started["id"])
+    tasks = ecs.running_tasks(spec.cluster, spec.service, deployment)
+    tasks += ecs.stopped_tasks(spec.cluster, spec.service, deployment)
     return any(task.get("startedAt") for task in tasks)
 
 

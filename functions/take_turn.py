@@ -46,7 +46,8 @@ def handler(event: Request, context: LambdaContext) -> Decision:
             sfn.wake(event["token"], decision)
         return decision
     if decision["action"] == "TAKE":
-        releases.note(release, turnAt=_now())
+        if mine["trigger"] != "recover":  # of a release that changed something, when that was stays
+            releases.note(release, turnAt=_now())
         events.announce(release, "STARTED", decision["reason"])
     else:
         line.leave(release["service"], release["id"])
@@ -71,7 +72,7 @@ def _decide(release: Entry, mine: Claim) -> tuple[Decision, float]:
     for _ in range(_TRIES):
         found = line.line(release["service"])
         over = found.holder if found.holder and not sfn.running(found.holder["execution"]) else None
-        seconds = over.get("changesUntil", 0) - time.time() if over else 0
+        seconds = over.get("changesUntil", 0) / 1e6 - time.time() if over else 0
         if seconds > 0:
             over = None
         holder = None if over else found.holder

@@ -29,10 +29,10 @@ class Request(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Rollout:
     spec = from_document(event["spec"], "the service spec")
-    begun = releases.rollout(event["release"])
-    if begun:
-        return begun  # by an earlier try; ECS may have given it up meanwhile
     with turns.change(spec.service, event["execution"]):
+        begun = releases.rollout(event["release"])
+        if begun:
+            return begun  # by an earlier try; ECS may have given it up meanwhile
         started = _started(spec, event)
         releases.note(event["release"], rollout=started)
     logger.info("rollout started", rollout=started)

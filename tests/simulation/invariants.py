@@ -463,13 +463,10 @@ class Invariants:
         if not backs:
             return
         back = max(backs, key=lambda r: r["startedAt"])
-        newer = [r for r in good if r["startedAt"] > back["startedAt"] and r["trigger"] != "push"]
         left = [r for r in records if (r.get("rollback") or {}).get("action") == "LEAVE"]
-        pushed = [
-            r
-            for r in (*good, *left)  # one whose schema allows no way back stays, too
-            if r["trigger"] == "push" and r["pushedAt"] > back["startedAt"]
-        ]
+        stay = (*good, *left)  # one whose schema allows no way back stays, too
+        newer = [r for r in stay if r["startedAt"] > back["startedAt"] and r["trigger"] != "push"]
+        pushed = [r for r in stay if r["trigger"] == "push" and r["pushedAt"] > back["startedAt"]]
         if not newer and not pushed and revision != back["taskDefinition"]:
             self.broken("a rollback sticks", f"{revision} runs, not {back['taskDefinition']}")
 

@@ -104,6 +104,15 @@ def test_a_lost_reply_of_the_update_is_seen_in_the_service(broken: Any, context:
     assert roll_back.handler(payload(rollout=None), context)["action"] == "GO_BACK"
 
 
+def test_a_grown_schema_bars_the_way_back_of_a_rollout_that_could_not_be_noted(
+    broken: Any, context: Any
+) -> None:
+    script = broken(IN_PLACE, tasks=(crashed(),))
+    decided = roll_back.handler(payload(release=GROWN, rollout=None), context)
+    assert decided["action"] == "LEAVE"
+    assert not script.asked("UpdateService")
+
+
 @pytest.mark.parametrize("noted", [True, False])
 def test_a_look_that_lags_behind_the_update_is_not_taken_for_the_way_back(
     broken: Any, context: Any, noted: bool

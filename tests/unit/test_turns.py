@@ -328,6 +328,8 @@ def test_everyone_ends_and_no_push_comes_after_a_newer_one(
 
     def look(mine: Claim) -> None:
         nonlocal holder
+        if mine not in waiting:
+            return  # it stood aside when another woke it
         others = [entry for entry in waiting if entry is not mine]
         decision = turns.decide(mine, holder, others, None, list(records.values()))
         own = records[mine["release"]]

@@ -21,7 +21,7 @@ _UNSAID = "nobody said why"
 class Claim(TypedDict):
     """An execution's claim to the turn; `token` wakes it where it sleeps.
 
-    `changesUntil` is of who has the turn: until then (seconds since 1970) a function of it may
+    `changesUntil` is of who has the turn: until then (microseconds since 1970) a function of it may
     change something, even if the execution is over.
     """
 

@@ -74,6 +74,23 @@ def test_a_function_that_is_killed_holds_the_turn_for_as_long_as_it_might_have_r
     assert turns.take("coder", THEIRS, instead_of=EXECUTION)
 
 
+def test_of_two_tries_at_once_one_waits_for_the_other(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "time", clock)
+    turns.take("coder", MINE)
+    with turns.change("coder", EXECUTION):
+        clock.now += 0.001
+        with (
+            pytest.raises(AwsUnavailable, match="an earlier try"),
+            turns.change("coder", EXECUTION),
+        ):
+            raise AssertionError("it must not get here")
+    waited = clock.now
+    with turns.change("coder", EXECUTION):
+        assert clock.now == waited
+
+
 def test_what_was_changed_stays_changed_if_nobody_can_be_told(script: Script) -> None:
     turns.take("coder", MINE)
     with turns.change("coder", EXECUTION):

@@ -16,6 +16,12 @@ from deployer.turns import Claim, HoldNote, held
 CHANGE_SECONDS = 60
 """Longer than a function may run that changes something (its Timeout in template.yaml)."""
 
+_PATIENCE = 30.0  # seconds that a function waits for another try of it, of the 50 that it has
+_MINE = (
+    "#execution = :me AND attribute_not_exists(#changesUntil)"
+    " OR #execution = :me AND #changesUntil <= :now"
+)
+
 LOOK = {"action": "WAIT", "by": "", "reason": "woken to look"}
 """What a waiting claim is woken with: no decision, only that it should look."""
 
@@ -67,7 +73,7 @@ def take(service: str, claim: Claim, instead_of: str = "") -> bool:
         " OR #execution = :dead AND attribute_not_exists(#changesUntil)"
         " OR #execution = :dead AND #changesUntil <= :now"
     )
-    compared = {"me": claim["execution"], "dead": instead_of, "now": int(time.time())}
+    compared = {"me": claim["execution"], "dead": instead_of, "now": _microseconds()}
     if claim["trigger"] == "push":
         taken = table.put_without(item, "#hold", free, **compared)
     else:
@@ -79,33 +85,53 @@ def take(service: str, claim: Claim, instead_of: str = "") -> bool:
 
 @contextmanager
 def change(service: str, execution: str) -> Iterator[None]:
-    """Change what only the execution that has the turn may. Until that is done, nobody takes the
-    turn over: a function goes on although its execution is stopped.
+    """Change what only the execution that has the turn may, one function at a time.
+
+    Until it is done nobody takes the turn over: a function goes on although its execution is
+    stopped, or although Step Functions tries it again.
 
     Raises:
-        TurnLost: it has not: it ended, and was redriven after what it left had been put right.
+        TurnLost: it has not the turn: it ended, and was redriven after what it left had been put
+            right.
+        AwsUnavailable: another function of it does not come to its end.
     """
-    if not _changes_until(int(time.time()) + CHANGE_SECONDS, service, execution):
-        raise TurnLost(
-            f"execution {execution} has lost its turn: after it ended, what it left of {service}"
-            " was put right. Push or deploy again instead of redriving it"
-        )
+    end = _begin(service, execution)
     try:
         yield
     except Exception:  # a function that is killed says nothing: its time then has to run out
-        _is_done(service, execution)
+        _is_done(service, execution, end)
         raise
-    _is_done(service, execution)
+    _is_done(service, execution, end)
 
 
-def _is_done(service: str, execution: str) -> None:
+def _begin(service: str, execution: str) -> int:
+    """Note that something changes; until when it may, which no other function has said."""
+    give_up = time.time() + _PATIENCE
+    while True:
+        now = _microseconds()
+        end = now + CHANGE_SECONDS * 1_000_000
+        note = {"changesUntil": end}
+        there = table.update_if(service, "#turn", note, _MINE, me=execution, now=now)
+        if there is None or there.get("changesUntil") == end:  # botocore tried it twice
+            return end
+        if there.get("execution") != execution:
+            raise TurnLost(
+                f"execution {execution} has lost its turn: after it ended, what it left of"
+                f" {service} was put right. Push or deploy again instead of redriving it"
+            )
+        if time.time() > give_up:
+            raise AwsUnavailable(f"an earlier try still changes something of {service}")
+        time.sleep(1)
+
+
+def _microseconds() -> int:
+    return int(time.time() * 1_000_000)
+
+
+def _is_done(service: str, execution: str, end: int) -> None:
+    mine = "#execution = :me AND #changesUntil = :end"
     with suppress(ClientError, AwsUnavailable):  # what was to be said is out of date in a minute
-        _changes_until(0, service, execution)
-
-
-def _changes_until(end: int, service: str, execution: str) -> bool:
-    noted = {"changesUntil": end}
-    return table.update_if(service, "#turn", noted, "#execution = :me", me=execution) is None
+        table.update_if(service, "#turn", {"changesUntil": 0}, mine, me=execution, end=end)
 
 
 def pass_on(service: str, execution: str) -> None:
