@@ -346,6 +346,8 @@ GUARDS = (
         line, "change", nullcontext())),
     Guard("a function of a stopped execution is waited for", "one in flight", lambda put: put(
         line, "CHANGE_SECONDS", 0)),
+    Guard("one function changes something at a time", "one rollout a release", lambda put: put(
+        line, "_MINE", "#execution = :me")),
     Guard("a release that has its outcome gets no turn", "what runs", _turn_whatever_the_outcome),
     Guard("a dead holder's turn is taken over", "no orphans", _returns(sfn, "running", True)),
     Guard("an outcome is written once", "one outcome", _outcome_written_again),

@@ -76,6 +76,14 @@ MENDED_BY = {
         "a service that was stopped is started",
     "the data of a release left unverified were taken for the right ones":
         "data that no release verified are not those to keep",
+    "a function of a stopped execution went on when another had its turn":
+        "a function of a stopped execution is waited for",
+    "two tries of one function at once began two rollouts":
+        "one function changes something at a time",
+    "a recovery took back what a redriven execution had made live":
+        "a release that has its outcome gets no turn",
+    "a redriven execution changed the service without the turn":
+        "who changes something has the turn still",
 }  # fmt: skip
 
 

@@ -339,6 +339,17 @@ FOUND: Mapping[str, Plan] = {
         ),
         noise=15891,
     ),
+    "two tries of one function at once began two rollouts": Plan(
+        "rendered",
+        (push(90, "1.0.1", "exit-at-start", seconds=20.0), push(140, "1.0.2")),
+        faults={92: "denied", 138: "twice"},
+        noise=73537,
+    ),
+    "a rollout that could not be noted was taken for one that had never run": Plan(
+        "database",
+        (push(0, "1.1.0", schema=2), order(400, "rollback", to="previous")),
+        faults={85: "denied"},
+    ),
     "a recovery took back what a redriven execution had made live": Plan(
         "checked", (push(0, "1.0.1"), (21.73, "stop", ()), (21.9, "redrive", ()))
     ),
