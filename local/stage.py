@@ -227,11 +227,16 @@ class Stage:
         ]
 
     def started_by(self, digest: str, seconds: float = 15, machine: str = "StateMachine") -> str:
-        """The ARN of the execution that the push of a digest started, as soon as there is one."""
+        """The ARN of the execution that the push of a digest started, as soon as there is one; not
+        of the push of the same content into another service's repository."""
         sfn = self.aws.client("stepfunctions")
         for _ in _until(seconds):
             for arn in self.executions(machine):
-                if digest in sfn.describe_execution(executionArn=arn)["input"]:
+                told = sfn.describe_execution(executionArn=arn)["input"]
+                if digest not in told:
+                    continue
+                pushed_to = json.loads(told).get("detail", {}).get("repository-name")
+                if pushed_to in (None, self.service):
                     return arn
         raise StageError(f"no execution was started by the push of {digest} within {seconds} s")
 
