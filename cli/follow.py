@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from botocore.exceptions import ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore.exceptions import ClientError
 
 from cli.executions import Execution
+from cli.patience import UNANSWERED
 from cli.screen import Screen, awaits_turn, message, printable, rolls, standing, steps
 from cli.target import Target
 from deployer.aws import ecs, releases, turns
 from deployer.diagnosis import redact
-from deployer.errors import AwsUnavailable
 from deployer.rollout import primary
 
 LOOK_SECONDS = 0.2  # between two looks at a running execution, where looking costs nothing
@@ -22,7 +21,7 @@ _TASKS = 3  # of a rollout whose tasks crash one after another, the newest tell 
 _LINES = 12  # at one look, of a task
 _WIDTH = 300  # characters of a line
 # What does not show the rollout for once does not end the following.
-_UNSEEN = (ClientError, AwsUnavailable, NoConnectionError, HTTPClientError)
+_UNSEEN = (ClientError, *UNANSWERED)
 
 
 def follow(

@@ -9,6 +9,8 @@ from botocore.exceptions import HTTPClientError
 from cli.screen import Screen
 from deployer.errors import AwsUnavailable
 
+# How a look fails that AWS did not answer.
+UNANSWERED = (AwsUnavailable, NoConnectionError, HTTPClientError)
 PATIENCE_SECONDS = 120.0
 _PAUSE_SECONDS = 2.0
 
@@ -29,7 +31,7 @@ def patiently[T](
     while True:
         try:
             return look()
-        except (AwsUnavailable, NoConnectionError, HTTPClientError):
+        except UNANSWERED:
             if time.monotonic() - began > patience:
                 raise
         if not told:

@@ -16,11 +16,12 @@ type History = Sequence[Recorded]
 
 def good(history: History) -> list[Recorded]:
     """The releases that were live and verified."""
-    return [
-        entry
-        for entry in history
-        if entry.get("outcome") == "SUCCEEDED" and entry["trigger"] != "hold"
-    ]
+    return [entry for entry in history if was_live(entry)]
+
+
+def was_live(entry: Recorded) -> bool:
+    """Whether a release was live and verified."""
+    return entry.get("outcome") == "SUCCEEDED" and entry["trigger"] != "hold"
 
 
 def live(history: History) -> Recorded | None:
@@ -114,7 +115,7 @@ def applied_schema(history: History) -> Schema | None:
     closed before another's.
     """
     for entry in sorted(history, key=_began, reverse=True):
-        if entry in good([entry]) or "databaseInstance" in entry or _may_have_migrated(entry):
+        if was_live(entry) or "databaseInstance" in entry or _may_have_migrated(entry):
             return entry["schema"]
     return None
 

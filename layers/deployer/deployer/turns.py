@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NotRequired, TypedDict
 
-from deployer.history import History, good
+from deployer.history import History, good, was_live
 from deployer.identification import OPERATOR
 from deployer.release import Entry, Recorded
 
@@ -105,7 +105,7 @@ def decide(
         why = f"{mine['release']} is {ended} already: {own.get('reason', '')}"
         return _decision("CLOSED", "", why)
     if mine["trigger"] == "recover":
-        later = _later(mine, history)
+        later = _later(own, history)
         if later:
             why = "its execution ended midway, and another release has taken its place since"
             return _decision("SUPERSEDED", later["id"], why)
@@ -166,11 +166,10 @@ def _carried_out_since(mine: Claim, history: History) -> Recorded | None:
     return None
 
 
-def _later(mine: Claim, history: History) -> Recorded | None:
+def _later(own: Recorded | None, history: History) -> Recorded | None:
     """The release that changed the service or site after the one that is to be put right did."""
-    own = next((entry for entry in history if entry["id"] == mine["release"]), None)
     began = own.get("turnAt") if own else None
-    changed = (e for e in history if "rollout" in e or e in good([e]))
+    changed = (e for e in history if "rollout" in e or was_live(e))
     return next((e for e in changed if began and e.get("turnAt", "") > began), None)
 
 

@@ -46,11 +46,17 @@ def test_the_line_tells_who_has_the_turn_who_waits_and_who_holds() -> None:
     assert plain(line.hold) == HOLD
 
 
-def test_nobody_takes_the_turn_over_while_a_function_of_it_changes_something(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def mine_at(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The turn is ours, and this is its clock."""
     monkeypatch.setattr(turns, "time", clock)
     turns.take("coder", MINE)
+    return clock
+
+
+def test_nobody_takes_the_turn_over_while_a_function_of_it_changes_something(
+    mine_at: Clock,
+) -> None:
     with turns.change("coder", EXECUTION):
         assert not turns.take("coder", THEIRS, instead_of=EXECUTION)
         assert turns.take("coder", MINE), "its own later try may"
@@ -62,33 +68,29 @@ def test_nobody_takes_the_turn_over_while_a_function_of_it_changes_something(
 
 
 def test_a_function_that_is_killed_holds_the_turn_for_as_long_as_it_might_have_run(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
+    mine_at: Clock,
 ) -> None:
-    monkeypatch.setattr(turns, "time", clock)
-    turns.take("coder", MINE)
     with pytest.raises(KeyboardInterrupt), turns.change("coder", EXECUTION):
         raise KeyboardInterrupt  # stands for the end of the process: nothing more is said
-    clock.now += turns.CHANGE_SECONDS - 1
+    mine_at.now += turns.CHANGE_SECONDS - 1
     assert not turns.take("coder", THEIRS, instead_of=EXECUTION)
-    clock.now += 1
+    mine_at.now += 1
     assert turns.take("coder", THEIRS, instead_of=EXECUTION)
 
 
 def test_of_two_tries_at_once_one_waits_for_the_other(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
+    mine_at: Clock,
 ) -> None:
-    monkeypatch.setattr(turns, "time", clock)
-    turns.take("coder", MINE)
     with turns.change("coder", EXECUTION):
-        clock.now += 0.001
+        mine_at.now += 0.001
         with (
             pytest.raises(AwsUnavailable, match="an earlier try"),
             turns.change("coder", EXECUTION),
         ):
             raise AssertionError("it must not get here")
-    waited = clock.now
+    waited = mine_at.now
     with turns.change("coder", EXECUTION):
-        assert clock.now == waited
+        assert mine_at.now == waited
 
 
 def test_what_was_changed_stays_changed_if_nobody_can_be_told(script: Script) -> None:

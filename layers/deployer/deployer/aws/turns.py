@@ -17,10 +17,11 @@ CHANGE_SECONDS = 60
 """Longer than a function may run that changes something (its Timeout in template.yaml)."""
 
 _PATIENCE = 30.0  # seconds that a function waits for another try of it, of the 50 that it has
-_MINE = (
-    "#execution = :me AND attribute_not_exists(#changesUntil)"
-    " OR #execution = :me AND #changesUntil <= :now"
+_IDLE = (
+    "#execution = {0} AND attribute_not_exists(#changesUntil)"
+    " OR #execution = {0} AND #changesUntil <= :now"
 )
+_MINE = _IDLE.format(":me")
 
 LOOK = {"action": "WAIT", "by": "", "reason": "woken to look"}
 """What a waiting claim is woken with: no decision, only that it should look."""
@@ -68,11 +69,7 @@ def take(service: str, claim: Claim, instead_of: str = "") -> bool:
         False if somebody else has it, or a hold has come between.
     """
     item = {"service": service, "id": "#turn", **claim}
-    free = (
-        "attribute_not_exists(#id) OR #execution = :me"
-        " OR #execution = :dead AND attribute_not_exists(#changesUntil)"
-        " OR #execution = :dead AND #changesUntil <= :now"
-    )
+    free = f"attribute_not_exists(#id) OR #execution = :me OR {_IDLE.format(':dead')}"
     compared = {"me": claim["execution"], "dead": instead_of, "now": _microseconds()}
     if claim["trigger"] == "push":
         taken = table.put_without(item, "#hold", free, **compared)
