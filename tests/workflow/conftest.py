@@ -15,6 +15,8 @@ _numbers = itertools.count(1)
 
 # Container health checks run five times as fast as ECS allows, so that a rollout takes a second.
 _SETTINGS = {"ECS_HEALTH_CHECK_SCALE": "0.2"}
+# The clock's round comes when a test asks for it, or it would put right in between what a test left.
+_SELDOM = {"ReconcileSchedule": "rate(1 day)"}
 _CONNECTED = {
     "SourceRepository": "https://github.com/example/demo",
     "SourceConnectionArn": "arn:aws:codeconnections:us-east-1:000000000000:connection/0",
@@ -34,7 +36,7 @@ def deployer(
 ) -> Iterator[Stage]:
     settings = {**_SETTINGS, "CODEBUILD_GITHUB": str(github)}
     with LocalAws.start(settings=settings) as aws:
-        stage = Stage.set_up(aws, "test", patterns="test*", parameters=_CONNECTED)
+        stage = Stage.set_up(aws, "test", patterns="test*", parameters=_SELDOM | _CONNECTED)
         _hurry(stage)
         yield stage
         directory = request.config.cache.mkdir("permissions")
