@@ -15,7 +15,7 @@ _numbers = itertools.count(1)
 
 # Container health checks run five times as fast as ECS allows, so that a rollout takes a second.
 _SETTINGS = {"ECS_HEALTH_CHECK_SCALE": "0.2"}
-# The clock's round comes when a test asks for it, or it would put right in between what a test left.
+# The clock comes when a test asks for it, or it would settle in between what a test left open.
 _SELDOM = {"ReconcileSchedule": "rate(1 day)"}
 _CONNECTED = {
     "SourceRepository": "https://github.com/example/demo",
