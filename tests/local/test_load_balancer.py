@@ -19,7 +19,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.aws import LocalAws
-from tests.local.ecs_support import World, until
+from tests.local.ecs_support import World, completed, primary, until
 from tests.local.support import Function, packed
 
 SETTINGS = {
@@ -654,9 +654,8 @@ def test_a_rollout_behind_a_load_balancer_loses_no_request(behind: Behind) -> No
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        world.update(forceNewDeployment=True)
-        world.until(lambda s: len(s["deployments"]) == 2)
-        world.steady()
+        second = primary(world.update(forceNewDeployment=True))["id"]
+        assert primary(world.steady())["id"] == second
         until(world.tasks, lambda tasks: len(tasks) == 1 and tasks != first)
     finally:
         over.set()
@@ -706,13 +705,13 @@ def test_the_circuit_breaker_sees_tasks_that_no_load_balancer_finds_healthy(
         deploymentConfiguration=breaker,
         healthCheckGracePeriodSeconds=500,
     )
-    world.steady()
+    first = primary(world.steady())["id"]
     silent = world.script("sleep 60")
     world.update(
         world.define(silent, portMappings=[{"containerPort": 3000}], stopTimeout=2),
         healthCheckGracePeriodSeconds=0,
     )
-    world.until(lambda s: any(d["rolloutState"] == "FAILED" for d in s["deployments"]), within=30)
+    world.until(lambda s: primary(s)["id"] == first and completed(s), within=30)
     assert balancer.get()[0] == 200
     for stopped in world.stopped(3):
         assert "Task failed ELB health checks" in stopped["stoppedReason"]
