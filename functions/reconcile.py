@@ -44,9 +44,10 @@ def _round(services: list[ServiceSpec], sites: list[str]) -> Reconciled:
     pushed = {service.service: service for service in services}
     for name in (*pushed, *map(site.owner, sites)):
         try:
-            done["settled"] += _abandoned(name)
+            history = releases.history(name)
+            done["settled"] += _abandoned(name, history)
             if name in pushed:
-                done["started"] += _missed(pushed[name])
+                done["started"] += _missed(pushed[name], history)
         except Exception:
             logger.exception("could not reconcile", of=name)
             failed.append(name)
@@ -72,10 +73,10 @@ def _ended(detail: Mapping[str, Any]) -> list[str]:
     return [left["id"]] if releases.close_release(left, "FAILED", ended) else []
 
 
-def _abandoned(service: str) -> list[str]:
+def _abandoned(service: str, history: list[Recorded]) -> list[str]:
     """Settle every open release, and a closed one's turn, whose execution is over."""
     settled = []
-    for record in releases.history(service):
+    for record in history:
         execution = record.get("recoveredBy") or record["execution"]
         if "outcome" not in record and not sfn.running(execution):
             settled += _settle(record, execution)
@@ -110,14 +111,17 @@ def _settle(record: Recorded, execution: str) -> list[str]:
     return [record["id"]] if closed else []
 
 
-def _missed(service: ServiceSpec) -> list[str]:
+def _missed(service: ServiceSpec, history: list[Recorded]) -> list[str]:
     """Start the pushes of which there is no record."""
     refused = releases.refused(service.repository)
+    known = {record["id"] for record in history}
     started = []
-    for image in ecr.pushed_since(service.repository, releases.kept_since()):
+    for image in ecr.pushed_since(service.repository, releases.missed_since()):
+        push = reconciliation.push_id(image)
         event = reconciliation.missed(service, image, refused, datetime.now(UTC))
-        if event and releases.find(service.service, reconciliation.push_id(image)) is None:
-            name = f"push-{reconciliation.push_id(image)}"
+        # the history may be older than a record, and does not reach as far back
+        if event and push not in known and releases.find(service.service, push) is None:
+            name = f"push-{push}"
             if sfn.start(os.environ["DEPLOY"], name, event):
                 started.append(name)
     return started

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -370,8 +371,8 @@ def test_a_push_that_has_its_outcome_is_not_started_again(
 
 @pytest.mark.parametrize(
     ("minutes", "tag"),
-    [(5, "nightly"), (91 * 24 * 60, "2.1.0")],
-    ids=["another tag", "its record may be gone"],
+    [(5, "nightly"), (8 * 24 * 60, "2.1.0")],
+    ids=["another tag", "older than a week"],
 )
 def test_what_was_not_missed_is_not_started(
     world: Machine, pushed: Any, context: Any, minutes: float, tag: str
@@ -395,6 +396,19 @@ def test_a_push_that_was_refused_is_not_started_again(
     lost = unidentified(push_event(), world.start("one"), LATELY.isoformat())
     releases.close_release(lost, "FAILED", {"reason": "no spec"})
     assert run(CLOCK, context)["started"] == [name(6, OTHER_DIGEST)]
+
+
+def test_pushes_that_have_a_record_are_not_asked_after_one_by_one(
+    world: Machine, pushed: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed((5, "2.1.0", DIGEST), (6, "2.0.0", OTHER_DIGEST))
+    for minutes, digest in ((5, DIGEST), (6, OTHER_DIGEST)):
+        known = release(id=release_id(LATELY - timedelta(minutes=minutes), digest))
+        releases.close_release(known, "SUCCEEDED", {})
+    find = Mock()
+    monkeypatch.setattr(releases, "find", find)
+    assert run(CLOCK, context) == NOTHING
+    find.assert_not_called()
 
 
 def test_a_push_of_before_the_deployer_was_set_up_is_not_started(

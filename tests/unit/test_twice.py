@@ -570,7 +570,7 @@ def test_a_step_that_runs_twice_leaves_what_one_run_leaves(
     for variable in ("SOURCES", "FETCH_PROJECT", "FETCH_SERVICE", "PROJECT"):
         monkeypatch.setenv(variable, "sources")
     monkeypatch.setattr(ecs, "time", clock)
-    monkeypatch.setattr(releases, "kept_since", lambda: datetime.now(UTC) - timedelta(days=1))
+    monkeypatch.setattr(releases, "missed_since", lambda: datetime.now(UTC) - timedelta(days=1))
     world, name_of = World(script, machine, web), "_make_api_call"
     call = getattr(BaseClient, name_of)
 

@@ -265,16 +265,18 @@ def test_a_note_of_a_hold_goes_though_it_succeeded() -> None:
     assert expires_in_days(record()) == 90
 
 
-def test_pushes_have_records_since_the_table_was_made_or_for_as_long_as_those_are_kept(
+def test_a_push_was_missed_since_the_table_was_made_or_in_a_week_if_records_are_kept_as_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def days_ago() -> float:
-        return (datetime.now(UTC) - releases.kept_since()).total_seconds() / 86400
+        return (datetime.now(UTC) - releases.missed_since()).total_seconds() / 86400
 
     assert days_ago() == pytest.approx(0, abs=0.01)
     made = datetime.now(UTC) - timedelta(days=400)
     monkeypatch.setattr(table, "created", lambda: made)
-    assert days_ago() == pytest.approx(90, abs=0.01)
+    assert days_ago() == pytest.approx(7, abs=0.01)
+    monkeypatch.setenv("HISTORY_DAYS", "2")
+    assert days_ago() == pytest.approx(2, abs=0.01)
 
 
 # what history leaves out

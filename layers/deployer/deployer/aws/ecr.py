@@ -62,7 +62,11 @@ def pushed_since(repository: str, moment: datetime) -> list[PushedImage]:
     pages = (
         _ecr()
         .get_paginator("describe_images")
-        .paginate(repositoryName=repository, filter={"tagStatus": "TAGGED"})
+        .paginate(
+            repositoryName=repository,
+            filter={"tagStatus": "TAGGED"},
+            PaginationConfig={"PageSize": 1000},  # the most; there may be tens of thousands
+        )
     )
     try:
         details = [detail for page in pages for detail in page["imageDetails"]]

@@ -14,6 +14,8 @@ from deployer.release import Entry, Outcome, Recorded, Release, Unidentified
 from deployer.rollout import Rollout
 
 _POINTER_LIFE = 90 * 24 * 3600  # seconds; Step Functions keeps an execution as long
+# For an older push every round of a week has looked, and there may be more of those than one could.
+_LOOK_BACK = timedelta(days=7)
 _TOKEN_LIFE = 24 * 3600  # seconds; longer than any execution may run
 
 _OURS = "attribute_not_exists(#id) OR #execution = :me"
@@ -134,9 +136,9 @@ def expire(record: Recorded) -> None:
     )
 
 
-def kept_since() -> datetime:
-    """Since when every push has its record still."""
-    return max(table.created(), datetime.now(UTC) - _kept())
+def missed_since() -> datetime:
+    """Since when a push without a record is one that was missed: its record is not gone yet."""
+    return max(table.created(), datetime.now(UTC) - min(_kept(), _LOOK_BACK))
 
 
 def _expiry(ended: datetime) -> int:
