@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import secrets
+import threading
 import urllib.error
 import urllib.request
 from typing import Any
@@ -23,6 +24,9 @@ from local.shims import containers, roles
 _RETRIEVAL = (
     "unable to pull secrets or registry auth: execution resource retrieval failed: unable to "
 )
+
+
+_making = threading.Lock()  # boto3 makes one client at a time
 
 
 class InitializationError(Exception):
@@ -229,16 +233,22 @@ def assumable(role: str) -> bool:
 def client(service: str, region: str, role: str = "") -> Any:
     """A boto3 client of the local AWS with a session of the role, or as the account itself."""
     session = credentials(role) if role else {}
-    any_session: Any = boto3.session.Session()
-    return any_session.client(
-        service,
-        endpoint_url=endpoint(),
-        region_name=region,
-        aws_access_key_id=session.get("AWS_ACCESS_KEY_ID", "test"),
-        aws_secret_access_key=session.get("AWS_SECRET_ACCESS_KEY", "test"),
-        aws_session_token=session.get("AWS_SESSION_TOKEN"),
-        config=Config(retries={"total_max_attempts": 1}, proxies={}),
-    )
+    with _making:
+        return _boto3().client(
+            service,
+            endpoint_url=endpoint(),
+            region_name=region,
+            aws_access_key_id=session.get("AWS_ACCESS_KEY_ID", "test"),
+            aws_secret_access_key=session.get("AWS_SECRET_ACCESS_KEY", "test"),
+            aws_session_token=session.get("AWS_SESSION_TOKEN"),
+            config=Config(retries={"total_max_attempts": 1}, proxies={}),
+        )
+
+
+@functools.cache
+def _boto3() -> Any:
+    """One for all clients: each reads botocore's models anew, and keeps them."""
+    return boto3.session.Session()
 
 
 def forget() -> None:
