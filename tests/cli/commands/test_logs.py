@@ -30,7 +30,8 @@ def test_the_lines_of_all_tasks_in_order_of_time(gone_back: Operator) -> None:
 
 def test_a_releases_lines_are_those_of_its_tasks(gone_back: Operator) -> None:
     failed = lines(gone_back, "--release", "1.1.0")
-    assert {"version=v1.1.0" in line["message"] for line in failed if "starting" in line["message"]}
+    begun = [line["message"] for line in failed if "starting" in line["message"]]
+    assert begun and all("version=v1.1.0" in message for message in begun)
     assert not any("v1.0.0" in line["message"] for line in failed)
     good = lines(gone_back, "--release", "live", "--since", "1h")
     assert not any("v1.1.0" in line["message"] for line in good)
