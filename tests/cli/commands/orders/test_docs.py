@@ -79,7 +79,11 @@ def test_a_publication_is_cancelled_and_the_site_stays_as_it_was(
     assert "The third." in site.get("/").text
 
 
-def test_without_a_site_it_says_so(operator: Operator) -> None:
+def test_without_a_site_of_its_own_it_says_which_there_are(operator: Operator) -> None:
+    others = [f"{operator.stage.service}-{name}" for name in ("one", "two")]
+    for name in others:
+        DocsSite.set_up(operator.stage, name)
     missing = operator.run("docs")
     assert missing.returncode == 2
     assert "no documentation site is named" in missing.stderr
+    assert all(name in missing.stderr for name in others)
