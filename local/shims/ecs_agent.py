@@ -24,8 +24,6 @@ from local.shims import containers, roles
 _RETRIEVAL = (
     "unable to pull secrets or registry auth: execution resource retrieval failed: unable to "
 )
-
-
 _making = threading.Lock()  # boto3 makes one client at a time
 
 

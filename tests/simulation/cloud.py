@@ -182,7 +182,6 @@ class Table:
         return expression is None or condition(expression)(before, names, values)
 
     def _write(self, key: Mapping[str, Any], before: Item, after: Item) -> None:
-        after.right = True  # the request that it came in was held against the service model
         self.items.setdefault(key["service"]["S"], {})[key["id"]["S"]] = after
         self.world.invariants.written(before, after)
 

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.application import App
@@ -24,7 +23,6 @@ TARGET_INTERVAL, TARGET_FAILURES, DEREGISTRATION = 10.0, 2, 5.0
 FORGOTTEN_AFTER = 3600.0
 
 
-@lru_cache(1000)
 def moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 

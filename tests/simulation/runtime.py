@@ -214,17 +214,10 @@ def installed() -> Iterator[None]:
 
 
 class _Serializer(TypeSerializer):
-    """boto3's, which asks each value first whether it is anything else."""
+    """boto3's, which asks each text first whether it is anything else."""
 
     def serialize(self, value: Any) -> Any:
-        kind = type(value)
-        if kind is str:
-            return {"S": value}
-        if kind is dict:
-            return {"M": {name: self.serialize(entry) for name, entry in value.items()}}
-        if kind is list:
-            return {"L": [self.serialize(entry) for entry in value]}
-        return super().serialize(value)
+        return {"S": value} if type(value) is str else super().serialize(value)
 
 
 @cache
