@@ -25,6 +25,18 @@ def assert_nothing_left(stage: Stage) -> None:
     assert all("outcome" in record for record in stage.records())
 
 
+def await_outcomes(stage: Stage, *digests: str, seconds: float = 30) -> None:
+    """Wait until each release has its outcome, and each of the digests is one."""
+    deadline = time.monotonic() + seconds
+    while True:
+        records = stage.records()
+        known = {record["digest"] for record in records}
+        if known >= {*digests} and all("outcome" in record for record in records):
+            return
+        assert time.monotonic() < deadline, records
+        time.sleep(0.2)
+
+
 def test_of_pushes_that_wait_only_the_newest_deploys(live: Stage) -> None:
     first = live.started_by(live.release("1.1.0", **SLOW))
     until(live, first, "Poll health")
@@ -141,10 +153,7 @@ def test_an_execution_that_is_stopped_while_it_waits_is_closed_and_told(live: St
         until(live, arn, "Take turn")
     stop_in(live, waiting, "Take turn")
     assert live.ended(first).path[-1] == live.ended(behind).path[-1] == "Deployed"
-    deadline = time.monotonic() + 30
-    while any("outcome" not in record for record in live.records()):
-        assert time.monotonic() < deadline, live.records()
-        time.sleep(0.2)
+    await_outcomes(live)
     (stopped,) = (r for r in live.records() if r["execution"] == waiting)
     assert stopped["outcome"] == "FAILED"
     assert_nothing_left(live)
@@ -181,20 +190,16 @@ def test_the_clock_finds_lost_pushes_and_abandoned_turns(live: Stage) -> None:
         time.sleep(31)  # the grace that events have
         assert all("outcome" not in r for r in live.records() if r["execution"] == dead)
         events.put_rule(**own | {"ScheduleExpression": "rate(1 minute)"})
-
-        deadline = time.monotonic() + 180
-        while True:
-            ended = {r["digest"] for r in live.records() if "outcome" in r}
-            if ended >= set(lost) and all("outcome" in record for record in live.records()):
-                break
-            assert time.monotonic() < deadline, live.records()
-            time.sleep(0.2)
+        await_outcomes(live, *lost, seconds=180)
     finally:
         events.put_rule(**own)
         for name in quiet:
             events.enable_rule(Name=name)
     (abandoned,) = (r for r in live.records() if r["execution"] == dead)
     assert abandoned["outcome"] in ("FAILED_ROLLED_BACK", "SUPERSEDED")
+    assert "recoveredBy" in abandoned
+    for record in map(live.record, lost):
+        assert record["execution"].endswith(f":push-{record['id']}"), "the clock started it"
     assert live.record(lost[1])["outcome"] == "SUCCEEDED"
     assert live.record(lost[0])["outcome"] in ("SUPERSEDED", "SUCCEEDED")
     assert_nothing_left(live)
