@@ -1,8 +1,29 @@
-"""What tests of more than one folder need."""
+"""What tests of more than one folder need, and what holds for every run."""
 
 import subprocess
+from collections.abc import Generator
 
 import pytest
+
+from tests import start, trouble
+from tests.progress import Progress
+
+start.alike()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # with pytest-xdist, not in each worker again
+        config.pluginmanager.register(Progress(config))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Function,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and (stage := trouble.stage_in(getattr(item, "funcargs", {}))):
+        report.sections.append(("the local AWS", trouble.explain(stage)))
+    return report
 
 
 @pytest.fixture(scope="session")
