@@ -55,7 +55,7 @@ def _environment() -> None:
             "HOME": _own_home(given),
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",
-            "TERM": "dumb",
+            "TERM": "xterm",
             "NO_PROXY": "*",  # macOS would otherwise ask its settings
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,

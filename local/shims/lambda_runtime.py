@@ -10,6 +10,7 @@ errors; Defined runtime environment variables) and the Step Functions developer 
 errors: Sandbox.Timedout, Runtime.ExitError).
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -239,17 +240,13 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         search = [code, *(path for layer in reversed(layers) for path in _python_paths(layer))]
         ours, theirs = socket.socketpair()
         with theirs:
-            self._proc = subprocess.Popen(
-                [
-                    *(sys.executable, "-S", "-P", str(_SCRIPT), str(theirs.fileno())),
-                    *(os.pathsep.join(map(str, search)), str(_runtime_packages())),
-                ],
-                cwd=code,
-                env=self._environment(code),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(theirs.fileno(),),
+            self._proc = _forks.process(
+                {
+                    "environment": self._environment(code),
+                    "directory": str(code),
+                    "search": [str(entry) for entry in search],
+                },
+                theirs,
             )
         self._channel, self._received = ours, b""
 
@@ -290,6 +287,94 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
             "TZ": ":UTC",
             "_HANDLER": config["Handler"],
         }
+
+
+class Process:
+    """A forked execution environment, as far as `subprocess.Popen` is needed of one."""
+
+    def __init__(self, output: int, status: socket.socket) -> None:
+        self.stdin = self.stderr = None
+        self.stdout = open(output, "rb", buffering=0)  # noqa: SIM115 - closed by who reads it
+        self.returncode: int | None = None
+        self._status, self._told = status, b""
+        self.pid = self._next(None)
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            self.returncode = self._next(timeout)
+            self._status.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _next(self, timeout: float | None) -> int:
+        """The next number that the fork server tells; -SIGKILL if that is gone."""
+        while b"\n" not in self._told:
+            if not wait([self._status], timeout):
+                raise subprocess.TimeoutExpired("lambda", timeout or 0)
+            received = self._status.recv(64)
+            if not received:
+                return -signal.SIGKILL
+            self._told += received
+        number, _, self._told = self._told.partition(b"\n")
+        return int(number)
+
+
+class _Forks:
+    """The fork server (`lambda_worker`), started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._server: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def process(self, request: dict[str, Any], channel: socket.socket) -> Process:
+        read, write = os.pipe()
+        told, tell = socket.socketpair()
+        with self._lock, tell:
+            try:
+                descriptors = [channel.fileno(), write, tell.fileno()]
+                socket.send_fds(self._connection(), [json.dumps(request).encode()], descriptors)
+            finally:
+                os.close(write)
+        return Process(read, told)
+
+    def _connection(self) -> socket.socket:
+        if self._control is None or self._server is None or self._server.poll() is not None:
+            self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                self._server = subprocess.Popen(
+                    [
+                        *(sys.executable, "-S", "-P", str(_SCRIPT), str(theirs.fileno())),
+                        str(_runtime_packages()),
+                    ],
+                    env={
+                        server.MARKER: os.environ.get(server.MARKER, ""),
+                        "LANG": "en_US.UTF-8",
+                        "PYTHONUTF8": "1",
+                        "TZ": ":UTC",
+                    },
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                )
+        return self._control
+
+
+_forks = _Forks()
 
 
 def _failed(failure: Failure, log: list[bytes]) -> dict[str, Any]:

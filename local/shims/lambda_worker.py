@@ -1,24 +1,28 @@
-"""One execution environment of a Lambda function: what /var/runtime/bootstrap is on AWS.
+"""Execution environments of Lambda functions: each is what /var/runtime/bootstrap is on AWS.
 
-Started by `lambda_runtime` as a program of its own, without site-packages, and spoken to over a
-socket in JSON lines. Standard library only. Follows the AWS Lambda developer guide (Define Lambda
-function handler in Python; Python Lambda function errors, logging) and the error names of
+Started by `lambda_runtime` as a program of its own, without site-packages, which forks a process
+for each environment; that is spoken to over a socket in JSON lines. Standard library only. Follows
+the AWS Lambda developer guide (Define Lambda function handler in Python; Python Lambda function
+errors, logging) and the error names of
 github.com/aws/aws-lambda-python-runtime-interface-client (bootstrap.py).
 """
 
+import contextlib
 import http.client
 import importlib
 import json
 import logging
 import os
+import select
+import signal
 import socket
 import ssl
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 Failure = dict[str, Any]
 
@@ -26,6 +30,13 @@ NAMES = "names/records.json"
 """In the directory of the local AWS: what the names of Route 53's hosted zones lead to."""
 AUTHORITY = "names/authority.pem"
 """There too: the certificate of who signs ACM's certificates, once there is one."""
+
+_PRELOADED = (
+    *("boto3", "boto3.session", "botocore.session", "botocore.client", "botocore.httpsession"),
+    *("botocore.endpoint", "botocore.parsers", "botocore.signers", "botocore.regions"),
+    *("botocore.retries.standard", "botocore.waiter", "botocore.paginate", "concurrent.futures"),
+    *("dateutil.parser", "jmespath", "urllib3", "uuid", "decimal", "hashlib"),
+)
 
 
 class Context:
@@ -48,11 +59,98 @@ class Context:
         return max(0, int((self._deadline - time.time()) * 1000))
 
 
-def main() -> None:
-    channel = socket.socket(fileno=int(sys.argv[1]))
+def main(control: socket.socket, packages: str) -> None:
+    """Fork an execution environment for each request on `control`, until that is closed.
+
+    A request comes with three descriptors: the environment's channel, what it writes to, and one
+    that is told its process id and its exit code. What every function imports is imported here
+    once: a start then takes the time of the function's own modules.
+    """
+    sys.path.append(packages)
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    woken, wake = socket.socketpair()
+    wake.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake.fileno())
+    told: dict[int, socket.socket] = {}
+    while True:
+        ready, _, _ = select.select([control, woken], [], [])
+        if woken in ready:
+            woken.recv(4096)
+            for pid, code in _ended():
+                with contextlib.suppress(OSError), told.pop(pid) as teller:  # nobody may listen
+                    teller.sendall(f"{code}\n".encode())
+        if control in ready:
+            request, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 3)
+            if not descriptors:
+                return
+            channel, output, status = descriptors
+            if (pid := os.fork()) == 0:
+                signal.set_wakeup_fd(-1)
+                for of_server in (control, woken, wake, *told.values()):
+                    of_server.close()
+                os.close(status)
+                _begin(json.loads(request), output)
+                try:
+                    serve(socket.socket(fileno=channel))
+                except SystemExit as end:
+                    _end(end.code)
+                except BaseException:
+                    traceback.print_exc()
+                    _end(1)
+                _end(0)
+            os.close(channel)
+            os.close(output)
+            told[pid] = socket.socket(fileno=status)
+            told[pid].sendall(f"{pid}\n".encode())
+
+
+def _ended() -> Iterator[tuple[int, int]]:
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            yield pid, os.waitstatus_to_exitcode(status)
+
+
+def _begin(request: dict[str, Any], output: int) -> None:
+    """Become the environment that was asked for."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for given, descriptor in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(given, descriptor)
+    os.close(nothing)
+    os.close(output)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    time.tzset()
+    os.chdir(request["directory"])
+    with contextlib.suppress(OSError):  # what `ps` shows; there is room for 15 characters
+        Path("/proc/self/comm").write_text(os.environ["AWS_LAMBDA_FUNCTION_NAME"][-15:])
+    sys.path[:0] = request["search"]
+    # What the function or a layer brings lies over what the runtime has.
+    for name in {name.partition(".")[0] for name in _PRELOADED}:
+        if any(Path(entry, name).exists() for entry in request["search"]):
+            for loaded in [m for m in sys.modules if m.partition(".")[0] == name]:
+                del sys.modules[loaded]
+
+
+def _end(code: Any) -> NoReturn:
+    """As the interpreter ends, but for what the fork server would do at its own end."""
+    if not isinstance(code, int):
+        if code is not None:
+            print(code, file=sys.stderr)
+        code = int(code is not None)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code & 0xFF)
+
+
+def serve(channel: socket.socket) -> None:
+    """Answer invocations until the channel is closed."""
     lines = channel.makefile("r", encoding="utf-8")
-    sys.path[:0] = [entry for entry in sys.argv[2].split(os.pathsep) if entry]
-    sys.path.append(sys.argv[3])
     http.client.HTTPSConnection.connect = _connect  # type: ignore[assignment, method-assign]
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     if directory := os.environ.get("LOCAL_AWS_DIRECTORY"):
@@ -203,4 +301,4 @@ def _log_like_lambda() -> _LambdaHandler:
 
 
 if __name__ == "__main__":
-    main()
+    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])

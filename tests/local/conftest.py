@@ -12,12 +12,6 @@ from tests.local.support import Json, Machines, received
 
 
 @pytest.fixture(scope="session")
-def github(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the local AWS looks for GitHub's repositories."""
-    return tmp_path_factory.mktemp("github")
-
-
-@pytest.fixture(scope="session")
 def aws(github: Path) -> Iterator[LocalAws]:
     """A running local AWS in real time, with every shim."""
     with LocalAws.start(settings={"CODEBUILD_GITHUB": str(github)}) as running:

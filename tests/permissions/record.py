@@ -1,11 +1,13 @@
 """What each role of the deployed templates allows, and what of it was used.
 
-The workflow tests write it when they end, one file for each local AWS; test_roles.py reads it.
+The tests on a deployer write it when they end, one file for each local AWS; test_roles.py reads it.
 """
 
+import functools
 import hashlib
 import json
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +15,13 @@ from typing import Any
 
 from local import server
 from local.aws import ROOT, LocalAws
-from tests.template.conftest import load
 
 TEMPLATES = {"deployer": "template.yaml", "service": "infrastructure/service.yaml"}
 """The templates whose roles are looked at, by the end of their stacks' names."""
+_CODE = (
+    *(*TEMPLATES.values(), "functions", "layers", "statemachine", "buildspecs"),
+    *("local", "tests/workflow", "tests/cli/commands"),
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -42,43 +47,47 @@ class Record:
     denied: set[Permission] = field(default_factory=set)
 
 
-def write(aws: LocalAws, directory: Path, run: str, worker: str) -> None:
-    """Note what became of the roles of a local AWS, and forget earlier runs of the tests."""
+def write(aws: LocalAws, directory: Path) -> None:
+    """Note what became of the roles of a local AWS, and forget what other code did."""
     for earlier in directory.iterdir():
-        if not earlier.name.startswith(run):
+        if json.loads(earlier.read_text())["code"] != _code():
             earlier.unlink(missing_ok=True)
     found = _of(aws)
     document: dict[str, Any] = {
         kind: [vars(p) for p in sorted(getattr(found, kind))]
         for kind in ("allowed", "used", "denied")
     }
-    document |= {"roles": sorted(found.roles), "written": _roles()}
-    (directory / f"{run}-{worker}.json").write_text(json.dumps(document, indent=1))
+    document |= {"roles": sorted(found.roles), "code": _code()}
+    (directory / f"{uuid.uuid4().hex}.json").write_text(json.dumps(document, indent=1))
 
 
 def read(directory: Path) -> Record | None:
-    """What the last run of the workflow tests noted; None if there was none
-    with these roles."""
+    """What the runs of the workflow tests on this very code noted; None if there was none."""
     record = Record()
     for file in sorted(directory.iterdir()):
         document = json.loads(file.read_text())
-        if document["written"] != _roles():
-            return None
-        record.roles |= set(document["roles"])
-        for kind in ("allowed", "used", "denied"):
-            getattr(record, kind).update(Permission(**entry) for entry in document[kind])
+        if document["code"] == _code():
+            record.roles |= set(document["roles"])
+            for kind in ("allowed", "used", "denied"):
+                getattr(record, kind).update(Permission(**entry) for entry in document[kind])
     return record if record.roles else None
 
 
-def _roles() -> str:
-    """A digest of the roles as they are written."""
-    written = [
-        (name, resource)
-        for path in TEMPLATES.values()
-        for name, resource in load(ROOT / path)["Resources"].items()
-        if resource["Type"] == "AWS::IAM::Role"
-    ]
-    return hashlib.sha256(json.dumps(written).encode()).hexdigest()
+@functools.cache
+def _code() -> str:
+    """A digest of what the roles allow, and of what uses it."""
+    digest = hashlib.sha256()
+    for path in sorted(file for place in _CODE for file in _files(ROOT / place)):
+        digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _files(place: Path) -> Iterator[Path]:
+    if place.is_file():
+        yield place
+    for path in place.rglob("*") if place.is_dir() else ():
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path
 
 
 def _of(aws: LocalAws) -> Record:

@@ -83,6 +83,7 @@ def assert_nothing_left(stage: Stage) -> None:
 # source in, release out
 
 
+@pytest.mark.walk
 def test_an_upload_ends_with_the_new_version_live(service: Stage) -> None:
     print("the build ran within nix-shell" if NIX else "nix-shell is not installed: mode plain")
     service.specify(build={} if NIX else PLAIN)

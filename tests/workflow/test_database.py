@@ -105,6 +105,7 @@ def test_a_redeployment_keeps_the_data(backed: Stage, instance: Instance) -> Non
     assert instance.snapshots() == [], "the schema did not grow"
 
 
+@pytest.mark.walk
 def test_the_database_is_backed_up_and_restored_with_the_release(
     backed: Stage, instance: Instance
 ) -> None:

@@ -5,6 +5,8 @@ import threading
 import urllib.request
 from collections.abc import Callable
 
+import pytest
+
 from local import image
 from local.stage import Stage
 
@@ -46,6 +48,7 @@ def create_first_user(url: str) -> None:
     urllib.request.urlopen(request, timeout=5).close()
 
 
+@pytest.mark.walk
 def test_the_first_push_creates_the_service_and_its_url_answers(service: Stage) -> None:
     digest = service.release("1.0.0")
     done = service.ended(service.started_by(digest))
@@ -83,6 +86,7 @@ def test_a_recreate_service_never_runs_two_versions_and_has_the_breaker(live: St
     assert configuration["deploymentCircuitBreaker"] == {"enable": True, "rollback": False}
 
 
+@pytest.mark.walk
 def test_the_next_push_replaces_the_release_and_the_data_stays(live: Stage) -> None:
     before = live.records()[0]
     identity = ask(before["url"])["deployment_id"]

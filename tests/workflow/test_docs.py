@@ -134,6 +134,7 @@ def published(done: Execution) -> Execution:
     return done
 
 
+@pytest.mark.walk
 def test_an_upload_is_built_published_verified_and_recorded(site: DocsSite) -> None:
     assert site.get("/").status == 503
     done = published(site.published(tar_gz(sources()), "docs-1.2.3.tar.gz"))

@@ -56,6 +56,7 @@ def test_a_broken_release_is_rolled_back(live: Stage, fault: str, errors: list[s
     assert_rolled_back(live, done, *errors)
 
 
+@pytest.mark.walk
 def test_the_record_of_a_crash_explains_it(live: Stage) -> None:
     done = live.deployed("1.1.0", fault="exit-at-start")
     found = live.records()[-1]["diagnosis"]

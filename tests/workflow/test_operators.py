@@ -32,6 +32,7 @@ def refused(call: Callable[..., Any], *given: Any, **named: Any) -> str:
     return str(failure.value)
 
 
+@pytest.mark.walk
 def test_orders_are_given_looked_after_and_stopped_with_mfa(service: Stage, person: Person) -> None:
     outputs, session = service.outputs, person.session(**person.mfa)
     stacks = person.client("cloudformation", session)

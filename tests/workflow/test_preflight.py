@@ -69,6 +69,7 @@ def test_a_secret_that_is_gone(live: Stage) -> None:
     refused(live, "1.1.0", f"{live.service}/database-url")
 
 
+@pytest.mark.walk
 def test_a_secret_that_the_execution_role_may_not_read(live: Stage) -> None:
     other = live.aws.client("secretsmanager").create_secret(
         Name=f"{live.service}/other", SecretString="x"
@@ -90,6 +91,7 @@ def test_a_secret_that_the_deployer_may_not_look_at_stops_nothing(
     assert service.deployed("1.0.0").status == "SUCCEEDED"
 
 
+@pytest.mark.walk
 def test_behind_a_load_balancer(make: Callable[..., Stage]) -> None:
     service = make()
     elb, ec2 = service.aws.client("elbv2"), service.aws.client("ec2")

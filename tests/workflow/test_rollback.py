@@ -20,6 +20,7 @@ def two(live: Stage) -> Stage:
     return live
 
 
+@pytest.mark.walk
 def test_a_rollback_restores_the_very_task_definition_and_sticks(two: Stage) -> None:
     first = two.records()[0]
 

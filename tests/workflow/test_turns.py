@@ -55,6 +55,7 @@ def test_of_pushes_that_wait_only_the_newest_deploys(live: Stage) -> None:
     assert_nothing_left(live)
 
 
+@pytest.mark.walk
 def test_a_push_that_waits_has_its_turn_when_the_one_before_fails(live: Stage) -> None:
     first = live.started_by(live.release("1.1.0", fault="wrong-version"))
     until(live, first, "Poll health")
@@ -169,6 +170,7 @@ def test_a_rollback_that_is_stopped_is_finished(live: Stage, state: str) -> None
     assert_put_right(live, good)
 
 
+@pytest.mark.walk
 def test_the_clock_finds_lost_pushes_and_abandoned_turns(live: Stage) -> None:
     events = live.aws.client("events")
     rules = {rule["Name"]: rule for rule in events.list_rules()["Rules"]}

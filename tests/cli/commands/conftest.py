@@ -1,6 +1,5 @@
-"""One local AWS and one deployer for all commands; each test has a service of its own."""
+"""Each test has a service of its own, of the worker's deployer."""
 
-import itertools
 import json
 import os
 import subprocess
@@ -11,11 +10,8 @@ from typing import Any
 
 import pytest
 
-from local.aws import ROOT, LocalAws
+from local.aws import ROOT
 from local.stage import Stage
-
-_numbers = itertools.count(1)
-_SETTINGS = {"ECS_HEALTH_CHECK_SCALE": "0.2"}
 
 
 @dataclass
@@ -56,24 +52,10 @@ class Operator:
         return dict(json.loads(done.stdout))
 
 
-@pytest.fixture(scope="session")
-def deployer() -> Iterator[Stage]:
-    with LocalAws.start(settings=_SETTINGS) as aws:
-        yield Stage.set_up(aws, "op", patterns="op*")
-
-
 @pytest.fixture
-def make(deployer: Stage) -> Iterator[Callable[..., Operator]]:
+def make(make_service: Callable[..., Stage]) -> Callable[..., Operator]:
     """Makes a service with its surroundings; takes parameters of infrastructure/service.yaml."""
-    services = []
-
-    def made(**parameters: str) -> Operator:
-        services.append(deployer.beside(f"op-{next(_numbers)}", **parameters))
-        return Operator(services[-1])
-
-    yield made
-    for service in services:
-        service.end()
+    return lambda **parameters: Operator(make_service(**parameters))
 
 
 @pytest.fixture
@@ -92,7 +74,7 @@ def live(operator: Operator) -> Operator:
 @pytest.fixture(scope="session")
 def gone_back(deployer: Stage) -> Iterator[Operator]:
     """An operator of a service on which 1.0.0 is back after 1.1.0 failed. Only to be looked at."""
-    stage = deployer.beside(f"op-{next(_numbers)}")
+    stage = deployer.beside("test-gone-back")
     assert stage.deployed("1.0.0").status == "SUCCEEDED"
     assert stage.deployed("1.1.0", fault="exit-at-start").status == "FAILED"
     yield Operator(stage)

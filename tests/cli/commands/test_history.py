@@ -6,6 +6,7 @@ from tests.cli.commands.conftest import Operator
 from tests.cli.terminal import terminal
 
 
+@pytest.mark.walk
 def test_the_releases_newest_first(gone_back: Operator) -> None:
     told = gone_back.told("history")["releases"]
     assert [(r["version"], r["outcome"]) for r in told] == [

@@ -96,6 +96,7 @@ def home(deployer: Stage, tmp_path: Path) -> Home:
     return made
 
 
+@pytest.mark.walk
 def test_a_code_makes_a_session_that_the_other_commands_work_with(home: Home) -> None:
     may = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     home.may(may, ONLY_WITH_MFA)

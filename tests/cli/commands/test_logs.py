@@ -15,6 +15,7 @@ def lines(operator: Operator, *words: str) -> list[dict[str, str]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.walk
 def test_the_lines_of_all_tasks_in_order_of_time(gone_back: Operator) -> None:
     found = lines(gone_back, "--since", "1h")
     assert [line["time"] for line in found] == sorted(line["time"] for line in found)

@@ -4,6 +4,8 @@ import json
 import subprocess
 from typing import Any
 
+import pytest
+
 from local.stage import Stage
 from tests.cli.commands.conftest import Operator
 from tests.cli.terminal import terminal
@@ -16,6 +18,7 @@ def test_nothing_is_live_yet(operator: Operator) -> None:
     assert "nothing yet" in operator.run("status").stdout
 
 
+@pytest.mark.walk
 def test_what_is_live_and_what_failed(gone_back: Operator) -> None:
     stage, told = gone_back.stage, gone_back.told("status")
     good, bad = (next(r for r in stage.records() if r["tag"] == v) for v in ("1.0.0", "1.1.0"))

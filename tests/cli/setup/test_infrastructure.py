@@ -60,6 +60,7 @@ def actions(told: dict[str, Any]) -> dict[str, str]:
     return {stack["stack"]: stack["action"] for stack in told["stacks"]}
 
 
+@pytest.mark.walk
 def test_from_nothing_to_https_and_on_and_away(
     project: Checkout, aws: LocalAws, shipped: dict[str, str], tmp_path: Path
 ) -> None:

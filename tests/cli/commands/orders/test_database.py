@@ -15,9 +15,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def migrated(deployer: Stage, session: dict[str, str]) -> Iterator[Operator]:
     """An operator of a service whose 1.1.0 brought a newer schema to its database."""
-    unused = Stage(deployer.aws, "op-backed", deployer.cluster, deployer.stack)
+    unused = Stage(deployer.aws, "test-op-backed", deployer.cluster, deployer.stack)
     instance = Instance(unused)
-    stage = deployer.beside("op-backed", DatabaseInstance=instance.name)
+    stage = deployer.beside("test-op-backed", DatabaseInstance=instance.name)
     operator = Operator(stage, session)
     assert stage.deployed("1.0.0", schema=1).status == "SUCCEEDED"
     digest = stage.release("1.1.0", schema=2)

@@ -11,6 +11,7 @@ from tests.cli.network import network
 from tests.person import Person
 
 
+@pytest.mark.walk
 def test_an_image_is_deployed_followed_and_told(live: Operator, ann: Person) -> None:
     digest = live.stage.release("1.1.0")
     live.stage.ended(live.stage.started_by(digest))

@@ -16,6 +16,7 @@ def twice(live: Operator) -> Operator:
     return live
 
 
+@pytest.mark.walk
 def test_back_and_held_and_resumed(twice: Operator, ann: Person) -> None:
     told = twice.told("rollback", "previous", "--reason", "login is broken")
     assert (told["outcome"], told["version"]) == ("SUCCEEDED", "1.0.0")

@@ -1,0 +1,61 @@
+"""Which tests `make test` runs on the local AWS, and how pytest-xdist hands them out.
+
+What a release comes to is proven by the simulation and by unit tests, in milliseconds. The local
+AWS proves that template, roles, events and services fit together: for that one walk through each
+feature is enough, marked `walk`. All other tests on the local AWS are `slow`, and run in
+`make test-all`; so do those of the local AWS itself, unless it has just been changed.
+"""
+
+import subprocess
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadFileScheduling
+
+from local.aws import ROOT
+from tests.progress import suite_of
+
+QUICK = "not slow"
+"""The mark expression of `make test`."""
+_ON_IT = {"deployer", "aws", "machines"}
+_SUITES = {"tests/workflow", "tests/cli", "tests/local"}
+_EMULATOR = "tests/local"
+
+
+def mark(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark as slow what is not in `make test`."""
+    changed: bool | None = None
+    for item in items:
+        suite = suite_of(item.nodeid)
+        if suite not in _SUITES or item.get_closest_marker("walk"):
+            continue
+        if suite == _EMULATOR:
+            changed = _emulator_changed() if changed is None else changed
+            slow = not changed
+        else:
+            slow = bool(_ON_IT & {*getattr(item, "fixturenames", ())})
+        if slow:
+            item.add_marker(pytest.mark.slow)
+
+
+def _emulator_changed() -> bool:
+    """Whether the local AWS or its tests differ from the commit, which `make test-all` proved."""
+    told = subprocess.run(
+        ["git", "status", "--porcelain", "--", "local", _EMULATOR, "requirements.lock"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    return bool(told.stdout)
+
+
+class OneLocalAws(LoadFileScheduling):  # type: ignore[misc]
+    """File by file, but all walks in one worker: so one local AWS is set up, and not one for each.
+
+    The others have enough to do meanwhile; a walk mostly waits.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope: Any = super()._split_scope(nodeid)
+        walks = scope.startswith(("tests/workflow/", "tests/cli/commands/"))
+        return "walks" if walks else str(scope)
