@@ -50,7 +50,7 @@ class Record:
 def write(aws: LocalAws, directory: Path) -> None:
     """Note what became of the roles of a local AWS, and forget what other code did."""
     for earlier in directory.iterdir():
-        if json.loads(earlier.read_text())["code"] != _code():
+        if json.loads(earlier.read_text()).get("code") != _code():
             earlier.unlink(missing_ok=True)
     found = _of(aws)
     document: dict[str, Any] = {
@@ -66,7 +66,7 @@ def read(directory: Path) -> Record | None:
     record = Record()
     for file in sorted(directory.iterdir()):
         document = json.loads(file.read_text())
-        if document["code"] == _code():
+        if document.get("code") == _code():
             record.roles |= set(document["roles"])
             for kind in ("allowed", "used", "denied"):
                 getattr(record, kind).update(Permission(**entry) for entry in document[kind])
