@@ -10,7 +10,13 @@ BIN := .venv/bin
 READY := .venv/.ready
 SOURCES := buildspecs cli functions layers local tests
 # so that no worker is left with a long file when the others are done
-LONGEST_FIRST := tests/workflow tests/cli tests/local tests/simulation tests/template tests/unit
+SUITES := tests/workflow tests/cli tests/local tests/simulation tests/template tests/unit
+SLOW := tests/workflow tests/cli tests/local tests/simulation/test_interpreter.py
+# pytest-xdist, file by file. Three workers for two cores: tests on the local AWS mostly wait.
+WORKERS ?= 3
+PYTEST := pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# runs a command and says what it took: $(call timed,NAME,COMMAND)
+timed = @TIMEFORMAT='$(1): %lR (CPU %lU + %lS)'; time { $(2); }
 DEPLOY_OPTIONS := $(if $(ENVIRONMENT),--environment '$(ENVIRONMENT)')
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export SAM_CLI_TELEMETRY := 0
@@ -63,22 +69,44 @@ remove: $(READY) ## delete the stacks from the account again; says what stays
 	@python -m cli.setup --remove $(DEPLOY_OPTIONS) $(if $(YES),--yes)
 
 .PHONY: test
-test: lint ## check and test everything
-	@echo "pytest (three local AWS side by side; a quarter of an hour on two cores) …"
-	@pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not slow' $(LONGEST_FIRST)
-	@echo "pytest (what the roles allow, and what those tests used of it) …"
+test: $(READY) .checkov/.ready ## check everything, test all but what is slow (five minutes)
+	$(call timed,make test,$(MAKE) --no-print-directory lint quick)
+
+.PHONY: quick
+quick: $(READY)
+	@echo "pytest: unit, template, simulation, and one walk a feature on a local AWS …"
+	@$(PYTEST) -m 'not slow' $(SUITES)
+
+.PHONY: test-all
+test-all: $(if $(SKIP),,test) ## test everything: emulator, Chromium, site builders, doctor (25 minutes)
+	$(call timed,make test-all,$(MAKE) --no-print-directory slow)
+
+.PHONY: slow
+slow: $(READY)
+	@echo "pytest: everything else on local AWS side by side, and the local AWS itself …"
+	@$(PYTEST) -m slow $(SLOW)
+	@echo "pytest: what the roles allow, and what those tests used of it …"
 	@pytest -q tests/permissions
 
-.PHONY: test-slow
-test-slow: $(READY) ## test what takes long: doctor, builds by hand, the docs site in Chromium (ten minutes)
-	@pytest -n 2 --dist loadfile -m slow tests/cli tests/local tests/workflow
+.PHONY: stress
+stress: SEED := $(shell date +%s)
+stress: $(READY) ## run all tests five times beside six busy loops, then in random order (hours)
+	@for n in 1 2 3 4 5 6; do while :; do :; done & loops="$$loops $$!"; done; trap "kill $$loops" EXIT; \
+	for run in 1 2 3 4 5; do echo "run $$run of 5 …"; $(PYTEST) $(SUITES) || exit 1; done; \
+	echo "random order, seed $(SEED) …"; $(PYTEST) --random-order --random-order-seed=$(SEED) $(SUITES)
 
 .PHONY: lint
 lint: $(READY) .checkov/.ready ## check style, types and templates
+	@$(MAKE) --no-print-directory --output-sync -j 2 mypy checkov cfn-lint ruff
+
+.PHONY: ruff mypy cfn-lint checkov
+ruff: $(READY)
 	@echo "ruff …" && ruff check --quiet $(SOURCES) && ruff format --check --quiet $(SOURCES)
+mypy: $(READY)
 	@echo "mypy …" && mypy --no-error-summary
-	@echo "sam validate --lint …" && sam validate --lint --region us-east-1 --template template.yaml >/dev/null
+cfn-lint: $(READY) # as `sam validate --lint` does
 	@echo "cfn-lint …" && cfn-lint template.yaml infrastructure/*.yaml
+checkov: $(READY) .checkov/.ready # of what `sam validate` makes of the template
 	@echo "checkov …" && python -m tests.template.checkov
 
 .PHONY: unit

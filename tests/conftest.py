@@ -22,8 +22,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Progress(config))
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    walks.mark(config, items)
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return walks.left_out(config, collection_path) or None
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    walks.mark(items)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -6,7 +6,9 @@ feature is enough, marked `walk`. All other tests on the local AWS are `slow`, a
 `make test-all`; so do those of the local AWS itself, unless it has just been changed.
 """
 
+import functools
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,22 +24,24 @@ _SUITES = {"tests/workflow", "tests/cli", "tests/local"}
 _EMULATOR = "tests/local"
 
 
-def mark(config: pytest.Config, items: list[pytest.Item]) -> None:
+def left_out(config: pytest.Config, path: Path) -> bool:
+    """Whether a file need not even be read: doing so costs each worker seconds."""
+    quick = config.option.markexpr == QUICK
+    return quick and path.is_relative_to(ROOT / _EMULATOR) and not _emulator_changed()
+
+
+def mark(items: list[pytest.Item]) -> None:
     """Mark as slow what is not in `make test`."""
-    changed: bool | None = None
     for item in items:
         suite = suite_of(item.nodeid)
-        if suite not in _SUITES or item.get_closest_marker("walk"):
-            continue
-        if suite == _EMULATOR:
-            changed = _emulator_changed() if changed is None else changed
-            slow = not changed
-        else:
-            slow = bool(_ON_IT & {*getattr(item, "fixturenames", ())})
-        if slow:
-            item.add_marker(pytest.mark.slow)
+        if suite in _SUITES and not item.get_closest_marker("walk"):
+            needs = {*getattr(item, "fixturenames", ())}
+            emulator = suite == _EMULATOR
+            if not _emulator_changed() if emulator else needs & _ON_IT:
+                item.add_marker(pytest.mark.slow)
 
 
+@functools.cache
 def _emulator_changed() -> bool:
     """Whether the local AWS or its tests differ from the commit, which `make test-all` proved."""
     told = subprocess.run(
