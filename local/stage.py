@@ -22,8 +22,8 @@ from local.aws import ROOT, LocalAws
 
 # The container's health check runs inside the container, where curl may be missing.
 HEALTH_CHECK = (
-    'python3 -c "import urllib.request as r;'
-    " r.urlopen('http://localhost:3000/healthz', timeout=2)\""
+    "python3 -ISc \"import http.client as h; c = h.HTTPConnection('localhost', 3000, timeout=2);"
+    " c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)\""
 )
 VERIFY = {
     "path": "/healthz",

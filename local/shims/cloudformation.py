@@ -11,9 +11,10 @@ Follows the template reference (what Ref and Fn::GetAtt return) and the user gui
 
 import fnmatch
 import functools
-import importlib.resources
+import importlib.util
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
@@ -660,10 +661,17 @@ def _top_level(schema: Properties, field: str) -> frozenset[str]:
     return frozenset(path[2] for path in paths if len(path) == 3)
 
 
+def _schemas() -> Path:
+    """Found without importing cfn-lint, which takes longer than all else at the start."""
+    found = importlib.util.find_spec("cfnlint")
+    assert found and found.submodule_search_locations
+    return Path(found.submodule_search_locations[0]) / "data" / "schemas"
+
+
 @functools.cache
 def _schema(kind: str) -> Properties | None:
     """A resource type's schema, as of the cfn-lint that is installed."""
-    schemas = importlib.resources.files("cfnlint.data") / "schemas"
+    schemas = _schemas()
     found = json.loads((schemas / "providers" / "us-east-1.json").read_text()).get(kind)
     if not found:
         return None

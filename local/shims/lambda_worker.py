@@ -8,6 +8,7 @@ github.com/aws/aws-lambda-python-runtime-interface-client (bootstrap.py).
 """
 
 import contextlib
+import gc
 import http.client
 import importlib
 import json
@@ -37,6 +38,8 @@ _PRELOADED = (
     *("botocore.retries.standard", "botocore.waiter", "botocore.paginate", "concurrent.futures"),
     *("dateutil.parser", "jmespath", "urllib3", "uuid", "decimal", "hashlib"),
 )
+
+_WARM = ("dynamodb", "ec2", "ecr", "ecs", "elbv2", "events", "logs", "s3", "ssm", "stepfunctions")
 
 
 class Context:
@@ -69,6 +72,7 @@ def main(control: socket.socket, packages: str) -> None:
     sys.path.append(packages)
     for name in _PRELOADED:
         importlib.import_module(name)
+    _warm_up()
     woken, wake = socket.socketpair()
     wake.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -104,6 +108,27 @@ def main(control: socket.socket, packages: str) -> None:
             os.close(output)
             told[pid] = socket.socket(fileno=status)
             told[pid].sendall(f"{pid}\n".encode())
+
+
+def _warm_up() -> None:
+    """Read botocore's models of the services once, and keep the forks from copying them."""
+    from boto3.session import Session
+    from botocore.loaders import JSONFileLoader
+
+    read: dict[str, Any] = {}
+    load = JSONFileLoader.load_file
+
+    def load_file(self: JSONFileLoader, path: str) -> Any:
+        if path not in read:
+            read[path] = load(self, path)
+        return read[path]
+
+    JSONFileLoader.load_file = load_file  # type: ignore[assignment,method-assign]
+    session = Session("false", "false", region_name="us-east-1")
+    for service in _WARM:
+        session.client(service)  # type: ignore[call-overload]
+    gc.collect()
+    gc.freeze()
 
 
 def _ended() -> Iterator[tuple[int, int]]:
