@@ -222,6 +222,13 @@ class LocalAws:
             os.close(lock)
         return directory / "template.yaml"
 
+    def package(self, template: Path, bucket: str, output: Path) -> None:
+        """`sam package` of a built template into a bucket. Raises SamFailed."""
+        self._sam(
+            *("package", "--template-file", str(template), "--s3-bucket", bucket),
+            *("--output-template-file", str(output), "--no-progressbar", "--region", self.region),
+        )
+
     def deploy(
         self, stack: str, template: Path, parameters: Mapping[str, str] | None = None
     ) -> None:

@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
 from cli.executions import Execution, look
-from local import image
+from local import image, package
 from local.aws import ROOT, LocalAws
 
 # The container's health check runs inside the container, where curl may be missing.
@@ -57,7 +56,7 @@ class Stage:
         aws: LocalAws,
         service: str = "demo",
         *,
-        built: Path | None = None,
+        kept: bool = False,
         patterns: str | None = None,
         database: bool = False,
         parameters: Mapping[str, str] | None = None,
@@ -65,7 +64,7 @@ class Stage:
     ) -> "Stage":
         """Deploy the surroundings and the deployer.
 
-        built       the deployer's template as `sam build` left it; None builds it.
+        kept        take what `sam` made of these sources before, where it is still there.
         patterns    which services the deployer may deploy, for more than this one (see `beside`);
                     None allows just this one.
         database    make the service's database an RDS instance; otherwise it is a file.
@@ -73,29 +72,27 @@ class Stage:
         say         told what comes next, for a person who waits.
         """
         stage = cls(aws, service, service, "deployer")
-        if built is None:
-            say("sam build: the functions and their layer")
-            built = aws.build(ROOT / "template.yaml", aws.directory / "build")
         if database:
             say("RDS: an instance for PostgreSQL")
             stage.make_database()
+        values = {
+            "ServicePattern": patterns or service,
+            "ClusterName": service,
+            "DatabasePattern": patterns or f"{service}*",
+            **(parameters or {}),
+        }
+        if kept:
+            stage._create(stage._surroundings())
+            package.deploy(aws, stage.stack, values)
+            return stage
+        say("sam build: the functions and their layer")
+        built = aws.build(ROOT / "template.yaml", aws.directory / "build")
         say("sam deploy: cluster, repository, roles and the service spec")
         aws.deploy(
-            f"{service}-service",
-            ROOT / "infrastructure/service.yaml",
-            stage._surroundings(),
+            f"{service}-service", ROOT / "infrastructure/service.yaml", stage._surroundings()
         )
         say("sam deploy: the deployer")
-        aws.deploy(
-            stage.stack,
-            built,
-            {
-                "ServicePattern": patterns or service,
-                "ClusterName": service,
-                "DatabasePattern": patterns or f"{service}*",
-                **(parameters or {}),
-            },
-        )
+        aws.deploy(stage.stack, built, values)
         return stage
 
     def beside(self, service: str, **parameters: str) -> "Stage":
@@ -104,18 +101,20 @@ class Stage:
         parameters  of infrastructure/service.yaml, other than the demo's.
         """
         other = Stage(self.aws, service, self.cluster, self.stack)
-        values = {**other._surroundings(), "ClusterName": self.cluster, **parameters}
-        cloudformation = self.aws.client("cloudformation")
-        cloudformation.create_stack(
-            StackName=f"{service}-service",
-            TemplateBody=(ROOT / "infrastructure/service.yaml").read_text(),
-            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in values.items()],
-            Capabilities=["CAPABILITY_NAMED_IAM"],
-        )
-        cloudformation.get_waiter("stack_create_complete").wait(
-            StackName=f"{service}-service", WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
-        )
+        other._create({**other._surroundings(), "ClusterName": self.cluster, **parameters})
         return other
+
+    def _create(self, values: Mapping[str, str]) -> None:
+        """The service's stack."""
+        template = (ROOT / "infrastructure/service.yaml").read_text()
+        capabilities = ["CAPABILITY_NAMED_IAM"]
+        package.create(
+            self.aws,
+            f"{self.service}-service",
+            values,
+            TemplateBody=template,
+            Capabilities=capabilities,
+        )
 
     def _surroundings(self) -> dict[str, str]:
         """What the team would have already: a network, and a database with its URL as a secret."""

@@ -82,7 +82,7 @@ def deployer(request: pytest.FixtureRequest, github: Path) -> Iterator[Stage]:
     """A deployer of services whose names begin with `test`."""
     settings = {**_SETTINGS, "CODEBUILD_GITHUB": str(github)}
     with LocalAws.start(settings=settings) as aws:
-        stage = Stage.set_up(aws, "test", patterns="test*", parameters=_PARAMETERS)
+        stage = Stage.set_up(aws, "test", patterns="test*", parameters=_PARAMETERS, kept=True)
         _hurry(stage)
         yield stage
         from tests.permissions import record  # it reads templates, which is slow to import

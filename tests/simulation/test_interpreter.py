@@ -22,7 +22,7 @@ def installed() -> None:
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     with LocalAws.start(settings={"ECS_HEALTH_CHECK_SCALE": "0.2"}) as aws:
-        made = Stage.set_up(aws, "same")
+        made = Stage.set_up(aws, "same", kept=True)
         assert made.deployed("1.0.0").status == "SUCCEEDED"
         yield made
         made.end()
