@@ -76,9 +76,14 @@ def _pushed(push: Push, execution: str, now: datetime) -> Identified:
     release = identification.pushed(push, spec, found, config, execution, now)
     reason = identification.ignored(push, spec, found, config)
     if reason:
-        releases.ignore_release(release, reason)
+        missing = found is None and not identification.ignored_tag(push.tag, spec)
+        releases.ignore_push(release, reason, None if missing else push.until)
         return _nothing(release, reason)
-    return _open(release, document)
+    if spec.verify and spec.verify.version and not identification.names_version(release, config):
+        # whatever its new tag reads as, it answers as it did when it was live
+        known = history.verified_version(releases.history(spec.service), push.digest)
+        release["version"] = known or release["version"]
+    return _open(release, document, push.until)
 
 
 def _ordered(order: Deploy, execution: str, now: datetime) -> Identified:
@@ -152,8 +157,10 @@ def _recovered(order: Recover, execution: str) -> Identified:
     }
 
 
-def _open(release: Release, document: Mapping[str, Any]) -> Identified:
-    already = releases.open_release(release)
+def _open(
+    release: Release, document: Mapping[str, Any], until: datetime | None = None
+) -> Identified:
+    already = releases.open_push(release, until) if until else releases.open_release(release)
     if already:
         reason = f"this push is release {already['id']} of execution {already['execution']}"
         return _nothing(already, reason)

@@ -113,16 +113,20 @@ def _settle(record: Recorded, execution: str) -> list[str]:
 
 def _missed(service: ServiceSpec, history: list[Recorded]) -> list[str]:
     """Start the pushes of which there is no record."""
-    refused = releases.refused(service.repository)
-    known = {record["id"] for record in history}
+    pushes = reconciliation.missed(
+        service,
+        ecr.tagged(service.repository),
+        history,
+        releases.undecided(service.repository),
+        releases.missed_since(),
+        datetime.now(UTC),
+    )
     started = []
-    for image in ecr.pushed_since(service.repository, releases.missed_since()):
-        push = reconciliation.push_id(image)
-        event = reconciliation.missed(service, image, refused, datetime.now(UTC))
-        # the history may be older than a record, and does not reach as far back
-        if event and push not in known and releases.find(service.service, push) is None:
-            name = f"push-{push}"
-            if sfn.start(os.environ["DEPLOY"], name, event):
+    for push in pushes:
+        # the history may be older than a record, and has no pushes that deployed nothing
+        if not releases.knows_tag(service.service, push.digest, push.tag, push.at):
+            name = f"push-{push.id}"
+            if sfn.start(os.environ["DEPLOY"], name, push.event):
                 started.append(name)
     return started
 

@@ -15,6 +15,7 @@ from deployer import turns
 from deployer.aws import events, releases, sfn
 from deployer.aws import turns as line
 from deployer.errors import TurnTimedOut
+from deployer.history import History
 from deployer.release import Entry
 from deployer.turns import Claim, Decision
 
@@ -76,7 +77,7 @@ def _decide(release: Entry, mine: Claim) -> tuple[Decision, float]:
         if seconds > 0:
             over = None
         holder = None if over else found.holder
-        past = releases.history(release["service"])
+        past = _past(release)
         decision = turns.decide(mine, holder, found.waiting, found.hold, past)
         if mine["trigger"] == "push":
             _let_older_stand_aside(mine, found.waiting)
@@ -94,6 +95,15 @@ def _decide(release: Entry, mine: Claim) -> tuple[Decision, float]:
                 return decision, 0
             line.leave(release["service"], first["release"])
     return {"action": "WAIT", "by": "", "reason": "the line changes all the time"}, 0
+
+
+def _past(release: Entry) -> History:
+    """The service's records, with that of the release itself, however many came after it."""
+    past = releases.history(release["service"])
+    if any(entry["id"] == release["id"] for entry in past):
+        return past
+    own = releases.find(release["service"], release["id"])
+    return [*past, own] if own else past
 
 
 def _let_older_stand_aside(mine: Claim, waiting: list[Claim]) -> None:

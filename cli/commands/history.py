@@ -51,9 +51,9 @@ def history(call: Call, release: str | None, limit: int, builds: bool, docs: boo
     service = call.target.service
     kept = build.partition(service) if builds else site.owner(service) if docs else service
     if release:
-        _one(call, named(releases.history(kept, _ALL), release))
+        _one(call, named(releases.newest(kept, _ALL), release))
         return
-    found = releases.history(kept, limit)[:limit]
+    found = releases.newest(kept, limit)
     call.result["releases"] = [{**record, "seconds": seconds_of(record)} for record in found]
     if not found:
         what = "builds" if builds else "publications" if docs else "releases"

@@ -116,7 +116,7 @@ def _log(call: Call, release: str | None, container: str | None) -> Log:
     log = Log(spec.log_group, spec.cluster, prefix(spec, container))
     if not release:
         return log
-    past = releases.history(spec.service, 10_000)
+    past = releases.newest(spec.service, 10_000)
     record = named(past, release)
     log.periods = periods(past, record)
     if not log.periods:

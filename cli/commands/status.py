@@ -215,14 +215,14 @@ def _failure(past: History) -> Found | None:
 
 
 def _docs(target: Target) -> Found | None:
-    live = history.live(releases.history(site.owner(target.service), 50))
+    live = history.live(releases.history(site.owner(target.service)))
     if not live:
         return None
     return {**_release(live), "since": live.get("endedAt"), "url": live.get("url")}
 
 
 def _build(target: Target) -> Found | None:
-    newest = next(iter(releases.history(build.partition(target.service), 1)), None)
+    newest = next(iter(releases.newest(build.partition(target.service), 1)), None)
     if not newest:
         return None
     told = {name: newest.get(name) for name in ("outcome", "startedAt", "endedAt", "execution")}

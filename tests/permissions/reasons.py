@@ -8,7 +8,27 @@ _CODEBUILD = (
 )
 _ITS_CACHE = "before the first build there is no cache, and who may not list is told no more"
 
+_MANY = "only a service of more than 200 releases needs it to see those that matter; unit tests do"
+_READ_HISTORY = (
+    "CheckPreflight",
+    "IdentifyDocs",
+    "IdentifyRelease",
+    "PublishDocs",
+    "Reconcile",
+    "RecordBuild",
+    "RecordDocs",
+    "RecordSuccess",
+    "TakeTurn",
+)
+
 UNUSED = {
+    **{
+        Permission(
+            f"deployer.{name}Role", "dynamodb:Query", "table/{Releases}/index/Standing"
+        ): _MANY
+        for name in _READ_HISTORY
+    },
+    Permission("deployer.TakeTurnRole", "dynamodb:GetItem", "table/{Releases}"): _MANY,
     Permission("deployer.DocsBuildRole", "s3:GetBucketAcl", "{Sources}"): _CODEBUILD,
     Permission("deployer.DocsBuildRole", "s3:GetBucketLocation", "{Sources}"): _CODEBUILD,
     Permission("deployer.DocsBuildRole", "s3:GetObjectVersion", "{Sources}/checked/*"): _CODEBUILD,

@@ -88,10 +88,21 @@ def releases_table(aws: None) -> None:
         AttributeDefinitions=[
             {"AttributeName": "service", "AttributeType": "S"},
             {"AttributeName": "id", "AttributeType": "S"},
+            {"AttributeName": "standing", "AttributeType": "S"},
         ],
         KeySchema=[
             {"AttributeName": "service", "KeyType": "HASH"},
             {"AttributeName": "id", "KeyType": "RANGE"},
+        ],
+        LocalSecondaryIndexes=[
+            {
+                "IndexName": "Standing",
+                "KeySchema": [
+                    {"AttributeName": "service", "KeyType": "HASH"},
+                    {"AttributeName": "standing", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
         ],
     )
 

@@ -53,7 +53,7 @@ IGNORED = [
     ("a signature", f"sha256-{'ab' * 32}.sig", image(), config(), "signature"),
     ("another tag", "nightly", image(), config(), "nightly"),
     ("a tag that only begins right", "2.1.0/x", image(), config(), "2.1.0/x"),
-    ("gone", "2.1.0", None, None, "gone"),
+    ("gone", "2.1.0", None, None, "does not show"),
     ("an SBOM", "2.1.0", image(refers_to=OTHER_DIGEST), None, "SBOM"),
     ("archived", "2.1.0", image(active=False), None, "archived"),
     ("an artifact", "2.1.0", image(manifest=manifest(artifactType="x/y")), None, "x/y"),
@@ -79,25 +79,47 @@ def test_a_push_that_fits_deploys(found: Image) -> None:
     assert identification.ignored(push(), spec(), found, config()) is None
 
 
-def test_a_push_is_one_release_whichever_event_tells_of_it() -> None:
+def test_a_push_is_the_release_of_a_tag_on_an_image_since_it_was_put_there() -> None:
     labels = config(deployer__schema__number="12")
-    first = identification.pushed(push(), spec(), image(), labels, EXECUTION, NOW)
-    again = identification.pushed(
-        Push("coder", DIGEST, "v2.1.0", NOW), spec(), image(), labels, ANOTHER_EXECUTION, NOW
-    )
-    assert first["id"] == again["id"] == "20261123T142502Z-abababababab"
-    assert first["image"] == IMAGE
-    assert first["digest"] == DIGEST
-    assert first["schema"] == {"number": 12, "hash": None}
-    assert (first["trigger"], first["startedBy"]) == ("push", "push")
-    assert first["pushedAt"] == "2026-11-23T14:25:02+00:00"
-    assert first["startedAt"] == NOW.isoformat()
+    made = identification.pushed(push(), spec(), image(), labels, EXECUTION, NOW)
+    again = identification.pushed(push(), spec(), None, labels, ANOTHER_EXECUTION, NOW)
+    assert made["id"] == again["id"] == "20261123T142503Z-abababababab-8248"
+    assert made["image"] == IMAGE and again["image"] == ""
+    assert made["digest"] == DIGEST
+    assert made["schema"] == {"number": 12, "hash": None}
+    assert (made["trigger"], made["startedBy"]) == ("push", "push")
+    assert made["pushedAt"] == "2026-11-23T14:25:03+00:00"
+    assert made["startedAt"] == NOW.isoformat()
+    for other in (
+        Push("coder", DIGEST, "v2.1.0", push().time),
+        Push("coder", DIGEST, "2.1.0", NOW),
+    ):
+        found = identification.pushed(other, spec(), image(), labels, EXECUTION, NOW)
+        assert found["id"] != made["id"]
 
 
-def test_a_push_whose_image_is_gone_is_known_by_its_events_time() -> None:
-    found = identification.pushed(push(), spec(), None, None, EXECUTION, NOW)
-    assert found["id"] == "20261123T142503Z-abababababab"
-    assert found["image"] == ""
+@pytest.mark.parametrize(
+    ("tag", "tags", "ignored"),
+    [
+        ("2.1.0-amd64", r"v?[0-9.]+.*", True),
+        ("2.1.0-arm64", r"v?[0-9.]+.*", True),
+        ("v2.1.0-soci", r"v?[0-9.]+.*", True),
+        ("2.1.0-linux-amd64", r".*", True),
+        ("2.1.0_x86_64", r".*", True),
+        ("2.1.0-arm64v8-soci", r".*", True),
+        ("2.1.0-amd64", r".*-amd64", False),
+        ("2.1.0-rc.1", r".*", False),
+        ("2.1.0-alpine", r".*", False),
+        ("amd64", r".*", False),
+    ],
+)
+def test_the_tag_of_a_variant_deploys_nothing_where_the_versions_own_tag_does(
+    tag: str, tags: str, ignored: bool
+) -> None:
+    reason = identification.ignored(push(tag), spec(tags=tags), image(), config())
+    assert (reason is not None) == ignored
+    if reason:
+        assert "variant of" in reason and tag in reason
 
 
 def test_an_order_is_a_new_release_each_time() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ def pushed(digest: str, tag: str | None = "2.1.0") -> dict[str, Any]:
 
 
 def record() -> Any:
-    (found,) = releases.history("coder")
+    (found,) = releases.newest("coder", 9)
     return found
 
 
@@ -94,14 +95,34 @@ def test_an_event_that_comes_twice_deploys_once(registry: Script, context: Any) 
     assert record()["execution"] == EXECUTION
 
 
-def test_two_tags_of_one_digest_deploy_once(registry: Script, context: Any) -> None:
+def test_each_tag_of_a_digest_is_a_release_of_its_own(registry: Script, context: Any) -> None:
     digest = push("2.1.0")
     push("v2.1.0")
-    decisions = [
-        identify(pushed(digest, "2.1.0"), context)["decision"],
-        identify(pushed(digest, "v2.1.0"), context, ANOTHER_EXECUTION)["decision"],
-    ]
-    assert decisions.count("DEPLOY") == 1
+    for tag, execution in (("2.1.0", EXECUTION), ("v2.1.0", ANOTHER_EXECUTION)):
+        assert identify(pushed(digest, tag), context, execution)["decision"] == "DEPLOY"
+    assert {entry["tag"] for entry in releases.history("coder")} == {"2.1.0", "v2.1.0"}
+
+
+def test_a_tag_that_is_put_on_an_image_later_is_ordered_by_when_that_was(
+    registry: Script, context: Any
+) -> None:
+    digest = push("2.1.0")
+    promoted = pushed(digest) | {"time": "2027-01-01T00:00:00Z"}
+    assert identify(promoted, context)["release"]["pushedAt"] == "2027-01-01T00:00:00+00:00"
+    again = pushed(digest) | {"time": "2027-01-02T00:00:00Z"}
+    assert identify(again, context, ANOTHER_EXECUTION)["decision"] == "DEPLOY"
+    assert len(releases.history("coder")) == 2
+
+
+@pytest.mark.parametrize(("live", "version"), [(True, "2.1.0"), (False, "2.2.0")])
+def test_an_image_that_was_live_answers_as_it_did_whatever_tag_it_gets(
+    registry: Script, context: Any, live: bool, version: str
+) -> None:
+    digest = push("2.2.0")
+    before = release(digest=digest, id="20261120T090000Z-before", version="2.1.0")
+    releases.close_release(before, "SUCCEEDED" if live else "FAILED", {})
+    found = identify(pushed(digest, "2.2.0"), context)["release"]
+    assert (found["version"], found["tag"]) == (version, "2.2.0")
 
 
 def test_an_index_deploys_once_and_not_once_for_each_child(registry: Script, context: Any) -> None:
@@ -114,7 +135,7 @@ def test_an_index_deploys_once_and_not_once_for_each_child(registry: Script, con
     assert of_child["decision"] != "DEPLOY"
     assert of_index["decision"] == "DEPLOY"
     assert of_index["release"]["digest"] == whole
-    assert {entry.get("outcome") for entry in releases.history("coder")} == {"IGNORED", None}
+    assert {entry.get("outcome") for entry in releases.newest("coder", 9)} == {"IGNORED", None}
 
 
 @pytest.mark.parametrize(
@@ -139,11 +160,15 @@ def test_a_push_that_deploys_nothing_is_recorded_with_its_reason(
     assert named in record()["reason"]
 
 
-def test_an_image_that_is_gone_again_is_ignored(registry: Script, context: Any) -> None:
-    found = identify(pushed(f"sha256:{'ee' * 32}"), context)
-    assert found["decision"] != "DEPLOY"
-    assert record()["outcome"] == "IGNORED"
-    assert "gone" in record()["reason"]
+def test_an_image_that_ecr_does_not_show_is_ignored_for_now(registry: Script, context: Any) -> None:
+    digest = push("2.1.0")
+    unseen = f"sha256:{'ee' * 32}"
+    for seen, decided in ((unseen, False), (digest, True)):
+        found = identify(pushed(seen), context, seen)
+        assert (found["decision"] == "DEPLOY") == decided
+        assert (
+            releases.knows_tag("coder", seen, "2.1.0", datetime(2026, 1, 1, tzinfo=UTC)) == decided
+        )
 
 
 def test_an_image_for_another_platform_is_ignored(registry: Script, web: Web, context: Any) -> None:
@@ -160,7 +185,8 @@ def test_a_digest_ignored_under_one_tag_deploys_under_another(
     assert identify(pushed(digest, "nightly"), context)["decision"] != "DEPLOY"
     found = identify(pushed(digest, "2.1.0"), context, ANOTHER_EXECUTION)
     assert found["decision"] == "DEPLOY"
-    assert "outcome" not in record()
+    outcomes = {entry["tag"]: entry.get("outcome") for entry in releases.newest("coder", 9)}
+    assert outcomes == {"nightly": "IGNORED", "2.1.0": None}
 
 
 # orders

@@ -200,7 +200,7 @@ def test_a_push_that_died_before_its_record_is_left_to_the_clock(
     world: Machine, context: Any
 ) -> None:
     assert run(ended(world.start("one")), context) == NOTHING
-    assert releases.refused("coder") == set(), "else it would never be started again"
+    assert releases.undecided("coder") == [], "else it would be started less and less often"
 
 
 def test_an_order_that_died_before_its_record_has_one(world: Machine, context: Any) -> None:
@@ -221,7 +221,7 @@ def test_an_input_that_can_not_be_read_has_a_record_too(
     event = ended(world.start("one"))
     event["detail"]["input"] = given
     assert len(run(event, context)["settled"]) == 1
-    assert releases.refused("coder") == set()
+    assert releases.undecided("coder") == []
 
 
 # by the clock
@@ -322,17 +322,19 @@ def pushed(script: Script, monkeypatch: pytest.MonkeyPatch) -> Any:
     return lists
 
 
-def name(minutes: float, digest: str = DIGEST) -> str:
-    return f"push-{release_id(LATELY - timedelta(minutes=minutes), digest)}"
+def name(minutes: float, digest: str = DIGEST, tag: str = "2.1.0") -> str:
+    return f"push-{release_id(LATELY - timedelta(minutes=minutes), digest, tag)}"
 
 
 def test_a_push_of_which_no_event_told_is_started(
     world: Machine, pushed: Any, context: Any
 ) -> None:
     pushed((5, "2.1.0", DIGEST), (9, "2.0.0", OTHER_DIGEST))
-    assert run(CLOCK, context)["started"] == [name(9, OTHER_DIGEST), name(5)]
+    assert run(CLOCK, context)["started"] == [name(9, OTHER_DIGEST, "2.0.0"), name(5)]
     asked = {named: request.parse(given) for named, given in world.executions().items()}
-    assert asked[name(5)] == Push("coder", DIGEST, "2.1.0", LATELY - timedelta(minutes=5))
+    assert asked[name(5)] == Push(
+        "coder", DIGEST, "2.1.0", LATELY - timedelta(minutes=5), found=True
+    )
 
 
 def test_a_push_that_was_started_is_not_started_again_while_it_runs(
@@ -386,29 +388,42 @@ def test_a_push_whose_event_may_be_on_its_way_is_not_started(
 ) -> None:
     monkeypatch.setattr(reconciliation, "GRACE", timedelta(hours=1))
     pushed((5, "2.1.0", DIGEST), (120, "2.0.0", OTHER_DIGEST))
-    assert run(CLOCK, context)["started"] == [name(120, OTHER_DIGEST)]
+    assert run(CLOCK, context)["started"] == [name(120, OTHER_DIGEST, "2.0.0")]
 
 
-def test_a_push_that_was_refused_is_not_started_again(
+def test_a_push_that_could_not_be_decided_is_not_started_again_at_once(
     world: Machine, pushed: Any, context: Any
 ) -> None:
     pushed((5, "2.1.0", DIGEST), (6, "2.0.0", OTHER_DIGEST))
     lost = unidentified(push_event(), world.start("one"), LATELY.isoformat())
     releases.close_release(lost, "FAILED", {"reason": "no spec"})
-    assert run(CLOCK, context)["started"] == [name(6, OTHER_DIGEST)]
+    assert run(CLOCK, context)["started"] == [name(6, OTHER_DIGEST, "2.0.0")]
 
 
 def test_pushes_that_have_a_record_are_not_asked_after_one_by_one(
     world: Machine, pushed: Any, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pushed((5, "2.1.0", DIGEST), (6, "2.0.0", OTHER_DIGEST))
-    for minutes, digest in ((5, DIGEST), (6, OTHER_DIGEST)):
-        known = release(id=release_id(LATELY - timedelta(minutes=minutes), digest))
+    for minutes, tag, digest in ((5, "2.1.0", DIGEST), (6, "2.0.0", OTHER_DIGEST)):
+        known = release(
+            id=release_id(LATELY - timedelta(minutes=minutes), digest, tag), digest=digest, tag=tag
+        )
         releases.close_release(known, "SUCCEEDED", {})
-    find = Mock()
-    monkeypatch.setattr(releases, "find", find)
+    knows = Mock()
+    monkeypatch.setattr(releases, "knows_tag", knows)
     assert run(CLOCK, context) == NOTHING
-    find.assert_not_called()
+    knows.assert_not_called()
+
+
+def test_a_push_that_was_ignored_is_not_started_again_unless_ecr_did_not_show_it(
+    world: Machine, pushed: Any, context: Any
+) -> None:
+    pushed((5, "2.1.0", DIGEST), (6, "2.0.0", OTHER_DIGEST))
+    at = LATELY - timedelta(minutes=5)
+    releases.ignore_push(release(pushedAt=at.isoformat()), "the wrong platform", at)
+    unseen = release(tag="2.0.0", digest=OTHER_DIGEST, id="20261123T142502Z-unseen")
+    releases.ignore_push(unseen, "ECR does not show it", None)
+    assert run(CLOCK, context)["started"] == [name(6, OTHER_DIGEST, "2.0.0")]
 
 
 def test_a_push_of_before_the_deployer_was_set_up_is_not_started(
@@ -416,7 +431,7 @@ def test_a_push_of_before_the_deployer_was_set_up_is_not_started(
 ) -> None:
     pushed((5, "2.1.0", DIGEST), (3, "2.1.1", OTHER_DIGEST))
     monkeypatch.setattr(table, "created", lambda: LATELY - timedelta(minutes=4))
-    assert run(CLOCK, context)["started"] == [name(3, OTHER_DIGEST)]
+    assert run(CLOCK, context)["started"] == [name(3, OTHER_DIGEST, "2.1.1")]
 
 
 def test_a_service_whose_repository_is_not_there_stops_no_other(

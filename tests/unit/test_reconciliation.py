@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deployer import identification, reconciliation, request
 from deployer.reconciliation import GRACE, PushedImage
-from deployer.release import release_id
+from deployer.release import release_id, unidentified
 from deployer.request import Push
 from tests.unit.samples import (
     DIGEST,
@@ -26,33 +26,36 @@ from tests.unit.samples import (
 )
 
 PUSHED = PushedImage(DIGEST, ("latest", "2.1.0"), NOW - timedelta(minutes=5))
+SINCE = NOW - timedelta(days=7)
 
 
-def missed(found: PushedImage = PUSHED, refused: Any = (), now: datetime = NOW) -> Any:
-    return reconciliation.missed(spec(), found, refused, now)
+def missed(*images: PushedImage, past: Any = (), undecided: Any = (), now: Any = NOW) -> Any:
+    return reconciliation.missed(spec(), images or (PUSHED,), past, undecided, SINCE, now)
+
+
+def failed(at: datetime, tried: datetime, digest: str = DIGEST) -> Any:
+    """What is kept of a push that could not be read as a release."""
+    event = push_event(**{"image-digest": digest}) | {"time": at.isoformat()}
+    return unidentified(event, EXECUTION, tried.isoformat())
 
 
 def test_a_missed_push_is_started_with_the_event_that_should_have_told_of_it() -> None:
-    asked = request.parse(missed())
-    assert asked == Push("coder", DIGEST, "2.1.0", PUSHED.pushed_at)
-    assert json.loads(json.dumps(missed())) == missed()
+    (found,) = missed()
+    asked = request.parse(json.loads(json.dumps(found.event)))
+    assert asked == Push("coder", DIGEST, "2.1.0", PUSHED.pushed_at, found=True)
+    made = identification.pushed(asked, spec(), image(), config(), EXECUTION, NOW)
+    assert made["id"] == found.id
 
 
-@pytest.mark.parametrize(
-    ("found", "refused"),
-    [
-        (PushedImage(DIGEST, ("latest",), PUSHED.pushed_at), ()),
-        (PushedImage(DIGEST, (), PUSHED.pushed_at), ()),
-        (PUSHED, {DIGEST}),
-    ],
-    ids=["no tag of the service", "no tag", "refused before"],
-)
-def test_what_does_not_deploy_was_not_missed(found: PushedImage, refused: Any) -> None:
-    assert missed(found, refused) is None
+@pytest.mark.parametrize("tags", [("latest",), (), ("2.1.0-arm64",), (f"sha256-{'ab' * 32}.sig",)])
+def test_what_does_not_deploy_was_not_missed(tags: Any) -> None:
+    assert missed(PushedImage(DIGEST, tags, PUSHED.pushed_at)) == []
 
 
-def test_what_was_refused_under_another_digest_says_nothing() -> None:
-    assert missed(refused={OTHER_DIGEST})
+def test_a_push_that_has_a_record_was_not_missed() -> None:
+    assert missed(past=[recorded()]) == []
+    assert missed(past=[recorded(digest=OTHER_DIGEST, tag="2.0.0")])
+    assert missed(past=[recorded(repository="other")])
 
 
 @pytest.mark.parametrize(("late", "started"), [(-1, False), (0, True), (1, True)])
@@ -61,11 +64,41 @@ def test_an_event_has_time_to_arrive(late: int, started: bool) -> None:
     assert bool(missed(now=now)) == started
 
 
-def test_a_missed_push_is_the_release_that_its_event_would_have_made() -> None:
-    found = PushedImage(DIGEST, ("2.1.0",), image().pushed_at)
-    push = Push("coder", DIGEST, "2.1.0", NOW)
-    made = identification.pushed(push, spec(), image(), config(), EXECUTION, NOW)
-    assert reconciliation.push_id(found) == made["id"]
+def test_each_tag_is_a_push_of_its_own_and_the_oldest_come_first() -> None:
+    both = PushedImage(DIGEST, ("2.1.0", "v2.1.0"), PUSHED.pushed_at)
+    older = PushedImage(OTHER_DIGEST, ("2.0.0",), PUSHED.pushed_at - timedelta(hours=1))
+    assert [push.tag for push in missed(both, older)] == ["2.0.0", "2.1.0", "v2.1.0"]
+
+
+def test_a_tag_that_moved_to_an_image_of_old_was_put_there_after_it_was_on_the_other() -> None:
+    old = PushedImage(DIGEST, ("2.1.0",), NOW - timedelta(days=90))
+    assert missed(old) == [], "since when it is there, nobody knows"
+    on_it = recorded(pushedAt=(NOW - timedelta(days=80)).isoformat())
+    moved = recorded(
+        digest=OTHER_DIGEST, pushedAt=(NOW - timedelta(hours=1)).isoformat(), id="20261123-later"
+    )
+    for past in ([moved], [moved, on_it]):
+        (found,) = missed(old, past=past)
+        assert found.at == NOW - timedelta(hours=1) + timedelta(seconds=1)
+        assert not found.certain
+
+
+@pytest.mark.parametrize(
+    ("age", "since", "again"),
+    [(1, 4, False), (1, 6, True), (60, 50, False), (60, 61, True)],
+    ids=["a moment", "five minutes", "less than it was old", "twice as old"],
+)
+def test_a_push_that_could_not_be_decided_is_tried_again_less_and_less_often(
+    age: float, since: float, again: bool
+) -> None:
+    tried = NOW - timedelta(minutes=since)
+    at = tried - timedelta(minutes=age)
+    image_ = PushedImage(DIGEST, ("2.1.0",), NOW - timedelta(days=30))
+    found = missed(image_, undecided=[failed(at - timedelta(hours=1), at), failed(at, tried)])
+    assert bool(found) == again
+    if again:
+        asked = request.parse(found[0].event)
+        assert asked == Push("coder", DIGEST, "2.1.0", at), "its own event's time orders it"
 
 
 # what executions leave

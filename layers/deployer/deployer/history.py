@@ -29,6 +29,11 @@ def live(history: History) -> Recorded | None:
     return next(iter(good(history)), None)
 
 
+def verified_version(history: History, digest: str) -> str | None:
+    """Return the version by which an image answered when it was live; None if it never was."""
+    return next((entry["version"] for entry in good(history) if entry["digest"] == digest), None)
+
+
 def unproven(history: History, revision: str) -> bool:
     """Whether a revision is one that our releases put in place and none of them verified."""
     ours = any(entry.get("taskDefinition") == revision for entry in history)

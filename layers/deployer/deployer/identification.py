@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from deployer import image, request
 from deployer.image import Document, Image
-from deployer.release import Recorded, Release, Trigger, release_id, version_of
+from deployer.release import Recorded, Release, Trigger, release_id, variant_of, version_of
 from deployer.request import Deploy, Push
 from deployer.spec import ServiceSpec
 
@@ -37,14 +37,28 @@ def ignored(
     push: Push, spec: ServiceSpec, found: Image | None, config: Document | None
 ) -> str | None:
     """Why a push deploys nothing; None if it deploys."""
-    by_tag = request.ignored(push)
+    by_tag = ignored_tag(push.tag, spec)
     if by_tag:
         return by_tag
-    if push.tag is None or not spec.deploys(push.tag):
-        return f"the service's tags {spec.tags} do not name {push.tag}"
     if found is None:
-        return "the image is gone again"
+        return "ECR does not show the image; once it does, the reconciler starts the deployment"
     return unfit(found, config, spec)
+
+
+def ignored_tag(tag: str | None, spec: ServiceSpec) -> str | None:
+    """Return why a push under a tag deploys nothing, whatever the image is; None if it may."""
+    by_itself = request.ignored(tag)
+    if by_itself or tag is None:
+        return by_itself
+    if not spec.deploys(tag):
+        return f"the service's tags {spec.tags} do not name {tag}"
+    base = variant_of(tag)
+    if base and spec.deploys(base):
+        return (
+            f"tag {tag} is a variant of {base}, which the service's tags {spec.tags} name too:"
+            f" a push of {base} deploys. To deploy the variant, let the tags name it alone"
+        )
+    return None
 
 
 def pushed(
@@ -55,12 +69,15 @@ def pushed(
     execution: str,
     now: datetime,
 ) -> Release:
-    """The release that a push is. One push is one release, whatever event tells of it."""
+    """Return the release that a push is: a tag on an image, as of when the tag was put there.
+
+    ECR says of an image only when it was pushed first, whatever tags it got since.
+    """
     labels = image.labels(config or {})
-    moment = (found.pushed_at if found else push.time).astimezone(UTC)
+    moment = push.time.astimezone(UTC)
     return {
         "service": spec.service,
-        "id": release_id(moment, push.digest),
+        "id": release_id(moment, push.digest, push.tag),
         "repository": spec.repository,
         "digest": push.digest,
         "image": found.uri if found else "",
@@ -73,6 +90,11 @@ def pushed(
         "startedAt": now.isoformat(),
         "execution": execution,
     }
+
+
+def names_version(release: Release, config: Document | None) -> bool:
+    """Return whether the image itself says the release's version, rather than its tag alone."""
+    return image.labels(config or {}).get(image.VERSION_LABEL) == release["version"]
 
 
 def ordered(

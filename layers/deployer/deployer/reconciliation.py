@@ -2,17 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from deployer import site
-from deployer.release import Recorded, release_id
+from deployer.history import History
+from deployer.identification import ignored_tag
+from deployer.release import Recorded, Unidentified, release_id
 from deployer.spec import ServiceSpec
 
 # An event may be on its way still; ECR's usually take seconds.
 GRACE = timedelta(seconds=30)
+AGAIN = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -24,34 +27,98 @@ class PushedImage:
     pushed_at: datetime
 
 
-def push_id(image: PushedImage) -> str:
-    """The id of the release that the push of an image is."""
-    return release_id(image.pushed_at, image.digest)
+@dataclass(frozen=True)
+class MissedPush:
+    """A push without a record: a tag on an image, and since when, as far as can be told.
+
+    `certain` is whether that is when the tag was put there; else it is the earliest moment at
+    which that can have been.
+    """
+
+    repository: str
+    digest: str
+    tag: str
+    at: datetime
+    certain: bool
+
+    @property
+    def event(self) -> Mapping[str, Any]:
+        """The event that should have told of it."""
+        return {
+            "detail-type": "ECR Image Action",
+            "source": "aws.ecr",
+            "time": self.at.astimezone(UTC).isoformat(),
+            "reconciled": not self.certain,
+            "detail": {
+                "action-type": "PUSH",
+                "result": "SUCCESS",
+                "repository-name": self.repository,
+                "image-digest": self.digest,
+                "image-tag": self.tag,
+            },
+        }
+
+    @property
+    def id(self) -> str:
+        """The id of the release that it is."""
+        return release_id(self.at, self.digest, self.tag)
+
+
+def tries(undecided: Iterable[Unidentified]) -> dict[tuple[str, str], tuple[datetime, datetime]]:
+    """Return when each push took place that could not be read as a release, and when that was
+    tried last, by digest and tag."""
+    found = {}
+    for push in sorted(undecided, key=lambda push: push["startedAt"]):
+        digest, tag, at = push["digest"], push.get("tag"), push.get("pushedAt")
+        if digest and tag and at:
+            tried = datetime.fromisoformat(push["startedAt"])
+            found[digest, tag] = datetime.fromisoformat(at), tried
+    return found
 
 
 def missed(
-    service: ServiceSpec, image: PushedImage, refused: Collection[str], now: datetime
-) -> Mapping[str, Any] | None:
-    """The event that should have told of a push; None if it need not be started.
+    service: ServiceSpec,
+    images: Collection[PushedImage],
+    past: History,
+    undecided: Iterable[Unidentified],
+    since: datetime,
+    now: datetime,
+) -> list[MissedPush]:
+    """Return the pushes that have no record among these, oldest first.
+
+    ECR tells which tags an image has and when it was pushed first, but not when it got a tag. So
+    one that was put on an image of old is only noticed if the tag was on another image before.
 
     Args:
-        refused: the digests whose push was refused before a service was found for it.
+        images: the repository's tagged images.
+        past: the service's records.
+        undecided: pushes that could not be read as a release: tried again as they grow older, each
+            time after twice as long.
+        since: older images without a record are no missed pushes.
     """
-    tag = next((tag for tag in image.tags if service.deploys(tag)), None)
-    if tag is None or image.digest in refused or now - image.pushed_at < GRACE:
-        return None
-    return {
-        "detail-type": "ECR Image Action",
-        "source": "aws.ecr",
-        "time": image.pushed_at.astimezone(UTC).isoformat(),
-        "detail": {
-            "action-type": "PUSH",
-            "result": "SUCCESS",
-            "repository-name": service.repository,
-            "image-digest": image.digest,
-            "image-tag": tag,
-        },
-    }
+    pushes = [e for e in past if e["trigger"] == "push" and e["repository"] == service.repository]
+    newest: dict[str, Recorded] = {}
+    for entry in sorted(pushes, key=lambda entry: (entry["pushedAt"], entry["id"])):
+        newest[entry["tag"] or ""] = entry
+    known = {(entry["digest"], entry["tag"]) for entry in pushes}
+    tried_before = tries(undecided)
+    found = []
+    for image in images:
+        for tag in image.tags:
+            last = newest.get(tag)
+            moved = last is not None and last["digest"] != image.digest
+            told, tried = tried_before.get((image.digest, tag), (None, None))
+            if told and tried and now - tried < max(tried - told, AGAIN):
+                continue
+            at = told or image.pushed_at
+            if last and moved:
+                at = max(at, datetime.fromisoformat(last["pushedAt"]) + timedelta(seconds=1))
+            known_already = (image.digest, tag) in known and not moved
+            if known_already or not (told or moved or image.pushed_at > since):
+                continue
+            if now - at >= GRACE and ignored_tag(tag, service) is None:
+                found.append(MissedPush(service.repository, image.digest, tag, at, at == told))
+    return sorted(found, key=lambda push: (push.at, push.digest, push.tag))
 
 
 def document(text: object) -> object:

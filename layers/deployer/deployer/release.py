@@ -11,6 +11,12 @@ from deployer.image import Schema
 from deployer.rollout import Rollout
 
 _VERSION_TAG = re.compile(r"v?[0-9]+(\.[0-9]+)+")
+# What builds put behind a version for its variants: a platform as docker or uname names it, or an
+# index for lazy loading (https://github.com/awslabs/soci-snapshotter)
+_VARIANT = re.compile(
+    r"(?P<base>.+?)([-_.](linux|soci|x86_64|amd64|i?386|aarch64|arm(64)?([-_.]?v?[5-9])?|ppc64le"
+    r"|s390x|riscv64))+"
+)
 
 Outcome = Literal["SUCCEEDED", "FAILED_ROLLED_BACK", "FAILED", "SUPERSEDED", "HELD", "IGNORED"]
 Trigger = Literal["push", "deploy", "rollback", "resume", "hold"]
@@ -73,11 +79,16 @@ class Recorded(Release):
 
 
 class Unidentified(TypedDict):
-    """What is kept of an input that could not be read as a release."""
+    """What is kept of an input that could not be read as a release.
+
+    `tag` and `pushedAt` are of a push, which the reconciler then tries again.
+    """
 
     service: str
     id: str
     digest: str | None
+    tag: str | None
+    pushedAt: str | None
     startedAt: str
     execution: str
 
@@ -97,30 +108,34 @@ class Previous(TypedDict):
     databaseSchema: NotRequired[Schema | None]
 
 
-def release_id(pushed_at: datetime, digest: str, execution: str | None = None) -> str:
-    """The id of a release: it sorts by push time, and one push always has the same one.
+def release_id(pushed_at: datetime, digest: str, source: str | None = None) -> str:
+    """Return the id of a release: it sorts by push time, and one push always has the same one.
 
     Args:
-        pushed_at: when the image was pushed, or when the order was given.
+        pushed_at: when the image was pushed or tagged, or when the order was given.
         digest: `sha256:…`
-        execution: for an order by hand, which is a release of its own each time.
+        source: what else makes it a release of its own: the tag of a push, the execution of an
+            order.
     Returns:
-        Such as `20261123T142502Z-3f2a9c1b7d10`.
+        Such as `20261123T142502Z-3f2a9c1b7d10-5fd9`.
     """
     moment = pushed_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     name = f"{moment}-{digest.removeprefix('sha256:')[:12]}"
-    if execution is None:
+    if source is None:
         return name
-    return f"{name}-{hashlib.sha256(execution.encode()).hexdigest()[:4]}"
+    return f"{name}-{hashlib.sha256(source.encode()).hexdigest()[:4]}"
 
 
 def unidentified(document: object, execution: str, started_at: str) -> Unidentified:
     """The record of an input that could not be read as a release."""
     service, digest = request.subject(document)
+    push = request.push(document)
     return {
         "service": service,
         "id": release_id(datetime.fromisoformat(started_at), digest or "unknown", execution),
         "digest": digest,
+        "tag": push.tag if push else None,
+        "pushedAt": push.time.isoformat() if push else None,
         "startedAt": started_at,
         "execution": execution,
     }
@@ -131,20 +146,27 @@ def as_tag(version: str) -> str:
     return version.replace("+", "-")
 
 
+def variant_of(tag: str) -> str | None:
+    """Return the tag from which a build derived this one for one variant of an image, such as
+    `1.2.0` of `1.2.0-arm64`; None if it names no variant."""
+    found = _VARIANT.fullmatch(tag)
+    return found["base"] if found else None
+
+
 def version_of(tag: str | None, labels: Mapping[str, str], label: str, digest: str) -> str:
-    """The version by which people know the image.
+    """Return the version by which people know the image.
 
     A tag that reads as a version is the version that was pushed; where the image's own label says
-    the same with a `+` that no tag can carry, the label is the original. Under a tag that is only
-    a name, such as `latest`, or under none, the label tells. An image that nothing names goes by
-    its digest.
+    the same with a `+` that no tag can carry, the label is the original. A variant has the version
+    of what it is a variant of. Under a tag that is only a name, such as `latest`, or under none,
+    the label tells. An image that nothing names goes by its digest.
     """
     labelled = labels.get(label)
     if tag is None or not _VERSION_TAG.match(tag):
         return labelled or tag or digest.removeprefix("sha256:")[:12]
-    if labelled and as_tag(labelled) in (tag, tag.removeprefix("v")):
-        return labelled
-    return tag
+    base = variant_of(tag) or tag
+    names = (tag, tag.removeprefix("v"), base, base.removeprefix("v"))
+    return labelled if labelled and as_tag(labelled) in names else base
 
 
 def schema_grew(before: Schema | None, after: Schema | None) -> bool:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from deployer.errors import RequestRejected
 
@@ -12,6 +12,9 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 # cosign keeps signatures, attestations and SBOMs under a tag made from the digest they speak of
 COSIGN_TAG = re.compile(r"sha256-[0-9a-f]{64}(\.(sig|att|sbom))?")
+
+# How far the tags of one push are apart, at most: `docker push --all-tags` puts one after another
+ONE_PUSH = timedelta(minutes=1)
 
 EXAMPLES = {
     "deploy": '{"action": "deploy", "image": "<tag or sha256:digest>"}',
@@ -32,12 +35,23 @@ SITE_EXAMPLES = {
 
 @dataclass(frozen=True)
 class Push:
-    """A push event: one manifest arrived in a repository. `tag` is None for an untagged one."""
+    """A push event: a manifest arrived in a repository, or a tag was put on one that was there.
+
+    `tag` is None for an untagged manifest. `time` is when that was; ECR keeps the time of an
+    image's first push (https://github.com/aws/containers-roadmap/issues/2746), so of a push that
+    the reconciler found without its event, `time` is the image's.
+    """
 
     repository: str
     digest: str
     tag: str | None
     time: datetime
+    found: bool = False
+
+    @property
+    def until(self) -> datetime:
+        """The time up to which an event of the same tag on the same digest tells of this push."""
+        return self.time + ONE_PUSH if self.found else self.time
 
 
 @dataclass(frozen=True)
@@ -129,6 +143,15 @@ def parse(document: object) -> Push | Deploy | Rollback | Hold | Resume | Recove
     )
 
 
+def push(document: object) -> Push | None:
+    """Read an ECR event; None if the document is not a right one."""
+    try:
+        parsed = parse(document)
+    except RequestRejected:
+        return None
+    return parsed if isinstance(parsed, Push) else None
+
+
 def _push(event: Mapping[str, object]) -> Push:
     if event.get("source") != "aws.ecr" or event["detail-type"] != "ECR Image Action":
         raise RequestRejected(
@@ -148,6 +171,7 @@ def _push(event: Mapping[str, object]) -> Push:
         digest=_matching(detail, "image-digest", DIGEST, "ECR event's detail"),
         tag=None if tag is None else text(detail, "image-tag", "ECR event's detail"),
         time=time_of(event, "ECR event"),
+        found=event.get("reconciled") is True,
     )
 
 
@@ -226,12 +250,12 @@ def time_of(event: Mapping[str, object], what: str) -> datetime:
         raise RequestRejected(f"the {what}'s time {event['time']!r} is not ISO 8601") from None
 
 
-def ignored(push: Push) -> str | None:
-    """Why a push by its tag alone deploys no service; None if it may."""
-    if push.tag is None:
+def ignored(tag: str | None) -> str | None:
+    """Return why a push under a tag deploys no service; None if it may."""
+    if tag is None:
         return "the push has no tag (a child of an index, an attestation, or a push by digest)"
-    if COSIGN_TAG.fullmatch(push.tag):
-        return f"tag {push.tag} is a signature, attestation or SBOM"
+    if COSIGN_TAG.fullmatch(tag):
+        return f"tag {tag} is a signature, attestation or SBOM"
     return None
 
 

@@ -11,9 +11,12 @@ from typing import Literal, NotRequired, TypedDict
 from deployer.history import History, good, was_live
 from deployer.identification import OPERATOR
 from deployer.release import Entry, Recorded
+from deployer.request import ONE_PUSH
 
 # Longer than a deployment may take with the one that it waits for; see the machine's timeout.
 PATIENCE = timedelta(hours=2)
+
+_FAILED = ("FAILED", "FAILED_ROLLED_BACK")
 
 _UNSAID = "nobody said why"
 
@@ -118,6 +121,10 @@ def decide(
         newer = _overtaken(mine, holder, history)
         if newer:
             return _decision("SUPERSEDED", newer["id"], f"superseded by {newer['version']}")
+        same = _same_push(own, history) if own else None
+        if same:
+            why = f"the same image was pushed as {same['tag']} too, and that is {same['outcome']}"
+            return _decision("SUPERSEDED", same["id"], why)
     elif mine["trigger"] != "recover":
         newer = _carried_out_since(mine, history)
         if newer:
@@ -155,6 +162,27 @@ def _overtaken(mine: Claim, holder: Claim | None, history: History) -> Recorded 
         if counts and (when > pushed or tie) and entry["trigger"] not in ("hold", "resume"):
             return entry
     return None
+
+
+def _same_push(own: Recorded, history: History) -> Recorded | None:
+    """Return the release that another tag of the same push was, if that had its turn and nothing
+    else was asked for between the two tags."""
+    earlier = [e for e in history if _asked(e) and (_told(e), e["id"]) < (_told(own), own["id"])]
+    last = max(earlier, key=lambda entry: (_told(entry), entry["id"]), default=None)
+    if last is None or last["trigger"] != "push" or last["digest"] != own["digest"]:
+        return None
+    near = _told(own) - _told(last) <= ONE_PUSH and last["tag"] != own["tag"]
+    return last if near and last.get("outcome") in ("SUCCEEDED", *_FAILED) else None
+
+
+def _told(entry: Recorded) -> datetime:
+    """When a release was asked for: by a push, or by an order."""
+    told = entry["pushedAt"] if entry["trigger"] == "push" else entry["startedAt"]
+    return datetime.fromisoformat(told)
+
+
+def _asked(entry: Recorded) -> bool:
+    return entry.get("outcome") != "IGNORED" and entry["trigger"] != "hold"
 
 
 def _carried_out_since(mine: Claim, history: History) -> Recorded | None:

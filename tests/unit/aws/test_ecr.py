@@ -140,49 +140,40 @@ def test_a_download_that_nobody_answers_is_aws_being_unavailable(script: Script)
 
 # what was pushed
 
-SINCE = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
+AT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 
 
 def pushed(minute: int, *tags: str) -> dict[str, Any]:
     return {
         "imageDigest": f"sha256:{minute:064}",
         "imageTags": list(tags),
-        "imagePushedAt": SINCE + timedelta(minutes=minute),
+        "imagePushedAt": AT + timedelta(minutes=minute),
     }
 
 
-def test_images_pushed_since_a_moment_come_page_by_page_and_newest_last(script: Script) -> None:
+def test_tagged_images_come_page_by_page(script: Script) -> None:
     def page(asked: dict[str, Any]) -> Any:
         if asked.get("nextToken"):
-            return {"imageDetails": [pushed(1, "1.0.1"), pushed(0, "1.0.0"), pushed(-1, "0.9.9")]}
-        return {
-            "imageDetails": [pushed(3, "latest", "1.0.3"), pushed(2, "1.0.2")],
-            "nextToken": "n",
-        }
+            return {"imageDetails": [pushed(1, "1.0.1")]}
+        return {"imageDetails": [pushed(3, "latest", "1.0.3")], "nextToken": "n"}
 
     script("ecr", "DescribeImages", page)
-    found = ecr.pushed_since("team/coder", SINCE)
-    assert [image.tags for image in found] == [("1.0.1",), ("1.0.2",), ("latest", "1.0.3")]
-    assert found[0] == PushedImage(f"sha256:{1:064}", ("1.0.1",), SINCE + timedelta(minutes=1))
+    assert ecr.tagged("team/coder") == [
+        PushedImage(f"sha256:{3:064}", ("latest", "1.0.3"), AT + timedelta(minutes=3)),
+        PushedImage(f"sha256:{1:064}", ("1.0.1",), AT + timedelta(minutes=1)),
+    ]
     assert script.asked("DescribeImages")[0]["filter"] == {"tagStatus": "TAGGED"}
 
 
-def test_a_push_of_before_a_moment_is_none_since_then(repository: str) -> None:
-    digest = push(repository, manifest(), "2.1.0")
-    (found,) = ecr.pushed_since(repository, datetime.now(UTC) - timedelta(minutes=1))
-    assert (found.digest, found.tags) == (digest, ("2.1.0",))
-    assert ecr.pushed_since(repository, datetime.now(UTC) + timedelta(minutes=1)) == []
-
-
 def test_a_repository_that_is_not_there_has_no_pushes(aws: None) -> None:
-    assert ecr.pushed_since("nobody", SINCE) == []
+    assert ecr.tagged("nobody") == []
 
 
 def test_a_repository_that_is_not_ours_to_read_has_none_and_other_errors_count(
     script: Script,
 ) -> None:
     script("ecr", "DescribeImages", refusal("AccessDeniedException"))
-    assert ecr.pushed_since("theirs", SINCE) == []
+    assert ecr.tagged("theirs") == []
     script("ecr", "DescribeImages", refusal("InvalidParameterException"))
     with pytest.raises(ClientError, match="InvalidParameter"):
-        ecr.pushed_since("theirs", SINCE)
+        ecr.tagged("theirs")

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from deployer.aws import releases, table
-from deployer.release import unidentified
+from deployer.errors import AwsUnavailable
+from deployer.release import release_id, unidentified
+from deployer.request import ONE_PUSH
 from tests.unit.conftest import items
 from tests.unit.samples import ANOTHER_EXECUTION, EXECUTION, push_event, release
 
@@ -74,35 +76,96 @@ def test_a_release_that_has_an_outcome_is_not_opened_by_another_execution(outcom
     assert record()["outcome"] == outcome
 
 
-def test_a_push_that_was_ignored_is_open_to_the_tag_that_deploys_it() -> None:
-    releases.ignore_release(release(tag=None), "the push has no tag")
-    assert releases.open_release(THEIRS) is None
-    assert record()["tag"] == "2.1.0"
-    assert "outcome" not in record() and "reason" not in record()
+# pushes
+
+AT = datetime.fromisoformat(OURS["pushedAt"])
+
+
+def put_on(minutes: float, execution: str = ANOTHER_EXECUTION, **changes: Any) -> Any:
+    """The release that the tag is if it was put on the image some minutes after it was first."""
+    at = AT + timedelta(minutes=minutes)
+    named = release_id(at, OURS["digest"], "2.1.0")
+    return release(pushedAt=at.isoformat(), id=named, execution=execution, **changes)
+
+
+def outcomes() -> list[Any]:
+    return [entry.get("outcome") for entry in releases.newest("coder", 9)]
+
+
+def test_one_put_of_a_tag_on_an_image_is_one_push_whatever_events_tell_of_it() -> None:
+    assert releases.open_push(OURS, AT) is None
+    assert releases.open_push(OURS, AT) is None, "a retry"
+    for again in (THEIRS, put_on(-1)):
+        already = releases.open_push(again, datetime.fromisoformat(again["pushedAt"]))
+        assert already and already["id"] == OURS["id"]
+    assert record() == OURS
+
+
+def test_a_tag_that_is_put_on_an_image_again_is_another_push() -> None:
+    releases.open_push(OURS, AT)
+    releases.close_release(OURS, "SUCCEEDED", {})
+    again = put_on(5)
+    assert releases.open_push(again, AT + timedelta(minutes=5)) is None
+    other = release(tag="prod", id=release_id(AT, OURS["digest"], "prod"))
+    assert releases.open_push(other, AT) is None
+    assert len(releases.history("coder")) == 3
+
+
+def test_a_late_event_of_a_push_that_was_found_without_it_changes_nothing() -> None:
+    releases.open_push(OURS, AT + ONE_PUSH)
+    late = put_on(0.5)
+    already = releases.open_push(late, AT + timedelta(minutes=0.5))
+    assert already and already["id"] == OURS["id"]
+    moved = put_on(5)
+    assert releases.open_push(moved, AT + timedelta(minutes=5)) is None
+
+
+def test_a_push_is_written_down_once_with_its_claim_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(table, "_transact", lambda *_: False)  # somebody writes the same items
+    with pytest.raises(AwsUnavailable):
+        releases.open_push(OURS, AT)
+    assert releases.history("coder") == []
 
 
 # ignoring
 
 
-def test_a_push_that_is_ignored_is_recorded_with_its_reason() -> None:
-    releases.ignore_release(OURS, "nightly")
-    assert (record()["outcome"], record()["reason"]) == ("IGNORED", "nightly")
-    assert record()["endedAt"] == OURS["startedAt"]
+@pytest.mark.parametrize("tag", ["2.1.0", None])
+def test_a_push_that_is_ignored_is_recorded_with_its_reason_apart(tag: str | None) -> None:
+    releases.ignore_push(release(tag=tag), "nightly", AT)
+    (found,) = releases.newest("coder", 9)
+    assert (found["outcome"], found["reason"], found["service"]) == ("IGNORED", "nightly", "coder")
+    assert found["endedAt"] == OURS["startedAt"]
+    assert releases.history("coder") == []
 
 
-def test_a_late_event_of_another_tag_takes_nothing_from_a_release() -> None:
-    releases.open_release(OURS)
-    releases.ignore_release(THEIRS, "the push has no tag")
-    assert record() == OURS
+def test_a_late_event_takes_nothing_from_a_release() -> None:
+    releases.open_push(OURS, AT)
+    releases.ignore_push(THEIRS, "the image is gone", AT)
+    assert outcomes() == [None]
     releases.close_release(OURS, "SUCCEEDED", {})
-    releases.ignore_release(THEIRS, "the push has no tag")
-    assert record()["outcome"] == "SUCCEEDED"
+    releases.ignore_push(THEIRS, "the image is gone", AT)
+    assert outcomes() == ["SUCCEEDED"]
 
 
 def test_a_push_that_is_ignored_twice_keeps_its_first_record() -> None:
-    releases.ignore_release(OURS, "first")
-    releases.ignore_release(THEIRS, "second")
-    assert record()["reason"] == "first"
+    releases.ignore_push(OURS, "first", AT)
+    releases.ignore_push(THEIRS, "second", AT)
+    already = releases.open_push(THEIRS, AT)
+    assert already and already["reason"] == "first"
+    assert outcomes() == ["IGNORED"]
+
+
+def test_a_push_that_was_ignored_for_want_of_its_image_is_open_still() -> None:
+    releases.ignore_push(OURS, "ECR does not show the image", None)
+    assert outcomes() == ["IGNORED"]
+    assert not releases.knows_tag("coder", OURS["digest"], "2.1.0", AT)
+    assert releases.open_push(THEIRS, AT) is None
+    assert outcomes() == [None]
+    assert releases.knows_tag("coder", OURS["digest"], "2.1.0", AT)
+    assert not releases.knows_tag("coder", OURS["digest"], "2.1.0", AT + timedelta(seconds=1))
 
 
 # closing
@@ -149,11 +212,57 @@ def test_history_is_the_services_own_and_newest_first() -> None:
     assert [entry["startedAt"][14:16] for entry in found] == ["03", "02", "01"]
 
 
-def test_history_is_no_longer_than_asked_for_and_leaves_out_the_oldest() -> None:
-    for number in range(5):
+def test_the_newest_are_no_more_than_asked_for_and_leave_out_the_oldest() -> None:
+    for number in range(4):
         releases.open_release(numbered(number))
-    found = releases.history("coder", limit=2)
-    assert [entry["startedAt"][14:16] for entry in found] == ["04", "03"]
+    releases.ignore_push(numbered(4), "nightly", None)
+    found = releases.newest("coder", 3)
+    assert [entry["startedAt"][14:16] for entry in found] == ["04", "03", "02"]
+
+
+FLOODS: Any = {
+    "ignored": lambda made: releases.ignore_push(made, "no tag", None),
+    "superseded": lambda made: releases.close_release(made, "SUPERSEDED", {"endedAt": made["id"]}),
+    "held": lambda made: releases.close_release(made, "HELD", {"endedAt": made["id"]}),
+    "refused": lambda made: releases.close_release(made, "FAILED", {"endedAt": made["id"]}),
+    "rolled back": lambda made: releases.close_release(
+        made, "FAILED_ROLLED_BACK", {"endedAt": made["id"], "taskDefinition": "coder:9"}
+    ),
+    "rejected orders": lambda made: releases.close_release(
+        {name: made[name] for name in ("service", "id", "digest", "startedAt", "execution")},
+        "FAILED",
+        {"endedAt": made["id"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_however_much_came_after_what_matters_is_seen_at_a_bounded_cost(
+    flood: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "_NEWEST", 6)
+    live, ran, held, waits = (numbered(number) for number in range(4))
+    releases.close_release(live, "SUCCEEDED", {"endedAt": "2026-11-23T00:00:00+00:00"})
+    left = {"endedAt": "2026-11-23T00:01:00+00:00", "taskDefinition": "coder:2"}
+    releases.close_release(ran, "FAILED", left)
+    releases.close_release(held, "HELD", {"endedAt": "2026-11-23T00:02:00+00:00"})
+    releases.open_release(waits)
+    for number in range(10, 10 + 4 * 6):
+        FLOODS[flood](numbered(number))
+    read: list[int] = []
+    query = table.query
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        found = query(*arguments, **named)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(table, "query", counted)
+    found = {entry["id"] for entry in releases.history("coder")}
+    matter = [live, ran, waits, *([held] if flood != "held" else [])]  # of held ones, the newest
+    assert found >= {made["id"] for made in matter}
+    assert sum(read) <= 5 * 6
+    assert len(releases.newest("coder", 100)) == 4 + (4 * 6 if flood != "rejected orders" else 0)
 
 
 def test_a_service_without_releases_has_no_history() -> None:
@@ -248,15 +357,10 @@ def test_a_record_that_goes_already_goes_no_later() -> None:
 
 
 def test_an_ignored_push_is_kept_from_its_start_on() -> None:
-    releases.ignore_release(OURS, "nightly")
-    expires = datetime.fromtimestamp(record()["expiresAt"], UTC)
+    releases.ignore_push(OURS, "nightly", AT)
+    (found,) = items("ignored:coder")
+    expires = datetime.fromtimestamp(int(found["expiresAt"]), UTC)
     assert expires == datetime.fromisoformat(OURS["startedAt"]) + timedelta(days=90)
-
-
-def test_a_push_that_deploys_after_all_goes_no_more() -> None:
-    releases.ignore_release(OURS, "nightly")
-    releases.open_release(THEIRS)
-    assert "expiresAt" not in record()
 
 
 def test_a_note_of_a_hold_goes_though_it_succeeded() -> None:
@@ -299,12 +403,13 @@ def test_an_order_that_was_refused_is_in_the_table_and_not_in_the_history() -> N
     assert releases.history("coder") == []
 
 
-def test_a_pushs_digest_is_known_if_it_was_refused_before_a_service_was_found() -> None:
-    for event in (push_event(), push_event(**{"image-digest": "gibberish"})):
-        lost = unidentified(event, EXECUTION, "2026-11-23T14:25:04Z")
-        releases.close_release(lost, "FAILED", {"reason": "no spec"})
-    assert OURS["digest"] in releases.refused("coder")
-    assert releases.refused("other") == set()
+def test_a_push_that_could_not_be_read_as_a_release_is_known_as_undecided() -> None:
+    lost = unidentified(push_event(), EXECUTION, "2026-11-23T14:25:04Z")
+    releases.close_release(lost, "FAILED", {"reason": "no answer from SSM"})
+    (found,) = releases.undecided("coder")
+    assert (found["digest"], found["tag"]) == (OURS["digest"], "2.1.0")
+    assert found["pushedAt"] == "2026-11-23T14:25:02+00:00"
+    assert releases.undecided("other") == []
 
 
 # the database

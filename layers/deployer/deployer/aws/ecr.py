@@ -2,7 +2,6 @@
 
 import json
 import urllib.request
-from datetime import datetime
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +53,8 @@ def find(repository: str, reference: str) -> Image | None:
     )
 
 
-def pushed_since(repository: str, moment: datetime) -> list[PushedImage]:
-    """The tagged images that were pushed after a moment, newest last.
+def tagged(repository: str) -> list[PushedImage]:
+    """Return a repository's tagged images.
 
     A repository that is not there, or not ours to read, has none.
     """
@@ -74,12 +73,10 @@ def pushed_since(repository: str, moment: datetime) -> list[PushedImage]:
         if error.response["Error"]["Code"] in _NO_SUCH_IMAGE or refused(error):
             return []
         raise
-    found = [
+    return [
         PushedImage(detail["imageDigest"], tuple(detail["imageTags"]), detail["imagePushedAt"])
         for detail in details
-        if detail["imagePushedAt"] > moment
     ]
-    return sorted(found, key=lambda image: image.pushed_at)
 
 
 def config(repository: str, digest: str) -> Document:

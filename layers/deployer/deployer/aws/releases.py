@@ -1,15 +1,26 @@
 """The records of the releases: each release has one, and each record exactly one outcome, once.
 
+Decisions must see what matters to them, however many releases came after. So pushes that deploy
+nothing are kept apart, under `ignored:<service>`, and each release has a `standing`, by which the
+table's index finds it when the newest records do not reach back to it:
+
+    open#<id>             in flight
+    live#<end>#<id>       was live and verified
+    ran#<end>#<id>        failed, and may have changed the service or its database
+    held#<id>             held back
+    over#<id>             anything else: nobody looks for it there
+
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.ConditionExpressions.html
 """
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from deployer.aws import table
+from deployer.errors import AwsUnavailable
 from deployer.release import Entry, Outcome, Recorded, Release, Unidentified
 from deployer.rollout import Rollout
 
@@ -17,23 +28,77 @@ _POINTER_LIFE = 90 * 24 * 3600  # seconds; Step Functions keeps an execution as 
 # For an older push every round of a week has looked, and there may be more of those than one could.
 _LOOK_BACK = timedelta(days=7)
 _TOKEN_LIFE = 24 * 3600  # seconds; longer than any execution may run
+_NEWEST = 200
+_LASTING = ("open", "live", "ran", "held")
 
 _OURS = "attribute_not_exists(#id) OR #execution = :me"
+# Tags are moved: what was put on an image after the event that is known is another push.
+_NEW_TAG = f"{_OURS} OR #until < :at"
 
 
 def open_release(release: Entry) -> Recorded | None:
     """Write down that a release is in flight; done again by the same execution, it changes nothing.
 
     Returns:
-        None, or the record that this push already has from another execution. A push recorded
-        as IGNORED (untagged, or under another tag) is open to the tag that deploys it.
+        None, or the record that it already has from another execution.
     """
     carry_out(release["execution"], release)
-    condition = "attribute_not_exists(#id) OR #outcome = :ignored"
-    already = table.put_if(release, condition, ignored="IGNORED")
+    already = table.put_if(_opened(release), "attribute_not_exists(#id)")
     if already is None or already["execution"] == release["execution"]:
         return None  # what later steps noted, and an outcome, must not be lost to a late retry
-    return cast(Recorded, already)
+    return _record(already)
+
+
+def open_push(release: Release, until: datetime) -> Recorded | None:
+    """Write down that the release of a push is in flight, as `open_release` does.
+
+    A tag that was put on an image is one push, whatever events tell of it.
+
+    Args:
+        until: an event of the same tag on the same image is of this push if it is no later.
+    Returns:
+        None, or the record that this push already has from another execution.
+    Raises:
+        AwsUnavailable: another execution writes it down at this moment.
+    """
+    carry_out(release["execution"], release)
+    return _claimed(release, _opened(release), until)
+
+
+def _opened(release: Entry) -> Mapping[str, Any]:
+    return {**release, "standing": f"open#{release['id']}"}
+
+
+def _claimed(release: Release, record: Mapping[str, Any], until: datetime) -> Recorded | None:
+    """Write a push's record together with the claim of its tag on its image."""
+    claim: dict[str, Any] = {
+        **_tag_key(release["service"], release["digest"], release["tag"] or ""),
+        "release": release["id"],
+        "execution": release["execution"],
+        "until": _microseconds(until),
+        "expiresAt": int(time.time()) + _POINTER_LIFE,
+    }
+    at = _microseconds(_moment(release["pushedAt"]))
+    if table.put_both(claim, record, _NEW_TAG, me=release["execution"], at=at):
+        return None
+    there = table.get(claim["service"], claim["id"]) or claim
+    already = _find_push(release["service"], release["id"]) or _find_push(
+        release["service"], there["release"]
+    )
+    if already is None:
+        raise AwsUnavailable(f"push {there['release']} is written down at this moment")
+    return None if already["execution"] == release["execution"] else already
+
+
+def _tag_key(service: str, digest: str, tag: str) -> dict[str, str]:
+    return {"service": f"tag:{service}", "id": f"{digest}#{tag}"}
+
+
+def knows_tag(service: str, digest: str, tag: str, at: datetime) -> bool:
+    """Return whether it is written down that a tag was put on an image at that time or later."""
+    key = _tag_key(service, digest, tag)
+    found = table.get(key["service"], key["id"])
+    return found is not None and bool(found["until"] >= _microseconds(at))
 
 
 def carry_out(execution: str, release: Entry) -> None:
@@ -43,15 +108,33 @@ def carry_out(execution: str, release: Entry) -> None:
     table.put({**pointer, **of, "expiresAt": int(time.time()) + _POINTER_LIFE})
 
 
-def ignore_release(release: Entry, reason: str) -> None:
-    """Write down that a push deploys nothing, unless it has a record from another execution."""
-    ended: dict[str, Any] = {
+def ignore_push(release: Release, reason: str, until: datetime | None) -> None:
+    """Write down that a push deploys nothing, unless it has a record from another execution.
+
+    Args:
+        until: as for `open_push`; None if it may deploy yet: then it is not known as decided.
+    """
+    record = {
+        **release,
+        "service": _ignored(release["service"]),
         "outcome": "IGNORED",
         "reason": reason,
         "endedAt": release["startedAt"],
+        "expiresAt": _expiry(_moment(release["startedAt"])),
     }
-    ended["expiresAt"] = _expiry(datetime.fromisoformat(release["startedAt"]))
-    table.put_if({**release, **ended}, _OURS, me=release["execution"])
+    if until and release["tag"]:
+        _claimed(release, record, until)
+    else:
+        table.put_if(record, _OURS, me=release["execution"])
+
+
+def _ignored(service: str) -> str:
+    return f"ignored:{service}"
+
+
+def _find_push(service: str, release_id: str) -> Recorded | None:
+    found = table.get(service, release_id) or table.get(_ignored(service), release_id)
+    return _record({**found, "service": service}) if found else None
 
 
 def note(release: Entry, **found: Any) -> None:
@@ -74,6 +157,7 @@ def close_release(
     fields = {**release, "outcome": outcome, **details}
     if outcome != "SUCCEEDED" or release.get("trigger") == "hold":
         fields["expiresAt"] = _expiry(datetime.now(UTC))
+    fields["standing"] = _standing(fields)
     fields = {name: value for name, value in fields.items() if name not in ("service", "id")}
     condition = "attribute_not_exists(#outcome)"
     there = table.update_if(release["service"], release["id"], fields, condition)
@@ -81,9 +165,25 @@ def close_release(
     return there is None or bool(same)
 
 
+def _standing(record: Mapping[str, Any]) -> str:
+    """How a record that is closed is found later; see the module."""
+    ended = record.get("endedAt") or record["startedAt"]
+    if record["outcome"] == "SUCCEEDED" and record.get("trigger") != "hold":
+        return f"live#{ended}#{record['id']}"
+    if record["outcome"] == "FAILED" and (record.get("taskDefinition") or record.get("restore")):
+        return f"ran#{ended}#{record['id']}"
+    return f"{'held' if record['outcome'] == 'HELD' else 'over'}#{record['id']}"
+
+
 def find(service: str, release_id: str) -> Recorded | None:
     """A release's record; None if there is none."""
-    return cast(Recorded | None, table.get(service, release_id))
+    found = table.get(service, release_id)
+    return _record(found) if found else None
+
+
+def _record(item: Mapping[str, Any]) -> Recorded:
+    """A record as decisions know it, without what the table sorts it by."""
+    return cast(Recorded, {name: value for name, value in item.items() if name != "standing"})
 
 
 def rollout(release: Release) -> Rollout | None:
@@ -98,20 +198,40 @@ def of_execution(execution: str) -> Recorded | None:
     return find(pointer["of"], pointer["release"]) if pointer else None
 
 
-def history(service: str, limit: int = 200) -> list[Recorded]:
-    """A service's newest releases, newest first by when they ended or, in flight, began.
+def history(service: str) -> list[Recorded]:
+    """Return what decisions about a service rest on, newest first by when it ended or, in flight,
+    began: its newest releases, and all older ones that still matter (see the module).
 
-    Orders that were refused have records too, but never were releases.
+    Pushes that deploy nothing are not among them. Orders that were refused have records too, but
+    never were releases.
     """
+    records = table.query(service, "#id >= :first", _NEWEST, first="0")
+    if len(records) == _NEWEST:
+        for standing in _LASTING:
+            condition, prefix = "begins_with(#standing, :prefix)", f"{standing}#"
+            records += table.query(service, condition, _NEWEST, by="standing", prefix=prefix)
+    return _releases({record["id"]: record for record in records}.values())
+
+
+def newest(service: str, limit: int) -> list[Recorded]:
+    """Return a service's newest releases for a person to read, pushes that deployed nothing
+    included, in the order of `history`."""
     records = table.query(service, "#id >= :first", limit, first="0")
-    found = [record for record in records if "version" in record]
+    ignored = table.query(_ignored(service), "#id >= :first", limit, first="0")
+    # a push that was ignored for want of its image may have been tried again
+    found = {record["id"]: {**record, "service": service} for record in [*ignored, *records]}
+    return _releases(found.values())[:limit]
+
+
+def _releases(records: Iterable[Mapping[str, Any]]) -> list[Recorded]:
+    found = [_record(record) for record in records if "version" in record]
     return sorted(found, key=lambda entry: entry.get("endedAt") or entry["startedAt"], reverse=True)
 
 
-def refused(repository: str) -> set[str]:
-    """The digests of a repository whose push was refused before a service was found for it."""
-    records = table.query(f"repository:{repository}", "#id >= :first", first="0")
-    return {str(record.get("digest")) for record in records}
+def undecided(repository: str) -> list[Unidentified]:
+    """Return the newest pushes to a repository that could not be read as a release."""
+    records = table.query(f"repository:{repository}", "#id >= :first", _NEWEST, first="0")
+    return [cast(Unidentified, record) for record in records]
 
 
 def database_instance(service: str) -> str | None:
@@ -127,6 +247,8 @@ def remember_database_instance(service: str, instance: str) -> None:
 
 def expire(record: Recorded) -> None:
     """Let a record go after the days that records are kept, counted from its end."""
+    if "expiresAt" in record:
+        return
     ended = datetime.fromisoformat(record.get("endedAt") or record["startedAt"])
     table.update_if(
         record["service"],
@@ -143,6 +265,15 @@ def missed_since() -> datetime:
 
 def _expiry(ended: datetime) -> int:
     return int((ended + _kept()).timestamp())
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _microseconds(moment: datetime) -> int:
+    """Since 1970: numbers are compared whatever way a time is written."""
+    return round(moment.timestamp() * 1e6)
 
 
 def _kept() -> timedelta:

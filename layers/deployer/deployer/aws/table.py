@@ -5,18 +5,23 @@ service                  id                     holds
                          #turn                  who has the turn
                          #waiting#<release id>  a claim to the turn
                          #hold                  who holds pushes back, since when and why
-repository:<name>        <release id>           a push that no service spec names
+                         #database              the instance that a restoration made
+ignored:<service's name> <release id>           a push that deploys nothing
+tag:<service's name>     <digest>#<tag>         the release that the tag on the digest is
+repository:<name>        <release id>           a push for which no service was found
 execution:<ARN>          release                the release that an execution carries out
 build:<service's name>   <build id>             a build of the service's image; #… as for releases
 content:build:<name>     <entity tag or commit> the build that an archive's content has
 rollout:<deployment id>  token                  the token of the execution that waits for it
+
+The index Standing sorts the releases of a service by what they mean for later ones; see `releases`.
 """
 
 import os
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
@@ -104,12 +109,29 @@ def put_without(values: Values, absent: str, condition: str, **compared: Any) ->
         AwsUnavailable: DynamoDB put it off.
     """
     key = _item({"service": values["service"], "id": absent})
-    put = {"TableName": _name(), "Item": _item(values), **_condition(condition, compared)}
     check = {"TableName": _name(), "Key": key, **_condition("attribute_not_exists(#id)", {})}
+    return _transact(_put(values, condition, compared), {"ConditionCheck": check})
+
+
+def put_both(values: Values, new: Values, condition: str, **compared: Any) -> bool:
+    """Write an item if a condition on what is there holds, together with one that is not there.
+
+    Returns:
+        False if either is not so, or somebody else wrote one of the two at the same time.
+    Raises:
+        AwsUnavailable: DynamoDB put it off.
+    """
+    return _transact(_put(values, condition, compared), _put(new, "attribute_not_exists(#id)", {}))
+
+
+def _put(values: Values, condition: str, compared: Values) -> dict[str, Any]:
+    item = _item(values)
+    return {"Put": {"TableName": _name(), "Item": item, **_condition(condition, compared)}}
+
+
+def _transact(*writes: dict[str, Any]) -> bool:
     try:
-        _dynamodb().transact_write_items(
-            TransactItems=[{"Put": put}, {"ConditionCheck": check}]  # type: ignore[typeddict-item]
-        )
+        _dynamodb().transact_write_items(TransactItems=writes)  # type: ignore[arg-type]
     except _dynamodb().exceptions.TransactionCanceledException as error:
         reasons = {reason["Code"] for reason in error.response["CancellationReasons"]}
         if reasons & {"ConditionalCheckFailed", "TransactionConflict"}:
@@ -163,12 +185,25 @@ def _condition(condition: str, compared: Values) -> dict[str, Any]:
     return asked
 
 
-def query(service: str, condition: str, limit: int | None = None, **compared: Any) -> list[Any]:
-    """The items of a service whose `#id` meets a condition, the highest first."""
+def query(
+    service: str,
+    condition: str,
+    limit: int | None = None,
+    by: Literal["id", "standing"] = "id",
+    **compared: Any,
+) -> list[Any]:
+    """Return the items of a service whose sort key meets a condition, the highest first.
+
+    Args:
+        condition: on `#id`, or on `#standing`.
+        by: the sort key: the table's, or the index's, whose reads are as consistent:
+            https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/LSI.html
+    """
     asked: dict[str, Any] = {
         "TableName": _name(),
+        **({"IndexName": "Standing"} if by == "standing" else {}),
         "KeyConditionExpression": f"#service = :service AND {condition}",
-        "ExpressionAttributeNames": {"#service": "service", "#id": "id"},
+        "ExpressionAttributeNames": {"#service": "service", f"#{by}": by},
         "ExpressionAttributeValues": _item(
             {":service": service, **{f":{name}": value for name, value in compared.items()}}
         ),
