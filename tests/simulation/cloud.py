@@ -27,6 +27,8 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 SNAPSHOT_SECONDS, RESTORE_SECONDS = 100.0, 400.0
 
+INDEXES = {"Standing": "standing"}  # of the table, with their sort keys
+
 _plain = TypeDeserializer().deserialize
 
 
@@ -80,10 +82,11 @@ def _term(text: str) -> Callable[[Item, Mapping[str, str], Mapping[str, Any]], b
         return lambda item, names, values: str(item[names[name]]["S"]).startswith(
             values[value]["S"]
         )
-    if found := re.fullmatch(r"\s*(#\w+) <= (:\w+)\s*", text):  # of numbers; ours are whole
-        name, value = found[1], found[2]
+    if found := re.fullmatch(r"\s*(#\w+) (<=?) (:\w+)\s*", text):  # of numbers; ours are whole
+        name, equal, value = found[1], found[2] == "<=", found[3]
         return lambda item, names, values: (
-            names[name] in item and int(item[names[name]]["N"]) <= int(values[value]["N"])
+            names[name] in item
+            and int(item[names[name]]["N"]) < int(values[value]["N"]) + int(equal)
         )
     if found := re.fullmatch(r"\s*(#\w+) (=|>=) (:\w+)\s*", text):
         name, sign, value = found[1], found[2], found[3]
@@ -153,15 +156,17 @@ class Table:
         names, values = asked["ExpressionAttributeNames"], asked["ExpressionAttributeValues"]
         meets = condition(asked["KeyConditionExpression"])
         within = self.items.get(values[":service"]["S"], {})
-        found = [within[key] for key in sorted(within, reverse=not asked["ScanIndexForward"])]
-        found = [item for item in found if meets(item, names, values)]
+        sort = INDEXES[asked["IndexName"]] if "IndexName" in asked else "id"
+        there = [item for item in within.values() if sort in item]
+        there.sort(key=lambda item: item[sort]["S"], reverse=not asked["ScanIndexForward"])
+        found = [item for item in there if meets(item, names, values)]
         if start := asked.get("ExclusiveStartKey"):
-            found = [item for item in found if item["id"]["S"] < start["id"]["S"]]
+            found = [item for item in found if item[sort]["S"] < start[sort]["S"]]
         limit = min(asked.get("Limit", len(found) or 1), self.world.page or len(found))
         answer: dict[str, Any] = {"Items": found[:limit]}
         if len(found) > limit:
             last = found[limit - 1]
-            answer["LastEvaluatedKey"] = {"service": last["service"], "id": last["id"]}
+            answer["LastEvaluatedKey"] = {name: last[name] for name in ("service", "id", sort)}
         return answer
 
     def _at(self, key: Mapping[str, Any]) -> Item:

@@ -314,6 +314,7 @@ class World:
         self.sfn = Sfn(self)
         self.invariants = Invariants(self)
         self.answered: dict[str, float] = {}
+        self.put_at: dict[tuple[str, str | None], float] = {}  # when a tag was put on an image
         self.announced: list[Mapping[str, Any]] = []
         self.humans, self.last_human = 0, 0.0
         self.denied: dict[tuple[str, str], float] = {}
@@ -770,7 +771,12 @@ class World:
         return digest
 
     def tell_push(self, digest: str, tag: str | None) -> None:
+        """A push has taken place; its event tells when, in whole seconds."""
         self.invariants.pushed(digest, tag)
+        self.put_at[digest, tag] = float(int(self.engine.now))
+        self._tell_push(digest, tag)
+
+    def _tell_push(self, digest: str, tag: str | None) -> None:
         detail = {
             "result": "SUCCESS",
             "repository-name": self.ecr.repository,
@@ -782,7 +788,7 @@ class World:
             "version": "0",
             "source": "aws.ecr",
             "detail-type": "ECR Image Action",
-            "time": runtime.iso(self.engine.now),
+            "time": runtime.iso(self.put_at[digest, tag]),
             "detail": detail,
         }
         self._send(ECR_EVENT, self._start_by_event, event)
@@ -800,7 +806,7 @@ class World:
         """The event of a push comes once more, under another id."""
         digest = self.digest(version)
         if digest:
-            self.engine.after(late, self.tell_push, digest, version)
+            self.engine.after(late, self._tell_push, digest, version)
 
     def _start_by_event(self, event: Mapping[str, Any]) -> None:
         self.sfn.begin(f"event-{len(self.sfn.executions)}", json.dumps(event))

@@ -54,6 +54,10 @@ ORDER = asks(2, 2, "deploy")
 EARLY, LATE = asks(3, 3, "rollback"), asks(7, 7, "rollback")
 
 
+SAME = asks(4, 4)  # the same image under another tag
+BETWEEN = asks(45, 4, "rollback", 4.5)
+
+
 def decide(mine: Claim = MINE, **given: Any) -> turns.Decision:
     facts = {"holder": None, "waiting": [], "hold": None, "history": [record(mine)]}
     return turns.decide(mine, **facts | given)
@@ -90,6 +94,36 @@ CASES: list[tuple[str, Claim, dict[str, Any], str, str]] = [
         NEWER["release"],
     ),
     ("an older push", MINE, {"history": [record(OLDER)]}, "TAKE", ""),
+    *(
+        (
+            f"another tag of the same push was {outcome}",
+            MINE,
+            {"history": [record(MINE), record(SAME, tag="v2.1.0", outcome=outcome)]},
+            *(("SUPERSEDED", SAME["release"]) if outcome != "SUPERSEDED" else ("TAKE", "")),
+        )
+        for outcome in ("SUCCEEDED", "FAILED", "FAILED_ROLLED_BACK", "SUPERSEDED")
+    ),
+    *(
+        (
+            f"another tag of its image, {what}",
+            MINE,
+            {
+                "history": [
+                    record(MINE),
+                    record(SAME, tag="v2.1.0", outcome="SUCCEEDED", **changes),
+                    *others,
+                ]
+            },
+            "TAKE",
+            "",
+        )
+        for what, changes, others in (
+            ("long before", {"pushedAt": at(-56)}, []),
+            ("and an order between", {}, [record(BETWEEN, outcome="FAILED")]),
+            ("and another push between", {"pushedAt": at(0)}, [record(OLDER, digest="sha256:1")]),
+            ("of another image", {"digest": "sha256:1"}, []),
+        )
+    ),
     *(
         (
             f"a newer push that was {outcome}",
