@@ -229,7 +229,7 @@ FLOODS: Any = {
         made, "FAILED_ROLLED_BACK", {"endedAt": made["id"], "taskDefinition": "coder:9"}
     ),
     "rejected orders": lambda made: releases.close_release(
-        {name: made[name] for name in ("service", "id", "digest", "startedAt", "execution")},
+        unidentified({"action": "x", "service": "coder"}, made["execution"], made["startedAt"]),
         "FAILED",
         {"endedAt": made["id"]},
     ),
