@@ -76,7 +76,7 @@ def _claimed(release: Release, record: Mapping[str, Any], until: datetime) -> Re
         "release": release["id"],
         "execution": release["execution"],
         "until": _microseconds(until),
-        "expiresAt": int(time.time()) + _POINTER_LIFE,
+        "expiresAt": int(_moment(release["startedAt"]).timestamp()) + _POINTER_LIFE,
     }
     at = _microseconds(_moment(release["pushedAt"]))
     if table.put_both(claim, record, _NEW_TAG, me=release["execution"], at=at):
