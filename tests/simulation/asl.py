@@ -28,7 +28,7 @@ _FIELDS = {
     "Succeed": set[str](),
     "Fail": {"Error", "Cause"},
 }
-_CALLBACK = "arn:aws:states:::lambda:invoke.waitForTaskToken"
+_CALLBACK = "arn:${Partition}:states:::lambda:invoke.waitForTaskToken"
 
 type Scope = Mapping[str, Any]
 type Compiled = Callable[[Scope], Any]

@@ -5,6 +5,7 @@ engine of the local AWS, without a server.
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from ministack.services import cloudformation
@@ -51,6 +52,22 @@ def _id(kind: str, resource: str) -> str:
             return resource
 
 
+@cache
+def parsed(template: str) -> str:
+    """A template as JSON: a file in infrastructure/, or the deployer's."""
+    path = ROOT / "infrastructure" / f"{template}.yaml"
+    if template == "deployer":
+        path = ROOT / "template.yaml"
+    return json.dumps(engine._parse_template(path.read_text()))
+
+
+def _placed(text: str, region: str, partition: str) -> dict[str, Any]:
+    """A template with its Region and partition filled in; the engine knows one partition only."""
+    for name, value in (("AWS::Region", region), ("AWS::Partition", partition)):
+        text = text.replace(f'{{"Ref": "{name}"}}', f'"{value}"').replace(f"${{{name}}}", value)
+    return dict(json.loads(text))
+
+
 class Stack:
     """A template with parameters, as CloudFormation is about to make it.
 
@@ -58,16 +75,20 @@ class Stack:
         template: the name of a file in infrastructure/, without .yaml.
         settings: parameters; those that the template does not have are left out, as `sam` does.
         exports: what earlier stacks export.
+        place: Region and partition.
     Raises:
         Refused: a parameter or a rule refuses the values.
     """
 
     def __init__(
-        self, template: str, settings: Mapping[str, Any], exports: Mapping[str, str] | None = None
+        self,
+        template: str,
+        settings: Mapping[str, Any],
+        exports: Mapping[str, str] | None = None,
+        place: tuple[str, str] = (REGION, "aws"),
     ) -> None:
-        path = ROOT / "infrastructure" / f"{template}.yaml"
         self.name = f"{settings['ServiceName']}-{template}"
-        self.template: dict[str, Any] = engine._parse_template(path.read_text())
+        self.template: dict[str, Any] = _placed(parsed(template), *place)
         given = [
             {"Key": name, "Value": str(value)}
             for name, value in settings.items()

@@ -203,6 +203,18 @@ def test_nat_is_there_for_private_tasks_alone(
     assert made.get("RouteThroughNat2", {}).get("NatGatewayId") == second
 
 
+def test_subnets_are_in_the_zones_that_are_named() -> None:
+    made = stacks(BALANCED | {"Zones": "use1-az4,use1-az6"})["network"].resources
+    for kind in ("Public", "Private"):
+        for number, zone in enumerate(("use1-az4", "use1-az6"), 1):
+            subnet = made[f"{kind}Subnet{number}"]
+            assert subnet["AvailabilityZoneId"] == zone
+            assert "AvailabilityZone" not in subnet
+    default = stacks(BALANCED)["network"].resources
+    assert default["PublicSubnet2"]["AvailabilityZone"] == "us-east-1b"
+    assert "AvailabilityZoneId" not in default["PublicSubnet2"]
+
+
 def test_the_database_has_no_way_out_and_nobody_in() -> None:
     made = stacks(BALANCED)["network"].resources
     private = {made[f"PrivateSubnet{zone}Routes"]["RouteTableId"] for zone in (1, 2)}
@@ -256,6 +268,22 @@ def test_a_websocket_stays_open_as_long_as_aws_lets_it() -> None:
     assert int(found["idle_timeout.timeout_seconds"]) == 4000
     assert found["routing.http.drop_invalid_header_fields.enabled"] == "true"
     assert "access_logs.s3.bucket" not in found
+
+
+def test_the_load_balancer_may_write_its_logs_whatever_source_it_names() -> None:
+    """Two public deployments were refused under a Condition on the source's ARN.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
+    """
+    made = stacks(BALANCED | {"AccessLogDays": 30})["load-balancer"].resources
+    (writes,) = [
+        statement
+        for statement in made["AccessLogsPolicy"]["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    ]
+    assert writes["Principal"] == {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"}
+    assert writes["Resource"].endswith("/AWSLogs/000000000000/*")
+    assert "Condition" not in writes
 
 
 def test_access_logs_go_to_a_bucket_that_takes_them_before() -> None:

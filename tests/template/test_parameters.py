@@ -10,7 +10,9 @@ import pytest
 from tests.template.cloudformation import Refused, Stack
 from tests.template.conftest import ROOT, load
 
-STACKS = ("network", "database", "load-balancer", "docs", "service", "monitoring")
+STACKS = ("network", "database", "load-balancer", "docs", "service", "monitoring", "deployer")
+# The fewest settings that each takes.
+NAMES: Mapping[str, object] = {"ServiceName": "coder", "ServicePattern": "coder"}
 SUBNETS = "subnet-0123456789abcdef0,subnet-0123456789abcdef1"
 VPC, GROUP = "vpc-0123456789abcdef0", "sg-0123456789abcdef0"
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012"
@@ -31,6 +33,18 @@ BAD: dict[str, list[object]] = {
     "TaskEgress": ["none", ""],
     "FlowLogs": ["on"],
     "LogRetentionDays": [0, 2, 10000],
+    "Zones": [
+        "us-east-1a,us-east-1b",
+        "use1-az1",
+        "use1-az1,use1-az1",
+        "use1-az1, use1-az2",
+        "use1-az1,use1-az2,use1-az4",
+        "use1-az3,use1-az1",  # no zone for Fargate, NAT gateways and most instances
+        "use1-az1,use1-az3",
+        "usw1-az1,usw1-az2",
+        "apne1-az3,apne1-az1",
+        "cnn1-az1,cnn1-az3",
+    ],
     "VpcId": ["vpc-1", "subnet-0123456789abcdef0", "default"],
     "SubnetIds": ["subnet-0123456789abcdef0", f"{SUBNETS},", SUBNETS.replace(",", ", "), VPC],
     "LoadBalancerSubnetIds": ["subnet-0123456789abcdef0", f"{SUBNETS},"],
@@ -109,12 +123,33 @@ BAD: dict[str, list[object]] = {
     "DatabaseConnections": [0],
     "ServerErrorsPerMinute": [-1],
     "AlarmTopicArn": ["alarms", TOPIC.replace("sns", "sqs")],
+    "ServicePattern": ["", "Coder", "*", "team-**", "**", "a**b", "team_*"],
+    "RepositoryPattern": ["Team/*", "team/**", "**", "arn:aws:ecr:us-east-1:1:repository/a"],
+    "TaskFamilyPattern": ["team-**", "a b", "-a"],
+    "ExecutionRolePattern": ["**-execution", "arn:aws:iam::123456789012:role/coder-execution"],
+    "TaskRolePattern": ["**-task", "arn:aws:iam::123456789012:role/coder-task"],
+    "LogGroupPattern": ["/ecs/**", "/ecs/a b"],
+    "DatabasePattern": ["coder-db**", "coder_db"],
+    "DatabaseSecretPattern": ["coder/**", "coder db"],
+    "HistoryDays": [6, 3651],
+    "BuildImage": ["", "a b", "-a"],
+    "BuildComputeType": ["LARGE"],
+    "BuildTimeoutMinutes": [4, 201],
+    "SourceRepository": ["github.com/coder/coder", "https://gitlab.com/coder/coder"],
+    "SourceConnectionArn": ["coder", "arn:aws:codebuild:us-east-1:123456789012:connection/a"],
+    "SourceBranch": ["", "release.*", "a b"],
+    "SourceService": ["-a", "a b"],
+    "ReconcileSchedule": ["5 minutes", "every(5 minutes)"],
+    "KmsKeyArn": ["alias/aws/sns", "1234abcd"],
+    "RequireMfa": ["yes", ""],
     "AlarmEmail": ["team", "team@example", "a b@example.com"],
 }
 
 
 @cache
 def template(stack: str) -> dict[str, Any]:
+    if stack == "deployer":
+        return load(ROOT / "template.yaml")
     return load(ROOT / "infrastructure" / f"{stack}.yaml")
 
 
@@ -126,7 +161,7 @@ def parameters() -> list[tuple[str, str]]:
 def test_a_bad_value_is_refused_by_name(stack: str, name: str) -> None:
     for value in BAD[name]:
         with pytest.raises(Refused, match=f"Parameter '?{name}'?"):
-            Stack(stack, {"ServiceName": "coder", name: value})
+            Stack(stack, {**NAMES, name: value})
 
 
 @pytest.mark.parametrize(("stack", "name"), parameters())
@@ -138,7 +173,7 @@ def test_a_refusal_says_what_is_good(stack: str, name: str) -> None:
         assert all(str(value) in said for value in parameter["AllowedValues"])
         return
     example = re.sub(r"(, or empty| \(not .*| with Cpu .*)$", "", said.split("such as ")[1])
-    for value in example.split(" or ") if name == "DatabaseClass" else [example]:
+    for value in example.split(" or "):
         if "AllowedPattern" in parameter:
             assert re.fullmatch(parameter["AllowedPattern"], value)
         elif "AllowedValues" in parameter:
@@ -151,9 +186,11 @@ def test_the_same_name_means_the_same_in_every_template() -> None:
     """One file of settings serves them all."""
     seen: dict[str, dict[str, Any]] = {}
     for stack, name in parameters():
+        if (stack, name) == ("deployer", "ClusterName"):
+            continue  # there it may be a pattern for several
         meaning = dict(template(stack)["Parameters"][name])
         meaning.pop("Description")
-        meaning.pop("ConstraintDescription")
+        meaning.pop("ConstraintDescription", None)
         assert seen.setdefault(name, meaning) == meaning, (stack, name)
 
 
@@ -172,6 +209,7 @@ CONTRADICTIONS: list[tuple[str, Mapping[str, object], str]] = [
     ("network", {"NatGateways": 2}, "NatGateways is for PrivateTasks"),
     ("network", {"DatabasePort": 5433}, "DatabasePort must be 5432"),
     ("network", EXISTING_VPC | {"SubnetIds": ""}, "SubnetIds must name two subnets"),
+    ("network", EXISTING_VPC | {"Zones": "use1-az1,use1-az2"}, "Zones is for a VPC"),
     (
         "network",
         EXISTING_VPC | {"LoadBalancerSubnetIds": ""},
@@ -241,33 +279,65 @@ CONTRADICTIONS: list[tuple[str, Mapping[str, object], str]] = [
     ("monitoring", {"Database": "none", "DatabaseInstance": "a"}, "DatabaseInstance is for"),
 ]
 
+# Region and partition, and what cannot be there.
+ELSEWHERE: list[tuple[tuple[str, str], str, Mapping[str, object], str]] = [
+    *(
+        (place, "docs", {}, "ServiceName's documentation needs a stack outside GovCloud and China")
+        for place in (("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn"))
+    ),
+    *(
+        ((region, partition), "network", {}, "Zones must name two zones that have Fargate")
+        for region, partition in (
+            ("us-west-1", "aws"),
+            ("ap-northeast-1", "aws"),
+            ("cn-north-1", "aws-cn"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("place", "stack", "settings", "message"), ELSEWHERE)
+def test_what_a_region_or_partition_lacks_is_refused(
+    place: tuple[str, str], stack: str, settings: Mapping[str, object], message: str
+) -> None:
+    with pytest.raises(Refused, match=message):
+        Stack(stack, {**NAMES, **settings}, place=place)
+    Stack(stack, {**NAMES, **settings})
+
+
+def test_zones_with_fargate_are_taken_where_some_lack_it() -> None:
+    Stack("network", {**NAMES, "Zones": "apne1-az1,apne1-az4"}, place=("ap-northeast-1", "aws"))
+    Stack("network", {**NAMES, **EXISTING_VPC}, place=("ap-northeast-1", "aws"))
+
 
 @pytest.mark.parametrize(("stack", "settings", "message"), CONTRADICTIONS)
 def test_a_contradiction_is_refused(
     stack: str, settings: Mapping[str, object], message: str
 ) -> None:
     with pytest.raises(Refused, match=message):
-        Stack(stack, {"ServiceName": "coder", **settings})
+        Stack(stack, {**NAMES, **settings})
 
 
 def test_every_contradiction_is_shown_above() -> None:
+    shown_above = [(stack, start) for stack, _, start in CONTRADICTIONS]
+    shown_above += [(stack, start) for _, stack, _, start in ELSEWHERE]
     messages = [
         (stack, assertion["AssertDescription"])
         for stack in STACKS
-        for rule in template(stack)["Rules"].values()
+        for rule in template(stack).get("Rules", {}).values()
         for assertion in rule["Assertions"]
     ]
     unseen = [
         (stack, said)
         for stack, said in messages
-        if not any(shown == stack and re.match(start, said) for shown, _, start in CONTRADICTIONS)
+        if not any(shown == stack and re.match(start, said) for shown, start in shown_above)
     ]
     assert unseen == []
 
 
 def test_a_rule_names_a_parameter_of_its_template_first() -> None:
     for stack in STACKS:
-        for rule in template(stack)["Rules"].values():
+        for rule in template(stack).get("Rules", {}).values():
             for assertion in rule["Assertions"]:
                 first = re.match(r"\w+", assertion["AssertDescription"])
                 assert first and first[0] in template(stack)["Parameters"]

@@ -203,9 +203,26 @@ def test_a_service_assumes_a_role_for_this_account_only(path: Path) -> None:
             condition = statement["Condition"]
             assert condition["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
             (service,) = statement["Principal"].values()
-            if service != "ecs-tasks.amazonaws.com":  # which does not say for which cluster
-                by_arn = condition.get("ArnLike") or condition["ArnEquals"]
-                assert by_arn.keys() == {"aws:SourceArn"}, name
+            # CreateFunction checks that Lambda can assume the role, when there is no function yet
+            # whose ARN Lambda could pass; ECS does not pass a cluster.
+            demands = {"lambda.amazonaws.com": "ArnLikeIfExists"}.get(service)
+            by_arn = condition.get("ArnLike") or condition.get("ArnEquals")
+            assert (condition[demands] if demands else by_arn).keys() == {"aws:SourceArn"}, name
+            assert not demands or by_arn is None, name
+
+
+def test_a_queue_takes_dead_letters_by_the_arn_of_their_rule(template: dict[str, Any]) -> None:
+    """EventBridge is documented to pass aws:SourceArn there, and nothing else.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
+    """
+    for name, resource in template["Resources"].items():
+        if resource["Type"] != "AWS::SQS::QueuePolicy":
+            continue
+        for statement in statements(resource["Properties"]["PolicyDocument"]):
+            assert statement["Principal"] == {"Service": "events.amazonaws.com"}, name
+            ((operator, keys),) = statement["Condition"].items()
+            assert (operator, set(keys)) == ("ArnEquals", {"aws:SourceArn"}), name
 
 
 def test_every_role_is_one_that_we_wrote(template: dict[str, Any]) -> None:

@@ -17,11 +17,21 @@ def test_a_template_has_nothing_for_cfn_lint_to_find(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
+def test_a_template_needs_no_transform_but_sams(path: Path) -> None:
+    """AWS::LanguageExtensions refuses DeletionPolicy RetainExceptOnCreate, and policies' Condition.
+
+    https://github.com/aws-cloudformation/cfn-language-discussion/issues/139
+    """
+    template = load(path)
+    assert template.get("Transform") in (None, "AWS::Serverless-2016-10-31")
+    assert "Fn::Transform" not in path.read_text()
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 def test_every_parameter_explains_itself(path: Path) -> None:
     for name, parameter in load(path)["Parameters"].items():
         assert parameter.get("Description"), name
-        if "AllowedPattern" in parameter:
-            assert parameter.get("ConstraintDescription"), name
+        assert parameter.get("ConstraintDescription"), name
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
