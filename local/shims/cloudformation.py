@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
+from ministack.core.responses import get_account_id, get_region
 from ministack.services import rds, secretsmanager
 from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
 
@@ -583,6 +584,20 @@ def _if_updatable(original: Callable[..., Any]) -> Callable[..., Any]:
 _NOT_UPDATABLE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED")
 
 
+# Conditions
+
+
+def _with_pseudo_parameters(
+    original: Callable[..., dict[str, bool]], template: Properties, parameters: Properties
+) -> dict[str, bool]:
+    """Conditions may refer to pseudo parameters, which MiniStack takes for texts:
+    AWSCloudFormation/latest/UserGuide/conditions-section-structure.html"""
+    pseudo = {"AWS::AccountId": get_account_id(), "AWS::Region": get_region()}
+    pseudo |= {"AWS::Partition": "aws", "AWS::URLSuffix": "amazonaws.com"}
+    known = {name: {"Value": value} for name, value in pseudo.items()}
+    return original(template, known | parameters)
+
+
 # Change sets
 
 
@@ -735,6 +750,10 @@ def install() -> None:
     expect(secretsmanager, _resolve="secret_id use_arn_scope")
     expect(rds, _instances=None)
     shim.install()
+    evaluate = functools.partial(_with_pseudo_parameters, engine._evaluate_conditions)
+    for module in (engine, changesets, handlers, stacks):  # each has a name of its own for it
+        expect(module, _evaluate_conditions="template params")
+        module._evaluate_conditions = evaluate
     actions = handlers._ACTION_HANDLERS
     actions["DeleteStack"] = _delete_stack(actions["DeleteStack"])
     for name in ("UpdateStack", "CreateChangeSet"):

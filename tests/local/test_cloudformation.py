@@ -488,6 +488,18 @@ def test_a_condition_that_turns_adds_or_removes_a_resource(stack: Stack) -> None
     assert stack.delete() == "DELETE_COMPLETE"
 
 
+def test_a_condition_knows_where_the_stack_is(stack: Stack) -> None:
+    here = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "000000000000"}
+    conditions = {f"Is{n}": {"Fn::Equals": [{"Ref": r}, here[r]]} for n, r in enumerate(here)}
+    conditions["IsElsewhere"] = {"Fn::Equals": [{"Ref": "AWS::Partition"}, "aws-cn"]}
+    topics = {f"Topic{name}": _topic(Condition=name) for name in conditions}
+    assert stack.create({"Conditions": conditions, "Resources": topics}) == "CREATE_COMPLETE"
+    made = stack.api.list_stack_resources(StackName=stack.name)["StackResourceSummaries"]
+    assert {resource["LogicalResourceId"] for resource in made} == topics.keys() - {
+        "TopicIsElsewhere"
+    }
+
+
 def test_a_stack_policy_keeps_a_resource(stack: Stack) -> None:
     def template(delay: str, name: str) -> Template:
         return {

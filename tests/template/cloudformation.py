@@ -20,12 +20,31 @@ class Refused(ValueError):
     """A parameter or a rule refuses the values; the message is CloudFormation's."""
 
 
-class _Attributes(dict[str, str]):
-    """Attributes of a resource that nobody made, in the shapes that the service spec asks for."""
+_HERE = f"{REGION}:{ACCOUNT}"
+# The Service Authorization Reference's formats; a log group's Arn ends with ":*" in CloudFormation.
+_ARNS = {
+    "AWS::CloudFront::KeyValueStore": f"arn:aws:cloudfront::{ACCOUNT}:key-value-store/{{}}",
+    "AWS::CodeBuild::Project": f"arn:aws:codebuild:{_HERE}:project/{{}}",
+    "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{_HERE}:table/{{}}",
+    "AWS::Events::Rule": f"arn:aws:events:{_HERE}:rule/{{}}",
+    "AWS::IAM::ManagedPolicy": f"arn:aws:iam::{ACCOUNT}:policy/{{}}",
+    "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{{}}",
+    "AWS::Logs::LogGroup": f"arn:aws:logs:{_HERE}:log-group:{{}}:*",
+    "AWS::S3::Bucket": "arn:aws:s3:::{}",
+    "AWS::Serverless::Function": f"arn:aws:lambda:{_HERE}:function:{{}}",
+    "AWS::Serverless::StateMachine": f"arn:aws:states:{_HERE}:stateMachine:{{}}",
+    "AWS::SNS::Topic": f"arn:aws:sns:{_HERE}:{{}}",
+    "AWS::SQS::Queue": f"arn:aws:sqs:{_HERE}:{{}}",
+    "AWS::WAFv2::WebACL": f"arn:aws:wafv2:{_HERE}:regional/webacl/{{}}/0123",
+}
 
-    def __init__(self, resource: str) -> None:
+
+class _Attributes(dict[str, str]):
+    """Attributes of a resource that nobody made, in the shapes that they have on AWS."""
+
+    def __init__(self, kind: str, resource: str) -> None:
         super().__init__()
-        self._resource = resource
+        self._kind, self._resource = kind, resource
 
     def __contains__(self, name: object) -> bool:
         return True
@@ -33,7 +52,7 @@ class _Attributes(dict[str, str]):
     def __getitem__(self, name: str) -> str:
         match name:
             case "Arn":
-                return f"arn:aws:iam::{ACCOUNT}:role/{self._resource}"
+                return _ARNS[self._kind].format(self._resource)
             case "GroupId":
                 return f"sg-{self._resource.encode().hex()[:17].ljust(17, '0')}"
             case _:
@@ -42,6 +61,8 @@ class _Attributes(dict[str, str]):
 
 def _id(kind: str, resource: str) -> str:
     match kind:
+        case "AWS::Serverless::StateMachine" | "AWS::SNS::Topic" | "AWS::IAM::ManagedPolicy":
+            return _ARNS[kind].format(resource)
         case "AWS::EC2::Subnet":
             return f"subnet-{resource.encode().hex()[-17:].rjust(17, '0')}"
         case "AWS::ElasticLoadBalancingV2::TargetGroup":
@@ -135,7 +156,7 @@ class Stack:
         made = {
             name: {
                 "PhysicalResourceId": _id(resource["Type"], name),
-                "Attributes": _Attributes(name),
+                "Attributes": _Attributes(resource["Type"], name),
             }
             for name, resource in self.template["Resources"].items()
             if self.makes(resource)

@@ -1,11 +1,13 @@
 """The templates by themselves: lint, and parameters and outputs that explain themselves."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from cfnlint import ConfigMixIn  # type: ignore[import-untyped]
 from cfnlint.runner import Runner  # type: ignore[import-untyped]
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER  # type: ignore[import-untyped]
 
 from tests.template.conftest import TEMPLATES, load
 
@@ -14,6 +16,43 @@ from tests.template.conftest import TEMPLATES, load
 def test_a_template_has_nothing_for_cfn_lint_to_find(path: Path) -> None:
     matches = list(Runner(ConfigMixIn([str(path)])).run())
     assert [str(match) for match in matches] == []
+
+
+KINDS = {resource["Type"] for path in TEMPLATES for resource in load(path)["Resources"].values()}
+
+
+@pytest.mark.parametrize("kind", sorted(kind for kind in KINDS if "Serverless" not in kind))
+def test_a_property_that_cloudformation_lacks_would_be_found(kind: str) -> None:
+    """cfn-lint has a schema of every type used, and each refuses what it does not name."""
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]
+
+
+def test_cfn_lint_finds_a_wrong_property(tmp_path: Path) -> None:
+    queue = {"Type": "AWS::SQS::Queue", "Properties": {"MessageRetention": 60}}
+    function = {
+        "Type": "AWS::Serverless::Function",
+        "Properties": {
+            "Handler": "a.handler",
+            "Runtime": "python3.13",
+            "InlineCode": "1",
+            "Tracings": "Active",
+        },
+    }
+    for number, resource in enumerate((queue, function)):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(
+            json.dumps(
+                {
+                    "AWSTemplateFormatVersion": "2010-09-09",
+                    "Transform": "AWS::Serverless-2016-10-31",
+                    "Resources": {"Wrong": resource},
+                }
+            )
+        )
+        matches = [str(match) for match in Runner(ConfigMixIn([str(path)])).run()]
+        assert any(name in match for match in matches for name in ("MessageRetention", "Tracings"))
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
