@@ -48,6 +48,7 @@ def install() -> None:
         _queue_by_arn="arn",
     )
     expect(provisioners, _RESOURCE_HANDLERS=None)
+    expect(eventbridge, _pattern_event_view="event")
     shim.install()
     handlers = provisioners._RESOURCE_HANDLERS["AWS::SNS::Topic"]
     handlers["create"] = partial(_create_topic, handlers["create"])
@@ -79,8 +80,36 @@ def _invoke_target(
     token = _delivery.set((target, event, rule))
     try:
         original(target, event, rule, view)
+    except _NotJson as why:
+        body = eventbridge._pattern_event_view(event).event_with_detail()
+        _undelivered(json.dumps(body), "INVALID_JSON", str(why))
     finally:
         _delivery.reset(token)
+
+
+class _NotJson(ValueError):
+    """What an input transformer made cannot be delivered."""
+
+
+@shim.wraps(eventbridge, "_apply_input_transformer", "transformer rule view")
+def _apply_input_transformer(
+    original: Callable[..., str], transformer: dict[str, Any], rule: dict[str, Any], view: Any
+) -> str:
+    """Deliver what an input transformer makes only if it is JSON: an object, or a quoted text on
+    each line. "EventBridge doesn't escape values extracted by Input Path, when populating the Input
+    Template", so a value with a quote or a line end breaks the text that it is put into.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
+    """
+    made = original(transformer, rule, view)
+    template = transformer.get("InputTemplate", "").strip()
+    quoted = template.startswith('"')
+    try:
+        for part in made.strip().split("\n") if quoted else [made]:
+            json.loads(part)
+    except json.JSONDecodeError as error:
+        raise _NotJson(f"The input transformer made no JSON: {error}") from None
+    return made
 
 
 @shim.replaces(eventbridge, "_dispatch_to_stepfunctions", "arn payload")

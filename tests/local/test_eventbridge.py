@@ -227,6 +227,33 @@ def test_a_topic_has_to_let_the_rule_in(aws: LocalAws, rule: Rule, name: str) ->
     assert message["id"] == event
 
 
+def test_an_input_transformer_escapes_nothing(aws: LocalAws, rule: Rule) -> None:
+    """A value with quotes or line ends breaks what it is put into, and is not delivered."""
+    queue, url = dead_letters(aws, rule)
+    paths = {"n": "$.detail.n", "type": "$.detail-type"}
+    role = rule.machines.make_role("events.amazonaws.com", "states:StartExecution", "*")
+
+    def started(template: str, detail: Json) -> list[Any]:
+        rule.aim(
+            Arn=rule.machine,
+            RoleArn=role,
+            DeadLetterConfig={"Arn": queue},
+            InputTransformer={"InputPathsMap": paths, "InputTemplate": template},
+        )
+        before = {execution["executionArn"] for execution in rule.executions()}
+        entry = {"Source": "test", "DetailType": rule.name, "Detail": json.dumps(detail)}
+        rule.events.put_events(Entries=[entry])
+        new = [e["executionArn"] for e in rule.executions() if e["executionArn"] not in before]
+        return [json.loads(rule.machines.ended(arn)["input"]) for arn in new]
+
+    assert started('"<type>: <n>"', {"n": "fine"}) == [f"{rule.name}: fine"]
+    for reason in ('said "no"', "one\ntwo", "C:\\dir"):
+        assert started('"<type>: <n>"', {"n": reason}) == []
+        (kept,) = received(aws, url, 1)
+        assert kept["detail"] == {"n": reason}
+        assert kept["attributes"]["ERROR_CODE"] == "INVALID_JSON"
+
+
 def test_a_schedule_acts_in_its_role(aws: LocalAws, machines: Machines, name: str) -> None:
     """Each schedule is due once, at once; only the one with a role that may start anything does."""
     scheduler = aws.client("scheduler")

@@ -36,6 +36,9 @@ UNUSED = {
     Permission("deployer.ImageBuildRole", "s3:GetBucketLocation", "{Sources}"): _CODEBUILD,
     Permission("deployer.ImageBuildRole", "s3:GetObjectVersion", "{Sources}/tools/*"): _CODEBUILD,
     Permission(
+        "deployer.SendAnnouncementRole", "sqs:SendMessage", "{UndeliveredAnnouncements}"
+    ): "Lambda puts there what it could not run three times, which takes minutes",
+    Permission(
         "deployer.RestoreDatabaseRole", "rds:RestoreDBInstanceFromDBSnapshot", "og:*"
     ): "RDS asks for it whether or not the request names an option group (Service Authorization "
     "Reference); the local AWS does not",

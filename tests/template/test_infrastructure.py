@@ -25,6 +25,7 @@ ORDER = ("network", "database", "load-balancer", "docs", "service", "monitoring"
 # What other templates than these export.
 ELSEWHERE = {
     "deployer-UndeliveredPushesQueueName": "pushes",
+    "deployer-UndeliveredAnnouncementsQueueName": "announcements",
     "deployer-ReconcileFunctionName": "reconcile",
 }
 BALANCED = {"ServiceName": "coder"}
@@ -91,6 +92,44 @@ def test_what_this_project_exports_elsewhere_is_there() -> None:
     exported = {output["Export"]["Name"]["Fn::Sub"] for output in outputs if "Export" in output}
     wanted = {name.partition("-")[2] for name in ELSEWHERE if name.startswith("deployer-")}
     assert {f"${{AWS::StackName}}-{name}" for name in wanted} <= exported
+
+
+def test_what_the_deployer_exports_stays_for_the_stacks_that_import_it() -> None:
+    outputs = load(ROOT / "template.yaml")["Outputs"].values()
+    exports = {
+        output["Export"]["Name"]["Fn::Sub"].partition("-")[2]: output["Value"]
+        for output in outputs
+        if "Export" in output
+    }
+    assert exports == {
+        "UndeliveredPushesQueueName": {"Fn::GetAtt": ["UndeliveredPushes", "QueueName"]},
+        "UndeliveredAnnouncementsQueueName": {
+            "Fn::GetAtt": ["UndeliveredAnnouncements", "QueueName"]
+        },
+        "ReconcileFunctionName": {"Ref": "Reconcile"},
+    }
+    resources = load(ROOT / "template.yaml")["Resources"]
+    for name in ("UndeliveredPushes", "UndeliveredAnnouncements"):  # a name would replace it
+        assert "QueueName" not in resources[name]["Properties"]
+
+
+def test_an_announcement_that_cannot_be_sent_is_kept() -> None:
+    """Whether EventBridge cannot invoke the function or the function fails.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+    """
+    resources = load(ROOT / "template.yaml")["Resources"]
+    queue = {"Fn::GetAtt": ["UndeliveredAnnouncements", "Arn"]}
+    function = resources["SendAnnouncement"]["Properties"]
+    assert function["DeadLetterQueue"] == {"Type": "SQS", "TargetArn": queue}
+    (event,) = function["Events"].values()
+    assert event["Properties"]["DeadLetterConfig"] == {"Arn": queue}
+    policy = resources["UndeliveredAnnouncementsPolicy"]["Properties"]["PolicyDocument"]
+    (statement,) = policy["Statement"]
+    assert statement["Resource"] == queue
+    rule = statement["Condition"]["ArnEquals"]["aws:SourceArn"]["Fn::Sub"]
+    assert rule.endswith(f":rule/{event['Properties']['RuleName']['Fn::Sub']}")
 
 
 def test_an_export_keeps_its_value_whatever_changes() -> None:
@@ -395,11 +434,16 @@ def test_an_alarm_tells_somebody_of_something_that_is_there(settings: dict[str, 
     made = stacks(settings)["monitoring"].resources
     alarms = {name: alarm for name, alarm in made.items() if "AlarmActions" in alarm}
     (topic,) = {target for alarm in alarms.values() for target in alarm["AlarmActions"]}
-    assert topic == settings.get("AlarmTopicArn", "Topic")
+    assert topic == settings.get("AlarmTopicArn", "arn:aws:sns:us-east-1:000000000000:Topic")
     balanced = "load-balancer" in stacks(settings)
     assert ("TasksAreUnhealthy" in alarms) == balanced
     assert ("DatabaseIsFull" in alarms) == (settings.get("Database") != "none")
-    assert {"DeploymentsFail", "PushesAreUndelivered", "ReconcilerFails"} <= alarms.keys()
+    assert {
+        "AnnouncementsAreUndelivered",
+        "DeploymentsFail",
+        "PushesAreUndelivered",
+        "ReconcilerFails",
+    } <= alarms.keys()
 
 
 def test_the_topic_is_encrypted_under_a_key_that_alarms_can_use() -> None:

@@ -42,6 +42,14 @@ BESIDE = {
     # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_Tagging.html
     "rds:AddTagsToResource": {"rds:CreateDBSnapshot", "rds:RestoreDBInstanceFromDBSnapshot"},
 }
+# What Lambda does in a function's role with what it could not run, and SNS with a topic's key:
+# https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+# https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+BESIDE |= {
+    "sqs:SendMessage": {"sns:Publish"},
+    "kms:Decrypt": {"sns:Publish"},
+    "kms:GenerateDataKey": {"sns:Publish"},
+}
 # What a call may need beside its own action, where it names a version or asks for what may not be
 # there (S3 calls that forbidden to who may not list the bucket).
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html

@@ -49,6 +49,7 @@ READS_ONLY = {
     "diagnose_failure",
     "diagnose_image_build",
     "fetch_addresses",
+    "send_announcement",  # a message, which may come twice
     "verify_docs",
     "verify_release",
     "wake_execution",

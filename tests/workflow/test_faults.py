@@ -106,9 +106,19 @@ def test_everyone_who_subscribed_hears_of_start_and_end(live: Stage) -> None:
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     live.deployed("1.1.0")
     heard = [message["Message"] for message in messages(live, queue)]
-    mine = [text for text in heard if live.service in text]
+    mine = [text for text in heard if text.startswith(live.service)]
     assert any("STARTED" in text and "1.1.0" in text for text in mine), heard
     assert any("SUCCEEDED" in text and "1.1.0" in text for text in mine), heard
+
+    reason = 'exit code 1: "no such host"\n' + "\n".join(
+        f'{{"line": "{n}"}}\t\\' for n in range(300)
+    )
+    detail = {"service": live.service, "version": "1.1.1", "state": "FAILED", "reason": reason}
+    entry = {"Source": "deployer", "DetailType": "Release State Change"}
+    live.aws.client("events").put_events(Entries=[entry | {"Detail": json.dumps(detail)}])
+    (message,) = messages(live, queue)
+    assert message["Subject"] == f"{live.service} 1.1.1 failed"
+    assert f"\n\n{reason}\n\n" in message["Message"]
 
 
 def test_a_notification_that_fails_changes_no_outcome(live: Stage) -> None:

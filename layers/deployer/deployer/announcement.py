@@ -1,0 +1,53 @@
+"""What the people who subscribed read of a release.
+
+https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+_OUTCOMES = {
+    "STARTED": "is being deployed",
+    "SUCCEEDED": "is live",
+    "FAILED": "failed",
+    "FAILED_ROLLED_BACK": "failed and was rolled back",
+    "SUPERSEDED": "was superseded by a newer one",
+    "HELD": "is held back",
+}
+
+
+class Announcement(NamedTuple):
+    """A message for people: `subject` heads an e-mail, `text` is all that it says."""
+
+    subject: str
+    text: str
+
+
+def announcement(detail: Mapping[str, Any]) -> Announcement:
+    """Write the message about a `Release State Change`.
+
+    Args:
+        detail: the event's, as docs/how-it-works.md describes it; what is not known of the release
+            is None.
+    """
+    name = " ".join(str(detail[key]) for key in ("service", "version") if detail.get(key))
+    headline = f"{name} {_OUTCOMES.get(detail['state'], detail['state'])}"
+    by, trigger = detail.get("startedBy"), detail.get("trigger")
+    facts = {
+        "State": detail["state"],
+        "Started by": f"{by} ({trigger})" if by and trigger not in (None, by) else by,
+        "Started at": detail.get("startedAt"),
+        "Image": detail.get("digest"),
+        "URL": detail.get("url"),
+        "Execution": detail.get("execution"),
+    }
+    known = "\n".join(f"{label}: {fact}" for label, fact in facts.items() if fact)
+    parts = (headline, detail.get("reason"), known)
+    return Announcement(_subject(headline), "\n\n".join(part for part in parts if part))
+
+
+def _subject(text: str) -> str:
+    """Text as SNS takes it for a subject: printable ASCII on one line, below 100 characters."""
+    line = " ".join(text.split()).encode("ascii", "replace").decode()
+    printable = "".join(character for character in line if character.isprintable())
+    return printable if len(printable) < 100 else f"{printable[:96]}..."

@@ -1,0 +1,17 @@
+"""Messages to the people who subscribed to a topic."""
+
+from typing import TYPE_CHECKING
+
+from deployer.aws import client
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
+
+def _sns() -> "SNSClient":
+    return client("sns")  # type: ignore[no-any-return]
+
+
+def publish(topic: str, subject: str, text: str) -> None:
+    """Send a message to everyone who subscribed."""
+    _sns().publish(TopicArn=topic, Subject=subject, Message=text)
