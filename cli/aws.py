@@ -65,12 +65,13 @@ class Account:
         self.region: str = found
         self._clients: dict[str, Any] = {}
 
-    def client(self, service: str) -> Any:
-        """The client of a service."""
-        if service not in self._clients:
+    def client(self, service: str, region: str | None = None) -> Any:
+        """The client of a service, in another Region where it answers in one only."""
+        key = f"{service} {region}" if region else service
+        if key not in self._clients:
             make: Callable[..., Any] = partial(self._session.client, config=_CONFIG)
-            self._clients[service] = make(service)
-        return self._clients[service]
+            self._clients[key] = make(service, region_name=region)
+        return self._clients[key]
 
     @property
     def temporary(self) -> bool:

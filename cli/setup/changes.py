@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from cli import quotas
 from cli.screen import Step, printable
 
 STATEFUL = frozenset(
@@ -234,57 +235,200 @@ def first_failure(events: Sequence[Event]) -> Event | None:
     )
 
 
-_ADVICE = (
+# Messages of CloudFormation and of the services behind it, the special before the general: several
+# of the special ones are reported under the code AccessDenied. A group of a pattern can be named in
+# its advice.
+_ADVICE: Sequence[tuple[str, Sequence[str]]] = (
+    (
+        r"account must be verified before you can add new CloudFront",
+        (
+            "AWS has not verified this account for CloudFront yet, which only AWS Support can do."
+            " Send them this whole message, as a case of Account and billing (free on every plan):"
+            " https://console.aws.amazon.com/support/home#/case/create",
+            "Everything but the docs site is there. Once they answer, run this command again; or"
+            " go on without a docs site: `DocsUrl: none` in the settings.",
+        ),
+    ),
+    (
+        r"assume the service linked role|service linked role exists",
+        (
+            "The role is missing, or it was created less than a minute ago. Create it; if it has"
+            " been taken, it is there:",
+            "  aws iam create-service-linked-role --aws-service-name ecs.amazonaws.com",
+            "Then run this command again.",
+        ),
+    ),
+    (
+        r"Access Denied for bucket|check S3bucket permission",
+        (
+            "The load balancer may not write its access logs into that bucket: its policy must let"
+            " logdelivery.elasticloadbalancing.amazonaws.com put objects there. To go on without"
+            " access logs: `AccessLogDays: 0` in the settings.",
+        ),
+    ),
+    (
+        r"cannot be assumed by (?:Lambda|principal)|role defined for the function",
+        (
+            "The role was created moments ago, and IAM has not spread it yet: run this command"
+            " again. If it fails again, the conditions in the role's trust policy are wrong.",
+        ),
+    ),
+    (
+        r"Unrecognized DeletionPolicy|Condition layout is incorrect|AWS::LanguageExtensions",
+        (
+            "The transform AWS::LanguageExtensions does not know what the template uses: remove it"
+            " from the template's Transform.",
+        ),
+    ),
+    (
+        r"FreeTierRestriction|free tier customers|upgrade your account plan",
+        (
+            "The account is on AWS's free plan, which does not allow this. Upgrade it; what is left"
+            " of its credits stays:",
+            "  aws freetier upgrade-account-plan --account-plan-type PAID --region us-east-1",
+        ),
+    ),
+    (
+        r"OptInRequired|needs a subscription|PendingVerification|is being v(?:alidat|erifi)ed"
+        r"|currently being verified",
+        (
+            "AWS is still activating the account in this Region, which takes minutes, at most a"
+            " day; a mail says when it is done. A payment method must be on file:"
+            " https://console.aws.amazon.com/billing/home#/paymentmethods",
+        ),
+    ),
+    (
+        r"AccountLimitExceeded|builds in queue",
+        (
+            "CodeBuild may run no build in this account yet. See what it may, and ask for more in"
+            " the console, under Service Quotas, AWS CodeBuild:",
+            "  aws service-quotas list-service-quotas --service-code codebuild"
+            " --query 'Quotas[].[QuotaName,QuotaCode,Value]' --output text",
+        ),
+    ),
+    (
+        r"[Ee]vent pattern is not valid|[Cc]onsecutive wildcard|Rule is too complex"
+        r"|wildcard character",
+        (
+            "EventBridge refuses a pattern with `**`, or with many asterisks. Write one asterisk at"
+            " a time in ServicePattern and RepositoryPattern, such as `team-*`.",
+        ),
+    ),
+    (
+        r"maximum number of VPCs|VpcLimitExceeded",
+        ("All VPCs that the account may have are used.", *quotas.VPCS.increase(10)),
+    ),
+    (
+        r"maximum number of addresses|AddressLimitExceeded",
+        ("All elastic IP addresses are used.", *quotas.ADDRESSES.increase(10)),
+    ),
+    (
+        r"TooManyLoadBalancers",
+        ("All load balancers are used.", *quotas.LOAD_BALANCERS.increase(100)),
+    ),
+    (
+        r"InstanceQuotaExceeded|DBInstanceQuota",
+        ("All RDS instances are used.", *quotas.DATABASES.increase(60)),
+    ),
+    (
+        r"Cannot find version|does not support creating a DB instance"
+        r"|InsufficientDBInstanceCapacity|InvalidParameterCombination.*RDS",
+        (
+            "This Region or its zones do not have this DatabaseClass now. Those that it has:",
+            "  aws rds describe-orderable-db-instance-options --engine postgres --query"
+            " 'OrderableDBInstanceOptions[].DBInstanceClass' --output text",
+        ),
+    ),
+    (
+        r"Export (\S+) cannot be (?:deleted|updated)",
+        (
+            "Another stack uses this value. Which, and so what must be deleted or changed first:",
+            "  aws cloudformation list-imports --export-name {0}",
+        ),
+    ),
+    (
+        r"DependencyViolation|has dependencies and cannot be deleted|has a dependent object",
+        (
+            "Something that this stack does not know is in its network, such as a task, a load"
+            " balancer or a function. Each has an interface there:",
+            "  aws ec2 describe-network-interfaces --query"
+            " 'NetworkInterfaces[].[NetworkInterfaceId,VpcId,Description]' --output text",
+        ),
+    ),
     (
         r"stack policy|denied by stack policy",
-        "The stack's policy protects this resource's data; --allow-data-loss lets it pass.",
+        ("The stack's policy protects this resource's data; --allow-data-loss lets it pass.",),
+    ),
+    (
+        r"BucketAlreadyExists|requested bucket name is not available",
+        (
+            "Names of buckets are global, and somebody else has this one: give the service another"
+            " name (ServiceName).",
+        ),
     ),
     (
         r"already exists",
-        "Something of that name is there, outside of this stack. Remove it, or name it in the"
-        " settings, where a parameter takes it (ClusterName, RepositoryName).",
+        (
+            "Something of that name is there, outside of this stack. Remove it, or name it in the"
+            " settings, where a parameter takes it (ClusterName, RepositoryName).",
+        ),
+    ),
+    (
+        r"ExpiredToken|security token included in the request is expired|token has expired",
+        ("Your AWS session is over. Log in again, then run this command again.",),
     ),
     (
         r"not authorized|AccessDenied|Access Denied|UnauthorizedOperation|explicit deny",
-        "Your credentials lack this permission; a deployment of the infrastructure needs it.",
+        ("Your credentials lack this permission; a deployment of the infrastructure needs it.",),
     ),
     (
-        r"LimitExceeded|limit exceeded|quota|maximum number of|AddressLimitExceeded",
-        "A quota is used up: ask for more under Service Quotas, or remove what is unused.",
+        r"LimitExceeded|limit exceeded|quota|maximum number of",
+        ("A quota is used up: ask for more under Service Quotas, or remove what is unused.",),
     ),
     (
         r"No export named",
-        "The stack that exports it is missing: run MODE=infrastructure, which deploys it first.",
+        ("The stack that exports it is missing; this deploys it first:", "  make deploy"),
     ),
     (
         r"certificate",
-        "See the certificate in the ACM console: it must be ISSUED, in this Region, and cover the"
-        " domain and its wildcard.",
+        (
+            "See the certificate in the ACM console: it must be ISSUED, in this Region, and cover"
+            " the domain and its wildcard.",
+        ),
     ),
     (
         r"hosted zone|HostedZone",
-        "HostedZoneId must be the public zone of DomainName or of a domain above it:"
-        " aws route53 list-hosted-zones",
+        (
+            "HostedZoneId must be the public zone of DomainName or of a domain above it:",
+            "  aws route53 list-hosted-zones --query 'HostedZones[].[Id,Name]' --output text",
+        ),
     ),
     (
         r"scheduled for deletion",
-        "The secret of that name waits for its deletion: aws secretsmanager restore-secret, or"
-        " delete-secret --force-delete-without-recovery.",
+        (
+            "A secret of that name waits for its deletion. The secrets, with those:",
+            "  aws secretsmanager list-secrets --include-planned-deletion"
+            " --query 'SecretList[].[ARN,DeletedDate]' --output text",
+            "Restore it in the console, or delete it at once with --force-delete-without-recovery.",
+        ),
     ),
     (
         r"Rate exceeded|Throttling",
-        "AWS throttled the calls; run the command again.",
+        ("AWS throttled the calls; run the command again.",),
     ),
     (
         r"deletion protection|DeletionProtection",
-        "The resource is protected against deletion; see the runbook in docs/deploy.md.",
+        ("The resource is protected against deletion; see the runbook in docs/deploy.md.",),
     ),
 )
 
 
-def advice(reason: str) -> str:
-    """What to do about a failure, from its reason; "" if there is nothing to say."""
-    return next((what for pattern, what in _ADVICE if re.search(pattern, reason)), "")
+def advice(reason: str) -> list[str]:
+    """What to do about a failure, from its reason: lines; none if there is nothing to say."""
+    for pattern, lines in _ADVICE:
+        if found := re.search(pattern, reason):
+            return [line.format(*found.groups()) if found.groups() else line for line in lines]
+    return []
 
 
 # What is left ------------------------------------------------------------------------------------

@@ -10,16 +10,48 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
+from cli import quotas
 from cli.aws import AWS_ERRORS, DENIED, Account, code_of, explained
 from cli.checks import certificate, identity
 from cli.setup.changes import Standing, deletion
 from cli.setup.settings import Named, Stack, named
 from cli.setup.stacks import Stacks
 from deployer.check import FAILED, OK, WARNING, Check
+
+
+# Service-linked roles that a stack's first resource needs. An account gets each with its first use
+# of the service in the console, and CloudFormation's first use may come too early for it:
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/using-service-linked-roles.html
+@dataclass(frozen=True)
+class ServiceRole:
+    name: str
+    service: str
+
+    def exists(self, account: Account) -> bool:
+        """Whether the account has it, by the path that AWS gives it."""
+        iam, path = account.client("iam"), f"/aws-service-role/{self.service}/"
+        return bool(iam.list_roles(PathPrefix=path, MaxItems=1)["Roles"])
+
+
+SERVICE_ROLES = {
+    "service": ServiceRole("AWSServiceRoleForECS", "ecs.amazonaws.com"),
+    "load-balancer": ServiceRole(
+        "AWSServiceRoleForElasticLoadBalancing", "elasticloadbalancing.amazonaws.com"
+    ),
+    "database": ServiceRole("AWSServiceRoleForRDS", "rds.amazonaws.com"),
+}
+"""By the kind of the stack."""
+
+_ASKED = (
+    *("acm", "cloudfront", "dynamodb", "ec2", "ecr", "ecs", "elbv2", "iam", "logs", "rds"),
+    *("route53", "s3", "secretsmanager", "ssm"),
+)
 
 # What builds --------------------------------------------------------------------------------------
 
@@ -87,23 +119,11 @@ class _Look:
             }
             for stack in there
         }
-        for service in (
-            *(
-                "acm",
-                "dynamodb",
-                "ec2",
-                "ecr",
-                "ecs",
-                "elbv2",
-                "iam",
-                "logs",
-                "rds",
-                "route53",
-                "s3",
-            ),
-            *("secretsmanager", "service-quotas", "ssm"),
-        ):
+        self._partition = partition
+        for service in _ASKED:
             account.client(service)  # made here, since making one is not thread-safe
+        account.client("freetier", "us-east-1")
+        self._quotas = quotas.Quotas(account)
 
     def all(self) -> list[tuple[str, Callable[[], Iterator[Check]]]]:
         return [
@@ -117,6 +137,11 @@ class _Look:
             ("address quota", self.address_quota),
             ("load balancer quota", self.load_balancer_quota),
             ("RDS quota", self.rds_quota),
+            ("Fargate quota", self.fargate_quota),
+            ("CodeBuild quota", self.build_quota),
+            ("account plan", self.plan),
+            ("CloudFront", self.distributions),
+            ("service roles", self.service_roles),
         ]
 
     def at(self, named_check: tuple[str, Callable[[], Iterator[Check]]]) -> list[Check]:
@@ -313,7 +338,9 @@ class _Look:
                 fix = ("Get it back:", f"  aws secretsmanager restore-secret --secret-id {arn}")
                 yield Check(name, FAILED, "the secret is scheduled for deletion", fix)
             elif name == "DatabaseUrlSecretArn":
-                yield database_url(client.get_secret_value(SecretId=arn).get("SecretString", ""))
+                yield database_url(
+                    client.get_secret_value(SecretId=arn).get("SecretString", ""), arn
+                )
             else:
                 yield Check(name, OK, told["Name"])
 
@@ -366,7 +393,7 @@ class _Look:
             return Check(parameter, FAILED, f"there is no {name} in {self._account.region}", fix)
         return Check(parameter, OK, name)
 
-    # Quotas
+    # What the account may have
 
     def vpc_quota(self) -> Iterator[Check]:
         """Whether the account may have one more VPC."""
@@ -374,13 +401,8 @@ class _Look:
             return
         pages = self._account.client("ec2").get_paginator("describe_vpcs").paginate()
         used = sum(len(page["Vpcs"]) for page in pages)
-        most = 5  # AWS's default, where the quota itself may not be read
-        with contextlib.suppress(*AWS_ERRORS):
-            told = self._account.client("service-quotas").get_service_quota(
-                ServiceCode="vpc", QuotaCode="L-F678F1CE"
-            )
-            most = int(told["Quota"]["Value"])
-        yield quota("VPCs", used, 1, most, "or give VpcId, one of your own")
+        quota = replace(self._quotas.look(quotas.VPCS), used=used)
+        yield quotas.room(quota, 1, "give VpcId, one of your own")
 
     def address_quota(self) -> Iterator[Check]:
         """Whether the account may have the NAT gateways' addresses."""
@@ -393,7 +415,8 @@ class _Look:
         told = ec2.describe_account_attributes(AttributeNames=["vpc-max-elastic-ips"])
         most = int(told["AccountAttributes"][0]["AttributeValues"][0]["AttributeValue"])
         more = int(self._value("NatGateways") or 1)
-        yield quota("elastic IP addresses", used, more, most, "or set PrivateTasks: false")
+        quota = replace(quotas.ADDRESSES, used=used, value=most)
+        yield quotas.room(quota, more, "set PrivateTasks: false")
 
     def load_balancer_quota(self) -> Iterator[Check]:
         """Whether the account may have one more load balancer."""
@@ -404,7 +427,7 @@ class _Look:
         used = sum(b["Type"] == "application" for page in pages for b in page["LoadBalancers"])
         limits = {limit["Name"]: limit["Max"] for limit in elb.describe_account_limits()["Limits"]}
         if most := limits.get("application-load-balancers"):
-            yield quota("application load balancers", used, 1, int(most), "")
+            yield quotas.room(replace(quotas.LOAD_BALANCERS, used=used, value=int(most)), 1)
 
     def rds_quota(self) -> Iterator[Check]:
         """Whether the account may have one more database instance."""
@@ -413,7 +436,57 @@ class _Look:
         told = self._account.client("rds").describe_account_attributes()["AccountQuotas"]
         for found in told:
             if found["AccountQuotaName"] == "DBInstances":
-                yield quota("RDS instances", found["Used"], 1, found["Max"], "")
+                quota = replace(quotas.DATABASES, used=found["Used"], value=found["Max"])
+                yield quotas.room(quota, 1)
+
+    def fargate_quota(self) -> Iterator[Check]:
+        """Whether the service's tasks fit into the account's vCPUs."""
+        if "service" not in self._new or not self._value("Cpu"):
+            return
+        yield quotas.fargate(
+            self._quotas.look(quotas.FARGATE),
+            int(self._value("Cpu")),
+            int(self._value("DesiredCount") or 1),
+            overlap=self._value("Strategy") == "rolling",
+        )
+
+    def build_quota(self) -> Iterator[Check]:
+        """Whether CodeBuild may run what builds the image, and the docs site."""
+        if "deployer" not in self._new or not self._value("BuildComputeType"):
+            return
+        sizes = [self._value("BuildComputeType")]
+        sizes += ["BUILD_GENERAL1_LARGE"] if self._needs("docs") else []
+        for size in dict.fromkeys(sizes):
+            yield quotas.concurrency(self._quotas.look(quotas.builds(size)))
+
+    def plan(self) -> Iterator[Check]:
+        """Whether the account's plan allows a database."""
+        if self._new and self._partition == "aws":
+            yield quotas.account_plan(self._account, database="database" in self._new)
+
+    def distributions(self) -> Iterator[Check]:
+        """Whether the account may create distributions of CloudFront, as far as that can be known.
+
+        No API tells whether an account is verified; one that has a distribution is.
+        """
+        if "docs" not in self._new:
+            return
+        if self._partition != "aws":
+            yield cloudfront(self._partition, 0)
+            return
+        told = self._account.client("cloudfront").list_distributions(MaxItems="1")
+        yield cloudfront(self._partition, len(told["DistributionList"].get("Items", ())))
+
+    def service_roles(self) -> Iterator[Check]:
+        """Whether the service-linked roles are there, which new accounts lack."""
+        for kind, role in SERVICE_ROLES.items():
+            if kind in self._new:
+                there = role.exists(self._account)
+                said = "" if there else " is missing, and is created first"
+                yield Check("service roles", OK, f"{role.name}{said}")
+
+    def _needs(self, kind: str) -> bool:
+        return any(stack.kind == kind for stack in self._needed)
 
 
 # What the findings mean --------------------------------------------------------------------------
@@ -468,6 +541,29 @@ def subnets(
     return Check(parameter, OK, f"{len(ids)} subnets in {', '.join(sorted(zones))}")
 
 
+def cloudfront(partition: str, distributions: int) -> Check:
+    """Whether the docs site can be served. `distributions`: how many there are, at most 1."""
+    name = "CloudFront"
+    if partition != "aws":
+        fix = (
+            "Go on without a docs site, or name another one; add to the settings:",
+            "  DocsUrl: none",
+        )
+        return Check(name, FAILED, f"the docs site cannot be served in partition {partition}", fix)
+    if distributions:
+        return Check(name, OK, "the account has distributions, so it is verified for them")
+    fix = (
+        "If it is refused, all else is there by then, since the docs site is created last; the"
+        " message says what to do. To go on without a docs site, add to the settings:",
+        "  DocsUrl: none",
+    )
+    found = (
+        "the account has no distribution yet, and AWS refuses the first one to some new accounts"
+        " until they are verified; no API tells beforehand"
+    )
+    return Check(name, WARNING, found, fix)
+
+
 def security_group(
     parameter: str, name: str, found: Sequence[Mapping[str, Any]], vpc: str
 ) -> Check:
@@ -498,34 +594,60 @@ def hosted_zone(zone: str, name: str, domain: str, *, private: bool) -> Check:
     return Check("HostedZoneId", OK, f"{zone}, {name}")
 
 
-def database_url(value: str) -> Check:
+def database_url(value: str, arn: str) -> Check:
     """Whether a secret is a connection URL as plain text. The value itself is never told."""
     name = "DatabaseUrlSecretArn"
     example = (
         "It must be the URL alone, as plain text:",
         "  postgresql://user:password@host:5432/name?sslmode=require",
-        "Write it from a file, so that it is in no shell's history:",
-        "  aws secretsmanager put-secret-value --secret-id <ARN> --secret-string file://url.txt",
+        "This asks for a password, and prints it as it must be in the URL:",
+        "  python3 -c 'from getpass import getpass; from urllib.parse import quote;"
+        ' print(quote(getpass(), safe=""))\'',
+        "Write it into a file, url.txt, so that it is in no shell's history, and from there:",
+        f"  aws secretsmanager put-secret-value --secret-id {arn} --secret-string file://url.txt",
     )
-    try:
-        document = json.loads(value)
-    except ValueError:
-        document = None
-    if isinstance(document, dict):
-        return Check(name, FAILED, "the secret is a JSON object; no container can use it", example)
-    if not re.match(r"postgres(ql)?://", value):
-        return Check(name, FAILED, "the secret does not begin with postgresql://", example)
-    if value != value.strip():
-        said = "the secret has a space or line end around the URL"
-        return Check(name, FAILED, said, example)
+    if problem := _url_problem(value):
+        return Check(name, FAILED, problem, example)
     return Check(name, OK, "a connection URL as plain text")
 
 
-def quota(what: str, used: int, more: int, most: int, instead: str) -> Check:
-    """Whether `more` of something fit beside what is used."""
-    if used + more <= most:
-        return Check("quota", OK, f"{used} of {most} {what} used")
-    fix = [f"Ask for more in the console, Service Quotas{', ' + instead if instead else ''}."]
-    return Check(
-        "quota", FAILED, f"{used} of {most} {what} are used, {more} more needed", tuple(fix)
-    )
+_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+def _url_problem(value: str) -> str | None:
+    """What is wrong with a connection URL, without any of it; None if nothing is (RFC 3986)."""
+    with contextlib.suppress(ValueError):
+        if isinstance(json.loads(value), dict):
+            return "the secret is a JSON object; no container can use it"
+    if not re.match(r"postgres(ql)?://", value):
+        return "the secret does not begin with postgresql://"
+    if value != value.strip():
+        return "the secret has a space or line end around the URL"
+    rest = value.partition("://")[2]
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    login, at, _ = (authority if "@" in authority else rest).rpartition("@")
+    user, _, password = login.partition(":")
+    if not at or not user:
+        return "the URL has no user before the host; it must be user:password@host"
+    place = rest[len(login) + 1 :]
+    broken = set(re.findall(r"[^A-Za-z0-9._~!$&'()*+,;=%-]", user + password.replace(":", "")))
+    if "@" in place.partition("?")[0]:
+        broken.add("@")
+    if broken:
+        return (
+            "the user or password has characters that break a URL; percent-encode them, such as"
+            " @ as %40, / as %2F, # as %23, ? as %3F, a space as %20"
+        )
+    if _PERCENT.search(user + password):
+        return "the user or password has a % that begins no code; write it as %25"
+    hosts, _, name = place.partition("?")[0].partition("/")
+    try:
+        parts = [urlsplit(f"postgresql://{host}") for host in hosts.split(",")]
+        good = all(part.hostname and part.port != 0 for part in parts)
+    except ValueError:
+        good = False
+    if not good:
+        return "the URL's host or port is not one; it must be host:5432 after the @"
+    if not name:
+        return "the URL names no database; it must end with /name"
+    return None

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from cli.aws import Account
-from cli.errors import FAILED, INTERRUPTED, REFUSED, CommandFailed
+from botocore.exceptions import ClientError
+
+from cli.aws import DENIED, Account, code_of
+from cli.errors import FAILED, INTERRUPTED, REFUSED, UNREADY, CommandFailed
 from cli.screen import Screen, printable
 from cli.setup.changes import (
     STATEFUL,
@@ -23,6 +25,7 @@ from cli.setup.changes import (
     resources,
     unstick,
 )
+from cli.setup.checks import SERVICE_ROLES
 from cli.setup.settings import Project, Stack
 from cli.setup.stacks import Sam, Stacks, State
 
@@ -89,8 +92,41 @@ class Infrastructure:
             where = f"account {self.account_id()}, {self.account.region}"
             self._agree(f"Create {count} in {where}?", "--yes")
         created = {stack.kind for stack in made}
+        self.create_service_roles(created)
         for number, stack in enumerate(self.needed, 1):
             self.done.append(self._deploy(stack, agreed=stack.kind in created, number=number))
+
+    def create_service_roles(self, kinds: Collection[str]) -> None:
+        """Create the service-linked roles that new stacks need and that are missing.
+
+        Raises:
+            CommandFailed: they may not be created, with what somebody else can run.
+        """
+        iam = self.account.client("iam")
+        for role in (role for kind, role in SERVICE_ROLES.items() if kind in kinds):
+            try:
+                if role.exists(self.account):
+                    continue
+            except ClientError as error:
+                if code_of(error) not in DENIED:
+                    raise
+            try:
+                iam.create_service_linked_role(AWSServiceName=role.service)
+            except iam.exceptions.InvalidInputException:
+                continue  # it was created meanwhile: "has been taken in this account"
+            except ClientError as error:
+                if code_of(error) not in DENIED:
+                    raise
+                raise CommandFailed(
+                    UNREADY,
+                    f"no permission to create the service-linked role {role.name};"
+                    " no stack was created",
+                    [
+                        "Once an administrator has run this, run the command again:",
+                        f"  aws iam create-service-linked-role --aws-service-name {role.service}",
+                    ],
+                ) from error
+            self.screen.say(f"Created the service-linked role {role.name}.", "green")
 
     def account_id(self) -> str:
         return str(self.account.client("sts").get_caller_identity()["Account"])
@@ -191,8 +227,8 @@ class Infrastructure:
                 made = self.sam.change_set(stack, self.settings)
         except CommandFailed as failure:
             found = self.stacks.tidy(stack.name)
-            hints = [what for line in found if (what := advice(line))]
-            failure.advice = [f"- {line}" for line in found] + failure.advice + hints[:1]
+            hints = next((what for line in found if (what := advice(line))), [])
+            failure.advice = [f"- {line}" for line in found] + failure.advice + hints
             raise
         if made is None:
             self.stacks.tidy(stack.name)
@@ -298,7 +334,7 @@ class Infrastructure:
             "ROLLBACK_COMPLETE": "What it made was removed again; the next run starts afresh.",
             "UPDATE_ROLLBACK_COMPLETE": "The stack is as it was before.",
         }.get(str(state.status))
-        hints = [hint for hint in (advice(why), became) if hint]
+        hints = [*advice(why), *([became] if became else [])]
         if state.standing is Standing.STUCK:
             failed = [cause.resource] if cause else []
             hints += unstick(state.name, str(state.status), failed)

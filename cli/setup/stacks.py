@@ -116,7 +116,7 @@ class Sam:
             said = str(failed["message"]) if failed else _last_error(done.stdout + done.stderr)
             where = f"{about}: " if about else ""
             message = f"{where}`sam {arguments[0]}` failed: {said}"
-            raise CommandFailed(FAILED, message, [what] if (what := advice(said)) else [])
+            raise CommandFailed(FAILED, message, advice(said))
         return lines
 
 

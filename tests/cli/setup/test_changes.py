@@ -158,21 +158,80 @@ def test_the_first_real_failure_is_the_cause() -> None:
     assert first_failure([FAILED[0], nested]) is nested
 
 
-@pytest.mark.parametrize(
-    ("reason", "said"),
-    [
-        ("coder already exists in stack x", "ClusterName, RepositoryName"),
-        ("User: x is not authorized to perform: iam:CreateRole", "lack this permission"),
-        ("The maximum number of VPCs has been reached.", "quota"),
-        ("No export named coder-network-VpcId found", "MODE=infrastructure"),
-        ("a secret with this name is already scheduled for deletion", "restore-secret"),
-        ("Action denied by stack policy", "--allow-data-loss"),
-        ("something odd", ""),
-    ],
-)
+# Messages as AWS's documents and public reports have them, each with what its advice must hold.
+REASONS = [
+    (
+        'Resource handler returned message: "Access denied for operation'
+        " 'AWS::CloudFront::Distribution: Your account must be verified before you can add new"
+        " CloudFront resources. To verify your account, please contact AWS Support"
+        " (https://console.aws.amazon.com/support/home#/) and include this error message.'.\""
+        " (RequestToken: 1, HandlerErrorCode: AccessDenied)",
+        "console.aws.amazon.com/support",
+    ),
+    (
+        'Resource handler returned message: "Invalid request provided: CreateCluster Invalid'
+        " Request: Unable to assume the service linked role. Please verify that the ECS service"
+        " linked role exists. (Service: AmazonECS; Status Code: 400; Error Code:"
+        ' InvalidParameterException)"',
+        "iam create-service-linked-role --aws-service-name ecs.amazonaws.com",
+    ),
+    (
+        "Access Denied for bucket: coder-logs. Please check S3bucket permission (Service:"
+        " ElasticLoadBalancingV2, Status Code: 400, Request ID: 1)",
+        "AccessLogDays: 0",
+    ),
+    (
+        'Resource handler returned message: "The role defined for the function cannot be assumed'
+        ' by Lambda. (Service: Lambda, Status Code: 400)" (HandlerErrorCode: InvalidRequest)',
+        "IAM has not spread it yet",
+    ),
+    ("Template format error: Unrecognized DeletionPolicy RetainExceptOnCreate", "Transform"),
+    ("Template error: Condition layout is incorrect", "Transform"),
+    (
+        "The specified backup retention period exceeds the maximum available to free tier"
+        " customers. To remove all limitations, upgrade your account plan. (Service: Rds, Status"
+        " Code: 400) (HandlerErrorCode: GeneralServiceException) FreeTierRestrictionError",
+        "upgrade-account-plan --account-plan-type PAID",
+    ),
+    (
+        "Your request for accessing resources in this region is being validated, and you will not"
+        " be able to launch additional resources in this region until the validation is complete.",
+        "still activating the account",
+    ),
+    (
+        "Cannot have more than 0 builds in queue for the account (Service: AWSCodeBuild; Error"
+        " Code: AccountLimitExceededException)",
+        "list-service-quotas --service-code codebuild",
+    ),
+    (
+        'Resource handler returned message: "Event pattern is not valid. Reason: wildcard match:'
+        ' Consecutive wildcard characters at pos 5" (HandlerErrorCode: InvalidRequest)',
+        "one asterisk at a time",
+    ),
+    ("The maximum number of VPCs has been reached. (VpcLimitExceeded)", "--quota-code L-F678F1CE"),
+    ("The maximum number of addresses has been reached.", "--quota-code L-0263D0A3"),
+    ("Cannot find version 16.99 for postgres", "describe-orderable-db-instance-options"),
+    (
+        "Export coder-network-VpcId cannot be deleted as it is in use by coder-service",
+        "list-imports --export-name coder-network-VpcId",
+    ),
+    ("The vpc 'vpc-1' has dependencies and cannot be deleted.", "describe-network-interfaces"),
+    ("coder already exists in stack x", "ClusterName, RepositoryName"),
+    ("The requested bucket name is not available. (BucketAlreadyExists)", "ServiceName"),
+    ("User: x is not authorized to perform: iam:CreateRole", "lack this permission"),
+    ("API: s3:CreateBucket Access Denied", "lack this permission"),
+    ("No export named coder-network-VpcId found", "make deploy"),
+    ("a secret with this name is already scheduled for deletion", "--include-planned-deletion"),
+    ("Action denied by stack policy", "--allow-data-loss"),
+    ("something odd", ""),
+]
+
+
+@pytest.mark.parametrize(("reason", "said"), REASONS)
 def test_a_reason_has_its_advice(reason: str, said: str) -> None:
-    assert said in advice(reason)
-    assert bool(said) == bool(advice(reason))
+    told = "\n".join(advice(reason))
+    assert said in told
+    assert bool(said) == bool(told)
 
 
 def test_progress_is_each_resource_once() -> None:

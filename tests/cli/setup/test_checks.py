@@ -101,24 +101,33 @@ def test_a_hosted_zone(zone: str, private: bool, state: str) -> None:
     [
         ("postgresql://u:hunter2@h:5432/d?sslmode=require", OK),
         ("postgres://u:hunter2@h/d", OK),
+        ("postgresql://u@h/d", OK),
+        ("postgresql://u:hun%40ter2@h/d", OK),
+        ("postgresql://u:hunter2:x@h1:5432,h2:5432/d?application_name=a@b", OK),
         ("postgresql://u:hunter2@h/d\n", FAILED),
         (json.dumps({"username": "u", "password": "hunter2"}), FAILED),
         ("mysql://u:hunter2@h/d", FAILED),
         ("", FAILED),
+        ("postgresql://u:hunter2@x@h/d", FAILED),
+        ("postgresql://u:hunter2@x/y@h/d", FAILED),
+        ("postgresql://u:hunter2/x@h/d", FAILED),
+        ("postgresql://u:hunter2#x@h/d", FAILED),
+        ("postgresql://u:hunter2?x@h/d", FAILED),
+        ("postgresql://u:hunter2[x@h/d", FAILED),
+        ("postgresql://u:hunter2 x@h/d", FAILED),
+        ("postgresql://u:hunter2\u00e9@h/d", FAILED),
+        ("postgresql://u:hunter2%@h/d", FAILED),
+        ("postgresql://h/d", FAILED),
+        ("postgresql://u:hunter2@/d", FAILED),
+        ("postgresql://u:hunter2@h:port/d", FAILED),
+        ("postgresql://u:hunter2@h:5432", FAILED),
     ],
 )
 def test_the_databases_secret_is_a_plain_url_and_is_never_told(value: str, state: str) -> None:
-    check = checks.database_url(value)
+    check = checks.database_url(value, "arn:aws:secretsmanager:us-east-1:123456789012:secret:u")
     assert check.state == state
     assert "hunter2" not in repr(check)
     assert bool(check.fix) == (state == FAILED)
-
-
-def test_quotas() -> None:
-    assert checks.quota("VPCs", 4, 1, 5, "").state == OK
-    full = checks.quota("VPCs", 5, 1, 5, "or give VpcId, one of your own")
-    assert (full.state, full.found) == (FAILED, "5 of 5 VPCs are used, 1 more needed")
-    assert "or give VpcId" in full.fix[0]
 
 
 def test_a_missing_tool_is_told(tmp_path: Path) -> None:
@@ -161,7 +170,41 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     with mock_aws():
         made = Account(region=REGION)
         made.client("cloudformation").meta.events.register("before-call.cloudformation", no_stacks)
+        quotas = made.client("service-quotas").meta.events
+        quotas.register("before-call.service-quotas", service_quotas)
+        made.client("freetier", "us-east-1").meta.events.register("before-call.freetier", no_plan)
         yield made
+
+
+QUOTAS = {
+    "L-F678F1CE": {"QuotaCode": "L-F678F1CE", "QuotaName": "VPCs per Region", "Value": 5.0},
+    "L-3032A538": {"QuotaCode": "L-3032A538", "QuotaName": "Fargate On-Demand", "Value": 1.0},
+    "L-4DDC4A99": {
+        "QuotaCode": "L-4DDC4A99",
+        "QuotaName": "Concurrently running builds for Linux/Large environment",
+        "Value": 0.0,
+    },
+}
+
+
+def service_quotas(params: Mapping[str, Any], model: Any, **_: Any) -> Any:
+    """A new account's quotas; moto has the VPCs' alone."""
+    asked = json.loads(params["body"])
+    answers: dict[str, dict[str, Any]] = {
+        "GetServiceQuota": {"Quota": QUOTAS.get(asked.get("QuotaCode", ""))},
+        "ListServiceQuotas": {"Quotas": list(QUOTAS.values())},
+        "ListRequestedServiceQuotaChangeHistoryByQuota": {"RequestedQuotas": []},
+    }
+    return answered(answers[model.name])
+
+
+def no_plan(**_: Any) -> Any:
+    return answered({"Error": {"Code": "ResourceNotFoundException"}}, 400)
+
+
+def answered(parsed: dict[str, Any], status: int = 200) -> tuple[AWSResponse, dict[str, Any]]:
+    parsed["ResponseMetadata"] = {"HTTPStatusCode": status}
+    return AWSResponse("", status, HTTPHeaders(), None), parsed
 
 
 def no_stacks(params: Mapping[str, Any], **_: Any) -> tuple[AWSResponse, dict[str, Any]]:
@@ -171,8 +214,7 @@ def no_stacks(params: Mapping[str, Any], **_: Any) -> tuple[AWSResponse, dict[st
     if "StackName" in params["body"]:
         message = f"Stack with id {params['body']['StackName']} does not exist"
         parsed, status = {"Error": {"Code": "ValidationError", "Message": message}}, 400
-    parsed["ResponseMetadata"] = {"HTTPStatusCode": status}
-    return AWSResponse("", status, HTTPHeaders(), None), parsed
+    return answered(parsed, status)
 
 
 def found(account: Account, kind: str = "service", **values: str) -> dict[str, list[Check]]:
@@ -324,6 +366,47 @@ def test_quotas_count_what_is_new(account: Account) -> None:
     assert found(account, "network")["quota"][0].found.endswith("VPCs used")
     assert "quota" not in found(account, "service")
     assert "quota" not in found(account, "network", VpcId="vpc-0123456789abcdef0")
+
+
+def test_what_a_new_account_may_not_is_told_before_anything_is_made(account: Account) -> None:
+    (fargate,) = found(account, Cpu="2048", DesiredCount="1", Strategy="recreate")["Fargate quota"]
+    assert (fargate.state, fargate.found) == (
+        FAILED,
+        "0 of 1 Fargate vCPUs are used, 2 more needed",
+    )
+    told = found(account, "deployer", BuildComputeType="BUILD_GENERAL1_LARGE")
+    (builds,) = told["CodeBuild quota"]
+    assert builds.state == WARNING
+    assert "--quota-code L-4DDC4A99 --desired-value 1" in builds.fix[1]
+    (site,) = found(account, "docs")["CloudFront"]
+    assert (site.state, "no API tells" in site.found) == (WARNING, True)
+    client("cloudfront").create_distribution(DistributionConfig=DISTRIBUTION)
+    (site,) = found(account, "docs")["CloudFront"]
+    assert site.state == OK
+
+
+DISTRIBUTION = {
+    "CallerReference": "1",
+    "Comment": "",
+    "Enabled": True,
+    "Origins": {"Quantity": 1, "Items": [{"Id": "o", "DomainName": "x.s3.amazonaws.com"}]},
+    "DefaultCacheBehavior": {"TargetOriginId": "o", "ViewerProtocolPolicy": "allow-all"},
+}
+
+
+@pytest.mark.parametrize("partition", ["aws-cn", "aws-us-gov"])
+def test_no_docs_site_where_cloudfront_is_not(partition: str) -> None:
+    check = checks.cloudfront(partition, 0)
+    assert (check.state, "  DocsUrl: none" in check.fix) == (FAILED, True)
+
+
+def test_service_roles_are_looked_for(account: Account) -> None:
+    role = checks.SERVICE_ROLES["service"]
+    (check,) = found(account, "service")["service roles"]
+    assert check.found == f"{role.name} is missing, and is created first"
+    client("iam").create_service_linked_role(AWSServiceName=role.service)
+    (check,) = found(account, "service")["service roles"]
+    assert (check.state, check.found) == (OK, role.name)
 
 
 def test_what_may_not_be_looked_at_is_a_warning(
