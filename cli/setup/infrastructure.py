@@ -93,8 +93,26 @@ class Infrastructure:
             self._agree(f"Create {count} in {where}?", "--yes")
         created = {stack.kind for stack in made}
         self.create_service_roles(created)
+        linked = self._docs_url()
         for number, stack in enumerate(self.needed, 1):
-            self.done.append(self._deploy(stack, agreed=stack.kind in created, number=number))
+            self.screen.title(f"{number} of {len(self.needed)}: {stack.name}")
+            self.done.append(self._deploy(stack, agreed=stack.kind in created))
+        self._link_docs(linked)
+
+    def _docs_url(self) -> str:
+        """The docs site's URL, which the service gets; "" if the settings name it, or there is
+        none yet."""
+        docs = next((stack for stack in self.needed if stack.kind == "docs"), None)
+        outputs = self.stacks.state(docs.name).outputs if docs else None
+        return (outputs or {}).get("Url", "")
+
+    def _link_docs(self, linked: str) -> None:
+        """Let the service's links lead to the docs site if it is new: it was created after the
+        service. `linked`: the URL that the service has already."""
+        service = next((stack for stack in self.needed if stack.kind == "service"), None)
+        if service and "DocsUrl" in service.parameters and self._docs_url() != linked:
+            self.screen.title(f"{service.name}: links to the docs site")
+            self._deploy(service, agreed=True, linking=True)
 
     def create_service_roles(self, kinds: Collection[str]) -> None:
         """Create the service-linked roles that new stacks need and that are missing.
@@ -131,8 +149,13 @@ class Infrastructure:
     def account_id(self) -> str:
         return str(self.account.client("sts").get_caller_identity()["Account"])
 
-    def _deploy(self, stack: Stack, *, agreed: bool, number: int) -> dict[str, Any]:
-        self.screen.title(f"{number} of {len(self.needed)}: {stack.name}")
+    def _deploy(self, stack: Stack, *, agreed: bool, linking: bool = False) -> dict[str, Any]:
+        """Create or update a stack; what became of it.
+
+        Args:
+            agreed: whether its creation was agreed to.
+            linking: whether it gets the URL of the docs site alone, which was agreed to with that.
+        """
         began = time.monotonic()
         state = self._ready(stack.name)
         new = state.standing is Standing.ABSENT
@@ -145,7 +168,7 @@ class Infrastructure:
             self._show(changes)
             verdict = judge(changes, self.answers.losses)
             with self._discarding(made, stack.name):
-                self._consent(stack.name, verdict, agreed=agreed and new)
+                self._consent(stack.name, verdict, agreed=agreed and (new or linking))
             marker = self.stacks.marker(stack.name)
             if not new:
                 self.stacks.guard(stack.name, self.answers.losses)
@@ -224,7 +247,10 @@ class Infrastructure:
                 self.sam.build(stack)
         try:
             with self.screen.working("sam deploy: making the change set"):
-                made = self.sam.change_set(stack, self.settings)
+                settings = dict(self.settings)
+                if stack.kind == "service" and (url := self._docs_url()):
+                    settings["DocsUrl"] = url
+                made = self.sam.change_set(stack, settings)
         except CommandFailed as failure:
             found = self.stacks.tidy(stack.name)
             hints = next((what for line in found if (what := advice(line))), [])

@@ -18,8 +18,11 @@ from ruamel.yaml.error import YAMLError
 
 from cli.errors import WRONG, CommandFailed
 
-ORDER = ("network", "database", "load-balancer", "docs", "service", "deployer", "monitoring")
-"""The stacks, in the order in which they are deployed; later ones import from earlier ones."""
+ORDER = ("network", "database", "load-balancer", "service", "deployer", "monitoring", "docs")
+"""The stacks, in the order in which they are deployed; later ones import from earlier ones.
+
+The docs come last, since AWS may refuse the first distribution to a new account: all else is there.
+"""
 
 CONFIG = "samconfig.toml"
 REQUIRED_NAME = "ServiceName"  # the one setting that names everything else

@@ -110,15 +110,6 @@ def test_the_plan(told: dict[str, str] | None, database: bool, state: str) -> No
 
 
 @pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Account:
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "false")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "false")
-    return Account(region="us-east-1")
-
-
-@pytest.fixture
 def service(account: Account) -> Iterator[Stubber]:
     with Stubber(account.client("service-quotas")) as stub:
         yield stub

@@ -21,7 +21,7 @@ from tests.template.test_parameters import (
     WEB,
 )
 
-ORDER = ("network", "database", "load-balancer", "docs", "service", "monitoring")
+ORDER = ("network", "database", "load-balancer", "service", "monitoring", "docs")
 # What other templates than these export.
 ELSEWHERE = {
     "deployer-UndeliveredPushesQueueName": "pushes",

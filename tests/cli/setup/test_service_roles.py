@@ -19,15 +19,6 @@ ECS, RDS = "/aws-service-role/ecs.amazonaws.com/", "/aws-service-role/rds.amazon
 
 
 @pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Account:
-    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "false")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "false")
-    return Account(region="us-east-1")
-
-
-@pytest.fixture
 def iam(account: Account) -> Iterator[Stubber]:
     with Stubber(account.client("iam")) as stub:
         yield stub
