@@ -1,6 +1,7 @@
 """The account that a command speaks to, and what AWS's refusals mean to a person."""
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -104,7 +106,8 @@ def mfa_session(user: str = "") -> list[str]:
 
     user  the ARN of the IAM user, if it is known; with it the commands can be copied.
     """
-    device = user.replace(":user/", ":mfa/") if ":user/" in user else "<ARN of your MFA device>"
+    first = "$(aws iam list-mfa-devices --query 'MFADevices[0].SerialNumber' --output text)"
+    device = user.replace(":user/", ":mfa/") if ":user/" in user else f'"{first}"'
     return [
         "Get a session with a code of your MFA device (it lasts 12 hours):",
         "  deployer login",
@@ -141,15 +144,16 @@ def explained(
     if isinstance(error, NoRegionError):
         return "no Region is set", ["  export AWS_REGION=us-east-1"]
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
+        known = botocore.session.Session().available_profiles[:5]
+        named = ["Name a profile:", *(f"  export AWS_PROFILE={shlex.quote(n)}" for n in known)]
+        named += ["or make one:"]
         return "no AWS credentials were found", [
-            "Name a profile:",
-            "  export AWS_PROFILE=<profile>",
-            "or make one:",
+            *(named if known else ["Make a profile:"]),
             "  aws configure",
             *mfa_session(user),
         ]
     if isinstance(error, (UnauthorizedSSOTokenError, SSOTokenLoadError, TokenRetrievalError)):
-        name = (account and account.profile) or os.environ.get("AWS_PROFILE", "<profile>")
+        name = (account and account.profile) or os.environ.get("AWS_PROFILE", "default")
         return "your IAM Identity Center session is over", [f"  aws sso login --profile {name}"]
     if isinstance(error, (NoConnectionError, HTTPClientError)):
         told = str(error).splitlines()[0] if str(error) else code

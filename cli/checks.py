@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cli.aws import AWS_ERRORS, Account, code_of, explained
+from cli.nextstep import Given
 from cli.screen import Screen, printable
 from deployer.check import FAILED, OK, WARNING, Check
 
@@ -31,9 +32,10 @@ def show(screen: Screen, found: Sequence[Check]) -> None:
                 screen.say(f"    {line}")
 
 
-def document(check: Check) -> dict[str, Any]:
-    """A check for a script."""
-    told = {"name": check.name, "state": check.state, "found": check.found, "fix": list(check.fix)}
+def document(check: Check, given: Given) -> dict[str, Any]:
+    """A check for a script. `given`: what its commands must repeat."""
+    fix = given.lines(check.fix)
+    told = {"name": check.name, "state": check.state, "found": check.found, "fix": fix}
     more = {
         "why": check.why,
         "evidence": list(check.evidence),

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,10 +13,9 @@ import click
 
 from cli.aws import AWS_ERRORS, Account, stopped_by
 from cli.ending import carried_out
+from cli.nextstep import DEFAULT_STACK, Given, of_the_checkout, unless_set
 from cli.screen import Screen
-from cli.target import Target, find
-
-DEFAULT_STACK = "deployer"
+from cli.target import Target, environment_of, find
 
 
 @dataclass
@@ -34,7 +34,20 @@ class Call:
 
     @cached_property
     def screen(self) -> Screen:
-        return Screen(sys.stderr if self.json else sys.stdout)
+        return Screen(sys.stderr if self.json else sys.stdout, given=lambda: self.given)
+
+    @property
+    def given(self) -> Given:
+        """What a printed command must repeat to be about the same."""
+        target: Target | None = self.__dict__.get("target")
+        return Given(
+            unless_set(self.profile, "AWS_PROFILE"),
+            unless_set(self.region, "AWS_REGION", "AWS_DEFAULT_REGION"),
+            unless_set(self.stack, "DEPLOYER_STACK", default=DEFAULT_STACK),
+            unless_set(self.service, "DEPLOYER_SERVICE"),
+            target.environment if target else environment_of(self.stack, ()),
+            "" if shutil.which("deployer") else of_the_checkout(),
+        )
 
     @cached_property
     def account(self) -> Account:
@@ -103,7 +116,7 @@ def command(
                     raise stopped_by(error, account=call.known_account) from error
 
             document = as_json and not streams(given)
-            sys.exit(carried_out(work, call.result, as_json=document))
+            sys.exit(carried_out(work, call.result, as_json=document, given=lambda: call.given))
 
         options = (
             click.option("--profile", help="An AWS profile (AWS_PROFILE)."),

@@ -286,7 +286,7 @@ class _Patient:
                 "database URL", OK, "its form is not checked: the secret is not yours to read"
             )
             return
-        yield doctor.connection_url(told.get("SecretString", ""), host, whole=not key)
+        yield doctor.connection_url(told.get("SecretString", ""), host, arn, whole=not key)
 
     # What is around it
 

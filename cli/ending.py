@@ -10,16 +10,24 @@ from typing import Any
 
 from cli.aws import AWS_ERRORS, stopped_by, unanswered
 from cli.errors import CUT_OFF, FAILED, INTERRUPTED, REFUSED, WRONG, CommandFailed
+from cli.nextstep import Given
 from deployer.errors import AwsUnavailable, DeployError, RequestRejected
 
 
-def carried_out(work: Callable[[], None], result: Mapping[str, Any], *, as_json: bool) -> int:
+def carried_out(
+    work: Callable[[], None],
+    result: Mapping[str, Any],
+    *,
+    as_json: bool,
+    given: Callable[[], Given] = Given,
+) -> int:
     """Do the work and tell how it ended.
 
     Args:
         work: raises CommandFailed, an error of AWS or of the domain, or EOFError where nobody
             answers a question.
         result: what the work has found so far; printed as JSON beside `ok`, `seconds`, `error`.
+        given: what the commands in the advice must repeat.
     Returns:
         The exit code.
     """
@@ -44,6 +52,7 @@ def carried_out(work: Callable[[], None], result: Mapping[str, Any], *, as_json:
     except KeyboardInterrupt:
         failure = CommandFailed(INTERRUPTED, "interrupted; nothing is under way")
     if failure:
+        failure.advice = given().lines(failure.advice)
         _complain(failure)
     if as_json:
         try:

@@ -31,18 +31,19 @@ def newest(target: Target) -> str:
         raise CommandFailed(
             UNREADY,
             f"the repository {spec.repository} has no image yet whose tag deploys ({spec.tags})",
-            ["Push one:", *push_lines(target.account, spec.repository)],
+            ["Push one:", *push_lines(target.account, spec.repository, spec.platform)],
         )
     return found[0]
 
 
-def push_lines(account: Account, repository: str) -> list[str]:
+def push_lines(account: Account, repository: str, platform: str) -> list[str]:
     """What to type to build an image and push it."""
     owner = account.client("sts").get_caller_identity()["Account"]
-    registry = f"{owner}.dkr.ecr.{account.region}.amazonaws.com"
+    domain = "amazonaws.com.cn" if account.region.startswith("cn-") else "amazonaws.com"
+    registry = f"{owner}.dkr.ecr.{account.region}.{domain}"
     image = f"{registry}/{repository}:1.0.0"
     return [
         f"  aws ecr get-login-password | docker login --username AWS --password-stdin {registry}",
-        f"  docker build --platform linux/amd64 --tag {image} .",
+        f"  docker build --platform {platform} --tag {image} .",
         f"  docker push {image}",
     ]

@@ -21,7 +21,7 @@ from cli.executions import Execution, look
 from cli.follow import Watch, conclude, follow
 from cli.patience import patiently
 from cli.screen import Screen, brief, message, printable
-from cli.target import Target
+from cli.target import NAME_A_SERVICE, Target
 from deployer import build, history, site
 from deployer.aws import releases, ssm
 from deployer.reconciliation import recovery, recovery_name
@@ -208,7 +208,7 @@ class Orders:
         raise CommandFailed(
             WRONG,
             f"no documentation site is named {self.target.asked or '(none given)'}; {known}",
-            ["Name one with --service, or make one: make deploy MODE=infrastructure"],
+            NAME_A_SERVICE,
         )
 
     def publish(self, given: Path | None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cli import checks
 from cli.errors import UNREADY, WRONG, CommandFailed
+from cli.nextstep import Given
 from cli.screen import Screen, printable
 from cli.target import Target
 from deployer import (
@@ -111,9 +112,8 @@ class Plan:
     def registers(self) -> bool:
         return self.becomes is None
 
-    @property
-    def document(self) -> dict[str, Any]:
-        """For scripts."""
+    def document(self, given: Given) -> dict[str, Any]:
+        """For scripts. `given`: what its commands must repeat."""
         named = ("version", "tag", "digest", "schema", "to")
         holder = self.line.holder
         return {
@@ -136,7 +136,7 @@ class Plan:
             "hold": self.line.hold and {n: self.line.hold[n] for n in ("by", "at", "reason")},
             "holdAfter": self.holds,
             "problem": self.problem or None,
-            "warnings": [checks.document(check) for check in self.warnings],
+            "warnings": [checks.document(check, given) for check in self.warnings],
         }
 
 

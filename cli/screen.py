@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.executions import Execution, State
+from cli.nextstep import Given
 
 _NAME_WIDTH = 31  # "Poll health of previous release"
 _NARROW = 60  # columns
@@ -194,7 +195,16 @@ class _Console(Console):
 class Screen:
     """Where people read: live on a terminal, plain lines anywhere else."""
 
-    def __init__(self, stream: TextIO, *, quiet: bool = False, width: int | None = None) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        quiet: bool = False,
+        width: int | None = None,
+        given: Callable[[], Given] = Given,
+    ) -> None:
+        """`given`: what the commands that are shown must repeat."""
+        self.given = given
         self.live = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self.console = _Console(
             file=stream,
@@ -212,7 +222,8 @@ class Screen:
 
     def command(self, text: str) -> None:
         """A command to copy: in one piece however narrow the terminal is."""
-        self.console.print(f"  {text}", style="cyan", soft_wrap=True)
+        full = self.given().command(text)
+        self.console.print(f"  {full}", style="cyan", soft_wrap=True)
 
     def title(self, text: str) -> None:
         self.say()

@@ -34,7 +34,7 @@ def deploy(call: Call, image: str | None, dry_run: bool, follow: bool) -> None:
         raise plan.wrong(refused, [f"Tags that it has, the newest first: {known}"]) from refused
     if dry_run:
         planned = plan.of(target, target.history, release, holds=False)
-        call.result |= planned.document
+        call.result |= planned.document(call.given)
         plan.show(planned, call.screen)
     else:
         Orders(target, call.screen, call.result, follow).deploy(image, release["version"])

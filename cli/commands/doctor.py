@@ -59,7 +59,7 @@ def _look(call: Call, known: frozenset[str]) -> list[Check]:
         found = identity(call.account, call.stack)
         if not failed(found):
             found += _service(call, known)
-    call.result["checks"] = [document(check) for check in found]
+    call.result["checks"] = [document(check, call.given) for check in found]
     show(call.screen, found)
     return found
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -87,6 +88,9 @@ def login(call: Call, code: str | None, profile_name: str, hours: int, device: s
 # Whose keys --------------------------------------------------------------------------------------
 
 
+_THEN = ("then:", "  deployer login")
+
+
 def _settings() -> Settings:
     try:
         found: Settings = botocore.session.Session().full_config["profiles"]
@@ -123,7 +127,7 @@ def _keys(call: Call, settings: Settings, target: str) -> _Keys:
         origin = settings[named].get(profiles.MADE_FROM)
         if profiles.kind(settings[named]) == "session" and origin in settings:
             named = str(origin)
-        _must_be_keys(settings[named], named)
+        _must_be_keys(settings[named], named, settings)
         return _Keys(named, _made(call, named))
     having = [name for name, profile in settings.items() if profiles.kind(profile) == "keys"]
     origin = settings.get(target, {}).get(profiles.MADE_FROM)
@@ -138,17 +142,28 @@ def _keys(call: Call, settings: Settings, target: str) -> _Keys:
         )
     for name, profile in settings.items():
         if profiles.kind(profile) != "none" and name != target:
-            _must_be_keys(profile, name)
+            _must_be_keys(profile, name, settings)
     raise CommandFailed(
         UNREADY,
         "no access key of a user was found to log in with",
-        ["Make a profile with yours:", "  aws configure", "then:", "  deployer login"],
+        ["Make a profile with yours:", "  aws configure", *_THEN],
     )
 
 
-def _must_be_keys(profile: Mapping[str, Any], name: str) -> None:
+def _own(settings: Settings) -> list[str]:
+    """How to log in with a profile that has a user's keys."""
+    having = [name for name, profile in settings.items() if profiles.kind(profile) == "keys"]
+    if not having:
+        return ["Make a profile with your own keys:", "  aws configure", *_THEN]
+    return [
+        "Name the profile that has your own keys:",
+        *(f"  deployer login --profile {shlex.quote(name)}" for name in having),
+    ]
+
+
+def _must_be_keys(profile: Mapping[str, Any], name: str, settings: Settings) -> None:
     """Raises CommandFailed, with what to do instead, unless a profile has a user's keys."""
-    keys = ["Name the profile that has your own keys:", "  deployer login --profile …"]
+    keys = _own(settings)
     match profiles.kind(profile):
         case "keys":
             return
@@ -156,10 +171,12 @@ def _must_be_keys(profile: Mapping[str, Any], name: str) -> None:
             said = f"the profile {name} is IAM Identity Center's, which asks for MFA by itself"
             advice = [f"  aws sso login --profile {name}", f"  export AWS_PROFILE={name}"]
         case "role":
-            source = profile.get("source_profile", "…")
+            source = profile.get("source_profile")
             said = f"the profile {name} assumes a role; a session is made with a user's keys"
-            advice = ["Log in with the profile it is based on:"]
-            advice += [f"  deployer login --profile {source}"]
+            advice = keys
+            if source:
+                advice = ["Log in with the profile it is based on:"]
+                advice += [f"  deployer login --profile {shlex.quote(source)}"]
         case "session":
             said, advice = f"the profile {name} has a session, which cannot make another", keys
         case "other":
@@ -186,7 +203,7 @@ def _caller(keys: _Keys) -> str:
     raise CommandFailed(
         UNREADY,
         f"these are credentials of {arn}, and only a user's keys can make a session",
-        ["Name the profile of your own keys:", "  deployer login --profile …"],
+        _own(_settings()),
     )
 
 
@@ -279,7 +296,10 @@ def _asked(call: Call, serial: str) -> str:
 
 def _refused(serial: str, said: str) -> CommandFailed:
     if "serial number" in said:  # which says that it knows no such device of the user's
-        advice = ["Name the device:", "  deployer login --device arn:aws:iam::…:mfa/…"]
+        advice = [
+            "Name one of your devices with --device:",
+            "  aws iam list-mfa-devices --query 'MFADevices[].SerialNumber' --output text",
+        ]
         return CommandFailed(UNREADY, f"{serial} is not an MFA device of yours", advice)
     return CommandFailed(
         FAILED,
@@ -309,7 +329,10 @@ def _keep(file: Path, name: str, given: Mapping[str, Any], keys: _Keys, settings
         raise CommandFailed(
             UNREADY,
             f"the session cannot be written to {file}: {error.strerror or error}",
-            ["Name a file that you may write:", "  export AWS_SHARED_CREDENTIALS_FILE=…"],
+            [
+                "Name a file that you may write:",
+                '  export AWS_SHARED_CREDENTIALS_FILE="$HOME/aws-credentials"',
+            ],
         ) from error
 
 

@@ -57,7 +57,7 @@ def rollback(
         raise plan.wrong(refused, _ways(past, to, restore_database)) from refused
     if dry_run:
         planned = plan.of(target, past, release, holds=hold)
-        call.result |= planned.document
+        call.result |= planned.document(call.given)
         plan.show(planned, call.screen)
         return
     if restore_database and not yes:

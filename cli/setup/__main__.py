@@ -7,6 +7,7 @@ before it is changed, and it may be run again at any time.
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from cli.aws import AWS_ERRORS, Account
 from cli.checks import document, identity, show
 from cli.ending import carried_out
 from cli.errors import UNREADY, CommandFailed
+from cli.nextstep import DEFAULT_STACK, Given, of_the_checkout, unless_set
 from cli.orders import Orders
 from cli.screen import Screen
 from cli.setup import checks, guide, settings
 from cli.setup.infrastructure import Answers, Infrastructure
 from cli.setup.settings import Project, SettingsInvalid, Stack
 from cli.setup.stacks import Stacks
-from cli.target import Target, find
+from cli.target import Target, find, missing
 from deployer.check import FAILED, Check
 
 MODES = ("full", "infrastructure", "application", "docs")
@@ -114,8 +116,15 @@ def _contradictions(asked: argparse.Namespace) -> str | None:
 class Command:
     """One run of the command; `result` is what --json prints."""
 
-    def __init__(self, asked: argparse.Namespace, screen: Screen) -> None:
-        self.asked, self.screen = asked, screen
+    def __init__(self, asked: argparse.Namespace) -> None:
+        self.asked = asked
+        self.given = Given(
+            unless_set(asked.profile, "AWS_PROFILE"),
+            unless_set(asked.region, "AWS_REGION", "AWS_DEFAULT_REGION"),
+            environment=asked.environment,
+            programs=of_the_checkout(),
+        )
+        self.screen = Screen(sys.stderr if asked.json else sys.stdout, given=lambda: self.given)
         self.interactive = sys.stdin.isatty()
         self.answers = Answers(asked.yes, asked.allow_replace, tuple(asked.allow_data_loss))
         self.result: dict[str, Any] = {}
@@ -129,6 +138,11 @@ class Command:
         given = settings.with_deployer(given, stacks)
         values = settings.effective(given, project.known)
         needed = settings.needed(stacks, values)
+        self.given = replace(
+            self.given,
+            stack=unless_set(_deployers(needed), "DEPLOYER_STACK", default=DEFAULT_STACK),
+            service=unless_set(values.get(settings.REQUIRED_NAME), "DEPLOYER_SERVICE"),
+        )
         if problems := settings.problems(given, stacks, project.file):
             raise SettingsInvalid(problems)
         if self.asked.remove:
@@ -150,7 +164,7 @@ class Command:
             self._orders(target, "docs").publish(self.asked.docs)
         if mode in ("full", "infrastructure") and "application" not in self.result:
             repository = values.get("RepositoryName") or values["ServiceName"]
-            self._what_next(account, outputs, repository)
+            self._what_next(account, outputs, repository, values.get("Platform", "linux/amd64"))
 
     def _infrastructure(
         self,
@@ -210,7 +224,7 @@ class Command:
         """Show what the checks found. Raises CommandFailed if one failed."""
         self.screen.title("Checks")
         show(self.screen, found)
-        self.result["checks"] = [document(check) for check in found]
+        self.result["checks"] = [document(check, self.given) for check in found]
         failed = [check for check in found if check.state == FAILED]
         if failed:
             names = ", ".join(check.name for check in failed)
@@ -221,11 +235,7 @@ class Command:
         name = _deployers(needed)
         outputs = Stacks(account).state(name).outputs
         if outputs is None and self.asked.mode in ("application", "docs"):
-            raise CommandFailed(
-                UNREADY,
-                f"there is no stack {name} in {account.region}, so nothing can deploy yet",
-                ["Make it first, or set the right Region:", "  make deploy MODE=infrastructure"],
-            )
+            raise missing(account, name)
         return outputs or {}
 
     def _target(
@@ -243,16 +253,19 @@ class Command:
         else:
             orders.deploy(self.asked.image or images.newest(target))
 
-    def _what_next(self, account: Account, outputs: Mapping[str, str], repository: str) -> None:
+    def _what_next(
+        self, account: Account, outputs: Mapping[str, str], repository: str, platform: str
+    ) -> None:
         self.screen.title("What next")
-        lines = ["Push an image; its push deploys it:", *images.push_lines(account, repository)]
+        lines = ["Push an image; its push deploys it:"]
+        lines += images.push_lines(account, repository, platform)
         if "BuildStateMachine" in outputs:
             lines += [
-                "or have it built from a checkout:",
-                "  make deploy MODE=application SOURCE=<directory>",
+                f"or have it built from a checkout, such as ../{repository}:",
+                f"  make deploy MODE=application SOURCE=../{repository}",
             ]
         lines += ["and see it go live:", "  make deploy MODE=application IMAGE=1.0.0"]
-        self.result["next"] = lines
+        self.result["next"] = self.given.lines(lines)
         for line in lines:
             self._advise(line)
 
@@ -275,9 +288,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if wrong := _contradictions(asked):
         parser.error(wrong)
-    screen = Screen(sys.stderr if asked.json else sys.stdout)
-    command = Command(asked, screen)
-    return carried_out(command.run, command.result, as_json=asked.json)
+    command = Command(asked)
+    return carried_out(command.run, command.result, as_json=asked.json, given=lambda: command.given)
 
 
 if __name__ == "__main__":

@@ -441,9 +441,9 @@ def deletion(type_: str, physical: str, *, snapshot: bool = False) -> str:
     """
     if snapshot:
         return (
-            "aws rds describe-db-snapshots --query 'DBSnapshots[].DBSnapshotIdentifier'"
-            f" --db-instance-identifier {physical}"
-            "   # then: aws rds delete-db-snapshot --db-snapshot-identifier <one of them>"
+            'aws rds delete-db-snapshot --db-snapshot-identifier "$(aws rds describe-db-snapshots'
+            " --query 'sort_by(DBSnapshots,&SnapshotCreateTime)[-1].DBSnapshotIdentifier'"
+            f' --output text --db-instance-identifier {physical})"'
         )
     return {
         "AWS::DynamoDB::Table": f"aws dynamodb delete-table --table-name {physical}",

@@ -4,15 +4,11 @@ The functions with a plain value in and a Check out decide; the others ask AWS a
 found. What may not be looked at is a warning, never a failure.
 """
 
-import contextlib
-import json
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
@@ -22,6 +18,7 @@ from cli.checks import certificate, identity
 from cli.setup.changes import Standing, deletion
 from cli.setup.settings import Named, Stack, named
 from cli.setup.stacks import Stacks
+from deployer import doctor
 from deployer.check import FAILED, OK, WARNING, Check
 
 
@@ -597,57 +594,6 @@ def hosted_zone(zone: str, name: str, domain: str, *, private: bool) -> Check:
 def database_url(value: str, arn: str) -> Check:
     """Whether a secret is a connection URL as plain text. The value itself is never told."""
     name = "DatabaseUrlSecretArn"
-    example = (
-        "It must be the URL alone, as plain text:",
-        "  postgresql://user:password@host:5432/name?sslmode=require",
-        "This asks for a password, and prints it as it must be in the URL:",
-        "  python3 -c 'from getpass import getpass; from urllib.parse import quote;"
-        ' print(quote(getpass(), safe=""))\'',
-        "Write it into a file, url.txt, so that it is in no shell's history, and from there:",
-        f"  aws secretsmanager put-secret-value --secret-id {arn} --secret-string file://url.txt",
-    )
-    if problem := _url_problem(value):
-        return Check(name, FAILED, problem, example)
+    if problem := doctor.url_problem(value):
+        return Check(name, FAILED, problem, doctor.url_fix(arn))
     return Check(name, OK, "a connection URL as plain text")
-
-
-_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-
-
-def _url_problem(value: str) -> str | None:
-    """What is wrong with a connection URL, without any of it; None if nothing is (RFC 3986)."""
-    with contextlib.suppress(ValueError):
-        if isinstance(json.loads(value), dict):
-            return "the secret is a JSON object; no container can use it"
-    if not re.match(r"postgres(ql)?://", value):
-        return "the secret does not begin with postgresql://"
-    if value != value.strip():
-        return "the secret has a space or line end around the URL"
-    rest = value.partition("://")[2]
-    authority = re.split("[/?#]", rest, maxsplit=1)[0]
-    login, at, _ = (authority if "@" in authority else rest).rpartition("@")
-    user, _, password = login.partition(":")
-    if not at or not user:
-        return "the URL has no user before the host; it must be user:password@host"
-    place = rest[len(login) + 1 :]
-    broken = set(re.findall(r"[^A-Za-z0-9._~!$&'()*+,;=%-]", user + password.replace(":", "")))
-    if "@" in place.partition("?")[0]:
-        broken.add("@")
-    if broken:
-        return (
-            "the user or password has characters that break a URL; percent-encode them, such as"
-            " @ as %40, / as %2F, # as %23, ? as %3F, a space as %20"
-        )
-    if _PERCENT.search(user + password):
-        return "the user or password has a % that begins no code; write it as %25"
-    hosts, _, name = place.partition("?")[0].partition("/")
-    try:
-        parts = [urlsplit(f"postgresql://{host}") for host in hosts.split(",")]
-        good = all(part.hostname and part.port != 0 for part in parts)
-    except ValueError:
-        good = False
-    if not good:
-        return "the URL's host or port is not one; it must be host:5432 after the @"
-    if not name:
-        return "the URL names no database; it must end with /name"
-    return None

@@ -3,7 +3,7 @@ and their removal."""
 
 import contextlib
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -282,7 +282,7 @@ class Infrastructure:
                 [
                     "Undo the setting that causes it. If the loss is meant, take a backup and name"
                     " each resource:",
-                    "  python -m cli.setup … "
+                    "  python -m cli.setup --mode infrastructure "
                     + " ".join(f"--allow-data-loss {c.resource}" for c in verdict.refused),
                 ],
             )
@@ -394,6 +394,7 @@ class Infrastructure:
         if not there:
             self.screen.say("There is nothing to remove.", "green")
             return
+        self._refuse_used_clusters(stack.name for stack, _ in there)
         stays = {stack.name: self._stays(stack.name) for stack, _ in there}
         self.screen.title("What is removed")
         self.screen.table(["stack", "status"], [[s.name, str(state.status)] for s, state in there])
@@ -414,6 +415,50 @@ class Infrastructure:
                 {"stack": stack.name, "action": "removed", "kept": kept, "seconds": seconds}
             )
         self._tell_what_stays(stays)
+
+    def _refuse_used_clusters(self, names: Iterable[str]) -> None:
+        """Raises CommandFailed if something else runs in a cluster that these stacks would take
+        away; it names each."""
+        for name in names:
+            for resource in self.stacks.resources(name):
+                cluster = resource.get("PhysicalResourceId", "")
+                if resource["ResourceType"] != "AWS::ECS::Cluster" or not cluster:
+                    continue
+                services, tasks = self._others_in(cluster)
+                if not services and not tasks:
+                    continue
+                here = [f"service {service}" for service in services]
+                here += [f"task {task} ({group})" for task, group in tasks.items()]
+                raise CommandFailed(
+                    UNREADY,
+                    f"nothing was deleted: in the cluster {cluster} runs more than"
+                    f" {self.settings['ServiceName']}: {', '.join(here)}",
+                    [
+                        "Move it to another cluster, or end it, then run this again:",
+                        *(
+                            f"  aws ecs delete-service --force --cluster {cluster}"
+                            f" --service {service}"
+                            for service in services
+                        ),
+                        *(
+                            f"  aws ecs stop-task --cluster {cluster} --task {task}"
+                            for task in tasks
+                        ),
+                    ],
+                )
+
+    def _others_in(self, cluster: str) -> tuple[list[str], dict[str, str]]:
+        """The services in a cluster beside this one, and the group of each task of none."""
+        ecs, own = self.account.client("ecs"), self.settings["ServiceName"]
+        pages = ecs.get_paginator("list_services").paginate(cluster=cluster)
+        services = [arn.rpartition("/")[2] for page in pages for arn in page["serviceArns"]]
+        found: dict[str, str] = {}
+        for page in ecs.get_paginator("list_tasks").paginate(cluster=cluster):
+            if page["taskArns"]:
+                told = ecs.describe_tasks(cluster=cluster, tasks=page["taskArns"])["tasks"]
+                found |= {t["taskArn"].rpartition("/")[2]: t.get("group", "") for t in told}
+        alone = {t: group for t, group in found.items() if not group.startswith("service:")}
+        return sorted(name for name in services if name != own), alone
 
     def _other_services(self) -> list[str]:
         """The services beside this one that have a spec, and so a deployer that must stay."""

@@ -49,12 +49,12 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (refused("InvalidClientTokenId"), "AWS does not know these credentials", RENEW),
         (refused("AccessDenied", DENIED), "not MFA-authenticated, and the account demands", RENEW),
         (refused("AccessDenied", "no"), "you may not do this: no", "Ask for this permission"),
-        (NoCredentialsError(), "no AWS credentials were found", "  export AWS_PROFILE=<profile>"),
+        (NoCredentialsError(), "no AWS credentials were found", "  aws configure"),
         (NoRegionError(), "no Region is set", "  export AWS_REGION=us-east-1"),
         (
             UnauthorizedSSOTokenError(),
             "your IAM Identity Center session is over",
-            "  aws sso login --profile <profile>",
+            "  aws sso login --profile default",
         ),
         (
             EndpointConnectionError(endpoint_url="https://x"),

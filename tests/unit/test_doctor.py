@@ -321,10 +321,12 @@ def test_the_names_of_a_fork_are_read_from_its_sources() -> None:
         ("", None, True, FAILED),
         ("postgres://app:hunter2@other.example/app", "db.example", True, WARNING),
         ("postgres://app:hunter2@db.example/app?sslmode=disable", None, True, WARNING),
+        ("postgres://app:hunter2/x@db.example/app", None, True, FAILED),
+        ("postgres://app:hunter2#x@db.example/app", None, True, FAILED),
     ],
 )
 def test_a_connection_url(value: str, host: str | None, whole: bool, expected: str) -> None:
-    check = doctor.connection_url(value, host, whole=whole)
+    check = doctor.connection_url(value, host, "arn:secret", whole=whole)
     assert check.state == expected
     assert "hunter2" not in str(check)
 

@@ -226,10 +226,7 @@ def last_release(past: History) -> Iterator[Check]:
             "last push",
             WARNING,
             f"{newest['version']} deployed nothing: {newest.get('reason', '')}",
-            (
-                "Push it under a tag that the service deploys, with `-` for the `+` of a version:",
-                "  docker push …",
-            ),
+            ("Push it under a tag that the service deploys, with `-` for the `+` of a version.",),
         )
     done = next(
         (e for e in past if e.get("outcome") in ("SUCCEEDED", "FAILED", "FAILED_ROLLED_BACK")), None
@@ -411,20 +408,16 @@ def _misnamed(state: State, name: str, right: str, why: str) -> Check:
     return Check("variables", state, f"{name} is not {right}", (f"Name it {right}.",), why)
 
 
-def connection_url(value: str, host: str | None, *, whole: bool) -> Check:
+def connection_url(value: str, host: str | None, arn: str, *, whole: bool) -> Check:
     """Whether a secret is a connection URL. The value itself is never told.
 
     Args:
         host: the host name of the RDS instance; None if that is not known.
+        arn: the secret's.
         whole: whether the container gets all of the secret, not one JSON key of it.
     """
     name = "database URL"
-    fix = (
-        "It must be the URL alone, as plain text:",
-        "  postgresql://user:password@host:5432/name?sslmode=require",
-        "Write it from a file, so that it is in no shell's history:",
-        "  aws secretsmanager put-secret-value --secret-id … --secret-string file://url.txt",
-    )
+    fix = url_fix(arn)
     why = "The application cannot connect with it."
 
     def wrong(said: str, state: State = FAILED) -> Check:
@@ -436,6 +429,8 @@ def connection_url(value: str, host: str | None, *, whole: bool) -> Check:
         return Check(name, OK, "a key of a JSON secret")
     if value != value.strip():
         return wrong("the secret has a space or line end around the URL")
+    if re.match(r"postgres(ql)?://", value) and (problem := url_problem(value)):
+        return wrong(problem)
     try:
         parts = urlsplit(value)
         port = parts.port
@@ -454,6 +449,60 @@ def connection_url(value: str, host: str | None, *, whole: bool) -> Check:
     if host and parts.hostname and parts.hostname != host.lower():
         return wrong(f"the URL's host is not the instance's, {host}", WARNING)
     return Check(name, OK, f"a URL of {parts.scheme}, port {port or 5432}")
+
+
+_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+def url_problem(value: str) -> str | None:
+    """What is wrong with a connection URL, without any of it; None if nothing is (RFC 3986)."""
+    if _is_object(value):
+        return "the secret is a JSON object; no container can use it"
+    if not re.match(r"postgres(ql)?://", value):
+        return "the secret does not begin with postgresql://"
+    if value != value.strip():
+        return "the secret has a space or line end around the URL"
+    rest = value.partition("://")[2]
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    login, at, _ = (authority if "@" in authority else rest).rpartition("@")
+    user, _, password = login.partition(":")
+    if not at or not user:
+        return "the URL has no user before the host; it must be user:password@host"
+    place = rest[len(login) + 1 :]
+    broken = set(re.findall(r"[^A-Za-z0-9._~!$&'()*+,;=%-]", user + password.replace(":", "")))
+    if "@" in place.partition("?")[0]:
+        broken.add("@")
+    if broken:
+        return (
+            "the user or password has characters that break a URL; percent-encode them, such as"
+            " @ as %40, / as %2F, # as %23, ? as %3F, a space as %20"
+        )
+    if _PERCENT.search(user + password):
+        return "the user or password has a % that begins no code; write it as %25"
+    hosts, _, name = place.partition("?")[0].partition("/")
+    try:
+        parts = [urlsplit(f"postgresql://{host}") for host in hosts.split(",")]
+        good = all(part.hostname and part.port != 0 for part in parts)
+    except ValueError:
+        good = False
+    if not good:
+        return "the URL's host or port is not one; it must be host:5432 after the @"
+    if not name:
+        return "the URL names no database; it must end with /name"
+    return None
+
+
+def url_fix(arn: str) -> tuple[str, ...]:
+    """How to put a connection URL into a secret."""
+    return (
+        "It must be the URL alone, as plain text:",
+        "  postgresql://user:password@host:5432/name?sslmode=require",
+        "This asks for a password, and prints it as it must be in the URL:",
+        "  python3 -c 'from getpass import getpass; from urllib.parse import quote;"
+        ' print(quote(getpass(), safe=""))\'',
+        "Write it into a file, url.txt, so that it is in no shell's history, and from there:",
+        f"  aws secretsmanager put-secret-value --secret-id {arn} --secret-string file://url.txt",
+    )
 
 
 def _is_object(value: str) -> bool:

@@ -137,7 +137,10 @@ def way_out(
                     " gateway (without), or the VPC endpoints for ecr.api, ecr.dkr, S3, logs and"
                     " secretsmanager:",
                     f"  aws ec2 create-route --route-table-id {table['RouteTableId']}"
-                    f" --destination-cidr-block {ANYWHERE} --gateway-id igw-…",
+                    f" --destination-cidr-block {ANYWHERE} --gateway-id"
+                    ' "$(aws ec2 describe-internet-gateways --output text --query'
+                    " 'InternetGateways[0].InternetGatewayId' --filters"
+                    f' Name=attachment.vpc-id,Values={table.get("VpcId", "")})"',
                 ),
                 "Tasks there can pull no image, read no secret and write no log.",
             )
@@ -546,10 +549,11 @@ def database(name: str, found: Description | None) -> Iterator[Check]:
     if status in ("stopped", "stopping"):
         fix = ("Start it:", f"  aws rds start-db-instance --db-instance-identifier {name}")
     elif status == "storage-full":
+        more = int(found.get("AllocatedStorage", 20)) * 3 // 2  # RDS takes a tenth more at least
         fix = (
             "Give it more storage, in GiB:",
             f"  aws rds modify-db-instance --db-instance-identifier {name} --apply-immediately"
-            " --allocated-storage …",
+            f" --allocated-storage {more}",
         )
     why = "No release starts without its database."
     yield Check("database", FAILED, f"{name} is {status}", fix, why)

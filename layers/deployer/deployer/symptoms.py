@@ -106,7 +106,7 @@ _SYMPTOMS = tuple(
             r"|network is unreachable|connection refused|unable to connect after \d+ tries)",
             "The database does not answer the tasks.",
             "Let the tasks' security group into the database's on port 5432, and see that both are"
-            " in one VPC and that the instance is available: deployer doctor",
+            " in one VPC and that the instance is available: `deployer doctor`",
         ),
         (
             "address-in-use",

@@ -1,5 +1,6 @@
 """A small project of its own for each test, and one local AWS for all that need one."""
 
+import io
 import json
 import os
 import subprocess
@@ -8,10 +9,14 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from cli.aws import Account
+from cli.screen import Screen
+from cli.setup.infrastructure import Answers, Infrastructure
+from cli.setup.settings import Project, Stack
 from local.aws import ROOT, LocalAws
 
 SAMCONFIG = """
@@ -315,6 +320,17 @@ def checkout(root: Path, aws: LocalAws | None = None) -> Checkout:
     for file, content in (("network", NETWORK), ("service", SERVICE), ("template", DEPLOYER)):
         (root / f"{file}.yaml").write_text(content)
     return Checkout(root, name, aws)
+
+
+def infrastructure(account: Account, *kinds: str, **given: str) -> Infrastructure:
+    """The stacks of these kinds, as the command makes them; what it says goes into a text."""
+    stacks = [
+        Stack(kind, f"{given.get('ServiceName', 'coder')}-{kind}", kind, Path(kind), False, {}, {})
+        for kind in kinds
+    ]
+    screen, answers = Screen(io.StringIO()), Answers(yes=True)
+    # nothing is built here, so that no checkout is needed
+    return Infrastructure(account, cast(Project, None), given, stacks, screen, answers, False)
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """The service-linked roles that a new account lacks are there before the first stack."""
 
-import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +8,8 @@ from botocore.stub import Stubber
 
 from cli.aws import Account
 from cli.errors import UNREADY, CommandFailed
-from cli.screen import Screen
-from cli.setup.infrastructure import Answers, Infrastructure
-from cli.setup.settings import Project
-from tests.cli.setup.conftest import checkout
+from cli.setup.infrastructure import Infrastructure
+from tests.cli.setup.conftest import infrastructure
 
 ECS, RDS = "/aws-service-role/ecs.amazonaws.com/", "/aws-service-role/rds.amazonaws.com/"
 
@@ -26,10 +22,8 @@ def iam(account: Account) -> Iterator[Stubber]:
 
 
 @pytest.fixture
-def made(account: Account, tmp_path: Path) -> Infrastructure:
-    project = Project(checkout(tmp_path).root)
-    screen = Screen(io.StringIO())
-    return Infrastructure(account, project, {}, [], screen, Answers(yes=True), False)
+def made(account: Account) -> Infrastructure:
+    return infrastructure(account)
 
 
 def role(path: str) -> dict[str, Any]:
