@@ -164,7 +164,8 @@ def explained(
     if code in _INVALID:
         return f"AWS does not know these credentials ({code}: {said})", [
             "A session needs all three: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and"
-            " AWS_SESSION_TOKEN.",
+            " AWS_SESSION_TOKEN. GovCloud and China have credentials of their own: is the Region"
+            " right?",
             *mfa_session(user),
         ]
     if code in DENIED and "explicit deny" in said and not (account and account.temporary):

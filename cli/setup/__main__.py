@@ -143,7 +143,7 @@ class Command:
             stack=unless_set(_deployers(needed), "DEPLOYER_STACK", default=DEFAULT_STACK),
             service=unless_set(values.get(settings.REQUIRED_NAME), "DEPLOYER_SERVICE"),
         )
-        if problems := settings.problems(given, stacks, project.file):
+        if problems := settings.problems(given, stacks, project.file, account.region):
             raise SettingsInvalid(problems)
         if self.asked.remove:
             self._check(identity(account))

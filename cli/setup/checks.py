@@ -5,7 +5,7 @@ found. What may not be looked at is a warning, never a failure.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +16,7 @@ from cli import quotas
 from cli.aws import AWS_ERRORS, DENIED, Account, code_of, explained
 from cli.checks import certificate, identity
 from cli.setup.changes import Standing, deletion
-from cli.setup.settings import Named, Stack, named
+from cli.setup.settings import Named, Parameter, Stack, named
 from cli.setup.stacks import Stacks
 from deployer import doctor
 from deployer.check import FAILED, OK, WARNING, Check
@@ -44,6 +44,12 @@ SERVICE_ROLES = {
     "database": ServiceRole("AWSServiceRoleForRDS", "rds.amazonaws.com"),
 }
 """By the kind of the stack."""
+
+# Of these no other account's can be used; secrets and keys may be shared.
+_OF_THE_ACCOUNT = (
+    *("TargetGroupArn", "CertificateArn", "DocsCertificateArn", "SourceConnectionArn"),
+    "TaskPolicyArns",
+)
 
 _ASKED = (
     *("acm", "cloudfront", "dynamodb", "ec2", "ecr", "ecs", "elbv2", "iam", "logs", "rds"),
@@ -126,6 +132,8 @@ class _Look:
         return [
             ("names", self.names),
             ("VPC", self.network),
+            ("zones", self.zones),
+            ("accounts", self.accounts),
             ("certificate", self.certificate),
             ("hosted zone", self.zone),
             ("secrets", self.secrets),
@@ -231,8 +239,9 @@ class _Look:
         ec2 = self._account.client("ec2")
         if vpc:
             try:
-                ec2.describe_vpcs(VpcIds=[vpc])
+                described = ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]
                 yield Check("VpcId", OK, vpc)
+                yield from addresses(vpc, described, self._value("VpcCidr"))
             except ClientError as error:
                 if code_of(error) not in ("InvalidVpcID.NotFound", "InvalidVpcId.NotFound"):
                     raise
@@ -247,6 +256,8 @@ class _Look:
             if ids := self._values_of(name):
                 told = ec2.describe_subnets(Filters=[{"Name": "subnet-id", "Values": ids}])
                 yield subnets(name, ids, told["Subnets"], vpc)
+                if name == "SubnetIds":
+                    yield from without_fargate(told["Subnets"], self._zones_parameter)
         for name in (
             "LoadBalancerSecurityGroupId",
             "ServiceSecurityGroupId",
@@ -256,7 +267,44 @@ class _Look:
                 told = ec2.describe_security_groups(Filters=[{"Name": "group-id", "Values": ids}])
                 yield security_group(name, ids[0], told["SecurityGroups"], vpc)
 
+    def zones(self) -> Iterator[Check]:
+        """Whether the zones of a new VPC are there and have Fargate."""
+        parameter = self._zones_parameter
+        if parameter is None or "network" not in self._new or self._value("VpcId"):
+            return
+        ec2 = self._account.client("ec2")
+        told = ec2.describe_availability_zones(
+            Filters=[{"Name": "zone-type", "Values": ["availability-zone"]}]
+        )["AvailabilityZones"]
+        default = [{"Name": "default-for-az", "Values": ["true"]}]
+        subnets = ec2.describe_subnets(Filters=default)["Subnets"]
+        yield zones(
+            told,
+            {subnet["AvailabilityZone"] for subnet in subnets},
+            self._values_of("Zones"),
+            parameter,
+            self._account.region,
+        )
+
+    @property
+    def _zones_parameter(self) -> Parameter | None:
+        found = (s.parameters["Zones"] for s in self._needed if "Zones" in s.parameters)
+        return next(found, None)
+
     # The domain
+
+    def accounts(self) -> Iterator[Check]:
+        """Whether what must be of this account is."""
+        own = self._values["AWS::AccountId"]
+        for name in _OF_THE_ACCOUNT:
+            for arn in self._values_of(name):
+                account = (arn.split(":") + [""] * 5)[4]
+                if account not in ("", "aws", own):
+                    fix = (
+                        f"Name one of account {own}, or take another profile:",
+                        "  aws sts get-caller-identity",
+                    )
+                    yield Check(name, FAILED, f"{arn} is of account {account}, not {own}", fix)
 
     def certificate(self) -> Iterator[Check]:
         """Whether the given certificate can be used for the domain."""
@@ -536,6 +584,71 @@ def subnets(
         said = f"all are in {zones.pop()}, but two zones are needed"
         return Check(parameter, FAILED, said, where)
     return Check(parameter, OK, f"{len(ids)} subnets in {', '.join(sorted(zones))}")
+
+
+def addresses(vpc: str, described: Mapping[str, Any], given: str) -> Iterator[Check]:
+    """Whether VpcCidr is what an existing VPC has. `described`: by DescribeVpcs."""
+    blocks = [described["CidrBlock"]]
+    blocks += [a["CidrBlock"] for a in described.get("CidrBlockAssociationSet", ())]
+    if given and given not in blocks:
+        fix = ("Set it to that in the settings:", f"  VpcCidr: {blocks[0]}")
+        said = f"{given} is not of {vpc}, which has {', '.join(dict.fromkeys(blocks))}"
+        yield Check("VpcCidr", FAILED, said, fix)
+
+
+def has_fargate(zone: str, parameter: Parameter) -> bool:
+    """Whether a zone, by its id, has Fargate: the parameter Zones admits none that has not."""
+    return parameter.problem(f"{zone},zz9-az9") is None
+
+
+def without_fargate(
+    found: Sequence[Mapping[str, Any]], parameter: Parameter | None
+) -> Iterator[Check]:
+    """The subnets for tasks in whose zone there is no Fargate. `found`: by DescribeSubnets."""
+    for subnet in found:
+        zone = subnet.get("AvailabilityZoneId")
+        if parameter and zone and not has_fargate(zone, parameter):
+            said = f"{subnet['SubnetId']} is in {zone} ({subnet['AvailabilityZone']}), which has"
+            where = (
+                "Name subnets in other zones:",
+                "  aws ec2 describe-subnets --query"
+                " 'Subnets[].[SubnetId,AvailabilityZoneId,VpcId]' --output text",
+            )
+            yield Check("SubnetIds", FAILED, f"{said} no Fargate", where)
+
+
+def zones(
+    told: Sequence[Mapping[str, Any]],
+    default: Collection[str],
+    given: Sequence[str],
+    parameter: Parameter,
+    region: str,
+) -> Check:
+    """Whether a new VPC comes to lie in two zones that have Fargate.
+
+    Names of zones mean other zones in each account; ids do not
+    (https://docs.aws.amazon.com/ram/latest/userguide/working-with-az-ids.html).
+
+    Args:
+        told: the Region's zones, by DescribeAvailabilityZones.
+        default: the names of those with a default subnet: `Fn::GetAZs` takes no other where there
+            are some.
+        given: the ids that the settings name; none leaves the choice to `Fn::GetAZs`.
+    """
+    ids = {zone["ZoneName"]: zone["ZoneId"] for zone in told if zone.get("State") == "available"}
+    good = [ids[name] for name in sorted(ids) if has_fargate(ids[name], parameter)]
+    fix = ("Name two that have Fargate in the settings:", f"  Zones: {','.join(good[:2])}")
+    if absent := [zone for zone in given if zone not in ids.values()]:
+        said = f"there is no zone {', '.join(absent)} in {region}"
+        return Check("Zones", FAILED, said, fix)
+    taken = [ids[name] for name in sorted(ids) if name in default or not default][:2]
+    if len(given or taken) < 2:
+        said = f"{region} has fewer than two zones for this account"
+        return Check("Zones", FAILED, said, ("Take another Region.",))
+    if wrong := [zone for zone in given or taken if not has_fargate(zone, parameter)]:
+        said = f"the VPC would lie in {', '.join(wrong)}, which has no Fargate"
+        return Check("Zones", FAILED, said, fix)
+    return Check("Zones", OK, ", ".join(given or taken))
 
 
 def cloudfront(partition: str, distributions: int) -> Check:

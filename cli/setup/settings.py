@@ -342,10 +342,15 @@ def with_deployer(settings: Mapping[str, str], stacks: Sequence[Stack]) -> dict[
     return {"DeployerStack": deployer, **settings}
 
 
-def problems(settings: Mapping[str, str], stacks: Sequence[Stack], file: Path) -> list[str]:
+def problems(
+    settings: Mapping[str, str], stacks: Sequence[Stack], file: Path, region: str
+) -> list[str]:
     """Everything that is wrong with the settings, each by name with an example of a good value.
 
-    stacks: all of the project's, whether needed or not: a name in the file must be one of theirs.
+    Args:
+        stacks: all of the project's, whether needed or not: a name in the file must be one of
+            theirs.
+        region: where the stacks are to be.
     """
     known: dict[str, Parameter] = {}
     for stack in stacks:
@@ -357,11 +362,12 @@ def problems(settings: Mapping[str, str], stacks: Sequence[Stack], file: Path) -
             meant = f"; did you mean {close[0]}?" if close else ""
             found.append(f"{name}: no template has this parameter ({file.name}){meant}")
     told = set(found)
-    values = effective(settings, known)
+    values = {**effective(settings, known), "AWS::Region": region}
     for stack in needed(stacks, values):
         for name, parameter in stack.parameters.items():
             if name in settings:
                 problem = parameter.problem(settings[name])
+                problem = problem or misplaced(parameter, settings[name], region)
             elif parameter.default is None:
                 problem = _missing(parameter, file)
             else:
@@ -376,6 +382,49 @@ def problems(settings: Mapping[str, str], stacks: Sequence[Stack], file: Path) -
             told.update(broken)
             found += broken
     return found
+
+
+_ARN = re.compile(r"\barn:(aws[a-z-]*):([a-z0-9-]+):([a-z0-9-]*):([0-9]{12}|aws)?:[^\s,\"]+")
+_IMAGE = re.compile(r"[0-9]{12}[.]dkr[.]ecr[.]([a-z0-9-]+)[.]amazonaws[.]com")
+# Parameter Store keeps these for itself:
+# https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html
+_RESERVED = re.compile(r"/(aws|ssm)", re.IGNORECASE)
+
+
+def misplaced(parameter: Parameter, value: str, region: str) -> str | None:
+    """What is wrong with a value that is well formed, but cannot be used in this Region.
+
+    Of a secret in Parameter Store alone ECS takes another Region's
+    (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Secret.html).
+    """
+    partition = partition_of(region)
+    example = parameter.example.replace("arn:aws:", f"arn:{partition}:")
+    if parameter.name != "DocsCertificateArn":  # CloudFront's are in us-east-1
+        example = example.replace("us-east-1", region)
+    for arn, its_partition, service, its_region, _ in (
+        (found[0], *found.groups()) for found in _ARN.finditer(value)
+    ):
+        if its_partition != partition:
+            said = f"is of the partition {its_partition}, and {region} of {partition}"
+            return f"{parameter.name}: `{arn}` {said}; for example {example}"
+        elsewhere = its_region not in ("", region) and service != "ssm"
+        if elsewhere and parameter.name != "DocsCertificateArn":
+            said = f"is in {its_region}, and the stacks in {region}"
+            return f"{parameter.name}: `{arn}` {said}; for example {example}"
+    for found in _IMAGE.finditer(value):
+        if (its_partition := partition_of(found[1])) != partition:
+            said = f"is of the partition {its_partition}, and {region} of {partition}"
+            return f"{parameter.name}: `{value}` {said}; for example {example}"
+    if parameter.name in ("SpecPath", "SitePath") and _RESERVED.match(value):
+        said = "begins with what Parameter Store keeps for itself"
+        return f"{parameter.name}: `{value}` {said}; for example {parameter.example}"
+    return None
+
+
+def partition_of(region: str) -> str:
+    """The partition of a Region, also of one that botocore does not know yet."""
+    begins = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc"}
+    return next((p for begin, p in begins.items() if region.startswith(begin)), "aws")
 
 
 def _missing(parameter: Parameter, file: Path) -> str:

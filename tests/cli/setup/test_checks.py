@@ -130,6 +130,82 @@ def test_the_databases_secret_is_a_plain_url_and_is_never_told(value: str, state
     assert bool(check.fix) == (state == FAILED)
 
 
+ZONES = settings.parameters(
+    {
+        "Parameters": {
+            "Zones": {
+                "Type": "String",
+                "Default": "",
+                "AllowedPattern": "((?!.*use1-az3)[a-z0-9]+-az[0-9],[a-z0-9]+-az[0-9])?",
+            }
+        }
+    }
+)["Zones"]
+
+
+def zone(name: str, id_: str, state: str = "available") -> dict[str, str]:
+    return {"ZoneName": f"us-east-1{name}", "ZoneId": f"use1-{id_}", "State": state}
+
+
+@pytest.mark.parametrize(
+    ("there", "default", "given", "state", "said", "fix"),
+    [
+        ([zone("a", "az1"), zone("b", "az2")], "", [], OK, "use1-az1, use1-az2", ""),
+        # which zone a name means differs from account to account
+        (
+            [zone("a", "az3"), zone("b", "az2"), zone("c", "az6")],
+            "",
+            [],
+            FAILED,
+            "use1-az3, which has no Fargate",
+            "  Zones: use1-az2,use1-az6",
+        ),
+        ([zone("a", "az3"), zone("b", "az2"), zone("c", "az6")], "bc", [], OK, "use1-az2", ""),
+        (
+            [zone("a", "az4", "impaired"), zone("b", "az2"), zone("c", "az3"), zone("d", "az1")],
+            "",
+            [],
+            FAILED,
+            "use1-az3",
+            "  Zones: use1-az2,use1-az1",
+        ),
+        (
+            [zone("a", "az1"), zone("b", "az2")],
+            "",
+            ["use1-az2", "use1-az9"],
+            FAILED,
+            "there is no zone use1-az9 in us-east-1",
+            "  Zones: use1-az1,use1-az2",
+        ),
+    ],
+)
+def test_zones(
+    there: list[dict[str, str]], default: str, given: list[str], state: str, said: str, fix: str
+) -> None:
+    named = {f"us-east-1{letter}" for letter in default}
+    check = checks.zones(there, named, given, ZONES, "us-east-1")
+    assert (check.state, said in check.found) == (state, True), check
+    assert fix in ("", *check.fix)
+
+
+def test_tasks_subnets_lie_in_zones_with_fargate() -> None:
+    subnet = {"SubnetId": "s-1", "AvailabilityZone": "us-east-1e", "AvailabilityZoneId": "use1-az3"}
+    (check,) = checks.without_fargate([subnet, subnet | {"AvailabilityZoneId": "use1-az1"}], ZONES)
+    assert check.state == FAILED
+    assert "s-1 is in use1-az3 (us-east-1e)" in check.found
+    local = subnet | {"AvailabilityZoneId": "use1-bos1-az1"}
+    assert len(list(checks.without_fargate([local], ZONES))) == 1
+    assert list(checks.without_fargate([local], None)) == []
+
+
+def test_the_addresses_of_an_existing_vpc() -> None:
+    vpc = {"CidrBlock": "172.31.0.0/16", "CidrBlockAssociationSet": [{"CidrBlock": "10.1.0.0/16"}]}
+    for good in ("", "172.31.0.0/16", "10.1.0.0/16"):
+        assert list(checks.addresses("vpc-1", vpc, good)) == []
+    (check,) = checks.addresses("vpc-1", vpc, "10.0.0.0/16")
+    assert (check.state, "  VpcCidr: 172.31.0.0/16" in check.fix) == (FAILED, True)
+
+
 def test_a_missing_tool_is_told(tmp_path: Path) -> None:
     assert [check.state for check in checks.tools(str(tmp_path))] == [FAILED, FAILED]
     for tool in ("sam", "python3.13"):
@@ -341,6 +417,15 @@ def test_what_is_given_must_exist(account: Account) -> None:
         assert any(line.startswith("  aws ") for line in check.fix), check
     elsewhere = found(account, CertificateArn=arn.replace(REGION, "eu-west-1"))["CertificateArn"]
     assert "the certificate is in eu-west-1" in elsewhere[0].found
+
+
+def test_what_must_be_of_this_account_is(account: Account) -> None:
+    other = f"arn:aws:elasticloadbalancing:{REGION}:210987654321:targetgroup/g/1"
+    policies = "arn:aws:iam::aws:policy/x,arn:aws:iam::210987654321:policy/y"
+    told = found(account, TargetGroupArn=other, TaskPolicyArns=policies)
+    for name in ("TargetGroupArn", "TaskPolicyArns"):
+        assert any("is of account 210987654321, not 123456789012" in c.found for c in told[name])
+    assert len(told["TaskPolicyArns"]) == 1
 
 
 def test_what_is_there_is_found(account: Account) -> None:

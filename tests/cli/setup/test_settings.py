@@ -1,6 +1,7 @@
 """Settings against templates: what is said of each mistake, and how the file is written."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,59 @@ def test_a_good_value_is_no_problem(declared: dict[str, Any], value: str) -> Non
 def problems(project: Checkout, **given: str) -> list[str]:
     project.write(**given)
     found = Project(project.root)
-    return settings.problems(settings.load(found.file), found.stacks(given), found.file)
+    loaded = settings.load(found.file)
+    return settings.problems(loaded, found.stacks(given), found.file, "us-east-1")
+
+
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:coder/url-AbCdEf"
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/1"
+IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/nix:1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "region", "said"),
+    [
+        ("CertificateArn", CERTIFICATE, "us-east-1", None),
+        ("CertificateArn", CERTIFICATE, "eu-west-1", "is in us-east-1, and the stacks in eu-west"),
+        ("DocsCertificateArn", CERTIFICATE, "eu-west-1", None),
+        ("DocsCertificateArn", CERTIFICATE, "us-gov-west-1", "of the partition aws, and us-gov"),
+        (
+            "DatabaseUrlSecretArn",
+            SECRET.replace("aws:", "aws-cn:", 1).replace("us-east-1", "cn-north-1"),
+            "us-east-1",
+            "of the partition aws-cn, and us-east-1 of aws",
+        ),
+        ("Secrets", f'{{"A": "{SECRET}"}}', "us-east-1", None),
+        (
+            "Secrets",
+            f'{{"A": "{SECRET}", "B": "{SECRET.replace("aws:", "aws-us-gov:", 1)}"}}',
+            "us-east-1",
+            "of the partition aws-us-gov",
+        ),
+        ("Secrets", '{"A": "arn:aws:ssm:eu-west-1:123456789012:parameter/a"}', "us-east-1", None),
+        ("TaskPolicyArns", "arn:aws:iam::aws:policy/ReadOnlyAccess", "eu-west-1", None),
+        ("TaskPolicyArns", "arn:aws:iam::aws:policy/x", "cn-north-1", "of the partition aws,"),
+        ("TaskPolicyArns", "arn:aws-us-gov:iam::123456789012:policy/x", "eu-west-1", "aws-us-gov"),
+        ("BuildImage", IMAGE, "eu-west-1", None),
+        ("BuildImage", IMAGE, "cn-north-1", "of the partition aws,"),
+        ("SpecPath", "/deployer/services", "us-east-1", None),
+        ("SpecPath", "/aws/services", "us-east-1", "Parameter Store keeps for itself"),
+        ("SitePath", "/SSM/docs", "us-east-1", "Parameter Store keeps for itself"),
+    ],
+)
+def test_what_is_of_another_place_is_refused_with_one_of_this(
+    name: str, value: str, region: str, said: str | None
+) -> None:
+    known = replace(
+        parameter(ConstraintDescription=f"must be one, such as {SECRET}, or empty"), name=name
+    )
+    problem = settings.misplaced(known, value, region)
+    if said is None:
+        assert problem is None
+        return
+    assert problem and problem.startswith(f"{name}: `") and said in problem
+    example = problem.partition("; for example ")[2]
+    assert settings.misplaced(known, example, region) is None
 
 
 def test_all_mistakes_are_told_at_once(project: Checkout) -> None:
