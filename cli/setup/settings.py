@@ -327,7 +327,7 @@ def needed(stacks: Sequence[Stack], values: Mapping[str, str]) -> list[Stack]:
     left_out = set()
     if values.get("DatabaseUrlSecretArn") or values.get("Database") in ("existing", "none"):
         left_out.add("database")
-    if values.get("TargetGroupArn") or values.get("Exposure") == "public-ip":
+    if values.get("TargetGroupArn") or values.get("Exposure") in ("public-ip", "none"):
         left_out.add("load-balancer")
     if values.get("DocsUrl"):
         left_out.add("docs")

@@ -29,6 +29,7 @@ ELSEWHERE = {
     "deployer-ReconcileFunctionName": "reconcile",
 }
 BALANCED = {"ServiceName": "coder"}
+WORKER = BALANCED | WEB | {"Exposure": "none", "DocsUrl": "none"}
 PUBLIC = BALANCED | WEB | {"Exposure": "public-ip"}
 SECURE = BALANCED | {"DomainName": "coder.example.com", "HostedZoneId": "Z0123456789"}
 OWN_VPC = BALANCED | EXISTING_VPC
@@ -60,6 +61,7 @@ SETTINGS = {
     "own groups": OWN_GROUPS,
     "own everything": OWN_EVERYTHING,
     "web": BALANCED | {"Application": "web"},
+    "worker": WORKER,
 }
 
 
@@ -69,7 +71,8 @@ def stacks(settings: dict[str, Any]) -> dict[str, Stack]:
     without = {
         "network": len(groups) == 3,
         "database": settings.get("Database", "managed") != "managed",
-        "load-balancer": settings.get("Exposure") == "public-ip" or "TargetGroupArn" in settings,
+        "load-balancer": settings.get("Exposure") in ("public-ip", "none")
+        or "TargetGroupArn" in settings,
         "docs": "DocsUrl" in settings,
     }
     made: dict[str, Stack] = {}
@@ -198,6 +201,13 @@ def test_without_a_load_balancer_the_world_reaches_the_port_of_the_tasks() -> No
     network = stacks(PUBLIC)["network"]
     assert "LoadBalancerGroup" not in network.resources
     assert rules(network, "ServiceGroup", "Ingress") == {(3000, WORLD)}
+    assert rules(network, "ServiceGroup", "Egress") == {(80, WORLD), (443, WORLD)}
+
+
+def test_nobody_reaches_a_worker() -> None:
+    network = stacks(WORKER)["network"]
+    assert "LoadBalancerGroup" not in network.resources
+    assert rules(network, "ServiceGroup", "Ingress") == set()
     assert rules(network, "ServiceGroup", "Egress") == {(80, WORLD), (443, WORLD)}
 
 

@@ -273,6 +273,17 @@ CONTRADICTIONS: list[tuple[str, Mapping[str, object], str]] = [
         WEB | {"Exposure": "public-ip", "TargetGroupArn": TARGET, "DomainName": "a.example.com"},
         "TargetGroupArn is for Exposure load-balancer",
     ),
+    ("service", {"Exposure": "none"}, "Exposure must be load-balancer or public-ip"),
+    (
+        "service",
+        WEB | {"Exposure": "none", "DomainName": "a.example.com"},
+        "TargetGroupArn and DomainName are for a service that is reached",
+    ),
+    (
+        "service",
+        WEB | {"Exposure": "none", "Verify": '{"path": "/"}'},
+        "Verify asks over HTTP",
+    ),
     ("service", {"TargetGroupArn": TARGET}, "DomainName must be given with TargetGroupArn"),
     ("service", {"Secrets": f'{{"API_KEY": "{SECRET}"}}'}, "SecretArns must name the ARNs"),
     ("monitoring", {"AlarmTopicArn": TOPIC, "AlarmEmail": "a@b.com"}, "AlarmEmail is for"),

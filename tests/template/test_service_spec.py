@@ -29,18 +29,19 @@ def test_the_deployer_takes_it(settings: dict[str, Any]) -> None:
     made = spec(settings)
     assert made.service == "coder"
     assert made.container.stop_timeout == 120
-    assert made.verify
-    assert (made.load_balancer is None) == (settings.get("Exposure") == "public-ip")
+    exposure = settings.get("Exposure", "load-balancer")
+    assert (made.verify is None) == (exposure == "none")
+    assert (made.load_balancer is None) == (exposure != "load-balancer")
 
 
 def test_coder_behind_https() -> None:
-    made = spec(SECURE)
+    made = spec(SECURE | {"DocsUrl": "https://docs.example.com"})
     assert made.container.environment == {
         "CODER_HTTP_ADDRESS": "0.0.0.0:3000",
         "CODER_ACCESS_URL": "https://coder.example.com",
         "WORKBENCH_ACCESS_URL": "https://coder.example.com",
         "CODER_WILDCARD_ACCESS_URL": "*.coder.example.com",
-        "CODER_DOCS_URL": "https://Distribution.DomainName",
+        "CODER_DOCS_URL": "https://docs.example.com",
         "CODER_REDIRECT_TO_ACCESS_URL": "false",
         "CODER_SECURE_AUTH_COOKIE": "true",
         "CODER_PROXY_TRUSTED_HEADERS": "X-Forwarded-For",
@@ -59,6 +60,11 @@ def test_coder_behind_https() -> None:
         "/api/v2/buildinfo",
         "/api/v2/users/first",
     ]
+
+
+@pytest.mark.parametrize("url", ["", "none"])
+def test_without_a_docs_site_coders_links_lead_to_its_makers(url: str) -> None:
+    assert "CODER_DOCS_URL" not in spec(SECURE | {"DocsUrl": url}).container.environment
 
 
 def test_coder_at_the_load_balancers_own_name() -> None:

@@ -215,6 +215,8 @@ def test_contradictions_are_what_the_templates_rules_say(
         ({"Database": "none"}, {"database"}),
         ({"DatabaseUrlSecretArn": "arn"}, {"database"}),
         ({"Exposure": "public-ip"}, {"load-balancer"}),
+        ({"Exposure": "none"}, {"load-balancer"}),
+        ({"DocsUrl": "none"}, {"docs"}),
         ({"TargetGroupArn": "arn"}, {"load-balancer"}),
         ({"DocsUrl": "https://docs.example.com"}, {"docs"}),
     ],
