@@ -151,8 +151,12 @@ class Command:
             return
         mode = self.asked.mode
         if mode in ("full", "infrastructure"):
-            self._check(checks.everything(account, needed, values))
-            self._infrastructure(project, account, given, needed).deploy()
+            checked = checks.everything(account, needed, values)
+            self._check(checked)
+            made = self._infrastructure(project, account, given, needed)
+            made.values, made.checked = values, checked
+            self.result["plan"] = made.plan
+            made.deploy()
         else:
             self._check(identity(account))
         outputs = self._outputs(account, needed)
@@ -202,10 +206,19 @@ class Command:
             if not self._nothing_deployed(account, needed):
                 return given
             self.screen.say(f"Nothing is deployed yet with {where}.")
-            if not self.screen.agreed("Shall its main settings be asked for?"):
-                return given
             first = True
-        answers = guide.asked(self.screen, account, project, given, lacking, first=first)
+        chosen = None
+        if first and "Application" in project.known:
+            chosen = guide.kind(
+                self.screen, project.known, "" if lacking else f"as {where} says; ask no more"
+            )
+            if chosen is None:
+                return given
+        elif first and not lacking and not self.screen.agreed("Review the main settings now?"):
+            return given
+        answers = guide.asked(
+            self.screen, account, project, given, lacking, first=first, chosen=chosen
+        )
         settings.save(project.file, answers)
         project.rename(answers.get(settings.REQUIRED_NAME))
         self.screen.say(f"Written to {where}.", "green")

@@ -1,13 +1,75 @@
-"""The first time: the few values that have no default are asked for, with what the account has."""
+"""The first time: what kind of application it is, and then only what matters for that kind, with
+what the account has."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cli.aws import AWS_ERRORS, Account, explained
 from cli.screen import Screen
+from cli.setup import cost
 from cli.setup.settings import REQUIRED_NAME, Parameter, Project
 
 _PATTERN = "ServicePattern"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of application: what it sets, and what is asked for it, in this order."""
+
+    name: str
+    about: str
+    sets: Mapping[str, str]
+    asks: tuple[str, ...]
+
+
+# What the stacks' defaults, which are Coder's, must be for other services.
+_WEB = {"Application": "web", "Strategy": "rolling", "TimeoutSeconds": "600", "HealthCheck": "null"}
+KINDS = (
+    Kind(
+        "Coder",
+        "behind a load balancer, with a database",
+        {
+            **{"Application": "coder", "Exposure": "load-balancer", "Strategy": "recreate"},
+            **{"TimeoutSeconds": "1200", "GracePeriodSeconds": "900", "HealthCheck": "null"},
+            **{"Verify": "", "ContainerPort": "3000", "HealthCheckPath": "/healthz"},
+        },
+        ("domain", "database", "docs", "network"),
+    ),
+    Kind(
+        "a web application",
+        "a container that answers HTTP on a port",
+        {**_WEB, "Exposure": "load-balancer", "GracePeriodSeconds": "60", "Verify": ""},
+        ("port", "size", "domain", "database", "docs", "network"),
+    ),
+    Kind(
+        "a worker",
+        "a container that nobody reaches",
+        {
+            **{**_WEB, "Exposure": "none", "Verify": ""},
+            **{"DomainName": "", "HostedZoneId": "", "CertificateArn": "", "DocsUrl": "none"},
+        },
+        ("health", "size", "database", "network"),
+    ),
+)
+_SIZES = ((256, 512), (512, 1024), (1024, 2048), (2048, 4096))  # of Fargate: CPU units and MiB
+
+
+def kind(screen: Screen, known: Mapping[str, Parameter], unchanged: str = "") -> Kind | None:
+    """What kind of application a person says it is; None if the settings stay as they are, or the
+    templates know one kind only.
+
+    Args:
+        unchanged: what is offered as the way to leave the settings as they are; "" offers none.
+    Raises:
+        EOFError: nobody answers.
+    """
+    if "Application" not in known:
+        return None
+    offered = [f"{kind.name}: {kind.about}" for kind in KINDS]
+    offered += [unchanged] if unchanged else []
+    chosen = _choose(screen, "What kind of application is it?", offered)
+    return KINDS[chosen] if chosen < len(KINDS) else None
 
 
 def asked(
@@ -18,6 +80,7 @@ def asked(
     lacking: Sequence[Parameter],
     *,
     first: bool,
+    chosen: Kind | None = None,
 ) -> dict[str, str]:
     """The settings that a person at the terminal gives; those that stay as they are left out.
 
@@ -25,6 +88,7 @@ def asked(
         given: what the settings file holds already.
         lacking: what has no default and is not given.
         first: nothing is deployed yet, so that the choices that shape everything are asked too.
+        chosen: the kind of application, where that is known.
     Raises:
         EOFError: nobody answers.
     """
@@ -41,10 +105,24 @@ def asked(
     if _PATTERN in project.known and given.get(_PATTERN, "") in ("", given.get(REQUIRED_NAME)):
         guide.answers[_PATTERN] = guide.value(REQUIRED_NAME)
     if first:
-        guide.domain()
-        guide.network()
-        guide.database()
+        for name, value in (chosen.sets if chosen else {}).items():
+            guide.set(name, value)
+        for step in chosen.asks if chosen else ("domain", "database", "network"):
+            getattr(guide, step)()
     return {name: value for name, value in guide.answers.items() if value != given.get(name)}
+
+
+def _choose(screen: Screen, question: str, choices: Sequence[str]) -> int:
+    """The index of one of several; an empty answer is the first."""
+    screen.say()
+    screen.say(question)
+    for number, choice in enumerate(choices, 1):
+        screen.say(f"  {number}  {choice}")
+    while True:
+        answer = screen.ask(f"1 to {len(choices)} [1]:") or "1"
+        if answer.isdigit() and 1 <= int(answer) <= len(choices):
+            return int(answer) - 1
+        screen.say(f"Please type a number from 1 to {len(choices)}.", "yellow")
 
 
 class _Guide:
@@ -82,17 +160,19 @@ class _Guide:
                 self.answers[name] = value
             return value
 
+    def set(self, name: str, value: str) -> None:
+        """Set a value that the templates know, unless it is that already."""
+        if name in self._known and value != (self.value(name) or self._known[name].default or ""):
+            self.answers[name] = value
+
     def choose(self, question: str, choices: Sequence[str]) -> int:
         """The index of one of several; an empty answer is the first."""
-        self._screen.say()
-        self._screen.say(question)
-        for number, choice in enumerate(choices, 1):
-            self._screen.say(f"  {number}  {choice}")
-        while True:
-            answer = self._screen.ask(f"1 to {len(choices)} [1]:") or "1"
-            if answer.isdigit() and 1 <= int(answer) <= len(choices):
-                return int(answer) - 1
-            self._screen.say(f"Please type a number from 1 to {len(choices)}.", "yellow")
+        return _choose(self._screen, question, choices)
+
+    def _effective(self, name: str) -> str:
+        """What a setting is by now, with its default."""
+        known = self._known.get(name)
+        return self.value(name) or (known.default if known else None) or ""
 
     def _listed(self, service: str, operation: str, key: str, **filters: Any) -> list[Any]:
         """What the account has; [] if that cannot be looked at, which is said."""
@@ -104,6 +184,41 @@ class _Guide:
                 f"(could not list them: {explained(error, self._account)[0]})", "yellow"
             )
             return []
+
+    def port(self) -> None:
+        """Where a web application listens, and the path that answers when it serves."""
+        self.ask("ContainerPort")
+        self.ask("HealthCheckPath")
+
+    def health(self) -> None:
+        """How a worker is known to be well; without a check it is, as long as it runs."""
+        self.ask("HealthCheck")
+
+    def size(self) -> None:
+        """How large a task is."""
+        prices = [
+            f"{cpu / 1024:g} vCPU, {memory / 1024:g} GB: ${cost.task(cpu, memory):.0f} a month"
+            for cpu, memory in _SIZES
+        ]
+        cpu, memory = _SIZES[self.choose("The size of a task", prices)]
+        self.set("Cpu", f"{cpu}")
+        self.set("Memory", f"{memory}")
+
+    def docs(self) -> None:
+        """A documentation site, or none."""
+        if "DocsUrl" not in self._known:
+            return
+        offered = [
+            "none",
+            "one that is built here from sources of yours, on CloudFront",
+            "one that is elsewhere",
+        ]
+        chosen = self.choose("The documentation site", offered)
+        if chosen < 2:
+            self.set("DocsUrl", ("none", "")[chosen])
+            return
+        while self.ask("DocsUrl") in ("", "none"):
+            self._screen.say("Its URL is needed, such as https://docs.example.com.", "yellow")
 
     def domain(self) -> None:
         """The host name, and where its certificate comes from."""
@@ -169,26 +284,32 @@ class _Guide:
         )
         public = _in_two_zones([s for s in found if s.get("MapPublicIpOnLaunch")])
         private = _in_two_zones([s for s in found if not s.get("MapPublicIpOnLaunch")])
-        for name, suggestion in (
-            ("SubnetIds", public),
-            ("LoadBalancerSubnetIds", public),
-            ("DatabaseSubnetIds", private or public),
+        balanced = self._effective("Exposure") in ("", "load-balancer")
+        managed = self._effective("Database") in ("", "managed")
+        for name, suggestion, matters in (
+            ("SubnetIds", public, True),
+            ("LoadBalancerSubnetIds", public, balanced),
+            ("DatabaseSubnetIds", private or public, managed),
         ):
-            if name in self._known:
+            if matters and name in self._known:
                 self.ask(name, ",".join(suggestion))
 
     def database(self) -> None:
         """A database of its own, or the one that is there."""
         if "DatabaseUrlSecretArn" not in self._known:
             return
-        offered = [
-            "a new one, made and backed up for it",
-            "one that is there, whose URL is a secret in Secrets Manager",
-        ]
-        if self.choose("The PostgreSQL database", offered) == 0:
+        offered = {
+            "managed": "a new one, made and backed up for it",
+            "existing": "one that is there, whose URL is a secret in Secrets Manager",
+        }
+        known = self._known.get("Database")
+        if known and "none" in known.values and self._effective("Application") != "coder":
+            offered = {"none": "none"} | offered
+        chosen = [*offered][self.choose("The PostgreSQL database", [*offered.values()])]
+        self.set("Database", chosen)
+        if chosen != "existing":
+            self.set("DatabaseUrlSecretArn", "")
             return
-        if "existing" in self._known.get("Database", self._known["DatabaseUrlSecretArn"]).values:
-            self.answers["Database"] = "existing"
         while not self.ask("DatabaseUrlSecretArn"):
             self._screen.say("It is needed for a database that is there.", "yellow")
 

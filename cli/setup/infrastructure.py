@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from cli.aws import DENIED, Account, code_of
 from cli.errors import FAILED, INTERRUPTED, REFUSED, UNREADY, CommandFailed
 from cli.screen import Screen, printable
+from cli.setup import cost
 from cli.setup.changes import (
     STATEFUL,
     Action,
@@ -28,8 +29,31 @@ from cli.setup.changes import (
 from cli.setup.checks import SERVICE_ROLES
 from cli.setup.settings import Project, Stack
 from cli.setup.stacks import Sam, Stacks, State
+from deployer.check import OK, WARNING, Check
 
 _GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLETE")
+_NOW = {
+    Standing.ABSENT: "new",
+    Standing.LEFTOVER: "failed; new again",
+    Standing.BUSY: "being changed",
+    Standing.STUCK: "stuck",
+    Standing.THERE: "there",
+}
+_HAS = {
+    "network": "VPC, subnets, security groups",
+    "database": "PostgreSQL and its secrets",
+    "load-balancer": "load balancer, firewall",
+    "service": "cluster, repository, roles, spec",
+    "deployer": "state machines, functions",
+    "monitoring": "alarms, dashboard",
+    "docs": "docs site on CloudFront",
+}
+_MINUTES = {
+    **{"network": 4, "database": 12, "load-balancer": 6, "service": 2, "deployer": 5},
+    **{"monitoring": 2, "docs": 7},
+}
+"""About how long a creation takes; what is there is looked at within one."""
+
 _MARKS = {
     Action.ADD: "+",
     Action.IMPORT: "<",
@@ -63,7 +87,10 @@ class Infrastructure:
     screen: Screen
     answers: Answers
     interactive: bool
+    values: Mapping[str, str] = field(default_factory=dict)  # with the templates' defaults
+    checked: Sequence[Check] = ()  # beforehand
     done: list[dict[str, Any]] = field(default_factory=list)
+    plan: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.stacks = Stacks(self.account)
@@ -74,18 +101,7 @@ class Infrastructure:
     def deploy(self) -> None:
         """Create or update the stacks. Raises CommandFailed."""
         states = {stack.kind: self.stacks.state(stack.name) for stack in self.needed}
-        plan = {
-            Standing.ABSENT: "is created",
-            Standing.LEFTOVER: "is deleted, since it failed, and created",
-            Standing.BUSY: "is being changed right now; waits for that",
-            Standing.STUCK: "is stuck: its last rollback failed",
-            Standing.THERE: "is there; changes are shown first",
-        }
-        self.screen.title("Stacks")
-        self.screen.table(
-            ["stack", "what happens"],
-            [[s.name, plan[states[s.kind].standing]] for s in self.needed],
-        )
+        self._show_plan(states)
         made = [s for s in self.needed if states[s.kind].standing is not Standing.THERE]
         if made and not self.answers.yes:
             count = f"{len(made)} stack{'s' if len(made) > 1 else ''}"
@@ -113,6 +129,59 @@ class Infrastructure:
         if service and "DocsUrl" in service.parameters and self._docs_url() != linked:
             self.screen.title(f"{service.name}: links to the docs site")
             self._deploy(service, agreed=True, linking=True)
+
+    def _show_plan(self, states: Mapping[str, State]) -> None:
+        """Show what will exist, what that costs, how long it takes and what was checked."""
+        kinds = [stack.kind for stack in self.needed]
+        costs = cost.monthly(kinds, self.values)
+        waits = {
+            kind: _MINUTES.get(kind, 1)
+            for kind, state in states.items()
+            if state.standing is not Standing.THERE
+        }
+        self.plan |= {
+            "stacks": [
+                {
+                    "stack": stack.name,
+                    "now": _NOW[states[stack.kind].standing],
+                    "has": _HAS.get(stack.kind, ""),
+                    "minutes": waits.get(stack.kind, 1),
+                    "dollars": costs.get(stack.kind, 0.0),
+                }
+                for stack in self.needed
+            ],
+            "minutes": sum(waits.get(kind, 1) for kind in kinds),
+            "dollars": round(sum(costs.values()), 2),
+        }
+        self.screen.title("Stacks")
+        self.screen.table(
+            ["stack", "now", "what it has", "minutes", "$ a month"],
+            [
+                [s["stack"], s["now"], s["has"], f"{s['minutes']}", f"{s['dollars']:.2f}"]
+                for s in self.plan["stacks"]
+            ],
+        )
+        without = cost.unknown(kinds, self.values)
+        self.screen.say()
+        self.screen.say(
+            f"Together: about {self.plan['minutes']} minutes, and"
+            f" ${self.plan['dollars']:.2f} a month before any use"
+            f"{', ' if without else ''}{without}; list prices of us-east-1, see docs/cost.md."
+            " Tasks cost from the first image on."
+        )
+        if self.values.get("Exposure") == "none":
+            self.screen.say(
+                "Nobody reaches a worker: no port is open, and the address in a release's record"
+                " answers nobody."
+            )
+        self._say_what_was_checked()
+
+    def _say_what_was_checked(self) -> None:
+        warned = [check.name for check in self.checked if check.state == WARNING]
+        right = sum(check.state == OK for check in self.checked)
+        if self.checked:
+            more = f"; warnings, see above: {', '.join(dict.fromkeys(warned))}" if warned else ""
+            self.screen.say(f"Checked: {right} things are right{more}.")
 
     def create_service_roles(self, kinds: Collection[str]) -> None:
         """Create the service-linked roles that new stacks need and that are missing.

@@ -136,6 +136,7 @@ class Project:
     def __init__(self, root: Path, environment: str = "default") -> None:
         """Raises SettingsInvalid if samconfig.toml is missing or broken."""
         self.root, self.environment = root, environment
+        self._templates: dict[Path, dict[str, Any]] = {}
         try:
             self._config = tomllib.loads((root / CONFIG).read_text())
         except FileNotFoundError:
@@ -180,7 +181,9 @@ class Project:
         found: Any = self._config[section]
         named = found.get("deploy", {}).get("parameters", {}).get("template_file")
         path = self.root / (named or "template.yaml")
-        template = load_template(path)
+        if path not in self._templates:  # reading one takes a while
+            self._templates[path] = load_template(path)
+        template = self._templates[path]
         name = f"{service}-{kind}"
         if kind == "deployer":  # it may serve several services, so it has none's name
             configured = found.get("global", {}).get("parameters", {}).get("stack_name", "deployer")

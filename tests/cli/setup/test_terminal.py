@@ -37,11 +37,11 @@ def test_the_first_time_is_guided(deployable: Checkout) -> None:
         shown.expect(f"1  {domain}  Z")
         shown.answer("1 to 2 [1]:", "7")
         shown.answer("Please type a number from 1 to 2.", "1")
+        shown.answer("2  one that is there, whose URL is a secret", "2")
+        shown.answer("DatabaseUrlSecretArn", secret)
         shown.expect("1  a new one")
         shown.answer("[1]:", "2")
         shown.answer("SubnetIds [subnet-", "")
-        shown.answer("2  one that is there, whose URL is a secret", "2")
-        shown.answer("DatabaseUrlSecretArn", secret)
         shown.expect("Written to environments/default.yaml.")
         shown.expect("✓ DatabaseUrlSecretArn: a connection URL as plain text")
         shown.answer("Create 3 stacks in account", "y")
@@ -63,7 +63,7 @@ def test_no_is_no_and_ctrl_c_leaves_nothing(deployable: Checkout) -> None:
     network = f"{deployable.name}-network"
     cloudformation = deployable.aws.client("cloudformation")
     with terminal(deployable, "--mode", "infrastructure") as shown:
-        shown.answer("Shall its main settings be asked for? [y/N]", "n")
+        shown.answer("Review the main settings now? [y/N]", "n")
         shown.answer("Create 3 stacks in account", "perhaps")
         shown.answer("Please type y or n.", "n")
         assert shown.ended() == 4

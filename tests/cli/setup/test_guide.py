@@ -1,0 +1,164 @@
+"""The questions of the first time: each kind of application is asked what matters for it, and what
+is answered makes stacks."""
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import pytest
+from botocore.stub import Stubber
+
+from cli.aws import Account
+from cli.screen import Screen
+from cli.setup import guide, settings
+from cli.setup.infrastructure import Infrastructure
+from cli.setup.settings import Project
+from cli.setup.stacks import State
+from deployer.check import OK, WARNING, Check
+from local.aws import ROOT
+from tests.cli.setup.conftest import infrastructure
+
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:shop/url-AbCdEf"
+REAL = Project(ROOT)  # this checkout's own templates and settings
+
+
+class Person(Screen):
+    """A screen with somebody before it, who answers what is asked in turn."""
+
+    def __init__(self, answers: Mapping[str, str]) -> None:
+        super().__init__(io.StringIO())
+        self.answers, self.asked = list(answers.items()), list[str]()
+
+    def ask(self, question: str) -> str:
+        self.asked.append(question)
+        about, answer = self.answers.pop(0)
+        shown = self.console.file.getvalue() + question  # type: ignore[attr-defined]
+        assert about in shown.rpartition("\n\n")[2], (about, shown[-600:])
+        return answer
+
+
+@pytest.fixture(autouse=True)
+def empty(account: Account) -> Iterator[None]:
+    """An account that has neither zones nor a VPC."""
+    with Stubber(account.client("route53")) as route53, Stubber(account.client("ec2")) as ec2:
+        zones = {"HostedZones": [], "Marker": "", "IsTruncated": False, "MaxItems": "1"}
+        route53.add_response("list_hosted_zones", zones)
+        ec2.add_response("describe_vpcs", {"Vpcs": []})
+        yield
+
+
+CODER = {
+    "What kind": "1",
+    "ServiceName": "team",
+    "DomainName": "",
+    "PostgreSQL": "1",
+    "documentation site": "2",
+}
+WEB = {
+    "What kind": "2",
+    "ServiceName": "shop",
+    "ContainerPort": "8080",
+    "HealthCheckPath": "/",
+    "size of a task": "1",
+    "DomainName": "",
+    "PostgreSQL": "1",
+    "documentation site": "1",
+}
+WORKER = {
+    "What kind": "3",
+    "ServiceName": "mailer",
+    "HealthCheck": '{"command": ["CMD", "true"]}',
+    "size of a task": "2",
+    "PostgreSQL": "3",
+    "DatabaseUrlSecretArn": SECRET,
+}
+
+
+@pytest.mark.parametrize(
+    ("answers", "needed", "some"),
+    [
+        (
+            CODER,
+            ["network", "database", "load-balancer", "service", "deployer", "monitoring", "docs"],
+            {"ServiceName": "team", "ServicePattern": "team"},
+        ),
+        (
+            WEB,
+            ["network", "load-balancer", "service", "deployer", "monitoring"],
+            {"Application": "web", "Strategy": "rolling", "ContainerPort": "8080", "Cpu": "256"},
+        ),
+        (
+            WORKER,
+            ["network", "service", "deployer", "monitoring"],
+            {"Exposure": "none", "Database": "existing", "DocsUrl": "none", "Memory": "1024"},
+        ),
+    ],
+    ids=["Coder", "web", "worker"],
+)
+def test_a_kind_is_asked_what_matters_for_it_and_makes_stacks(
+    account: Account, answers: Mapping[str, str], needed: Sequence[str], some: Mapping[str, str]
+) -> None:
+    person, given = Person(answers), settings.load(REAL.file)
+    chosen = guide.kind(person, REAL.known, "as it is")
+    told = guide.asked(person, account, REAL, given, [], first=True, chosen=chosen)
+    assert person.answers == []
+    assert some.items() <= told.items()
+    effective = settings.effective(given | told, REAL.known)
+    stacks = REAL.stacks(given | told)
+    assert [stack.kind for stack in settings.needed(stacks, effective)] == needed
+    assert settings.problems(given | told, stacks, REAL.file, "us-east-1") == []
+
+
+def test_coder_again_after_a_worker(account: Account) -> None:
+    given = settings.load(REAL.file)
+    for answers in (WORKER, CODER):
+        with Stubber(account.client("ec2")) as ec2, Stubber(account.client("route53")):
+            ec2.add_response("describe_vpcs", {"Vpcs": []})
+            person = Person(answers)
+            chosen = guide.kind(person, REAL.known)
+            told = guide.asked(person, account, REAL, given, [], first=True, chosen=chosen)
+        given = given | told
+    assert given["Application"] == "coder"
+    assert settings.problems(given, REAL.stacks(given), REAL.file, "us-east-1") == []
+
+
+def test_the_settings_may_stay_as_they_are() -> None:
+    assert guide.kind(Person({"as it is": "4"}), REAL.known, "as it is") is None
+    assert guide.kind(Person({}), {}) is None  # templates that know one kind only
+
+
+# Before the last question ------------------------------------------------------------------------
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_what_will_exist_what_it_costs_and_what_was_checked_is_said(
+    account: Account, monkeypatch: pytest.MonkeyPatch, live: bool
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    given = settings.load(REAL.file)
+    effective = settings.effective(given, REAL.known)
+    kinds = [stack.kind for stack in settings.needed(REAL.stacks(given), effective)]
+    made: Infrastructure = infrastructure(account, *kinds, ServiceName="coder")
+    stream = _Terminal() if live else io.StringIO()
+    made.screen = Screen(stream, width=80)
+    made.values = effective
+    made.checked = [Check("names", OK, "12"), Check("CloudFront", WARNING, "perhaps")]
+    made._show_plan(
+        {
+            kind: State("s", status="CREATE_COMPLETE" if kind == "network" else None)
+            for kind in kinds
+        }
+    )
+    said = " ".join(stream.getvalue().split())
+    assert "PostgreSQL and its secrets" in said
+    assert "about 35 minutes, and $134.14 a month before any use" in said
+    assert "Checked: 1 things are right; warnings, see above: CloudFront." in said
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())  # without colours
+    table = shown if live else shown.partition("Together")[0]  # a pipe's lines are not wrapped
+    assert max(map(len, table.splitlines())) <= 80
+    assert (made.plan["minutes"], made.plan["dollars"]) == (35, 134.14)
