@@ -272,7 +272,7 @@ class _Patient:
         arn, key = ":".join(source.split(":")[:7]), ":".join(source.split(":")[7:8])
         host = None
         if self._spec.database:
-            name = releases.database_instance(self._spec.service) or self._spec.database.instance
+            name = releases.database_instance(self._spec.service, self._spec.database.instance)
             host = ((rds.instance(name) or {}).get("Endpoint") or {}).get("Address")
         try:
             told = self.target.account.client("secretsmanager").get_secret_value(SecretId=arn)

@@ -36,7 +36,7 @@ def handler(event: Request, context: LambdaContext) -> Done:
 def _backed_up(spec: ServiceSpec, release: Release, since: str) -> Done:
     assert spec.database
     prefix = database.prefix(spec.service)
-    instance = releases.database_instance(spec.service) or spec.database.instance
+    instance = releases.database_instance(spec.service, spec.database.instance)
     name = database.snapshot_name(release)
     rds.take_snapshot(instance, name)
     ours = rds.snapshots(instance, prefix)

@@ -54,7 +54,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
     preflight.check_schema(event["release"], past)
     previous = history.way_back(
         rollout.steady_task_definition(service),
-        (service or {}).get("networkConfiguration"),
+        rollout.network(service) if service else None,
         past,
     )
     checked: Checked = {
@@ -79,7 +79,8 @@ def _probes(spec: ServiceSpec, service: Service | None, past: History) -> Mappin
     if values and history.unproven(past, current["taskDefinition"]):
         return values  # left by a stopped execution: its data may be the wrong ones
     tasks = ecs.running_tasks(spec.cluster, spec.service, current["id"])
-    found = addresses.of(spec, tasks, ec2.public_addresses(addresses.interfaces(tasks)))
+    public = ec2.public_addresses(addresses.interfaces(tasks))
+    found = addresses.of(spec, tasks, public, history.port(past, current["taskDefinition"]))
     for url in addresses.to_ask(spec, found)[:1]:
         values |= http.probe(url, spec.verify.unchanged)
     return values

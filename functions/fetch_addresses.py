@@ -28,7 +28,8 @@ class Request(TypedDict):
 def handler(event: Request, context: LambdaContext) -> Addresses:
     spec = from_document(event["spec"], "the service spec")
     tasks = ecs.running_tasks(spec.cluster, spec.service, event["rollout"]["id"])
-    found = addresses.of(spec, tasks, ec2.public_addresses(addresses.interfaces(tasks)))
+    public = ec2.public_addresses(addresses.interfaces(tasks))
+    found = addresses.of(spec, tasks, public, event["rollout"].get("port"))
     releases.note(event["release"], steadyAt=datetime.now(UTC).isoformat())
     logger.info("addresses fetched", addresses=found)
     return found

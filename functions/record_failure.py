@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from deployer import diagnosis, release, site
 from deployer.aws import events, releases, turns
 from deployer.diagnosis import Diagnosis, Failure
-from deployer.release import Entry, Outcome
+from deployer.release import Entry, Outcome, Unidentified
 from deployer.rollback import Rollback
 
 logger = Logger()
@@ -29,6 +29,23 @@ class Request(TypedDict):
     startedAt: str
 
 
+def _of_database(record: Entry | Unidentified, decided: Rollback | None) -> str:
+    """Say where the secret of a database leads that the release restored; empty if it did not."""
+    if not record.get("restore"):
+        return ""
+    if decided and decided.get("database"):
+        return f" The database's secret leads back to {decided['database']}."
+    found = releases.find(record["service"], record["id"])
+    noted = found.get("restoration") if found else None
+    if found is None or noted is None:
+        return ""
+    leads = "leads" if found.get("databaseInstance") else "may lead"
+    return (
+        f" The database's secret {leads} to the restored {noted['after']['instance']};"
+        f" before, it led to {noted['before']['instance']}."
+    )
+
+
 class Recorded(TypedDict):
     outcome: str
     error: str
@@ -44,6 +61,7 @@ def handler(event: Request, context: LambdaContext) -> Recorded:
     )
     what = site.kind(record["service"])
     reason = diagnosis.summary(found, event["rollback"], event["restored"], what)
+    reason += _of_database(record, event["rollback"])
     details = {
         "endedAt": datetime.now(UTC).isoformat(),
         "diagnosis": found,

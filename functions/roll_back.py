@@ -7,9 +7,10 @@ from typing import Any, TypedDict
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import rollback, rollout, service
-from deployer.aws import ecs, turns
-from deployer.release import Previous, Release
+from deployer import database, rollback, rollout, service, taskdef
+from deployer.aws import ecs, releases, secrets, turns
+from deployer.errors import DatabaseFailed
+from deployer.release import Previous, Release, Restoration
 from deployer.rollback import Rollback
 from deployer.rollout import Rollout, Service
 from deployer.spec import ServiceSpec, from_document
@@ -38,25 +39,58 @@ def handler(event: Request, context: LambdaContext) -> Rollback:
 
 
 def _rolled_back(spec: ServiceSpec, event: Request) -> Rollback:
-    now = ecs.service_after(spec.cluster, spec.service, event["taskDefinition"], event["rollout"])
+    revision, begun, previous = event["taskDefinition"], event["rollout"], event["previous"]
+    wanted = service.network(spec)
+    now = ecs.service_after(spec.cluster, spec.service, revision, begun, wanted)
+    current = rollout.primary(now) if now else None
+    noted = _restoration(event["release"])
     decided = rollback.decide(
         now,
         event["release"],
-        event["taskDefinition"],
-        event["previous"],
+        revision,
+        previous,
         was_running=event["wasRunning"],
-        touched=event["rollout"] is not None,
+        touched=begun is not None,
         ran=_ran(spec, _deployment(now, event)),
         snapshot=event["snapshot"],
+        replaced=bool(begun and current and current["id"] != begun["id"]),
+        restored=noted is not None,
     )
     if decided["action"] == "STOP":
         ecs.scale_to_zero(spec.cluster, spec.service)
-    if event["previous"] and decided["action"] == "GO_BACK":
-        now = ecs.update_service(spec.service, _settings(spec, event["previous"]))
-    if event["previous"] and now and decided["action"] in ("GO_BACK", "AWAIT"):
-        deployment = ecs.deployment_of(now, event["previous"]["taskDefinition"])
+    if noted and not rollback.keeps_database(decided, now, revision, previous):
+        decided = {**decided, "database": _switched_back(event["release"], noted)}
+    if previous and decided["action"] == "GO_BACK":
+        settings = _settings(spec, previous)
+        if noted and previous["taskDefinition"] == revision:
+            settings["forceNewDeployment"] = True  # only a new task reads the secret
+        now = ecs.update_service(spec.service, settings)
+    if previous and now and decided["action"] in ("GO_BACK", "AWAIT"):
+        deployment = ecs.deployment_of(now, previous["taskDefinition"])
         decided["rollout"] = rollout.started(deployment, spec.timeout, datetime.now(UTC))
     return decided
+
+
+def _restoration(release: Release) -> Restoration | None:
+    """What the release has changed of the database, or was about to."""
+    record = releases.find(release["service"], release["id"]) if release.get("restore") else None
+    return record.get("restoration") if record else None
+
+
+def _switched_back(release: Release, noted: Restoration) -> str:
+    """Point the secret at the database that was there before; returns its instance.
+
+    Raises:
+        DatabaseFailed: the secret leads to neither of the two.
+    """
+    url, before = secrets.value(noted["secret"]), noted["before"]
+    if database.host_of(url) == noted["after"]["host"]:
+        secrets.replace(noted["secret"], database.moved(url, before["host"]))
+    elif database.host_of(url) != before["host"]:
+        raise DatabaseFailed("somebody else has changed where the database's secret leads")
+    releases.remember_database_instance(release["service"], before["instance"], noted["replaces"])
+    releases.note(release, databaseInstance=None)
+    return before["instance"]
 
 
 def _deployment(now: Service | None, event: Request) -> str | None:
@@ -79,7 +113,10 @@ def _ran(spec: ServiceSpec, deployment: str | None) -> bool:
 
 def _settings(spec: ServiceSpec, previous: Previous) -> dict[str, Any]:
     """The previous release as it ran; ECS does not go back from going back."""
-    settings = service.settings(spec, previous["taskDefinition"], automatic_rollback=False)
+    revision, served = previous["taskDefinition"], None
+    if spec.load_balancer:
+        served = taskdef.served(ecs.containers(revision), spec)
+    settings = service.settings(spec, revision, False, served)
     if previous["networkConfiguration"]:
         settings["networkConfiguration"] = previous["networkConfiguration"]
     return settings

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import rollout, service
+from deployer import rollout, service, taskdef
 from deployer.aws import ecs, releases, turns
 from deployer.release import Previous, Release
 from deployer.rollout import Rollout
@@ -42,13 +42,21 @@ def handler(event: Request, context: LambdaContext) -> Rollout:
 def _started(spec: ServiceSpec, event: Request) -> Rollout:
     revision, previous = event["taskDefinition"], event["previous"]
     goes_back = service.may_go_back(event["release"], previous)
-    settings = service.settings(spec, revision, automatic_rollback=goes_back)
-    if ecs.service(spec.cluster, spec.service):
+    exact = event["release"].get("taskDefinition")
+    served = taskdef.served(ecs.containers(exact), spec) if exact else None
+    settings = service.settings(spec, revision, goes_back, served)
+    there = ecs.service(spec.cluster, spec.service)
+    if there:
         if event["desiredCount"] is not None:
             settings["desiredCount"] = event["desiredCount"]
+        current = rollout.primary(there)
+        if event["release"].get("restore") and current and current["taskDefinition"] == revision:
+            settings["forceNewDeployment"] = True  # only a new task reads the secret
         answer = ecs.update_service(spec.service, settings)
     else:
         token = hashlib.sha256(event["release"]["id"].encode()).hexdigest()[:32]
         answer = ecs.create_service(service.creation(spec, settings, token))
     deployment = ecs.deployment_of(answer, revision)
-    return rollout.started(deployment, spec.timeout, datetime.now(UTC))
+    started = rollout.started(deployment, spec.timeout, datetime.now(UTC))
+    port = served[1] if served else spec.container.port
+    return {**started, "port": port, "network": settings["networkConfiguration"]}

@@ -76,7 +76,7 @@ def test_once_it_is_complete_the_oldest_of_ours_go(rds: Any, context: Any) -> No
 
 
 def test_after_a_restoration_the_restored_instance_is_backed_up(rds: Any, context: Any) -> None:
-    releases.remember_database_instance("coder", "restored")
+    releases.remember_database_instance("coder", "restored", "coder-db")
     script = rds([snapshot()])
     back_up(context)
     for operation in ("CreateDBSnapshot", "DescribeDBSnapshots"):

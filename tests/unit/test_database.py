@@ -140,10 +140,12 @@ def test_what_is_not_complete_is_neither_kept_nor_pruned() -> None:
 # going back in time
 
 
-def test_the_snapshot_to_restore_is_the_newest_of_the_schema_that_the_target_knows() -> None:
-    grew = {"schema": NEW, "previous": previous(schema=OLD)}
+def test_the_snapshot_to_restore_is_the_newest_of_a_database_that_the_target_knows() -> None:
+    grew = {"schema": NEW, "previous": previous(schema=OLD, databaseSchema=OLD)}
+    # taken after a migration that failed: the release that ran was of the old schema still
+    migrated = {"schema": NEW, "previous": previous(schema=OLD, databaseSchema=NEW)}
     history = [
-        recorded(id="6", schema=NEW, previous=previous(schema=NEW), snapshot="of new"),
+        recorded(id="6", **migrated, snapshot="s6"),
         recorded(id="5", **grew),
         recorded(id="4", **grew, snapshot="s4", outcome="FAILED"),
         recorded(id="3", **grew, snapshot="s3"),
@@ -156,6 +158,18 @@ def test_the_snapshot_to_restore_is_the_newest_of_the_schema_that_the_target_kno
         database.to_restore(history, recorded(schema={"number": 1, "hash": None}))
     with pytest.raises(RequestRejected):
         database.to_restore([], recorded(schema=OLD))
+
+
+def test_without_schemas_it_is_the_first_snapshot_since_the_target_ran() -> None:
+    def taken(name: str, after: str) -> Any:
+        return recorded(id=name, schema=None, snapshot=name, previous=unnamed | {"release": after})
+
+    unnamed = previous(schema=None, databaseSchema=None)
+    history = [taken("4", "3"), taken("3", "1"), taken("2", "1"), recorded(id="1", schema=None)]
+    assert database.to_restore(history, recorded(id="1", schema=None))["id"] == "2"
+    assert database.to_restore(history, recorded(id="3", schema=None))["id"] == "4"
+    with pytest.raises(RequestRejected):
+        database.to_restore(history, recorded(id="4", schema=None))
 
 
 def test_the_way_to_restore_is_told_as_an_order_that_is_taken() -> None:
@@ -189,6 +203,9 @@ def test_without_a_snapshot_no_order_is_told() -> None:
 def test_a_connection_url_leads_to_the_other_host(url: str, expected: str) -> None:
     assert database.moved(url, "new") == expected
     assert database.moved(expected, "new") == expected
+    host = database.host_of(url)
+    assert host and database.moved(expected, host) == url
+    assert database.host_of(expected) == "new"
 
 
 userinfo = st.from_regex(

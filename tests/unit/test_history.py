@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from deployer import history
 from deployer.errors import RequestRejected
-from tests.unit.samples import OLD_REVISION, REVISION, recorded
+from tests.unit.samples import OLD_REVISION, REVISION, recorded, rollout
 
 
 def runs(task_definition: str, outcome: str | None = "SUCCEEDED", **fields: Any) -> Any:
@@ -55,6 +55,15 @@ def test_the_way_back_leads_to_what_is_not_known_to_be_bad(
 ) -> None:
     found = history.way_back(steady, None, records)
     assert (found and found["taskDefinition"]) == expected
+
+
+def test_the_way_back_to_a_release_that_does_not_run_is_in_the_network_that_it_had() -> None:
+    theirs: Any = {"awsvpcConfiguration": {"subnets": ["a"]}}
+    now: Any = {"awsvpcConfiguration": {"subnets": ["b"]}}
+    entry = runs(OLD_REVISION) | {"rollout": rollout(network=theirs)}
+    for known, expected in ((entry, theirs), (runs(OLD_REVISION), now)):
+        found = history.way_back(None, now, [known])
+        assert found and found["networkConfiguration"] == expected
 
 
 def test_the_way_back_carries_what_is_known_of_the_release() -> None:

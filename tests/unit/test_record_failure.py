@@ -55,6 +55,41 @@ def test_a_failure_is_recorded_with_what_became_of_the_service(
     assert record()["taskDefinition"] == REVISION
 
 
+NOTED = {
+    "before": {"instance": "coder-db", "host": "old"},
+    "after": {"instance": "coder-db-2", "host": "new"},
+}
+
+
+@pytest.mark.parametrize(
+    ("found", "rollback", "says"),
+    [
+        ({}, None, None),
+        ({"restoration": NOTED}, None, "may lead to the restored coder-db-2"),
+        (
+            {"restoration": NOTED, "databaseInstance": "coder-db-2"},
+            WENT_BACK,
+            "leads to the restored coder-db-2",
+        ),
+        (
+            {"restoration": NOTED, "databaseInstance": None},
+            {**WENT_BACK, "database": "coder-db"},
+            "leads back to coder-db.",
+        ),
+    ],
+    ids=["not switched", "perhaps", "switched", "switched back"],
+)
+def test_a_failed_restoration_says_where_the_secret_leads(
+    context: Any, found: Any, rollback: Any, says: str | None
+) -> None:
+    back = release(restore="a-snapshot")
+    releases.open_release(back)
+    releases.note(back, **found or {"x": 1})
+    record_failure.handler(payload(release=back, rollback=rollback), context)
+    assert says is None or says in record()["reason"]
+    assert ("secret" in record()["reason"]) == (says is not None)
+
+
 def test_a_failure_that_nobody_diagnosed_is_explained_by_its_error(context: Any) -> None:
     failure = {"Error": "PreflightFailed", "Cause": '{"errorMessage": "cluster x is missing"}'}
     told = record_failure.handler(payload(failure=failure), context)

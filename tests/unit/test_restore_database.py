@@ -62,15 +62,24 @@ def test_the_snapshot_is_restored_beside_the_old_instance_which_stays(
     assert restored and old
     host = restored["Endpoint"]["Address"]
     assert value(secret) == f"postgres://u:p%40ss@{host}:5432/coder"
-    assert releases.database_instance("coder") == NAME
+    assert releases.database_instance("coder", "coder-db") == NAME
     assert record()["databaseInstance"] == NAME
+    noted = {
+        "secret": secret,
+        "replaces": "coder-db",
+        "before": {"instance": "coder-db", "host": "old.example.com"},
+        "after": {"instance": NAME, "host": host},
+    }
+    assert record()["restoration"] == noted
+    assert restore(secret, context)["done"], "a retry"
+    assert record()["restoration"] == noted, "and what was before it stays known"
 
 
 def test_a_second_restoration_is_made_like_the_instance_that_the_first_one_made(
     secret: str, context: Any
 ) -> None:
     create("restored-before", "db.r6g.large")
-    releases.remember_database_instance("coder", "restored-before")
+    releases.remember_database_instance("coder", "restored-before", "coder-db")
     restore(secret, context)
     made = rds.instance(NAME)
     assert made and made["DBInstanceClass"] == "db.r6g.large"
@@ -90,7 +99,7 @@ def test_an_instance_in_the_making_is_waited_for(
     shown(script, status)
     assert not restore(secret, context)["done"]
     assert "old.example.com" in value(secret)
-    assert releases.database_instance("coder") is None
+    assert releases.database_instance("coder", "coder-db") == "coder-db"
     with pytest.raises(DatabaseFailed, match=f"{NAME} is still {status}"):
         restore(secret, context, database.PATIENCE.total_seconds() / 60 + 1)
 
@@ -121,4 +130,5 @@ def test_a_secret_that_holds_no_url_stops_the_rollback_and_stays(
     with pytest.raises(DatabaseFailed, match="no connection URL"):
         restore(secret, context)
     assert value(secret) == '{"host": "old"}'
-    assert releases.database_instance("coder") is None
+    assert "restoration" not in record()
+    assert releases.database_instance("coder", "coder-db") == "coder-db"

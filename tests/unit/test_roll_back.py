@@ -7,13 +7,18 @@ import pytest
 from botocore.exceptions import ClientError
 
 import roll_back
-from deployer.aws import ecs
+from deployer import database
+from deployer.aws import client, ecs, releases
+from deployer.errors import DatabaseFailed
 from deployer.rollout import READ_LAG
 from tests.unit.conftest import Clock, Script, refusal
 from tests.unit.samples import (
+    BALANCER,
     OLD_REVISION,
+    REVISION,
     before,
     crashed,
+    document,
     ours,
     payload,
     previous,
@@ -154,3 +159,115 @@ def test_a_refusal_is_left_to_the_workflow(broken: Any, context: Any) -> None:
     script("ecs", "UpdateService", refusal("AccessDeniedException"))
     with pytest.raises(ClientError, match="AccessDenied"):
         roll_back.handler(payload(), context)
+
+
+# the container, and the database
+
+LISTED = {
+    "taskDefinition": {
+        "containerDefinitions": [
+            {"name": "proxy", "image": "envoy:1", "portMappings": [{"containerPort": 80}]},
+            {
+                "name": "renamed-since",
+                "image": "1.dkr.ecr.us-east-1.amazonaws.com/coder@sha256:1",
+                "portMappings": [{"containerPort": 9000}],
+            },
+        ]
+    }
+}
+
+
+def test_the_load_balancer_leads_to_the_container_of_the_revision_that_is_put_back(
+    broken: Any, context: Any
+) -> None:
+    script = broken(IN_PLACE)
+    script("ecs", "DescribeTaskDefinition", LISTED)
+    roll_back.handler(payload(spec=document(loadBalancer=BALANCER)), context)
+    ((target,),) = (asked["loadBalancers"] for asked in script.asked("UpdateService"))
+    assert (target["containerName"], target["containerPort"]) == ("renamed-since", 9000)
+    assert script.asked("DescribeTaskDefinition")[0]["taskDefinition"] == OLD_REVISION
+
+
+BACK_IN_TIME = release(restore="a-snapshot", trigger="rollback")
+OLD, RESTORED, URL = "old.example.com", "restored.example.com", "postgres://u:p@{}:5432/coder"
+
+
+@pytest.fixture
+def restored(broken: Any) -> Any:
+    """A release that switched the service to a restored database, and failed."""
+
+    def made(leads_to: str, *services: Any) -> tuple[Script, str]:
+        secret = client("secretsmanager").create_secret(
+            Name="coder-db", SecretString=URL.format(leads_to)
+        )["ARN"]
+        noted = {
+            "secret": secret,
+            "replaces": "coder-db",
+            "before": {"instance": "coder-db", "host": OLD},
+            "after": {"instance": "coder-db-restored", "host": RESTORED},
+        }
+        releases.open_release(BACK_IN_TIME)
+        releases.note(BACK_IN_TIME, restoration=noted, databaseInstance="coder-db-restored")
+        releases.remember_database_instance("coder", "coder-db-restored", "coder-db")
+        return broken(*(services or (IN_PLACE,))), secret
+
+    return made
+
+
+def instance() -> str:
+    return releases.database_instance("coder", "coder-db")
+
+
+def leads_to(secret: str) -> Any:
+    value = client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]
+    return database.host_of(value)
+
+
+def test_a_restoration_is_undone_before_the_previous_release_is_put_back(
+    restored: Any, context: Any
+) -> None:
+    script, secret = restored(RESTORED)
+    for _ in range(2):  # as after a kill midway
+        decided = roll_back.handler(payload(release=BACK_IN_TIME), context)
+        assert (decided["action"], decided["database"]) == ("GO_BACK", "coder-db")
+        assert (leads_to(secret), instance()) == (OLD, "coder-db")
+    assert releases.history("coder")[0]["databaseInstance"] is None
+    assert "forceNewDeployment" not in script.asked("UpdateService")[0]
+
+
+def test_the_same_revision_reads_the_secret_again_in_new_tasks(restored: Any, context: Any) -> None:
+    script, _ = restored(RESTORED)
+    script("ecs", "UpdateService", {"service": IN_PLACE})
+    same = previous(taskDefinition=REVISION, networkConfiguration=None)
+    roll_back.handler(payload(release=BACK_IN_TIME, previous=same), context)
+    assert script.asked("UpdateService")[0]["forceNewDeployment"] is True
+
+
+def test_a_restoration_is_undone_though_the_service_was_never_changed(
+    restored: Any, context: Any
+) -> None:
+    unchanged = service(before(status="PRIMARY"))
+    script, secret = restored(RESTORED, unchanged)
+    given = payload(release=BACK_IN_TIME, rollout=None, taskDefinition=None)
+    decided = roll_back.handler(given, context)
+    assert (decided["action"], decided["database"]) == ("LEAVE", "coder-db")
+    assert leads_to(secret) == OLD
+    assert not script.asked("UpdateService")
+
+
+def test_the_secret_stays_where_somebody_elses_release_uses_it(restored: Any, context: Any) -> None:
+    theirs = service(before(status="PRIMARY", taskDefinition=f"{REVISION}9"))
+    _, secret = restored(RESTORED, theirs)
+    decided = roll_back.handler(payload(release=BACK_IN_TIME), context)
+    assert "database" not in decided
+    assert (leads_to(secret), instance()) == (RESTORED, "coder-db-restored")
+
+
+def test_a_secret_that_somebody_else_has_changed_is_not_changed_again(
+    restored: Any, context: Any
+) -> None:
+    script, secret = restored("elsewhere.example.com")
+    with pytest.raises(DatabaseFailed, match="somebody else"):
+        roll_back.handler(payload(release=BACK_IN_TIME), context)
+    assert leads_to(secret) == "elsewhere.example.com"
+    assert not script.asked("UpdateService")

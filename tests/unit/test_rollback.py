@@ -12,6 +12,9 @@ STRANGER = f"{REVISION}9"
 OURS = service(ours(), before())
 WENT_BACK = service(before(status="PRIMARY"), ours(status="ACTIVE"))
 OTHERS = service(before(status="PRIMARY", taskDefinition=STRANGER))
+MOVED = service(ours(networkConfiguration={"awsvpcConfiguration": {"subnets": ["subnet-new"]}}))
+HOME = service(ours(**{"networkConfiguration": previous()["networkConfiguration"]}))
+WENT_BACK_HOME = service(*HOME["deployments"], MOVED["deployments"][0] | {"status": "ACTIVE"})
 GROWN = {"schema": {"number": 13, "hash": "f01"}}
 
 
@@ -93,11 +96,54 @@ CASES: list[tuple[str, dict[str, Any] | None, dict[str, Any], str, str]] = [
         "2.0.0",
     ),
     (
-        "the database was taken back in time, and no task ran",
+        "it ran on a restored database, which is put away again",
         OURS,
-        {"release": release(**GROWN, restore="a-snapshot"), "ran": False},
+        {"release": release(**GROWN, restore="a-snapshot"), "restored": True},
+        "GO_BACK",
+        "2.0.0",
+    ),
+    (
+        "the previous one can't run on the database as it was either",
+        OURS,
+        {
+            "release": release(restore="a-snapshot"),
+            "restored": True,
+            "previous": previous(databaseSchema={"number": 99, "hash": "f99"}),
+        },
         "LEAVE",
-        "can't run on the database schema",
+        "stays on the restored one",
+    ),
+    (
+        "the same revision ran on a restored database",
+        OURS,
+        {
+            "release": release(restore="a-snapshot"),
+            "restored": True,
+            "previous": previous(taskDefinition=REVISION),
+        },
+        "GO_BACK",
+        "2.0.0",
+    ),
+    (
+        "the same revision in another network",
+        MOVED,
+        {"previous": previous(taskDefinition=REVISION)},
+        "GO_BACK",
+        "2.0.0",
+    ),
+    (
+        "ECS went back to the same revision in the network before",
+        WENT_BACK_HOME,
+        {"previous": previous(taskDefinition=REVISION), "replaced": True},
+        "AWAIT",
+        "ECS",
+    ),
+    (
+        "the network was to change and did not",
+        HOME,
+        {"previous": previous(taskDefinition=REVISION), "touched": False},
+        "LEAVE",
+        "not changed",
     ),
     (
         "the snapshot that bars the way back is named",
@@ -147,3 +193,35 @@ def test_a_service_that_ran_is_never_stopped(
     assert decided["action"] != "STOP"
     if known is None:
         assert decided["action"] == "LEAVE"
+
+
+@pytest.mark.parametrize(
+    ("now", "given", "keeps"),
+    [
+        (OURS, {}, False),
+        (None, {}, False),
+        (WENT_BACK, {"touched": False}, False),
+        (HOME, {"touched": False, "previous": previous(taskDefinition=REVISION)}, False),
+        (OURS, {"previous": None, "was_running": False}, False),
+        (OTHERS, {}, True),
+        (OURS, {"previous": None}, True),
+        (OURS, {"previous": previous(databaseSchema={"number": 99, "hash": "f99"})}, True),
+    ],
+    ids=[
+        "going back",
+        "no service",
+        "not changed",
+        "not changed, the same revision",
+        "stopped",
+        "somebody else's",
+        "nothing good is known",
+        "no way back",
+    ],
+)
+def test_the_secret_goes_on_leading_to_a_restored_database_if_that_stays_in_use(
+    now: Any, given: Any, keeps: bool
+) -> None:
+    facts = {"previous": previous(), "restored": True, "release": release(restore="a-snapshot")}
+    decided = decide(now, **facts | given)
+    known = (facts | given)["previous"]
+    assert rollback.keeps_database(decided, now, REVISION, known) == keeps

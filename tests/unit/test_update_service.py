@@ -9,7 +9,17 @@ import update_service
 from deployer.aws import client, ecs
 from deployer.errors import ServiceDraining
 from tests.unit.conftest import Clock, Script, refusal
-from tests.unit.samples import REVISION, before, document, ours, payload, previous, release, service
+from tests.unit.samples import (
+    BALANCER,
+    REVISION,
+    before,
+    document,
+    ours,
+    payload,
+    previous,
+    release,
+    service,
+)
 
 pytestmark = pytest.mark.usefixtures("turn")
 
@@ -44,6 +54,33 @@ def test_a_service_that_is_there_is_updated_once(there: Script, context: Any) ->
     assert asked["taskDefinition"] == REVISION
     assert "desiredCount" not in asked
     assert asked["deploymentConfiguration"]["maximumPercent"] == 100
+
+
+def test_a_rollout_knows_where_it_runs_and_serves(there: Script, context: Any) -> None:
+    started = update_service.handler(payload(), context)
+    (asked,) = there.asked("UpdateService")
+    assert (started["port"], started["network"]) == (3000, asked["networkConfiguration"])
+
+
+def test_an_earlier_revision_serves_by_its_own_container(there: Script, context: Any) -> None:
+    container = {"name": "old", "image": "x/coder:1", "portMappings": [{"containerPort": 9000}]}
+    found = {"taskDefinition": {"containerDefinitions": [container]}}
+    there("ecs", "DescribeTaskDefinition", found)
+    given = payload(spec=document(loadBalancer=BALANCER), release=release(taskDefinition=REVISION))
+    assert update_service.handler(given, context)["port"] == 9000
+    ((target,),) = (asked["loadBalancers"] for asked in there.asked("UpdateService"))
+    assert (target["containerName"], target["containerPort"]) == ("old", 9000)
+
+
+@pytest.mark.parametrize("restore", ["a-snapshot", None])
+def test_tasks_of_the_same_revision_are_replaced_to_read_where_the_restored_database_is(
+    there: Script, context: Any, restore: str | None
+) -> None:
+    there("ecs", "DescribeServices", {"services": [service(ours())]})
+    update_service.handler(payload(release=release(restore=restore)), context)
+    (asked,) = there.asked("UpdateService")
+    assert asked.get("forceNewDeployment", False) == (restore is not None)
+    assert asked["deploymentConfiguration"]["deploymentCircuitBreaker"]["rollback"] == (not restore)
 
 
 def test_a_rollout_has_the_specs_time(there: Script, context: Any) -> None:

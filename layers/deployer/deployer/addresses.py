@@ -33,15 +33,18 @@ def _detail(task: Task, name: str) -> str | None:
     return None
 
 
-def of(spec: ServiceSpec, tasks: Sequence[Task], public: Mapping[str, str]) -> Addresses:
+def of(
+    spec: ServiceSpec, tasks: Sequence[Task], public: Mapping[str, str], port: int | None = None
+) -> Addresses:
     """The addresses of a service.
 
     Args:
         tasks: its running tasks.
         public: the public IP address by network interface.
+        port: where the tasks serve; None for the spec's.
     """
     found = [public[name] for name in interfaces(tasks) if name in public]
-    urls = [f"http://{address}:{spec.container.port}" for address in found]
+    urls = [f"http://{address}:{port or spec.container.port}" for address in found]
     if spec.load_balancer:
         return {"url": spec.load_balancer.url, "tasks": urls}
     return {"url": urls[0] if urls else None, "tasks": urls}

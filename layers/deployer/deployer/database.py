@@ -82,20 +82,31 @@ def expendable(snapshots: Sequence[Snapshot], keep: int) -> list[str]:
 
 
 def to_restore(history: History, target: Recorded) -> Recorded:
-    """The release before which the database was as `target` knows it.
+    """Return the release before which the database was as `target` knows it.
+
+    What counts is the schema that the database had, not that of the release which ran: a release
+    that failed may have migrated it. Where nothing names schemas, it is the first snapshot that
+    was taken since `target` ran.
 
     Raises:
         RequestRejected: no snapshot of that schema was taken.
     """
-    for entry in history:
+    taken = [entry for entry in history if entry.get("snapshot")]
+    if target["schema"] is None:
+        taken = [entry for entry in taken if _follows(entry, target)][-1:]
+    for entry in taken:
         before = entry.get("previous")
-        known = before is not None and not schema_grew(target["schema"], before["schema"])
-        if known and entry.get("snapshot"):
+        if before and not schema_grew(target["schema"], before.get("databaseSchema")):
             return entry
     raise RequestRejected(
         f"no snapshot was taken of the database as {target['version']} knows it"
         f" (schema {target['schema']})"
     )
+
+
+def _follows(entry: Recorded, target: Recorded) -> bool:
+    before = entry.get("previous")
+    return before is not None and before["release"] == target["id"]
 
 
 def restoration(
@@ -132,6 +143,16 @@ def how_to_restore(service: str, to: str, snapshot: str | None, taken_before: st
         ' since would be lost. To restore it and go back: {"action": "rollback", "service": '
         f'"{service}", "to": "{to}", "restoreDatabase": true}}'
     )
+
+
+def host_of(url: str) -> str | None:
+    """Return the host to which a connection URL leads; None if it is not such a URL."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return None
+    return parts.netloc.rpartition("@")[2].removesuffix(port) or None
 
 
 def moved(url: str, host: str) -> str:

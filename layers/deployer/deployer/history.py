@@ -120,7 +120,7 @@ def applied_schema(history: History) -> Schema | None:
     closed before another's.
     """
     for entry in sorted(history, key=_began, reverse=True):
-        if was_live(entry) or "databaseInstance" in entry or _may_have_migrated(entry):
+        if was_live(entry) or entry.get("databaseInstance") or _may_have_migrated(entry):
             return entry["schema"]
     return None
 
@@ -170,7 +170,21 @@ def way_back(
         return _previous(steady, known, network, applied)
     newest = live(history)
     revision = newest.get("taskDefinition") if newest else None
-    return _previous(revision, newest, network, applied) if revision else None
+    if newest is None or revision is None:
+        return None
+    # what is there now may be the network of the release that failed
+    ran_in = newest.get("rollout", {}).get("network")
+    return _previous(revision, newest, ran_in or network, applied)
+
+
+def port(history: History, revision: str) -> int | None:
+    """Return where the containers of a revision serve, if a release says so."""
+    ports = (e["rollout"].get("port") for e in history if _rolls_out(e, revision))
+    return next(ports, None)
+
+
+def _rolls_out(entry: Recorded, revision: str) -> bool:
+    return "rollout" in entry and entry["rollout"]["taskDefinition"] == revision
 
 
 def _previous(

@@ -74,8 +74,26 @@ class Recorded(Release):
     rollback: NotRequired[Mapping[str, Any] | None]
     recoveredBy: NotRequired[str]
     snapshot: NotRequired[str]
-    databaseInstance: NotRequired[str]
+    restoration: NotRequired["Restoration"]
+    databaseInstance: NotRequired[str | None]
     folder: NotRequired[str]
+
+
+class Endpoint(TypedDict):
+    """A database instance, and the host under which the application finds it."""
+
+    instance: str
+    host: str
+
+
+class Restoration(TypedDict):
+    """The change of the database that a release restores: written down before the secret is
+    changed, so that it can be undone. `replaces` is the spec's own instance."""
+
+    secret: str
+    replaces: str
+    before: Endpoint
+    after: Endpoint
 
 
 class Unidentified(TypedDict):

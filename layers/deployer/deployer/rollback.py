@@ -4,7 +4,9 @@ from typing import Literal, NotRequired, TypedDict
 
 from deployer.database import how_to_restore
 from deployer.release import Previous, Release, outdated, schema_grew
-from deployer.rollout import Rollout, Service, primary
+from deployer.rollout import Rollout, Service, network, primary, same_network
+
+_UNCHANGED = "the service was not changed"
 
 
 class Rollback(TypedDict):
@@ -12,12 +14,13 @@ class Rollback(TypedDict):
 
     GO_BACK: put the previous one back. AWAIT: it is on its way back already. STOP: there is none,
     so stop the tasks that fail. LEAVE: nothing is to be done, or nothing safe can be; `reason`
-    says which.
+    says which. `database` is the instance to which the secret was seen to lead back.
     """
 
     action: Literal["GO_BACK", "AWAIT", "STOP", "LEAVE"]
     reason: str
     rollout: NotRequired[Rollout]
+    database: NotRequired[str]
 
 
 def decide(
@@ -29,6 +32,8 @@ def decide(
     touched: bool,
     ran: bool,
     snapshot: str | None,
+    replaced: bool = False,
+    restored: bool = False,
 ) -> Rollback:
     """Decide what to do about a release that failed.
 
@@ -41,20 +46,24 @@ def decide(
         ran: whether any task of the release got as far as running, and so may have migrated
             the database.
         snapshot: the snapshot of the database taken before the release.
+        replaced: whether the rollout of the release is known, and another is in place.
+        restored: whether the release has switched the service to a restored database, which then
+            is switched back before the previous release starts.
     """
     current = primary(service) if service else None
     if current is None:
         return _leave("there is no service")
-    if previous and current["taskDefinition"] == previous["taskDefinition"]:
-        if previous["taskDefinition"] == revision:
-            return _leave("the release that failed is the one that ran before")
-        if touched:
+    if service and previous and _in_place(service, previous):
+        if not touched:
+            return _leave(_UNCHANGED)
+        if previous["taskDefinition"] != revision or replaced:
             return {"action": "AWAIT", "reason": "ECS put the previous release back itself"}
-        return _leave("the service was not changed")
+        if not restored:
+            return _leave("the release that failed is the one that ran before")
     if current["taskDefinition"] != revision:
         if touched:
             return _leave(f"somebody else put {current['taskDefinition']} in place; it stays")
-        return _leave("the service was not changed")
+        return _leave(_UNCHANGED)
     if previous is None and was_running:
         return _leave("no release is known to be good; the service stays as it is")
     if previous is None:
@@ -63,7 +72,7 @@ def decide(
             "reason": "there is no previous release to go back to; the service was scaled to zero"
             " and the next push starts it again",
         }
-    if (ran or release.get("restore")) and schema_grew(previous["schema"], release["schema"]):
+    if ran and not restored and schema_grew(previous["schema"], release["schema"]):
         to = previous["release"] or "<release id>"
         return _leave(
             f"{previous['version'] or previous['taskDefinition']} can't run on the database schema"
@@ -71,7 +80,12 @@ def decide(
             + how_to_restore(release["service"], to, snapshot, release["version"])
         )
     applied = previous.get("databaseSchema")
-    if not release.get("restore") and outdated(previous["schema"], applied):
+    if outdated(previous["schema"], applied) and restored:
+        return _leave(
+            f"{previous['version']} can't run on the database as it was, with schema {applied};"
+            f" {release['version']} stays on the restored one"
+        )
+    if outdated(previous["schema"], applied) and not release.get("restore"):
         # an earlier release that failed and was left has migrated; this one may never have run
         return _leave(
             f"{previous['version']} can't run on the database schema {applied} that a release"
@@ -81,6 +95,30 @@ def decide(
         "action": "GO_BACK",
         "reason": f"going back to {previous['version'] or previous['taskDefinition']}",
     }
+
+
+def keeps_database(
+    decided: Rollback, service: Service | None, revision: str | None, previous: Previous | None
+) -> bool:
+    """Return whether what stays in place may run on the database that its release restored: then
+    the secret must go on leading there."""
+    current = primary(service) if service else None
+    if decided["action"] != "LEAVE" or current is None:
+        return False
+    before = previous["taskDefinition"] if previous else None
+    return decided["reason"] != _UNCHANGED and (
+        current["taskDefinition"] != before or before == revision
+    )
+
+
+def _in_place(service: Service, previous: Previous) -> bool:
+    """Whether a service is on the previous release, in the network that it had."""
+    current = primary(service)
+    return (
+        current is not None
+        and current["taskDefinition"] == previous["taskDefinition"]
+        and same_network(network(service), previous["networkConfiguration"])
+    )
 
 
 def _leave(reason: str) -> Rollback:

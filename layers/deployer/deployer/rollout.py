@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from deployer import stopped
 from deployer.stopped import Task
@@ -27,6 +27,7 @@ class Rollout(TypedDict):
 
     `startedAt` is when ECS made the deployment, `since` when we asked for it: they differ when
     the service was on that task definition already. Tasks that stopped before are not our failure.
+    `port` is where its containers serve, `network` where its tasks run.
     """
 
     id: str
@@ -34,6 +35,8 @@ class Rollout(TypedDict):
     startedAt: str
     since: str
     deadline: str
+    port: NotRequired[int]
+    network: NotRequired[Mapping[str, Any]]
 
 
 class Verdict(TypedDict):
@@ -84,14 +87,47 @@ def steady_task_definition(service: Service | None) -> str | None:
     return None
 
 
-def shows(service: Service | None, revision: str, rollout: Rollout | None) -> bool:
-    """Whether a look at the service shows what our update of it did: the revision in place, or the
-    rollout among the deployments. If not, it may be as old as READ_LAG."""
+def network(service: Service) -> Mapping[str, Any] | None:
+    """Return the network that a service's tasks are to run in: its primary deployment's."""
+    current = primary(service) or {}
+    found: Mapping[str, Any] | None = current.get("networkConfiguration")
+    return found or service.get("networkConfiguration")
+
+
+def same_network(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+    """Return whether two network configurations are the same, or one is not known."""
+    return one is None or other is None or _network(one) == _network(other)
+
+
+def _network(configuration: Mapping[str, Any]) -> tuple[set[str], set[str], bool]:
+    vpc = configuration.get("awsvpcConfiguration", {})
+    public = vpc.get("assignPublicIp") == "ENABLED"
+    return set(vpc.get("subnets", ())), set(vpc.get("securityGroups", ())), public
+
+
+def shows(
+    service: Service | None,
+    revision: str,
+    rollout: Rollout | None,
+    wanted: Mapping[str, Any] | None = None,
+) -> bool:
+    """Return whether a look at the service shows what our update of it did: the rollout among the
+    deployments, or the revision in place. If not, it may be as old as READ_LAG.
+
+    Args:
+        wanted: the network of our update; None to look at the revision alone.
+    """
     if service is None:
         return False
     current, ours = primary(service), rollout["id"] if rollout else None
-    in_place = current is not None and current["taskDefinition"] == revision
-    return in_place or any(d["id"] == ours for d in service.get("deployments", ()))
+    if any(d["id"] == ours for d in service.get("deployments", ())):
+        return True
+    if current is None or current["taskDefinition"] != revision:
+        return False
+    if rollout:  # the same revision may have been in place before
+        made = current.get("createdAt")
+        return made is None or made >= datetime.fromisoformat(rollout["startedAt"])
+    return same_network(network(service), wanted)
 
 
 def judge(

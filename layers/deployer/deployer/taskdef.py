@@ -101,6 +101,22 @@ def _logs(spec: ServiceSpec, region: str) -> dict[str, Any]:
     }
 
 
+def served(containers: Sequence[Mapping[str, Any]], spec: ServiceSpec) -> tuple[str, int]:
+    """Return the name and port of the container that serves in a revision, which may be older than
+    what the spec says now."""
+    with_ports = [container for container in containers if container.get("portMappings")]
+    best = max(with_ports, key=lambda container: _likeness(container, spec), default=None)
+    if best is None:
+        return spec.container.name, spec.container.port
+    ports = [int(mapping["containerPort"]) for mapping in best["portMappings"]]
+    return str(best["name"]), spec.container.port if spec.container.port in ports else ports[0]
+
+
+def _likeness(container: Mapping[str, Any], spec: ServiceSpec) -> tuple[bool, bool]:
+    ours = re.search(rf"/{re.escape(spec.repository)}[:@]", str(container.get("image")))
+    return ours is not None, container["name"] == spec.container.name
+
+
 def content_hash(definition: Mapping[str, Any]) -> str:
     """A hash of what a task definition says.
 

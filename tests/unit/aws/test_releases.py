@@ -416,9 +416,15 @@ def test_a_push_that_could_not_be_read_as_a_release_is_known_as_undecided() -> N
 
 
 def test_the_instance_that_was_restored_last_is_the_services_database() -> None:
-    assert releases.database_instance("coder") is None
-    releases.remember_database_instance("coder", "first")
-    releases.remember_database_instance("coder", "second")
-    assert releases.database_instance("coder") == "second"
-    assert releases.database_instance("other") is None
+    assert releases.database_instance("coder", "coder-db") == "coder-db"
+    releases.remember_database_instance("coder", "first", "coder-db")
+    releases.remember_database_instance("coder", "second", "coder-db")
+    assert releases.database_instance("coder", "coder-db") == "second"
+    assert releases.database_instance("other", "coder-db") == "coder-db"
     assert releases.history("coder") == []
+
+
+def test_an_instance_that_the_team_puts_into_the_spec_counts_though_one_was_restored() -> None:
+    releases.remember_database_instance("coder", "restored", "coder-db")
+    for instance in ("another", "restored"):
+        assert releases.database_instance("coder", instance) == instance

@@ -12,36 +12,15 @@ def secret(aws: None) -> str:
     return str(made["ARN"])
 
 
-def versions(arn: str) -> int:
-    found = client("secretsmanager").list_secret_version_ids(SecretId=arn, IncludeDeprecated=True)
-    return len(found["Versions"])
-
-
-def value(arn: str) -> str:
-    return str(client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"])
-
-
-def test_a_secret_is_changed_once(secret: str) -> None:
-    for _ in range(2):
-        secrets.change(secret, lambda text: text.replace("old", "new"))
-    assert value(secret) == "postgres://new/db"
-    assert versions(secret) == 2
-
-
-def test_a_secret_that_needs_no_change_gets_no_version(secret: str) -> None:
-    secrets.change(secret, str)
-    assert versions(secret) == 1
-
-
-def test_a_change_that_fails_leaves_the_secret(secret: str) -> None:
-    with pytest.raises(ZeroDivisionError):
-        secrets.change(secret, lambda _: str(1 // 0))
-    assert value(secret) == "postgres://old/db"
+def test_a_secrets_value_is_replaced(secret: str) -> None:
+    assert secrets.value(secret) == "postgres://old/db"
+    secrets.replace(secret, "postgres://new/db")
+    assert secrets.value(secret) == "postgres://new/db"
 
 
 def test_a_secret_that_is_not_there_is_an_error(aws: None) -> None:
     with pytest.raises(ClientError, match="ResourceNotFound"):
-        secrets.change("nobody", str)
+        secrets.value("nobody")
 
 
 def test_a_secret_is_described_without_its_value(secret: str) -> None:

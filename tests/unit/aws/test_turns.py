@@ -35,7 +35,7 @@ def test_nobody_is_in_line_at_first() -> None:
 
 def test_the_line_tells_who_has_the_turn_who_waits_and_who_holds() -> None:
     releases.open_release(release())
-    releases.remember_database_instance("coder", "restored")
+    releases.remember_database_instance("coder", "restored", "coder-db")
     turns.take("coder", MINE)
     turns.wait("coder", THEIRS)
     turns.wait("other", MINE)

@@ -50,7 +50,11 @@ def service(cluster: str, name: str) -> Service | None:
 
 
 def service_after(
-    cluster: str, name: str, revision: str | None, started: Rollout | None
+    cluster: str,
+    name: str,
+    revision: str | None,
+    started: Rollout | None,
+    network: Mapping[str, Any] | None = None,
 ) -> Service | None:
     """The service, not as it was before an update of ours that reads do not show yet: looked at
     again for as long as they may lag.
@@ -58,11 +62,14 @@ def service_after(
     Args:
         revision: what the update rolls out; None if there was none.
         started: the rollout; None if it was not noted, so the update may be this very moment's.
+        network: what network the update asks for; None if only the revision matters.
     """
     age = datetime.now(UTC) - datetime.fromisoformat(started["startedAt"]) if started else _NONE
     give_up = time.monotonic() + (READ_LAG - max(age, _NONE)).total_seconds()
     found = service(cluster, name)
-    while revision and not shows(found, revision, started) and time.monotonic() < give_up:
+    while revision and not shows(found, revision, started, network):
+        if time.monotonic() >= give_up:
+            break
         time.sleep(_BETWEEN_LOOKS)
         found = service(cluster, name)
     return found
@@ -142,6 +149,12 @@ def revision(name: str) -> tuple[str, Mapping[str, str]] | None:
     if definition["status"] != "ACTIVE":
         return None
     return definition["taskDefinitionArn"], {t["key"]: t["value"] for t in found.get("tags", [])}
+
+
+def containers(revision: str) -> list[Mapping[str, Any]]:
+    """Return the container definitions of a revision."""
+    found = _ecs().describe_task_definition(taskDefinition=revision)
+    return [dict(container) for container in found["taskDefinition"]["containerDefinitions"]]
 
 
 def of_content(names: Sequence[str], content: str) -> str | None:

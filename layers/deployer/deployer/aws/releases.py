@@ -234,15 +234,20 @@ def undecided(repository: str) -> list[Unidentified]:
     return [cast(Unidentified, record) for record in records]
 
 
-def database_instance(service: str) -> str | None:
-    """The instance that a restoration made the service's database; None if none did."""
+def database_instance(service: str, instance: str) -> str:
+    """Return the instance that is a service's database.
+
+    Args:
+        instance: the one that the spec names; a restoration may have put another in its place.
+    """
     found = table.get(service, "#database")
-    return str(found["instance"]) if found else None
+    return str(found["instance"]) if found and found["replaces"] == instance else instance
 
 
-def remember_database_instance(service: str, instance: str) -> None:
-    """Keep which instance is the service's database from now on."""
-    table.put({"service": service, "id": "#database", "instance": instance})
+def remember_database_instance(service: str, instance: str, replaces: str) -> None:
+    """Keep which instance is the service's database for as long as the spec names another."""
+    item = {"service": service, "id": "#database", "instance": instance, "replaces": replaces}
+    table.put(item)
 
 
 def expire(record: Recorded) -> None:

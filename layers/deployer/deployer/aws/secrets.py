@@ -1,6 +1,5 @@
 """Secrets in Secrets Manager. A value never leaves this process."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from deployer.aws import client
@@ -13,12 +12,14 @@ def _secrets() -> "SecretsManagerClient":
     return client("secretsmanager")  # type: ignore[no-any-return]
 
 
-def change(arn: str, how: Callable[[str], str]) -> None:
-    """Replace a secret's value by what `how` makes of it, if that is another."""
-    value = _secrets().get_secret_value(SecretId=arn)["SecretString"]
-    changed = how(value)
-    if changed != value:
-        _secrets().put_secret_value(SecretId=arn, SecretString=changed)
+def value(arn: str) -> str:
+    """Return a secret's value."""
+    return _secrets().get_secret_value(SecretId=arn)["SecretString"]
+
+
+def replace(arn: str, value: str) -> None:
+    """Replace a secret's value."""
+    _secrets().put_secret_value(SecretId=arn, SecretString=value)
 
 
 def description(arn: str) -> dict[str, Any] | None:

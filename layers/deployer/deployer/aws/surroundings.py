@@ -180,7 +180,7 @@ def _log_group(at: Place) -> Iterable[Check]:
 def _database(at: Place) -> Iterable[Check]:
     if not at.spec.database:
         return
-    name = releases.database_instance(at.spec.service) or at.spec.database.instance
+    name = releases.database_instance(at.spec.service, at.spec.database.instance)
     found = rds.instance(name)
     yield from surroundings.database(name, found)
     if not found:
