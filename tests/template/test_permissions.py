@@ -27,7 +27,7 @@ LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents"}
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 OTHERWISE = {
     # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
-    "dynamodb:TransactWriteItems": {"dynamodb:PutItem", "dynamodb:ConditionCheckItem"},
+    "dynamodb:TransactWriteItems": {"dynamodb:PutItem"},
     "s3:CopyObject": {"s3:GetObject", "s3:PutObject"},
     "s3:DeleteObjects": {"s3:DeleteObject"},
     "s3:HeadObject": {"s3:GetObject"},
@@ -53,7 +53,12 @@ BESIDE |= {
 # What a call may need beside its own action, where it names a version or asks for what may not be
 # there (S3 calls that forbidden to who may not list the bucket).
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
-PERHAPS = {"s3:GetObjectVersion": "s3:GetObject", "s3:ListBucket": "s3:GetObject"}
+# Of a transaction, its checks (the page above); that they are used, tests/permissions proves.
+PERHAPS = {
+    "s3:GetObjectVersion": "s3:GetObject",
+    "s3:ListBucket": "s3:GetObject",
+    "dynamodb:ConditionCheckItem": "dynamodb:PutItem",
+}
 # What a call needs instead of its own action where it always names a version (the same page).
 INSTEAD = {"s3:GetObject": "s3:GetObjectVersion"}
 

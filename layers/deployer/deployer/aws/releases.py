@@ -71,12 +71,13 @@ def _opened(release: Entry) -> Mapping[str, Any]:
 
 def _claimed(release: Release, record: Mapping[str, Any], until: datetime) -> Recorded | None:
     """Write a push's record together with the claim of its tag on its image."""
+    began = _moment(release["startedAt"])
     claim: dict[str, Any] = {
         **_tag_key(release["service"], release["digest"], release["tag"] or ""),
         "release": release["id"],
         "execution": release["execution"],
         "until": _microseconds(until),
-        "expiresAt": int(_moment(release["startedAt"]).timestamp()) + _POINTER_LIFE,
+        "expiresAt": int(began.timestamp()) + _POINTER_LIFE,
     }
     at = _microseconds(_moment(release["pushedAt"]))
     if table.put_both(claim, record, _NEW_TAG, me=release["execution"], at=at):
