@@ -96,7 +96,10 @@ def to_restore(history: History, target: Recorded) -> Recorded:
         taken = [entry for entry in taken if _follows(entry, target)][-1:]
     for entry in taken:
         before = entry.get("previous")
-        if before and not schema_grew(target["schema"], before.get("databaseSchema")):
+        if before is None:
+            continue
+        had = before.get("databaseSchema", before["schema"])
+        if not schema_grew(target["schema"], had):
             return entry
     raise RequestRejected(
         f"no snapshot was taken of the database as {target['version']} knows it"
