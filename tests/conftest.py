@@ -68,6 +68,8 @@ _PARAMETERS = {
     "SourceRepository": "https://github.com/example/demo",
     "SourceConnectionArn": "arn:aws:codeconnections:us-east-1:000000000000:connection/0",
     "SourceService": "test-fetched",
+    # Secrets that are not named as their services are.
+    "SecretArns": "arn:aws:secretsmanager:us-east-1:000000000000:secret:elsewhere/*",
 }
 
 

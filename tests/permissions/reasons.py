@@ -62,8 +62,8 @@ DENIED = {
     Permission(
         "deployer.CheckPreflightRole",
         "secretsmanager:DescribeSecret",
-        "secret:elsewhere/url-??????",
-    ): "a secret is named otherwise than the deployer's pattern: it is not looked at",
+        "secret:nowhere/url-??????",
+    ): "a spec names a secret that the deployer's parameters do not, and the preflight says so",
     Permission(
         "deployer.RecordSuccessRole", "events:PutEvents", "event-bus/default"
     ): "a test takes the permission away: an announcement that fails changes no outcome",

@@ -1,5 +1,6 @@
 """Before anything changes: is everything there, what is the way back, what must not change."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -131,34 +132,90 @@ def test_a_secret_that_the_role_may_not_read_is_refused(surroundings: Script, co
     surroundings("secretsmanager", "DescribeSecret", {"ARN": whole})
     surroundings("secretsmanager", "GetResourcePolicy", {"ARN": whole})
     surroundings("iam", "SimulatePrincipalPolicy", simulated("implicitDeny"))
-    with pytest.raises(PreflightFailed, match="may not read coder-db"):
+    with pytest.raises(PreflightFailed, match="no permission to read coder-db"):
         check_preflight.handler(payload(), context)
     assert surroundings.asked("SimulatePrincipalPolicy")[0]["ResourceArns"] == [whole]
 
 
-@pytest.mark.parametrize("seen", [True, False], ids=["its own policy", "not looked at"])
-def test_a_secret_that_something_else_may_open_is_not_refused(
-    surroundings: Script, context: Any, seen: bool
+def test_a_secret_that_its_own_policy_may_open_is_not_refused(
+    surroundings: Script, context: Any
 ) -> None:
-    if not seen:
-        surroundings("secretsmanager", "DescribeSecret", refusal("AccessDeniedException"))
     surroundings("secretsmanager", "GetResourcePolicy", {"ResourcePolicy": "{}"})
     surroundings("iam", "SimulatePrincipalPolicy", simulated("implicitDeny"))
     assert check_preflight.handler(payload(), context)["previous"] is None
 
 
-@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException", "Strange"])
-def test_what_may_not_be_looked_at_stops_no_deployment(
-    surroundings: Script, context: Any, code: str
+DERIVED = (("ec2", "DescribeRouteTables"), ("iam", "SimulatePrincipalPolicy"))
+NAMED = (("logs", "DescribeLogStreams"), ("secretsmanager", "DescribeSecret"))
+
+
+@pytest.mark.parametrize(
+    ("code", "checks"),
+    [
+        ("AccessDeniedException", DERIVED),
+        ("ThrottlingException", DERIVED + NAMED),
+        ("Strange", DERIVED + NAMED),
+    ],
+)
+def test_a_check_that_did_not_run_stops_no_deployment(
+    surroundings: Script, context: Any, code: str, checks: Any
 ) -> None:
-    for api, operation in (
-        ("ec2", "DescribeRouteTables"),
-        ("logs", "DescribeLogStreams"),
-        ("iam", "SimulatePrincipalPolicy"),
-        ("secretsmanager", "DescribeSecret"),
-    ):
+    for api, operation in checks:
         surroundings(api, operation, refusal(code))
     assert check_preflight.handler(payload(), context)["previous"] is None
+
+
+@pytest.mark.parametrize(
+    ("api", "operation", "parameter"),
+    [
+        ("secretsmanager", "DescribeSecret", "SecretArns"),
+        ("logs", "DescribeLogStreams", "LogGroupPattern"),
+        ("rds", "DescribeDBInstances", "DatabasePattern"),
+        ("ecs", "DescribeClusters", "ClusterName"),
+    ],
+)
+def test_no_permission_for_what_the_spec_names_is_not_the_same_as_fine(
+    surroundings: Script, context: Any, api: str, operation: str, parameter: str
+) -> None:
+    surroundings(api, operation, refusal("AccessDeniedException"))
+    spec = document(database={"instance": "coder-db"}) if api == "rds" else document()
+    with pytest.raises(PreflightFailed, match=parameter):
+        check_preflight.handler(payload(spec=spec), context)
+
+
+PARAMETER = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/coder/key"
+
+
+@pytest.mark.parametrize(
+    ("found", "missing"),
+    [([], True), ([{"Name": "/coder/key"}], False)],
+    ids=["missing", "there"],
+)
+def test_a_parameter_of_ssm_is_looked_for_as_a_secret_is(
+    surroundings: Script, context: Any, found: Any, missing: bool
+) -> None:
+    pages = [{"Parameters": [], "NextToken": "more"}, {"Parameters": found}]
+    surroundings("ssm", "DescribeParameters", *pages)
+    spec = document(container__secrets={"KEY": PARAMETER})
+    expected = pytest.raises(PreflightFailed, match=f"{PARAMETER} does not exist")
+    with expected if missing else contextlib.nullcontext():
+        check_preflight.handler(payload(spec=spec), context)
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "arn:aws:secretsmanager:us-east-1:999999999999:secret:theirs-AbCdEf",
+        f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:far-AbCdEf",
+        "arn:aws:ssm:short",
+    ],
+)
+def test_a_secret_of_another_account_or_region_cannot_be_checked(
+    surroundings: Script, context: Any, arn: str
+) -> None:
+    surroundings("secretsmanager", "DescribeSecret", refusal("ResourceNotFoundException"))
+    spec = document(container__secrets={"KEY": arn})
+    assert check_preflight.handler(payload(spec=spec), context)["previous"] is None
 
 
 def test_looks_end_when_their_time_is_up(

@@ -206,10 +206,15 @@ def test_secrets_are_named_once_without_their_keys() -> None:
         (Secret(SECRET, there=True, access="implicitDeny", otherwise=True), WARNING),
         (Secret(SECRET, there=True, access="explicitDeny", otherwise=True), FAILED),
         (Secret(SECRET, there=None, access="allowed"), WARNING),
+        (Secret(SECRET, there=True, access=None), WARNING),
+        (Secret(SECRET, denied=True, access="allowed"), WARNING),
+        (Secret(SECRET, elsewhere=True, access="allowed"), WARNING),
     ],
 )
 def test_a_secret_is_there_and_readable(secret: Secret, expected: str) -> None:
-    assert states(surroundings.secrets(spec(), [secret])) == [expected]
+    (check,) = surroundings.secrets(spec(), [secret])
+    assert states([check]) == [expected]
+    assert check.denied == secret.denied
 
 
 def test_the_log_group_is_there() -> None:

@@ -79,16 +79,25 @@ def test_a_secret_that_the_execution_role_may_not_read(live: Stage) -> None:
     refused(live, "1.1.0", "put-role-policy")
 
 
-def test_a_secret_that_the_deployer_may_not_look_at_stops_nothing(
-    make: Callable[..., Stage],
-) -> None:
-    """It is named otherwise than the deployer's DatabaseSecretPattern says."""
+def test_a_secret_named_otherwise_than_the_service(make: Callable[..., Stage]) -> None:
+    """The deployer's SecretArns names it; another it cannot describe."""
     before = make()
-    secrets = before.aws.client("secretsmanager")
+    secrets, ssm = (before.aws.client(name) for name in ("secretsmanager", "ssm"))
     url = secrets.get_secret_value(SecretId=f"{before.service}/database-url")["SecretString"]
     elsewhere = secrets.create_secret(Name="elsewhere/url", SecretString=url)["ARN"]
-    service = make(DatabaseUrlSecretArn=elsewhere)
+    parameter = ELSEWHERE.replace("secretsmanager", "ssm").replace(
+        "secret:elsewhere/*", "parameter/elsewhere/key"
+    )
+    ssm.put_parameter(Name="/elsewhere/key", Value="x", Type="String")
+    more = {"Secrets": json.dumps({"KEY": parameter}), "SecretArns": parameter}
+    service = make(DatabaseUrlSecretArn=elsewhere, **more)
     assert service.deployed("1.0.0").status == "SUCCEEDED"
+    ssm.delete_parameter(Name="/elsewhere/key")
+    assert "does not exist" in refused(service, "1.1.0", parameter)
+    unnamed = elsewhere.replace(":elsewhere/", ":nowhere/")
+    container = spec_of(service)["container"]
+    service.specify(container={**container, "secrets": [{"CODER_PG_CONNECTION_URL": unnamed}]})
+    assert "SecretArns" in refused(service, "1.2.0", "no permission")
 
 
 @pytest.mark.walk

@@ -1,5 +1,4 @@
-"""A look at something, and what it found: what `deployer doctor` and `make deploy` show, and what a
-preflight stops at."""
+"""Results of checks: `deployer doctor` and `make deploy` show them, a preflight stops at them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,10 +28,11 @@ class Repair:
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at, what was found, and what to do.
+    """The result of one check, and what to do about it.
 
     Attributes:
         fix: lines; one that begins with two spaces is a command to copy.
+        denied: whether AWS denied the caller the permission to look.
         why: why it matters, where `found` does not say so.
         evidence: log lines that show it.
         repair: the fix, where a program may make it.
@@ -45,3 +45,4 @@ class Check:
     why: str = ""
     evidence: tuple[str, ...] = ()
     repair: Repair | None = None
+    denied: bool = False

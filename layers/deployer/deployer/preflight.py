@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from deployer.check import FAILED, WARNING, Check
+from deployer.check import FAILED, Check
 from deployer.errors import PreflightFailed, ServiceScaledDown
 from deployer.history import History, applied_schema, live
 from deployer.release import Release, outdated
@@ -13,20 +13,23 @@ from deployer.spec import ServiceSpec
 NEEDED = ("cluster", "network", "roles")
 """The checks without which a preflight knows nothing: it waits until AWS answers these."""
 
+NAMED = (*NEEDED, "target group", "secrets", "log group", "database")
+"""The checks of what the spec names and a release cannot do without."""
 
-def check(looked: Sequence[Check]) -> None:
-    """Check that what is around a service lets a release of it work; see `surroundings`.
+
+def check(results: Sequence[Check]) -> None:
+    """Check that a release of the service can work; see `surroundings`.
 
     Args:
-        looked: what was found. What is NEEDED and may not be looked at is none that the deployer's
-            parameters name, so it may not use it either.
+        results: of the checks. The deployer's parameters name what it has permissions for: what the
+            spec names beside them cannot be checked, and that is not the same as fine.
     Raises:
         PreflightFailed: naming everything that is missing or wrong, with the fix.
     """
     problems = [
-        " ".join([f"{check.found}.", *(line.strip() for line in check.fix)])
-        for check in looked
-        if check.state == FAILED or (check.state == WARNING and check.name in NEEDED)
+        " ".join([f"{result.found}.", *(line.strip() for line in result.fix)])
+        for result in results
+        if result.state == FAILED or (result.denied and result.name in NAMED)
     ]
     if problems:
         raise PreflightFailed("; ".join(problems))

@@ -1,8 +1,8 @@
-"""What must be around a service for a release of it to work: what is found wrong, and the fix.
+"""Check what a release of a service needs: cluster, network, roles, secrets, and so on.
 
-A preflight asks before anything is changed, `deployer doctor` whenever a person wants to know. Only
-what cannot work is FAILED; what may yet work is a WARNING, which stops no deployment. Descriptions
-are those of AWS's Describe calls.
+The preflight runs these checks before anything changes, `deployer doctor` whenever a person wants
+to know. FAILED is what cannot work; WARNING is what may work, which stops no deployment unless AWS
+denied the check (see `preflight.check`). Descriptions are those of AWS's Describe calls.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +16,14 @@ from deployer.spec import ServiceSpec
 type Description = Mapping[str, Any]
 
 ANYWHERE = "0.0.0.0/0"
+_PARAMETERS = {
+    "cluster": "ClusterName",
+    "roles": "ExecutionRolePattern and TaskRolePattern",
+    "secrets": "SecretArns",
+    "log group": "LogGroupPattern",
+    "database": "DatabasePattern",
+}
+"""The parameters of the deployer's stack that give it permissions, by the check that needs them."""
 _GONE = ("deleting", "deleted", "failed", "rejected", "expired")
 # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html
 _NO_DATABASE = (
@@ -29,10 +37,10 @@ _NO_DATABASE = (
 
 
 def cluster(spec: ServiceSpec, status: str | None) -> Iterator[Check]:
-    """Whether the cluster can run tasks.
+    """Check that the cluster can run tasks.
 
     Args:
-        status: ACTIVE if it can, MISSING if there is none; None if we may not look at it.
+        status: ACTIVE if it can, MISSING if there is none; None without permission to describe it.
     """
     fix = (
         "Correct cluster in the service spec, or ClusterName of the deployer's stack; what there"
@@ -45,7 +53,7 @@ def cluster(spec: ServiceSpec, status: str | None) -> Iterator[Check]:
         said = f"cluster {spec.cluster} is {'missing' if status == 'MISSING' else status}"
         yield Check("cluster", FAILED, said, fix, "No task starts.")
     else:
-        yield Check("cluster", WARNING, f"cluster {spec.cluster} may not be looked at", fix)
+        yield denied("cluster", f"no permission to describe cluster {spec.cluster}")
 
 
 def network(
@@ -72,7 +80,7 @@ def network(
 
 
 def roles(found: Mapping[str, bool | None]) -> Iterator[Check]:
-    """Whether the tasks' roles are there. `found`: by ARN; None if we may not look at it."""
+    """Check that the tasks' roles exist. `found`: by ARN; None without permission to get it."""
     for arn, there in found.items():
         if there:
             yield Check("roles", OK, arn.rpartition("/")[2])
@@ -80,12 +88,15 @@ def roles(found: Mapping[str, bool | None]) -> Iterator[Check]:
             fix = ("Make it again:", "  make deploy MODE=infrastructure")
             yield Check("roles", FAILED, f"there is no role {arn}", fix, "No task starts.")
         else:
-            yield Check(
-                "roles",
-                WARNING,
-                f"role {arn} may not be looked at",
-                ("ExecutionRolePattern and TaskRolePattern of the deployer's stack must name it.",),
-            )
+            yield denied("roles", f"no permission to get role {arn}")
+
+
+def denied(name: str, found: str) -> Check:
+    """Return the result of a check that AWS denied the caller, with what gives the permission."""
+    fix = ["For people: attach DiagnosisPolicy of the deployer's stack."]
+    if name in _PARAMETERS:
+        fix.insert(0, f"For the preflight: name it in {_PARAMETERS[name]} of the deployer's stack.")
+    return Check(name, WARNING, found, tuple(fix), denied=True)
 
 
 # The way out -------------------------------------------------------------------------------------
@@ -349,11 +360,13 @@ def _meet(rules: frozenset[str], cidrs: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class Secret:
-    """A secret of the spec.
+    """A secret, or an SSM parameter, that the spec names.
 
     Attributes:
         arn: without a JSON key or version.
-        there: whether it exists; None if that could not be looked at.
+        there: whether it exists; None if that is unknown.
+        denied: whether AWS denied the caller the permission to describe it.
+        elsewhere: whether it belongs to another account or Region, so that it cannot be described.
         going: whether it is scheduled for deletion.
         access: the execution role's, as SimulatePrincipalPolicy decides: allowed, explicitDeny,
             implicitDeny; None if it could not be asked.
@@ -363,6 +376,8 @@ class Secret:
 
     arn: str
     there: bool | None = None
+    denied: bool = False
+    elsewhere: bool = False
     going: bool = False
     access: str | None = None
     otherwise: bool = False
@@ -384,19 +399,22 @@ def secret_arns(spec: ServiceSpec) -> list[str]:
 
 
 def secrets(spec: ServiceSpec, found: Sequence[Secret]) -> Iterator[Check]:
-    """Whether the secrets are there and the execution role may read them."""
+    """Check that the secrets exist and that the execution role can read them."""
     name, why, good = "secrets", "No task starts without it.", 0
     for secret in found:
         short = secret.arn.rpartition(":")[2]
         if secret.there is False:
+            parameter = ":ssm:" in secret.arn
+            listing = (
+                "aws ssm describe-parameters --query 'Parameters[].Name'"
+                if parameter
+                else "aws secretsmanager list-secrets --query 'SecretList[].ARN'"
+            )
             yield Check(
                 name,
                 FAILED,
-                f"there is no secret {secret.arn}",
-                (
-                    "Correct the ARN in the service spec, or create it; what there is:",
-                    "  aws secretsmanager list-secrets --query 'SecretList[].ARN'",
-                ),
+                f"{'parameter' if parameter else 'secret'} {secret.arn} does not exist",
+                ("Correct the ARN in the service spec, or create it. List them:", f"  {listing}"),
                 why,
             )
         elif secret.going:
@@ -408,7 +426,7 @@ def secrets(spec: ServiceSpec, found: Sequence[Secret]) -> Iterator[Check]:
             yield Check(
                 name,
                 FAILED if certain else WARNING,
-                f"the execution role {role} may not read {short}",
+                f"the execution role {role} has no permission to read {short}",
                 (
                     "Name the ARN in the service's setting SecretArns, or allow it by hand:",
                     f"  aws iam put-role-policy --role-name {role} --policy-name ReadSecret"
@@ -416,12 +434,20 @@ def secrets(spec: ServiceSpec, found: Sequence[Secret]) -> Iterator[Check]:
                 ),
                 why if certain else "No task starts, unless the secret's own policy allows it.",
             )
+        elif secret.elsewhere:
+            said = f"{secret.arn} belongs to another account or Region, so it was not checked"
+            yield Check(name, WARNING, said)
+        elif secret.denied:
+            yield denied(name, f"no permission to describe {secret.arn}")
         elif secret.there is None:
-            yield Check(name, WARNING, f"{short} could not be looked at")
+            yield Check(name, WARNING, f"AWS could not describe {short}")
+        elif secret.access is None:
+            said = f"{short} exists; whether the execution role can read it is unknown"
+            yield Check(name, WARNING, said)
         else:
             good += 1
     if good:
-        yield Check(name, OK, f"{good} there, and the execution role may read them")
+        yield Check(name, OK, f"{good} exist, and the execution role can read them")
 
 
 def reads(arn: str) -> str:

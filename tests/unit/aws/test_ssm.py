@@ -1,4 +1,6 @@
-"""The service specs in SSM Parameter Store."""
+"""Parameters in SSM Parameter Store."""
+
+import pytest
 
 from deployer.aws import client, ssm
 
@@ -14,3 +16,12 @@ def test_every_spec_under_the_path_is_read_however_many(aws: None) -> None:
 
 def test_there_may_be_none(aws: None) -> None:
     assert ssm.service_specs() == {}
+
+
+@pytest.mark.parametrize("name", ["/coder/key", "plain", "/slashed"])
+def test_a_parameter_is_described_by_its_arn(aws: None, name: str) -> None:
+    client("ssm").put_parameter(Name=name, Value="hidden", Type="String")
+    arn = f"arn:aws:ssm:us-east-1:123456789012:parameter/{name.removeprefix('/')}"
+    found = ssm.parameter(arn)
+    assert found and found["Name"] == name and "hidden" not in str(found)
+    assert ssm.parameter(f"{arn}-missing") is None

@@ -1,8 +1,8 @@
-"""The specs of services and sites in SSM Parameter Store."""
+"""Parameters in SSM Parameter Store: the specs of services and sites, and those that tasks read."""
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deployer.aws import client
 
@@ -27,3 +27,13 @@ def site_specs() -> Mapping[str, str]:
 def _below(path: str) -> Mapping[str, str]:
     pages = _ssm().get_paginator("get_parameters_by_path").paginate(Path=path)
     return {p["Name"]: p["Value"] for page in pages for p in page["Parameters"]}
+
+
+def parameter(arn: str) -> dict[str, Any] | None:
+    """Return a parameter's description, without its value; None if it does not exist."""
+    name = arn.partition(":parameter/")[2]
+    # the ARN of `/name` is that of `name`
+    names = [f"/{name}"] if "/" in name else [name, f"/{name}"]
+    only: Any = [{"Key": "Name", "Option": "Equals", "Values": names}]
+    pages = _ssm().get_paginator("describe_parameters").paginate(ParameterFilters=only)
+    return next((dict(found) for page in pages for found in page["Parameters"]), None)

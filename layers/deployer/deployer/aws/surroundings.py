@@ -1,18 +1,17 @@
-"""What is around a service, as AWS shows it now: to a preflight, a dry run and `deployer doctor`.
+"""Run the checks of `deployer.surroundings`: for a preflight, a dry run and `deployer doctor`.
 
-Each look is by itself. What it may not look at, or AWS does not answer in time, is a warning:
-beside what a preflight needs, no deployment fails because of it.
+Each check stands alone. Where AWS denies it or does not answer in time, its result is a warning.
 """
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deployer import surroundings
-from deployer.aws import ec2, ecs, elb, iam, logs, rds, refused, releases, secrets
+from deployer.aws import client, ec2, ecs, elb, iam, logs, rds, refused, releases, secrets, ssm
 from deployer.check import WARNING, Check
 from deployer.errors import AwsUnavailable
 from deployer.preflight import NEEDED
@@ -77,14 +76,14 @@ def before(release: Release, spec: ServiceSpec) -> list[Check]:
         elif name == "database" and release.get("restore"):
             continue  # that it is broken is why it is restored
         elif time.monotonic() > deadline:
-            checks.append(Check(name, WARNING, "not looked at: the looks before it took too long"))
+            checks.append(Check(name, WARNING, "skipped: earlier checks used up the time limit"))
         else:
             checks += guarded(name, look)
     return checks
 
 
 def guarded(name: str, look: Look) -> list[Check]:
-    """What a look finds; that it could not look is a warning."""
+    """Return the results of a check; that AWS did not let it run is a warning."""
     found: list[Check] = []
     try:
         for check in look():
@@ -95,10 +94,10 @@ def guarded(name: str, look: Look) -> list[Check]:
 
 
 def unseen(name: str, error: Exception) -> Check:
-    """The warning that something could not be looked at."""
-    denied = isinstance(error, ClientError) and refused(error)
-    fix = ("DiagnosisPolicy of the deployer's stack allows it to people.",) if denied else ()
-    return Check(name, WARNING, f"not looked at: {error}", fix)
+    """Return the warning that a check could not run."""
+    if isinstance(error, ClientError) and refused(error):
+        return surroundings.denied(name, f"not checked: {error}")
+    return Check(name, WARNING, f"not checked: {error}")
 
 
 def _cluster(at: Place) -> Iterable[Check]:
@@ -149,28 +148,35 @@ def _secrets(at: Place) -> Iterable[Check]:
     role = at.spec.execution_role
     found = []
     for arn in surroundings.secret_arns(at.spec):
-        described = _described(arn)
-        if described == {} or (described or {}).get("DeletedDate"):
-            found.append(Secret(arn, there=described != {}, going=bool(described)))
+        secret, described = _described(arn, account=role.split(":")[4])
+        if secret.there is False or secret.going:
+            found.append(secret)
             continue
         # a spec may leave out the end that Secrets Manager gave the ARN, which a policy may have
-        whole = str((described or {}).get("ARN", arn))
-        access, otherwise = iam.decision(role, surroundings.reads(arn), whole)
+        whole = str(described.get("ARN", arn))
+        try:
+            access, otherwise = iam.decision(role, surroundings.reads(arn), whole)
+        except ClientError:
+            found.append(secret)
+            continue
         if access == "implicitDeny" and ":secretsmanager:" in arn:
-            otherwise = otherwise or described is None or secrets.has_policy(arn)
-        seen = True if described or ":ssm:" in arn else None
-        found.append(Secret(arn, there=seen, access=access, otherwise=otherwise))
+            otherwise = otherwise or not described or secrets.has_policy(arn)
+        found.append(replace(secret, access=access, otherwise=otherwise))
     yield from surroundings.secrets(at.spec, found)
 
 
-def _described(arn: str) -> dict[str, Any] | None:
-    """A secret's description; {} if there is no such, None if it is not ours to look at."""
-    if ":secretsmanager:" not in arn:
-        return None
+def _described(arn: str, account: str) -> tuple[Secret, dict[str, Any]]:
+    """Return a secret or parameter as far as AWS describes it, and its description."""
+    _, _, service, region, owner, *_ = f"{arn}:::::".split(":")
+    if (region, owner) != (client(service).meta.region_name, account):
+        return Secret(arn, elsewhere=True), {}
+    describe = secrets.description if service == "secretsmanager" else ssm.parameter
     try:
-        return secrets.description(arn) or {}
-    except ClientError:
-        return None
+        described = describe(arn) or {}
+    except ClientError as error:
+        return Secret(arn, denied=refused(error)), {}
+    going = bool(described.get("DeletedDate"))
+    return Secret(arn, there=bool(described), going=going), described
 
 
 def _log_group(at: Place) -> Iterable[Check]:
