@@ -265,7 +265,7 @@ def written_out(node: Any, length: int) -> Any:
             return re.sub(r"\$\{[^!][^}]*\}", "x" * length, text)
         case {"Fn::If": [_, held, _]}:
             return written_out(held, length)
-        case {"Fn::GetAtt": _} | {"Ref": _}:
+        case {"Fn::GetAtt": _} | {"Ref": _} | {"Fn::Split": _}:
             return "arn:aws:service:us-east-1:123456789012:" + "x" * length
     return {key: written_out(value, length) for key, value in node.items()}
 

@@ -208,6 +208,7 @@ def test_secrets_are_named_once_without_their_keys() -> None:
         (Secret(SECRET, there=None, access="allowed"), WARNING),
         (Secret(SECRET, there=True, access=None), WARNING),
         (Secret(SECRET, denied=True, access="allowed"), WARNING),
+        (Secret(SECRET, denied=True, access="implicitDeny", otherwise=True), WARNING),
         (Secret(SECRET, elsewhere=True, access="allowed"), WARNING),
     ],
 )

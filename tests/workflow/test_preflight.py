@@ -82,22 +82,19 @@ def test_a_secret_that_the_execution_role_may_not_read(live: Stage) -> None:
 def test_a_secret_named_otherwise_than_the_service(make: Callable[..., Stage]) -> None:
     """The deployer's SecretArns names it; another it cannot describe."""
     before = make()
-    secrets, ssm = (before.aws.client(name) for name in ("secretsmanager", "ssm"))
+    secrets = before.aws.client("secretsmanager")
     url = secrets.get_secret_value(SecretId=f"{before.service}/database-url")["SecretString"]
     elsewhere = secrets.create_secret(Name="elsewhere/url", SecretString=url)["ARN"]
-    parameter = ELSEWHERE.replace("secretsmanager", "ssm").replace(
-        "secret:elsewhere/*", "parameter/elsewhere/key"
-    )
-    ssm.put_parameter(Name="/elsewhere/key", Value="x", Type="String")
-    more = {"Secrets": json.dumps({"KEY": parameter}), "SecretArns": parameter}
-    service = make(DatabaseUrlSecretArn=elsewhere, **more)
-    assert service.deployed("1.0.0").status == "SUCCEEDED"
-    ssm.delete_parameter(Name="/elsewhere/key")
-    assert "does not exist" in refused(service, "1.1.0", parameter)
-    unnamed = elsewhere.replace(":elsewhere/", ":nowhere/")
+    service = make(DatabaseUrlSecretArn=elsewhere)
     container = spec_of(service)["container"]
-    service.specify(container={**container, "secrets": [{"CODER_PG_CONNECTION_URL": unnamed}]})
-    assert "SecretArns" in refused(service, "1.2.0", "no permission")
+    parameter = "arn:aws:ssm:us-east-1:000000000000:parameter/elsewhere/key"
+    unnamed = elsewhere.replace(":elsewhere/", ":nowhere/")
+    service.specify(container={**container, "secrets": [{"A": parameter, "B": unnamed}]})
+    cause = refused(service, "0.1.0", f"{parameter} does not exist")
+    assert f"no permission to describe {unnamed}" in cause
+    service.specify(container=container)
+    done = service.deployed("1.0.0")
+    assert done.status == "SUCCEEDED", done.cause
 
 
 @pytest.mark.walk

@@ -420,6 +420,8 @@ def secrets(spec: ServiceSpec, found: Sequence[Secret]) -> Iterator[Check]:
         elif secret.going:
             fix = ("Get it back:", f"  aws secretsmanager restore-secret --secret-id {secret.arn}")
             yield Check(name, FAILED, f"secret {short} is scheduled for deletion", fix, why)
+        elif secret.denied:
+            yield denied(name, f"no permission to describe {secret.arn}")
         elif secret.access in ("explicitDeny", "implicitDeny"):
             certain = secret.access == "explicitDeny" or not secret.otherwise
             role = spec.execution_role.rpartition("/")[2]
@@ -437,8 +439,6 @@ def secrets(spec: ServiceSpec, found: Sequence[Secret]) -> Iterator[Check]:
         elif secret.elsewhere:
             said = f"{secret.arn} belongs to another account or Region, so it was not checked"
             yield Check(name, WARNING, said)
-        elif secret.denied:
-            yield denied(name, f"no permission to describe {secret.arn}")
         elif secret.there is None:
             yield Check(name, WARNING, f"AWS could not describe {short}")
         elif secret.access is None:

@@ -33,3 +33,8 @@ def description(arn: str) -> dict[str, Any] | None:
 def has_policy(arn: str) -> bool:
     """Whether a secret has a policy of its own, which may let in whom no other policy does."""
     return bool(_secrets().get_resource_policy(SecretId=arn).get("ResourcePolicy"))
+
+
+def region() -> str:
+    """Return the Region whose secrets can be described."""
+    return str(_secrets().meta.region_name)

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deployer import surroundings
-from deployer.aws import client, ec2, ecs, elb, iam, logs, rds, refused, releases, secrets, ssm
+from deployer.aws import ec2, ecs, elb, iam, logs, rds, refused, releases, secrets, ssm
 from deployer.check import WARNING, Check
 from deployer.errors import AwsUnavailable
 from deployer.preflight import NEEDED
@@ -168,7 +168,7 @@ def _secrets(at: Place) -> Iterable[Check]:
 def _described(arn: str, account: str) -> tuple[Secret, dict[str, Any]]:
     """Return a secret or parameter as far as AWS describes it, and its description."""
     _, _, service, region, owner, *_ = f"{arn}:::::".split(":")
-    if (region, owner) != (client(service).meta.region_name, account):
+    if (region, owner) != (secrets.region(), account):
         return Secret(arn, elsewhere=True), {}
     describe = secrets.description if service == "secretsmanager" else ssm.parameter
     try:
