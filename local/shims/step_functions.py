@@ -569,6 +569,17 @@ def _dispatch_aws_sdk_json(
     return original(service_info, service_name, action, input_data)
 
 
+@shim.wraps(stepfunctions, "_prefix_sdk_error", "service_name error_code")
+def _prefix_sdk_error(original: Call, service_name: str, error_code: str) -> str:
+    """Errors have the names of the AWS SDK for Java, whose exceptions all end in Exception.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
+    """
+    name = str(original(service_name, error_code))
+    own = name.startswith("States.") or name.endswith("Exception") or service_name == "ec2"
+    return name if own else f"{name}Exception"
+
+
 @shim.wraps(stepfunctions, "_invoke_dynamodb", "op_name input_data")
 def _invoke_dynamodb(original: Call, op_name: str, input_data: Any) -> Any:
     action = op_name[0].upper() + op_name[1:]
