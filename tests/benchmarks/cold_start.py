@@ -1,8 +1,9 @@
 """What a function's first invocation costs, from the artifacts that `sam build` ships.
 
-Each function is loaded and called in a process of its own, with a payload that the state machine
-gave it before: every function may be called again with the same. What is counted is CPU time, which
-a busy machine does not change, and by which Lambda's share of a CPU stretches a start.
+Each function is loaded and called in a process of its own, with the payload of an execution that
+has ended: every function may be called again with the same, once that execution has the lock again.
+The yardstick is a bare `boto3.client("ecs")`. What is counted is CPU time, which a busy machine does
+not change, and by which Lambda's share of a CPU stretches a start.
 """
 
 import json
@@ -11,9 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,14 @@ again = time.process_time()
 handler(payload, context)
 warm = time.process_time() - again
 print(json.dumps([loaded - began, called - loaded, warm, calls]))
+"""
+
+_BARE = """
+import time
+began = time.process_time()
+import boto3
+boto3.client("ecs")
+print(time.process_time() - began)
 """
 
 
@@ -78,25 +85,33 @@ def _logical(function: str) -> str:
     return function.rpartition("-")[2]
 
 
-def measure(
-    stage: Stage, built: Path, given: Mapping[str, Any], rounds: int
-) -> dict[str, tuple[Start, Start]]:
-    """Each function's start with compiled modules, as shipped, and without; by its logical id."""
-    bare = built.with_name("bare")
-    shutil.copytree(built, bare, ignore=shutil.ignore_patterns("__pycache__"))
+@dataclass(frozen=True)
+class Starts:
+    """Each function's start with compiled modules, as shipped, and without, by its logical id; and
+    the CPU seconds of a bare client."""
+
+    functions: Mapping[str, tuple[Start, Start]]
+    bare: float
+
+
+def measure(stage: Stage, built: Path, given: Mapping[str, Any], rounds: int) -> Starts:
+    """Start each function `rounds` times with what it was given, in turns with the yardstick."""
+    uncompiled = built.with_name("uncompiled")
+    shutil.copytree(built, uncompiled, ignore=shutil.ignore_patterns("__pycache__"))
     variables = {
         _logical(function["FunctionName"]): function["Environment"]["Variables"]
         for page in stage.aws.client("lambda").get_paginator("list_functions").paginate()
         for function in page["Functions"]
     }
-    found = {}
+    found, bare = {}, []
     for name, payload in sorted(given.items()):
-        with ThreadPoolExecutor() as both:  # so that a busy moment of the machine meets both
-            start = partial(_start, stage, name, payload, variables[name])
-            pairs = [tuple(both.map(start, (built, bare))) for _ in range(rounds)]
-        shipped, without = zip(*pairs, strict=True)
-        found[name] = (_least(shipped), _least(without))
-    return found
+        tries: tuple[list[Start], list[Start]] = ([], [])
+        for _ in range(rounds):
+            bare.append(_bare(stage))
+            for directory, starts in zip((built, uncompiled), tries, strict=True):
+                starts.append(_start(stage, name, payload, variables[name], directory))
+        found[name] = (_least(tries[0]), _least(tries[1]))
+    return Starts(found, min(bare))
 
 
 def _least(starts: Sequence[Start]) -> Start:
@@ -109,9 +124,14 @@ def _least(starts: Sequence[Start]) -> Start:
     )
 
 
+def _bare(stage: Stage) -> float:
+    return float(_run(["-c", _BARE], {**os.environ, **stage.aws.settings}, ""))
+
+
 def _start(
     stage: Stage, name: str, payload: Any, variables: Mapping[str, str], built: Path
 ) -> Start:
+    _give_lock(stage, payload)
     module = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
     environment = {
         **os.environ,
@@ -122,9 +142,28 @@ def _start(
         "POWERTOOLS_LOG_LEVEL": "CRITICAL",
         **variables,
     }
+    load, first, later, calls = json.loads(
+        _run(["-c", _CHILD, module], environment, json.dumps(payload))
+    )
+    return Start(load, first, later, calls)
+
+
+def _give_lock(stage: Stage, payload: Mapping[str, Any]) -> None:
+    """Let the execution of a payload hold its service's lock, without which nothing is changed."""
+    service = (payload.get("release") or payload.get("spec") or {}).get("service")
+    if service:
+        item = {"service": service, "id": "#turn", "execution": payload["execution"]}
+        stage.aws.client("dynamodb").put_item(
+            TableName=stage.outputs["ReleasesTable"],
+            Item={name: {"S": value} for name, value in item.items()},
+        )
+
+
+def _run(arguments: Sequence[str], environment: Mapping[str, str], given: str) -> str:
+    """The last line that a Python process of these arguments prints."""
     done = subprocess.run(
-        [sys.executable, "-c", _CHILD, module],
-        input=json.dumps(payload),
+        [sys.executable, *arguments],
+        input=given,
         env=environment,
         capture_output=True,
         text=True,
@@ -132,6 +171,5 @@ def _start(
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{name}: {done.stderr[-2000:]}")
-    load, first, later, calls = json.loads(done.stdout.splitlines()[-1])
-    return Start(load, first, later, calls)
+        raise RuntimeError(f"{arguments[2:]}: {done.stderr[-2000:]}")
+    return done.stdout.splitlines()[-1]

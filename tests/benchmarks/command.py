@@ -12,25 +12,25 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-ROUNDS = 10
 
-
-def measure() -> dict[str, float]:
-    """Seconds by what was typed; `aws --version` only where there is an `aws`."""
+def measure(rounds: int) -> dict[str, float]:
+    """Seconds by what was typed, an empty `python` too; `aws --version` where there is an `aws`."""
     ours = str(Path(sys.executable).with_name("deployer"))
+    completion = {"_DEPLOYER_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
     found = {
-        "deployer --help": _least([ours, "--help"]),
-        "deployer st<TAB>": _least([ours], _DEPLOYER_COMPLETE="bash_complete", COMP_CWORD="1"),
-        "deployer status --help": _least([ours, "status", "--help"]),
+        "python": _least(rounds, [sys.executable, "-c", ""]),
+        "deployer --help": _least(rounds, [ours, "--help"]),
+        "deployer st<TAB>": _least(rounds, [ours], **completion),
+        "deployer status --help": _least(rounds, [ours, "status", "--help"]),
     }
     if aws := shutil.which("aws"):
-        found["aws --version"] = _least([aws, "--version"])
+        found["aws --version"] = _least(rounds, [aws, "--version"])
     return found
 
 
-def _least(command: Sequence[str], **environment: str) -> float:
+def _least(rounds: int, command: Sequence[str], **environment: str) -> float:
     taken = []
-    for _ in range(ROUNDS + 1):  # the first one may have to compile
+    for _ in range(rounds + 1):  # the first one may have to compile
         began = time.perf_counter()
         subprocess.run(
             command,

@@ -1,7 +1,8 @@
-"""How soon an execution goes on after ECS says that the rollout is steady, and in how many steps.
+"""How soon the state machine goes on after ECS says that a rollout is steady or that a task of it
+failed, beside boto3's waiter and ecs-deploy; and how many steps it takes.
 
-All rollouts run at the same time and differ in length, so that a waiter's polls meet their ends at
-any phase, as those of real rollouts would.
+All rollouts run at the same time and differ in length, so that the polls of a waiter meet their
+ends at any phase, as those of real rollouts would.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import Any
 from cli.executions import Execution
 from local import image
 from local.stage import Stage
+from tests.benchmarks.peers import EcsDeploy
 
 # A slow start may take as long as it needs. Each check is a process, which the cores must bear.
 _HEALTH_CHECK = {"interval": 10, "timeout": 3, "startPeriod": 300}
@@ -21,7 +23,7 @@ _EVENTS = {
     "source": ["aws.ecs"],
     "detail-type": ["ECS Deployment State Change", "ECS Task State Change"],
 }
-_LIMIT = timedelta(seconds=60)
+_LIMIT = timedelta(seconds=120)
 
 
 @dataclass(frozen=True)
@@ -30,20 +32,42 @@ class Rollout:
 
     Attributes:
         length: seconds from asking ECS for it to its end.
-        lag: seconds from its end, as ECS's event tells it, to the state after "Is it steady?".
-        waiter: the same for boto3's `services_stable` waiter, begun with the rollout; None if
+        lag: seconds from its end, by ECS's event, to the state after "Is it steady?".
+        own: seconds of the whole execution without those.
+        heard: seconds from its end to the arrival of ECS's event in a queue.
+        waiter: as `lag`, for boto3's `services_stable` waiter, begun with the rollout; None if
             there was none.
         transitions: states entered by the execution.
         invocations: of Lambda functions by the execution.
-        wakes: of the function that ECS's events invoke.
+        wakes: events of ECS that woke it, or could have.
     """
 
     length: float
     lag: float
+    own: float
+    heard: float
     waiter: float | None
     transitions: int
     invocations: int
     wakes: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What became of a release that can never start, in seconds after its first task stopped.
+
+    Attributes:
+        named: until the execution knows the cause.
+        heard: until ECS's event arrives in a queue.
+        ecs_deploy: until ecs-deploy ends with an error; None if it says that all is well.
+        waiter: until boto3's waiter returns, which it does without an error: ECS has put the
+            release before back by then.
+    """
+
+    named: float
+    heard: float
+    ecs_deploy: float | None
+    waiter: float
 
 
 @dataclass
@@ -53,7 +77,7 @@ class Observer:
     stage: Stage
     queue: str
     waited: set[str]
-    wakes: list[dict[str, Any]] = field(default_factory=list)
+    wakes: list[tuple[datetime, dict[str, Any]]] = field(default_factory=list)
     waiters: dict[str, datetime] = field(default_factory=dict)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -88,14 +112,15 @@ class Observer:
         detail, service = event["detail"], event["resources"][0].rsplit("/", 1)[-1]
         if event["detail-type"] == "ECS Task State Change":
             if detail["lastStatus"] == "STOPPED":
-                self.wakes.append(event)
+                self.wakes.append((datetime.now(UTC), event))
             return ""
         if detail["eventName"] == "SERVICE_DEPLOYMENT_IN_PROGRESS":
             if service in self.waited:
+                self.waited.discard(service)
                 self._threads.append(threading.Thread(target=self._wait, args=(service,)))
                 self._threads[-1].start()
             return ""
-        self.wakes.append(event)
+        self.wakes.append((datetime.now(UTC), event))
         return service if detail["eventName"] == "SERVICE_DEPLOYMENT_COMPLETED" else ""
 
     def _wait(self, service: str) -> None:
@@ -103,26 +128,41 @@ class Observer:
         waiter.wait(cluster=self.stage.cluster, services=[service])
         self.waiters[service] = datetime.now(UTC)
 
+    def wakes_of(self, service: str, since: datetime) -> list[tuple[datetime, datetime, Any]]:
+        """The events of a service since a moment: when each arrived, when it happened, and it."""
+        found = [
+            (heard, datetime.fromisoformat(event["detail"]["updatedAt"]), event)
+            for heard, event in self.wakes
+            if _service_of(event) == service
+        ]
+        return [entry for entry in found if entry[1] > since]
+
+    def steady(self, service: str, since: datetime) -> datetime:
+        """When ECS completed a rollout of a service that began after a moment."""
+        completed = "SERVICE_DEPLOYMENT_COMPLETED"
+        return next(
+            happened
+            for _, happened, event in self.wakes_of(service, since)
+            if event["detail"].get("eventName") == completed
+        )
+
     def seen(self, stage: Stage, execution: Execution, began: datetime) -> Rollout:
         """What was seen of the rollout of an execution that has ended."""
         if execution.status != "SUCCEEDED":
             raise RuntimeError(f"{stage.service}: {execution.error}: {execution.cause}")
         entered = {state.name: state for state in execution.states}
         rollout = entered["Update service"].output["id"]
-        wakes = [
-            event
-            for event in self.wakes
-            if _service_of(event) == stage.service
-            and datetime.fromisoformat(event["detail"]["updatedAt"]) > began
-        ]
-        told = next(event for event in wakes if event["detail"].get("deploymentId") == rollout)
-        ended = datetime.fromisoformat(told["detail"]["updatedAt"])
+        wakes = self.wakes_of(stage.service, began)
+        heard, ended, _ = next(w for w in wakes if w[2]["detail"].get("deploymentId") == rollout)
         asked = began + timedelta(seconds=entered["Update service"].at)
         went_on = began + timedelta(seconds=entered["Fetch addresses"].at)
         waited = self.waiters.get(stage.service)
+        length = (ended - asked).total_seconds()
         return Rollout(
-            length=(ended - asked).total_seconds(),
+            length=length,
             lag=(went_on - ended).total_seconds(),
+            own=execution.seconds - length,
+            heard=(heard - ended).total_seconds(),
             waiter=(waited - ended).total_seconds() if waited else None,
             transitions=len(execution.states),
             invocations=sum(state.kind == "Task" for state in execution.states),
@@ -137,39 +177,96 @@ def _service_of(event: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Reaction:
-    """`real` with the state machine as it is; `scaled` with a poll's minute shrunk to a second."""
+    """`real` with the state machine as it is; `scaled` with a poll's minute shrunk to a second;
+    `ecs_deploy` its lags."""
 
     real: Sequence[Rollout]
     scaled: Sequence[Rollout]
+    ecs_deploy: Sequence[float]
 
 
 def measure(stage: Stage, observer: Observer, count: int, minutes: Sequence[int]) -> Reaction:
-    """Run `count` rollouts of up to 14 s beside waiters, and one for each of `minutes`, scaled."""
+    """Run `count` rollouts of up to 14 s beside waiters, as many by ecs-deploy, and one for each of
+    `minutes`, scaled."""
     machine, sfn = _scaled(stage), stage.aws.client("stepfunctions")
-    services = [_beside(stage, f"bench-{number}") for number in range(count + len(minutes))]
-    real, scaled = services[:count], services[count:]
+    names = [f"bench-{number}" for number in range(2 * count + len(minutes))]
+    services = [_beside(stage, name) for name in names]
+    real, theirs, scaled = services[:count], services[count : 2 * count], services[2 * count :]
     for arn in [service.started_by(service.release("1.0.0")) for service in services]:
         stage.ended(arn)
-    observer.hear([service.service for service in services])
+    observer.hear(names)
     observer.waited = {service.service for service in real}
-    started = [
-        service.started_by(service.release("1.1.0", fault="slow-start", seconds=14 * n / count))
-        for n, service in enumerate(real)
-    ]
+    began = datetime.now(UTC)
+    started, peers = [], []
+    for n, (ours, peer) in enumerate(zip(real, theirs, strict=True)):
+        slow = image.demo_release("1.1.0", fault="slow-start", seconds=14 * n / count)
+        started.append(ours.started_by(ours.push(slow, "1.1.0")))
+        peers.append(EcsDeploy.rolling_out(peer, slow))
     for service, length in zip(scaled, minutes, strict=True):
         what = image.demo_release("1.1.0", fault="slow-start", seconds=length)
         service.push(what, "by-hand")  # a tag that no push deploys
         order = {"action": "deploy", "service": service.service, "image": "by-hand"}
         begun = sfn.start_execution(stateMachineArn=machine, input=json.dumps(order))
         started.append(begun["executionArn"])
-    observer.hear([service.service for service in services])
-    seen = []
-    for service, arn in zip(services, started, strict=True):
+    observer.hear(names)
+    seen, lags = [], []
+    for service, arn in zip([*real, *scaled], started, strict=True):
         ended = service.ended(arn)
         begun = sfn.describe_execution(executionArn=arn)["startDate"]
         seen.append(observer.seen(service, ended, begun))
+    for run in peers:
+        run.join()
+        if not run.succeeded:
+            raise RuntimeError(f"ecs-deploy: {run.said[-2000:]}")
+        steady = observer.steady(run.stage.service, began)
+        lags.append((run.ended - steady).total_seconds())
+    for service in services:
         service.end()
-    return Reaction(seen[:count], seen[count:])
+    return Reaction(seen[:count], seen[count:], lags)
+
+
+def measure_failure(stage: Stage, observer: Observer) -> Failure:
+    """Release what cannot start, by the deployer, by ecs-deploy and beside a waiter."""
+    services = [_beside(stage, f"bench-bad-{who}") for who in ("ours", "peer")]
+    for arn in [service.started_by(service.release("1.0.0")) for service in services]:
+        stage.ended(arn)
+    observer.hear([service.service for service in services])
+    ours, theirs = services
+    observer.waited = {ours.service}
+    began = datetime.now(UTC)
+    broken = image.Image.build(
+        image.Layer.of({"/nothing": b""}),
+        entrypoint=["/no-such-program"],
+        labels=image.demo_release("1.1.0").config["config"]["Labels"],
+    )
+    run = EcsDeploy.rolling_out(theirs, broken)
+    execution = ours.ended(ours.started_by(ours.push(broken, "1.1.0")))
+    run.join()
+    observer.hear([ours.service])  # ECS completes the rollout of the release before, once more
+    begun = stage.aws.client("stepfunctions").describe_execution(executionArn=execution.arn)[
+        "startDate"
+    ]
+    heard, stopped = _first_stop(observer, ours.service, began)
+    _, peers_stopped = _first_stop(observer, theirs.service, began)
+    diagnosed = next(state for state in execution.states if state.name == "Diagnose failure")
+    named = begun + timedelta(seconds=diagnosed.left or 0)
+    for service in services:
+        service.end()
+    return Failure(
+        named=(named - stopped).total_seconds(),
+        heard=(heard - stopped).total_seconds(),
+        ecs_deploy=None if run.succeeded else (run.ended - peers_stopped).total_seconds(),
+        waiter=(observer.waiters[ours.service] - stopped).total_seconds(),
+    )
+
+
+def _first_stop(observer: Observer, service: str, since: datetime) -> tuple[datetime, datetime]:
+    """When the first failed task of a service stopped since a moment, heard and happened."""
+    return next(
+        (heard, happened)
+        for heard, happened, event in observer.wakes_of(service, since)
+        if event["detail"].get("stopCode") == "TaskFailedToStart"
+    )
 
 
 def _beside(stage: Stage, name: str) -> Stage:
