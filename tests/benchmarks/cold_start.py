@@ -2,8 +2,9 @@
 
 Each function is loaded and called in a process of its own, with the payload of an execution that
 has ended: every function may be called again with the same, once that execution has the lock again.
-The yardstick is a bare `boto3.client("ecs")`. What is counted is CPU time, which a busy machine does
-not change, and by which Lambda's share of a CPU stretches a start.
+The yardstick is a bare `boto3.client("ecs")`. Both have the libraries of Lambda's Python and no
+others: boto3 imports awscrt and OpenSSL where they are. What is counted is CPU time, which a busy
+machine does not change, and by which Lambda's share of a CPU stretches a start.
 """
 
 import json
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,9 @@ import boto3
 boto3.client("ecs")
 print(time.process_time() - began)
 """
+
+# What Lambda's Python has besides the standard library
+_RUNTIME = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Starts:
 
 def measure(stage: Stage, built: Path, given: Mapping[str, Any], rounds: int) -> Starts:
     """Start each function `rounds` times with what it was given, in turns with the yardstick."""
-    uncompiled = built.with_name("uncompiled")
+    runtime, uncompiled = _runtime(built.with_name("runtime")), built.with_name("uncompiled")
     shutil.copytree(built, uncompiled, ignore=shutil.ignore_patterns("__pycache__"))
     variables = {
         _logical(function["FunctionName"]): function["Environment"]["Variables"]
@@ -107,9 +112,9 @@ def measure(stage: Stage, built: Path, given: Mapping[str, Any], rounds: int) ->
     for name, payload in sorted(given.items()):
         tries: tuple[list[Start], list[Start]] = ([], [])
         for _ in range(rounds):
-            bare.append(_bare(stage))
+            bare.append(_bare(stage, runtime))
             for directory, starts in zip((built, uncompiled), tries, strict=True):
-                starts.append(_start(stage, name, payload, variables[name], directory))
+                starts.append(_start(stage, name, payload, variables[name], directory, runtime))
         found[name] = (_least(tries[0]), _least(tries[1]))
     return Starts(found, min(bare))
 
@@ -124,12 +129,29 @@ def _least(starts: Sequence[Start]) -> Start:
     )
 
 
-def _bare(stage: Stage) -> float:
-    return float(_run(["-c", _BARE], {**os.environ, **stage.aws.settings}, ""))
+def _runtime(directory: Path) -> Path:
+    """A directory with the libraries of Lambda's Python, as links."""
+    directory.mkdir()
+    for name in _RUNTIME:
+        found = distribution(name)
+        tops = {file.parts[0] for file in found.files or () if ".." not in file.parts}
+        for top in tops - {"__pycache__"}:
+            (directory / top).symlink_to(Path(str(found.locate_file(top))))
+    return directory
+
+
+def _bare(stage: Stage, runtime: Path) -> float:
+    environment = {**os.environ, **stage.aws.settings, "PYTHONPATH": str(runtime)}
+    return float(_run(["-S", "-c", _BARE], environment, ""))
 
 
 def _start(
-    stage: Stage, name: str, payload: Any, variables: Mapping[str, str], built: Path
+    stage: Stage,
+    name: str,
+    payload: Any,
+    variables: Mapping[str, str],
+    built: Path,
+    runtime: Path,
 ) -> Start:
     _give_lock(stage, payload)
     module = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
@@ -137,13 +159,13 @@ def _start(
         **os.environ,
         **stage.aws.settings,
         "NO_PROXY": "*",
-        "PYTHONPATH": f"{built / name}:{built / 'DeployerLayer' / 'python'}",
+        "PYTHONPATH": f"{built / name}:{built / 'DeployerLayer' / 'python'}:{runtime}",
         "PYTHONDONTWRITEBYTECODE": "1",  # as in Lambda, where /opt and /var/task are read-only
         "POWERTOOLS_LOG_LEVEL": "CRITICAL",
         **variables,
     }
     load, first, later, calls = json.loads(
-        _run(["-c", _CHILD, module], environment, json.dumps(payload))
+        _run(["-S", "-c", _CHILD, module], environment, json.dumps(payload))
     )
     return Start(load, first, later, calls)
 
@@ -171,5 +193,5 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str], given: str) -
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{arguments[2:]}: {done.stderr[-2000:]}")
+        raise RuntimeError(f"{arguments[3:]}: {done.stderr[-2000:]}")
     return done.stdout.splitlines()[-1]
