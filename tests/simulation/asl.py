@@ -55,6 +55,7 @@ class Host(Protocol):
     def call_back(
         self, function: str, arguments: Callable[[str], bytes], timeout: float
     ) -> Any: ...
+    def integrate(self, action: str, arguments: Any) -> Any: ...
     def entered(self, name: str) -> None: ...
     def jitter(self) -> float: ...
 
@@ -160,6 +161,7 @@ class _State:
         self.cause = compile_template(given.get("Cause", ""))
         self.resource: str = given.get("Resource", "")
         self.callback = self.resource == _CALLBACK
+        self.integration = "" if self.callback else self.resource.partition(":::")[2]
         arguments = given.get("Arguments", {})
         if self.callback:
             self.function: str = arguments["FunctionName"][2:-1]
@@ -255,6 +257,8 @@ class Run:
 
     def _attempt(self, state: _State, value: Any) -> Any:
         scope = self._scope(value)
+        if state.integration:
+            return self._host.integrate(state.integration, state.arguments(scope))
         if not state.callback:
             payload = packed(state.arguments(scope))
             return self._host.call(state.function, payload, state.timeout)

@@ -22,7 +22,7 @@ import botocore.client
 from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import ConnectionClosedError
 
-from tests.simulation.asl import Machine
+from tests.simulation.asl import Machine, Run, StateError
 from tests.simulation.cloud import Item
 from tests.simulation.ecs import ACCOUNT, REGION
 from tests.simulation.errors import AwsError
@@ -58,8 +58,8 @@ def here() -> "World":
 
 
 @cache
-def machine() -> Machine:
-    text = (ROOT / "statemachine/deploy.asl.json").read_text()
+def machine(name: str = "deploy") -> Machine:
+    text = (ROOT / f"statemachine/{name}.asl.json").read_text()
     return Machine(json.loads(text))
 
 
@@ -70,10 +70,61 @@ def snake(name: str) -> str:
 
 
 def handler(function: str) -> Callable[[Any, Any], Any]:
-    """The handler of a function by its name in the template, without the logger around it."""
+    """What runs for a name in the template: a function's handler, without the logger around it, or
+    the Express workflow Wake."""
+    if function == "Wake":
+        return _wake
     module = snake(function)
     found: Callable[[Any, Any], Any] = sys.modules[module].handler
     return getattr(found, "__wrapped__", found)
+
+
+class _Express:
+    """What the Express workflow needs of the world: Step Functions calls AWS for it."""
+
+    def now_text(self) -> str:
+        return iso(here().engine.now)
+
+    def sleep(self, seconds: float) -> None:
+        here().engine.pause(seconds)
+
+    def jitter(self) -> float:
+        return here().jitter()
+
+    def entered(self, name: str) -> None:
+        here().trace("wake", f"enters {name}")
+
+    def call(self, *_: Any) -> Any:
+        raise NotImplementedError("an Express workflow that calls a function")
+
+    call_back = call
+
+    def integrate(self, action: str, arguments: Any) -> Any:
+        """Call AWS; an error has the name that the SDK for Java gives it.
+
+        https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
+        """
+        name, operation = action.removeprefix("aws-sdk:").split(":")
+        service, prefix = _INTEGRATIONS[name]
+        client = sys.modules["deployer.aws"].client(service)
+        method = f"{operation[0].upper()}{operation[1:]}"
+        asked = arguments
+        if service == "stepfunctions":  # its API begins its fields with a small letter
+            asked = {f"{key[0].lower()}{key[1:]}": value for key, value in arguments.items()}
+        try:
+            return json.loads(json.dumps(client._make_api_call(method, asked)))
+        except client.exceptions.ClientError as error:
+            code = error.response["Error"]["Code"].removesuffix("Exception")
+            raise StateError(f"{prefix}.{code}Exception", str(error)) from error
+        except sys.modules["deployer.errors"].AwsUnavailable as error:
+            raise StateError(f"{prefix}.SdkClientException", str(error)) from error
+
+
+_INTEGRATIONS = {"dynamodb": ("dynamodb", "DynamoDB"), "sfn": ("stepfunctions", "Sfn")}
+
+
+def _wake(event: Any, _: Any) -> Any:
+    return Run(machine("wake"), _Express(), {}, event)()
 
 
 class _Datetime(datetime):

@@ -858,7 +858,7 @@ def test_a_failed_event_is_tried_again(world: World, monkeypatch: pytest.MonkeyP
         raise Killed("Runtime.ExitError")
 
     monkeypatch.setattr(runtime, "handler", lambda name: dies)
-    world.deliver("WakeExecution", {})
+    world.deliver("Reconcile", {})
     wait(world, 290)
     gaps = [round(b - a) for a, b in pairwise(times)]
     assert gaps == [60, 120]
@@ -942,6 +942,9 @@ class Scripted:
 
     def call_back(self, function: str, arguments: Callable[[str], bytes], timeout: float) -> Any:
         return self.call(function, arguments("the-token"), timeout)
+
+    def integrate(self, action: str, arguments: Any) -> Any:
+        return self.call(action, asl.packed(arguments), 0)
 
 
 def execution(host: Scripted, given: Any = None, **task: Any) -> asl.Run:

@@ -219,6 +219,9 @@ class Execution:
         finally:
             self.world.sfn.tokens[token] = None
 
+    def integrate(self, action: str, arguments: Any) -> Any:
+        raise NotImplementedError(f"Deploy calls {action}")
+
     def _await(self, box: Box, seconds: float) -> Any:
         self.box = box
         found = self.world.engine.wait(box, seconds)
@@ -727,7 +730,11 @@ class World:
             "detail": dict(detail),
             "resources": resources,
         }
-        self._send(ECS_EVENT, self.deliver, "WakeExecution", event)
+        self._send(ECS_EVENT, self.wake, event)
+
+    def wake(self, event: Any) -> None:
+        """Start the Express workflow on an event; nothing starts it again if it fails."""
+        self.invoke("Wake", asl.packed(event), Box())
 
     def _send(self, seconds: float, act: Callable[..., None], *arguments: Any) -> None:
         number, self.told = self.told, self.told + 1

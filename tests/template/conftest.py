@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 FUNCTIONS = sorted((ROOT / "functions").glob("*.py"))
 PACKAGE = ROOT / "layers" / "deployer" / "deployer"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-MACHINES = sorted((ROOT / "statemachine").glob("*.asl.json"))
+WAKE = ROOT / "statemachine" / "wake.asl.json"  # Express: it calls no function and records nothing
+MACHINES = [m for m in sorted((ROOT / "statemachine").glob("*.asl.json")) if m != WAKE]
 TEMPLATES = [ROOT / "template.yaml", *sorted((ROOT / "infrastructure").glob("*.yaml"))]
 
 type States = dict[str, dict[str, Any]]
@@ -45,6 +46,12 @@ def logical_id_of(path: Path) -> str:
 def which(request: pytest.FixtureRequest) -> Path:
     """Each state machine in turn."""
     return Path(request.param)
+
+
+@pytest.fixture(params=[*MACHINES, WAKE], ids=lambda path: path.name.partition(".")[0])
+def every(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Each definition in turn, the Express workflow's too."""
+    return definition(request.param)
 
 
 @pytest.fixture

@@ -58,15 +58,15 @@ def calls(states: States) -> dict[str, dict[str, Any]]:
 # arrows
 
 
-def test_every_arrow_lands_and_every_state_is_reached(machine: Any, states: States) -> None:
-    targets = {machine["StartAt"]}
+def test_every_arrow_lands_and_every_state_is_reached(every: Any) -> None:
+    states, targets = every["States"], {every["StartAt"]}
     for state in states.values():
         targets |= {*arrows(state), *catches(state)}
     assert targets == states.keys()
 
 
-def test_every_state_leads_somewhere_or_ends(states: States) -> None:
-    for name, state in states.items():
+def test_every_state_leads_somewhere_or_ends(every: Any) -> None:
+    for name, state in every["States"].items():
         ends = state["Type"] in ("Succeed", "Fail")
         assert ends == (not list(arrows(state))), name
         if state["Type"] == "Choice":
@@ -81,9 +81,9 @@ def test_a_failure_never_ends_in_success(deploying: States) -> None:
         assert not ends, f"{start} leads to {ends}"
 
 
-def test_the_definition_has_the_shape_that_step_functions_takes(machine: Any) -> None:
+def test_the_definition_has_the_shape_that_step_functions_takes(every: Any) -> None:
     arn = "arn:aws:lambda:us-east-1:123456789012:function:f"
-    text = json.dumps(machine).replace("${Partition}", "aws")
+    text = json.dumps(every).replace("${Partition}", "aws")
     definition = json.loads(re.sub(r"\$\{\w+\}", arn, text))
     resource = {
         "Type": "AWS::StepFunctions::StateMachine",
@@ -99,9 +99,9 @@ def test_the_definition_has_the_shape_that_step_functions_takes(machine: Any) ->
 # retries and catches
 
 
-def test_every_task_has_a_time_of_its_own_and_the_machine_too(machine: Any, states: States) -> None:
-    assert machine["TimeoutSeconds"] > 0
-    for name, state in tasks(states).items():
+def test_every_task_has_a_time_of_its_own_and_the_machine_too(every: Any) -> None:
+    assert every["TimeoutSeconds"] > 0
+    for name, state in tasks(every["States"]).items():
         most = 14400 if state["Resource"].endswith("startBuild.sync") else 600
         assert 0 < state["TimeoutSeconds"] <= most, name
 

@@ -52,7 +52,6 @@ READS_ONLY = {
     "send_announcement",  # a message, which may come twice
     "verify_docs",
     "verify_release",
-    "wake_execution",
 }
 # the way back that the first try began is by then on its way
 ANSWERS_ANEW = {"roll_back__go_back"}

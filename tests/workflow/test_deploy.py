@@ -199,7 +199,11 @@ def test_slow_polls_find_the_end_when_every_event_of_ecs_is_lost(live: Stage) ->
     patient = sfn.describe_state_machine(stateMachineArn=machine)["definition"]
     definition = json.loads(patient)
     definition["States"]["Poll health"]["TimeoutSeconds"] = 2  # a minute, as deployed
-    rules = [r["Name"] for r in events.list_rules()["Rules"] if "WakeExecution" in r["Name"]]
+    rules = [
+        r["Name"]
+        for r in events.list_rules()["Rules"]
+        if r["Name"].endswith(("-RolloutRule", "-TaskRule"))
+    ]
     assert len(rules) == 2
     for rule in rules:
         events.disable_rule(Name=rule)
