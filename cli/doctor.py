@@ -33,7 +33,7 @@ from deployer.aws import (
 from deployer.check import FAILED, OK, WARNING, Check
 from deployer.errors import AwsUnavailable
 from deployer.history import History
-from deployer.release import Recorded
+from deployer.release import Recorded, carried_out_by
 from deployer.rollout import Service
 from deployer.spec import ServiceSpec
 from deployer.stopped import Task
@@ -242,11 +242,10 @@ class _Patient:
         dead = []
         for owner in owners:
             holder = turns.line(owner).holder
-            if holder and not sfn.running(holder["execution"]):
+            if holder and not sfn.running(holder["execution"], holder["since"]):
                 dead.append(f"{holder['release']} has the turn of {owner}, and is over")
         for record in self.past:
-            execution = record.get("recoveredBy") or record["execution"]
-            if "outcome" not in record and not sfn.running(execution):
+            if "outcome" not in record and not sfn.running(*carried_out_by(record)):
                 dead.append(f"{record['version']} ({record['id']}) is open, and is over")
         yield doctor.turn(dead)
 

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable
 
+from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
-from botocore.exceptions import HTTPClientError
 
 from cli.screen import Screen
+from deployer.aws.sfn import START_LAG
 from deployer.errors import AwsUnavailable
 
 # How a look fails that AWS did not answer.
@@ -21,7 +22,8 @@ def patiently[T](
     patience: float = PATIENCE_SECONDS,
     pause: float = _PAUSE_SECONDS,
 ) -> T:
-    """What a look finds, which is taken again where AWS does not answer. It must change nothing.
+    """What a look finds, which is taken again where AWS does not answer, or where
+    DescribeExecution does not find yet what has just started. It must change nothing.
 
     Args:
         patience: seconds after which its error is raised.
@@ -34,6 +36,12 @@ def patiently[T](
         except UNANSWERED:
             if time.monotonic() - began > patience:
                 raise
+        except ClientError as error:
+            just_started = error.response["Error"]["Code"] == "ExecutionDoesNotExist"
+            if not just_started or time.monotonic() - began > START_LAG.total_seconds():
+                raise
+            time.sleep(pause)
+            continue
         if not told:
             screen.say("AWS does not answer; trying again", style="yellow")
             told = True

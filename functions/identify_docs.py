@@ -57,7 +57,7 @@ def handler(event: Request, context: LambdaContext) -> Identified:
         case Resume():
             identified = _resumed(asked, execution, now)
         case Recover():
-            identified = _recovered(asked, execution)
+            identified = _recovered(asked, execution, now)
     logger.info(
         "docs identified",
         release=identified["release"],
@@ -138,7 +138,7 @@ def _held_back(order: Resume, spec: SiteSpec, execution: str, now: datetime) -> 
     return site.again(found, "resume", order.by, execution, now)
 
 
-def _recovered(order: Recover, execution: str) -> Identified:
+def _recovered(order: Recover, execution: str, now: datetime) -> Identified:
     owner = site.owner(order.service)
     record = releases.find(owner, order.release)
     if record is None:
@@ -147,7 +147,7 @@ def _recovered(order: Recover, execution: str) -> Identified:
     release = cast(DocsRelease, record)
     if "outcome" in record:
         return _nothing(release, f"release {record['id']} has its outcome: {record['outcome']}")
-    releases.note(record, recoveredBy=execution)
+    releases.note(record, recoveredBy=execution, recoveredAt=now.isoformat())
     spec, document = site.from_parameters(ssm.site_specs(), order.service)
     cause = f"the execution {record['execution']} ended before the release had an outcome"
     return {

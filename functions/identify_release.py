@@ -59,7 +59,7 @@ def handler(event: Request, context: LambdaContext) -> Identified:
         case Resume():
             identified = _resumed(asked, execution, now)
         case Recover():
-            identified = _recovered(asked, execution)
+            identified = _recovered(asked, execution, now)
     logger.info(
         "release identified",
         release=identified["release"],
@@ -137,14 +137,14 @@ def _held_back(order: Resume, spec: ServiceSpec, execution: str, now: datetime) 
     return identification.again(held, "resume", order.by, False, execution, now)
 
 
-def _recovered(order: Recover, execution: str) -> Identified:
+def _recovered(order: Recover, execution: str, now: datetime) -> Identified:
     record = releases.find(order.service, order.release)
     if record is None:
         raise RequestRejected(f"service {order.service} has no release {order.release}")
     releases.carry_out(execution, record)
     if "outcome" in record:
         return _nothing(record, f"release {record['id']} has its outcome: {record['outcome']}")
-    releases.note(record, recoveredBy=execution)
+    releases.note(record, recoveredBy=execution, recoveredAt=now.isoformat())
     _, document = for_service(ssm.service_specs(), order.service)
     cause = f"the execution {record['execution']} ended before the release had an outcome"
     return {

@@ -77,15 +77,15 @@ def _abandoned(service: str, history: list[Recorded]) -> list[str]:
     """Settle every open release, and a closed one's turn, whose execution is over."""
     settled = []
     for record in history:
-        execution = record.get("recoveredBy") or record["execution"]
-        if "outcome" not in record and not sfn.running(execution):
+        execution, since = release.carried_out_by(record)
+        if "outcome" not in record and not sfn.running(execution, since):
             settled += _settle(record, execution)
     line = turns.line(service)
     for claim in line.waiting:  # a Take turn that ran twice may have put it back at the end
-        if not sfn.running(claim["execution"]):
+        if not sfn.running(claim["execution"], claim["since"]):
             turns.leave(service, claim["release"], claim["execution"])
     holder = line.holder
-    if holder and not sfn.running(holder["execution"]):
+    if holder and not sfn.running(holder["execution"], holder["since"]):
         left = releases.of_execution(holder["execution"])
         if left and "outcome" in left:
             settled += _settle(left, holder["execution"])

@@ -72,7 +72,7 @@ def _decide(release: Entry, mine: Claim) -> tuple[Decision, float]:
     """
     for _ in range(_TRIES):
         found = line.line(release["service"])
-        over = found.holder if found.holder and not sfn.running(found.holder["execution"]) else None
+        over = found.holder if found.holder and not _lives(found.holder) else None
         seconds = over.get("changesUntil", 0) / 1e6 - time.time() if over else 0
         if seconds > 0:
             over = None
@@ -91,10 +91,14 @@ def _decide(release: Entry, mine: Claim) -> tuple[Decision, float]:
             return decision, seconds
         else:
             first = next(c for c in found.waiting if c["release"] == decision["by"])
-            if line.wake(first) or sfn.running(first["execution"]):
+            if line.wake(first) or _lives(first):
                 return decision, 0
             line.leave(release["service"], first["release"])
     return {"action": "WAIT", "by": "", "reason": "the line changes all the time"}, 0
+
+
+def _lives(claim: Claim) -> bool:
+    return sfn.running(claim["execution"], claim["since"])
 
 
 def _past(release: Entry) -> History:

@@ -15,18 +15,19 @@ from cli.screen import brief, printable
 from cli.target import Target
 from deployer import build, history, rollout, site
 from deployer.aws import ecs, releases, sfn, turns
-from deployer.release import Recorded
+from deployer.release import Recorded, carried_out_by
 
 _CLOSED_SECONDS = 60.0  # the end of an execution is told within seconds
 
 
 @dataclass(frozen=True)
 class Flight:
-    """A release that is not over, and the execution that is at it; `has_turn` is whether it may
-    have changed something already."""
+    """A release that is not over, the execution that carries it out, and since when (ISO 8601);
+    `has_turn` is whether it may have changed something already."""
 
     record: Recorded
     execution: str
+    since: str
     has_turn: bool
 
 
@@ -84,7 +85,7 @@ def in_flight(owner: str) -> list[Flight]:
     found = [
         Flight(
             record,
-            record.get("recoveredBy") or record["execution"],
+            *carried_out_by(record),
             bool(holder and holder["release"] == record["id"]),
         )
         for record in releases.history(owner)
@@ -116,7 +117,7 @@ def _cancel(call: Call, orders: Orders, flight: Flight) -> None:
     """Stop one execution, and see its release to its end: a service's or site's that had its turn,
     perhaps since it was looked at, is recovered from; any other's end is recorded by itself."""
     call.screen.title(f"Stopping {_shown(flight.record)}")
-    if sfn.running(flight.execution):
+    if sfn.running(flight.execution, flight.since):
         status = orders.stop(flight.execution)
         if status != "ABORTED":
             call.screen.say(f"It had just ended: {status}.", "yellow")

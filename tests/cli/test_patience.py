@@ -40,3 +40,11 @@ def test_patience_has_an_end_and_a_refusal_is_none_of_its_business() -> None:
     refusal = ClientError({"Error": {"Code": "ExpiredToken"}}, "Query")
     with pytest.raises(ClientError):
         patiently(Look(refusal), Screen(io.StringIO()), pause=0)
+
+
+def test_an_execution_that_has_just_started_is_looked_for_again() -> None:
+    """DescribeExecution is eventually consistent."""
+    unknown = ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
+    shown = io.StringIO()
+    assert patiently(Look(unknown, unknown), Screen(shown), pause=0) == "found"
+    assert shown.getvalue() == ""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
+STALE = 30.0  # seconds that a stale read lags: no more than the deployer allows for
 _ARN = f"arn:aws:ecs:{REGION}:{ACCOUNT}"
 
 # Seconds. AWS publishes none but the 40 and the 15 minutes; the others are what one sees.
@@ -219,7 +220,7 @@ class Ecs:
             service = self.services.get(name)
             if service is None:
                 continue
-            lags = self.world.engine.now - service.changed < (30.0 if stale else service.lag)
+            lags = self.world.engine.now - service.changed < (STALE if stale else service.lag)
             shown = service.before if lags else service.described()
             if shown is not None:
                 found.append(shown)

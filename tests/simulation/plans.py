@@ -9,7 +9,7 @@ from typing import Any
 from tests.simulation import worlds
 from tests.simulation.application import App
 from tests.simulation.invariants import Broken
-from tests.simulation.world import CALL_FAULTS, EVENT_FAULTS, Move, Plan
+from tests.simulation.world import BEFALLS, CALL_FAULTS, EVENT_FAULTS, Move, Plan
 from tests.simulation.worlds import PLANS, SPECS
 
 _CALLS = 70  # of one deployment, about
@@ -21,7 +21,7 @@ def single_faults(name: str) -> Iterator[Plan]:
     undisturbed = worlds.run(plan)
     for number, (_, _, operation) in enumerate(undisturbed.sites):
         for fault in CALL_FAULTS:
-            if fault != "stale" or operation == "DescribeServices":
+            if operation in BEFALLS.get(fault, (operation,)):
                 yield replace(plan, faults={**plan.faults, number: fault})
     for number in range(len(undisturbed.news_sites)):
         for fault in EVENT_FAULTS:

@@ -13,7 +13,7 @@ from greenlet import getcurrent
 from tests.simulation import asl, runtime
 from tests.simulation.application import App, Database
 from tests.simulation.cloud import SECRET, SECRET_ARN, Ecr, Rds, Table
-from tests.simulation.ecs import ACCOUNT, REGION, Ecs, Service, Task
+from tests.simulation.ecs import ACCOUNT, REGION, STALE, Ecs, Service, Task
 from tests.simulation.engine import Box, Engine
 from tests.simulation.errors import AwsError
 from tests.simulation.invariants import Invariants
@@ -40,6 +40,7 @@ CALL_FAULTS = (
     "slow",
     "twice",
     "stale",
+    "conflicted",
     "stopped",
     "expired",
     "held",
@@ -47,6 +48,11 @@ CALL_FAULTS = (
     "paged",
     "skewed",
 )
+# The calls that a fault can befall, where it is not any
+BEFALLS = {
+    "stale": ("DescribeServices", "DescribeExecution"),
+    "conflicted": ("PutItem", "UpdateItem", "DeleteItem"),
+}
 EVENT_FAULTS = ("lost", "twice", "late")
 _OWNERS = {
     "dynamodb": "table",
@@ -139,6 +145,7 @@ class Execution:
         self.polls = 0.0  # when it first looked at its rollout
         self.box: Box | None = None
         self.tokens: list[str] = []
+        self.lag = world.lag_of(name)  # for so long DescribeExecution does not show a change of it
         context = {"Id": self.arn, "StartTime": runtime.iso(self.started), "Name": name}
         self._run = asl.Run(runtime.machine(), self, context, json.loads(text))
         self._process: Any = None
@@ -266,16 +273,17 @@ class Sfn:
         arn = self.begin(asked["name"], asked["input"])
         return {"executionArn": arn, "startDate": moment(self.executions[arn].started)}
 
-    def describe_execution(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def describe_execution(self, asked: Mapping[str, Any], stale: bool = False) -> dict[str, Any]:
         from tests.simulation.ecs import moment
 
-        found = self.executions.get(asked["executionArn"])
-        if found is None:
+        found, now = self.executions.get(asked["executionArn"]), self.world.engine.now
+        if found is None or now - found.started < (STALE if stale else found.lag):
             raise AwsError("ExecutionDoesNotExist", "Execution Does Not Exist")
+        lags = found.status != "RUNNING" and now - found.ended < (STALE if stale else found.lag)
         return {
             "executionArn": found.arn,
             "stateMachineArn": runtime.MACHINE,
-            "status": found.status,
+            "status": "RUNNING" if lags else found.status,
             "startDate": moment(found.started),
         }
 
@@ -387,6 +395,13 @@ class World:
         """How long reads lag behind this change of a service."""
         return self.random.choice((0.0, 0.0, 1.0, 3.0, 9.0)) if self.random else 0.0
 
+    def lag_of(self, execution: str) -> float:
+        """How long DescribeExecution lags behind an execution; see `Sfn.describe_execution`."""
+        if self.plan.noise is None:
+            return 0.0
+        dice = random.Random(f"{self.plan.noise} {execution}")
+        return dice.choice((0.0, 0.0, 1.0, 3.0, 9.0))
+
     def _latency(self) -> float:
         if not self.random:
             return LATENCY
@@ -470,6 +485,8 @@ class World:
                 raise AwsError("ThrottlingException", "Rate exceeded")
             case "failed":
                 raise AwsError("InternalError", "", 500)
+            case "conflicted" if operation in BEFALLS["conflicted"]:
+                raise AwsError("TransactionConflictException", "Transaction is ongoing")
             case "killed-before":
                 raise Killed("Runtime.ExitError")
             case "twice" if not invocation.doubled:
@@ -545,6 +562,8 @@ class World:
         self.invariants.asked(invocation, operation, asked)
         if stale and operation == "DescribeServices":
             return self.ecs.describe_services(asked, stale=True)
+        if stale and operation == "DescribeExecution":
+            return self.sfn.describe_execution(asked, stale=True)
         answer: dict[str, Any] = getattr(owner, name)(asked)
         if self.lines is not None:
             self.trace(invocation.function, f"{operation} {_short(asked)}")

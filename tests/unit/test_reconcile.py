@@ -185,7 +185,7 @@ def test_an_event_that_comes_again_leaves_the_recovery_alone(world: Machine, con
     (name,) = world.executions()
     recovery = sfn_arn(world, name)
     releases.carry_out(recovery, mine)
-    releases.note(mine, recoveredBy=recovery)
+    releases.note(mine, recoveredBy=recovery, recoveredAt=mine["startedAt"])
     turns.wait("coder", claim(release=mine["id"], execution=recovery))
     assert run(ended(mine["execution"]), context) == NOTHING
     assert "outcome" not in record(mine)
@@ -280,7 +280,7 @@ def test_the_clock_recovers_again_where_a_recovery_died(
     recovery = sfn_arn(world, first)
     if noted:
         releases.carry_out(recovery, mine)
-        releases.note(mine, recoveredBy=recovery)
+        releases.note(mine, recoveredBy=recovery, recoveredAt=mine["startedAt"])
         assert run(CLOCK, context) == NOTHING, "it runs"
     world.stop(recovery)
     order = {"action": "recover", "service": "coder", "release": mine["id"]}

@@ -73,6 +73,7 @@ class Recorded(Release):
     rollout: NotRequired[Rollout]
     rollback: NotRequired[Mapping[str, Any] | None]
     recoveredBy: NotRequired[str]
+    recoveredAt: NotRequired[str]
     snapshot: NotRequired[str]
     restoration: NotRequired["Restoration"]
     databaseInstance: NotRequired[str | None]
@@ -94,6 +95,13 @@ class Restoration(TypedDict):
     replaces: str
     before: Endpoint
     after: Endpoint
+
+
+def carried_out_by(record: Recorded) -> tuple[str, str]:
+    """Return the execution that carries out a release in flight, and when it started (ISO 8601)."""
+    if "recoveredBy" in record:
+        return record["recoveredBy"], record["recoveredAt"]
+    return record["execution"], record["startedAt"]
 
 
 class Unidentified(TypedDict):

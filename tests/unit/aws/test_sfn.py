@@ -1,6 +1,7 @@
 """Executions: waking, starting, and whether one still runs."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
@@ -8,6 +9,8 @@ from botocore.exceptions import ClientError
 from deployer.aws import sfn
 from tests.unit.conftest import Machine, Script, refusal
 from tests.unit.samples import EXECUTION
+
+LONG_AGO = "2020-01-01T00:00:00+00:00"
 
 
 def test_an_execution_is_woken_with_what_it_is_told(script: Script) -> None:
@@ -37,10 +40,29 @@ def test_an_execution_runs_until_it_ends_and_one_that_was_forgotten_does_not(
     machine: Machine,
 ) -> None:
     execution = machine.start("one")
-    assert sfn.running(execution)
+    assert sfn.running(execution, LONG_AGO)
     machine.stop(execution)
-    assert not sfn.running(execution)
-    assert not sfn.running(execution.replace(":one", ":another"))
+    assert not sfn.running(execution, LONG_AGO)
+    assert not sfn.running(execution.replace(":one", ":another"), LONG_AGO)
+
+
+@pytest.mark.parametrize(("seconds", "runs"), [(0, True), (59, True), (61, False)])
+def test_an_execution_that_is_not_found_may_have_just_started(
+    script: Script, seconds: int, runs: bool
+) -> None:
+    """DescribeExecution is eventually consistent."""
+    script("stepfunctions", "DescribeExecution", refusal("ExecutionDoesNotExist"))
+    started = datetime.now(UTC) - timedelta(seconds=seconds)
+    assert sfn.running(EXECUTION, started.isoformat()) == runs
+
+
+def test_an_execution_of_the_name_that_is_not_found_yet_is_not_started_twice(
+    script: Script,
+) -> None:
+    script("stepfunctions", "StartExecution", refusal("ExecutionAlreadyExists"))
+    script("stepfunctions", "DescribeExecution", refusal("ExecutionDoesNotExist"))
+    assert not sfn.start("arn:aws:states:us-east-1:1:stateMachine:Deploy", "push-1", {})
+    assert len(script.asked("StartExecution")) == 1
 
 
 @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
@@ -52,13 +74,13 @@ def test_an_execution_that_ended_anyhow_runs_no_more(script: Script, status: str
         "startDate": 0,
     }
     script("stepfunctions", "DescribeExecution", described)
-    assert not sfn.running(EXECUTION)
+    assert not sfn.running(EXECUTION, LONG_AGO)
 
 
 def test_whether_an_execution_runs_is_not_guessed(script: Script) -> None:
     script("stepfunctions", "DescribeExecution", refusal("AccessDeniedException"))
     with pytest.raises(ClientError, match="AccessDeniedException"):
-        sfn.running(EXECUTION)
+        sfn.running(EXECUTION, LONG_AGO)
 
 
 def test_an_execution_is_started_with_its_order(machine: Machine) -> None:

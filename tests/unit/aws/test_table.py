@@ -1,5 +1,6 @@
 """The releases table: items as plain values, written under conditions."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 
 from deployer.aws import client, table
-from tests.unit.conftest import items
+from deployer.errors import AwsUnavailable
+from tests.unit.conftest import Script, items, refusal
 
 pytestmark = pytest.mark.usefixtures("releases_table")
 
@@ -131,3 +133,29 @@ def test_an_error_that_is_no_condition_is_not_taken_for_one() -> None:
     ):
         with pytest.raises(client("dynamodb").exceptions.ResourceNotFoundException):
             write()
+
+
+# other transactions
+
+WRITES = {
+    "PutItem": (lambda: table.put(ITEM), lambda: table.put_if(ITEM, FREE, me="one")),
+    "UpdateItem": (lambda: table.update_if("coder", "1", {"n": 1}, FREE, me="one"),),
+    "DeleteItem": (lambda: table.delete_if("coder", "1", FREE, me="one"),),
+}
+
+
+@pytest.mark.parametrize(
+    ("operation", "write"), [(name, write) for name, writes in WRITES.items() for write in writes]
+)
+def test_a_write_is_tried_again_while_a_transaction_has_the_item(
+    script: Script, monkeypatch: pytest.MonkeyPatch, operation: str, write: Callable[[], object]
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    conflict = refusal("TransactionConflictException")
+    script("dynamodb", operation, conflict, conflict, {})
+    write()
+    assert len(script.asked(operation)) == 3
+    script("dynamodb", operation, conflict)
+    with pytest.raises(AwsUnavailable, match="transactions"):
+        write()
+    assert len(script.asked(operation)) > 6

@@ -1,12 +1,16 @@
 """Executions of our state machine: waking, starting, and whether one still runs."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from deployer.aws import client
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
+
+START_LAG = timedelta(seconds=60)
+"""How long DescribeExecution may not find an execution that has started."""
 
 # The execution woke by itself, was stopped, or was woken already: none needs a second waking.
 _ASLEEP_NO_MORE = ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken")
@@ -27,12 +31,20 @@ def wake(token: str, output: Any) -> bool:
     return True
 
 
-def running(execution: str) -> bool:
-    """Whether an execution still runs; one that Step Functions has forgotten does not."""
+def running(execution: str, started: str) -> bool:
+    """Return whether an execution still runs.
+
+    DescribeExecution is eventually consistent: an execution that is not found and started within
+    START_LAG runs. One that Step Functions has forgotten does not.
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
+
+    Args:
+        started: when it started, or an earlier moment; ISO 8601.
+    """
     try:
         found = _sfn().describe_execution(executionArn=execution)
     except _sfn().exceptions.ExecutionDoesNotExist:
-        return False
+        return datetime.now(UTC) - datetime.fromisoformat(started) < START_LAG
     return found["status"] == "RUNNING"
 
 
@@ -44,11 +56,13 @@ def start(machine: str, name: str, order: Any) -> bool:
         started (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html).
     """
     executions, numbered, number = machine.replace(":stateMachine:", ":execution:"), name, 1
+    now = datetime.now(UTC).isoformat()
     while True:
         try:
             _sfn().start_execution(stateMachineArn=machine, name=numbered, input=json.dumps(order))
         except _sfn().exceptions.ExecutionAlreadyExists:
-            if running(f"{executions}:{numbered}"):
+            # one that exists and is not found has only just started
+            if running(f"{executions}:{numbered}", now):
                 return False
             number += 1
             numbered = f"{name}-{number}"

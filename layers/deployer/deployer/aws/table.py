@@ -18,7 +18,8 @@ The index Standing sorts the releases of a service by what they mean for later o
 """
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 type Values = Mapping[str, Any]
+
+_CONFLICT_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)  # seconds after each try; a transaction takes less
 
 _to_item = TypeSerializer().serialize
 _from_item = TypeDeserializer().deserialize
@@ -71,7 +74,7 @@ def get(service: str, name: str) -> dict[str, Any] | None:
 
 def put(values: Values) -> None:
     """Write an item, whatever was there."""
-    _dynamodb().put_item(TableName=_name(), Item=_item(values))
+    _write(_dynamodb().put_item, TableName=_name(), Item=_item(values))
 
 
 def put_if(values: Values, condition: str, **compared: Any) -> dict[str, Any] | None:
@@ -83,7 +86,8 @@ def put_if(values: Values, condition: str, **compared: Any) -> dict[str, Any] | 
         None if it was written; else what is there ({} for nothing).
     """
     try:
-        _dynamodb().put_item(
+        _write(
+            _dynamodb().put_item,
             TableName=_name(),
             Item=_item(values),
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -92,6 +96,23 @@ def put_if(values: Values, condition: str, **compared: Any) -> dict[str, Any] | 
     except _dynamodb().exceptions.ConditionalCheckFailedException as error:
         return _there(error.response)
     return None
+
+
+def _write(write: Callable[..., Any], **request: Any) -> None:
+    """Write one item, again while another's transaction has it: botocore does not retry that.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
+
+    Raises:
+        AwsUnavailable: the transactions do not end.
+    """
+    for pause in _CONFLICT_PAUSES:
+        try:
+            write(**request)
+            return
+        except _dynamodb().exceptions.TransactionConflictException:
+            time.sleep(pause)
+    raise AwsUnavailable(f"transactions of others keep an item of {_name()} locked")
 
 
 def _there(refusal: Values) -> dict[str, Any]:
@@ -151,7 +172,8 @@ def update_if(
         **_item({f":{key}": value for key, value in values.items()}),
     }
     try:
-        _dynamodb().update_item(
+        _write(
+            _dynamodb().update_item,
             TableName=_name(),
             Key=_item({"service": service, "id": name}),
             UpdateExpression="SET " + ", ".join(f"#{key} = :{key}" for key in values),
@@ -166,7 +188,8 @@ def update_if(
 def delete_if(service: str, name: str, condition: str, **compared: Any) -> bool:
     """Delete an item if a condition on it holds; False if it does not."""
     try:
-        _dynamodb().delete_item(
+        _write(
+            _dynamodb().delete_item,
             TableName=_name(),
             Key=_item({"service": service, "id": name}),
             **_condition(condition, compared),
