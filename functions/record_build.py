@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from deployer import build
 from deployer.aws import events, releases, turns
 from deployer.build import Build, BuildDocument, Diagnosis
-from deployer.diagnosis import Failure, explain
+from deployer.diagnosis import Failure
 from deployer.release import Outcome, Unidentified
 
 logger = Logger()
@@ -44,7 +44,7 @@ def handler(event: Request, context: LambdaContext) -> Recorded:
     if event["failure"] is None and made:
         service = mine["service"].partition(":")[2]
         return _record(event, mine, "SUCCEEDED", "", build.summary(service, made), dict(made))
-    found = event["diagnosis"] or _undiagnosed(event["failure"])
+    found = event["diagnosis"] or build.explain(event["failure"])
     details: dict[str, Any] = {"diagnosis": found, **(made or {})}
     if found["error"] == "BuildStopped" and event["release"]:
         newer = build.newer(event["release"], releases.history(mine["service"]))
@@ -53,11 +53,6 @@ def handler(event: Request, context: LambdaContext) -> Recorded:
             reason = f"superseded by {newer['version']}"
             return _record(event, mine, "SUPERSEDED", "", reason, details)
     return _record(event, mine, "FAILED", found["error"], build.reason(found), details)
-
-
-def _undiagnosed(failure: Failure | None) -> Diagnosis:
-    error, cause = explain(failure or {"Error": "ExecutionEnded", "Cause": ""})
-    return {"error": error, "cause": cause or error, "lines": [], "again": False}
 
 
 def _record(

@@ -3,13 +3,38 @@
 import ast
 import inspect
 import re
+from typing import Any
+
+import botocore.session
 
 from deployer import errors
 from deployer.errors import DeployError
 from tests.template.conftest import FUNCTIONS, MODULES, States, parsed
 from tests.template.test_state_machine import caught_at, tasks
 
-AWS_OWN = re.compile(r"(States|Lambda|Sandbox|Runtime|CodeBuild|CloudFrontKeyValueStore)\.")
+AWS_OWN = re.compile(
+    r"(States|Lambda|Sandbox|Runtime|CodeBuild|CloudFrontKeyValueStore|DynamoDB|Sfn)\."
+)
+# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+# https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html#bp-lambda-serviceexception
+# https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-invocation.html
+NAMED = {
+    "Lambda": {
+        *("ServiceException", "AWSLambdaException", "SdkClientException", "Unknown"),
+        *("ClientExecutionTimeoutException", "TooManyRequestsException"),
+    },
+    "Sandbox": {"Timedout"},
+    "Runtime": {"ExitError", "OutOfMemory"},
+    "States": {"ALL", "Timeout", "TaskFailed"},
+}
+# The errors of a service have the names of the AWS SDK for Java's exceptions:
+# https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
+SERVICES = {
+    "CodeBuild": "codebuild",
+    "CloudFrontKeyValueStore": "cloudfront-keyvaluestore",
+    "DynamoDB": "dynamodb",
+    "Sfn": "stepfunctions",
+}
 CLASSES = {
     name
     for name, found in inspect.getmembers(errors, inspect.isclass)
@@ -74,3 +99,19 @@ def test_an_errors_words_are_the_cause() -> None:
         assert "__init__" not in vars(getattr(errors, name))
         assert str(getattr(errors, name)("what happened")) == "what happened"
         assert not name.endswith(("Error", "Exception"))
+
+
+def sdk_errors(prefix: str) -> set[str]:
+    """The names of a service's exceptions in the SDK for Java, without the prefix."""
+    shapes = botocore.session.get_session().get_service_model(SERVICES[prefix]).error_shapes
+    modelled = {f"{shape.name.removesuffix('Exception')}Exception" for shape in shapes}
+    return {*modelled, f"{prefix}Exception", "SdkClientException"}
+
+
+def test_every_error_of_awss_is_one_that_step_functions_documents(every: dict[str, Any]) -> None:
+    for name, task in tasks(every["States"]).items():
+        for rule in (*task.get("Retry", []), *task.get("Catch", [])):
+            for error in filter(AWS_OWN.match, rule["ErrorEquals"]):
+                prefix, _, own = error.partition(".")
+                known = NAMED.get(prefix) or sdk_errors(prefix)
+                assert own in known, f"{name}: {error}"

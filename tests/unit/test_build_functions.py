@@ -1,6 +1,7 @@
 """The functions of the Build machine: identified, stopped, diagnosed, recorded, closed."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -196,6 +197,41 @@ def test_the_lines_of_the_builds_own_log_are_read(script: Script, context: Any) 
     assert found["diagnosis"]["error"] == "SourcesRejected"
     assert found["build"] == failed
     assert script.asked("GetLogEvents")[0]["logStreamName"] == "one"
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "says"),
+    [
+        (
+            "CodeBuild.AccountLimitExceededException",
+            "Cannot have more than 0 builds in queue for the account (Service: AWSCodeBuild;"
+            " Status Code: 400; Error Code: AccountLimitExceededException)",
+            "0 builds in queue.*service-quotas",
+        ),
+        ("CodeBuild.ResourceNotFoundException", "Project cannot be found", "deploy the deployer's"),
+        ("CodeBuild.CodeBuildException", "", "CodeBuild.CodeBuildException"),
+        ("CodeBuild.InvalidInputException", '{"quoted": "json"}', "quoted"),
+        ("CodeBuild.SdkClientException", '["a list"]', "a list"),
+    ],
+)
+def test_an_error_of_startbuild_itself_is_no_failed_build(
+    context: Any, announced: Any, error: str, cause: str, says: str
+) -> None:
+    failure: Any = {"Error": error, "Cause": cause}
+    found = diagnose_image_build.handler({"failure": failure, "execution": EXECUTION}, context)
+    assert found["build"] is None
+    assert found["diagnosis"]["error"] == "BuildNotBegun"
+    assert not found["diagnosis"]["again"]
+    answer = record(context, release=opened(), failure=failure, diagnosis=found["diagnosis"])
+    assert answer["error"] == "BuildNotBegun"
+    assert re.search(says, answer["cause"])
+    # a fetch that CodeBuild did not begin is recorded without a diagnosis of its own
+    assert re.search(says, record(context, failure=failure)["cause"])
+
+
+def test_a_failed_fetch_is_recorded_in_words(context: Any, announced: Any) -> None:
+    failure = {"Error": "States.TaskFailed", "Cause": json.dumps({"Build": finished("FAILED")})}
+    assert record(context, failure=failure)["cause"] == "exit status 1"
 
 
 @pytest.fixture

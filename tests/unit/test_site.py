@@ -132,4 +132,5 @@ def test_a_failed_builds_cause_has_the_phase_and_the_lines_that_tell() -> None:
     assert "SyntaxError" in found["cause"] and "Module" not in found["cause"]
     other: diagnosis.Failure = {"Error": "CodeBuild.AccessDeniedException", "Cause": "no"}
     assert diagnosis.build_log(other) is None
-    assert diagnosis.diagnose_docs_build(other, [])["cause"] == "no"
+    found = diagnosis.diagnose_docs_build(other, [])
+    assert (found["error"], found["cause"]) == ("BuildNotBegun", "CodeBuild began no build: no")

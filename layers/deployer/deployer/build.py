@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NotRequired, TypedDict
 
-from deployer import release
-from deployer.diagnosis import redact
+from deployer import diagnosis, release
+from deployer.diagnosis import Failure, redact
 from deployer.errors import RequestRejected
 from deployer.release import Entry, Recorded, release_id
 from deployer.request import text
@@ -299,6 +299,22 @@ def summary(service: str, made: Result) -> str:
         return f"{what} is in ECR already, built from the same content"
     seconds = sum(made["durations"].values())
     return f"{what} was built from {made.get('commit') or 'the archive'} and pushed in {seconds} s"
+
+
+def explain(failure: Failure | None, lines: Sequence[str] = ()) -> Diagnosis:
+    """Explain why an execution made no image: its build failed, none began, or something else.
+
+    Args:
+        lines: the last lines of the build's log, where there is one.
+    """
+    failure = failure or {"Error": "ExecutionEnded", "Cause": ""}
+    if failed := diagnosis.build_of(failure):
+        return diagnose(failed, lines)
+    error, cause = diagnosis.explain(failure)
+    if error.startswith("CodeBuild."):
+        # Step Functions has tried it again for as long as that helps
+        error, cause = "BuildNotBegun", diagnosis.not_begun(failure)
+    return {"error": error, "cause": redact(cause) or error, "lines": [], "again": False}
 
 
 def diagnose(build: BuildDocument, lines: Sequence[str]) -> Diagnosis:

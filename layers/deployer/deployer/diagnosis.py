@@ -29,6 +29,7 @@ _ADVICE = {
     "SiteUnknown": "Deploy infrastructure/docs.yaml for the site, or upload to its folder.",
     "SourcesRejected": "Correct the archive and upload it again.",
     "SiteRejected": "Correct the sources and upload them again; the build's log says what it did.",
+    "BuildNotBegun": "Do what the message says, then upload again.",
     "BuildFailed": "See the build's log; correct the sources and upload them again.",
     "VerificationFailed": "See what the site answers; upload again when it is clear why.",
     "DatabaseFailed": "See the instance and its events in RDS; then push or deploy again.",
@@ -43,6 +44,19 @@ _ADVICE = {
     "VerificationTimedOut": "See the log lines; check health path, port and security group.",
     "WrongVersion": "Tag the image with the version it serves, or correct the rule.",
     "DataChanged": "The release came up on other data: check its database setting first.",
+}
+_BUILD = {"Arn", "BuildStatus", "Phases"}
+# By the names that Step Functions gives StartBuild's errors
+_START_BUILD = {
+    "CodeBuild.AccountLimitExceededException": (
+        "The account may run no more builds at once; a new account's quota can be 0. See it and ask"
+        " for more in the console of Service Quotas, AWS CodeBuild, 'Concurrently running builds'"
+        " of the project's environment: `aws service-quotas list-service-quotas --service-code"
+        " codebuild`"
+    ),
+    "CodeBuild.ResourceNotFoundException": (
+        "The build project is gone: deploy the deployer's stack again"
+    ),
 }
 # The workflow carries the diagnosis, and no state can catch what outgrows its 256 KiB:
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
@@ -133,7 +147,7 @@ def build_log(failure: Failure) -> tuple[str, str] | None:
     The Cause of a failed `startBuild.sync` is the build as BatchGetBuilds describes it:
     https://docs.aws.amazon.com/step-functions/latest/dg/connect-codebuild.html
     """
-    found = _build(failure).get("Logs") or {}
+    found = build_of(failure).get("Logs") or {}
     group, stream = found.get("GroupName"), found.get("StreamName")
     return (group, stream) if group and stream else None
 
@@ -146,11 +160,13 @@ def diagnose_docs_build(failure: Failure, log: Sequence[str]) -> Diagnosis:
     told = [line for line in log if line.strip() and not line.startswith("[Container]")]
     reasons = [
         f"{phase.get('PhaseType')}: {context.get('Message')}"
-        for phase in _build(failure).get("Phases") or []
+        for phase in build_of(failure).get("Phases") or []
         if phase.get("PhaseStatus") not in (None, "SUCCEEDED")
         for context in phase.get("Contexts") or []
         if context.get("Message")
     ]
+    if failure["Error"].startswith("CodeBuild."):
+        return diagnose({"Error": "BuildNotBegun", "Cause": not_begun(failure)}, [], [], told)
     if not reasons:
         return diagnose(failure, [], [], told)
     cause = "; ".join(reasons)
@@ -160,13 +176,27 @@ def diagnose_docs_build(failure: Failure, log: Sequence[str]) -> Diagnosis:
     return diagnose({"Error": "BuildFailed", "Cause": cause}, [], [], told)
 
 
-def _build(failure: Failure) -> Mapping[str, Any]:
+def build_of(failure: Failure) -> Mapping[str, Any]:
+    """Return the build that a failure of `startBuild.sync` is about; {} if none began.
+
+    StartBuild's own errors come under States.TaskFailed too, with a message instead of a build.
+    """
     try:
         found = json.loads(failure.get("Cause") or "")
     except ValueError:
         return {}
-    build = found.get("Build", found) if isinstance(found, dict) else {}
-    return build if isinstance(build, dict) else {}
+    build = found.get("Build", found) if isinstance(found, dict) else None
+    return build if isinstance(build, dict) and build.keys() & _BUILD else {}
+
+
+def not_begun(failure: Failure) -> str:
+    """Return why CodeBuild began no build, and what to do.
+
+    https://docs.aws.amazon.com/codebuild/latest/APIReference/API_StartBuild.html#API_StartBuild_Errors
+    """
+    error, message = explain(failure)
+    advice = _START_BUILD.get(error, "")
+    return f"CodeBuild began no build: {redact(message) or error}{advice and f'. {advice}'}"
 
 
 def _line(text: str) -> str:
