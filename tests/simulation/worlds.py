@@ -217,7 +217,7 @@ FOUND: Mapping[str, Plan] = {
         "checked", (push(0, "1.0.1"), (9.0, "stop", ())), faults={55: "denied"}
     ),
     "a look that lagged was taken for ECS's way back": Plan(
-        "checked", ((0.0, "push_index", (App("1.0.2", 1),)),), faults={56: "stopped"}, noise=16220
+        "checked", ((0.0, "push_index", (App("1.0.2", 1),)),), faults={56: "stopped"}, noise=16243
     ),
     "a new service that the way back did not see yet was left running": Plan(
         "database",
