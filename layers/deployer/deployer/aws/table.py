@@ -74,7 +74,7 @@ def get(service: str, name: str) -> dict[str, Any] | None:
 
 def put(values: Values) -> None:
     """Write an item, whatever was there."""
-    _write(_dynamodb().put_item, TableName=_name(), Item=_item(values))
+    _write(lambda: _dynamodb().put_item(TableName=_name(), Item=_item(values)))
 
 
 def put_if(values: Values, condition: str, **compared: Any) -> dict[str, Any] | None:
@@ -87,18 +87,19 @@ def put_if(values: Values, condition: str, **compared: Any) -> dict[str, Any] | 
     """
     try:
         _write(
-            _dynamodb().put_item,
-            TableName=_name(),
-            Item=_item(values),
-            ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            **_condition(condition, compared),
+            lambda: _dynamodb().put_item(
+                TableName=_name(),
+                Item=_item(values),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **_condition(condition, compared),
+            )
         )
     except _dynamodb().exceptions.ConditionalCheckFailedException as error:
         return _there(error.response)
     return None
 
 
-def _write(write: Callable[..., Any], **request: Any) -> None:
+def _write(write: Callable[[], object]) -> None:
     """Write one item, again while another's transaction has it: botocore does not retry that.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
@@ -108,7 +109,7 @@ def _write(write: Callable[..., Any], **request: Any) -> None:
     """
     for pause in _CONFLICT_PAUSES:
         try:
-            write(**request)
+            write()
             return
         except _dynamodb().exceptions.TransactionConflictException:
             time.sleep(pause)
@@ -173,12 +174,13 @@ def update_if(
     }
     try:
         _write(
-            _dynamodb().update_item,
-            TableName=_name(),
-            Key=_item({"service": service, "id": name}),
-            UpdateExpression="SET " + ", ".join(f"#{key} = :{key}" for key in values),
-            ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            **conditional,
+            lambda: _dynamodb().update_item(
+                TableName=_name(),
+                Key=_item({"service": service, "id": name}),
+                UpdateExpression="SET " + ", ".join(f"#{key} = :{key}" for key in values),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **conditional,
+            )
         )
     except _dynamodb().exceptions.ConditionalCheckFailedException as error:
         return _there(error.response)
@@ -189,10 +191,11 @@ def delete_if(service: str, name: str, condition: str, **compared: Any) -> bool:
     """Delete an item if a condition on it holds; False if it does not."""
     try:
         _write(
-            _dynamodb().delete_item,
-            TableName=_name(),
-            Key=_item({"service": service, "id": name}),
-            **_condition(condition, compared),
+            lambda: _dynamodb().delete_item(
+                TableName=_name(),
+                Key=_item({"service": service, "id": name}),
+                **_condition(condition, compared),
+            )
         )
     except _dynamodb().exceptions.ConditionalCheckFailedException:
         return False
