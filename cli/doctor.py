@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from cli.aws import AWS_ERRORS, DENIED, code_of
 from cli.checks import certificate
 from cli.target import Target
-from deployer import addresses, build, doctor, history, http, rollout, stopped, taskdef
+from deployer import addresses, build, doctor, history, http, rollout, spec, stopped, taskdef
 from deployer.aws import (
     client,
     ec2,
@@ -27,6 +27,7 @@ from deployer.aws import (
     rds,
     releases,
     sfn,
+    ssm,
     surroundings,
     turns,
 )
@@ -39,10 +40,13 @@ from deployer.spec import ServiceSpec
 from deployer.stopped import Task
 
 _LINES = 100
-_SOON = timedelta(days=14)
+_SOON, _WEEK = timedelta(days=14), timedelta(days=7)
 _AT_ONCE = 8
-_OURS = ("dynamodb", "ec2", "ecr", "ecs", "elbv2", "iam", "logs", "rds", "secretsmanager")
-_THEIRS = ("acm", "ecs", "elbv2", "iam", "route53", "secretsmanager", "sqs")
+_EXECUTIONS = 20
+_OURS = (
+    *("dynamodb", "ec2", "ecr", "ecs", "elbv2", "iam", "logs", "rds", "secretsmanager", "ssm"),
+)
+_THEIRS = ("acm", "ecr", "ecs", "elbv2", "iam", "route53", "secretsmanager", "sqs", "stepfunctions")
 _COULD_NOT = (AwsUnavailable, *AWS_ERRORS)
 # Where Coder's sources name the variables that it knows.
 _NAMES = ("cli/testdata/coder_server_--help.golden", "codersdk/deployment.go")
@@ -151,6 +155,8 @@ class _Patient:
             "certificate": self._certificate,
             "domain": self._domain,
             "turn": self._turn,
+            "tags": self._tags,
+            "executions": self._executions,
             "hold": lambda: doctor.hold(turns.line(self._spec.service).hold),
             "dead letters": self._undelivered,
         }
@@ -176,7 +182,8 @@ class _Patient:
 
     def _log(self) -> Iterator[Check]:
         if self.running:
-            yield from doctor.log([line for task in self.running[:3] for line in self._lines(task)])
+            lines = [line for task in self.running[:3] for line in self._lines(task)]
+            yield from doctor.log(lines, coder=self._coder)
 
     def _answers(self) -> Iterator[Check]:
         verify = self._spec.verify
@@ -187,8 +194,9 @@ class _Patient:
         paths |= {verify.version.path} if verify.version else set()
         for url in addresses.to_ask(self._spec, addresses.of(self._spec, self.running, public)):
             asked = {path: http.get(url + path) for path in sorted(paths)}
-            told = doctor.answers(verify, self.live["version"], self.live.get("probes", {}), asked)
-            for check in told:
+            before = self.live.get("probes", {})
+            found = doctor.answers(verify, self.live["version"], before, asked, coder=self._coder)
+            for check in found:
                 yield replace(check, found=f"{url}: {check.found}")
 
     def _drift(self) -> Iterator[Check]:
@@ -207,6 +215,9 @@ class _Patient:
             wanted,
             taskdef.content_hash(wanted),
             self.live.get("taskDefinition"),
+            next(
+                (e for e in self.past if e.get("taskDefinition") == current["taskDefinition"]), None
+            ),
         )
         given = told["taskDefinition"]["containerDefinitions"][0]
         names = {e["name"] for kind in ("environment", "secrets") for e in given.get(kind, ())}
@@ -217,6 +228,10 @@ class _Patient:
     @property
     def _names(self) -> set[str]:
         return {*self._spec.container.environment, *self._spec.container.secrets}
+
+    @property
+    def _coder(self) -> bool:
+        return doctor.is_coder(self._names)
 
     def _targets(self) -> Iterator[Check]:
         if not self._spec.load_balancer or not self.service:
@@ -248,6 +263,41 @@ class _Patient:
             if "outcome" not in record and not sfn.running(*carried_out_by(record)):
                 dead.append(f"{record['version']} ({record['id']}) is open, and is over")
         yield doctor.turn(dead)
+
+    def _tags(self) -> Iterator[Check]:
+        pages = (
+            self.target.account.client("ecr")
+            .get_paginator("describe_images")
+            .paginate(repositoryName=self._spec.repository, filter={"tagStatus": "TAGGED"})
+        )
+        tags = [
+            tag for page in pages for image in page["imageDetails"] for tag in image["imageTags"]
+        ]
+        yield from doctor.overlaps(self._spec, spec.services(ssm.service_specs()), tags)
+
+    def _executions(self) -> Iterator[Check]:
+        """The newest failed executions whose record, if any, is of no service."""
+        machine = self.target.outputs.get("StateMachine")
+        if not machine:
+            return
+        client_ = self.target.account.client("stepfunctions")
+        listed = client_.list_executions(
+            stateMachineArn=machine, statusFilter="FAILED", maxResults=_EXECUTIONS
+        )
+        failed = []
+        for entry in listed["executions"]:
+            arn = entry["executionArn"]
+            if datetime.now(UTC) - entry["startDate"] > _WEEK:
+                break
+            if releases.of_execution(arn) is None and not self._recorded(arn):
+                found = client_.describe_execution(executionArn=arn)
+                failed.append((arn, str(found.get("cause") or found.get("error", ""))[:300]))
+        yield from doctor.unrecorded(failed)
+
+    def _recorded(self, execution: str) -> bool:
+        return any(
+            execution in (entry["execution"], entry.get("recoveredBy")) for entry in self.past
+        )
 
     def _undelivered(self) -> Iterator[Check]:
         queue = self.target.outputs.get("UndeliveredPushesQueue")
@@ -315,7 +365,7 @@ class _Patient:
         arn = self._balancer["LoadBalancerArn"]
         listeners = elbv2.describe_listeners(LoadBalancerArn=arn)["Listeners"]
         used = [c["CertificateArn"] for entry in listeners for c in entry.get("Certificates", ())]
-        coder = any(name.startswith("CODER_") for name in self._names)
+        coder = self._coder
         found = []
         for one in used:
             told = acm.describe_certificate(CertificateArn=one)["Certificate"]

@@ -67,15 +67,26 @@ def follow(
 def conclude(record: Mapping[str, Any], ended: Execution, screen: Screen) -> None:
     """Show how an execution ended, in the words of its record; {} if it has none."""
     took, outcome = f"{ended.seconds:.1f} s", record.get("outcome", ended.status)
-    if outcome == "SUCCEEDED":
-        where = record.get("url") or "it has no address"
-        screen.say(f"Live and verified after {took}: {where}", style="green")
+    if reason := deployed_nothing(ended):
+        screen.say(f"Nothing was deployed: {printable(reason)}", style="yellow")
+    elif outcome == "SUCCEEDED":
+        where = f": {record['url']}" if record.get("url") else ""
+        screen.say(f"Live and verified after {took}{where}", style="green")
     elif ended.status == "SUCCEEDED":
-        reason = record.get("reason") or "it was recorded by another execution"
-        screen.say(f"Nothing deployed: {printable(reason)}", style="yellow")
+        reason = record.get("reason") or "another execution recorded it"
+        screen.say(f"Nothing was deployed: {printable(reason)}", style="yellow")
     else:
         screen.say(f"{ended.error or ended.status} after {took}: {outcome}", style="red")
         screen.facts(list(_explained(record, ended)))
+
+
+def deployed_nothing(ended: Execution) -> str | None:
+    """Return why an execution deployed nothing; None if it deployed, or failed to.
+
+    The record that it found may be another execution's, which did deploy.
+    """
+    output = ended.output if isinstance(ended.output, dict) else {}
+    return str(output.get("reason")) if output.get("decision") == "NOTHING" else None
 
 
 def _explained(record: Mapping[str, Any], ended: Execution) -> Iterator[tuple[str, str]]:

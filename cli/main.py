@@ -35,7 +35,8 @@ Exit codes:
   0  done                                    4    not agreed to, or nobody there to answer
   1  AWS, or the deployment, failed          5    something else is at work
   2  wrong usage                             130  Ctrl-C; what AWS does goes on
-  3  something must be put right first       141  the output was closed, as by `head`
+  3  something must be corrected first       6    cannot be carried out as things stand
+                                             141  the output was closed, as by `head`
 
 \b
 The account is found as the AWS command line finds it: --profile, AWS_PROFILE,

@@ -70,8 +70,8 @@ class Orders:
     def roll_back(
         self, to: Recorded, *, hold: bool, reason: str | None, restore_database: bool
     ) -> None:
-        """Go back to a release that was live."""
-        self.screen.title(f"Going back to {self.target.service} {to['version']} ({to['id']})")
+        """Roll back to a release that was live."""
+        self.screen.title(f"Rolling {self.target.service} back to {to['version']} ({to['id']})")
         order = {"action": "rollback", "to": to["id"], "hold": hold}
         order |= {"reason": reason} if reason else {}
         order |= {"restoreDatabase": True} if restore_database else {}

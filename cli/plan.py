@@ -63,10 +63,13 @@ class Candidate:
 
 
 def candidates(target: Target, past: History, count: int = 10) -> list[Candidate]:
-    """The releases that were live before the one that is, the newest first, one of each kind."""
+    """Return the releases that were live, but the one that serves, the newest first, each once."""
+    now = ecs.service(target.spec.cluster, target.service)
+    steady = rollout.steady_task_definition(now)
     live = history.live(past)
     found: list[Candidate] = []
-    known = {_kind(live)} if live else set()
+    serves = live is not None and steady in (None, live.get("taskDefinition"))
+    known = {_kind(live)} if live and serves else set()
     for record in history.good(past):
         if _kind(record) in known or len(found) == count:
             continue

@@ -1,20 +1,21 @@
 """Identify the release: which image, for which service, and whether it deploys."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import history, identification, request
+from deployer import diagnosis, history, identification, request
 from deployer.aws import ecr, events, orders, releases, ssm, turns
 from deployer.diagnosis import Failure
 from deployer.errors import RequestRejected
+from deployer.image import Image
 from deployer.release import Previous, Recorded, Release
 from deployer.request import Deploy, Hold, Push, Recover, Resume, Rollback
 from deployer.rollout import Rollout
-from deployer.spec import ServiceSpec, for_repository, for_service
+from deployer.spec import ServiceSpec, all_for_repository, ambiguous, for_service
 
 logger = Logger()
 
@@ -70,8 +71,11 @@ def handler(event: Request, context: LambdaContext) -> Identified:
 
 
 def _pushed(push: Push, execution: str, now: datetime) -> Identified:
-    spec, document = for_repository(ssm.service_specs(), push.repository, push.tag)
+    fitting = all_for_repository(ssm.service_specs(), push.repository, push.tag)
     found = ecr.find(push.repository, push.digest)
+    if len(fitting) > 1 and push.tag:
+        raise _ambiguous(push, [spec for spec, _ in fitting], found, execution, now)
+    spec, document = fitting[0]
     config = orders.config(found, spec)
     release = identification.pushed(push, spec, found, config, execution, now)
     reason = identification.ignored(push, spec, found, config)
@@ -84,6 +88,27 @@ def _pushed(push: Push, execution: str, now: datetime) -> Identified:
         known = history.verified_version(releases.history(spec.service), push.digest)
         release["version"] = known or release["version"]
     return _open(release, document, push.until)
+
+
+def _ambiguous(
+    push: Push, specs: Sequence[ServiceSpec], found: Image | None, execution: str, now: datetime
+) -> RequestRejected:
+    """Record under each service that a push fits several of them; return the failure."""
+    error = RequestRejected(ambiguous(push.repository, push.tag, [s.service for s in specs]))
+    cause: Failure = {"Error": "RequestRejected", "Cause": f"{error}"}
+    for index, spec in enumerate(specs):
+        config = orders.config(found, spec)
+        release = identification.pushed(push, spec, found, config, execution, now)
+        details = {
+            "endedAt": now.isoformat(),
+            "reason": f"{error}",
+            "diagnosis": diagnosis.diagnose(cause, [], [], []),
+        }
+        if index == 0:
+            releases.carry_out(execution, release)
+        if releases.close_release(release, "FAILED", details):
+            events.announce(release, "FAILED", f"{error}")
+    return error
 
 
 def _ordered(order: Deploy, execution: str, now: datetime) -> Identified:

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from cli.command import Call, command
+from cli.commands import status
 from cli.errors import FAILED, INTERRUPTED, REFUSED, WRONG, CommandFailed
 from cli.orders import Orders
 from cli.releases import named
 from cli.screen import brief, printable
 from cli.target import Target
-from deployer import build, history, rollout, site
+from deployer import build, history, rollout, serving, site
 from deployer.aws import ecs, releases, sfn, turns
 from deployer.release import Recorded, carried_out_by
 
@@ -66,7 +67,7 @@ def cancel(
         call.screen.say(f"Nothing of {what} is in flight; nothing was stopped.")
         return
     for flight in chosen:
-        at = "is at it" if flight.has_turn else "waits for its turn"
+        at = "is running" if flight.has_turn else "waits for its turn"
         call.screen.say(f"{_shown(flight.record)} by {flight.record['startedBy']} {at}.")
     if not yes:
         _agree(call, len(chosen))
@@ -108,7 +109,7 @@ def _chosen(flights: list[Flight], release: str | None, everything: bool) -> lis
 def _agree(call: Call, count: int) -> None:
     what = "it" if count == 1 else f"these {count}"
     if not call.interactive:
-        raise CommandFailed(REFUSED, "nobody is there to agree to that", ["Add --yes to agree."])
+        raise CommandFailed(REFUSED, "not a terminal; pass --yes to confirm")
     if not call.screen.agreed(f"Stop {what}?"):
         raise CommandFailed(REFUSED, "not agreed to; nothing was stopped")
 
@@ -176,18 +177,18 @@ def _tell_live(call: Call, target: Target) -> None:
         now_runs = f"it runs {runs.rpartition('/')[2]}, unverified" if runs else "it runs nothing"
         call.screen.say(f"No release was ever live; {now_runs}.", "yellow")
     elif runs == good.get("taskDefinition"):
-        where = f": {good['url']}" if good.get("url") else ""
-        call.screen.say(printable(f"{good['version']} is live{where}"), "green")
+        # the recorded address is that of a task which may be gone
+        where = status.url(target.spec, ecs.tasks(target.spec.cluster, target.service), good)
+        call.result["live"]["url"] = where
+        said = f"{good['version']} is live{f': {where}' if where else ''}"
+        call.screen.say(printable(said), "green")
     else:
-        name = runs.rpartition("/")[2] if runs else "nothing"
+        found = serving.of(target.history, [runs] if runs else [])
         raise CommandFailed(
             FAILED,
-            f"the last good release, {good['version']}, is not back: the service runs {name}",
-            [
-                "See why, then deploy or roll back:",
-                "  deployer history",
-                "  deployer status",
-            ],
+            f"the last verified release, {good['version']}, does not serve: the service runs"
+            f" {found.what}",
+            ["Bring it back:", serving.mend(target.spec, now, found) or "  deployer status"],
         )
 
 

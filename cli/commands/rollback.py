@@ -6,13 +6,16 @@ import click
 
 from cli import plan
 from cli.command import Call, command, follows
-from cli.errors import REFUSED, WRONG, CommandFailed
+from cli.errors import REFUSED, REJECTED, WRONG, CommandFailed
 from cli.orders import Orders
 from cli.plan import Candidate
-from deployer import history
-from deployer.errors import DeployError
+from cli.screen import printable
+from deployer import database, history, rollout, serving
+from deployer.aws import ecs
+from deployer.errors import DeployError, RequestRejected
 from deployer.history import History
 from deployer.release import Recorded
+from deployer.spec import ServiceSpec
 
 
 @command(
@@ -46,15 +49,21 @@ def rollback(
     dry_run: bool,
     follow: bool,
 ) -> None:
-    """Go back to TO, a release that was live: `previous`, a version, tag, digest or release id. It
-    is a deployment like any other, and holds later pushes until `deployer resume`."""
+    """Roll back to TO, a release that was live: `previous`, a version, tag, digest or release id.
+    It is a deployment like any other, and holds later pushes until `deployer resume`."""
     target, past = call.target, call.target.history
     to = to or _chosen(call, past)
     try:
         record = history.target(past, to)
+        if not (restore_database or dry_run):
+            _refuse_what_serves(call, past, record)
         release = plan.to_go_back(target, past, to, restore_database=restore_database)
     except DeployError as refused:
-        raise plan.wrong(refused, _ways(past, to, restore_database)) from refused
+        known = to == "previous" or any(
+            to in (entry["id"], entry["version"], entry["tag"], entry["digest"]) for entry in past
+        )
+        advice = _ways(target.spec, past, to, restore_database)
+        raise CommandFailed(REJECTED if known else WRONG, f"{refused}", advice) from refused
     if dry_run:
         planned = plan.of(target, past, release, holds=hold)
         call.result |= planned.document(call.given)
@@ -66,25 +75,41 @@ def rollback(
     orders.roll_back(record, hold=hold, reason=reason, restore_database=restore_database)
 
 
+def _refuse_what_serves(call: Call, past: History, record: Recorded) -> None:
+    """Raises RequestRejected if the release serves already, by what ECS says now."""
+    spec = call.target.spec
+    steady = rollout.steady_task_definition(ecs.service(spec.cluster, spec.service))
+    serves = steady is not None and serving.of(past, [steady]).verified
+    if serves and steady == record.get("taskDefinition"):
+        raise RequestRejected(f"{record['version']} ({record['id']}) serves already")
+
+
 def _chosen(call: Call, past: History) -> str:
-    """Where a person wants to go back to. Raises CommandFailed if nobody is there to say."""
-    found = plan.candidates(call.target, past)
-    call.result["candidates"] = [_document(candidate) for candidate in found]
+    """Return what a person chose from the list. Raises CommandFailed if not on a terminal."""
+    listed = plan.candidates(call.target, past)
+    call.result["candidates"] = [_document(candidate) for candidate in listed]
+    found = [candidate for candidate in listed if not candidate.refusal]
+    refused = [candidate for candidate in listed if candidate.refusal]
+    if found:
+        call.screen.title("Releases to roll back to")
+        numbered = [[str(number), *_row(c)] for number, c in enumerate(found, 1)]
+        call.screen.table(["", "version", "live since", "schema", "release"], numbered)
+    if refused:
+        call.screen.title("Not possible now")
+        for candidate in refused:
+            version = printable(candidate.record["version"])
+            call.screen.say(f"  {version}: {printable(candidate.refusal)}")
     if not found:
+        why = "each one is refused" if refused else "no other release was live"
         raise CommandFailed(
-            WRONG,
-            "there is nothing to go back to: no other release was live",
-            ["  deployer status"],
+            REJECTED, f"there is nothing to roll back to: {why}", ["  deployer status"]
         )
-    call.screen.title("Releases that were live")
-    numbered = [[str(number), *_row(c)] for number, c in enumerate(found, 1)]
-    call.screen.table(["", "version", "live since", "schema", "release", "can be"], numbered)
     if not call.interactive:
         raise CommandFailed(
-            REFUSED, "name the release to go back to", [f"  deployer rollback {_name(found)}"]
+            REFUSED, "name the release to roll back to", [f"  deployer rollback {_name(found)}"]
         )
     while True:
-        answer = call.screen.ask(f"Go back to which? 1 to {len(found)}, or nothing for none:")
+        answer = call.screen.ask(f"Roll back to which release? [1-{len(found)}, Enter to cancel]")
         if not answer:
             raise CommandFailed(REFUSED, "nothing was chosen; nothing was changed")
         if answer.isdecimal() and 1 <= int(answer) <= len(found):
@@ -93,15 +118,14 @@ def _chosen(call: Call, past: History) -> str:
 
 
 def _name(found: Sequence[Candidate]) -> str:
-    return next((c.record["version"] for c in found if not c.refusal), "<release>")
+    return found[0].record["version"]
 
 
 def _row(candidate: Candidate) -> list[str]:
     record, schema = candidate.record, candidate.record["schema"]
     number = str(schema["number"]) if schema else "unknown"
     since = record.get("endedAt", "")[:16].replace("T", " ")
-    can = f"no: {candidate.refusal}" if candidate.refusal else "yes"
-    return [record["version"], since, number, record["id"], can]
+    return [record["version"], since, number, record["id"]]
 
 
 def _document(candidate: Candidate) -> dict[str, object]:
@@ -110,19 +134,20 @@ def _document(candidate: Candidate) -> dict[str, object]:
     return told | {"possible": not candidate.refusal, "refusal": candidate.refusal or None}
 
 
-def _ways(past: History, to: str, restore_database: bool) -> list[str]:
-    """What to type instead."""
-    advice = ["See where it can go:", "  deployer rollback"]
-    if not restore_database and _is_older(past, to):
+def _ways(spec: ServiceSpec, past: History, to: str, restore_database: bool) -> list[str]:
+    """Return what to type instead."""
+    advice = ["List the releases to roll back to:", "  deployer rollback"]
+    if not restore_database and _is_restorable(spec, past, to):
         advice += ["With the database, which loses what was written since:"]
         advice += [f"  deployer rollback {to} --restore-database"]
     return advice
 
 
-def _is_older(past: History, to: str) -> bool:
-    """Whether it is the database's schema that is in the way."""
+def _is_restorable(spec: ServiceSpec, past: History, to: str) -> bool:
+    """Return whether the database's schema is in the way, and there is a snapshot to restore."""
     try:
         found: Recorded = history.target(past, to)
+        database.restoration(spec, past, found, asked=True)
     except DeployError:
         return False
     return history.unknown_schema(past, found) is not None
@@ -131,6 +156,6 @@ def _is_older(past: History, to: str) -> bool:
 def _agree(call: Call, snapshot: str) -> None:
     call.screen.say(f"Snapshot {snapshot} is restored: what was written since is lost.")
     if not call.interactive:
-        raise CommandFailed(REFUSED, "nobody is there to agree to that", ["Add --yes to agree."])
+        raise CommandFailed(REFUSED, "not a terminal; pass --yes to confirm")
     if not call.screen.agreed("Restore it?"):
         raise CommandFailed(REFUSED, "not agreed to; nothing was changed")

@@ -16,7 +16,7 @@ from cli.executions import look
 from cli.patience import patiently
 from cli.screen import brief, moment, printable, span
 from cli.target import Target
-from deployer import addresses, build, history, rollout, site
+from deployer import addresses, build, history, rollout, serving, site
 from deployer.aws import ec2, ecs, elb, releases, turns
 from deployer.history import History
 from deployer.spec import ServiceSpec
@@ -40,13 +40,31 @@ Examples:
 )
 @click.option("--watch", is_flag=True, help="Go on showing it, until Ctrl-C.")
 def status(call: Call, watch: bool) -> None:
-    """What is live, in flight and waiting, and what failed last."""
+    """Show what is live, running and queued, and what failed last."""
     if watch:
         _watch(call)
     else:
         with call.screen.working():
             call.result |= _found(call.target)
+        if alarm := _alarm(call.result):
+            call.screen.say(printable(alarm), "red")
+            if call.result["mend"]:
+                call.screen.command(call.result["mend"].strip())
         call.screen.facts(list(_facts(call.result, datetime.now(UTC))))
+
+
+def _alarm(found: Found) -> str | None:
+    """Return what is wrong with what serves; None if the last verified release serves."""
+    verified, serves = found["verified"], found["serves"]
+    if serves is None or serves["verified"] or (verified is None and not serves["what"]):
+        return None
+    what = f"{serves['what']} serves" if serves["what"] else "Nothing serves"
+    if verified is None:
+        return f"{what}, and no release was ever verified."
+    last = f"the last verified release is {verified['version']}"
+    if found["inFlight"]:
+        return f"{what}; {last}. A deployment is running."
+    return f"{what}, and is not verified; {last}." if serves["what"] else f"{what}; {last}."
 
 
 def _watch(call: Call) -> None:
@@ -93,18 +111,26 @@ def _found(target: Target) -> Found:
         tasks = seen("tasks", lambda: ecs.tasks(spec.cluster, spec.service), [])
     healthy = seen("targets", lambda: _healthy(spec), None) if tasks else None
     live = history.live(past)
+    known = not unseen.keys() & {"service", "tasks"}
+    running = {t["taskDefinitionArn"] for t in tasks if t["lastStatus"] == "RUNNING"}
+    now = serving.of(past, running if known else None)
+    verified = live and {**_release(live), "since": live["endedAt"]}
+    in_flight = _in_flight(target, past, line)
     return {
         "service": spec.service,
         "cluster": spec.cluster,
-        "live": live and {**_release(live), "since": live["endedAt"]},
-        "url": seen("url", lambda: _url(spec, tasks, live), live and live.get("url")),
+        "live": verified if now.verified else None,
+        "verified": verified,
+        "serves": _serves(now),
+        "mend": None if in_flight else serving.mend(spec, service, now),
+        "url": seen("url", lambda: url(spec, tasks, live), live and live.get("url")),
         "tasks": service
         and {
             **{name: service[f"{name}Count"] for name in ("desired", "running", "pending")},
             "taskDefinition": (rollout.primary(service) or service)["taskDefinition"],
             "list": _tasks(tasks, past, healthy),
         },
-        "inFlight": _in_flight(target, past, line),
+        "inFlight": in_flight,
         "waiting": [_claim(claim, past) for claim in line.waiting],
         "hold": _hold(line, past),
         "lastFailure": _failure(past),
@@ -114,12 +140,21 @@ def _found(target: Target) -> Found:
     }
 
 
+def _serves(now: serving.Serving) -> Found | None:
+    """What serves, for a script; None if that is unknown."""
+    if now.revisions is None:
+        return None
+    what = now.what if now.revisions else None
+    revisions = sorted(now.revisions)
+    return {"what": what, "taskDefinitions": revisions, "verified": bool(now.verified)}
+
+
 def _release(record: Mapping[str, Any]) -> Found:
     names = ("version", "tag", "digest", "trigger", "startedBy", "taskDefinition")
     return {"release": record["id"], **{name: record.get(name) for name in names}}
 
 
-def _url(spec: ServiceSpec, tasks: Sequence[Task], live: Mapping[str, Any] | None) -> str | None:
+def url(spec: ServiceSpec, tasks: Sequence[Task], live: Mapping[str, Any] | None) -> str | None:
     """Where the service is now: a task that was replaced since has another public address."""
     running = [task for task in tasks if task["lastStatus"] == "RUNNING"]
     if spec.load_balancer or spec.network.public_ip:
@@ -234,16 +269,23 @@ def _build(target: Target) -> Found | None:
 
 def _facts(found: Found, now: datetime | None = None) -> Iterator[tuple[str, str]]:
     """What people read. Without `now` it says the same until something changes."""
-    live, tasks = found["live"], found["tasks"]
-    if live:
-        digest = live["digest"].removeprefix("sha256:")[:12]
-        yield "live", f"{live['version']} ({digest}) since {moment(live['since'], now)}"
+    live, tasks, verified = found["live"], found["tasks"], found["verified"]
+    if now is None and (alarm := _alarm(found)):
+        yield "NOT VERIFIED", printable(alarm)
+    if verified:
+        digest = verified["digest"].removeprefix("sha256:")[:12]
+        said = f"{verified['version']} ({digest}) since {moment(verified['since'], now)}"
+        yield "live" if live else "verified last", said
     else:
         yield "live", "nothing yet"
+    if found["serves"] is None:
+        yield "serves", "unknown: no permission to ask ECS"
+    elif not live:
+        yield "serves", printable(found["serves"]["what"] or "nothing")
     if found["url"]:
         yield "url", found["url"]
     if tasks:
-        yield from _of_tasks(tasks, live, bool(found["inFlight"]), now)
+        yield from _of_tasks(tasks, verified, bool(found["inFlight"]), now)
     for entry in found["inFlight"]:
         phase = entry["phase"] or "its execution is not to be seen"
         if entry["status"] not in ("RUNNING", None):
@@ -262,7 +304,7 @@ def _facts(found: Found, now: datetime | None = None) -> Iterator[tuple[str, str
         when = f", {moment(failed['endedAt'], now)}" if failed["endedAt"] else ""
         yield "last failure", f"{failed['version']} {failed['outcome']}{when}"
         yield "why", failed["reason"]
-        settled = live and failed["endedAt"] and live["since"] > failed["endedAt"]
+        settled = verified and failed["endedAt"] and verified["since"] > failed["endedAt"]
         if failed["advice"] and not settled:
             yield "what to do", printable(failed["advice"])
     if docs := found["docs"]:

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator, Sequence
 
 from cli.executions import Execution, State
-from cli.follow import follow
+from cli.follow import conclude, follow
 from cli.screen import Screen, standing
 
 BEFORE = (State("Identify release", 0.1, left=0.2), State("Update service", 0.3))
@@ -43,3 +43,18 @@ def test_the_counts_of_a_rollout() -> None:
     before = {"status": "ACTIVE", "runningCount": 3}
     told = standing({"deployments": [ours | counts, before]})
     assert told == "demo:2, 1 of 3 running, 2 pending, 3 from before, 1 failed"
+
+
+def concluded(output: object, **record: str) -> str:
+    stream = io.StringIO()
+    ended = Execution("arn:e", "SUCCEEDED", {}, "", "", output, AFTER, 0.0)
+    conclude({"outcome": "SUCCEEDED", **record}, ended, Screen(stream))
+    return stream.getvalue()
+
+
+def test_an_execution_that_deploys_nothing_says_so_and_why() -> None:
+    """Its pointer may lead to another execution's record, which was deployed."""
+    output = {"decision": "NOTHING", "reason": "this push is release 1"}
+    assert concluded(output) == "Nothing was deployed: this push is release 1\n"
+    assert concluded({"outcome": "SUCCEEDED"}) == "Live and verified after 0.0 s\n"
+    assert concluded({}, url="http://a").endswith("Live and verified after 0.0 s: http://a\n")

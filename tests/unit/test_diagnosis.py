@@ -199,3 +199,9 @@ def test_the_summary_of_a_site_does_not_speak_of_a_service(rollback: Any, named:
     summary = diagnosis.summary(found, rollback, False, "site")
     assert named in summary
     assert "service" not in summary
+
+
+def test_the_cause_comes_before_ecss_own_vaguer_sentence() -> None:
+    vague: Failure = {"Error": "RolledBackByECS", "Cause": "ECS rolled it back: tasks failed"}
+    cause = diagnosis.diagnose(vague, [unpullable()], [], [])["cause"]
+    assert cause.index("CannotPullContainer") < cause.index("ECS rolled it back")

@@ -362,3 +362,54 @@ def test_a_hold_is_told() -> None:
     assert states(doctor.hold(None)) == []
     (check,) = doctor.hold({"by": "ada", "at": "2026-11-23", "reason": "a freeze"})
     assert check.state == WARNING and "ada" in check.found
+
+
+@pytest.mark.parametrize(
+    ("known", "content", "said"),
+    [
+        (None, None, "other than the deployer"),
+        (None, "hash", "deployer registered"),
+        (recorded(version="1.4.0", outcome="FAILED"), "hash", "1.4.0"),
+        (recorded(version="1.3.0"), "hash", "verified earlier"),
+    ],
+)
+def test_who_put_in_place_what_runs_is_told_by_the_records(
+    known: Any, content: str | None, said: str
+) -> None:
+    wanted = taskdef.render(spec(), IMAGE, "us-east-1")
+    (check,) = doctor.drift(spec(), running(), content, wanted, "x", OLD_REVISION, known)
+    assert said in check.why
+
+
+def test_only_coders_server_gets_coders_checks() -> None:
+    verify = spec().verify
+    assert verify
+    asked = told(**{"/api/v2/users/first": answer(status=404)})
+    assert states(doctor.answers(verify, "2.1.0", {}, asked, coder=False)) == [OK]
+    tunnel = ["Opening tunnel so workspaces can connect"]
+    assert states(doctor.log(tunnel, coder=False)) == [OK]
+    assert states(doctor.log(tunnel)) == [FAILED]
+    assert states(doctor.variables(["CODER_SESSION_TOKEN", "DATABASE_URL"])) == []
+    assert doctor.is_coder(["CODER_ACCESS_URL"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "tags", "expected"),
+    [
+        ({"tags": r"v.*"}, ["v1.0.0", "main"], [FAILED]),
+        ({"tags": r"b-.*"}, ["v1.0.0", "b-1"], []),
+        ({}, [], [FAILED]),
+        ({"repository": "another"}, ["1.0.0"], []),
+    ],
+)
+def test_tag_patterns_that_overlap_are_found(
+    changes: Any, tags: list[str], expected: list[str]
+) -> None:
+    other = spec(service="other", **changes)
+    assert states(doctor.overlaps(spec(), [spec(), other], tags)) == expected
+
+
+def test_a_failed_execution_without_a_record_is_found() -> None:
+    arn = "arn:aws:states:us-east-1:123456789012:execution:Deploy:one"
+    (check,) = doctor.unrecorded([(arn, "RequestRejected")])
+    assert check.state == WARNING and arn in check.fix[-1]

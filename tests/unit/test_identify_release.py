@@ -420,6 +420,10 @@ def test_no_release_is_put_on_a_schema_that_it_does_not_know(
     registry: Script, context: Any
 ) -> None:
     migrated(snapshot="deployer-coder-1")
+    with pytest.raises(RequestRejected, match='names no "database"') as caught:
+        back(context)
+    assert "deployer-coder-1" not in str(caught.value) and "{" not in str(caught.value)
+    respecify(database={"instance": "coder-db", "secret": SECRET})
     with pytest.raises(RequestRejected, match="deployer-coder-1") as caught:
         back(context)
     told = str(caught.value)
@@ -575,3 +579,26 @@ def test_a_release_that_has_its_outcome_needs_no_recovery(registry: Script, cont
 def test_a_release_that_is_not_there_is_not_recovered(registry: Script, context: Any) -> None:
     with pytest.raises(RequestRejected, match="coder has no release 1"):
         recover(context, "1")
+
+
+def test_a_push_that_fits_two_services_has_a_record_under_each(
+    registry: Script, context: Any
+) -> None:
+    client("ssm").put_parameter(
+        Name="/deployer/services/other", Value=json.dumps(document(service="other")), Type="String"
+    )
+    digest = push()
+    with pytest.raises(RequestRejected, match="fits coder, other"):
+        identify(pushed(digest), context)
+    for name in ("coder", "other"):
+        (found,) = releases.newest(name, 9)
+        assert (found.get("outcome"), found["digest"], found["version"]) == (
+            "FAILED",
+            digest,
+            "2.1.0",
+        )
+        assert "disjoint" in found["reason"]
+    with pytest.raises(RequestRejected):  # tried again
+        identify(pushed(digest), context)
+    assert len(releases.newest("other", 9)) == 1
+    assert releases.of_execution(EXECUTION)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from deployer.errors import DatabaseFailed, RequestRejected
 from deployer.history import History, unknown_schema
+from deployer.image import shown
 from deployer.release import Previous, Recorded, Release, schema_grew
 from deployer.spec import ServiceSpec
 
@@ -103,7 +104,7 @@ def to_restore(history: History, target: Recorded) -> Recorded:
             return entry
     raise RequestRejected(
         f"no snapshot was taken of the database as {target['version']} knows it"
-        f" (schema {target['schema']})"
+        f" (schema {shown(target['schema'])})"
     )
 
 
@@ -133,6 +134,8 @@ def restoration(
         since = to_restore(history, target)
     except RequestRejected as error:
         raise RequestRejected(f"{problem}. {error}") from None
+    if spec.database is None or spec.database.secret is None:
+        raise RequestRejected(f'{problem}. The service spec names no "database" with its "secret"')
     way = how_to_restore(spec.service, target["id"], since["snapshot"], since["version"])
     raise RequestRejected(f"{problem}. {way}")
 

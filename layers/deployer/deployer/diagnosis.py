@@ -127,6 +127,9 @@ def diagnose(
         # a reason that cannot heal explains more than one that may
         telling = next((stop for stop in stops if not stop.heals), stops[-1])
         kind, advice = telling.kind, telling.advice
+        if error in _OPEN_ERRORS and telling.reason not in cause:
+            # ECS's own sentence says only that tasks failed
+            cause = f"{_line(telling.reason)} ({cause})"
     if kind in _OPEN_STOPS if stops else error in _OPEN_ERRORS:
         for symptom in symptoms.found(log)[:1]:
             kind, advice = symptom.kind, f"{symptom.why} {symptom.advice}"

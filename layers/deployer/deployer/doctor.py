@@ -17,6 +17,7 @@ from deployer.check import FAILED, OK, WARNING, Check, Repair, State
 from deployer.diagnosis import Failure, redact
 from deployer.history import History
 from deployer.image import Document, Image
+from deployer.release import Recorded
 from deployer.rollout import Service, primary
 from deployer.spec import MISNAMED_FOR_CODER, ServiceSpec, Verification
 from deployer.stopped import Task
@@ -117,9 +118,9 @@ def tasks(
     )
 
 
-def log(lines: Sequence[str]) -> Iterator[Check]:
-    """What the log lines of the tasks that run tell."""
-    found = symptoms.found(lines)
+def log(lines: Sequence[str], *, coder: bool = True) -> Iterator[Check]:
+    """Check the log lines of the running tasks. `coder`: whether the application is Coder."""
+    found = [s for s in symptoms.found(lines) if coder or s.kind not in symptoms.OF_CODER]
     for symptom in found:
         state: State = FAILED if symptom.kind in _NEVER_RIGHT else WARNING
         said = f"{symptom.kind}: {symptom.why}"
@@ -129,13 +130,19 @@ def log(lines: Sequence[str]) -> Iterator[Check]:
 
 
 def answers(
-    verify: Verification, version: str, before: Probes, asked: Mapping[str, Answer | None]
+    verify: Verification,
+    version: str,
+    before: Probes,
+    asked: Mapping[str, Answer | None],
+    *,
+    coder: bool = True,
 ) -> Iterator[Check]:
-    """Whether the service answers with the live version, on the data it had when verified.
+    """Check that the service answers with the live version, on the data it had when verified.
 
     Args:
         before: what the probes answered then.
         asked: the answers by path; None where none came.
+        coder: whether the application is Coder, of which the first user becomes the owner.
     """
     name = "answers"
     alive = verification.healthy(verify, asked.get(verify.path))
@@ -167,7 +174,7 @@ def answers(
         )
         yield Check(name, FAILED, changed["reason"], fix, "The service runs on other data.")
     first = "/api/v2/users/first"
-    if now.get(first) == "404":
+    if coder and now.get(first) == "404":
         gone = before.get(first) == "200"
         yield Check(
             "first user",
@@ -314,14 +321,16 @@ def drift(
     wanted: Mapping[str, Any],
     wanted_content: str,
     expected: str | None,
+    known: Recorded | None = None,
 ) -> Iterator[Check]:
-    """Whether the service runs what the live release and the spec say.
+    """Check that the service runs what the live release and the spec say.
 
     Args:
         running: the task definition that the service is on.
         content: the hash of what it says, from its tag; None if we did not register it.
         wanted: the one that the spec makes of the live release now.
         expected: the ARN of the live release's; None if nothing is live.
+        known: the newest record of the task definition that the service is on; None without one.
     """
     name, short = "drift", str(running.get("taskDefinitionArn", "")).rpartition("/")[2]
     differing = [change.what for change in taskdef.changes(running, wanted)]
@@ -331,8 +340,8 @@ def drift(
             FAILED,
             f"the service is on {short}, and the live release on {expected.rpartition('/')[2]}"
             + (f"; not as the spec says: {', '.join(differing)}" if differing else ""),
-            ("Somebody changed the service. Put the release back:", _redeploy(wanted)),
-            "What runs was not deployed here, so nobody verified it.",
+            ("Put the last verified release back:", _redeploy(wanted)),
+            _unverified(known, registered=content is not None),
         )
     elif content == wanted_content or (content is None and not differing):
         yield Check(name, OK, f"{short} is as the spec says")
@@ -342,6 +351,56 @@ def drift(
             WARNING,
             f"{short} is not as the spec says now: {', '.join(differing) or 'a field'}",
             ("The next release takes it over; to do it now:", _redeploy(wanted)),
+        )
+
+
+def _unverified(known: Recorded | None, *, registered: bool) -> str:
+    """Return why what runs is not verified, as far as the records say."""
+    if known and history.was_live(known):
+        return f"{known['version']} runs; it was verified earlier, and another release since."
+    if known:
+        outcome = known.get("outcome", "in flight")
+        return f"The deployer put {known['version']} in place ({outcome}) and never verified it."
+    if registered:
+        return "The deployer registered what runs; no record says that it was verified."
+    return "Something other than the deployer put it in place, so it was never verified."
+
+
+def overlaps(
+    spec: ServiceSpec, others: Sequence[ServiceSpec], tags: Sequence[str]
+) -> Iterator[Check]:
+    """Check that no tag deploys two services: such a push deploys none of them.
+
+    Args:
+        others: the specs of all services.
+        tags: the tags of the repository's images, which show where patterns meet.
+    """
+    for other in others:
+        if other.repository != spec.repository or other.service == spec.service:
+            continue
+        both = [tag for tag in tags if spec.deploys(tag) and other.deploys(tag)]
+        if both or other.tags == spec.tags:
+            example = f", such as {both[0]}" if both else ""
+            yield Check(
+                "tags",
+                FAILED,
+                f"the tags of {spec.service} and {other.service} overlap{example}",
+                (f"Make tags {spec.tags!r} and {other.tags!r} of the service specs disjoint.",),
+                "A push of such a tag deploys neither of them.",
+            )
+
+
+def unrecorded(failed: Sequence[tuple[str, str]]) -> Iterator[Check]:
+    """Check that every execution that failed has a record. `failed`: ARNs and why, newest first."""
+    for arn, why in failed:
+        yield Check(
+            "executions",
+            WARNING,
+            f"{arn.rpartition(':')[2]} failed and has no record of a service: {why}",
+            (
+                "See its input:",
+                f"  aws stepfunctions describe-execution --execution-arn {arn}",
+            ),
         )
 
 
@@ -358,6 +417,12 @@ def names_in(sources: str) -> frozenset[str]:
     return frozenset(_NAMED_IN_SOURCES.findall(sources))
 
 
+def is_coder(names: Collection[str]) -> bool:
+    """Return whether variables are those of Coder's server, or of a fork; not of its clients."""
+    own = _OF_CODER | {name for name in MISNAMED_FOR_CODER if name.startswith("CODER_")}
+    return any(name in own or name.startswith("WORKBENCH_") for name in names)
+
+
 def variables(names: Collection[str], known: Collection[str] = ()) -> Iterator[Check]:
     """Whether Coder knows the variables it is given; it ignores one that it does not know.
 
@@ -365,7 +430,7 @@ def variables(names: Collection[str], known: Collection[str] = ()) -> Iterator[C
         names: of environment and secrets.
         known: those that the fork which runs knows; without them, the usual ones of Coder.
     """
-    if not any(name.startswith(("CODER_", "WORKBENCH_")) for name in names):
+    if not is_coder(names):
         return
     why = "Coder ignores a variable that it does not know, and starts without it."
     wrong = 0

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from deployer.errors import RequestRejected
-from deployer.image import Schema
+from deployer.image import Schema, shown
 from deployer.release import Previous, Recorded, schema_grew
 
 type History = Sequence[Recorded]
@@ -71,9 +71,9 @@ def target(history: History, to: str) -> Recorded:
 
     Args:
         to: `previous` (the one that was live before the live one came), or a version, tag,
-            digest or release id.
+            digest or release id. The newest that was live is one too: something else may run.
     Raises:
-        RequestRejected: no such release, one that was never live, several, or the live one.
+        RequestRejected: no such release, one that was never live, or several.
     """
     line = lineage(history)
     if not line:
@@ -102,8 +102,6 @@ def target(history: History, to: str) -> Recorded:
     if len({entry["digest"] for entry in were_live}) > 1:
         candidates = "; ".join(_shown(entry) for entry in were_live)
         raise RequestRejected(f"{to!r} names several releases, choose one by its id: {candidates}")
-    if _same(were_live[0], now):
-        raise RequestRejected(f"{_shown(now)} is live already")
     return were_live[0]
 
 
@@ -142,8 +140,8 @@ def unknown_schema(history: History, to: Recorded) -> str | None:
     if not schema_grew(to["schema"], applied):
         return None
     return (
-        f"{_shown(to)} knows schema {to['schema']} and the database has {applied}: it would not"
-        " start"
+        f"{_shown(to)} knows database schema {shown(to['schema'])} and the database has"
+        f" {shown(applied)}, so it would not start"
     )
 
 

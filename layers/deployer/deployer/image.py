@@ -35,6 +35,13 @@ class Schema(TypedDict):
     hash: str | None
 
 
+def shown(schema: Schema | None) -> str:
+    """Return a schema in words: its number, with the beginning of its hash."""
+    if schema is None:
+        return "unknown"
+    return f"{schema['number']} ({schema['hash'][:8]})" if schema["hash"] else f"{schema['number']}"
+
+
 @dataclass(frozen=True)
 class Image:
     """What the registry says of one digest."""

@@ -3,6 +3,7 @@
 from typing import Literal, NotRequired, TypedDict
 
 from deployer.database import how_to_restore
+from deployer.image import shown
 from deployer.release import Previous, Release, outdated, schema_grew
 from deployer.rollout import Rollout, Service, network, primary, same_network
 
@@ -82,14 +83,15 @@ def decide(
     applied = previous.get("databaseSchema")
     if outdated(previous["schema"], applied) and restored:
         return _leave(
-            f"{previous['version']} can't run on the database as it was, with schema {applied};"
-            f" {release['version']} stays on the restored one"
+            f"{previous['version']} can't run on the database as it was, with schema"
+            f" {shown(applied)}; {release['version']} stays on the restored one"
         )
     if outdated(previous["schema"], applied) and not release.get("restore"):
         # an earlier release that failed and was left has migrated; this one may never have run
         return _leave(
-            f"{previous['version']} can't run on the database schema {applied} that a release"
-            " before this one brought. An order to roll back to it says which snapshot there is"
+            f"{previous['version']} can't run on the database schema {shown(applied)} that a"
+            " release before this one brought. An order to roll back to it names the snapshot, if"
+            " there is one"
         )
     return {
         "action": "GO_BACK",

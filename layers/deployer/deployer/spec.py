@@ -7,7 +7,7 @@ anything is done with it. Field names follow the ECS API where a field means the
 import contextlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -213,6 +213,28 @@ def for_repository(
     Raises:
         ServiceUnknown, SpecInvalid, RequestRejected: no spec, a wrong one, or several that fit.
     """
+    fitting = all_for_repository(parameters, repository, tag)
+    if len(fitting) > 1:
+        raise RequestRejected(ambiguous(repository, tag, [spec.service for spec, _ in fitting]))
+    return fitting[0]
+
+
+def ambiguous(repository: str, tag: str | None, services: Sequence[str]) -> str:
+    """Return why a push that fits several services deploys none of them."""
+    return (
+        f"tag {tag} of {repository} fits {', '.join(sorted(services))}: make the tag patterns of"
+        " their service specs disjoint, and push again"
+    )
+
+
+def all_for_repository(
+    parameters: Mapping[str, str], repository: str, tag: str | None
+) -> list[tuple[ServiceSpec, Document]]:
+    """Return the specs of all services that a push to a repository is for; at least one.
+
+    Raises:
+        ServiceUnknown, SpecInvalid: no spec, or a wrong one.
+    """
     named = _with(parameters, "repository", repository)
     if not named:
         raise ServiceUnknown(_none_of(parameters, "repository", repository))
@@ -225,13 +247,7 @@ def for_repository(
     fitting = [entry for entry in specs if tag and entry[0].deploys(tag)]
     if not fitting and wrong:
         raise wrong[0]  # the tag may well be for that service
-    fitting = fitting or specs[:1]
-    if len(fitting) > 1:
-        services = ", ".join(entry[0].service for entry in fitting)
-        raise RequestRejected(
-            f"tag {tag} of {repository} deploys {services}: make their tag patterns disjoint"
-        )
-    return fitting[0]
+    return fitting or specs[:1]
 
 
 def for_service(parameters: Mapping[str, str], service: str | None) -> tuple[ServiceSpec, Document]:

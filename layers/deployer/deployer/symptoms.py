@@ -163,6 +163,14 @@ _SYMPTOMS = tuple(
     )
 )
 
+OF_CODER = frozenset(
+    (
+        *("database-foreign", "no-address", "access-url"),
+        *("built-in-database", "public-tunnel", "replicas"),
+    )
+)
+"""The kinds that only Coder's own lines can tell."""
+
 
 def found(log: Sequence[str]) -> list[Symptom]:
     """What the lines tell, the most telling first, each kind once with its last line."""

@@ -170,6 +170,6 @@ def test_what_one_may_not_see_is_named(gone_back: Operator, deployer: Stage) -> 
     done = gone_back.run("status", "--json", **keys)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert told["live"]["version"] == "1.0.0"
+    assert (told["verified"]["version"], told["live"]) == ("1.0.0", None)
     assert "ecs:DescribeServices" in told["unseen"]["service"]
     assert "not seen" in gone_back.run("status", **keys).stdout

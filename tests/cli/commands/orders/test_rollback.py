@@ -58,18 +58,18 @@ def test_a_hold_keeps_pushes_back_and_says_who_and_why(live: Operator, ann: Pers
 def test_at_a_terminal_where_to_is_asked(twice: Operator) -> None:
     assert twice.stage.deployed("1.2.0").status == "SUCCEEDED"
     with at(twice, "rollback") as shown:
-        shown.expect("Releases that were live")
+        shown.expect("Releases to roll back to")
         shown.expect("1.1.0")
         shown.expect("1.0.0")
-        shown.answer("1 to 2, or nothing for none:", "7")
+        shown.answer("[1-2, Enter to cancel]", "7")
         shown.answer("Please type a number from 1 to 2.", "2")
-        shown.expect("Going back to")
+        shown.expect("back to 1.0.0")
         shown.expect("Live and verified")
         shown.expect("deployer resume")
         assert shown.ended() == 0
     assert twice.stage.records()[-1]["version"] == "1.0.0"
     with at(twice, "rollback", columns=50) as shown:
-        shown.answer("nothing for none:", "")
+        shown.answer("Enter to cancel]", "")
         assert shown.ended() == 4
         assert "nothing was changed" in shown.screen
     assert len(twice.stage.records()) == 4
@@ -87,9 +87,9 @@ def test_nobody_there_to_answer_gets_the_list(twice: Operator) -> None:
 
 def test_where_it_cannot_go_is_said_and_why(twice: Operator) -> None:
     stage, before = twice.stage, len(twice.stage.executions())
-    for to in ("9.9.9", "1.1.0"):
+    for to, code in (("9.9.9", 2), ("1.1.0", 6)):
         wrong = twice.run("rollback", to)
-        assert wrong.returncode == 2
+        assert wrong.returncode == code
         assert to in wrong.stderr
     gone = next(r for r in stage.records() if r["version"] == "1.0.0")
     stage.aws.client("ecr").batch_delete_image(
@@ -98,7 +98,7 @@ def test_where_it_cannot_go_is_said_and_why(twice: Operator) -> None:
     (candidate,) = json.loads(twice.run("rollback", "--json").stdout)["candidates"]
     assert not candidate["possible"]
     assert "gone from" in candidate["refusal"]
-    assert twice.run("rollback", "previous").returncode == 2
+    assert twice.run("rollback", "previous").returncode == 6
     assert len(stage.executions()) == before
 
 
@@ -106,18 +106,19 @@ def test_another_schema_is_refused_and_no_snapshot_is_made_up(live: Operator) ->
     assert live.stage.deployed("1.1.0", schema=3).status == "SUCCEEDED"
     assert live.stage.records()[-1]["schema"] != live.stage.records()[0]["schema"]
     refused = live.run("rollback", "1.0.0")
-    assert refused.returncode == 2
+    assert refused.returncode == 6
+    assert "{" not in refused.stderr and "--restore-database" not in refused.stderr
     assert "would not start" in refused.stderr
     assert "no snapshot was taken" in refused.stderr
     (candidate,) = json.loads(live.run("rollback", "--json").stdout)["candidates"]
     assert "schema" in candidate["refusal"]
     without = live.run("rollback", "1.0.0", "--restore-database", "--yes")
-    assert (without.returncode, "database" in without.stderr) == (2, True)
+    assert (without.returncode, "database" in without.stderr) == (6, True)
 
 
 def test_nothing_to_go_back_to(live: Operator) -> None:
     nothing = live.run("rollback")
-    assert (nothing.returncode, "nothing to go back to" in nothing.stderr) == (2, True)
+    assert (nothing.returncode, "nothing to roll back to" in nothing.stderr) == (6, True)
 
 
 def test_a_dry_run_changes_nothing(twice: Operator) -> None:

@@ -1,0 +1,75 @@
+"""Tell two facts apart: the release that was verified last, and what serves now."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from deployer import history
+from deployer.history import History
+from deployer.release import Recorded
+from deployer.rollout import Service, primary
+from deployer.spec import ServiceSpec
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What serves, by the tasks that ECS shows.
+
+    Attributes:
+        revisions: the task definitions of the running tasks; None if that is unknown.
+        records: the newest record of each of them that the deployer knows.
+        last_verified: the release that was verified last.
+    """
+
+    revisions: Collection[str] | None
+    records: tuple[Recorded, ...]
+    last_verified: Recorded | None
+
+    @property
+    def verified(self) -> bool | None:
+        """Whether the last verified release serves; None if that is unknown."""
+        if self.revisions is None:
+            return None
+        expected = self.last_verified and self.last_verified.get("taskDefinition")
+        return expected is not None and expected in self.revisions
+
+    @property
+    def what(self) -> str:
+        """What serves, in words: versions, or the task definitions of what is not ours."""
+        if not self.revisions:
+            return "nothing"
+        names = {record.get("taskDefinition"): record["version"] for record in self.records}
+        return ", ".join(names.get(one) or one.rpartition("/")[2] for one in sorted(self.revisions))
+
+
+def mend(spec: ServiceSpec, service: Service | None, found: Serving) -> str | None:
+    """Return the command that makes the last verified release serve again.
+
+    None if it serves, or if that is unknown, or if no release was ever verified.
+    """
+    verified = found.last_verified
+    if verified is None or found.verified is not False:
+        return None
+    if service is None:
+        return f"  deployer deploy {verified['digest']}"
+    if service.get("desiredCount", 0) == 0:
+        return (
+            f"  aws ecs update-service --cluster {spec.cluster} --service {spec.service}"
+            f" --desired-count {spec.desired_count}"
+        )
+    current = primary(service)
+    if current and current["taskDefinition"] == verified.get("taskDefinition"):
+        return "  deployer doctor"  # it is in place, and its tasks do not run
+    return f"  deployer rollback {verified['id']}"
+
+
+def of(past: History, revisions: Collection[str] | None) -> Serving:
+    """Return what serves.
+
+    Args:
+        revisions: the task definitions of the service's running tasks; None if unknown.
+    """
+    known: dict[str | None, Recorded] = {}
+    for record in past:
+        known.setdefault(record.get("taskDefinition"), record)
+    records = tuple(known[one] for one in sorted(revisions or ()) if one in known)
+    return Serving(revisions, records, history.live(past))

@@ -1,0 +1,58 @@
+"""The last verified release, and what serves now: two facts."""
+
+from typing import Any
+
+import pytest
+
+from deployer import serving
+from tests.unit.samples import OLD_REVISION, REVISION, before, recorded, service, spec
+
+VERIFIED = recorded(id="1", version="1.1.0")
+LATER = recorded(id="2", version="1.4.0", outcome="FAILED", taskDefinition=REVISION)
+PAST = [LATER, VERIFIED]
+
+
+@pytest.mark.parametrize(
+    ("past", "revisions", "verified", "what"),
+    [
+        (PAST, [OLD_REVISION], True, "1.1.0"),
+        (PAST, [REVISION], False, "1.4.0"),
+        (PAST, [OLD_REVISION, REVISION], True, "1.1.0, 1.4.0"),
+        (PAST, [], False, "nothing"),
+        (PAST, ["arn:aws:ecs:us-east-1:1:task-definition/theirs:3"], False, "theirs:3"),
+        (PAST, None, None, "nothing"),
+        ([LATER], [REVISION], False, "1.4.0"),
+    ],
+)
+def test_what_serves_is_told_apart_from_what_was_verified(
+    past: Any, revisions: Any, verified: bool | None, what: str
+) -> None:
+    found = serving.of(past, revisions)
+    assert (found.verified, found.what) == (verified, what)
+
+
+def described(revision: str, **changes: Any) -> dict[str, Any]:
+    primary = before(status="PRIMARY", taskDefinition=revision)
+    return service(primary, **changes)
+
+
+@pytest.mark.parametrize(
+    ("now", "revisions", "command"),
+    [
+        (described(OLD_REVISION), [OLD_REVISION], None),
+        (described(REVISION), None, None),
+        (described(REVISION), [REVISION], "deployer rollback 1"),
+        (described(OLD_REVISION), [], "deployer doctor"),
+        (described(REVISION, desiredCount=0), [], "--desired-count 1"),
+        (None, [], f"deployer deploy {VERIFIED['digest']}"),
+    ],
+)
+def test_one_command_brings_the_verified_release_back(
+    now: Any, revisions: Any, command: str | None
+) -> None:
+    found = serving.mend(spec(), now, serving.of(PAST, revisions))
+    assert found is None if command is None else command in str(found)
+
+
+def test_without_a_verified_release_there_is_none_to_bring_back() -> None:
+    assert serving.mend(spec(), described(REVISION), serving.of([LATER], [REVISION])) is None
