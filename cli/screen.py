@@ -45,6 +45,7 @@ class Step:
     name: str
     note: str
     failed: bool = False
+    pending: bool = False  # it ended without an answer, and is tried again
 
 
 def steps(execution: Execution, standing: str = "") -> list[Step]:
@@ -60,7 +61,8 @@ def steps(execution: Execution, standing: str = "") -> list[Step]:
         notes = [note for visit in visits if (note := _note(visit.output))]
         failed = _error(visits[-1].output) is not None
         note = notes[-1] if notes else ""
-        found.append(Step(visits[0].at, visits[-1].left, name, note, failed))
+        pending = _pending(visits[-1].output)
+        found.append(Step(visits[0].at, visits[-1].left, name, note, failed, pending))
     waits = execution.states and (polls(execution.states[-1]) or awaits_turn(execution))
     if found and standing and waits and execution.states[-1].left is None:
         found[-1] = replace(found[-1], note=standing)
@@ -88,6 +90,13 @@ def _error(output: Any) -> str | None:
         return f"{output['Error']}: {message(str(output.get('Cause', '')))}"
     failed = output.get("health") == "FAILED" or output.get("verdict") == "REFUTED"
     return f"{output.get('reason', 'failed')}" if failed else None
+
+
+def _pending(output: Any) -> bool:
+    """Return whether a state found out nothing yet, such as no answer from ECS or the service."""
+    return isinstance(output, dict) and (
+        output.get("verdict") == "PENDING" or output.get("health") == "ROLLING"
+    )
 
 
 def _note(output: Any) -> str:
@@ -424,7 +433,8 @@ class Animated(Progress):
         ordered = sorted(shown, key=lambda step: step.left is None)
         for step in ordered[-max(self._live.console.height - 3, 3) :]:
             now = running and (step.left is None or step is ordered[-1])
-            ended = Text("✗", "red") if step.failed else Text("✓", "green")
+            done = Text("·", "dim") if step.pending else Text("✓", "green")
+            ended = Text("✗", "red") if step.failed else done
             cells = [f"{step.at:.1f} s", step.name, *([] if narrow else [step.note])]
             grid.add_row(self._spinner if now else ended, *cells)
             if narrow and step.note:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from cli.executions import Execution, State
 from cli.follow import conclude, follow
-from cli.screen import Screen, standing
+from cli.screen import Screen, standing, steps
 
 BEFORE = (State("Identify release", 0.1, left=0.2), State("Update service", 0.3))
 DURING = (*BEFORE, State("Poll health", 1.0))
@@ -58,3 +58,11 @@ def test_an_execution_that_deploys_nothing_says_so_and_why() -> None:
     assert concluded(output) == "Nothing was deployed: this push is release 1\n"
     assert concluded({"outcome": "SUCCEEDED"}) == "Live and verified after 0.0 s\n"
     assert concluded({}, url="http://a").endswith("Live and verified after 0.0 s: http://a\n")
+
+
+def test_a_state_without_an_answer_is_not_shown_as_done() -> None:
+    answers = ({"verdict": "PENDING", "reason": "no answer on /"}, {"verdict": "VERIFIED"})
+    states = [State("Verify release", at, left=at + 1, output=o) for at, o in enumerate(answers)]
+    between = State("Poll health", 1.5, left=1.6, output={"health": "ROLLING"})
+    shown = steps(execution([states[0], between, states[1]]))
+    assert [step.pending for step in shown] == [True, True, False]
