@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
+from cli import quotas
 from cli.aws import AWS_ERRORS, DENIED, code_of
 from cli.checks import certificate
 from cli.target import Target
@@ -46,7 +47,10 @@ _EXECUTIONS = 20
 _OURS = (
     *("dynamodb", "ec2", "ecr", "ecs", "elbv2", "iam", "logs", "rds", "secretsmanager", "ssm"),
 )
-_THEIRS = ("acm", "ecr", "ecs", "elbv2", "iam", "route53", "secretsmanager", "sqs", "stepfunctions")
+_THEIRS = (
+    *("acm", "cloudwatch", "ecr", "ecs", "elbv2", "iam", "route53", "secretsmanager"),
+    *("service-quotas", "sqs", "stepfunctions"),
+)
 _COULD_NOT = (AwsUnavailable, *AWS_ERRORS)
 # Where Coder's sources name the variables that it knows.
 _NAMES = ("cli/testdata/coder_server_--help.golden", "codersdk/deployment.go")
@@ -159,6 +163,7 @@ class _Patient:
             "executions": self._executions,
             "hold": lambda: doctor.hold(turns.line(self._spec.service).hold),
             "dead letters": self._undelivered,
+            "CodeBuild quota": self._builds,
         }
 
     # What runs
@@ -389,6 +394,13 @@ class _Patient:
             record = _record(self.target.account.client("route53"), self._host)
             own, theirs = _addresses(self._host), _addresses(name)
             yield doctor.domain(self._host, name, own, theirs, record)
+
+    def _builds(self) -> Iterator[Check]:
+        """Whether CodeBuild may run the builds of images."""
+        size = self.target.parameters.get("BuildComputeType")
+        if size and "BuildStateMachine" in self.target.outputs:
+            account_quotas = quotas.Quotas(self.target.account)
+            yield quotas.concurrency(account_quotas.look(quotas.builds(size)))
 
 
 def _lasting(check: Check, told: Mapping[str, Any]) -> Check:

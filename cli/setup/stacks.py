@@ -82,6 +82,8 @@ class Sam:
                 *("--parameter-overrides", f"file://{given.name}"),
                 *("--no-execute-changeset", "--no-confirm-changeset"),
                 *("--no-fail-on-empty-changeset", "--output", "json"),
+                # whose settings these are, also where a section of samconfig.toml serves several
+                *("--tags", f"environment={self._project.environment}"),
                 about=stack.name,
             )
         for line in reversed(told):

@@ -32,6 +32,7 @@ MODULES = (
     "cloudfront",
     "logs",
     "s3",
+    "service_quotas",
 )
 
 
