@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
-from tests.simulation.application import App
+from tests.simulation.application import App, Database
 from tests.simulation.ecs import ACCOUNT, REGION, moment
 from tests.simulation.errors import AwsError
 
@@ -242,6 +242,13 @@ class Ecr:
         self._put(digest, Stored(manifest, {}, float(int(self.world.engine.now))), tag)
         return digest
 
+    def tag(self, digest: str, tag: str) -> bool:
+        """Put a tag on an image that is there; ECR refuses one that it has already."""
+        if tag in self.stored[digest].tags:
+            return False
+        self._put(digest, self.stored[digest], tag)
+        return True
+
     def _put(self, digest: str, stored: Stored, tag: str | None) -> None:
         for other in self.stored.values():
             if tag in other.tags:
@@ -300,6 +307,7 @@ class Rds:
         self.world = world
         self.snapshots: dict[str, dict[str, Any]] = {}
         self.instances: dict[str, dict[str, Any]] = {"coder-db": _instance("coder-db", "available")}
+        self.databases: dict[str, Database] = {"coder-db": Database()}
         self.schemas: dict[str, tuple[int, str]] = {}
         self.restored_from: dict[str, str] = {}
         self.failing = False
@@ -318,7 +326,7 @@ class Rds:
             "Status": "creating",
             "SnapshotCreateTime": moment(now),
         }
-        database = self.world.database
+        database = self.databases[asked["DBInstanceIdentifier"]]
         self.schemas[name] = database.schema, database.data
         ended = "failed" if self.failing else "available"
         self.world.engine.after(SNAPSHOT_SECONDS, self._become, self.snapshots, name, ended)
@@ -353,6 +361,7 @@ class Rds:
         if self.snapshots.get(snapshot, {}).get("Status") != "available":
             raise AwsError("InvalidDBSnapshotState", snapshot)
         self.instances[name], self.restored_from[name] = _instance(name, "creating"), snapshot
+        self.databases[name] = Database(*self.schemas[snapshot])
         self.world.engine.after(RESTORE_SECONDS, self._become, self.instances, name, "available")
         return {"DBInstance": dict(self.instances[name])}
 
@@ -364,11 +373,12 @@ class Rds:
 
     def put_secret_value(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         self.secret = asked["SecretString"]
-        host = self.secret.partition("@")[2].partition(".")[0]
-        snapshot = self.restored_from.get(host)
-        if snapshot:  # what starts from now on runs on the restored data
-            self.world.database.schema, self.world.database.data = self.schemas[snapshot]
         return {"ARN": SECRET_ARN}
+
+    @property
+    def leads_to(self) -> str:
+        """The instance to which the secret leads: what starts from now on runs on its data."""
+        return self.secret.partition("@")[2].partition(".")[0]
 
 
 def _instance(name: str, status: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tests.simulation.application import App
+from tests.simulation.application import App, Database
 from tests.simulation.errors import AwsError
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ def moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+SEALED = "sg-0123456789abcdef1"  # lets no task reach anything
+
+
 @dataclass(eq=False)
 class Task:
     name: str
@@ -47,6 +50,7 @@ class Task:
     was_healthy: bool = False
     failed_checks: bool = False
     ready: float | None = None
+    database: Database | None = None
 
     @property
     def arn(self) -> str:
@@ -238,6 +242,7 @@ class Ecs:
                 "InvalidParameterException", f"Creation of service was {word} that is still there."
             )
         self._must_run(asked["taskDefinition"])
+        self._must_serve(asked["taskDefinition"], asked.get("loadBalancers", []))
         service = self.services[name] = Service(
             name=name,
             cluster=asked["cluster"],
@@ -263,6 +268,7 @@ class Ecs:
         network = asked.get("networkConfiguration", service.network)
         if "taskDefinition" in asked:
             self._must_run(revision)
+        self._must_serve(revision, asked.get("loadBalancers", []))
         self._changed(service, service.described())
         if "desiredCount" in asked:
             service.desired = asked["desiredCount"]
@@ -326,6 +332,18 @@ class Ecs:
 
     def _active(self, arn: str) -> bool:
         return bool(self.revisions[arn]["taskDefinition"]["status"] == "ACTIVE")
+
+    def _must_serve(self, arn: str, balancers: list[Any]) -> None:
+        containers = self.revisions[arn]["taskDefinition"]["containerDefinitions"]
+        ports = {c["name"]: [m["containerPort"] for m in c["portMappings"]] for c in containers}
+        for balancer in balancers:
+            name, port = balancer["containerName"], balancer["containerPort"]
+            if name not in ports:
+                why = f"The container {name} does not exist in the task definition."
+                raise AwsError("InvalidParameterException", why)
+            if port not in ports[name]:
+                why = f"The container {name} did not have a container port {port} defined."
+                raise AwsError("InvalidParameterException", why)
 
     def _must_run(self, arn: str) -> None:
         if arn not in self.revisions or not self._active(arn):
@@ -506,6 +524,14 @@ class Ecs:
         definition = self.revisions[task.deployment.revision]["taskDefinition"]
         container = definition["containerDefinitions"][0]
         lost = [s for s in container.get("secrets", ()) if s["valueFrom"] in self.world.lost]
+        if SEALED in task.deployment.network["awsvpcConfiguration"]["securityGroups"]:
+            self._ended(
+                task,
+                "TaskFailedToStart",
+                "ResourceInitializationError: unable to pull secrets or registry auth: unable to"
+                " retrieve secret from asm: context deadline exceeded",
+            )
+            return
         if lost:
             self._ended(
                 task,
@@ -530,7 +556,8 @@ class Ecs:
         engine, service = self.world.engine, task.deployment.service
         task.status, task.started = "RUNNING", engine.now
         task.deployment.failed_starts = 0
-        life = task.app.life(self.world.database, self.world.times_run(task.app))
+        task.database = self.world.database
+        life = task.app.life(task.database, self.world.times_run(task.app))
         if life.exits is not None:
             engine.after(life.exits, self._exited, task, life.code, life.reason)
         if life.migrated is not None:
@@ -558,8 +585,8 @@ class Ecs:
             self.world.engine.after(passes, tell, task, True)
 
     def _migrated(self, task: Task) -> None:
-        if task.status == "RUNNING":
-            self.world.migrated(task.app)
+        if task.status == "RUNNING" and task.database:
+            self.world.migrated(task.app, task.database)
 
     def _health(self, task: Task, passed: bool) -> None:
         if not task.wanted:

@@ -8,7 +8,7 @@ import copy
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from importlib import import_module
@@ -18,8 +18,10 @@ from typing import Any
 
 from deployer import (
     aws,
+    database,
     diagnosis,
     history,
+    identification,
     preflight,
     reconciliation,
     rollback,
@@ -304,6 +306,37 @@ def _throttles_unknown(put: Put) -> None:
     put(aws, "_THROTTLES", ())
 
 
+def _ordered_by_the_image(put: Put) -> None:
+    pushed = identification.pushed
+
+    def by_the_image(push: Any, spec: Any, found: Any, *rest: Any) -> Any:
+        push = replace(push, time=found.pushed_at) if found else push
+        return pushed(push, spec, found, *rest)
+
+    put(identification, "pushed", by_the_image)
+
+
+def _snapshot_by_the_release(put: Put) -> None:
+    to_restore = database.to_restore
+
+    def by_the_release(past: Any, target: Any) -> Any:
+        before: list[tuple[Any, Any]] = [(e, e["previous"]) for e in past if e.get("previous")]
+        told: Any = [{**e, "previous": {**p, "databaseSchema": p["schema"]}} for e, p in before]
+        return to_restore(told, target)
+
+    put(database, "to_restore", by_the_release)
+
+
+def _undecided_for_good(put: Put) -> None:
+    missed = reconciliation.missed
+
+    def but_the_undecided(service: Any, images: Any, past: Any, undecided: Any, *rest: Any) -> Any:
+        found = missed(service, images, past, [], *rest)
+        return [p for p in found if (p.digest, p.tag) not in reconciliation.tries(undecided)]
+
+    put(reconciliation, "missed", but_the_undecided)
+
+
 def _machine_with(change: Callable[[dict[str, Any]], None]) -> Callable[[Put], None]:
     def take_away(put: Put) -> None:
         text = (runtime.ROOT / "statemachine/deploy.asl.json").read_text()
@@ -403,6 +436,19 @@ GUARDS = (
     Guard("a throttle is tried again", "every refusal is foreseen", _throttles_unknown),
     Guard("credentials are struck out", "no secret told", lambda put: put(
         diagnosis, "redact", str)),
+    Guard("a promotion counts from when its tag was put there", "newest push wins",
+          _ordered_by_the_image),
+    Guard("what matters is seen behind however much else", "history is whole", lambda put: put(
+        releases, "_LASTING", ())),
+    Guard("a snapshot is chosen by the schema that the database had", "a snapshot fits",
+          _snapshot_by_the_release),
+    Guard("a restoration is undone if what follows fails", "the data follows", lambda put: put(
+        _function("roll_back"), "_restoration", lambda _: None)),
+    Guard("the network is compared, too", "rollback is exact", _returns(
+        rollback, "same_network", True)),
+    Guard("name and port are those of the revision", "every refusal is foreseen", lambda put: put(
+        taskdef, "served", lambda _, spec: (spec.container.name, spec.container.port))),
+    Guard("what could not be decided is tried again", "one outcome", _undecided_for_good),
     Guard("pushes without an event are found", "one outcome", _returns(
         reconciliation, "missed", None)),
     Guard("what a stopped execution left is put right", "one outcome", lambda put: put(

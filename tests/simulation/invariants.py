@@ -4,7 +4,9 @@ Some are checked at the step that could break them, the others when all is quiet
 """
 
 import marshal
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -128,10 +130,19 @@ class Invariants:
         )
         if not passed:
             self.broken("preflight first", f"{invocation.function} calls {operation} before it")
+        if operation == "RestoreDBInstanceFromDBSnapshot":
+            self._fits(invocation.payload["release"], asked["DBSnapshotIdentifier"])
         if operation in _CHANGES:
             self._may_change(invocation, asked)
         if operation in _CHANGES and "taskDefinition" in asked:
             self._schema(asked["taskDefinition"], invocation)
+
+    def _fits(self, release: Mapping[str, Any], snapshot: str) -> None:
+        """A snapshot is about to be restored for a release: does it know that database?"""
+        held, _ = self.world.rds.schemas.get(snapshot, (None, ""))
+        if held is not None and release["schema"] and held != release["schema"]["number"]:
+            why = f"{snapshot} has schema {held}, {release['version']} knows {release['schema']}"
+            self.broken("a snapshot fits", why)
 
     def _may_change(self, invocation: "Invocation", asked: Mapping[str, Any]) -> None:
         """The deployer is about to change the service: is it its to change, and as it does?"""
@@ -343,6 +354,52 @@ class Invariants:
         self._each_push_has_its_record(records)
         self._no_false_failure(records)
         self._what_runs(records)
+        self._where_the_data_is(records)
+        self._history_is_whole(records)
+
+    def _where_the_data_is(self, records: list[Mapping[str, Any]]) -> None:
+        """The database's secret leads where the last restoration says, and what runs is there."""
+        switched = [r for r in records if "restoration" in r]
+        if not switched or self.world.humans > self.humans_before:
+            return
+        last = max(switched, key=lambda record: record.get("turnAt", ""))
+        noted, leads = last["restoration"], self.world.rds.leads_to
+        before, after = noted["before"]["instance"], noted["after"]["instance"]
+        done = (last.get("rollback") or {}).get("database")
+        back = last["outcome"] == "FAILED_ROLLED_BACK" or done is not None
+        # where a permission kept the secret from being changed, the record says so
+        unsure = last["outcome"] == "FAILED" and not back and "may lead" in last["reason"]
+        if leads != (before if back else after) and not unsure:
+            self.broken("the data follows", f"{leads} after {last['reason']}")
+        service = self.world.ecs.services.get(self.world.spec["service"])
+        tasks = [t for t in service.tasks if t.status == "RUNNING" and t.wanted] if service else []
+        elsewhere = [t for t in tasks if t.database is not self.world.database]
+        if elsewhere and (back or last["outcome"] == "SUCCEEDED"):
+            self.broken("the data follows", f"a task is not on {leads}: {last['reason']}")
+
+    def _history_is_whole(self, records: list[Mapping[str, Any]]) -> None:
+        """No order fails because the deployer does not see what was live."""
+        good = [r["startedAt"] for r in records if r["outcome"] == "SUCCEEDED"]
+        for execution in self.world.sfn.executions.values():
+            unseen = "no release was ever live" in execution.cause
+            if unseen and any(began(at) < execution.started - 60 for at in good):
+                self.broken("history is whole", f"{execution.name}: {execution.cause}")
+
+    def undecided(self) -> bool:
+        """Whether a push that could not be read as a release waits to be tried again."""
+        known = self.world.table.items.get(f"tag:{self.world.spec['service']}", {})
+        left = self.world.table.items.get(f"repository:{self.world.ecr.repository}", {})
+        return any(
+            f"{item.plain['digest']}#{item.plain['tag']}" not in known
+            for item in left.values()
+            if self._stands(item.plain["digest"], item.plain["tag"])
+        )
+
+    def _stands(self, digest: str, tag: str | None) -> bool:
+        """Whether a tag is on an image, and deploys."""
+        stored = self.world.ecr.stored.get(digest)
+        deploys = tag is not None and re.fullmatch(self.world.spec["tags"], tag) is not None
+        return deploys and stored is not None and stored.active and tag in stored.tags
 
     def records(self) -> list[Mapping[str, Any]]:
         """The records of the service's releases, in the order of their end."""
@@ -359,19 +416,12 @@ class Invariants:
             self.broken("no orphans", f"{left} are left")
 
     def _each_push_has_its_record(self, records: list[Mapping[str, Any]]) -> None:
-        digests = {r["digest"] for r in records} | self._unread()
+        ignored = self.world.table.items.get(f"ignored:{self.world.spec['service']}", {})
+        every = [*records, *(item.plain for item in ignored.values())]
+        known = {(record["digest"], record["tag"]) for record in every}
         for when, digest, tag in self.pushes:
-            stored = self.world.ecr.stored.get(digest)
-            if tag and stored and digest not in digests and tag in stored.tags:
+            if self._stands(digest, tag) and (digest, tag) not in known:
                 self.broken("one outcome", f"the push of {tag} at {when} has no record")
-
-    def _unread(self) -> set[str]:
-        """The digests of pushes that could not be read for want of a permission: they failed, and
-        are recorded under the repository alone."""
-        if not self.world.denied:
-            return set()
-        found = self.world.table.items.get(f"repository:{self.world.ecr.repository}", {})
-        return {item.plain["digest"] for item in found.values()}
 
     def _no_false_failure(self, records: list[Mapping[str, Any]]) -> None:
         """A good release whose execution was left alone succeeded, in a world that let it."""
@@ -420,6 +470,9 @@ class Invariants:
         last_good = good[-1]["taskDefinition"] if good else None
         if newest["outcome"] == "FAILED_ROLLED_BACK" and primary.revision != last_good:
             self.broken("rollback is exact", f"{primary.revision} runs; good was {last_good}")
+        elsewhere = good and primary.network != good[-1]["rollout"]["network"]
+        if newest["outcome"] != "SUCCEEDED" and primary.revision == last_good and elsewhere:
+            self.broken("rollback is exact", f"{primary.network}: {newest['reason']}")
         action = (newest.get("rollback") or {}).get("action")
         if good and newest["outcome"] != "FAILED":
             self._serves(service, primary.revision)
@@ -441,19 +494,25 @@ class Invariants:
     ) -> None:
         """The newest push that is good runs, unless an order says otherwise."""
         failed = {r["digest"] for r in records if r["outcome"].startswith("FAILED")}
-        failed |= self._unread()
-        tagged = [(w, d) for w, d, t in self.pushes if t and self.world.ecr.apps.get(d)]
+        tagged = [(d, t) for _, d, t in self.pushes if self._stands(d, t)]
         if not tagged or self.orders:
             self._sticky(records, good, revision)
             return
-        stored = self.world.ecr.stored
-        times = {digest: stored[digest].pushed for _, digest in tagged if digest in stored}
-        newest = [d for d, when in times.items() if when == max(times.values())]
+        times = {put: self.world.put_at[put] for put in tagged}
+        last = [put for put, when in times.items() if when == max(times.values())]
+        if any(self._unnoticed(*put) for put in last):
+            return  # ECR does not tell when that was: it counts from the image's first push
+        newest = [digest for digest, _ in last]
         apps = [self.world.ecr.apps[digest] for digest in newest]
         if failed & {*newest} or not all(app.good for app in apps) or not apps:
             return
         if self._app(revision) not in apps:  # of pushes within one second ECR knows no order
             self.broken("newest push wins", f"{self._app(revision)} runs, not {apps[0]}")
+
+    def _unnoticed(self, digest: str, tag: str | None) -> bool:
+        """Whether no event told that a tag was put on an image that had been there before."""
+        before = self.world.ecr.stored[digest].pushed < self.world.put_at[digest, tag]
+        return before and (digest, tag) in self.world.untold
 
     def _sticky(
         self, records: list[Mapping[str, Any]], good: list[Mapping[str, Any]], revision: str
@@ -469,6 +528,11 @@ class Invariants:
         pushed = [r for r in stay if r["trigger"] == "push" and r["pushedAt"] > back["startedAt"]]
         if not newer and not pushed and revision != back["taskDefinition"]:
             self.broken("a rollback sticks", f"{revision} runs, not {back['taskDefinition']}")
+
+
+def began(text: str) -> float:
+    """A time of a record, in seconds since 1970."""
+    return datetime.fromisoformat(text).timestamp()
 
 
 def asked_subnets(asked: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from greenlet import getcurrent
 from tests.simulation import asl, runtime
 from tests.simulation.application import App, Database
 from tests.simulation.cloud import SECRET, SECRET_ARN, Ecr, Rds, Table
-from tests.simulation.ecs import ACCOUNT, REGION, STALE, Ecs, Service, Task
+from tests.simulation.ecs import ACCOUNT, REGION, SEALED, STALE, Ecs, Service, Task
 from tests.simulation.engine import Box, Engine
 from tests.simulation.errors import AwsError
 from tests.simulation.invariants import Invariants
@@ -26,6 +26,7 @@ SLOW = 15.0
 DENIED, SKEW = 900.0, 5.0  # seconds until a denial is put right; that a clock is ahead
 DAY = 86400.0
 SUBNET, GROUP = "subnet-0123456789abcdef0", "sg-0123456789abcdef0"
+OTHER_GROUP = "sg-0123456789abcdef2"
 BALANCER = "http://coder.example"
 
 # What can befall a call; see docs/simulation.md
@@ -79,6 +80,7 @@ HOSTILE = {
     "lose_subnet",
     "no_room",
     "scale",
+    "seal",
     "snapshots_fail",
     "update",
 }
@@ -314,8 +316,7 @@ class World:
         self.news_sites: list[str] = []
         self.lines: list[str] | None = None
         self.lost: set[str] = set()
-        self.surroundings = {SUBNET, GROUP}
-        self.database = Database()
+        self.surroundings = {SUBNET, GROUP, OTHER_GROUP, SEALED}
         self.runs: dict[App, int] = {}
         self.broken_roles: set[str] = set()
         self.table = Table(self, START - DAY)
@@ -325,6 +326,7 @@ class World:
         self.sfn = Sfn(self)
         self.invariants = Invariants(self)
         self.answered: dict[str, float] = {}
+        self.untold: set[tuple[str, str]] = set()  # tags put on images of which no event told
         self.put_at: dict[tuple[str, str | None], float] = {}  # when a tag was put on an image
         self.announced: list[Mapping[str, Any]] = []
         self.humans, self.last_human = 0, 0.0
@@ -349,6 +351,7 @@ class World:
                 self.engine.at(start + after, getattr(self, f"do_{what}"), *arguments)
             last = start + max((after for after, _, _ in plan.moves), default=0.0)
             self._until_quiet(last)
+            quiet = self.engine.now
             while True:
                 self._until_quiet(max(self.denied.values(), default=0.0))
                 begun, executions = self.engine.now, len(self.sfn.executions)
@@ -356,7 +359,8 @@ class World:
                 self._until_quiet(last)
                 denied = any(until > begun for until in self.denied.values())
                 nothing_new = len(self.sfn.executions) == executions
-                if nothing_new and self.reconciled >= begun and not denied:
+                due = self.invariants.undecided() and self.engine.now < quiet + DAY
+                if nothing_new and self.reconciled >= begun and not denied and not due:
                     break
             self.invariants.at_rest()
         return self
@@ -583,7 +587,7 @@ class World:
         if name not in self.surroundings:
             raise AwsError("InvalidGroup.NotFound", name)
         anyone = [{"CidrIp": "0.0.0.0/0"}]
-        port = {"IpProtocol": "tcp", "FromPort": 3000, "ToPort": 3000, "IpRanges": anyone}
+        port = {"IpProtocol": "tcp", "FromPort": 3000, "ToPort": 4000, "IpRanges": anyone}
         rules = {
             "IpPermissions": [port],
             "IpPermissionsEgress": [{"IpProtocol": "-1", "IpRanges": anyone}],
@@ -694,18 +698,27 @@ class World:
         self.runs[app] = self.runs.get(app, 0) + 1
         return self.runs[app]
 
-    def migrated(self, app: App) -> None:
-        if app.schema and app.schema > self.database.schema:
-            self.database.schema = app.schema
+    @property
+    def database(self) -> Database:
+        """The database to which the secret leads."""
+        return self.rds.databases[self.rds.leads_to]
+
+    def migrated(self, app: App, database: Database) -> None:
+        if app.schema and app.schema > database.schema:
+            database.schema = app.schema
             self.trace("app", f"{app.version} migrated the database to {app.schema}")
 
     def serving(self, url: str) -> list[Task]:
         """The tasks that may answer under a URL."""
-        host = url.split("/")[2].split(":")[0]
         running = [t for t in self._tasks() if t.status == "RUNNING" and t.wanted]
         if url.startswith(BALANCER):
             return [t for t in running if t.target == "healthy"]
-        return [t for t in running if t.public == host]
+        return [t for t in running if url.split("/")[2] == f"{t.public}{self._port(t)}"]
+
+    def _port(self, task: Task) -> str:
+        """Where a task's container listens, as a URL's host ends."""
+        definition = self.ecs.revisions[task.deployment.revision]["taskDefinition"]
+        return f":{definition['containerDefinitions'][0]['portMappings'][0]['containerPort']}"
 
     def http(self, url: str) -> Any:
         """What answers to a GET; None for nothing."""
@@ -725,7 +738,8 @@ class World:
             status = 503 if app.fault == "never-healthy" else None
             return Answer(status, {}, b"") if status else None
         self.answered[task.name] = self.engine.now
-        data = f"of-{task.name}" if app.fault == "empty-database" else self.database.data
+        assert task.database
+        data = f"of-{task.name}" if app.fault == "empty-database" else task.database.data
         headers = {"x-coder-build-version": app.served}
         body = json.dumps({"version": app.served, "deployment_id": data}).encode()
         status = 404 if path.endswith("first") and app.fault == "empty-database" else 200
@@ -764,6 +778,9 @@ class World:
         if self.random:
             seconds *= self.random.choice((0.2, 1.0, 1.0, 2.0, 5.0))
         if fault == "lost":
+            detail = arguments[0].get("detail", {}) if isinstance(arguments[0], dict) else {}
+            if "image-tag" in detail:
+                self.untold.add((detail["image-digest"], detail["image-tag"]))
             return
         if fault == "twice":
             self.engine.after(seconds + 7.0, act, *arguments)
@@ -818,6 +835,24 @@ class World:
             "detail": detail,
         }
         self._send(ECR_EVENT, self._start_by_event, event)
+
+    def do_retag(self, version: str, tag: str) -> None:
+        """Promote an image that is there: put another tag on it."""
+        digest = self.digest(version)
+        if digest and self.ecr.tag(digest, tag):
+            self.trace("build", f"puts {tag} on {version}: {digest[7:19]}")
+            self.tell_push(digest, tag)
+
+    def do_edit(self, name: str, value: Any) -> None:
+        """The team changes a field of the spec."""
+        self.trace("person", f"sets {name} of the spec to {value}")
+        old = self.spec[name]
+        self.spec[name] = {**old, **value} if isinstance(old, dict) else value
+        self._spec_text = json.dumps(self.spec)
+
+    def do_seal(self) -> None:
+        """The team chooses a security group that lets no task reach anything."""
+        self.do_edit("network", {"securityGroups": [SEALED]})
 
     def do_push_index(self, app: App) -> None:
         """What buildx pushes: children without a tag, and an index under the tag."""

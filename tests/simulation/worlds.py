@@ -8,13 +8,13 @@ from typing import Any
 from tests.simulation.application import App
 from tests.simulation.cloud import SECRET_ARN
 from tests.simulation.ecs import ACCOUNT, REGION
-from tests.simulation.world import BALANCER, GROUP, SUBNET, Plan, World
+from tests.simulation.world import BALANCER, GROUP, OTHER_GROUP, SUBNET, Plan, World
 
 _SPEC: dict[str, Any] = {
     "service": "coder",
     "cluster": "coder",
     "repository": "coder",
-    "tags": r"[0-9]+\.[0-9]+\.[0-9]+",
+    "tags": r"[0-9]+\.[0-9]+\.[0-9]+|prod",
     "executionRole": f"arn:aws:iam::{ACCOUNT}:role/coder-execution",
     "taskRole": f"arn:aws:iam::{ACCOUNT}:role/coder-task",
     "container": {
@@ -175,6 +175,87 @@ PLANS: Mapping[str, Plan] = {
     "a service deleted and made again": Plan(
         "checked",
         ((0, "delete_service", ()), push(1, "1.0.1")),
+    ),
+    "promotions": Plan(
+        "checked",
+        (
+            (0, "push", (App("1.0.1", 1), "build-1")),
+            (2, "push", (App("1.0.2", 1), "build-2")),
+            (60, "retag", ("build-2", "prod")),
+            (150, "retag", ("build-1", "prod")),
+        ),
+    ),
+    "promotions in a hurry": Plan(
+        "checked",
+        (
+            (0, "push", (App("1.0.1", 1), "build-1")),
+            (2, "push", (App("1.0.2", 1), "build-2")),
+            (4, "retag", ("build-2", "prod")),
+            (6, "retag", ("build-1", "prod")),
+        ),
+    ),
+    "two tags of one push, which is bad": Plan(
+        "recreated", (push(0, "1.0.1", "exit-at-start"), (1.2, "retag", ("1.0.1", "prod")))
+    ),
+    "a rollback after many pushes": Plan(
+        "checked",
+        (
+            push(0, "1.0.1"),
+            order(100, "hold", reason="test"),
+            *(push(110 + n, f"1.0.{n + 2}") for n in range(10)),
+            order(200, "rollback", to="previous"),
+        ),
+    ),
+    "a network that lets nothing through": Plan(
+        "checked",
+        ((0, "seal", ()), (1, "retag", ("1.0.0", "prod"))),
+    ),
+    "another network for the same image, stopped midway": Plan(
+        "checked",
+        (
+            (0, "edit", ("network", {"securityGroups": [OTHER_GROUP]})),
+            (1, "retag", ("1.0.0", "prod")),
+            (9, "stop", ()),
+        ),
+    ),
+    "a container renamed, and a bad release of it": Plan(
+        "balanced",
+        (
+            (0, "edit", ("container", {"name": "server"})),
+            push(1, "1.0.1", "exit-at-start"),
+        ),
+    ),
+    "a container renamed, and back by hand": Plan(
+        "balanced",
+        (
+            (0, "edit", ("container", {"name": "server"})),
+            push(1, "1.0.1"),
+            order(300, "rollback", to="previous"),
+        ),
+    ),
+    "another port, and back by hand": Plan(
+        "checked",
+        (
+            (0, "edit", ("container", {"port": 4000})),
+            push(1, "1.0.1"),
+            order(100, "rollback", to="previous"),
+        ),
+    ),
+    "a restoration that is stopped": Plan(
+        "database",
+        (
+            push(0, "1.1.0", schema=2),
+            order(400, "rollback", to="previous", restoreDatabase=True),
+            (850, "stop", ()),
+        ),
+    ),
+    "a restoration after a migration that failed": Plan(
+        "database",
+        (
+            push(0, "1.1.0", "never-healthy", schema=2),
+            push(400, "1.1.1", schema=2),
+            order(900, "rollback", to="1.0.0", restoreDatabase=True),
+        ),
     ),
     "stopped midway": Plan("checked", (push(0, "1.0.1"), (9, "stop", ()))),
 }
