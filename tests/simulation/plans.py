@@ -9,7 +9,7 @@ from typing import Any
 from tests.simulation import worlds
 from tests.simulation.application import App
 from tests.simulation.invariants import Broken
-from tests.simulation.world import BEFALLS, CALL_FAULTS, EVENT_FAULTS, Move, Plan
+from tests.simulation.world import BEFALLS, CALL_FAULTS, EVENT_FAULTS, OTHER_GROUP, Move, Plan
 from tests.simulation.worlds import PLANS, SPECS
 
 _CALLS = 70  # of one deployment, about
@@ -49,6 +49,7 @@ def random_plan(seed: int) -> Plan:
     live, noise = dice.random() < 0.85, dice.choice((None, seed, seed))
     if dice.random() < 0.1:
         moves.append((dice.uniform(0, 400), "redrive", ()))
+    moves += _more(random.Random(f"more {seed}"), spec, versions)
     moves.sort(key=lambda move: move[0])
     return Plan(spec, tuple(moves), live=live, faults=faults, news=news, noise=noise)
 
@@ -83,6 +84,29 @@ def _deed(dice: random.Random, versions: list[str]) -> tuple[str, tuple[Any, ...
     deeds += [("update", ()), ("scale", (dice.choice((0, 2)),)), ("delete_service", ())]
     deeds += [("delete_image", (version,)), ("no_room", (True,)), ("lose_secret", ())]
     return dice.choice(deeds)
+
+
+def _more(dice: random.Random, spec: str, versions: list[str]) -> Iterator[Move]:
+    """What only some plans have: promotions, edits of the spec, restorations, and many pushes."""
+    if dice.random() < 0.3:
+        for _ in range(dice.choice((1, 2, 3))):
+            yield dice.uniform(0, 250), "retag", (dice.choice(versions), "prod")
+    if dice.random() < 0.2:
+        edits: list[tuple[str, tuple[Any, ...]]] = [
+            ("edit", ("network", {"securityGroups": [OTHER_GROUP]})),
+            ("edit", ("container", {"name": "server"})),
+            ("edit", ("container", {"port": 4000})),
+            ("seal", ()),
+        ]
+        yield dice.uniform(0, 200), *dice.choice(edits)
+    if spec == "database" and dice.random() < 0.5:
+        back = {"action": "rollback", "to": dice.choice(("1.0.0", "previous"))}
+        yield dice.uniform(150, 400), "order", ({**back, "restoreDatabase": True},)
+        if dice.random() < 0.5:
+            yield dice.uniform(400, 1000), "stop", ()
+    if dice.random() < 0.1:
+        for number in range(dice.choice((8, 12))):
+            yield dice.uniform(0, 250), "push", (App(f"1.1.{number}", 1),)
 
 
 def broken(plan: Plan) -> Broken | None:

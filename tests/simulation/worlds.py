@@ -246,7 +246,7 @@ PLANS: Mapping[str, Plan] = {
         (
             push(0, "1.1.0", schema=2),
             order(400, "rollback", to="previous", restoreDatabase=True),
-            (850, "stop", ()),
+            (830, "stop", ()),
         ),
     ),
     "a restoration after a migration that failed": Plan(
