@@ -25,13 +25,13 @@ export SAM_CLI_TELEMETRY := 0
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Makes a virtual environment of a lock file: $(call environment,DIRECTORY,LOCK). With uv, which is
+# Makes a virtual environment of a lock file: $(call environment,DIRECTORY,LOCK,PYTHON). With uv, which is
 # brought into it where the machine has none; with pip, should uv not find the registry by itself.
 define environment
-	@rm -rf $(1) && $(PYTHON) -m venv $(1)
+	@rm -rf $(1) && $(3) -m venv $(1)
 	@uv=$$(command -v uv) || { awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' requirements.lock \
 		>$(1)/uv.lock && $(1)/bin/pip install -qq --require-hashes -r $(1)/uv.lock; uv=$(1)/bin/uv; }; \
-	"$$uv" pip sync -q --require-hashes --compile-bytecode --python $(1)/bin/python $(2) 2>$(1)/uv.log \
+	"$$uv" pip sync -q --require-hashes --python $(1)/bin/python $(2) 2>$(1)/uv.log \
 		|| $(1)/bin/pip install -qq --require-hashes -r $(2)
 endef
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -40,13 +40,13 @@ $(READY): requirements.lock
 	@if [ -z "$(PYTHON)" ]; then echo "make: Python 3.13 is needed and was not found." \
 		"Install it, or name it: make PYTHON=/path/to/python3.13" >&2; exit 1; fi
 	@echo "Installing the development environment into .venv (half a minute, once) …"
-	$(call environment,.venv,requirements.lock)
+	$(call environment,.venv,requirements.lock,$(PYTHON))
 	@$(BIN)/pip install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .checkov/.ready: checkov.lock | $(READY)
 	@echo "Installing checkov into .checkov (once) …"
-	$(call environment,.checkov,checkov.lock)
+	$(call environment,.checkov,checkov.lock,$(BIN)/python)
 	@touch $@
 
 .PHONY: setup
