@@ -9,6 +9,8 @@ import pytest
 
 from local.aws import ROOT
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = sorted(path.stem for path in (ROOT / "cli" / "commands").glob("[a-z]*.py"))
 
 

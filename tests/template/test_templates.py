@@ -11,7 +11,6 @@ from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER  # type: ignore[impor
 
 from tests.template.conftest import TEMPLATES, load
 
-
 KINDS = {resource["Type"] for path in TEMPLATES for resource in load(path)["Resources"].values()}
 
 

@@ -5,6 +5,8 @@ import signal
 import subprocess
 from typing import Any
 
+import pytest
+
 from tests.cli.setup.conftest import Checkout
 
 INFRASTRUCTURE = ("--mode", "infrastructure")

@@ -60,7 +60,6 @@ def actions(told: dict[str, Any]) -> dict[str, str]:
     return {stack["stack"]: stack["action"] for stack in told["stacks"]}
 
 
-@pytest.mark.walk
 def test_from_nothing_to_https_and_on_and_away(
     project: Checkout, aws: LocalAws, shipped: dict[str, str], tmp_path: Path
 ) -> None:
@@ -132,6 +131,7 @@ def test_from_nothing_to_https_and_on_and_away(
     assert aws.client("ecr").describe_images(repositoryName=NAME)["imageDetails"]
 
 
+@pytest.mark.walk
 def test_with_what_the_team_has_already(
     project: Checkout, aws: LocalAws, shipped: dict[str, str]
 ) -> None:
