@@ -5,8 +5,6 @@ import signal
 import subprocess
 from typing import Any
 
-import pytest
-
 from tests.cli.setup.conftest import Checkout
 
 INFRASTRUCTURE = ("--mode", "infrastructure")
