@@ -11,6 +11,7 @@ from pathlib import Path
 from samcli.lib.translate.sam_template_validator import SamTemplateValidator
 from samcli.yamlhelper import yaml_parse
 
+from tests import start
 from tests.template.conftest import ROOT, TEMPLATES
 
 
@@ -24,6 +25,7 @@ def plain(template: Path) -> str:
 
 
 def main() -> int:
+    start.alike()  # `sam` would ask for the profile of whoever starts it
     with tempfile.TemporaryDirectory() as directory:
         for template in TEMPLATES:
             text = template.read_text()

@@ -67,18 +67,6 @@ def test_the_record_of_a_crash_explains_it(live: Stage) -> None:
     assert "previous release is back" in done.cause
 
 
-def test_a_release_that_dies_after_it_was_running_is_counted_without_a_health_check(
-    make: Callable[..., Stage],
-) -> None:
-    """The circuit breaker does not see such a task."""
-    service = make(HealthCheck="null")
-    service.deployed("1.0.0")
-    done = service.deployed("1.1.0", fault="exit-late", seconds=0.05)
-    assert done.error in ("RolloutFailed", "VerificationTimedOut")
-    assert service.records()[-1]["outcome"] == "FAILED_ROLLED_BACK"
-    assert served(url_now(service)).startswith("v1.0.0+")
-
-
 def test_a_slow_start_is_waited_for(live: Stage) -> None:
     done = live.deployed("1.1.0", fault="slow-start", seconds=2)
     assert done.status == "SUCCEEDED"
