@@ -114,7 +114,7 @@ ruff: $(READY)
 mypy: $(READY)
 	@echo "mypy …" && mypy --no-error-summary
 cfn-lint: $(READY) # as `sam validate --lint` does
-	@echo "cfn-lint …" && cfn-lint template.yaml infrastructure/*.yaml
+	@echo "cfn-lint …" && env -u AWS_PROFILE -u AWS_DEFAULT_PROFILE cfn-lint template.yaml infrastructure/*.yaml
 checkov: $(READY) .checkov/.ready # of what `sam validate` makes of the template
 	@echo "checkov …" && python -m tests.template.checkov
 
