@@ -74,7 +74,10 @@ def _pushed(push: Push, execution: str, now: datetime) -> Identified:
     fitting = all_for_repository(ssm.service_specs(), push.repository, push.tag)
     found = ecr.find(push.repository, push.digest)
     if len(fitting) > 1 and push.tag:
-        raise _ambiguous(push, [spec for spec, _ in fitting], found, execution, now)
+        services = [spec for spec, _ in fitting]
+        reason = ambiguous(push.repository, push.tag, [spec.service for spec in services])
+        _record_refusal(push, services, found, reason, execution, now)
+        raise RequestRejected(reason)
     spec, document = fitting[0]
     config = orders.config(found, spec)
     release = identification.pushed(push, spec, found, config, execution, now)
@@ -90,25 +93,28 @@ def _pushed(push: Push, execution: str, now: datetime) -> Identified:
     return _open(release, document, push.until)
 
 
-def _ambiguous(
-    push: Push, specs: Sequence[ServiceSpec], found: Image | None, execution: str, now: datetime
-) -> RequestRejected:
-    """Record under each service that a push fits several of them; return the failure."""
-    error = RequestRejected(ambiguous(push.repository, push.tag, [s.service for s in specs]))
-    cause: Failure = {"Error": "RequestRejected", "Cause": f"{error}"}
+def _record_refusal(
+    push: Push,
+    specs: Sequence[ServiceSpec],
+    found: Image | None,
+    reason: str,
+    execution: str,
+    now: datetime,
+) -> None:
+    """Record a push that is refused under each service that it fits."""
+    cause: Failure = {"Error": "RequestRejected", "Cause": reason}
+    details = {
+        "endedAt": now.isoformat(),
+        "reason": reason,
+        "diagnosis": diagnosis.diagnose(cause, [], [], []),
+    }
     for index, spec in enumerate(specs):
         config = orders.config(found, spec)
         release = identification.pushed(push, spec, found, config, execution, now)
-        details = {
-            "endedAt": now.isoformat(),
-            "reason": f"{error}",
-            "diagnosis": diagnosis.diagnose(cause, [], [], []),
-        }
         if index == 0:
             releases.carry_out(execution, release)
         if releases.close_release(release, "FAILED", details):
-            events.announce(release, "FAILED", f"{error}")
-    return error
+            events.announce(release, "FAILED", reason)
 
 
 def _ordered(order: Deploy, execution: str, now: datetime) -> Identified:
