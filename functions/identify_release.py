@@ -75,9 +75,9 @@ def _pushed(push: Push, execution: str, now: datetime) -> Identified:
     found = ecr.find(push.repository, push.digest)
     if len(fitting) > 1 and push.tag:
         services = [spec for spec, _ in fitting]
-        reason = ambiguous(push.repository, push.tag, [spec.service for spec in services])
-        _record_refusal(push, services, found, reason, execution, now)
-        raise RequestRejected(reason)
+        refusal = ambiguous(push.repository, push.tag, [spec.service for spec in services])
+        _record_refusal(push, services, found, refusal, execution, now)
+        raise RequestRejected(refusal)
     spec, document = fitting[0]
     config = orders.config(found, spec)
     release = identification.pushed(push, spec, found, config, execution, now)
