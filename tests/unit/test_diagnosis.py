@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from deployer import diagnosis
 from deployer.diagnosis import Failure
 from deployer.errors import DeployError
+from deployer.redaction import redact
 from tests.unit.samples import crashed, unpullable
 
 FAILURE: Failure = {"Error": "RolloutFailed", "Cause": "3 new tasks failed"}
@@ -135,7 +136,7 @@ def test_credentials_in_what_is_quoted_are_struck_out(text: str, secret: str) ->
     ],
 )
 def test_what_holds_no_credentials_is_left_as_it_is(text: str) -> None:
-    assert diagnosis.redact(text) == text
+    assert redact(text) == text
 
 
 @given(
@@ -147,8 +148,8 @@ def test_what_holds_no_credentials_is_left_as_it_is(text: str) -> None:
     ).map("".join)
 )
 def test_striking_out_twice_is_striking_out_once(text: str) -> None:
-    once = diagnosis.redact(text)
-    assert diagnosis.redact(once) == once
+    once = redact(text)
+    assert redact(once) == once
 
 
 def test_no_log_however_long_outgrows_what_the_workflow_can_carry() -> None:
