@@ -19,6 +19,7 @@ from deployer import (
     service,
     taskdef,
 )
+from deployer import surroundings as around
 from deployer.aws import ecs, orders, surroundings, turns
 from deployer.check import WARNING, Check
 from deployer.errors import DeployError
@@ -156,6 +157,7 @@ def of(target: Target, past: History, release: Release, *, holds: bool) -> Plan:
     runs = str(current["taskDefinition"]) if current else None
     becomes = release.get("taskDefinition") or None
     looked = surroundings.guarded("preflight", lambda: surroundings.before(release, spec))
+    looked += around.service(spec, now)
     definition = taskdef.render(spec, release["image"], target.account.region)
     if becomes:
         definition = _described(target, becomes)
@@ -171,7 +173,7 @@ def of(target: Target, past: History, release: Release, *, holds: bool) -> Plan:
         strategy=spec.strategy,
         work=database.work(spec, release, previous),
         applied=history.applied_schema(past),
-        goes_back=service.may_go_back(release, previous),
+        goes_back=service.may_go_back(release, previous, now),
         line=turns.line(spec.service),
         holds=holds,
         problem=_problem(target, now, past, release, looked),

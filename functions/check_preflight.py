@@ -8,6 +8,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import addresses, database, history, http, preflight, rollout, verification
+from deployer import surroundings as around
 from deployer.aws import ec2, ecs, releases, surroundings
 from deployer.check import WARNING
 from deployer.database import Work
@@ -51,6 +52,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
     started = newest.get("rollout") if newest else None
     revision = started["taskDefinition"] if started else None
     service = ecs.service_after(spec.cluster, spec.service, revision, started)
+    preflight.check(list(around.service(spec, service)))
     preflight.check_schema(event["release"], past)
     previous = history.way_back(
         rollout.steady_task_definition(service),

@@ -72,7 +72,7 @@ def handler(event: Request, context: LambdaContext) -> Identified:
 
 def _pushed(push: Push, execution: str, now: datetime) -> Identified:
     fitting = all_for_repository(ssm.service_specs(), push.repository, push.tag)
-    found = ecr.find(push.repository, push.digest)
+    found = ecr.find_pushed(push.repository, push.digest, push.time)
     if len(fitting) > 1 and push.tag:
         services = [spec for spec, _ in fitting]
         refusal = ambiguous(push.repository, push.tag, [spec.service for spec in services])

@@ -61,7 +61,7 @@ def _rolled_back(spec: ServiceSpec, event: Request) -> Rollback:
     if noted and not rollback.keeps_database(decided, now, revision, previous):
         decided = {**decided, "database": _switched_back(event["release"], noted)}
     if previous and decided["action"] == "GO_BACK":
-        settings = _settings(spec, previous)
+        settings = _settings(spec, previous, now)
         if noted and previous["taskDefinition"] == revision:
             settings["forceNewDeployment"] = True  # only a new task reads the secret
         now = ecs.update_service(spec.service, settings)
@@ -111,12 +111,12 @@ def _ran(spec: ServiceSpec, deployment: str | None) -> bool:
     return any(task.get("startedAt") for task in tasks)
 
 
-def _settings(spec: ServiceSpec, previous: Previous) -> dict[str, Any]:
+def _settings(spec: ServiceSpec, previous: Previous, now: Service | None) -> dict[str, Any]:
     """The previous release as it ran; ECS does not go back from going back."""
     revision, served = previous["taskDefinition"], None
     if spec.load_balancer:
         served = taskdef.served(ecs.containers(revision), spec)
-    settings = service.settings(spec, revision, False, served)
+    settings = service.settings(spec, revision, False, served, now)
     if previous["networkConfiguration"]:
         settings["networkConfiguration"] = previous["networkConfiguration"]
     return settings

@@ -41,11 +41,11 @@ def handler(event: Request, context: LambdaContext) -> Rollout:
 
 def _started(spec: ServiceSpec, event: Request) -> Rollout:
     revision, previous = event["taskDefinition"], event["previous"]
-    goes_back = service.may_go_back(event["release"], previous)
     exact = event["release"].get("taskDefinition")
     served = taskdef.served(ecs.containers(exact), spec) if exact else None
-    settings = service.settings(spec, revision, goes_back, served)
     there = ecs.service(spec.cluster, spec.service)
+    goes_back = service.may_go_back(event["release"], previous, there)
+    settings = service.settings(spec, revision, goes_back, served, there)
     if there:
         if event["desiredCount"] is not None:
             settings["desiredCount"] = event["desiredCount"]

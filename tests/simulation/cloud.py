@@ -25,6 +25,7 @@ CONNECTION = f"postgres://coder:{SECRET}@coder-db.example:5432/coder"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
+IMAGE_LAG = 10.0  # seconds for which a read that is stale does not show an image
 SNAPSHOT_SECONDS, RESTORE_SECONDS = 100.0, 400.0
 
 INDEXES = {"Standing": "standing"}  # of the table, with their sort keys
@@ -257,7 +258,8 @@ class Ecr:
         if tag:
             stored.tags.append(tag)
 
-    def describe_images(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def describe_images(self, asked: Mapping[str, Any], stale: bool = False) -> dict[str, Any]:
+        now = self.world.engine.now
         if "imageIds" in asked:
             wanted = asked["imageIds"][0]
             found = [
@@ -265,6 +267,7 @@ class Ecr:
                 for digest, stored in self.stored.items()
                 if digest == wanted.get("imageDigest") or wanted.get("imageTag") in stored.tags
             ]
+            found = [(d, s) for d, s in found if not stale or now - s.pushed > IMAGE_LAG]
             if not found:
                 raise AwsError("ImageNotFoundException", "The image does not exist")
         else:

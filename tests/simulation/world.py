@@ -51,7 +51,7 @@ CALL_FAULTS = (
 )
 # The calls that a fault can befall, where it is not any
 BEFALLS = {
-    "stale": ("DescribeServices", "DescribeExecution"),
+    "stale": ("DescribeServices", "DescribeExecution", "DescribeImages"),
     "conflicted": ("PutItem", "UpdateItem", "DeleteItem"),
 }
 EVENT_FAULTS = ("lost", "twice", "late")
@@ -568,6 +568,8 @@ class World:
             return self.ecs.describe_services(asked, stale=True)
         if stale and operation == "DescribeExecution":
             return self.sfn.describe_execution(asked, stale=True)
+        if stale and operation == "DescribeImages":
+            return self.ecr.describe_images(asked, stale=True)
         answer: dict[str, Any] = getattr(owner, name)(asked)
         if self.lines is not None:
             self.trace(invocation.function, f"{operation} {_short(asked)}")

@@ -3,10 +3,13 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import cfnlint.api  # type: ignore[import-untyped]
 import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
 
 from tests.template.conftest import States
 
@@ -264,3 +267,28 @@ def test_the_colour_of_the_execution_is_the_truth(states: States, path: str) -> 
     """It fails with the failure's own name and words."""
     (failed,) = (state for state in states.values() if state["Type"] == "Fail")
     assert failed[path] == f"{{% $failure.{path} %}}"
+
+
+def test_the_errors_of_codebuild_are_those_that_step_functions_names() -> None:
+    """An API's own errors, and what its SDK for Java calls all others:
+    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html"""
+    service = ServiceModel(Loader().load_service_model("codebuild", "service-2"))
+    known = {
+        f"CodeBuild.{shape.name}" for shape in service.operation_model("StartBuild").error_shapes
+    }
+    known |= {"CodeBuild.CodeBuildException", "CodeBuild.SdkClientException"}
+    users = 0
+    for path in (Path(__file__).parents[2] / "statemachine").glob("*.asl.json"):
+        for name, state in json.loads(path.read_text())["States"].items():
+            handlers = [*state.get("Retry", []), *state.get("Catch", [])]
+            named = {e for h in handlers for e in h["ErrorEquals"] if e.startswith("CodeBuild.")}
+            assert named <= known, f"{name}: {named - known}"
+            if state.get("Resource", "").endswith("codebuild:startBuild.sync"):
+                users += 1
+                retried = {e for h in state.get("Retry", []) for e in h["ErrorEquals"]}
+                assert retried == {
+                    "CodeBuild.AccountLimitExceededException",
+                    "CodeBuild.CodeBuildException",
+                    "CodeBuild.SdkClientException",
+                }, name
+    assert users == 3

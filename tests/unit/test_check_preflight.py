@@ -287,3 +287,10 @@ def test_what_a_recovery_needs_is_noted(surroundings: Script, web: Web, context:
     found = releases.find("coder", release()["id"])
     assert found and found["previous"] == checked["previous"]
     assert found["wasRunning"] is True
+
+
+def test_a_service_that_cannot_be_judged_is_refused(surroundings: Script, context: Any) -> None:
+    theirs = {"deploymentController": {"type": "CODE_DEPLOY"}}
+    surroundings("ecs", "DescribeServices", {"services": [RUNS | theirs]})
+    with pytest.raises(PreflightFailed, match=r"CODE_DEPLOY.*deployment-controller type=ECS"):
+        check_preflight.handler(payload(), context)

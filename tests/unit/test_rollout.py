@@ -294,3 +294,8 @@ def test_failed_tasks_keep_their_order_and_leave_out_the_others() -> None:
     alive = task("t3")
     scaled = crashed("t4", stopCode="ServiceSchedulerInitiated")
     assert rollout.failed_tasks(started(), [first, alive, second, scaled]) == [first, second]
+
+
+def test_a_start_that_failed_once_fails_no_rollout_that_ecs_completed() -> None:
+    assert judge(service(ours(), before()), unpullable())["health"] == "STEADY"
+    assert judge(service(ROLLING, before()), unpullable())["health"] == "FAILED"

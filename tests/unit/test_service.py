@@ -9,7 +9,7 @@ from botocore.validate import validate_parameters
 
 from deployer import service
 from deployer.spec import ServiceSpec
-from tests.unit.samples import BALANCER, REVISION, spec
+from tests.unit.samples import BALANCER, REVISION, release, spec
 
 ECS = ServiceModel(Loader().load_service_model("ecs", "service-2"))
 SPECS = {
@@ -88,3 +88,85 @@ def test_behind_a_load_balancer_the_container_joins_its_target_group() -> None:
 
 def test_a_creation_that_is_sent_twice_is_one() -> None:
     assert service.creation(spec(), {}, "a-token")["clientToken"] == "a-token"
+
+
+THEIRS: dict[str, Any] = {
+    "deploymentCircuitBreaker": {
+        "enable": False,
+        "rollback": False,
+        "resetOnHealthyTask": False,
+        "thresholdConfiguration": {"type": "COUNT", "value": 7},
+    },
+    "maximumPercent": 150,
+    "minimumHealthyPercent": 50,
+    "alarms": {"alarmNames": ["5xx"], "enable": True, "rollback": True},
+    "strategy": "ROLLING",
+    "bakeTimeInMinutes": 5,
+    "lifecycleHooks": [{"hookTargetArn": "arn:hook", "roleArn": "arn:role"}],
+    "linearConfiguration": {"stepPercent": 10.0},
+    "canaryConfiguration": {"canaryPercent": 10.0},
+    "earlySuccessCriteria": {"enable": False, "healthyPercent": 80},
+}
+
+
+def test_the_teams_settings_are_said_again() -> None:
+    known = ECS.shape_for("DeploymentConfiguration").members  # type: ignore[attr-defined]
+    assert THEIRS.keys() == known.keys(), "ECS knows more settings: are they said again?"
+    there = {"deploymentConfiguration": THEIRS}
+    said = service.settings(spec(), REVISION, True, None, there)["deploymentConfiguration"]
+    ours = {"deploymentCircuitBreaker", "maximumPercent", "minimumHealthyPercent"}
+    assert {k: v for k, v in said.items() if k not in ours} == {
+        k: v for k, v in THEIRS.items() if k not in ours
+    }
+    assert said["deploymentCircuitBreaker"] == {
+        **THEIRS["deploymentCircuitBreaker"],
+        "enable": True,
+        "rollback": True,
+    }
+    made = service.settings(spec(), REVISION, False, None, there)
+    assert made["deploymentConfiguration"]["alarms"] == {**THEIRS["alarms"], "rollback": False}
+
+
+def test_another_load_balancer_of_the_teams_stays() -> None:
+    made = SPECS["load balancer"]
+    group = made.load_balancer.target_group if made.load_balancer else ""
+    extra = {"targetGroupArn": "arn:other", "containerName": "admin", "containerPort": 9000}
+    ours = {"targetGroupArn": group, "containerName": "old", "containerPort": 1}
+    advanced = {"advancedConfiguration": {"roleArn": "arn:role"}}
+    there = {"loadBalancers": [{**ours, **advanced}, extra]}
+    said = service.settings(made, REVISION, True, ("app", 3000), there)["loadBalancers"]
+    served = {"targetGroupArn": group, "containerName": "app", "containerPort": 3000}
+    assert said == [{**served, **advanced}, extra]
+
+
+NETWORK = {"awsvpcConfiguration": {"subnets": ["a"], "securityGroups": ["g"]}}
+PREVIOUS: Any = {
+    "taskDefinition": "coder:1",
+    "release": "1",
+    "version": "1.0.0",
+    "schema": None,
+    "networkConfiguration": NETWORK,
+}
+
+
+def _steady(revision: str, state: str = "COMPLETED", subnet: str = "a") -> dict[str, Any]:
+    network = {"awsvpcConfiguration": {"subnets": [subnet], "securityGroups": ["g"]}}
+    now = {"status": "PRIMARY", "taskDefinition": revision, "runningCount": 1}
+    return {"deployments": [{**now, "rolloutState": state, "networkConfiguration": network}]}
+
+
+@pytest.mark.parametrize(
+    ("there", "may"),
+    [
+        (_steady("coder:1"), True),
+        (_steady("coder:2"), False),  # it failed its verification, and ECS would go back to it
+        (_steady("coder:1", "IN_PROGRESS"), False),
+        (_steady("coder:1", subnet="b"), False),
+        (None, False),
+    ],
+)
+def test_ecs_goes_back_by_itself_only_to_what_we_would_go_back_to(there: Any, may: bool) -> None:
+    made = release(schema=None)
+    assert service.may_go_back(made, PREVIOUS, there) is may
+    assert not service.may_go_back(made, None, there)
+    assert not service.may_go_back(release(schema=None, restore="s"), PREVIOUS, there)

@@ -178,3 +178,39 @@ def test_a_task_that_was_scaled_away_or_stopped_by_someone_did_not_fail(
     dead: dict[str, Any], failed: bool
 ) -> None:
     assert stopped.failed(dead) == failed
+
+
+TRANSIENT = (
+    "toomanyrequests: You have reached your pull rate limit",
+    "pull image manifest has been retried 5 time(s): httpReadSeeker: failed open: unexpected status"
+    " from GET request to https://x/v2/a/manifests/sha256:0: 503 Service Unavailable",
+    "unexpected status code [manifests 1]: 429 Too Many Requests",
+    "failed to resolve ref: 502 Bad Gateway",
+    "ThrottlingException: Rate exceeded",
+    "operation error Secrets Manager: GetSecretValue, https response error StatusCode: 500,"
+    " InternalServiceError: An error occurred on the server side",
+    "unable to retrieve secrets from ssm: ThrottlingException: Rate exceeded",
+    "failed to validate logger args: create stream has been retried 1 times: failed to create"
+    " Cloudwatch log stream: ThrottlingException: Rate exceeded : exit status 1",
+    "ServiceUnavailable: Service Unavailable",
+)
+
+
+@pytest.mark.parametrize("start", ["CannotPullContainerError: ", "ResourceInitializationError: "])
+@pytest.mark.parametrize("said", TRANSIENT)
+def test_what_aws_or_a_registry_could_not_answer_heals(start: str, said: str) -> None:
+    assert stopped.why(task(stoppedReason=start + said)).heals
+
+
+@pytest.mark.parametrize(
+    "name", ["too-many-requests", "TooManyRequests", "ServiceUnavailable-1", "status:503"]
+)
+def test_the_name_of_a_secret_heals_nothing(name: str) -> None:
+    arn = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:{name}"
+    found = stopped.why(
+        task(
+            stoppedReason=f"{UNABLE}failed to fetch secret {arn} from secrets manager:"
+            " ResourceNotFoundException: can't find the specified secret"
+        )
+    )
+    assert (found.kind, found.heals) == ("secret", False)

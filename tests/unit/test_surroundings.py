@@ -281,3 +281,40 @@ def test_the_database_can_answer(status: str | None, expected: str) -> None:
 def test_the_databases_port_is_its_own() -> None:
     assert surroundings.database_port({"Endpoint": {"Port": 5433}}) == 5433
     assert surroundings.database_port({}) == 5432
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"deploymentController": {"type": "CODE_DEPLOY"}}, "CODE_DEPLOY"),
+        ({"deploymentController": {"type": "EXTERNAL"}}, "EXTERNAL"),
+        ({"deploymentConfiguration": {"strategy": "BLUE_GREEN"}}, "BLUE_GREEN"),
+        ({"deploymentConfiguration": {"strategy": "LINEAR"}}, "LINEAR"),
+        ({"deploymentConfiguration": {"strategy": "CANARY"}}, "CANARY"),
+        ({"deploymentConfiguration": {"earlySuccessCriteria": {"enable": True}}}, "before all"),
+    ],
+)
+def test_a_service_whose_rollouts_cannot_be_judged_is_refused(
+    found: dict[str, Any], said: str
+) -> None:
+    (check,) = surroundings.service(spec(), found)
+    assert check.state == FAILED and said in check.found
+    assert any("aws ecs update-service --cluster" in line for line in check.fix)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None,
+        {},
+        {"deploymentController": {"type": "ECS"}},
+        {
+            "deploymentConfiguration": {
+                "strategy": "ROLLING",
+                "earlySuccessCriteria": {"enable": False},
+            }
+        },
+    ],
+)
+def test_a_service_that_ecs_rolls_is_taken(found: Any) -> None:
+    assert all(check.state == OK for check in surroundings.service(spec(), found))

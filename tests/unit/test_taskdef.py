@@ -217,3 +217,13 @@ def test_the_first_definition_is_all_new() -> None:
     found = changes({}, render())
     assert Change("container coder image", None, IMAGE) in found
     assert all(change.before is None for change in found)
+
+
+def test_a_tag_holds_only_what_ecs_takes() -> None:
+    value = ECS.shape_for("Tag").members["value"]  # type: ignore[attr-defined]
+    assert "{P}" not in value.metadata["pattern"], "letters, separators, numbers and signs alone"
+    odd = "1.0 (β) #1,\t„quoted“;é+x_y:z/=@-" + "9" * 300
+    version = taskdef.tags(release(version=odd), "c")["deployer:version"]
+    assert version.startswith("1.0 _β_ _1__") and len(version) == value.metadata["max"]
+    assert "é+x_y:z/=@-999" in version
+    assert taskdef.tag_value("v2.1.0+build.5") == "v2.1.0+build.5"

@@ -80,7 +80,7 @@ def test_tasks_of_the_same_revision_are_replaced_to_read_where_the_restored_data
     update_service.handler(payload(release=release(restore=restore)), context)
     (asked,) = there.asked("UpdateService")
     assert asked.get("forceNewDeployment", False) == (restore is not None)
-    assert asked["deploymentConfiguration"]["deploymentCircuitBreaker"]["rollback"] == (not restore)
+    assert asked["deploymentConfiguration"]["deploymentCircuitBreaker"]["rollback"] is False
 
 
 def test_a_rollout_has_the_specs_time(there: Script, context: Any) -> None:

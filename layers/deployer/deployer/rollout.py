@@ -156,7 +156,7 @@ def judge(
 
     failures = [stopped.why(task) for task in failed_tasks(rollout, stopped_tasks)]
     hopeless = next((stop for stop in failures if not stop.heals), None)
-    if hopeless:
+    if hopeless and not _completed(service, rollout):  # what ECS completed was none after all
         return _failed("RolloutFailed", f"the new task can't start: {hopeless.reason}")
 
     verdict = _standing(service, rollout, now)
@@ -183,6 +183,12 @@ def failed_tasks(rollout: Rollout, stopped_tasks: Sequence[Task]) -> list[Task]:
         for task in stopped_tasks
         if stopped.failed(task) and task.get("stoppedAt", since) >= since
     ]
+
+
+def _completed(service: Service, rollout: Rollout) -> bool:
+    """Whether ECS has completed the rollout, and nothing has come after it."""
+    current = primary(service) or {}
+    return current.get("id") == rollout["id"] and current.get("rolloutState") == "COMPLETED"
 
 
 def _standing(service: Service, rollout: Rollout, now: datetime) -> Verdict:

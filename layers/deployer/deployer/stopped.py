@@ -30,8 +30,15 @@ class Stop:
 
 
 # (kind, heals, what the reason says, advice); the first match wins
+_NAMED = re.compile(r"arn:[\w-]+:([\w-]+):\S+")  # by its service alone: its name may say anything
+# a registry, Secrets Manager, SSM or CloudWatch Logs that cannot answer now
+_BUSY = (
+    r"too ?many ?requests|rate exceeded|rate limit|request ?limit ?exceeded|SlowDown:"
+    r"|thrott(ling|led) ?exception|internal ?(server|service) ?error|internal ?failure"
+    r"|service ?unavailable|bad gateway|gateway time-?out|status ?(code)?:? ?(429|5\d\d)\b"
+)
 _REASONS: tuple[tuple[str, bool, re.Pattern[str], str], ...] = tuple(
-    (kind, heals, re.compile(pattern, re.IGNORECASE), advice)
+    (kind, heals, re.compile(pattern, re.IGNORECASE | re.DOTALL), advice)
     for kind, heals, pattern, advice in (
         (
             "image-pull-network",
@@ -40,6 +47,13 @@ _REASONS: tuple[tuple[str, bool, re.Pattern[str], str], ...] = tuple(
             r"|TLS handshake|temporary failure)",
             "The task's subnet must reach ECR: a public IP with an internet gateway, a NAT"
             " gateway, or VPC endpoints for ecr.api, ecr.dkr and S3.",
+        ),
+        (
+            "service-busy",
+            True,
+            rf"(CannotPullContainer|ResourceInitializationError).*({_BUSY})",
+            "A registry or AWS service could not answer at that moment: deploy again. If it is"
+            " the rate limit of a public registry, pull the image through ECR.",
         ),
         (
             "image",
@@ -137,6 +151,6 @@ def why(task: Task) -> Stop:
             said.append(f"container {container.get('name')} exited with {container['exitCode']}")
     reason = "; ".join(dict.fromkeys(text for text in said if text)) or "no reason given"
     for kind, heals, pattern, advice in _REASONS:
-        if pattern.search(reason):
+        if pattern.search(_NAMED.sub(r"\1", reason)):
             return Stop(kind, heals, reason, advice)
     return Stop("unknown", True, reason, "See the service's events and the container's log.")

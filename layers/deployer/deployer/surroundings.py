@@ -99,6 +99,41 @@ def denied(name: str, found: str) -> Check:
     return Check(name, WARNING, found, tuple(fix), denied=True)
 
 
+def service(spec: ServiceSpec, found: Description | None) -> Iterator[Check]:
+    """Return whether rollouts of the service as it is can be judged.
+
+    A rollout has a `rolloutState` with the controller ECS alone, and means all of its tasks with
+    the strategy ROLLING alone, unless it may be called done early:
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html
+
+    Args:
+        found: as DescribeServices gives it; None if there is none yet.
+    """
+    found = found or {}
+    configuration = found.get("deploymentConfiguration", {})
+    controller = found.get("deploymentController", {}).get("type", "ECS")
+    strategy = configuration.get("strategy", "ROLLING")
+    update = f"  aws ecs update-service --cluster {spec.cluster} --service {spec.service}"
+    said, fixes = [], []
+    if controller != "ECS":
+        said.append(f"has the deployment controller {controller}, not ECS")
+        fixes.append(f"{update} --deployment-controller type=ECS")
+    if strategy != "ROLLING":
+        said.append(f"has the deployment strategy {strategy}, not ROLLING")
+        fixes.append(f"{update} --deployment-configuration strategy=ROLLING")
+    if configuration.get("earlySuccessCriteria", {}).get("enable"):
+        said.append("lets ECS call a rollout done before all tasks are healthy")
+        fixes.append(
+            f'{update} --deployment-configuration \'{{"earlySuccessCriteria":'
+            ' {"enable": false}}\''
+        )
+    if said:
+        text = f"service {spec.service} {', '.join(said)}: its rollouts can't be judged"
+        yield Check("service", FAILED, text, ("Change that, or deploy it otherwise:", *fixes))
+    elif found:
+        yield Check("service", OK, f"{spec.service} rolls out by ECS")
+
+
 # The way out -------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -129,11 +130,23 @@ def content_hash(definition: Mapping[str, Any]) -> str:
 def tags(release: Release, content: str) -> dict[str, str]:
     """The tags of a revision, which tell a reader of the console what it is."""
     return {
-        "deployer:version": release["version"],
+        "deployer:version": tag_value(release["version"]),
         "deployer:digest": release["digest"],
         "deployer:release": release["id"],
         CONTENT_TAG: content,
     }
+
+
+def tag_value(text: str) -> str:
+    """Return a text as the value of a tag: what a tag cannot hold is replaced, the rest cut off.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Tag.html
+    """
+    return "".join(char if _may_tag(char) else "_" for char in text)[:256]
+
+
+def _may_tag(char: str) -> bool:
+    return char in "_.:/=+-@" or unicodedata.category(char)[0] in "LNZ"
 
 
 # How two differ -----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -39,6 +40,36 @@ def test_an_image_is_found_by_tag_and_by_digest(repository: str) -> None:
         assert found.manifest == manifest()
         assert found.active and found.refers_to is None
         assert abs(datetime.now(UTC) - found.pushed_at).total_seconds() < 60
+
+
+class Lagging:
+    """ECR's answers, of which the first do not show an image yet; and a clock that sleeps move."""
+
+    def __init__(self, seconds: float) -> None:
+        self.now, self.shown, self.looks = datetime(2026, 1, 1, tzinfo=UTC), seconds, 0
+        self.begun = self.now
+
+    def find(self, repository: str, digest: str) -> str | None:
+        self.looks += 1
+        return digest if (self.now - self.begun).total_seconds() >= self.shown else None
+
+    def sleep(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("lag", "age", "found", "looks"),
+    [(0, 0, True, 1), (5, 1, True, 4), (5, 40, False, 1), (1000, 0, False, 16)],
+)
+def test_an_image_that_was_just_pushed_may_not_be_shown_yet(
+    monkeypatch: pytest.MonkeyPatch, lag: int, age: int, found: bool, looks: int
+) -> None:
+    world = Lagging(lag)
+    monkeypatch.setattr(ecr, "find", world.find)
+    monkeypatch.setattr(ecr, "time", world)
+    monkeypatch.setattr(ecr, "datetime", SimpleNamespace(now=lambda _: world.now))
+    at = world.begun - timedelta(seconds=age)
+    assert ((ecr.find_pushed("r", DIGEST, at) is not None), world.looks) == (found, looks)
 
 
 def test_an_index_is_found_as_an_index(repository: str) -> None:

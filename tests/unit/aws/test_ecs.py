@@ -206,6 +206,12 @@ def test_all_tasks_of_a_rollout_are_found_however_many(script: Script, count: in
     assert {entry["taskArn"] for entry in found} == {entry["taskArn"] for entry in tasks}
 
 
+@pytest.mark.parametrize("code", ["ServiceNotFoundException", "ClusterNotFoundException"])
+def test_a_service_that_is_gone_has_no_tasks(script: Script, code: str) -> None:
+    script("ecs", "ListTasks", refusal(code))
+    assert ecs.tasks("coder", "coder") == []
+
+
 def test_only_the_rollouts_own_tasks_are_found(script: Script) -> None:
     others = [task("t2", startedBy="ecs-svc/0"), task("t3", startedBy="ada")]
     with_tasks(script, [task("t1"), *others], page=2)

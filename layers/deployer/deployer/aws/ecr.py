@@ -1,7 +1,9 @@
 """Images in ECR."""
 
 import json
+import time
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 # An image's config is a few KB; this bounds what a hostile one may make us read.
 _CONFIG_LIMIT = 4 * 1024 * 1024
+# How long after a push DescribeImages may not show it; ECR documents no bound.
+_READ_LAG = timedelta(seconds=30)
+_BETWEEN_LOOKS = 2.0  # seconds
 _NO_SUCH_IMAGE = ("ImageNotFoundException", "RepositoryNotFoundException")
 
 
@@ -77,6 +82,20 @@ def tagged(repository: str) -> list[PushedImage]:
         PushedImage(detail["imageDigest"], tuple(detail["imageTags"]), detail["imagePushedAt"])
         for detail in details
     ]
+
+
+def find_pushed(repository: str, digest: str, at: datetime) -> Image | None:
+    """Return the image that was just pushed: looked for again for as long as reads may lag behind
+    the push; None if it is not there.
+
+    Args:
+        at: when the push was told of.
+    """
+    found = find(repository, digest)
+    while found is None and datetime.now(UTC) - at < _READ_LAG:
+        time.sleep(_BETWEEN_LOOKS)
+        found = find(repository, digest)
+    return found
 
 
 def config(repository: str, digest: str) -> Document:

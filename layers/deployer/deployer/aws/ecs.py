@@ -203,4 +203,8 @@ def _tasks(cluster: str, name: str, status: str) -> list[Task]:
         .get_paginator("list_tasks")
         .paginate(cluster=cluster, serviceName=name, desiredStatus=status)  # type: ignore[arg-type]
     )
-    return known_tasks(cluster, [arn for page in pages for arn in page["taskArns"]])
+    try:
+        arns = [arn for page in pages for arn in page["taskArns"]]
+    except (_ecs().exceptions.ServiceNotFoundException, _ecs().exceptions.ClusterNotFoundException):
+        return []
+    return known_tasks(cluster, arns)

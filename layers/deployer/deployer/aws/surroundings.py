@@ -51,6 +51,9 @@ def looks(at: Place) -> Mapping[str, Look]:
     """What can be looked at, by name; each asks AWS when it is called, and raises what AWS says."""
     return {
         "cluster": lambda: _cluster(at),
+        "service": lambda: surroundings.service(
+            at.spec, ecs.service(at.spec.cluster, at.spec.service)
+        ),
         "roles": lambda: _roles(at),
         "network": lambda: surroundings.network(at.spec, at.subnets, at.groups),
         "way to ECR": lambda: _way_out(at),
@@ -73,6 +76,8 @@ def before(release: Release, spec: ServiceSpec) -> list[Check]:
     for name, look in around.items():
         if name in NEEDED:
             checks += look()
+        elif name == "service":
+            continue  # the preflight looks at the service by itself, when reads no longer lag
         elif name == "database" and release.get("restore"):
             continue  # that it is broken is why it is restored
         elif time.monotonic() > deadline:
