@@ -5,13 +5,14 @@ The old instance stays until a person deletes it.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypedDict
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import database
-from deployer.aws import rds, releases, secrets, turns
+from deployer import database, likeness
+from deployer.aws import cloudformation, rds, releases, secrets, turns
 from deployer.database import Done
 from deployer.errors import DatabaseFailed
 from deployer.release import Release, Restoration
@@ -40,19 +41,35 @@ def _restored(spec: ServiceSpec, release: Release, since: str) -> Done:
     snapshot = release.get("restore")
     assert spec.database and spec.database.secret and snapshot
     name = database.instance_name(spec.database.instance, release)
+    current = releases.database_instance(spec.service, spec.database.instance)
     restored = rds.instance(name)
     if restored is None:
-        current = releases.database_instance(spec.service, spec.database.instance)
-        rds.restore(snapshot, name, rds.instance(current) or {})
+        rds.restore(snapshot, name, likeness.restored_settings(rds.instance(current) or {}))
         return {"done": False, "name": name}
     status = restored["DBInstanceStatus"]
-    if database.late(since, datetime.now(UTC)) and status != "available":
+    late = database.late(since, datetime.now(UTC))
+    if late and status != "available":
         raise DatabaseFailed(f"instance {name} is still {status}")
     if "failed" in status or "incompatible" in status:
         raise DatabaseFailed(f"instance {name} is {status}")
-    if status == "available":
-        _switch(spec.service, release, _noted(spec, release, name, restored["Endpoint"]["Address"]))
-    return {"done": status == "available", "name": name}
+    if status != "available" or not (late or _is_like(current, name, restored)):
+        return {"done": False, "name": name}
+    _switch(spec.service, release, _noted(spec, release, name, restored["Endpoint"]["Address"]))
+    return {"done": True, "name": name}
+
+
+def _is_like(current: str, name: str, restored: Mapping[str, Any]) -> bool:
+    """Give the restored instance the settings that a restoration does not take. Return whether it
+    has them, or cannot have them: what RDS refuses must not hold up the data."""
+    settings = likeness.remaining_settings(rds.instance(current) or restored, restored)
+    if not settings or likeness.overdue(restored, datetime.now(UTC)):
+        return True
+    why = rds.modify(name, settings)
+    if why is None:
+        return False
+    logger.warning("settings refused", instance=name, settings=settings, why=why)
+    settings = likeness.without_others(settings)
+    return not settings or rds.modify(name, settings) is not None
 
 
 def _noted(spec: ServiceSpec, release: Release, name: str, host: str) -> Restoration:
@@ -79,8 +96,17 @@ def _noted(spec: ServiceSpec, release: Release, name: str, host: str) -> Restora
 
 def _switch(service: str, release: Release, noted: Restoration) -> None:
     """Point the secret at the restored instance."""
+    _keep(noted["secret"])
     url, after = secrets.value(noted["secret"]), noted["after"]
     if database.host_of(url) != after["host"]:
         secrets.replace(noted["secret"], database.moved(url, after["host"]))
     releases.remember_database_instance(service, after["instance"], noted["replaces"])
     releases.note(release, databaseInstance=after["instance"])
+
+
+def _keep(secret: str) -> None:
+    """Refuse updates of the secret's stack that would put the old host back into it."""
+    if made := secrets.made_by(secret):
+        stack, resource = made
+        kept = cloudformation.change_policy(stack, partial(database.keeping, resource=resource))
+        logger.info("stack policy", stack=stack, resource=resource, kept=kept)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from deployer import database
 from local.aws import LocalAws
 
 Template = dict[str, Any]
@@ -498,6 +499,30 @@ def test_a_condition_knows_where_the_stack_is(stack: Stack) -> None:
     assert {resource["LogicalResourceId"] for resource in made} == topics.keys() - {
         "TopicIsElsewhere"
     }
+
+
+def test_a_stack_puts_no_old_host_back_into_a_secret_that_a_restoration_changed(
+    stack: Stack,
+) -> None:
+    def template(description: str) -> Template:
+        properties = {"Description": description, "SecretString": "postgresql://a:b@old:5432/app"}
+        return {"Url": {"Type": "AWS::SecretsManager::Secret", "Properties": properties}}
+
+    secrets = stack.aws.client("secretsmanager")
+    assert stack.create(template("one")) == "CREATE_COMPLETE"
+    secret = stack.physical("Url")
+    tags = {tag["Key"]: tag["Value"] for tag in secrets.describe_secret(SecretId=secret)["Tags"]}
+    assert tags["aws:cloudformation:logical-id"] == "Url"
+    policy = database.keeping(None, tags["aws:cloudformation:logical-id"])
+    stack.api.set_stack_policy(
+        StackName=tags["aws:cloudformation:stack-id"], StackPolicyBody=policy
+    )
+    restored = "postgresql://a:b@restored:5432/app"
+    secrets.put_secret_value(SecretId=secret, SecretString=restored)
+    assert stack.update(template("two")) == "UPDATE_ROLLBACK_COMPLETE"
+    assert "does not allow [Update:Modify] for resource [Url]" in stack.reasons()
+    assert secrets.get_secret_value(SecretId=secret)["SecretString"] == restored
+    assert stack.delete() == "DELETE_COMPLETE"
 
 
 def test_a_stack_policy_keeps_a_resource(stack: Stack) -> None:

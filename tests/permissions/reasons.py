@@ -6,6 +6,10 @@ _CODEBUILD = (
     "of the permissions that CodeBuild's user guide calls the least that a service role needs "
     "(Allow CodeBuild to interact with other AWS services); the local CodeBuild does not ask for it"
 )
+_OF_A_STACK = (
+    "only a secret of a database stack has a stack to protect; the workflow tests make their "
+    "databases without one, and a test of the local CloudFormation shows what the policy does"
+)
 _ITS_CACHE = "before the first build there is no cache, and who may not list is told no more"
 
 _MANY = "only a service of more than 200 releases needs it to see those that matter; unit tests do"
@@ -35,6 +39,15 @@ UNUSED = {
     Permission("deployer.ImageBuildRole", "s3:GetBucketAcl", "{Sources}"): _CODEBUILD,
     Permission("deployer.ImageBuildRole", "s3:GetBucketLocation", "{Sources}"): _CODEBUILD,
     Permission("deployer.ImageBuildRole", "s3:GetObjectVersion", "{Sources}/tools/*"): _CODEBUILD,
+    Permission(
+        "deployer.RestoreDatabaseRole", "cloudformation:GetStackPolicy", "stack/*-database/*"
+    ): _OF_A_STACK,
+    Permission(
+        "deployer.RestoreDatabaseRole", "cloudformation:SetStackPolicy", "stack/*-database/*"
+    ): _OF_A_STACK,
+    Permission(
+        "deployer.RestoreDatabaseRole", "iam:PassRole", "role/rds-monitoring-role"
+    ): "RDS asks for it where the old instance has enhanced monitoring; the local one has none",
     Permission(
         "deployer.SendAnnouncementRole", "sqs:SendMessage", "{UndeliveredAnnouncements}"
     ): "Lambda puts there what it could not run three times, which takes minutes",

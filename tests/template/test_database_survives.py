@@ -122,6 +122,15 @@ def made_arn() -> str:
     return str(stack.value({"Ref": "Password"}))
 
 
+def test_the_url_leads_to_the_host_that_a_restoration_made() -> None:
+    host = "coder-db-2.abcdefghijkl.us-east-1.rds.amazonaws.com"
+    made = stacks(BALANCED | {"DatabaseHost": host})["database"].resources
+    assert made["Url"]["SecretString"].endswith(f"@{host}:5432/app?sslmode=require")
+    monitoring = stacks(BALANCED | {"DatabaseInstance": "coder-db-2"})["monitoring"].resources
+    for alarm in ("DatabaseIsFull", "DatabaseIsBusy", "DatabaseIsCrowded"):
+        assert monitoring[alarm]["Dimensions"][0]["Value"] == "coder-db-2"
+
+
 def test_the_url_has_its_port_once() -> None:
     """An endpoint's address is without it."""
     url = stacks(BALANCED)["database"].resources["Url"]["SecretString"]

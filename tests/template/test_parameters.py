@@ -58,6 +58,12 @@ BAD: dict[str, list[object]] = {
     "DatabaseMaxStorageGiB": [21, 65537],
     "DatabaseBackupDays": [0, 6, 36],
     "DatabaseDeletionProtection": ["yes"],
+    "DatabaseHost": [
+        "coder-db",
+        "postgresql://a.example.com",
+        "A.example.com",
+        "a.example.com:5432",
+    ],
     "HealthCheckPath": ["healthz", "", "/a b", '/"'],
     "DomainName": ["https://coder.example.com", "coder", "Coder.example.com", "-a.com", "a.com/"],
     "HostedZoneId": ["example.com", "z123", "/hostedzone/Z0123456789ABCDEFGHIJ"],

@@ -45,6 +45,7 @@ BESIDE = {
 # What Lambda does in a function's role with what it could not run, and SNS with a topic's key:
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+BESIDE["iam:PassRole"] = BESIDE["iam:PassRole"] | {"rds:ModifyDBInstance"}
 BESIDE |= {
     "sqs:SendMessage": {"sns:Publish"},
     "kms:Decrypt": {"sns:Publish"},

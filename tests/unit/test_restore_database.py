@@ -1,5 +1,6 @@
 """A snapshot is restored beside the old instance, and the secret then leads there."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import restore_database
 from deployer import database
 from deployer.aws import client, rds, releases
 from deployer.errors import DatabaseFailed
-from tests.unit.conftest import Script
+from tests.unit.conftest import Script, refusal
 from tests.unit.samples import document, payload, release
 
 pytestmark = pytest.mark.usefixtures("turn")
@@ -132,3 +133,93 @@ def test_a_secret_that_holds_no_url_stops_the_rollback_and_stays(
     assert value(secret) == '{"host": "old"}'
     assert "restoration" not in record()
     assert releases.database_instance("coder", "coder-db") == "coder-db"
+
+
+def differing(script: Script, minutes: float = 0) -> None:
+    """The old instance is watched and may grow; the restored one is not and may not."""
+    old: dict[str, Any] = {"DBInstanceIdentifier": "coder-db", "DBInstanceStatus": "available"}
+    old |= {"MonitoringInterval": 60, "MonitoringRoleArn": "arn:aws:iam::123456789012:role/m"}
+    old |= {"MaxAllocatedStorage": 100}
+    new: dict[str, Any] = {"DBInstanceIdentifier": NAME, "DBInstanceStatus": "available"}
+    new |= {"Endpoint": {"Address": "new.example.com"}}
+    new |= {"InstanceCreateTime": datetime.now(UTC) - timedelta(minutes=minutes)}
+
+    def shows(asked: dict[str, Any]) -> Any:
+        return {"DBInstances": [new if asked["DBInstanceIdentifier"] == NAME else old]}
+
+    script("rds", "DescribeDBInstances", shows)
+
+
+def test_settings_that_a_restoration_does_not_take_are_made_before_the_secret_leads_there(
+    secret: str, context: Any, script: Script
+) -> None:
+    differing(script)
+    script("rds", "ModifyDBInstance", {"DBInstance": {}})
+    for _ in range(2):  # RDS may take a while to show them, and each call may come twice
+        assert not restore(secret, context)["done"]
+    assert "old.example.com" in value(secret)
+    first, second = script.asked("ModifyDBInstance")
+    assert first == second
+    assert (first["MaxAllocatedStorage"], first["MonitoringInterval"]) == (100, 60)
+    assert first["ApplyImmediately"] is True
+
+
+def test_settings_that_are_refused_do_not_hold_up_the_data(
+    secret: str, context: Any, script: Script
+) -> None:
+    """A role that may not be passed costs the monitoring, and not the rest."""
+    differing(script)
+    script("rds", "ModifyDBInstance", refusal("AccessDenied"), {"DBInstance": {}})
+    assert not restore(secret, context)["done"]
+    assert script.asked("ModifyDBInstance")[-1].keys() == {
+        "DBInstanceIdentifier",
+        "ApplyImmediately",
+        "MaxAllocatedStorage",
+    }
+    script("rds", "ModifyDBInstance", refusal("InvalidParameterCombination"))
+    assert restore(secret, context)["done"]
+    assert "new.example.com" in value(secret)
+
+
+def test_settings_that_never_show_do_not_hold_up_the_data_for_ever(
+    secret: str, context: Any, script: Script
+) -> None:
+    differing(script, minutes=16)
+    assert restore(secret, context)["done"]
+    assert "new.example.com" in value(secret)
+
+
+STACK = "arn:aws:cloudformation:us-east-1:123456789012:stack/coder-database/1"
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_stack_of_the_secret_may_not_put_the_old_host_back(
+    secret: str, context: Any, script: Script, allowed: bool
+) -> None:
+    """https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/protect-stack-resources.html"""
+    tags = {"aws:cloudformation:stack-id": STACK, "aws:cloudformation:logical-id": "Url"}
+    client("secretsmanager").tag_resource(
+        SecretId=secret, Tags=[{"Key": key, "Value": tags[key]} for key in tags]
+    )
+    shown(script, "available")
+    script("cloudformation", "GetStackPolicy", {})
+    script("cloudformation", "SetStackPolicy", {} if allowed else refusal("AccessDenied"))
+    assert restore(secret, context)["done"]
+    (asked,) = script.asked("SetStackPolicy")
+    assert asked["StackName"] == STACK
+    script("cloudformation", "GetStackPolicy", {"StackPolicyBody": asked["StackPolicyBody"]})
+    assert restore(secret, context)["done"]
+    assert len(script.asked("SetStackPolicy")) == 1, "once is enough"
+    assert "new.example.com" in value(secret)
+
+
+@pytest.mark.parametrize("policy", [None, '{"Statement": [{"Effect": "Allow", "Action": "a"}]}'])
+def test_a_policy_that_the_stack_has_stays(policy: str | None) -> None:
+    statements = json.loads(database.keeping(policy, "Url"))["Statement"]
+    assert statements[0]["Effect"] == "Allow"
+    assert statements[-1] == {
+        "Effect": "Deny",
+        "Action": "Update:*",
+        "Principal": "*",
+        "Resource": "LogicalResourceId/Url",
+    }

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_RestoreFromSnapshot.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -159,6 +160,23 @@ def host_of(url: str) -> str | None:
     except ValueError:
         return None
     return parts.netloc.rpartition("@")[2].removesuffix(port) or None
+
+
+def keeping(policy: str | None, resource: str) -> str:
+    """A stack's policy under which no update of the stack changes a resource.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/protect-stack-resources.html
+
+    Args:
+        policy: what it is now; None if it has none, which allows every update.
+        resource: its logical id.
+    """
+    everything = {"Effect": "Allow", "Action": "Update:*", "Principal": "*", "Resource": "*"}
+    keep = {**everything, "Effect": "Deny", "Resource": f"LogicalResourceId/{resource}"}
+    statements = json.loads(policy)["Statement"] if policy else [everything]
+    if keep in statements:
+        return policy or ""
+    return json.dumps({"Statement": [*statements, keep]})
 
 
 def moved(url: str, host: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from deployer import likeness
 from deployer.aws import client, rds
 from tests.unit.conftest import Script, refusal
 
@@ -111,7 +112,7 @@ def test_a_restored_instance_is_made_as_the_old_one_is(instance: str) -> None:
     rds.take_snapshot(instance, "deployer-coder-1")
     old = rds.instance(instance)
     assert old
-    rds.restore("deployer-coder-1", "restored", old)
+    rds.restore("deployer-coder-1", "restored", likeness.restored_settings(old))
     new = rds.instance("restored")
     assert new
     assert new["DBSubnetGroup"]["DBSubnetGroupName"] == "private"
@@ -120,45 +121,36 @@ def test_a_restored_instance_is_made_as_the_old_one_is(instance: str) -> None:
     assert OURS in new["TagList"]
 
 
-def test_a_restoration_asks_for_the_network_and_parameters_of_the_old_instance(
-    instance: str, script: Script
-) -> None:
-    """RDS would put it into the default network, with the default parameters and group.
-
-    https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_RestoreDBInstanceFromDBSnapshot.html
-    """
-    script("rds", "RestoreDBInstanceFromDBSnapshot", {"DBInstance": {}})
-    old = rds.instance(instance)
-    assert old
-    old["DBParameterGroups"] = [{"DBParameterGroupName": "tuned"}]
-    rds.restore("deployer-coder-1", "restored", old)
-    (asked,) = script.asked("RestoreDBInstanceFromDBSnapshot")
-    assert asked == {
-        "DBInstanceIdentifier": "restored",
-        "DBSnapshotIdentifier": "deployer-coder-1",
-        "DBInstanceClass": "db.t4g.micro",
-        "DBSubnetGroupName": "private",
-        "VpcSecurityGroupIds": ["sg-0123456789abcdef0"],
-        "DBParameterGroupName": "tuned",
-        "MultiAZ": True,
-        "PubliclyAccessible": False,
-        "DeletionProtection": True,
-        "Tags": [OURS],
-    }
-
-
-def test_a_restoration_beside_an_instance_that_is_gone_asks_for_what_rds_chooses(
-    script: Script,
-) -> None:
-    script("rds", "RestoreDBInstanceFromDBSnapshot", {"DBInstance": {}})
-    rds.restore("deployer-coder-1", "restored", {})
-    (asked,) = script.asked("RestoreDBInstanceFromDBSnapshot")
-    assert asked.keys() == {"DBInstanceIdentifier", "DBSnapshotIdentifier", "Tags"}
-
-
 def test_an_instance_is_restored_once(script: Script) -> None:
     script("rds", "RestoreDBInstanceFromDBSnapshot", refusal("DBInstanceAlreadyExists"))
     rds.restore("deployer-coder-1", "restored", {})
     script("rds", "RestoreDBInstanceFromDBSnapshot", refusal("DBSnapshotNotFound"))
     with pytest.raises(ClientError, match="DBSnapshotNotFound"):
         rds.restore("deployer-coder-1", "restored", {})
+
+
+def test_an_instance_that_was_restored_before_is_known_as_ours_once(script: Script) -> None:
+    script("rds", "RestoreDBInstanceFromDBSnapshot", {"DBInstance": {}})
+    rds.restore("deployer-coder-1", "restored", {"Tags": [OURS, {"Key": "team", "Value": "a"}]})
+    (asked,) = script.asked("RestoreDBInstanceFromDBSnapshot")
+    assert asked["Tags"] == [{"Key": "team", "Value": "a"}, OURS]
+
+
+def test_settings_are_changed_at_once(instance: str) -> None:
+    assert rds.modify(instance, {"PreferredMaintenanceWindow": "tue:04:00-tue:04:30"}) is None
+    found = rds.instance(instance)
+    assert found and found["PreferredMaintenanceWindow"] == "tue:04:00-tue:04:30"
+
+
+def test_a_busy_instance_is_modified_by_a_later_call(script: Script) -> None:
+    script("rds", "ModifyDBInstance", refusal("InvalidDBInstanceState"))
+    assert rds.modify("coder-db", {"MaxAllocatedStorage": 100}) is None
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "InvalidParameterCombination"])
+def test_why_settings_are_refused_is_told(script: Script, code: str) -> None:
+    script("rds", "ModifyDBInstance", refusal(code))
+    assert code in (rds.modify("coder-db", {"MonitoringInterval": 60}) or "")
+    script("rds", "ModifyDBInstance", refusal("DBInstanceNotFound"))
+    with pytest.raises(ClientError, match="DBInstanceNotFound"):
+        rds.modify("coder-db", {"MonitoringInterval": 60})

@@ -1,14 +1,24 @@
 """Database snapshots and instances in RDS."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from deployer.aws import client
+from botocore.exceptions import ClientError
+
+from deployer.aws import client, refused
 from deployer.database import Snapshot
 
 if TYPE_CHECKING:
     from mypy_boto3_rds import RDSClient
 
 _OURS = [{"Key": "deployer:managed", "Value": "true"}]
+# https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_ModifyDBInstance.html
+_BAD_SETTINGS = (
+    "InvalidParameterCombination",
+    "InvalidParameterValue",
+    "KMSKeyNotAccessibleFault",
+    "StorageQuotaExceeded",
+)
 
 
 def _rds() -> "RDSClient":
@@ -63,30 +73,29 @@ def instance(name: str) -> dict[str, Any] | None:
     return dict(found[0])
 
 
-def restore(snapshot: str, name: str, like: dict[str, Any]) -> None:
-    """Begin to restore a snapshot into a new instance beside the old one, made as that one is;
-    unless there is one of that name.
-
-    RDS takes neither network nor parameter group from the snapshot.
-    """
-    request: dict[str, Any] = {
-        "DBInstanceClass": like.get("DBInstanceClass"),
-        "DBSubnetGroupName": (like.get("DBSubnetGroup") or {}).get("DBSubnetGroupName"),
-        "VpcSecurityGroupIds": [g["VpcSecurityGroupId"] for g in like.get("VpcSecurityGroups", [])],
-        "DBParameterGroupName": next(
-            (g["DBParameterGroupName"] for g in like.get("DBParameterGroups", [])), None
-        ),
-        "MultiAZ": like.get("MultiAZ"),
-        "PubliclyAccessible": like.get("PubliclyAccessible"),
-        "DeletionProtection": like.get("DeletionProtection"),
-    }
-    known = {key: value for key, value in request.items() if value not in (None, [])}
+def restore(snapshot: str, name: str, settings: Mapping[str, Any]) -> None:
+    """Begin to restore a snapshot into a new instance; unless there is one of that name."""
+    tags = [*(tag for tag in settings.get("Tags", []) if tag not in _OURS), *_OURS]
     try:
         _rds().restore_db_instance_from_db_snapshot(
-            DBInstanceIdentifier=name,
-            DBSnapshotIdentifier=snapshot,
-            Tags=_OURS,  # type: ignore[arg-type]
-            **known,
+            DBInstanceIdentifier=name, DBSnapshotIdentifier=snapshot, **{**settings, "Tags": tags}
         )
     except _rds().exceptions.DBInstanceAlreadyExistsFault:
         return
+
+
+def modify(name: str, settings: Mapping[str, Any]) -> str | None:
+    """Change an instance's settings at once; a later call changes those of a busy one.
+
+    Returns:
+        Why RDS refuses these settings, or None.
+    """
+    try:
+        _rds().modify_db_instance(DBInstanceIdentifier=name, ApplyImmediately=True, **settings)
+    except _rds().exceptions.InvalidDBInstanceStateFault:
+        return None
+    except ClientError as error:
+        if not refused(error) and error.response["Error"]["Code"] not in _BAD_SETTINGS:
+            raise
+        return str(error)
+    return None

@@ -30,6 +30,16 @@ def description(arn: str) -> dict[str, Any] | None:
         return None
 
 
+def made_by(arn: str) -> tuple[str, str] | None:
+    """The stack that a secret is of, and what it is called in there; None if it is of none.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-resource-tags.html
+    """
+    tags = {tag["Key"]: tag["Value"] for tag in (description(arn) or {}).get("Tags", [])}
+    stack = tags.get("aws:cloudformation:stack-id")
+    return (stack, tags["aws:cloudformation:logical-id"]) if stack else None
+
+
 def has_policy(arn: str) -> bool:
     """Whether a secret has a policy of its own, which may let in whom no other policy does."""
     return bool(_secrets().get_resource_policy(SecretId=arn).get("ResourcePolicy"))
