@@ -16,6 +16,7 @@ from cli.ending import carried_out
 from cli.nextstep import DEFAULT_STACK, Given, of_the_checkout, unless_set
 from cli.screen import Screen
 from cli.target import Target, environment_of, find
+from deployer.redaction import redact_all
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Call:
 
     def tell(self, document: Mapping[str, Any]) -> None:
         """Print a line of JSON for a script, of a command that `streams`."""
-        print(json.dumps(document), flush=True)
+        print(json.dumps(redact_all(document, by_name=False)), flush=True)
 
     @property
     def interactive(self) -> bool:

@@ -12,6 +12,7 @@ from cli.aws import AWS_ERRORS, stopped_by, unanswered
 from cli.errors import CUT_OFF, FAILED, INTERRUPTED, REFUSED, WRONG, CommandFailed
 from cli.nextstep import Given
 from deployer.errors import AwsUnavailable, DeployError, RequestRejected
+from deployer.redaction import redact, redact_all
 
 
 def carried_out(
@@ -71,7 +72,7 @@ def _cut_off() -> int:
 
 def _complain(failure: CommandFailed) -> None:
     sort = "" if failure.code == INTERRUPTED else "error: "
-    print(f"{sort}{failure.message}", file=sys.stderr)
+    print(f"{sort}{redact(failure.message)}", file=sys.stderr)
     for line in failure.advice:
         print(line if line.startswith("- ") else f"  {line}", file=sys.stderr)
     sys.stderr.flush()
@@ -82,7 +83,8 @@ def _document(
 ) -> dict[str, Any]:
     error = failure and {
         "code": failure.code,
-        "message": failure.message,
+        "message": redact(failure.message),
         "advice": failure.advice,
     }
-    return {"ok": failure is None, "seconds": round(seconds, 1), **result, "error": error}
+    shown = redact_all(dict(result), by_name=False)
+    return {"ok": failure is None, "seconds": round(seconds, 1), **shown, "error": error}

@@ -13,7 +13,6 @@ from cli.patience import UNANSWERED
 from cli.screen import Screen, awaits_turn, message, printable, rolls, standing, steps
 from cli.target import Target
 from deployer.aws import ecs, releases, turns
-from deployer.diagnosis import redact
 from deployer.rollout import primary
 
 LOOK_SECONDS = 0.2  # between two looks at a running execution, where looking costs nothing
@@ -179,5 +178,5 @@ class Watch:
 
 def _line(by: str, text: str) -> str:
     """What others wrote, fit to be shown: short, without credentials or control characters."""
-    said = printable(redact(text.rstrip()))
+    said = printable(text.rstrip())
     return f"{by}: {said if len(said) <= _WIDTH else said[: _WIDTH - 1] + '…'}"

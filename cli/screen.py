@@ -24,11 +24,11 @@ from rich.text import Text
 
 from cli.executions import Execution, State
 from cli.nextstep import Given
+from deployer.redaction import redact
 
 _NAME_WIDTH = 31  # "Poll health of previous release"
 _NARROW = 60  # columns
 _NOTHING = contextlib.nullcontext()
-
 
 # What an execution shows -------------------------------------------------------------------------
 
@@ -155,8 +155,10 @@ def _short(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A text of others, such as a log line, without what would steer the terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    """Return a text of others, such as a log line, without credentials or what would steer the
+    terminal.
+    """
+    return "".join(character if character.isprintable() else " " for character in redact(text))
 
 
 def seconds_of(record: Mapping[str, Any]) -> float | None:

@@ -53,7 +53,7 @@ Examples:
   deployer logs --json --since 1h | jq -r .message     an object a line
 
 \b
-Lines are shown as the application wrote them: what it logs of secrets is seen.
+Credentials that the application logged are shown as ***, also with --json.
 """,
 )
 @click.option("--release", help="An id, version, tag, digest, `live` or `last`: its tasks only.")

@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Any, Literal, NotRequired, TypedDict
 
 from deployer import diagnosis, release
-from deployer.diagnosis import Failure, redact
+from deployer.diagnosis import Failure
 from deployer.errors import RequestRejected
+from deployer.redaction import clip, redact
 from deployer.release import Entry, Recorded, release_id
 from deployer.request import text
 from deployer.spec import ServiceSpec
@@ -32,7 +33,7 @@ _OURS = re.compile(r"image: (?P<error>[A-Z][A-Za-z]+): (?P<cause>.+)")
 _TELLING = re.compile(
     r"(?i)error\b(?! ?=)|line \d+|\bfatal\b|\bpanic\b|\bexception\b|not found"
     r"|no such file|permission denied|undefined|cannot |out of memory|killed|no space left"
-    r"|\S+:\d+:\d+:|\*\*\* \["
+    r"|\S:\d+:\d+:|\*\*\* \["
 )
 _LINES = 12
 _LINE = 300
@@ -363,11 +364,16 @@ def diagnose(build: BuildDocument, lines: Sequence[str]) -> Diagnosis:
     context: Mapping[str, Any] = next(iter(failed.get("Contexts") or ()), {})
     said = str(context.get("Message") or f"phase {phase} failed")
     if status == "FAULT" or phase in _INFRASTRUCTURE:
-        cause = f"CodeBuild could not begin the build, in {phase}: {said}"
+        cause = redact(f"CodeBuild could not begin the build, in {phase}: {said}")
         return {"error": "BuildNotBegun", "cause": cause, "lines": telling(lines), "again": True}
     ours = [match for line in lines if (match := _OURS.fullmatch(line.strip()))]
     if not ours:
-        return {"error": "BuildFailed", "cause": said, "lines": telling(lines), "again": False}
+        return {
+            "error": "BuildFailed",
+            "cause": redact(said),
+            "lines": telling(lines),
+            "again": False,
+        }
     error, cause = ours[-1]["error"], ours[-1]["cause"]
     return {
         "error": error,
@@ -379,11 +385,12 @@ def diagnose(build: BuildDocument, lines: Sequence[str]) -> Diagnosis:
 
 def telling(lines: Sequence[str]) -> list[str]:
     """The lines that matter: those that speak of an error, or the last ones if none does."""
-    own = [line for line in lines if not line.startswith("[Container]") and not _OURS.match(line)]
+    short = [clip(redact(line), _LINE) for line in lines]
+    own = [line for line in short if not line.startswith("[Container]") and not _OURS.match(line)]
     found = [line for line in own if _TELLING.search(line)] or [
         line for line in own if line.strip()
     ]
-    return [redact(line)[:_LINE] for line in found[-_LINES:]]
+    return found[-_LINES:]
 
 
 def reason(found: Diagnosis) -> str:

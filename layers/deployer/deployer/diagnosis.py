@@ -6,20 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from deployer import stopped, symptoms
+from deployer.redaction import clip, redact
 from deployer.rollback import Rollback
 from deployer.stopped import Task
 
-_CREDENTIALS = (
-    (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), r"\1***@"),
-    (
-        # the name in a secret's ARN is none
-        re.compile(
-            r"(?i)(?<!\d{12}:)\b((?:password|passwd|secret|token|api_key)\"?\s*[=:]\s*\"?)"
-            r"[^\s\",;]+"
-        ),
-        r"\1***",
-    ),
-)
 _ADVICE = {
     "RequestRejected": "Start the execution again with an input as the message shows it.",
     "ServiceUnknown": "Create the service spec, or narrow the rule to repositories that have one.",
@@ -61,6 +51,8 @@ _START_BUILD = {
 # The workflow carries the diagnosis, and no state can catch what outgrows its 256 KiB:
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
 _LINE_LIMIT = 500  # characters
+_SEARCHED = 4000  # characters of a line: some patterns take longer for it than its length
+_CAUSE_LIMIT = 4000  # characters
 _STOPS_LIMIT = 10
 _LOG_LIMIT = 20  # lines
 _CAUSE_LINES = 5
@@ -120,6 +112,7 @@ def diagnose(
             task's own reason leaves it open.
     """
     error, cause = explain(failure)
+    log = [clip(redact(line), _SEARCHED) for line in log]
     stops = [stopped.why(task) for task in stopped_tasks if stopped.failed(task)]
     reasons = list(dict.fromkeys(stop.reason for stop in stops))
     kind, advice = error, _ADVICE.get(error, "See the execution's history and the functions' logs.")
@@ -135,12 +128,12 @@ def diagnose(
             kind, advice = symptom.kind, f"{symptom.why} {symptom.advice}"
     return {
         "error": error,
-        "cause": redact(cause),
+        "cause": clip(redact(cause), _CAUSE_LIMIT),
         "kind": kind,
         "advice": advice,
         "stops": [_line(reason) for reason in reasons[-_STOPS_LIMIT:]],
         "events": [_line(event) for event in events],
-        "log": [_line(line) for line in log[-_LOG_LIMIT:]],
+        "log": [clip(line, _LINE_LIMIT) for line in log[-_LOG_LIMIT:]],
     }
 
 
@@ -160,7 +153,8 @@ def diagnose_docs_build(failure: Failure, log: Sequence[str]) -> Diagnosis:
 
     CodeBuild's own lines, which say what the phases' contexts say too, are left out of the cause.
     """
-    told = [line for line in log if line.strip() and not line.startswith("[Container]")]
+    told = [clip(redact(line), _SEARCHED) for line in log]
+    told = [line for line in told if line.strip() and not line.startswith("[Container]")]
     reasons = [
         f"{phase.get('PhaseType')}: {context.get('Message')}"
         for phase in build_of(failure).get("Phases") or []
@@ -203,17 +197,7 @@ def not_begun(failure: Failure) -> str:
 
 
 def _line(text: str) -> str:
-    line = redact(text)
-    return line if len(line) <= _LINE_LIMIT else line[: _LINE_LIMIT - 1] + "…"
-
-
-def redact(text: str) -> str:
-    """A text without the credentials that a careless application may have logged."""
-    struck = text
-    for pattern, replacement in _CREDENTIALS:
-        struck = pattern.sub(replacement, struck)
-    # what was struck out may bring another to light
-    return text if struck == text else redact(struck)
+    return clip(redact(text), _LINE_LIMIT)
 
 
 def summary(diagnosis: Diagnosis, rollback: Rollback | None, restored: bool, what: str) -> str:

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 from deployer import diagnosis, history, identification, symptoms, taskdef, verification
 from deployer.check import FAILED, OK, WARNING, Check, Repair, State
-from deployer.diagnosis import Failure, redact
+from deployer.diagnosis import Failure
 from deployer.history import History
 from deployer.image import Document, Image
+from deployer.redaction import redact
 from deployer.release import Recorded
 from deployer.rollout import Service, primary
 from deployer.spec import MISNAMED_FOR_CODER, ServiceSpec, Verification

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from deployer.diagnosis import redact
+from deployer.redaction import redact
 from deployer.release import Release
 from deployer.spec import PLATFORMS, Container, ServiceSpec
 

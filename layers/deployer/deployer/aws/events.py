@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools import Logger
 
 from deployer.aws import client
+from deployer.redaction import redact
 from deployer.release import Entry, Unidentified
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def announce(
     entry = {
         "Source": SOURCE,
         "DetailType": DETAIL_TYPE,
-        "Detail": json.dumps({**detail, "state": state, "reason": reason, "url": url}),
+        "Detail": json.dumps({**detail, "state": state, "reason": redact(reason), "url": url}),
     }
     try:
         answer = _events().put_events(Entries=[entry])  # type: ignore[list-item]

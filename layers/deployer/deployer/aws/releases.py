@@ -21,6 +21,7 @@ from typing import Any, cast
 
 from deployer.aws import table
 from deployer.errors import AwsUnavailable
+from deployer.redaction import redact, redact_all
 from deployer.release import Entry, Outcome, Recorded, Release, Unidentified
 from deployer.rollout import Rollout
 
@@ -32,6 +33,8 @@ _NEWEST = 200
 _LASTING = ("open", "live", "ran", "held")
 
 _OPEN = "attribute_not_exists(#outcome)"
+# what others wrote, in whole or in part
+_TEXTS = ("reason", "diagnosis", "rollback")
 _OURS = "attribute_not_exists(#id) OR #execution = :me"
 # Tags are moved: what was put on an image after the event that is known is another push.
 _NEW_TAG = f"{_OURS} OR #until < :at"
@@ -120,7 +123,7 @@ def ignore_push(release: Release, reason: str, until: datetime | None) -> None:
         **release,
         "service": _ignored(release["service"]),
         "outcome": "IGNORED",
-        "reason": reason,
+        "reason": redact(reason),
         "endedAt": release["startedAt"],
         "expiresAt": _expiry(_moment(release["startedAt"])),
     }
@@ -178,7 +181,8 @@ def close_held(release: Entry, details: Mapping[str, Any]) -> bool | None:
 def _outcome(
     release: Entry | Unidentified, outcome: Outcome, details: Mapping[str, Any]
 ) -> dict[str, Any]:
-    fields = {**release, "outcome": outcome, **details}
+    texts = {name: redact_all(details[name]) for name in _TEXTS if name in details}
+    fields = {**release, "outcome": outcome, **details, **texts}
     if outcome != "SUCCEEDED" or release.get("trigger") == "hold":
         fields["expiresAt"] = _expiry(datetime.now(UTC))
     fields["standing"] = _standing(fields)
