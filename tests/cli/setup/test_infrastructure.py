@@ -151,6 +151,7 @@ def test_with_what_the_team_has_already(
         Application="web",
         Exposure="public-ip",
         VpcId=vpc["VpcId"],
+        VpcCidr=vpc["CidrBlock"],
         SubnetIds=",".join(subnets),
         ClusterName="theirs",
         RepositoryName="theirs/shop",
