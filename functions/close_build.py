@@ -7,10 +7,10 @@ https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.htm
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import events, releases, turns
+from deployer.aws.log import Logger
 
 logger = Logger()
 
