@@ -27,9 +27,10 @@ help: ## list the commands
 
 # Makes a virtual environment of a lock file: $(call environment,DIRECTORY,LOCK,PYTHON). With uv, which is
 # brought into it where the machine has none; with pip, should uv not find the registry by itself.
+# Others must be able to read it: PostgreSQL does not run as root.
 define environment
-	@rm -rf $(1) && $(3) -m venv $(1)
-	@uv=$$(command -v uv) || { awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' requirements.lock \
+	@umask 022; rm -rf $(1) && $(3) -m venv $(1)
+	@umask 022; uv=$$(command -v uv) || { awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' requirements.lock \
 		>$(1)/uv.lock && $(1)/bin/pip install -qq --require-hashes -r $(1)/uv.lock; uv=$(1)/bin/uv; }; \
 	"$$uv" pip sync -q --require-hashes --python $(1)/bin/python $(2) 2>$(1)/uv.log \
 		|| $(1)/bin/pip install -qq --require-hashes -r $(2)
@@ -41,7 +42,7 @@ $(READY): requirements.lock
 		"Install it, or name it: make PYTHON=/path/to/python3.13" >&2; exit 1; fi
 	@echo "Installing the development environment into .venv (half a minute, once) …"
 	$(call environment,.venv,requirements.lock,$(PYTHON))
-	@$(BIN)/pip install -qq --no-deps --no-build-isolation --editable .
+	@umask 022; $(BIN)/pip install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .checkov/.ready: checkov.lock | $(READY)
