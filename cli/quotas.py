@@ -91,13 +91,15 @@ class Quotas:
         found = self._named(quota) if quota.name else self._coded(quota)
         if found is None:
             return quota
-        told, applied = found
-        seen = replace(quota, code=told["QuotaCode"], value=float(told["Value"]), applied=applied)
+        entry, applied = found
+        known = replace(
+            quota, code=entry["QuotaCode"], value=float(entry["Value"]), applied=applied
+        )
         with contextlib.suppress(*AWS_ERRORS):  # what is used and requested is a help, no more
-            seen = replace(seen, used=self._used(told.get("UsageMetric")))
+            known = replace(known, used=self._used(entry.get("UsageMetric")))
         with contextlib.suppress(*AWS_ERRORS):
-            seen = replace(seen, requested=self._requested(seen))
-        return seen
+            known = replace(known, requested=self._requested(known))
+        return known
 
     def _coded(self, quota: Quota) -> tuple[Mapping[str, Any], bool] | None:
         about = {"ServiceCode": quota.service, "QuotaCode": quota.code}
@@ -117,9 +119,9 @@ class Quotas:
             ("list_aws_default_service_quotas", False),
         ):
             pages = self._client.get_paginator(operation).paginate(ServiceCode=quota.service)
-            for told in (told for page in pages for told in page["Quotas"]):
-                if told["QuotaName"] == quota.name and "Value" in told:
-                    return told, applied
+            for entry in (entry for page in pages for entry in page["Quotas"]):
+                if entry["QuotaName"] == quota.name and "Value" in entry:
+                    return entry, applied
         return None
 
     def _used(self, metric: Mapping[str, Any] | None) -> float:
@@ -227,31 +229,31 @@ def _unknown(name: str, quota: Quota) -> Check:
     return Check(name, WARNING, f"Service Quotas does not know how many {quota.what} fit", fix)
 
 
-def plan(told: Mapping[str, Any] | None, *, database: bool) -> Check:
+def plan(current: Mapping[str, Any] | None, *, database: bool) -> Check:
     """Whether the account's plan allows what is to be made.
 
     database: whether a database is to be made.
-    told: by GetAccountPlanState; None if the account is older than plans, and so has them all
+    current: by GetAccountPlanState; None if the account is older than plans, and so has them all
         (https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/free-tier-plans.html).
     """
     name = "account plan"
-    if told is None or told.get("accountPlanType") != "FREE":
+    if current is None or current.get("accountPlanType") != "FREE":
         return Check(name, OK, "not the free plan, which limits what can be made")
     fix = (
-        "Upgrade it; what is left of its credits stays:",
+        "Upgrade it; its remaining credits stay:",
         "  aws freetier upgrade-account-plan --account-plan-type PAID --region us-east-1",
     )
     why = "It refuses a database with more than a day of backups (FreeTierRestrictionError)."
-    state = FAILED if database else WARNING
-    return Check(name, state, "the account is on AWS's free plan", fix, why)
+    verdict = FAILED if database else WARNING
+    return Check(name, verdict, "the account is on AWS's free plan", fix, why)
 
 
 def account_plan(account: Account, *, database: bool) -> Check:
     """Ask for the account's plan. Raises AWS's errors where nobody may look."""
     try:
-        told = account.client("freetier", "us-east-1").get_account_plan_state()
+        current = account.client("freetier", "us-east-1").get_account_plan_state()
     except AWS_ERRORS as error:
         if code_of(error) != "ResourceNotFoundException":
             raise
-        told = None
-    return plan(told, database=database)
+        current = None
+    return plan(current, database=database)

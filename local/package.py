@@ -63,13 +63,14 @@ def create(
 def content() -> str:
     """A digest of all that `sam` makes the package of, and of what makes it."""
     digest = hashlib.sha256(version("aws-sam-cli").encode())
-    for path in sorted(path for name in _SOURCES for path in _files(ROOT / name)):
+    for path in sorted(path for name in _SOURCES for path in files(ROOT / name)):
         mode = path.stat().st_mode & 0o111
         digest.update(f"{path.relative_to(ROOT)} {mode:o}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:32]
 
 
-def _files(place: Path) -> Iterator[Path]:
+def files(place: Path) -> Iterator[Path]:
+    """The files of a place, which may be one itself, without what Python compiled."""
     if place.is_file():
         yield place
     for path in place.rglob("*") if place.is_dir() else ():

@@ -15,6 +15,7 @@ from typing import Any
 
 from local import server
 from local.aws import ROOT, LocalAws
+from local.package import files
 
 TEMPLATES = {"deployer": "template.yaml", "service": "infrastructure/service.yaml"}
 """The templates whose roles are looked at, by the end of their stacks' names."""
@@ -77,17 +78,9 @@ def read(directory: Path) -> Record | None:
 def _code() -> str:
     """A digest of what the roles allow, and of what uses it."""
     digest = hashlib.sha256()
-    for path in sorted(file for place in _CODE for file in _files(ROOT / place)):
+    for path in sorted(file for place in _CODE for file in files(ROOT / place)):
         digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
     return digest.hexdigest()
-
-
-def _files(place: Path) -> Iterator[Path]:
-    if place.is_file():
-        yield place
-    for path in place.rglob("*") if place.is_dir() else ():
-        if path.is_file() and "__pycache__" not in path.parts:
-            yield path
 
 
 def _of(aws: LocalAws) -> Record:

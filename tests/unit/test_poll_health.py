@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import poll_health
-from deployer.aws import releases
+from deployer.aws import table
 from tests.unit.conftest import Clock, Script, refusal
 from tests.unit.samples import (
     BALANCER,
@@ -74,10 +74,16 @@ def test_a_rollout_that_still_rolls_lets_the_execution_sleep(aws_shows: Any, con
     assert len(script.asked("DescribeServices")) == 1
 
 
+def kept_token() -> Any:
+    """Where statemachine/wake.asl.json looks for the token of rollout ecs-svc/1."""
+    found = table.get("rollout:ecs-svc/1", "token")
+    return found["token"] if found else None
+
+
 def test_whoever_brings_the_news_finds_the_token(aws_shows: Any, context: Any) -> None:
     aws_shows(ROLLING)
     poll_health.handler(payload(token="the-newest"), context)
-    assert releases.token("ecs-svc/1") == "the-newest"
+    assert kept_token() == "the-newest"
 
 
 def test_the_token_is_kept_before_the_look(aws_shows: Any, context: Any) -> None:
@@ -86,7 +92,7 @@ def test_the_token_is_kept_before_the_look(aws_shows: Any, context: Any) -> None
     kept: list[Any] = []
 
     def look(_: dict[str, Any]) -> dict[str, Any]:
-        kept.append(releases.token("ecs-svc/1"))
+        kept.append(kept_token())
         return {"services": [ROLLING]}
 
     script("ecs", "DescribeServices", look)

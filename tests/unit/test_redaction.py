@@ -1,7 +1,5 @@
 """Credentials that a careless application writes do not stay; what a person needs to read does."""
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,17 +70,8 @@ def test_what_a_person_needs_to_read_stays(line: str) -> None:
     assert redact(line) == line
 
 
+@pytest.mark.timeout(60)  # in proportion to its length it takes a second, by its square, hours
 @pytest.mark.parametrize("part", ["a", "password=", "=:", '"', "x.y-", "/@:", "eyJ", "key "])
-def test_a_line_of_any_length_takes_time_in_proportion(part: str) -> None:
-    """Ten times the length takes about ten times as long; a quadratic pattern takes a hundred."""
-
-    def seconds(length: int) -> float:
-        line = part * (length // len(part))
-        tries = []
-        for _ in range(3):
-            began = time.process_time()
-            redact(line)
-            tries.append(time.process_time() - began)
-        return min(tries)
-
-    assert seconds(100_000) < 40 * seconds(10_000) + 0.05
+def test_a_line_of_any_length_is_read_to_its_end(part: str) -> None:
+    line = part * (256_000 // len(part))
+    assert SECRET not in redact(f"{line} DB_PASSWORD={SECRET}")

@@ -202,23 +202,6 @@ class ServiceSpec:
         return re.fullmatch(self.tags, tag) is not None
 
 
-def for_repository(
-    parameters: Mapping[str, str], repository: str, tag: str | None
-) -> tuple[ServiceSpec, Document]:
-    """The spec of the service that a push to a repository is for, read and as a document.
-
-    Args:
-        parameters: the specs' texts by the parameter's name.
-        tag: chooses among services that share the repository.
-    Raises:
-        ServiceUnknown, SpecInvalid, RequestRejected: no spec, a wrong one, or several that fit.
-    """
-    fitting = all_for_repository(parameters, repository, tag)
-    if len(fitting) > 1:
-        raise RequestRejected(ambiguous(repository, tag, [spec.service for spec, _ in fitting]))
-    return fitting[0]
-
-
 def ambiguous(repository: str, tag: str | None, services: Sequence[str]) -> str:
     """Return why a push that fits several services deploys none of them."""
     return (

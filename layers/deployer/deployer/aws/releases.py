@@ -295,9 +295,3 @@ def remember_token(rollout_id: str, token: str) -> None:
     expires = int(time.time()) + _TOKEN_LIFE
     item = {"service": f"rollout:{rollout_id}", "id": "token"}
     table.put({**item, "token": token, "expiresAt": expires})
-
-
-def token(rollout_id: str) -> str | None:
-    """The token of the execution that waits for a rollout; None if none does."""
-    found = table.get(f"rollout:{rollout_id}", "token")
-    return str(found["token"]) if found else None
