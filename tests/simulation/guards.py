@@ -31,7 +31,7 @@ from deployer import (
     turns,
     verification,
 )
-from deployer.aws import ec2, ecr, ecs, releases, sfn, table
+from deployer.aws import ec2, ecs, releases, sfn, table
 from deployer.aws import turns as line
 from tests.simulation import plans, runtime
 from tests.simulation.asl import Machine
@@ -433,8 +433,6 @@ GUARDS = (
     Guard("the way back is a release that was live", "rollback is exact",
           _failed_release_is_good),
     Guard("who sleeps no more need not be woken", "every refusal is foreseen", _woken_too_late),
-    Guard("an image that was just pushed need not be shown yet", "one outcome", lambda put: put(
-        ecr, "_READ_LAG", timedelta(0))),
     Guard("a throttle is tried again", "every refusal is foreseen", _throttles_unknown),
     Guard("credentials are struck out", "no secret told", lambda put: put(
         diagnosis, "redact", str)),

@@ -1,6 +1,8 @@
 """Whatever befalls a deployment, the invariants hold; without a guard they do not."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -63,6 +65,17 @@ def test_a_guard_that_is_taken_away_is_missed(guard: Guard) -> None:
 @pytest.mark.parametrize("name", FOUND)
 def test_what_the_simulation_found_stays_mended(name: str) -> None:
     worlds.run(FOUND[name])
+
+
+def test_an_image_that_is_not_shown_yet_is_waited_for() -> None:
+    undisturbed = worlds.run(PLANS["an update"])
+    look = next(n for n, (_, _, name) in enumerate(undisturbed.sites) if name == "DescribeImages")
+    plan = replace(PLANS["an update"], faults={look: "stale"})
+    world = worlds.run(plan)
+    (record,) = (r for r in world.invariants.records() if r["version"] == "1.0.1")
+    assert record["outcome"] == "SUCCEEDED"
+    delay = datetime.fromisoformat(record["endedAt"]) - datetime.fromisoformat(record["pushedAt"])
+    assert delay < timedelta(seconds=120)  # the clock's round would have found it later
 
 
 MENDED_BY = {
