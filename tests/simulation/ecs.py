@@ -151,7 +151,7 @@ class Service:
     name: str
     cluster: str
     desired: int
-    breaker: Mapping[str, Any]
+    configuration: Mapping[str, Any]
     limits: tuple[int, int]
     network: Mapping[str, Any]
     balancers: list[Any]
@@ -163,6 +163,7 @@ class Service:
     dead: list[Task] = field(default_factory=list)
     events: list[tuple[float, str]] = field(default_factory=list)
     last_completed: Deployment | None = None
+    theirs: Mapping[str, Any] = field(default_factory=dict)  # what the team set of it
     # what reads that lag behind the last change still show, and how long they may
     before: dict[str, Any] | None = None
     changed: float = -math.inf
@@ -171,6 +172,11 @@ class Service:
     @property
     def arn(self) -> str:
         return f"{_ARN}:service/{self.cluster}/{self.name}"
+
+    @property
+    def breaker(self) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.configuration["deploymentCircuitBreaker"]
+        return found
 
     @property
     def primary(self) -> Deployment:
@@ -187,6 +193,7 @@ class Service:
             "pendingCount": sum(t.status in ("PROVISIONING", "PENDING") for t in self.tasks),
             "taskDefinition": self.deployments[0].revision if self.deployments else "",
             "deployments": [d.described() for d in self.deployments],
+            "deploymentConfiguration": self.configuration,
             "networkConfiguration": self.network,
             "loadBalancers": self.balancers,
             "events": [
@@ -247,7 +254,7 @@ class Ecs:
             name=name,
             cluster=asked["cluster"],
             desired=asked["desiredCount"],
-            breaker=asked["deploymentConfiguration"]["deploymentCircuitBreaker"],
+            configuration=asked["deploymentConfiguration"],
             limits=_limits(asked),
             network=asked["networkConfiguration"],
             balancers=asked.get("loadBalancers", []),
@@ -273,7 +280,7 @@ class Ecs:
         if "desiredCount" in asked:
             service.desired = asked["desiredCount"]
         if "deploymentConfiguration" in asked:
-            service.breaker = asked["deploymentConfiguration"]["deploymentCircuitBreaker"]
+            service.configuration = asked["deploymentConfiguration"]
             service.limits = _limits(asked)
         service.balancers = asked.get("loadBalancers", service.balancers)
         service.grace = asked.get("healthCheckGracePeriodSeconds", service.grace)
@@ -493,6 +500,7 @@ class Ecs:
                 "IN_PROGRESS",
                 f"ECS deployment circuit breaker: rolling back to deploymentId {target.id}.",
             )
+            self.world.checked(service)
 
     # A task's life
 
@@ -545,6 +553,15 @@ class Ecs:
                 "TaskFailedToStart",
                 f"CannotPullContainerError: pull image manifest has been retried 1 time(s):"
                 f" failed to resolve ref {container['image']}: not found",
+            )
+        elif task.app.fault == "busy-once" and not any(
+            t.deployment is task.deployment for t in task.deployment.service.dead
+        ):
+            self._ended(
+                task,
+                "TaskFailedToStart",
+                "CannotPullContainerError: pull image manifest has been retried 5 time(s):"
+                " unexpected status: 429 Too Many Requests",
             )
         elif task.app.fault == "cannot-start":
             task.exit_code = None

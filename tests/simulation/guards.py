@@ -27,6 +27,7 @@ from deployer import (
     rollback,
     rollout,
     service,
+    stopped,
     taskdef,
     turns,
     verification,
@@ -239,6 +240,29 @@ def _ecs_goes_back_always(put: Put) -> None:
     put(service, "settings", always)
 
 
+def _ecs_goes_back_to_whatever_completed(put: Put) -> None:
+    may_go_back = service.may_go_back
+
+    def always(release: Any, previous: Any, there: Any) -> Any:
+        steady = {"status": "PRIMARY", "rolloutState": "COMPLETED", "runningCount": 1}
+        if previous and there:
+            steady["taskDefinition"] = previous["taskDefinition"]
+            there = {**there, "networkConfiguration": previous["networkConfiguration"]}
+            there["deployments"] = [steady]
+        return may_go_back(release, previous, there)
+
+    put(service, "may_go_back", always)
+
+
+def _settings_cleared(put: Put) -> None:
+    configuration = service._configuration
+    put(service, "_configuration", lambda spec, back, _: configuration(spec, back, {}))
+
+
+def _busy_for_ever(put: Put) -> None:
+    put(stopped, "_REASONS", tuple(r for r in stopped._REASONS if r[0] != "service-busy"))
+
+
 def _turn_whatever_the_outcome(put: Put) -> None:
     decide = turns.decide
 
@@ -409,6 +433,10 @@ GUARDS = (
           _schema_overlooked_going_back),
     Guard("ECS goes not back over a schema", "no older release on a newer schema",
           _ecs_goes_back_always),
+    Guard("ECS goes back only to what we would go back to", "rollback is exact",
+          _ecs_goes_back_to_whatever_completed),
+    Guard("the team's settings of a service stay", "others' changes stay", _settings_cleared),
+    Guard("a registry that was busy heals", "no false failure", _busy_for_ever),
     Guard("no way back over a schema that a failed release brought",
           "no older release on a newer schema", _returns(rollback, "outdated", False)),
     Guard("a release whose execution ended midway may have migrated",

@@ -341,6 +341,12 @@ class Invariants:
             app, applied = self._app(primary.revision), self.world.database.schema
             if app.schema is not None and app.schema < applied:
                 self.broken("no older release on a newer schema", f"ECS goes back to {app.version}")
+            came = {r["outcome"] for r in self._of(primary.revision) if "outcome" in r}
+            if came and "SUCCEEDED" not in came:
+                self.broken("rollback is exact", f"ECS goes back to {app.version}: {came}")
+
+    def _of(self, revision: str) -> list[Mapping[str, Any]]:
+        return [r for r in self.records() if r.get("taskDefinition") == revision]
 
     # When all is quiet
 
@@ -453,6 +459,8 @@ class Invariants:
         service = self.world.ecs.services.get(self.world.spec["service"])
         if self.world.humans > self.humans_before:
             return
+        if service and any(service.configuration.get(k) != v for k, v in service.theirs.items()):
+            self.broken("others' changes stay", f"{service.configuration}, not {service.theirs}")
         if service is None or not service.deployments:
             if any(r["outcome"] == "SUCCEEDED" and "rollout" in r for r in records):
                 self.broken("what runs", "there is no service")

@@ -143,7 +143,8 @@ def _put(world: World, app: App) -> Deployment:
     made = world.ecs.register_task_definition(
         {"family": "coder", "containerDefinitions": containers}
     )
-    service.breaker = {"enable": True, "rollback": True}
+    breaker = {"enable": True, "rollback": True}
+    service.configuration = {**service.configuration, "deploymentCircuitBreaker": breaker}
     revision = made["taskDefinition"]["taskDefinitionArn"]
     world.ecs.update_service({"service": "coder", "taskDefinition": revision})
     return service.primary

@@ -95,6 +95,8 @@ MENDED_BY = {
     "a recovery stopped the release that had come after":
         "a recovery stands aside for a later release",
     "ECS went back to a release that was never good": "ECS goes not back over a schema",
+    "ECS went back to a release whose record says that it failed":
+        "ECS goes back only to what we would go back to",
     "a late second try of a turn left its claim": "who is done leaves the line",
     "a push after a first one that failed met an old desired count":
         "a service that was stopped is started",

@@ -914,6 +914,14 @@ class World:
             self.human(f"scales to {desired}")
             self.ecs.update_service({"service": service.name, "desiredCount": desired})
 
+    def do_configure(self) -> None:
+        """The team sets what a rollout watches, past us."""
+        service = self._service()
+        if service:
+            alarms = {"alarmNames": ["5xx"], "enable": True, "rollback": False}
+            service.theirs = {"alarms": alarms, "bakeTimeInMinutes": 1}
+            service.configuration = {**service.configuration, **service.theirs}
+
     def do_delete_service(self) -> None:
         service = self._service()
         if service:

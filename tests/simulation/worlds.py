@@ -79,6 +79,10 @@ PLANS: Mapping[str, Plan] = {
     "a crash loop unseen by ECS": Plan("plain", (push(0, "1.0.1", "exit-at-start"),)),
     "a late crash": Plan("plain", (push(0, "1.0.1", "exit-late", seconds=20.0),)),
     "two crashes, then well": Plan("recreated", (push(0, "1.0.1", "exit-twice"),)),
+    "a registry that is busy once": Plan("checked", (push(0, "1.0.1", "busy-once"),)),
+    "the team's alarms, and a release that fails": Plan(
+        "checked", ((0, "configure", ()), push(1, "1.0.1", "wrong-version"))
+    ),
     "never healthy": Plan("recreated", (push(0, "1.0.1", "never-healthy"),)),
     "never healthy behind a balancer": Plan("balanced", (push(0, "1.0.1", "never-healthy"),)),
     "no answer, no check": Plan("plain", (push(0, "1.0.1", "hangs"),)),
@@ -430,6 +434,16 @@ FOUND: Mapping[str, Plan] = {
         "database",
         (push(0, "1.1.0", schema=2), order(400, "rollback", to="previous")),
         faults={85: "denied"},
+    ),
+    "ECS went back to a release whose record says that it failed": Plan(
+        "checked",
+        (
+            push(0, "1.0.1", "wrong-version"),
+            (1490, "no_room", (True,)),
+            push(1500, "1.0.2"),
+            (2500, "no_room", (False,)),
+        ),
+        faults={72: "denied"},
     ),
     "a recovery took back what a redriven execution had made live": Plan(
         "checked", (push(0, "1.0.1"), (21.73, "stop", ()), (21.9, "redrive", ()))
