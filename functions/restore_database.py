@@ -52,14 +52,24 @@ def _restored(spec: ServiceSpec, release: Release, since: str) -> Done:
         raise DatabaseFailed(f"instance {name} is still {status}")
     if "failed" in status or "incompatible" in status:
         raise DatabaseFailed(f"instance {name} is {status}")
-    if status != "available":
+    if status != "available" or not (late or _is_like(current, name, restored)):
         return {"done": False, "name": name}
-    if not late and not _is_like(current, name, restored):
-        return {"done": False, "name": name}
-    noted = _noted(spec, release, name, restored["Endpoint"]["Address"])
-    _keep_secret(noted["secret"])
-    _switch(spec.service, release, noted)
+    _switch(spec.service, release, _noted(spec, release, name, restored["Endpoint"]["Address"]))
     return {"done": True, "name": name}
+
+
+def _is_like(current: str, name: str, restored: Mapping[str, Any]) -> bool:
+    """Give the restored instance the settings that a restoration does not take. Return whether it
+    has them, or cannot have them: what RDS refuses must not hold up the data."""
+    settings = likeness.remaining_settings(rds.instance(current) or restored, restored)
+    if not settings or likeness.overdue(restored, datetime.now(UTC)):
+        return True
+    why = rds.modify(name, settings)
+    if why is None:
+        return False
+    logger.warning("settings refused", instance=name, settings=settings, why=why)
+    settings = likeness.without_others(settings)
+    return not settings or rds.modify(name, settings) is not None
 
 
 def _noted(spec: ServiceSpec, release: Release, name: str, host: str) -> Restoration:
@@ -86,6 +96,7 @@ def _noted(spec: ServiceSpec, release: Release, name: str, host: str) -> Restora
 
 def _switch(service: str, release: Release, noted: Restoration) -> None:
     """Point the secret at the restored instance."""
+    _keep(noted["secret"])
     url, after = secrets.value(noted["secret"]), noted["after"]
     if database.host_of(url) != after["host"]:
         secrets.replace(noted["secret"], database.moved(url, after["host"]))
@@ -93,22 +104,8 @@ def _switch(service: str, release: Release, noted: Restoration) -> None:
     releases.note(release, databaseInstance=after["instance"])
 
 
-def _is_like(current: str, name: str, restored: Mapping[str, Any]) -> bool:
-    """Give the restored instance the settings that a restoration does not take; whether it has
-    them, or cannot have them: the data counts, and what RDS refuses must not hold it up."""
-    settings = likeness.remaining_settings(rds.instance(current) or restored, restored)
-    if not settings or likeness.overdue(restored, datetime.now(UTC)):
-        return True
-    why = rds.modify(name, settings)
-    if why is None:
-        return False
-    logger.warning("settings refused", instance=name, settings=settings, why=why)
-    settings = likeness.without_others(settings)
-    return not settings or rds.modify(name, settings) is not None
-
-
-def _keep_secret(secret: str) -> None:
-    """Let no update of the secret's stack put the old host back into it."""
+def _keep(secret: str) -> None:
+    """Refuse updates of the secret's stack that would put the old host back into it."""
     if made := secrets.made_by(secret):
         stack, resource = made
         kept = cloudformation.change_policy(stack, partial(database.keeping, resource=resource))

@@ -190,7 +190,7 @@ class Script:
                 status, parsed = 400, dict(found.response)
             else:
                 status, parsed = 200, dict(found)
-                if model.output_shape:
+                if model.output_shape:  # some operations answer nothing
                     validate_parameters(parsed, model.output_shape)
             parsed["ResponseMetadata"] = {"HTTPStatusCode": status}
             return AWSResponse("", status, HTTPHeaders(), None), parsed

@@ -137,10 +137,10 @@ def test_a_secret_that_holds_no_url_stops_the_rollback_and_stays(
 
 def differing(script: Script, minutes: float = 0) -> None:
     """The old instance is watched and may grow; the restored one is not and may not."""
-    old: Any = {"DBInstanceIdentifier": "coder-db", "DBInstanceStatus": "available"}
+    old: dict[str, Any] = {"DBInstanceIdentifier": "coder-db", "DBInstanceStatus": "available"}
     old |= {"MonitoringInterval": 60, "MonitoringRoleArn": "arn:aws:iam::123456789012:role/m"}
     old |= {"MaxAllocatedStorage": 100}
-    new: Any = {"DBInstanceIdentifier": NAME, "DBInstanceStatus": "available"}
+    new: dict[str, Any] = {"DBInstanceIdentifier": NAME, "DBInstanceStatus": "available"}
     new |= {"Endpoint": {"Address": "new.example.com"}}
     new |= {"InstanceCreateTime": datetime.now(UTC) - timedelta(minutes=minutes)}
 
