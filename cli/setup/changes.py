@@ -123,13 +123,19 @@ def judge(changes: Sequence[Change], allowed_losses: Collection[str] = ()) -> Ve
     return Verdict(tuple(refused), tuple(c for c in destructive if c not in refused))
 
 
-def stack_policy(stateful: Collection[str], allowed_losses: Collection[str] = ()) -> str | None:
+def stack_policy(
+    stateful: Collection[str],
+    allowed_losses: Collection[str] = (),
+    current: str | None = None,
+) -> str | None:
     """A policy under which no stateful resource of a stack is replaced or deleted by an update
     (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/protect-stack-resources.html).
 
     Args:
         stateful: the logical ids of the stack's stateful resources.
         allowed_losses: those of them that this update may replace or delete.
+        current: the stack's policy as it is. What it denies altogether stays denied, unless it is
+            among the allowed losses: a restoration of the database keeps its secret so.
     Returns:
         The policy as JSON; None if there is nothing to protect.
     """
@@ -148,7 +154,13 @@ def stack_policy(stateful: Collection[str], allowed_losses: Collection[str] = ()
         "Principal": "*",
         "Resource": [f"LogicalResourceId/{name}" for name in protected],
     }
-    return json.dumps({"Statement": [everything, *([deny] if protected else [])]})
+    kept = [
+        statement
+        for statement in json.loads(current or "{}").get("Statement", [])
+        if (statement["Effect"], statement.get("Action")) == ("Deny", "Update:*")
+        and str(statement.get("Resource")).rpartition("/")[2] not in allowed_losses
+    ]
+    return json.dumps({"Statement": [everything, *([deny] if protected else []), *kept]})
 
 
 # The state of a stack ----------------------------------------------------------------------------
@@ -357,7 +369,11 @@ _ADVICE: Sequence[tuple[str, Sequence[str]]] = (
     ),
     (
         r"stack policy|denied by stack policy",
-        ("The stack's policy protects this resource's data; --allow-data-loss lets it pass.",),
+        (
+            "The stack's policy protects this resource's data; --allow-data-loss lets it pass. Of a"
+            " database's Url after a restoration, set DatabaseHost to the restored instance first"
+            " (docs/infrastructure.md).",
+        ),
     ),
     (
         r"BucketAlreadyExists|requested bucket name is not available",

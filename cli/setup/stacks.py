@@ -233,7 +233,8 @@ class Stacks:
     def guard(self, name: str, allowed_losses: Collection[str] = ()) -> None:
         """Let no update replace or delete what holds data, and nobody delete the stack."""
         stateful = self.stateful(name)
-        policy = stack_policy(stateful, allowed_losses)
+        current = self._cfn.get_stack_policy(StackName=name).get("StackPolicyBody")
+        policy = stack_policy(stateful, allowed_losses, current)
         if policy is None:
             return
         self._cfn.set_stack_policy(StackName=name, StackPolicyBody=policy)

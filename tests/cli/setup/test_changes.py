@@ -22,6 +22,7 @@ from cli.setup.changes import (
     standing,
     unstick,
 )
+from deployer import database
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -97,6 +98,17 @@ def test_a_stack_policy_denies_what_would_lose_data() -> None:
     allowed = json.loads(str(stack_policy(["Database", "Secret"], ["Secret"])))["Statement"]
     assert allowed[1]["Resource"] == ["LogicalResourceId/Database"]
     assert len(json.loads(str(stack_policy(["Secret"], ["Secret"])))["Statement"]) == 1
+
+
+def test_what_a_restoration_protects_stays_protected() -> None:
+    """The URL of a restored database, until somebody allows its change by name."""
+    restored = database.keeping(stack_policy(["Url"]), "Url")
+    kept = json.loads(str(stack_policy(["Url"], current=restored)))["Statement"]
+    assert kept[-1] == json.loads(restored)["Statement"][-1]
+    assert stack_policy(["Url"], current=json.dumps({"Statement": kept})) == json.dumps(
+        {"Statement": kept}
+    )
+    assert len(json.loads(str(stack_policy(["Url"], ["Url"], restored)))["Statement"]) == 1
 
 
 @pytest.mark.parametrize(
