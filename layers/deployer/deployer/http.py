@@ -1,19 +1,21 @@
 """Asking a service over HTTP."""
 
-import time
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
-from http.client import HTTPException
 from typing import Any
 
 from deployer import verification
 from deployer.spec import Probe
 from deployer.verification import Answer
 
-# What is asked for answers in a few hundred bytes; a page that never ends, or that drips, must not
-# hold us.
-_BODY_LIMIT = 1024 * 1024
+# A page that never ends must not fill the memory; the front page of a site may be large.
+_BODY_LIMIT = 64 * 1024 * 1024
 _CHUNK = 64 * 1024
 
 
@@ -24,39 +26,112 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_opener = urllib.request.build_opener(_NoRedirects)
+class _Connected(urllib.request.AbstractHTTPHandler):
+    """Let the exchange that asks know its socket, so that it can be cut off."""
+
+    def http_open(self, request: urllib.request.Request) -> Any:
+        return self.do_open(self._kept(http.client.HTTPConnection, request), request)
+
+    def https_open(self, request: urllib.request.Request) -> Any:
+        connected = self._kept(http.client.HTTPSConnection, request, context=_tls)
+        return self.do_open(connected, request)
+
+    http_request = urllib.request.AbstractHTTPHandler.do_request_
+    https_request = urllib.request.AbstractHTTPHandler.do_request_
+
+    @staticmethod
+    def _kept(kind: Any, request: Any, **options: Any) -> Any:
+        class Connection(kind):  # type: ignore[misc]
+            def connect(self) -> None:
+                super().connect()
+                request.exchange.connected(self.sock)
+
+        return lambda host, **given: Connection(host, **options, **given)
+
+
+_tls = ssl.create_default_context()
+_opener = urllib.request.OpenerDirector()
+for _handler in (
+    *(urllib.request.ProxyHandler(), _Connected(), _NoRedirects()),
+    *(urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPErrorProcessor()),
+):
+    _opener.add_handler(_handler)
+
+
+class _Exchange(threading.Thread):
+    """One request and its answer, in a thread of its own: nobody can wait less for DNS, or for
+    headers that drip. What has come is the answer, once its headers are complete.
+    """
+
+    def __init__(self, url: str, timeout: float) -> None:
+        super().__init__(name=f"GET {url}", daemon=True)
+        self.request = urllib.request.Request(url, headers={"User-Agent": "deployer"})
+        self.request.exchange = self  # type: ignore[attr-defined]
+        self.timeout = timeout
+        self.over = threading.Event()
+        self.failed = False
+        self.head: tuple[int, dict[str, str]] | None = None
+        self.body: list[bytes] = []
+        self.socket: socket.socket | None = None
+
+    def run(self) -> None:
+        try:
+            with _opener.open(self.request, timeout=self.timeout) as response:
+                self._read(response, response.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                self._read(error, error.code)
+        except (OSError, http.client.HTTPException, ValueError):
+            self.failed = True
+
+    def _read(self, response: Any, status: int) -> None:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        self.head, most = (status, headers), _BODY_LIMIT
+        try:
+            while most and not self.over.is_set():
+                chunk = response.read1(min(_CHUNK, most))
+                if not chunk:
+                    break
+                self.body.append(chunk)
+                most -= len(chunk)
+        except (OSError, http.client.HTTPException, ValueError):
+            self.failed = True
+
+    def connected(self, connection: socket.socket) -> None:
+        """Keep the socket; it is of no use if the time was up before."""
+        self.socket = connection
+        if self.over.is_set():
+            self.cut_off()
+
+    def cut_off(self) -> None:
+        """End the exchange: the thread, which may wait for the socket, ends too."""
+        self.over.set()
+        if self.socket:
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
+
+    def answer(self) -> Answer | None:
+        """Return what has come within the time; None if it was no answer."""
+        self.start()
+        self.join(self.timeout)
+        head, failed, body = self.head, self.failed, b"".join(self.body)
+        if self.is_alive():
+            self.cut_off()
+        if head is None or failed:
+            return None
+        return Answer(status=head[0], headers=head[1], body=body)
 
 
 def get(url: str, timeout: float = 3.0) -> Answer | None:
     """GET a URL without following redirects; None if nothing answers within `timeout` seconds.
 
-    The body has as long again to arrive; what has come by then is the body.
+    The time is that of the whole exchange: name, connection, TLS, headers and body. A body that is
+    not complete by then is what has come of it.
     """
-    request = urllib.request.Request(url, headers={"User-Agent": "deployer"})
-    try:
-        with _opener.open(request, timeout=timeout) as response:
-            return _answer(response, response.status, timeout)
-    except urllib.error.HTTPError as error:
-        return _answer(error, error.code, timeout)
-    except (OSError, HTTPException):
-        return None
+    return _Exchange(url, timeout).answer()
 
 
 def probe(url: str, probes: Iterable[Probe]) -> dict[str, str]:
     """What the probes that no deployment may change answer, by name; those that answer."""
     values = ((entry, verification.probe_value(entry, get(url + entry.path))) for entry in probes)
     return {verification.probe_name(entry): value for entry, value in values if value is not None}
-
-
-def _answer(response: Any, status: int, seconds: float) -> Answer | None:
-    deadline, body = time.monotonic() + seconds, b""
-    try:
-        while len(body) < _BODY_LIMIT and time.monotonic() < deadline:
-            chunk = response.read1(min(_CHUNK, _BODY_LIMIT - len(body)))
-            if not chunk:
-                break
-            body += chunk
-    except (OSError, HTTPException):
-        return None
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(status=status, headers=headers, body=body)

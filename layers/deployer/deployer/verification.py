@@ -11,6 +11,7 @@ from deployer.spec import Probe, Verification, VersionProbe
 
 # What an application answers travels through the execution, which may hold 256 KiB in all.
 _LONGEST = 200  # characters
+_LONGEST_DOCUMENT = 1024 * 1024  # bytes
 
 type Probes = Mapping[str, str]
 """What each probe that no deployment may change answered, by the probe's name."""
@@ -123,6 +124,8 @@ def remembered(previous: Probes) -> Probes:
 
 def field_of(answer: Answer, name: str) -> str | None:
     """A field of a JSON body, as text; a dotted name goes into nested objects."""
+    if len(answer.body) > _LONGEST_DOCUMENT:
+        return None
     try:
         value: object = json.loads(answer.body)
     except (ValueError, RecursionError):
