@@ -40,10 +40,10 @@ UNUSED = {
     Permission("deployer.ImageBuildRole", "s3:GetBucketLocation", "{Sources}"): _CODEBUILD,
     Permission("deployer.ImageBuildRole", "s3:GetObjectVersion", "{Sources}/tools/*"): _CODEBUILD,
     Permission(
-        "deployer.RestoreDatabaseRole", "cloudformation:GetStackPolicy", "stack/*-database/*"
+        "deployer.RestoreDatabaseRole", "cloudformation:GetStackPolicy", "stack/test*-database/*"
     ): _OF_A_STACK,
     Permission(
-        "deployer.RestoreDatabaseRole", "cloudformation:SetStackPolicy", "stack/*-database/*"
+        "deployer.RestoreDatabaseRole", "cloudformation:SetStackPolicy", "stack/test*-database/*"
     ): _OF_A_STACK,
     Permission(
         "deployer.RestoreDatabaseRole", "iam:PassRole", "role/rds-monitoring-role"

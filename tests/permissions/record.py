@@ -96,7 +96,7 @@ def _of(aws: LocalAws) -> Record:
             continue
         resources = aws.client("cloudformation").describe_stack_resources(StackName=stack)
         names = {
-            found["PhysicalResourceId"].rpartition(":")[2]: found["LogicalResourceId"]
+            _name(found["PhysicalResourceId"]): found["LogicalResourceId"]
             for found in resources["StackResources"]
         }
         for found in resources["StackResources"]:
@@ -106,6 +106,11 @@ def _of(aws: LocalAws) -> Record:
                 record.roles.add(role)
                 _compare(record, role, list(_grants(aws, physical)), calls.get(physical, []), names)
     return record
+
+
+def _name(physical: str) -> str:
+    """A resource's name; CloudFormation knows a queue by its URL."""
+    return physical.rpartition("/" if physical.startswith("http") else ":")[2]
 
 
 def _grants(aws: LocalAws, role: str) -> Iterator[tuple[str, str]]:

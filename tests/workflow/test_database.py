@@ -15,6 +15,7 @@ from local.stage import Stage
 
 USER = {"email": "ada@example.com", "username": "ada", "password": "secret"}
 PASSWORD = "correct/horse"
+WINDOW = "tue:04:00-tue:04:30"  # which a restoration does not take: a modification makes it so
 
 
 class Instance:
@@ -24,7 +25,10 @@ class Instance:
         self.rds, self.secrets = stage.aws.client("rds"), stage.aws.client("secretsmanager")
         self.name, self.secret = stage.make_database(), f"{stage.service}/database-url"
         self.rds.modify_db_instance(
-            DBInstanceIdentifier=self.name, MasterUserPassword=PASSWORD, DeletionProtection=True
+            DBInstanceIdentifier=self.name,
+            MasterUserPassword=PASSWORD,
+            DeletionProtection=True,
+            PreferredMaintenanceWindow=WINDOW,
         )
         self.host = self.describe()["Endpoint"]["Address"]
         self.point(self.url(self.host))
@@ -133,6 +137,7 @@ def test_the_database_is_backed_up_and_restored_with_the_release(
     assert ask(backed, "/api/v2/users/first")["message"].endswith("has already been created!")
     assert query(instance.current, "SELECT version FROM schema_migrations") == [(1,)]
     assert query(instance.current, "SELECT to_regclass('workspaces')") == [(None,)]
+    assert instance.describe(restored)["PreferredMaintenanceWindow"] == WINDOW
     # The instance that was left is as it was, and both are as hard to delete as the first one.
     assert query(newer, "SELECT name FROM workspaces") == [("late",)]
     for name in (instance.name, restored):
