@@ -51,6 +51,7 @@ _START_BUILD = {
 # The workflow carries the diagnosis, and no state can catch what outgrows its 256 KiB:
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
 _LINE_LIMIT = 500  # characters
+_SEARCHED = 4000  # characters of a line: some patterns take longer for it than its length
 _CAUSE_LIMIT = 4000  # characters
 _STOPS_LIMIT = 10
 _LOG_LIMIT = 20  # lines
@@ -111,7 +112,7 @@ def diagnose(
             task's own reason leaves it open.
     """
     error, cause = explain(failure)
-    log = [clip(redact(line), _LINE_LIMIT) for line in log]  # cut before it is searched
+    log = [clip(redact(line), _SEARCHED) for line in log]
     stops = [stopped.why(task) for task in stopped_tasks if stopped.failed(task)]
     reasons = list(dict.fromkeys(stop.reason for stop in stops))
     kind, advice = error, _ADVICE.get(error, "See the execution's history and the functions' logs.")
@@ -132,7 +133,7 @@ def diagnose(
         "advice": advice,
         "stops": [_line(reason) for reason in reasons[-_STOPS_LIMIT:]],
         "events": [_line(event) for event in events],
-        "log": log[-_LOG_LIMIT:],
+        "log": [clip(line, _LINE_LIMIT) for line in log[-_LOG_LIMIT:]],
     }
 
 
@@ -152,7 +153,7 @@ def diagnose_docs_build(failure: Failure, log: Sequence[str]) -> Diagnosis:
 
     CodeBuild's own lines, which say what the phases' contexts say too, are left out of the cause.
     """
-    told = [clip(redact(line), _LINE_LIMIT) for line in log]
+    told = [clip(redact(line), _SEARCHED) for line in log]
     told = [line for line in told if line.strip() and not line.startswith("[Container]")]
     reasons = [
         f"{phase.get('PhaseType')}: {context.get('Message')}"

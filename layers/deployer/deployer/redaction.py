@@ -54,7 +54,7 @@ _PAIR = re.compile(
 _SHORT = re.compile(r"(?:pass|pw|sig|signature|passkey)$")
 # `--password value`, `PASSWORD 'value'`, `IDENTIFIED BY 'value'`, `password value` of .netrc
 _SPACED = re.compile(
-    r"""(?<![\w.\-])(?:--?(?P<flag>[A-Za-z][\w\-]*+)[ \t]++(?!-)
+    r"""(?<![\w.\-])(?:--?(?P<flag>[A-Za-z_][\w.\-]*+)[ \t]++(?!-)
     |(?i:password|passwd|passphrase|identified[ \t]by)[ \t]++(?=\\*+["'])
     |(?i:login)[ \t]++\S++[ \t]++(?i:password)[ \t]++)""",
     re.VERBOSE,
@@ -312,6 +312,8 @@ def _value(
     else:
         bare = _BARE.match(text, at)
         if not bare:
+            return None
+        if _NO_VALUE.fullmatch(bare[0]):
             return None
         begin = at
         end = begin + len(bare[0].rstrip(_CLOSERS))

@@ -8,6 +8,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deployer.redaction import clip
+
+_SEARCHED = 4000  # characters of a line: some patterns take longer for it than its length
+
 
 @dataclass(frozen=True)
 class Symptom:
@@ -175,8 +179,9 @@ OF_CODER = frozenset(
 def found(log: Sequence[str]) -> list[Symptom]:
     """What the lines tell, the most telling first, each kind once with its last line."""
     symptoms: list[Symptom] = []
+    short = [clip(line, _SEARCHED) for line in log]
     for kind, pattern, why, advice in _SYMPTOMS:
-        telling = [line for line in log if pattern.search(line)]
+        telling = [line for line in short if pattern.search(line)]
         if telling:
             symptoms.append(Symptom(kind, telling[-1], why, advice))
     return symptoms
@@ -204,8 +209,9 @@ _OF_BUILDS = tuple(
 
 def of_build(log: Sequence[str]) -> Symptom | None:
     """What a build's lines tell; None if nothing that is known."""
+    short = [clip(line, _SEARCHED) for line in log]
     for kind, pattern, why, advice in _OF_BUILDS:
-        telling = [line for line in log if pattern.search(line)]
+        telling = [line for line in short if pattern.search(line)]
         if telling:
             return Symptom(kind, telling[-1], why, advice)
     return None
