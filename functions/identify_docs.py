@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, TypedDict, cast
 
@@ -47,7 +48,8 @@ def handler(event: Request, context: LambdaContext) -> Identified:
     match asked:
         case Upload():
             _, document = site.from_parameters(ssm.site_specs(), asked.site)
-            identified = _open("BUILD", site.uploaded(asked, execution, now), document)
+            release = _of_execution(execution) or site.uploaded(_stored(asked), execution, now)
+            identified = _open("BUILD", release, document)
         case Publish():
             identified = _ordered(asked, execution, now)
         case Rollback():
@@ -67,13 +69,21 @@ def handler(event: Request, context: LambdaContext) -> Identified:
     return identified
 
 
+def _stored(upload: Upload) -> Upload:
+    """Return the upload as S3 has it, which is the same whoever tells of it."""
+    found = s3.describe(upload.bucket, upload.key, upload.version)
+    if found is None:
+        raise SourcesRejected(f"s3://{upload.bucket}/{upload.key} is gone; upload it again")
+    return replace(upload, version=found["version"], time=datetime.fromisoformat(found["at"]))
+
+
 def _ordered(order: Publish, execution: str, now: datetime) -> Identified:
     spec, document = site.from_parameters(ssm.site_specs(), order.service)
     # an earlier try has chosen already, and what is newest may have changed since
     release = _of_execution(execution) or _newest(order, spec, execution, now)
-    opened = _open("BUILD", release, document)
-    turns.release_hold(site.owner(spec.site))
-    return opened
+    if turns.release_hold(site.owner(spec.site)) and not _of_execution(execution):
+        release = _newest(order, spec, execution, now)  # with what was held back until now
+    return _open("BUILD", release, document)
 
 
 def _newest(order: Publish, spec: SiteSpec, execution: str, now: datetime) -> DocsRelease:
@@ -120,16 +130,16 @@ def _resumed(order: Resume, execution: str, now: datetime) -> Identified:
     spec, document = site.from_parameters(ssm.site_specs(), order.service)
     release = _of_execution(execution) or _held_back(order, spec, execution, now)
     if release["trigger"] == "resume":
-        resumed = _open("BUILD", release, document)
-    else:
-        resumed = _noted(release, "resumed; no upload was held back", now)
-    turns.release_hold(site.owner(spec.site))
-    return resumed
+        return _open("BUILD", release, document)
+    return _noted(release, "resumed; no upload was held back", now)
 
 
 def _held_back(order: Resume, spec: SiteSpec, execution: str, now: datetime) -> DocsRelease:
-    """The release that publishes the newest upload held back, or the note that there was none."""
-    hold = turns.line(site.owner(spec.site)).hold
+    """Return a release of the newest upload that was held back, or a mere note if none was.
+
+    The hold ends first: an upload is then either held back already, and found, or not held back.
+    """
+    hold = turns.end_hold(site.owner(spec.site), execution)
     if hold is None:
         raise RequestRejected(f"site {spec.site} is not held")
     found = history.newest_held(releases.history(site.owner(spec.site)), hold["at"])

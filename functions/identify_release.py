@@ -150,16 +150,16 @@ def _resumed(order: Resume, execution: str, now: datetime) -> Identified:
     spec, document = for_service(ssm.service_specs(), order.service)
     release = releases.of_execution(execution) or _held_back(order, spec, execution, now)
     if release["trigger"] == "resume":
-        resumed = _open(release, document)
-    else:
-        resumed = _noted(release, "resumed; no push was held back", now)
-    turns.release_hold(spec.service)
-    return resumed
+        return _open(release, document)
+    return _noted(release, "resumed; no push was held back", now)
 
 
 def _held_back(order: Resume, spec: ServiceSpec, execution: str, now: datetime) -> Release:
-    """The release that puts the newest push in place that was held; a mere note if none was."""
-    hold = turns.line(spec.service).hold
+    """Return a release of the newest push that was held back, or a mere note if none was.
+
+    The hold ends first: a push is then either held back already, and found, or not held back.
+    """
+    hold = turns.end_hold(spec.service, execution)
     if hold is None:
         raise RequestRejected(f"service {spec.service} is not held")
     held = history.newest_held(releases.history(spec.service), hold["at"])

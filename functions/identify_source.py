@@ -64,10 +64,9 @@ def _fetched(order: Fetch) -> Identified:
 
 def _uploaded(upload: Upload, execution: str, now: datetime) -> Identified:
     bucket = os.environ["SOURCES"]
-    found = s3.describe(bucket, upload.key, upload.version)
-    if found is None:
-        raise SourcesRejected(f"{upload.key} is not in the bucket {bucket} (any more)")
-    source = cast(Source, found)
+    earlier = cast(Build | None, releases.of_execution(execution))
+    # an earlier try has found the archive already, and another may lie there since
+    source = earlier["source"] if earlier else _source(bucket, upload)
     mine = build.entry(upload, source, execution, now)
     refusal = build.refusal(source)
     if refusal:
@@ -84,13 +83,21 @@ def _uploaded(upload: Upload, execution: str, now: datetime) -> Identified:
     return _identified("BUILD", "", mine, variables, _publish(bucket))
 
 
+def _source(bucket: str, upload: Upload) -> Source:
+    found = s3.describe(bucket, upload.key, upload.version)
+    if found is None:
+        raise SourcesRejected(f"{upload.key} is not in the bucket {bucket} (any more)")
+    return cast(Source, found)
+
+
 def _known(mine: Build) -> str | None:
     """Take the content for this build, from one that failed too; else why it need not be built."""
     replaced = ""
-    while earlier := builds.claim(mine, replaced):
-        if known := build.known(earlier, mine):
+    while holder := builds.claim(mine, replaced):
+        earlier = releases.find(mine["service"], holder)
+        if earlier and (known := build.known(earlier, mine, releases.history(mine["service"]))):
             return known
-        replaced = earlier["id"]
+        replaced = holder
     return None
 
 

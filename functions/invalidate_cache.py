@@ -10,7 +10,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import publication, site
-from deployer.aws import cloudfront, s3
+from deployer.aws import cloudfront, s3, turns
 from deployer.aws.s3 import Served
 from deployer.site import DocsRelease
 
@@ -33,7 +33,8 @@ def handler(event: Request, context: LambdaContext) -> Invalidated:
     page = publication.ERROR_PAGE
     kind = publication.content_type(page) or ""
     served = Served(kind, publication.ERROR_CACHE, release["folder"])
-    s3.copy(spec.bucket, publication.key(release["folder"], page), page, served)
-    done = cloudfront.invalidate(spec.distribution, f"/{page}", release["id"])
+    with turns.change(release["service"], event["execution"]):
+        s3.copy(spec.bucket, publication.key(release["folder"], page), page, served)
+        done = cloudfront.invalidate(spec.distribution, f"/{page}", release["id"])
     logger.info("cache invalidated", done=done)
     return {"done": done}

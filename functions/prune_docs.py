@@ -1,13 +1,13 @@
 """Prune the docs: delete the releases that are not kept, and what failed ones left."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import publication, site
-from deployer.aws import s3
+from deployer.aws import s3, turns
 
 logger = Logger()
 
@@ -26,10 +26,18 @@ class Pruned(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Pruned:
-    bucket, kept = site.from_document(event["spec"]).bucket, event["switch"].split(",")
-    pruned = [name for name in s3.folders(bucket, publication.key("", "")[:-1]) if name not in kept]
-    for name in pruned:
-        s3.delete(bucket, publication.manifest_key(name))
-        s3.delete(bucket, publication.key(name, ""))
+    spec = site.from_document(event["spec"])
+    with turns.change(site.owner(spec.site), event["execution"]) as go_on:
+        pruned = _pruned(spec.bucket, event["switch"].split(","), go_on)
     logger.info("docs pruned", pruned=pruned)
     return {"pruned": pruned}
+
+
+def _pruned(bucket: str, kept: Sequence[str], go_on: Callable[[], None]) -> list[str]:
+    releases = s3.folders(bucket, publication.key("", "")[:-1])
+    pruned = [name for name in releases if name not in kept]
+    for name in pruned:
+        # first: a release that has a manifest is whole, and can be rolled back to
+        s3.delete(bucket, publication.manifest_key(name), go_on)
+        s3.delete(bucket, publication.key(name, ""), go_on)
+    return pruned

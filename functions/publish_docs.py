@@ -72,13 +72,13 @@ class Published(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Published:
-    with turns.change(event["release"]["service"], event["execution"]):
-        published = _published(event, context.get_remaining_time_in_millis)
+    with turns.change(event["release"]["service"], event["execution"]) as go_on:
+        published = _published(event, context.get_remaining_time_in_millis, go_on)
     logger.info("docs published", done=published["done"], progress=published["progress"])
     return published
 
 
-def _published(event: Request, left: Callable[[], int]) -> Published:
+def _published(event: Request, left: Callable[[], int], go_on: Callable[[], None]) -> Published:
     spec, release = site.from_document(event["spec"]), event["release"]
     past, folder = releases.history(release["service"]), release["folder"]
     live = next(iter(site.kept(past, 1)), None)
@@ -91,9 +91,9 @@ def _published(event: Request, left: Callable[[], int]) -> Published:
     else:
         archive = _download(event["built"], folder)
         with zipfile.ZipFile(archive) as built:
-            files = _files(spec, folder, live, before, built, kept)
+            files = _files(spec, folder, live, before, built, kept, go_on)
             changes = publication.changes(files, before, live)
-            progress = _publish(spec, folder, built, changes, before, progress, left)
+            progress = _publish(spec, folder, built, changes, before, progress, left, go_on)
     return {
         "done": progress["files"] == len(files),
         "progress": progress,
@@ -133,6 +133,7 @@ def _files(
     before: Files,
     built: zipfile.ZipFile,
     kept: Sequence[str],
+    go_on: Callable[[], None],
 ) -> Files:
     """What the release consists of: what was built, aliases, and what is carried on."""
     known = s3.document(spec.bucket, publication.manifest_key(folder))
@@ -149,6 +150,7 @@ def _files(
         made[publication.ERROR_PAGE] = File(digest, len(_NO_ERROR_PAGE), folder)
     made |= {name: made[path] for name, path in publication.aliases(made).items()}
     files = made | publication.carried(made, before, kept)
+    go_on()  # to unpack a large site takes long
     s3.keep_document(
         spec.bucket, publication.manifest_key(folder), publication.manifest(folder, files)
     )
@@ -171,6 +173,7 @@ def _publish(
     before: Files,
     progress: Progress,
     left: Callable[[], int],
+    go_on: Callable[[], None],
 ) -> Progress:
     there, names = progress["files"], set(built.namelist())
 
@@ -191,6 +194,7 @@ def _publish(
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         while batch := changes[there : there + _BATCH]:
+            go_on()
             begun = list(pool.map(put, batch))
             # up to the first that was left: should a later one be there, it is put there again
             there += len(list(takewhile(bool, begun)))

@@ -1,23 +1,25 @@
-"""Reconcile: close what executions left open, and start the pushes of which no event told.
+"""Reconcile: close what executions left open, and start what was missed: pushes and uploads.
 
 Called with the status change of an execution that did not end well, and by the clock.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import reconciliation, release, site, spec
-from deployer.aws import ecr, events, releases, sfn, ssm, turns
+from deployer import build, reconciliation, release, site, spec
+from deployer.aws import ecr, events, releases, s3, sfn, ssm, turns
 from deployer.errors import DeployError
 from deployer.release import Recorded
 from deployer.spec import ServiceSpec
 
 logger = Logger()
+
+_RESERVE = 30  # seconds: longer than one service takes whose calls are answered late
 
 
 class Reconciled(TypedDict):
@@ -32,28 +34,52 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> Reconciled:
     if event["detail-type"] == "Step Functions Execution Status Change":
         done: Reconciled = {"settled": _ended(event["detail"]), "started": []}
     else:
-        done = _round(spec.services(ssm.service_specs()), site.named(ssm.site_specs()))
+        left = lambda: context.get_remaining_time_in_millis() / 1000  # noqa: E731
+        done = _round(spec.services(ssm.service_specs()), site.named(ssm.site_specs()), left)
     logger.info("reconciled", done=done)
     return done
 
 
-def _round(services: list[ServiceSpec], sites: list[str]) -> Reconciled:
-    """Look after every service and site; what fails for one must not keep the others waiting."""
+def _round(services: list[ServiceSpec], sites: list[str], left: Callable[[], float]) -> Reconciled:
+    """Look after every service, its builds and every site.
+
+    What fails for one must not keep the others waiting, nor must what takes long: each may take an
+    even share of the time that is left, and goes on in the next round. The next round begins with
+    the first one that this round did not come to.
+
+    Args:
+        left: how many seconds of this call are left.
+    """
     done: Reconciled = {"settled": [], "started": []}
     failed = []
     pushed = {service.service: service for service in services}
-    for name in (*pushed, *map(site.owner, sites)):
+    names = [*pushed, *map(build.partition, pushed), *map(site.owner, sites)]
+    names = reconciliation.from_where(names, releases.left_off())
+    for number, name in enumerate(names):
+        if left() < _RESERVE:
+            releases.leave_off(name)
+            logger.error("no time for all; the next round goes on here", of=name)
+            break
+        until = left() - (left() - _RESERVE) / (len(names) - number)
         try:
             history = releases.history(name)
-            done["settled"] += _abandoned(name, history)
-            if name in pushed:
-                done["started"] += _missed(pushed[name], history)
+            _within(until, left, _abandoned(name, history), done["settled"])
+            _within(until, left, _missed(name, pushed, history), done["started"])
         except Exception:
             logger.exception("could not reconcile", of=name)
             failed.append(name)
     if failed:
         raise DeployError(f"could not reconcile {', '.join(failed)}; did {done}; see the log")
     return done
+
+
+def _within(until: float, left: Callable[[], float], looks: Iterator[str], done: list[str]) -> None:
+    """Look for as long as there is time, at least once; what was done is noted."""
+    for found in looks:
+        if found:
+            done.append(found)
+        if left() < until:
+            break
 
 
 def _ended(detail: Mapping[str, Any]) -> list[str]:
@@ -64,22 +90,28 @@ def _ended(detail: Mapping[str, Any]) -> list[str]:
         others = "recoveredBy" in record or record["execution"] != execution
         # if that other execution is over too, the clock's round finds out
         return [] if others and "outcome" not in record else _settle(record, execution)
-    if reconciliation.is_push(detail.get("input")):
-        return []  # nothing was recorded of it, so the clock's round starts it as a missed push
-    left = release.unidentified(
+    if reconciliation.is_event(detail.get("input")):
+        return []  # nothing was recorded of it, so the clock's round starts it as a missed one
+    unidentified = release.unidentified
+    if detail["stateMachineArn"] == os.environ["BUILD"]:
+        unidentified = build.unidentified
+    left = unidentified(
         reconciliation.document(detail.get("input")), execution, reconciliation.began(detail)
     )
     ended = {"endedAt": _now(), "reason": f"its execution was {detail['status']}"}
     return [left["id"]] if releases.close_release(left, "FAILED", ended) else []
 
 
-def _abandoned(service: str, history: list[Recorded]) -> list[str]:
-    """Settle every open release, and a closed one's turn, whose execution is over."""
-    settled = []
+def _abandoned(service: str, history: list[Recorded]) -> Iterator[str]:
+    """Settle every open release, and a closed one's turn, whose execution is over.
+
+    Yields:
+        What was settled; nothing of what needs it not.
+    """
     for record in history:
         execution, since = release.carried_out_by(record)
-        if "outcome" not in record and not sfn.running(execution, since):
-            settled += _settle(record, execution)
+        if "outcome" not in record:
+            yield from [""] if sfn.running(execution, since) else _settle(record, execution)
     line = turns.line(service)
     for claim in line.waiting:  # a Take turn that ran twice may have put it back at the end
         if not sfn.running(claim["execution"], claim["since"]):
@@ -88,8 +120,7 @@ def _abandoned(service: str, history: list[Recorded]) -> list[str]:
     if holder and not sfn.running(holder["execution"], holder["since"]):
         left = releases.of_execution(holder["execution"])
         if left and "outcome" in left:
-            settled += _settle(left, holder["execution"])
-    return settled
+            yield from _settle(left, holder["execution"])
 
 
 def _settle(record: Recorded, execution: str) -> list[str]:
@@ -97,13 +128,16 @@ def _settle(record: Recorded, execution: str) -> list[str]:
     service, else by closing its record here."""
     holder = turns.line(record["service"]).holder
     had_turn = "turnAt" in record or (holder and holder["release"] == record["id"])
-    if "outcome" not in record and had_turn:
+    builds = build.is_build(record["service"])
+    if "outcome" not in record and had_turn and not builds:
         machine = os.environ["DOCS" if site.is_site(record["service"]) else "DEPLOY"]
         name = reconciliation.recovery_name(record["id"], execution)
         return [record["id"]] if sfn.start(machine, name, reconciliation.recovery(record)) else []
     turns.leave(record["service"], record["id"])
     what = site.kind(record["service"])
     reason = f"its execution ended before the release had its turn; the {what} was not changed"
+    if builds:
+        reason = "its execution ended before the build did; upload the archive again"
     closed = releases.close_release(record, "FAILED", {"endedAt": _now(), "reason": reason})
     if closed:
         events.announce(record, "FAILED", reason)
@@ -111,8 +145,35 @@ def _settle(record: Recorded, execution: str) -> list[str]:
     return [record["id"]] if closed else []
 
 
-def _missed(service: ServiceSpec, history: list[Recorded]) -> list[str]:
-    """Start the pushes of which there is no record."""
+def _missed(
+    name: str, services: Mapping[str, ServiceSpec], history: list[Recorded]
+) -> Iterator[str]:
+    """Start the pushes or uploads of which there is no record."""
+    if name in services:
+        return _missed_pushes(services[name], history)
+    return _missed_uploads(name, history)
+
+
+def _missed_uploads(owner: str, history: list[Recorded]) -> Iterator[str]:
+    bucket, of_site = os.environ["SOURCES"], site.is_site(owner)
+    folder = f"docs/{site.of_owner(owner)}/" if of_site else f"image/{build.of_partition(owner)}/"
+    machine, archive = ("DOCS", site.is_archive) if of_site else ("BUILD", build.is_archive)
+    known = {_upload(record) for record in history}
+    for stored in s3.stored_since(bucket, folder, releases.missed_since()):
+        event = reconciliation.missed_upload(bucket, stored, datetime.now(UTC))
+        if event and archive(stored) and (stored["key"], stored["at"]) not in known:
+            started = reconciliation.upload_name(stored)
+            yield started if sfn.start(os.environ[machine], started, event, once=True) else ""
+
+
+def _upload(record: Mapping[str, Any]) -> tuple[str, str]:
+    """Which upload a record is of: its key, and when S3 stored it."""
+    source = record.get("source")
+    key = source["key"] if isinstance(source, Mapping) else str(source).partition("/")[2]
+    return key, record["pushedAt"]
+
+
+def _missed_pushes(service: ServiceSpec, history: list[Recorded]) -> Iterator[str]:
     pushes = reconciliation.missed(
         service,
         ecr.tagged(service.repository),
@@ -121,14 +182,11 @@ def _missed(service: ServiceSpec, history: list[Recorded]) -> list[str]:
         releases.missed_since(),
         datetime.now(UTC),
     )
-    started = []
     for push in pushes:
         # the history may be older than a record, and has no pushes that deployed nothing
-        if not releases.knows_tag(service.service, push.digest, push.tag, push.at):
-            name = f"push-{push.id}"
-            if sfn.start(os.environ["DEPLOY"], name, push.event):
-                started.append(name)
-    return started
+        name = f"push-{push.id}"
+        known = releases.knows_tag(service.service, push.digest, push.tag, push.at)
+        yield name if not known and sfn.start(os.environ["DEPLOY"], name, push.event) else ""
 
 
 def _now() -> str:

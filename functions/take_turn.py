@@ -52,10 +52,9 @@ def handler(event: Request, context: LambdaContext) -> Decision:
         events.announce(release, "STARTED", decision["reason"])
     else:
         line.leave(release["service"], release["id"])
-    if decision["action"] in ("HELD", "SUPERSEDED"):
-        ended = {"endedAt": _now(), "reason": decision["reason"], "by": decision["by"]}
-        if releases.close_release(release, decision["action"], ended):
-            events.announce(release, decision["action"], decision["reason"])
+    if decision["action"] == "SUPERSEDED":
+        recorded = releases.close_release(release, "SUPERSEDED", _ended(decision))
+        _announce(release, decision, recorded)
     told = sfn.wake(event["token"], decision)
     if told and decision["action"] != "TAKE" and mine["trigger"] != "push":
         # whoever waited for it to go first; if one of them has woken it meanwhile, it looks again
@@ -87,6 +86,11 @@ def _decide(release: Entry, mine: Claim) -> tuple[Decision, float]:
                 return decision, 0
             if line.take(release["service"], mine, over["execution"] if over else ""):
                 return decision, 0
+        elif decision["action"] == "HELD":
+            recorded = releases.close_held(release, _ended(decision))
+            if recorded is not None:  # else the hold has ended meanwhile: decide again
+                _announce(release, decision, recorded)
+                return decision, 0
         elif decision["action"] != "WAIT" or holder:
             return decision, seconds
         else:
@@ -108,6 +112,15 @@ def _past(release: Entry) -> History:
         return past
     own = releases.find(release["service"], release["id"])
     return [*past, own] if own else past
+
+
+def _ended(decision: Decision) -> dict[str, str]:
+    return {"endedAt": _now(), "reason": decision["reason"], "by": decision["by"]}
+
+
+def _announce(release: Entry, decision: Decision, recorded: bool) -> None:
+    if recorded and decision["action"] in ("HELD", "SUPERSEDED"):
+        events.announce(release, decision["action"], decision["reason"])
 
 
 def _let_older_stand_aside(mine: Claim, waiting: list[Claim]) -> None:

@@ -108,9 +108,20 @@ def test_the_content_is_the_commit_that_the_archive_is_named_after_or_its_tag() 
 )
 def test_content_is_built_once_unless_that_failed(outcome: Any, known: str | None) -> None:
     earlier: Any = {**entry(), **(outcome if outcome is not None else {"outcome": "FAILED"})}
-    told = build.known(earlier, entry())
+    told = build.known(earlier, entry(), [earlier])
     assert told is None if known is None else known in str(told)
-    assert build.known(earlier, {**entry(), "trigger": "deploy"}) is None
+    assert build.known(earlier, {**entry(), "trigger": "deploy"}, [earlier]) is None
+
+
+def test_content_that_is_being_built_is_built_again_after_other_content() -> None:
+    """The first build is stopped for the second upload, and then the third would be missing."""
+    first, second, third = (
+        {**entry(at=(NOW + timedelta(seconds=n)).isoformat()), "id": str(n)} for n in range(3)
+    )
+    history: Any = [third, first]
+    assert build.known(history[1], third, history)  # type: ignore[arg-type]
+    history.insert(1, second)
+    assert build.known(history[2], third, history) is None  # type: ignore[arg-type]
 
 
 def test_only_a_newer_upload_overtakes() -> None:

@@ -3,13 +3,11 @@
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 import boto3
 import pytest
 
-import close_build
 import diagnose_image_build
 import identify_source
 import record_build
@@ -311,27 +309,3 @@ def test_a_failure_before_anything_was_known_is_recorded_too(context: Any, annou
     assert answer["cause"] == "no service spec names service 'coder'"
     (kept,) = boto3.resource("dynamodb").Table("releases").scan()["Items"]
     assert (kept["service"], kept["outcome"]) == ("build:coder", "FAILED")
-
-
-def ended(status: str = "ABORTED") -> dict[str, Any]:
-    return {"detail": {"executionArn": EXECUTION, "status": status}}
-
-
-def test_a_stopped_execution_is_closed_once(context: Any, announced: Any) -> None:
-    made = opened()
-    for _ in range(2):
-        close_build.handler(ended(), context)
-    kept: Any = releases.find(made["service"], made["id"])
-    assert kept["reason"] == "its execution ended before the build did: ABORTED"
-    assert turns.line(made["service"]).holder is None
-    assert announced() == ["FAILED"]
-
-
-def test_an_execution_that_recorded_or_opened_nothing_needs_no_closing(
-    context: Any, announced: Any
-) -> None:
-    close_build.handler(ended(), context)
-    made = opened()
-    releases.close_release(made, "SUCCEEDED", {"endedAt": datetime.now().isoformat()})
-    close_build.handler(ended("FAILED"), context)
-    assert announced() == []

@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,16 +22,17 @@ import publish_docs
 import record_docs
 import verify_docs
 from deployer import publication, site
-from deployer.aws import client, releases, turns
+from deployer.aws import client, releases, s3, turns
 from deployer.errors import (
     AwsUnavailable,
     RequestRejected,
     SiteRejected,
     SiteUnknown,
     SourcesRejected,
+    TurnLost,
 )
 from local.docs import tar_gz, zipped
-from tests.unit.conftest import Script, Web, refusal
+from tests.unit.conftest import Clock, Script, Web, refusal
 from tests.unit.samples import EXECUTION, claim
 from tests.unit.test_site import NOW, SPEC, UPLOAD, event
 
@@ -310,6 +312,7 @@ def test_a_release_is_gone_back_to_only_if_its_files_are_there(context: Any) -> 
 def invalidate(context: Any) -> Any:
     put(BUCKET, publication.key("r1", "404.html"), b"lost")
     asked: Any = {"spec": KEPT, "release": in_flight("x", "r1"), "execution": EXECUTION}
+    turns.take(DOCS, claim())
     return invalidate_cache.handler(asked, context)
 
 
@@ -404,6 +407,7 @@ def test_what_the_switch_does_not_name_is_deleted_with_its_manifest(context: Any
     put(BUCKET, "releases/failed/index.html", b"left by a build that failed midway")
     put(BUCKET, "404.html", b"lost")
     asked: Any = {"spec": KEPT, "switch": "r3,r2", "execution": EXECUTION}
+    turns.take(DOCS, claim())
     assert prune_docs.handler(asked, context) == {"pruned": ["failed", "r1"]}
     assert prune_docs.handler(asked, context) == {"pruned": []}
     left = {key.split("/")[1].removesuffix(".json") for key in keys(BUCKET) if "/" in key}
@@ -441,3 +445,50 @@ def test_a_live_release_is_recorded_and_hands_its_turn_on(context: Any, announce
     assert announced() == ["SUCCEEDED"]
     expiring = {e["id"] for e in releases.history(DOCS) if "expiresAt" in e}
     assert expiring == {"r1"}, "of three that were live, two are kept"
+
+
+# The turn ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["publish_docs", "invalidate_cache", "prune_docs", "record_docs"])
+def test_a_redriven_execution_whose_site_is_another_release_changes_nothing(
+    name: str, context: Any
+) -> None:
+    """What it left was put right meanwhile, and another execution has the turn."""
+    for release in ("r1", "r2", "r3"):
+        published(release, PAGES, context)
+    before = keys(BUCKET)
+    turns.take(DOCS, claim(execution=f"{EXECUTION}-another"))
+    asked: Any = {
+        "spec": KEPT,
+        "release": in_flight(),
+        "execution": EXECUTION,
+        "switch": "r1",
+        "built": "arn:aws:s3:::sources/built/1/site.zip",
+        "progress": NOTHING_YET,
+        "reason": "it answers",
+    }
+    with pytest.raises(TurnLost, match="instead of redriving it"):
+        import_module(name).handler(asked, context)
+    assert keys(BUCKET) == before
+    assert "outcome" not in (releases.find(DOCS, asked["release"]["id"]) or {})
+
+
+def test_a_long_change_keeps_the_turn_until_it_is_done(
+    context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each batch of files says anew that the site changes still."""
+    monkeypatch.setattr(publish_docs, "_BATCH", 1)
+    clock = Clock(NOW.timestamp())
+    monkeypatch.setattr("deployer.aws.turns.time", clock)
+    put_object, until = s3.publish, []
+
+    def slow(*arguments: Any) -> None:
+        clock.sleep(50)
+        holder = turns.line(DOCS).holder
+        until.append(holder and holder["changesUntil"] / 1e6 > clock.time())
+        put_object(*arguments)
+
+    monkeypatch.setattr("deployer.aws.s3.publish", slow)
+    assert publish(context)["done"]
+    assert len(until) > 3 and all(until)

@@ -506,7 +506,7 @@ def test_a_resumption_that_is_tried_again_is_the_same_one(registry: Script, cont
     turns.hold("coder", HOLD)
     waited("1.3.0", 16)
     assert identify({"action": "resume"}, context) == first
-    assert held() is None
+    assert held() == HOLD, "a later hold is none of its business"
     assert len([r for r in releases.history("coder") if r["trigger"] == "resume"]) == 1
 
 

@@ -8,8 +8,8 @@ from unittest.mock import Mock
 import pytest
 
 import reconcile
-from deployer import reconciliation, request
-from deployer.aws import client, releases, table, turns
+from deployer import build, reconciliation, request, site
+from deployer.aws import builds, client, releases, s3, table, turns
 from deployer.release import release_id, unidentified
 from deployer.request import Push, Recover
 from tests.unit.conftest import Machine, Script
@@ -39,8 +39,12 @@ def told(script: Script) -> Any:
 
 
 @pytest.fixture
-def world(machine: Machine, woken: Any, told: Any) -> Machine:
-    """The machine, a spec for a service, and nobody who sleeps or listens."""
+def world(machine: Machine, woken: Any, told: Any, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """The machine, a spec for a service, nobody who sleeps or listens, and no sources."""
+    for name in ("BUILD", "DOCS"):
+        monkeypatch.setenv(name, machine.arn)
+    monkeypatch.setenv("SOURCES", "sources")
+    client("s3").create_bucket(Bucket="sources")
     describe("coder")
     return machine
 
@@ -453,3 +457,138 @@ def test_a_recoverys_name_is_the_same_for_the_same_end(world: Machine, context: 
     run(ended(mine["execution"]), context)
     named = reconciliation.recovery_name(mine["id"], mine["execution"])
     assert list(world.executions()) == [named]
+
+
+# builds, and what was uploaded
+
+
+def building(machine: Machine) -> Any:
+    """A build in flight that has the turn."""
+    source: Any = {"key": "image/coder/v1.tar.gz", "version": "1", "etag": "abc", "size": 7}
+    source["at"] = "2026-11-23T14:25:02+00:00"
+    upload: Any = build.parse(s3_event("image/coder/v1.tar.gz"))
+    made: Any = build.entry(upload, source, "", LATELY)
+    made["execution"] = machine.start("build")
+    releases.open_release(made)
+    mine = claim(release=made["id"], execution=made["execution"])
+    turns.take("build:coder", mine)
+    return made
+
+
+def s3_event(key: str) -> Any:
+    return {
+        "detail-type": "Object Created",
+        "source": "aws.s3",
+        "detail": {"bucket": {"name": "sources"}, "object": {"key": key}},
+    }
+
+
+@pytest.mark.parametrize("event", ["its status change", "the clock"])
+def test_a_build_whose_execution_is_over_is_closed_and_its_content_free(
+    event: str, world: Machine, told: Any, context: Any
+) -> None:
+    made = building(world)
+    builds.claim(made)
+    given = (
+        ended(made["execution"], s3_event(made["source"]["key"])) if event != "the clock" else CLOCK
+    )
+    assert run(CLOCK, context)["settled"] == [], "it runs"
+    world.stop(made["execution"])
+    assert run(given, context)["settled"] == [made["id"]]
+    assert (record(made)["outcome"], told()) == ("FAILED", ["FAILED"])
+    assert turns.line("build:coder").holder is None
+    assert build.known(record(made), {**made, "id": "later"}, [record(made)]) is None
+    assert recoveries(world) == [], "there is nothing to put right"
+
+
+@pytest.mark.parametrize("owner", ["coder's image", "a site"])
+def test_an_upload_of_which_no_event_told_is_started_once(
+    owner: str, world: Machine, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "created", lambda: LATELY - timedelta(days=365))
+    client("ssm").put_parameter(Name="/deployer/docs/guide", Value="{}", Type="String")
+    key = "image/coder/v1.tar.gz" if owner == "coder's image" else "docs/guide/v1.tar.gz"
+    for name in (key, "image/coder/readme.txt", "image/other/v1.tar.gz"):
+        client("s3").put_object(Bucket="sources", Key=name, Body=b"sources")
+    assert run(CLOCK, context)["started"] == [], "its event may be on its way"
+    monkeypatch.setattr(reconciliation, "GRACE", timedelta(0))
+    (started,) = run(CLOCK, context)["started"]
+    given = world.executions()[started]
+    upload: Any = build.parse(given) if "image/" in key else site.parse(given)
+    assert upload.key == key
+    world.stop(world.arn.replace(":stateMachine:", ":execution:") + f":{started}")
+    assert run(CLOCK, context)["started"] == [], "it is tried once"
+
+
+def test_an_upload_that_has_a_record_was_not_missed(
+    world: Machine, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "created", lambda: LATELY - timedelta(days=365))
+    monkeypatch.setattr(reconciliation, "GRACE", timedelta(0))
+    client("s3").put_object(Bucket="sources", Key="image/coder/v1.tar.gz", Body=b"sources")
+    stored: Any
+    (stored,) = s3.stored_since("sources", "image/", LATELY - timedelta(days=1))
+    upload: Any = build.parse(s3_event(stored["key"]))
+    made = build.entry(upload, {**stored, "version": "7"}, world.start("build"), datetime.now(UTC))
+    releases.open_release(made)
+    assert run(CLOCK, context)["started"] == []
+
+
+# many services
+
+
+@pytest.mark.parametrize("slow", [0.0, 5.0, 40.0, 200.0])
+def test_every_service_has_its_turn_however_long_others_take(
+    slow: float, world: Machine, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of thirty is slow, each of the others takes a second; each call has 120 seconds."""
+    names = [f"service-{number:02}" for number in range(30)]
+    services: Any = [Mock(service=name) for name in names]
+    monkeypatch.setattr("deployer.spec.services", lambda _: services)
+    monkeypatch.setattr(releases, "history", lambda _: [])
+    now, seen = [0.0], []
+
+    def look(name: str, _: Any) -> Any:
+        seen.append(name)
+        yield from (spend(slow / 40) for _ in range(40)) if name == names[7] else [spend(1.0)]
+
+    def spend(seconds: float) -> str:
+        now[0] += seconds
+        return "settled"
+
+    monkeypatch.setattr(reconcile, "_abandoned", look)
+    monkeypatch.setattr(reconcile, "_missed", lambda *_: iter(()))
+    context.get_remaining_time_in_millis = lambda: int((120 - now[0]) * 1000)
+    for _ in range(2):
+        now[0] = 0.0
+        run(CLOCK, context)
+        assert now[0] < 120
+    assert {name.removeprefix("build:") for name in seen} == {*names}
+    every = {*names, *(f"build:{name}" for name in names)}
+    assert {*seen} == every
+
+
+def test_what_does_not_fit_into_one_round_is_first_in_the_next(
+    world: Machine, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services: Any = [Mock(service=f"service-{number:03}") for number in range(100)]
+    monkeypatch.setattr("deployer.spec.services", lambda _: services)
+    monkeypatch.setattr(releases, "history", lambda _: [])
+    now = [0.0]
+    rounds: list[list[str]] = []
+
+    def look(name: str, _: Any) -> Any:
+        rounds[-1].append(name)
+        now[0] += 3.0
+        return iter(())
+
+    monkeypatch.setattr(reconcile, "_abandoned", look)
+    monkeypatch.setattr(reconcile, "_missed", lambda *_: iter(()))
+    context.get_remaining_time_in_millis = lambda: int((120 - now[0]) * 1000)
+    for _ in range(7):
+        now[0] = 0.0
+        rounds.append([])
+        run(CLOCK, context)
+        assert now[0] < 120
+    seen = [name for one in rounds for name in one]
+    assert len(rounds[0]) < 40 and len({*seen[:200]}) == 200, "each once before any twice"

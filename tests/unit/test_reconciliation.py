@@ -126,9 +126,10 @@ def test_an_executions_input_is_read_as_far_as_it_can_be(text: Any, expected: An
 
 
 @pytest.mark.parametrize(
-    ("text", "push"),
+    ("text", "event"),
     [
         (json.dumps(push_event()), True),
+        ('{"source": "aws.s3"}', True),
         ('{"source": "aws.ecs"}', False),
         ('{"action": "deploy"}', False),
         ('["aws.ecr"]', False),
@@ -137,15 +138,15 @@ def test_an_executions_input_is_read_as_far_as_it_can_be(text: Any, expected: An
         (None, False),
         (7, False),
     ],
-    ids=["push", "another event", "order", "list", "text", "deep", "none", "number"],
+    ids=["push", "upload", "another event", "order", "list", "text", "deep", "none", "number"],
 )
-def test_a_push_is_known_by_its_source(text: Any, push: bool) -> None:
-    assert reconciliation.is_push(text) == push
+def test_a_push_or_an_upload_is_known_by_its_source(text: Any, event: bool) -> None:
+    assert reconciliation.is_event(text) == event
 
 
 @given(st.text() | st.binary() | st.none() | st.integers() | st.dictionaries(st.text(), st.text()))
 def test_no_input_does_worse_than_not_being_read(text: Any) -> None:
-    assert reconciliation.is_push(text) is False
+    assert reconciliation.is_event(text) is False
     reconciliation.document(text)
 
 

@@ -132,6 +132,17 @@ def test_folders_are_named_and_deleted_whole(aws: None, monkeypatch: pytest.Monk
     s3.upload(bucket, "releases/r2/index.html", b"")
     s3.upload(bucket, "releases.txt", b"")
     assert s3.folders(bucket, "releases/") == ["r1", "r2"]
-    assert s3.delete(bucket, "releases/r1/") == 5
-    assert s3.delete(bucket, "releases/r1/") == 0
+    pages: list[int] = []
+    s3.delete(bucket, "releases/r1/", lambda: pages.append(len(s3.folders(bucket, "releases/"))))
+    assert pages == [2, 2, 1]
+    s3.delete(bucket, "releases/r1/", lambda: pytest.fail("there is nothing left to delete"))
     assert s3.folders(bucket, "releases/") == ["r2"]
+
+
+def test_an_object_that_s3_does_not_delete_is_no_success(aws: None, script: Script) -> None:
+    client("s3").create_bucket(Bucket="site")
+    s3.upload("site", "manifests/r1.json", b"{}")
+    left = {"Key": "manifests/r1.json", "Code": "SlowDown", "Message": "Reduce your request rate."}
+    script("s3", "DeleteObjects", {"Errors": [left]})
+    with pytest.raises(AwsUnavailable, match="1 not deleted: SlowDown"):
+        s3.delete("site", "manifests/r1.json", lambda: None)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deployer import diagnosis, site
+from deployer import diagnosis, history, site
 from deployer.errors import RequestRejected, SiteUnknown, SpecInvalid
 from deployer.request import Publish, Rollback
 from deployer.site import Upload
@@ -102,6 +102,13 @@ def test_the_live_release_comes_first_and_each_folder_once() -> None:
     assert site.kept(past, 5, live="r4") == ["r4", "r2", "r3", "r1"]
     assert site.switch(site.kept(past, 5, live="r1")) == "r1,r2,r3"
     assert site.kept([], 5) == []
+
+
+def test_a_site_rebuilt_from_the_same_sources_is_rolled_back_from() -> None:
+    past = [live("r2"), live("r1")]
+    assert past[0]["digest"] == past[1]["digest"]
+    assert history.target(past, "previous")["id"] == "r1"
+    assert history.target(past, "r1")["id"] == "r1"
 
 
 def test_a_rollback_keeps_the_folder_and_a_resumption_gets_its_own() -> None:

@@ -310,3 +310,20 @@ def test_nobody_waits_for_ever(machine: Machine, woken: Any, told: Any, context:
     with pytest.raises(TurnTimedOut, match=first["id"]):
         look(second, context, startedAt=(long_ago - timedelta(seconds=1)).isoformat())
     assert waiting() == set() and holder() == first["id"]
+
+
+def test_a_hold_that_ends_between_the_look_and_the_record_holds_nothing_back(
+    machine: Machine, woken: Any, told: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ended it has looked for what was held back already, and did not find this push."""
+    close = releases.close_held
+
+    def ended(*arguments: Any) -> bool | None:
+        turns.release_hold("coder")
+        return close(*arguments)
+
+    monkeypatch.setattr(releases, "close_held", ended)
+    turns.hold("coder", HOLD)
+    push = coming(machine, "push")
+    assert look(push, context)["action"] == "TAKE"
+    assert "outcome" not in record(push) and told() == ["STARTED"]

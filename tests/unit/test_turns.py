@@ -126,6 +126,22 @@ CASES: list[tuple[str, Claim, dict[str, Any], str, str]] = [
     ),
     *(
         (
+            f"a resumption, and a newer push that was {outcome}",
+            MINE | {"trigger": "resume"},
+            {"history": [record(NEWER, outcome=outcome)]},
+            *(("SUPERSEDED", NEWER["release"]) if outcome == "SUCCEEDED" else ("TAKE", "")),
+        )
+        for outcome in ("SUCCEEDED", "FAILED", "FAILED_ROLLED_BACK", "HELD", "SUPERSEDED", None)
+    ),
+    (
+        "a resumption, and an older push that is live",
+        MINE | {"trigger": "resume"},
+        {"history": [record(OLDER, outcome="SUCCEEDED")]},
+        "TAKE",
+        "",
+    ),
+    *(
+        (
             f"a newer push that was {outcome}",
             MINE,
             {"history": [record(NEWER, outcome=outcome)]},
@@ -338,7 +354,9 @@ def test_of_all_who_look_at_once_one_takes_the_turn_that_is_free(
     pushes = [a for a, mine in zip(decided, crowd, strict=True) if mine["trigger"] == "push"]
     orders = [a for a, mine in zip(decided, crowd, strict=True) if mine["trigger"] != "push"]
     assert "HELD" not in orders
-    carried_out = [r for r in history if r["trigger"] != "push" and r.get("outcome") == "SUCCEEDED"]
+    resumed = any(mine["trigger"] == "resume" for mine in crowd)  # which a newer push supersedes
+    live = [r for r in history if r.get("outcome") == "SUCCEEDED"]
+    carried_out = [r for r in live if r["trigger"] != "push" or resumed]
     if "SUPERSEDED" in orders:
         assert carried_out  # who waited for an order that stands aside is woken by it
     else:

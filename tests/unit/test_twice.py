@@ -56,7 +56,7 @@ READS_ONLY = {
 # the way back that the first try began is by then on its way
 ANSWERS_ANEW = {"roll_back__go_back"}
 READS = ("Describe", "List", "Get", "BatchGet", "Query")
-COMPARED = ("Item", "Object", "Objects")
+COMPARED = ("Item", "Items", "Object", "Objects")
 HOLD: Any = {"by": "ada", "at": "2026-11-23T14:00:00+00:00", "reason": "checkout is slow"}
 
 
@@ -418,7 +418,7 @@ def record_build__failed(world: World) -> Any:
 
 
 @case
-def close_build__aborted(world: World) -> Any:
+def reconcile__build(world: World) -> Any:
     return ended(builds(world)["execution"], {})
 
 
@@ -567,7 +567,7 @@ def test_a_step_that_runs_twice_leaves_what_one_run_leaves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for variable in ("SOURCES", "FETCH_PROJECT", "FETCH_SERVICE", "PROJECT"):
+    for variable in ("BUILD", "SOURCES", "FETCH_PROJECT", "FETCH_SERVICE", "PROJECT"):
         monkeypatch.setenv(variable, "sources")
     monkeypatch.setattr(ecs, "time", clock)
     monkeypatch.setattr(releases, "missed_since", lambda: datetime.now(UTC) - timedelta(days=1))

@@ -119,6 +119,22 @@ def partition(service: str) -> str:
     return f"build:{service}"
 
 
+def is_build(service: str) -> bool:
+    """Whether what the releases table keeps under a name is a service's builds."""
+    return service.startswith(partition(""))
+
+
+def of_partition(name: str) -> str:
+    """The service whose builds the releases table keeps under a name."""
+    return name.removeprefix(partition(""))
+
+
+def is_archive(stored: Mapping[str, Any]) -> bool:
+    """Whether an object that S3 lists is an archive to build."""
+    source: Any = stored
+    return bool(_KEY.fullmatch(stored["key"])) and refusal(source) is None
+
+
 def parse(document: object) -> Upload | Fetch:
     """Read the input of an execution.
 
@@ -212,18 +228,23 @@ def entry(upload: Upload, source: Source, execution: str, now: datetime) -> Buil
     }
 
 
-def known(earlier: Recorded, mine: Build) -> str | None:
+def known(earlier: Recorded, mine: Build, history: Sequence[Recorded]) -> str | None:
     """Why the archive need not be built: the same content was, or is being; None if it must.
+
+    A build that is running may be stopped for a newer upload of other content, which this one
+    follows: then it is built once more.
 
     Args:
         earlier: the build that had this content before, by its record.
+        history: the service's builds.
     """
     if mine["trigger"] != "push":
         return None
     outcome = earlier.get("outcome")
     if outcome == "SUCCEEDED":
         return f"the same content was built before: {earlier['version']}, {earlier['id']}"
-    if outcome is None:
+    others = [entry for entry in history if entry["id"] != mine["id"]]
+    if outcome is None and not newer(earlier, others):
         return f"the same content is being built: {earlier['id']}"
     return None
 
@@ -380,7 +401,7 @@ def reason(found: Diagnosis) -> str:
     return ". ".join([found["cause"], " | ".join(errors[:3] or lines[-1:])]).removesuffix(". ")
 
 
-def newer(mine: Build, history: Sequence[Recorded]) -> Recorded | None:
+def newer(mine: Entry, history: Sequence[Recorded]) -> Recorded | None:
     """The upload that made a stopped build out of date; None if a person stopped it."""
     pushed = datetime.fromisoformat(mine["pushedAt"])
     for record in history:

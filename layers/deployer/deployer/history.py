@@ -60,10 +60,9 @@ def _left(line: list[Recorded], back: Recorded) -> int:
 
 
 def _same(one: Recorded, other: Recorded) -> bool:
-    return (one["digest"], one.get("taskDefinition")) == (
-        other["digest"],
-        other.get("taskDefinition"),
-    )
+    """Whether two releases put the same in place; a site's are two folders, whatever is in them."""
+    names = ("digest", "taskDefinition", "folder")
+    return all(one.get(name) == other.get(name) for name in names)
 
 
 def target(history: History, to: str) -> Recorded:

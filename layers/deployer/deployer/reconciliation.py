@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -121,6 +121,38 @@ def missed(
     return sorted(found, key=lambda push: (push.at, push.digest, push.tag))
 
 
+def missed_upload(
+    bucket: str, stored: Mapping[str, Any], now: datetime
+) -> Mapping[str, Any] | None:
+    """The event that should have told of an upload; None if it is too early to say.
+
+    Args:
+        stored: the archive as S3 lists it.
+    """
+    if now - datetime.fromisoformat(stored["at"]) < GRACE:
+        return None
+    named = {name: stored[name] for name in ("key", "etag", "size")}
+    return {
+        "detail-type": "Object Created",
+        "source": "aws.s3",
+        "time": stored["at"],
+        "detail": {"bucket": {"name": bucket}, "object": named},
+    }
+
+
+def upload_name(stored: Mapping[str, Any]) -> str:
+    """The name of the one execution that is started for an upload; at most 80 characters."""
+    told = f"{stored['key']} {stored['etag']} {stored['at']}"
+    return f"upload-{hashlib.sha256(told.encode()).hexdigest()[:40]}"
+
+
+def from_where(names: Sequence[str], first: str | None) -> list[str]:
+    """The names in the order in which to look after them: from the one that the last round did not
+    come to."""
+    start = names.index(first) if first in names else 0
+    return [*names[start:], *names[:start]]
+
+
 def document(text: object) -> object:
     """The input of an execution, as its status change tells it; None if it does not."""
     try:
@@ -129,10 +161,10 @@ def document(text: object) -> object:
         return None
 
 
-def is_push(text: object) -> bool:
-    """Whether the input of an execution was a push event."""
+def is_event(text: object) -> bool:
+    """Whether the input of an execution was the event of a push or an upload."""
     found = document(text)
-    return isinstance(found, dict) and found.get("source") == "aws.ecr"
+    return isinstance(found, dict) and found.get("source") in ("aws.ecr", "aws.s3")
 
 
 def began(detail: Mapping[str, Any]) -> str:

@@ -57,12 +57,13 @@ class SiteSpec:
 
 @dataclass(frozen=True)
 class Upload:
-    """An archive of sources that arrived in the source bucket."""
+    """An archive of sources that arrived in the source bucket. Its `version` is None where it was
+    only listed there."""
 
     site: str
     bucket: str
     key: str
-    version: str
+    version: str | None
     time: datetime
 
 
@@ -193,9 +194,16 @@ def parse(document: object) -> Upload | Publish | Rollback | Hold | Resume | Rec
         site=site_of(key),
         bucket=request.text(bucket, "name", "S3 event's bucket"),
         key=key,
-        version=request.text(stored, "version-id", "S3 event's object"),
+        version=request.text(stored, "version-id", "S3 event's object")
+        if "version-id" in stored
+        else None,
         time=request.time_of(document, "S3 event"),
     )
+
+
+def is_archive(stored: Mapping[str, Any]) -> bool:
+    """Whether an object that S3 lists is an archive of a site's sources."""
+    return bool(_SOURCE.fullmatch(stored["key"]))
 
 
 def site_of(key: str) -> str:
@@ -237,7 +245,7 @@ def _release(
         "tag": None,
         "version": _ENDINGS.sub("", upload.key.rsplit("/", 1)[-1]),
         "source": f"{upload.bucket}/{upload.key}",
-        "sourceVersion": upload.version,
+        "sourceVersion": upload.version or "",
         "folder": name,
         "pushedAt": upload.time.astimezone(UTC).isoformat(),
         "trigger": trigger,

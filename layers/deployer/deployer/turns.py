@@ -130,6 +130,11 @@ def decide(
         if newer:
             why = f"the order for {newer['version']}, given later, was carried out before"
             return _decision("SUPERSEDED", newer["id"], why)
+        newer = _newer_push(mine, history) if mine["trigger"] == "resume" else None
+        if newer:
+            return _decision(
+                "SUPERSEDED", newer["id"], f"{newer['version']}, pushed later, is live"
+            )
     if holder:
         return _decision("WAIT", holder["release"], f"{holder['release']} has the turn")
     first = min([mine, *waiting], key=_order)
@@ -190,6 +195,16 @@ def _carried_out_since(mine: Claim, history: History) -> Recorded | None:
     given = datetime.fromisoformat(mine["since"])
     for entry in good(history):
         if entry["trigger"] != "push" and datetime.fromisoformat(entry["startedAt"]) > given:
+            return entry
+    return None
+
+
+def _newer_push(mine: Claim, history: History) -> Recorded | None:
+    """The push that a resumption does not replace: a newer one than it resumes, which was live."""
+    pushed = datetime.fromisoformat(mine["pushedAt"])
+    for entry in good(history):
+        newer = datetime.fromisoformat(entry["pushedAt"]) > pushed
+        if newer and entry["trigger"] in ("push", "resume"):
             return entry
     return None
 

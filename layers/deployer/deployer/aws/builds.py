@@ -5,20 +5,19 @@ The builds' records themselves are kept by `releases`, as releases are.
 
 import time
 
-from deployer.aws import releases, table
+from deployer.aws import table
 from deployer.build import Build
-from deployer.release import Recorded
 
 _LIFE = 30 * 24 * 3600  # seconds; after that the image in ECR tells that it is the same
 
 
-def claim(build: Build, instead_of: str = "") -> Recorded | None:
+def claim(build: Build, instead_of: str = "") -> str | None:
     """Take an archive's content for a build, if no other has it or just the one to replace.
 
     Args:
         instead_of: the id of a build that failed.
     Returns:
-        None, or the record of the build that has it.
+        None, or the id of the build that has it.
     """
     item = {
         "service": f"content:{build['service']}",
@@ -29,4 +28,4 @@ def claim(build: Build, instead_of: str = "") -> Recorded | None:
     }
     free = "attribute_not_exists(#id) OR #execution = :me OR #build = :old"
     holder = table.put_if(item, free, me=build["execution"], old=instead_of)
-    return releases.find(build["service"], holder["build"]) if holder else None
+    return str(holder["build"]) if holder else None

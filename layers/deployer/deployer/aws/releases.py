@@ -34,6 +34,7 @@ _LASTING = ("open", "live", "ran", "held")
 
 # what others wrote, in whole or in part
 _TEXTS = ("reason", "diagnosis", "rollback")
+_OPEN = "attribute_not_exists(#outcome)"
 _OURS = "attribute_not_exists(#id) OR #execution = :me"
 # Tags are moved: what was put on an image after the event that is known is another push.
 _NEW_TAG = f"{_OURS} OR #until < :at"
@@ -158,16 +159,38 @@ def close_release(
         False if the release has another outcome already, or for another reason, which then stays;
         an earlier try's is ours.
     """
+    fields = _outcome(release, outcome, details)
+    there = table.update_if(release["service"], release["id"], fields, _OPEN)
+    return there is None or _same_outcome(there, fields)
+
+
+def close_held(release: Entry, details: Mapping[str, Any]) -> bool | None:
+    """Give a release the outcome HELD, while its service is held.
+
+    Returns:
+        True or False as `close_release` does; None if the hold has ended, so that whoever ends a
+        hold and then looks for what was held back misses nothing.
+    """
+    fields = _outcome(release, "HELD", details)
+    if table.update_with(release["service"], release["id"], fields, _OPEN, "#hold"):
+        return True
+    record = find(release["service"], release["id"])
+    return _same_outcome(record, fields) if record and "outcome" in record else None
+
+
+def _outcome(
+    release: Entry | Unidentified, outcome: Outcome, details: Mapping[str, Any]
+) -> dict[str, Any]:
     texts = {name: redact_all(details[name]) for name in _TEXTS if name in details}
     fields = {**release, "outcome": outcome, **details, **texts}
     if outcome != "SUCCEEDED" or release.get("trigger") == "hold":
         fields["expiresAt"] = _expiry(datetime.now(UTC))
     fields["standing"] = _standing(fields)
-    fields = {name: value for name, value in fields.items() if name not in ("service", "id")}
-    condition = "attribute_not_exists(#outcome)"
-    there = table.update_if(release["service"], release["id"], fields, condition)
-    same = there and all(there.get(name) == fields.get(name) for name in ("outcome", "reason"))
-    return there is None or bool(same)
+    return {name: value for name, value in fields.items() if name not in ("service", "id")}
+
+
+def _same_outcome(record: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
+    return all(record.get(name) == fields.get(name) for name in ("outcome", "reason"))
 
 
 def _standing(record: Mapping[str, Any]) -> str:
@@ -266,6 +289,17 @@ def expire(record: Recorded) -> None:
         {"expiresAt": _expiry(ended)},
         "attribute_not_exists(#expiresAt)",
     )
+
+
+def left_off() -> str | None:
+    """Which service or site the last round of the reconciler did not come to; None for none."""
+    found = table.get("reconcile", "next")
+    return str(found["name"]) if found else None
+
+
+def leave_off(name: str) -> None:
+    """Keep which service or site the next round begins with."""
+    table.put({"service": "reconcile", "id": "next", "name": name})
 
 
 def missed_since() -> datetime:

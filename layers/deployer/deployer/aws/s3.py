@@ -1,11 +1,12 @@
 """Archives of sources, and the files of sites, in S3."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from deployer.aws import client
+from deployer.errors import AwsUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -37,6 +38,22 @@ def newest(bucket: str, prefix: str) -> tuple[str, str, datetime] | None:
     last = max(found, key=lambda entry: entry["LastModified"])
     told = _s3().head_object(Bucket=bucket, Key=last["Key"])
     return last["Key"], told["VersionId"], last["LastModified"]
+
+
+def stored_since(bucket: str, prefix: str, since: datetime) -> Iterator[dict[str, Any]]:
+    """The objects below a prefix that were stored since then, as `describe` shows them but without
+    their versions."""
+    pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    for page in pages:
+        for entry in page.get("Contents", []):
+            if entry["LastModified"] >= since:
+                yield {
+                    "key": entry["Key"],
+                    "version": None,
+                    "etag": entry["ETag"].strip('"'),
+                    "size": entry["Size"],
+                    "at": entry["LastModified"].astimezone(UTC).isoformat(),
+                }
 
 
 def download(bucket: str, key: str, into: IO[bytes], version: str | None = None) -> bool:
@@ -116,14 +133,21 @@ def folders(bucket: str, prefix: str) -> list[str]:
     return [name.removeprefix(prefix).rstrip("/") for name in found]
 
 
-def delete(bucket: str, prefix: str) -> int:
-    """Delete everything below a prefix; how much that was."""
-    deleted = 0
+def delete(bucket: str, prefix: str, go_on: Callable[[], None]) -> None:
+    """Delete everything below a prefix.
+
+    Args:
+        go_on: called after each thousand objects.
+    Raises:
+        AwsUnavailable: S3 did not delete some of them.
+    """
     for keys in _keys(bucket, prefix):
         objects = [{"Key": key} for key in keys]
-        _s3().delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})  # type: ignore[typeddict-item]
-        deleted += len(objects)
-    return deleted
+        response = _s3().delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})  # type: ignore[typeddict-item]
+        if errors := response.get("Errors"):
+            codes = ", ".join(sorted({error.get("Code", "") for error in errors}))
+            raise AwsUnavailable(f"DeleteObjects: {len(errors)} not deleted: {codes}")
+        go_on()
 
 
 def _keys(bucket: str, prefix: str) -> Iterator[list[str]]:

@@ -48,9 +48,11 @@ def running(execution: str, started: str) -> bool:
     return found["status"] == "RUNNING"
 
 
-def start(machine: str, name: str, order: Any) -> bool:
+def start(machine: str, name: str, order: Any, once: bool = False) -> bool:
     """Start an execution under a name of our choice; numbered, where earlier ones are over.
 
+    Args:
+        once: whether one that is over is enough.
     Returns:
         False if one of the name runs. One that was given the very same input may count as
         started (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html).
@@ -62,7 +64,7 @@ def start(machine: str, name: str, order: Any) -> bool:
             _sfn().start_execution(stateMachineArn=machine, name=numbered, input=json.dumps(order))
         except _sfn().exceptions.ExecutionAlreadyExists:
             # one that exists and is not found has only just started
-            if running(f"{executions}:{numbered}", now):
+            if once or running(f"{executions}:{numbered}", now):
                 return False
             number += 1
             numbered = f"{name}-{number}"

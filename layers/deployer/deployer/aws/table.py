@@ -10,8 +10,10 @@ ignored:<service's name> <release id>           a push that deploys nothing
 tag:<service's name>     <digest>#<tag>         the release that the tag on the digest is
 repository:<name>        <release id>           a push for which no service was found
 execution:<ARN>          release                the release that an execution carries out
+                         hold                   the hold that an execution ended
 build:<service's name>   <build id>             a build of the service's image; #… as for releases
 content:build:<name>     <entity tag or commit> the build that an archive's content has
+reconcile                next                   which service or site the next round begins with
 rollout:<deployment id>  token                  the token of the execution that waits for it
 
 The index Standing sorts the releases of a service by what they mean for later ones; see `releases`.
@@ -130,9 +132,8 @@ def put_without(values: Values, absent: str, condition: str, **compared: Any) ->
     Raises:
         AwsUnavailable: DynamoDB put it off.
     """
-    key = _item({"service": values["service"], "id": absent})
-    check = {"TableName": _name(), "Key": key, **_condition("attribute_not_exists(#id)", {})}
-    return _transact(_put(values, condition, compared), {"ConditionCheck": check})
+    absence = _check(values["service"], absent, "attribute_not_exists(#id)")
+    return _transact(_put(values, condition, compared), absence)
 
 
 def put_both(values: Values, new: Values, condition: str, **compared: Any) -> bool:
@@ -144,6 +145,25 @@ def put_both(values: Values, new: Values, condition: str, **compared: Any) -> bo
         AwsUnavailable: DynamoDB put it off.
     """
     return _transact(_put(values, condition, compared), _put(new, "attribute_not_exists(#id)", {}))
+
+
+def update_with(
+    service: str, name: str, values: Values, condition: str, present: str, **compared: Any
+) -> bool:
+    """Set attributes of an item if a condition on it holds and the service has an item `present`.
+
+    Returns:
+        False if either is not so, or another request wrote one of the two at the same time.
+    Raises:
+        AwsUnavailable: DynamoDB put it off.
+    """
+    update = {"TableName": _name(), **_update(service, name, values, condition, compared)}
+    return _transact({"Update": update}, _check(service, present, "attribute_exists(#id)"))
+
+
+def _check(service: str, name: str, condition: str) -> dict[str, Any]:
+    key = _item({"service": service, "id": name})
+    return {"ConditionCheck": {"TableName": _name(), "Key": key, **_condition(condition, {})}}
 
 
 def _put(values: Values, condition: str, compared: Values) -> dict[str, Any]:
@@ -166,25 +186,33 @@ def update_if(
     service: str, name: str, values: Values, condition: str, **compared: Any
 ) -> dict[str, Any] | None:
     """Set attributes of an item if a condition on it holds; returns as `put_if` does."""
+    try:
+        _write(
+            lambda: _dynamodb().update_item(
+                TableName=_name(),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **_update(service, name, values, condition, compared),
+            )
+        )
+    except _dynamodb().exceptions.ConditionalCheckFailedException as error:
+        return _there(error.response)
+    return None
+
+
+def _update(
+    service: str, name: str, values: Values, condition: str, compared: Values
+) -> dict[str, Any]:
     conditional = _condition(condition, compared)
     conditional["ExpressionAttributeNames"] |= {f"#{key}": key for key in values}
     conditional["ExpressionAttributeValues"] = {
         **conditional.get("ExpressionAttributeValues", {}),
         **_item({f":{key}": value for key, value in values.items()}),
     }
-    try:
-        _write(
-            lambda: _dynamodb().update_item(
-                TableName=_name(),
-                Key=_item({"service": service, "id": name}),
-                UpdateExpression="SET " + ", ".join(f"#{key} = :{key}" for key in values),
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **conditional,
-            )
-        )
-    except _dynamodb().exceptions.ConditionalCheckFailedException as error:
-        return _there(error.response)
-    return None
+    return {
+        "Key": _item({"service": service, "id": name}),
+        "UpdateExpression": "SET " + ", ".join(f"#{key} = :{key}" for key in values),
+        **conditional,
+    }
 
 
 def delete_if(service: str, name: str, condition: str, **compared: Any) -> bool:

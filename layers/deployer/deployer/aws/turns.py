@@ -1,7 +1,7 @@
 """Turns, claims and holds in the releases table."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +16,7 @@ from deployer.turns import Claim, HoldNote, held
 CHANGE_SECONDS = 60
 """Longer than a function may run that changes something (its Timeout in template.yaml)."""
 
+_REMEMBERED = 90 * 24 * 3600  # seconds; an execution can be redriven for less
 _PATIENCE = 30.0  # seconds that a function waits for another try of it, of the 50 that it has
 _IDLE = (
     "#execution = {0} AND attribute_not_exists(#changesUntil)"
@@ -81,20 +82,27 @@ def take(service: str, claim: Claim, instead_of: str = "") -> bool:
 
 
 @contextmanager
-def change(service: str, execution: str) -> Iterator[None]:
+def change(service: str, execution: str) -> Iterator[Callable[[], None]]:
     """Change what only the execution that has the turn may, one function at a time.
 
     Until it is done nobody takes the turn over: a function goes on although its execution is
     stopped, or although Step Functions tries it again.
 
+    Yields:
+        What a function that takes longer than CHANGE_SECONDS calls every now and then.
     Raises:
         TurnLost: it has not the turn: it ended, and was redriven after what it left had been put
             right.
         AwsUnavailable: another function of it does not come to its end.
     """
     end = _begin(service, execution)
+
+    def go_on() -> None:
+        nonlocal end
+        end = _extend(service, execution, end)
+
     try:
-        yield
+        yield go_on
     except Exception:  # a function that is killed says nothing: its time then has to run out
         _is_done(service, execution, end)
         raise
@@ -112,13 +120,28 @@ def _begin(service: str, execution: str) -> int:
         if there is None or there.get("changesUntil") == end:  # botocore tried it twice
             return end
         if there.get("execution") != execution:
-            raise TurnLost(
-                f"execution {execution} has lost its turn: after it ended, what it left of"
-                f" {service} was put right. Push or deploy again instead of redriving it"
-            )
+            raise _lost(service, execution)
         if time.time() > give_up:
             raise AwsUnavailable(f"an earlier try still changes something of {service}")
         time.sleep(1)
+
+
+def _extend(service: str, execution: str, end: int) -> int:
+    """Note that the change goes on; until when."""
+    later = _microseconds() + CHANGE_SECONDS * 1_000_000
+    mine = "#execution = :me AND #changesUntil = :end"
+    note = {"changesUntil": later}
+    there = table.update_if(service, "#turn", note, mine, me=execution, end=end)
+    if there is not None and there.get("changesUntil") != later:  # botocore tried it twice
+        raise _lost(service, execution)
+    return later
+
+
+def _lost(service: str, execution: str) -> TurnLost:
+    return TurnLost(
+        f"execution {execution} has lost its turn: after it ended, what it left of {service} was"
+        " put right. Push or deploy again instead of redriving it"
+    )
 
 
 def _microseconds() -> int:
@@ -153,6 +176,28 @@ def hold_back(service: str, by: str | None, reason: str | None, now: datetime) -
     note = held(by, reason, now, line(service).hold)
     hold(service, note)
     return note
+
+
+def end_hold(service: str, execution: str) -> HoldNote | None:
+    """End a hold, and return what it was; the same again to a later try of the same execution.
+
+    Pushes that come from now on are not held back.
+
+    Returns:
+        None if the service was not held.
+    """
+    note = cast(HoldNote | None, table.get(f"execution:{execution}", "hold"))
+    if note is None:
+        note = line(service).hold
+        if note is None:
+            return None
+        table.put({**note, "service": f"execution:{execution}", "id": "hold", **_expiring()})
+    table.delete_if(service, "#hold", "#at = :at", at=note["at"])
+    return note
+
+
+def _expiring() -> dict[str, int]:
+    return {"expiresAt": int(time.time()) + _REMEMBERED}
 
 
 def release_hold(service: str) -> bool:
