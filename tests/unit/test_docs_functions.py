@@ -110,9 +110,11 @@ def identify(given: Any, context: Any, execution: str = EXECUTION) -> Any:
 
 
 def test_an_upload_is_opened_once_however_often_it_is_told_of(context: Any) -> None:
-    first = identify(event(), context)
+    uploaded = event(**{"version-id": put("sources", UPLOAD.key, b"sources")})
+    first = identify(uploaded, context)
     assert (first["decision"], first["spec"]) == ("BUILD", KEPT)
-    again = identify(event(), context, f"{EXECUTION}-again")
+    put("sources", UPLOAD.key, b"other sources")
+    again = identify(uploaded, context, f"{EXECUTION}-again")
     assert (again["decision"], again["release"]["id"]) == ("NOTHING", first["release"]["id"])
     assert first["release"]["execution"] in again["reason"]
 

@@ -497,7 +497,7 @@ def test_a_build_whose_execution_is_over_is_closed_and_its_content_free(
     assert run(given, context)["settled"] == [made["id"]]
     assert (record(made)["outcome"], told()) == ("FAILED", ["FAILED"])
     assert turns.line("build:coder").holder is None
-    assert build.known(record(made), {**made, "id": "later"}, [record(made)]) is None
+    assert build.known(record(made), made | {"id": "later"}, [record(made)]) is None
     assert recoveries(world) == [], "there is nothing to put right"
 
 
@@ -529,7 +529,7 @@ def test_an_upload_that_has_a_record_was_not_missed(
     stored: Any
     (stored,) = s3.stored_since("sources", "image/", LATELY - timedelta(days=1))
     upload: Any = build.parse(s3_event(stored["key"]))
-    made = build.entry(upload, {**stored, "version": "7"}, world.start("build"), datetime.now(UTC))
+    made = build.entry(upload, stored, world.start("build"), datetime.now(UTC))
     releases.open_release(made)
     assert run(CLOCK, context)["started"] == []
 

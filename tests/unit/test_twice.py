@@ -476,7 +476,9 @@ def order(world: World, **asked: Any) -> Any:
 
 @case
 def identify_docs__upload(world: World) -> Any:
-    return {**order(world), "input": uploaded(key="docs/coder/v2.zip")}
+    asked, key = order(world), "docs/coder/v2.zip"
+    version = put("sources", key, zipped(FILES))
+    return {**asked, "input": uploaded(key=key, **{"version-id": version})}
 
 
 @case
