@@ -328,7 +328,12 @@ def record_failure__unidentified(world: World) -> Any:
 
 
 def ended(execution: str, given: Any) -> dict[str, Any]:
-    detail = {"executionArn": execution, "status": "ABORTED", "startDate": 1_795_444_202_123}
+    detail = {
+        "executionArn": execution,
+        "stateMachineArn": "arn",
+        "status": "ABORTED",
+        "startDate": 1_795_444_202_123,
+    }
     kind = "Step Functions Execution Status Change"
     return {"detail-type": kind, "detail": detail | {"input": json.dumps(given)}}
 
@@ -359,6 +364,7 @@ def reconcile__clock(world: World) -> Any:
     lost: dict[str, Any] = {"imageDigest": f"sha256:{'ee' * 32}", "imageTags": ["9.9.9"]}
     lost["imagePushedAt"] = datetime.now(UTC) - timedelta(minutes=5)
     world.script("ecr", "DescribeImages", {"imageDetails": [lost]})
+    client("s3").create_bucket(Bucket="sources")
     return {"detail-type": "Scheduled Event"}
 
 
