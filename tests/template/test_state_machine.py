@@ -292,3 +292,19 @@ def test_the_errors_of_codebuild_are_those_that_step_functions_names() -> None:
                     "CodeBuild.SdkClientException",
                 }, name
     assert users == 3
+
+
+def test_a_switch_that_somebody_else_changes_is_waited_for_and_not_without_end() -> None:
+    text = (Path(__file__).parents[2] / "statemachine/docs.asl.json").read_text()
+    states = json.loads(text)["States"]
+    contested = 0
+    for state in states.values():
+        for catch in state.get("Catch", []):
+            if catch["ErrorEquals"] == ["CloudFrontKeyValueStore.ConflictException"]:
+                contested += 1
+                assert catch["Assign"]["conflicts"] == "{% $conflicts + 1 %}"
+                bound = states[catch["Next"]]
+                assert bound["Choices"][0]["Condition"].startswith("{% $conflicts < ")
+                wait = states[bound["Choices"][0]["Next"]]
+                assert wait["Type"] == "Wait" and wait["Next"].startswith("Look at switch")
+    assert contested == 2
