@@ -1,6 +1,7 @@
 """Prune the docs: delete the releases that are not kept, and what failed ones left."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypedDict
 
 from aws_lambda_powertools import Logger
@@ -10,6 +11,8 @@ from deployer import publication, site
 from deployer.aws import s3, turns
 
 logger = Logger()
+
+_RESERVE = 25_000  # milliseconds: what is left of the deletions goes the next time
 
 
 class Request(TypedDict):
@@ -24,20 +27,30 @@ class Pruned(TypedDict):
     pruned: list[str]
 
 
+class OutOfTime(Exception):
+    """The call ends soon."""
+
+
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Pruned:
     spec = site.from_document(event["spec"])
-    with turns.change(site.owner(spec.site), event["execution"]) as go_on:
-        pruned = _pruned(spec.bucket, event["switch"].split(","), go_on)
+    bucket, kept, pruned = spec.bucket, event["switch"].split(","), list[str]()
+
+    def in_time() -> None:
+        if context.get_remaining_time_in_millis() < _RESERVE:
+            raise OutOfTime
+
+    with suppress(OutOfTime), turns.change(site.owner(spec.site), event["execution"]):
+        for name in _not_kept(bucket, kept):
+            in_time()
+            # first: a release that has a manifest is whole, and can be rolled back to
+            s3.delete(bucket, publication.manifest_key(name), in_time)
+            s3.delete(bucket, publication.key(name, ""), in_time)
+            pruned.append(name)
     logger.info("docs pruned", pruned=pruned)
     return {"pruned": pruned}
 
 
-def _pruned(bucket: str, kept: Sequence[str], go_on: Callable[[], None]) -> list[str]:
+def _not_kept(bucket: str, kept: Sequence[str]) -> list[str]:
     releases = s3.folders(bucket, publication.key("", "")[:-1])
-    pruned = [name for name in releases if name not in kept]
-    for name in pruned:
-        # first: a release that has a manifest is whole, and can be rolled back to
-        s3.delete(bucket, publication.manifest_key(name), go_on)
-        s3.delete(bucket, publication.key(name, ""), go_on)
-    return pruned
+    return [name for name in releases if name not in kept]

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html for 
 a state that it does not know is an error when the definition is read, not a thing passed over.
 """
 
+import hashlib
 import json
 import marshal
 import re
@@ -23,7 +24,7 @@ _COMMON = {"Type", "Comment", "QueryLanguage"}
 _FIELDS = {
     "Pass": {"Assign", "Next"},
     "Task": {"Resource", "Arguments", "TimeoutSeconds", "Assign", "Retry", "Catch", "Next"},
-    "Choice": {"Choices", "Default"},
+    "Choice": {"Choices", "Default", "Assign"},
     "Wait": {"Seconds", "Next"},
     "Succeed": set[str](),
     "Fail": {"Error", "Cause"},
@@ -55,7 +56,7 @@ class Host(Protocol):
     def call_back(
         self, function: str, arguments: Callable[[str], bytes], timeout: float
     ) -> Any: ...
-    def integrate(self, action: str, arguments: Any) -> Any: ...
+    def integrate(self, action: str, arguments: Any, timeout: float) -> Any: ...
     def entered(self, name: str) -> None: ...
     def jitter(self) -> float: ...
 
@@ -92,12 +93,18 @@ class Expression:
         now = bound.pop("$now", None)
         try:
             self._compiled.register_lambda("now", lambda *_: now())
+            self._compiled.register_lambda("hash", _hash)
             value = self._compiled.evaluate(None, bound)
         except Exception as error:
             raise StateError("States.QueryEvaluationError", f"{self.text}: {error}") from error
         if value is None and not self._exists.evaluate(None, bound):
             raise StateError("States.QueryEvaluationError", f"{self.text} gives nothing")
         return value
+
+
+def _hash(text: str, algorithm: str) -> str:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html"""
+    return hashlib.new(algorithm.replace("-", ""), text.encode()).hexdigest()
 
 
 def _walk(scope: Scope, path: tuple[str, ...]) -> Any:
@@ -216,6 +223,7 @@ class Run:
                     raise StateError("States.QueryEvaluationError", f"no boolean: {chosen}")
                 if chosen:
                     return following, value
+            self._assign(state.assign, self._scope(value))
             return state.next, value
         if state.kind == "Wait":
             self._host.sleep(state.seconds)
@@ -258,7 +266,7 @@ class Run:
     def _attempt(self, state: _State, value: Any) -> Any:
         scope = self._scope(value)
         if state.integration:
-            return self._host.integrate(state.integration, state.arguments(scope))
+            return self._host.integrate(state.integration, state.arguments(scope), state.timeout)
         if not state.callback:
             payload = packed(state.arguments(scope))
             return self._host.call(state.function, payload, state.timeout)

@@ -134,18 +134,23 @@ class Table:
             if "Put" in part:
                 item = part["Put"]["Item"]
                 self._write(item, self._at(item), Item(item))
+            if "Update" in part:
+                self._set(part["Update"])
         return {}
 
     def update_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        self._hold(asked, self._at(asked["Key"]))
+        self._set(asked)
+        return {}
+
+    def _set(self, asked: Mapping[str, Any]) -> None:
         before = self._at(asked["Key"])
-        self._hold(asked, before)
         after = Item(asked["Key"] | before)
         names, values = asked["ExpressionAttributeNames"], asked["ExpressionAttributeValues"]
         for part in asked["UpdateExpression"].removeprefix("SET ").split(", "):
             name, value = part.split(" = ")
             after[names[name]] = values[value]
         self._write(asked["Key"], before, after)
-        return {}
 
     def delete_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         before = self._at(asked["Key"])

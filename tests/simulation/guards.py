@@ -23,6 +23,7 @@ from deployer import (
     history,
     identification,
     preflight,
+    publication,
     reconciliation,
     rollback,
     rollout,
@@ -32,9 +33,9 @@ from deployer import (
     turns,
     verification,
 )
-from deployer.aws import ec2, ecs, releases, sfn, table
+from deployer.aws import ec2, ecs, releases, s3, sfn, table
 from deployer.aws import turns as line
-from tests.simulation import plans, runtime
+from tests.simulation import plans, runtime, sites
 from tests.simulation.asl import Machine
 from tests.simulation.invariants import Broken
 from tests.simulation.world import Plan
@@ -52,6 +53,7 @@ class Guard:
     name: str
     protects: str
     take_away: Callable[[Put], None]
+    of_site: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def breaks(guard: Guard, plan: Plan) -> bool:
 
 def caught(guard: Guard, seeds: int = 400) -> Caught | None:
     """Look for a plan that breaks what a guard protects, without it; None if none of many does."""
-    tries = _plans(seeds)
+    tries = _plans_of_sites(seeds) if guard.of_site else _plans(seeds)
     with _without(guard):
         for tried, plan in enumerate(tries, 1):
             found = plans.broken(plan)
@@ -87,12 +89,26 @@ def caught(guard: Guard, seeds: int = 400) -> Caught | None:
 
 
 def _plans(seeds: int) -> Iterator[Plan]:
-    return chain(PLANS.values(), FOUND.values(), _sample(), map(plans.random_plan, range(seeds)))
+    ours = (plan for name, plan in PLANS.items() if name not in sites.PLANS)
+    return chain(ours, FOUND.values(), _sample(), map(plans.random_plan, range(seeds)))
+
+
+def _plans_of_sites(seeds: int) -> Iterator[Plan]:
+    held = (plan for name in sites.HELD for plan in plans.interleaved(name))
+    named = (*sites.PLANS.values(), sites.RETRIED)
+    return chain(named, held, _sample_of_sites(), map(sites.random_plan, range(5 * seeds)))
+
+
+@cache
+def _sample_of_sites() -> list[Plan]:
+    every = (plan for name in sites.PLANS for plan in plans.single_faults(name))
+    return list(islice(every, 3, None, 13))
 
 
 @cache
 def _sample() -> list[Plan]:
-    every = (plan for name in PLANS for plan in plans.single_faults(name))
+    ours = [name for name in PLANS if name not in sites.PLANS]
+    every = (plan for name in ours for plan in plans.single_faults(name))
     return list(islice(every, 3, None, 61))
 
 
@@ -361,14 +377,16 @@ def _undecided_for_good(put: Put) -> None:
     put(reconciliation, "missed", but_the_undecided)
 
 
-def _machine_with(change: Callable[[dict[str, Any]], None]) -> Callable[[Put], None]:
+def _machine_with(
+    change: Callable[[dict[str, Any]], None], which: str = "deploy"
+) -> Callable[[Put], None]:
     def take_away(put: Put) -> None:
-        text = (runtime.ROOT / "statemachine/deploy.asl.json").read_text()
+        text = (runtime.ROOT / f"statemachine/{which}.asl.json").read_text()
         definition = copy.deepcopy(json.loads(text))
         change(definition["States"])
         changed = Machine(definition)
         plain = runtime.machine
-        put(runtime, "machine", lambda name="deploy": changed if name == "deploy" else plain(name))
+        put(runtime, "machine", lambda name: changed if name == which else plain(name))
 
     return take_away
 
@@ -395,7 +413,87 @@ def _one_more_try_for_crashes(states: dict[str, Any]) -> None:
         retrier["ErrorEquals"] = [e for e in retrier["ErrorEquals"] if "." not in e] or ["None"]
 
 
+def _without_the_turn(function: str) -> Callable[[Put], None]:
+    free = {**vars(line), "change": lambda *_: nullcontext(lambda: None)}
+    return lambda put: put(_function(function), "turns", SimpleNamespace(**free))
+
+
+def _switched_by_anyone(states: dict[str, Any]) -> None:
+    states["Look at switch"]["Next"] = "Switch release"
+    states["Look at switch again"]["Next"] = "Switch back"
+
+
+def _conflict_is_a_failure(states: dict[str, Any]) -> None:
+    for name in ("Switch release", "Switch back"):
+        states[name]["Catch"] = states[name]["Catch"][-1:]
+
+
+def _files_before_their_manifest(put: Put) -> None:
+    delete = s3.delete
+
+    def turned(bucket: str, prefix: str, go_on: Any) -> None:
+        folder, _, name = prefix.partition("/")
+        other = f"releases/{name.removesuffix('.json')}/"
+        delete(bucket, other if folder == "manifests" else f"manifests/{name[:-1]}.json", go_on)
+
+    put(s3, "delete", turned)
+
+
+def _held_whatever_the_hold(put: Put) -> None:
+    put(releases, "close_held", lambda made, told: releases.close_release(made, "HELD", told))
+
+
+def _hold_ends_last(put: Put) -> None:
+    identify = _function("identify_docs")
+    resumed = identify._resumed
+
+    def late(*arguments: Any) -> Any:
+        found = resumed(*arguments)
+        line.release_hold(sites.SiteWorld.OWNER)
+        return found
+
+    put(identify, "_resumed", late)
+    peek = {**vars(line), "end_hold": lambda service, _: line.line(service).hold}
+    put(identify, "turns", SimpleNamespace(**peek))
+
+
+SITE_GUARDS = tuple(
+    Guard(f"docs: {name}", protects, take_away, of_site=True)
+    for name, protects, take_away in (
+        ("publishing needs the turn", "one in flight", _without_the_turn("publish_docs")),
+        ("pruning needs the turn", "one in flight", _without_the_turn("prune_docs")),
+        ("the switch needs the turn", "one in flight", _machine_with(_switched_by_anyone, "docs")),
+        (
+            "a conflict at the switch is looked at again",
+            "no false failure",
+            _machine_with(_conflict_is_a_failure, "docs"),
+        ),
+        (
+            "a recovery that gets no turn says so",
+            "what runs",
+            _machine_with(_silent_without_a_turn, "docs"),
+        ),
+        (
+            "a manifest goes before its files",
+            "live site never half deleted",
+            _files_before_their_manifest,
+        ),
+        (
+            "a retry keeps to its archive",
+            "no false failure",
+            lambda put: put(_function("identify_docs"), "_of_execution", lambda _: None),
+        ),
+        ("held only while there is a hold", "newest push wins", _held_whatever_the_hold),
+        ("a hold ends before the choice", "newest push wins", _hold_ends_last),
+        (
+            "a newer push supersedes a resume",
+            "newest push wins",
+            _returns(turns, "_newer_push", None),
+        ),
+    )
+)
 GUARDS = (
+    *SITE_GUARDS,
     Guard("the turn is taken under a condition", "no false failure", _turn_without_condition),
     Guard("the turn is given up by who has it", "one in flight", _turn_given_up_by_anyone),
     Guard("who has the turn is asked whether it lives", "one in flight", _returns(

@@ -34,7 +34,7 @@ _TELL = {"PutItem", "UpdateItem", "TransactWriteItems", "PutEvents"}
 _CHANGES = ("UpdateService", "CreateService")
 # faults after which a release may fail though it is good: its execution was ended from outside,
 # or a permission was missing
-_ENDS = {"stopped", "expired", "denied"}
+ENDS = {"stopped", "expired", "denied"}
 
 
 class Broken(AssertionError):
@@ -263,7 +263,7 @@ class Invariants:
         return record is None or "outcome" in record or over
 
     def record(self, release: str) -> Mapping[str, Any] | None:
-        item = self.world.table.items.get(self.world.spec["service"], {}).get(release)
+        item = self.world.table.items.get(self.world.owner, {}).get(release)
         return item.plain if item else None
 
     def written(self, before: Item, after: Item) -> None:
@@ -409,14 +409,14 @@ class Invariants:
 
     def records(self) -> list[Mapping[str, Any]]:
         """The records of the service's releases, in the order of their end."""
-        items = self.world.table.items.get(self.world.spec["service"], {})
+        items = self.world.table.items.get(self.world.owner, {})
         found = [item.plain for name, item in items.items() if not name.startswith("#")]
         return sorted(
             (r for r in found if "version" in r), key=lambda r: r.get("endedAt", r["startedAt"])
         )
 
     def _no_orphans(self) -> None:
-        items = self.world.table.items.get(self.world.spec["service"], {})
+        items = self.world.table.items.get(self.world.owner, {})
         left = [name for name in items if name == "#turn" or name.startswith("#waiting#")]
         if left:
             self.broken("no orphans", f"{left} are left")
@@ -432,7 +432,7 @@ class Invariants:
     def _no_false_failure(self, records: list[Mapping[str, Any]]) -> None:
         """A good release whose execution was left alone succeeded, in a world that let it."""
         faults = set(self.world.plan.faults.values())
-        if faults & _ENDS or self.stopped or self.world.plan.hostile or len(faults) > 1:
+        if faults & ENDS or self.stopped or self.world.plan.hostile or len(faults) > 1:
             return
         if len(self.world.plan.faults) > 1 or self.world.humans > self.humans_before:
             return

@@ -9,7 +9,15 @@ from typing import Any
 from tests.simulation import worlds
 from tests.simulation.application import App
 from tests.simulation.invariants import Broken
-from tests.simulation.world import BEFALLS, CALL_FAULTS, EVENT_FAULTS, OTHER_GROUP, Move, Plan
+from tests.simulation.world import (
+    BEFALLS,
+    CALL_FAULTS,
+    EVENT_FAULTS,
+    INTERLEAVED,
+    OTHER_GROUP,
+    Move,
+    Plan,
+)
 from tests.simulation.worlds import PLANS, SPECS
 
 _CALLS = 70  # of one deployment, about
@@ -26,6 +34,14 @@ def single_faults(name: str) -> Iterator[Plan]:
     for number in range(len(undisturbed.news_sites)):
         for fault in EVENT_FAULTS:
             yield replace(plan, news={**plan.news, number: fault})
+
+
+def interleaved(name: str) -> Iterator[Plan]:
+    """What people do meanwhile, at each call of a world."""
+    plan = PLANS[name]
+    for number in range(len(worlds.run(plan).sites)):
+        for fault in INTERLEAVED:
+            yield replace(plan, faults={**plan.faults, number: fault})
 
 
 def random_plan(seed: int) -> Plan:

@@ -4,6 +4,7 @@ What is replaced is what leaves the process: a call of AWS (below botocore's cli
 models check each request and answer), an HTTP request, the clock and the log.
 """
 
+import io
 import json
 import marshal
 import os
@@ -32,8 +33,13 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 ROOT = Path(__file__).parents[2]
-MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:Deploy"
-LIMITS = {"Reconcile": 120.0}  # seconds; as in template.yaml
+_MACHINES = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:"
+LIMITS = {
+    "Reconcile": 120.0,
+    "CheckSources": 570.0,
+    "PublishDocs": 570.0,
+    "PruneDocs": 570.0,
+}  # seconds; as in template.yaml
 LIMIT = 50.0
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "false",
@@ -45,7 +51,11 @@ ENVIRONMENT = {
     "SPEC_PATH": "/deployer/services",
     "SITE_PATH": "/deployer/docs",
     "HISTORY_DAYS": "365",
-    "DEPLOY": MACHINE,
+    **{name.upper(): f"{_MACHINES}{name}" for name in ("Build", "Deploy", "Docs")},
+    "SOURCES": "sources",
+    "PROJECT": "ImageBuild",
+    "FETCH_PROJECT": "",
+    "FETCH_SERVICE": "",
     "POWERTOOLS_SERVICE_NAME": "deployer",
 }
 
@@ -57,8 +67,13 @@ def here() -> "World":
     return _here[-1]
 
 
+def arn(name: str) -> str:
+    """The ARN of a state machine, by its definition's name."""
+    return f"{_MACHINES}{name.capitalize()}"
+
+
 @cache
-def machine(name: str = "deploy") -> Machine:
+def machine(name: str) -> Machine:
     text = (ROOT / f"statemachine/{name}.asl.json").read_text()
     return Machine(json.loads(text))
 
@@ -99,7 +114,7 @@ class _Express:
 
     call_back = call
 
-    def integrate(self, action: str, arguments: Any) -> Any:
+    def integrate(self, action: str, arguments: Any, timeout: float) -> Any:
         """Call AWS; an error has the name that the SDK for Java gives it.
 
         https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
@@ -179,6 +194,9 @@ class _Download:
 
 def _make_api_call(client: Any, operation: str, params: dict[str, Any]) -> dict[str, Any]:
     model = client.meta.service_model
+    if operation == "CopyObject":  # which botocore lets be named in its parts
+        source = params["CopySource"]
+        params = {**params, "CopySource": f"{source['Bucket']}/{source['Key']}"}
     check_request(model, operation, params)
     try:
         answer = here().call(model.service_name, operation, params)
@@ -252,6 +270,8 @@ def installed() -> Iterator[None]:
     table = sys.modules["deployer.aws.table"]
     put(table, "_values", _kept_values(table._values))
     put(table, "_to_item", _Serializer().serialize)
+    put(sys.modules["publish_docs"], "ThreadPoolExecutor", _Serial)
+    put(sys.modules["publish_docs"], "_download", _downloaded)
     put(sys.modules["deployer.http"], "get", lambda url, timeout=3.0: here().http(url))
     download = SimpleNamespace(request=SimpleNamespace(urlopen=_Download))
     put(sys.modules["deployer.aws.ecr"], "urllib", download)
@@ -264,6 +284,29 @@ def installed() -> Iterator[None]:
             setattr(owner, name, value)
         os.environ.clear()
         os.environ.update(environment)
+
+
+class _Serial:
+    """A pool of no threads: in virtual time one file comes after the other."""
+
+    def __init__(self, _: int) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    map = staticmethod(map)
+
+
+def _downloaded(arn: str, _: str) -> io.BytesIO:
+    """What a build made, kept in memory: worlds side by side share the disk."""
+    bucket, _, key = arn.rpartition(":::")[2].partition("/")
+    into = io.BytesIO()
+    assert sys.modules["deployer.aws.s3"].download(bucket, key, into)
+    return into
 
 
 class _Serializer(TypeSerializer):
@@ -288,14 +331,14 @@ def _kept_values(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 @cache
-def _kept_document(read: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+def _kept_document(read: Callable[..., Any]) -> Callable[..., Any]:
     """Reading the same spec again and again takes a tenth of a scenario's time."""
     known: dict[bytes, Any] = {}
 
-    def kept(document: Any, source: str) -> Any:
+    def kept(document: Any, *source: str) -> Any:
         key = marshal.dumps(document, 2)
         if key not in known:
-            known[key] = read(document, source)
+            known[key] = read(document, *source)
         return known[key]
 
     return kept

@@ -943,7 +943,7 @@ class Scripted:
     def call_back(self, function: str, arguments: Callable[[str], bytes], timeout: float) -> Any:
         return self.call(function, arguments("the-token"), timeout)
 
-    def integrate(self, action: str, arguments: Any) -> Any:
+    def integrate(self, action: str, arguments: Any, timeout: float) -> Any:
         return self.call(action, asl.packed(arguments), 0)
 
 

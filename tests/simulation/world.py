@@ -6,12 +6,14 @@ import pickle
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from greenlet import getcurrent
 
 from tests.simulation import asl, runtime
 from tests.simulation.application import App, Database
+from tests.simulation.buckets import S3
 from tests.simulation.cloud import SECRET, SECRET_ARN, Ecr, Rds, Table
 from tests.simulation.ecs import ACCOUNT, REGION, SEALED, STALE, Ecs, Service, Task
 from tests.simulation.engine import Box, Engine
@@ -54,6 +56,8 @@ BEFALLS = {
     "stale": ("DescribeServices", "DescribeExecution", "DescribeImages"),
     "conflicted": ("PutItem", "UpdateItem", "DeleteItem"),
 }
+# what people do while a call of AWS takes its time; for the worlds of holds
+INTERLEAVED = ("newer", "resumed")
 EVENT_FAULTS = ("lost", "twice", "late")
 _OWNERS = {
     "dynamodb": "table",
@@ -62,6 +66,9 @@ _OWNERS = {
     "rds": "rds",
     "secretsmanager": "rds",
     "stepfunctions": "sfn",
+    "s3": "s3",
+    "codebuild": "codebuild",
+    "cloudfrontkeyvaluestore": "switch",
 }
 
 
@@ -84,6 +91,20 @@ HOSTILE = {
     "snapshots_fail",
     "update",
 }
+
+# by which name Step Functions knows the errors of a service that it calls itself
+PREFIXES = {
+    "cloudfrontkeyvaluestore": "CloudFrontKeyValueStore",
+    "codebuild": "CodeBuild",
+    "dynamodb": "DynamoDB",
+}
+_REFUSALS = {"ConditionalCheckFailedException", "ConflictException", "AccessDeniedException"}
+
+
+def service_exception(service: str) -> str:
+    """The error of a service that has no name of its own."""
+    return "AmazonDynamoDBException" if service == "dynamodb" else f"{PREFIXES[service]}Exception"
+
 
 type Move = tuple[float, str, tuple[Any, ...]]
 
@@ -134,14 +155,15 @@ class Invocation:
     deadline: float
     payload: Any = None
     doubled: bool = False
+    integrated: bool = False  # by Step Functions itself, which calls AWS without a function
 
 
 class Execution:
-    """An execution of the Deploy state machine: what its interpreter needs of the world."""
+    """An execution of a state machine: what its interpreter needs of the world."""
 
-    def __init__(self, world: "World", name: str, text: str) -> None:
-        self.world, self.name, self.text = world, name, text
-        self.arn = f"{runtime.MACHINE.replace(':stateMachine:', ':execution:')}:{name}"
+    def __init__(self, world: "World", name: str, text: str, machine: str) -> None:
+        self.world, self.name, self.text, self.machine = world, name, text, machine
+        self.arn = f"{runtime.arn(machine).replace(':stateMachine:', ':execution:')}:{name}"
         self.started, self.ended = world.engine.now, 0.0
         self.path: list[str] = []
         self.polls = 0.0  # when it first looked at its rollout
@@ -149,7 +171,7 @@ class Execution:
         self.tokens: list[str] = []
         self.lag = world.lag_of(name)  # for so long DescribeExecution does not show a change of it
         context = {"Id": self.arn, "StartTime": runtime.iso(self.started), "Name": name}
-        self._run = asl.Run(runtime.machine(), self, context, json.loads(text))
+        self._run = asl.Run(runtime.machine(machine), self, context, json.loads(text))
         self._process: Any = None
         self.drive()
 
@@ -161,7 +183,11 @@ class Execution:
         self.status, self.error, self.cause = "RUNNING", "", ""
         self.world.sfn.running += 1
         self._clock = self.world.engine.after(
-            runtime.machine().timeout, self.end, "TIMED_OUT", "States.Timeout", background=True
+            runtime.machine(self.machine).timeout,
+            self.end,
+            "TIMED_OUT",
+            "States.Timeout",
+            background=True,
         )
         self.world.engine.spawn(self._go)
 
@@ -216,6 +242,16 @@ class Execution:
         self.world.invoke(function, payload, box, self)
         return self._result(self._await(box, timeout))
 
+    def integrate(self, action: str, arguments: Any, timeout: float) -> Any:
+        box = Box()
+        self.world.integrate(action, asl.packed(arguments), box, self)
+        try:
+            return self._result(self._await(box, timeout))
+        except asl.Over:
+            if action.endswith(".sync"):
+                self.world.codebuild.abandoned(box)
+            raise
+
     def call_back(self, function: str, arguments: Callable[[str], bytes], timeout: float) -> Any:
         box, failed = Box(), Box()
         token = f"token-{len(self.world.sfn.tokens)}"
@@ -227,9 +263,6 @@ class Execution:
             return self._result(self._await(box, timeout))
         finally:
             self.world.sfn.tokens[token] = None
-
-    def integrate(self, action: str, arguments: Any) -> Any:
-        raise NotImplementedError(f"Deploy calls {action}")
 
     def _await(self, box: Box, seconds: float) -> Any:
         self.box = box
@@ -257,14 +290,14 @@ class Sfn:
         self.tokens: dict[str, Box | None] = {}
         self.running = 0
 
-    def begin(self, name: str, text: str) -> str:
-        prefix = runtime.MACHINE.replace(":stateMachine:", ":execution:")
+    def begin(self, name: str, text: str, machine: str = "deploy") -> str:
+        prefix = runtime.arn(machine).replace(":stateMachine:", ":execution:")
         there = self.executions.get(f"{prefix}:{name}")
         if there:
             if there.status == "RUNNING" and there.text == text:
                 return there.arn
             raise AwsError("ExecutionAlreadyExists", f"Execution Already Exists: '{name}'")
-        made = Execution(self.world, name, text)
+        made = Execution(self.world, name, text, machine)
         self.executions[made.arn] = made
         self.world.trace("sfn", f"{name[:12]} starts: {text[:160]}")
         return made.arn
@@ -272,7 +305,8 @@ class Sfn:
     def start_execution(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         from tests.simulation.ecs import moment
 
-        arn = self.begin(asked["name"], asked["input"])
+        machine = asked["stateMachineArn"].rpartition(":")[2].lower()
+        arn = self.begin(asked["name"], asked["input"], machine)
         return {"executionArn": arn, "startDate": moment(self.executions[arn].started)}
 
     def describe_execution(self, asked: Mapping[str, Any], stale: bool = False) -> dict[str, Any]:
@@ -284,7 +318,7 @@ class Sfn:
         lags = found.status != "RUNNING" and now - found.ended < (STALE if stale else found.lag)
         return {
             "executionArn": found.arn,
-            "stateMachineArn": runtime.MACHINE,
+            "stateMachineArn": runtime.arn(found.machine),
             "status": "RUNNING" if lags else found.status,
             "startDate": moment(found.started),
         }
@@ -305,13 +339,17 @@ class World:
     spec       the service spec's document.
     """
 
+    codebuild: Any  # of worlds that build
+    MACHINE = "deploy"  # which events and orders start
+    OWNER = ""  # of the records, where that is not the service
+
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self.spec = dict(spec)
         self._spec_text = json.dumps(self.spec)
         self.engine = Engine(START)
         self.plan = Plan("")
         self.random: random.Random | None = None
-        self.calls = self.told = 0
+        self.calls = self.told = self.looks = 0
         self.sites: list[tuple[str, str, str]] = []
         self.news_sites: list[str] = []
         self.lines: list[str] | None = None
@@ -322,6 +360,7 @@ class World:
         self.table = Table(self, START - DAY)
         self.ecr = Ecr(self, spec["repository"])
         self.rds = Rds(self)
+        self.s3 = S3(self)
         self.ecs = Ecs(self)
         self.sfn = Sfn(self)
         self.invariants = Invariants(self)
@@ -437,7 +476,10 @@ class World:
         invocation.payload = marshal.loads(invocation.packed)
         outcome: tuple[str, Any]
         try:
-            text = json.dumps(runtime.handler(function)(invocation.payload, None))
+            context = SimpleNamespace(
+                get_remaining_time_in_millis=lambda: (invocation.deadline - engine.now) * 1000
+            )
+            text = json.dumps(runtime.handler(function)(invocation.payload, context))
         except Killed as killed:
             self.trace(function, f"dies: {killed.error}")
             outcome = "failed", (killed.error, "")
@@ -453,6 +495,37 @@ class World:
                 self.reconciled = invocation.begun
         if not invocation.doubled and not (calls_back and outcome[0] == "done"):
             engine.fill(invocation.box, outcome)
+
+    def integrate(self, action: str, payload: bytes, box: Box, execution: Execution | None) -> None:
+        """Step Functions itself calls AWS."""
+        now = self.engine.now
+        made = Invocation(action, payload, box, execution, now, now + 50, integrated=True)
+        self.engine.spawn(self._integrate, made)
+
+    def _integrate(self, invocation: Invocation) -> None:
+        process: Any = getcurrent()
+        process.invocation = invocation
+        service, operation = invocation.function.removesuffix(".sync").split(":")[-2:]
+        prefix = PREFIXES[service]
+        asked = marshal.loads(invocation.packed)
+        try:
+            answer = self.call(service, operation[0].upper() + operation[1:], asked)
+        except (Killed, AwsError) as error:
+            code = error.code if isinstance(error, AwsError) else ""
+            known = code in _REFUSALS
+            name = code if known else f"{service_exception(service)}"
+            self.trace("sfn", f"{operation}: {code or error}")
+            self.engine.fill(invocation.box, ("failed", (f"{prefix}.{name}", str(error))))
+        else:
+            if invocation.function.endswith(".sync"):
+                self.codebuild.awaited(answer["build"]["id"], invocation.box)
+            else:
+                self.engine.fill(invocation.box, ("done", answer))
+
+    @property
+    def owner(self) -> str:
+        """Under what the releases table keeps what is simulated."""
+        return self.OWNER or str(self.spec["service"])
 
     def deliver(self, function: str, event: Any, attempt: int = 0) -> None:
         """Run a function on an event: tried twice more if it fails, as Lambda does."""
@@ -493,12 +566,18 @@ class World:
                 raise AwsError("TransactionConflictException", "Transaction is ongoing")
             case "killed-before":
                 raise Killed("Runtime.ExitError")
-            case "twice" if not invocation.doubled:
+            case "twice" if not invocation.doubled and not invocation.integrated:
                 self.invoke(
                     invocation.function, invocation.packed, Box(), invocation.execution, True, True
                 )
             case "held":
                 self._hold()
+            case "newer":
+                self.newer()
+                self._pause(invocation, SLOW)
+            case "resumed":
+                self.do_order({"action": "resume"})
+                self._pause(invocation, SLOW)
             case "denied":
                 self.denied[invocation.function, operation] = self.engine.now + DENIED
             case "paged":
@@ -519,20 +598,28 @@ class World:
             case "killed-after":
                 raise Killed("Lambda.Unknown")
             case "timed-out":
-                self._pause(invocation, runtime.LIMIT + 100)
+                self._pause(invocation, invocation.deadline - self.engine.now)
         return answer
 
     def _hold(self) -> None:
         """Somebody's order to hold the service has come as far as writing it down."""
-        note = {"service": self.spec["service"], "id": "#hold", "by": "somebody", "reason": "test"}
+        if self.invariants.record("#hold"):
+            return  # a second hold keeps the first one's beginning
+        note = {"service": self.owner, "id": "#hold", "by": "somebody", "reason": "test"}
         note["at"] = runtime.iso(self.engine.now)
         self.invariants.ordered({"action": "hold"})
         self.table.put_item({"Item": {name: {"S": value} for name, value in note.items()}})
 
+    def newer(self) -> None:
+        """Somebody pushes what is newer than all before."""
+        self.do_push(App("2.0.0", 1))
+
     def clock(self) -> float:
         """What time it is to the function that asks."""
         process: Any = getcurrent()
-        return self.engine.now + self.skew.get(process.invocation.function, 0.0)
+        self.looks += 1  # no two looks at a clock see the same microsecond
+        ahead = self.skew.get(process.invocation.function, 0.0)
+        return self.engine.now + ahead + self.looks % 1000 / 1e6
 
     def paged(self, found: list[Any], start: str | None) -> tuple[list[Any], str | None]:
         """A page of what was found, and where the next begins; None for nowhere. If pages are
@@ -793,7 +880,7 @@ class World:
             return
         detail = {
             "executionArn": execution.arn,
-            "stateMachineArn": runtime.MACHINE,
+            "stateMachineArn": runtime.arn(execution.machine),
             "status": execution.status,
             "input": execution.text,
             "startDate": int(execution.started * 1000),
@@ -872,13 +959,15 @@ class World:
             self.engine.after(late, self._tell_push, digest, version)
 
     def _start_by_event(self, event: Mapping[str, Any]) -> None:
-        self.sfn.begin(f"event-{len(self.sfn.executions)}", json.dumps(event))
+        name = f"event-{len(self.sfn.executions)}"
+        self.sfn.begin(name, json.dumps(event), self.MACHINE)
 
     def do_order(self, order: Mapping[str, Any]) -> None:
         """Start an execution by hand."""
         self.trace("person", f"orders {dict(order)}")
         self.invariants.ordered(order)
-        self.sfn.begin(f"order-{len(self.sfn.executions)}", json.dumps(order))
+        name = f"order-{len(self.sfn.executions)}"
+        self.sfn.begin(name, json.dumps(order), self.MACHINE)
 
     def do_stop(self) -> None:
         """Stop the execution that has the turn, or the newest that runs."""

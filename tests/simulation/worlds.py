@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from tests.simulation import sites
 from tests.simulation.application import App
 from tests.simulation.cloud import SECRET_ARN
 from tests.simulation.ecs import ACCOUNT, REGION
@@ -67,6 +68,7 @@ def order(at: float, action: str, **more: Any) -> Any:
 
 
 PLANS: Mapping[str, Plan] = {
+    **sites.PLANS,
     "the first release": Plan("checked", (push(0, "1.0.1"),), live=False),
     "an update": Plan("checked", (push(0, "1.0.1"),)),
     "an update without health checks": Plan("plain", (push(0, "1.0.1"),)),
@@ -460,11 +462,17 @@ FOUND: Mapping[str, Plan] = {
 }
 
 
+_KINDS: Mapping[str, tuple[type[World], Any]] = {
+    "site": (sites.SiteWorld, sites.upload(0, "v0")),
+}
+
+
 @cache
 def _saved(spec: str, live: bool) -> bytes:
-    world = World(SPECS[spec])
+    made, first = _KINDS.get(spec, (World, push(0, "1.0.0")))
+    world = made(SPECS.get(spec, _SPEC))
     if live:
-        world.run(Plan(spec, (push(0, "1.0.0"),)))
+        world.run(Plan(spec, (first,)))
     return world.saved()
 
 

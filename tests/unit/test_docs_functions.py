@@ -494,3 +494,16 @@ def test_a_long_change_keeps_the_turn_until_it_is_done(
     monkeypatch.setattr("deployer.aws.s3.publish", slow)
     assert publish(context)["done"]
     assert len(until) > 3 and all(until)
+
+
+def test_pruning_stops_before_its_call_does_and_goes_on_the_next_time(context: Any) -> None:
+    for name in ("r1", "r2", "r3"):
+        published(name, PAGES, context)
+    left = iter([40_000, 40_000, 20_000])
+    context.get_remaining_time_in_millis = lambda: next(left)
+    asked: Any = {"spec": KEPT, "switch": "r3", "execution": EXECUTION}
+    turns.take(DOCS, claim())
+    assert prune_docs.handler(asked, context) == {"pruned": []}
+    assert publication.manifest_key("r1") not in keys(BUCKET)
+    context.get_remaining_time_in_millis = lambda: 40_000
+    assert prune_docs.handler(asked, context) == {"pruned": ["r1", "r2"]}

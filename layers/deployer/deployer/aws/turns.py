@@ -155,8 +155,11 @@ def _is_done(service: str, execution: str, end: int) -> None:
 
 
 def pass_on(service: str, execution: str) -> None:
-    """Give the turn up if the execution has it, and wake everyone who waits for it."""
-    table.delete_if(service, "#turn", "#execution = :me", me=execution)
+    """Give the turn up if the execution has it, and wake everyone who waits for it.
+
+    While another try of a function changes something, the turn stays until it is taken over.
+    """
+    table.delete_if(service, "#turn", _MINE, me=execution, now=_microseconds())
     for claim in line(service).waiting:
         wake(claim)
 
