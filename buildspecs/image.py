@@ -21,11 +21,13 @@ import fnmatch
 import gzip
 import hashlib
 import json
+import lzma
 import os
 import re
 import shlex
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import tarfile
@@ -33,6 +35,7 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -45,6 +48,14 @@ MAX_FILES = 1_000_000
 MAX_BYTES = 20 * 1024**3  # unpacked
 PART = 10 * 1024**2  # bytes; ECR takes 20 MiB at most
 TRIES = 5  # of the push, each of whose requests botocore tries three times
+
+# What the libraries raise for archives that are broken, encrypted, or packed in a way they lack.
+UNREADABLE = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError),
+    *(OSError, NotImplementedError, RuntimeError, ValueError, OverflowError),
+)
+PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+MAX_LINK = 4096  # bytes
 
 TREE, CACHE, LAYOUT, VARIABLES = Path("tree"), Path("cache"), Path("layout"), Path("variables")
 # A tag's characters, and of a version what becomes them (`+` becomes `-`). Make splits Coder's file
@@ -91,8 +102,9 @@ def fetch() -> None:
     scratch.mkdir()
     try:
         unpack(archive, scratch, key)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise Failed("SourcesRejected", f"{key} cannot be read as an archive: {error}") from None
+    except UNREADABLE as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+        raise Failed("SourcesRejected", f"{key} cannot be read as an archive: {why}") from None
     archive.unlink()
     inside = list(scratch.iterdir())
     if not inside:
@@ -112,36 +124,100 @@ def fetch() -> None:
 
 def unpack(archive: Path, target: Path, name: str) -> None:
     """Unpack a .zip or .tar.gz that may hold anything. Raises Failed."""
-    seen = 0
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             entries = zipped.infolist()
             _bound(name, len(entries), sum(entry.file_size for entry in entries))
             for entry in entries:
-                mode = entry.external_attr >> 16
-                link = zipped.read(entry).decode() if stat.S_ISLNK(mode) else ""
-                path = _inside(target, entry.filename, link, name)
-                if link:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.symlink_to(link)
-                else:
-                    zipped.extract(entry, target)
-                    if mode and not entry.is_dir():
-                        path.chmod(0o755 if mode & 0o100 else 0o644)
+                if not left_out(path := entry_name(entry)):
+                    _unzip(zipped, entry, _inside(target, path, "", name), target, name)
         return
+    seen = 0
     with tarfile.open(archive, "r:*") as tar:
         for number, member in enumerate(tar, 1):
             _bound(name, number, seen := seen + member.size)
+            if left_out(member.name):
+                continue
             if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
                 kind = "is neither a file nor a folder nor a link"
                 raise Failed("SourcesRejected", f"{name}: {member.name!r} {kind}")
-            _inside(target, member.name, member.linkname if member.issym() else "", name)
+            there = _inside(target, member.name, member.linkname if member.issym() else "", name)
             if member.islnk():
                 _inside(target, member.linkname, "", name)
+            _once(there, member.isdir(), name)
             try:
                 tar.extract(member, target, filter="data")
             except tarfile.FilterError as error:
                 raise Failed("SourcesRejected", f"{name}: {error}") from None
+
+
+def left_out(path: str) -> bool:
+    """Return whether macOS put an entry into the archive: it belongs to no project.
+
+    `__MACOSX/` and `._*` hold what macOS keeps of a file beside its content, `.DS_Store` how a
+    folder is shown. deployer.sources leaves the same out of a site's archive.
+    """
+    parts = PurePosixPath(path).parts
+    return "__MACOSX" in parts or any(p == ".DS_Store" or p.startswith("._") for p in parts)
+
+
+def entry_name(entry: zipfile.ZipInfo) -> str:
+    """Return an entry's name, with `/` between folders.
+
+    macOS writes UTF-8 without saying so, and old tools of Windows write backslashes.
+    """
+    path = entry.filename
+    if not entry.flag_bits & 0x800:
+        with contextlib.suppress(UnicodeError):
+            path = path.encode("cp437").decode()
+    return path.replace("\\", "/")
+
+
+def _unzip(
+    zipped: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, target: Path, name: str
+) -> None:
+    shown, mode = f"{name}: {entry.filename[:200]!r}", entry.external_attr >> 16
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
+        raise Failed("SourcesRejected", f"{shown} is neither a file nor a folder nor a link")
+    if entry.flag_bits & 1:
+        raise Failed("SourcesRejected", f"{shown} is encrypted")
+    if entry.compress_type not in PACKED:
+        how = "deflate64" if entry.compress_type == 9 else f"method {entry.compress_type}"
+        raise Failed("SourcesRejected", f"{shown} is packed with {how}: upload a .tar.gz instead")
+    folder = entry.filename.endswith(("/", "\\"))
+    _once(path, folder, name)
+    # an earlier entry may be a link: where the folder is counts, not how it is called
+    root = os.path.realpath(target)
+    if not _below(root, os.path.realpath(path.parent)):
+        raise Failed("SourcesRejected", f"{shown} climbs out of the archive over a link")
+    if folder:
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if stat.S_ISLNK(mode):
+        if entry.file_size > MAX_LINK:
+            raise Failed("SourcesRejected", f"{shown} is a link with too long a name")
+        link = os.fsdecode(zipped.read(entry))
+        points = os.path.realpath(Path(os.path.realpath(path.parent)) / link)
+        if not link or "\0" in link or link.startswith("/") or not _below(root, points):
+            message = f"{shown} is a link to {link[:200]!r}, outside the archive"
+            raise Failed("SourcesRejected", message)
+        path.symlink_to(link)
+        return
+    with zipped.open(entry) as content, path.open("xb") as file:
+        shutil.copyfileobj(content, file)
+    if mode:
+        path.chmod(0o755 if mode & 0o100 else 0o644)
+
+
+def _below(root: str, path: str) -> bool:
+    return path == root or path.startswith(f"{root}{os.sep}")
+
+
+def _once(path: Path, folder: bool, name: str) -> None:
+    """Refuse an entry that is there already; a folder may be named again."""
+    if os.path.lexists(path) and not (folder and path.is_dir() and not path.is_symlink()):
+        raise Failed("SourcesRejected", f"{name} holds {str(path.name)[:200]!r} twice")
 
 
 def _bound(name: str, files: int, size: int) -> None:
@@ -156,7 +232,9 @@ def _bound(name: str, files: int, size: int) -> None:
 def _inside(target: Path, path: str, link: str, name: str) -> Path:
     """Where an entry goes, if that (and where it points, if it is a link) is below `target`."""
     parts = PurePosixPath(path).parts
-    if path.startswith("/") or ".." in parts:
+    if not parts and path.strip("./"):
+        raise Failed("SourcesRejected", f"{name}: {path[:200]!r} is not a name for a file")
+    if "\0" in path or path.startswith("/") or ".." in parts or re.match("[A-Za-z]:/", path):
         raise Failed("SourcesRejected", f"{name}: {path[:200]!r} climbs out of the archive")
     if link:
         points = os.path.normpath(PurePosixPath(path).parent / link)
@@ -202,7 +280,8 @@ def source() -> tuple[str, str]:
         digest = hashlib.sha256()
         for path in sorted(TREE.rglob("*")):
             if path.is_file():
-                digest.update(f"{path}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+                digest.update(os.fsencode(path) + f"\0{path.stat().st_size}\0".encode())
+                digest.update(path.read_bytes())
         return "", f"sha256:{digest.hexdigest()}"
     commit = git("rev-parse", "HEAD")
     # What is there counts, committed or not: an index of our own holds it.
@@ -500,7 +579,7 @@ def schema() -> dict[str, str]:
     numbers = [int(match[0]) for path in migrations if (match := re.match(r"\d+", path.name))]
     if not numbers:
         return {}
-    digest = hashlib.sha256(b"".join(p.name.encode() + p.read_bytes() for p in migrations))
+    digest = hashlib.sha256(b"".join(os.fsencode(p.name) + p.read_bytes() for p in migrations))
     return {SCHEMA_NUMBER_LABEL: str(max(numbers)), SCHEMA_HASH_LABEL: digest.hexdigest()}
 
 

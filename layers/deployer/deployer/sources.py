@@ -4,8 +4,10 @@ An archive comes from whoever may upload one. It is unpacked by nobody before ev
 at; what goes on to the build is a zip of plain files under plain names.
 """
 
+import contextlib
 import json
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -22,7 +24,13 @@ MAX_BYTES = 4 * 1024**3
 _CHUNK = 1024 * 1024
 _MAX_NAME = 1024  # bytes, as S3's keys and file systems have it
 _MAX_DOCUMENT = 1024 * 1024
-_LEFT_OUT = {".git", "node_modules"}
+# What the libraries raise for archives that are broken, encrypted, or packed in a way they lack.
+_UNREADABLE = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+    *(NotImplementedError, RuntimeError, ValueError, OverflowError),
+)
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+_LEFT_OUT = {".git", "node_modules", "__MACOSX", ".DS_Store"}
 # the scripts that build a site, the one that copies images first: Coder's offlinedocs has both
 _SCRIPTS = ("export", "build")
 _USUAL = "offlinedocs"
@@ -61,8 +69,9 @@ def repack(archive: IO[bytes], name: str, into: IO[bytes], build: Build) -> Plan
         with zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
             for path, size, content in entries(archive, name):
                 _take(path, size, content, name, packed, seen)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise SourcesRejected(f"{name} can't be read as an archive: {error}") from None
+    except _UNREADABLE as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SourcesRejected(f"{name} can't be read as an archive: {why}") from None
     if not seen.files:
         raise SourcesRejected(f"{name} is empty: it holds no file")
     return plan(seen.files, name, build)
@@ -108,21 +117,42 @@ def _tar(archive: IO[bytes], name: str) -> Iterator[tuple[str, int, IO[bytes]]]:
             if not entry.isfile() and not entry.isdir():
                 raise SourcesRejected(f"{name}: {path!r} is neither a file nor a folder")
             content = tar.extractfile(entry) if entry.isfile() else None
-            if content and not _LEFT_OUT & set(path.split("/")):
+            if content and not left_out(path):
                 yield path, entry.size, content
 
 
 def _zip(archive: IO[bytes], name: str) -> Iterator[tuple[str, int, IO[bytes]]]:
     with zipfile.ZipFile(archive) as packed:
         for entry in packed.infolist():
-            path = _safe(entry.filename, name)
-            if stat.S_ISLNK(entry.external_attr >> 16):
+            path = _safe(_name(entry), name)
+            kind = stat.S_IFMT(entry.external_attr >> 16)
+            if kind == stat.S_IFLNK:
                 raise SourcesRejected(f"{name}: {path!r} is a link; put the file itself there")
+            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+                raise SourcesRejected(f"{name}: {path!r} is neither a file nor a folder")
             if entry.flag_bits & 1:
                 raise SourcesRejected(f"{name}: {path!r} is encrypted")
-            if not entry.is_dir() and not _LEFT_OUT & set(path.split("/")):
+            if entry.compress_type not in _PACKED:
+                how = "deflate64" if entry.compress_type == 9 else f"method {entry.compress_type}"
+                message = f"{name}: {path!r} is packed with {how}: upload a .tar.gz instead"
+                raise SourcesRejected(message)
+            if not entry.is_dir() and not left_out(path):
                 with packed.open(entry) as content:
                     yield path, entry.file_size, content
+
+
+def left_out(path: str) -> bool:
+    """Return whether an entry is no source: installed packages, history, or what macOS adds."""
+    parts = path.split("/")
+    return bool(_LEFT_OUT.intersection(parts)) or any(part.startswith("._") for part in parts)
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """Return an entry's name: macOS writes UTF-8 without saying so."""
+    if not entry.flag_bits & 0x800:
+        with contextlib.suppress(UnicodeError):
+            return entry.filename.encode("cp437").decode()
+    return entry.filename
 
 
 def _safe(path: str, archive: str) -> str:
@@ -131,7 +161,12 @@ def _safe(path: str, archive: str) -> str:
     if not path or path.startswith(("/", "\\")) or ".." in parts or ":" in (parts or ("",))[0]:
         raise SourcesRejected(f"{archive}: {path[:200]!r} climbs out of the archive")
     if "\0" in path or "\n" in path or len(path.encode(errors="replace")) > _MAX_NAME:
-        raise SourcesRejected(f"{archive}: {path[:200]!r} is no name for a file")
+        raise SourcesRejected(f"{archive}: {path[:200]!r} is not a name for a file")
+    try:
+        path.encode()
+    except UnicodeError:
+        message = f"{archive}: the name {path[:200]!r} is not UTF-8; rename the file"
+        raise SourcesRejected(message) from None
     return "/".join(parts) or "."
 
 
