@@ -26,6 +26,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import stat
 import struct
 import subprocess
@@ -47,6 +48,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 MAX_FILES = 1_000_000
 MAX_BYTES = 20 * 1024**3  # unpacked
 PART = 10 * 1024**2  # bytes; ECR takes 20 MiB at most
+PATIENCE = 10  # seconds
 TRIES = 5  # of the push, each of whose requests botocore tries three times
 
 # What the libraries raise for archives that are broken, encrypted, or packed in a way they lack.
@@ -251,7 +253,7 @@ def identify() -> None:
     commit, content = source()
     version = find_version()
     tag = version.replace("+", "-")
-    if not re.fullmatch(os.environ["TAGS"], tag):
+    if not deploys(tag):
         raise Failed(
             "VersionRefused",
             f"{os.environ['SERVICE']} deploys tags {os.environ['TAGS']}, which {tag} is none of: a"
@@ -272,6 +274,21 @@ def identify() -> None:
             f" {other}): commit the change, so that it has a version of its own",
         )
     tell(facts)
+
+
+def deploys(tag: str) -> bool:
+    """Return whether `tags` of the service spec matches. It may be a pattern that takes years."""
+
+    def too_long(*_: object) -> None:
+        raise Failed("VersionRefused", f"tags {os.environ['TAGS']} takes too long to match {tag}")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(PATIENCE)
+    try:
+        return re.fullmatch(os.environ["TAGS"], tag) is not None
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def source() -> tuple[str, str]:

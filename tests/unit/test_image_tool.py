@@ -200,3 +200,13 @@ def test_layers_are_packed_alike_each_time(here: Path) -> None:
 def test_facts_survive_the_shell(here: Path) -> None:
     image.tell({"A": "it's $HOME; `x`"})
     assert (here / "variables").read_text() == "export A='it'\"'\"'s $HOME; `x`'\n"
+
+
+def test_tags_that_take_years_to_match_end_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "PATIENCE", 1)
+    monkeypatch.setenv("TAGS", "(a+)+b")
+    with pytest.raises(Failed, match=r"VersionRefused: tags .* takes too long"):
+        image.deploys("a" * 64)
+    monkeypatch.setenv("TAGS", "a+")
+    assert image.deploys("aa")
+    assert not image.deploys("ab")

@@ -488,3 +488,9 @@ def test_a_text_in_a_wrong_place_is_not_taken(path: str, value: object) -> None:
     except (SpecInvalid, TypeError):
         return
     assert type(value) is type(sample)
+
+
+@pytest.mark.parametrize("tags", [r"(?!latest).*", r"(a)\1", r"a*+"])
+def test_tags_that_cannot_be_matched_in_bounded_time_are_refused(tags: str) -> None:
+    with pytest.raises(SpecInvalid, match=r"tags: .*cannot be matched in bounded time"):
+        specs.from_document(document(tags=tags), "a spec")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+from deployer import pattern as patterns
 from deployer.errors import RequestRejected, ServiceUnknown, SpecInvalid
 
 Strategy = Literal["rolling", "recreate"]
@@ -199,7 +200,7 @@ class ServiceSpec:
 
     def deploys(self, tag: str) -> bool:
         """Whether a push of this tag deploys."""
-        return re.fullmatch(self.tags, tag) is not None
+        return patterns.compile(self.tags).fullmatch(tag)
 
 
 def ambiguous(repository: str, tag: str | None, services: Sequence[str]) -> str:
@@ -568,7 +569,9 @@ class Fields:
     def regex(self, name: str) -> str:
         value = self.text(name)
         try:
-            re.compile(value)
+            patterns.compile(value)
+        except patterns.Unsupported as error:
+            self.wrong(name, f"{_shown(value)} cannot be matched in bounded time: {error}")
         except (re.error, OverflowError, RecursionError) as error:
             self.wrong(name, f"{_shown(value)} is not a regular expression: {error}")
         return value
