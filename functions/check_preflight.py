@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import addresses, database, history, http, preflight, rollout, verification
 from deployer import surroundings as around
 from deployer.aws import ec2, ecs, releases, surroundings
+from deployer.aws.log import Logger
 from deployer.check import WARNING
 from deployer.database import Work
 from deployer.history import History

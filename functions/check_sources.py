@@ -4,11 +4,11 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import site, sources
 from deployer.aws import s3
+from deployer.aws.log import Logger
 from deployer.errors import SourcesRejected
 from deployer.site import DocsRelease
 from deployer.sources import Plan

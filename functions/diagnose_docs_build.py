@@ -2,11 +2,11 @@
 
 from typing import TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import diagnosis
 from deployer.aws import logs
+from deployer.aws.log import Logger
 from deployer.diagnosis import Diagnosis, Failure
 
 logger = Logger()

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import diagnosis, rollout
 from deployer.aws import ecs, logs
+from deployer.aws.log import Logger
 from deployer.diagnosis import Diagnosis, Failure
 from deployer.rollout import Rollout
 from deployer.spec import ServiceSpec, from_document

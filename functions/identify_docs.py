@@ -6,11 +6,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, TypedDict, cast
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import history, publication, site
 from deployer.aws import events, releases, s3, ssm, turns
+from deployer.aws.log import Logger
 from deployer.diagnosis import Failure
 from deployer.errors import RequestRejected, SourcesRejected
 from deployer.request import Hold, Publish, Recover, Resume, Rollback

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import diagnosis, history, identification, request
 from deployer.aws import ecr, events, orders, releases, ssm, turns
+from deployer.aws.log import Logger
 from deployer.diagnosis import Failure
 from deployer.errors import RequestRejected
 from deployer.image import Image

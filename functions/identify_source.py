@@ -6,11 +6,11 @@ from datetime import datetime
 from importlib.resources import files
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import build
 from deployer.aws import builds, releases, s3, ssm
+from deployer.aws.log import Logger
 from deployer.build import Build, Fetch, Source, Upload
 from deployer.errors import RequestRejected, SourcesRejected
 from deployer.spec import for_service

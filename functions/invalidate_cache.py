@@ -6,11 +6,11 @@ Everything else is cached by its release's own path, and a switch makes none of 
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import publication, site
 from deployer.aws import cloudfront, s3, turns
+from deployer.aws.log import Logger
 from deployer.aws.s3 import Served
 from deployer.site import DocsRelease
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import addresses, rollout
 from deployer.aws import ecs, elb, releases, sfn
+from deployer.aws.log import Logger
 from deployer.rollout import Rollout, Verdict
 from deployer.spec import ServiceSpec, from_document
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any, TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import publication, site
 from deployer.aws import releases, s3, turns
+from deployer.aws.log import Logger
 from deployer.aws.s3 import Served
 from deployer.errors import SiteRejected
 from deployer.publication import Change, File, Files, Manifest, Sample

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import build, reconciliation, release, site, spec
 from deployer.aws import ecr, events, releases, s3, sfn, ssm, turns
+from deployer.aws.log import Logger
 from deployer.errors import DeployError
 from deployer.release import Recorded
 from deployer.spec import ServiceSpec

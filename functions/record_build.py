@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any, TypedDict, cast
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import build
 from deployer.aws import events, releases, turns
+from deployer.aws.log import Logger
 from deployer.build import Build, BuildDocument, Diagnosis
 from deployer.diagnosis import Failure
 from deployer.release import Outcome, Unidentified

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import history, site
 from deployer.aws import events, releases, turns
+from deployer.aws.log import Logger
 from deployer.site import DocsRelease
 
 logger = Logger()

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import diagnosis, release, site
 from deployer.aws import events, releases, turns
+from deployer.aws.log import Logger
 from deployer.diagnosis import Diagnosis, Failure
 from deployer.release import Entry, Outcome, Unidentified
 from deployer.rollback import Rollback

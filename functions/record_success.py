@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import history
 from deployer.addresses import Addresses
 from deployer.aws import events, releases, turns
+from deployer.aws.log import Logger
 from deployer.release import Release
 from deployer.rollout import Rollout
 from deployer.spec import from_document

@@ -4,11 +4,11 @@ import os
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import taskdef
 from deployer.aws import ecs, releases, turns
+from deployer.aws.log import Logger
 from deployer.release import Previous, Release
 from deployer.spec import from_document
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import database, likeness
 from deployer.aws import cloudformation, rds, releases, secrets, turns
+from deployer.aws.log import Logger
 from deployer.database import Done
 from deployer.errors import DatabaseFailed
 from deployer.release import Release, Restoration

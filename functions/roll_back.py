@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import database, rollback, rollout, service, taskdef
 from deployer.aws import ecs, releases, secrets, turns
+from deployer.aws.log import Logger
 from deployer.errors import DatabaseFailed
 from deployer.release import Previous, Release, Restoration
 from deployer.rollback import Rollback

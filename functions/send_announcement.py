@@ -9,11 +9,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.announcement import announcement
 from deployer.aws import sns
+from deployer.aws.log import Logger
 
 logger = Logger()
 

@@ -3,11 +3,11 @@
 import os
 from typing import TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import build
 from deployer.aws import codebuild, turns
+from deployer.aws.log import Logger
 from deployer.build import Build
 
 logger = Logger()

@@ -8,12 +8,12 @@ import time
 from datetime import UTC, datetime
 from typing import TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import turns
 from deployer.aws import events, releases, sfn
 from deployer.aws import turns as line
+from deployer.aws.log import Logger
 from deployer.errors import TurnTimedOut
 from deployer.history import History
 from deployer.release import Entry

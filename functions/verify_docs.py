@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
 
-from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import http, publication, site
+from deployer.aws.log import Logger
 from deployer.publication import Sample
 from deployer.site import DocsRelease
 from deployer.verification import Finding, refuted, verified

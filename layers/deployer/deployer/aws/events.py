@@ -3,9 +3,8 @@
 import json
 from typing import TYPE_CHECKING
 
-from aws_lambda_powertools import Logger
-
 from deployer.aws import client
+from deployer.aws.log import Logger
 from deployer.redaction import redact
 from deployer.release import Entry, Unidentified
 
