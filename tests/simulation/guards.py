@@ -23,7 +23,6 @@ from deployer import (
     history,
     identification,
     preflight,
-    publication,
     reconciliation,
     rollback,
     rollout,

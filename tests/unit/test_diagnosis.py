@@ -8,7 +8,6 @@ import pytest
 from deployer import diagnosis
 from deployer.diagnosis import Failure
 from deployer.errors import DeployError
-from deployer.redaction import redact
 from tests.unit.samples import crashed, unpullable
 
 FAILURE: Failure = {"Error": "RolloutFailed", "Cause": "3 new tasks failed"}
