@@ -505,5 +505,7 @@ def test_pruning_stops_before_its_call_does_and_goes_on_the_next_time(context: A
     turns.take(DOCS, claim())
     assert prune_docs.handler(asked, context) == {"pruned": []}
     assert publication.manifest_key("r1") not in keys(BUCKET)
+    assert publication.manifest_key("r2") in keys(BUCKET)
     context.get_remaining_time_in_millis = lambda: 40_000
-    assert prune_docs.handler(asked, context) == {"pruned": ["r1", "r2"]}
+    prune_docs.handler(asked, context)
+    assert {key.split("/")[1].removesuffix(".json") for key in keys(BUCKET)} == {"r3"}

@@ -120,7 +120,7 @@ def _begin(service: str, execution: str) -> int:
         if there is None or there.get("changesUntil") == end:  # botocore tried it twice
             return end
         if there.get("execution") != execution:
-            raise _lost(service, execution)
+            raise TurnLost(_lost(service, execution))
         if time.time() > give_up:
             raise AwsUnavailable(f"an earlier try still changes something of {service}")
         time.sleep(1)
@@ -133,12 +133,12 @@ def _extend(service: str, execution: str, end: int) -> int:
     note = {"changesUntil": later}
     there = table.update_if(service, "#turn", note, mine, me=execution, end=end)
     if there is not None and there.get("changesUntil") != later:  # botocore tried it twice
-        raise _lost(service, execution)
+        raise TurnLost(_lost(service, execution))
     return later
 
 
-def _lost(service: str, execution: str) -> TurnLost:
-    return TurnLost(
+def _lost(service: str, execution: str) -> str:
+    return (
         f"execution {execution} has lost its turn: after it ended, what it left of {service} was"
         " put right. Push or deploy again instead of redriving it"
     )
