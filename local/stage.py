@@ -231,7 +231,10 @@ class Stage:
         sfn = self.aws.client("stepfunctions")
         for _ in _until(seconds):
             for arn in self.executions(machine):
-                told = sfn.describe_execution(executionArn=arn)["input"]
+                try:
+                    told = sfn.describe_execution(executionArn=arn)["input"]
+                except sfn.exceptions.ExecutionDoesNotExist:
+                    continue  # not yet: its reads lag
                 if digest not in told:
                     continue
                 pushed_to = json.loads(told).get("detail", {}).get("repository-name")

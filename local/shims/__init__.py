@@ -33,6 +33,7 @@ MODULES = (
     "logs",
     "s3",
     "service_quotas",
+    "lags",
 )
 
 

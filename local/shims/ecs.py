@@ -27,7 +27,7 @@ from local.shims.ecs_tasks import lock
 Request = dict[str, Any]
 Response = tuple[int, dict[str, str], bytes]
 
-_READ_LAG = float(os.environ.get("ECS_READ_LAG_SECONDS", "0"))
+_READ_LAG = float(os.environ.get("READ_LAG_SECONDS", "0"))
 
 # UpdateService: "This parameter triggers a new service deployment" (API reference).
 _DEPLOYING = (
@@ -280,7 +280,7 @@ def _list_tasks(original: Callable[[Request], Response]) -> Callable[[Request], 
 
 def _describe_services(original: Callable[[Request], Response]) -> Callable[[Request], Response]:
     """Reads may lag behind UpdateService (https://github.com/bugcrowd/ecs-deployment-monitor/pull/2
-    saw three misses, 3 s apart): for ECS_READ_LAG_SECONDS the service is shown as it was."""
+    saw three misses, 3 s apart): for READ_LAG_SECONDS the service is shown as it was."""
 
     def described(data: Request) -> Response:
         from ministack.core.responses import json_response

@@ -738,7 +738,7 @@ def test_tags_are_propagated(world: World) -> None:
 
 
 def test_waiting_times_and_stale_reads_can_be_set(name: str) -> None:
-    settings = {"ECS_STEADY_SECONDS": "0.8", "ECS_READ_LAG_SECONDS": "1.5"}
+    settings = {"ECS_STEADY_SECONDS": "0.8", "READ_LAG_SECONDS": "1.5"}
     with LocalAws.start(settings=settings) as aws:
         world = World(aws, name)
         world.create(count=0)
