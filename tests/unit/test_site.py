@@ -111,6 +111,22 @@ def test_a_site_rebuilt_from_the_same_sources_is_rolled_back_from() -> None:
     assert history.target(past, "r1")["id"] == "r1"
 
 
+def test_a_name_that_several_builds_share_rolls_back_to_none_of_them() -> None:
+    past = [live("r2"), live("r1")]
+    with pytest.raises(RequestRejected, match=r"several releases.*\(r2,.*\(r1,"):
+        history.target(past, past[0]["version"])
+    back: Any = {**live("r3"), "trigger": "rollback", "folder": "r1", "to": "r1"}
+    assert history.target([back, past[1]], past[1]["version"])["folder"] == "r1"
+
+
+def test_a_rollback_leaves_what_was_built_of_the_same_sources_since() -> None:
+    """Also where the release in `to` was left by a rollback before."""
+    back: Any = {**live("r3"), "trigger": "rollback", "folder": "r1", "to": "r1"}
+    again = {**back, "id": "r5", "execution": "r5"}
+    past = [again, live("r4"), back, live("r2"), live("r1")]
+    assert [entry["id"] for entry in history.lineage(past)] == ["r5"]
+
+
 def test_a_rollback_keeps_the_folder_and_a_resumption_gets_its_own() -> None:
     back = site.again(live("r1"), "rollback", "ann", "e", NOW)
     assert (back["folder"], back["to"]) == ("r1", "r1")

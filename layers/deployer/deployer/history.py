@@ -55,7 +55,7 @@ def lineage(history: History) -> list[Recorded]:
 def _left(line: list[Recorded], back: Recorded) -> int:
     """From where in a line on a rollback left it: from the release to which it went back."""
     named = [i for i, entry in enumerate(line) if entry["id"] == back.get("to")]
-    alike = [i for i, entry in enumerate(line) if entry["digest"] == back["digest"]]
+    alike = [i for i, entry in enumerate(line) if _content(entry) == _content(back)]
     return (named or alike or [len(line)])[-1]
 
 
@@ -63,6 +63,11 @@ def _same(one: Recorded, other: Recorded) -> bool:
     """Whether two releases put the same in place; a site's are two folders, whatever is in them."""
     names = ("digest", "taskDefinition", "folder")
     return all(one.get(name) == other.get(name) for name in names)
+
+
+def _content(entry: Recorded) -> tuple[str, str | None]:
+    """Return what a release puts in place, however; a site's builds are several of one digest."""
+    return entry["digest"], entry.get("folder")
 
 
 def target(history: History, to: str) -> Recorded:
@@ -98,7 +103,7 @@ def target(history: History, to: str) -> Recorded:
                 f" releases that were: {known}"
             )
         raise RequestRejected(f"no release is named {to!r}; releases that were live: {known}")
-    if len({entry["digest"] for entry in were_live}) > 1:
+    if len({_content(entry) for entry in were_live}) > 1:
         candidates = "; ".join(_shown(entry) for entry in were_live)
         raise RequestRejected(f"{to!r} names several releases, choose one by its id: {candidates}")
     return were_live[0]
