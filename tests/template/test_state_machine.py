@@ -11,7 +11,8 @@ import pytest
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
-from tests.template.conftest import States
+from deployer.aws import releases
+from tests.template.conftest import ROOT, States
 
 WHOLE = "Update service"
 """The state that changes the service: what fails before leaves it as it was."""
@@ -308,3 +309,13 @@ def test_a_switch_that_somebody_else_changes_is_waited_for_and_not_without_end()
                 wait = states[bound["Choices"][0]["Next"]]
                 assert wait["Type"] == "Wait" and wait["Next"].startswith("Look at switch")
     assert contested == 2
+
+
+def test_every_state_and_standing_is_explained(deploying: States) -> None:
+    """In docs/how-it-works.md, by the names that the console and the table show."""
+    explained = (ROOT / "docs/how-it-works.md").read_text()
+    table = explained[explained.index("## The states") : explained.index("### What a preflight")]
+    missing = [name for name in deploying if name not in table]
+    index = re.findall(r"^    (\w+)#<", str(releases.__doc__), re.M)
+    missing += [name for name in index if f"`{name}#<" not in explained]
+    assert len(index) == 5 and not missing
