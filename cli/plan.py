@@ -17,15 +17,17 @@ from deployer import (
     request,
     rollout,
     service,
+    serving,
     taskdef,
 )
 from deployer import surroundings as around
 from deployer.aws import ecs, orders, surroundings, turns
 from deployer.check import WARNING, Check
-from deployer.errors import DeployError
+from deployer.errors import DeployError, RequestRejected
 from deployer.history import History
 from deployer.image import Schema
 from deployer.release import Recorded, Release
+from deployer.rollout import Service
 
 _NOBODY = "dry-run"  # stands for the execution that there is none of
 
@@ -45,36 +47,42 @@ def to_deploy(target: Target, image: str) -> Release:
 
 
 def to_go_back(target: Target, past: History, to: str, *, restore_database: bool) -> Release:
-    """The release that an order to go back would be; see `history.target` for `to`.
+    """Return the release that an order to roll back would be; see `history.target` for `to`.
 
     Raises:
-        ImageMissing, RequestRejected: it can't be gone back to.
+        ImageMissing, RequestRejected: a rollback to it is not possible.
     """
     order = request.parse({"action": "rollback", "to": to, "restoreDatabase": restore_database})
     assert isinstance(order, request.Rollback)
     return orders.to_go_back(order, target.spec, past, _NOBODY, datetime.now(UTC))
 
 
+def refuse_what_serves(past: History, now: Service | None, record: Recorded) -> None:
+    """Raises RequestRejected if the release serves already, by what ECS says now."""
+    if serving.serves_already(past, now, record):
+        raise RequestRejected(f"{record['version']} ({record['id']}) serves already")
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """A release that was live. `refusal` is why it can't be gone back to; "" if it can."""
+    """A release that was live. `refusal` is why a rollback to it is refused; "" if it is not."""
 
     record: Recorded
     refusal: str
 
 
-def candidates(target: Target, past: History, count: int = 10) -> list[Candidate]:
+def candidates(
+    target: Target, past: History, now: Service | None, count: int = 10
+) -> list[Candidate]:
     """Return the releases that were live, but the one that serves, the newest first, each once."""
-    now = ecs.service(target.spec.cluster, target.service)
-    steady = rollout.steady_task_definition(now)
-    live = history.live(past)
     found: list[Candidate] = []
-    serves = live is not None and steady in (None, live.get("taskDefinition"))
-    known = {_kind(live)} if live and serves else set()
+    known = set()
     for record in history.good(past):
         if _kind(record) in known or len(found) == count:
             continue
         known.add(_kind(record))
+        if serving.serves_already(past, now, record):
+            continue
         try:
             to_go_back(target, past, record["id"], restore_database=False)
             found.append(Candidate(record, ""))
@@ -153,8 +161,7 @@ def of(target: Target, past: History, release: Release, *, holds: bool) -> Plan:
     spec = target.spec
     now = ecs.service(spec.cluster, spec.service)
     previous = history.way_back(rollout.steady_task_definition(now), None, past)
-    current = rollout.primary(now) if now else None
-    runs = str(current["taskDefinition"]) if current else None
+    runs = rollout.task_definition(now)
     becomes = release.get("taskDefinition") or None
     looked = surroundings.guarded("preflight", lambda: surroundings.before(release, spec))
     looked += around.service(spec, now)

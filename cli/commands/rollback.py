@@ -10,11 +10,12 @@ from cli.errors import REFUSED, REJECTED, WRONG, CommandFailed
 from cli.orders import Orders
 from cli.plan import Candidate
 from cli.screen import printable
-from deployer import database, history, rollout, serving
+from deployer import database, history, rollout
 from deployer.aws import ecs
-from deployer.errors import DeployError, RequestRejected
+from deployer.errors import DeployError
 from deployer.history import History
 from deployer.release import Recorded
+from deployer.rollout import Service
 from deployer.spec import ServiceSpec
 
 
@@ -22,7 +23,7 @@ from deployer.spec import ServiceSpec
     epilog="""\b
 Examples:
   deployer rollback                     lists where it can go, and asks
-  deployer rollback previous            to what was live before
+  deployer rollback previous            to the last good one that does not run
   deployer rollback 1.1.0 --reason "login is broken"
   deployer rollback 1.1.0 --no-hold     later pushes deploy again
   deployer rollback 1.1.0 --dry-run     what it would change
@@ -49,20 +50,23 @@ def rollback(
     dry_run: bool,
     follow: bool,
 ) -> None:
-    """Roll back to TO, a release that was live: `previous`, a version, tag, digest or release id.
-    It is a deployment like any other, and holds later pushes until `deployer resume`."""
+    """Roll back to TO, a release that was live: a version, tag, digest or release id, or
+    `previous`, the last verified one that does not run. It is a deployment like any other, and
+    holds later pushes until `deployer resume`."""
     target, past = call.target, call.target.history
-    to = to or _chosen(call, past)
+    now = ecs.service(target.spec.cluster, target.service)
+    to = to or _chosen(call, past, now)
+    record: Recorded | None = None
     try:
-        record = history.target(past, to)
+        record = history.target(past, to, rollout.task_definition(now))
         if not (restore_database or dry_run):
-            _refuse_what_serves(call, past, record)
-        release = plan.to_go_back(target, past, to, restore_database=restore_database)
+            plan.refuse_what_serves(past, now, record)
+        release = plan.to_go_back(target, past, record["id"], restore_database=restore_database)
     except DeployError as refused:
         known = to == "previous" or any(
             to in (entry["id"], entry["version"], entry["tag"], entry["digest"]) for entry in past
         )
-        advice = _ways(target.spec, past, to, restore_database)
+        advice = _ways(target.spec, past, to, record, restore_database)
         raise CommandFailed(REJECTED if known else WRONG, f"{refused}", advice) from refused
     if dry_run:
         planned = plan.of(target, past, release, holds=hold)
@@ -75,18 +79,9 @@ def rollback(
     orders.roll_back(record, hold=hold, reason=reason, restore_database=restore_database)
 
 
-def _refuse_what_serves(call: Call, past: History, record: Recorded) -> None:
-    """Raises RequestRejected if the release serves already, by what ECS says now."""
-    spec = call.target.spec
-    steady = rollout.steady_task_definition(ecs.service(spec.cluster, spec.service))
-    serves = steady is not None and serving.of(past, [steady]).verified
-    if serves and steady == record.get("taskDefinition"):
-        raise RequestRejected(f"{record['version']} ({record['id']}) serves already")
-
-
-def _chosen(call: Call, past: History) -> str:
+def _chosen(call: Call, past: History, now: Service | None) -> str:
     """Return what a person chose from the list. Raises CommandFailed if not on a terminal."""
-    listed = plan.candidates(call.target, past)
+    listed = plan.candidates(call.target, past, now)
     call.result["candidates"] = [_document(candidate) for candidate in listed]
     found = [candidate for candidate in listed if not candidate.refusal]
     refused = [candidate for candidate in listed if candidate.refusal]
@@ -134,23 +129,24 @@ def _document(candidate: Candidate) -> dict[str, object]:
     return told | {"possible": not candidate.refusal, "refusal": candidate.refusal or None}
 
 
-def _ways(spec: ServiceSpec, past: History, to: str, restore_database: bool) -> list[str]:
+def _ways(
+    spec: ServiceSpec, past: History, to: str, record: Recorded | None, restore_database: bool
+) -> list[str]:
     """Return what to type instead."""
     advice = ["List the releases to roll back to:", "  deployer rollback"]
-    if not restore_database and _is_restorable(spec, past, to):
+    if record and not restore_database and _is_restorable(spec, past, record):
         advice += ["With the database, which loses what was written since:"]
         advice += [f"  deployer rollback {to} --restore-database"]
     return advice
 
 
-def _is_restorable(spec: ServiceSpec, past: History, to: str) -> bool:
+def _is_restorable(spec: ServiceSpec, past: History, record: Recorded) -> bool:
     """Return whether the database's schema is in the way, and there is a snapshot to restore."""
     try:
-        found: Recorded = history.target(past, to)
-        database.restoration(spec, past, found, asked=True)
+        database.restoration(spec, past, record, asked=True)
     except DeployError:
         return False
-    return history.unknown_schema(past, found) is not None
+    return history.unknown_schema(past, record) is not None
 
 
 def _agree(call: Call, snapshot: str) -> None:

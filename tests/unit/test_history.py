@@ -183,6 +183,13 @@ def test_previous_is_what_was_live_before_the_live_one_came(story: str, expected
     assert history.target(told(story), "previous")["taskDefinition"] == expected
 
 
+@pytest.mark.parametrize(("runs", "expected"), [(None, "A"), ("B", "A"), ("C", "B"), ("A", "B")])
+def test_previous_is_the_last_verified_release_if_another_runs(
+    runs: str | None, expected: str
+) -> None:
+    assert history.target(told("A B !C"), "previous", runs)["taskDefinition"] == expected
+
+
 @pytest.mark.parametrize(
     ("story", "named"),
     [

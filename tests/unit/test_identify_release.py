@@ -16,6 +16,7 @@ from tests.unit.samples import (
     EXECUTION,
     REGISTRY,
     REVISION,
+    before,
     config,
     document,
     index,
@@ -25,6 +26,7 @@ from tests.unit.samples import (
     push_event,
     release,
     rollout,
+    service,
 )
 
 pytestmark = pytest.mark.usefixtures("releases_table")
@@ -337,6 +339,16 @@ def test_a_rollback_runs_the_very_task_definition_that_was_live(
     assert (made["version"], made["startedBy"]) == ("1.0.0", "ada")
     assert releases.find("coder", made["id"]) == made
     assert held() == {"by": "ada", "at": NOW, "reason": "checkout is slow"}
+
+
+def test_a_rollback_to_the_previous_release_asks_what_the_service_is_set_to(
+    registry: Script, context: Any
+) -> None:
+    old, last = lived("1.0.0", 1), lived("1.1.0", 2)
+    for runs, to in ((old, last), (last, old)):
+        primary = before(status="PRIMARY", taskDefinition=runs["taskDefinition"])
+        registry("ecs", "DescribeServices", {"services": [service(primary)], "failures": []})
+        assert back(context, f"rollback to {to['id']}")["release"]["to"] == to["id"]
 
 
 def test_a_rollback_that_says_no_more_holds_all_the_same(registry: Script, context: Any) -> None:

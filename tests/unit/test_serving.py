@@ -56,3 +56,23 @@ def test_one_command_brings_the_verified_release_back(
 
 def test_without_a_verified_release_there_is_none_to_bring_back() -> None:
     assert serving.mend(spec(), described(REVISION), serving.of([LATER], [REVISION])) is None
+
+
+@pytest.mark.parametrize(
+    ("now", "named", "already"),
+    [
+        (before(rolloutState="COMPLETED", runningCount=1), VERIFIED, True),
+        (before(rolloutState="COMPLETED", runningCount=1), LATER, False),
+        (before(rolloutState="COMPLETED", runningCount=0), VERIFIED, False),
+        (before(rolloutState="IN_PROGRESS", runningCount=1), VERIFIED, False),
+        (before(rolloutState="COMPLETED", runningCount=1, taskDefinition=REVISION), LATER, False),
+        (None, VERIFIED, False),
+    ],
+    ids=["steady", "another", "no task", "it rolls", "unverified", "no service"],
+)
+def test_only_a_verified_release_that_is_steady_serves_already(
+    now: Any, named: Any, already: bool
+) -> None:
+    """Whatever else is named may change something, so no rollback to it is refused for that."""
+    found = service({**now, "status": "PRIMARY"}) if now else None
+    assert serving.serves_already(PAST, found, named) is already

@@ -70,12 +70,14 @@ def _content(entry: Recorded) -> tuple[str, str | None]:
     return entry["digest"], entry.get("folder")
 
 
-def target(history: History, to: str) -> Recorded:
-    """The release that an order to go back names.
+def target(history: History, to: str, runs: str | None = None) -> Recorded:
+    """Return the release that an order to roll back names.
 
     Args:
-        to: `previous` (the one that was live before the live one came), or a version, tag,
-            digest or release id. The newest that was live is one too: something else may run.
+        to: `previous` (the last verified one; the one before it if it runs), or a version, tag,
+            digest or release id.
+        runs: the task definition that the service is set to; None if unknown, which counts as the
+            last verified release's.
     Raises:
         RequestRejected: no such release, one that was never live, or several.
     """
@@ -84,6 +86,8 @@ def target(history: History, to: str) -> Recorded:
         raise RequestRejected("there is nothing to go back to: no release was ever live")
     now = line[-1]
     if to == "previous":
+        if runs not in (None, now.get("taskDefinition")):
+            return now
         if len(line) < 2:
             raise RequestRejected(
                 f"there is nothing to go back to: {_shown(now)} is the first release that was live"

@@ -77,6 +77,12 @@ def primary(service: Service) -> Mapping[str, Any] | None:
     return None
 
 
+def task_definition(service: Service | None) -> str | None:
+    """Return the task definition that a service is set to; None without a service."""
+    current = primary(service) if service else None
+    return str(current["taskDefinition"]) if current else None
+
+
 def steady_task_definition(service: Service | None) -> str | None:
     """The task definition that the service runs steadily; None while it rolls or runs nothing."""
     if service is None:

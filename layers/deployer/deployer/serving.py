@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from deployer import history
 from deployer.history import History
 from deployer.release import Recorded
-from deployer.rollout import Service, primary
+from deployer.rollout import Service, steady_task_definition, task_definition
 from deployer.spec import ServiceSpec
 
 
@@ -56,10 +56,19 @@ def mend(spec: ServiceSpec, service: Service | None, found: Serving) -> str | No
             f"  aws ecs update-service --cluster {spec.cluster} --service {spec.service}"
             f" --desired-count {spec.desired_count}"
         )
-    current = primary(service)
-    if current and current["taskDefinition"] == verified.get("taskDefinition"):
+    if task_definition(service) == verified.get("taskDefinition"):
         return "  deployer doctor"  # it is in place, and its tasks do not run
     return f"  deployer rollback {verified['id']}"
+
+
+def serves_already(past: History, service: Service | None, record: Recorded) -> bool:
+    """Return whether a release is the last verified one, and serves steadily."""
+    verified, steady = history.live(past), steady_task_definition(service)
+    return (
+        verified is not None
+        and steady is not None
+        and steady == verified.get("taskDefinition") == record.get("taskDefinition")
+    )
 
 
 def of(past: History, revisions: Collection[str] | None) -> Serving:

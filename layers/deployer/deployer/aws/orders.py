@@ -5,7 +5,7 @@ The state machine that carries it out asks, and so does a dry run.
 
 from datetime import datetime
 
-from deployer import database, history, identification
+from deployer import database, history, identification, rollout
 from deployer.aws import ecr, ecs
 from deployer.errors import ImageMissing, RequestRejected
 from deployer.history import History
@@ -45,7 +45,7 @@ def to_go_back(
     Raises:
         ImageMissing, RequestRejected: it can't be gone back to.
     """
-    target = history.target(past, order.to)
+    target = history.target(past, order.to, _runs(spec) if order.to == "previous" else None)
     restore = database.restoration(spec, past, target, asked=order.restore_database)
     if ecr.find(spec.repository, target["digest"]) is None:
         raise ImageMissing(
@@ -59,3 +59,7 @@ def to_go_back(
         )
     release = identification.again(target, "rollback", order.by, exact, execution, now)
     return {**release, "restore": restore}
+
+
+def _runs(spec: ServiceSpec) -> str | None:
+    return rollout.task_definition(ecs.service(spec.cluster, spec.service))
