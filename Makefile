@@ -8,10 +8,10 @@ PYTHON ?= $(shell for p in python3.13 python3 "$$HOME"/.pyenv/versions/3.13*/bin
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
-SOURCES := buildspecs cli functions layers local tests
+SOURCES := buildspecs cli demo functions layers local-aws tests
 # so that no worker is left with a long file when the others are done
-SUITES := tests/workflow tests/cli tests/local tests/simulation tests/template tests/unit
-SLOW := tests/workflow tests/cli tests/local tests/simulation/test_interpreter.py
+SUITES := tests/workflow tests/cli tests/demo local-aws/tests tests/simulation tests/template tests/unit
+SLOW := tests/workflow tests/cli tests/demo local-aws/tests tests/simulation/test_interpreter.py
 # pytest-xdist, file by file. Three workers for two cores: tests on the local AWS mostly wait.
 WORKERS ?= 3
 PYTEST := pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -37,11 +37,14 @@ define environment
 endef
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-$(READY): requirements.lock
+.venv/.locked: requirements.lock
 	@if [ -z "$(PYTHON)" ]; then echo "make: Python 3.13 is needed and was not found." \
 		"Install it, or name it: make PYTHON=/path/to/python3.13" >&2; exit 1; fi
 	@echo "Installing the development environment into .venv (half a minute, once) …"
 	$(call environment,.venv,requirements.lock,$(PYTHON))
+	@touch $@
+
+$(READY): .venv/.locked pyproject.toml
 	@umask 022; $(BIN)/pip install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -55,19 +58,19 @@ setup: $(READY) ## install what the other commands need
 
 .PHONY: demo
 demo: $(READY) ## watch three pushes go live, or back, on a local AWS (a minute)
-	@python -m local.demo
+	@python -m demo.deploy
 
 .PHONY: demo-build
 demo-build: $(READY) ## watch uploaded sources become live releases, on a local AWS (a minute)
-	@python -m local.demo_build
+	@python -m demo.build
 
 .PHONY: demo-docs
 demo-docs: $(READY) ## watch uploaded documentation become a live site, on a local AWS (two minutes)
-	@python -m local.demo_docs
+	@python -m demo.docs
 
 .PHONY: local
 local: $(READY) ## keep a local AWS with the deployer up, and show what is pushed to it
-	@python -m local.demo --serve
+	@python -m demo.deploy --serve
 
 .PHONY: deploy
 deploy: $(READY) ## deploy to an AWS account, see docs/deploy.md
@@ -151,6 +154,7 @@ clean: ## remove what builds and tests leave; .venv and a running local AWS stay
 
 .PHONY: lock
 lock: $(READY) ## resolve pyproject.toml into requirements.lock and checkov.lock again
-	for group in dev:requirements.lock checkov:checkov.lock; do \
-		uv pip compile --quiet --group $${group%:*} --universal --python-version 3.13 \
-			--generate-hashes --no-emit-index-url --no-annotate --no-header -o $${group#*:} || exit 1; done
+	lock() { uv pip compile --quiet --universal --python-version 3.13 --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header -o "$$@"; } && \
+	lock requirements.lock local-aws/pyproject.toml --group pyproject.toml:dev && \
+	lock checkov.lock --group checkov

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from local.aws import LocalAws
-from local.stage import Stage
+from demo.stage import Stage
+from local_aws.aws import LocalAws
 from tests import start, trouble, walks
 from tests.progress import Progress
 
@@ -18,12 +18,9 @@ start.alike()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    walks.leave_out(config)
     if not hasattr(config, "workerinput"):  # with pytest-xdist, not in each worker again
         config.pluginmanager.register(Progress(config))
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    return walks.left_out(config, collection_path) or None
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects

@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 
-from local.aws import LocalAws
+from local_aws.aws import LocalAws
 
 # The local AWS takes any six digits for what a device shows, each once.
 _codes = (f"{number:06}" for number in itertools.count(100_000))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from local.stage import Stage
+    from demo.stage import Stage
 
 _MACHINES = ("StateMachine", "BuildStateMachine", "DocsStateMachine")
 _EXECUTIONS = 3
@@ -14,7 +14,7 @@ _LINES = 15
 
 def stage_in(fixtures: Mapping[str, Any]) -> "Stage | None":
     """The service that a test is about, found among its fixtures."""
-    module = sys.modules.get("local.stage")
+    module = sys.modules.get("demo.stage")
     if module is None:
         return None
     found = [getattr(value, "stage", value) for value in fixtures.values()]

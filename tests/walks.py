@@ -8,44 +8,53 @@ feature is enough, marked `walk`. All other tests on the local AWS are `slow`, a
 
 import functools
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-from local.aws import ROOT
+from demo import ROOT
 from tests.progress import suite_of
 
 QUICK = "not slow"
 """The mark expression of `make test`."""
 _ON_IT = {"deployer", "aws", "machines"}
-_SUITES = {"tests/workflow", "tests/cli", "tests/local"}
-_EMULATOR = "tests/local"
+_SUITES = {"tests/workflow", "tests/cli"}
+_EMULATOR = {"local-aws/tests", "tests/demo"}
+"""The tests of the local AWS, and of the demos that run on it."""
 
 
-def left_out(config: pytest.Config, path: Path) -> bool:
-    """Whether a file need not even be read: doing so costs each worker seconds."""
-    quick = config.option.markexpr == QUICK
-    return quick and path.is_relative_to(ROOT / _EMULATOR) and not _emulator_changed()
+def leave_out(config: pytest.Config) -> None:
+    """Do not even read files whose tests are all slow: doing so costs each worker seconds."""
+    if config.option.markexpr == QUICK and not _emulator_changed():
+        given = config.option.ignore_glob or []
+        config.option.ignore_glob = [*given, *(f"{ROOT / suite}/*" for suite in _EMULATOR)]
 
 
 def mark(items: list[pytest.Item]) -> None:
     """Mark as slow what is not in `make test`."""
     for item in items:
         suite = suite_of(item.nodeid)
-        if suite in _SUITES and not item.get_closest_marker("walk"):
-            needs = {*getattr(item, "fixturenames", ())}
-            emulator = suite == _EMULATOR
-            if not _emulator_changed() if emulator else needs & _ON_IT:
-                item.add_marker(pytest.mark.slow)
+        needs = {*getattr(item, "fixturenames", ())}
+        on_it = suite in _SUITES and needs & _ON_IT and not item.get_closest_marker("walk")
+        if on_it or (suite in _EMULATOR and not _emulator_changed()):
+            item.add_marker(pytest.mark.slow)
 
 
 @functools.cache
 def _emulator_changed() -> bool:
     """Whether the local AWS or its tests differ from the commit, which `make test-all` proved."""
     told = subprocess.run(
-        ["git", "status", "--porcelain", "--", "local", _EMULATOR, "requirements.lock"],
+        [
+            "git",
+            "status",
+            "--porcelain",
+            "--",
+            "local-aws",
+            "demo",
+            "tests/demo",
+            "requirements.lock",
+        ],
         cwd=ROOT,
         capture_output=True,
         check=False,

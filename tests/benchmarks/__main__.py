@@ -14,8 +14,8 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from local.aws import LocalAws
-from local.stage import Stage
+from demo.stage import Stage
+from local_aws.aws import LocalAws
 from tests.benchmarks import cold_start, command, publication, reaction
 from tests.benchmarks.cold_start import Starts
 from tests.benchmarks.publication import Comparison

@@ -18,7 +18,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
-from local.stage import Stage
+from demo.stage import Stage
 
 _CHILD = """
 import importlib, json, sys, time, types

@@ -23,10 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local import proxy
-from local.aws import LocalAws
-from local.docs import DocsSite
-from local.stage import Stage
+from demo.site import DocsSite
+from demo.stage import Stage
+from local_aws import proxy
+from local_aws.aws import LocalAws
 
 PUBLISH = "PublishDocs"
 CHANGED = 100  # one in so many

@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cli.executions import Execution
-from local import image
-from local.stage import Stage
+from demo.image import demo_release
+from demo.stage import Stage
+from local_aws import image
 from tests.benchmarks.peers import EcsDeploy
 
 # A slow start may take as long as it needs. Each check is a process, which the cores must bear.
@@ -199,11 +200,11 @@ def measure(stage: Stage, observer: Observer, count: int, minutes: Sequence[int]
     began = datetime.now(UTC)
     started, peers = [], []
     for n, (ours, peer) in enumerate(zip(real, theirs, strict=True)):
-        slow = image.demo_release("1.1.0", fault="slow-start", seconds=14 * n / count)
+        slow = demo_release("1.1.0", fault="slow-start", seconds=14 * n / count)
         started.append(ours.started_by(ours.push(slow, "1.1.0")))
         peers.append(EcsDeploy.rolling_out(peer, slow))
     for service, length in zip(scaled, minutes, strict=True):
-        what = image.demo_release("1.1.0", fault="slow-start", seconds=length)
+        what = demo_release("1.1.0", fault="slow-start", seconds=length)
         service.push(what, "by-hand")  # a tag that no push deploys
         order = {"action": "deploy", "service": service.service, "image": "by-hand"}
         begun = sfn.start_execution(stateMachineArn=machine, input=json.dumps(order))
@@ -237,7 +238,7 @@ def measure_failure(stage: Stage, observer: Observer) -> Failure:
     broken = image.Image.build(
         image.Layer.of({"/nothing": b""}),
         entrypoint=["/no-such-program"],
-        labels=image.demo_release("1.1.0").config["config"]["Labels"],
+        labels=demo_release("1.1.0").config["config"]["Labels"],
     )
     run = EcsDeploy.rolling_out(theirs, broken)
     execution = ours.ended(ours.started_by(ours.push(broken, "1.1.0")))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local.aws import ROOT
+from demo import ROOT
 
 pytestmark = pytest.mark.slow
 

@@ -16,9 +16,9 @@ from botocore.model import StructureShape
 from cli.main import COMMANDS, deployer
 from cli.nextstep import Given, unless_set
 from cli.setup import __main__ as setup
-from local.aws import ROOT
+from demo import ROOT
 
-PLACES = ("cli", "layers/deployer/deployer", "local", "functions")
+PLACES = ("cli", "layers/deployer/deployer", "demo", "local-aws/src", "functions")
 SHOWN = ("command",)  # functions whose argument is a command
 PROGRAMS = ("aws", "deployer", "make", "python", "docker", "sam", "pip", "export", "unset", "eval")
 SAMPLE = "SAMPLE"  # what stands for a value that is known only then

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from local import server
-from local.aws import ROOT, LocalAws
-from local.package import files
+from demo import ROOT
+from demo.package import files
+from local_aws import server
+from local_aws.aws import LocalAws
 
 TEMPLATES = {"deployer": "template.yaml", "service": "infrastructure/service.yaml"}
 """The templates whose roles are looked at, by the end of their stacks' names."""
 _CODE = (
     *(*TEMPLATES.values(), "functions", "layers", "statemachine", "buildspecs"),
-    *("local", "tests/workflow", "tests/cli/commands"),
+    *("local-aws", "demo", "tests/workflow", "tests/cli/commands"),
 )
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.aws import LocalAws
-from local.stage import Stage
+from demo.stage import Stage
+from local_aws.aws import LocalAws
 from tests.simulation import runtime, worlds
 from tests.simulation.application import App
 from tests.simulation.world import Plan

@@ -21,6 +21,7 @@ import prune_docs
 import publish_docs
 import record_docs
 import verify_docs
+from demo.site import tar_gz, zipped
 from deployer import publication, site
 from deployer.aws import client, releases, s3, turns
 from deployer.errors import (
@@ -31,7 +32,6 @@ from deployer.errors import (
     SourcesRejected,
     TurnLost,
 )
-from local.docs import tar_gz, zipped
 from tests.unit.conftest import Clock, Script, Web, refusal
 from tests.unit.samples import EXECUTION, claim
 from tests.unit.test_site import NOW, SPEC, UPLOAD, event

@@ -6,10 +6,10 @@ import zipfile
 
 import pytest
 
+from demo.site import tar_gz, zipped
 from deployer import sources
 from deployer.errors import SourcesRejected
 from deployer.site import Build
-from local.docs import tar_gz, zipped
 
 FOUND = Build("", "", "")
 PACKAGE = json.dumps({"scripts": {"build": "next build", "export": "pnpm copy && next build"}})

@@ -16,11 +16,11 @@ import boto3
 import pytest
 from botocore.client import BaseClient
 
+from demo.site import zipped
 from deployer import build, database, publication, site
 from deployer.aws import client, ecs, rds, releases, turns
 from deployer.build import Upload
 from deployer.publication import File
-from local.docs import zipped
 from tests.unit.conftest import Clock, Machine, Script, Web, refusal, surround
 from tests.unit.samples import (
     ANOTHER_EXECUTION,

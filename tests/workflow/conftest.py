@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from local.stage import Stage
+from demo.stage import Stage
 
 
 @pytest.fixture

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from cli.executions import Execution
-from local import source
-from local.aws import LocalAws
-from local.demo_app import server as demo
-from local.image import DEMO_APP
-from local.stage import Stage, StageError
+from demo import source
+from demo.app import server as demo
+from demo.image import DEMO_APP
+from demo.stage import Stage, StageError
+from local_aws.aws import LocalAws
 
 NIX = shutil.which("nix-shell") is not None
 PLAIN = {"mode": "plain"}

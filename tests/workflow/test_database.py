@@ -11,7 +11,7 @@ from urllib.parse import quote
 import psycopg2
 import pytest
 
-from local.stage import Stage
+from demo.stage import Stage
 
 USER = {"email": "ada@example.com", "username": "ada", "password": "secret"}
 PASSWORD = "correct/horse"

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from local import image
-from local.stage import Stage
+from demo.image import demo_release
+from demo.stage import Stage
+from local_aws import image
 
 HAPPY = [
     "Note the input",
@@ -140,7 +141,7 @@ def test_versions_with_plus_deploy_under_a_tag_with_minus(service: Stage) -> Non
 
 
 def test_an_index_deploys_once_and_its_children_are_ignored(service: Stage) -> None:
-    amd, arm = (image.demo_release("1.0.0", platform=f"linux/{a}") for a in ("amd64", "arm64"))
+    amd, arm = (demo_release("1.0.0", platform=f"linux/{a}") for a in ("amd64", "arm64"))
     digest = service.push(image.Index((amd, arm, image.attestation(amd))), "1.0.0")
 
     assert service.ended(service.started_by(digest)).status == "SUCCEEDED"
@@ -168,7 +169,7 @@ def test_the_same_event_again_deploys_nothing(live: Stage) -> None:
 
 def test_a_second_tag_on_a_live_digest_is_the_same_push(live: Stage) -> None:
     digest = live.release("1.0.0")
-    live.push(image.demo_release("1.0.0"), "1.0.0-again")
+    live.push(demo_release("1.0.0"), "1.0.0-again")
     done = [live.ended(arn) for arn in live.executions()[:2]]
     assert all(execution.status == "SUCCEEDED" for execution in done)
     assert live.record(digest)["outcome"] == "SUCCEEDED"

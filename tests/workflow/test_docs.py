@@ -17,8 +17,8 @@ from urllib.parse import quote
 import pytest
 
 from cli.executions import Execution
-from local.docs import DocsSite, Page, tar_gz, zipped
-from local.stage import Stage
+from demo.site import DocsSite, Page, tar_gz, zipped
+from demo.stage import Stage
 
 type Sources = dict[str, bytes | str]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from cli.executions import Execution
-from local.stage import Stage
+from demo.stage import Stage
 
 ROLLED_BACK = [
     "Diagnose failure",

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from local.aws import processes
-from local.stage import Stage
+from demo.stage import Stage
+from local_aws.aws import processes
 
 
 def kill_worker(stage: Stage, function: str, seconds: float = 20) -> bool:

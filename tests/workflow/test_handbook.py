@@ -22,9 +22,9 @@ from playwright.sync_api import (
 )
 
 from cli.executions import Execution
+from demo.site import DocsSite, handbook, tar_gz
+from demo.stage import Stage
 from deployer import publication
-from local.docs import DocsSite, handbook, tar_gz
-from local.stage import Stage
 from tests.workflow.test_docs import only_record, published
 
 PAGES = 120

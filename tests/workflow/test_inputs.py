@@ -6,37 +6,34 @@ from typing import Any
 
 import pytest
 
-from local import image
-from local.stage import Stage
+from demo.image import demo_release
+from demo.stage import Stage
+from local_aws import image
 
 NOTHING = ["Note the input", "Identify release", "Does it deploy?", "Nothing to deploy"]
 REFUSED = ["Note the input", "Identify release", "Record failure", "Failed"]
 
 
 def pushed_signature(stage: Stage) -> str:
-    signed = image.demo_release("1.0.0")
+    signed = demo_release("1.0.0")
     return stage.push(image.signature(signed), image.cosign_tag(signed.digest))
 
 
 def pushed_attestation(stage: Stage) -> str:
-    signed = image.demo_release("1.0.0")
+    signed = demo_release("1.0.0")
     return stage.push(image.signature(signed), image.cosign_tag(signed.digest, "att"))
 
 
 PUSHES: dict[str, Callable[[Stage], str]] = {
-    "a tag that the spec does not name": lambda s: s.push(image.demo_release("1.1.0"), "latest"),
-    "an untagged push": lambda s: s.push(image.demo_release("1.1.0"), None),
+    "a tag that the spec does not name": lambda s: s.push(demo_release("1.1.0"), "latest"),
+    "an untagged push": lambda s: s.push(demo_release("1.1.0"), None),
     "a signature": pushed_signature,
     "an attestation": pushed_attestation,
-    "an SBOM": lambda s: s.push(image.sbom(image.demo_release("1.0.0")), None),
-    "an SBOM under a version's tag": lambda s: s.push(
-        image.sbom(image.demo_release("1.0.0")), "9.9.9"
-    ),
-    "another platform": lambda s: s.push(
-        image.demo_release("1.3.0", platform="linux/arm64"), "1.3.0"
-    ),
+    "an SBOM": lambda s: s.push(image.sbom(demo_release("1.0.0")), None),
+    "an SBOM under a version's tag": lambda s: s.push(image.sbom(demo_release("1.0.0")), "9.9.9"),
+    "another platform": lambda s: s.push(demo_release("1.3.0", platform="linux/arm64"), "1.3.0"),
     "an index without the platform": lambda s: s.push(
-        image.Index((image.demo_release("1.2.0", platform="linux/arm64"),)), "1.2.0"
+        image.Index((demo_release("1.2.0", platform="linux/arm64"),)), "1.2.0"
     ),
 }
 

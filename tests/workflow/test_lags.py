@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.aws import LocalAws
-from local.stage import Stage
+from demo.stage import Stage
+from local_aws.aws import LocalAws
 
 _SETTINGS = {"ECS_HEALTH_CHECK_SCALE": "0.2", "READ_LAG_SECONDS": "3", "WRITE_CONFLICTS": "1"}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.stage import Stage
+from demo.stage import Stage
 from tests.person import Person
 
 

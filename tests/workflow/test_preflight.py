@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.stage import Stage
+from demo.stage import Stage
 
 REFUSED = ["Check preflight", "Record failure", "Failed"]
 

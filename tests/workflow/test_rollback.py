@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cli.executions import Execution
-from local.stage import Stage
+from demo.stage import Stage
 
 
 def order(stage: Stage, action: str, **fields: Any) -> Execution:

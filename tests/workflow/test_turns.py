@@ -6,8 +6,8 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
-from local import image
-from local.stage import Stage, StageError
+from demo import image
+from demo.stage import Stage, StageError
 
 SLOW = {"fault": "slow-start", "seconds": 3.0}
 

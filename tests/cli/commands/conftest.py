@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from local.aws import ROOT
-from local.stage import Stage
+from demo import ROOT
+from demo.stage import Stage
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 
-from local.stage import Stage
+from demo.stage import Stage
 from tests.cli.commands.conftest import Operator
 from tests.cli.terminal import Terminal, terminal
 from tests.person import Person

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.stage import Stage
+from demo.stage import Stage
 from tests.cli.commands.conftest import Operator
 from tests.cli.terminal import terminal
 from tests.person import Person

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from local.stage import Stage
+from demo.stage import Stage
 from tests.cli.commands.conftest import Operator
 from tests.cli.terminal import terminal
 from tests.person import Person

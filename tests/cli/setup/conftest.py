@@ -17,7 +17,8 @@ from cli.aws import Account
 from cli.screen import Screen
 from cli.setup.infrastructure import Answers, Infrastructure
 from cli.setup.settings import Project, Stack
-from local.aws import ROOT, LocalAws
+from demo import ROOT
+from local_aws.aws import LocalAws
 
 SAMCONFIG = """
 version = 0.1

@@ -8,7 +8,7 @@ import pytest
 
 from cli.setup import cost, settings
 from cli.setup.settings import Project
-from local.aws import ROOT
+from demo import ROOT
 
 
 @cache

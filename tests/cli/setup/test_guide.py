@@ -14,8 +14,8 @@ from cli.setup import guide, settings
 from cli.setup.infrastructure import Infrastructure
 from cli.setup.settings import Project
 from cli.setup.stacks import State
+from demo import ROOT
 from deployer.check import OK, WARNING, Check
-from local.aws import ROOT
 from tests.cli.setup.conftest import infrastructure
 
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:shop/url-AbCdEf"

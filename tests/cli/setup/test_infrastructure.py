@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from local.aws import ROOT, LocalAws
-from local.docs import DocsSite, tar_gz
-from local.stage import Stage
+from demo import ROOT
+from demo.site import DocsSite, tar_gz
+from demo.stage import Stage
+from local_aws.aws import LocalAws
 from tests.cli.setup.conftest import Checkout
 from tests.workflow.test_docs import sources
 

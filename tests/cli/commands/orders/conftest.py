@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local.stage import HEALTH_CHECK, Stage
+from demo.stage import HEALTH_CHECK, Stage
 from tests.cli.commands.conftest import Operator
 from tests.cli.terminal import Terminal, terminal
 from tests.person import Person

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from local import source
-from local.image import DEMO_APP
+from demo import source
+from demo.image import DEMO_APP
 from tests.cli.commands.conftest import Operator
 from tests.cli.commands.orders.conftest import at
 

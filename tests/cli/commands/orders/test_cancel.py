@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.stage import Stage
+from demo.stage import Stage
 from tests.cli.commands.conftest import Operator
 from tests.cli.commands.orders.conftest import at
 from tests.person import Person

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.docs import DocsSite, tar_gz
+from demo.site import DocsSite, tar_gz
 from tests.cli.commands.conftest import Operator
 from tests.workflow.test_docs import sources
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from local.stage import Stage
+from demo.stage import Stage
 from tests.cli.commands.conftest import Operator
 from tests.person import Person
 

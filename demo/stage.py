@@ -1,0 +1,341 @@
+"""The demo's service and the deployer, deployed into a running local AWS, and what one does with
+them: push a release, watch the execution that it starts, read the records.
+
+The templates are the real ones; only the values here are the demo's.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from secrets import token_urlsafe
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from cli.executions import Execution, look
+from demo import ROOT, package
+from demo.image import demo_release
+from local_aws import image
+from local_aws.aws import LocalAws
+
+# The container's health check runs inside the container, where curl may be missing.
+HEALTH_CHECK = (
+    "python3 -ISc \"import http.client as h; c = h.HTTPConnection('localhost', 3000, timeout=2);"
+    " c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)\""
+)
+VERIFY = {
+    "path": "/healthz",
+    "version": {"path": "/healthz", "header": "X-Coder-Build-Version", "match": "build"},
+    "unchanged": [
+        {"path": "/api/v2/buildinfo", "field": "deployment_id"},
+        {"path": "/api/v2/users/first"},
+    ],
+}
+
+_value = TypeDeserializer().deserialize
+
+
+class StageError(RuntimeError):
+    """What was waited for did not come; the message says what was seen instead."""
+
+
+@dataclass
+class Stage:
+    """One service and a deployer for it. Made by `set_up`, or `attach` to one that is there."""
+
+    aws: LocalAws
+    service: str
+    cluster: str
+    stack: str
+    _found: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def set_up(
+        cls,
+        aws: LocalAws,
+        service: str = "demo",
+        *,
+        kept: bool = False,
+        patterns: str | None = None,
+        database: bool = False,
+        parameters: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> "Stage":
+        """Deploy the surroundings and the deployer.
+
+        kept        take what `sam` made of these sources before, where it is still there.
+        patterns    which services the deployer may deploy, for more than this one (see `beside`);
+                    None allows just this one.
+        database    make the service's database an RDS instance; otherwise it is a file.
+        parameters  more of the deployer's, such as the repository whose pushes are built.
+        say         told what comes next, for a person who waits.
+        """
+        stage = cls(aws, service, service, "deployer")
+        if database:
+            say("RDS: an instance for PostgreSQL")
+            stage.make_database()
+        values = {
+            "ServicePattern": patterns or service,
+            "ClusterName": service,
+            "DatabasePattern": patterns or f"{service}*",
+            **(parameters or {}),
+        }
+        if kept:
+            stage._create(stage._surroundings())
+            package.deploy(aws, stage.stack, values)
+            return stage
+        say("sam build: the functions and their layer")
+        built = aws.build(ROOT / "template.yaml", aws.directory / "build")
+        say("sam deploy: cluster, repository, roles and the service spec")
+        aws.deploy(
+            f"{service}-service", ROOT / "infrastructure/service.yaml", stage._surroundings()
+        )
+        say("sam deploy: the deployer")
+        aws.deploy(stage.stack, built, values)
+        return stage
+
+    def beside(self, service: str, **parameters: str) -> "Stage":
+        """Another service in the same cluster, deployed by the same deployer.
+
+        parameters  of infrastructure/service.yaml, other than the demo's.
+        """
+        other = Stage(self.aws, service, self.cluster, self.stack)
+        other._create({**other._surroundings(), "ClusterName": self.cluster, **parameters})
+        return other
+
+    def _create(self, values: Mapping[str, str]) -> None:
+        """The service's stack."""
+        template = (ROOT / "infrastructure/service.yaml").read_text()
+        capabilities = ["CAPABILITY_NAMED_IAM"]
+        package.create(
+            self.aws,
+            f"{self.service}-service",
+            values,
+            TemplateBody=template,
+            Capabilities=capabilities,
+        )
+
+    def _surroundings(self) -> dict[str, str]:
+        """What the team would have already: a network, and a database with its URL as a secret."""
+        ec2, secrets = self.aws.client("ec2"), self.aws.client("secretsmanager")
+        vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
+        of_vpc = {"Name": "vpc-id", "Values": [vpc["VpcId"]]}
+        default = {"Name": "group-name", "Values": ["default"]}
+        groups = ec2.describe_security_groups(Filters=[of_vpc, default])["SecurityGroups"]
+        ec2.authorize_security_group_ingress(
+            GroupId=groups[0]["GroupId"],
+            IpProtocol="tcp",
+            FromPort=3000,
+            ToPort=3000,
+            CidrIp="0.0.0.0/0",
+        )
+        subnets = [s["SubnetId"] for s in ec2.describe_subnets(Filters=[of_vpc])["Subnets"]]
+        database = self.aws.directory / "state" / f"{self.service}.db"
+        name = f"{self.service}/database-url"
+        try:
+            secret = secrets.describe_secret(SecretId=name)["ARN"]
+        except secrets.exceptions.ResourceNotFoundException:
+            secret = secrets.create_secret(Name=name, SecretString=f"file://{database}")["ARN"]
+        health_check = {"command": ["CMD-SHELL", HEALTH_CHECK], "interval": 5, "timeout": 3}
+        return {
+            "ServiceName": self.service,
+            "Application": "web",
+            "Exposure": "public-ip",
+            "SubnetIds": ",".join(subnets[:2]),
+            "ServiceSecurityGroupId": groups[0]["GroupId"],
+            "TimeoutSeconds": "60",
+            "Environment": json.dumps({"CODER_HTTP_ADDRESS": "0.0.0.0:3000"}),
+            "Database": "existing",
+            "DatabaseUrlName": "CODER_PG_CONNECTION_URL",
+            "DatabaseUrlSecretArn": secret,
+            "HealthCheck": json.dumps(health_check),
+            "Verify": json.dumps(VERIFY),
+        }
+
+    def make_database(self) -> str:
+        """Make an RDS instance for the service, and the secret with its URL, which its stack takes
+        instead of a file's. The instance's name. Call it before `beside`."""
+        rds, name, password = self.aws.client("rds"), f"{self.service}-db", token_urlsafe()
+        rds.create_db_instance(
+            DBInstanceIdentifier=name,
+            Engine="postgres",
+            DBInstanceClass="db.t4g.micro",
+            AllocatedStorage=20,
+            DBName="app",
+            MasterUsername="app",
+            MasterUserPassword=password,
+        )
+        rds.get_waiter("db_instance_available").wait(
+            DBInstanceIdentifier=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
+        )
+        found = rds.describe_db_instances(DBInstanceIdentifier=name)["DBInstances"][0]["Endpoint"]
+        if found["Address"] == "localhost":
+            raise StageError(f"no PostgreSQL can run here; {self.aws.log} says why")
+        address = f"{found['Address']}:{found['Port']}"
+        self.aws.client("secretsmanager").create_secret(
+            Name=f"{self.service}/database-url",
+            SecretString=f"postgresql://app:{password}@{address}/app?sslmode=require",
+        )
+        return name
+
+    def end(self) -> None:
+        """Stop the service's tasks: their health checks cost a process each second."""
+        ecs = self.aws.client("ecs")
+        with contextlib.suppress(ecs.exceptions.ServiceNotFoundException):
+            ecs.delete_service(cluster=self.cluster, service=self.service, force=True)
+
+    @property
+    def outputs(self) -> Mapping[str, str]:
+        """The outputs of the deployer's stack."""
+        if not self._found:
+            self._found.update(self.aws.outputs(self.stack))
+        return self._found
+
+    @cached_property
+    def _login(self) -> tuple[str, str]:
+        return image.ecr_login(self.aws.client("ecr"))
+
+    def push(self, what: image.Manifest, tag: str | None, repository: str | None = None) -> str:
+        """Push an image (or an index, or an artifact) into the service's repository.
+
+        Returns its digest.
+        """
+        user, password = self._login
+        name = f"{self.aws.registry}/{repository or self.service}"
+        return image.push(what, name, tag, username=user, password=password)
+
+    def release(self, version: str, **variant: Any) -> str:
+        """Push the demo application under its version as tag; see `demo_release`."""
+        return self.push(demo_release(version, **variant), version.replace("+", "-"))
+
+    def start(self, order: Any, machine: str = "StateMachine") -> str:
+        """Start an execution by hand; its ARN."""
+        started = self.aws.client("stepfunctions").start_execution(
+            stateMachineArn=self.outputs[machine], input=json.dumps(order)
+        )
+        return str(started["executionArn"])
+
+    def executions(self, machine: str = "StateMachine") -> list[str]:
+        """The ARNs of all executions, newest first, of the machine that an output names."""
+        pages = self.aws.client("stepfunctions").get_paginator("list_executions")
+        return [
+            str(found["executionArn"])
+            for page in pages.paginate(stateMachineArn=self.outputs[machine])
+            for found in page["executions"]
+        ]
+
+    def started_by(self, digest: str, seconds: float = 15, machine: str = "StateMachine") -> str:
+        """The ARN of the execution that the push of a digest started, as soon as there is one; not
+        of the push of the same content into another service's repository."""
+        sfn = self.aws.client("stepfunctions")
+        for _ in _until(seconds):
+            for arn in self.executions(machine):
+                try:
+                    told = sfn.describe_execution(executionArn=arn)["input"]
+                except sfn.exceptions.ExecutionDoesNotExist:
+                    continue  # not yet: its reads lag
+                if digest not in told:
+                    continue
+                pushed_to = json.loads(told).get("detail", {}).get("repository-name")
+                if pushed_to in (None, self.service):
+                    return arn
+        raise StageError(f"no execution was started by the push of {digest} within {seconds} s")
+
+    def upload(self, content: bytes, name: str) -> str:
+        """Upload a source archive of the service; the ARN of the execution that it starts."""
+        answer = self.aws.client("s3").put_object(
+            Bucket=self.outputs["SourceBucket"], Key=f"image/{self.service}/{name}", Body=content
+        )
+        return self.started_by(answer["VersionId"], machine="BuildStateMachine")
+
+    def reconcile(self) -> dict[str, Any]:
+        """The clock's round, now; what the reconciler did."""
+        answer = self.aws.client("lambda").invoke(
+            FunctionName=self.outputs["ReconcileFunctionName"],
+            Payload=json.dumps({"detail-type": "Scheduled Event"}),
+        )
+        done: dict[str, Any] = json.loads(answer["Payload"].read())
+        return done
+
+    def builds(self) -> list[dict[str, Any]]:
+        """The records of the service's builds, in the order in which they were started."""
+        return self.records(f"build:{self.service}")
+
+    def specify(self, **fields: Any) -> None:
+        """Change fields of the service spec."""
+        ssm = self.aws.client("ssm")
+        name = f"/deployer/services/{self.service}"
+        spec = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
+        ssm.put_parameter(Name=name, Value=json.dumps(spec | fields), Overwrite=True)
+
+    def look(self, arn: str) -> Execution:
+        """An execution as it stands."""
+        return look(self.aws.client("stepfunctions"), arn)
+
+    def follow(self, arn: str, seconds: float = 120) -> Iterator[Execution]:
+        """An execution whenever it entered another state, until it ends."""
+        seen = -1
+        for _ in _until(seconds):
+            now = self.look(arn)
+            if len(now.states) > seen or now.status != "RUNNING":
+                seen = len(now.states)
+                yield now
+            if now.status != "RUNNING":
+                return
+        raise StageError(f"{arn} still runs after {seconds} s: {self.look(arn).path}")
+
+    def ended(self, arn: str, seconds: float = 120) -> Execution:
+        """An execution when it has ended."""
+        *_, last = self.follow(arn, seconds)
+        return last
+
+    def deployed(self, version: str, **variant: Any) -> Execution:
+        """Push a release and wait for the execution that it starts to end."""
+        return self.ended(self.started_by(self.release(version, **variant)))
+
+    def records(self, service: str | None = None) -> list[dict[str, Any]]:
+        """The records of a service's releases, in the order in which they were started."""
+        found = [item for item in self.items(service) if not item["id"].startswith("#")]
+        return sorted(found, key=lambda record: str(record["startedAt"]))
+
+    def items(self, service: str | None = None) -> list[dict[str, Any]]:
+        """All items of a service: releases, and what else is kept of it under names with `#`."""
+        pages = (
+            self.aws.client("dynamodb")
+            .get_paginator("query")
+            .paginate(
+                TableName=self.outputs["ReleasesTable"],
+                KeyConditionExpression="service = :service",
+                ExpressionAttributeValues={":service": {"S": service or self.service}},
+                ConsistentRead=True,
+            )
+        )
+        return [
+            {name: _value(entry) for name, entry in item.items()}
+            for page in pages
+            for item in page["Items"]
+        ]
+
+    def record(self, digest: str, service: str | None = None) -> dict[str, Any]:
+        """The one record of a digest."""
+        found = [r for r in self.records(service) if r.get("digest") == digest]
+        if len(found) != 1:
+            raise StageError(f"{len(found)} records of {digest}, not one: {found}")
+        return found[0]
+
+    def described(self) -> dict[str, Any]:
+        """The ECS service."""
+        found = self.aws.client("ecs").describe_services(
+            cluster=self.cluster, services=[self.service]
+        )
+        return dict(found["services"][0])
+
+
+def _until(seconds: float, between: float = 0.2) -> Iterator[None]:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(between)

@@ -1,0 +1,780 @@
+"""CloudFormation where MiniStack's lacks types, attributes or safeguards that templates rely on.
+
+A type that MiniStack refuses is made here through its service's own API, as the account, so that
+the service's Describe calls show what the template made. Where MiniStack has no such API, the
+resource is a record: the stack has it, and nothing else does (`RECORDS`). What a change replaces
+comes from the types' resource schemas, which cfn-lint ships.
+
+Follows the template reference (what Ref and Fn::GetAtt return) and the user guide: stack policies
+(protect-stack-resources.html), change sets (API_ResourceTargetDefinition.html).
+"""
+
+import fnmatch
+import functools
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from botocore.exceptions import ClientError
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import rds, secretsmanager
+from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
+
+from local_aws.shims import Shim, ecs_agent, expect
+
+Properties = dict[str, Any]
+Made = tuple[str, Properties]
+"""What Ref returns, and the attributes for Fn::GetAtt."""
+
+shim = Shim()
+
+
+class Type(NamedTuple):
+    """A resource type in terms of a service's client.
+
+    `create(client, name, properties)` gets a name that is unique for the resource in its stack.
+    `update(client, id, properties)` makes the changes that do not replace. `delete(client, id,
+    properties)` may raise that there is no such resource. `tagged` is the attribute that EC2 knows
+    the resource by, if it has tags.
+    """
+
+    service: str
+    create: Callable[[Any, str, Properties], Made]
+    delete: Callable[[Any, str, Properties], object]
+    update: Callable[[Any, str, Properties], object] | None = None
+    tagged: str | None = None
+
+
+def _call(client: Any, operation: str, properties: Properties) -> dict[str, Any]:
+    """Call an operation with the properties that it takes, in the types that it takes them in."""
+    shape = client.meta.service_model.operation_model(
+        client.meta.method_to_api_mapping[operation]
+    ).input_shape
+    answer: dict[str, Any] = getattr(client, operation)(**_fitted(shape, properties))
+    return answer
+
+
+def _fitted(shape: Any, value: Any) -> Any:
+    """A template's value as the API's shape wants it: templates write numbers as text, and
+    documents as maps."""
+    match shape.type_name:
+        case "structure":
+            return {k: _fitted(shape.members[k], v) for k, v in value.items() if k in shape.members}
+        case "list":
+            return [_fitted(shape.member, item) for item in value]
+        case "map":
+            return {key: _fitted(shape.value, item) for key, item in value.items()}
+        case "integer" | "long":
+            return int(value)
+        case "float" | "double":
+            return float(value)
+        case "boolean":
+            return str(value).lower() == "true"
+        case _:
+            return json.dumps(value) if isinstance(value, dict | list) else str(value)
+
+
+def _tagged(kind: str, properties: Properties) -> Properties:
+    tags = properties.get("Tags")
+    return {"TagSpecifications": [{"ResourceType": kind, "Tags": tags}]} if tags else {}
+
+
+def _permission(properties: Properties) -> Properties:
+    """An EC2 IpPermission out of the flat properties of a rule."""
+    described = {k: v for k, v in properties.items() if k == "Description"}
+    permission = {k: v for k, v in properties.items() if k in ("IpProtocol", "FromPort", "ToPort")}
+    for field, member, names in (
+        ("IpRanges", "CidrIp", ("CidrIp",)),
+        ("Ipv6Ranges", "CidrIpv6", ("CidrIpv6",)),
+        ("PrefixListIds", "PrefixListId", ("SourcePrefixListId", "DestinationPrefixListId")),
+        ("UserIdGroupPairs", "GroupId", ("SourceSecurityGroupId", "DestinationSecurityGroupId")),
+    ):
+        for name in names:
+            if properties.get(name):
+                permission[field] = [{member: properties[name]} | described]
+    return permission
+
+
+def _rule(direction: str) -> Type:
+    def create(client: Any, name: str, properties: Properties) -> Made:
+        wanted = {"GroupId": properties["GroupId"], "IpPermissions": [_permission(properties)]}
+        answer = _call(client, f"authorize_security_group_{direction}", wanted)
+        identifier = answer["SecurityGroupRules"][0]["SecurityGroupRuleId"]
+        return identifier, {"Id": identifier}
+
+    def delete(client: Any, identifier: str, properties: Properties) -> None:
+        rule = {"GroupId": properties["GroupId"], "SecurityGroupRuleIds": [identifier]}
+        _call(client, f"revoke_security_group_{direction}", rule)
+
+    def update(client: Any, identifier: str, properties: Properties) -> None:
+        changed = _permission(properties)
+        ranges = {k: v for k, v in changed.items() if isinstance(v, list)}
+        rule = {k: v for k, v in changed.items() if k not in ranges}
+        for members in ranges.values():
+            rule |= {
+                {"CidrIp": "CidrIpv4", "GroupId": "ReferencedGroupId"}.get(key, key): value
+                for key, value in members[0].items()
+            }
+        rules = [{"SecurityGroupRuleId": identifier, "SecurityGroupRule": rule}]
+        wanted = {"GroupId": properties["GroupId"], "SecurityGroupRules": rules}
+        _call(client, "modify_security_group_rules", wanted)
+
+    return Type("ec2", create, delete, update)
+
+
+def _create_address(client: Any, name: str, properties: Properties) -> Made:
+    made = _call(client, "allocate_address", properties | _tagged("elastic-ip", properties))
+    return made["PublicIp"], {k: made[k] for k in ("AllocationId", "PublicIp")}
+
+
+def _release_address(client: Any, address: str, properties: Properties) -> None:
+    found = client.describe_addresses(PublicIps=[address])["Addresses"]
+    for each in found:
+        client.release_address(AllocationId=each["AllocationId"])
+
+
+def _create_nat_gateway(client: Any, name: str, properties: Properties) -> Made:
+    made = _call(client, "create_nat_gateway", properties | _tagged("natgateway", properties))
+    identifier = made["NatGateway"]["NatGatewayId"]
+    return identifier, {"NatGatewayId": identifier}
+
+
+def _create_flow_log(client: Any, name: str, properties: Properties) -> Made:
+    wanted = properties | {"ResourceIds": [properties["ResourceId"]]}
+    made = _call(client, "create_flow_logs", wanted | _tagged("vpc-flow-log", properties))
+    if made.get("Unsuccessful"):
+        raise ValueError(made["Unsuccessful"][0]["Error"]["Message"])
+    return made["FlowLogIds"][0], {"Id": made["FlowLogIds"][0]}
+
+
+def _associate_web_acl(client: Any, name: str, properties: Properties) -> Made:
+    _call(client, "associate_web_acl", properties)
+    return f"{properties['ResourceArn']}|{properties['WebACLArn']}", {}
+
+
+def _put_composite_alarm(client: Any, name: str, properties: Properties) -> Made:
+    wanted = {"AlarmName": name} | properties
+    _call(client, "put_composite_alarm", wanted)
+    name = wanted["AlarmName"]
+    found = client.describe_alarms(AlarmNames=[name], AlarmTypes=["CompositeAlarm"])
+    return name, {"Arn": found["CompositeAlarms"][0]["AlarmArn"]}
+
+
+def _put_resource_policy(client: Any, name: str, properties: Properties) -> Made:
+    arn = _call(client, "put_resource_policy", properties)["ARN"]
+    return arn, {"Id": arn}
+
+
+def _rotate(client: Any, name: str, properties: Properties) -> Made:
+    arn = _call(client, "rotate_secret", properties)["ARN"]
+    return arn, {"Id": arn}
+
+
+def _stop_rotating(client: Any, arn: str, properties: Properties) -> None:
+    _, secret = secretsmanager._resolve(arn)  # MiniStack has no CancelRotateSecret
+    if secret:
+        secret["RotationEnabled"] = False
+
+
+def _create_health_check(client: Any, name: str, properties: Properties) -> Made:
+    made = _call(client, "create_health_check", properties | {"CallerReference": name})
+    return made["HealthCheck"]["Id"], {"HealthCheckId": made["HealthCheck"]["Id"]}
+
+
+def _update_health_check(client: Any, identifier: str, properties: Properties) -> None:
+    changed = properties["HealthCheckConfig"] | {"HealthCheckId": identifier}
+    _call(client, "update_health_check", changed)
+
+
+TYPES = {
+    "AWS::EC2::SecurityGroupIngress": _rule("ingress"),
+    "AWS::EC2::SecurityGroupEgress": _rule("egress"),
+    "AWS::EC2::EIP": Type("ec2", _create_address, _release_address, tagged="AllocationId"),
+    "AWS::EC2::NatGateway": Type(
+        "ec2",
+        _create_nat_gateway,
+        lambda client, identifier, _: client.delete_nat_gateway(NatGatewayId=identifier),
+        tagged="NatGatewayId",
+    ),
+    "AWS::EC2::FlowLog": Type(
+        "ec2",
+        _create_flow_log,
+        lambda client, identifier, _: client.delete_flow_logs(FlowLogIds=[identifier]),
+        tagged="Id",
+    ),
+    "AWS::WAFv2::WebACLAssociation": Type(
+        "wafv2",
+        _associate_web_acl,
+        lambda client, _, properties: client.disassociate_web_acl(
+            ResourceArn=properties["ResourceArn"]
+        ),
+    ),
+    "AWS::CloudWatch::CompositeAlarm": Type(
+        "cloudwatch",
+        _put_composite_alarm,
+        lambda client, name, _: client.delete_alarms(AlarmNames=[name]),
+        lambda client, name, properties: _put_composite_alarm(
+            client, name, properties | {"AlarmName": name}
+        ),
+    ),
+    "AWS::SecretsManager::ResourcePolicy": Type(
+        "secretsmanager",
+        _put_resource_policy,
+        lambda client, arn, _: client.delete_resource_policy(SecretId=arn),
+        lambda client, arn, properties: _put_resource_policy(client, "", properties),
+    ),
+    "AWS::SecretsManager::RotationSchedule": Type(
+        "secretsmanager",
+        _rotate,
+        _stop_rotating,
+        lambda client, arn, properties: _rotate(client, "", properties),
+    ),
+    "AWS::Route53::HealthCheck": Type(
+        "route53",
+        _create_health_check,
+        lambda client, identifier, _: client.delete_health_check(HealthCheckId=identifier),
+        _update_health_check,
+    ),
+}
+
+
+def _log_web_acl(name: str, properties: Properties) -> Made:
+    for destination in properties["LogDestinationConfigs"]:
+        # waf/latest/developerguide/logging-destinations.html; the sentence as WAF gives it
+        if not destination.split(":", 5)[5].split(":")[-1].startswith("aws-waf-logs-"):
+            raise ValueError(
+                "Error reason: The ARN isn't valid. A valid ARN begins with arn: and includes "
+                "other information separated by colons or slashes., field: LOG_DESTINATION, "
+                f"parameter: {destination}"
+            )
+    return properties["ResourceArn"], {"ManagedByFirewallManager": False}
+
+
+def _scalable_target(name: str, properties: Properties) -> Made:
+    keys = ("ResourceId", "ScalableDimension", "ServiceNamespace")
+    identifier = "|".join(properties[key] for key in keys)
+    return identifier, {"Id": identifier}
+
+
+def _scaling_policy(name: str, properties: Properties) -> Made:
+    from ministack.core.responses import get_account_id, get_region
+
+    where = f"arn:aws:autoscaling:{get_region()}:{get_account_id()}"
+    arn = f"{where}:scalingPolicy:{name}:policyName/{properties['PolicyName']}"
+    return arn, {"Arn": arn}
+
+
+RECORDS: dict[str, Callable[[str, Properties], Made]] = {
+    "AWS::WAFv2::LoggingConfiguration": _log_web_acl,
+    "AWS::ApplicationAutoScaling::ScalableTarget": _scalable_target,
+    "AWS::ApplicationAutoScaling::ScalingPolicy": _scaling_policy,
+    "AWS::Logs::QueryDefinition": lambda name, _: (name, {"QueryDefinitionId": name}),
+}
+"""Types that are only recorded in their stack."""
+
+
+def _client(service: str) -> Any:
+    from ministack.core.responses import get_region
+
+    return ecs_agent.client(service, get_region())
+
+
+def _name(logical_id: str, stack: str) -> str:
+    name: str = provisioners._physical_name(stack, logical_id, max_len=255)
+    return name
+
+
+def _handlers(kind: Type) -> dict[str, Any]:
+    """A type in MiniStack's terms."""
+
+    def create(logical_id: str, properties: Properties, stack: str) -> Made:
+        return kind.create(_client(kind.service), _name(logical_id, stack), properties)
+
+    def update(
+        identifier: str, old: Properties, new: Properties, stack: str, logical_id: str
+    ) -> Made:
+        attributes: Properties = _attributes(stack, logical_id)
+        client = _client(kind.service)
+        if kind.tagged:
+            resource = attributes[kind.tagged]
+            if gone := {t["Key"] for t in old["Tags"]} - {t["Key"] for t in new["Tags"]}:
+                client.delete_tags(Resources=[resource], Tags=[{"Key": key} for key in gone])
+            client.create_tags(Resources=[resource], Tags=new["Tags"])
+        if kind.update:
+            kind.update(client, identifier, new)
+        return identifier, attributes
+
+    def delete(identifier: str, properties: Properties) -> None:
+        try:
+            kind.delete(_client(kind.service), identifier, properties)
+        except ClientError as error:
+            if "NotFound" not in error.response["Error"]["Code"]:
+                raise
+
+    return {"create": create, "update": update, "update_with_logical_id": True, "delete": delete}
+
+
+def _record(make: Callable[[str, Properties], Made]) -> dict[str, Any]:
+    def create(logical_id: str, properties: Properties, stack: str) -> Made:
+        return make(_name(logical_id, stack), properties)
+
+    def update(
+        identifier: str, old: Properties, new: Properties, stack: str, logical_id: str
+    ) -> Made:
+        make(identifier, new)  # which refuses what it would refuse at first
+        return identifier, _attributes(stack, logical_id)
+
+    return {
+        "create": create,
+        "update": update,
+        "update_with_logical_id": True,
+        "delete": lambda identifier, properties: None,
+    }
+
+
+def _attributes(stack: str, logical_id: str) -> Properties:
+    """The attributes of a resource that is being updated; those of the types here stay."""
+    from ministack.services.cloudformation import _stacks
+
+    found: Properties = _stacks[stack]["_resources"][logical_id]["Attributes"]
+    return found
+
+
+# Attributes of MiniStack's own types
+
+
+def _with_attributes(
+    original: Callable[..., Made], more: Callable[[str], Properties]
+) -> Callable[..., Made]:
+    def make(*arguments: Any, **named: Any) -> Made:
+        identifier, attributes = original(*arguments, **named)
+        return identifier, attributes | more(identifier)
+
+    return make
+
+
+def _vpc_attributes(identifier: str) -> Properties:
+    from ministack.services import ec2
+
+    return {"CidrBlock": ec2._vpcs[identifier]["CidrBlock"]}
+
+
+# Alarms on metric math
+
+
+@shim.wraps(provisioners, "_cw_metric_alarm_record", "name props")
+def _alarm(original: Callable[..., Properties], name: str, properties: Properties) -> Properties:
+    """An alarm with `Metrics` is kept and shown; its state is what SetAlarmState says."""
+    if not properties.get("Metrics"):
+        return original(name, properties)
+    single = {k: v for k, v in properties.items() if k != "Metrics"}
+    alarm = original(name, single | {"MetricName": "-", "Namespace": "-"})
+    for field in ("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Period"):
+        del alarm[field]
+    shape = _client("cloudwatch").meta.service_model.shape_for("MetricDataQueries")
+    return alarm | {"Metrics": _fitted(shape, properties["Metrics"])}
+
+
+# Safeguards
+
+
+def _refuse_if_protected(identifier: str) -> None:
+    """DeleteDBInstance: "You can't delete a DB instance when deletion protection is enabled"."""
+    if rds._instances.get(identifier, {}).get("DeletionProtection"):
+        raise ValueError(
+            "Cannot delete protected DB Instance, please disable deletion protection and try again."
+        )
+
+
+def _unless_protected(original: Callable[..., None]) -> Callable[..., None]:
+    def act(identifier: str, properties: Properties) -> None:
+        _refuse_if_protected(identifier)
+        original(identifier, properties)
+
+    return act
+
+
+@shim.wraps(
+    stacks,
+    "_update_resource",
+    "resource_type physical_id old_props new_props stack_name logical_id old_attrs",
+)
+def _update_resource(
+    original: Callable[..., Made], kind: str, physical_id: str, old: Properties, new: Properties,
+    stack: str, logical_id: str, attributes: Properties,
+) -> Made:  # fmt: skip
+    if old != new:
+        replaces = provisioners._replacing_change(kind, old, new)
+        action = "Update:Replace" if replaces else "Update:Modify"
+        if refusal := _refusal(stack, action, logical_id, kind):
+            raise ValueError(refusal)
+    return original(kind, physical_id, old, new, stack, logical_id, attributes)
+
+
+@shim.wraps(
+    stacks,
+    "_validation_errors",
+    "resources_defs ordered param_values conditions mappings stack_name stack_id owned_buckets",
+)
+def _validation_errors(
+    original: Callable[..., list[tuple[str, ...]]],
+    definitions: Properties,
+    ordered: list[str],
+    *arguments: Any,
+) -> list[tuple[str, ...]]:
+    """MiniStack removes what a template no longer has after the update; a stack policy that
+    refuses that has to stop the update before."""
+    from ministack.services.cloudformation import _stacks
+
+    errors = original(definitions, ordered, *arguments)
+    stack, stack_id = arguments[3:5]
+    for logical_id, record in _stacks[stack].get("_resources", {}).items():
+        kind = record["ResourceType"]
+        if logical_id not in ordered and (
+            refusal := _refusal(stack, "Update:Delete", logical_id, kind)
+        ):
+            stacks._add_event(stack_id, stack, logical_id, kind, "UPDATE_FAILED", refusal)
+            path = f"/Resources/{logical_id}"
+            errors.append((logical_id, kind, "STACK_POLICY", path, refusal))
+    return errors
+
+
+def _refusal(stack: str, action: str, logical_id: str, kind: str) -> str | None:
+    """What a stack policy says against an action on a resource; None if it allows it.
+
+    "the default is to deny updates to all resources" once there is a policy; a Deny overrides
+    every Allow (protect-stack-resources.html). The sentence is from memory.
+    """
+    from ministack.services.cloudformation import _stacks
+
+    policy = _stacks[stack].get("_stack_policy")
+    if not policy:
+        return None
+    allowed = False
+    for number, statement in enumerate(_listed(json.loads(policy)["Statement"]), 1):
+        if not _covers(statement, "Action", action):
+            continue
+        if not _covers(statement, "Resource", f"LogicalResourceId/{logical_id}"):
+            continue
+        conditions = statement.get("Condition", {})
+        kinds = [v for test in conditions.values() for v in _listed(test["ResourceType"])]
+        if kinds and not any(fnmatch.fnmatchcase(kind, pattern) for pattern in kinds):
+            continue
+        if statement["Effect"] == "Deny":
+            return (
+                f"Action denied by stack policy: Statement [#{number}] does not allow "
+                f"[{action}] for resource [{logical_id}]"
+            )
+        allowed = True
+    if allowed:
+        return None
+    return f"Action not allowed by stack policy: [{action}] for resource [{logical_id}]"
+
+
+def _covers(statement: Properties, element: str, value: str) -> bool:
+    """Whether the statement's Action or Resource, or its Not form, is about the value."""
+    patterns = _listed(statement.get(element, statement.get(f"Not{element}", [])))
+    matched = any(fnmatch.fnmatchcase(value, pattern) for pattern in patterns)
+    return matched == (element in statement)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+@shim.wraps(
+    stacks,
+    "_resolve_stack_outputs",
+    "outputs_defs conditions resources param_values mappings stack_name stack_id",
+)
+def _resolve_stack_outputs(
+    original: Callable[..., tuple[list[Properties], dict[str, Properties]]], *arguments: Any
+) -> tuple[list[Properties], dict[str, Properties]]:
+    """A value that another stack imports is neither changed nor taken away, and two stacks do not
+    export under one name (using-cfn-stack-exports.html; the sentences from memory)."""
+    from ministack.services.cloudformation import _exports
+
+    outputs, exports = original(*arguments)
+    name, stack_id = arguments[-2:]
+    for export in exports:
+        if export in _exports and _exports[export]["StackId"] != stack_id:
+            owner = _exports[export]["StackId"].split("/")[1]
+            raise ValueError(f"Export with name {export} is already exported by stack {owner}")
+    for export, old in [(k, v) for k, v in _exports.items() if v["StackId"] == stack_id]:
+        verb = "updated" if export in exports else "deleted"
+        if export in exports and exports[export]["Value"] == old["Value"]:
+            continue
+        if users := _importers(export, name):
+            raise ValueError(f"Export {export} cannot be {verb} as it is in use by {users}")
+        if verb == "deleted":
+            del _exports[export]
+    return outputs, exports
+
+
+def _importers(export: str, owner: str) -> str:
+    """The other stacks that import a value; those too whose deletion failed."""
+    from ministack.services.cloudformation import _stacks
+
+    return " and ".join(
+        name
+        for name, stack in _stacks.items()
+        if name != owner
+        and stack["StackStatus"] != "DELETE_COMPLETE"
+        and export in handlers._imported_export_names(stack, name)
+    )
+
+
+@shim.wraps(handlers, "_imported_export_names", "stack stack_name")
+def _imported_export_names(
+    original: Callable[..., set[str]], stack: Properties, name: str
+) -> set[str]:
+    """What a stack imports, without what its conditions leave out."""
+    conditions = stack.get("_conditions", {})
+    return original(stack | {"_template": _chosen(stack.get("_template", {}), conditions)}, name)
+
+
+def _chosen(value: Any, conditions: Properties) -> Any:
+    """A template without the other branch of each Fn::If, and what a false Condition is on."""
+    if isinstance(value, list):
+        return [_chosen(item, conditions) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "Fn::If" in value:
+        name, then, otherwise = value["Fn::If"]
+        return _chosen(then if conditions.get(name) else otherwise, conditions)
+    return {
+        key: _chosen(item, conditions)
+        for key, item in value.items()
+        if not (isinstance(item, dict) and conditions.get(str(item.get("Condition"))) is False)
+    }
+
+
+def _delete_stack(original: Callable[..., Any]) -> Callable[..., Any]:
+    def delete(parameters: Any) -> Any:
+        stack = handlers._resolve_stack(handlers._p(parameters, "StackName"))
+        for output in stack["Outputs"] if stack else ():
+            export = output.get("ExportName")
+            if export and (users := _importers(export, stack["StackName"])):
+                message = f"Export {export} cannot be deleted as it is in use by {users}"
+                return handlers._error("ValidationError", message)
+        return original(parameters)
+
+    return delete
+
+
+def _if_updatable(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A stack whose creation was rolled back can only be deleted (view-stack-events.html, stack
+    status codes); MiniStack takes a change set for it."""
+
+    def change(parameters: Any) -> Any:
+        stack = handlers._resolve_stack(handlers._p(parameters, "StackName"))
+        status = stack["StackStatus"] if stack else ""
+        if status in _NOT_UPDATABLE or (
+            status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS"
+        ):
+            message = f"Stack:{stack['StackId']} is in {status} state and can not be updated."
+            return handlers._error("ValidationError", message)
+        return original(parameters)
+
+    return change
+
+
+_NOT_UPDATABLE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED")
+
+
+# Conditions
+
+
+def _with_pseudo_parameters(
+    original: Callable[..., dict[str, bool]], template: Properties, parameters: Properties
+) -> dict[str, bool]:
+    """Conditions may refer to pseudo parameters, which MiniStack takes for texts:
+    AWSCloudFormation/latest/UserGuide/conditions-section-structure.html"""
+    pseudo = {"AWS::AccountId": get_account_id(), "AWS::Region": get_region()}
+    pseudo |= {"AWS::Partition": "aws", "AWS::URLSuffix": "amazonaws.com"}
+    known = {name: {"Value": value} for name, value in pseudo.items()}
+    return original(template, known | parameters)
+
+
+# Change sets
+
+
+@shim.wraps(changesets, "_resolve_props_for_diff", "template params stack_name stack_id")
+def _resolve_props_for_diff(
+    original: Callable[..., Properties], template: Properties, parameters: Properties, *stack: str
+) -> Properties:
+    """What a change set compares, without what conditions leave out: a resource whose condition
+    turns is added or removed, not modified."""
+    resolved = original(template, parameters, *stack)
+    if resolved:
+        conditions = engine._evaluate_conditions(template, parameters)
+        resolved["Resources"] = _chosen(resolved["Resources"], conditions)
+    return resolved
+
+
+def _with_outputs(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A change of outputs alone is a change too, with no resource in it; for MiniStack it is
+    none."""
+
+    def create(parameters: Any) -> Any:
+        from ministack.services.cloudformation import _change_sets
+
+        before = set(_change_sets)
+        answer = original(parameters)
+        for made in (_change_sets[arn] for arn in set(_change_sets) - before):
+            stack = handlers._resolve_stack(made["StackName"])
+            unchanged = (
+                made["Status"] == "FAILED" and "didn't contain changes" in (made["StatusReason"])
+            )
+            if unchanged and _outputs(made) != _outputs(stack):
+                made.update(Status="CREATE_COMPLETE", ExecutionStatus="AVAILABLE", StatusReason="")
+        return answer
+
+    return create
+
+
+def _outputs(record: Properties) -> Any:
+    """The outputs of a stack or a change set as far as its parameters say them."""
+    template, parameters = record["_template"], record["_resolved_params"]
+    conditions = engine._evaluate_conditions(template, parameters)
+    return engine._resolve_refs(
+        _chosen(template.get("Outputs", {}), conditions),
+        {},
+        parameters,
+        conditions,
+        template.get("Mappings", {}),
+        record["StackName"],
+        record["StackId"],
+    )
+
+
+@shim.wraps(stacks, "_property_recreation", "resource_type name")
+def _property_recreation(original: Callable[..., str], kind: str, name: str) -> str:
+    """Whether a change set says that a changed property replaces: Always, Conditionally, Never."""
+    if kind in provisioners._REPLACING_PROPERTIES:
+        return original(kind, name)
+    schema = _schema(kind)
+    if not schema:
+        return original(kind, name)
+    if name in _top_level(schema, "createOnlyProperties"):
+        return "Always"
+    return "Conditionally" if name in _conditional(schema) else "Never"
+
+
+def _conditional(schema: Properties) -> frozenset[str]:
+    """The properties of which a part may replace, or all in some cases."""
+    parts = {path.split("/")[2] for path in schema.get("createOnlyProperties", ())}
+    whole = _top_level(schema, "createOnlyProperties")
+    return _top_level(schema, "conditionalCreateOnlyProperties") | (parts - whole)
+
+
+def _top_level(schema: Properties, field: str) -> frozenset[str]:
+    """The names in a list of JSON pointers such as /properties/Name."""
+    paths = (path.split("/") for path in schema.get(field, ()))
+    return frozenset(path[2] for path in paths if len(path) == 3)
+
+
+def _schemas() -> Path:
+    """Found without importing cfn-lint, which takes longer than all else at the start."""
+    found = importlib.util.find_spec("cfnlint")
+    assert found and found.submodule_search_locations
+    return Path(found.submodule_search_locations[0]) / "data" / "schemas"
+
+
+@functools.cache
+def _schema(kind: str) -> Properties | None:
+    """A resource type's schema, as of the cfn-lint that is installed."""
+    schemas = _schemas()
+    found = json.loads((schemas / "providers" / "us-east-1.json").read_text()).get(kind)
+    if not found:
+        return None
+    schema: Properties = json.loads((schemas / "resources" / f"{found}.json").read_text())
+    return schema
+
+
+@shim.wraps(stacks, "_runs_on_worker_thread", "resource_type")
+def _runs_on_worker_thread(original: Callable[[str], bool], kind: str) -> bool:
+    return kind in TYPES or original(kind)  # these call back into the server
+
+
+def _by_arn(known: Properties) -> None:
+    """`Ref` of a secret is its ARN; MiniStack's handlers go by its name.
+
+    AWSCloudFormation/latest/TemplateReference/aws-resource-secretsmanager-secret.html
+    """
+    create, update, delete = known["create"], known["update"], known["delete"]
+
+    def name(arn: str) -> str:
+        found, _ = secretsmanager._resolve(arn)
+        return str(found or arn)
+
+    def created(*arguments: Any) -> tuple[str, Properties]:
+        _, attributes = create(*arguments)
+        return attributes["Arn"], attributes
+
+    def updated(arn: str, *more: Any, **named: Any) -> tuple[str, Properties]:
+        _, attributes = update(name(arn), *more, **named)
+        return attributes["Arn"], attributes
+
+    def deleted(arn: str, properties: Properties) -> None:
+        delete(name(arn), properties)
+
+    known.update(create=created, update=updated, delete=deleted)
+
+
+def install() -> None:
+    """Add the types and what they lack."""
+    expect(
+        provisioners,
+        _RESOURCE_HANDLERS=None,
+        _REPLACING_PROPERTIES=None,
+        _STACK_TAG_PROPERTY=None,
+        _physical_name="stack_name logical_id lowercase max_len seeded",
+        _replacing_change="resource_type old_props new_props",
+    )
+    expect(stacks, _add_event=None)
+    expect(
+        engine,
+        _evaluate_conditions="template params",
+        _resolve_refs="value resources params conditions mappings stack_name stack_id",
+    )
+    expect(
+        handlers,
+        _ACTION_HANDLERS=None,
+        _error="code message status",
+        _p="params key default",
+        _resolve_stack="stack_name",
+    )
+    expect(secretsmanager, _resolve="secret_id use_arn_scope")
+    expect(rds, _instances=None)
+    shim.install()
+    evaluate = functools.partial(_with_pseudo_parameters, engine._evaluate_conditions)
+    for module in (engine, changesets, handlers, stacks):  # each has a name of its own for it
+        expect(module, _evaluate_conditions="template params")
+        module._evaluate_conditions = evaluate
+    actions = handlers._ACTION_HANDLERS
+    actions["DeleteStack"] = _delete_stack(actions["DeleteStack"])
+    for name in ("UpdateStack", "CreateChangeSet"):
+        actions[name] = _if_updatable(actions[name])
+    actions["CreateChangeSet"] = _with_outputs(actions["CreateChangeSet"])
+    known = provisioners._RESOURCE_HANDLERS
+    for kind, described in TYPES.items():
+        known[kind] = _handlers(described)
+        if described.tagged:
+            provisioners._STACK_TAG_PROPERTY[kind] = ("Tags", "list")
+    for kind, make in RECORDS.items():
+        known[kind] = _record(make)
+    for kind in [*TYPES, *RECORDS]:
+        schema = _schema(kind)
+        assert schema, kind
+        replacing = tuple(sorted(_top_level(schema, "createOnlyProperties")))
+        provisioners._REPLACING_PROPERTIES[kind] = replacing
+    for operation in ("create", "update"):
+        vpc = known["AWS::EC2::VPC"]
+        vpc[operation] = _with_attributes(vpc[operation], _vpc_attributes)
+    _by_arn(known["AWS::SecretsManager::Secret"])
+    instance = known["AWS::RDS::DBInstance"]
+    for operation in ("snapshot", "delete"):
+        instance[operation] = _unless_protected(instance[operation])

@@ -1,0 +1,560 @@
+"""CodeBuild that builds: StartBuild runs the buildspec, here as processes of this machine.
+
+MiniStack keeps projects and calls each build succeeded. This runs them (`codebuild_run`), with
+StartBuild's overrides and idempotency token, StopBuild, phases with durations, exported variables,
+and the events of builds and phases. CloudFormation's projects keep their logs, cache and queue
+settings. Step Functions' startBuild and startBuild.sync call it, in the state machine's role.
+
+Follows the AWS CodeBuild API reference (StartBuild, StopBuild, BatchGetBuilds), its user guide
+(Build notifications input format reference) and the Step Functions developer guide (Call AWS
+CodeBuild with Step Functions).
+"""
+
+import contextvars
+import copy
+import hashlib
+import json
+import logging
+import os
+import secrets as random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+from ministack import app
+from ministack.core.responses import (
+    error_response_json,
+    get_account_id,
+    get_region,
+    json_response,
+    new_uuid,
+)
+from ministack.services import codebuild, eventbridge, stepfunctions, sts
+from ministack.services.cloudformation import provisioners
+
+from local_aws import server
+from local_aws.shims import Shim, expect, roles, step_functions
+from local_aws.shims.codebuild_run import Build
+
+Json = dict[str, Any]
+Call = Callable[..., Any]
+
+_log = logging.getLogger("local_aws.codebuild")
+_SENDER = "codebuild.amazonaws.com"
+_STATES = "arn:aws:states:::codebuild:"
+_TOKEN_SECONDS = 300
+# What CloudFormation's provisioner of MiniStack leaves out, and its name in the API.
+_MORE = {
+    "LogsConfig": "logsConfig",
+    "Cache": "cache",
+    "QueuedTimeoutInMinutes": "queuedTimeoutInMinutes",
+    "ConcurrentBuildLimit": "concurrentBuildLimit",
+    "SecondarySources": "secondarySources",
+    "VpcConfig": "vpcConfig",
+}
+_OVERRIDES = {
+    "sourceTypeOverride": ("source", "type"),
+    "sourceLocationOverride": ("source", "location"),
+    "sourceAuthOverride": ("source", "auth"),
+    "gitCloneDepthOverride": ("source", "gitCloneDepth"),
+    "buildspecOverride": ("source", "buildspec"),
+    "artifactsOverride": ("artifacts",),
+    "environmentTypeOverride": ("environment", "type"),
+    "imageOverride": ("environment", "image"),
+    "computeTypeOverride": ("environment", "computeType"),
+    "privilegedModeOverride": ("environment", "privilegedMode"),
+    "cacheOverride": ("cache",),
+    "logsConfigOverride": ("logsConfig",),
+    "serviceRoleOverride": ("serviceRole",),
+    "timeoutInMinutesOverride": ("timeoutInMinutes",),
+    "queuedTimeoutInMinutesOverride": ("queuedTimeoutInMinutes",),
+}
+# How this machine reaches the registries, where that goes through a proxy of its own.
+_WAY_OUT = ("HTTPS_PROXY", "HTTP_PROXY", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
+shim = Shim()
+
+
+@dataclass
+class _State:
+    """The builds that run, and those that an idempotency token began."""
+
+    running: dict[str, Build] = field(default_factory=dict)
+    begun: dict[tuple[str, str], tuple[float, str, str]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_state = _State()
+
+
+def install() -> None:
+    expect(
+        codebuild,
+        _builds=None,
+        _projects=None,
+        _project_arn="name",
+        _build_arn="build_id",
+        _build_id="project_name",
+    )
+    expect(
+        provisioners,
+        _RESOURCE_HANDLERS=None,
+        _codebuild_project_create="logical_id props stack_name",
+        _codebuild_project_update="physical_id old_props new_props stack_name",
+        _pascal_to_camel="obj",
+    )
+    expect(eventbridge, _put_events="data allow_aws_source")
+    expect(sts, register_session="access_key session")
+    expect(app, _MINISTACK_PORT=None)
+    shim.install()
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::CodeBuild::Project"]
+    handlers["create"], handlers["update"] = _create, _update
+
+
+# Projects: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-codebuild-project.html
+# -------------------------------------------------------------------------------------------------
+
+
+def _create(logical_id: str, props: Json, stack_name: str) -> Any:
+    made = provisioners._codebuild_project_create(logical_id, props, stack_name)
+    _add(made[0], props)
+    return made
+
+
+def _update(physical_id: str, old_props: Json, new_props: Json, stack_name: str) -> Any:
+    made = provisioners._codebuild_project_update(physical_id, old_props, new_props, stack_name)
+    _add(made[0], new_props)
+    return made
+
+
+def _add(name: str, props: Json) -> None:
+    project = codebuild._projects[name]
+    for given, known in _MORE.items():
+        if given in props:
+            project[known] = provisioners._pascal_to_camel(props[given])
+
+
+@shim.wraps(codebuild, "_create_project", "data")
+def _create_project(original: Call, data: Json) -> Any:
+    answer = original(data)
+    if answer[0] == 200:
+        codebuild._projects[data["name"]].update(
+            {known: data[known] for known in _MORE.values() if known in data}
+        )
+    return answer
+
+
+@shim.wraps(codebuild, "_project_shape", "project")
+def _project_shape(original: Call, project: Json) -> Any:
+    return original(project) | {
+        known: project[known] for known in _MORE.values() if known in project
+    }
+
+
+# Builds
+# -------------------------------------------------------------------------------------------------
+
+
+@shim.replaces(codebuild, "_start_build", "data")
+def _start_build(data: Json) -> Any:
+    """https://docs.aws.amazon.com/codebuild/latest/APIReference/API_StartBuild.html"""
+    given = data.get("projectName", "")
+    name = codebuild._project_name_from_identifier(given)
+    if not name or name not in codebuild._projects:
+        return error_response_json(
+            "ResourceNotFoundException",
+            f"Project cannot be found: {codebuild._project_arn(given)}",
+            400,
+        )
+    asked = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+    token = (name, data.get("idempotencyToken") or random.token_hex(16))
+    with _state.lock:
+        since, parameters, before = _state.begun.get(token, (0.0, "", ""))
+        if time.monotonic() - since < _TOKEN_SECONDS and before:
+            if parameters != asked:
+                return error_response_json(
+                    "InvalidInputException",
+                    "The idempotency token was used with other parameters before",
+                    400,
+                )
+            return json_response({"build": _shown(codebuild._builds[before])})
+        project = _overridden(codebuild._projects[name], data)
+        record = _record(project, data)
+        codebuild._builds[record["id"]] = record
+        _state.begun[token] = (time.monotonic(), asked, record["id"])
+        build = _state.running[record["id"]] = _build(project, record)
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(_run, build), daemon=True).start()
+    return json_response({"build": _shown(record)})
+
+
+@shim.replaces(codebuild, "_stop_build", "data")
+def _stop_build(data: Json) -> Any:
+    """https://docs.aws.amazon.com/codebuild/latest/APIReference/API_StopBuild.html"""
+    record = _find(data.get("id", ""))
+    if record is None:
+        return error_response_json(
+            "ResourceNotFoundException", f"Build cannot be found: {data.get('id')}", 400
+        )
+    if build := _state.running.get(record["id"]):
+        build.stop()
+    return json_response({"build": _shown(record)})
+
+
+@shim.replaces(codebuild, "_batch_get_builds", "data")
+def _batch_get_builds(data: Json) -> Any:
+    found = {given: _find(given) for given in data.get("ids", [])}
+    return json_response(
+        {
+            "builds": [_shown(record) for record in found.values() if record],
+            "buildsNotFound": [given for given, record in found.items() if not record],
+        }
+    )
+
+
+def _find(given: str) -> Json | None:
+    """By id or ARN."""
+    found: Json | None = codebuild._builds.get(given.rpartition(":build/")[2])
+    return found
+
+
+def _shown(record: Json) -> Json:
+    return copy.deepcopy(record)
+
+
+def _overridden(project: Json, data: Json) -> Json:
+    merged = copy.deepcopy(project)
+    for parameter, path in _OVERRIDES.items():
+        if parameter in data:
+            parent = merged
+            for step in path[:-1]:
+                parent = parent[step]
+            parent[path[-1]] = data[parameter]
+    variables = {v["name"]: v for v in merged["environment"].get("environmentVariables") or []}
+    variables |= {v["name"]: v for v in data.get("environmentVariablesOverride") or []}
+    merged["environment"]["environmentVariables"] = list(variables.values())
+    return merged
+
+
+def _record(project: Json, data: Json) -> Json:
+    """A build that has just been submitted."""
+    name, now = project["name"], time.time()
+    build_id = codebuild._build_id(name)
+    number = 1 + sum(b.get("projectName") == name for b in codebuild._builds.values())
+    logs = (project.get("logsConfig") or {}).get("cloudWatchLogs") or {}
+    group = logs.get("groupName") or f"/aws/codebuild/{name}"
+    stream = build_id.rpartition(":")[2]
+    if logs.get("streamName"):
+        stream = f"{logs['streamName']}/{stream}"
+    region = get_region()
+    link = f"https://console.aws.amazon.com/cloudwatch/home?region={region}#logsV2:log-groups"
+    quoted = {part: part.replace("/", "$252F") for part in (group, stream)}
+    return {
+        "id": build_id,
+        "arn": codebuild._build_arn(build_id),
+        "buildNumber": number,
+        "startTime": now,
+        "currentPhase": "QUEUED",
+        "buildStatus": "IN_PROGRESS",
+        "buildComplete": False,
+        "sourceVersion": data.get("sourceVersion") or project.get("sourceVersion") or "",
+        "projectName": name,
+        "phases": [
+            {
+                "phaseType": "SUBMITTED",
+                "phaseStatus": "SUCCEEDED",
+                "startTime": now,
+                "endTime": now,
+                "durationInSeconds": 0,
+            }
+        ],
+        "source": project["source"],
+        "artifacts": {"location": ""},
+        "cache": project.get("cache") or {"type": "NO_CACHE"},
+        "environment": project["environment"],
+        "serviceRole": project["serviceRole"],
+        "logs": {
+            "groupName": group,
+            "streamName": stream,
+            "deepLink": f"{link}/log-group/{quoted[group]}/log-events/{quoted[stream]}",
+            "cloudWatchLogsArn": f"arn:aws:logs:{region}:{get_account_id()}:log-group:{group}"
+            f":log-stream:{stream}",
+            "cloudWatchLogs": {"status": "ENABLED", **logs},
+        },
+        "timeoutInMinutes": int(project.get("timeoutInMinutes") or 60),
+        "queuedTimeoutInMinutes": int(project.get("queuedTimeoutInMinutes") or 480),
+        "initiator": f"{get_account_id()}/user",
+        "encryptionKey": project["encryptionKey"],
+        "exportedEnvironmentVariables": [],
+    }
+
+
+def _build(project: Json, record: Json) -> Build:
+    credentials = _credentials(project["serviceRole"])
+    session = boto3.Session(
+        aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token=credentials["AWS_SESSION_TOKEN"],
+        region_name=get_region(),
+    )
+    endpoint = f"http://{server.HOST}:{app._MINISTACK_PORT}"
+    root = Path(tempfile.gettempdir()) / "codebuild"
+    directory = root / record["id"].replace(":", "-")
+    base = {
+        # The standard images have boto3 with their Python, as this one does.
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+        "HOME": os.environ.get("HOME", "/root"),
+        "LANG": "C.UTF-8",
+        "TMPDIR": str(root),
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": get_region(),
+        "AWS_DEFAULT_REGION": get_region(),
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": f"{server.HOST},localhost",
+        **{name: os.environ[name] for name in _WAY_OUT if name in os.environ},
+        server.MARKER: os.environ.get(server.MARKER, ""),
+        **credentials,
+    }
+    return Build(
+        record,
+        project,
+        session,
+        directory,
+        root / "caches" / project["name"],
+        base,
+        endpoint,
+        lambda phase: _tell(record, project, phase),
+        lambda action, resource: roles.denial(
+            project["serviceRole"], _SENDER, action, resource, source=project["arn"]
+        ),
+    )
+
+
+def _credentials(role: str) -> dict[str, str]:
+    """Those of a session of the role, which IAM then holds to what the role may do."""
+    key, secret, token = f"ASIA{random.token_hex(8).upper()}", new_uuid(), random.token_hex(32)
+    name = role.rpartition("/")[2]
+    sts.register_session(
+        key,
+        {
+            "Arn": f"arn:aws:sts::{get_account_id()}:assumed-role/{name}/AWSCodeBuild-{new_uuid()}",
+            "UserId": f"{name}:AWSCodeBuild",
+            "SecretAccessKey": secret,
+            "SessionToken": token,
+        },
+    )
+    return {
+        "AWS_ACCESS_KEY_ID": key,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_SESSION_TOKEN": token,
+    }
+
+
+def _run(build: Build) -> None:
+    record = build.record
+    try:
+        _tell(record, build.project, None)
+        now = time.time()
+        queued = {"phaseType": "QUEUED", "phaseStatus": "SUCCEEDED", "startTime": now}
+        record["phases"].append(queued | {"endTime": now, "durationInSeconds": 0})
+        build.run()
+    except Exception:
+        _log.exception("build %s", record["id"])
+        record |= {"buildStatus": "FAULT", "currentPhase": "COMPLETED", "buildComplete": True}
+        record["endTime"] = time.time()
+        _tell(record, build.project, None)
+    finally:
+        with _state.lock:
+            _state.running.pop(record["id"], None)
+
+
+# Events: https://docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notifications.html
+# -------------------------------------------------------------------------------------------------
+
+
+def _tell(record: Json, project: Json, phase: Json | None) -> None:
+    """Of the build as a whole, or with `phase` that this one has ended."""
+    environment = project["environment"]
+    logs = record["logs"]
+    about: Json = {
+        "artifact": {"location": record["artifacts"]["location"]},
+        "environment": {
+            "image": environment.get("image", ""),
+            "privileged-mode": bool(environment.get("privilegedMode")),
+            "compute-type": environment.get("computeType", ""),
+            "type": environment.get("type", ""),
+            "environment-variables": [
+                {"name": v["name"], "type": v.get("type", "PLAINTEXT"), "value": v["value"]}
+                for v in environment["environmentVariables"]
+            ],
+        },
+        "timeout-in-minutes": record["timeoutInMinutes"],
+        "build-complete": record["buildComplete"],
+        "build-number": float(record["buildNumber"]),
+        "initiator": record["initiator"],
+        "build-start-time": _moment(record["startTime"]),
+        "source": {
+            "location": project["source"].get("location", ""),
+            "type": project["source"]["type"],
+        },
+        "source-version": record["sourceVersion"],
+        "logs": {
+            "group-name": logs["groupName"],
+            "stream-name": logs["streamName"],
+            "deep-link": logs["deepLink"],
+        },
+        "phases": [_phase(entry) for entry in record["phases"]],
+        "exported-environment-variables": record["exportedEnvironmentVariables"],
+    }
+    detail: Json = {"project-name": record["projectName"], "build-id": record["arn"]}
+    if phase is None:
+        kind = "CodeBuild Build State Change"
+        detail |= {
+            "build-status": record["buildStatus"],
+            "current-phase": record["currentPhase"],
+            "current-phase-context": "[]",
+        }
+    else:
+        kind = "CodeBuild Build Phase Change"
+        ended = _phase(phase)
+        detail |= {
+            "completed-phase": ended["phase-type"],
+            "completed-phase-status": ended["phase-status"],
+            "completed-phase-context": f"[{', '.join(ended['phase-context'])}]",
+            "completed-phase-duration-seconds": ended["duration-in-seconds"],
+            "completed-phase-start": ended["start-time"],
+            "completed-phase-end": ended["end-time"],
+        }
+    entry = {
+        "Source": "aws.codebuild",
+        "DetailType": kind,
+        "Detail": json.dumps(detail | {"additional-information": about, "version": "1"}),
+        "Resources": [record["arn"]],
+    }
+    try:
+        eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+    except Exception:
+        _log.exception("no event of %s", record["id"])
+
+
+def _phase(entry: Json) -> Json:
+    shown: Json = {
+        "phase-type": entry["phaseType"],
+        "start-time": _moment(entry["startTime"]),
+        "phase-context": [
+            f"{context['statusCode']}: {context['message']}"
+            for context in entry.get("contexts", [])
+        ],
+    }
+    if "endTime" in entry:
+        shown |= {
+            "end-time": _moment(entry["endTime"]),
+            "duration-in-seconds": entry["durationInSeconds"],
+            "phase-status": entry.get("phaseStatus", ""),
+        }
+    return shown
+
+
+def _moment(seconds: float) -> str:
+    """Sep 1, 2017 4:12:29 PM"""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%b} {moment.day}, {moment.year} {moment.hour % 12 or 12}:{moment:%M:%S %p}"
+
+
+# Step Functions: https://docs.aws.amazon.com/step-functions/latest/dg/connect-codebuild.html
+# -------------------------------------------------------------------------------------------------
+
+
+@shim.wraps(stepfunctions, "_invoke_resource", "resource input_data")
+def _invoke_resource(original: Call, resource: str, input_data: Any) -> Any:
+    if not resource.startswith(_STATES):
+        return original(resource, input_data)
+    return _integrated(resource, input_data, None)
+
+
+@shim.wraps(stepfunctions, "_invoke_resource_with_timeout", "resource input_data timeout")
+def _invoke_resource_with_timeout(
+    original: Call, resource: str, input_data: Any, timeout: float
+) -> Any:
+    if not resource.startswith(_STATES):
+        return original(resource, input_data, timeout)
+    return _integrated(resource, input_data, time.monotonic() + timeout)
+
+
+def _integrated(resource: str, given: Any, deadline: float | None) -> Any:
+    action, _, sync = resource.removeprefix(_STATES).partition(".")
+    name = action[:1].upper() + action[1:]
+    failure = stepfunctions._ExecutionError
+    if action not in ("startBuild", "stopBuild", "batchGetBuilds") or sync not in ("", "sync"):
+        raise failure("States.Runtime", f"{resource} is not known to this shim")
+    data = provisioners._pascal_to_camel(given)
+    project = str(data.get("projectName") or _project_of(data))
+    arn = project if project.startswith("arn:") else codebuild._project_arn(project)
+    needed = ("StartBuild", "StopBuild", "BatchGetBuilds") if sync else (name,)
+    for needs in needed:
+        step_functions._allow(f"codebuild:{needs}", arn, "CodeBuild.AccessDeniedException")
+    if sync:  # it learns of the end by an event, for which it makes a rule of its own
+        rule = "rule/StepFunctionsGetEventForCodeBuildStartBuildRule"
+        rule = f"arn:aws:events:{get_region()}:{get_account_id()}:{rule}"
+        for needs in ("PutTargets", "PutRule", "DescribeRule"):
+            step_functions._allow(f"events:{needs}", rule, "CodeBuild.AccessDeniedException")
+    call = {
+        "startBuild": _start_build,
+        "stopBuild": _stop_build,
+        "batchGetBuilds": _batch_get_builds,
+    }[action]
+    status, _, body = call(data)
+    answer = json.loads(body)
+    if status >= 400:
+        kind = str(answer.get("__type", "")).rpartition("#")[2]
+        raise failure(f"CodeBuild.{kind}", answer.get("message", ""))
+    if not sync:
+        return _pascal(answer)
+    return _wait(answer["build"]["id"], deadline)
+
+
+def _wait(build_id: str, deadline: float | None) -> Json:
+    """The build once it is over. Who stops waiting stops the build."""
+    failure = stepfunctions._ExecutionError
+    run = step_functions._current.get()
+    record = codebuild._builds[build_id]
+    while not record["buildComplete"]:
+        late = deadline is not None and time.monotonic() > deadline
+        if late or (run and run.over.wait(0.05)):
+            _stop_build({"id": build_id})
+            if late:
+                raise failure("States.Timeout", "")
+            raise step_functions._Stopped
+        if run is None:
+            time.sleep(0.05)
+    result = {"Build": _pascal(_shown(record))}
+    if record["buildStatus"] != "SUCCEEDED":
+        raise failure("States.TaskFailed", json.dumps(result))
+    return result
+
+
+def _project_of(data: Json) -> str:
+    given = data.get("id") or next(iter(data.get("ids", [])), "")
+    return str(given).rpartition(":build/")[2].partition(":")[0]
+
+
+def _pascal(value: Any) -> Any:
+    """As Step Functions shows it: names in PascalCase, times in milliseconds."""
+    if isinstance(value, list):
+        return [_pascal(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name[:1].upper() + name[1:]: int(found * 1000)
+        if name in ("startTime", "endTime")
+        else _pascal(found)
+        for name, found in value.items()
+    }

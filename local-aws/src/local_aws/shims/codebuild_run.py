@@ -1,0 +1,671 @@
+"""One build, run as CodeBuild runs it, its commands as processes of this machine.
+
+What CodeBuild does in the project's role is done here with that role's credentials over the local
+AWS's own endpoint: logs, source, cache, artifacts, parameters and secrets. So a permission that the
+role lacks fails the build as it does on AWS. The build environment's image is this machine.
+
+Follows the AWS CodeBuild user guide: Build phase transitions; Build specification reference;
+Environment variables in build environments; Build caching.
+"""
+
+import contextlib
+import fnmatch
+import io
+import json
+import os
+import re
+import selectors
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local_aws.shims.buildspec import PHASES, BadBuildspec, Buildspec, Phase
+
+Json = dict[str, Any]
+
+_INIT = Path(__file__).with_name("container_init.py")
+# All commands share one shell on CodeBuild: its variables, exported or not, and its directory.
+_SCRIPT = """[ ! -e "$0.vars" ] || . "$0.vars" 2>/dev/null
+trap '__code=$?; trap - EXIT; env -0 >"$0.env"; set >"$0.vars"; pwd >"$0.cwd"; exit "$__code"' EXIT
+. "$0"
+"""
+_FLUSH_SECONDS = 0.25
+_BATCH = 500
+# A folder that stands for https://github.com: a repository is at <owner>/<name> in it.
+_GITHUB = "CODEBUILD_GITHUB"
+_HIDDEN = {"_", "SHLVL", "OLDPWD", "BASH_EXECUTION_STRING"}
+
+
+class PhaseFailed(Exception):
+    """A phase failed; `code` is CodeBuild's status code, such as COMMAND_EXECUTION_ERROR."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Ended(Exception):
+    """The build was stopped or is out of time."""
+
+
+@dataclass
+class Build:
+    """A build in progress. `record` is what BatchGetBuilds answers, changed as it goes on.
+
+    project    as BatchGetProjects shows it, with the overrides of StartBuild applied
+    session    the project's role
+    directory  the build's own, removed at the end
+    caches     where this project's local caches live
+    base       variables every command gets: PATH, region, endpoint, credentials
+    changed    called after a phase has ended, with that phase, and once when the build has
+    denial     why the project's role may not do an action on a resource; None if it may. For what
+               has no endpoint here
+    """
+
+    record: Json
+    project: Json
+    session: Any
+    directory: Path
+    caches: Path
+    base: Mapping[str, str]
+    endpoint: str
+    changed: Callable[[Json | None], None]
+    denial: Callable[[str, str], str | None]
+    _environment: dict[str, str] = field(default_factory=dict)
+    _masked: set[str] = field(default_factory=set)
+    _succeeding: str = "1"
+    _over: str = ""
+    _lifeline: int = -1
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _clients: dict[str, Any] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Run it to its end. What fails is in the record, never raised."""
+        self.directory.mkdir(parents=True)
+        self._cwd = self._source = self.directory / "src"
+        self._source.mkdir()
+        clock = threading.Timer(60 * self.record["timeoutInMinutes"], self._end, ("TIMED_OUT",))
+        clock.daemon = True
+        clock.start()
+        self._log = _Log(self._client("logs"), self.record["logs"])
+        try:
+            self._run()
+        finally:
+            clock.cancel()
+            self._log.close()
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def stop(self) -> None:
+        self._end("STOPPED")
+
+    def _end(self, status: str) -> None:
+        with self._lock:
+            if self._over or self.record["buildComplete"]:
+                return
+            self._over = status
+            self._cut()
+
+    def _cut(self) -> None:
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+
+    # Phases
+    # ---------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        status = "SUCCEEDED"
+        try:
+            for name, work in (("PROVISIONING", self._provision), ("DOWNLOAD_SOURCE", self._fetch)):
+                self._phase(name, work)
+            status = self._commands()
+        except PhaseFailed:
+            status = "FAILED"
+        except Ended:
+            status = self._over
+        try:
+            self._phase("FINALIZING", self._finalize)
+        except (PhaseFailed, Ended):
+            status = "FAILED" if status == "SUCCEEDED" else status
+        self._complete(status)
+
+    def _commands(self) -> str:
+        """Run the buildspec's phases and upload; SUCCEEDED or FAILED.
+
+        https://docs.aws.amazon.com/codebuild/latest/userguide/view-build-details-phases.html
+        """
+        failed = False
+        for name in PHASES:
+            phase = self._spec.phases.get(name, Phase())
+            try:
+                self._phase(name.upper(), partial(self._attempts, phase))
+            except PhaseFailed:
+                failed = True
+                self._succeeding = "0"
+                if phase.on_failure == "CONTINUE":
+                    continue
+                # A failed build is followed by post_build, a failed preparation by nothing.
+                if phase.on_failure == "ABORT" or name in ("install", "pre_build"):
+                    return "FAILED"
+        try:
+            self._phase("UPLOAD_ARTIFACTS", lambda: self._upload(failed))
+        except PhaseFailed:
+            failed = True
+        return "FAILED" if failed else "SUCCEEDED"
+
+    def _phase(self, name: str, work: Callable[[], None]) -> None:
+        began = time.time()
+        entry: Json = {"phaseType": name, "startTime": began}
+        self.record["currentPhase"] = name
+        self.record["phases"].append(entry)
+        self._say(f"Entering phase {name}")
+        context = {"statusCode": "", "message": ""}
+        try:
+            if self._over:
+                raise Ended
+            work()
+            entry["phaseStatus"] = "SUCCEEDED"
+        except PhaseFailed as error:
+            entry["phaseStatus"] = "FAILED"
+            context = {"statusCode": error.code, "message": str(error)}
+            raise
+        except Ended:
+            entry["phaseStatus"] = self._over
+            raise
+        except (ClientError, BotoCoreError, OSError) as error:
+            entry["phaseStatus"] = "FAILED"
+            context = {"statusCode": "CLIENT_ERROR", "message": self._mask(str(error))}
+            raise PhaseFailed("CLIENT_ERROR", str(error)) from error
+        finally:
+            ended = time.time()
+            entry |= {"endTime": ended, "durationInSeconds": int(ended - began)}
+            entry["contexts"] = [context]
+            self._say(f"Phase complete: {name} State: {entry.get('phaseStatus', 'FAULT')}")
+            self._say(
+                f"Phase context status code: {context['statusCode']} Message: {context['message']}"
+            )
+            self.changed(entry)
+
+    def _complete(self, status: str) -> None:
+        now = time.time()
+        self.record["phases"].append({"phaseType": "COMPLETED", "startTime": now})
+        self._log.flush()
+        with self._lock:
+            self.record |= {
+                "buildStatus": status,
+                "currentPhase": "COMPLETED",
+                "buildComplete": True,
+                "endTime": now,
+            }
+        self.changed(None)
+
+    # What the phases do
+    # ---------------------------------------------------------------------------------------------
+
+    def _provision(self) -> None:
+        self._log.open()
+
+    def _fetch(self) -> None:
+        source = self.project["source"]
+        kind, version = source["type"], self.record.get("sourceVersion") or ""
+        if kind == "S3":
+            self._fetch_s3(source["location"], version)
+        elif kind.startswith(("GITHUB", "GITLAB", "BITBUCKET", "CODECOMMIT")):
+            self._fetch_git(source, version)
+        elif kind != "NO_SOURCE":
+            raise PhaseFailed("CLIENT_ERROR", f"source type {kind} is not known to this runner")
+        self._spec = self._buildspec(source.get("buildspec") or "")
+        self._environment = {**self.base, **self._known(), **self._variables()}
+        self._restore_cache()
+
+    def _fetch_s3(self, location: str, version: str) -> None:
+        bucket, _, key = location.partition("/")
+        s3 = self._client("s3")
+        try:
+            if key.endswith("/") or not key:
+                for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
+                    for found in page.get("Contents", []):
+                        target = self._source / found["Key"].removeprefix(key)
+                        if not found["Key"].endswith("/"):
+                            target.parent.mkdir(parents=True, exist_ok=True)
+                            s3.download_file(bucket, found["Key"], str(target))
+                return
+            answer = s3.get_object(
+                Bucket=bucket, Key=key, **({"VersionId": version} if version else {})
+            )
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            raise PhaseFailed(
+                "CLIENT_ERROR",
+                f"error while downloading key {key}, error: {code}: "
+                f"{error.response['Error'].get('Message', '')}",
+            ) from error
+        self.record["resolvedSourceVersion"] = answer.get("VersionId") or version
+        try:
+            with zipfile.ZipFile(io.BytesIO(answer["Body"].read())) as packed:
+                packed.extractall(self._source)
+                for entry in packed.infolist():
+                    mode = entry.external_attr >> 16
+                    if mode and not entry.is_dir():
+                        (self._source / entry.filename).chmod(mode & 0o777)
+        except zipfile.BadZipFile as error:
+            raise PhaseFailed(
+                "CLIENT_ERROR", f"error while unpacking {key}: {error}; S3 sources are ZIP files"
+            ) from error
+
+    def _fetch_git(self, source: Json, version: str) -> None:
+        auth = source.get("auth") or {}
+        if auth.get("type") == "CODECONNECTIONS":
+            self._connect(auth["resource"])
+        depth = source.get("gitCloneDepth") or 0
+        shallow = [] if version or not depth else ["--depth", str(depth)]
+        branch = version.removeprefix("refs/heads/")
+        stand_in = os.environ.get(_GITHUB)
+        instead = ["-c", f"url.{stand_in}/.insteadOf=https://github.com/"] if stand_in else []
+        for command in (
+            [*instead, "clone", "--quiet", *shallow, source["location"], str(self._source)],
+            *([["-C", str(self._source), "checkout", "--quiet", branch]] if branch else []),
+        ):
+            done = subprocess.run(
+                ["git", *command], capture_output=True, text=True, env={**self.base}, check=False
+            )
+            if done.returncode:
+                raise PhaseFailed(
+                    "GIT_CLONE_FAILED", (done.stderr.strip().splitlines() or [""])[-1]
+                )
+        head = ["git", "-C", str(self._source), "rev-parse", "HEAD"]
+        found = subprocess.run(head, capture_output=True, text=True, env={**self.base}, check=True)
+        self.record["resolvedSourceVersion"] = found.stdout.strip()
+
+    def _connect(self, connection: str) -> None:
+        """https://docs.aws.amazon.com/codebuild/latest/userguide/connections-github-app.html"""
+        for action in ("GetConnection", "GetConnectionToken"):
+            if why := self.denial(f"codeconnections:{action}", connection):
+                raise PhaseFailed("CLIENT_ERROR", f"Failed to get access token: {why}")
+
+    def _buildspec(self, given: str) -> Buildspec:
+        """Inline text, an object in S3 by its ARN, or a path in the source (buildspec.yml)."""
+        try:
+            if "\n" in given or given.lstrip().startswith("{"):
+                return Buildspec.parse(given)
+            if given.startswith("arn:"):
+                bucket, _, key = given.split(":::", 1)[-1].partition("/")
+                found = self._client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+                return Buildspec.parse(found.decode())
+            path = self._source / (given or "buildspec.yml")
+            if not path.is_file():
+                raise BadBuildspec(f"stat {path}: no such file or directory")
+            return Buildspec.parse(path.read_text())
+        except BadBuildspec as error:
+            raise PhaseFailed("YAML_FILE_ERROR", f"YAML file error: {error}") from error
+
+    def _known(self) -> dict[str, str]:
+        """https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html"""
+        build = self.record
+        source = self.project["source"]
+        return {
+            "CODEBUILD_BUILD_ARN": build["arn"],
+            "CODEBUILD_BUILD_ID": build["id"],
+            "CODEBUILD_BUILD_IMAGE": self.project["environment"].get("image", ""),
+            "CODEBUILD_BUILD_NUMBER": str(build["buildNumber"]),
+            "CODEBUILD_CI": "true",
+            "CI": "true",
+            "CODEBUILD_INITIATOR": build["initiator"],
+            "CODEBUILD_KMS_KEY_ID": build["encryptionKey"],
+            "CODEBUILD_LOG_PATH": build["logs"]["streamName"],
+            "CODEBUILD_PROJECT_ARN": self.project["arn"],
+            "CODEBUILD_PROJECT_UUID": build["id"].rpartition(":")[2],
+            "CODEBUILD_RESOLVED_SOURCE_VERSION": build.get("resolvedSourceVersion") or "",
+            "CODEBUILD_SOURCE_REPO_URL": source.get("location") or "",
+            "CODEBUILD_SOURCE_VERSION": build.get("sourceVersion") or "",
+            "CODEBUILD_SRC_DIR": str(self._source),
+            "CODEBUILD_START_TIME": str(int(build["startTime"] * 1000)),
+        }
+
+    def _variables(self) -> dict[str, str]:
+        """The buildspec's, over them the project's and those of StartBuild."""
+        plain: dict[str, str] = dict(self._spec.variables)
+        parameters, secrets = dict(self._spec.parameters), dict(self._spec.secrets)
+        kinds = {"PARAMETER_STORE": parameters, "SECRETS_MANAGER": secrets}
+        for given in self.project["environment"].get("environmentVariables") or []:
+            for values in (plain, parameters, secrets):
+                values.pop(given["name"], None)
+            kinds.get(given.get("type", ""), plain)[given["name"]] = str(given["value"])
+        hidden = {name: self._parameter(path) for name, path in parameters.items()}
+        hidden |= {name: self._secret(reference) for name, reference in secrets.items()}
+        self._masked |= {value for value in hidden.values() if value}
+        return plain | hidden
+
+    def _parameter(self, path: str) -> str:
+        try:
+            answer = self._client("ssm").get_parameter(Name=path, WithDecryption=True)
+        except ClientError as error:
+            raise PhaseFailed(
+                "CLIENT_ERROR", f"Parameter store error for {path}: {error}"
+            ) from error
+        return str(answer["Parameter"]["Value"])
+
+    def _secret(self, reference: str) -> str:
+        """secret-id:json-key:version-stage:version-id, where an ARN has colons of its own."""
+        parts = reference.split(":")
+        cut = 7 if reference.startswith("arn:") else 1
+        name, rest = ":".join(parts[:cut]), [*parts[cut:], "", "", ""]
+        version = {"VersionStage": rest[1], "VersionId": rest[2]}
+        try:
+            answer = self._client("secretsmanager").get_secret_value(
+                SecretId=name, **{key: value for key, value in version.items() if value}
+            )
+        except ClientError as error:
+            raise PhaseFailed(
+                "CLIENT_ERROR", f"Secrets Manager error for {name}: {error}"
+            ) from error
+        text = str(answer["SecretString"])
+        if not rest[0]:
+            return text
+        try:
+            return str(json.loads(text)[rest[0]])
+        except (ValueError, KeyError, TypeError) as error:
+            raise PhaseFailed(
+                "CLIENT_ERROR", f"Secrets Manager error: {name} has no key {rest[0]}"
+            ) from error
+
+    def _attempts(self, phase: Phase) -> None:
+        """Run the phase's commands, and `finally` whatever came of them."""
+        left = phase.retries
+        while True:
+            try:
+                try:
+                    self._each(phase.commands)
+                finally:
+                    if not self._over:
+                        self._each(phase.finally_)
+                return
+            except PhaseFailed as error:
+                if not left or not re.search(phase.pattern, str(error), re.DOTALL):
+                    raise
+                left -= 1
+                self._say(f"Retrying the phase, {left} retries left")
+
+    def _each(self, commands: Sequence[str]) -> None:
+        for command in commands:
+            self._say(f"Running command {command.rstrip()}")
+            code = self._execute(command)
+            if self._over:
+                raise Ended
+            if code:
+                self._say(
+                    f"Command did not exit successfully {command.rstrip()} exit status {code}"
+                )
+                raise PhaseFailed(
+                    "COMMAND_EXECUTION_ERROR",
+                    f"Error while executing command: {command.rstrip()}. "
+                    f"Reason: exit status {code}",
+                )
+
+    def _execute(self, command: str) -> int:
+        shell = shutil.which(self._spec.shell, path=self._environment["PATH"])
+        if shell is None:
+            raise PhaseFailed("CLIENT_ERROR", f"shell {self._spec.shell} is not installed")
+        script = self.directory / "command"
+        # set last, for the shell remembers it too
+        script.write_text(f"export CODEBUILD_BUILD_SUCCEEDING={self._succeeding}\n{command}\n")
+        watched, lifeline = os.pipe()
+        with self._lock:
+            self._lifeline = lifeline
+            if self._over:
+                self._cut()
+        try:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-I", "-S", str(_INIT), str(watched)),
+                    *(shell, "-c", _SCRIPT, str(script)),
+                ],
+                cwd=self._cwd if self._cwd.is_dir() else self._source,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(watched,),
+                start_new_session=True,
+            )
+        finally:
+            os.close(watched)
+        self._follow(process)
+        code = process.wait()
+        with self._lock:
+            self._cut()
+        self._remember(script)
+        return code
+
+    def _follow(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        pending = b""
+        with process.stdout as output, selectors.DefaultSelector() as ready:
+            os.set_blocking(output.fileno(), False)
+            ready.register(output, selectors.EVENT_READ)
+            while True:
+                if not ready.select(_FLUSH_SECONDS):
+                    self._log.flush()
+                    continue
+                if not (read := os.read(output.fileno(), 65536)):
+                    break
+                *lines, pending = (pending + read).split(b"\n")
+                for line in lines:
+                    self._write(line.decode(errors="replace").rstrip("\r"))
+        if pending:
+            self._write(pending.decode(errors="replace"))
+
+    def _remember(self, script: Path) -> None:
+        state, cwd = script.with_name("command.env"), script.with_name("command.cwd")
+        with contextlib.suppress(FileNotFoundError):  # the command replaced the shell
+            pairs = (entry.partition("=") for entry in state.read_text().split("\0") if entry)
+            self._environment = {name: value for name, _, value in pairs if name not in _HIDDEN}
+            self._cwd = Path(cwd.read_text().rstrip("\n"))
+            state.unlink()
+            cwd.unlink()
+
+    def _upload(self, failed: bool) -> None:
+        self._export()
+        target, wanted = self.project["artifacts"], self._spec.artifacts
+        if wanted is None or target.get("type") != "S3":
+            return
+        base = self._source / wanted.base
+        found = [
+            path
+            for path in sorted(base.rglob("*"))
+            if path.is_file()
+            and any(_matches(path.relative_to(base).as_posix(), glob) for glob in wanted.files)
+            and not any(
+                _matches(path.relative_to(base).as_posix(), glob) for glob in wanted.exclude
+            )
+        ]
+        if not found:
+            if failed:
+                return
+            raise PhaseFailed(
+                "CLIENT_ERROR",
+                f"no matching artifact paths found: no matching files for {list(wanted.files)}",
+            )
+        names = {
+            path: path.name if wanted.discard_paths else path.relative_to(base).as_posix()
+            for path in found
+        }
+        name = (wanted.name if target.get("overrideArtifactName") else "") or target.get("name", "")
+        folder = (
+            self.record["id"].rpartition(":")[2]
+            if target.get("namespaceType") == "BUILD_ID"
+            else ""
+        )
+        parts = [target.get("path", "").strip("/"), folder, name.strip("/")]
+        prefix = "/".join(part for part in parts if part)
+        s3, bucket = self._client("s3"), target["location"].split(":::")[-1]
+        if target.get("packaging") == "ZIP":
+            content = io.BytesIO()
+            with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as packed:
+                for path, entry in names.items():
+                    packed.write(path, entry)
+            s3.put_object(Bucket=bucket, Key=prefix, Body=content.getvalue())
+        else:
+            for path, entry in names.items():
+                s3.upload_file(str(path), bucket, f"{prefix}/{entry}".lstrip("/"))
+        self.record["artifacts"] = {"location": f"arn:aws:s3:::{bucket}/{prefix}".rstrip("/")}
+
+    def _export(self) -> None:
+        self.record["exportedEnvironmentVariables"] = [
+            {"name": name, "value": self._environment[name]}
+            for name in self._spec.exported
+            if name in self._environment
+        ]
+
+    def _finalize(self) -> None:
+        if hasattr(self, "_spec"):
+            self._export()
+            self._keep_cache()
+
+    # Caches: https://docs.aws.amazon.com/codebuild/latest/userguide/build-caching.html
+    # ---------------------------------------------------------------------------------------------
+
+    def _cache(self) -> Json | None:
+        cache: Json = self.project.get("cache") or {}
+        return cache if self._spec.cache and cache.get("type", "NO_CACHE") != "NO_CACHE" else None
+
+    def _restore_cache(self) -> None:
+        cache = self._cache()
+        if cache is None:
+            return
+        if cache["type"] == "LOCAL":
+            archive = self.caches / "custom.tar"
+            if archive.exists():
+                self._unpack_cache(archive.read_bytes())
+            return
+        bucket, key = _cache_object(cache, self.project["name"])
+        try:
+            self._unpack_cache(self._client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+        except ClientError as error:  # the first build has none, and a cache is only that
+            self._say(f"Unable to download cache: {error.response['Error']['Code']}")
+
+    def _unpack_cache(self, content: bytes) -> None:
+        with tarfile.open(fileobj=io.BytesIO(content)) as packed:
+            # Absolute names are meant: a cache is of the build environment, not only the source.
+            packed.extractall(self._source, filter="fully_trusted")
+        self._say("Restored cache")
+
+    def _keep_cache(self) -> None:
+        cache = self._cache()
+        if cache is None or self._over:
+            return
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w") as packed:
+            for pattern in self._spec.cache:
+                for path in _expand(self._source, pattern):
+                    packed.add(path, _cache_name(path, self._source), recursive=False)
+        if cache["type"] == "LOCAL":
+            self.caches.mkdir(parents=True, exist_ok=True)
+            (self.caches / "custom.tar").write_bytes(content.getvalue())
+            return
+        bucket, key = _cache_object(cache, self.project["name"])
+        try:
+            self._client("s3").put_object(Bucket=bucket, Key=key, Body=content.getvalue())
+        except ClientError as error:
+            self._say(f"Unable to upload cache: {error}")
+
+    # The log
+    # ---------------------------------------------------------------------------------------------
+
+    def _client(self, service: str) -> Any:
+        if service not in self._clients:
+            self._clients[service] = self.session.client(service, endpoint_url=self.endpoint)
+        return self._clients[service]
+
+    def _say(self, line: str) -> None:
+        now = time.time()
+        stamp = time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime(now))
+        self._write(f"[Container] {stamp}.{int(now % 1 * 1e6):06d} {line}")
+
+    def _write(self, line: str) -> None:
+        self._log.write(self._mask(line))
+
+    def _mask(self, line: str) -> str:
+        for value in self._masked:
+            line = line.replace(value, "***")
+        return line
+
+
+class _Log:
+    """The build's log stream. Lines before the stream is open wait for it."""
+
+    def __init__(self, logs: Any, where: Json) -> None:
+        self._logs, self._where = logs, where
+        self._pending: list[Json] = []
+        self._open = False
+        self._flushed = time.monotonic()
+
+    def open(self) -> None:
+        """Make group and stream where they are missing. ClientError if the role may not."""
+        group, stream = self._where["groupName"], self._where["streamName"]
+        exists = self._logs.exceptions.ResourceAlreadyExistsException
+        try:
+            self._logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        except self._logs.exceptions.ResourceNotFoundException:
+            with contextlib.suppress(exists):
+                self._logs.create_log_group(logGroupName=group)
+            with contextlib.suppress(exists):
+                self._logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        self._open = True
+
+    def write(self, line: str) -> None:
+        # CloudWatch Logs refuses empty messages.
+        self._pending.append({"timestamp": int(time.time() * 1000), "message": line or " "})
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS or len(self._pending) >= _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        self._flushed = time.monotonic()
+        while self._open and self._pending:
+            batch, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
+            self._logs.put_log_events(
+                logGroupName=self._where["groupName"],
+                logStreamName=self._where["streamName"],
+                logEvents=batch,
+            )
+
+    def close(self) -> None:
+        with contextlib.suppress(ClientError, BotoCoreError):
+            self.flush()
+
+
+def _matches(path: str, glob: str) -> bool:
+    """`**/*` is everything below, `dist/*` what is in dist, `a.txt` that file."""
+    pattern = re.escape(glob).replace(r"\*\*/\*", ".+").replace(r"\*\*", ".*")
+    return bool(re.fullmatch(pattern.replace(r"\*", "[^/]*").replace(r"\?", "[^/]"), path))
+
+
+def _expand(source: Path, pattern: str) -> list[Path]:
+    """The files and directories that a cache path names, absolute or below the source."""
+    full = (source / pattern).as_posix()
+    root = Path(re.split(r"/[^/]*[*?]", full, maxsplit=1)[0])
+    if root == Path(full):
+        return [root, *sorted(root.rglob("*"))] if root.exists() else []
+    return [path for path in sorted(root.rglob("*")) if fnmatch.fnmatchcase(path.as_posix(), full)]
+
+
+def _cache_name(path: Path, source: Path) -> str:
+    return str(path.relative_to(source)) if path.is_relative_to(source) else str(path)
+
+
+def _cache_object(cache: Json, project: str) -> tuple[str, str]:
+    """CodeBuild names the object itself; only the location and the namespace are its promise."""
+    bucket, _, prefix = cache["location"].split(":::")[-1].partition("/")
+    parts = [prefix.strip("/"), cache.get("cacheNamespace") or project, "cache.tar"]
+    return bucket, "/".join(part for part in parts if part)

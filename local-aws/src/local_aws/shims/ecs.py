@@ -1,0 +1,515 @@
+"""ECS as AWS has it: services, their deployments and tasks behind MiniStack's API surface.
+
+MiniStack's stores, task definitions, clusters, tags and read operations stay. Its scheduler and its
+way to run a task (with Docker, and without: RUNNING with nothing behind it) are replaced by
+`ecs_scheduler` and `ecs_tasks`; here is the API in front of them. Messages that no page of AWS
+gives are marked with where they were seen, or as from memory.
+"""
+
+import copy
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from local_aws.shims import (
+    ecs_agent,
+    ecs_events,
+    ecs_scheduler,
+    ecs_tasks,
+    expect,
+    load_balancer,
+    network,
+)
+from local_aws.shims.ecs_tasks import lock
+
+Request = dict[str, Any]
+Response = tuple[int, dict[str, str], bytes]
+
+_READ_LAG = float(os.environ.get("READ_LAG_SECONDS", "0"))
+
+# UpdateService: "This parameter triggers a new service deployment" (API reference).
+_DEPLOYING = (
+    "networkConfiguration",
+    "platformVersion",
+    "loadBalancers",
+    "serviceRegistries",
+    "serviceConnectConfiguration",
+    "volumeConfigurations",
+)
+_IN_PLACE = (
+    "capacityProviderStrategy",
+    "healthCheckGracePeriodSeconds",
+    "enableExecuteCommand",
+    "enableECSManagedTags",
+    "propagateTags",
+)
+
+
+class _Refused(Exception):
+    """An error answer: its AWS code and message."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def _register_task_definition(original: Callable[[Request], Response]) -> Callable[..., Any]:
+    def register(data: Request) -> Response:
+        # AmazonECS/latest/developerguide/task_execution_IAM_role.html: Fargate needs the role for
+        # these two; the sentences are from memory.
+        if "FARGATE" in data.get("requiresCompatibilities", ()) and not data.get(
+            "executionRoleArn"
+        ):
+            for container in data.get("containerDefinitions", []):
+                if ".dkr.ecr." in container.get("image", ""):
+                    raise _Refused(
+                        "ClientException",
+                        "Fargate requires task definition to have execution role ARN to support "
+                        "ECR images.",
+                    )
+                if (container.get("logConfiguration") or {}).get("logDriver") == "awslogs":
+                    raise _Refused(
+                        "ClientException",
+                        "Fargate requires task definition to have execution role ARN to support "
+                        "log driver awslogs.",
+                    )
+        return original(data)
+
+    return register
+
+
+def _create_service(data: Request) -> Response:
+    from ministack.core.responses import get_account_id, get_region
+    from ministack.services import ecs
+
+    cluster = _cluster(data)
+    name = data.get("serviceName")
+    if not name:
+        raise _Refused("InvalidParameterException", "Service name cannot be empty.")
+    key = f"{cluster['clusterName']}/{name}"
+    existing = ecs._services.get(key)
+    token = data.get("clientToken")
+    if existing and existing["status"] == "ACTIVE":
+        if token and existing["_client_token"] == token:
+            return _answer("service", existing)
+        # https://github.com/hashicorp/terraform-provider-aws/issues/2283
+        raise _Refused("InvalidParameterException", "Creation of service was not idempotent.")
+    if existing and existing["status"] == "DRAINING":
+        # https://github.com/ewilde/faas-fargate/issues/13
+        raise _Refused(
+            "InvalidParameterException", "Unable to Start a service that is still Draining."
+        )
+    definition = _definition(data.get("taskDefinition") or "")
+    network_configuration = data.get("networkConfiguration") or {}
+    _check_network(definition, network_configuration)
+    _check_target_groups(data.get("loadBalancers") or [])
+    launch_type, strategy, refused = ecs._launch_choice(data, cluster)
+    if refused:
+        answer: Response = refused
+        return answer
+    fargate = ecs._task_capacity(launch_type, strategy)[0] == "FARGATE"
+    service: dict[str, Any] = {
+        "serviceArn": (
+            f"arn:aws:ecs:{get_region()}:{get_account_id()}:service/{cluster['clusterName']}/{name}"
+        ),
+        "serviceName": name,
+        "clusterArn": cluster["clusterArn"],
+        "loadBalancers": data.get("loadBalancers") or [],
+        "serviceRegistries": data.get("serviceRegistries") or [],
+        "status": "ACTIVE",
+        "desiredCount": data.get("desiredCount") or 0,
+        "runningCount": 0,
+        "pendingCount": 0,
+        "launchType": launch_type,
+        "capacityProviderStrategy": strategy,
+        "platformVersion": (data.get("platformVersion") or "LATEST") if fargate else None,
+        "platformFamily": "Linux" if fargate else None,
+        "taskDefinition": definition["taskDefinitionArn"],
+        "deploymentConfiguration": _limits({}, data.get("deploymentConfiguration")),
+        "deployments": [],
+        "roleArn": data.get("role") or None,
+        "events": [],
+        "createdAt": ecs_events.now(),
+        "networkConfiguration": network_configuration,
+        "healthCheckGracePeriodSeconds": data.get("healthCheckGracePeriodSeconds") or 0,
+        "schedulingStrategy": data.get("schedulingStrategy") or "REPLICA",
+        "deploymentController": data.get("deploymentController") or {"type": "ECS"},
+        "createdBy": f"arn:aws:iam::{get_account_id()}:root",
+        "enableECSManagedTags": data.get("enableECSManagedTags") or False,
+        "propagateTags": data.get("propagateTags") or "NONE",
+        "enableExecuteCommand": data.get("enableExecuteCommand") or False,
+        "tags": data.get("tags") or [],
+        "_client_token": token,
+    }
+    if service["tags"]:
+        ecs._tags[service["serviceArn"]] = list(service["tags"])
+    ecs._services[key] = service
+    ecs_scheduler.new_deployment(service)
+    ecs_scheduler.wake(service)
+    return _answer("service", service)
+
+
+def _update_service(data: Request) -> Response:
+    service = _service(data)
+    if service["status"] != "ACTIVE":
+        raise _Refused("ServiceNotActiveException", "Service was not ACTIVE.")
+    _check_target_groups(data.get("loadBalancers") or [])
+    stale = json.loads(_answer("service", service)[2])["service"]
+    changed = bool(data.get("forceNewDeployment"))
+    if data.get("taskDefinition"):
+        arn = _definition(data["taskDefinition"])["taskDefinitionArn"]
+        changed |= arn != service["taskDefinition"]
+        service["taskDefinition"] = arn
+    if data.get("networkConfiguration"):
+        _check_network(_definition(service["taskDefinition"]), data["networkConfiguration"])
+    for field in _DEPLOYING:
+        if data.get(field) is not None:
+            changed |= data[field] != service.get(field)
+            service[field] = data[field]
+    for field in _IN_PLACE:
+        if data.get(field) is not None:
+            service[field] = data[field]
+    service["deploymentConfiguration"] = _limits(
+        service["deploymentConfiguration"], data.get("deploymentConfiguration")
+    )
+    if data.get("desiredCount", service["desiredCount"]) != service["desiredCount"]:
+        service["desiredCount"] = data["desiredCount"]
+        service["_steady"] = False
+    if changed:
+        ecs_scheduler.new_deployment(service)
+        service["_steady"] = False
+    else:
+        service["deployments"][0]["desiredCount"] = service["desiredCount"]
+    service["_stale"] = (time.monotonic() + _READ_LAG, stale)
+    ecs_scheduler.wake(service)
+    return _answer("service", service)
+
+
+def _delete_service(data: Request) -> Response:
+    service = _service(data)
+    if service["status"] == "INACTIVE":
+        raise _Refused("ServiceNotFoundException", "Service not found.")
+    if not data.get("force") and service["desiredCount"] > 0:
+        raise _Refused(
+            "InvalidParameterException",
+            "The service cannot be stopped while it is scaled above 0.",
+        )
+    service.update(status="DRAINING", desiredCount=0)
+    for deployment in service["deployments"]:
+        deployment["desiredCount"] = 0
+    ecs_scheduler.wake(service)
+    return _answer("service", service)
+
+
+def _run_task(data: Request) -> Response:
+    from ministack.core.responses import json_response
+    from ministack.services import ecs
+
+    cluster = _cluster(data)
+    definition = _definition(data.get("taskDefinition") or "")
+    _check_network(definition, data.get("networkConfiguration") or {})
+    for role in (definition.get("taskRoleArn"), definition.get("executionRoleArn")):
+        if role and not ecs_agent.assumable(role):
+            raise _Refused(  # the sentence from memory
+                "ClientException",
+                f"ECS was unable to assume the role '{role}' that was provided for this task. "
+                "Please verify that the role being passed has the proper trust relationship and "
+                "permissions and that your IAM user has permissions to pass this role.",
+            )
+    launch_type, strategy, refused = ecs._launch_choice(data, cluster)
+    if refused:
+        answer: Response = refused
+        return answer
+    launch_type, provider = ecs._task_capacity(launch_type, strategy)
+    tasks = [
+        ecs_tasks.launch(
+            definition,
+            cluster=cluster["clusterName"],
+            cluster_arn=cluster["clusterArn"],
+            group=data.get("group") or f"family:{definition['family']}",
+            started_by=data.get("startedBy") or "",
+            network_configuration=data.get("networkConfiguration"),
+            changed=ecs_scheduler.task_changed,
+            launch_type=launch_type,
+            capacity_provider=provider,
+            platform_version=data.get("platformVersion"),
+            overrides=data.get("overrides"),
+            execute_command=data.get("enableExecuteCommand") or False,
+            tags=data.get("tags"),
+        )
+        for _ in range(data.get("count") or 1)
+    ]
+    found = [ecs._sanitize(task.record) for task in tasks]
+    answered: Response = json_response({"tasks": found, "failures": []})
+    return answered
+
+
+def _stop_task(data: Request) -> Response:
+    from ministack.services import ecs
+
+    cluster = _cluster(data)
+    record = ecs._resolve_task(data.get("task") or "", cluster["clusterName"])
+    if not record:
+        raise _Refused("InvalidParameterException", "The referenced task was not found.")
+    if task := ecs_tasks.running.get(record["taskArn"]):
+        task.stop(data.get("reason") or "Task stopped by user", "UserInitiated")
+    return _answer("task", record)
+
+
+def _list_tasks(original: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    def listed(data: Request) -> Response:
+        from ministack.services import ecs
+
+        cluster = _cluster(data)
+        if data.get("startedBy") and (data.get("serviceName") or data.get("family")):
+            # "it must be the only filter that you use" (API reference); the sentence from memory
+            raise _Refused(
+                "InvalidParameterException", "startedBy cannot be used with other filters."
+            )
+        if data.get("serviceName"):
+            name = data["serviceName"].rsplit("/", 1)[-1]
+            if f"{cluster['clusterName']}/{name}" not in ecs._services:
+                raise _Refused("ServiceNotFoundException", "Service not found.")
+            data = data | {"serviceName": name}
+        return original(data)
+
+    return listed
+
+
+def _describe_services(original: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """Reads may lag behind UpdateService (https://github.com/bugcrowd/ecs-deployment-monitor/pull/2
+    saw three misses, 3 s apart): for READ_LAG_SECONDS the service is shown as it was."""
+
+    def described(data: Request) -> Response:
+        from ministack.core.responses import json_response
+        from ministack.services import ecs
+
+        cluster = _cluster(data)["clusterName"]
+        status, headers, body = original(data)
+        answer = json.loads(body)
+        for place, shown in enumerate(answer.get("services", [])):
+            key = f"{cluster}/{shown['serviceName']}"
+            until, stale = ecs._services[key].get("_stale") or (0.0, None)
+            if time.monotonic() < until:
+                answer["services"][place] = stale
+                lagging: Response = json_response(answer)
+                status, headers, body = lagging
+        return status, headers, body
+
+    return described
+
+
+def _delete_cluster(original: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """API_DeleteCluster.html, its errors; the sentences from memory."""
+
+    def delete(data: Request) -> Response:
+        from ministack.services import ecs
+
+        cluster = _cluster(data)
+        services = ecs._services.values()
+        for what, active in (
+            ("Services", [s for s in services if s["status"] != "INACTIVE"]),
+            ("Tasks", [t.record for t in ecs_tasks.running.values()]),
+        ):
+            if any(record["clusterArn"] == cluster["clusterArn"] for record in active):
+                raise _Refused(
+                    f"ClusterContains{what}Exception",
+                    f"The Cluster cannot be deleted while {what} are active.",
+                )
+        return original(data)
+
+    return delete
+
+
+def _with_cluster(original: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    def checked(data: Request) -> Response:
+        _cluster(data)
+        return original(data)
+
+    return checked
+
+
+def _reset(original: Callable[[], None]) -> Callable[[], None]:
+    def reset() -> None:
+        from ministack.services import ecs
+
+        # MiniStack forgets everything at once; the tasks end by themselves, unseen.
+        with lock:
+            tasks = list(ecs_tasks.running.values())
+            ecs._services.clear()
+            ecs_agent.forget()
+        for task in tasks:
+            task.stop("Reset", "UserInitiated")
+        original()
+
+    return reset
+
+
+def _cluster(data: Request) -> dict[str, Any]:
+    from ministack.services import ecs
+
+    name = ecs._resolve_cluster_name(data.get("cluster") or "default")
+    found: dict[str, Any] | None = ecs._clusters.get(name)
+    if not found or found["status"] != "ACTIVE":
+        raise _Refused("ClusterNotFoundException", "Cluster not found.")
+    return found
+
+
+def _service(data: Request) -> dict[str, Any]:
+    from ministack.services import ecs
+
+    cluster = _cluster(data)["clusterName"]
+    name, of_arn = ecs._resolve_service_ref(data.get("service") or "") or ("", None)
+    found: dict[str, Any] | None = ecs._services.get(f"{cluster}/{name}")
+    if not found or of_arn not in (None, cluster):
+        raise _Refused("ServiceNotFoundException", "Service not found.")
+    return found
+
+
+def _definition(reference: str) -> dict[str, Any]:
+    from ministack.services import ecs
+
+    found: dict[str, Any] | None = ecs._task_defs.get(ecs._resolve_td_key(reference))
+    if found is None:
+        raise _Refused("ClientException", "TaskDefinition not found.")
+    if found["status"] != "ACTIVE":
+        raise _Refused("ClientException", "TaskDefinition is inactive")
+    return found
+
+
+def _check_network(definition: dict[str, Any], configuration: dict[str, Any]) -> None:
+    awsvpc = configuration.get("awsvpcConfiguration") or {}
+    if definition["networkMode"] == "awsvpc" and not awsvpc.get("subnets"):
+        raise _Refused(  # from memory
+            "InvalidParameterException",
+            "Network Configuration must be provided when networkMode 'awsvpc' is specified.",
+        )
+    for field, default in (("securityGroups", []), ("assignPublicIp", "DISABLED")):
+        awsvpc.setdefault(field, default)  # as DescribeServices shows them
+    if wrong := network.check(awsvpc):
+        raise _Refused("InvalidParameterException", wrong)
+
+
+def _check_target_groups(configured: list[dict[str, Any]]) -> None:
+    """API_LoadBalancer.html: the group has to be one of a load balancer. Both from memory."""
+    for group in (each.get("targetGroupArn") for each in configured):
+        if group and not load_balancer.exists(group):
+            raise _Refused(
+                "InvalidParameterException",
+                f"Unable to describe target group {group}: One or more target groups not found.",
+            )
+        if group and not load_balancer.is_used(group):
+            raise _Refused(
+                "InvalidParameterException",
+                f"The target group with targetGroupArn {group} does not have an associated load "
+                "balancer.",
+            )
+
+
+def _limits(current: dict[str, Any], given: dict[str, Any] | None) -> dict[str, Any]:
+    """A deployment configuration with the API reference's defaults for what is not given."""
+    defaults = {
+        "maximumPercent": 200,
+        "minimumHealthyPercent": 100,
+        "deploymentCircuitBreaker": {"enable": False, "rollback": False},
+        "strategy": "ROLLING",
+        "bakeTimeInMinutes": 0,
+    }
+    return copy.deepcopy(defaults | current | (given or {}))
+
+
+def _answer(name: str, record: dict[str, Any]) -> Response:
+    from ministack.core.responses import json_response
+    from ministack.services import ecs
+
+    answer: Response = json_response({name: ecs._sanitize(record)})
+    return answer
+
+
+def _guarded(handler: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """Under the lock, so that every answer is one moment's; refusals as AWS's errors."""
+
+    def guarded(data: Request) -> Response:
+        from ministack.core.responses import error_response_json
+
+        try:
+            with lock:
+                return handler(data)
+        except _Refused as refused:
+            error: Response = error_response_json(refused.code, str(refused), 400)
+            return error
+
+    return guarded
+
+
+def _to_epoch(value: Any) -> Any:
+    """API times have milliseconds on AWS; MiniStack cuts them to seconds."""
+    from datetime import datetime
+
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value).timestamp()
+        except ValueError:
+            return value
+    return value
+
+
+def install() -> None:
+    """Put this API in front, and start the scheduler and the sender of events."""
+    from ministack.services import ecs
+
+    expect(
+        ecs,
+        _ACTION_MAP=None,
+        _clusters=None,
+        _create_service="data",
+        _delete_cluster="data",
+        _delete_service="data",
+        _describe_services="data",
+        _describe_tasks="data",
+        _launch_choice="data cluster",
+        _list_services="data",
+        _list_tasks="data",
+        _reconcile_service_tasks="cluster_name svc_key",
+        _register_task_definition="data",
+        _resolve_cluster_name="ref",
+        _resolve_service_ref="ref",
+        _resolve_task="ref cluster_name",
+        _run_task="data",
+        _stop_task="data",
+        _ts_to_epoch="value",
+        _update_service="data",
+        reset="",
+    )
+    ecs_agent.install()
+    ecs_events.install()
+    ecs_tasks.install()
+    ecs_scheduler.install()
+    # Other parts of MiniStack (CloudFormation, Step Functions) call these by name.
+    for operation, name, handler in (
+        ("CreateService", "_create_service", _create_service),
+        ("UpdateService", "_update_service", _update_service),
+        ("DeleteService", "_delete_service", _delete_service),
+        ("DescribeServices", "_describe_services", _describe_services(ecs._describe_services)),
+        ("DeleteCluster", "_delete_cluster", _delete_cluster(ecs._delete_cluster)),
+        ("ListServices", "_list_services", _with_cluster(ecs._list_services)),
+        ("RunTask", "_run_task", _run_task),
+        ("StopTask", "_stop_task", _stop_task),
+        ("DescribeTasks", "_describe_tasks", _with_cluster(ecs._describe_tasks)),
+        ("ListTasks", "_list_tasks", _list_tasks(ecs._list_tasks)),
+        (
+            "RegisterTaskDefinition",
+            "_register_task_definition",
+            _register_task_definition(ecs._register_task_definition),
+        ),
+    ):
+        guarded = _guarded(handler)
+        setattr(ecs, name, guarded)
+        ecs._ACTION_MAP[operation] = guarded
+    ecs._reconcile_service_tasks = lambda cluster_name, svc_key: ecs_scheduler.wake(
+        ecs._services[svc_key]
+    )
+    ecs._ts_to_epoch = _to_epoch
+    ecs.reset = _reset(ecs.reset)

@@ -1,0 +1,263 @@
+"""What ECS does with a task's execution role before a container starts: images, secrets, logs.
+
+Every step is a request of its own to the local AWS with that role's credentials, so a role that
+lacks a permission fails here with the words it fails with on AWS, where
+AmazonECS/latest/developerguide/task_execution_IAM_role.html lists the permissions.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import secrets
+import threading
+import urllib.error
+import urllib.request
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from local_aws.shims import containers, roles
+
+_RETRIEVAL = (
+    "unable to pull secrets or registry auth: execution resource retrieval failed: unable to "
+)
+_making = threading.Lock()  # boto3 makes one client at a time
+
+
+class InitializationError(Exception):
+    """The message is what follows `ResourceInitializationError: ` on AWS."""
+
+
+class Agent:
+    """Acts for the tasks of one task definition, in one account and region."""
+
+    def __init__(self, account: str, region: str, execution_role: str) -> None:
+        self.account = account
+        self.region = region
+        self._role = execution_role
+
+    def registry(self) -> "_Ecr":
+        """ECR, after a login with the role."""
+        try:
+            self._client("ecr").get_authorization_token()
+        except ClientError as error:
+            raise InitializationError(
+                _RETRIEVAL + "retrieve ecr registry auth: service call has been retried "
+                f"1 time(s): {_said(error)}"
+            ) from error
+        return _Ecr(self)
+
+    def secrets(self, container: dict[str, Any]) -> dict[str, str]:
+        """The values of a container definition's `secrets`, from Secrets Manager or SSM."""
+        return {s["name"]: self._secret(s["valueFrom"]) for s in container.get("secrets") or []}
+
+    def _secret(self, source: str) -> str:
+        if ":secretsmanager:" not in source:
+            return self._parameter(source)
+        # arn:aws:secretsmanager:region:account:secret:name[:json-key:version-stage:version-id]
+        parts = source.split(":")
+        arn = ":".join(parts[:7])
+        key, stage, version = [*parts[7:], "", "", ""][:3]
+        chosen = {"VersionStage": stage} if stage else {}
+        chosen |= {"VersionId": version} if version else {}
+        try:
+            found = self._client("secretsmanager").get_secret_value(SecretId=arn, **chosen)
+        except ClientError as error:
+            raise InitializationError(
+                _RETRIEVAL + "retrieve secret from asm: service call has been retried 1 time(s): "
+                f"failed to fetch secret {arn} from secrets manager: {_said(error)}"
+            ) from error
+        value: str = found["SecretString"]
+        if not key:
+            return value
+        try:
+            return str(json.loads(value)[key])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InitializationError(
+                _RETRIEVAL + "retrieve secret from asm: service call has been retried 1 time(s): "
+                f"retrieved secret from Secrets Manager did not contain json key {key}"
+            ) from error
+
+    def _parameter(self, source: str) -> str:
+        failed = _RETRIEVAL + "retrieve secrets from ssm: service call has been retried 1 time(s): "
+        try:
+            found = self._client("ssm").get_parameters(Names=[source], WithDecryption=True)
+        except ClientError as error:
+            raise InitializationError(failed + _said(error)) from error
+        if not found["Parameters"]:
+            raise InitializationError(failed + f"invalid parameters: {source}")
+        value: str = found["Parameters"][0]["Value"]
+        return value
+
+    def open_log(self, group: str, stream: str, region: str, *, create_group: bool) -> None:
+        """Make the log stream that the awslogs driver writes to."""
+        client = self._client("logs", region)
+        try:
+            if create_group:
+                _unless_it_exists(client.create_log_group, logGroupName=group)
+            _unless_it_exists(client.create_log_stream, logGroupName=group, logStreamName=stream)
+        except ClientError as error:
+            raise InitializationError(
+                "failed to validate logger args: create stream has been retried 1 times: failed "
+                f"to create Cloudwatch log stream: {_said(error)} : exit status 1"
+            ) from error
+
+    def may_write(self, group: str, stream: str, region: str) -> bool:
+        """Whether the role lets the awslogs driver put lines into the stream."""
+        stream_arn = f"arn:aws:logs:{region}:{self.account}:log-group:{group}:log-stream:{stream}"
+        source = f"arn:aws:ecs:{self.region}:{self.account}:*"
+        sender = "ecs-tasks.amazonaws.com"
+        denied = roles.denial(self._role, sender, "logs:PutLogEvents", stream_arn, source=source)
+        return not self._role or denied is None
+
+    def _client(self, service: str, region: str | None = None) -> Any:
+        return client(service, region or self.region, self._role)
+
+
+class _Ecr:
+    """A containers.Registry that asks ECR with the execution role."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def manifest(self, reference: containers.Reference) -> bytes:
+        by = {"imageDigest": reference.digest} if reference.digest else {"imageTag": reference.tag}
+        image = _written(reference, self._agent)
+        try:
+            found = self._client(reference).batch_get_image(
+                repositoryName=reference.repository, imageIds=[by]
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "RepositoryNotFoundException":
+                raise containers.not_found(image) from error
+            raise containers.PullError(
+                f"pull image manifest has been retried 1 time(s): failed to resolve ref {image}: "
+                f"{_said(error)}"
+            ) from error
+        if not found["images"]:
+            raise containers.not_found(image)
+        manifest: str = found["images"][0]["imageManifest"]
+        return manifest.encode()
+
+    def blob(self, reference: containers.Reference, digest: str) -> bytes:
+        try:
+            found = self._client(reference).get_download_url_for_layer(
+                repositoryName=reference.repository, layerDigest=digest
+            )
+            with _open(found["downloadUrl"]) as response:
+                content: bytes = response.read()
+                return content
+        except (ClientError, urllib.error.URLError) as error:
+            raise containers.PullError(
+                f"ref pull has been retried 1 time(s): failed to copy: {digest}: {error}"
+            ) from error
+
+    def _client(self, reference: containers.Reference) -> Any:
+        return self._agent._client("ecr", reference.region)
+
+
+def _host(reference: containers.Reference, agent: Agent) -> str:
+    account = reference.account or agent.account
+    return f"{account}.dkr.ecr.{reference.region or agent.region}.amazonaws.com"
+
+
+def _written(reference: containers.Reference, agent: Agent) -> str:
+    by = f"@{reference.digest}" if reference.digest else f":{reference.tag}"
+    return f"{_host(reference, agent)}/{reference.repository}{by}"
+
+
+def _unless_it_exists(create: Any, **named: str) -> None:
+    try:
+        create(**named)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceAlreadyExistsException":
+            raise
+
+
+def _said(error: ClientError) -> str:
+    return f"{error.response['Error']['Code']}: {error.response['Error']['Message']}"
+
+
+def _open(url: str) -> Any:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    return direct.open(url, timeout=30)
+
+
+def endpoint() -> str:
+    """This server."""
+    return f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}"
+
+
+def credentials(role: str) -> dict[str, str]:
+    """A session of a role, as the environment variables that the SDKs read."""
+    from ministack.services import sts
+
+    account, name = role.split(":")[4], role.rsplit("/", 1)[-1]
+    session = secrets.token_hex(16)
+    access = "ASIA" + secrets.token_hex(8).upper()
+    secret = hashlib.sha256(f"secret {session}".encode()).hexdigest()
+    token = hashlib.sha256(f"token {session}".encode()).hexdigest()
+    sts.register_session(
+        access,
+        {
+            "Arn": f"arn:aws:sts::{account}:assumed-role/{name}/{session}",
+            "UserId": f"{name}:{session}",
+            "SecretAccessKey": secret,
+            "SessionToken": token,
+        },
+    )
+    return {
+        "AWS_ACCESS_KEY_ID": access,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_SESSION_TOKEN": token,
+    }
+
+
+def assumable(role: str) -> bool:
+    """Whether ECS may assume the role for a task; it does not say of which cluster.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
+    """
+    from ministack.core.responses import get_account_id, get_region
+
+    source = f"arn:aws:ecs:{get_region()}:{get_account_id()}:*"
+    return roles.trusts(role, "ecs-tasks.amazonaws.com", source)
+
+
+@functools.cache
+def client(service: str, region: str, role: str = "") -> Any:
+    """A boto3 client of the local AWS with a session of the role, or as the account itself."""
+    session = credentials(role) if role else {}
+    with _making:
+        return _boto3().client(
+            service,
+            endpoint_url=endpoint(),
+            region_name=region,
+            aws_access_key_id=session.get("AWS_ACCESS_KEY_ID", "test"),
+            aws_secret_access_key=session.get("AWS_SECRET_ACCESS_KEY", "test"),
+            aws_session_token=session.get("AWS_SESSION_TOKEN"),
+            config=Config(retries={"total_max_attempts": 1}, proxies={}),
+        )
+
+
+@functools.cache
+def _boto3() -> Any:
+    """One for all clients: each reads botocore's models anew, and keeps them."""
+    return boto3.session.Session()
+
+
+def forget() -> None:
+    """The sessions made so far are gone."""
+    client.cache_clear()
+
+
+def install() -> None:
+    """Nothing is wrapped; what is used must be there."""
+    from ministack.services import sts
+
+    from local_aws.shims import expect
+
+    expect(sts, register_session="access_key session")

@@ -1,0 +1,427 @@
+"""Lambda's Python runtime as AWS has it: its error names, timeouts, exits and what it can import.
+
+A failed function's errorType is the exception's class name, which is what Step Functions' Retry
+and Catch match; MiniStack's worker reports each as Runtime.HandlerError. The environment holds
+what Lambda's does (the function, its layers, boto3), so that a dependency missing from the layer
+fails here too. A handler that raises keeps its environment; one that exits or times out loses it.
+
+Follows the AWS Lambda developer guide (Lambda runtime environment lifecycle; Python Lambda function
+errors; Defined runtime environment variables) and the Step Functions developer guide (Handling
+errors: Sandbox.Timedout, Runtime.ExitError).
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+import zipfile
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from ministack import app
+from ministack.core import lambda_runtime, tls
+from ministack.core.responses import (
+    error_response_json,
+    get_account_id,
+    get_region,
+    new_uuid,
+)
+from ministack.services import lambda_svc
+
+from local_aws import server
+from local_aws.shims import Shim, expect, roles
+
+Failure = dict[str, Any]
+
+_SCRIPT = Path(__file__).with_name("lambda_worker.py")
+_INIT_SECONDS = 10.0
+_LAMBDA = "lambda.amazonaws.com"
+# What Lambda's Python runtime brings along.
+_RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six.py")
+_lock = threading.Lock()
+shim = Shim()
+
+
+def install() -> None:
+    expect(
+        lambda_runtime.Worker,
+        __init__="self func_name config code_zip",
+        _spawn="self",
+        invoke="self event request_id trace_id depth durable invoked_function_arn",
+        _discard_tmpdir="self",
+    )
+    expect(
+        lambda_runtime,
+        execution_credentials="config",
+        _account_region_from_function_config="config",
+        _RESERVED_RUNTIME_ENV_VARS=None,
+        HOST_PREFIX_ENV=None,
+    )
+    expect(lambda_svc, _resolve_layer_zip="attachment", acquire_worker=None)
+    expect(app, _MINISTACK_PORT=None)
+    expect(tls, use_ssl_enabled="")
+    roles.install()
+    shim.install()
+
+
+@shim.wraps(lambda_runtime, "_worker_class_for", "config")
+def _worker_class_for(original: Callable[..., type], config: dict[str, Any]) -> type:
+    return PythonWorker if str(config.get("Runtime", "")).startswith("python") else original(config)
+
+
+@shim.wraps(lambda_svc, "_execute_function_warm", "func event request_id")
+def _execute_function_warm(
+    original: Callable[..., dict[str, Any]], func: dict[str, Any], event: Any, request_id: str
+) -> dict[str, Any]:
+    """Puts the worker's failure, which MiniStack carries as the message, in its place."""
+    result = original(func, event, request_id)
+    body = result.get("body")
+    if result.get("error") and isinstance(body, dict):
+        try:
+            failure = json.loads(body.get("errorMessage", ""))
+        except json.JSONDecodeError:
+            return result
+        if isinstance(failure, dict) and "errorType" in failure:
+            return {**result, "body": failure}
+    return result
+
+
+@shim.wraps(lambda_svc, "_create_function", "data")
+def _create_function(original: Callable[..., Any], data: dict[str, Any]) -> Any:
+    """https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html"""
+    where = f"{get_region()}:{get_account_id()}"
+    function = f"arn:aws:lambda:{where}:function:{data.get('FunctionName')}"
+    if not roles.trusts(data.get("Role", ""), _LAMBDA, function):
+        why = "The role defined for the function cannot be assumed by Lambda."
+        return error_response_json("InvalidParameterValueException", why, 400)
+    return original(data)
+
+
+@shim.wraps(
+    lambda_svc, "_emit_lambda_logs", "func request_id log_text error duration_ms log_source"
+)
+def _emit_lambda_logs(
+    original: Callable[..., None], func: dict[str, Any], *given: Any, **named: Any
+) -> None:
+    """Lambda writes the log in the function's role, or not at all."""
+    config = func.get("config") or func
+    function = config["FunctionArn"]
+    logs = ":".join(["arn:aws:logs", *function.split(":")[3:5], "log-group", _log_group(config)])
+    stream = f"{logs}:log-stream:{config['FunctionName']}"
+    asked = ("logs:CreateLogStream", "logs:PutLogEvents")
+    if not any(roles.denial(config["Role"], _LAMBDA, a, stream, source=function) for a in asked):
+        original(func, *given, **named)
+
+
+def _log_group(config: dict[str, Any]) -> str:
+    group = (config.get("LoggingConfig") or {}).get("LogGroup")
+    return str(group or f"/aws/lambda/{config['FunctionName']}")
+
+
+class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
+    """One execution environment: a process, a socket to it, and what it writes."""
+
+    _proc: Any
+    _channel: socket.socket | None = None
+    _received = b""
+
+    def invoke(
+        self,
+        event: Any,
+        request_id: str,
+        *,
+        trace_id: str | None = None,
+        depth: Any = None,
+        durable: dict[str, Any] | None = None,
+        invoked_function_arn: str | None = None,
+    ) -> dict[str, Any]:
+        """{"status": "ok", "result", "log"}, or with "error" the failure as JSON."""
+        with self._lock:
+            log: list[bytes] = []
+            seconds = float(self.config.get("Timeout", 3))
+            if self._proc is None or self._proc.poll() is not None:
+                self._spawn()
+                # An init that takes longer is begun again, with the function's own timeout.
+                limit = _INIT_SECONDS + seconds
+                answer = self._answer(time.monotonic() + limit, log)
+                if answer != {"ready": True}:
+                    return self._ended(answer, seconds, request_id, log)
+            asked = {
+                "event": event,
+                "request_id": request_id,
+                "trace_id": trace_id,
+                "arn": invoked_function_arn or self.config["FunctionArn"],
+                "deadline": time.time() + seconds,
+            }
+            deadline = time.monotonic() + seconds
+            try:
+                self._channel.sendall(json.dumps(asked).encode() + b"\n")  # type: ignore[union-attr]
+            except OSError:  # it ended since the last invocation
+                return self._ended({}, seconds, request_id, log)
+            answer = self._answer(deadline, log)
+            if answer is None or not answer:
+                return self._ended(answer, seconds, request_id, log)
+            if "failure" in answer:
+                return _failed(answer["failure"], log)
+            return {"status": "ok", "result": answer["result"], "log": _text(log)}
+
+    def _answer(self, deadline: float, log: list[bytes]) -> dict[str, Any] | None:
+        """Its next answer; {} when it has exited, None when it is out of time."""
+        assert self._channel is not None
+        output = self._proc.stdout.fileno()
+        while b"\n" not in self._received:
+            ready = wait([self._channel, output], max(0, deadline - time.monotonic()))
+            if not ready:
+                return None
+            if output in ready and (written := os.read(output, 65536)):
+                log.append(written)
+            elif self._channel in ready:
+                received = self._channel.recv(65536)
+                if not received:
+                    return {}
+                self._received += received
+            elif output in ready:
+                return {}  # both ends are closed
+        line, _, self._received = self._received.partition(b"\n")
+        self._drain(self._proc, log)
+        return json.loads(line)  # type: ignore[no-any-return]
+
+    def _drain(self, process: Any, log: list[bytes]) -> None:
+        output = process.stdout.fileno()
+        while wait([output], 0) and (written := os.read(output, 65536)):
+            log.append(written)
+
+    def _ended(
+        self, answer: dict[str, Any] | None, seconds: float, request_id: str, log: list[bytes]
+    ) -> dict[str, Any]:
+        """The environment is lost: it exited, failed to start, or is killed now for its time."""
+        process, self._proc = self._proc, None
+        if answer is None:
+            process.kill()
+        try:
+            code = process.wait(timeout=2)
+        except subprocess.TimeoutExpired:  # it closed its socket and lives on
+            process.kill()
+            code = process.wait()
+        self._drain(process, log)
+        process.stdout.close()
+        self._discard_tmpdir()
+        if answer and "failure" in answer:
+            return _failed({**answer["failure"], "requestId": request_id}, log)
+        if answer is None:
+            kind, said = "Sandbox.Timedout", f"Task timed out after {seconds:.2f} seconds"
+        else:
+            kind, said = "Runtime.ExitError", _exit(code)
+        log.append(f"{request_id} {said}\n".encode())
+        message = f"RequestId: {request_id} Error: {said}"
+        return _failed({"errorType": kind, "errorMessage": message}, log)
+
+    def _discard_tmpdir(self) -> None:
+        """Called when MiniStack has ended the process: after an update, or idle for long."""
+        if self._channel:
+            self._channel.close()
+        self._channel, self._received = None, b""
+
+    def _spawn(self) -> None:
+        code = _unpacked(self.code_zip)
+        layers = [_unpacked(z) for z in map(lambda_svc._resolve_layer_zip, self._layers()) if z]
+        # /var/task first, then /opt, where a later layer lies over an earlier one.
+        search = [code, *(path for layer in reversed(layers) for path in _python_paths(layer))]
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._proc = _forks.process(
+                {
+                    "environment": self._environment(code),
+                    "directory": str(code),
+                    "search": [str(entry) for entry in search],
+                },
+                theirs,
+            )
+        self._channel, self._received = ours, b""
+
+    def _layers(self) -> list[Any]:
+        return [layer for layer in self.config.get("Layers") or [] if layer]
+
+    def _environment(self, code: Path) -> dict[str, str]:
+        """https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
+        config = self.config
+        _, region = lambda_runtime._account_region_from_function_config(config)
+        given = (config.get("Environment") or {}).get("Variables") or {}
+        reserved = lambda_runtime._RESERVED_RUNTIME_ENV_VARS
+        name = config["FunctionName"]
+        scheme = "https" if tls.use_ssl_enabled() else "http"
+        return {
+            "AWS_ENDPOINT_URL": f"{scheme}://{server.HOST}:{app._MINISTACK_PORT}",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": f"{server.HOST},localhost",
+            server.MARKER: os.environ.get(server.MARKER, ""),
+            lambda_runtime.HOST_PREFIX_ENV: "true",
+            **{key: value for key, value in given.items() if key not in reserved},
+            **lambda_runtime.execution_credentials(config),
+            "AWS_REGION": region,
+            "AWS_DEFAULT_REGION": region,
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_{config['Runtime']}",
+            "AWS_LAMBDA_FUNCTION_NAME": name,
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config.get("MemorySize", 128)),
+            "AWS_LAMBDA_FUNCTION_VERSION": config.get("Version", "$LATEST"),
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_LOG_GROUP_NAME": _log_group(config),
+            "AWS_LAMBDA_LOG_STREAM_NAME": new_uuid(),
+            "LAMBDA_TASK_ROOT": str(code),
+            "LANG": "en_US.UTF-8",
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "PYTHONUTF8": "1",
+            "TZ": ":UTC",
+            "_HANDLER": config["Handler"],
+        }
+
+
+class Process:
+    """A forked execution environment, as far as `subprocess.Popen` is needed of one."""
+
+    def __init__(self, output: int, status: socket.socket) -> None:
+        self.stdin = self.stderr = None
+        self.stdout = open(output, "rb", buffering=0)  # noqa: SIM115 - closed by who reads it
+        self.returncode: int | None = None
+        self._status, self._told = status, b""
+        self.pid = self._next(None)
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            self.returncode = self._next(timeout)
+            self._status.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _next(self, timeout: float | None) -> int:
+        """The next number that the fork server tells; -SIGKILL if that is gone."""
+        while b"\n" not in self._told:
+            if not wait([self._status], timeout):
+                raise subprocess.TimeoutExpired("lambda", timeout or 0)
+            received = self._status.recv(64)
+            if not received:
+                return -signal.SIGKILL
+            self._told += received
+        number, _, self._told = self._told.partition(b"\n")
+        return int(number)
+
+
+class _Forks:
+    """The fork server (`lambda_worker`), started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._server: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def process(self, request: dict[str, Any], channel: socket.socket) -> Process:
+        read, write = os.pipe()
+        told, tell = socket.socketpair()
+        with self._lock, tell:
+            try:
+                descriptors = [channel.fileno(), write, tell.fileno()]
+                socket.send_fds(self._connection(), [json.dumps(request).encode()], descriptors)
+            finally:
+                os.close(write)
+        return Process(read, told)
+
+    def _connection(self) -> socket.socket:
+        if self._control is None or self._server is None or self._server.poll() is not None:
+            self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                self._server = subprocess.Popen(
+                    [
+                        *(sys.executable, "-S", "-P", str(_SCRIPT), str(theirs.fileno())),
+                        str(_runtime_packages()),
+                    ],
+                    env={
+                        server.MARKER: os.environ.get(server.MARKER, ""),
+                        "LANG": "en_US.UTF-8",
+                        "PYTHONUTF8": "1",
+                        "TZ": ":UTC",
+                    },
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                )
+        return self._control
+
+
+_forks = _Forks()
+
+
+def _failed(failure: Failure, log: list[bytes]) -> dict[str, Any]:
+    return {"status": "error", "error": json.dumps(failure), "trace": "", "log": _text(log)}
+
+
+def _text(log: list[bytes]) -> str:
+    return b"".join(log).decode(errors="replace").rstrip("\n")
+
+
+def _exit(code: int) -> str:
+    if code < 0:
+        return f"Runtime exited with error: signal: {signal.Signals(-code).name}"
+    if code:
+        return f"Runtime exited with error: exit status {code}"
+    return "Runtime exited without providing a reason"
+
+
+def _unpacked(archive: bytes) -> Path:
+    """The archive's files, unpacked once for all environments that use it.
+
+    So Python's compiled files are shared too, which the next cold start does not have to make.
+    """
+    target = Path(tempfile.gettempdir()) / "lambda" / hashlib.sha256(archive).hexdigest()[:32]
+    with _lock:
+        if not target.exists():
+            target.parent.mkdir(exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+                with zipfile.ZipFile(io.BytesIO(archive)) as packed:
+                    packed.extractall(scratch)
+                Path(scratch).rename(target)
+                Path(scratch).mkdir()  # which leaving the block removes
+    return target
+
+
+def _python_paths(layer: Path) -> list[Path]:
+    python = layer / "python"
+    return [*python.glob("lib/python*/site-packages"), python]
+
+
+def _runtime_packages() -> Path:
+    """A directory with the packages of Lambda's runtime and nothing else of this interpreter's."""
+    target = Path(tempfile.gettempdir()) / "lambda" / "runtime"
+    with _lock:
+        if not target.exists():
+            target.mkdir(parents=True)
+            packages = Path(sysconfig.get_path("purelib"))
+            for name in _RUNTIME:
+                (target / name).symlink_to(packages / name)
+    return target

@@ -1,0 +1,709 @@
+"""Application Load Balancers that work: listeners that listen, targets that are checked.
+
+MiniStack keeps the load balancers, listeners, rules, target groups and registrations; after every
+change of them `reconcile` brings the sockets and the health checks to what they say. A load
+balancer has a loopback address of its own. A listener's port from 1024 on is its port there; port
+80, which would need root, is the one in the load balancer's DNSName (host:port), and any other has
+one that `places` knows.
+
+Follows elasticloadbalancing/latest/application: target-group-health-checks.html (states, reason
+codes, "only one passing check" for a new target), load-balancer-listeners.html (actions),
+load-balancer-target-groups.html (deregistration delay), and the API reference of TargetHealth.
+ELB_TIME_SCALE scales the intervals of health checks and the deregistration delay.
+
+Not modelled: Network and Gateway Load Balancers, stickiness, security groups, WAF rules, weights
+(the first target group of a forward action gets all), HTTP/2.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import parse_qs
+
+from ministack.core.responses import request_scope
+from ministack.services import acm, alb
+from ministack.services.cloudformation import provisioners
+
+from local_aws import proxy
+from local_aws.shims import expect, names, network
+
+_log = logging.getLogger("local_aws.elb")
+TIME_SCALE = float(os.environ.get("ELB_TIME_SCALE", "1"))
+_FORWARDED = ("host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-port", "x-amzn-trace-id")
+_NO_REASON = ("", "")
+
+Record = dict[str, Any]
+Key = tuple[str, str, int]
+"""Target group, id, port."""
+
+_lock = threading.RLock()
+_drained = threading.Condition(_lock)
+_targets: dict[Key, "Target"] = {}
+_listeners: dict[str, "_Listener"] = {}
+_places: dict[str, "Place"] = {}
+_loop = asyncio.new_event_loop()
+_turns = itertools.count()
+watchers: list[Callable[[str], None]] = []
+"""Called with a target group after the health of one of its targets changed."""
+
+
+class Place:
+    """Where a load balancer is on this machine."""
+
+    def __init__(self) -> None:
+        self.address, self._lease = network.lease("127.10")
+        self._ports: dict[int, int] = {}
+
+    def port(self, listener: int) -> int:
+        """The port at which the listener's port is found."""
+        if listener not in self._ports:
+            wanted = listener if listener >= 1024 else 0
+            with contextlib.suppress(OSError), socket.socket() as probe:
+                probe.bind((self.address, wanted))
+                self._ports[listener] = probe.getsockname()[1]
+        if listener not in self._ports:  # another program has it at every address
+            with socket.socket() as probe:
+                probe.bind((self.address, 0))
+                self._ports[listener] = probe.getsockname()[1]
+        return self._ports[listener]
+
+    @property
+    def name(self) -> str:
+        return f"{self.address}:{self.port(80)}"
+
+    def leave(self) -> None:
+        self._lease.close()
+
+
+class Target:
+    """A registered target, and what its health checks found."""
+
+    def __init__(self, group: str, identifier: str, port: int) -> None:
+        self.group, self.id, self.port = group, identifier, port
+        self.state = "initial"
+        self.reason = ("Elb.RegistrationInProgress", "Target registration is in progress")
+        self._passed = self._failed = 0
+        self.uses: set[_Use] = set()
+        self._watch: asyncio.Task[None] | None = None
+
+    def use(self, used: bool) -> None:
+        """Begin the health checks, or end them: only a group that is used is checked."""
+        if used and self._watch is None:
+            self._set("initial", "Elb.InitialHealthChecking", "Initial health checks in progress")
+            self._passed = self._failed = 0
+            self._watch = asyncio.ensure_future(self._check(), loop=_loop)
+        elif not used:
+            self.stop()
+            self._set(
+                "unused",
+                "Target.NotInUse",
+                "Target group is not configured to receive traffic from the load balancer",
+            )
+
+    def stop(self) -> None:
+        if self._watch:
+            _loop.call_soon_threadsafe(self._watch.cancel)
+            self._watch = None
+
+    def drain(self, seconds: float) -> None:
+        """No new requests; what is under way may end, for so long. At once if there is none."""
+        self.stop()
+        self._set(
+            "draining", "Target.DeregistrationInProgress", "Target deregistration is in progress"
+        )
+        if self.uses:
+            _loop.call_soon_threadsafe(_loop.call_later, seconds, self._cut)
+
+    def _cut(self) -> None:
+        if self.state == "draining":
+            for use in self.uses:
+                use.cut()
+
+    async def _check(self) -> None:
+        account, region = _owner(self.group)
+        while True:
+            group = alb._tgs.get_scoped(account, region, self.group)
+            if group is None:
+                return
+            try:
+                async with asyncio.timeout(group["HealthCheckTimeoutSeconds"]):
+                    wrong = await _probe(group, self)
+            except TimeoutError:
+                wrong = ("Target.Timeout", "Request timed out")
+            except (OSError, ValueError):
+                wrong = ("Target.FailedHealthChecks", "Health checks failed")
+            with _lock:
+                self._judge(group, wrong)
+            await asyncio.sleep(group["HealthCheckIntervalSeconds"] * TIME_SCALE)
+
+    def _judge(self, group: Record, wrong: tuple[str, str] | None) -> None:
+        if self.state == "draining":
+            return
+        if wrong is None:
+            self._passed, self._failed = self._passed + 1, 0
+            # "newly registered targets need only pass one health check"
+            if self.state == "initial" or self._passed >= group["HealthyThresholdCount"]:
+                self._set("healthy", *_NO_REASON)
+        else:
+            self._passed, self._failed = 0, self._failed + 1
+            if self._failed >= group["UnhealthyThresholdCount"]:
+                self._set("unhealthy", *wrong)
+
+    def _set(self, state: str, reason: str, description: str) -> None:
+        changed = self.state != state
+        self.state, self.reason = state, (reason, description)
+        if changed:
+            for watcher in watchers:
+                watcher(self.group)
+
+
+class _Use:
+    """A request, or a WebSocket, that a target serves."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._connection: asyncio.StreamWriter | None = None
+        target.uses.add(self)
+
+    def opened(self, connection: asyncio.StreamWriter) -> None:
+        self._connection = connection
+
+    def released(self) -> None:
+        with _lock:
+            self._target.uses.discard(self)
+            _forget_drained()
+
+    def cut(self) -> None:
+        if self._connection:
+            self._connection.transport.abort()
+
+
+async def _probe(group: Record, target: Target) -> tuple[str, str] | None:
+    """One health check; None if it passed, its reason code and description otherwise."""
+    port = target.port if group["HealthCheckPort"] == "traffic-port" else group["HealthCheckPort"]
+    protocol = group["HealthCheckProtocol"]
+    tls = ssl._create_unverified_context() if protocol == "HTTPS" else None
+    reader, writer = await asyncio.open_connection(target.id, int(port), ssl=tls)
+    try:
+        if protocol == "TCP":
+            return None
+        writer.write(
+            f"GET {group['HealthCheckPath']} HTTP/1.1\r\nHost: {target.id}:{port}\r\n"
+            "Connection: close\r\nUser-Agent: ELB-HealthChecker/2.0\r\n"
+            "Accept-Encoding: gzip, compressed\r\n\r\n".encode()
+        )
+        words = (await reader.readline()).split()
+        code = int(words[1]) if len(words) > 1 else 0
+    finally:
+        writer.close()
+    if _matches_code(group["Matcher"]["HttpCode"], code):
+        return None
+    return "Target.ResponseCodeMismatch", f"Health checks failed with these codes: [{code}]"
+
+
+def _matches_code(matcher: str, code: int) -> bool:
+    """Whether the code is in e.g. "200,301" or "200-399"."""
+    for part in matcher.split(","):
+        low, _, high = part.partition("-")
+        if int(low) <= code <= int(high or low):
+            return True
+    return False
+
+
+class _Listener:
+    """An open listener."""
+
+    def __init__(self, record: Record, place: Place) -> None:
+        self.arn: str = record["ListenerArn"]
+        self.balancer: str = record["LoadBalancerArn"]
+        self.port: int = record["Port"]
+        self.serves = _serves(record)
+        self._place = place
+        self._certificates: list[str] = record.get("Certificates", [])
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._open = socket.socket()
+        self._open.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._open.bind((place.address, place.port(self.port)))
+        self._open.setblocking(False)
+        self._open.listen(128)  # from now on it answers, if only in a moment
+        self._tls = self._context() if self._certificates else None
+        # asyncio's own server forgets a connection that comes while it is closed.
+        _loop.call_soon_threadsafe(_loop.add_reader, self._open, self._accept)
+
+    def close(self) -> None:
+        _loop.call_soon_threadsafe(self._close)
+
+    def _close(self) -> None:
+        _loop.remove_reader(self._open)
+        self._open.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            connection, _ = self._open.accept()
+            connection.setblocking(False)
+            connecting = _loop.create_task(self._connect(connection))
+            self._connecting.add(connecting)
+            connecting.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, connection: socket.socket) -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await proxy.serve(reader, writer, self._decide, self._idle)
+
+        with contextlib.suppress(OSError):  # no TLS, or gone already
+            await _loop.connect_accepted_socket(
+                lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader(), serve),
+                connection,
+                ssl=self._tls,
+            )
+
+    def _context(self) -> ssl.SSLContext:
+        with request_scope(*_owner(self.arn)):
+            certificate = acm._certificates[self._certificates[0]]
+        main = certificate["DomainName"]
+        others = set(certificate.get("SubjectAlternativeNames", ())) - {main}
+        return names.context([main, *sorted(others)])
+
+    def _idle(self) -> float:
+        with request_scope(*_owner(self.arn)):
+            return float(alb._lb_attr(self.balancer, "idle_timeout.timeout_seconds", "60"))
+
+    async def _decide(self, request: proxy.Request) -> proxy.Reply | proxy.Forward:
+        with request_scope(*_owner(self.arn)):
+            listener = alb._listeners.get(self.arn)
+            if listener is None:
+                return proxy.failure(503)
+            host = request.header("host") or ""
+            headers = {n.decode("latin-1").lower(): v.decode("latin-1") for n, v in request.headers}
+            headers = alb._target_headers(self.balancer, listener, headers, request.client)
+            action = self._action(request, headers)
+            if action["Type"] == "forward":
+                if alb._lb_attr(self.balancer, "routing.http.preserve_host_header.enabled", "") != (
+                    "true"
+                ):
+                    headers["host"] = alb._target_host_header(host, self.port)
+                return _forward(action.get("TargetGroupArn", ""), request, headers)
+            path, _, query = request.target.partition("?")
+            status, answered, body = await alb._execute_action(
+                action, request.method, path, headers, b"", parse_qs(query), query, path
+            )
+            answered = {name: self._reachable(value, host) for name, value in answered.items()}
+            return proxy.Reply(status, tuple(answered.items()), body)
+
+    def _action(self, request: proxy.Request, headers: dict[str, str]) -> Record:
+        """The last action, which decides, of the first rule whose conditions all hold."""
+        path, _, query = request.target.partition("?")
+        rules = [rule for rule in list(alb._rules.values()) if rule["ListenerArn"] == self.arn]
+        for rule in sorted(rules, key=alb._rule_sort_key):
+            if all(
+                _holds(condition, request.method, path, headers, parse_qs(query))
+                for condition in rule["Conditions"]
+            ):
+                actions: list[Record] = rule["Actions"]
+                return max(actions, key=lambda action: int(action.get("Order", 1)))
+        return {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}
+
+    def _reachable(self, location: str, host: str) -> str:
+        """A redirect to another listener here, for a client that came by address and port."""
+        place = self._place
+        if host.startswith(f"{place.address}:"):
+            for other in list(_listeners.values()):
+                if other.balancer == self.balancer:
+                    here = f"//{place.address}:{place.port(other.port)}"
+                    location = re.sub(
+                        rf"//{re.escape(place.address)}:{other.port}\b", here, location
+                    )
+        return location
+
+
+def _serves(record: Record) -> tuple[Any, ...]:
+    """What a listener has to be opened anew for."""
+    return (record["Port"], record["Protocol"], *record.get("Certificates", ()))
+
+
+def _holds(
+    condition: Record, method: str, path: str, headers: dict[str, str], query: dict[str, list[str]]
+) -> bool:
+    """Host names are compared without regard to case, paths with; * and ? are wildcards."""
+    values = condition.get("Values", [])
+    if condition["Field"] == "path-pattern":
+        return any(_like(value, path) for value in values)
+    if condition["Field"] == "host-header":
+        host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
+        return any(_like(value.lower(), host.lower()) for value in values)
+    held: bool = alb._match_condition(condition, method, path, headers, query)
+    return held
+
+
+def _like(pattern: str, text: str) -> bool:
+    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, text, re.DOTALL) is not None
+
+
+def _forward(
+    group: str, request: proxy.Request, headers: dict[str, str]
+) -> proxy.Reply | proxy.Forward:
+    with _lock:
+        among = [target for target in _targets.values() if target.group == group]
+        # "If a target group contains only unhealthy registered targets, the load balancer routes
+        # requests to all those targets, regardless of their health status."
+        healthy = [target for target in among if target.state == "healthy"]
+        usable = healthy or [target for target in among if target.state == "unhealthy"]
+        if not usable:
+            return proxy.failure(503)
+        target = usable[next(_turns) % len(usable)]
+        use = _Use(target)  # before it can be drained
+    kept = [(n, v) for n, v in request.headers if n.decode("latin-1").lower() not in _FORWARDED]
+    own = [(n.encode(), headers[n].encode("latin-1")) for n in _FORWARDED if n in headers]
+    return proxy.Forward(target.id, target.port, [*own, *kept], use.opened, use.released)
+
+
+# What MiniStack keeps, and what is there
+
+
+def reconcile() -> None:
+    """Open, close, check and drain until all is as MiniStack's records have it. Quick; call it
+    after every change, from any thread."""
+    with _lock:
+        balancers = {lb["LoadBalancerArn"]: lb for lb in list(alb._lbs._data.values())}
+        for arn in _places.keys() - balancers.keys():
+            _places.pop(arn).leave()
+        wanted = {
+            record["ListenerArn"]: record
+            for record in list(alb._listeners._data.values())
+            if record["LoadBalancerArn"] in _places
+        }
+        for arn, listener in list(_listeners.items()):
+            if arn not in wanted or listener.serves != _serves(wanted[arn]):
+                _listeners.pop(arn).close()
+        for arn, record in wanted.items():
+            if arn not in _listeners:
+                _listeners[arn] = _Listener(record, _places[record["LoadBalancerArn"]])
+        names.places.clear()
+        for listener in _listeners.values():
+            place = _places[listener.balancer]
+            ports = names.places.setdefault(place.name, {})
+            ports[listener.port] = (place.address, place.port(listener.port))
+        names.publish()
+        _reconcile_targets()
+
+
+def _used() -> set[str | None]:
+    """The target groups that an open listener forwards to."""
+    return {
+        action.get("TargetGroupArn")
+        for rule in list(alb._rules._data.values())
+        if rule["ListenerArn"] in _listeners
+        for action in rule["Actions"]
+    }
+
+
+def _reconcile_targets() -> None:
+    used = _used()
+    registered: set[Key] = set()
+    for group in list(alb._tgs._data.values()):
+        arn = group["TargetGroupArn"]
+        account, region = _owner(arn)
+        with request_scope(account, region):
+            for target in list(alb._targets.get(arn, ())):
+                registered.add((arn, target["Id"], int(target.get("Port") or group["Port"])))
+    for key in registered:
+        if key not in _targets or _targets[key].state == "draining":
+            _targets[key] = Target(*key)
+        _soon(_use(_targets[key], key[0] in used))
+    for key, target in list(_targets.items()):
+        if key not in registered and target.state != "draining":
+            target.drain(_deregistration_delay(key[0]))
+    _forget_drained()
+
+
+async def _use(target: Target, used: bool) -> None:
+    with _lock:
+        if target.state != "draining":
+            target.use(used)
+
+
+def _forget_drained() -> None:
+    """ "If a deregistering target has no in-flight requests and no active connections, Elastic Load
+    Balancing immediately completes the deregistration process"."""
+    for key, target in list(_targets.items()):
+        if target.state == "draining" and not target.uses:
+            del _targets[key]
+            _drained.notify_all()
+            for watcher in watchers:
+                watcher(target.group)
+
+
+def wait_until_drained(address: str) -> None:
+    """Wait until no target at the address is being deregistered."""
+    with _lock:
+        _drained.wait_for(
+            lambda: not any(t.id == address and t.state == "draining" for t in _targets.values())
+        )
+
+
+def exists(group: str) -> bool:
+    """Whether there is such a target group in the account and region of the request."""
+    return group in alb._tgs
+
+
+def is_used(group: str) -> bool:
+    """Whether a load balancer forwards to the target group."""
+    with _lock:
+        return group in _used()
+
+
+def target(group: str, address: str, port: int) -> Target | None:
+    """A registered target."""
+    with _lock:
+        return _targets.get((group, address, port))
+
+
+def place(balancer: str) -> Place | None:
+    """Where the load balancer with this ARN is."""
+    return _places.get(balancer)
+
+
+def _deregistration_delay(group: str) -> float:
+    with request_scope(*_owner(group)):
+        attributes = {a["Key"]: a["Value"] for a in alb._tg_attrs.get(group, [])}
+    return float(attributes.get("deregistration_delay.timeout_seconds", "300")) * TIME_SCALE
+
+
+def _owner(arn: str) -> tuple[str, str]:
+    """Account and region."""
+    _, _, _, region, account, _ = arn.split(":", 5)
+    return account, region
+
+
+def _soon(coroutine: Coroutine[Any, Any, None]) -> None:
+    asyncio.run_coroutine_threadsafe(coroutine, _loop)
+
+
+# In front of MiniStack's API and its CloudFormation types
+
+
+def _settle(balancer: str) -> str:
+    """Give a new load balancer its place; its DNSName."""
+    with _lock:
+        _places[balancer] = Place()
+        alb._lbs[balancer]["DNSName"] = _places[balancer].name
+        return _places[balancer].name
+
+
+def _create_load_balancer(original: Callable[..., Any]) -> Callable[..., Any]:
+    def create(parameters: Any) -> Any:
+        before = set(alb._lbs)
+        status, headers, body = original(parameters)
+        for arn in set(alb._lbs) - before:
+            old = alb._lbs[arn]["DNSName"]
+            body = body.replace(old.encode(), _settle(arn).encode())
+        return status, headers, body
+
+    return create
+
+
+def _delete_load_balancer(original: Callable[..., Any]) -> Callable[..., Any]:
+    def delete(parameters: Any) -> Any:
+        arn = alb._p(parameters, "LoadBalancerArn")
+        if _protected(arn):
+            return alb._error("OperationNotPermitted", _protected_message(arn))
+        for listener in [k for k, v in alb._listeners.items() if v["LoadBalancerArn"] == arn]:
+            alb._delete_listener({"ListenerArn": [listener]})
+        return original(parameters)
+
+    return delete
+
+
+def _protected(balancer: str) -> bool:
+    return bool(alb._lb_attr(balancer, "deletion_protection.enabled", "false") == "true")
+
+
+def _protected_message(balancer: str) -> str:
+    return f"Load balancer '{balancer}' cannot be deleted because deletion protection is enabled"
+
+
+def _change_targets(original: Callable[..., Any]) -> Callable[..., Any]:
+    """RegisterTargets and DeregisterTargets; MiniStack takes an id with two ports for one target.
+
+    API_TargetDescription.html: "You can register a target multiple times … using different ports";
+    a target that is deregistered without a port is deregistered at all of them.
+    """
+
+    def change(parameters: Any) -> Any:
+        arn = alb._p(parameters, "TargetGroupArn")
+        group = alb._tgs.get(arn)
+        if group is None:
+            return original(parameters)  # which refuses it
+        known = alb._targets.get(arn, [])
+        given = alb._parse_targets_param(parameters)
+        named = {(t["Id"], int(t["Port"])) if t.get("Port") else (t["Id"], None) for t in given}
+        if alb._p(parameters, "Action") == "RegisterTargets":
+            wanted = {(name, port or group["Port"]) for name, port in named}
+            wanted -= {(t["Id"], int(t["Port"])) for t in known}
+            alb._targets[arn] = known + [{"Id": i, "Port": port} for i, port in sorted(wanted)]
+        else:
+            alb._targets[arn] = [
+                t for t in known if not named & {(t["Id"], int(t["Port"])), (t["Id"], None)}
+            ]
+        return alb._empty(alb._p(parameters, "Action"))
+
+    return change
+
+
+def _describe_target_health(parameters: Any) -> Any:
+    arn = alb._p(parameters, "TargetGroupArn")
+    group = alb._tgs.get(arn)
+    if group is None:
+        return alb._error("TargetGroupNotFound", f"Target group '{arn}' not found.")
+    asked = [
+        (arn, each["Id"], int(each.get("Port") or group["Port"]))
+        for each in alb._parse_targets_param(parameters)
+    ]
+    with _lock:
+        shown = [
+            (key, _targets[key].state, *_targets[key].reason)
+            if key in _targets
+            else (
+                key,
+                "unused",
+                "Target.NotRegistered",
+                "Target is not registered to the target group",
+            )
+            for key in asked or [key for key in _targets if key[0] == arn]
+        ]
+    members = ""
+    for (_, identifier, port), state, reason, description in shown:
+        checked = group["HealthCheckPort"]
+        why = f"<Reason>{reason}</Reason><Description>{description}</Description>" if reason else ""
+        members += (
+            f"<member><Target><Id>{identifier}</Id><Port>{port}</Port></Target>"
+            f"<HealthCheckPort>{port if checked == 'traffic-port' else checked}</HealthCheckPort>"
+            f"<TargetHealth><State>{state}</State>{why}</TargetHealth></member>"
+        )
+    return alb._xml(
+        200,
+        "DescribeTargetHealth",
+        f"<TargetHealthDescriptions>{members}</TargetHealthDescriptions>",
+    )
+
+
+def _then_reconcile(original: Callable[..., Any]) -> Callable[..., Any]:
+    def change(*arguments: Any, **named: Any) -> Any:
+        try:
+            return original(*arguments, **named)
+        finally:
+            reconcile()
+
+    return change
+
+
+def _certified(original: Callable[..., Any]) -> Callable[..., Any]:
+    """CreateListener and ModifyListener: CertificateNotFound."""
+
+    def change(parameters: Any) -> Any:
+        for arn in alb._parse_certificate_arns(parameters):
+            if arn not in acm._certificates:
+                return alb._error("CertificateNotFound", _no_certificate(arn))
+        return original(parameters)
+
+    return change
+
+
+def _certified_in_template(original: Callable[..., Any]) -> Callable[..., Any]:
+    def change(*arguments: Any) -> Any:
+        # create(logical_id, properties, stack), update(id, old, properties, stack, …)
+        properties = [each for each in arguments if isinstance(each, dict)][-1]
+        for certificate in properties.get("Certificates") or []:
+            if certificate["CertificateArn"] not in acm._certificates:
+                raise ValueError(_no_certificate(certificate["CertificateArn"]))
+        return original(*arguments)
+
+    return change
+
+
+def _no_certificate(arn: str) -> str:
+    return f"Certificate '{arn}' not found"
+
+
+def _made_by_template(original: Callable[..., Any]) -> Callable[..., Any]:
+    def create(*arguments: Any, **named: Any) -> Any:
+        arn, attributes = original(*arguments, **named)
+        return arn, attributes | {"DNSName": _settle(arn)}
+
+    return create
+
+
+def _deleted_by_template(original: Callable[..., None]) -> Callable[..., None]:
+    def delete(arn: str, properties: Any) -> None:
+        if _protected(arn):
+            raise ValueError(_protected_message(arn))
+        original(arn, properties)
+
+    return delete
+
+
+def _wrap_template_types() -> None:
+    types = {
+        "LoadBalancer": "load_balancer",
+        "Listener": "listener",
+        "ListenerRule": "listener_rule",
+        "TargetGroup": "target_group",
+    }
+    for kind, word in types.items():
+        handlers = provisioners._RESOURCE_HANDLERS[f"AWS::ElasticLoadBalancingV2::{kind}"]
+        for operation in ("create", "update", "delete"):
+            name = f"_elbv2_{word}_{operation}"
+            wrapped = getattr(provisioners, name)
+            if name == "_elbv2_load_balancer_create":
+                wrapped = _made_by_template(wrapped)
+            if name in ("_elbv2_listener_create", "_elbv2_listener_update"):
+                wrapped = _certified_in_template(wrapped)
+            if name == "_elbv2_load_balancer_delete":
+                wrapped = _deleted_by_template(wrapped)
+            # By name too: an update that replaces calls the others.
+            handlers[operation] = _then_reconcile(wrapped)
+            setattr(provisioners, name, handlers[operation])
+
+
+def install() -> None:
+    """Put this in front of MiniStack's ELB, and start the thread of all load balancers."""
+    expect(acm, _certificates=None)
+    expect(
+        alb,
+        _ACTION_MAP=None,
+        _execute_action="action method path headers body query_params raw_query_string raw_path",
+        _lb_attr="lb_arn key default",
+        _match_condition="cond method path headers query_params",
+        _parse_certificate_arns="params prefix",
+        _parse_targets_param="params prefix",
+        _rule_sort_key="rule",
+        _target_headers="lb_arn listener headers client_ip",
+        _target_host_header="host listener_port",
+        reset="",
+        set_targets_for_group="tg_arn targets previous_ids",
+    )
+    for store in ("_lbs", "_listeners", "_rules", "_targets", "_tgs", "_tg_attrs"):
+        expect(alb, **{store: None})
+    actions = alb._ACTION_MAP
+    actions["CreateLoadBalancer"] = _create_load_balancer(actions["CreateLoadBalancer"])
+    actions["DeleteLoadBalancer"] = _delete_load_balancer(actions["DeleteLoadBalancer"])
+    for name in ("CreateListener", "ModifyListener"):
+        actions[name] = _certified(actions[name])
+    for name in ("RegisterTargets", "DeregisterTargets"):
+        actions[name] = _change_targets(actions[name])
+    for name, handler in actions.items():
+        if not name.startswith("Describe"):
+            actions[name] = _then_reconcile(handler)
+    actions["DescribeTargetHealth"] = _describe_target_health
+    alb.set_targets_for_group = _then_reconcile(alb.set_targets_for_group)
+    alb.reset = _then_reconcile(alb.reset)
+    _wrap_template_types()
+    threading.Thread(target=_loop.run_forever, name="load-balancers", daemon=True).start()

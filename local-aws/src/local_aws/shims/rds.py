@@ -1,0 +1,508 @@
+"""RDS for PostgreSQL with a database in it: each instance is a server, each snapshot its copy.
+
+MiniStack keeps the records, answers the reads, and knows every other engine; those, and Aurora,
+stay records. What AWS does in the background is done in the background here, one thing after the
+other for each instance, with the status that AWS shows meanwhile:
+https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html
+
+Where no PostgreSQL can run (see `postgres`), instances stay records too, and the log says so.
+"""
+
+import contextvars
+import json
+import logging
+import re
+import shutil
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ministack.services import rds, secretsmanager
+from ministack.services.cloudformation import provisioners, stacks
+
+from local_aws.shims import Shim, expect, postgres
+
+Record = dict[str, Any]
+Response = tuple[int, dict[str, str], bytes]
+
+_log = logging.getLogger("rds")
+shim = Shim()
+
+
+class Database:
+    """The server of an instance, and what is done with it, one thing after the other."""
+
+    def __init__(self, instance: Record, server: postgres.Server) -> None:
+        self.server = server
+        self._instance = instance
+        self._worker = ThreadPoolExecutor(1, "rds")
+
+    def do(
+        self, work: Callable[[], None], status: str | None = None, then: str = "available"
+    ) -> Future[None]:
+        """Do this after what was begun before. The instance has `status` at once and `then` when
+        it is done, unless something else was begun meanwhile; None leaves its status alone."""
+        if status:
+            self._instance["DBInstanceStatus"] = status
+
+        def run() -> None:
+            try:
+                work()
+            except Exception:
+                _log.exception("RDS: %s failed", self._instance["DBInstanceIdentifier"])
+                self._instance["DBInstanceStatus"] = "failed"
+            else:
+                if self._instance["DBInstanceStatus"] == status:
+                    self._instance["DBInstanceStatus"] = then
+
+        return self._worker.submit(contextvars.copy_context().run, run)
+
+    def end(self, work: Callable[[], None]) -> Future[None]:
+        """Do this as the last thing."""
+        done = self.do(work, "deleting", "deleted")
+        self._worker.shutdown(wait=False)
+        return done
+
+
+_databases: dict[str, Database] = {}
+"""By DbiResourceId, which no two instances ever share."""
+_copies: dict[str, Path] = {}
+"""The data of snapshots, by ARN."""
+
+
+def install() -> None:
+    expect(
+        rds,
+        _p="params key default",
+        _error="code message status",
+        _single_instance_response="root_tag result_tag instance",
+        _resolve_instance="db_id",
+        _parse_member_list="params prefix",
+        _parse_tags="params",
+        _generate_master_user_password="",
+        _instances=None,
+        _snapshots=None,
+        _subnet_groups=None,
+        _tags=None,
+    )
+    expect(secretsmanager, create_secret_in_process=None, _get_random_password="data")
+    expect(provisioners, _rds_db_instance_attrs="instance")
+    shim.install()
+    # Both tables hold the functions themselves.
+    for owner, table in (
+        (rds, rds._ACTION_MAP),
+        (provisioners, provisioners._RESOURCE_HANDLERS["AWS::RDS::DBInstance"]),
+    ):
+        for name, function in table.items():
+            table[name] = getattr(owner, getattr(function, "__name__", ""), function)
+
+
+@shim.replaces(rds, "_get_docker", "")
+def _get_docker() -> None:
+    """The same with Docker on this machine as without."""
+
+
+@shim.wraps(rds, "_default_engine_version", "engine")
+def _default_engine_version(original: Callable[[str], str], engine: str) -> str:
+    if engine != "postgres":
+        return original(engine)
+    try:
+        return postgres.choose("")[0]
+    except postgres.NoServer:
+        return original(engine)
+
+
+# Instances ---------------------------------------------------------------------------------------
+
+
+def _database(instance: Record | None) -> Database | None:
+    return _databases.get(instance["DbiResourceId"]) if instance else None
+
+
+def _is_served(instance: Record) -> bool:
+    """Whether an instance is of the kind that has a server."""
+    return instance["Engine"] == "postgres" and not instance.get("DBClusterIdentifier")
+
+
+def _stand_up(instance: Record, fill: Callable[[postgres.Server], None]) -> Future[None] | None:
+    """Begin to make the server of an instance; None where no PostgreSQL can run."""
+    try:
+        server = postgres.Server(int(instance["Endpoint"]["Port"]), instance["EngineVersion"])
+    except postgres.NoServer as why:
+        _log.warning(
+            "RDS: %s is a record with no database in it: %s", instance["DBInstanceIdentifier"], why
+        )
+        return None
+    _log.info(
+        "RDS: %s is PostgreSQL %s at %s:%d",
+        instance["DBInstanceIdentifier"],
+        server.version,
+        server.address,
+        server.port,
+    )
+    instance["Endpoint"]["Address"] = server.address
+    database = _databases[instance["DbiResourceId"]] = Database(instance, server)
+    return database.do(partial(fill, server), "creating")
+
+
+def _filled(instance: Record, name: str, managed: bool) -> Callable[[postgres.Server], None]:
+    """How a new instance's server is filled. RDS makes the password if it is to manage it:
+    AmazonRDS/latest/UserGuide/rds-secrets-manager.html"""
+    instance["DBName"] = name
+    user = instance["MasterUsername"]
+    if managed:
+        instance["_MasterUserPassword"] = rds._generate_master_user_password()
+        credentials = {"username": user, "password": instance["_MasterUserPassword"]}
+        instance["_secret"] = secretsmanager.create_secret_in_process(
+            f"rds!db-{uuid.uuid4()}", json.dumps(credentials)
+        )
+    password = instance["_MasterUserPassword"]
+    return lambda server: server.create(user, password, name)
+
+
+@shim.wraps(rds, "_create_db_instance", "p")
+def _create_db_instance(original: Callable[..., Response], p: Record) -> Response:
+    answer = original(p)
+    if answer[0] != 200:
+        return answer
+    instance = rds._instances[rds._p(p, "DBInstanceIdentifier")]
+    if not _is_served(instance):
+        return answer
+    managed = rds._p(p, "ManageMasterUserPassword") == "true"
+    _stand_up(instance, _filled(instance, rds._p(p, "DBName"), managed))
+    return _answer("CreateDBInstance", instance)
+
+
+def _answer(action: str, instance: Record) -> Response:
+    answer: Response = rds._single_instance_response(
+        f"{action}Response", f"{action}Result", instance
+    )
+    return answer
+
+
+@shim.wraps(rds, "_instance_xml", "i")
+def _instance_xml(original: Callable[[Record], str], instance: Record) -> str:
+    """There is no endpoint before the instance is available (API reference, DBInstance)."""
+    xml = original(instance)
+    if instance["DBInstanceStatus"] == "creating":
+        xml = re.sub(r"<Endpoint>.*?</Endpoint>", "", xml, flags=re.DOTALL)
+    if secret := instance.get("_secret"):
+        xml += (
+            f"<MasterUserSecret><SecretArn>{secret}</SecretArn>"
+            "<SecretStatus>active</SecretStatus></MasterUserSecret>"
+        )
+    return xml
+
+
+@shim.wraps(rds, "_modify_db_instance", "p")
+def _modify_db_instance(original: Callable[..., Response], p: Record) -> Response:
+    instance = rds._resolve_instance(rds._p(p, "DBInstanceIdentifier"))
+    # AmazonRDS/latest/UserGuide/USER_StopInstance.html: "You can't modify a stopped DB instance"
+    if _database(instance) and instance["DBInstanceStatus"] not in ("available", "backing-up"):
+        return _not_available(instance)
+    return original(p)
+
+
+@shim.wraps(rds, "_rotate_instance_password", "instance old_pass new_pass")
+def _rotate_instance_password(
+    original: Callable[..., None], instance: Record, old_pass: str, new_pass: str
+) -> None:
+    if database := _database(instance):
+        change = partial(database.server.set_password, instance["MasterUsername"], new_pass)
+        database.do(change).result()
+    else:
+        original(instance, old_pass, new_pass)
+
+
+@shim.wraps(rds, "_set_db_instance_status", "p status response_name result_name")
+def _set_db_instance_status(
+    original: Callable[..., Response], p: Record, status: str, response_name: str, result_name: str
+) -> Response:
+    """StartDBInstance and StopDBInstance."""
+    instance = rds._resolve_instance(rds._p(p, "DBInstanceIdentifier"))
+    database = _database(instance)
+    if not database:
+        return original(p, status, response_name, result_name)
+    start = status == "available"
+    if instance["DBInstanceStatus"] != ("stopped" if start else "available"):
+        return _not_available(instance)
+    if start:
+        database.do(database.server.start, "starting")
+    else:
+        database.do(database.server.stop, "stopping", "stopped")
+    answer: Response = rds._single_instance_response(response_name, result_name, instance)
+    return answer
+
+
+@shim.wraps(rds, "_finish_instance_reboot", "instance cluster")
+def _finish_instance_reboot(
+    original: Callable[..., None], instance: Record, cluster: Record | None
+) -> None:
+    if database := _database(instance):
+        database.do(database.server.restart).result()
+    original(instance, cluster)
+
+
+def _not_available(instance: Record) -> Response:
+    # The wording is from memory.
+    message = (
+        f"Instance {instance['DBInstanceIdentifier']} is not in a valid state for this operation: "
+        f"it is {instance['DBInstanceStatus']}."
+    )
+    return _refusal("InvalidDBInstanceState", message)
+
+
+def _refusal(code: str, message: str, status: int = 400) -> Response:
+    answer: Response = rds._error(code, message, status)
+    return answer
+
+
+# The end of an instance --------------------------------------------------------------------------
+
+# https://repost.aws/knowledge-center/rds-delete-instance-deletion-protection
+_PROTECTED = (
+    "Cannot delete protected DB Instance, please disable deletion protection and try again."
+)
+
+
+@shim.wraps(rds, "_delete_db_instance", "p")
+def _delete_db_instance(original: Callable[..., Response], p: Record) -> Response:
+    instance = rds._resolve_instance(rds._p(p, "DBInstanceIdentifier"))
+    if instance and instance.get("DeletionProtection"):
+        return _refusal("InvalidParameterCombination", _PROTECTED)
+    if not _database(instance):
+        return original(p)
+    # The wording of these is from memory.
+    final = rds._p(p, "FinalDBSnapshotIdentifier")
+    if rds._p(p, "SkipFinalSnapshot") != "true":
+        if not final:
+            return _refusal(
+                "InvalidParameterCombination",
+                "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified.",
+            )
+        if final in rds._snapshots:
+            return _refusal(
+                "DBSnapshotAlreadyExists",
+                "Cannot create the snapshot because a snapshot with the identifier "
+                f"{final} already exists.",
+            )
+    elif final:
+        return _refusal(
+            "InvalidParameterCombination",
+            "FinalDBSnapshotIdentifier can not be specified when deleting with SkipFinalSnapshot.",
+        )
+    if instance["DBInstanceStatus"] == "deleting":
+        name = instance["DBInstanceIdentifier"]
+        return _refusal("InvalidDBInstanceState", f"Instance {name} is already being deleted.")
+    if final:
+        rds._create_snapshot_internal(final, instance)
+    _remove(instance)
+    return _answer("DeleteDBInstance", instance)
+
+
+def _remove(instance: Record) -> Future[None]:
+    """Begin to end an instance, when its snapshots are taken. It is gone when this is done."""
+    database = _databases[instance["DbiResourceId"]]
+
+    def remove() -> None:
+        database.server.remove()
+        rds._tags.pop(instance["DBInstanceArn"], None)
+        rds._instances.pop(instance["DBInstanceIdentifier"], None)
+        del _databases[instance["DbiResourceId"]]
+
+    return database.end(remove)
+
+
+# Snapshots ---------------------------------------------------------------------------------------
+
+
+@shim.wraps(rds, "_create_db_snapshot", "p")
+def _create_db_snapshot(original: Callable[..., Response], p: Record) -> Response:
+    instance = rds._resolve_instance(rds._p(p, "DBInstanceIdentifier"))
+    if _database(instance) and instance["DBInstanceStatus"] != "available":
+        # https://github.com/hashicorp/terraform-provider-aws/issues/7047
+        return _refusal(
+            "InvalidDBInstanceState",
+            "Cannot create a snapshot because the database instance "
+            f"{instance['DBInstanceIdentifier']} is not currently in the available state.",
+        )
+    return original(p)
+
+
+@shim.wraps(rds, "_create_snapshot_internal", "snap_id instance")
+def _create_snapshot_internal(
+    original: Callable[..., Record], snap_id: str, instance: Record
+) -> Record:
+    """The record at once; the copy when the instance's turn has come."""
+    snapshot = original(snap_id, instance)
+    if database := _database(instance):
+        snapshot |= {
+            "Status": "creating",
+            "PercentProgress": 0,
+            "_MasterUserPassword": instance["_MasterUserPassword"],
+        }
+
+        def copy() -> None:
+            try:
+                _copies[snapshot["DBSnapshotArn"]] = database.server.copy()
+            except postgres.ServerFailed as why:
+                _log.error("RDS: snapshot %s failed: %s", snap_id, why)
+                snapshot["Status"] = "failed"
+            else:
+                snapshot.update(Status="available", PercentProgress=100)
+
+        database.do(copy, "backing-up")
+    return snapshot
+
+
+@shim.wraps(rds, "_delete_db_snapshot", "p")
+def _delete_db_snapshot(original: Callable[..., Response], p: Record) -> Response:
+    snapshot = rds._snapshots.get(rds._p(p, "DBSnapshotIdentifier"))
+    if snapshot and snapshot["Status"] == "creating":
+        return _snapshot_not_available(snapshot)
+    answer = original(p)
+    if snapshot and (copy := _copies.pop(snapshot["DBSnapshotArn"], None)):
+        shutil.rmtree(copy.parent, ignore_errors=True)
+    return answer
+
+
+@shim.wraps(rds, "_restore_from_snapshot", "p")
+def _restore_from_snapshot(original: Callable[..., Response], p: Record) -> Response:
+    """What is not asked for is as by default, not as the instance was that the snapshot is of:
+    API_RestoreDBInstanceFromDBSnapshot.html. The port and the credentials are the snapshot's."""
+    snapshot = rds._snapshots.get(rds._p(p, "DBSnapshotIdentifier"))
+    if snapshot and snapshot["Status"] != "available":
+        return _snapshot_not_available(snapshot)
+    answer = original(p)
+    if answer[0] != 200:
+        return answer
+    assert snapshot
+    instance = rds._instances[rds._p(p, "DBInstanceIdentifier")]
+    instance["Endpoint"]["Port"] = int(rds._p(p, "Port") or snapshot["Port"])
+    instance["DeletionProtection"] = rds._p(p, "DeletionProtection") == "true"
+    groups = rds._parse_member_list(p, "VpcSecurityGroupIds")
+    instance["VpcSecurityGroups"] = [
+        {"VpcSecurityGroupId": group, "Status": "active"} for group in groups
+    ]
+    if name := rds._p(p, "DBParameterGroupName"):
+        instance["DBParameterGroups"][0]["DBParameterGroupName"] = name
+    if subnets := rds._subnet_groups.get(rds._p(p, "DBSubnetGroupName")):
+        instance["DBSubnetGroup"] = subnets
+    if tags := rds._parse_tags(p):
+        instance["TagList"] = rds._tags[instance["DBInstanceArn"]] = tags
+    if fill := _restored(instance, snapshot):
+        _stand_up(instance, fill)
+    return _answer("RestoreDBInstanceFromDBSnapshot", instance)
+
+
+def _restored(instance: Record, snapshot: Record) -> Callable[[postgres.Server], None] | None:
+    """How an instance's server is filled from a snapshot, whose credentials become its own; None
+    for a snapshot that is only a record."""
+    copy = _copies.get(snapshot["DBSnapshotArn"])
+    if copy is None:
+        return None
+    instance |= {key: snapshot[key] for key in ("MasterUsername", "_MasterUserPassword", "DBName")}
+    return lambda server: server.restore(copy)
+
+
+def _snapshot_not_available(snapshot: Record) -> Response:
+    # The wording is from memory.
+    name, status = snapshot["DBSnapshotIdentifier"], snapshot["Status"]
+    return _refusal("InvalidDBSnapshotState", f"DB snapshot {name} is {status}, not available.")
+
+
+# CloudFormation ----------------------------------------------------------------------------------
+
+
+@shim.wraps(stacks, "_runs_on_worker_thread", "resource_type")
+def _runs_on_worker_thread(original: Callable[[str], bool], resource_type: str) -> bool:
+    """A stack waits for its database, and the server goes on meanwhile."""
+    return resource_type == "AWS::RDS::DBInstance" or original(resource_type)
+
+
+@shim.wraps(provisioners, "_rds_db_instance_create", "logical_id props stack_name")
+def _stack_creates(
+    original: Callable[..., Any], logical_id: str, props: Record, stack_name: str
+) -> tuple[str, Record]:
+    name = props.get("DBInstanceIdentifier")
+    if name in rds._instances:
+        raise ValueError(f"DB instance {name} already exists")
+    snapshot = rds._snapshots.get(source := props.get("DBSnapshotIdentifier"))
+    if source and not snapshot:
+        raise ValueError(f"DBSnapshot {source} not found")
+    physical, _ = original(logical_id, props, stack_name)
+    instance = rds._instances[physical]
+    if _is_served(instance):
+        managed = _true(props.get("ManageMasterUserPassword"))
+        fill = (
+            _restored(instance, snapshot)
+            if snapshot
+            else _filled(instance, props.get("DBName", ""), managed)
+        )
+        if fill and (done := _stand_up(instance, fill)):
+            done.result()
+        if instance["DBInstanceStatus"] == "failed":
+            _remove(instance).result()
+            raise ValueError(f"DB instance {physical} failed; the log of the local AWS says why")
+    return physical, provisioners._rds_db_instance_attrs(instance)
+
+
+@shim.wraps(
+    provisioners,
+    "_rds_db_instance_update",
+    "physical_id old_props new_props stack_name logical_id",
+)
+def _stack_updates(
+    original: Callable[..., Any],
+    physical_id: str,
+    old_props: Record,
+    new_props: Record,
+    *rest: Any,
+    **more: Any,
+) -> Any:
+    answer = original(physical_id, old_props, new_props, *rest, **more)
+    password = new_props.get("MasterUserPassword")
+    instance = rds._instances.get(physical_id)
+    if instance and password not in (None, old_props.get("MasterUserPassword")):
+        rds._rotate_instance_password(instance, old_props.get("MasterUserPassword"), password)
+    return answer
+
+
+@shim.wraps(provisioners, "_rds_db_instance_delete", "physical_id props")
+def _stack_deletes(original: Callable[..., None], physical_id: str, props: Record) -> None:
+    instance = rds._instances.get(physical_id)
+    if instance and _database(instance):
+        _remove(instance).result()
+    original(physical_id, props)
+
+
+@shim.wraps(provisioners, "_sm_secret_string", "props")
+def _secret_string(original: Callable[[Record], str], props: Record) -> str:
+    """A password without the characters that it is to be without: they would end up in a URL.
+
+    AWSCloudFormation/latest/UserGuide/aws-properties-secretsmanager-secret-generatesecretstring.html
+    """
+    asked = props.get("GenerateSecretString")
+    if not asked or props.get("SecretString"):
+        return original(props)
+    wanted: Record = {
+        name: value if name == "ExcludeCharacters" else _true(value)
+        for name, value in asked.items()
+        if name.startswith(("Exclude", "Include", "Require"))
+    }
+    length = int(asked.get("PasswordLength", 32))
+    status, _, body = secretsmanager._get_random_password(wanted | {"PasswordLength": length})
+    answer = json.loads(body)
+    if status != 200:
+        raise ValueError(answer["message"])
+    password: str = answer["RandomPassword"]
+    if not (template := asked.get("SecretStringTemplate")):
+        return password
+    return json.dumps(json.loads(template) | {asked["GenerateStringKey"]: password})
+
+
+def _true(value: Any) -> bool:
+    return str(value).lower() == "true"

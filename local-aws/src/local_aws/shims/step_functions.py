@@ -1,0 +1,594 @@
+"""Step Functions as AWS has it, where MiniStack's engine differs.
+
+- Tasks of JSONata state machines: TimeoutSeconds and HeartbeatSeconds, also as expressions and on
+  callback tasks; a callback task fails when what it invokes fails; each attempt has a token of its
+  own; Retry with MaxDelaySeconds and JitterStrategy; the history's event types.
+- The state machine's role is what its tasks may do.
+- An execution ends at once when it is stopped or out of time, and runs no Catch then.
+- Output on Succeed and on a Choice's default; all expressions of one Assign see the values before.
+
+Follows the AWS Step Functions developer guide (Task workflow state; Wait for a Callback with Task
+Token; Handling errors; Passing data between states with variables; EventBridge events) and API
+reference (StartExecution, StopExecution, SendTaskSuccess). SFN_WAIT_SCALE between 0 and 1 scales
+the timeouts of callback tasks and of state machines like Wait states; at 0 they stay in real time.
+"""
+
+import contextvars
+import json
+import logging
+import queue
+import random
+import re
+import threading
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from ministack.core import iam_actions
+from ministack.core.responses import (
+    error_response_json,
+    get_account_id,
+    get_region,
+    json_response,
+    new_uuid,
+    now_iso,
+)
+from ministack.services import eventbridge, stepfunctions
+
+from local_aws.shims import Shim, expect, roles
+
+Data = dict[str, Any]
+Call = Callable[..., Any]
+Step = tuple[Any, str | None]
+
+_ExecutionError = stepfunctions._ExecutionError
+_log = logging.getLogger("states")
+_NAME = re.compile(r'[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}')
+_CALLBACK = ".waitForTaskToken"
+shim = Shim()
+
+
+class _Stopped(SystemExit):
+    """The execution is over. No `Exception`, so that no Catch, Retry or handler takes it."""
+
+
+@dataclass
+class _Run:
+    """A running execution, as those who have to wake or end it see it."""
+
+    role: str = ""
+    machine: str = ""
+    over: threading.Event = field(default_factory=threading.Event)
+    waiting: set["queue.SimpleQueue[Data]"] = field(default_factory=set)
+
+    def end(self) -> None:
+        self.over.set()
+        for inbox in list(self.waiting):
+            inbox.put({"over": True})
+
+
+_current: ContextVar[_Run | None] = ContextVar("run", default=None)
+_runs: dict[str, _Run] = {}
+_lock = threading.Lock()
+_open: dict[str, "queue.SimpleQueue[Data]"] = {}
+_closed: set[str] = set()
+
+
+def install() -> None:
+    expect(
+        stepfunctions,
+        _ExecutionError="error cause",
+        _emit_execution_status_event="execution",
+        _apply_jsonata_arguments="state_def raw_input ctx",
+        _apply_jsonata_output="state_def raw_input ctx result error_output default",
+        _apply_jsonata_template="value raw_input ctx result error_output",
+        _jsonata_state_field="state_def field expected raw_input ctx",
+        _evaluate_jsonata="expression raw_input ctx result error_output",
+        _apply_catcher="catcher raw_input ctx query_language error_output",
+        _find_matching_retrier="retriers error retry_counts",
+        _find_matching_catcher="catchers error",
+        _state_query_language="state_def ctx",
+        _invoke_resource="resource input_data",
+        _invoke_resource_with_timeout="resource input_data timeout",
+        _next_or_end="state_def",
+        _prefix_sdk_error="service_name error_code",
+        _iso_to_epoch_ms="iso",
+        _executions=None,
+        _state_machines=None,
+        _task_tokens=None,
+        _sdk_json_params="service_info service_key action input_data",
+        _sfn_mock_config=None,
+        _SFN_WAIT_SCALE=None,
+    )
+    expect(
+        iam_actions,
+        extract_resource_arn="service method path headers body query_params region account_id",
+    )
+    expect(eventbridge, _put_events="data allow_aws_source")
+    roles.install()
+    shim.install()
+    # It delays each execution's first state; its other sleep is replaced below.
+    stepfunctions.time = SimpleNamespace(time=time.time, sleep=lambda seconds: None)
+
+
+# Executions: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+# -------------------------------------------------------------------------------------------------
+
+
+@shim.wraps(stepfunctions, "_start_execution", "data")
+def _start_execution(original: Call, data: Data) -> Any:
+    """The same name and input as an execution that runs is that execution."""
+    name = data.get("name")
+    if name is not None and not _NAME.fullmatch(name):
+        return error_response_json("InvalidName", f"Invalid Name: '{name}'", 400)
+    answer = original(data)
+    if name is not None and answer[0] == 400:
+        machine = stepfunctions._resolve_state_machine_arn(data.get("stateMachineArn", "")) or ""
+        arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+        there = stepfunctions._executions.get(arn)
+        if there and there["status"] == "RUNNING" and there["input"] == data.get("input", "{}"):
+            return json_response({"executionArn": arn, "startDate": there["startDate"]})
+    return answer
+
+
+@shim.wraps(stepfunctions, "_run_execution", "exec_arn")
+def _run_execution(original: Call, exec_arn: str) -> None:
+    execution = stepfunctions._executions.get(exec_arn)
+    machine = stepfunctions._state_machines.get((execution or {}).get("stateMachineArn")) or {}
+    run = _runs[exec_arn] = _Run(machine.get("roleArn", ""), machine.get("stateMachineArn", ""))
+    _current.set(run)
+    limit = json.loads(machine.get("definition") or "{}").get("TimeoutSeconds")
+    clock = threading.Timer(_scaled(limit), _time_out, (execution, run)) if limit else None
+    if clock:
+        clock.daemon = True
+        clock.start()
+    try:
+        original(exec_arn)
+    except _Stopped:
+        _log.info("execution %s ended: %s", exec_arn, (execution or {}).get("status"))
+    finally:
+        if clock:
+            clock.cancel()
+        del _runs[exec_arn]
+
+
+def _time_out(execution: Data, run: _Run) -> None:
+    if execution["status"] != "RUNNING":
+        return
+    execution["status"], execution["stopDate"] = "TIMED_OUT", now_iso()
+    execution["error"] = "States.Timeout"
+    stepfunctions._add_event(
+        execution,
+        "ExecutionTimedOut",
+        {"executionTimedOutEventDetails": {"error": "States.Timeout"}},
+    )
+    run.end()
+    stepfunctions._emit_execution_status_event(execution)
+
+
+@shim.wraps(stepfunctions, "_stop_execution", "data")
+def _stop_execution(original: Call, data: Data) -> Any:
+    answer = original(data)
+    run = _runs.get(data.get("executionArn", ""))
+    if run and answer[0] == 200:
+        run.end()
+    return answer
+
+
+@shim.wraps(stepfunctions, "_add_event", "execution event_type details")
+def _add_event(original: Call, execution: Data, event_type: str, details: Any = None) -> Any:
+    """Whatever an ended execution would do next, it does not."""
+    if execution["status"] != "RUNNING" and not event_type.startswith("Execution"):
+        raise _Stopped
+    return original(execution, event_type, details)
+
+
+@shim.wraps(stepfunctions, "_fail_execution", "execution error cause")
+def _fail_execution(original: Call, execution: Data, error: str, cause: str) -> None:
+    if execution["status"] != "RUNNING":
+        raise _Stopped
+    original(execution, error, cause)
+    execution["output"] = None
+
+
+@shim.replaces(stepfunctions, "_scaled_sleep", "seconds")
+def _scaled_sleep(seconds: float) -> None:
+    run, delay = _current.get(), seconds * stepfunctions._SFN_WAIT_SCALE
+    if run is None:
+        time.sleep(max(0, delay))
+    elif run.over.wait(max(0, delay)):
+        raise _Stopped
+
+
+@shim.replaces(stepfunctions, "_emit_execution_status_event", "execution")
+def _emit_execution_status_event(execution: Data) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html"""
+    if execution.get("sync"):
+        return
+    status = execution["status"]
+    again = status in ("FAILED", "TIMED_OUT", "ABORTED")
+    output = execution.get("output") if status == "SUCCEEDED" else None
+    detail = {
+        "executionArn": execution["executionArn"],
+        "stateMachineArn": execution["stateMachineArn"],
+        "name": execution["name"],
+        "status": status,
+        "startDate": stepfunctions._iso_to_epoch_ms(execution["startDate"]),
+        "stopDate": stepfunctions._iso_to_epoch_ms(execution.get("stopDate")),
+        "input": execution["input"],
+        "inputDetails": {"included": True},
+        "output": output,
+        "outputDetails": {"included": True} if output else None,
+        "stateMachineVersionArn": None,
+        "stateMachineAliasArn": None,
+        "redriveCount": 0,
+        "redriveDate": None,
+        "redriveStatus": "REDRIVABLE" if again else "NOT_REDRIVABLE",
+        "redriveStatusReason": (None if again else f"Execution is {status} and cannot be redriven"),
+        "error": execution.get("error"),
+        "cause": execution.get("cause"),
+    }
+    for name in ("input", "output"):
+        if detail[name] and len(detail[name]) > 248 * 1024:
+            detail |= {name: None, f"{name}Details": {"included": False}}
+    entry = {
+        "Source": "aws.states",
+        "DetailType": "Step Functions Execution Status Change",
+        "Detail": json.dumps(detail),
+        "Resources": [execution["executionArn"]],
+    }
+    try:
+        eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+    except Exception:
+        _log.exception("no status event for %s", execution["executionArn"])
+
+
+# Task states: https://docs.aws.amazon.com/step-functions/latest/dg/state-task.html
+# -------------------------------------------------------------------------------------------------
+
+
+@shim.wraps(stepfunctions, "_execute_task", "state_def raw_input execution ctx")
+def _execute_task(original: Call, state: Data, given: Any, execution: Data, ctx: Data) -> Step:
+    mocked = stepfunctions._sfn_mock_config
+    activity = ":activity:" in state.get("Resource", "")
+    if stepfunctions._state_query_language(state, ctx) != "JSONata" or mocked or activity:
+        return original(state, given, execution, ctx)  # type: ignore[no-any-return]
+    retried: dict[int, int] = {}
+    while True:
+        ctx["State"]["RetryCount"] = sum(retried.values())
+        try:
+            result = _attempt(state, given, execution, ctx)
+            output = stepfunctions._apply_jsonata_output(
+                state, given, ctx, result=result, default=result
+            )
+            _apply_state_assign(state, given, ctx, result=result)
+            return output, stepfunctions._next_or_end(state)
+        except _ExecutionError as error:
+            retrier, index = stepfunctions._find_matching_retrier(
+                state.get("Retry", []), error.error, retried
+            )
+            if retrier:
+                _scaled_sleep(_delay(retrier, retried.get(index, 0)))
+                retried[index] = retried.get(index, 0) + 1
+                continue
+            catcher = stepfunctions._find_matching_catcher(state.get("Catch", []), error.error)
+            if not catcher:
+                raise
+            caught = {"Error": error.error, "Cause": error.cause}
+            output = stepfunctions._apply_catcher(catcher, given, ctx, "JSONata", caught)
+            return output, catcher["Next"]
+
+
+def _delay(retrier: Data, count: int) -> float:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html"""
+    delay = retrier.get("IntervalSeconds", 1) * retrier.get("BackoffRate", 2.0) ** count
+    delay = min(delay, retrier.get("MaxDelaySeconds", delay))
+    return random.uniform(0, delay) if retrier.get("JitterStrategy") == "FULL" else delay
+
+
+def _attempt(state: Data, given: Any, execution: Data, ctx: Data) -> Any:
+    """Run the task once; its result. Adds the history's events, the failure's too."""
+    resource: str = state["Resource"]
+    calls_back = resource.endswith(_CALLBACK)
+    if calls_back:
+        ctx["Task"] = {"Token": new_uuid()}
+    report = _Report(execution, resource)
+    try:
+        arguments = stepfunctions._apply_jsonata_arguments(state, given, ctx)
+        limit = _seconds(state, "TimeoutSeconds", given, ctx)
+        report("Scheduled", arguments)
+        if calls_back:
+            beat = _seconds(state, "HeartbeatSeconds", given, ctx)
+            result = _call_back(resource, arguments, ctx["Task"]["Token"], limit, beat, report)
+        else:
+            report("Started")
+            result = (
+                stepfunctions._invoke_resource_with_timeout(resource, arguments, limit)
+                if limit
+                else stepfunctions._invoke_resource(resource, arguments)
+            )
+    except _ExecutionError as error:
+        report("TimedOut" if error.error == "States.Timeout" else "Failed", error)
+        raise
+    finally:
+        ctx.pop("Task", None)
+    report("Succeeded", result)
+    return result
+
+
+@dataclass
+class _Report:
+    """Adds events to the history, in the words for a Lambda function or for any other task."""
+
+    execution: Data
+    resource: str
+
+    def __call__(self, what: str, about: Any = None) -> None:
+        function = ":function:" in self.resource
+        details: Data = {} if function else self._kind()
+        if isinstance(about, _ExecutionError):
+            details |= {"error": about.error, "cause": about.cause}
+        elif what == "Scheduled":
+            details |= {"input" if function else "parameters": json.dumps(about)}
+            details |= {"resource": self.resource} if function else {"region": get_region()}
+        elif what == "Succeeded":
+            details["output"] = json.dumps(about)
+        kind = f"{'LambdaFunction' if function else 'Task'}{what}"
+        key = f"{kind[0].lower()}{kind[1:]}EventDetails"
+        stepfunctions._add_event(self.execution, kind, {key: details} if details else None)
+
+    def _kind(self) -> Data:
+        """arn:aws:states:::aws-sdk:ecs:describeServices is of type aws-sdk:ecs."""
+        kind, _, name = self.resource.partition(":::")[2].rpartition(":")
+        return {"resourceType": kind, "resource": name}
+
+
+def _seconds(state: Data, name: str, given: Any, ctx: Data) -> float | None:
+    if name not in state:
+        return None
+    seconds = stepfunctions._jsonata_state_field(state, name, "number", given, ctx)
+    if seconds <= 0:
+        raise _ExecutionError(
+            "States.QueryEvaluationError", f"{name} must be a positive number, but was: {seconds}"
+        )
+    return float(seconds)
+
+
+def _scaled(seconds: float) -> float:
+    scale = stepfunctions._SFN_WAIT_SCALE
+    return float(seconds * scale if 0 < scale < 1 else seconds)
+
+
+# Task tokens: https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html
+# -------------------------------------------------------------------------------------------------
+
+
+def _call_back(
+    resource: str,
+    arguments: Any,
+    token: str,
+    limit: float | None,
+    beat: float | None,
+    report: _Report,
+) -> Any:
+    """Invoke, then wait for what comes first: the token's result, a failure, the end of time."""
+    run = _current.get() or _Run()
+    inbox: queue.SimpleQueue[Data] = queue.SimpleQueue()
+    began = time.monotonic()
+    due = began + _scaled(limit) if limit else None
+    alive = began + _scaled(beat) if beat else None
+    with _lock:
+        _open[token] = inbox
+    run.waiting.add(inbox)
+    try:
+        report("Started")
+        _invoke(resource.removesuffix(_CALLBACK), arguments, inbox)
+        while True:
+            if run.over.is_set():
+                raise _Stopped
+            ends = [moment for moment in (due, alive) if moment is not None]
+            left = max(0, min(ends) - time.monotonic()) if ends else None
+            try:
+                message = inbox.get(timeout=left)
+            except queue.Empty:
+                raise _ExecutionError("States.Timeout", "") from None
+            if "error" in message:
+                raise message["error"]
+            if "result" in message:
+                return message["result"]
+            if "submitted" in message:
+                report("Submitted", message["submitted"])
+            if "beat" in message and beat:
+                alive = time.monotonic() + _scaled(beat)
+    finally:
+        run.waiting.discard(inbox)
+        with _lock:
+            _open.pop(token, None)
+            _closed.add(token)
+
+
+def _invoke(resource: str, arguments: Any, inbox: "queue.SimpleQueue[Data]") -> None:
+    """Begin the call; its outcome arrives in the inbox."""
+
+    def invoke() -> None:
+        try:
+            inbox.put({"submitted": stepfunctions._invoke_resource(resource, arguments)})
+        except _ExecutionError as error:
+            inbox.put({"error": error})
+        except Exception as error:
+            inbox.put({"error": _ExecutionError("States.Runtime", str(error))})
+
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(invoke,), daemon=True).start()
+
+
+def _deliver(original: Call, data: Data, message: Data, *, closes: bool) -> Any:
+    """https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskSuccess.html"""
+    token = data.get("taskToken", "")
+    with _lock:
+        inbox = _open.pop(token, None) if closes else _open.get(token)
+        if inbox and closes:
+            _closed.add(token)
+    if inbox:
+        inbox.put(message)
+        return json_response({})
+    if token in _closed:
+        gone = "Task Timed Out: 'Provided task does not exist anymore'"
+        return error_response_json("TaskTimedOut", gone, 400)
+    if token in stepfunctions._task_tokens:  # an activity's, or a JSONPath task's
+        return original(data)
+    return error_response_json("InvalidToken", "Invalid Token: 'Invalid token'", 400)
+
+
+@shim.wraps(stepfunctions, "_send_task_success", "data")
+def _send_task_success(original: Call, data: Data) -> Any:
+    try:
+        result = json.loads(data.get("output", ""))
+    except json.JSONDecodeError as error:
+        return error_response_json("InvalidOutput", f"Invalid Output: '{error}'", 400)
+    return _deliver(original, data, {"result": result}, closes=True)
+
+
+@shim.wraps(stepfunctions, "_send_task_failure", "data")
+def _send_task_failure(original: Call, data: Data) -> Any:
+    error = _ExecutionError(data.get("error", ""), data.get("cause", ""))
+    return _deliver(original, data, {"error": error}, closes=True)
+
+
+@shim.wraps(stepfunctions, "_send_task_heartbeat", "data")
+def _send_task_heartbeat(original: Call, data: Data) -> Any:
+    return _deliver(original, data, {"beat": True}, closes=False)
+
+
+# The other states and their expressions
+# https://docs.aws.amazon.com/step-functions/latest/dg/workflow-variables.html
+# -------------------------------------------------------------------------------------------------
+
+
+@shim.wraps(stepfunctions, "_apply_output_path", "state_def data ctx")
+def _apply_output_path(original: Call, state: Data, data: Any, ctx: Any = None) -> Any:
+    """`Output` on Succeed."""
+    if (
+        state.get("Type") == "Succeed"
+        and stepfunctions._state_query_language(state, ctx) == "JSONata"
+    ):
+        return stepfunctions._apply_jsonata_output(state, data, ctx, default=data)
+    return original(state, data, ctx)
+
+
+@shim.wraps(stepfunctions, "_execute_choice", "state_def raw_input ctx")
+def _execute_choice(original: Call, state: Data, given: Any, ctx: Any = None) -> Step:
+    """Conditions are boolean; `Output` and `Assign` of the state belong to its default."""
+    if stepfunctions._state_query_language(state, ctx) != "JSONata":
+        return original(state, given, ctx)  # type: ignore[no-any-return]
+    for choice in state["Choices"]:
+        if stepfunctions._jsonata_state_field(choice, "Condition", "boolean", given, ctx):
+            return _leave(choice, given, ctx), choice["Next"]
+    if "Default" not in state:
+        raise _ExecutionError("States.NoChoiceMatched", "No choice rule matched and no Default")
+    return _leave(state, given, ctx), state["Default"]
+
+
+def _leave(state: Data, given: Any, ctx: Data) -> Any:
+    output = stepfunctions._apply_jsonata_output(state, given, ctx, default=given)
+    _apply_state_assign(state, given, ctx)
+    return output
+
+
+@shim.replaces(stepfunctions, "_apply_state_assign", "state_def raw_input ctx result error_output")
+def _apply_state_assign(
+    state_def: Data, raw_input: Any, ctx: Any, result: Any = None, error_output: Any = None
+) -> None:
+    language = stepfunctions._state_query_language(state_def, ctx)
+    if ctx is not None and language == "JSONata" and "Assign" in state_def:
+        assigned = stepfunctions._apply_jsonata_template(
+            state_def["Assign"], raw_input, ctx, result=result, error_output=error_output
+        )
+        ctx.setdefault("variables", {}).update(assigned)
+
+
+@shim.wraps(stepfunctions, "_error_matches", "error_equals error")
+def _error_matches(original: Call, error_equals: list[str], error: str) -> bool:
+    """Two errors are caught by nothing but end the execution, whatever it says."""
+    if error in ("States.Runtime", "States.DataLimitExceeded"):
+        return error in error_equals and error == "States.DataLimitExceeded"
+    return bool(original(error_equals, error))
+
+
+# The role: https://docs.aws.amazon.com/step-functions/latest/dg/service-integration-iam-templates.html
+# -------------------------------------------------------------------------------------------------
+
+
+def _allow(action: str, resource: str, error: str) -> None:
+    """Raise `error` unless the role of the current execution allows the action."""
+    run = _current.get()
+    if run is None:
+        return
+    sender = "states.amazonaws.com"
+    if why := roles.denial(run.role, sender, action, resource, source=run.machine):
+        raise _ExecutionError(error, why)
+
+
+def _allow_call(service: str, action: str, data: Any, error: str) -> None:
+    resource = iam_actions.extract_resource_arn(
+        service,
+        "POST",
+        "/",
+        {"x-amz-target": f"{service}.{action}"},
+        json.dumps(data).encode(),
+        {k: [v] for k, v in data.items() if isinstance(v, str)} if isinstance(data, dict) else {},
+        get_region(),
+        get_account_id(),
+    )
+    namespace = iam_actions.SERVICE_TO_IAM_NAMESPACE.get(service, service)
+    _allow(f"{namespace}:{action}", resource, error)
+
+
+@shim.wraps(stepfunctions, "_call_lambda", "func_ref event")
+def _call_lambda(original: Call, func_ref: str, event: Any) -> Any:
+    function = func_ref
+    if not function.startswith("arn:"):
+        function = f"arn:aws:lambda:{get_region()}:{get_account_id()}:function:{function}"
+    _allow("lambda:InvokeFunction", function, "Lambda.AWSLambdaException")
+    return original(func_ref, event)
+
+
+@shim.wraps(stepfunctions, "_dispatch_aws_sdk_json", "service_info service_name action input_data")
+def _dispatch_aws_sdk_json(
+    original: Call, service_info: Data, service_name: str, action: str, input_data: Any
+) -> Any:
+    service = service_info.get("service_key", service_name)
+    name = stepfunctions._prefix_sdk_error(service_name, "AccessDeniedException")
+    wire = stepfunctions._sdk_json_params(
+        service_info, service, action[0].upper() + action[1:], input_data
+    )
+    _allow_call(service, action[0].upper() + action[1:], wire, name)
+    return original(service_info, service_name, action, input_data)
+
+
+@shim.wraps(stepfunctions, "_prefix_sdk_error", "service_name error_code")
+def _prefix_sdk_error(original: Call, service_name: str, error_code: str) -> str:
+    """Errors have the names of the AWS SDK for Java, whose exceptions all end in Exception.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
+    """
+    name = str(original(service_name, error_code))
+    own = name.startswith("States.") or name.endswith("Exception") or service_name == "ec2"
+    return name if own else f"{name}Exception"
+
+
+@shim.wraps(stepfunctions, "_invoke_dynamodb", "op_name input_data")
+def _invoke_dynamodb(original: Call, op_name: str, input_data: Any) -> Any:
+    action = op_name[0].upper() + op_name[1:]
+    _allow_call("dynamodb", action, input_data, "DynamoDB.AmazonDynamoDBException")
+    return original(op_name, input_data)
+
+
+@shim.wraps(stepfunctions, "_invoke_nested_start_execution", "resource input_data")
+def _invoke_nested_start_execution(original: Call, resource: str, input_data: Any) -> Any:
+    machine = input_data.get("StateMachineArn", "")
+    _allow("states:StartExecution", machine, "StepFunctions.AccessDeniedException")
+    return original(resource, input_data)

@@ -1,0 +1,549 @@
+"""CodeBuild: what the builds of this project rest on, one real build for each fact."""
+
+import io
+import json
+import re
+import subprocess
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_aws.aws import LocalAws, processes
+from support import Json, Machines, task
+
+LOGS = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
+
+
+class Project:
+    """A project of CodeBuild with a role of its own."""
+
+    def __init__(self, aws: LocalAws, name: str, *actions: str, **settings: Any) -> None:
+        self.aws, self.name, self.client = aws, name, aws.client("codebuild")
+        iam = aws.client("iam")
+        trust = {"Effect": "Allow", "Principal": {"Service": "codebuild.amazonaws.com"}}
+        role = iam.create_role(
+            RoleName=name,
+            AssumeRolePolicyDocument=_policy(trust | {"Action": "sts:AssumeRole"}),
+        )["Role"]["Arn"]
+        allow = {"Effect": "Allow", "Action": [*LOGS, *actions], "Resource": "*"}
+        iam.put_role_policy(RoleName=name, PolicyName="one", PolicyDocument=_policy(allow))
+        environment = {
+            "type": "LINUX_CONTAINER",
+            "image": "aws/codebuild/standard:7.0",
+            "computeType": "BUILD_GENERAL1_SMALL",
+        } | settings.pop("environment", {})
+        self.client.create_project(
+            **{
+                "name": name,
+                "source": {"type": "NO_SOURCE", "buildspec": spec(build=["true"])},
+                "artifacts": {"type": "NO_ARTIFACTS"},
+                "environment": environment,
+                "serviceRole": role,
+                **settings,
+            }
+        )
+
+    def start(self, buildspec: str | None = None, **overrides: Any) -> str:
+        given = {"buildspecOverride": buildspec} if buildspec else {}
+        answer = self.client.start_build(projectName=self.name, **given, **overrides)
+        return str(answer["build"]["id"])
+
+    def ended(self, build: str, within: float = 20) -> Json:
+        deadline = time.monotonic() + within
+        while not (found := self.look(build))["buildComplete"]:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.02)
+        return found
+
+    def look(self, build: str) -> Json:
+        return dict(self.client.batch_get_builds(ids=[build])["builds"][0])
+
+    def run(self, buildspec: str | None = None, **overrides: Any) -> Json:
+        return self.ended(self.start(buildspec, **overrides))
+
+    def lines(self, build: Json) -> list[str]:
+        """The log's lines, without those that CodeBuild writes itself."""
+        events = self.aws.client("logs").get_log_events(
+            logGroupName=build["logs"]["groupName"],
+            logStreamName=build["logs"]["streamName"],
+            startFromHead=True,
+        )["events"]
+        messages = [event["message"] for event in events]
+        return [message for message in messages if not message.startswith("[Container]")]
+
+
+def _policy(statement: Json) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def spec(env: Json | None = None, **phases: Any) -> str:
+    """A buildspec; a phase is its commands or the whole mapping. `cache`, `artifacts` as given."""
+    top = {name: phases.pop(name) for name in ("cache", "artifacts") if name in phases}
+    given = {name: {"commands": p} if isinstance(p, list) else p for name, p in phases.items()}
+    return json.dumps({"version": 0.2, "env": env or {}, "phases": given, **top})
+
+
+@pytest.fixture
+def project(aws: LocalAws, name: str) -> Project:
+    return Project(aws, name)
+
+
+def bucket(aws: LocalAws, name: str, **objects: bytes) -> str:
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket=name)
+    for key, content in objects.items():
+        s3.put_object(Bucket=name, Key=key, Body=content)
+    return name
+
+
+def archive(**files: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as packed:
+        for path, text in files.items():
+            packed.writestr(path.replace("__", "."), text)
+    return content.getvalue()
+
+
+def phases(build: Json) -> list[tuple[str, str]]:
+    return [(phase["phaseType"], phase.get("phaseStatus", "")) for phase in build["phases"]]
+
+
+# What a build is
+
+
+def test_a_build_goes_through_its_phases(project: Project) -> None:
+    build = project.run(
+        spec(install=["echo one"], pre_build=["echo two"], build=["echo 3"], post_build=["echo 4"])
+    )
+    assert build["buildStatus"] == "SUCCEEDED"
+    assert build["currentPhase"] == "COMPLETED"
+    assert phases(build) == [
+        ("SUBMITTED", "SUCCEEDED"),
+        ("QUEUED", "SUCCEEDED"),
+        ("PROVISIONING", "SUCCEEDED"),
+        ("DOWNLOAD_SOURCE", "SUCCEEDED"),
+        ("INSTALL", "SUCCEEDED"),
+        ("PRE_BUILD", "SUCCEEDED"),
+        ("BUILD", "SUCCEEDED"),
+        ("POST_BUILD", "SUCCEEDED"),
+        ("UPLOAD_ARTIFACTS", "SUCCEEDED"),
+        ("FINALIZING", "SUCCEEDED"),
+        ("COMPLETED", ""),
+    ]
+    assert all("durationInSeconds" in phase for phase in build["phases"][:-1])
+    assert project.lines(build) == ["one", "two", "3", "4"]
+    assert build["logs"]["groupName"] == f"/aws/codebuild/{project.name}"
+    assert build["id"] in project.client.list_builds_for_project(projectName=project.name)["ids"]
+
+
+def test_commands_share_variables_directory_and_what_they_export(project: Project) -> None:
+    build = project.run(
+        spec(
+            {"variables": {"A": "from the buildspec", "B": "b"}, "exported-variables": ["V", "NO"]},
+            pre_build=["export V=1.2.3", "C=unexported", "mkdir sub", "cd sub"],
+            build=[
+                'echo "$V $A $B $C"',
+                "sh -c 'echo not ${C:-there}'",
+                "basename $PWD",
+                "test -d $CODEBUILD_SRC_DIR/sub && echo ok",
+            ],
+        ),
+        environmentVariablesOverride=[{"name": "B", "value": "overridden"}],
+    )
+    assert project.lines(build) == [
+        "1.2.3 from the buildspec overridden unexported",
+        "not there",
+        "sub",
+        "ok",
+    ]
+    assert build["exportedEnvironmentVariables"] == [{"name": "V", "value": "1.2.3"}]
+
+
+def test_a_build_knows_who_it_is_and_acts_in_the_role(project: Project) -> None:
+    build = project.run(
+        spec(build=["echo $CODEBUILD_BUILD_ID $CODEBUILD_BUILD_NUMBER $CI $AWS_REGION"])
+    )
+    assert project.lines(build) == [f"{build['id']} 1 true us-east-1"]
+
+
+def test_the_shell_can_be_bash(project: Project) -> None:
+    build = project.run(
+        spec({"shell": "bash"}, build=["[[ abc == a* ]] && echo ${BASH_VERSION%%.*}"])
+    )
+    assert int(project.lines(build)[0]) >= 4
+
+
+# Failures
+
+
+def test_a_failed_command_fails_the_build_and_names_itself(project: Project) -> None:
+    build = project.run(spec(build=["echo before", "sh -c 'exit 3'", "echo never"]))
+    assert build["buildStatus"] == "FAILED"
+    failed = next(phase for phase in build["phases"] if phase["phaseType"] == "BUILD")
+    assert failed["phaseStatus"] == "FAILED"
+    assert failed["contexts"] == [
+        {
+            "statusCode": "COMMAND_EXECUTION_ERROR",
+            "message": "Error while executing command: sh -c 'exit 3'. Reason: exit status 3",
+        }
+    ]
+    assert project.lines(build) == ["before"]
+
+
+def test_a_failed_build_is_followed_by_post_build_but_a_failed_preparation_is_not(
+    project: Project,
+) -> None:
+    after = ['echo "succeeding: $CODEBUILD_BUILD_SUCCEEDING"']
+    build = project.run(spec(build=["false"], post_build=after))
+    assert build["buildStatus"] == "FAILED"
+    assert project.lines(build) == ["succeeding: 0"]
+    build = project.run(spec(pre_build=["false"], build=["echo never"], post_build=after))
+    assert build["buildStatus"] == "FAILED"
+    assert project.lines(build) == []
+    assert ("FINALIZING", "SUCCEEDED") in phases(build)
+
+
+@pytest.mark.parametrize(
+    ("how", "lines"),
+    [
+        ("ABORT", ["1", "finally"]),
+        ("CONTINUE", ["1", "finally", "next"]),
+        ("RETRY-2", ["1", "finally", "2", "finally", "3", "finally", "next"]),
+        ("RETRY-5-exit status 7", ["1", "finally", "2", "finally", "3", "finally", "next"]),
+        ("RETRY-5-exit status 9", ["1", "finally"]),
+    ],
+)
+def test_on_failure(project: Project, how: str, lines: list[str]) -> None:
+    count = "echo x >>tries; n=$(wc -l <tries); echo $n; [ $n = 3 ] || exit 7"
+    build = project.run(
+        spec(
+            install={"on-failure": how, "commands": [count], "finally": ["echo finally"]},
+            pre_build=["echo next"],
+        )
+    )
+    assert project.lines(build) == lines
+    assert build["buildStatus"] == ("SUCCEEDED" if lines.count("finally") == 3 else "FAILED")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("version: 0.2\nphases: [", "at line 2: expected the node content"),
+        ("version: 0.1\nphases: {}", "version is 0.1"),
+        ("version: 0.2\nphases:\n  deploy: {commands: [a]}", "deploy is none of install"),
+        ("version: 0.2\nphases:\n  build:\n    commands:\n    - a: b", "quote what has a colon"),
+        ("version: 0.2\nphases:\n  build: {on-failure: MAYBE}", "on-failure is 'MAYBE'"),
+        ("missing.yml", "no such file"),
+    ],
+)
+def test_a_bad_buildspec_fails_the_download_phase(project: Project, text: str, why: str) -> None:
+    build = project.run(text)
+    failed = next(phase for phase in build["phases"] if phase.get("phaseStatus") == "FAILED")
+    assert failed["phaseType"] == "DOWNLOAD_SOURCE"
+    assert failed["contexts"][0]["statusCode"] == "YAML_FILE_ERROR"
+    assert re.search(why, failed["contexts"][0]["message"])
+
+
+def test_a_stopped_build_leaves_no_process(aws: LocalAws, project: Project) -> None:
+    started = project.start(spec(build=["sleep 987 & sleep 987"], post_build=["echo never"]))
+    deadline = time.monotonic() + 10
+    while project.look(started)["currentPhase"] != "BUILD":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    project.client.stop_build(id=started)
+    build = project.ended(started)
+    assert build["buildStatus"] == "STOPPED"
+    assert ("BUILD", "STOPPED") in phases(build)
+    assert not [pid for pid in processes(aws.directory) if _command(pid) == ["sleep", "987"]]
+
+
+def _command(pid: int) -> list[str]:
+    try:
+        with open(f"/proc/{pid}/cmdline") as line:  # noqa: PTH123
+            return line.read().split("\0")[:-1]
+    except OSError:
+        return []
+
+
+# What the role may
+
+
+def test_without_permission_to_write_its_log_a_build_fails(aws: LocalAws, name: str) -> None:
+    project = Project(aws, name)
+    aws.client("iam").delete_role_policy(RoleName=name, PolicyName="one")
+    build = project.run(spec(build=["true"]))
+    failed = next(phase for phase in build["phases"] if phase.get("phaseStatus") == "FAILED")
+    assert failed["phaseType"] == "PROVISIONING"
+    assert "not authorized to perform: logs:CreateLogStream" in failed["contexts"][0]["message"]
+
+
+def test_secrets_and_parameters_are_read_in_the_role_and_hidden(aws: LocalAws, name: str) -> None:
+    aws.client("ssm").put_parameter(Name=f"/{name}", Value="hunter2", Type="SecureString")
+    aws.client("secretsmanager").create_secret(Name=name, SecretString='{"token": "s3cr3t"}')
+    env = {"parameter-store": {"P": f"/{name}"}, "secrets-manager": {"S": f"{name}:token"}}
+    text = spec(env, build=['echo "$P and $S"', 'test "$S" = s3cr3t'])
+    allowed = Project(aws, name, "ssm:GetParameter*", "secretsmanager:GetSecretValue")
+    build = allowed.run(text)
+    assert build["buildStatus"] == "SUCCEEDED"
+    assert allowed.lines(build) == ["*** and ***"]
+    refused = Project(aws, f"{name}-refused")
+    build = refused.run(text)
+    failed = next(phase for phase in build["phases"] if phase.get("phaseStatus") == "FAILED")
+    assert "not authorized to perform: ssm:GetParameter" in failed["contexts"][0]["message"]
+
+
+# Source, artifacts, caches
+
+
+def test_the_source_is_an_archive_and_its_version_can_be_chosen(aws: LocalAws, name: str) -> None:
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    text = spec(build=["cat said"])
+    versions = [
+        s3.put_object(Bucket=name, Key="a.zip", Body=archive(said=said, buildspec__yml=text))
+        for said in ("old", "new")
+    ]
+    source = {"type": "S3", "location": f"{name}/a.zip"}
+    project = Project(aws, name, "s3:GetObject*", source=source)
+    assert project.lines(project.run()) == ["new"]
+    build = project.run(sourceVersion=versions[0]["VersionId"])
+    assert project.lines(build) == ["old"]
+    assert build["resolvedSourceVersion"] == versions[0]["VersionId"]
+
+
+def test_what_is_no_archive_is_said_so(aws: LocalAws, name: str) -> None:
+    bucket(aws, name, broken=b"not a zip")
+    source = {"type": "S3", "location": f"{name}/broken"}
+    build = Project(aws, name, "s3:GetObject", source=source).run()
+    failed = next(phase for phase in build["phases"] if phase.get("phaseStatus") == "FAILED")
+    assert failed["phaseType"] == "DOWNLOAD_SOURCE"
+    assert "File is not a zip file" in failed["contexts"][0]["message"]
+
+
+def test_artifacts_arrive_in_the_bucket(aws: LocalAws, name: str) -> None:
+    bucket(aws, name)
+    target = {"type": "S3", "location": name, "path": "out", "name": "site", "packaging": "NONE"}
+    project = Project(aws, name, "s3:PutObject", artifacts=target)
+    build = project.run(
+        spec(
+            build=["mkdir -p dist/css", "echo a >dist/a.html", "echo b >dist/css/b.css"],
+            artifacts={"base-directory": "dist", "files": ["**/*"]},
+        )
+    )
+    assert build["buildStatus"] == "SUCCEEDED", build["phases"]
+    listed = aws.client("s3").list_objects_v2(Bucket=name)["Contents"]
+    assert [found["Key"] for found in listed] == ["out/site/a.html", "out/site/css/b.css"]
+    nothing = project.run(spec(build=["true"], artifacts={"files": ["dist/**/*"]}))
+    assert ("UPLOAD_ARTIFACTS", "FAILED") in phases(nothing)
+
+
+@pytest.mark.parametrize("kind", ["S3", "LOCAL"])
+def test_a_cache_is_there_for_the_next_build(aws: LocalAws, name: str, kind: str) -> None:
+    caches = {
+        "S3": {"type": "S3", "location": f"{bucket(aws, name)}/cache", "cacheNamespace": "tests"},
+        "LOCAL": {"type": "LOCAL", "modes": ["LOCAL_CUSTOM_CACHE"]},
+    }
+    project = Project(aws, name, "s3:GetObject", "s3:PutObject", cache=caches[kind])
+    text = spec(
+        build=[
+            "mkdir -p kept/deep",
+            "cat kept/deep/count || echo none",
+            "echo x >>kept/deep/count",
+        ],
+        cache={"paths": ["kept/**/*"]},
+    )
+    assert project.lines(project.run(text))[-1] == "none"
+    assert project.lines(project.run(text)) == ["x"]
+    assert project.lines(project.run(text)) == ["x", "x"]
+
+
+# Sources of GitHub, where a folder stands for it
+
+
+def repository(where: Path, tag: str) -> str:
+    """Make a git repository with one commit, under a tag; the commit."""
+    where.mkdir(parents=True)
+    (where / "readme").write_text("hello\n")
+
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+        done = subprocess.run(["git", *who, *words], cwd=where, capture_output=True, check=True)
+        return done.stdout.decode().strip()
+
+    git("init", "--quiet")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "one")
+    git("tag", tag)
+    return git("rev-parse", "HEAD")
+
+
+CONNECTION = "arn:aws:codeconnections:us-east-1:000000000000:connection/0"
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_connection_clones_in_the_projects_role(
+    aws: LocalAws, github: Path, name: str, connected: bool
+) -> None:
+    commit = repository(github / "example" / name, "v1.0.0")
+    connect = ("codeconnections:GetConnection", "codeconnections:GetConnectionToken")
+    project = Project(
+        aws,
+        name,
+        *(connect if connected else connect[:1]),
+        source={
+            "type": "GITHUB",
+            "location": f"https://github.com/example/{name}",
+            "auth": {"type": "CODECONNECTIONS", "resource": CONNECTION},
+            "gitCloneDepth": 0,
+            "buildspec": spec(build=["git describe --tags"]),
+        },
+    )
+    build = project.run()
+    if connected:
+        assert build["resolvedSourceVersion"] == commit
+        assert project.lines(build) == ["v1.0.0"]
+    else:
+        assert ("DOWNLOAD_SOURCE", "FAILED") in phases(build)
+        (context,) = next(
+            p["contexts"] for p in build["phases"] if p["phaseType"] == "DOWNLOAD_SOURCE"
+        )
+        assert "codeconnections:GetConnectionToken" in context["message"]
+
+
+# Starting
+
+
+def test_the_same_token_is_the_same_build(project: Project) -> None:
+    first = project.start(spec(build=["true"]), idempotencyToken="once")
+    assert project.start(spec(build=["true"]), idempotencyToken="once") == first
+    with pytest.raises(project.client.exceptions.InvalidInputException, match="idempotency"):
+        project.start(spec(build=["false"]), idempotencyToken="once")
+    assert project.start(spec(build=["true"])) != first
+
+
+def test_a_build_of_no_project_is_refused(aws: LocalAws) -> None:
+    client = aws.client("codebuild")
+    with pytest.raises(client.exceptions.ResourceNotFoundException, match="project/nowhere"):
+        client.start_build(projectName="nowhere")
+
+
+def test_events_tell_of_phases_and_the_end(
+    project: Project, listen: Callable[[Json], Callable[[int], list[Json]]]
+) -> None:
+    received = listen(
+        {
+            "source": ["aws.codebuild"],
+            "detail": {"project-name": [project.name]},
+        }
+    )
+    build = project.run(spec({"exported-variables": ["V"]}, build=["export V=7"]))
+    events = received(10)
+    kinds = [event["detail-type"] for event in events]
+    assert kinds.count("CodeBuild Build Phase Change") == 8
+    states = [e for e in events if e["detail-type"] == "CodeBuild Build State Change"]
+    assert [event["detail"]["build-status"] for event in states] == ["IN_PROGRESS", "SUCCEEDED"]
+    last = states[-1]
+    assert last["resources"] == [last["detail"]["build-id"]] == [build["arn"]]
+    about = last["detail"]["additional-information"]
+    assert about["build-complete"] is True
+    assert about["exported-environment-variables"] == [{"name": "V", "value": "7"}]
+    assert about["logs"]["stream-name"] == build["logs"]["streamName"]
+    assert [phase["phase-type"] for phase in about["phases"]][-1] == "COMPLETED"
+
+
+# From Step Functions
+
+SYNC = "arn:aws:states:::codebuild:startBuild.sync"
+
+
+@pytest.fixture
+def role(machines: Machines, aws: LocalAws) -> str:
+    arn = machines.make_role("states.amazonaws.com", "codebuild:*", "*")
+    aws.client("iam").put_role_policy(
+        RoleName=arn.rpartition("/")[2],
+        PolicyName="rule",
+        PolicyDocument=_policy({"Effect": "Allow", "Action": "events:*", "Resource": "*"}),
+    )
+    return arn
+
+
+def building(project: Project, buildspec: str, **fields: Any) -> Json:
+    arguments = {"ProjectName": project.name, "BuildspecOverride": buildspec}
+    return {"Build": task(SYNC, Arguments=arguments, End=True, **fields)}
+
+
+def test_sync_waits_for_the_build(machines: Machines, project: Project, role: str) -> None:
+    text = spec({"exported-variables": ["V"]}, build=["export V=1.0"])
+    output = machines.run(building(project, text), role=role)["Build"]
+    assert output["BuildStatus"] == "SUCCEEDED"
+    assert output["ExportedEnvironmentVariables"] == [{"Name": "V", "Value": "1.0"}]
+    assert output["StartTime"] == pytest.approx(time.time() * 1000, abs=60_000)
+
+
+def test_a_failed_build_fails_the_task(machines: Machines, project: Project, role: str) -> None:
+    found = machines.fails(building(project, spec(build=["false"])), role=role)
+    assert found["error"] == "States.TaskFailed"
+    assert json.loads(found["cause"])["Build"]["BuildStatus"] == "FAILED"
+
+
+def test_who_stops_waiting_stops_the_build(machines: Machines, project: Project, role: str) -> None:
+    late = machines.fails(building(project, spec(build=["sleep 60"]), TimeoutSeconds=1), role=role)
+    assert late["error"] == "States.Timeout"
+    execution = machines.start(building(project, spec(build=["sleep 60"])), role=role)
+    ids = machines.until(lambda: _two(project))
+    machines.sfn.stop_execution(executionArn=execution)
+    for build in ids:
+        assert project.ended(build)["buildStatus"] == "STOPPED"
+
+
+def _two(project: Project) -> list[str]:
+    ids = list(project.client.list_builds_for_project(projectName=project.name)["ids"])
+    return ids if len(ids) == 2 else []
+
+
+def test_the_machine_needs_permission(machines: Machines, project: Project) -> None:
+    found = machines.fails(building(project, spec(build=["true"])))
+    assert found["error"] == "CodeBuild.AccessDeniedException"
+    assert "codebuild:StartBuild" in found["cause"]
+
+
+# From CloudFormation
+
+
+def test_a_project_of_a_template_keeps_logs_and_cache(aws: LocalAws, name: str) -> None:
+    role = Project(aws, f"{name}-role", "s3:GetObject", "s3:PutObject")
+    found = role.client.batch_get_projects(names=[role.name])["projects"][0]
+    resource = {
+        "Type": "AWS::CodeBuild::Project",
+        "Properties": {
+            "Name": name,
+            "ServiceRole": found["serviceRole"],
+            "Artifacts": {"Type": "NO_ARTIFACTS"},
+            "Source": {"Type": "NO_SOURCE", "BuildSpec": spec(build=["echo $V"])},
+            "Environment": {
+                "Type": "LINUX_CONTAINER",
+                "Image": "aws/codebuild/standard:7.0",
+                "ComputeType": "BUILD_GENERAL1_SMALL",
+                "EnvironmentVariables": [{"Name": "V", "Value": "given"}],
+            },
+            "Cache": {"Type": "S3", "Location": f"{bucket(aws, name)}/cache"},
+            "LogsConfig": {"CloudWatchLogs": {"Status": "ENABLED", "GroupName": f"/own/{name}"}},
+        },
+    }
+    cloudformation = aws.client("cloudformation")
+    cloudformation.create_stack(
+        StackName=name, TemplateBody=json.dumps({"Resources": {"Project": resource}})
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(
+        StackName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 100}
+    )
+    role.name = name
+    build = role.run()
+    assert build["logs"]["groupName"] == f"/own/{name}"
+    assert build["cache"]["location"] == f"{name}/cache"
+    assert role.lines(build) == ["given"]

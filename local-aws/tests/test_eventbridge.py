@@ -1,0 +1,276 @@
+"""EventBridge's deliveries to state machines and functions, and what becomes of refused ones."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local_aws.aws import LocalAws
+from local_aws.shims.eventbridge import execution_name
+from support import Function, Json, Machines, packed, received, succeed
+
+
+class Rule:
+    """A rule on an event of its own, with a state machine as its target."""
+
+    def __init__(self, machines: Machines, name: str, **target: Any) -> None:
+        self.machines, self.name, self.events = machines, name, machines.aws.client("events")
+        self.machine = machines.make({"Done": succeed()})
+        pattern = {"source": ["test"], "detail-type": [name]}
+        self.arn = self.events.put_rule(Name=name, EventPattern=json.dumps(pattern))["RuleArn"]
+        self.aim(Arn=self.machine, **target)
+
+    def aim(self, **target: Any) -> None:
+        answer = self.events.put_targets(Rule=self.name, Targets=[{"Id": "machine", **target}])
+        assert answer["FailedEntryCount"] == 0
+
+    def emit(self) -> str:
+        entry = {"Source": "test", "DetailType": self.name, "Detail": '{"n": 1}'}
+        return str(self.events.put_events(Entries=[entry])["Entries"][0]["EventId"])
+
+    def executions(self) -> list[Json]:
+        return list(self.machines.sfn.list_executions(stateMachineArn=self.machine)["executions"])
+
+    def remove(self) -> None:
+        self.events.remove_targets(Rule=self.name, Ids=["machine"])
+        self.events.delete_rule(Name=self.name)
+
+
+@pytest.fixture
+def rule(machines: Machines, name: str) -> Iterator[Rule]:
+    role = machines.make_role("events.amazonaws.com", "states:StartExecution", "*")
+    made = Rule(machines, name, RoleArn=role)
+    yield made
+    made.remove()
+
+
+def test_a_rule_starts_an_execution_named_after_the_event(rule: Rule) -> None:
+    event = rule.emit()
+    (execution,) = rule.executions()
+    assert execution["name"].startswith(f"{event}_")
+    assert len(execution["name"]) <= 80
+    given = json.loads(rule.machines.ended(execution["executionArn"])["input"])
+    assert (given["id"], given["detail"]) == (event, {"n": 1})
+
+
+def test_an_event_delivered_twice_starts_one_execution(rule: Rule) -> None:
+    """A second delivery would ask for the same name, which exists."""
+    event = rule.emit()
+    (execution,) = rule.executions()
+    assert execution["name"] == execution_name(event, rule.arn, "machine")
+    rule.machines.ended(execution["executionArn"])
+    with pytest.raises(ClientError, match="ExecutionAlreadyExists"):
+        rule.machines.sfn.start_execution(stateMachineArn=rule.machine, name=execution["name"])
+    assert rule.emit() != event
+    assert len(rule.executions()) == 2
+
+
+def test_the_rules_role_has_to_allow_the_start(machines: Machines, rule: Rule) -> None:
+    for role in (
+        machines.make_role("events.amazonaws.com", "states:StartExecution", "*:other"),
+        machines.make_role("states.amazonaws.com", "states:StartExecution", "*"),
+        "arn:aws:iam::000000000000:role/gone",
+    ):
+        rule.aim(Arn=rule.machine, RoleArn=role)
+        rule.emit()
+    assert rule.executions() == []
+
+
+def test_the_role_is_for_the_rule_that_it_trusts(machines: Machines, rule: Rule) -> None:
+    def role(**trusted: Json) -> str:
+        return machines.make_role("events.amazonaws.com", "states:StartExecution", "*", **trusted)
+
+    rule.aim(Arn=rule.machine, RoleArn=role(ArnEquals={"aws:SourceArn": f"{rule.arn}-other"}))
+    rule.emit()
+    rule.aim(Arn=rule.machine, RoleArn=role(StringEquals={"aws:SourceAccount": "123456789012"}))
+    rule.emit()
+    assert rule.executions() == []
+    rule.aim(
+        Arn=rule.machine,
+        RoleArn=role(
+            StringEquals={"aws:SourceAccount": "000000000000"},
+            ArnEquals={"aws:SourceArn": rule.arn},
+        ),
+    )
+    rule.emit()
+    assert len(rule.executions()) == 1
+
+
+def dead_letters(aws: LocalAws, rule: Rule) -> tuple[str, str]:
+    """A queue that the rule's undelivered events may go to: its ARN and URL."""
+    name = f"{rule.name}-dead"
+    arn = f"arn:aws:sqs:{aws.region}:{aws.account}:{name}"
+    let = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": rule.arn}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [let]})
+    url = aws.client("sqs").create_queue(QueueName=name, Attributes={"Policy": policy})["QueueUrl"]
+    return arn, url
+
+
+def test_what_cannot_be_delivered_is_kept(aws: LocalAws, machines: Machines, rule: Rule) -> None:
+    sqs, (queue, url) = aws.client("sqs"), dead_letters(aws, rule)
+    rule.aim(
+        Arn=rule.machine,
+        RoleArn=machines.make_role("events.amazonaws.com", "states:StartExecution", "*:other"),
+        DeadLetterConfig={"Arn": queue},
+        RetryPolicy={"MaximumRetryAttempts": 185, "MaximumEventAgeInSeconds": 86400},
+    )
+    event = rule.emit()
+    (kept,) = received(aws, url, 1)
+    assert kept["id"] == event
+    attributes = kept["attributes"]
+    assert attributes["RULE_ARN"] == rule.arn
+    assert attributes["TARGET_ARN"] == rule.machine
+    assert attributes["ERROR_CODE"] == "NO_PERMISSIONS"
+    assert "states:StartExecution" in attributes["ERROR_MESSAGE"]
+
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": ""})  # lets nobody in
+    rule.emit()
+    size = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+    assert size["Attributes"]["ApproximateNumberOfMessages"] == "0"
+
+
+def test_a_function_has_to_let_the_rule_in(
+    aws: LocalAws, machines: Machines, rule: Rule, name: str
+) -> None:
+    """The function's own log tells whether it ran; a queue tells that it did not."""
+    function = Function(aws, name, packed(app="def handler(e, c): print('ran', e['id'])"))
+    arn = f"arn:aws:lambda:{aws.region}:{aws.account}:function:{name}"
+    queue, url = dead_letters(aws, rule)
+    permission = {"Action": "lambda:InvokeFunction", "Principal": "events.amazonaws.com"}
+    rule.aim(Arn=arn, DeadLetterConfig={"Arn": queue})
+
+    refused = [rule.emit()]
+    function.client.add_permission(
+        FunctionName=name, StatementId="other", SourceArn=f"{rule.arn}-other", **permission
+    )
+    refused.append(rule.emit())
+    kept = received(aws, url, 2)
+    assert sorted(event["id"] for event in kept) == sorted(refused)
+    assert {event["attributes"]["ERROR_CODE"] for event in kept} == {"NO_PERMISSIONS"}
+
+    function.client.add_permission(
+        FunctionName=name, StatementId="rule", SourceArn=rule.arn, **permission
+    )
+    event = rule.emit()
+    logs, group = aws.client("logs"), f"/aws/lambda/{name}"
+
+    def written() -> list[str]:
+        try:
+            found = logs.filter_log_events(logGroupName=group, filterPattern='"ran"')
+        except logs.exceptions.ResourceNotFoundException:
+            return []
+        return [entry["message"] for entry in found["events"]]
+
+    machines.until(written)
+    assert written() == [f"ran {event}"]
+
+
+def test_a_topic_has_to_let_the_rule_in(aws: LocalAws, rule: Rule, name: str) -> None:
+    sns = aws.client("sns")
+    topic = sns.create_topic(Name=name)["TopicArn"]
+    queue, url = dead_letters(aws, rule)
+    heard = aws.client("sqs").create_queue(QueueName=f"{name}-heard")["QueueUrl"]
+    allow = {"Effect": "Allow", "Resource": "*", "Action": "sqs:SendMessage"}
+    policy = {"Statement": [allow | {"Principal": {"Service": "sns.amazonaws.com"}}]}
+    aws.client("sqs").set_queue_attributes(
+        QueueUrl=heard, Attributes={"Policy": json.dumps(policy)}
+    )
+    sns.subscribe(
+        TopicArn=topic,
+        Protocol="sqs",
+        Endpoint=f"arn:aws:sqs:{aws.region}:{aws.account}:{name}-heard",
+        Attributes={"RawMessageDelivery": "true"},
+    )
+    rule.aim(Arn=topic, DeadLetterConfig={"Arn": queue})
+    let = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sns:Publish",
+        "Resource": topic,
+    }
+
+    def allow_in(statement: Json) -> None:
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
+
+    refused = [rule.emit()]
+    allow_in(let | {"Condition": {"ArnEquals": {"aws:SourceArn": rule.arn}}})
+    refused.append(rule.emit())  # EventBridge does not tell SNS which rule it is
+    kept = received(aws, url, 2)
+    assert sorted(event["id"] for event in kept) == sorted(refused)
+    assert {event["attributes"]["ERROR_CODE"] for event in kept} == {"NO_PERMISSIONS"}
+
+    allow_in(let)
+    event = rule.emit()
+    (message,) = received(aws, heard, 1)
+    assert message["id"] == event
+
+    key = aws.client("kms").create_key()["KeyMetadata"]["KeyId"]
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="KmsMasterKeyId", AttributeValue=key)
+    event = rule.emit()
+    (locked_out,) = received(aws, url, 1)
+    assert locked_out["id"] == event
+    assert "kms:GenerateDataKey" in locked_out["attributes"]["ERROR_MESSAGE"]
+    use = {**let, "Action": ["kms:GenerateDataKey", "kms:Decrypt"], "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [use]})
+    aws.client("kms").put_key_policy(KeyId=key, Policy=document)
+    event = rule.emit()
+    (message,) = received(aws, heard, 1)
+    assert message["id"] == event
+
+
+def test_an_input_transformer_escapes_nothing(aws: LocalAws, rule: Rule) -> None:
+    """A value with quotes or line ends breaks what it is put into, and is not delivered."""
+    queue, url = dead_letters(aws, rule)
+    paths = {"n": "$.detail.n", "type": "$.detail-type"}
+    role = rule.machines.make_role("events.amazonaws.com", "states:StartExecution", "*")
+
+    def started(template: str, detail: Json) -> list[Any]:
+        rule.aim(
+            Arn=rule.machine,
+            RoleArn=role,
+            DeadLetterConfig={"Arn": queue},
+            InputTransformer={"InputPathsMap": paths, "InputTemplate": template},
+        )
+        before = {execution["executionArn"] for execution in rule.executions()}
+        entry = {"Source": "test", "DetailType": rule.name, "Detail": json.dumps(detail)}
+        rule.events.put_events(Entries=[entry])
+        new = [e["executionArn"] for e in rule.executions() if e["executionArn"] not in before]
+        return [json.loads(rule.machines.ended(arn)["input"]) for arn in new]
+
+    assert started('"<type>: <n>"', {"n": "fine"}) == [f"{rule.name}: fine"]
+    for reason in ('said "no"', "one\ntwo", "C:\\dir"):
+        assert started('"<type>: <n>"', {"n": reason}) == []
+        (kept,) = received(aws, url, 1)
+        assert kept["detail"] == {"n": reason}
+        assert kept["attributes"]["ERROR_CODE"] == "INVALID_JSON"
+
+
+def test_a_schedule_acts_in_its_role(aws: LocalAws, machines: Machines, name: str) -> None:
+    """Each schedule is due once, at once; only the one with a role that may start anything does."""
+    scheduler = aws.client("scheduler")
+    machine = machines.make({"Done": succeed()})
+    for service in ("events.amazonaws.com", "scheduler.amazonaws.com"):
+        role = machines.make_role(service, "states:StartExecution", machine)
+        scheduler.create_schedule(
+            Name=f"{name}-{service.partition('.')[0]}",
+            ScheduleExpression="at(2020-01-01T00:00:00)",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={"Arn": machine, "RoleArn": role, "Input": json.dumps({"by": service})},
+        )
+
+    def inputs() -> list[Json]:
+        found = machines.sfn.list_executions(stateMachineArn=machine)["executions"]
+        arns = [execution["executionArn"] for execution in found]
+        return [json.loads(machines.ended(arn)["input"]) for arn in arns]
+
+    machines.until(inputs, within=20)
+    assert inputs() == [{"by": "scheduler.amazonaws.com"}]

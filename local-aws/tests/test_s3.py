@@ -1,0 +1,41 @@
+"""S3: what is not there is told to who may list the bucket, and to nobody else."""
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from local_aws.aws import LocalAws
+
+
+def reader(aws: LocalAws, name: str, *actions: str) -> Any:
+    """S3 as a user sees it who may do these actions."""
+    iam = aws.client("iam")
+    iam.create_user(UserName=name)
+    allow = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    document = {"Version": "2012-10-17", "Statement": [allow]}
+    iam.put_user_policy(UserName=name, PolicyName="one", PolicyDocument=json.dumps(document))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return boto3.client(
+        "s3",
+        endpoint_url=aws.endpoint,
+        region_name=aws.region,
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+    )
+
+
+@pytest.mark.parametrize("call", ["get_object", "head_object"])
+@pytest.mark.parametrize(("listing", "status"), [(("s3:ListBucket",), 404), ((), 403)])
+def test_what_is_not_there_is_forbidden_to_who_may_not_list(
+    aws: LocalAws, name: str, call: str, listing: tuple[str, ...], status: int
+) -> None:
+    aws.client("s3").create_bucket(Bucket=name)
+    aws.client("s3").put_object(Bucket=name, Key="there", Body=b"x")
+    s3 = reader(aws, name, "s3:GetObject", *listing)
+    assert getattr(s3, call)(Bucket=name, Key="there")["ContentLength"] == 1
+    with pytest.raises(ClientError) as caught:
+        getattr(s3, call)(Bucket=name, Key="nowhere")
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status

@@ -1,0 +1,453 @@
+"""Step Functions: what state machines rest on, one real execution for each fact."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local_aws.aws import LocalAws
+from support import Json, Machines, callback, succeed, task
+
+
+def answers(code: str) -> Any:
+    return pytest.raises(ClientError, match=rf"\({code}\)")
+
+
+CAUGHT = {"ErrorEquals": ["States.ALL"], "Next": "Caught", "Output": "{% $states.errorOutput %}"}
+
+
+# A function's failure
+
+
+def test_a_failure_has_the_name_of_the_exception(machines: Machines) -> None:
+    found = machines.fails({"Work": task(End=True)}, {"do": "raise"})
+    assert found["error"] == "ImageMissing"
+    cause = json.loads(found["cause"])
+    assert (cause["errorType"], cause["errorMessage"]) == ("ImageMissing", "no image")
+    assert cause["stackTrace"]
+    assert "output" not in found
+
+
+def test_catch_by_name_sees_the_error_and_may_assign(machines: Machines) -> None:
+    catch = [
+        {"ErrorEquals": ["DeployError"], "Next": "Wrong"},  # Step Functions knows no inheritance
+        {
+            "ErrorEquals": ["ImageMissing"],
+            "Next": "Caught",
+            "Assign": {
+                "said": "{% $parse($states.errorOutput.Cause).errorMessage %}",
+                "failure": "{% $merge([$states.errorOutput, {'seen': true}]) %}",
+            },
+        },
+    ]
+    states = {
+        "Work": task(Catch=catch, End=True),
+        "Caught": succeed(Output={"said": "{% $said %}", "error": "{% $failure.Error %}"}),
+        "Wrong": {"Type": "Fail"},
+    }
+    assert machines.run(states, {"do": "raise"}) == {"said": "no image", "error": "ImageMissing"}
+
+
+@pytest.mark.parametrize("do", ["raise", "nothing"])
+def test_the_history_speaks_of_a_lambda_function(machines: Machines, do: str) -> None:
+    execution = machines.start({"Work": task(End=True)}, {"do": do})
+    machines.ended(execution)
+    outcome = "Failed" if do == "raise" else "Succeeded"
+    assert machines.types(execution)[1:5] == [
+        "TaskStateEntered",
+        "LambdaFunctionScheduled",
+        "LambdaFunctionStarted",
+        f"LambdaFunction{outcome}",
+    ]
+
+
+# Task tokens
+
+
+def test_a_token_is_answered_from_outside(machines: Machines) -> None:
+    execution = machines.start({"Wait": callback({}, TimeoutSeconds=20, End=True)})
+    token = machines.token(execution)
+    machines.sfn.send_task_success(taskToken=token, output='{"health": "STEADY"}')
+    assert json.loads(machines.ended(execution)["output"]) == {"health": "STEADY"}
+    with answers("TaskTimedOut"):
+        machines.sfn.send_task_success(taskToken=token, output="{}")
+    with answers("TaskTimedOut"):
+        machines.sfn.send_task_heartbeat(taskToken=token)
+
+
+def test_a_token_may_be_answered_before_the_function_has_returned(machines: Machines) -> None:
+    assert machines.run({"Wait": callback({"do": "answer"}, TimeoutSeconds=20, End=True)}) == {
+        "early": True
+    }
+
+
+def test_a_token_nobody_gave(machines: Machines) -> None:
+    with answers("InvalidToken"):
+        machines.sfn.send_task_success(taskToken="guess", output="{}")
+    with answers("InvalidToken"):
+        machines.sfn.send_task_failure(taskToken="guess")
+    with answers("InvalidToken"):
+        machines.sfn.send_task_heartbeat(taskToken="guess")
+    with answers("InvalidOutput"):
+        machines.sfn.send_task_success(taskToken="guess", output="not json")
+
+
+def test_a_token_fails_the_task(machines: Machines) -> None:
+    execution = machines.start({"Wait": callback({}, TimeoutSeconds=20, End=True)})
+    machines.sfn.send_task_failure(
+        taskToken=machines.token(execution), error="Superseded", cause="a newer push"
+    )
+    found = machines.ended(execution)
+    assert (found["status"], found["error"], found["cause"]) == (
+        "FAILED",
+        "Superseded",
+        "a newer push",
+    )
+
+
+def test_a_function_that_fails_fails_the_callback_task(machines: Machines) -> None:
+    started = time.monotonic()
+    found = machines.fails({"Wait": callback({"do": "raise"}, TimeoutSeconds=20, End=True)})
+    assert found["error"] == "ImageMissing"
+    assert time.monotonic() - started < 5
+
+
+def test_each_attempt_has_a_token_of_its_own(machines: Machines) -> None:
+    retry = [{"ErrorEquals": ["Again"], "IntervalSeconds": 1, "MaxDelaySeconds": 1}]
+    execution = machines.start({"Wait": callback({}, TimeoutSeconds=20, Retry=retry, End=True)})
+    first = machines.token(execution)
+    machines.sfn.send_task_failure(taskToken=first, error="Again")
+    machines.until(lambda: len(machines.tokens(execution)) == 2)
+    tokens = machines.tokens(execution)
+    assert tokens[0] == first != tokens[1]
+    machines.sfn.send_task_success(taskToken=tokens[1], output='"second"')
+    assert json.loads(machines.ended(execution)["output"]) == "second"
+
+
+def test_a_callback_task_runs_out_of_time(machines: Machines) -> None:
+    executions = {}
+    for limit in ("TimeoutSeconds", "HeartbeatSeconds"):
+        for seconds in (1, "{% $states.input.seconds %}"):
+            wait = callback({}, Catch=[CAUGHT], End=True, **{limit: seconds})
+            states = {"Wait": wait, "Caught": succeed()}
+            executions[limit, seconds] = machines.start(states, {"seconds": 1})
+    for case, execution in executions.items():
+        found = machines.ended(execution)
+        assert found["status"] == "SUCCEEDED", case
+        assert json.loads(found["output"])["Error"] == "States.Timeout", case
+        took = (found["stopDate"] - found["startDate"]).total_seconds()
+        assert 1 <= took < 4, case
+        assert "TaskTimedOut" in machines.types(execution), case
+
+
+def test_a_heartbeat_keeps_a_callback_task_alive(machines: Machines) -> None:
+    execution = machines.start({"Wait": callback({}, HeartbeatSeconds=1, End=True)})
+    token = machines.token(execution)
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        machines.sfn.send_task_heartbeat(taskToken=token)
+        time.sleep(0.2)
+    machines.sfn.send_task_success(taskToken=token, output='"alive"')
+    assert json.loads(machines.ended(execution)["output"]) == "alive"
+
+
+def test_a_function_takes_longer_than_its_task_may(machines: Machines) -> None:
+    work = task(TimeoutSeconds="{% $states.input.limit %}", Catch=[CAUGHT], End=True)
+    given = {"do": "sleep", "seconds": 3, "limit": 1}
+    caught = machines.run({"Work": work, "Caught": succeed()}, given)
+    assert caught["Error"] == "States.Timeout"
+
+
+# Ends
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        callback({}, Catch=[CAUGHT], End=True),
+        {"Type": "Wait", "Seconds": 600, "End": True},
+        task(Arguments={"do": "sleep", "seconds": 2}, Catch=[CAUGHT], End=True),
+    ],
+    ids=["token", "wait", "function"],
+)
+def test_a_stopped_execution_ends_at_once_and_runs_no_catch(
+    machines: Machines, state: Json
+) -> None:
+    execution = machines.start({"Sleep": state, "Caught": succeed()})
+    machines.entered(execution, "Sleep")
+    machines.sfn.stop_execution(executionArn=execution, error="ByHand", cause="enough")
+    found = machines.sfn.describe_execution(executionArn=execution)
+    assert (found["status"], found["error"], found["cause"]) == ("ABORTED", "ByHand", "enough")
+    if state["Type"] == "Task" and "waitForTaskToken" in state["Resource"]:
+        token = machines.token(execution)
+        with answers("TaskTimedOut"):
+            machines.sfn.send_task_success(taskToken=token, output="{}")
+    assert machines.types(execution)[-1] == "ExecutionAborted"
+
+
+def test_what_a_stopped_execution_began_changes_nothing_when_it_ends(machines: Machines) -> None:
+    work = task(Arguments={"do": "sleep", "seconds": 1}, Catch=[CAUGHT], Next="After")
+    execution = machines.start({"Work": work, "Caught": succeed(), "After": succeed()})
+    machines.entered(execution, "Work")
+    machines.sfn.stop_execution(executionArn=execution)
+    events = machines.types(execution)
+    after = machines.start({"Work": task(Arguments={"do": "sleep", "seconds": 1.2}, End=True)})
+    machines.ended(after)  # the first function has surely returned by then
+    assert machines.types(execution) == events
+    assert machines.sfn.describe_execution(executionArn=execution)["status"] == "ABORTED"
+
+
+def test_a_state_machine_runs_out_of_time(machines: Machines) -> None:
+    states = {"Wait": callback({}, Catch=[CAUGHT], End=True), "Caught": succeed()}
+    execution = machines.start(states, TimeoutSeconds=1)
+    found = machines.ended(execution)
+    assert (found["status"], found["error"]) == ("TIMED_OUT", "States.Timeout")
+    assert machines.types(execution)[-1] == "ExecutionTimedOut"
+    assert "Caught" not in json.dumps(machines.history(execution), default=str)
+
+
+def test_an_execution_says_how_it_goes(
+    aws: LocalAws, machines: Machines, listen: Callable[[Json], Callable[[int], list[Json]]]
+) -> None:
+    states: Json = {
+        "Which?": {
+            "Type": "Choice",
+            "Choices": [
+                {"Condition": "{% $states.input.end = 'fail' %}", "Next": "Fail"},
+                {"Condition": "{% $states.input.end = 'wait' %}", "Next": "Wait"},
+            ],
+            "Default": "Succeed",
+        },
+        "Succeed": succeed(Output="done"),
+        "Fail": {"Type": "Fail", "Error": "Broken", "Cause": "why"},
+        "Wait": {"Type": "Wait", "Seconds": 600, "Next": "Succeed"},
+    }
+    machine = machines.make(states, TimeoutSeconds=2)
+    receive = listen({"source": ["aws.states"], "detail": {"stateMachineArn": [machine]}})
+    ends = {"succeed": "SUCCEEDED", "fail": "FAILED", "stop": "ABORTED", "time out": "TIMED_OUT"}
+    for name in ends:
+        end = name if name in ("succeed", "fail") else "wait"
+        arn = machines.sfn.start_execution(
+            stateMachineArn=machine, name=name.replace(" ", "-"), input=json.dumps({"end": end})
+        )["executionArn"]
+        if name == "stop":
+            machines.entered(arn, "Wait")
+            machines.sfn.stop_execution(executionArn=arn, error="ByHand")
+    events = {(e["detail"]["name"], e["detail"]["status"]): e for e in receive(8)}
+    assert set(events) == {
+        (name.replace(" ", "-"), status)
+        for name, ended in ends.items()
+        for status in ("RUNNING", ended)
+    }
+    failed = events["fail", "FAILED"]
+    assert failed["detail-type"] == "Step Functions Execution Status Change"
+    assert failed["resources"] == [failed["detail"]["executionArn"]]
+    assert failed["detail"] == {
+        "executionArn": failed["resources"][0],
+        "stateMachineArn": machine,
+        "name": "fail",
+        "status": "FAILED",
+        "startDate": failed["detail"]["startDate"],
+        "stopDate": failed["detail"]["stopDate"],
+        "input": '{"end": "fail"}',
+        "inputDetails": {"included": True},
+        "output": None,
+        "outputDetails": None,
+        "stateMachineVersionArn": None,
+        "stateMachineAliasArn": None,
+        "redriveCount": 0,
+        "redriveDate": None,
+        "redriveStatus": "REDRIVABLE",
+        "redriveStatusReason": None,
+        "error": "Broken",
+        "cause": "why",
+    }
+    assert failed["detail"]["startDate"] <= failed["detail"]["stopDate"]
+    assert events["succeed", "SUCCEEDED"]["detail"]["output"] == '"done"'
+    assert events["succeed", "RUNNING"]["detail"]["stopDate"] is None
+    assert events["stop", "ABORTED"]["detail"]["error"] == "ByHand"
+
+
+# Retry
+
+
+def test_retry_stops_at_the_first_match(machines: Machines) -> None:
+    retry = [
+        {"ErrorEquals": ["ImageMissing"], "MaxAttempts": 0},
+        {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 3},
+    ]
+    execution = machines.start({"Work": task(Retry=retry, End=True)}, {"do": "raise"})
+    machines.ended(execution)
+    assert machines.types(execution).count("LambdaFunctionFailed") == 1
+
+
+def test_retry_with_jitter_and_a_longest_delay(machines: Machines) -> None:
+    retry = [
+        {
+            "ErrorEquals": ["States.TaskFailed"],
+            "IntervalSeconds": 1,
+            "BackoffRate": 1000,
+            "MaxDelaySeconds": 1,
+            "MaxAttempts": 2,
+            "JitterStrategy": "FULL",
+        }
+    ]
+    execution = machines.start({"Work": task(Retry=retry, End=True)}, {"do": "raise"})
+    machines.ended(execution)
+    assert machines.types(execution).count("LambdaFunctionFailed") == 3
+
+
+def test_task_failed_is_no_timeout(machines: Machines) -> None:
+    retry = [{"ErrorEquals": ["States.TaskFailed"], "IntervalSeconds": 1}]
+    catch = [CAUGHT | {"ErrorEquals": ["States.TaskFailed"]}]
+    wait = callback({}, TimeoutSeconds=1, Retry=retry, Catch=catch, End=True)
+    execution = machines.start({"Wait": wait, "Caught": succeed()})
+    assert machines.ended(execution)["error"] == "States.Timeout"
+    assert machines.types(execution).count("TaskTimedOut") == 1
+
+
+# Expressions
+
+
+def test_succeed_has_an_output(machines: Machines) -> None:
+    done = succeed(Output={"twice": "{% $states.input.n * 2 %}"})
+    assert machines.run({"Done": done}, {"n": 21}) == {"twice": 42}
+    assert machines.run({"Done": succeed()}, {"n": 21}) == {"n": 21}
+
+
+def test_assign_sees_the_values_before(machines: Machines) -> None:
+    states = {
+        "Set": {"Type": "Pass", "Assign": {"a": 1, "b": 2, "none": None}, "Next": "Swap"},
+        "Swap": {"Type": "Pass", "Assign": {"a": "{% $b %}", "b": "{% $a %}"}, "Next": "Say"},
+        "Say": {"Type": "Pass", "Output": "{% [$a, $b, $none] %}", "End": True},
+    }
+    assert machines.run(states) == [2, 1, None]
+
+
+def test_a_choices_default_has_an_output_and_a_condition_is_a_boolean(machines: Machines) -> None:
+    choose: Json = {
+        "Type": "Choice",
+        "Choices": [{"Condition": "{% $states.input.go %}", "Next": "Done"}],
+        "Default": "Done",
+        "Output": "default",
+    }
+    states = {"Go?": choose, "Done": succeed()}
+    assert machines.run(states, {"go": False}) == "default"
+    assert machines.run(states, {"go": True}) == {"go": True}
+    assert machines.fails(states, {"go": "yes"})["error"] == "States.QueryEvaluationError"
+
+
+def test_the_context_object(machines: Machines) -> None:
+    names = {
+        "id": "Execution.Id",
+        "name": "Execution.Name",
+        "start": "Execution.StartTime",
+        "input": "Execution.Input",
+        "state": "State.Name",
+        "machine": "StateMachine.Id",
+    }
+    output = {key: f"{{% $states.context.{path} %}}" for key, path in names.items()}
+    execution = machines.start({"Look": {"Type": "Pass", "Output": output, "End": True}}, {"a": 1})
+    found = machines.ended(execution)
+    seen = json.loads(found["output"])
+    assert seen["id"] == execution
+    assert seen["name"] == found["name"] == execution.rpartition(":")[2]
+    assert seen["input"] == {"a": 1}
+    assert seen["state"] == "Look"
+    assert seen["machine"] == found["stateMachineArn"]
+    assert abs(found["startDate"].timestamp() - time.time()) < 60
+    assert seen["start"].startswith(found["startDate"].strftime("%Y-%m-%dT%H:"))
+
+
+def test_the_functions_of_jsonata(machines: Machines) -> None:
+    expected = {
+        "$min([3, 1, 2])": 1,
+        "$max([3, 1, 2])": 3,
+        "$ceil(1.2)": 2,
+        "$parse('{\"a\": [1]}').a": [1],
+        "$exists($states.input.tag)": True,
+        "$exists($states.input.nothing)": False,
+        "$merge([{'a': 1}, {'a': 2, 'b': 3}])": {"a": 2, "b": 3},
+        "$string({'a': 1})": '{"a":1}',
+        "$length($uuid())": 36,
+        "$toMillis('1970-01-01T00:00:01Z')": 1000,
+        "$millis() > $toMillis('2024-01-01T00:00:00Z')": True,
+        "$toMillis($now()) <= $millis()": True,
+        "$toMillis($states.context.Execution.StartTime) <= $millis()": True,
+        "$states.input.tag = 'v1' ? 'yes' : 'no'": "yes",
+        "$not($states.input.tag in ['v2'])": True,
+        "($a := 2; $a + 1)": 3,
+        "$states.input.tags[$ = 'a']": "a",
+    }
+    output = {expression: f"{{% {expression} %}}" for expression in expected}
+    states = {"Say": {"Type": "Pass", "Output": output, "End": True}}
+    assert machines.run(states, {"tag": "v1", "tags": ["a", "b"]}) == expected
+
+
+def test_an_expression_without_a_result_can_be_caught(machines: Machines) -> None:
+    work = task(Arguments={"tag": "{% $states.input.nothing %}"}, Catch=[CAUGHT], End=True)
+    caught = machines.run({"Work": work, "Caught": succeed()})
+    assert caught["Error"] == "States.QueryEvaluationError"
+
+
+# The role
+
+
+def test_the_role_has_to_allow_the_invocation(machines: Machines) -> None:
+    for role in (
+        machines.make_role("states.amazonaws.com", "lambda:InvokeFunction", "*:function:other"),
+        machines.make_role("states.amazonaws.com", "lambda:GetFunction", "*"),
+        machines.make_role("ecs.amazonaws.com", "lambda:InvokeFunction", "*"),
+    ):
+        direct = machines.fails({"Work": task(End=True)}, role=role)
+        waiting = machines.fails({"Wait": callback({}, TimeoutSeconds=20, End=True)}, role=role)
+        assert direct["error"] == waiting["error"] == "Lambda.AWSLambdaException"
+        assert "is not authorized to" in direct["cause"]
+
+
+def test_the_role_has_to_allow_what_other_services_do(aws: LocalAws, machines: Machines) -> None:
+    table = machines.name
+    aws.client("dynamodb").create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    arn = f"arn:aws:dynamodb:{aws.region}:{aws.account}:table/{table}"
+    allowed = machines.make_role("states.amazonaws.com", "dynamodb:PutItem", arn)
+    other = machines.make_role("states.amazonaws.com", "dynamodb:PutItem", f"{arn}-other")
+    for resource, error in (
+        ("dynamodb:putItem", "DynamoDB.AmazonDynamoDBException"),
+        ("aws-sdk:dynamodb:putItem", "DynamoDb.AccessDeniedException"),
+    ):
+        arguments = {"TableName": table, "Item": {"id": {"S": resource}}}
+        put = {"Put": task(f"arn:aws:states:::{resource}", Arguments=arguments, End=True)}
+        machines.run(put, role=allowed)
+        found = machines.fails(put, role=other)
+        assert found["error"] == error
+        assert f"not authorized to perform: dynamodb:PutItem on resource: {arn}" in found["cause"]
+
+
+# Starting
+
+
+def test_a_name_starts_one_execution(machines: Machines) -> None:
+    machine = machines.make({"Wait": {"Type": "Wait", "Seconds": 600, "End": True}})
+
+    def start(name: str, given: str) -> str:
+        answer = machines.sfn.start_execution(stateMachineArn=machine, name=name, input=given)
+        return str(answer["executionArn"])
+
+    first = start("one", "{}")
+    assert start("one", "{}") == first
+    with answers("ExecutionAlreadyExists"):
+        start("one", '{"other": 1}')
+    machines.sfn.stop_execution(executionArn=first)
+    with answers("ExecutionAlreadyExists"):
+        start("one", "{}")
+    for name in ("sha256:0", "a b", "x" * 81):
+        with answers("InvalidName"):
+            start(name, "{}")

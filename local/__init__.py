@@ -1,4 +1,0 @@
-"""The local AWS: MiniStack in a process of its own, with what it lacks closed in `local.shims`.
-
-Real AWS is the target and this is its stand-in: nothing outside `local/` knows that it exists.
-"""
