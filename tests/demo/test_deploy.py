@@ -327,6 +327,7 @@ class Run:
 
     def __init__(self, arguments: Sequence[str], home: Path, module: str = "demo.deploy") -> None:
         fast = {"ECS_HEALTH_CHECK_SCALE": "0.1", "TMPDIR": str(home), "PYTHONUNBUFFERED": "1"}
+        fast["PYTHONPATH"] = str(ROOT / "local-aws/src")  # of this checkout, whichever is installed
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=ROOT,

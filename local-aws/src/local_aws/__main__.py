@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--directory",
         type=Path,
         default=aws.DIRECTORY,
-        help="where it keeps its log, state and files (default: .local in the checkout)",
+        help="where it keeps its log, state and files (default: .local)",
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="up | down | status | env")
     starting = verbs.add_parser("up", help="start it; Ctrl-C stops it")
