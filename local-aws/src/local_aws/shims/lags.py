@@ -4,8 +4,8 @@ READ_LAG_SECONDS
     DescribeExecution does not know an execution that started within so many seconds, and shows one
     that ended within them as running
     (https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html).
-    DescribeImages does not show an image pushed within them (AWS documents no bound; see
-    `identify_release`). DescribeServices lags in `ecs`.
+    DescribeImages does not show an image pushed within them (AWS documents no bound).
+    DescribeServices lags in `ecs`.
 WRITE_CONFLICTS=1
     Each write of one item first meets another request's transaction
     (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html).
