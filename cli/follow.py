@@ -66,7 +66,7 @@ def follow(
 def conclude(record: Mapping[str, Any], ended: Execution, screen: Screen) -> None:
     """Show how an execution ended, in the words of its record; {} if it has none."""
     took, outcome = f"{ended.seconds:.1f} s", record.get("outcome", ended.status)
-    if reason := deployed_nothing(ended):
+    if reason := deployed_nothing(record, ended):
         screen.say(f"Nothing was deployed: {printable(reason)}", style="yellow")
     elif outcome == "SUCCEEDED":
         where = f": {record['url']}" if record.get("url") else ""
@@ -79,13 +79,17 @@ def conclude(record: Mapping[str, Any], ended: Execution, screen: Screen) -> Non
         screen.facts(list(_explained(record, ended)))
 
 
-def deployed_nothing(ended: Execution) -> str | None:
+def deployed_nothing(record: Mapping[str, Any], ended: Execution) -> str | None:
     """Return why an execution deployed nothing; None if it deployed, or failed to.
 
     The record that it found may be another execution's, which did deploy.
     """
     output = ended.output if isinstance(ended.output, dict) else {}
-    return str(output.get("reason")) if output.get("decision") == "NOTHING" else None
+    if output.get("decision") == "NOTHING":
+        return str(output.get("reason"))
+    if record.get("deployed") is False:
+        return str(record.get("reason")).removeprefix("nothing was deployed, ")
+    return None
 
 
 def _explained(record: Mapping[str, Any], ended: Execution) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,7 @@ from cli import sources
 from cli.aws import AWS_ERRORS, Account, code_of, explained
 from cli.errors import BUSY, FAILED, INTERRUPTED, WRONG, CommandFailed
 from cli.executions import Execution, look
-from cli.follow import Watch, conclude, follow
+from cli.follow import Watch, conclude, deployed_nothing, follow
 from cli.patience import patiently
 from cli.screen import Screen, brief, message, printable
 from cli.target import NAME_A_SERVICE, Target
@@ -189,6 +189,7 @@ class Orders:
         self.screen.say(f"Nothing was pushed: {printable(record.get('reason', ''))}", "yellow")
         if live and live["digest"] == digest:
             self.result |= {name: live.get(name) for name in ("outcome", "version", "url")}
+            self.result |= {"deployed": False, "reason": record.get("reason")}
             self.screen.say(f"{live['version']} is live already.", "green")
         elif str(digest).startswith("sha256:"):
             self.screen.say("Deploy what was pushed then:")
@@ -344,6 +345,10 @@ class Orders:
         """Tell how a release of something ended, unless it is not `done`: then CommandFailed."""
         told = ("id", "outcome", "version", "digest", "url", "reason", "diagnosis", "rollback")
         self.result |= {"execution": ended.arn} | {name: record.get(name) for name in told}
+        nothing = deployed_nothing(record, ended)
+        self.result["deployed"] = record.get("outcome") == "SUCCEEDED" and nothing is None
+        if nothing is not None:
+            self.result["reason"] = nothing
         conclude(record, ended, self.screen)
         if ended.status != "SUCCEEDED":
             raise self._failed(f"{what} was not {done}", ended, brief(record), record.get("id"))

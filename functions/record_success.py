@@ -10,7 +10,8 @@ from deployer import history
 from deployer.addresses import Addresses
 from deployer.aws import events, releases, turns
 from deployer.aws.log import Logger
-from deployer.release import Release
+from deployer.history import History
+from deployer.release import Recorded, Release
 from deployer.rollout import Rollout
 from deployer.spec import from_document
 from deployer.verification import Probes
@@ -38,15 +39,18 @@ class Success(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Success:
     release, spec = event["release"], from_document(event["spec"], "the service spec")
+    record, past = releases.find(spec.service, release["id"]), releases.history(spec.service)
+    ran = _ran_before(event["rollout"], record, past)
+    reason = f"nothing was deployed, {ran}; {event['reason']}" if ran else event["reason"]
     details = {
         "endedAt": datetime.now(UTC).isoformat(),
+        "deployed": not ran,
         "taskDefinition": event["rollout"]["taskDefinition"],
         "rollout": event["rollout"],
         "url": event["addresses"]["url"],
         "probes": event["probes"],
-        "reason": event["reason"],
+        "reason": reason,
     }
-    record = releases.find(spec.service, release["id"])
     if record is None or record.get("outcome") != "SUCCEEDED":  # else by an earlier try
         with turns.change(spec.service, event["execution"]):
             releases.close_release(release, "SUCCEEDED", details)
@@ -54,7 +58,8 @@ def handler(event: Request, context: LambdaContext) -> Success:
         releases.expire(entry)
     turns.leave(spec.service, release["id"])  # a TakeTurn that ran twice may stand in line again
     turns.pass_on(release["service"], event["execution"])
-    events.announce(release, "SUCCEEDED", event["reason"], event["addresses"]["url"])
+    url = event["addresses"]["url"]
+    events.announce(release, "SUCCEEDED", reason, url, deployed=not ran)
     logger.info("release succeeded", release=release["id"], url=details["url"])
     return {
         "outcome": "SUCCEEDED",
@@ -62,3 +67,14 @@ def handler(event: Request, context: LambdaContext) -> Success:
         "version": release["version"],
         "url": event["addresses"]["url"],
     }
+
+
+def _ran_before(rollout: Rollout, record: Recorded | None, past: History) -> str:
+    """Return since which release the rollout runs, in words; "" if this release began it."""
+    if record is None or not record.get("wasRunning"):
+        return ""  # to start tasks again is no new rollout to ECS
+    first = history.began([e for e in past if e["id"] != record["id"]], rollout["id"])
+    if first is None:
+        return ""
+    revision = rollout["taskDefinition"].rpartition("/")[2]
+    return f"since {revision} runs already, of {first['version']} ({first['id']})"

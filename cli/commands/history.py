@@ -65,7 +65,7 @@ def history(call: Call, release: str | None, limit: int, builds: bool, docs: boo
 def _table(screen: Screen, found: Sequence[Recorded]) -> None:
     if screen.live and screen.console.width < _WIDE:
         for record in found:
-            screen.say(f"{printable(record['version'])}  {record.get('outcome', 'in flight')}")
+            screen.say(f"{printable(record['version'])}  {_outcome(record)}")
             screen.say(f"  {record['id']}", style="dim")  # which begins with the time
         return
     rows = []
@@ -74,7 +74,7 @@ def _table(screen: Screen, found: Sequence[Recorded]) -> None:
         rows.append(
             (
                 printable(record["version"]),
-                record.get("outcome", "in flight"),
+                _outcome(record),
                 record["trigger"],
                 printable(record["startedBy"]),
                 moment(record["startedAt"]),
@@ -83,6 +83,11 @@ def _table(screen: Screen, found: Sequence[Recorded]) -> None:
             )
         )
     screen.table(("Version", "Outcome", "Trigger", "Who", "Started", "Took", "Release"), rows)
+
+
+def _outcome(record: Mapping[str, Any]) -> str:
+    outcome = str(record.get("outcome", "in flight"))
+    return f"{outcome} (it ran already)" if record.get("deployed") is False else outcome
 
 
 # One of them -------------------------------------------------------------------------------------
@@ -138,7 +143,7 @@ def _facts(call: Call, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     now, took = datetime.now(UTC), seconds_of(record)
     yield "release", record["id"]
     yield "version", record["version"]
-    yield "outcome", record.get("outcome", "in flight")
+    yield "outcome", _outcome(record)
     if record.get("reason"):
         yield "why", printable(record["reason"])
     yield "trigger", f"{record['trigger']}, by {record['startedBy']}"

@@ -45,7 +45,7 @@ def test_the_counts_of_a_rollout() -> None:
     assert told == "demo:2, 1 of 3 running, 2 pending, 3 from before, 1 failed"
 
 
-def concluded(output: object, **record: str) -> str:
+def concluded(output: object, **record: object) -> str:
     stream = io.StringIO()
     ended = Execution("arn:e", "SUCCEEDED", {}, "", "", output, AFTER, 0.0)
     conclude({"outcome": "SUCCEEDED", **record}, ended, Screen(stream))
@@ -56,6 +56,10 @@ def test_an_execution_that_deploys_nothing_says_so_and_why() -> None:
     """Its pointer may lead to another execution's record, which was deployed."""
     output = {"decision": "NOTHING", "reason": "this push is release 1"}
     assert concluded(output) == "Nothing was deployed: this push is release 1\n"
+    why = "nothing was deployed, since coder:7 runs already, of 1.2.0 (1); it serves version 1.2.0"
+    ran = concluded({"outcome": "SUCCEEDED"}, deployed=False, reason=why, url="http://a")
+    assert ran == f"N{why[1:]}\n".replace("deployed, since", "deployed: since")
+    assert concluded({"outcome": "SUCCEEDED"}, deployed=True) == concluded({})
     assert concluded({"outcome": "SUCCEEDED"}) == "Live and verified after 0.0 s\n"
     assert concluded({}, url="http://a").endswith("Live and verified after 0.0 s: http://a\n")
 

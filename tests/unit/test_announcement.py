@@ -74,3 +74,20 @@ def test_a_subject_is_one_that_sns_takes(version: str) -> None:
     subject = announcement(DETAIL | {"version": version}).subject
     assert subject.isascii() and subject.isprintable() and len(subject) < 100
     assert subject.startswith("coder ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "subject"),
+    [
+        ({"deployed": False}, "coder 1.2.0 runs already; nothing was deployed"),
+        ({"deployed": True}, "coder 1.2.0 is live"),
+        ({"service": "build:coder"}, "build:coder 1.2.0 is in ECR"),
+        ({"service": "docs:coder"}, "docs:coder 1.2.0 is live"),
+        (
+            {"trigger": "hold", "version": "", "reason": "held: release freeze"},
+            "coder is held: release freeze",
+        ),
+    ],
+)
+def test_only_what_was_deployed_is_called_live(changes: Any, subject: str) -> None:
+    assert announcement(DETAIL | {"state": "SUCCEEDED", **changes}).subject == subject

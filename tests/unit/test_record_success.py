@@ -1,5 +1,6 @@
 """Live means verified: the record says what is live, since when and where."""
 
+import json
 from typing import Any
 
 import pytest
@@ -61,3 +62,45 @@ def test_the_successes_beyond_those_that_are_kept_go(context: Any) -> None:
         kept = {r["id"][6:8] for r in releases.history("coder") if "expiresAt" not in r}
         assert kept == {"24", "23"}, "the newest one before, and the one that is live now"
     assert releases.find("coder", "20261123T000000Z-aaaaaaaaaaaa") == failed
+
+
+def began(rollout_id: str, **changes: Any) -> dict[str, Any]:
+    """What an earlier release, 2.0.0, had of rollouts."""
+    made = payload()["rollout"]
+    return {"rollout": {**made, "id": rollout_id}, **changes}
+
+
+OURS = payload()["rollout"]["id"]
+BACK = {"action": "GO_BACK", "reason": "it failed", "rollout": {"id": OURS}}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "was_running", "deployed"),
+    [
+        (began(OURS), True, False),
+        (began("another", rollback=BACK), True, False),
+        (began("another"), True, True),
+        (began(OURS), False, True),
+        (None, True, True),
+    ],
+    ids=["it runs", "put back", "another runs", "scaled to zero", "the first release"],
+)
+def test_a_second_tag_on_what_runs_deploys_nothing_and_says_so(
+    context: Any, script: Script, earlier: Any, was_running: bool, deployed: bool
+) -> None:
+    script("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
+    if earlier:
+        first = release(id="20261123T000000Z-aaaaaaaaaaaa", version="2.0.0", execution="first")
+        ended = {"endedAt": "2026-11-23T14:25:05+00:00"}  # after the other one had started
+        releases.close_release(first, "SUCCEEDED", ended | earlier)
+    releases.open_release(release())
+    releases.note(release(), wasRunning=was_running, rollout=payload()["rollout"])
+    record_success.handler(payload(**LIVE), context)
+    found = releases.find("coder", release()["id"])
+    (asked,) = script.asked("PutEvents")
+    told = json.loads(asked["Entries"][0]["Detail"])
+    assert found and found["outcome"] == "SUCCEEDED"
+    assert found["deployed"] is told["deployed"] is deployed
+    assert found["reason"] == told["reason"]
+    assert ("nothing was deployed" in found["reason"]) is not deployed
+    assert deployed or "of 2.0.0 (20261123T000000Z-aaaaaaaaaaaa)" in found["reason"]

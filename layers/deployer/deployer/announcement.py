@@ -6,6 +6,8 @@ https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from deployer import build
+
 _OUTCOMES = {
     "STARTED": "is being deployed",
     "SUCCEEDED": "is live",
@@ -14,6 +16,7 @@ _OUTCOMES = {
     "SUPERSEDED": "was superseded by a newer one",
     "HELD": "is held back",
 }
+_OF_BUILDS = {"STARTED": "is being built", "SUCCEEDED": "is in ECR"}
 
 
 class Announcement(NamedTuple):
@@ -31,7 +34,7 @@ def announcement(detail: Mapping[str, Any]) -> Announcement:
             is None.
     """
     name = " ".join(str(detail[key]) for key in ("service", "version") if detail.get(key))
-    headline = f"{name} {_OUTCOMES.get(detail['state'], detail['state'])}"
+    headline = f"{name} {_became(detail)}"
     by, trigger = detail.get("startedBy"), detail.get("trigger")
     facts = {
         "State": detail["state"],
@@ -44,6 +47,18 @@ def announcement(detail: Mapping[str, Any]) -> Announcement:
     known = "\n".join(f"{label}: {fact}" for label, fact in facts.items() if fact)
     parts = (headline, detail.get("reason"), known)
     return Announcement(_subject(headline), "\n\n".join(part for part in parts if part))
+
+
+def _became(detail: Mapping[str, Any]) -> str:
+    """Return what became of a release, or which order was carried out, after the service's name."""
+    state, service = detail["state"], str(detail.get("service"))
+    if state == "SUCCEEDED" and detail.get("trigger") == "hold":
+        return f"is {detail['reason']}"  # an order that deploys nothing
+    if state == "SUCCEEDED" and detail.get("deployed") is False:
+        return "runs already; nothing was deployed"
+    if build.is_build(service) and state in _OF_BUILDS:
+        return _OF_BUILDS[state]
+    return _OUTCOMES.get(state, str(state))
 
 
 def _subject(text: str) -> str:

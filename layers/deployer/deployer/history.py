@@ -40,6 +40,17 @@ def unproven(history: History, revision: str) -> bool:
     return ours and all(entry.get("taskDefinition") != revision for entry in good(history))
 
 
+def began(history: History, rollout_id: str) -> Recorded | None:
+    """Return the oldest release that has a rollout: the one that began it, or in whose place it
+    was put back."""
+    return next((entry for entry in reversed(history) if rollout_id in _rollouts(entry)), None)
+
+
+def _rollouts(entry: Recorded) -> set[str]:
+    back: Mapping[str, Any] = (entry.get("rollback") or {}).get("rollout") or {}
+    return {str(made["id"]) for made in (entry.get("rollout") or {}, back) if "id" in made}
+
+
 def lineage(history: History) -> list[Recorded]:
     """The releases that led to the live one, oldest first: going back takes off what it left."""
     line: list[Recorded] = []

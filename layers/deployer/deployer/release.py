@@ -58,11 +58,14 @@ class Release(Entry):
 class Recorded(Release):
     """A release as the table gives it back; `outcome` is absent while it is in flight.
 
+    `deployed` is False if it was verified and nothing was deployed: it ran already.
+
     What the steps of the deployment found is noted as they find it, so that another execution can
     put the service right if this one is stopped.
     """
 
     outcome: NotRequired[Outcome]
+    deployed: NotRequired[bool]
     turnAt: NotRequired[str]
     endedAt: NotRequired[str]
     reason: NotRequired[str]

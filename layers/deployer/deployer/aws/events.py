@@ -22,16 +22,24 @@ def _events() -> "EventBridgeClient":
 
 
 def announce(
-    release: Entry | Unidentified, state: str, reason: str, url: str | None = None
+    release: Entry | Unidentified,
+    state: str,
+    reason: str,
+    url: str | None = None,
+    *,
+    deployed: bool | None = None,
 ) -> None:
-    """Tell of a release: that it STARTED, or its outcome. Telling is never worth a failure."""
+    """Tell of a release: that it STARTED, or its outcome. Telling is never worth a failure.
+
+    Args:
+        deployed: of SUCCEEDED, whether anything was deployed: what was verified may run already.
+    """
     shown = ("service", "id", "version", "digest", "trigger", "startedBy", "startedAt", "execution")
     detail = {name: release.get(name) for name in shown}
-    entry = {
-        "Source": SOURCE,
-        "DetailType": DETAIL_TYPE,
-        "Detail": json.dumps({**detail, "state": state, "reason": redact(reason), "url": url}),
-    }
+    detail |= {"state": state, "reason": redact(reason), "url": url}
+    if deployed is not None:
+        detail["deployed"] = deployed
+    entry = {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}
     try:
         answer = _events().put_events(Entries=[entry])  # type: ignore[list-item]
     except Exception:
