@@ -44,6 +44,7 @@ _LINES = 100
 _SOON, _WEEK = timedelta(days=14), timedelta(days=7)
 _AT_ONCE = 8
 _EXECUTIONS = 20
+_NEWEST = 20  # records
 _OURS = (
     *("dynamodb", "ec2", "ecr", "ecs", "elbv2", "iam", "logs", "rds", "secretsmanager", "ssm"),
 )
@@ -133,7 +134,7 @@ class _Patient:
         known: dict[str, surroundings.Look] = {"records": lambda: self._notes}
         if "records" not in self._unseen:
             known |= {
-                "last release": lambda: doctor.last_release(self.past),
+                "last release": self._last_release,
                 "last build": self._build,
             }
         if "service" not in self._unseen:
@@ -247,6 +248,9 @@ class _Patient:
 
     # What is recorded
 
+    def _last_release(self) -> Iterator[Check]:
+        yield from doctor.last_release(releases.newest(self._spec.service, _NEWEST))
+
     def _build(self) -> Iterator[Check]:
         yield from doctor.last_build(releases.history(build.partition(self._spec.service)))
 
@@ -294,7 +298,7 @@ class _Patient:
             arn = entry["executionArn"]
             if datetime.now(UTC) - entry["startDate"] > _WEEK:
                 break
-            if releases.of_execution(arn) is None and not self._recorded(arn):
+            if releases.found_by(arn) is None and not self._recorded(arn):
                 found = client_.describe_execution(executionArn=arn)
                 failed.append((arn, str(found.get("cause") or found.get("error", ""))[:300]))
         yield from doctor.unrecorded(failed)

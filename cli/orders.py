@@ -428,7 +428,7 @@ class Orders:
     def _record(self, arn: str) -> dict[str, Any]:
         """What was recorded of the release that an execution carried out; {} if nothing was."""
         self.target.output("ReleasesTable", "tell the outcome")
-        return dict(self._patiently(lambda: releases.of_execution(arn)) or {})
+        return dict(self._patiently(lambda: releases.found_by(arn)) or {})
 
     def _patiently[T](self, look: Callable[[], T]) -> T:
         return patiently(look, self.screen)

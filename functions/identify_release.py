@@ -10,12 +10,12 @@ from deployer import diagnosis, history, identification, request
 from deployer.aws import ecr, events, orders, releases, ssm, turns
 from deployer.aws.log import Logger
 from deployer.diagnosis import Failure
-from deployer.errors import RequestRejected
+from deployer.errors import RequestRejected, SpecInvalid
 from deployer.image import Image
 from deployer.release import Previous, Recorded, Release
 from deployer.request import Deploy, Hold, Push, Recover, Resume, Rollback
 from deployer.rollout import Rollout
-from deployer.spec import ServiceSpec, all_for_repository, ambiguous, for_service
+from deployer.spec import ServiceSpec, Unread, ambiguous, for_push, for_service
 
 logger = Logger()
 
@@ -71,7 +71,15 @@ def handler(event: Request, context: LambdaContext) -> Identified:
 
 
 def _pushed(push: Push, execution: str, now: datetime) -> Identified:
-    fitting = all_for_repository(ssm.service_specs(), push.repository, push.tag)
+    fitting, unread = for_push(ssm.service_specs(), push.repository, push.tag)
+    if not fitting and (reason := request.ignored(push.tag)):
+        release = identification.pushed(push, unread[0].service, None, None, execution, now)
+        releases.ignore_push(release, reason, push.until)
+        return _nothing(release, reason)
+    for service in unread:
+        _put_off(push, service, execution, now)
+    if not fitting:
+        raise SpecInvalid(unread[0].why)
     found = ecr.find_pushed(push.repository, push.digest, push.time)
     if len(fitting) > 1 and push.tag:
         services = [spec for spec, _ in fitting]
@@ -80,7 +88,7 @@ def _pushed(push: Push, execution: str, now: datetime) -> Identified:
         raise RequestRejected(refusal)
     spec, document = fitting[0]
     config = orders.config(found, spec)
-    release = identification.pushed(push, spec, found, config, execution, now)
+    release = identification.pushed(push, spec.service, found, config, execution, now)
     reason = identification.ignored(push, spec, found, config)
     if reason:
         missing = found is None and not identification.ignored_tag(push.tag, spec)
@@ -93,6 +101,18 @@ def _pushed(push: Push, execution: str, now: datetime) -> Identified:
     return _open(release, document, push.until)
 
 
+def _put_off(push: Push, unread: Unread, execution: str, now: datetime) -> None:
+    """Record a push under a service that it may be for, whose spec is invalid."""
+    release = identification.pushed(push, unread.service, None, None, execution, now)
+    if releases.put_off(release, _refusal("SpecInvalid", unread.why)):
+        events.announce(release, "FAILED", unread.why)
+
+
+def _refusal(error: str, reason: str) -> dict[str, Any]:
+    cause: Failure = {"Error": error, "Cause": reason}
+    return {"reason": reason, "diagnosis": diagnosis.diagnose(cause, [], [], [])}
+
+
 def _record_refusal(
     push: Push,
     specs: Sequence[ServiceSpec],
@@ -102,17 +122,13 @@ def _record_refusal(
     now: datetime,
 ) -> None:
     """Record a push that is refused under each service that it fits."""
-    cause: Failure = {"Error": "RequestRejected", "Cause": reason}
-    details = {
-        "endedAt": now.isoformat(),
-        "reason": reason,
-        "diagnosis": diagnosis.diagnose(cause, [], [], []),
-    }
-    for index, spec in enumerate(specs):
+    details = {"endedAt": now.isoformat(), **_refusal("RequestRejected", reason)}
+    for spec in specs:
+        if push.tag and releases.knows_tag(spec.service, push.digest, push.tag, push.time):
+            continue  # it was deployed before the tag fitted others too
         config = orders.config(found, spec)
-        release = identification.pushed(push, spec, found, config, execution, now)
-        if index == 0:
-            releases.carry_out(execution, release)
+        release = identification.pushed(push, spec.service, found, config, execution, now)
+        releases.carry_out(execution, release)
         if releases.close_release(release, "FAILED", details):
             events.announce(release, "FAILED", reason)
 

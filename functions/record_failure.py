@@ -69,10 +69,12 @@ def handler(event: Request, context: LambdaContext) -> Recorded:
         "taskDefinition": event["taskDefinition"],
         "reason": reason,
     }
+    # a push that was refused has its records under the services that it concerns
+    known = None if event["release"] else releases.found_by(event["execution"])
     recorded = releases.close_release(record, outcome, details)
     turns.leave(record["service"], record["id"])
     turns.pass_on(record["service"], event["execution"])
-    if recorded:
+    if recorded and not (known and "outcome" in known):
         events.announce(record, outcome, reason)
     logger.info("release failed", outcome=outcome, diagnosis=found, recorded=recorded)
     return {"outcome": outcome, "error": found["error"], "cause": reason}

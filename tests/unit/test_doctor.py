@@ -172,10 +172,11 @@ DIAGNOSIS = {"kind": "crash", "cause": "3 new tasks failed", "advice": "See.", "
         ([recorded(outcome="SUPERSEDED"), recorded(outcome="FAILED")], [FAILED]),
         ([recorded(outcome="IGNORED", reason="the tag"), recorded()], [WARNING, OK]),
         ([recorded(), recorded(outcome="IGNORED")], [OK]),
+        ([recorded(outcome="IGNORED", tag=None), recorded()], [OK]),
     ],
     ids=[
         *("none", "good", "in flight", "rolled back", "mended since", "superseded"),
-        *("deployed nothing", "deployed nothing, once"),
+        *("deployed nothing", "deployed nothing, once", "a child of an index"),
     ],
 )
 def test_what_became_of_the_last_release(past: Any, expected: list[str]) -> None:
@@ -399,6 +400,8 @@ def test_only_coders_server_gets_coders_checks() -> None:
         ({"tags": r"v.*"}, ["v1.0.0", "main"], [FAILED]),
         ({"tags": r"b-.*"}, ["v1.0.0", "b-1"], []),
         ({}, [], [FAILED]),
+        ({"tags": r"v.*"}, [], [FAILED]),
+        ({"tags": r"rc-.*"}, [], []),
         ({"repository": "another"}, ["1.0.0"], []),
     ],
 )

@@ -81,8 +81,8 @@ def test_a_push_that_fits_deploys(found: Image) -> None:
 
 def test_a_push_is_the_release_of_a_tag_on_an_image_since_it_was_put_there() -> None:
     labels = config(deployer__schema__number="12")
-    made = identification.pushed(push(), spec(), image(), labels, EXECUTION, NOW)
-    again = identification.pushed(push(), spec(), None, labels, ANOTHER_EXECUTION, NOW)
+    made = identification.pushed(push(), "coder", image(), labels, EXECUTION, NOW)
+    again = identification.pushed(push(), "coder", None, labels, ANOTHER_EXECUTION, NOW)
     assert made["id"] == again["id"] == "20261123T142503Z-abababababab-8248"
     assert made["image"] == IMAGE and again["image"] == ""
     assert made["digest"] == DIGEST
@@ -94,7 +94,7 @@ def test_a_push_is_the_release_of_a_tag_on_an_image_since_it_was_put_there() -> 
         Push("coder", DIGEST, "v2.1.0", push().time),
         Push("coder", DIGEST, "2.1.0", NOW),
     ):
-        found = identification.pushed(other, spec(), image(), labels, EXECUTION, NOW)
+        found = identification.pushed(other, "coder", image(), labels, EXECUTION, NOW)
         assert found["id"] != made["id"]
 
 

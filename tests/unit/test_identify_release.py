@@ -250,15 +250,45 @@ def test_an_input_that_cannot_be_served_is_refused_by_name(
     assert releases.history("coder") == []
 
 
-def test_a_wrong_spec_is_refused_by_name(registry: Script, context: Any) -> None:
-    client("ssm").put_parameter(
-        Name="/deployer/services/coder",
-        Value=json.dumps(document(timeout=1)),
-        Type="String",
-        Overwrite=True,
+def test_a_push_whose_spec_is_invalid_has_a_record_and_may_deploy_yet(
+    registry: Script, context: Any
+) -> None:
+    registry("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
+    respecify(timeout=1)
+    event = pushed(push())
+    for execution in (EXECUTION, EXECUTION, ANOTHER_EXECUTION):
+        with pytest.raises(SpecInvalid, match="timeout"):
+            identify(event, context, execution)
+        assert releases.found_by(execution)
+    found = record()
+    assert (found["outcome"], found["version"], found["execution"]) == (
+        *("FAILED", "2.1.0"),
+        EXECUTION,
     )
-    with pytest.raises(SpecInvalid, match="timeout"):
-        identify(pushed(push()), context)
+    assert "timeout" in found["reason"] and found["diagnosis"]["error"] == "SpecInvalid"
+    assert releases.history("coder") == [], "no decision need see it"
+    assert len(registry.asked("PutEvents")) == 1
+    respecify()
+    assert identify(event, context, "the reconciler's")["decision"] == "DEPLOY"
+    assert "outcome" not in record(), "one push is one record"
+
+
+def test_a_push_without_a_tag_is_ignored_though_the_spec_is_invalid(
+    registry: Script, context: Any
+) -> None:
+    respecify(timeout=1)
+    assert identify(pushed(push(), None), context)["decision"] == "NOTHING"
+    assert record()["outcome"] == "IGNORED"
+
+
+def test_a_push_for_two_services_is_recorded_under_the_one_whose_spec_is_invalid(
+    registry: Script, context: Any
+) -> None:
+    other = json.dumps(document(service="other", timeout=1))
+    client("ssm").put_parameter(Name="/deployer/services/other", Value=other, Type="String")
+    assert identify(pushed(push()), context)["decision"] == "DEPLOY"
+    (found,) = releases.newest("other", 9)
+    assert (found["outcome"], found["digest"]) == ("FAILED", record()["digest"])
 
 
 def test_an_order_that_is_tried_again_deploys_what_it_chose_first(
@@ -613,4 +643,19 @@ def test_a_push_that_fits_two_services_has_a_record_under_each(
     with pytest.raises(RequestRejected):  # tried again
         identify(pushed(digest), context)
     assert len(releases.newest("other", 9)) == 1
-    assert releases.of_execution(EXECUTION)
+    assert releases.found_by(EXECUTION)
+
+
+def test_what_was_deployed_is_not_refused_once_its_tag_fits_another_service_too(
+    registry: Script, context: Any
+) -> None:
+    event = pushed(push())
+    identify(event, context)
+    other = json.dumps(document(service="other"))
+    client("ssm").put_parameter(Name="/deployer/services/other", Value=other, Type="String")
+    earlier = {**event, "time": "2026-11-23T14:25:01Z", "reconciled": True}
+    with pytest.raises(RequestRejected, match="fits coder, other"):
+        identify(earlier, context, ANOTHER_EXECUTION)
+    assert "outcome" not in record()
+    (found,) = releases.newest("other", 9)
+    assert found["outcome"] == "FAILED"

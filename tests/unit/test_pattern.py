@@ -82,3 +82,27 @@ def test_what_cannot_be_run_is_refused(text: str) -> None:
 def test_what_is_not_a_regular_expression_is_an_error(text: str) -> None:
     with pytest.raises(re.error):
         pattern.compile(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "text"),
+    [
+        ("v.*", r"v1\..*", "v1."),
+        (r"v?[0-9]+\.[0-9]+(-[a-z0-9]+)?", r"[0-9.]+-rc[0-9]", "0.0-rc0"),
+        (r"^v[0-9]$", r"\bv1\b", "v1"),
+        ("a{3,100}b", "(aa)*b", "aaaab"),
+        (".*-prod", ".*-staging", None),
+        ("rc-.*", "release-.*", None),
+        (r"a\bb", "ab", None),
+        ("a*", "b*", None),
+    ],
+)
+def test_a_text_that_two_patterns_match_is_found(one: str, other: str, text: str | None) -> None:
+    found = pattern.common(pattern.compile(one), pattern.compile(other), "01abcdefprsv.-")
+    assert found == text
+
+
+def test_the_search_for_a_common_text_ends() -> None:
+    """Although there are some million states that both may be in."""
+    one, other = (pattern.compile(f"(a|b)*{last}(a|b){{20}}") for last in "ab")
+    assert pattern.common(one, other, "ab") is None

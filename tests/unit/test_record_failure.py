@@ -109,6 +109,21 @@ def test_an_input_that_was_never_a_release_has_a_record_too(
     assert record(service)["outcome"] == "FAILED"
 
 
+def test_a_push_that_its_service_was_told_of_is_announced_once(
+    context: Any, script: Script
+) -> None:
+    script("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
+    failure = {"Error": "SpecInvalid", "Cause": "timeout"}
+    given = payload(input=push_event(), release=None, failure=failure)
+    releases.put_off(release(), {"reason": "timeout"})
+    record_failure.handler(given, context)
+    assert script.asked("PutEvents") == []
+    assert record("repository:coder")["outcome"] == "FAILED", "for the reconciler"
+    given = payload(**{**given, "execution": ANOTHER_EXECUTION})
+    record_failure.handler(given, context)
+    assert len(script.asked("PutEvents")) == 1
+
+
 def test_recording_twice_is_recording_once(context: Any) -> None:
     record_failure.handler(payload(diagnosis=CRASH), context)
     first = record()

@@ -368,41 +368,77 @@ OTHER = document(service="other", repository="other")
 
 
 def test_a_push_is_for_the_service_of_its_repository() -> None:
-    ((found, document_),) = specs.all_for_repository(
-        stored(a=OTHER, b=document()), "coder", "2.1.0"
-    )
+    ((found, document_),), _ = specs.for_push(stored(a=OTHER, b=document()), "coder", "2.1.0")
     assert found.service == "coder"
     assert document_ == document()
 
 
 @pytest.mark.parametrize(("tag", "service"), [("2.1.0", "coder"), ("rc-1", "staging")])
 def test_services_that_share_a_repository_are_told_apart_by_the_tag(tag: str, service: str) -> None:
-    ((found, _),) = specs.all_for_repository(stored(a=document(), b=STAGING), "coder", tag)
+    ((found, _),), _ = specs.for_push(stored(a=document(), b=STAGING), "coder", tag)
     assert found.service == service
 
 
 @pytest.mark.parametrize("tag", ["nightly", None])
 def test_a_push_that_no_pattern_names_is_filed_under_one_of_the_services(tag: str | None) -> None:
-    ((found, _),) = specs.all_for_repository(stored(a=document(), b=STAGING), "coder", tag)
+    ((found, _),), _ = specs.for_push(stored(a=document(), b=STAGING), "coder", tag)
     assert found.service in ("coder", "staging")
 
 
 def test_a_tag_that_fits_several_services_names_them_all() -> None:
     twin = document(service="twin")
-    fitting = specs.all_for_repository(stored(a=document(), b=twin), "coder", "2.1.0")
+    fitting, _ = specs.for_push(stored(a=document(), b=twin), "coder", "2.1.0")
     assert [spec.service for spec, _ in fitting] == ["coder", "twin"]
     assert "coder, twin" in specs.ambiguous("coder", "2.1.0", ["coder", "twin"])
+
+
+INVALID: dict[str, Any] = {"service": "wrong", "timeout": 1}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "tag", "valid", "unread"),
+    [
+        (INVALID, "2.1.0", ["coder"], ["wrong"]),
+        ({**INVALID, "tags": "rc-.*"}, "2.1.0", ["coder"], []),
+        ({**INVALID, "tags": "rc-.*"}, "rc-1", [], ["wrong"]),
+        ({**INVALID, "tags": "("}, "nightly", [], ["wrong"]),
+        ({**INVALID, "tags": 7}, "nightly", [], ["wrong"]),
+        (INVALID, "nightly", ["coder"], []),
+        (INVALID, None, ["coder"], []),
+        ({"service": "-", "timeout": 1}, "2.1.0", ["coder"], ["b"]),
+    ],
+    ids=[
+        "both",
+        "another's",
+        "its own",
+        "unclear",
+        "no pattern",
+        "nobody's",
+        "untagged",
+        "nameless",
+    ],
+)
+def test_a_push_may_be_for_a_service_whose_spec_is_invalid(
+    wrong: Any, tag: str | None, valid: list[str], unread: list[str]
+) -> None:
+    parameters = stored(a=document(), b=document(**wrong))
+    specs_, invalid = specs.for_push(parameters, "coder", tag)
+    assert [spec.service for spec, _ in specs_] == valid
+    assert [one.service for one in invalid] == unread
+    assert all("wrong field" in one.why for one in invalid)
+    alone = specs.for_push(stored(b=document(**wrong)), "coder", tag)
+    assert len(alone[1]) == 1, "there must be one to file it under"
 
 
 @pytest.mark.parametrize("parameters", [{}, stored(a=OTHER), stored(a="{", b="[]")])
 def test_a_repository_without_a_spec_is_unknown(parameters: dict[str, str]) -> None:
     with pytest.raises(ServiceUnknown, match="coder"):
-        specs.all_for_repository(parameters, "coder", "2.1.0")
+        specs.for_push(parameters, "coder", "2.1.0")
 
 
 def test_who_looks_for_a_spec_is_told_which_could_not_be_read() -> None:
     with pytest.raises(ServiceUnknown, match=r"not readable as JSON objects: .*/broken"):
-        specs.all_for_repository(stored(broken="{", other=OTHER), "coder", "2.1.0")
+        specs.for_push(stored(broken="{", other=OTHER), "coder", "2.1.0")
 
 
 @pytest.mark.parametrize(
@@ -410,7 +446,7 @@ def test_who_looks_for_a_spec_is_told_which_could_not_be_read() -> None:
 )
 def test_a_broken_spec_stops_its_own_service_only(broken: str) -> None:
     parameters = stored(broken=broken, coder=document())
-    ((found, _),) = specs.all_for_repository(parameters, "coder", "2.1.0")
+    ((found, _),), _ = specs.for_push(parameters, "coder", "2.1.0")
     assert found.service == "coder"
     assert specs.for_service(parameters, "coder")[0].service == "coder"
 

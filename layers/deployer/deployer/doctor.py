@@ -7,12 +7,14 @@ Nothing here asks AWS: values go in, as AWS describes them, and checks come out.
 import difflib
 import json
 import re
+import string
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from deployer import diagnosis, history, identification, symptoms, taskdef, verification
+from deployer import pattern as patterns
 from deployer.check import FAILED, OK, WARNING, Check, Repair, State
 from deployer.diagnosis import Failure
 from deployer.history import History
@@ -26,6 +28,7 @@ from deployer.turns import HoldNote
 from deployer.verification import Answer, Probes
 
 _EVIDENCE = 5  # lines
+_IN_TAGS = string.digits + string.ascii_letters + "._-"
 _LATELY = timedelta(minutes=2)
 # What an application lives on with, though it must not.
 _NEVER_RIGHT = ("built-in-database", "public-tunnel", "replicas")
@@ -227,8 +230,13 @@ def targets(found: Sequence[Mapping[str, Any]], modify: str) -> Iterator[Check]:
 
 
 def last_release(past: History) -> Iterator[Check]:
-    """What became of the last release that was carried out, and of a push that was not."""
-    newest = next(iter(past), None)
+    """What became of the last release that was carried out, and of a push that was not.
+
+    Args:
+        past: the newest records, those of pushes that deployed nothing included.
+    """
+    # children of an index and attestations have no tag, and deploy nothing by themselves
+    newest = next((e for e in past if e["tag"] or e.get("outcome") != "IGNORED"), None)
     if newest and newest.get("outcome") == "IGNORED" and newest["trigger"] == "push":
         yield Check(
             "last push",
@@ -374,18 +382,19 @@ def overlaps(
 
     Args:
         others: the specs of all services.
-        tags: the tags of the repository's images, which show where patterns meet.
+        tags: the tags of the repository's images: one of them is the better example.
     """
     for other in others:
         if other.repository != spec.repository or other.service == spec.service:
             continue
         both = [tag for tag in tags if spec.deploys(tag) and other.deploys(tag)]
-        if both or other.tags == spec.tags:
-            example = f", such as {both[0]}" if both else ""
+        mine, theirs = (patterns.compile(pattern) for pattern in (spec.tags, other.tags))
+        example = next(iter(both), None) or patterns.common(mine, theirs, _IN_TAGS)
+        if example:
             yield Check(
                 "tags",
                 FAILED,
-                f"the tags of {spec.service} and {other.service} overlap{example}",
+                f"the tags of {spec.service} and {other.service} overlap, such as in {example}",
                 (f"Make tags {spec.tags!r} and {other.tags!r} of the service specs disjoint.",),
                 "A push of such a tag deploys neither of them.",
             )

@@ -63,22 +63,23 @@ def ignored_tag(tag: str | None, spec: ServiceSpec) -> str | None:
 
 def pushed(
     push: Push,
-    spec: ServiceSpec,
+    service: str,
     found: Image | None,
     config: Document | None,
     execution: str,
     now: datetime,
 ) -> Release:
-    """Return the release that a push is: a tag on an image, as of when the tag was put there.
+    """Return the release that a push is of a service: a tag on an image, as of when the tag was put
+    there.
 
     ECR says of an image only when it was pushed first, whatever tags it got since.
     """
     labels = image.labels(config or {})
     moment = push.time.astimezone(UTC)
     return {
-        "service": spec.service,
+        "service": service,
         "id": release_id(moment, push.digest, push.tag),
-        "repository": spec.repository,
+        "repository": push.repository,
         "digest": push.digest,
         "image": found.uri if found else "",
         "tag": push.tag,
@@ -109,7 +110,7 @@ def ordered(
     tag = order.image if order.image != found.digest else next(iter(found.tags), None)
     push = Push(spec.repository, found.digest, tag, found.pushed_at)
     return {
-        **pushed(push, spec, found, config, execution, now),
+        **pushed(push, spec.service, found, config, execution, now),
         "id": release_id(now, found.digest, execution),
         "trigger": "deploy",
         "startedBy": order.by or OPERATOR,

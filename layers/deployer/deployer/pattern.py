@@ -11,11 +11,13 @@ What needs going back (references, lookaround) is refused.
 """
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 MAX_STATES = 2000  # of a pattern, with its repetitions written out
+_PAIRS = 2000  # of states, one of each pattern, in the search for a common text
 
 _REFERENCE = re.compile(r"\\[1-9]|\(\?P=|\(\?\(")
 _FLAGS = re.compile(r"\(\?([aimsux]+)\)")
@@ -63,12 +65,24 @@ class Pattern:
             here = self._reached(there, text, at + 1)
         return self.end in here
 
-    def _reached(self, begun: set[int], text: str, at: int) -> set[int]:
-        """The states that are reached without a character."""
+    def after(self, states: frozenset[int], character: str) -> frozenset[int]:
+        """Return the states that a character leads to, as if each place were where it has to be."""
+        return frozenset(
+            after
+            for state in self._reached(set(states))
+            if (fitting := self.states[state].character) and fitting.match(character)
+            for after in self.states[state].after
+        )
+
+    def _reached(self, begun: set[int], text: str | None = None, at: int = 0) -> set[int]:
+        """Return the states that are reached without a character. Without a text, every place is
+        taken for where it has to be."""
         seen, left = set(begun), list(begun)
         while left:
             state = self.states[left.pop()]
-            if state.character or (state.place and not state.place.match(text, at)):
+            if state.character:
+                continue
+            if state.place and text is not None and not state.place.match(text, at):
                 continue
             more = [after for after in state.after if after not in seen]
             seen.update(more)
@@ -88,6 +102,27 @@ def compile(pattern: str) -> Pattern:
     if _REFERENCE.search(re.sub(r"\\\\", "", pattern)):
         raise Unsupported("a reference to an earlier group cannot be used here")
     return _Parser(pattern).parsed()
+
+
+def common(one: Pattern, other: Pattern, characters: str) -> str | None:
+    """Return a short text that both patterns match; None if none is found, which is not to say that
+    there is none: only so many are looked at.
+
+    Args:
+        characters: those that the text may have.
+    """
+    first = (frozenset({one.start}), frozenset({other.start}))
+    seen, left = {first}, deque([(first, "")])
+    while left and len(seen) < _PAIRS:
+        (mine, theirs), text = left.popleft()
+        if text and one.fullmatch(text) and other.fullmatch(text):
+            return text
+        for character in characters:
+            pair = (one.after(mine, character), other.after(theirs, character))
+            if all(pair) and pair not in seen:
+                seen.add(pair)
+                left.append((pair, text + character))
+    return None
 
 
 class _Parser:

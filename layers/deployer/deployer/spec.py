@@ -211,27 +211,52 @@ def ambiguous(repository: str, tag: str | None, services: Sequence[str]) -> str:
     )
 
 
-def all_for_repository(
+@dataclass(frozen=True)
+class Unread:
+    """A service whose spec is invalid, and why; a push may be for it."""
+
+    service: str
+    why: str
+
+
+def for_push(
     parameters: Mapping[str, str], repository: str, tag: str | None
-) -> list[tuple[ServiceSpec, Document]]:
-    """Return the specs of all services that a push to a repository is for; at least one.
+) -> tuple[list[tuple[ServiceSpec, Document]], list[Unread]]:
+    """Return the specs of the services that a push to a repository is for, and the services with
+    an invalid spec that it may be for; at least one of either.
+
+    If the tag fits none of them, it is the repository's first valid spec.
 
     Raises:
-        ServiceUnknown, SpecInvalid: no spec, or a wrong one.
+        ServiceUnknown: no spec names the repository.
     """
     named = _with(parameters, "repository", repository)
     if not named:
         raise ServiceUnknown(_none_of(parameters, "repository", repository))
-    specs, wrong = [], []
+    specs, unread = list[tuple[ServiceSpec, Document]](), list[tuple[Unread, Document]]()
     for source, document in named.items():
         try:
             specs.append((from_document(document, source), document))
         except SpecInvalid as error:
-            wrong.append(error)
+            service = document.get("service")
+            known = isinstance(service, str) and re.fullmatch(_NAME, service)
+            name = str(service if known else source.rpartition("/")[2])
+            unread.append((Unread(name, f"{error}"), document))
     fitting = [entry for entry in specs if tag and entry[0].deploys(tag)]
-    if not fitting and wrong:
-        raise wrong[0]  # the tag may well be for that service
-    return fitting or specs[:1]
+    concerned = [
+        one for one, document in unread if not specs or _may_deploy(document.get("tags"), tag)
+    ]
+    return fitting or ([] if concerned else specs[:1]), concerned
+
+
+def _may_deploy(pattern: object, tag: str | None) -> bool:
+    """Return whether the tag pattern of an invalid spec fits; so does one that cannot be read."""
+    if tag is None:
+        return False
+    try:
+        return not isinstance(pattern, str) or patterns.compile(pattern).fullmatch(tag)
+    except (patterns.Unsupported, re.error, OverflowError, RecursionError):
+        return True
 
 
 def for_service(parameters: Mapping[str, str], service: str | None) -> tuple[ServiceSpec, Document]:

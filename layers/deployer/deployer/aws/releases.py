@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from deployer.aws import table
 from deployer.errors import AwsUnavailable
-from deployer.redaction import redact, redact_all
+from deployer.redaction import redact_all
 from deployer.release import Entry, Outcome, Recorded, Release, Unidentified
 from deployer.rollout import Rollout
 
@@ -119,18 +119,35 @@ def ignore_push(release: Release, reason: str, until: datetime | None) -> None:
     Args:
         until: as for `open_push`; None if it may deploy yet: then it is not known as decided.
     """
-    record = {
-        **release,
-        "service": _ignored(release["service"]),
-        "outcome": "IGNORED",
-        "reason": redact(reason),
-        "endedAt": release["startedAt"],
-        "expiresAt": _expiry(_moment(release["startedAt"])),
-    }
+    carry_out(release["execution"], release)
+    record = _aside(release, "IGNORED", {"reason": reason})
     if until and release["tag"]:
         _claimed(release, record, until)
     else:
         table.put_if(record, _OURS, me=release["execution"])
+
+
+def put_off(release: Release, details: Mapping[str, Any]) -> bool:
+    """Write down that a push failed before it could be read as a release, and may deploy yet.
+
+    Returns:
+        False if it is written down already.
+    """
+    carry_out(release["execution"], release)
+    record = _aside(release, "FAILED", details)
+    return table.put_if(record, "attribute_not_exists(#id)") is None
+
+
+def _aside(release: Release, outcome: Outcome, details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of a push that no decision need see."""
+    return {
+        **release,
+        "service": _ignored(release["service"]),
+        "outcome": outcome,
+        "endedAt": release["startedAt"],
+        "expiresAt": _expiry(_moment(release["startedAt"])),
+        **redact_all(details),
+    }
 
 
 def _ignored(service: str) -> str:
@@ -224,6 +241,13 @@ def of_execution(execution: str) -> Recorded | None:
     """The record of the release that an execution carries out; None if it opened none."""
     pointer = table.get(f"execution:{execution}", "release")
     return find(pointer["of"], pointer["release"]) if pointer else None
+
+
+def found_by(execution: str) -> Recorded | None:
+    """Return the record of the push or order that an execution took on, also of a push that
+    deployed nothing; None if it wrote none down."""
+    pointer = table.get(f"execution:{execution}", "release")
+    return _find_push(pointer["of"], pointer["release"]) if pointer else None
 
 
 def history(service: str) -> list[Recorded]:
