@@ -12,7 +12,7 @@ class State:
     """A state that an execution entered; times are seconds since the execution started.
 
     kind is Task, Choice, Pass, Wait, Succeed or Fail. While the execution is in it, `left` and
-    `output` are None.
+    `output` are None. `tries` is how often a task was begun.
     """
 
     name: str
@@ -20,6 +20,7 @@ class State:
     kind: str = "Task"
     left: float | None = None
     output: Any = None
+    tries: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ def states(events: Sequence[Mapping[str, Any]], begun: datetime) -> list[State]:
         if entered := event.get("stateEnteredEventDetails"):
             kind = event["type"].removesuffix("StateEntered")
             found.append(State(entered["name"], at, kind))
+        elif event["type"] in ("TaskScheduled", "LambdaFunctionScheduled") and found:
+            found[-1] = replace(found[-1], tries=found[-1].tries + 1)
         elif exited := event.get("stateExitedEventDetails"):
             output = json.loads(exited["output"]) if exited.get("output") else None
             found[-1] = replace(found[-1], left=at, output=output)

@@ -12,6 +12,7 @@ from cli.executions import Execution
 from cli.patience import UNANSWERED
 from cli.screen import Screen, awaits_turn, message, printable, rolls, standing, steps
 from cli.target import Target
+from deployer import diagnosis, site
 from deployer.aws import ecs, releases, turns
 from deployer.rollout import primary
 
@@ -103,9 +104,9 @@ def _explained(record: Mapping[str, Any], ended: Execution) -> Iterator[tuple[st
             yield "" if index else name, printable(line)
     yield "what to do", printable(found["advice"])
     if rollback := record.get("rollback"):
-        back = record["outcome"] == "FAILED_ROLLED_BACK"
-        became = "the previous release is back and steady" if back else "it is not back"
-        yield "rolled back", printable(f"{rollback['reason']}: {became}")
+        restored = record["outcome"] == "FAILED_ROLLED_BACK"
+        kind = site.kind(str(record.get("service")))
+        yield "rollback", printable(diagnosis.of_rollback(rollback, restored, kind))
 
 
 # A service's rollout as it goes on ----------------------------------------------------------------

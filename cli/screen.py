@@ -46,6 +46,7 @@ class Step:
     note: str
     failed: bool = False
     pending: bool = False  # it ended without an answer, and is tried again
+    tries: int = 1  # the most that one visit of the state took
 
 
 def steps(execution: Execution, standing: str = "") -> list[Step]:
@@ -60,9 +61,10 @@ def steps(execution: Execution, standing: str = "") -> list[Step]:
         visits = list(group)
         notes = [note for visit in visits if (note := _note(visit.output))]
         failed = _error(visits[-1].output) is not None
-        note = notes[-1] if notes else ""
+        tries = max(1, *(visit.tries for visit in visits))
+        note = "; ".join([*notes[-1:], *([f"{tries} tries"] if tries > 1 else [])])
         pending = _pending(visits[-1].output)
-        found.append(Step(visits[0].at, visits[-1].left, name, note, failed, pending))
+        found.append(Step(visits[0].at, visits[-1].left, name, note, failed, pending, tries))
     waits = execution.states and (polls(execution.states[-1]) or awaits_turn(execution))
     if found and standing and waits and execution.states[-1].left is None:
         found[-1] = replace(found[-1], note=standing)

@@ -12,7 +12,7 @@ from cli.command import Call, command
 from cli.executions import Execution, look
 from cli.releases import named
 from cli.screen import Screen, Step, moment, printable, seconds_of, span, steps
-from deployer import build, site
+from deployer import build, diagnosis, site
 from deployer.aws import releases
 from deployer.release import Recorded
 
@@ -132,7 +132,7 @@ def _execution(call: Call, arn: str) -> Execution | None:
 def _phase(step: Step) -> dict[str, Any]:
     took = None if step.left is None else round(step.left - step.at, 3)
     told = {"name": step.name, "at": step.at, "seconds": took}
-    return told | {"failed": step.failed, "note": step.note}
+    return told | {"failed": step.failed, "note": step.note, "tries": step.tries}
 
 
 def _took(step: Step, execution: Execution) -> str:
@@ -166,7 +166,9 @@ def _facts(call: Call, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if record.get("databaseInstance"):
         yield "database", f"{record['databaseInstance']}, restored from {record.get('restore')}"
     if rollback := record.get("rollback"):
-        yield "rollback", printable(f"{rollback['action']}: {rollback['reason']}")
+        restored = record.get("outcome") == "FAILED_ROLLED_BACK"
+        became = diagnosis.of_rollback(rollback, restored, site.kind(record["service"]))
+        yield "rollback", printable(f"{rollback['action']}: {rollback['reason']}. {became}")
     region = call.account.region
     console = f"https://{region}.console.aws.amazon.com/states/home?region={region}"
     yield "execution", f"{console}#/v2/executions/details/{record['execution']}"

@@ -16,7 +16,7 @@ from cli.executions import look
 from cli.patience import patiently
 from cli.screen import brief, moment, printable, span
 from cli.target import Target
-from deployer import addresses, build, history, rollout, serving, site
+from deployer import addresses, build, diagnosis, history, rollout, serving, site
 from deployer.aws import ec2, ecs, elb, releases, turns
 from deployer.history import History
 from deployer.spec import ServiceSpec
@@ -239,13 +239,15 @@ def _failure(past: History) -> Found | None:
     failed = next((e for e in past if str(e.get("outcome")).startswith("FAILED")), None)
     if not failed:
         return None
-    diagnosis: Mapping[str, Any] = failed.get("diagnosis") or {}  # type: ignore[assignment]
+    found: Mapping[str, Any] = failed.get("diagnosis") or {}  # type: ignore[assignment]
+    rollback, restored = failed.get("rollback"), failed.get("outcome") == "FAILED_ROLLED_BACK"
     return {
         **_release(failed),
         "outcome": failed.get("outcome"),
         "endedAt": failed.get("endedAt"),
         "reason": brief(failed),
-        "advice": diagnosis.get("advice"),
+        "rollback": diagnosis.of_rollback(rollback, restored, "service") if rollback else None,
+        "advice": found.get("advice"),
     }
 
 
@@ -304,6 +306,8 @@ def _facts(found: Found, now: datetime | None = None) -> Iterator[tuple[str, str
         when = f", {moment(failed['endedAt'], now)}" if failed["endedAt"] else ""
         yield "last failure", f"{failed['version']} {failed['outcome']}{when}"
         yield "why", failed["reason"]
+        if failed["rollback"]:
+            yield "rollback", printable(failed["rollback"])
         settled = verified and failed["endedAt"] and verified["since"] > failed["endedAt"]
         if failed["advice"] and not settled:
             yield "what to do", printable(failed["advice"])

@@ -2,8 +2,10 @@
 
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
-from cli.executions import Execution, State
+from cli.executions import Execution, State, states
 from cli.follow import conclude, follow
 from cli.screen import Screen, standing, steps
 
@@ -62,6 +64,32 @@ def test_an_execution_that_deploys_nothing_says_so_and_why() -> None:
     assert concluded({"outcome": "SUCCEEDED"}, deployed=True) == concluded({})
     assert concluded({"outcome": "SUCCEEDED"}) == "Live and verified after 0.0 s\n"
     assert concluded({}, url="http://a").endswith("Live and verified after 0.0 s: http://a\n")
+
+
+def test_how_often_a_state_was_tried_is_shown() -> None:
+    begun = datetime(2026, 11, 23, tzinfo=UTC)
+    entered = {"stateEnteredEventDetails": {"name": "Check preflight"}}
+    kinds = ["TaskStateEntered", *["LambdaFunctionScheduled", "LambdaFunctionFailed"] * 3]
+    events = [{"type": kind, "timestamp": begun} for kind in kinds]
+    (state,) = states([events[0] | entered, *events[1:]], begun)
+    assert state.tries == 3
+    failed = replace(state, output={"Error": "AwsUnavailable", "Cause": "no answer"})
+    (step,) = steps(execution([failed]))
+    assert (step.note, step.tries) == ("AwsUnavailable: no answer; 3 tries", 3)
+    (step,) = steps(execution([replace(state, tries=1)]))
+    assert (step.note, step.tries) == ("", 1)
+
+
+def test_a_rollback_that_was_not_steady_is_said() -> None:
+    rollback = {
+        **{"action": "GO_BACK", "reason": "rolling back to 1.0.0"},
+        "failure": {"Error": "RolloutTimedOut", "Cause": "0 of 1 running"},
+    }
+    found = {"cause": "it crashed", "stops": [], "log": [], "advice": "mend it"}
+    record = {"outcome": "FAILED", "service": "coder", "diagnosis": found, "rollback": rollback}
+    stream = io.StringIO()
+    conclude(record, execution(AFTER, "FAILED"), Screen(stream))
+    assert "The rollback failed too: 0 of 1 running." in stream.getvalue()
 
 
 def test_a_state_without_an_answer_is_not_shown_as_done() -> None:

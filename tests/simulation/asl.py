@@ -236,6 +236,8 @@ class Run:
     def _task(self, state: _State, value: Any) -> tuple[str, Any]:
         counts = [0] * len(state.retry)
         while True:
+            named = {"Name": self._at[0], "RetryCount": sum(counts)}
+            self._context = {**self._context, "State": named}
             try:
                 result = self._attempt(state, value)
                 self._assign(state.assign, self._scope(value, result=result))

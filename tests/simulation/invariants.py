@@ -487,7 +487,7 @@ class Invariants:
         if good and newest["outcome"] != "FAILED":
             self._serves(service, primary.revision)
         unmended = newest["outcome"] == "FAILED" and action not in ("LEAVE", "STOP")
-        told = self.world.denied and "the service needs a person" in str(newest.get("reason"))
+        told = self.world.denied and "needs manual attention" in str(newest.get("reason"))
         if unmended and not told and good and primary.revision != last_good:
             self.broken("what runs", f"{primary.revision} after {newest['reason']}")
         self._newest_or_ordered(records, good, primary.revision)

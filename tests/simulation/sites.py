@@ -297,7 +297,7 @@ class SiteInvariants(Invariants):
 
     def _what_runs(self, records: list[Mapping[str, Any]]) -> None:
         good = [r for r in records if r["outcome"] == "SUCCEEDED" and r["trigger"] != "hold"]
-        person = any("needs a person" in str(r.get("reason")) for r in records)
+        person = any("needs manual attention" in str(r.get("reason")) for r in records)
         live = next(iter(self.world.switch.folders), None)
         if good and not person and live != good[-1]["folder"]:
             self.broken("what runs", f"{live} is live, not {good[-1]['folder']}")

@@ -143,8 +143,8 @@ def test_no_log_however_long_outgrows_what_the_workflow_can_carry() -> None:
         (None, False, "The service was not changed."),
         ({"action": "GO_BACK", "reason": "going back to 2.0.0"}, True, "back and steady"),
         ({"action": "AWAIT", "reason": "ECS did"}, True, "back and steady"),
-        ({"action": "GO_BACK", "reason": "AccessDenied"}, False, "needs a person"),
-        ({"action": "AWAIT", "reason": "ECS did"}, False, "needs a person"),
+        ({"action": "GO_BACK", "reason": "AccessDenied"}, False, "needs manual attention"),
+        ({"action": "AWAIT", "reason": "ECS did"}, False, "needs manual attention"),
         ({"action": "LEAVE", "reason": "the schema grew"}, False, "the schema grew"),
         ({"action": "STOP", "reason": "scaled to zero"}, False, "scaled to zero"),
     ],
@@ -162,7 +162,7 @@ def test_the_summary_says_what_became_of_the_service(
 
 @pytest.mark.parametrize(
     ("rollback", "named"),
-    [(None, "The site was not changed."), ({"action": "GO_BACK", "reason": "x"}, "the site needs")],
+    [(None, "The site was not changed."), ({"action": "GO_BACK", "reason": "x"}, "The site needs")],
 )
 def test_the_summary_of_a_site_does_not_speak_of_a_service(rollback: Any, named: str) -> None:
     found = diagnosis.diagnose({"Error": "SiteRejected", "Cause": "too small"}, [], [], [])

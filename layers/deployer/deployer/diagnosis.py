@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 from deployer import stopped, symptoms
 from deployer.redaction import clip, redact
@@ -66,10 +66,13 @@ _TELLING = re.compile(r"(?i)error|ERR_|can't|cannot|not found|no such|refus|fail
 
 
 class Failure(TypedDict):
-    """A failure as a state hands it on, in the shape of Step Functions' error output."""
+    """A failure as a state hands it on, in the shape of Step Functions' error output; and how often
+    the state was tried, if it was a state that failed."""
 
     Error: str
     Cause: str
+    State: NotRequired[str]
+    Tries: NotRequired[int]
 
 
 class Diagnosis(TypedDict):
@@ -85,18 +88,20 @@ class Diagnosis(TypedDict):
 
 
 def explain(failure: Failure) -> tuple[str, str]:
-    """The error's name and message. A Lambda's Cause is JSON with the message within.
+    """Return the error's name and message. A Lambda's Cause is JSON with the message within.
 
     https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
     """
-    cause = failure.get("Cause") or ""
+    message = failure.get("Cause") or ""
     try:
-        parsed = json.loads(cause)
+        parsed = json.loads(message)
     except ValueError:
-        return failure["Error"], cause
+        parsed = None
     if isinstance(parsed, dict) and parsed.get("errorMessage"):
-        return failure["Error"], str(parsed["errorMessage"])
-    return failure["Error"], cause
+        message = str(parsed["errorMessage"])
+    if failure.get("Tries", 1) > 1:
+        message += f" ({failure.get('State', 'the state')} was tried {failure.get('Tries')} times)"
+    return failure["Error"], message
 
 
 def diagnose(
@@ -206,12 +211,23 @@ def summary(diagnosis: Diagnosis, rollback: Rollback | None, restored: bool, wha
     Args:
         what: what it is in a word: a service, or a site.
     """
-    if restored:
-        became = "The previous release is back and steady."
-    elif rollback and rollback["action"] in ("GO_BACK", "AWAIT"):
-        became = f"Going back failed too; the {what} needs a person."
-    elif rollback:
-        became = f"Not rolled back: {rollback['reason']}."
-    else:
-        became = f"The {what} was not changed."
+    became = of_rollback(rollback, restored, what)
     return f"{diagnosis['cause']}. {became} {diagnosis['advice']}"
+
+
+def of_rollback(rollback: Mapping[str, Any] | None, restored: bool, what: str) -> str:
+    """Return what became of a service or site after a release failed.
+
+    Args:
+        restored: whether the previous release was seen steady, or the site was switched back.
+    """
+    if restored:
+        return f"The previous release is back{' and steady' if what == 'service' else ''}."
+    if rollback and rollback["action"] in ("GO_BACK", "AWAIT"):
+        told: Failure = {"Error": "", "Cause": rollback["reason"]}
+        failure = cast(Failure, rollback.get("failure") or told)
+        why = clip(redact(explain(failure)[1]), _CAUSE_LIMIT).removesuffix(".")
+        return f"The rollback failed too: {why}. The {what} needs manual attention."
+    if rollback:
+        return f"Not rolled back: {rollback['reason']}."
+    return f"The {what} was not changed."

@@ -1,6 +1,7 @@
 """Whether and how a service goes back after a release failed."""
 
-from typing import Literal, NotRequired, TypedDict
+from collections.abc import Mapping
+from typing import Any, Literal, NotRequired, TypedDict
 
 from deployer.database import how_to_restore
 from deployer.image import shown
@@ -15,13 +16,15 @@ class Rollback(TypedDict):
 
     GO_BACK: put the previous one back. AWAIT: it is on its way back already. STOP: there is none,
     so stop the tasks that fail. LEAVE: nothing is to be done, or nothing safe can be; `reason`
-    says which. `database` is the instance to which the secret was seen to lead back.
+    says which. `database` is the instance to which the secret was seen to lead back. `failure` is
+    why the previous release is not back and steady, as a state handed it on.
     """
 
     action: Literal["GO_BACK", "AWAIT", "STOP", "LEAVE"]
     reason: str
     rollout: NotRequired[Rollout]
     database: NotRequired[str]
+    failure: NotRequired[Mapping[str, Any]]
 
 
 def decide(

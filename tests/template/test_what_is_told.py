@@ -1,0 +1,136 @@
+"""What the states hand to Record failure: whether the previous release is back, and what was tried.
+
+The state machine's own expressions are evaluated, from the state in question on.
+"""
+
+import marshal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from deployer import diagnosis
+from tests.simulation.asl import Machine, Run, StateError
+from tests.template.conftest import MACHINES, States, definition
+
+BACK = {"action": "GO_BACK", "reason": "rolling back to 1.0.0", "rollout": {"id": "ecs-svc/1"}}
+FAILURE = {"Error": "RolloutFailed", "Cause": "3 new tasks failed"}
+
+
+class Functions:
+    """Functions that answer as a test says: with a result, or with a failure."""
+
+    def __init__(self, **answers: list[Any]) -> None:
+        self.answers, self.recorded = answers, dict[str, Any]()
+
+    def now_text(self) -> str:
+        return "2026-11-23T14:25:04Z"
+
+    def sleep(self, seconds: float) -> None: ...
+
+    def entered(self, name: str) -> None: ...
+
+    def jitter(self) -> float:
+        return 1.0
+
+    def integrate(self, action: str, arguments: Any, timeout: float) -> Any:
+        raise AssertionError(action)
+
+    def call(self, function: str, payload: bytes, timeout: float) -> Any:
+        if function == "RecordFailure":
+            self.recorded = marshal.loads(payload)
+            return {"outcome": "FAILED", "error": "an error", "cause": "a cause"}
+        return self._answer(function)
+
+    def call_back(self, function: str, arguments: Callable[[str], bytes], timeout: float) -> Any:
+        arguments("a-token")
+        return self._answer(function)
+
+    def _answer(self, function: str) -> Any:
+        answer = self.answers[function].pop(0)
+        if isinstance(answer, StateError):
+            raise answer
+        return answer
+
+
+def recorded(states: States, start: str, functions: Functions, **variables: Any) -> dict[str, Any]:
+    """What Record failure is given by an execution that goes on from a state."""
+    initial = states["Note the input"]["Assign"]
+    machine = {"QueryLanguage": "JSONata", "TimeoutSeconds": 9, "StartAt": start, "States": states}
+    run = Run(Machine(machine), functions, {"Id": "one", "StartTime": "now"}, {})
+    run.variables = {name: None for name in initial} | {"restored": False} | variables
+    with pytest.raises(StateError, match="a cause"):
+        run()
+    return functions.recorded
+
+
+def verdict(health: str, error: str = "", reason: str = "1 of 1 new tasks running") -> Any:
+    return {"health": health, "told": False, "error": error, "reason": reason}
+
+
+TIMED_OUT = verdict("FAILED", "RolloutTimedOut", "not steady in time: 0 of 1 running")
+UNAVAILABLE = StateError("AwsUnavailable", '{"errorMessage": "ECS throttles"}')
+
+
+@pytest.mark.parametrize(
+    ("looks", "restored", "why"),
+    [
+        ([verdict("STEADY")], True, None),
+        ([verdict("ROLLING"), StateError("States.Timeout"), verdict("STEADY")], True, None),
+        ([TIMED_OUT], False, "not steady in time: 0 of 1 running"),
+        ([verdict("ROLLING"), TIMED_OUT], False, "not steady in time: 0 of 1 running"),
+        ([StateError("Broken", "bad")], False, "bad"),
+        (
+            [UNAVAILABLE] * 6,
+            False,
+            "ECS throttles (Poll health of previous release was tried 6 times)",
+        ),
+    ],
+    ids=["steady", "steady later", "not steady", "rolls and fails", "broken", "no answer"],
+)
+def test_the_previous_release_is_back_only_if_it_was_seen_steady(
+    deploying: States, looks: list[Any], restored: bool, why: str | None
+) -> None:
+    found = recorded(
+        deploying,
+        "Poll health of previous release",
+        Functions(PollHealth=looks),
+        rollback=BACK,
+        failure=FAILURE,
+    )
+    assert found["restored"] is restored
+    assert found["failure"] == FAILURE, "what failed first is what is recorded"
+    said = diagnosis.of_rollback(found["rollback"], restored, "service")
+    assert said == (
+        f"The rollback failed too: {why}. The service needs manual attention."
+        if why
+        else "The previous release is back and steady."
+    )
+
+
+@pytest.mark.parametrize(("tries", "said"), [(1, "bad"), (6, "was tried 6 times")])
+def test_how_often_a_state_was_tried_is_told(deploying: States, tries: int, said: str) -> None:
+    answers = [UNAVAILABLE] * 6 if tries > 1 else [StateError("PreflightFailed", "bad")]
+    found = recorded(deploying, "Check preflight", Functions(CheckPreflight=answers))
+    assert (found["failure"]["State"], found["failure"]["Tries"]) == ("Check preflight", tries)
+    assert diagnosis.explain(found["failure"])[1].endswith(f"{said})" if tries > 1 else said)
+
+
+def test_a_rollback_that_could_not_begin_says_why_and_how_often(deploying: States) -> None:
+    functions = Functions(RollBack=[UNAVAILABLE] * 6)
+    found = recorded(deploying, "Roll back", functions, failure=FAILURE)
+    assert found["restored"] is False
+    said = diagnosis.of_rollback(found["rollback"], False, "service")
+    assert "ECS throttles (Roll back was tried 6 times)" in said
+
+
+def test_every_failure_that_is_caught_tells_how_often_it_was_tried() -> None:
+    told = 0
+    for path in MACHINES:
+        for name, state in definition(path)["States"].items():
+            for catch in state.get("Catch", []):
+                if failure := catch.get("Assign", {}).get("failure"):
+                    fixed = failure["Error"] == "TurnLost"
+                    assert fixed or failure.keys() >= {"State", "Tries"}, name
+                    told += not fixed
+    assert told > 20
