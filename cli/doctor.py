@@ -16,7 +16,18 @@ from cli import quotas
 from cli.aws import AWS_ERRORS, DENIED, code_of
 from cli.checks import certificate
 from cli.target import Target
-from deployer import addresses, build, doctor, history, http, rollout, spec, stopped, taskdef
+from deployer import (
+    addresses,
+    build,
+    doctor,
+    history,
+    http,
+    rollout,
+    serving,
+    spec,
+    stopped,
+    taskdef,
+)
 from deployer.aws import (
     client,
     ec2,
@@ -122,6 +133,12 @@ class _Patient:
         return history.live(self.past)
 
     @cached_property
+    def _serving(self) -> Mapping[str, Any]:
+        found = serving.of(self.past, serving.running(self.service))
+        in_flight = any("outcome" not in entry for entry in self.past)
+        return serving.told(self._spec, self.service, found, in_flight)
+
+    @cached_property
     def running(self) -> list[Task]:
         """The tasks of what ECS works towards."""
         current = rollout.primary(self.service) if self.service else None
@@ -139,6 +156,7 @@ class _Patient:
             }
         if "service" not in self._unseen:
             known |= {
+                "serves": lambda: [doctor.serves(self._serving)],
                 "service": lambda: doctor.service(self._spec, self.service, self.past),
                 "tasks": self._tasks,
                 "log": self._log,
@@ -224,6 +242,7 @@ class _Patient:
             next(
                 (e for e in self.past if e.get("taskDefinition") == current["taskDefinition"]), None
             ),
+            self._serving["mend"],
         )
         given = told["taskDefinition"]["containerDefinitions"][0]
         names = {e["name"] for kind in ("environment", "secrets") for e in given.get(kind, ())}

@@ -1,16 +1,18 @@
 """Record that the release failed, why, and what became of the service or site."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import diagnosis, release, site
-from deployer.aws import events, releases, turns
+from deployer import diagnosis, release, serving, site
+from deployer.aws import ecs, events, releases, turns
 from deployer.aws.log import Logger
 from deployer.diagnosis import Diagnosis, Failure
 from deployer.release import Entry, Outcome, Unidentified
 from deployer.rollback import Rollback
+from deployer.spec import from_document
 
 logger = Logger()
 
@@ -19,6 +21,7 @@ class Request(TypedDict):
     """What is known by then: a failure before the release was identified has no `release`."""
 
     input: Any
+    spec: Mapping[str, Any] | None
     release: Entry | None
     taskDefinition: str | None
     failure: Failure
@@ -27,6 +30,30 @@ class Request(TypedDict):
     restored: bool
     execution: str
     startedAt: str
+
+
+_BACK = ("GO_BACK", "AWAIT")
+
+
+def _serving(event: Request) -> Mapping[str, Any] | None:
+    """Return what serves now and what was verified last; None if that is unknown.
+
+    The failure is recorded also where it cannot be seen.
+    """
+    document, decided, entry = event["spec"], event["rollback"], event["release"]
+    if document is None or entry is None or site.is_site(entry["service"]):
+        return None
+    try:
+        spec = from_document(document, "the service spec")
+        service = ecs.service(spec.cluster, spec.service)
+        revisions = serving.running(service)
+        if event["restored"] and decided and "rollout" in decided:
+            revisions = {decided["rollout"]["taskDefinition"]}  # seen steady; reads may lag
+        found = serving.of(releases.history(spec.service), revisions)
+        return serving.told(spec, service, found, in_flight=False)
+    except Exception:
+        logger.exception("could not see what serves")
+        return None
 
 
 def _of_database(record: Entry | Unidentified, decided: Rollback | None) -> str:
@@ -62,7 +89,13 @@ def handler(event: Request, context: LambdaContext) -> Recorded:
     what = site.kind(record["service"])
     reason = diagnosis.summary(found, event["rollback"], event["restored"], what)
     reason += _of_database(record, event["rollback"])
+    told = _serving(event)
+    if told and told["alarm"]:
+        reason += f" {told['alarm']}"
+        reason += f" Bring it back: {told['mend'].strip()}" if told["mend"] else ""
+    facts = {name: told[name] for name in ("verified", "serves")} if told else {}
     details = {
+        **facts,
         "endedAt": datetime.now(UTC).isoformat(),
         "diagnosis": found,
         "rollback": event["rollback"],
@@ -75,6 +108,9 @@ def handler(event: Request, context: LambdaContext) -> Recorded:
     turns.leave(record["service"], record["id"])
     turns.pass_on(record["service"], event["execution"])
     if recorded and not (known and "outcome" in known):
-        events.announce(record, outcome, reason)
+        decided = event["rollback"]
+        failed = outcome == "FAILED" and decided and decided["action"] in _BACK
+        more = {"rollback": "FAILED"} if failed else {}
+        events.announce(record, outcome, reason, **facts, **more)
     logger.info("release failed", outcome=outcome, diagnosis=found, recorded=recorded)
     return {"outcome": outcome, "error": found["error"], "cause": reason}

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from cli.aws import DENIED, code_of
 from cli.command import Call, command
+from cli.commands.status import say_alarm, serves
 from cli.executions import Execution, look
 from cli.releases import named
 from cli.screen import Screen, Step, moment, printable, seconds_of, span, steps
@@ -53,6 +54,9 @@ def history(call: Call, release: str | None, limit: int, builds: bool, docs: boo
     if release:
         _one(call, named(releases.newest(kept, _ALL), release))
         return
+    if kept == service:
+        call.result |= serves(call.target)
+        say_alarm(call.screen, call.result)
     found = releases.newest(kept, limit)
     call.result["releases"] = [{**record, "seconds": seconds_of(record)} for record in found]
     if not found:
@@ -159,6 +163,14 @@ def _facts(call: Call, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if previous := record.get("previous"):
         before = previous.get("version") or previous["taskDefinition"].rpartition("/")[2]
         yield "before it", before
+    if last := record.get("verified"):
+        yield "verified", f"{last['version']} ({last['release']}), the last one when it ended"
+    if serving := record.get("serves"):
+        what = serving["what"] or "nothing"
+        yield (
+            "served",
+            printable(f"{what}{'' if serving['verified'] else ', not verified'}, when it ended"),
+        )
     if schema := record.get("schema"):
         yield "schema", f"{schema['number']}"
     if record.get("snapshot"):

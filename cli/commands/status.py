@@ -14,11 +14,12 @@ from cli.command import Call, command
 from cli.errors import INTERRUPTED, CommandFailed
 from cli.executions import look
 from cli.patience import patiently
-from cli.screen import brief, moment, printable, span
+from cli.screen import Screen, brief, moment, printable, span
 from cli.target import Target
 from deployer import addresses, build, diagnosis, history, rollout, serving, site
 from deployer.aws import ec2, ecs, elb, releases, turns
 from deployer.history import History
+from deployer.rollout import Service
 from deployer.spec import ServiceSpec
 from deployer.stopped import Task
 from deployer.turns import Claim
@@ -46,25 +47,31 @@ def status(call: Call, watch: bool) -> None:
     else:
         with call.screen.working():
             call.result |= _found(call.target)
-        if alarm := _alarm(call.result):
-            call.screen.say(printable(alarm), "red")
-            if call.result["mend"]:
-                call.screen.command(call.result["mend"].strip())
+        say_alarm(call.screen, call.result)
         call.screen.facts(list(_facts(call.result, datetime.now(UTC))))
 
 
-def _alarm(found: Found) -> str | None:
-    """Return what is wrong with what serves; None if the last verified release serves."""
-    verified, serves = found["verified"], found["serves"]
-    if serves is None or serves["verified"] or (verified is None and not serves["what"]):
-        return None
-    what = f"{serves['what']} serves" if serves["what"] else "Nothing serves"
-    if verified is None:
-        return f"{what}, and no release was ever verified."
-    last = f"the last verified release is {verified['version']}"
-    if found["inFlight"]:
-        return f"{what}; {last}. A deployment is running."
-    return f"{what}, and is not verified; {last}." if serves["what"] else f"{what}; {last}."
+def say_alarm(screen: Screen, found: Found) -> None:
+    """Say first if what serves is not the last verified release, with the command that mends it."""
+    if found["alarm"]:
+        screen.say(printable(found["alarm"]), "red")
+        if found["mend"]:
+            screen.command(found["mend"].strip())
+
+
+def serves(target: Target) -> Found:
+    """Return the last verified release and what serves; see `serving.told`."""
+    spec, past = target.spec, target.history
+    service: Service | None = None
+    revisions: set[str] | None = None
+    try:
+        service = ecs.service(spec.cluster, spec.service)
+        revisions = serving.running(service)
+    except ClientError as error:
+        if code_of(error) not in DENIED:
+            raise
+    in_flight = any("outcome" not in entry for entry in past)
+    return serving.told(spec, service, serving.of(past, revisions), in_flight)
 
 
 def _watch(call: Call) -> None:
@@ -116,13 +123,13 @@ def _found(target: Target) -> Found:
     now = serving.of(past, running if known else None)
     verified = live and {**_release(live), "since": live["endedAt"]}
     in_flight = _in_flight(target, past, line)
+    told = serving.told(spec, service, now, bool(in_flight))
     return {
         "service": spec.service,
         "cluster": spec.cluster,
         "live": verified if now.verified else None,
         "verified": verified,
-        "serves": _serves(now),
-        "mend": None if in_flight else serving.mend(spec, service, now),
+        **{name: told[name] for name in ("serves", "alarm", "mend")},
         "url": seen("url", lambda: url(spec, tasks, live), live and live.get("url")),
         "tasks": service
         and {
@@ -138,15 +145,6 @@ def _found(target: Target) -> Found:
         "build": _build(target),
         "unseen": unseen,
     }
-
-
-def _serves(now: serving.Serving) -> Found | None:
-    """What serves, for a script; None if that is unknown."""
-    if now.revisions is None:
-        return None
-    what = now.what if now.revisions else None
-    revisions = sorted(now.revisions)
-    return {"what": what, "taskDefinitions": revisions, "verified": bool(now.verified)}
 
 
 def _release(record: Mapping[str, Any]) -> Found:
@@ -272,8 +270,8 @@ def _build(target: Target) -> Found | None:
 def _facts(found: Found, now: datetime | None = None) -> Iterator[tuple[str, str]]:
     """What people read. Without `now` it says the same until something changes."""
     live, tasks, verified = found["live"], found["tasks"], found["verified"]
-    if now is None and (alarm := _alarm(found)):
-        yield "NOT VERIFIED", printable(alarm)
+    if now is None and found["alarm"]:
+        yield "NOT VERIFIED", printable(found["alarm"])
     if verified:
         digest = verified["digest"].removeprefix("sha256:")[:12]
         said = f"{verified['version']} ({digest}) since {moment(verified['since'], now)}"

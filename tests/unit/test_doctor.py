@@ -416,3 +416,21 @@ def test_a_failed_execution_without_a_record_is_found() -> None:
     arn = "arn:aws:states:us-east-1:123456789012:execution:Deploy:one"
     (check,) = doctor.unrecorded([(arn, "RequestRejected")])
     assert check.state == WARNING and arn in check.fix[-1]
+
+
+@pytest.mark.parametrize(
+    ("alarm", "mend", "state"),
+    [
+        (None, None, OK),
+        ("1.4.0 serves, and is not verified", "  deployer rollback 1", FAILED),
+        ("1.4.0 serves, and no release was ever verified", None, WARNING),
+    ],
+)
+def test_what_serves_unverified_has_the_command_that_mends_it(
+    alarm: str | None, mend: str | None, state: str
+) -> None:
+    verified = {"release": "1", "version": "1.1.0"}
+    found = doctor.serves({"alarm": alarm, "mend": mend, "verified": verified})
+    assert found.state == state
+    assert (alarm or "1.1.0") in found.found
+    assert found.fix[-1:] == ((mend,) if mend else ())

@@ -1,21 +1,26 @@
 """What failed, why, and what became of the service: in the record and in the execution."""
 
-from typing import Any
+import json
+from typing import Any, cast
 
 import pytest
 
 import record_failure
 from deployer import diagnosis
+from deployer.announcement import announcement
 from deployer.aws import releases, turns
-from tests.unit.conftest import Script, items
+from tests.unit.conftest import Script, items, refusal
 from tests.unit.samples import (
     ANOTHER_EXECUTION,
+    OLD_REVISION,
     REVISION,
+    before,
     claim,
     crashed,
     payload,
     push_event,
     release,
+    service,
 )
 
 pytestmark = pytest.mark.usefixtures("releases_table")
@@ -157,3 +162,48 @@ def test_who_failed_without_the_turn_leaves_it_to_its_holder(context: Any, scrip
     record_failure.handler(payload(failure={"Error": "TurnTimedOut", "Cause": "…"}), context)
     holder = turns.line("coder").holder
     assert holder and holder["release"] == "theirs"
+
+
+STEADY = {**WENT_BACK, "rollout": {"id": "ecs-svc/9", "taskDefinition": OLD_REVISION}}
+
+
+@pytest.mark.parametrize(
+    ("rollback", "restored", "what", "verified", "subject"),
+    [
+        (STEADY, True, "2.0.0", True, "failed and was rolled back"),
+        (STEADY, False, "2.1.0", False, "failed, and so did its rollback"),
+        ({"action": "LEAVE", "reason": "the schema grew"}, False, "2.1.0", False, "failed"),
+    ],
+)
+def test_what_serves_and_what_was_verified_last_are_told_apart(
+    context: Any, script: Script, rollback: Any, restored: bool, what: str, verified: bool,
+    subject: str,
+) -> None:  # fmt: skip
+    script("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
+    runs = before(status="PRIMARY", taskDefinition=REVISION, runningCount=1)
+    script("ecs", "DescribeServices", {"services": [service(runs)], "failures": []})
+    last = release(id="20261122T000000Z-cdcdcdcdcdcd", version="2.0.0", execution="before")
+    releases.close_release(last, "SUCCEEDED", {"taskDefinition": OLD_REVISION})
+    releases.open_release(release())
+    releases.note(release(), taskDefinition=REVISION)
+    record_failure.handler(payload(rollback=rollback, restored=restored), context)
+    found = releases.find("coder", release()["id"])
+    told = json.loads(script.asked("PutEvents")[0]["Entries"][0]["Detail"])
+    assert found
+    for facts in (cast(Any, found), told):
+        assert facts["verified"] == {"release": last["id"], "version": "2.0.0"}
+        assert (facts["serves"]["what"], facts["serves"]["verified"]) == (what, verified)
+    mended = f"deployer rollback {last['id']}" in found["reason"]
+    assert mended != verified
+    message = announcement(told)
+    assert message.subject == f"coder 2.1.0 {subject}"
+    assert "Last verified: 2.0.0" in message.text
+    assert f"Serves: {what}{'' if verified else ', not verified'}\n" in message.text
+
+
+def test_a_failure_is_recorded_though_what_serves_cannot_be_seen(
+    context: Any, script: Script
+) -> None:
+    script("ecs", "DescribeServices", refusal("AccessDeniedException"))
+    record_failure.handler(payload(diagnosis=CRASH), context)
+    assert record()["outcome"] == "FAILED" and "serves" not in record()

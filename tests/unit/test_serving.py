@@ -76,3 +76,41 @@ def test_only_a_verified_release_that_is_steady_serves_already(
     """Whatever else is named may change something, so no rollback to it is refused for that."""
     found = service({**now, "status": "PRIMARY"}) if now else None
     assert serving.serves_already(PAST, found, named) is already
+
+
+@pytest.mark.parametrize(
+    ("past", "revisions", "in_flight", "said"),
+    [
+        (PAST, [OLD_REVISION], False, None),
+        (PAST, None, False, None),
+        ([], [], False, None),
+        (
+            PAST,
+            [REVISION],
+            False,
+            "1.4.0 serves, and is not verified; the last verified release is 1.1.0.",
+        ),
+        (
+            PAST,
+            [REVISION],
+            True,
+            "1.4.0 serves; the last verified release is 1.1.0. A deployment is running.",
+        ),
+        (PAST, [], False, "Nothing serves; the last verified release is 1.1.0."),
+        ([LATER], [REVISION], False, "1.4.0 serves, and no release was ever verified."),
+    ],
+)
+def test_what_serves_unverified_is_an_alarm(
+    past: Any, revisions: Any, in_flight: bool, said: str | None
+) -> None:
+    told = serving.told(spec(), described(REVISION), serving.of(past, revisions), in_flight)
+    assert told["alarm"] == said
+    mended = "not verified; the" in str(said) or "Nothing" in str(said)
+    assert (told["mend"] is not None) == mended
+
+
+def test_what_runs_is_counted_by_deployment() -> None:
+    old = before(runningCount=2)
+    new = before(status="PRIMARY", taskDefinition=REVISION, runningCount=0)
+    assert serving.running(service(new, old)) == {OLD_REVISION}
+    assert serving.running(None) == set()

@@ -41,12 +41,22 @@ def announcement(detail: Mapping[str, Any]) -> Announcement:
         "Started by": f"{by} ({trigger})" if by and trigger not in (None, by) else by,
         "Started at": detail.get("startedAt"),
         "Image": detail.get("digest"),
+        "Serves": _serves(detail),
+        "Last verified": (detail.get("verified") or {}).get("version"),
         "URL": detail.get("url"),
         "Execution": detail.get("execution"),
     }
     known = "\n".join(f"{label}: {fact}" for label, fact in facts.items() if fact)
     parts = (headline, detail.get("reason"), known)
     return Announcement(_subject(headline), "\n\n".join(part for part in parts if part))
+
+
+def _serves(detail: Mapping[str, Any]) -> str | None:
+    """Return what served when a release had failed; None if that is unknown."""
+    serves = detail.get("serves")
+    if not serves:
+        return None
+    return f"{serves['what'] or 'nothing'}{'' if serves['verified'] else ', not verified'}"
 
 
 def _became(detail: Mapping[str, Any]) -> str:
@@ -56,6 +66,8 @@ def _became(detail: Mapping[str, Any]) -> str:
         return f"is {detail['reason']}"  # an order that deploys nothing
     if state == "SUCCEEDED" and detail.get("deployed") is False:
         return "runs already; nothing was deployed"
+    if state == "FAILED" and detail.get("rollback") == "FAILED":
+        return "failed, and so did its rollback"
     if build.is_build(service) and state in _OF_BUILDS:
         return _OF_BUILDS[state]
     return _OUTCOMES.get(state, str(state))

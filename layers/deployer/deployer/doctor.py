@@ -53,6 +53,17 @@ _NAMED_IN_SOURCES = re.compile(r"\b((?:CODER|WORKBENCH)_[A-Z0-9_]*[A-Z0-9])\b")
 # What runs ---------------------------------------------------------------------------------------
 
 
+def serves(told: Mapping[str, Any]) -> Check:
+    """Check that the last verified release serves. `told`: see `serving.told`."""
+    if told["alarm"] is None:
+        last = told["verified"]
+        said = f"{last['version']}, the last verified release" if last else "nothing yet"
+        return Check("serves", OK, said)
+    state: State = WARNING if told["mend"] is None else FAILED
+    fix = ("Bring it back:", told["mend"]) if told["mend"] else ()
+    return Check("serves", state, told["alarm"], fix)
+
+
 def service(spec: ServiceSpec, found: Service | None, past: History) -> Iterator[Check]:
     """Whether the service runs as many tasks as it should. `found`: None if there is none."""
     name, live = "service", history.live(past)
@@ -331,6 +342,7 @@ def drift(
     wanted_content: str,
     expected: str | None,
     known: Recorded | None = None,
+    mend: str | None = None,
 ) -> Iterator[Check]:
     """Check that the service runs what the live release and the spec say.
 
@@ -340,6 +352,7 @@ def drift(
         wanted: the one that the spec makes of the live release now.
         expected: the ARN of the live release's; None if nothing is live.
         known: the newest record of the task definition that the service is on; None without one.
+        mend: the command that brings the live release back, if it is known that it does not serve.
     """
     name, short = "drift", str(running.get("taskDefinitionArn", "")).rpartition("/")[2]
     differing = [change.what for change in taskdef.changes(running, wanted)]
@@ -349,7 +362,7 @@ def drift(
             FAILED,
             f"the service is on {short}, and the live release on {expected.rpartition('/')[2]}"
             + (f"; not as the spec says: {', '.join(differing)}" if differing else ""),
-            ("Put the last verified release back:", _redeploy(wanted)),
+            ("Put the last verified release back:", mend or _redeploy(wanted)),
             _unverified(known, registered=content is not None),
         )
     elif content == wanted_content or (content is None and not differing):

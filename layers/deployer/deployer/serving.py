@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from deployer import history
 from deployer.history import History
@@ -39,6 +40,50 @@ class Serving:
             return "nothing"
         names = {record.get("taskDefinition"): record["version"] for record in self.records}
         return ", ".join(names.get(one) or one.rpartition("/")[2] for one in sorted(self.revisions))
+
+
+def running(service: Service | None) -> set[str]:
+    """Return the task definitions of a service's running tasks, as its deployments count them."""
+    deployments = service.get("deployments", ()) if service else ()
+    return {str(one["taskDefinition"]) for one in deployments if one.get("runningCount", 0) > 0}
+
+
+def told(
+    spec: ServiceSpec, service: Service | None, found: Serving, in_flight: bool
+) -> dict[str, Any]:
+    """Return the two facts for a record or a script, and what follows from them.
+
+    Returns:
+        `verified`: the last verified release; `serves`: what serves, None if unknown; `alarm`: what
+        is wrong with that; `mend`: the command that brings the verified release back.
+    """
+    last, revisions = found.last_verified, found.revisions
+    serves = revisions is not None and {
+        "what": found.what if revisions else None,
+        "taskDefinitions": sorted(revisions),
+        "verified": bool(found.verified),
+    }
+    return {
+        "verified": last and {"release": last["id"], "version": last["version"]},
+        "serves": serves or None,
+        "alarm": alarm(found, in_flight),
+        "mend": None if in_flight else mend(spec, service, found),
+    }
+
+
+def alarm(found: Serving, in_flight: bool) -> str | None:
+    """Return what is wrong with what serves; None if the last verified release serves, if that is
+    unknown, or if there is nothing yet."""
+    last = found.last_verified
+    if found.revisions is None or found.verified or (last is None and not found.revisions):
+        return None
+    what = f"{found.what} serves" if found.revisions else "Nothing serves"
+    if last is None:
+        return f"{what}, and no release was ever verified."
+    verified = f"the last verified release is {last['version']}"
+    if in_flight:
+        return f"{what}; {verified}. A deployment is running."
+    return f"{what}{', and is not verified' if found.revisions else ''}; {verified}."
 
 
 def mend(spec: ServiceSpec, service: Service | None, found: Serving) -> str | None:

@@ -1,7 +1,7 @@
 """Telling the world on EventBridge what became of a release."""
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deployer.aws import client
 from deployer.aws.log import Logger
@@ -26,19 +26,16 @@ def announce(
     state: str,
     reason: str,
     url: str | None = None,
-    *,
-    deployed: bool | None = None,
+    **more: Any,
 ) -> None:
     """Tell of a release: that it STARTED, or its outcome. Telling is never worth a failure.
 
     Args:
-        deployed: of SUCCEEDED, whether anything was deployed: what was verified may run already.
+        more: what else the event says; see docs/how-it-works.md.
     """
     shown = ("service", "id", "version", "digest", "trigger", "startedBy", "startedAt", "execution")
     detail = {name: release.get(name) for name in shown}
-    detail |= {"state": state, "reason": redact(reason), "url": url}
-    if deployed is not None:
-        detail["deployed"] = deployed
+    detail |= {"state": state, "reason": redact(reason), "url": url, **more}
     entry = {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}
     try:
         answer = _events().put_events(Entries=[entry])  # type: ignore[list-item]
