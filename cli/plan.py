@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cli import checks
-from cli.errors import UNREADY, WRONG, CommandFailed
+from cli.errors import REJECTED, UNREADY, WRONG, CommandFailed
 from cli.nextstep import Given
 from cli.screen import Screen, printable
 from cli.target import Target
@@ -21,9 +21,9 @@ from deployer import (
     taskdef,
 )
 from deployer import surroundings as around
-from deployer.aws import ecs, orders, surroundings, turns
+from deployer.aws import ecr, ecs, orders, surroundings, turns
 from deployer.check import WARNING, Check
-from deployer.errors import DeployError, RequestRejected
+from deployer.errors import DeployError, ImageMissing, RequestRejected
 from deployer.history import History
 from deployer.image import Schema
 from deployer.release import Recorded, Release
@@ -95,9 +95,12 @@ def _kind(record: Recorded) -> tuple[str, str | None]:
     return record["digest"], record.get("taskDefinition")
 
 
-def wrong(error: DeployError, advice: Sequence[str] = ()) -> CommandFailed:
-    """The end of a command whose order would be refused."""
-    return CommandFailed(WRONG, f"{error}", advice)
+def refused(
+    target: Target, image: str, error: DeployError, advice: Sequence[str] = ()
+) -> CommandFailed:
+    """Return the end of a command to deploy an image that is missing, or that cannot run."""
+    there = isinstance(error, ImageMissing) and ecr.find(target.spec.repository, image)
+    return CommandFailed(REJECTED if there else WRONG, f"{error}", advice)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,8 @@ def deploy(call: Call, image: str | None, dry_run: bool, follow: bool) -> None:
         release = plan.to_deploy(target, image)
     except DeployError as refused:
         known = ", ".join(images.tags(target)[:10]) or "none"
-        raise plan.wrong(refused, [f"Tags that it has, the newest first: {known}"]) from refused
+        advice = [f"Tags that it has, the newest first: {known}"]
+        raise plan.refused(target, image, refused, advice) from refused
     if dry_run:
         planned = plan.of(target, target.history, release, holds=False)
         call.result |= planned.document(call.given)

@@ -1,7 +1,33 @@
 """What a dry run shows."""
 
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cli import plan
+from cli.errors import REJECTED, WRONG
 from cli.plan import rows
+from deployer.errors import ImageMissing, RequestRejected
 from deployer.taskdef import Change
+
+
+@pytest.mark.parametrize(
+    ("error", "there", "code"),
+    [
+        (ImageMissing("9.9.9 is not in repository coder"), False, WRONG),
+        (ImageMissing("1.0.0 can't be deployed: it is for linux/arm64"), True, REJECTED),
+        (RequestRejected("image 'not/a tag' is neither"), False, WRONG),
+    ],
+)
+def test_an_image_that_cannot_run_is_refused_and_one_that_is_missing_is_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch, error: Any, there: bool, code: int
+) -> None:
+    monkeypatch.setattr(
+        "deployer.aws.ecr.find", lambda repository, image: object() if there else None
+    )
+    target: Any = SimpleNamespace(spec=SimpleNamespace(repository="coder"))
+    assert plan.refused(target, "1.0.0", error).code == code
 
 
 def test_what_others_wrote_steers_no_terminal() -> None:

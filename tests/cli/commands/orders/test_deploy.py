@@ -33,6 +33,18 @@ def test_an_image_is_deployed_followed_and_told(live: Operator, ann: Person) -> 
     assert "Live and verified" in shown
 
 
+def test_what_runs_already_is_verified_and_not_deployed_again(live: Operator) -> None:
+    first = live.stage.records()[0]
+    told = live.told("deploy", "1.0.0")
+    assert (told["outcome"], told["deployed"]) == ("SUCCEEDED", False)
+    assert "runs already" in told["reason"] and first["id"] in told["reason"]
+    again = live.stage.records()[-1]
+    assert again["rollout"]["id"] == first["rollout"]["id"]
+    assert "Nothing was deployed: since" in live.run("deploy", "1.0.0").stdout
+    listed = live.run("history").stdout.splitlines()
+    assert ["SUCCEEDED (it ran already)" in line for line in listed[1:]] == [True, True, False]
+
+
 def test_the_newest_push_is_deployed_where_none_is_named(operator: Operator) -> None:
     nothing = operator.run("deploy")
     assert nothing.returncode == 3
