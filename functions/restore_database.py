@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import database, likeness
-from deployer.aws import cloudformation, rds, releases, secrets, turns
+from deployer.aws import alarms, cloudformation, rds, releases, secrets, turns
 from deployer.aws.log import Logger
 from deployer.database import Done
 from deployer.errors import DatabaseFailed
@@ -95,12 +95,15 @@ def _noted(spec: ServiceSpec, release: Release, name: str, host: str) -> Restora
 
 
 def _switch(service: str, release: Release, noted: Restoration) -> None:
-    """Point the secret at the restored instance."""
+    """Point the secret at the restored instance, and let the alarms watch it."""
     _keep(noted["secret"])
     url, after = secrets.value(noted["secret"]), noted["after"]
     if database.host_of(url) != after["host"]:
         secrets.replace(noted["secret"], database.moved(url, after["host"]))
     releases.remember_database_instance(service, after["instance"], noted["replaces"])
+    watched = {noted["replaces"], noted["before"]["instance"]}
+    followed = alarms.follow(service, watched, after["instance"])
+    logger.info("alarms", instance=after["instance"], followed=followed)
     releases.note(release, databaseInstance=after["instance"])
 
 

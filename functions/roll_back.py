@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import database, rollback, rollout, service, taskdef
-from deployer.aws import ecs, releases, secrets, turns
+from deployer.aws import alarms, ecs, releases, secrets, turns
 from deployer.aws.log import Logger
 from deployer.errors import DatabaseFailed
 from deployer.release import Previous, Release, Restoration
@@ -78,7 +78,7 @@ def _restoration(release: Release) -> Restoration | None:
 
 
 def _switched_back(release: Release, noted: Restoration) -> str:
-    """Point the secret at the database that was there before; returns its instance.
+    """Point secret and alarms at the database that was there before; returns its instance.
 
     Raises:
         DatabaseFailed: the secret leads to neither of the two.
@@ -89,6 +89,8 @@ def _switched_back(release: Release, noted: Restoration) -> str:
     elif database.host_of(url) != before["host"]:
         raise DatabaseFailed("somebody else has changed where the database's secret leads")
     releases.remember_database_instance(release["service"], before["instance"], noted["replaces"])
+    followed = alarms.follow(release["service"], {noted["after"]["instance"]}, before["instance"])
+    logger.info("alarms", instance=before["instance"], followed=followed)
     releases.note(release, databaseInstance=None)
     return before["instance"]
 

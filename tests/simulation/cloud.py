@@ -320,6 +320,7 @@ class Rds:
         self.restored_from: dict[str, str] = {}
         self.failing = False
         self.secret = CONNECTION
+        self.watched = "coder-db"  # by the alarm of the monitoring stack
 
     def create_db_snapshot(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         name = asked["DBSnapshotIdentifier"]
@@ -382,6 +383,23 @@ class Rds:
     def put_secret_value(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         self.secret = asked["SecretString"]
         return {"ARN": SECRET_ARN}
+
+    def describe_alarms(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        dimension = {"Name": "DBInstanceIdentifier", "Value": self.watched}
+        alarm = {
+            "AlarmName": f"{asked['AlarmNamePrefix']}DatabaseIsBusy-1",
+            "Namespace": "AWS/RDS",
+            "MetricName": "CPUUtilization",
+            "EvaluationPeriods": 3,
+            "ComparisonOperator": "GreaterThanThreshold",
+            "Dimensions": [dimension],
+        }
+        page, following = self.world.paged([alarm], asked.get("NextToken"))
+        return {"MetricAlarms": page, **({"NextToken": following} if following else {})}
+
+    def put_metric_alarm(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        self.watched = asked["Dimensions"][0]["Value"]
+        return {}
 
     @property
     def leads_to(self) -> str:

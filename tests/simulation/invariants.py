@@ -377,6 +377,9 @@ class Invariants:
         unsure = last["outcome"] == "FAILED" and not back and "may lead" in last["reason"]
         if leads != (before if back else after) and not unsure:
             self.broken("the data follows", f"{leads} after {last['reason']}")
+        if self.world.rds.watched != leads and not unsure and not self.world.denied:
+            watched = self.world.rds.watched
+            self.broken("the data follows", f"alarms watch {watched}, not {leads}")
         service = self.world.ecs.services.get(self.world.spec["service"])
         tasks = [t for t in service.tasks if t.status == "RUNNING" and t.wanted] if service else []
         elsewhere = [t for t in tasks if t.database is not self.world.database]

@@ -60,6 +60,7 @@ BEFALLS = {
 INTERLEAVED = ("newer", "resumed")
 EVENT_FAULTS = ("lost", "twice", "late")
 _OWNERS = {
+    "cloudwatch": "rds",
     "dynamodb": "table",
     "ecr": "ecr",
     "ecs": "ecs",

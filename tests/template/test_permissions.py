@@ -69,7 +69,8 @@ def action(service: str, method: str) -> set[str]:
     """The IAM actions of a boto3 method."""
     model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
     (operation,) = (name for name in model.operation_names if xform_name(name) == method)
-    return OTHERWISE.get(f"{service}:{operation}", {f"{model.signing_name}:{operation}"})
+    prefix = {"monitoring": "cloudwatch"}.get(model.signing_name, model.signing_name)
+    return OTHERWISE.get(f"{service}:{operation}", {f"{prefix}:{operation}"})
 
 
 def functions(adapter: str) -> dict[str, ast.FunctionDef]:

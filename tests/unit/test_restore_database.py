@@ -189,6 +189,63 @@ def test_settings_that_never_show_do_not_hold_up_the_data_for_ever(
     assert "new.example.com" in value(secret)
 
 
+def alarm(name: str, instance: str, **more: Any) -> None:
+    client("cloudwatch").put_metric_alarm(
+        **{
+            "AlarmName": name,
+            "AlarmDescription": "The database is busy",
+            "Namespace": "AWS/RDS",
+            "MetricName": "CPUUtilization",
+            "Dimensions": [{"Name": "DBInstanceIdentifier", "Value": instance}],
+            "Statistic": "Average",
+            "Period": 300,
+            "EvaluationPeriods": 3,
+            "Threshold": 80.0,
+            "ComparisonOperator": "GreaterThanThreshold",
+            "TreatMissingData": "notBreaching",
+            "AlarmActions": ["arn:aws:sns:us-east-1:123456789012:alarms"],
+            **more,
+        }
+    )
+
+
+def alarms() -> dict[str, dict[str, Any]]:
+    found = client("cloudwatch").describe_alarms()["MetricAlarms"]
+    changing = ("AlarmConfigurationUpdatedTimestamp", "StateUpdatedTimestamp")
+    return {a["AlarmName"]: {k: a[k] for k in a if k not in changing} for a in found}
+
+
+def test_the_alarms_of_the_monitoring_stack_follow_and_no_others(
+    secret: str, context: Any, script: Script
+) -> None:
+    errors = {"Name": "FunctionName", "Value": "deployer-Reconcile"}
+    alarm("coder-monitoring-Busy-1", "coder-db")
+    alarm("coder-monitoring-Fails-1", "", Namespace="AWS/Lambda", Dimensions=[errors])
+    alarm("coder-monitoring-Other-1", "other-db")
+    alarm("busy", "coder-db")
+    before = alarms()
+    shown(script, "available")
+    for _ in range(2):  # a retry changes nothing more
+        assert restore(secret, context)["done"]
+        now = alarms()
+        moved = now.pop("coder-monitoring-Busy-1")
+        assert moved.pop("Dimensions") == [{"Name": "DBInstanceIdentifier", "Value": NAME}]
+        kept = dict(before["coder-monitoring-Busy-1"])
+        del kept["Dimensions"]
+        assert moved == kept
+        assert now == {name: before[name] for name in now}
+
+
+def test_alarms_that_may_not_be_changed_do_not_hold_up_the_data(
+    secret: str, context: Any, script: Script
+) -> None:
+    alarm("coder-monitoring-Busy-1", "coder-db")
+    shown(script, "available")
+    script("cloudwatch", "PutMetricAlarm", refusal("AccessDenied"))
+    assert restore(secret, context)["done"]
+    assert script.asked("PutMetricAlarm")[0]["AlarmName"] == "coder-monitoring-Busy-1"
+
+
 STACK = "arn:aws:cloudformation:us-east-1:123456789012:stack/coder-database/1"
 
 

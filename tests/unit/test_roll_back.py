@@ -227,11 +227,20 @@ def test_a_restoration_is_undone_before_the_previous_release_is_put_back(
     restored: Any, context: Any
 ) -> None:
     script, secret = restored(RESTORED)
+    watching = {"AlarmName": "coder-monitoring-Busy-1", "Namespace": "AWS/RDS", "Period": 300}
+    watching |= {"MetricName": "CPUUtilization", "Statistic": "Average", "Threshold": 80.0}
+    watching |= {"EvaluationPeriods": 3, "ComparisonOperator": "GreaterThanThreshold"}
+    name = "DBInstanceIdentifier"
+    client("cloudwatch").put_metric_alarm(
+        **watching, Dimensions=[{"Name": name, "Value": "coder-db-restored"}]
+    )
     for _ in range(2):  # as after a kill midway
         decided = roll_back.handler(payload(release=BACK_IN_TIME), context)
         assert (decided["action"], decided["database"]) == ("GO_BACK", "coder-db")
         assert (leads_to(secret), instance()) == (OLD, "coder-db")
     assert releases.history("coder")[0]["databaseInstance"] is None
+    (alarm,) = client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert alarm["Dimensions"] == [{"Name": name, "Value": "coder-db"}]
     assert "forceNewDeployment" not in script.asked("UpdateService")[0]
 
 

@@ -73,6 +73,29 @@ def ask(stage: Stage, path: str, body: object = None) -> Any:
         return json.loads(answer.read())
 
 
+def watch(stage: Stage, instance: str) -> str:
+    """An alarm as the service's monitoring stack makes it; its name."""
+    alarm = f"{stage.service}-monitoring-DatabaseIsBusy-1A2B3C"
+    stage.aws.client("cloudwatch").put_metric_alarm(
+        AlarmName=alarm,
+        Namespace="AWS/RDS",
+        MetricName="CPUUtilization",
+        Dimensions=[{"Name": "DBInstanceIdentifier", "Value": instance}],
+        Statistic="Average",
+        Period=300,
+        EvaluationPeriods=3,
+        Threshold=80,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+    return alarm
+
+
+def watched(stage: Stage, alarm: str) -> str:
+    """The database instance that an alarm watches."""
+    found = stage.aws.client("cloudwatch").describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
+    return str(found[0]["Dimensions"][0]["Value"])
+
+
 @pytest.fixture
 def unused(deployer: Stage) -> Stage:
     """A service that has no stack yet."""
@@ -128,6 +151,7 @@ def test_the_database_is_backed_up_and_restored_with_the_release(
     assert "restoreDatabase" in refused.cause
     assert "would be lost" in refused.cause
 
+    alarm = watch(backed, instance.name)
     back = backed.ended(backed.start(order | {"restoreDatabase": True}), 200)
     assert back.status == "SUCCEEDED", (back.error, back.cause)
     assert "Restore database" in back.path
@@ -138,6 +162,7 @@ def test_the_database_is_backed_up_and_restored_with_the_release(
     assert query(instance.current, "SELECT version FROM schema_migrations") == [(1,)]
     assert query(instance.current, "SELECT to_regclass('workspaces')") == [(None,)]
     assert instance.describe(restored)["PreferredMaintenanceWindow"] == WINDOW
+    assert watched(backed, alarm) == restored
     # The instance that was left is as it was, and both are as hard to delete as the first one.
     assert query(newer, "SELECT name FROM workspaces") == [("late",)]
     for name in (instance.name, restored):

@@ -7,10 +7,10 @@ https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_RestoreFromSnapshot.
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 from urllib.parse import urlsplit, urlunsplit
 
 from deployer.errors import DatabaseFailed, RequestRejected
@@ -177,6 +177,19 @@ def keeping(policy: str | None, resource: str) -> str:
     if keep in statements:
         return policy or ""
     return json.dumps({"Statement": [*statements, keep]})
+
+
+def watching(
+    alarm: Mapping[str, Any], instances: Collection[str], instance: str
+) -> dict[str, Any] | None:
+    """Return an alarm on one of some instances as an alarm on another; None if it watches none."""
+    watched = [
+        {**dimension, "Value": instance}
+        if dimension["Name"] == "DBInstanceIdentifier" and dimension["Value"] in instances
+        else dimension
+        for dimension in alarm.get("Dimensions", [])
+    ]
+    return {**alarm, "Dimensions": watched} if watched != alarm.get("Dimensions", []) else None
 
 
 def moved(url: str, host: str) -> str:

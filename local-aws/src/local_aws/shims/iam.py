@@ -144,6 +144,11 @@ def _put_events(action: str, request: Mapping[str, Any], where: str) -> Iterator
         yield Need(action, f"arn:aws:events:{where}:event-bus/{bus}", told)
 
 
+def _alarms(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
+    """DescribeAlarms: alarms have ARNs, and a prefix names any."""
+    yield Need("cloudwatch:DescribeAlarms", f"arn:aws:cloudwatch:{where}:alarm:*")
+
+
 def _log_stream(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
     group, stream = request.get("logGroupName", ""), request.get("logStreamName", "")
     yield Need(action, f"arn:aws:logs:{where}:log-group:{group}:log-stream:{stream}")
@@ -195,6 +200,7 @@ _RULES: Mapping[tuple[str, str], Rule] = {
     ("ecs", "RegisterTaskDefinition"): _register,
     ("ecr", "DescribeRepositories"): _repositories,
     ("events", "PutEvents"): _put_events,
+    ("monitoring", "DescribeAlarms"): _alarms,
     ("rds", "CreateDBSnapshot"): _snapshot,
     ("rds", "DeleteDBSnapshot"): _snapshot,
     ("rds", "DescribeDBInstances"): _database,
