@@ -177,11 +177,14 @@ class Infrastructure:
         self._say_what_was_checked()
 
     def _say_what_was_checked(self) -> None:
-        warned = [check.name for check in self.checked if check.state == WARNING]
-        right = sum(check.state == OK for check in self.checked)
-        if self.checked:
-            more = f"; warnings, see above: {', '.join(dict.fromkeys(warned))}" if warned else ""
-            self.screen.say(f"Checked: {right} things are right{more}.")
+        names = {
+            state: ", ".join(dict.fromkeys(c.name for c in self.checked if c.state == state))
+            for state in (OK, WARNING)
+        }
+        if names[OK]:
+            self.screen.say(f"Checked: {names[OK]}.")
+        if names[WARNING]:
+            self.screen.say(f"Warnings, see above: {names[WARNING]}.", "yellow")
 
     def create_service_roles(self, kinds: Collection[str]) -> None:
         """Create the service-linked roles that new stacks need and that are missing.
@@ -316,10 +319,7 @@ class Infrastructure:
                 self.sam.build(stack)
         try:
             with self.screen.working("sam deploy: making the change set"):
-                settings = dict(self.settings)
-                if stack.kind == "service" and (url := self._docs_url()):
-                    settings["DocsUrl"] = url
-                made = self.sam.change_set(stack, settings)
+                made = self.sam.change_set(stack, self.settings_of(stack))
         except CommandFailed as failure:
             found = self.stacks.tidy(stack.name)
             hints = next((what for line in found if (what := advice(line))), [])
@@ -328,6 +328,32 @@ class Infrastructure:
         if made is None:
             self.stacks.tidy(stack.name)
         return made
+
+    def settings_of(self, stack: Stack) -> dict[str, str]:
+        """The settings, with what only the other stacks know: the docs site's URL for the service,
+        and for the alarms the database instance that a restoration made."""
+        settings = dict(self.settings)
+        if stack.kind == "service" and (url := self._docs_url()):
+            settings["DocsUrl"] = url
+        if stack.kind == "monitoring" and (instance := self._restored_instance()):
+            settings["DatabaseInstance"] = instance
+        return settings
+
+    def _restored_instance(self) -> str | None:
+        """The instance that a restoration put in the place of the settings' one."""
+        if self.values.get("Database") == "none":
+            return None
+        deployer = next((stack for stack in self.needed if stack.kind == "deployer"), None)
+        outputs = self.stacks.state(deployer.name).outputs if deployer else None
+        if not (table := (outputs or {}).get("ReleasesTable")):
+            return None
+        service = self.settings["ServiceName"]
+        key = {"service": {"S": service}, "id": {"S": "#database"}}
+        found = self.account.client("dynamodb").get_item(TableName=table, Key=key).get("Item")
+        named = self.values.get("DatabaseInstance") or f"{service}-db"
+        if not found or found["replaces"]["S"] != named:
+            return None
+        return str(found["instance"]["S"])
 
     def _show(self, changes: Sequence[Change]) -> None:
         rows = [

@@ -206,11 +206,13 @@ class Project:
 
     @cached_property
     def known(self) -> Mapping[str, Parameter]:
-        """The parameters of all templates; what is required anywhere is required here."""
+        """The parameters of all templates, as the first one that has it describes each; what is
+        required anywhere is required here."""
         found: dict[str, Parameter] = {}
         for stack in self.stacks({}):
             for name, parameter in stack.parameters.items():
-                if name not in found or parameter.default is None:
+                known = found.setdefault(name, parameter)
+                if known.default is not None and parameter.default is None:
                     found[name] = parameter
         return found
 

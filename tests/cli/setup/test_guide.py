@@ -102,6 +102,10 @@ def test_a_kind_is_asked_what_matters_for_it_and_makes_stacks(
     chosen = guide.kind(person, REAL.known, "as it is")
     told = guide.asked(person, account, REAL, given, [], first=True, chosen=chosen)
     assert person.answers == []
+    said = person.console.file.getvalue()  # type: ignore[attr-defined]
+    network, *_, docs = REAL.stacks({})
+    about = network.parameters["ServiceName"].description
+    assert about in said and about != docs.parameters["ServiceName"].description
     assert some.items() <= told.items()
     effective = settings.effective(given | told, REAL.known)
     stacks = REAL.stacks(given | told)
@@ -154,11 +158,11 @@ def test_what_will_exist_what_it_costs_and_what_was_checked_is_said(
             for kind in kinds
         }
     )
-    said = " ".join(stream.getvalue().split())
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())  # without colours
+    said = " ".join(shown.split())
     assert "PostgreSQL and its secrets" in said
     assert "about 35 minutes, and $134.14 a month before any use" in said
-    assert "Checked: 1 things are right; warnings, see above: CloudFront." in said
-    shown = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())  # without colours
+    assert "Checked: names. Warnings, see above: CloudFront." in said
     table = shown if live else shown.partition("Together")[0]  # a pipe's lines are not wrapped
     assert max(map(len, table.splitlines())) <= 80
     assert (made.plan["minutes"], made.plan["dollars"]) == (35, 134.14)
