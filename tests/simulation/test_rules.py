@@ -13,7 +13,7 @@ import pytest
 from tests.simulation import asl, runtime, worlds
 from tests.simulation.application import App
 from tests.simulation.cloud import REGISTRY
-from tests.simulation.ecs import Deployment, Service, Task, threshold
+from tests.simulation.ecs import STALE, Deployment, Service, Task, threshold
 from tests.simulation.engine import Box
 from tests.simulation.errors import AwsError
 from tests.simulation.world import Killed, Plan, World
@@ -594,6 +594,12 @@ def test_tasks_are_listed_in_pages(world: World) -> None:
     assert "nextToken" not in second
 
 
+@rule("tasks of a service that is gone cannot be listed", "turbot/steampipe-plugin-aws issue 1415")
+def test_tasks_of_no_service(world: World) -> None:
+    asked = {"serviceName": "gone", "desiredStatus": "RUNNING"}
+    assert refusal(lambda: world.ecs.list_tasks(asked)) == "ServiceNotFoundException"
+
+
 @rule("a task names the deployment that started it", "ECS API reference, Task")
 def test_a_task_names_its_deployment(world: World) -> None:
     (task,) = coder(world).tasks
@@ -723,6 +729,23 @@ def test_a_name_starts_one_execution(world: World) -> None:
 
 
 @rule(
+    "an execution may be found, and its end shown, seconds later",
+    "Step Functions API reference, DescribeExecution",
+)
+def test_an_execution_is_shown_late(world: World) -> None:
+    asked = {"executionArn": world.sfn.begin("a-name", '{"action": "hold"}')}
+
+    def stale() -> str:
+        return str(world.sfn.describe_execution(asked, stale=True)["status"])
+
+    assert refusal(stale) == "ExecutionDoesNotExist"
+    wait(world, STALE)
+    assert (stale(), world.sfn.describe_execution(asked)["status"]) == ("RUNNING", "SUCCEEDED")
+    wait(world, STALE)
+    assert stale() == "SUCCEEDED"
+
+
+@rule(
     "a condition that does not hold changes nothing",
     "DynamoDB developer guide, Expressions.ConditionExpressions",
 )
@@ -820,6 +843,19 @@ def test_a_tag_moves(world: World) -> None:
 def test_an_unknown_image(world: World) -> None:
     asked = {"imageIds": [{"imageTag": "none"}]}
     assert refusal(lambda: world.ecr.describe_images(asked)) == "ImageNotFoundException"
+
+
+@rule("an image may be shown seconds after its push", "AWS documents no bound")
+def test_an_image_is_shown_late(world: World) -> None:
+    asked = {"imageIds": [{"imageDigest": world.ecr.push(App("1.1.0"), "1.1.0")}]}
+
+    def stale() -> object:
+        return world.ecr.describe_images(asked, stale=True)
+
+    assert world.ecr.describe_images(asked)["imageDetails"]
+    assert refusal(stale) == "ImageNotFoundException"
+    wait(world, 12)
+    assert stale() == world.ecr.describe_images(asked)
 
 
 @rule("an index tells one push a manifest, its own with the tag", "docker/buildx issue 940")
