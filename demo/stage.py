@@ -236,7 +236,7 @@ class Stage:
                 try:
                     told = sfn.describe_execution(executionArn=arn)["input"]
                 except sfn.exceptions.ExecutionDoesNotExist:
-                    continue  # not yet: its reads lag
+                    continue  # as below
                 if digest not in told:
                     continue
                 pushed_to = json.loads(told).get("detail", {}).get("repository-name")
@@ -279,7 +279,10 @@ class Stage:
         """An execution whenever it entered another state, until it ends."""
         seen = -1
         for _ in _until(seconds):
-            now = self.look(arn)
+            try:
+                now = self.look(arn)
+            except self.aws.client("stepfunctions").exceptions.ExecutionDoesNotExist:
+                continue  # not yet: reads may lag (shims/lags.py)
             if len(now.states) > seen or now.status != "RUNNING":
                 seen = len(now.states)
                 yield now
