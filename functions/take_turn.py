@@ -47,14 +47,11 @@ def handler(event: Request, context: LambdaContext) -> Decision:
             sfn.wake(event["token"], decision)
         return decision
     if decision["action"] == "TAKE":
-        if mine["trigger"] != "recover":  # of a release that changed something, when that was stays
-            releases.note(release, turnAt=_now())
         events.announce(release, "STARTED", decision["reason"])
     else:
         line.leave(release["service"], release["id"])
     if decision["action"] == "SUPERSEDED":
-        recorded = releases.close_release(release, "SUPERSEDED", _ended(decision))
-        _announce(release, decision, recorded)
+        decision = _superseded(release, mine, decision)
     told = sfn.wake(event["token"], decision)
     if told and decision["action"] != "TAKE" and mine["trigger"] != "push":
         # whoever waited for it to go first; if one of them has woken it meanwhile, it looks again
@@ -80,11 +77,17 @@ def _decide(release: Entry, mine: Claim) -> tuple[Decision, float]:
         decision = turns.decide(mine, holder, found.waiting, found.hold, past)
         if mine["trigger"] == "push":
             _let_older_stand_aside(mine, found.waiting)
+        if holder and holder["execution"] == mine["execution"] and decision["action"] != "TAKE":
+            # a try of this that overlapped has taken it
+            line.leave(release["service"], release["id"])
+            line.pass_on(release["service"], mine["execution"])
         if decision["action"] == "TAKE":
             if holder:  # by an earlier try; a hold that came since does not take it away
                 line.leave(release["service"], release["id"])
-                return decision, 0
-            if line.take(release["service"], mine, over["execution"] if over else ""):
+            elif not line.take(release["service"], mine, over["execution"] if over else ""):
+                continue
+            # of a recovered release, which changed something, when that was stays
+            if mine["trigger"] == "recover" or releases.note_turn(release, _now()):
                 return decision, 0
         elif decision["action"] == "HELD":
             recorded = releases.close_held(release, _ended(decision))
@@ -99,6 +102,18 @@ def _decide(release: Entry, mine: Claim) -> tuple[Decision, float]:
                 return decision, 0
             line.leave(release["service"], first["release"])
     return {"action": "WAIT", "by": "", "reason": "the line changes all the time"}, 0
+
+
+def _superseded(release: Entry, mine: Claim, decision: Decision) -> Decision:
+    """Close a release that stands aside, unless a try of this that overlapped took its turn."""
+    if mine["trigger"] == "recover":
+        recorded: bool | None = releases.close_release(release, "SUPERSEDED", _ended(decision))
+    else:
+        recorded = releases.close_superseded(release, _ended(decision))
+    if recorded is None:
+        return {"action": "TAKE", "by": "", "reason": "the turn is ours already"}
+    _announce(release, decision, recorded)
+    return decision
 
 
 def _lives(claim: Claim) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 
 from deployer import (
     aws,
+    build,
     database,
     diagnosis,
     history,
@@ -32,9 +33,10 @@ from deployer import (
     turns,
     verification,
 )
+from deployer.aws import builds as aws_builds
 from deployer.aws import ec2, ecs, releases, s3, sfn, table
 from deployer.aws import turns as line
-from tests.simulation import plans, runtime, sites
+from tests.simulation import builds, plans, runtime, sites
 from tests.simulation.asl import Machine
 from tests.simulation.invariants import Broken
 from tests.simulation.world import Plan
@@ -52,7 +54,7 @@ class Guard:
     name: str
     protects: str
     take_away: Callable[[Put], None]
-    of_site: bool = False
+    of: str = "deploy"  # whose plans: deploy, docs or builds
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def breaks(guard: Guard, plan: Plan) -> bool:
 
 def caught(guard: Guard, seeds: int = 400) -> Caught | None:
     """Look for a plan that breaks what a guard protects, without it; None if none of many does."""
-    tries = _plans_of_sites(seeds) if guard.of_site else _plans(seeds)
+    tries = _PLANS[guard.of](seeds)
     with _without(guard):
         for tried, plan in enumerate(tries, 1):
             found = plans.broken(plan)
@@ -88,27 +90,32 @@ def caught(guard: Guard, seeds: int = 400) -> Caught | None:
 
 
 def _plans(seeds: int) -> Iterator[Plan]:
-    ours = (plan for name, plan in PLANS.items() if name not in sites.PLANS)
-    return chain(ours, FOUND.values(), _sample(), map(plans.random_plan, range(seeds)))
+    ours = [name for name in PLANS if name not in (*sites.PLANS, *builds.PLANS)]
+    named = (PLANS[name] for name in ours)
+    random = map(plans.random_plan, range(seeds))
+    return chain(named, FOUND.values(), _sample(tuple(ours), 61), random)
 
 
 def _plans_of_sites(seeds: int) -> Iterator[Plan]:
     held = (plan for name in sites.HELD for plan in plans.interleaved(name))
     named = (*sites.PLANS.values(), sites.RETRIED)
-    return chain(named, held, _sample_of_sites(), map(sites.random_plan, range(5 * seeds)))
+    random = map(sites.random_plan, range(5 * seeds))
+    return chain(named, held, _sample(tuple(sites.PLANS), 13), random)
+
+
+def _plans_of_builds(seeds: int) -> Iterator[Plan]:
+    random = map(builds.random_plan, range(5 * seeds))
+    named = (*builds.PLANS.values(), *builds.AT_CALLS)
+    return chain(named, _sample(tuple(builds.PLANS), 13), random)
+
+
+_PLANS = {"deploy": _plans, "docs": _plans_of_sites, "builds": _plans_of_builds}
 
 
 @cache
-def _sample_of_sites() -> list[Plan]:
-    every = (plan for name in sites.PLANS for plan in plans.single_faults(name))
-    return list(islice(every, 3, None, 13))
-
-
-@cache
-def _sample() -> list[Plan]:
-    ours = [name for name in PLANS if name not in sites.PLANS]
-    every = (plan for name in ours for plan in plans.single_faults(name))
-    return list(islice(every, 3, None, 61))
+def _sample(names: tuple[str, ...], stride: int) -> list[Plan]:
+    every = (plan for name in names for plan in plans.single_faults(name))
+    return list(islice(every, 3, None, stride))
 
 
 @contextmanager
@@ -456,8 +463,29 @@ def _hold_ends_last(put: Put) -> None:
     put(identify, "turns", SimpleNamespace(**peek))
 
 
+def _built_without_the_turn(states: dict[str, Any]) -> None:
+    states["Run build"]["Arguments"]["ProjectName"] = "${ImageBuild}"
+
+
+def _without_token(states: dict[str, Any]) -> None:
+    states["Run build"]["Arguments"].pop("IdempotencyToken")
+
+
+def _tried_for_ever(states: dict[str, Any]) -> None:
+    states["Try again?"]["Choices"][0]["Condition"] = "{% $states.input.diagnosis.again %}"
+
+
+def _tried_once(states: dict[str, Any]) -> None:
+    states["Try again?"]["Choices"][0]["Condition"] = "{% $attempts < 1 %}"
+
+
+def _archive_chosen_again(put: Put) -> None:
+    known = {**vars(releases), "of_execution": lambda _: None}
+    put(_function("identify_source"), "releases", SimpleNamespace(**known))
+
+
 SITE_GUARDS = tuple(
-    Guard(f"docs: {name}", protects, take_away, of_site=True)
+    Guard(f"docs: {name}", protects, take_away, of="docs")
     for name, protects, take_away in (
         ("publishing needs the turn", "one in flight", _without_the_turn("publish_docs")),
         ("pruning needs the turn", "one in flight", _without_the_turn("prune_docs")),
@@ -491,8 +519,63 @@ SITE_GUARDS = tuple(
         ),
     )
 )
+BUILD_GUARDS = tuple(
+    Guard(f"builds: {name}", protects, take_away, of="builds")
+    for name, protects, take_away in (
+        (
+            "a redriven one needs the turn",
+            "one in flight",
+            _machine_with(_built_without_the_turn, "build"),
+        ),
+        (
+            "a lost answer begins no second one",
+            "never two builds of one content",
+            _machine_with(_without_token, "build"),
+        ),
+        (
+            "a content is built once",
+            "never two builds of one content",
+            _returns(aws_builds, "claim", None),
+        ),
+        (
+            "a content that failed is built again",
+            "no false failure",
+            _returns(build, "known", "known"),
+        ),
+        ("three tries are the most", "bounded", _machine_with(_tried_for_ever, "build")),
+        ("what may pass is tried again", "no false failure", _machine_with(_tried_once, "build")),
+        (
+            "what may have pushed is not stopped",
+            "no push after a refusal",
+            _returns(build, "may_be_stopped", True),
+        ),
+        ("a newer upload supersedes", "newest push wins", _returns(turns, "_overtaken", None)),
+        (
+            "a retry keeps to its archive",
+            "one outcome",
+            _archive_chosen_again,
+        ),
+        (
+            "what an execution left open is closed",
+            "one outcome",
+            lambda put: put(_function("reconcile"), "_settle", lambda *_: []),
+        ),
+        (
+            "the clock closes what no event told",
+            "one outcome",
+            lambda put: put(_function("reconcile"), "_abandoned", lambda *_: iter(())),
+        ),
+        (
+            "uploads without an event are found",
+            "one outcome",
+            lambda put: put(_function("reconcile"), "_missed_uploads", lambda *_: iter(())),
+        ),
+        ("an outcome is written once", "one outcome", _outcome_written_again),
+    )
+)
 GUARDS = (
     *SITE_GUARDS,
+    *BUILD_GUARDS,
     Guard("the turn is taken under a condition", "no false failure", _turn_without_condition),
     Guard("the turn is given up by who has it", "one in flight", _turn_given_up_by_anyone),
     Guard("who has the turn is asked whether it lives", "one in flight", _returns(

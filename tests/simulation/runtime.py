@@ -54,8 +54,8 @@ ENVIRONMENT = {
     **{name.upper(): f"{_MACHINES}{name}" for name in ("Build", "Deploy", "Docs")},
     "SOURCES": "sources",
     "PROJECT": "ImageBuild",
-    "FETCH_PROJECT": "",
-    "FETCH_SERVICE": "",
+    "FETCH_PROJECT": "FetchSource",
+    "FETCH_SERVICE": "coder",
     "POWERTOOLS_SERVICE_NAME": "deployer",
 }
 

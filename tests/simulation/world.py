@@ -171,8 +171,9 @@ class Execution:
         self.box: Box | None = None
         self.tokens: list[str] = []
         self.lag = world.lag_of(name)  # for so long DescribeExecution does not show a change of it
-        context = {"Id": self.arn, "StartTime": runtime.iso(self.started), "Name": name}
-        self._run = asl.Run(runtime.machine(machine), self, context, json.loads(text))
+        self.context: dict[str, Any] = {"Id": self.arn, "Name": name}
+        self.context["StartTime"] = runtime.iso(self.started)
+        self._run = asl.Run(runtime.machine(machine), self, self.context, json.loads(text))
         self._process: Any = None
         self.drive()
 
@@ -505,7 +506,7 @@ class World:
 
     def _integrate(self, invocation: Invocation) -> None:
         process: Any = getcurrent()
-        process.invocation = invocation
+        process.invocation, execution = invocation, invocation.execution
         service, operation = invocation.function.removesuffix(".sync").split(":")[-2:]
         prefix = PREFIXES[service]
         asked = marshal.loads(invocation.packed)
@@ -520,6 +521,8 @@ class World:
         else:
             if invocation.function.endswith(".sync"):
                 self.codebuild.awaited(answer["build"]["id"], invocation.box)
+                if execution and execution.status != "RUNNING":
+                    self.codebuild.abandoned(invocation.box)
             else:
                 self.engine.fill(invocation.box, ("done", answer))
 
@@ -985,6 +988,8 @@ class World:
             execution = max(over, key=lambda e: e.ended)
             self.trace("person", f"redrives {execution.name[:12]}")
             execution.polls = self.engine.now
+            # the context object tells of redrives only if there were any
+            execution.context["RedriveCount"] = execution.context.get("RedriveCount", 0) + 1
             execution.drive()
 
     def do_update(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from tests.simulation import sites
+from tests.simulation import builds, sites
 from tests.simulation.application import App
 from tests.simulation.cloud import SECRET_ARN
 from tests.simulation.ecs import ACCOUNT, REGION
@@ -69,6 +69,7 @@ def order(at: float, action: str, **more: Any) -> Any:
 
 PLANS: Mapping[str, Plan] = {
     **sites.PLANS,
+    **builds.PLANS,
     "the first release": Plan("checked", (push(0, "1.0.1"),), live=False),
     "an update": Plan("checked", (push(0, "1.0.1"),)),
     "an update without health checks": Plan("plain", (push(0, "1.0.1"),)),
@@ -464,6 +465,7 @@ FOUND: Mapping[str, Plan] = {
 
 _KINDS: Mapping[str, tuple[type[World], Any]] = {
     "site": (sites.SiteWorld, sites.upload(0, "v0")),
+    "builds": (builds.BuildWorld, builds.upload(0, "first")),
 }
 
 

@@ -25,7 +25,7 @@ NAMED = {
     },
     "Sandbox": {"Timedout"},
     "Runtime": {"ExitError", "OutOfMemory"},
-    "States": {"ALL", "Timeout", "TaskFailed"},
+    "States": {"ALL", "QueryEvaluationError", "TaskFailed", "Timeout"},
 }
 # The errors of a service have the names of the AWS SDK for Java's exceptions:
 # https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html

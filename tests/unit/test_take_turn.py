@@ -301,6 +301,16 @@ def test_who_is_held_stays_held_when_the_look_is_tried_again(
     assert holder() is None and waiting() == set()
 
 
+def test_who_stood_aside_gives_up_the_turn_that_an_overlapping_try_took(
+    machine: Machine, woken: Any, told: Any, context: Any
+) -> None:
+    older = coming(machine, "1.1.0")
+    look(older, context)
+    releases.close_release(older, "SUPERSEDED", {"reason": "superseded by 1.2.0", "by": "1.2.0"})
+    assert look(older, context)["action"] == "SUPERSEDED"
+    assert turns.line(older["service"]).holder is None
+
+
 def test_nobody_waits_for_ever(machine: Machine, woken: Any, told: Any, context: Any) -> None:
     first, second = coming(machine, "first", 1), coming(machine, "second", 2)
     turns.take("coder", claim(release=first["id"], execution=first["execution"]))

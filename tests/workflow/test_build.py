@@ -26,7 +26,7 @@ from local_aws.aws import LocalAws
 NIX = shutil.which("nix-shell") is not None
 PLAIN = {"mode": "plain"}
 BUILT = ["Note the input", "Identify source", "Is there something to build?", "Stop older build"]
-BUILT += ["Take turn", "Is it its turn?", "Run build", "Record build", "Built"]
+BUILT += ["Take turn", "Is it its turn?", "Keep turn", "Run build", "Record build", "Built"]
 SERVER = (DEMO_APP / "server.py").read_text()
 
 

@@ -214,7 +214,7 @@ def entry(upload: Upload, source: Source, execution: str, now: datetime) -> Buil
     ordered = upload.by is not None
     return {
         "service": partition(upload.service),
-        "id": release_id(moment, source["etag"], execution if ordered else None),
+        "id": release_id(moment, source["etag"], execution if ordered else upload.key),
         "digest": source["etag"],
         "tag": None,
         "version": stem,
@@ -231,7 +231,7 @@ def entry(upload: Upload, source: Source, execution: str, now: datetime) -> Buil
 def known(earlier: Recorded, mine: Build, history: Sequence[Recorded]) -> str | None:
     """Why the archive need not be built: the same content was, or is being; None if it must.
 
-    A build that is running may be stopped for a newer upload of other content, which this one
+    A build of an upload may be stopped for a newer upload of other content, which this one
     follows: then it is built once more.
 
     Args:
@@ -244,7 +244,8 @@ def known(earlier: Recorded, mine: Build, history: Sequence[Recorded]) -> str | 
     if outcome == "SUCCEEDED":
         return f"the same content was built before: {earlier['version']}, {earlier['id']}"
     others = [entry for entry in history if entry["id"] != mine["id"]]
-    if outcome is None and not newer(earlier, others):
+    stopped = earlier["trigger"] == "push" and newer(earlier, others)
+    if outcome is None and not stopped:
         return f"the same content is being built: {earlier['id']}"
     return None
 

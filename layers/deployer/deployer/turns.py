@@ -99,10 +99,13 @@ def decide(
         hold: the hold on the service's pushes; None if there is none.
         history: the service's records.
     """
-    if holder and holder["execution"] == mine["execution"]:
-        return _decision("TAKE", "", "the turn is ours already")
     own = next((entry for entry in history if entry["id"] == mine["release"]), None)
     ended = own.get("outcome") if own else None
+    if own and mine["trigger"] != "recover" and (ended == "HELD" or ended == "SUPERSEDED"):
+        # by another try of Take turn, which may have overlapped with one that took the turn
+        return _decision(ended, own.get("by", ""), own.get("reason", ""))
+    if holder and holder["execution"] == mine["execution"]:
+        return _decision("TAKE", "", "the turn is ours already")
     if own and ended and ended not in ("HELD", "SUPERSEDED"):
         # by a recovery before its execution was redriven, or by that before the recovery
         why = f"{mine['release']} is {ended} already: {own.get('reason', '')}"
@@ -113,8 +116,6 @@ def decide(
             why = "its execution ended midway, and another release has taken its place since"
             return _decision("SUPERSEDED", later["id"], why)
     if mine["trigger"] == "push":
-        if own and (ended == "HELD" or ended == "SUPERSEDED"):
-            return _decision(ended, own.get("by", ""), own.get("reason", ""))
         if hold:
             why = f"held by {hold['by']} since {hold['at']}: {hold['reason']}"
             return _decision("HELD", hold["by"], why)

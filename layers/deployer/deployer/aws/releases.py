@@ -35,6 +35,7 @@ _LASTING = ("open", "live", "ran", "held")
 # what others wrote, in whole or in part
 _TEXTS = ("reason", "diagnosis", "rollback")
 _OPEN = "attribute_not_exists(#outcome)"
+_WAITS = f"{_OPEN} AND attribute_not_exists(#turnAt)"
 _OURS = "attribute_not_exists(#id) OR #execution = :me"
 # Tags are moved: what was put on an image after the event that is known is another push.
 _NEW_TAG = f"{_OURS} OR #until < :at"
@@ -164,6 +165,16 @@ def note(release: Entry, **found: Any) -> None:
     table.update_if(release["service"], release["id"], found, "attribute_not_exists(#outcome)")
 
 
+def note_turn(release: Entry, now: str) -> bool:
+    """Note on a record in flight when its release took the turn.
+
+    Returns:
+        False if the release stood aside already.
+    """
+    there = table.update_if(release["service"], release["id"], {"turnAt": now}, _OPEN)
+    return there is None or there.get("outcome") not in ("HELD", "SUPERSEDED")
+
+
 def close_release(
     release: Entry | Unidentified, outcome: Outcome, details: Mapping[str, Any]
 ) -> bool:
@@ -181,15 +192,28 @@ def close_release(
     return there is None or _same_outcome(there, fields)
 
 
+def close_superseded(release: Entry, details: Mapping[str, Any]) -> bool | None:
+    """Give a release the outcome SUPERSEDED that has not taken its turn.
+
+    Returns:
+        True or False as `close_release` does; None if it has taken the turn.
+    """
+    fields = _outcome(release, "SUPERSEDED", details)
+    there = table.update_if(release["service"], release["id"], fields, _WAITS)
+    if there is None:
+        return True
+    return _same_outcome(there, fields) if "outcome" in there else None
+
+
 def close_held(release: Entry, details: Mapping[str, Any]) -> bool | None:
     """Give a release the outcome HELD, while its service is held.
 
     Returns:
         True or False as `close_release` does; None if the hold has ended, so that whoever ends a
-        hold and then looks for what was held back misses nothing.
+        hold and then looks for what was held back misses nothing, or if it has taken the turn.
     """
     fields = _outcome(release, "HELD", details)
-    if table.update_with(release["service"], release["id"], fields, _OPEN, "#hold"):
+    if table.update_with(release["service"], release["id"], fields, _WAITS, "#hold"):
         return True
     record = find(release["service"], release["id"])
     return _same_outcome(record, fields) if record and "outcome" in record else None
