@@ -296,9 +296,14 @@ def source() -> tuple[str, str]:
     if not (TREE / ".git").exists():
         digest = hashlib.sha256()
         for path in sorted(TREE.rglob("*")):
-            if path.is_file():
-                digest.update(os.fsencode(path) + f"\0{path.stat().st_size}\0".encode())
-                digest.update(path.read_bytes())
+            if path.is_symlink():
+                content, kind = os.fsencode(path.readlink()), "link"
+            elif path.is_file():
+                runs = path.stat().st_mode & stat.S_IXUSR
+                content, kind = path.read_bytes(), "program" if runs else "file"
+            else:
+                continue
+            digest.update(os.fsencode(path) + f"\0{kind}\0{len(content)}\0".encode() + content)
         return "", f"sha256:{digest.hexdigest()}"
     commit = git("rev-parse", "HEAD")
     # What is there counts, committed or not: an index of our own holds it.

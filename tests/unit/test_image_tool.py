@@ -167,6 +167,54 @@ def test_the_same_tree_has_the_same_name_whatever_packed_it(here: Path) -> None:
     assert image.source() != before
 
 
+@pytest.mark.parametrize("change", ["text", "name", "mode", "link", "moved"])
+def test_other_content_has_another_name(here: Path, change: str) -> None:
+    tree = here / "tree"
+    for name in ("a", "b"):
+        (tree / name).write_text(name)
+    (tree / "l").symlink_to("a")
+    before = image.source()
+    match change:
+        case "text":
+            (tree / "a").write_text("c")
+        case "name":
+            (tree / "a").rename(tree / "c")
+        case "mode":
+            (tree / "a").chmod(0o755)
+        case "link":
+            (tree / "l").unlink()
+            (tree / "l").symlink_to("b")
+        case _:  # from one file to the next
+            (tree / "a").write_text("")
+            (tree / "b").write_text("ab")
+    assert image.source() != before
+
+
+@pytest.mark.parametrize(
+    ("there", "outcome"),
+    [
+        (None, ""),
+        ("the same", "SKIPPED"),
+        ("other", "refused"),
+        ("no label", "refused"),
+    ],
+)
+def test_only_the_same_content_counts_as_built(
+    here: Path, monkeypatch: pytest.MonkeyPatch, there: str | None, outcome: str
+) -> None:
+    (here / "VERSION").write_text("1.1.0")
+    (here / "tree/VERSION").write_text("1.1.0")
+    name = {"the same": image.source()[1], "other": "sha256:0"}.get(there or "")
+    found = {"digest": "sha256:1", "labels": {image.CONTENT_LABEL: name} if name else {}}
+    monkeypatch.setattr(image, "labels_in_ecr", lambda *_: found if there else None)
+    if outcome == "refused":
+        with pytest.raises(Failed, match="built from other content"):
+            image.identify()
+        return
+    image.identify()
+    assert ("OUTCOME" in Path("variables").read_text()) == bool(outcome)
+
+
 def layout(here: Path, architecture: str) -> None:
     blobs = here / "layout/blobs/sha256"
     blobs.mkdir(parents=True)
