@@ -35,14 +35,16 @@ def handler(event: Request, context: LambdaContext) -> Success:
     ended = datetime.now(UTC).isoformat()
     details = {"endedAt": ended, "url": spec.url, "reason": event["reason"], **event["progress"]}
     record = releases.find(release["service"], release["id"])
-    if record is None or record.get("outcome") != "SUCCEEDED":  # else by an earlier try
+    recorded = record is not None and record.get("outcome") == "SUCCEEDED"  # by an earlier try
+    if not recorded:
         with turns.change(release["service"], event["execution"]):
-            releases.close_release(release, "SUCCEEDED", details)
+            recorded = releases.close_release(release, "SUCCEEDED", details)
     for entry in history.expendable(releases.history(release["service"]), spec.keep_releases):
         releases.expire(entry)
     turns.leave(release["service"], release["id"])  # a TakeTurn that ran twice may have put it back
     turns.pass_on(release["service"], event["execution"])
-    events.announce(release, "SUCCEEDED", event["reason"], spec.url)
+    if recorded:
+        events.announce(release, "SUCCEEDED", event["reason"], spec.url)
     logger.info("docs live", release=release["id"], url=spec.url)
     return {
         "outcome": "SUCCEEDED",

@@ -51,15 +51,17 @@ def handler(event: Request, context: LambdaContext) -> Success:
         "probes": event["probes"],
         "reason": reason,
     }
-    if record is None or record.get("outcome") != "SUCCEEDED":  # else by an earlier try
+    recorded = record is not None and record.get("outcome") == "SUCCEEDED"  # by an earlier try
+    if not recorded:
         with turns.change(spec.service, event["execution"]):
-            releases.close_release(release, "SUCCEEDED", details)
+            recorded = releases.close_release(release, "SUCCEEDED", details)
     for entry in history.expendable(releases.history(spec.service), spec.keep_releases):
         releases.expire(entry)
     turns.leave(spec.service, release["id"])  # a TakeTurn that ran twice may stand in line again
     turns.pass_on(release["service"], event["execution"])
-    url = event["addresses"]["url"]
-    events.announce(release, "SUCCEEDED", reason, url, deployed=not ran)
+    if recorded:
+        url = event["addresses"]["url"]
+        events.announce(release, "SUCCEEDED", reason, url, deployed=not ran)
     logger.info("release succeeded", release=release["id"], url=details["url"])
     return {
         "outcome": "SUCCEEDED",

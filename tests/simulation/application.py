@@ -11,6 +11,7 @@ FAULTS = (
     "exit-at-start",  # ends at once
     "exit-late",  # answers, and ends after a while, again and again
     "busy-once",  # is good; the registry has too many requests when it is pulled first
+    "exit-unready",  # never answers, and ends after a while, again and again
     "exit-twice",  # ends at once twice, then lives
     "never-healthy",  # answers 503 for ever
     "hangs",  # answers nothing for ever
@@ -67,6 +68,8 @@ class App:
                 return Life(None, exits=0.5, code=3)
             case "exit-late":
                 return Life(ready, migrated, self.seconds, 1)
+            case "exit-unready":
+                return Life(None, migrated, self.seconds, 1)
             case "never-healthy" | "hangs":
                 return Life(None, migrated)
             case "slow-start":

@@ -25,6 +25,7 @@ CONNECTION = f"postgres://coder:{SECRET}@coder-db.example:5432/coder"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
+READ_LAG = 1.0  # seconds for which a read of the table that is not consistent shows what was before
 IMAGE_LAG = 10.0  # seconds for which a read that is stale does not show an image
 SNAPSHOT_SECONDS, RESTORE_SECONDS = 100.0, 400.0
 
@@ -103,13 +104,31 @@ class Table:
     def __init__(self, world: "World", made: float) -> None:
         self.world, self.made = world, made
         self.items: dict[str, dict[str, Item]] = {}
+        self.replaced: dict[tuple[str, str], tuple[float, Item]] = {}  # when, and what was there
 
     def describe_table(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         return {"Table": {"TableName": asked["TableName"], "CreationDateTime": moment(self.made)}}
 
     def get_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        found = self._at(asked["Key"])
+        service, name = asked["Key"]["service"]["S"], asked["Key"]["id"]["S"]
+        found = self._shown(service, asked).get(name)
         return {"Item": found} if found else {}
+
+    def _shown(self, service: str, asked: Mapping[str, Any]) -> dict[str, Item]:
+        """What a read shows of a service: a consistent one all, another not the last second's.
+
+        https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.ReadConsistency.html
+        """
+        there = self.items.get(service, {})
+        if asked.get("ConsistentRead"):
+            return there
+        since = self.world.engine.now - READ_LAG
+        old = {
+            name: item
+            for (owner, name), (at, item) in self.replaced.items()
+            if owner == service and at > since
+        }
+        return {name: item for name, item in {**there, **old}.items() if item}
 
     def put_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         item = asked["Item"]
@@ -155,13 +174,14 @@ class Table:
     def delete_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         before = self._at(asked["Key"])
         self._hold(asked, before)
+        self._replace(asked["Key"], before)
         self.items.get(asked["Key"]["service"]["S"], {}).pop(asked["Key"]["id"]["S"], None)
         return {}
 
     def query(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         names, values = asked["ExpressionAttributeNames"], asked["ExpressionAttributeValues"]
         meets = condition(asked["KeyConditionExpression"])
-        within = self.items.get(values[":service"]["S"], {})
+        within = self._shown(values[":service"]["S"], asked)
         sort = INDEXES[asked["IndexName"]] if "IndexName" in asked else "id"
         there = [item for item in within.values() if sort in item]
         there.sort(key=lambda item: item[sort]["S"], reverse=not asked["ScanIndexForward"])
@@ -192,7 +212,11 @@ class Table:
         values = asked.get("ExpressionAttributeValues", {})
         return expression is None or condition(expression)(before, names, values)
 
+    def _replace(self, key: Mapping[str, Any], before: Item) -> None:
+        self.replaced[key["service"]["S"], key["id"]["S"]] = self.world.engine.now, before
+
     def _write(self, key: Mapping[str, Any], before: Item, after: Item) -> None:
+        self._replace(key, before)
         self.items.setdefault(key["service"]["S"], {})[key["id"]["S"]] = after
         self.world.invariants.written(before, after)
 

@@ -34,7 +34,7 @@ from deployer import (
     verification,
 )
 from deployer.aws import builds as aws_builds
-from deployer.aws import ec2, ecs, releases, s3, sfn, table
+from deployer.aws import ec2, ecs, events, releases, s3, sfn, table
 from deployer.aws import turns as line
 from tests.simulation import builds, plans, runtime, sites
 from tests.simulation.asl import Machine
@@ -484,6 +484,76 @@ def _archive_chosen_again(put: Put) -> None:
     put(_function("identify_source"), "releases", SimpleNamespace(**known))
 
 
+def _always_restored(states: dict[str, Any]) -> None:
+    states["Poll health of previous release"]["Assign"]["restored"] = True
+
+
+def _pending_looks_no_more(states: dict[str, Any]) -> None:
+    for choice in states["Is it verified?"]["Choices"]:
+        if "PENDING" in choice["Condition"]:
+            choice["Next"] = "Fetch addresses"
+
+
+def _turn_noted_by_recovery(put: Put) -> None:
+    take = line.take
+
+    def taken(service: str, claim: Any, instead_of: str = "") -> bool:
+        if not take(service, claim, instead_of):
+            return False
+        if claim["trigger"] == "recover":
+            there = "attribute_not_exists(#outcome)"
+            table.update_if(service, claim["release"], {"turnAt": "9999"}, there)
+        return True
+
+    put(line, "take", taken)
+
+
+class _Eventual:
+    """DynamoDB, asked for reads that are eventually consistent."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def get_item(self, **asked: Any) -> Any:
+        return self._client.get_item(**{**asked, "ConsistentRead": False})
+
+    def get_paginator(self, operation: str) -> Any:
+        pages = self._client.get_paginator(operation)
+
+        def paginate(**asked: Any) -> Any:
+            return pages.paginate(**{**asked, "ConsistentRead": False})
+
+        return SimpleNamespace(paginate=paginate)
+
+
+def _reads_that_lag(put: Put) -> None:
+    client = table._dynamodb
+    put(table, "_dynamodb", lambda: _Eventual(client()))
+
+
+def _announced_twice(put: Put) -> None:
+    announce = events.announce
+
+    def twice(*told: Any, **more: Any) -> None:
+        announce(*told, **more)
+        announce(*told, **more)
+
+    put(events, "announce", twice)
+
+
+def _closed_whatever_is_there(put: Put) -> None:
+    close = releases.close_release
+
+    def closed(*told: Any) -> bool:
+        close(*told)
+        return True
+
+    put(releases, "close_release", closed)
+
+
 SITE_GUARDS = tuple(
     Guard(f"docs: {name}", protects, take_away, of="docs")
     for name, protects, take_away in (
@@ -667,4 +737,12 @@ GUARDS = (
     Guard("the clock finds what no event told", "no false failure", _machine_with(
         _without_slow_poll)),
     Guard("a failure goes back", "what runs", _machine_with(_without_rollback)),
+    Guard("rolled back is what is steady", "back and steady", _machine_with(_always_restored)),
+    Guard("who waits for an answer looks at the tasks, too", "told in time", _machine_with(
+        _pending_looks_no_more)),
+    Guard("a recovery leaves when the release had its turn", "history is whole",
+          _turn_noted_by_recovery),
+    Guard("reads of the table are consistent", "rollback is exact", _reads_that_lag),
+    Guard("an outcome is announced once", "announced once", _announced_twice),
+    Guard("another's outcome is not announced over", "announced once", _closed_whatever_is_there),
 )  # fmt: skip

@@ -62,14 +62,18 @@ class Invariants:
         self.registered: dict[str, str] = {}
         self.humans_before = 0
         self.live: App | None = None
+        self.first: Broken | None = None  # of this run
 
     def begin(self) -> None:
         """A run begins: what was before it is no matter of this one."""
         self.stopped, self.pushes, self.orders = set(), [], []
         self.humans_before = self.world.humans
+        self.first = None
 
     def broken(self, name: str, why: str) -> None:
-        raise Broken(name, why)
+        # kept, too: whoever announces something lets no error stop it
+        self.first = self.first or Broken(name, why)
+        raise self.first
 
     # At each step
 
@@ -274,6 +278,8 @@ class Invariants:
                 self.turns.setdefault(after["execution"]["S"], self.writes)
             case "#hold":
                 self.holds.setdefault(after["at"]["S"], self.writes)
+        if "rollout" in before and before.get("turnAt") != after.get("turnAt"):
+            self.broken("history is whole", f"when {after['id']['S']} had its turn is overwritten")
         old, new = before.get("outcome"), after.get("outcome")
         if old and old != new and old["S"] != "IGNORED":
             self.broken("one outcome", f"{after['id']['S']}: {old['S']} became {new}")
@@ -281,6 +287,31 @@ class Invariants:
             self.world.trace("record", f"{after['id']['S']} is {new['S']}")
             if new["S"] == "SUCCEEDED" and after["trigger"]["S"] != "hold":
                 self._success(after.plain)
+            if new["S"] == "FAILED_ROLLED_BACK":
+                self._rolled_back(after.plain)
+
+    def announced(self, told: Mapping[str, Any]) -> None:
+        """A release's start or outcome is announced: is it the recorded one, and told once?"""
+        state, plan = told["state"], self.world.plan
+        if state == "STARTED":
+            return
+        item = self.world.table.items.get(str(told["service"]), {}).get(told["id"])
+        recorded = item.plain.get("outcome") if item else None
+        if state != recorded:
+            self.broken("announced once", f"{told['id']} is {recorded}, announced as {state}")
+        again = [a for a in self.world.announced if (a["id"], a["state"]) == (told["id"], state)]
+        if again and not plan.disturbed and not self.stopped:
+            self.broken("announced once", f"{told['id']} is announced as {state} again")
+
+    def _rolled_back(self, record: Mapping[str, Any]) -> None:
+        """A release is called rolled back: is the release before steady?"""
+        service = self.world.ecs.services.get(self.world.spec["service"])
+        lags = "stale" in self.world.plan.faults.values() or self.world.plan.noise is not None
+        late = self.world.last_human > self.world.engine.now - REACTION
+        if service is None or late or lags:
+            return
+        if service.primary.state != "COMPLETED":
+            self.broken("back and steady", f"{record['id']}: {service.primary.state}")
 
     def _success(self, record: Mapping[str, Any]) -> None:
         """A release is called live: is it?"""
@@ -352,11 +383,14 @@ class Invariants:
 
     def at_rest(self) -> None:
         """Nothing happens any more: is all that was asked for done?"""
+        if self.first:
+            raise self.first
         records = self.records()
         for record in records:
             if "outcome" not in record:
                 self.broken("one outcome", f"{record['id']} has none")
         self._no_orphans()
+        self._each_outcome_is_announced(records)
         self._each_push_has_its_record(records)
         self._no_false_failure(records)
         self._what_runs(records)
@@ -417,6 +451,14 @@ class Invariants:
         return sorted(
             (r for r in found if "version" in r), key=lambda r: r.get("endedAt", r["startedAt"])
         )
+
+    def _each_outcome_is_announced(self, records: list[Mapping[str, Any]]) -> None:
+        if self.world.plan.faults or self.stopped:
+            return
+        told = {(detail["id"], detail["state"]) for detail in self.world.announced}
+        for record in records:
+            if record["outcome"] != "IGNORED" and (record["id"], record["outcome"]) not in told:
+                self.broken("announced once", f"{record['id']}: {record['outcome']} is not")
 
     def _no_orphans(self) -> None:
         items = self.world.table.items.get(self.world.owner, {})

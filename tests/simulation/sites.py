@@ -275,6 +275,10 @@ class SiteInvariants(Invariants):
         if not self.world.site_in(record["folder"]).good:
             self.broken("no false success", f"{record['version']} is called live")
 
+    def _rolled_back(self, record: Mapping[str, Any]) -> None:
+        if record["folder"] in self.world.switch.folders[:1]:
+            self.broken("back and steady", f"{record['id']} is live still")
+
     def _each_push_has_its_record(self, records: list[Mapping[str, Any]]) -> None:
         known = {r["sourceVersion"] for r in records}
         newest: dict[str, str] = {site.version: made for _, made, site in self.world.uploads}

@@ -771,6 +771,7 @@ class World:
 
     def put_events(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         detail = json.loads(asked["Entries"][0]["Detail"])
+        self.invariants.announced(detail)
         self.announced.append(detail)
         self.trace("told", f"{detail['state']} {detail.get('version')}: {detail['reason'][:150]}")
         return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}

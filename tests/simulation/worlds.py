@@ -92,6 +92,15 @@ PLANS: Mapping[str, Plan] = {
     "a slow start": Plan("recreated", (push(0, "1.0.1", "slow-start", seconds=15.0),)),
     "the wrong version": Plan("checked", (push(0, "1.0.1", "wrong-version"),)),
     "an empty database": Plan("balanced", (push(0, "1.0.1", "empty-database"),)),
+    "never ready, and ends": Plan("plain", (push(0, "1.0.1", "exit-unready", seconds=50.0),)),
+    "what ran before does not start again": Plan(
+        "recreated",
+        (
+            push(0, "1.0.1", "wrong-version"),
+            (10, "no_room", (True,)),
+            (1500, "no_room", (False,)),
+        ),
+    ),
     "out of memory": Plan("three", (push(0, "1.0.1", "out-of-memory"),)),
     "the wrong architecture": Plan("checked", (push(0, "1.0.1", "cannot-start"),)),
     "a migration": Plan("database", (push(0, "1.1.0", schema=2),)),

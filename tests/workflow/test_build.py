@@ -409,7 +409,7 @@ def test_a_stopped_execution_leaves_nothing_open_and_wakes_who_waits(service: St
     assert service.ended(waiting).path[-1] == "Built"
     (stopped,) = [record for record in service.builds() if record["execution"] == arn]
     assert stopped["outcome"] == "FAILED"
-    assert stopped["reason"] == "its execution ended before the build did: ABORTED"
+    assert stopped["reason"] == "its execution ended before the build did; upload the archive again"
     assert_nothing_left(service)
     found = service.aws.client("codebuild").batch_get_builds(ids=[build["id"]])["builds"][0]
     assert found["buildStatus"] == "STOPPED"
