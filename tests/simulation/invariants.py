@@ -406,7 +406,7 @@ class Invariants:
         noted, leads = last["restoration"], self.world.rds.leads_to
         before, after = noted["before"]["instance"], noted["after"]["instance"]
         done = (last.get("rollback") or {}).get("database")
-        back = last["outcome"] == "FAILED_ROLLED_BACK" or done is not None
+        back = (last["outcome"] == "FAILED_ROLLED_BACK" and not _kept(last)) or done is not None
         # where a permission kept the secret from being changed, the record says so
         unsure = last["outcome"] == "FAILED" and not back and "may lead" in last["reason"]
         if leads != (before if back else after) and not unsure:
@@ -417,7 +417,7 @@ class Invariants:
         service = self.world.ecs.services.get(self.world.spec["service"])
         tasks = [t for t in service.tasks if t.status == "RUNNING" and t.wanted] if service else []
         elsewhere = [t for t in tasks if t.database is not self.world.database]
-        if elsewhere and (back or last["outcome"] == "SUCCEEDED"):
+        if elsewhere and (back or last["outcome"] in ("SUCCEEDED", "FAILED_ROLLED_BACK")):
             self.broken("the data follows", f"a task is not on {leads}: {last['reason']}")
 
     def _history_is_whole(self, records: list[Mapping[str, Any]]) -> None:
@@ -583,6 +583,15 @@ class Invariants:
         pushed = [r for r in stay if r["trigger"] == "push" and r["pushedAt"] > back["startedAt"]]
         if not newer and not pushed and revision != back["taskDefinition"]:
             self.broken("a rollback sticks", f"{revision} runs, not {back['taskDefinition']}")
+
+
+def _kept(record: Mapping[str, Any]) -> bool:
+    """Whether what a release went back to is itself, in another network, and cannot run on the
+    database as it was before the restoration."""
+    before = record.get("previous") or {}
+    known, applied = before.get("schema"), before.get("databaseSchema")
+    older = known and applied and known["number"] < applied["number"]
+    return bool(older) and before["taskDefinition"] == record.get("taskDefinition")
 
 
 def began(text: str) -> float:

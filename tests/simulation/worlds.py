@@ -460,6 +460,14 @@ FOUND: Mapping[str, Plan] = {
     "a recovery took back what a redriven execution had made live": Plan(
         "checked", (push(0, "1.0.1"), (21.73, "stop", ()), (21.9, "redrive", ()))
     ),
+    "a release that restored a database stayed in a network that lets nothing through": Plan(
+        "database",
+        (
+            (0, "push_index", (App("1.0.2", 2, "exit-at-start", 20.0),)),
+            (40, "seal", ()),
+            order(370, "rollback", to="1.0.0", restoreDatabase=True),
+        ),
+    ),
     "a redriven execution changed the service without the turn": Plan(
         "database",
         (

@@ -125,6 +125,19 @@ CASES: list[tuple[str, dict[str, Any] | None, dict[str, Any], str, str]] = [
         "2.0.0",
     ),
     (
+        "the same revision on a restored database in another network, and it needs that database",
+        MOVED,
+        {
+            "release": release(restore="a-snapshot"),
+            "restored": True,
+            "previous": previous(
+                taskDefinition=REVISION, databaseSchema={"number": 99, "hash": "f99"}
+            ),
+        },
+        "GO_BACK",
+        "the network that",
+    ),
+    (
         "the same revision in another network",
         MOVED,
         {"previous": previous(taskDefinition=REVISION)},
@@ -195,6 +208,10 @@ def test_a_service_that_ran_is_never_stopped(
         assert decided["action"] == "LEAVE"
 
 
+# the release that failed, in another network; it cannot run on the database as it was
+SAME_ON_NEWER = previous(taskDefinition=REVISION, databaseSchema={"number": 99, "hash": "f99"})
+
+
 @pytest.mark.parametrize(
     ("now", "given", "keeps"),
     [
@@ -206,6 +223,9 @@ def test_a_service_that_ran_is_never_stopped(
         (OTHERS, {}, True),
         (OURS, {"previous": None}, True),
         (OURS, {"previous": previous(databaseSchema={"number": 99, "hash": "f99"})}, True),
+        (MOVED, {"previous": SAME_ON_NEWER}, True),
+        (WENT_BACK_HOME, {"previous": SAME_ON_NEWER, "replaced": True}, True),
+        (MOVED, {"previous": previous(taskDefinition=REVISION)}, False),
     ],
     ids=[
         "going back",
@@ -216,6 +236,9 @@ def test_a_service_that_ran_is_never_stopped(
         "somebody else's",
         "nothing good is known",
         "no way back",
+        "the same revision, into its network",
+        "the same revision, in its network again",
+        "the same revision, on the database as it was",
     ],
 )
 def test_the_secret_goes_on_leading_to_a_restored_database_if_that_stays_in_use(

@@ -84,6 +84,13 @@ def decide(
             + how_to_restore(release["service"], to, snapshot, release["version"])
         )
     applied = previous.get("databaseSchema")
+    moved = service is not None and not _in_place(service, previous)
+    if restored and moved and _needs_restored(previous, revision):
+        return {
+            "action": "GO_BACK",
+            "reason": f"going back to the network that {previous['version'] or revision} had,"
+            " on the restored database",
+        }
     if outdated(previous["schema"], applied) and restored:
         return _leave(
             f"{previous['version']} can't run on the database as it was, with schema"
@@ -108,12 +115,23 @@ def keeps_database(
     """Return whether what stays in place may run on the database that its release restored: then
     the secret must go on leading there."""
     current = primary(service) if service else None
-    if decided["action"] != "LEAVE" or current is None:
+    if current is None:
+        return False
+    if decided["action"] in ("GO_BACK", "AWAIT"):
+        return previous is not None and _needs_restored(previous, revision)
+    if decided["action"] == "STOP":
         return False
     before = previous["taskDefinition"] if previous else None
     return decided["reason"] != _UNCHANGED and (
         current["taskDefinition"] != before or before == revision
     )
+
+
+def _needs_restored(previous: Previous, revision: str | None) -> bool:
+    """Return whether the release that failed is the previous one in another network, which cannot
+    run on the database as it was before the restoration."""
+    applied = previous.get("databaseSchema")
+    return previous["taskDefinition"] == revision and outdated(previous["schema"], applied)
 
 
 def _in_place(service: Service, previous: Previous) -> bool:
