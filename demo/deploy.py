@@ -31,9 +31,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 import cli.follow
 from cli.executions import Execution
 from cli.screen import Screen, brief, printable, seconds_of, standing
+from demo.oci import PushRefused
 from demo.stage import Stage, StageError
 from local_aws.aws import DIRECTORY, LocalAws, LocalAwsError, PortTaken
-from local_aws.image import PushRefused
 
 HEALTH_CHECK_SECONDS = 5  # between two health checks of the stage's container
 IDLE_SECONDS = 0.5  # between two looks for a new execution

@@ -18,9 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from demo.app import server as app
-from local_aws import server
-from local_aws.aws import LocalAws, LocalAwsError, NotRunning
-from local_aws.image import (
+from demo.oci import (
     CREATED,
     Blob,
     File,
@@ -32,6 +30,8 @@ from local_aws.image import (
     ecr_login,
     push,
 )
+from local_aws import server
+from local_aws.aws import LocalAws, LocalAwsError, NotRunning
 
 DEMO_APP = Path(app.__file__).parent
 DEMO_FAULTS = app.FAULTS | {"wrong-version": "serves another version than its tag says"}

@@ -17,8 +17,8 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from cli.executions import Execution, look
 from demo import ROOT, package
+from demo import oci as image
 from demo.image import demo_release
-from local_aws import image
 from local_aws.aws import LocalAws
 
 # The container's health check runs inside the container, where curl may be missing.

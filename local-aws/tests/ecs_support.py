@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from local_aws import image
+import images
 from local_aws.aws import LocalAws
 
 SERVER = b"""#!/usr/bin/env python3
@@ -69,7 +69,7 @@ class World:
         )
         self._queue: str | None = None
         self._heard: list[dict[str, Any]] = []
-        self.server = self.push({"/app/server": image.File(SERVER, executable=True)}, "/app/server")
+        self.server = self.push({"/app/server": SERVER}, "/app/server")
 
     def close(self) -> None:
         for arn in self.ecs.list_services(cluster=self.name)["serviceArns"]:
@@ -103,17 +103,10 @@ class World:
             PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
         )
 
-    def push(self, files: image.Files, *entrypoint: str, **settings: Any) -> str:
+    def push(self, files: dict[str, bytes], *entrypoint: str) -> str:
         """The image's URI, by digest."""
-        settings = {"env": {"HOST": "0.0.0.0"}, "working_dir": "/app"} | settings
-        made = image.Image.from_files(files, entrypoint=entrypoint, **settings)
-        return self.push_manifest(made)
-
-    def push_manifest(self, made: image.Manifest, tag: str | None = None) -> str:
-        user, password = image.ecr_login(self.aws.client("ecr"))
-        digest = image.push(
-            made, f"{self.aws.registry}/{self.name}", tag, username=user, password=password
-        )
+        run: dict[str, Any] = {"Env": ["HOST=0.0.0.0"], "WorkingDir": "/app"}
+        digest = images.push(self.aws.client("ecr"), self.name, files, entrypoint, **run)
         return f"{self.registry}/{self.name}@{digest}"
 
     @property
@@ -122,8 +115,7 @@ class World:
 
     def script(self, text: str) -> str:
         """An image that runs a shell script."""
-        files = {"/app/run": image.File(f"#!/bin/sh\n{text}\n".encode(), executable=True)}
-        return self.push(files, "/app/run")
+        return self.push({"/app/run": f"#!/bin/sh\n{text}\n".encode()}, "/app/run")
 
     def define(self, uri: str | None = None, *others: dict[str, Any], **container: Any) -> str:
         """Register a revision whose container `app` runs the image; its ARN."""

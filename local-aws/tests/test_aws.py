@@ -120,15 +120,10 @@ def test_a_second_start_names_the_first(other: LocalAws) -> None:
     assert other.healthy
 
 
-def test_a_taken_port_names_who_has_it(other: LocalAws, tmp_path: Path) -> None:
-    with pytest.raises(PortTaken, match=rf"Port {other.port} is taken by .*python.*\(pid \d+\)"):
+def test_a_taken_port_is_named(other: LocalAws, tmp_path: Path) -> None:
+    with pytest.raises(PortTaken, match=f"Port {other.port} is taken"):
         LocalAws.start(other.port, tmp_path / "another")
     assert not (tmp_path / "another").exists()
-    with socket.socket() as mine:
-        mine.bind((server.HOST, 0))
-        mine.listen()
-        with pytest.raises(PortTaken, match=rf"\(pid {os.getpid()}\)"):
-            LocalAws.start(mine.getsockname()[1])
 
 
 def test_a_port_one_may_not_use(monkeypatch: pytest.MonkeyPatch) -> None:

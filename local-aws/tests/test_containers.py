@@ -12,14 +12,15 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
-from ecs_support import SERVER, World, until
-from local_aws import image
+import images as made
+from ecs_support import World, until
 from local_aws.aws import LocalAws
 from local_aws.shims import containers
 from support import SOURCES
@@ -51,7 +52,7 @@ class Memory:
         config = {"architecture": architecture, "os": "linux", "config": run}
         manifest = {
             "schemaVersion": 2,
-            "mediaType": image.MANIFEST,
+            "mediaType": made.MANIFEST,
             "config": self.add(json.dumps(config).encode()),
             "layers": [self.add(layer) for layer in layers],
         }
@@ -60,11 +61,15 @@ class Memory:
 
     def manifest(self, reference: containers.Reference) -> bytes:
         assert reference.digest
-        return self.blob(reference, reference.digest)
+        return self.blob(reference, reference.digest).read()
 
-    def blob(self, reference: containers.Reference, digest: str) -> bytes:
+    def blob(self, reference: containers.Reference, digest: str) -> io.BytesIO:
         self.asked.append(digest)
-        return self.content[digest]
+        return io.BytesIO(self.content[digest])
+
+
+def apply(content: bytes, root: Path) -> None:
+    containers.apply(io.BytesIO(content), root)
 
 
 def layer(*entries: tuple[str, bytes | str | None], kind: bytes = tarfile.SYMTYPE) -> bytes:
@@ -158,7 +163,7 @@ def test_an_index_gives_the_child_of_the_platform(
         "platform": {"os": "unknown", "architecture": "unknown"},
     }
     index = {
-        "mediaType": image.INDEX,
+        "mediaType": made.INDEX,
         "manifests": [
             attestation,
             *(
@@ -204,11 +209,11 @@ def test_content_that_is_not_what_its_digest_says_is_refused(
 
 
 def test_later_layers_change_and_remove_what_earlier_ones_made(tmp_path: Path) -> None:
-    containers.apply(
+    apply(
         layer(("a/one", b"1"), ("a/two", b"2"), ("b/three", b"3"), ("c", b"4"), ("d/x", b"5")),
         tmp_path,
     )
-    containers.apply(
+    apply(
         layer(
             ("a/one", b"changed"),
             ("a/.wh.two", b""),
@@ -233,7 +238,7 @@ def test_no_entry_climbs_out(tmp_path: Path, name: str) -> None:
     root = tmp_path / "root"
     root.mkdir()
     with pytest.raises(containers.UnsafeLayer):
-        containers.apply(layer((name, b"evil")), root)
+        apply(layer((name, b"evil")), root)
     assert list(tmp_path.iterdir()) == [root]
 
 
@@ -242,7 +247,7 @@ def test_links_lead_nowhere_outside(tmp_path: Path, target: str) -> None:
     root, outside = tmp_path / "root", tmp_path / "out"
     root.mkdir()
     outside.mkdir()
-    containers.apply(layer(("link", target), ("link/written", b"inside")), root)
+    apply(layer(("link", target), ("link/written", b"inside")), root)
     assert [path.name for path in outside.iterdir()] == []
     assert [path.name for path in tmp_path.iterdir() if path not in (root, outside)] == []
     assert len(list(root.rglob("written"))) == 1
@@ -251,7 +256,7 @@ def test_links_lead_nowhere_outside(tmp_path: Path, target: str) -> None:
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../../etc/passwd", "absent"])
 def test_hard_links_to_outside_are_refused(tmp_path: Path, target: str) -> None:
     with pytest.raises(containers.UnsafeLayer):
-        containers.apply(layer(("stolen", target), kind=tarfile.LNKTYPE), tmp_path)
+        apply(layer(("stolen", target), kind=tarfile.LNKTYPE), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -260,19 +265,53 @@ def test_a_file_does_not_write_through_a_link(tmp_path: Path) -> None:
     victim.write_text("mine")
     root = tmp_path / "root"
     root.mkdir()
-    containers.apply(layer(("link", str(victim))), root)
-    containers.apply(layer(("link", b"theirs")), root)
+    apply(layer(("link", str(victim))), root)
+    apply(layer(("link", b"theirs")), root)
     assert victim.read_text() == "mine"
     assert (root / "link").read_text() == "theirs"
 
 
 def test_links_in_a_circle_end(tmp_path: Path) -> None:
     with pytest.raises(containers.UnsafeLayer, match="symbolic links"):
-        containers.apply(layer(("a", "b"), ("b", "a"), ("a/file", b"")), tmp_path)
+        apply(layer(("a", "b"), ("b", "a"), ("a/file", b"")), tmp_path)
 
 
-def test_a_broken_layer_is_a_pull_error(images: containers.Images, registry: Memory) -> None:
-    digest = registry.put(b"no tar")
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress])
+def test_a_layer_is_unpacked_however_it_is_compressed_and_ends(
+    compress: Callable[[bytes], bytes], padded: bool, images: containers.Images, registry: Memory
+) -> None:
+    content = gzip.decompress(layer(("first", b"1" * 600), ("last", b"2" * 600)))
+    if not padded:
+        content = content.rstrip(b"\0")
+    digest = registry.put(compress(content))
+    root = images.pull(f"{REPOSITORY}@{digest}", "X86_64", registry).root
+    assert (root / "first").read_bytes() + (root / "last").read_bytes() == b"1" * 600 + b"2" * 600
+
+
+def test_an_image_of_docker_is_pulled(images: containers.Images, registry: Memory) -> None:
+    docker = "application/vnd.docker.distribution.manifest"
+    config = {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["/app"]}}
+    child = {
+        "schemaVersion": 2,
+        "mediaType": f"{docker}.v2+json",
+        "config": registry.add(json.dumps(config).encode()),
+        "layers": [registry.add(layer(("app", b"#!/bin/sh\n")))],
+    }
+    entry = registry.add(json.dumps(child).encode())
+    entry |= {"platform": {"os": "linux", "architecture": "amd64"}}
+    index = {"schemaVersion": 2, "mediaType": f"{docker}.list.v2+json", "manifests": [entry]}
+    digest = registry.add(json.dumps(index).encode())["digest"]
+    pulled = images.pull(f"{REPOSITORY}@{digest}", "X86_64", registry)
+    assert (pulled.digest, pulled.command) == (digest, ("/app",))
+    assert (pulled.root / "app").read_bytes() == b"#!/bin/sh\n"
+
+
+@pytest.mark.parametrize("broken", [b"no tar", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd" + b"\xff" * 20])
+def test_a_broken_layer_is_a_pull_error(
+    broken: bytes, images: containers.Images, registry: Memory
+) -> None:
+    digest = registry.put(broken)
     with pytest.raises(containers.PullError):
         images.pull(f"{REPOSITORY}@{digest}", "X86_64", registry)
     assert list(images.directory.iterdir()) == []
@@ -514,13 +553,12 @@ def test_many_containers_start_and_stop_at_once(
 
 
 def test_a_pushed_image_runs_by_digest_by_tag_and_by_port(world: World) -> None:
-    made = image.Image.from_files(
-        {"/app/server": image.File(SERVER, executable=True)},
-        entrypoint=["/app/server"],
-        env={"HOST": "0.0.0.0"},
-    )
-    by_digest = world.push_manifest(image.Index((made, image.attestation(made))), "v1")
-    digest = by_digest.partition("@")[2]
+    ecr, child = world.aws.client("ecr"), world.server.partition("@")[2]
+    platform = {"os": "linux", "architecture": "amd64"}
+    entry = {"mediaType": made.MANIFEST, "digest": child, "size": 1, "platform": platform}
+    index = {"schemaVersion": 2, "mediaType": made.INDEX, "manifests": [entry]}
+    digest = made.put(ecr, world.name, index, "v1")
+    by_digest = f"{world.registry}/{world.name}@{digest}"
     by_tag = f"{world.registry}/{world.name}:v1"
     by_port = f"{world.aws.registry}/{world.name}@{digest}"
     for uri in (by_digest, by_tag, by_port):

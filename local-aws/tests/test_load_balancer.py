@@ -516,18 +516,6 @@ def test_a_function_comes_by_its_name_over_tls(aws: LocalAws, name: str, app: Ap
     assert aws.locate(domain, 443) == (domain, 443)
 
 
-def test_a_listener_needs_a_certificate_that_there_is(balancer: Balancer) -> None:
-    missing = "arn:aws:acm:us-east-1:000000000000:certificate/00000000-0000-0000-0000-000000000000"
-    with pytest.raises(ClientError, match="CertificateNotFound"):
-        balancer.elb.create_listener(
-            LoadBalancerArn=balancer.arn,
-            Protocol="HTTPS",
-            Port=443,
-            Certificates=[{"CertificateArn": missing}],
-            DefaultActions=[{"Type": "forward", "TargetGroupArn": balancer.group}],
-        )
-
-
 # CloudFormation
 
 

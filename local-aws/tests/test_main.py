@@ -154,7 +154,7 @@ def test_a_taken_port(local: Run, home: Path) -> None:
         port = mine.getsockname()[1]
         refused = local("up", "--port", str(port))
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith(f"Port {port} is taken by ")
+    assert refused.stderr.startswith(f"Port {port} is taken.")
     assert refused.stderr.endswith(f"Choose another: python -m local_aws up --port {port + 1}\n")
     assert refused.stderr.count("\n") == 1
     assert not home.exists()

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from demo.oci import Image
 from demo.stage import Stage
-from local_aws.image import Image
 
 TIMEOUT = 60  # seconds that it may wait for a rollout
 

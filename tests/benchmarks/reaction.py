@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cli.executions import Execution
+from demo import oci as image
 from demo.image import demo_release
 from demo.stage import Stage
-from local_aws import image
 from tests.benchmarks.peers import EcsDeploy
 
 # A slow start may take as long as it needs. Each check is a process, which the cores must bear.

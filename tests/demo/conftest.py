@@ -1,5 +1,6 @@
 """One local AWS without a deployer, for tests of the demo's application and its images."""
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -11,3 +12,9 @@ from local_aws.aws import LocalAws
 def aws() -> Iterator[LocalAws]:
     with LocalAws.start() as running:
         yield running
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other test uses."""
+    return f"test-{uuid.uuid4().hex[:8]}"

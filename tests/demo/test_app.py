@@ -25,9 +25,9 @@ import psycopg2
 import pytest
 
 from demo.image import DEMO_APP, demo_release
+from demo.oci import Image, Layer
 from demo.stage import Stage
 from local_aws.aws import LocalAws
-from local_aws.image import Image, Layer
 
 WITHIN = 10.0  # seconds for whatever is awaited; it takes milliseconds
 EXAMPLE_USER = {"email": "ada@example.com", "username": "ada", "password": "secret"}

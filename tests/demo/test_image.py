@@ -13,8 +13,8 @@ import requests
 
 from demo import image as command
 from demo.image import DEMO_APP, DEMO_FAULTS, demo_release
+from demo.oci import Image, ImageError, ecr_login
 from local_aws.aws import LocalAws
-from local_aws.image import Image, ImageError, ecr_login
 
 
 def members(image: Image) -> dict[str, tarfile.TarInfo]:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from demo import oci as image
 from demo.image import demo_release
 from demo.stage import Stage
-from local_aws import image
 
 HAPPY = [
     "Note the input",

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from demo import oci as image
 from demo.image import demo_release
 from demo.stage import Stage
-from local_aws import image
 
 NOTHING = ["Note the input", "Identify release", "Does it deploy?", "Nothing to deploy"]
 REFUSED = ["Note the input", "Identify release", "Record failure", "Failed"]

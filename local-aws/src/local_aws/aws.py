@@ -431,27 +431,7 @@ def _bind(port: int) -> socket.socket:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise LocalAwsError(f"Port {port} cannot be used: {error.strerror}.") from error
-        owner = port_owner(port)
-        by = f" by {owner}" if owner else ""
-        raise PortTaken(f"Port {port} is taken{by}.") from error
-
-
-def port_owner(port: int) -> str | None:
-    """Who listens on a local port, as "command (pid 1)"; None where that cannot be told."""
-    with contextlib.suppress(OSError):
-        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        inodes = {
-            f"socket:[{row[9]}]"
-            for row in rows
-            if row[3] == "0A" and int(row[1].rpartition(":")[2], 16) == port
-        }
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                for link in (entry / "fd").iterdir():
-                    if link.is_socket() and str(link.readlink()) in inodes:
-                        command = (entry / "cmdline").read_text().replace("\0", " ").strip()
-                        return f"{command[:60]} (pid {entry.name})"
-    return None
+        raise PortTaken(f"Port {port} is taken.") from error
 
 
 def _spawn(

@@ -1,22 +1,22 @@
 """An HTTP/1.1 reverse proxy as an Application Load Balancer is one, on asyncio.
 
-What is to happen with a request is decided elsewhere (`Decide`); here are the connections. Follows
-elasticloadbalancing/latest/application: application-load-balancers.html (connection idle timeout),
-load-balancer-troubleshooting.html (400, 502, 504), load-balancer-target-groups.html (WebSockets).
-Not modelled: HTTP/2, and connections to targets that outlive a request.
+What is to happen with a request is decided elsewhere (`Decide`); here are the connections. Each
+request has one of its own to its target, so whatever follows its head is passed on as bytes: bodies
+of any length and framing, WebSockets. Follows elasticloadbalancing/latest/application:
+application-load-balancers.html (connection idle timeout), load-balancer-troubleshooting.html (400,
+502, 504), load-balancer-target-groups.html (WebSockets). Not modelled: HTTP/2, keep-alive.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-
-import h11
 
 _CHUNK = 65536
 _CONNECT_SECONDS = 10.0
 _LARGEST_HEAD = 61440
+_END = b"\r\n\r\n"
 # Of one connection only (RFC 9110, 7.6.1); Upgrade and its Connection are passed on.
 _OF_THE_CONNECTION = (b"connection", b"keep-alive", b"proxy-connection")
 
@@ -65,16 +65,9 @@ Decide = Callable[[Request], Awaitable[Reply | Forward]]
 def failure(status: int) -> Reply:
     """An error as the load balancer says it."""
     what = f"{status} {HTTPStatus(status).phrase}"
-    lines = (
-        "<html>",
-        f"<head><title>{what}</title></head>",
-        "<body>",
-        f"<center><h1>{what}</h1></center>",
-        "</body>",
-        "</html>",
-        "",
-    )
-    return Reply(status, (("Content-Type", "text/html"),), "\r\n".join(lines).encode())
+    page = f"<html>\r\n<head><title>{what}</title></head>\r\n<body>\r\n"
+    page += f"<center><h1>{what}</h1></center>\r\n</body>\r\n</html>\r\n"
+    return Reply(status, (("Content-Type", "text/html"),), page.encode())
 
 
 async def serve(
@@ -83,181 +76,121 @@ async def serve(
     decide: Decide,
     idle: Callable[[], float],
 ) -> None:
-    """Serve a client's connection until it ends, or is idle for `idle()` seconds."""
-    client = _End(h11.SERVER, reader, writer)
-    address = writer.get_extra_info("peername")[0]
-    try:
-        while await _exchange(client, address, decide, idle):
-            client.http.start_next_cycle()
-    except h11.RemoteProtocolError as error:
-        if client.http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            with contextlib.suppress(OSError):
-                await client.reply(failure(error.error_status_hint))
-    except (OSError, TimeoutError, h11.LocalProtocolError):
-        pass  # it is gone, idle, or was answered in part: there is nothing to say
-    finally:
-        writer.close()
+    """Serve the request of a client's connection, which ends when it is idle for `idle()`
+    seconds."""
+    with contextlib.suppress(OSError, EOFError), contextlib.closing(writer):
+        async with asyncio.timeout(idle()):
+            try:
+                start, headers = _head(await reader.readuntil(_END))
+                method, target, _ = start.decode("latin-1").split(" ")
+            except (ValueError, asyncio.LimitOverrunError):
+                await _reply(reader, writer, failure(400))
+                return
+        client = writer.get_extra_info("peername")[0]
+        request = Request(method, target, headers, client)
+        decided = await decide(request)
+        if isinstance(decided, Forward):
+            try:
+                failed = await _forward(reader, writer, request, decided, idle())
+            finally:
+                decided.released()
+            if failed is None:
+                return
+            decided = failed
+        await _reply(reader, writer, decided)
 
 
-async def _exchange(
-    client: "_End", address: str, decide: Decide, idle: Callable[[], float]
-) -> bool:
-    """One request and its answer; whether the connection is good for another."""
-    async with asyncio.timeout(idle()):
-        asked = await client.receive()
-    if not isinstance(asked, h11.Request):
-        return False
-    request = Request(
-        asked.method.decode(), asked.target.decode("latin-1"), asked.headers.raw_items(), address
-    )
-    decided = await decide(request)
-    if isinstance(decided, Forward):
-        try:
-            failed = await _forward(client, request, decided, idle())
-        finally:
-            decided.released()
-        if failed is None:
-            return client.reusable
-        decided = failed
-    await client.reply(decided)
-    async with asyncio.timeout(idle()):  # what it still sends is not wanted
-        while client.http.their_state is h11.SEND_BODY:
-            await client.receive()
-    return client.reusable
-
-
-async def _forward(client: "_End", request: Request, forward: Forward, idle: float) -> Reply | None:
+async def _forward(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    request: Request,
+    forward: Forward,
+    idle: float,
+) -> Reply | None:
     """None once the target's answer was passed on; the answer to give in its place otherwise."""
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
-            reader, writer = await asyncio.open_connection(forward.address, forward.port)
+            back, out = await asyncio.open_connection(
+                forward.address, forward.port, limit=_LARGEST_HEAD
+            )
     except TimeoutError:
         return failure(504)
     except OSError:
         return failure(502)
-    target = _End(h11.CLIENT, reader, writer)
-    forward.opened(writer)
-    with contextlib.closing(writer):
+    forward.opened(out)
+    answering = False
+    with contextlib.closing(out):
         try:
-            await _relay(client, target, request, forward.headers, idle)
+            async with asyncio.timeout(idle) as limit:
+
+                def touch() -> None:
+                    limit.reschedule(asyncio.get_running_loop().time() + idle)
+
+                upgrade = request.header("Upgrade") is not None
+                start = f"{request.method} {request.target} HTTP/1.1".encode("latin-1")
+                out.write(_text(start, forward.headers, upgrade))
+                upload = asyncio.create_task(_pump(reader, out, touch))
+                try:
+                    status = 100
+                    while 100 <= status < 200 and status != HTTPStatus.SWITCHING_PROTOCOLS:
+                        start, headers = _head(await back.readuntil(_END))
+                        status = int(start.split(b" ")[1])
+                        answering = True
+                        writer.write(_text(start, headers, status < 200))
+                    download = asyncio.create_task(_pump(back, writer, touch))
+                    switched = status == HTTPStatus.SWITCHING_PROTOCOLS
+                    ends = [download, upload] if switched else [download]
+                    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                    download.cancel()
+                finally:
+                    upload.cancel()
             return None
-        except (OSError, h11.ProtocolError, TimeoutError) as error:
-            if client.http.our_state is not h11.SEND_RESPONSE:
-                raise OSError("cut off") from error  # there is no way to take back what was sent
+        except (OSError, EOFError, ValueError, IndexError, asyncio.LimitOverrunError) as error:
+            if answering:
+                writer.transport.abort()  # there is no way to take back what was sent
+                return None
             return failure(504 if isinstance(error, TimeoutError) else 502)
 
 
-async def _relay(
-    client: "_End", target: "_End", request: Request, headers: Headers, idle: float
+async def _pump(
+    source: asyncio.StreamReader, sink: asyncio.StreamWriter, touch: Callable[[], None]
 ) -> None:
-    if request.header("Upgrade") is None:
-        headers = _end_to_end(headers)
-    await target.send(h11.Request(method=request.method, target=request.target, headers=headers))
-    async with asyncio.timeout(idle) as limit:
-
-        def touch() -> None:
-            limit.reschedule(asyncio.get_running_loop().time() + idle)
-
-        upload = asyncio.create_task(_upload(client, target, touch))
-        try:
-            while not await _pass_on(client, target):
-                touch()
-            if target.http.their_state is h11.SWITCHED_PROTOCOL:
-                await upload
-                await _tunnel(client, target, touch)
-        finally:
-            upload.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError, h11.ProtocolError):
-                await upload
-
-
-async def _upload(client: "_End", target: "_End", touch: Callable[[], None]) -> None:
-    """Send the request's body on."""
-    while True:
-        event = await client.receive()
-        touch()
-        if isinstance(event, h11.Data | h11.EndOfMessage):
-            await target.send(event)
-        if not isinstance(event, h11.Data):
-            return
-
-
-async def _pass_on(client: "_End", target: "_End") -> bool:
-    """Send on what the target says next; whether that was the end of its answer."""
-    event = await target.receive()
-    if isinstance(event, h11.InformationalResponse):
-        await client.send(event)
-        return event.status_code == HTTPStatus.SWITCHING_PROTOCOLS
-    if isinstance(event, h11.Response):
-        kept = _end_to_end(event.headers.raw_items())
-        await client.send(
-            h11.Response(status_code=event.status_code, headers=kept, reason=event.reason)
-        )
-        return False
-    if isinstance(event, h11.Data | h11.EndOfMessage):
-        await client.send(event)
-        return isinstance(event, h11.EndOfMessage)
-    raise ConnectionResetError("the target ended in the middle of its answer")
-
-
-async def _tunnel(client: "_End", target: "_End", touch: Callable[[], None]) -> None:
-    """After 101: bytes both ways until one end closes."""
-
-    async def copy(source: "_End", sink: "_End") -> None:
-        received = source.http.trailing_data[0]
-        while received or (received := await source.reader.read(_CHUNK)):
+    with contextlib.suppress(OSError):
+        while received := await source.read(_CHUNK):
             touch()
-            sink.writer.write(received)
-            await sink.writer.drain()
-            received = b""
-
-    copies = [asyncio.create_task(copy(*way)) for way in ((client, target), (target, client))]
-    try:
-        await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in copies:
-            each.cancel()
-        await asyncio.gather(*copies, return_exceptions=True)
+            sink.write(received)
+            await sink.drain()
 
 
-class _End:
-    """One end of a connection: bytes to h11's events and back."""
-
-    def __init__(
-        self,
-        role: type[h11.CLIENT] | type[h11.SERVER],
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        self.http = h11.Connection(role, max_incomplete_event_size=_LARGEST_HEAD)
-        self.reader = reader
-        self.writer = writer
-
-    @property
-    def reusable(self) -> bool:
-        return self.http.our_state is h11.DONE and self.http.their_state is h11.DONE
-
-    async def receive(self) -> h11.Event | type[h11.PAUSED]:
-        while (event := self.http.next_event()) is h11.NEED_DATA:
-            self.http.receive_data(await self.reader.read(_CHUNK))
-        return event  # type: ignore[return-value]
-
-    async def send(self, event: h11.Event) -> None:
-        if encoded := self.http.send(event):
-            self.writer.write(encoded)
-            await self.writer.drain()
-
-    async def reply(self, reply: Reply) -> None:
-        own = (("Server", "awselb/2.0"), ("Content-Length", str(len(reply.body))))
-        headers = _encoded([*reply.headers, *own])
-        await self.send(h11.Response(status_code=reply.status, headers=headers))
-        await self.send(h11.Data(data=reply.body))
-        await self.send(h11.EndOfMessage())
+async def _reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reply: Reply) -> None:
+    own = [("Server", "awselb/2.0"), ("Content-Length", str(len(reply.body)))]
+    headers = [(n.encode("latin-1"), v.encode("latin-1")) for n, v in [*reply.headers, *own]]
+    start = f"HTTP/1.1 {reply.status} {HTTPStatus(reply.status).phrase}".encode()
+    writer.write(_text(start, headers, False) + reply.body)
+    await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
+    with contextlib.suppress(TimeoutError):  # what it still sends is not wanted
+        async with asyncio.timeout(1):
+            while await reader.read(_CHUNK):
+                pass
 
 
-def _end_to_end(headers: Headers) -> Headers:
-    return [(name, value) for name, value in headers if name.lower() not in _OF_THE_CONNECTION]
+def _head(content: bytes) -> tuple[bytes, Headers]:
+    """A message's first line and its headers. Raises ValueError."""
+    start, *lines = content.removesuffix(_END).split(b"\r\n")
+    headers = []
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if not colon or not name or name.strip() != name:
+            raise ValueError("not a header")
+        headers.append((name, value.strip()))
+    return start, headers
 
 
-def _encoded(headers: Iterable[tuple[str, str]]) -> Headers:
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+def _text(start: bytes, headers: Headers, upgrade: bool) -> bytes:
+    """A head to send: of a connection that ends with the answer, or that goes on as another."""
+    if not upgrade:
+        headers = [(n, v) for n, v in headers if n.lower() not in _OF_THE_CONNECTION]
+        headers.append((b"Connection", b"close"))
+    return b"\r\n".join([start, *(name + b": " + value for name, value in headers)]) + _END

@@ -3,8 +3,7 @@
 Two processes. The supervisor starts MiniStack and ends everything that MiniStack started (Lambda
 workers, containers) when MiniStack ends, when it is told to stop, or, with `--tied`, when its
 standard input closes because whoever started it died, even by SIGKILL. Should the supervisor itself
-be killed, MiniStack gets a parent-death signal and does the same (elsewhere than on Linux it looks
-once a second, and may miss processes that have lost their parent).
+be killed, MiniStack gets a parent-death signal and does the same. Linux only.
 """
 
 import argparse
@@ -16,10 +15,7 @@ import select
 import shutil
 import signal
 import socket
-import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 ACCOUNT = "000000000000"
@@ -110,8 +106,6 @@ def serve(bound: socket.socket, directory: Path) -> None:
         await hypercorn_serve(app, config, shutdown_trigger=asyncio.Event().wait)
 
     signal.signal(signal.SIGTERM, _end_at_once)
-    if sys.platform != "linux":  # which has no signal for it
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     asyncio.run(run())
 
 
@@ -187,11 +181,6 @@ def descendants(root: int) -> list[int]:
 
 def _parents() -> dict[int, int]:
     """pid to parent pid of every process; zombies are left out."""
-    if not Path("/proc/self/stat").exists():
-        command = ["ps", "-A", "-o", "pid=,ppid=,stat="]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ps:
-            rows = [line.split() for line in ps.communicate()[0].splitlines()]
-        return {int(p): int(pp) for p, pp, s in rows if "Z" not in s and int(p) != ps.pid}
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -219,12 +208,6 @@ def _reap(server: int) -> int | None:
 def _end_at_once(*_: object) -> None:
     kill_tree(os.getpid())
     os._exit(0)
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    _end_at_once()
 
 
 def _prctl(option: int, value: int) -> None:

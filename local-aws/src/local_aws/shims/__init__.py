@@ -2,15 +2,14 @@
 
 Every shim is a module here with `install() -> None`, which wraps private parts of MiniStack before
 it serves its first request. Those parts may change with any release, so the version is pinned and
-each shim declares what it expects (`expect`, or `Shim` together with the change): a difference then
-fails the start, by name.
+each change declares the parameters of what it replaces: a difference fails the start, by name.
 """
 
 import importlib
-import importlib.util
 import inspect
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from types import ModuleType
 from typing import Any
 
@@ -41,23 +40,14 @@ class ShimMismatch(RuntimeError):
     """MiniStack is not as this shim was written for it."""
 
 
-def expect(owner: ModuleType | type, **signatures: str | None) -> None:
-    """Raise ShimMismatch unless `owner` has these attributes.
-
-    A value is the parameter names of a callable, space separated ("data" or "name ref headers
-    body"), or None for an attribute that is only required to exist.
-    """
-    where = owner.__name__
-    for name, parameters in signatures.items():
-        found = getattr(owner, name, None)
-        if found is None and not hasattr(owner, name):
-            raise ShimMismatch(f"{where}.{name} is gone; {_advice()}")
-        if parameters is not None:
-            actual = " ".join(inspect.signature(found).parameters) if callable(found) else ""
-            if actual != parameters:
-                raise ShimMismatch(
-                    f"{where}.{name} takes ({actual}), not ({parameters}); {_advice()}"
-                )
+def _check(owner: ModuleType | type, name: str, parameters: str) -> None:
+    """Raise ShimMismatch unless `owner` has a callable with these parameters, "name ref body"."""
+    found, where = getattr(owner, name, None), f"{owner.__name__}.{name}"
+    actual = " ".join(inspect.signature(found).parameters) if callable(found) else None
+    if actual != parameters:
+        is_now = "is gone" if found is None else f"takes ({actual}), not ({parameters})"
+        installed = f"this is {version('ministack')}"
+        raise ShimMismatch(f"{where} {is_now}; written for MiniStack {PINNED}, {installed}")
 
 
 class Shim:
@@ -94,7 +84,7 @@ class Shim:
         if self._installed:
             return
         for owner, name, parameters, _, _ in self._changes:
-            expect(owner, **{name: parameters})
+            _check(owner, name, parameters)
         for owner, name, _, function, wraps in self._changes:
             changed = partial(function, getattr(owner, name)) if wraps else function
             setattr(owner, name, changed)
@@ -111,14 +101,6 @@ class Shim:
 
 
 def install() -> None:
-    """Install every shim that exists, in order."""
+    """Install every shim, in order."""
     for name in MODULES:
-        qualified = f"{__name__}.{name}"
-        if importlib.util.find_spec(qualified):
-            importlib.import_module(qualified).install()
-
-
-def _advice() -> str:
-    from importlib.metadata import version
-
-    return f"the shims are written for MiniStack {PINNED}, this is {version('ministack')}"
+        importlib.import_module(f"{__name__}.{name}").install()

@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import rds, secretsmanager
+from ministack.services import ec2, rds, secretsmanager
 from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
 
-from local_aws.shims import Shim, ecs_agent, expect
+from local_aws.shims import Shim, ecs_agent
+from local_aws.shims.rds import PROTECTED
 
 Properties = dict[str, Any]
 Made = tuple[str, Properties]
@@ -154,40 +155,6 @@ def _associate_web_acl(client: Any, name: str, properties: Properties) -> Made:
     return f"{properties['ResourceArn']}|{properties['WebACLArn']}", {}
 
 
-def _put_composite_alarm(client: Any, name: str, properties: Properties) -> Made:
-    wanted = {"AlarmName": name} | properties
-    _call(client, "put_composite_alarm", wanted)
-    name = wanted["AlarmName"]
-    found = client.describe_alarms(AlarmNames=[name], AlarmTypes=["CompositeAlarm"])
-    return name, {"Arn": found["CompositeAlarms"][0]["AlarmArn"]}
-
-
-def _put_resource_policy(client: Any, name: str, properties: Properties) -> Made:
-    arn = _call(client, "put_resource_policy", properties)["ARN"]
-    return arn, {"Id": arn}
-
-
-def _rotate(client: Any, name: str, properties: Properties) -> Made:
-    arn = _call(client, "rotate_secret", properties)["ARN"]
-    return arn, {"Id": arn}
-
-
-def _stop_rotating(client: Any, arn: str, properties: Properties) -> None:
-    _, secret = secretsmanager._resolve(arn)  # MiniStack has no CancelRotateSecret
-    if secret:
-        secret["RotationEnabled"] = False
-
-
-def _create_health_check(client: Any, name: str, properties: Properties) -> Made:
-    made = _call(client, "create_health_check", properties | {"CallerReference": name})
-    return made["HealthCheck"]["Id"], {"HealthCheckId": made["HealthCheck"]["Id"]}
-
-
-def _update_health_check(client: Any, identifier: str, properties: Properties) -> None:
-    changed = properties["HealthCheckConfig"] | {"HealthCheckId": identifier}
-    _call(client, "update_health_check", changed)
-
-
 TYPES = {
     "AWS::EC2::SecurityGroupIngress": _rule("ingress"),
     "AWS::EC2::SecurityGroupEgress": _rule("egress"),
@@ -211,32 +178,6 @@ TYPES = {
             ResourceArn=properties["ResourceArn"]
         ),
     ),
-    "AWS::CloudWatch::CompositeAlarm": Type(
-        "cloudwatch",
-        _put_composite_alarm,
-        lambda client, name, _: client.delete_alarms(AlarmNames=[name]),
-        lambda client, name, properties: _put_composite_alarm(
-            client, name, properties | {"AlarmName": name}
-        ),
-    ),
-    "AWS::SecretsManager::ResourcePolicy": Type(
-        "secretsmanager",
-        _put_resource_policy,
-        lambda client, arn, _: client.delete_resource_policy(SecretId=arn),
-        lambda client, arn, properties: _put_resource_policy(client, "", properties),
-    ),
-    "AWS::SecretsManager::RotationSchedule": Type(
-        "secretsmanager",
-        _rotate,
-        _stop_rotating,
-        lambda client, arn, properties: _rotate(client, "", properties),
-    ),
-    "AWS::Route53::HealthCheck": Type(
-        "route53",
-        _create_health_check,
-        lambda client, identifier, _: client.delete_health_check(HealthCheckId=identifier),
-        _update_health_check,
-    ),
 }
 
 
@@ -252,33 +193,10 @@ def _log_web_acl(name: str, properties: Properties) -> Made:
     return properties["ResourceArn"], {"ManagedByFirewallManager": False}
 
 
-def _scalable_target(name: str, properties: Properties) -> Made:
-    keys = ("ResourceId", "ScalableDimension", "ServiceNamespace")
-    identifier = "|".join(properties[key] for key in keys)
-    return identifier, {"Id": identifier}
-
-
-def _scaling_policy(name: str, properties: Properties) -> Made:
-    from ministack.core.responses import get_account_id, get_region
-
-    where = f"arn:aws:autoscaling:{get_region()}:{get_account_id()}"
-    arn = f"{where}:scalingPolicy:{name}:policyName/{properties['PolicyName']}"
-    return arn, {"Arn": arn}
-
-
 RECORDS: dict[str, Callable[[str, Properties], Made]] = {
     "AWS::WAFv2::LoggingConfiguration": _log_web_acl,
-    "AWS::ApplicationAutoScaling::ScalableTarget": _scalable_target,
-    "AWS::ApplicationAutoScaling::ScalingPolicy": _scaling_policy,
-    "AWS::Logs::QueryDefinition": lambda name, _: (name, {"QueryDefinitionId": name}),
 }
 """Types that are only recorded in their stack."""
-
-
-def _client(service: str) -> Any:
-    from ministack.core.responses import get_region
-
-    return ecs_agent.client(service, get_region())
 
 
 def _name(logical_id: str, stack: str) -> str:
@@ -290,13 +208,15 @@ def _handlers(kind: Type) -> dict[str, Any]:
     """A type in MiniStack's terms."""
 
     def create(logical_id: str, properties: Properties, stack: str) -> Made:
-        return kind.create(_client(kind.service), _name(logical_id, stack), properties)
+        return kind.create(
+            ecs_agent.client(kind.service, get_region()), _name(logical_id, stack), properties
+        )
 
     def update(
         identifier: str, old: Properties, new: Properties, stack: str, logical_id: str
     ) -> Made:
         attributes: Properties = _attributes(stack, logical_id)
-        client = _client(kind.service)
+        client = ecs_agent.client(kind.service, get_region())
         if kind.tagged:
             resource = attributes[kind.tagged]
             if gone := {t["Key"] for t in old["Tags"]} - {t["Key"] for t in new["Tags"]}:
@@ -308,7 +228,7 @@ def _handlers(kind: Type) -> dict[str, Any]:
 
     def delete(identifier: str, properties: Properties) -> None:
         try:
-            kind.delete(_client(kind.service), identifier, properties)
+            kind.delete(ecs_agent.client(kind.service, get_region()), identifier, properties)
         except ClientError as error:
             if "NotFound" not in error.response["Error"]["Code"]:
                 raise
@@ -356,8 +276,6 @@ def _with_attributes(
 
 
 def _vpc_attributes(identifier: str) -> Properties:
-    from ministack.services import ec2
-
     return {"CidrBlock": ec2._vpcs[identifier]["CidrBlock"]}
 
 
@@ -373,27 +291,13 @@ def _alarm(original: Callable[..., Properties], name: str, properties: Propertie
     alarm = original(name, single | {"MetricName": "-", "Namespace": "-"})
     for field in ("MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Period"):
         del alarm[field]
-    shape = _client("cloudwatch").meta.service_model.shape_for("MetricDataQueries")
+    shape = ecs_agent.client("cloudwatch", get_region()).meta.service_model.shape_for(
+        "MetricDataQueries"
+    )
     return alarm | {"Metrics": _fitted(shape, properties["Metrics"])}
 
 
 # Safeguards
-
-
-def _refuse_if_protected(identifier: str) -> None:
-    """DeleteDBInstance: "You can't delete a DB instance when deletion protection is enabled"."""
-    if rds._instances.get(identifier, {}).get("DeletionProtection"):
-        raise ValueError(
-            "Cannot delete protected DB Instance, please disable deletion protection and try again."
-        )
-
-
-def _unless_protected(original: Callable[..., None]) -> Callable[..., None]:
-    def act(identifier: str, properties: Properties) -> None:
-        _refuse_if_protected(identifier)
-        original(identifier, properties)
-
-    return act
 
 
 @shim.wraps(
@@ -411,34 +315,6 @@ def _update_resource(
         if refusal := _refusal(stack, action, logical_id, kind):
             raise ValueError(refusal)
     return original(kind, physical_id, old, new, stack, logical_id, attributes)
-
-
-@shim.wraps(
-    stacks,
-    "_validation_errors",
-    "resources_defs ordered param_values conditions mappings stack_name stack_id owned_buckets",
-)
-def _validation_errors(
-    original: Callable[..., list[tuple[str, ...]]],
-    definitions: Properties,
-    ordered: list[str],
-    *arguments: Any,
-) -> list[tuple[str, ...]]:
-    """MiniStack removes what a template no longer has after the update; a stack policy that
-    refuses that has to stop the update before."""
-    from ministack.services.cloudformation import _stacks
-
-    errors = original(definitions, ordered, *arguments)
-    stack, stack_id = arguments[3:5]
-    for logical_id, record in _stacks[stack].get("_resources", {}).items():
-        kind = record["ResourceType"]
-        if logical_id not in ordered and (
-            refusal := _refusal(stack, "Update:Delete", logical_id, kind)
-        ):
-            stacks._add_event(stack_id, stack, logical_id, kind, "UPDATE_FAILED", refusal)
-            path = f"/Resources/{logical_id}"
-            errors.append((logical_id, kind, "STACK_POLICY", path, refusal))
-    return errors
 
 
 def _refusal(stack: str, action: str, logical_id: str, kind: str) -> str | None:
@@ -614,42 +490,6 @@ def _resolve_props_for_diff(
     return resolved
 
 
-def _with_outputs(original: Callable[..., Any]) -> Callable[..., Any]:
-    """A change of outputs alone is a change too, with no resource in it; for MiniStack it is
-    none."""
-
-    def create(parameters: Any) -> Any:
-        from ministack.services.cloudformation import _change_sets
-
-        before = set(_change_sets)
-        answer = original(parameters)
-        for made in (_change_sets[arn] for arn in set(_change_sets) - before):
-            stack = handlers._resolve_stack(made["StackName"])
-            unchanged = (
-                made["Status"] == "FAILED" and "didn't contain changes" in (made["StatusReason"])
-            )
-            if unchanged and _outputs(made) != _outputs(stack):
-                made.update(Status="CREATE_COMPLETE", ExecutionStatus="AVAILABLE", StatusReason="")
-        return answer
-
-    return create
-
-
-def _outputs(record: Properties) -> Any:
-    """The outputs of a stack or a change set as far as its parameters say them."""
-    template, parameters = record["_template"], record["_resolved_params"]
-    conditions = engine._evaluate_conditions(template, parameters)
-    return engine._resolve_refs(
-        _chosen(template.get("Outputs", {}), conditions),
-        {},
-        parameters,
-        conditions,
-        template.get("Mappings", {}),
-        record["StackName"],
-        record["StackId"],
-    )
-
-
 @shim.wraps(stacks, "_property_recreation", "resource_type name")
 def _property_recreation(original: Callable[..., str], kind: str, name: str) -> str:
     """Whether a change set says that a changed property replaces: Always, Conditionally, Never."""
@@ -724,41 +564,27 @@ def _by_arn(known: Properties) -> None:
     known.update(create=created, update=updated, delete=deleted)
 
 
+def _unless_protected(original: Callable[..., None]) -> Callable[..., None]:
+    """DeleteDBInstance: "You can't delete a DB instance when deletion protection is enabled"."""
+
+    def act(identifier: str, properties: Properties) -> None:
+        if rds._instances.get(identifier, {}).get("DeletionProtection"):
+            raise ValueError(PROTECTED)
+        original(identifier, properties)
+
+    return act
+
+
 def install() -> None:
     """Add the types and what they lack."""
-    expect(
-        provisioners,
-        _RESOURCE_HANDLERS=None,
-        _REPLACING_PROPERTIES=None,
-        _STACK_TAG_PROPERTY=None,
-        _physical_name="stack_name logical_id lowercase max_len seeded",
-        _replacing_change="resource_type old_props new_props",
-    )
-    expect(stacks, _add_event=None)
-    expect(
-        engine,
-        _evaluate_conditions="template params",
-        _resolve_refs="value resources params conditions mappings stack_name stack_id",
-    )
-    expect(
-        handlers,
-        _ACTION_HANDLERS=None,
-        _error="code message status",
-        _p="params key default",
-        _resolve_stack="stack_name",
-    )
-    expect(secretsmanager, _resolve="secret_id use_arn_scope")
-    expect(rds, _instances=None)
     shim.install()
     evaluate = functools.partial(_with_pseudo_parameters, engine._evaluate_conditions)
     for module in (engine, changesets, handlers, stacks):  # each has a name of its own for it
-        expect(module, _evaluate_conditions="template params")
         module._evaluate_conditions = evaluate
     actions = handlers._ACTION_HANDLERS
     actions["DeleteStack"] = _delete_stack(actions["DeleteStack"])
     for name in ("UpdateStack", "CreateChangeSet"):
         actions[name] = _if_updatable(actions[name])
-    actions["CreateChangeSet"] = _with_outputs(actions["CreateChangeSet"])
     known = provisioners._RESOURCE_HANDLERS
     for kind, described in TYPES.items():
         known[kind] = _handlers(described)

@@ -26,7 +26,7 @@ from ministack.core import cloudfront_js, iam_evaluator
 from ministack.core.responses import get_region
 from ministack.services import cloudfront, cloudfront_keyvaluestore, s3, stepfunctions
 
-from local_aws.shims import Shim, expect, step_functions
+from local_aws.shims import Shim, step_functions
 
 Json = dict[str, Any]
 Call = Callable[..., Any]
@@ -51,10 +51,6 @@ _cache: dict[tuple[str, str], tuple[float, tuple[Any, ...]]] = {}
 
 
 def install() -> None:
-    expect(cloudfront, _functions=None, _distributions=None)
-    expect(cloudfront_keyvaluestore, _get_store="arn")
-    expect(stepfunctions, _AWS_SDK_ERROR_PREFIX=None, _ExecutionError=None)
-    expect(s3, _bucket_policies=None, _bucket_owner_account="name", _ensure_bucket="name")
     stepfunctions._AWS_SDK_ERROR_PREFIX[_SERVICE] = "CloudFrontKeyValueStore"
     shim.install()
 

@@ -1,9 +1,9 @@
 """CodeBuild that builds: StartBuild runs the buildspec, here as processes of this machine.
 
 MiniStack keeps projects and calls each build succeeded. This runs them (`codebuild_run`), with
-StartBuild's overrides and idempotency token, StopBuild, phases with durations, exported variables,
-and the events of builds and phases. CloudFormation's projects keep their logs, cache and queue
-settings. Step Functions' startBuild and startBuild.sync call it, in the state machine's role.
+StartBuild's overrides, StopBuild, phases with durations, exported variables, and the events of
+builds. CloudFormation's projects keep their logs, cache and queue
+settings. Step Functions' startBuild.sync calls it, in the state machine's role.
 
 Follows the AWS CodeBuild API reference (StartBuild, StopBuild, BatchGetBuilds), its user guide
 (Build notifications input format reference) and the Step Functions developer guide (Call AWS
@@ -12,7 +12,6 @@ CodeBuild with Step Functions).
 
 import contextvars
 import copy
-import hashlib
 import json
 import logging
 import os
@@ -22,7 +21,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,7 +38,7 @@ from ministack.services import codebuild, eventbridge, stepfunctions, sts
 from ministack.services.cloudformation import provisioners
 
 from local_aws import server
-from local_aws.shims import Shim, expect, roles, step_functions
+from local_aws.shims import Shim, roles, step_functions
 from local_aws.shims.codebuild_run import Build
 
 Json = dict[str, Any]
@@ -49,7 +47,6 @@ Call = Callable[..., Any]
 _log = logging.getLogger("local_aws.codebuild")
 _SENDER = "codebuild.amazonaws.com"
 _STATES = "arn:aws:states:::codebuild:"
-_TOKEN_SECONDS = 300
 # What CloudFormation's provisioner of MiniStack leaves out, and its name in the API.
 _MORE = {
     "LogsConfig": "logsConfig",
@@ -81,37 +78,10 @@ _WAY_OUT = ("HTTPS_PROXY", "HTTP_PROXY", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE",
 shim = Shim()
 
 
-@dataclass
-class _State:
-    """The builds that run, and those that an idempotency token began."""
-
-    running: dict[str, Build] = field(default_factory=dict)
-    begun: dict[tuple[str, str], tuple[float, str, str]] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-_state = _State()
+_running: dict[str, Build] = {}
 
 
 def install() -> None:
-    expect(
-        codebuild,
-        _builds=None,
-        _projects=None,
-        _project_arn="name",
-        _build_arn="build_id",
-        _build_id="project_name",
-    )
-    expect(
-        provisioners,
-        _RESOURCE_HANDLERS=None,
-        _codebuild_project_create="logical_id props stack_name",
-        _codebuild_project_update="physical_id old_props new_props stack_name",
-        _pascal_to_camel="obj",
-    )
-    expect(eventbridge, _put_events="data allow_aws_source")
-    expect(sts, register_session="access_key session")
-    expect(app, _MINISTACK_PORT=None)
     shim.install()
     handlers = provisioners._RESOURCE_HANDLERS["AWS::CodeBuild::Project"]
     handlers["create"], handlers["update"] = _create, _update
@@ -140,23 +110,6 @@ def _add(name: str, props: Json) -> None:
             project[known] = provisioners._pascal_to_camel(props[given])
 
 
-@shim.wraps(codebuild, "_create_project", "data")
-def _create_project(original: Call, data: Json) -> Any:
-    answer = original(data)
-    if answer[0] == 200:
-        codebuild._projects[data["name"]].update(
-            {known: data[known] for known in _MORE.values() if known in data}
-        )
-    return answer
-
-
-@shim.wraps(codebuild, "_project_shape", "project")
-def _project_shape(original: Call, project: Json) -> Any:
-    return original(project) | {
-        known: project[known] for known in _MORE.values() if known in project
-    }
-
-
 # Builds
 # -------------------------------------------------------------------------------------------------
 
@@ -172,23 +125,10 @@ def _start_build(data: Json) -> Any:
             f"Project cannot be found: {codebuild._project_arn(given)}",
             400,
         )
-    asked = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
-    token = (name, data.get("idempotencyToken") or random.token_hex(16))
-    with _state.lock:
-        since, parameters, before = _state.begun.get(token, (0.0, "", ""))
-        if time.monotonic() - since < _TOKEN_SECONDS and before:
-            if parameters != asked:
-                return error_response_json(
-                    "InvalidInputException",
-                    "The idempotency token was used with other parameters before",
-                    400,
-                )
-            return json_response({"build": _shown(codebuild._builds[before])})
-        project = _overridden(codebuild._projects[name], data)
-        record = _record(project, data)
-        codebuild._builds[record["id"]] = record
-        _state.begun[token] = (time.monotonic(), asked, record["id"])
-        build = _state.running[record["id"]] = _build(project, record)
+    project = _overridden(codebuild._projects[name], data)
+    record = _record(project, data)
+    codebuild._builds[record["id"]] = record
+    build = _running[record["id"]] = _build(project, record)
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(_run, build), daemon=True).start()
     return json_response({"build": _shown(record)})
@@ -202,7 +142,7 @@ def _stop_build(data: Json) -> Any:
         return error_response_json(
             "ResourceNotFoundException", f"Build cannot be found: {data.get('id')}", 400
         )
-    if build := _state.running.get(record["id"]):
+    if build := _running.get(record["id"]):
         build.stop()
     return json_response({"build": _shown(record)})
 
@@ -328,10 +268,9 @@ def _build(project: Json, record: Json) -> Build:
         project,
         session,
         directory,
-        root / "caches" / project["name"],
         base,
         endpoint,
-        lambda phase: _tell(record, project, phase),
+        lambda: _tell(record, project),
         lambda action, resource: roles.denial(
             project["serviceRole"], _SENDER, action, resource, source=project["arn"]
         ),
@@ -361,7 +300,7 @@ def _credentials(role: str) -> dict[str, str]:
 def _run(build: Build) -> None:
     record = build.record
     try:
-        _tell(record, build.project, None)
+        _tell(record, build.project)
         now = time.time()
         queued = {"phaseType": "QUEUED", "phaseStatus": "SUCCEEDED", "startTime": now}
         record["phases"].append(queued | {"endTime": now, "durationInSeconds": 0})
@@ -370,18 +309,17 @@ def _run(build: Build) -> None:
         _log.exception("build %s", record["id"])
         record |= {"buildStatus": "FAULT", "currentPhase": "COMPLETED", "buildComplete": True}
         record["endTime"] = time.time()
-        _tell(record, build.project, None)
+        _tell(record, build.project)
     finally:
-        with _state.lock:
-            _state.running.pop(record["id"], None)
+        _running.pop(record["id"], None)
 
 
 # Events: https://docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notifications.html
 # -------------------------------------------------------------------------------------------------
 
 
-def _tell(record: Json, project: Json, phase: Json | None) -> None:
-    """Of the build as a whole, or with `phase` that this one has ended."""
+def _tell(record: Json, project: Json) -> None:
+    """That the build's status changed."""
     environment = project["environment"]
     logs = record["logs"]
     about: Json = {
@@ -411,31 +349,18 @@ def _tell(record: Json, project: Json, phase: Json | None) -> None:
             "stream-name": logs["streamName"],
             "deep-link": logs["deepLink"],
         },
-        "phases": [_phase(entry) for entry in record["phases"]],
         "exported-environment-variables": record["exportedEnvironmentVariables"],
     }
-    detail: Json = {"project-name": record["projectName"], "build-id": record["arn"]}
-    if phase is None:
-        kind = "CodeBuild Build State Change"
-        detail |= {
-            "build-status": record["buildStatus"],
-            "current-phase": record["currentPhase"],
-            "current-phase-context": "[]",
-        }
-    else:
-        kind = "CodeBuild Build Phase Change"
-        ended = _phase(phase)
-        detail |= {
-            "completed-phase": ended["phase-type"],
-            "completed-phase-status": ended["phase-status"],
-            "completed-phase-context": f"[{', '.join(ended['phase-context'])}]",
-            "completed-phase-duration-seconds": ended["duration-in-seconds"],
-            "completed-phase-start": ended["start-time"],
-            "completed-phase-end": ended["end-time"],
-        }
+    detail: Json = {
+        "project-name": record["projectName"],
+        "build-id": record["arn"],
+        "build-status": record["buildStatus"],
+        "current-phase": record["currentPhase"],
+        "current-phase-context": "[]",
+    }
     entry = {
         "Source": "aws.codebuild",
-        "DetailType": kind,
+        "DetailType": "CodeBuild Build State Change",
         "Detail": json.dumps(detail | {"additional-information": about, "version": "1"}),
         "Resources": [record["arn"]],
     }
@@ -443,24 +368,6 @@ def _tell(record: Json, project: Json, phase: Json | None) -> None:
         eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
     except Exception:
         _log.exception("no event of %s", record["id"])
-
-
-def _phase(entry: Json) -> Json:
-    shown: Json = {
-        "phase-type": entry["phaseType"],
-        "start-time": _moment(entry["startTime"]),
-        "phase-context": [
-            f"{context['statusCode']}: {context['message']}"
-            for context in entry.get("contexts", [])
-        ],
-    }
-    if "endTime" in entry:
-        shown |= {
-            "end-time": _moment(entry["endTime"]),
-            "duration-in-seconds": entry["durationInSeconds"],
-            "phase-status": entry.get("phaseStatus", ""),
-        }
-    return shown
 
 
 def _moment(seconds: float) -> str:
@@ -490,34 +397,24 @@ def _invoke_resource_with_timeout(
 
 
 def _integrated(resource: str, given: Any, deadline: float | None) -> Any:
-    action, _, sync = resource.removeprefix(_STATES).partition(".")
-    name = action[:1].upper() + action[1:]
     failure = stepfunctions._ExecutionError
-    if action not in ("startBuild", "stopBuild", "batchGetBuilds") or sync not in ("", "sync"):
+    if resource != f"{_STATES}startBuild.sync":
         raise failure("States.Runtime", f"{resource} is not known to this shim")
     data = provisioners._pascal_to_camel(given)
-    project = str(data.get("projectName") or _project_of(data))
+    project = str(data.get("projectName"))
     arn = project if project.startswith("arn:") else codebuild._project_arn(project)
-    needed = ("StartBuild", "StopBuild", "BatchGetBuilds") if sync else (name,)
-    for needs in needed:
+    # It learns of the end by an event, for which it makes a rule of its own.
+    rule = "rule/StepFunctionsGetEventForCodeBuildStartBuildRule"
+    rule = f"arn:aws:events:{get_region()}:{get_account_id()}:{rule}"
+    for needs in ("StartBuild", "StopBuild", "BatchGetBuilds"):
         step_functions._allow(f"codebuild:{needs}", arn, "CodeBuild.AccessDeniedException")
-    if sync:  # it learns of the end by an event, for which it makes a rule of its own
-        rule = "rule/StepFunctionsGetEventForCodeBuildStartBuildRule"
-        rule = f"arn:aws:events:{get_region()}:{get_account_id()}:{rule}"
-        for needs in ("PutTargets", "PutRule", "DescribeRule"):
-            step_functions._allow(f"events:{needs}", rule, "CodeBuild.AccessDeniedException")
-    call = {
-        "startBuild": _start_build,
-        "stopBuild": _stop_build,
-        "batchGetBuilds": _batch_get_builds,
-    }[action]
-    status, _, body = call(data)
+    for needs in ("PutTargets", "PutRule", "DescribeRule"):
+        step_functions._allow(f"events:{needs}", rule, "CodeBuild.AccessDeniedException")
+    status, _, body = _start_build(data)
     answer = json.loads(body)
     if status >= 400:
         kind = str(answer.get("__type", "")).rpartition("#")[2]
         raise failure(f"CodeBuild.{kind}", answer.get("message", ""))
-    if not sync:
-        return _pascal(answer)
     return _wait(answer["build"]["id"], deadline)
 
 
@@ -539,11 +436,6 @@ def _wait(build_id: str, deadline: float | None) -> Json:
     if record["buildStatus"] != "SUCCEEDED":
         raise failure("States.TaskFailed", json.dumps(result))
     return result
-
-
-def _project_of(data: Json) -> str:
-    given = data.get("id") or next(iter(data.get("ids", [])), "")
-    return str(given).rpartition(":build/")[2].partition(":")[0]
 
 
 def _pascal(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """One build, run as CodeBuild runs it, its commands as processes of this machine.
 
 What CodeBuild does in the project's role is done here with that role's credentials over the local
-AWS's own endpoint: logs, source, cache, artifacts, parameters and secrets. So a permission that the
+AWS's own endpoint: logs, source, cache. So a permission that the
 role lacks fails the build as it does on AWS. The build environment's image is this machine.
 
 Follows the AWS CodeBuild user guide: Build phase transitions; Build specification reference;
@@ -9,11 +9,7 @@ Environment variables in build environments; Build caching.
 """
 
 import contextlib
-import fnmatch
-import io
-import json
 import os
-import re
 import selectors
 import shutil
 import subprocess
@@ -21,7 +17,6 @@ import sys
 import tarfile
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -66,9 +61,8 @@ class Build:
     project    as BatchGetProjects shows it, with the overrides of StartBuild applied
     session    the project's role
     directory  the build's own, removed at the end
-    caches     where this project's local caches live
     base       variables every command gets: PATH, region, endpoint, credentials
-    changed    called after a phase has ended, with that phase, and once when the build has
+    changed    called when the build has ended
     denial     why the project's role may not do an action on a resource; None if it may. For what
                has no endpoint here
     """
@@ -77,13 +71,11 @@ class Build:
     project: Json
     session: Any
     directory: Path
-    caches: Path
     base: Mapping[str, str]
     endpoint: str
-    changed: Callable[[Json | None], None]
+    changed: Callable[[], None]
     denial: Callable[[str, str], str | None]
     _environment: dict[str, str] = field(default_factory=dict)
-    _masked: set[str] = field(default_factory=set)
     _succeeding: str = "1"
     _over: str = ""
     _lifeline: int = -1
@@ -149,7 +141,7 @@ class Build:
         for name in PHASES:
             phase = self._spec.phases.get(name, Phase())
             try:
-                self._phase(name.upper(), partial(self._attempts, phase))
+                self._phase(name.upper(), partial(self._all, phase))
             except PhaseFailed:
                 failed = True
                 self._succeeding = "0"
@@ -159,7 +151,7 @@ class Build:
                 if phase.on_failure == "ABORT" or name in ("install", "pre_build"):
                     return "FAILED"
         try:
-            self._phase("UPLOAD_ARTIFACTS", lambda: self._upload(failed))
+            self._phase("UPLOAD_ARTIFACTS", self._export)
         except PhaseFailed:
             failed = True
         return "FAILED" if failed else "SUCCEEDED"
@@ -185,7 +177,7 @@ class Build:
             raise
         except (ClientError, BotoCoreError, OSError) as error:
             entry["phaseStatus"] = "FAILED"
-            context = {"statusCode": "CLIENT_ERROR", "message": self._mask(str(error))}
+            context = {"statusCode": "CLIENT_ERROR", "message": str(error)}
             raise PhaseFailed("CLIENT_ERROR", str(error)) from error
         finally:
             ended = time.time()
@@ -195,7 +187,6 @@ class Build:
             self._say(
                 f"Phase context status code: {context['statusCode']} Message: {context['message']}"
             )
-            self.changed(entry)
 
     def _complete(self, status: str) -> None:
         now = time.time()
@@ -208,7 +199,7 @@ class Build:
                 "buildComplete": True,
                 "endTime": now,
             }
-        self.changed(None)
+        self.changed()
 
     # What the phases do
     # ---------------------------------------------------------------------------------------------
@@ -230,39 +221,33 @@ class Build:
         self._restore_cache()
 
     def _fetch_s3(self, location: str, version: str) -> None:
+        """A folder, or a ZIP file."""
         bucket, _, key = location.partition("/")
-        s3 = self._client("s3")
+        s3, archive = self._client("s3"), self.directory / "source.zip"
         try:
             if key.endswith("/") or not key:
                 for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
                     for found in page.get("Contents", []):
                         target = self._source / found["Key"].removeprefix(key)
-                        if not found["Key"].endswith("/"):
-                            target.parent.mkdir(parents=True, exist_ok=True)
-                            s3.download_file(bucket, found["Key"], str(target))
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        s3.download_file(bucket, found["Key"], str(target))
                 return
-            answer = s3.get_object(
-                Bucket=bucket, Key=key, **({"VersionId": version} if version else {})
-            )
+            chosen = {"VersionId": version} if version else {}
+            answer = s3.get_object(Bucket=bucket, Key=key, **chosen)
+            with archive.open("wb") as file:
+                shutil.copyfileobj(answer["Body"], file)
         except ClientError as error:
-            code = error.response["Error"]["Code"]
             raise PhaseFailed(
-                "CLIENT_ERROR",
-                f"error while downloading key {key}, error: {code}: "
-                f"{error.response['Error'].get('Message', '')}",
+                "CLIENT_ERROR", f"error while downloading key {key}, error: {error}"
             ) from error
         self.record["resolvedSourceVersion"] = answer.get("VersionId") or version
         try:
-            with zipfile.ZipFile(io.BytesIO(answer["Body"].read())) as packed:
-                packed.extractall(self._source)
-                for entry in packed.infolist():
-                    mode = entry.external_attr >> 16
-                    if mode and not entry.is_dir():
-                        (self._source / entry.filename).chmod(mode & 0o777)
-        except zipfile.BadZipFile as error:
+            shutil.unpack_archive(archive, self._source, "zip")
+        except shutil.ReadError as error:
             raise PhaseFailed(
                 "CLIENT_ERROR", f"error while unpacking {key}: {error}; S3 sources are ZIP files"
             ) from error
+        archive.unlink()
 
     def _fetch_git(self, source: Json, version: str) -> None:
         auth = source.get("auth") or {}
@@ -295,14 +280,10 @@ class Build:
                 raise PhaseFailed("CLIENT_ERROR", f"Failed to get access token: {why}")
 
     def _buildspec(self, given: str) -> Buildspec:
-        """Inline text, an object in S3 by its ARN, or a path in the source (buildspec.yml)."""
+        """Inline text, or a path in the source (buildspec.yml)."""
         try:
             if "\n" in given or given.lstrip().startswith("{"):
                 return Buildspec.parse(given)
-            if given.startswith("arn:"):
-                bucket, _, key = given.split(":::", 1)[-1].partition("/")
-                found = self._client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-                return Buildspec.parse(found.decode())
             path = self._source / (given or "buildspec.yml")
             if not path.is_file():
                 raise BadBuildspec(f"stat {path}: no such file or directory")
@@ -335,67 +316,22 @@ class Build:
 
     def _variables(self) -> dict[str, str]:
         """The buildspec's, over them the project's and those of StartBuild."""
-        plain: dict[str, str] = dict(self._spec.variables)
-        parameters, secrets = dict(self._spec.parameters), dict(self._spec.secrets)
-        kinds = {"PARAMETER_STORE": parameters, "SECRETS_MANAGER": secrets}
+        found: dict[str, str] = dict(self._spec.variables)
         for given in self.project["environment"].get("environmentVariables") or []:
-            for values in (plain, parameters, secrets):
-                values.pop(given["name"], None)
-            kinds.get(given.get("type", ""), plain)[given["name"]] = str(given["value"])
-        hidden = {name: self._parameter(path) for name, path in parameters.items()}
-        hidden |= {name: self._secret(reference) for name, reference in secrets.items()}
-        self._masked |= {value for value in hidden.values() if value}
-        return plain | hidden
+            if given.get("type", "PLAINTEXT") != "PLAINTEXT":
+                raise PhaseFailed(
+                    "CLIENT_ERROR", f"{given['name']}: {given['type']} not known here"
+                )
+            found[given["name"]] = str(given["value"])
+        return found
 
-    def _parameter(self, path: str) -> str:
-        try:
-            answer = self._client("ssm").get_parameter(Name=path, WithDecryption=True)
-        except ClientError as error:
-            raise PhaseFailed(
-                "CLIENT_ERROR", f"Parameter store error for {path}: {error}"
-            ) from error
-        return str(answer["Parameter"]["Value"])
-
-    def _secret(self, reference: str) -> str:
-        """secret-id:json-key:version-stage:version-id, where an ARN has colons of its own."""
-        parts = reference.split(":")
-        cut = 7 if reference.startswith("arn:") else 1
-        name, rest = ":".join(parts[:cut]), [*parts[cut:], "", "", ""]
-        version = {"VersionStage": rest[1], "VersionId": rest[2]}
-        try:
-            answer = self._client("secretsmanager").get_secret_value(
-                SecretId=name, **{key: value for key, value in version.items() if value}
-            )
-        except ClientError as error:
-            raise PhaseFailed(
-                "CLIENT_ERROR", f"Secrets Manager error for {name}: {error}"
-            ) from error
-        text = str(answer["SecretString"])
-        if not rest[0]:
-            return text
-        try:
-            return str(json.loads(text)[rest[0]])
-        except (ValueError, KeyError, TypeError) as error:
-            raise PhaseFailed(
-                "CLIENT_ERROR", f"Secrets Manager error: {name} has no key {rest[0]}"
-            ) from error
-
-    def _attempts(self, phase: Phase) -> None:
+    def _all(self, phase: Phase) -> None:
         """Run the phase's commands, and `finally` whatever came of them."""
-        left = phase.retries
-        while True:
-            try:
-                try:
-                    self._each(phase.commands)
-                finally:
-                    if not self._over:
-                        self._each(phase.finally_)
-                return
-            except PhaseFailed as error:
-                if not left or not re.search(phase.pattern, str(error), re.DOTALL):
-                    raise
-                left -= 1
-                self._say(f"Retrying the phase, {left} retries left")
+        try:
+            self._each(phase.commands)
+        finally:
+            if not self._over:
+                self._each(phase.finally_)
 
     def _each(self, commands: Sequence[str]) -> None:
         for command in commands:
@@ -475,52 +411,6 @@ class Build:
             state.unlink()
             cwd.unlink()
 
-    def _upload(self, failed: bool) -> None:
-        self._export()
-        target, wanted = self.project["artifacts"], self._spec.artifacts
-        if wanted is None or target.get("type") != "S3":
-            return
-        base = self._source / wanted.base
-        found = [
-            path
-            for path in sorted(base.rglob("*"))
-            if path.is_file()
-            and any(_matches(path.relative_to(base).as_posix(), glob) for glob in wanted.files)
-            and not any(
-                _matches(path.relative_to(base).as_posix(), glob) for glob in wanted.exclude
-            )
-        ]
-        if not found:
-            if failed:
-                return
-            raise PhaseFailed(
-                "CLIENT_ERROR",
-                f"no matching artifact paths found: no matching files for {list(wanted.files)}",
-            )
-        names = {
-            path: path.name if wanted.discard_paths else path.relative_to(base).as_posix()
-            for path in found
-        }
-        name = (wanted.name if target.get("overrideArtifactName") else "") or target.get("name", "")
-        folder = (
-            self.record["id"].rpartition(":")[2]
-            if target.get("namespaceType") == "BUILD_ID"
-            else ""
-        )
-        parts = [target.get("path", "").strip("/"), folder, name.strip("/")]
-        prefix = "/".join(part for part in parts if part)
-        s3, bucket = self._client("s3"), target["location"].split(":::")[-1]
-        if target.get("packaging") == "ZIP":
-            content = io.BytesIO()
-            with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as packed:
-                for path, entry in names.items():
-                    packed.write(path, entry)
-            s3.put_object(Bucket=bucket, Key=prefix, Body=content.getvalue())
-        else:
-            for path, entry in names.items():
-                s3.upload_file(str(path), bucket, f"{prefix}/{entry}".lstrip("/"))
-        self.record["artifacts"] = {"location": f"arn:aws:s3:::{bucket}/{prefix}".rstrip("/")}
-
     def _export(self) -> None:
         self.record["exportedEnvironmentVariables"] = [
             {"name": name, "value": self._environment[name]}
@@ -538,45 +428,47 @@ class Build:
 
     def _cache(self) -> Json | None:
         cache: Json = self.project.get("cache") or {}
-        return cache if self._spec.cache and cache.get("type", "NO_CACHE") != "NO_CACHE" else None
+        return cache if self._spec.cache and cache.get("type") == "S3" else None
+
+    def _cache_object(self, cache: Json) -> tuple[str, str]:
+        """CodeBuild names the object itself; location and namespace are its promise."""
+        bucket, _, prefix = cache["location"].split(":::")[-1].partition("/")
+        parts = [
+            prefix.strip("/"),
+            cache.get("cacheNamespace") or self.project["name"],
+            "cache.tar",
+        ]
+        return bucket, "/".join(part for part in parts if part)
 
     def _restore_cache(self) -> None:
-        cache = self._cache()
-        if cache is None:
-            return
-        if cache["type"] == "LOCAL":
-            archive = self.caches / "custom.tar"
-            if archive.exists():
-                self._unpack_cache(archive.read_bytes())
-            return
-        bucket, key = _cache_object(cache, self.project["name"])
-        try:
-            self._unpack_cache(self._client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
-        except ClientError as error:  # the first build has none, and a cache is only that
-            self._say(f"Unable to download cache: {error.response['Error']['Code']}")
-
-    def _unpack_cache(self, content: bytes) -> None:
-        with tarfile.open(fileobj=io.BytesIO(content)) as packed:
-            # Absolute names are meant: a cache is of the build environment, not only the source.
-            packed.extractall(self._source, filter="fully_trusted")
-        self._say("Restored cache")
+        if cache := self._cache():
+            archive = self.directory / "cache.tar"
+            bucket, key = self._cache_object(cache)
+            try:
+                found = self._client("s3").get_object(Bucket=bucket, Key=key)
+                with archive.open("wb") as file:
+                    shutil.copyfileobj(found["Body"], file)
+            except ClientError as error:  # the first build has none, and a cache is only that
+                self._say(f"Unable to download cache: {error.response['Error']['Code']}")
+                return
+            with tarfile.open(archive) as packed:
+                packed.extractall(self._source, filter="fully_trusted")
+            self._say("Restored cache")
 
     def _keep_cache(self) -> None:
         cache = self._cache()
         if cache is None or self._over:
             return
-        content = io.BytesIO()
-        with tarfile.open(fileobj=content, mode="w") as packed:
-            for pattern in self._spec.cache:
-                for path in _expand(self._source, pattern):
-                    packed.add(path, _cache_name(path, self._source), recursive=False)
-        if cache["type"] == "LOCAL":
-            self.caches.mkdir(parents=True, exist_ok=True)
-            (self.caches / "custom.tar").write_bytes(content.getvalue())
-            return
-        bucket, key = _cache_object(cache, self.project["name"])
+        archive = self.directory / "cache.tar"
+        with tarfile.open(archive, mode="w") as packed:
+            for path in (
+                path for pattern in self._spec.cache for path in self._source.glob(pattern)
+            ):
+                packed.add(path, path.relative_to(self._source), recursive=False)
+        bucket, key = self._cache_object(cache)
         try:
-            self._client("s3").put_object(Bucket=bucket, Key=key, Body=content.getvalue())
+            with archive.open("rb") as file:
+                self._client("s3").put_object(Bucket=bucket, Key=key, Body=file)
         except ClientError as error:
             self._say(f"Unable to upload cache: {error}")
 
@@ -594,12 +486,7 @@ class Build:
         self._write(f"[Container] {stamp}.{int(now % 1 * 1e6):06d} {line}")
 
     def _write(self, line: str) -> None:
-        self._log.write(self._mask(line))
-
-    def _mask(self, line: str) -> str:
-        for value in self._masked:
-            line = line.replace(value, "***")
-        return line
+        self._log.write(line)
 
 
 class _Log:
@@ -643,29 +530,3 @@ class _Log:
     def close(self) -> None:
         with contextlib.suppress(ClientError, BotoCoreError):
             self.flush()
-
-
-def _matches(path: str, glob: str) -> bool:
-    """`**/*` is everything below, `dist/*` what is in dist, `a.txt` that file."""
-    pattern = re.escape(glob).replace(r"\*\*/\*", ".+").replace(r"\*\*", ".*")
-    return bool(re.fullmatch(pattern.replace(r"\*", "[^/]*").replace(r"\?", "[^/]"), path))
-
-
-def _expand(source: Path, pattern: str) -> list[Path]:
-    """The files and directories that a cache path names, absolute or below the source."""
-    full = (source / pattern).as_posix()
-    root = Path(re.split(r"/[^/]*[*?]", full, maxsplit=1)[0])
-    if root == Path(full):
-        return [root, *sorted(root.rglob("*"))] if root.exists() else []
-    return [path for path in sorted(root.rglob("*")) if fnmatch.fnmatchcase(path.as_posix(), full)]
-
-
-def _cache_name(path: Path, source: Path) -> str:
-    return str(path.relative_to(source)) if path.is_relative_to(source) else str(path)
-
-
-def _cache_object(cache: Json, project: str) -> tuple[str, str]:
-    """CodeBuild names the object itself; only the location and the namespace are its promise."""
-    bucket, _, prefix = cache["location"].split(":::")[-1].partition("/")
-    parts = [prefix.strip("/"), cache.get("cacheNamespace") or project, "cache.tar"]
-    return bucket, "/".join(part for part in parts if part)

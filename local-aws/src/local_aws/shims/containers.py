@@ -9,8 +9,8 @@ address, so that two tasks can listen on one port (Linux: all of 127.0.0.0/8 is 
 """
 
 import contextlib
+import gzip
 import hashlib
-import io
 import json
 import os
 import re
@@ -22,10 +22,13 @@ import tarfile
 import tempfile
 import threading
 import uuid
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import IO, Any, BinaryIO, Protocol
+
+import zstandard
 
 _INIT = Path(__file__).with_name("container_init.py")
 _INDEXES = (
@@ -42,6 +45,8 @@ _EVERYWHERE = "0.0.0.0"
 # A health check speaks to the container's own loopback, which here is the task's address.
 _LOOPBACK = re.compile(r"\b(?:localhost|127\.0\.0\.1|0\.0\.0\.0)\b")
 _MAX_SYMLINKS = 40
+_CHUNK = 1 << 20
+_BROKEN = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError)
 
 
 class PullError(Exception):
@@ -77,7 +82,7 @@ class Registry(Protocol):
 
     def manifest(self, reference: Reference) -> bytes: ...
 
-    def blob(self, reference: Reference, digest: str) -> bytes: ...
+    def blob(self, reference: Reference, digest: str) -> BinaryIO: ...
 
 
 @dataclass(frozen=True)
@@ -127,14 +132,20 @@ class Images:
     def _unpack(
         self, digest: str, manifest: dict[str, Any], reference: Reference, registry: Registry
     ) -> Image:
-        config = json.loads(_blob(registry, reference, manifest["config"]["digest"]))
+        with tempfile.TemporaryFile() as file:
+            _fetch(registry, reference, manifest["config"]["digest"], file)
+            config = json.load(file)
         root = Path(tempfile.mkdtemp(prefix="image-", dir=self.directory))
         try:
             for layer in manifest["layers"]:
-                apply(_blob(registry, reference, layer["digest"]), root)
-        except (tarfile.TarError, UnsafeLayer) as error:
+                with tempfile.TemporaryFile() as file:
+                    _fetch(registry, reference, layer["digest"], file)
+                    apply(file, root)
+        except BaseException as error:
             shutil.rmtree(root, ignore_errors=True)
-            raise PullError(f"ref pull has been retried 1 time(s): {error}") from error
+            if isinstance(error, (*_BROKEN, UnsafeLayer)):
+                raise PullError(f"ref pull has been retried 1 time(s): {error}") from error
+            raise
         runtime = config.get("config") or {}
         stop = runtime.get("StopSignal") or "SIGTERM"
         return Image(
@@ -169,14 +180,19 @@ def _choose(children: Sequence[dict[str, Any]], architecture: str, image: str) -
     )
 
 
-def _blob(registry: Registry, reference: Reference, digest: str) -> bytes:
-    content = registry.blob(reference, digest)
-    if _digest(content) != digest:
+def _fetch(registry: Registry, reference: Reference, digest: str, file: IO[bytes]) -> None:
+    """Write a blob into a file, verified."""
+    found = hashlib.sha256()
+    with registry.blob(reference, digest) as blob:
+        while chunk := blob.read(_CHUNK):
+            found.update(chunk)
+            file.write(chunk)
+    if digest != f"sha256:{found.hexdigest()}":
         raise PullError(
             f"ref pull has been retried 1 time(s): failed to copy: unexpected commit digest "
-            f"{_digest(content)}, expected {digest}: failed precondition"
+            f"sha256:{found.hexdigest()}, expected {digest}: failed precondition"
         )
-    return content
+    file.seek(0)
 
 
 def _digest(content: bytes) -> str:
@@ -200,12 +216,28 @@ class UnsafeLayer(Exception):
     """A layer that would write outside the image."""
 
 
-def apply(layer: bytes, root: Path) -> None:
+def _decompress(layer: IO[bytes], plain: IO[bytes]) -> None:
+    """Write a layer's tar archive, with the padding at its end that some tools leave out."""
+    magic = layer.read(4)
+    layer.seek(0)
+    source: Any = layer
+    if magic.startswith(b"\x1f\x8b"):
+        source = gzip.GzipFile(fileobj=layer)
+    elif magic == b"\x28\xb5\x2f\xfd":
+        source = zstandard.ZstdDecompressor().stream_reader(layer, read_across_frames=True)
+    shutil.copyfileobj(source, plain, _CHUNK)
+    plain.write(bytes(-plain.tell() % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE))
+    plain.seek(0)
+
+
+def apply(layer: IO[bytes], root: Path) -> None:
     """Unpack a layer over `root`, whiteouts included (OCI image-spec layer.md), never outside it.
 
     Owners, set-id bits and device files are left out: they would need root.
     """
-    with tarfile.open(fileobj=io.BytesIO(layer)) as archive:
+    with tempfile.TemporaryFile() as plain, contextlib.ExitStack() as opened:
+        _decompress(layer, plain)
+        archive = opened.enter_context(tarfile.open(fileobj=plain, mode="r:"))
         for member in archive:
             path = PurePosixPath("/", member.name)
             if ".." in path.parts:

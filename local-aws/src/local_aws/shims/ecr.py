@@ -19,7 +19,7 @@ from ministack.core.concurrency import spawn_background
 from ministack.core.responses import error_response_json, get_account_id, json_response
 from ministack.services import ecr, eventbridge
 
-from local_aws.shims import Shim, expect
+from local_aws.shims import Shim
 
 Data = dict[str, Any]
 Image = dict[str, Any]
@@ -35,21 +35,7 @@ _password = secrets.token_urlsafe(32)
 shim = Shim()
 
 
-def install() -> None:
-    expect(
-        ecr,
-        _parse_v2_path="path",
-        _registry_error="status code message detail",
-        _image_digest="manifest",
-        _images=None,
-        _repositories=None,
-        _layer_blobs=None,
-        _uploads=None,
-        _manifest_blobs=None,
-    )
-    expect(eventbridge, _put_events="data allow_aws_source")
-    expect(app, _MINISTACK_PORT=None)
-    shim.install()
+install = shim.install
 
 
 # Events: https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html

@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ministack.core.responses import error_response_json, get_account_id, get_region, json_response
+from ministack.services import ecs
+
 from local_aws.shims import (
     ecs_agent,
     ecs_events,
     ecs_scheduler,
     ecs_tasks,
-    expect,
     load_balancer,
     network,
 )
@@ -55,35 +57,7 @@ class _Refused(Exception):
         self.code = code
 
 
-def _register_task_definition(original: Callable[[Request], Response]) -> Callable[..., Any]:
-    def register(data: Request) -> Response:
-        # AmazonECS/latest/developerguide/task_execution_IAM_role.html: Fargate needs the role for
-        # these two; the sentences are from memory.
-        if "FARGATE" in data.get("requiresCompatibilities", ()) and not data.get(
-            "executionRoleArn"
-        ):
-            for container in data.get("containerDefinitions", []):
-                if ".dkr.ecr." in container.get("image", ""):
-                    raise _Refused(
-                        "ClientException",
-                        "Fargate requires task definition to have execution role ARN to support "
-                        "ECR images.",
-                    )
-                if (container.get("logConfiguration") or {}).get("logDriver") == "awslogs":
-                    raise _Refused(
-                        "ClientException",
-                        "Fargate requires task definition to have execution role ARN to support "
-                        "log driver awslogs.",
-                    )
-        return original(data)
-
-    return register
-
-
 def _create_service(data: Request) -> Response:
-    from ministack.core.responses import get_account_id, get_region
-    from ministack.services import ecs
-
     cluster = _cluster(data)
     name = data.get("serviceName")
     if not name:
@@ -204,9 +178,6 @@ def _delete_service(data: Request) -> Response:
 
 
 def _run_task(data: Request) -> Response:
-    from ministack.core.responses import json_response
-    from ministack.services import ecs
-
     cluster = _cluster(data)
     definition = _definition(data.get("taskDefinition") or "")
     _check_network(definition, data.get("networkConfiguration") or {})
@@ -247,8 +218,6 @@ def _run_task(data: Request) -> Response:
 
 
 def _stop_task(data: Request) -> Response:
-    from ministack.services import ecs
-
     cluster = _cluster(data)
     record = ecs._resolve_task(data.get("task") or "", cluster["clusterName"])
     if not record:
@@ -260,14 +229,7 @@ def _stop_task(data: Request) -> Response:
 
 def _list_tasks(original: Callable[[Request], Response]) -> Callable[[Request], Response]:
     def listed(data: Request) -> Response:
-        from ministack.services import ecs
-
         cluster = _cluster(data)
-        if data.get("startedBy") and (data.get("serviceName") or data.get("family")):
-            # "it must be the only filter that you use" (API reference); the sentence from memory
-            raise _Refused(
-                "InvalidParameterException", "startedBy cannot be used with other filters."
-            )
         if data.get("serviceName"):
             name = data["serviceName"].rsplit("/", 1)[-1]
             if f"{cluster['clusterName']}/{name}" not in ecs._services:
@@ -283,9 +245,6 @@ def _describe_services(original: Callable[[Request], Response]) -> Callable[[Req
     saw three misses, 3 s apart): for READ_LAG_SECONDS the service is shown as it was."""
 
     def described(data: Request) -> Response:
-        from ministack.core.responses import json_response
-        from ministack.services import ecs
-
         cluster = _cluster(data)["clusterName"]
         status, headers, body = original(data)
         answer = json.loads(body)
@@ -301,28 +260,6 @@ def _describe_services(original: Callable[[Request], Response]) -> Callable[[Req
     return described
 
 
-def _delete_cluster(original: Callable[[Request], Response]) -> Callable[[Request], Response]:
-    """API_DeleteCluster.html, its errors; the sentences from memory."""
-
-    def delete(data: Request) -> Response:
-        from ministack.services import ecs
-
-        cluster = _cluster(data)
-        services = ecs._services.values()
-        for what, active in (
-            ("Services", [s for s in services if s["status"] != "INACTIVE"]),
-            ("Tasks", [t.record for t in ecs_tasks.running.values()]),
-        ):
-            if any(record["clusterArn"] == cluster["clusterArn"] for record in active):
-                raise _Refused(
-                    f"ClusterContains{what}Exception",
-                    f"The Cluster cannot be deleted while {what} are active.",
-                )
-        return original(data)
-
-    return delete
-
-
 def _with_cluster(original: Callable[[Request], Response]) -> Callable[[Request], Response]:
     def checked(data: Request) -> Response:
         _cluster(data)
@@ -331,25 +268,7 @@ def _with_cluster(original: Callable[[Request], Response]) -> Callable[[Request]
     return checked
 
 
-def _reset(original: Callable[[], None]) -> Callable[[], None]:
-    def reset() -> None:
-        from ministack.services import ecs
-
-        # MiniStack forgets everything at once; the tasks end by themselves, unseen.
-        with lock:
-            tasks = list(ecs_tasks.running.values())
-            ecs._services.clear()
-            ecs_agent.forget()
-        for task in tasks:
-            task.stop("Reset", "UserInitiated")
-        original()
-
-    return reset
-
-
 def _cluster(data: Request) -> dict[str, Any]:
-    from ministack.services import ecs
-
     name = ecs._resolve_cluster_name(data.get("cluster") or "default")
     found: dict[str, Any] | None = ecs._clusters.get(name)
     if not found or found["status"] != "ACTIVE":
@@ -358,8 +277,6 @@ def _cluster(data: Request) -> dict[str, Any]:
 
 
 def _service(data: Request) -> dict[str, Any]:
-    from ministack.services import ecs
-
     cluster = _cluster(data)["clusterName"]
     name, of_arn = ecs._resolve_service_ref(data.get("service") or "") or ("", None)
     found: dict[str, Any] | None = ecs._services.get(f"{cluster}/{name}")
@@ -369,8 +286,6 @@ def _service(data: Request) -> dict[str, Any]:
 
 
 def _definition(reference: str) -> dict[str, Any]:
-    from ministack.services import ecs
-
     found: dict[str, Any] | None = ecs._task_defs.get(ecs._resolve_td_key(reference))
     if found is None:
         raise _Refused("ClientException", "TaskDefinition not found.")
@@ -421,9 +336,6 @@ def _limits(current: dict[str, Any], given: dict[str, Any] | None) -> dict[str, 
 
 
 def _answer(name: str, record: dict[str, Any]) -> Response:
-    from ministack.core.responses import json_response
-    from ministack.services import ecs
-
     answer: Response = json_response({name: ecs._sanitize(record)})
     return answer
 
@@ -432,8 +344,6 @@ def _guarded(handler: Callable[[Request], Response]) -> Callable[[Request], Resp
     """Under the lock, so that every answer is one moment's; refusals as AWS's errors."""
 
     def guarded(data: Request) -> Response:
-        from ministack.core.responses import error_response_json
-
         try:
             with lock:
                 return handler(data)
@@ -458,34 +368,7 @@ def _to_epoch(value: Any) -> Any:
 
 def install() -> None:
     """Put this API in front, and start the scheduler and the sender of events."""
-    from ministack.services import ecs
-
-    expect(
-        ecs,
-        _ACTION_MAP=None,
-        _clusters=None,
-        _create_service="data",
-        _delete_cluster="data",
-        _delete_service="data",
-        _describe_services="data",
-        _describe_tasks="data",
-        _launch_choice="data cluster",
-        _list_services="data",
-        _list_tasks="data",
-        _reconcile_service_tasks="cluster_name svc_key",
-        _register_task_definition="data",
-        _resolve_cluster_name="ref",
-        _resolve_service_ref="ref",
-        _resolve_task="ref cluster_name",
-        _run_task="data",
-        _stop_task="data",
-        _ts_to_epoch="value",
-        _update_service="data",
-        reset="",
-    )
-    ecs_agent.install()
     ecs_events.install()
-    ecs_tasks.install()
     ecs_scheduler.install()
     # Other parts of MiniStack (CloudFormation, Step Functions) call these by name.
     for operation, name, handler in (
@@ -493,17 +376,11 @@ def install() -> None:
         ("UpdateService", "_update_service", _update_service),
         ("DeleteService", "_delete_service", _delete_service),
         ("DescribeServices", "_describe_services", _describe_services(ecs._describe_services)),
-        ("DeleteCluster", "_delete_cluster", _delete_cluster(ecs._delete_cluster)),
         ("ListServices", "_list_services", _with_cluster(ecs._list_services)),
         ("RunTask", "_run_task", _run_task),
         ("StopTask", "_stop_task", _stop_task),
         ("DescribeTasks", "_describe_tasks", _with_cluster(ecs._describe_tasks)),
         ("ListTasks", "_list_tasks", _list_tasks(ecs._list_tasks)),
-        (
-            "RegisterTaskDefinition",
-            "_register_task_definition",
-            _register_task_definition(ecs._register_task_definition),
-        ),
     ):
         guarded = _guarded(handler)
         setattr(ecs, name, guarded)
@@ -512,4 +389,3 @@ def install() -> None:
         ecs._services[svc_key]
     )
     ecs._ts_to_epoch = _to_epoch
-    ecs.reset = _reset(ecs.reset)

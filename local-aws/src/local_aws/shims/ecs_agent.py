@@ -13,11 +13,13 @@ import secrets
 import threading
 import urllib.error
 import urllib.request
-from typing import Any
+from typing import Any, BinaryIO
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import sts
 
 from local_aws.shims import containers, roles
 
@@ -142,14 +144,13 @@ class _Ecr:
         manifest: str = found["images"][0]["imageManifest"]
         return manifest.encode()
 
-    def blob(self, reference: containers.Reference, digest: str) -> bytes:
+    def blob(self, reference: containers.Reference, digest: str) -> BinaryIO:
         try:
             found = self._client(reference).get_download_url_for_layer(
                 repositoryName=reference.repository, layerDigest=digest
             )
-            with _open(found["downloadUrl"]) as response:
-                content: bytes = response.read()
-                return content
+            blob: BinaryIO = _open(found["downloadUrl"])
+            return blob
         except (ClientError, urllib.error.URLError) as error:
             raise containers.PullError(
                 f"ref pull has been retried 1 time(s): failed to copy: {digest}: {error}"
@@ -193,8 +194,6 @@ def endpoint() -> str:
 
 def credentials(role: str) -> dict[str, str]:
     """A session of a role, as the environment variables that the SDKs read."""
-    from ministack.services import sts
-
     account, name = role.split(":")[4], role.rsplit("/", 1)[-1]
     session = secrets.token_hex(16)
     access = "ASIA" + secrets.token_hex(8).upper()
@@ -221,8 +220,6 @@ def assumable(role: str) -> bool:
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
     """
-    from ministack.core.responses import get_account_id, get_region
-
     source = f"arn:aws:ecs:{get_region()}:{get_account_id()}:*"
     return roles.trusts(role, "ecs-tasks.amazonaws.com", source)
 
@@ -247,17 +244,3 @@ def client(service: str, region: str, role: str = "") -> Any:
 def _boto3() -> Any:
     """One for all clients: each reads botocore's models anew, and keeps them."""
     return boto3.session.Session()
-
-
-def forget() -> None:
-    """The sessions made so far are gone."""
-    client.cache_clear()
-
-
-def install() -> None:
-    """Nothing is wrapped; what is used must be there."""
-    from ministack.services import sts
-
-    from local_aws.shims import expect
-
-    expect(sts, register_session="access_key session")

@@ -11,6 +11,9 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ministack.core.responses import request_scope
+from ministack.services import ecs, eventbridge
+
 _log = logging.getLogger("local_aws.ecs")
 _outbox: queue.SimpleQueue[tuple[str, str, dict[str, Any]]] = queue.SimpleQueue()
 
@@ -30,8 +33,6 @@ def _iso(moment: datetime) -> str:
 
 def task_changed(task: dict[str, Any]) -> None:
     """`ECS Task State Change`: the task as DescribeTasks shows it, with ISO times and updatedAt."""
-    from ministack.services import ecs
-
     detail = ecs._sanitize(task) | {"updatedAt": now()}
     detail.pop("tags", None)
     # In events an attachment's type is "eni"; in the API it is "ElasticNetworkInterface".
@@ -87,9 +88,6 @@ def _emit(kind: str, resource: str, detail: dict[str, Any]) -> None:
 
 
 def _deliver() -> None:
-    from ministack.core.responses import request_scope
-    from ministack.services import eventbridge
-
     while True:
         account, region, event = _outbox.get()
         try:
@@ -102,12 +100,4 @@ def _deliver() -> None:
 
 def install() -> None:
     """Start the thread that delivers, in order."""
-    from ministack.core import responses
-    from ministack.services import ecs, eventbridge
-
-    from local_aws.shims import expect
-
-    expect(eventbridge, _dispatch_event="event view", _archive_event="event view")
-    expect(responses, request_scope="account_id region")
-    expect(ecs, _sanitize="obj")
     threading.Thread(target=_deliver, name="ecs-events", daemon=True).start()

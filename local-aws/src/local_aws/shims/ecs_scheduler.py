@@ -18,6 +18,9 @@ import threading
 import time
 from typing import Any
 
+from ministack.core.responses import request_scope
+from ministack.services import ecs
+
 from local_aws.shims import ecs_agent, ecs_events, ecs_tasks, load_balancer
 from local_aws.shims.ecs_tasks import Task, lock
 
@@ -97,8 +100,6 @@ def task_changed(task: Task) -> None:
 
 def recount(service: Service) -> None:
     """The counts of the service and of each deployment, and its targets in the target groups."""
-    from ministack.services import ecs
-
     tasks = [task for task in ecs_tasks.running.values() if _service_of(task) is service]
     for counted, among in [
         (service, tasks),
@@ -150,8 +151,6 @@ def _throttle(service: Service, deployment: Deployment) -> float:
 
 
 def _count_failure(service: Service, deployment: Deployment) -> None:
-    from ministack.services import ecs
-
     if deployment["rolloutState"] != "IN_PROGRESS":
         return
     deployment["failedTasks"] += 1
@@ -246,8 +245,6 @@ def _stop_if_unhealthy(service: Service, task: Task) -> None:
 
 def _targets(service: Service, task: Task) -> list[tuple[str, int, load_balancer.Target | None]]:
     """Target group, port and registration of the task in each of the service's target groups."""
-    from ministack.services import ecs
-
     address = ecs._task_ip(task.record) or ""
     return [
         (group, port, load_balancer.target(group, address, port))
@@ -304,8 +301,6 @@ def _balance(service: Service, primary: Deployment, tasks: list[Task]) -> None:
 
 
 def _launch(service: Service, deployment: Deployment, count: int) -> None:
-    from ministack.services import ecs
-
     definition = ecs._task_defs[ecs._resolve_td_key(deployment["taskDefinition"])]
     for role in (definition.get("taskRoleArn"), definition.get("executionRoleArn")):
         if role and not ecs_agent.assumable(role):
@@ -473,8 +468,6 @@ def _deployment_of(service: Service, task: Task) -> Deployment | None:
 
 
 def _service_of(task: Task) -> Service | None:
-    from ministack.services import ecs
-
     group: str = task.record["group"]
     _, _, _, region, account, _ = task.arn.split(":", 5)
     cluster = task.record["clusterArn"].rsplit("/", 1)[-1]
@@ -487,8 +480,6 @@ def _service_of(task: Task) -> Service | None:
 
 def _target_changed(group: str) -> None:
     """Look at the services behind a target group."""
-    from ministack.services import ecs
-
     for service in list(ecs._services._data.values()):
         if any(
             configured.get("targetGroupArn") == group for configured in service["loadBalancers"]
@@ -497,9 +488,6 @@ def _target_changed(group: str) -> None:
 
 
 def _run() -> None:
-    from ministack.core.responses import request_scope
-    from ministack.services import ecs
-
     while True:
         with _alarm:
             while not _due or _due[0][0] > time.monotonic():
@@ -519,21 +507,5 @@ def _run() -> None:
 
 def install() -> None:
     """Start the scheduler's thread."""
-    from ministack.services import ecs
-
-    from local_aws.shims import expect
-
-    expect(
-        ecs,
-        _circuit_breaker_threshold="svc",
-        _recount_cluster="cluster_name",
-        _resolve_td_key="ref",
-        _services=None,
-        _sync_service_targets="cluster_name svc",
-        _tags=None,
-        _task_capacity="launch_type strategy",
-        _task_defs=None,
-        _task_ip="task",
-    )
     load_balancer.watchers.append(_target_changed)
     threading.Thread(target=_run, name="ecs-scheduler", daemon=True).start()

@@ -15,7 +15,10 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from local_aws.shims import containers, ecs_agent, ecs_events, expect, load_balancer, network
+from ministack.core.responses import get_account_id, get_region, request_scope
+from ministack.services import ecs, ecs_metadata
+
+from local_aws.shims import containers, ecs_agent, ecs_events, load_balancer, network
 
 _log = logging.getLogger("local_aws.ecs")
 
@@ -42,8 +45,6 @@ class Task:
         network_configuration: dict[str, Any],
         changed: Callable[["Task"], None],
     ) -> None:
-        from ministack.core.responses import get_account_id, get_region
-
         self.record = record
         self.arn: str = record["taskArn"]
         self.definition = definition
@@ -105,8 +106,6 @@ class Task:
         self._inbox.put(("", None))
 
     def _live(self) -> None:
-        from ministack.core.responses import request_scope
-
         with request_scope(self._account, self._region):
             try:
                 self._start()
@@ -212,8 +211,6 @@ class Task:
 
     def _platform_environment(self, definition: dict[str, Any]) -> dict[str, str]:
         """What Fargate puts into every container, and the task role's credentials."""
-        from ministack.services import ecs
-
         found = {
             "AWS_REGION": self._region,
             "AWS_DEFAULT_REGION": self._region,
@@ -241,9 +238,6 @@ class Task:
     def _open_log(
         self, agent: ecs_agent.Agent, definition: dict[str, Any]
     ) -> Callable[[str], None]:
-        from ministack.core.responses import request_scope
-        from ministack.services import ecs
-
         task = self.arn.rsplit("/", 1)[-1]
         config = ecs._awslogs_config(definition, task, task)
         if not config:
@@ -311,8 +305,6 @@ class Task:
     # Stopping
 
     def _shut_down(self) -> None:
-        from ministack.services import ecs_metadata
-
         if self.running_since is not None:
             with lock:
                 self.record["lastStatus"] = "DEACTIVATING"
@@ -367,8 +359,6 @@ class Task:
         self._publish()
 
     def _publish(self) -> None:
-        from ministack.services import ecs_metadata
-
         ecs_metadata.set_task_status(
             self.arn, self.record["lastStatus"], self.record["desiredStatus"]
         )
@@ -416,27 +406,6 @@ def _essential(definition: dict[str, Any]) -> bool:
     return bool(definition.get("essential", True))
 
 
-def install() -> None:
-    """Nothing is wrapped; what is used must be there."""
-    from ministack.services import ecs, ecs_metadata
-
-    expect(
-        ecs,
-        _awslogs_config="cdef task_id container_id",
-        _emit_awslogs_event="config message",
-        _register_metadata=(
-            "task_arn cluster_arn td cdef launch_type env host_mode ministack_net_ip"
-        ),
-        _tags=None,
-        _tasks=None,
-    )
-    expect(
-        ecs_metadata,
-        set_task_status="task_arn known_status desired_status",
-        unregister_token="token",
-    )
-
-
 def launch(
     definition: dict[str, Any],
     *,
@@ -454,9 +423,6 @@ def launch(
     tags: list[dict[str, str]] | None = None,
 ) -> Task:
     """Start a task in the account and region of the request scope."""
-    from ministack.core.responses import get_account_id, get_region
-    from ministack.services import ecs
-
     owner = f"arn:aws:ecs:{get_region()}:{get_account_id()}"
     identifier = uuid.uuid4().hex
     arn = f"{owner}:task/{cluster}/{identifier}"
@@ -522,8 +488,6 @@ def launch(
 
 def _forget_old_tasks() -> None:
     """Stopped tasks are shown for at least an hour (DescribeTasks)."""
-    from ministack.services import ecs
-
     limit = ecs_events.an_hour_ago()
     for arn, task in ecs._tasks.items():
         if task.get("stoppedAt") and task["stoppedAt"] < limit:

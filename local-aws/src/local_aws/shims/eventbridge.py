@@ -26,7 +26,7 @@ from ministack.core.responses import get_account_id
 from ministack.services import eventbridge, kms, lambda_svc, sns, sqs, stepfunctions
 from ministack.services.cloudformation import provisioners
 
-from local_aws.shims import Shim, expect, roles
+from local_aws.shims import Shim, roles
 
 _log = logging.getLogger("eventbridge")
 _delivery: ContextVar[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = ContextVar(
@@ -36,19 +36,6 @@ shim = Shim()
 
 
 def install() -> None:
-    expect(stepfunctions, _start_execution="data", _resolve_state_machine_arn="arn")
-    expect(eventbridge, _dispatch_to_sqs="spec payload sqs_parameters")
-    expect(lambda_svc, function_policy_for_arn="resource_arn")
-    expect(iam_evaluator, evaluate_resource_policy="doc ctx service named_only direct_only")
-    expect(sns, topic_policy_for_arn="topic_arn", _topics=None)
-    expect(kms, _resolve_key="key_id_or_arn")
-    expect(
-        sqs,
-        queue_policy_allows="queue_arn service source_arn source_account",
-        _queue_by_arn="arn",
-    )
-    expect(provisioners, _RESOURCE_HANDLERS=None)
-    expect(eventbridge, _pattern_event_view="event")
     shim.install()
     handlers = provisioners._RESOURCE_HANDLERS["AWS::SNS::Topic"]
     handlers["create"] = partial(_create_topic, handlers["create"])

@@ -21,7 +21,7 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import error_response_xml
 from ministack.services import iam, sts
 
-from local_aws.shims import Shim, decisions, expect
+from local_aws.shims import Shim, decisions
 
 shim = Shim()
 
@@ -356,12 +356,4 @@ def pin_request_origin(
     original(source_ip, True)
 
 
-def install() -> None:
-    expect(iam, _mfa_devices=None)
-    expect(sts, _sessions=None)
-    expect(
-        iam_evaluator,
-        request_caller_arn="headers query_params",
-        resolve_caller_identity="access_key_id",
-    )
-    shim.install()
+install = shim.install

@@ -21,7 +21,7 @@ from typing import Any
 from ministack.core.responses import error_response_json, json_response
 from ministack.services import dynamodb, ecr, stepfunctions
 
-from local_aws.shims import Shim, expect
+from local_aws.shims import Shim
 
 Data = dict[str, Any]
 Call = Callable[..., Any]
@@ -34,7 +34,6 @@ _reads, _writes = Shim(), Shim()
 
 
 def install() -> None:
-    expect(stepfunctions, _executions=None, _iso_to_epoch_ms="iso")
     if _READ_LAG:
         _reads.install()
     if os.environ.get("WRITE_CONFLICTS") == "1":

@@ -40,7 +40,7 @@ from ministack.core.responses import (
 from ministack.services import lambda_svc
 
 from local_aws import server
-from local_aws.shims import Shim, expect, roles
+from local_aws.shims import Shim, roles
 
 Failure = dict[str, Any]
 
@@ -53,26 +53,7 @@ _lock = threading.Lock()
 shim = Shim()
 
 
-def install() -> None:
-    expect(
-        lambda_runtime.Worker,
-        __init__="self func_name config code_zip",
-        _spawn="self",
-        invoke="self event request_id trace_id depth durable invoked_function_arn",
-        _discard_tmpdir="self",
-    )
-    expect(
-        lambda_runtime,
-        execution_credentials="config",
-        _account_region_from_function_config="config",
-        _RESERVED_RUNTIME_ENV_VARS=None,
-        HOST_PREFIX_ENV=None,
-    )
-    expect(lambda_svc, _resolve_layer_zip="attachment", acquire_worker=None)
-    expect(app, _MINISTACK_PORT=None)
-    expect(tls, use_ssl_enabled="")
-    roles.install()
-    shim.install()
+install = shim.install
 
 
 @shim.wraps(lambda_runtime, "_worker_class_for", "config")

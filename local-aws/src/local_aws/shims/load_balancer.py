@@ -33,7 +33,7 @@ from ministack.services import acm, alb
 from ministack.services.cloudformation import provisioners
 
 from local_aws import proxy
-from local_aws.shims import expect, names, network
+from local_aws.shims import names, network
 
 _log = logging.getLogger("local_aws.elb")
 TIME_SCALE = float(os.environ.get("ELB_TIME_SCALE", "1"))
@@ -605,34 +605,6 @@ def _then_reconcile(original: Callable[..., Any]) -> Callable[..., Any]:
     return change
 
 
-def _certified(original: Callable[..., Any]) -> Callable[..., Any]:
-    """CreateListener and ModifyListener: CertificateNotFound."""
-
-    def change(parameters: Any) -> Any:
-        for arn in alb._parse_certificate_arns(parameters):
-            if arn not in acm._certificates:
-                return alb._error("CertificateNotFound", _no_certificate(arn))
-        return original(parameters)
-
-    return change
-
-
-def _certified_in_template(original: Callable[..., Any]) -> Callable[..., Any]:
-    def change(*arguments: Any) -> Any:
-        # create(logical_id, properties, stack), update(id, old, properties, stack, …)
-        properties = [each for each in arguments if isinstance(each, dict)][-1]
-        for certificate in properties.get("Certificates") or []:
-            if certificate["CertificateArn"] not in acm._certificates:
-                raise ValueError(_no_certificate(certificate["CertificateArn"]))
-        return original(*arguments)
-
-    return change
-
-
-def _no_certificate(arn: str) -> str:
-    return f"Certificate '{arn}' not found"
-
-
 def _made_by_template(original: Callable[..., Any]) -> Callable[..., Any]:
     def create(*arguments: Any, **named: Any) -> Any:
         arn, attributes = original(*arguments, **named)
@@ -664,8 +636,6 @@ def _wrap_template_types() -> None:
             wrapped = getattr(provisioners, name)
             if name == "_elbv2_load_balancer_create":
                 wrapped = _made_by_template(wrapped)
-            if name in ("_elbv2_listener_create", "_elbv2_listener_update"):
-                wrapped = _certified_in_template(wrapped)
             if name == "_elbv2_load_balancer_delete":
                 wrapped = _deleted_by_template(wrapped)
             # By name too: an update that replaces calls the others.
@@ -675,28 +645,9 @@ def _wrap_template_types() -> None:
 
 def install() -> None:
     """Put this in front of MiniStack's ELB, and start the thread of all load balancers."""
-    expect(acm, _certificates=None)
-    expect(
-        alb,
-        _ACTION_MAP=None,
-        _execute_action="action method path headers body query_params raw_query_string raw_path",
-        _lb_attr="lb_arn key default",
-        _match_condition="cond method path headers query_params",
-        _parse_certificate_arns="params prefix",
-        _parse_targets_param="params prefix",
-        _rule_sort_key="rule",
-        _target_headers="lb_arn listener headers client_ip",
-        _target_host_header="host listener_port",
-        reset="",
-        set_targets_for_group="tg_arn targets previous_ids",
-    )
-    for store in ("_lbs", "_listeners", "_rules", "_targets", "_tgs", "_tg_attrs"):
-        expect(alb, **{store: None})
     actions = alb._ACTION_MAP
     actions["CreateLoadBalancer"] = _create_load_balancer(actions["CreateLoadBalancer"])
     actions["DeleteLoadBalancer"] = _delete_load_balancer(actions["DeleteLoadBalancer"])
-    for name in ("CreateListener", "ModifyListener"):
-        actions[name] = _certified(actions[name])
     for name in ("RegisterTargets", "DeregisterTargets"):
         actions[name] = _change_targets(actions[name])
     for name, handler in actions.items():

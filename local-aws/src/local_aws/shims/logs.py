@@ -10,7 +10,7 @@ from typing import Any
 from ministack.core.responses import error_response_json, json_response
 from ministack.services import cloudwatch_logs
 
-from local_aws.shims import Shim, expect
+from local_aws.shims import Shim
 
 _EVENTS = 10_000
 _BYTES = 1024 * 1024
@@ -55,6 +55,4 @@ def _filter_log_events(original: Callable[[Any], Any], data: dict[str, Any]) -> 
     return json_response(answer)
 
 
-def install() -> None:
-    expect(cloudwatch_logs, _resolve_log_group_name="data", _log_groups=None)
-    shim.install()
+install = shim.install

@@ -11,6 +11,7 @@ resource-record-sets-choosing-alias-non-alias.html.
 
 import datetime
 import functools
+import ipaddress
 import json
 import os
 import ssl
@@ -27,7 +28,7 @@ from ministack.services import route53
 from ministack.services.cloudformation import provisioners
 
 from local_aws import server
-from local_aws.shims import Shim, expect
+from local_aws.shims import Shim
 from local_aws.shims.lambda_worker import AUTHORITY, NAMES
 
 Ports = dict[int, tuple[str, int]]
@@ -86,12 +87,12 @@ def _lead(
 
 
 def context(names: list[str]) -> ssl.SSLContext:
-    """A server's TLS with a certificate for these names, made and signed now."""
+    """A server's TLS with a certificate for these names or addresses, made and signed now."""
     key, issuer = _authority()
     own = ec.generate_private_key(ec.SECP256R1())
     certificate = (
         _certificate(names[0][:64], issuer.subject, own.public_key())
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), False)
+        .add_extension(x509.SubjectAlternativeName([_general(n) for n in names]), False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), False)
         .sign(key, hashes.SHA256())
@@ -102,6 +103,13 @@ def context(names: list[str]) -> ssl.SSLContext:
         file.flush()
         made.load_cert_chain(file.name)
     return made
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 @functools.cache
@@ -175,7 +183,6 @@ def _then_publish(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def install() -> None:
     """Publish after every change of a record."""
-    expect(route53, _records=None)
     shim.install()
     handlers = provisioners._RESOURCE_HANDLERS["AWS::Route53::RecordSet"]
     for operation in ("create", "update", "delete"):

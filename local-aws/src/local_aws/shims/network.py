@@ -13,7 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from local_aws.shims import expect
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import ec2
 
 # An address is held by a socket at this UDP port of it, so no two servers give out the same one.
 _LEASE_PORT = 47999
@@ -59,9 +60,6 @@ def check(configuration: dict[str, Any]) -> str | None:
     The wording: https://github.com/eddmann/serverless-fargate/issues/20; that for security groups
     from memory.
     """
-    from ministack.core.responses import get_account_id, get_region
-    from ministack.services import ec2
-
     if (get_account_id(), get_region()) not in ec2._default_initialized_scopes:
         ec2._init_defaults()
     for subnet in configuration.get("subnets") or []:
@@ -81,9 +79,6 @@ def check(configuration: dict[str, Any]) -> str | None:
 
 def attach(configuration: dict[str, Any]) -> Interface:
     """An interface for an `awsvpcConfiguration`, in the account and region of the request scope."""
-    from ministack.core.responses import get_account_id, get_region
-    from ministack.services import ec2
-
     subnet = ec2._subnets[configuration["subnets"][0]]
     address, held = lease("127.9")
     mac = "02:" + ":".join(f"{random.randrange(256):02x}" for _ in range(5))
@@ -134,32 +129,12 @@ def attach(configuration: dict[str, Any]) -> Interface:
 
 def detach(interface: Interface) -> None:
     """Delete the interface and free its address, which is not given out again soon."""
-    from ministack.services import ec2
-
     ec2._network_interfaces.pop(interface.id, None)
     interface.lease.close()
 
 
 def install() -> None:
     """Let DescribeNetworkInterfaces show what the interfaces of tasks have more."""
-    from ministack.services import ec2
-
-    expect(
-        ec2,
-        _eni_fields_xml="eni tag",
-        _describe_network_interfaces="p",
-        _parse_member_list="params prefix",
-        _error="code message status",
-        _network_interfaces=None,
-        _security_groups=None,
-        _subnets=None,
-        _init_defaults="",
-        _now_ts="",
-        _default_initialized_scopes=None,
-        _route_tables=None,
-        _DEFAULT_IGW_ID=None,
-        _DEFAULT_SG_ID=None,
-    )
     ec2._eni_fields_xml = _with_association(ec2._eni_fields_xml)
     ec2._init_defaults = _as_on_aws(ec2._init_defaults)
     ec2._init_defaults()
@@ -173,9 +148,6 @@ def _as_on_aws(original: Callable[[], None]) -> Callable[[], None]:
     """
 
     def init() -> None:
-        from ministack.core.responses import get_account_id
-        from ministack.services import ec2
-
         original()
         routes = ec2._route_tables["rtb-00000001"]["Routes"]
         if not any(route["DestinationCidrBlock"] == "0.0.0.0/0" for route in routes):
@@ -213,8 +185,6 @@ def _by_known_id(original: Callable[..., Any]) -> Callable[..., Any]:
     """EC2 answers InvalidNetworkInterfaceID.NotFound for an id it does not know."""
 
     def describe(parameters: Any) -> Any:
-        from ministack.services import ec2
-
         asked = ec2._parse_member_list(parameters, "NetworkInterfaceId")
         for eni in asked:
             if eni not in ec2._network_interfaces:

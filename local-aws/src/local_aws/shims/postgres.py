@@ -15,30 +15,23 @@ import contextlib
 import ctypes
 import functools
 import importlib.util
-import ipaddress
 import os
 import re
 import secrets
 import shutil
 import signal
-import ssl
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Coroutine, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 import psycopg2.sql
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from local_aws.shims import network
+from local_aws.shims import names, network
 
 _ADMINISTRATOR = "rdsadmin"
 _PASSWORD = secrets.token_urlsafe()
@@ -150,7 +143,7 @@ class Server:
                 raise ServerFailed(f"PostgreSQL did not start: {log.read_text()[-2000:]}")
             time.sleep(0.01)
         self._release_memory()
-        self._front = _Front(self.address, self.port, self._inner, self._home)
+        self._front = _Front(self.address, self.port, self._inner)
 
     def stop(self, order: signal.Signals = signal.SIGINT) -> None:
         """Disconnect everyone and shut down; with SIGQUIT at once, for data that is not needed."""
@@ -164,10 +157,6 @@ class Server:
                 self._process.kill()
                 self._process.wait()
         self._front = self._process = None
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
 
     def remove(self) -> None:
         """End it with its data, and free its address."""
@@ -231,9 +220,9 @@ class Server:
 class _Front:
     """The address that clients know: TLS ends here, and what is in it goes on to the server."""
 
-    def __init__(self, address: str, port: int, inner: int, home: Path) -> None:
+    def __init__(self, address: str, port: int, inner: int) -> None:
         self._address, self._inner = address, inner
-        self._context = _certified(address, home)
+        self._context = names.context([address])
         self._listener = _on_loop(asyncio.start_server(self._serve, address, port))
 
     def close(self) -> None:
@@ -307,39 +296,6 @@ def _refusal(startup: bytes, host: str) -> bytes:
     }
     body = b"".join(f"{key}{value}\0".encode() for key, value in fields.items()) + b"\0"
     return b"E" + (len(body) + 4).to_bytes(4) + body
-
-
-def _certified(address: str, home: Path) -> ssl.SSLContext:
-    """A context with a new certificate for the address, which signs itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=365))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    file = home / "tls.pem"
-    file.touch(0o600)
-    file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
-    return context
 
 
 @functools.cache

@@ -13,7 +13,6 @@ import json
 import logging
 import re
 import shutil
-import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -23,7 +22,7 @@ from typing import Any
 from ministack.services import rds, secretsmanager
 from ministack.services.cloudformation import provisioners, stacks
 
-from local_aws.shims import Shim, expect, postgres
+from local_aws.shims import Shim, postgres
 
 Record = dict[str, Any]
 Response = tuple[int, dict[str, str], bytes]
@@ -74,22 +73,6 @@ _copies: dict[str, Path] = {}
 
 
 def install() -> None:
-    expect(
-        rds,
-        _p="params key default",
-        _error="code message status",
-        _single_instance_response="root_tag result_tag instance",
-        _resolve_instance="db_id",
-        _parse_member_list="params prefix",
-        _parse_tags="params",
-        _generate_master_user_password="",
-        _instances=None,
-        _snapshots=None,
-        _subnet_groups=None,
-        _tags=None,
-    )
-    expect(secretsmanager, create_secret_in_process=None, _get_random_password="data")
-    expect(provisioners, _rds_db_instance_attrs="instance")
     shim.install()
     # Both tables hold the functions themselves.
     for owner, table in (
@@ -148,17 +131,10 @@ def _stand_up(instance: Record, fill: Callable[[postgres.Server], None]) -> Futu
     return database.do(partial(fill, server), "creating")
 
 
-def _filled(instance: Record, name: str, managed: bool) -> Callable[[postgres.Server], None]:
-    """How a new instance's server is filled. RDS makes the password if it is to manage it:
-    AmazonRDS/latest/UserGuide/rds-secrets-manager.html"""
+def _filled(instance: Record, name: str) -> Callable[[postgres.Server], None]:
+    """How a new instance's server is filled."""
     instance["DBName"] = name
     user = instance["MasterUsername"]
-    if managed:
-        instance["_MasterUserPassword"] = rds._generate_master_user_password()
-        credentials = {"username": user, "password": instance["_MasterUserPassword"]}
-        instance["_secret"] = secretsmanager.create_secret_in_process(
-            f"rds!db-{uuid.uuid4()}", json.dumps(credentials)
-        )
     password = instance["_MasterUserPassword"]
     return lambda server: server.create(user, password, name)
 
@@ -171,8 +147,7 @@ def _create_db_instance(original: Callable[..., Response], p: Record) -> Respons
     instance = rds._instances[rds._p(p, "DBInstanceIdentifier")]
     if not _is_served(instance):
         return answer
-    managed = rds._p(p, "ManageMasterUserPassword") == "true"
-    _stand_up(instance, _filled(instance, rds._p(p, "DBName"), managed))
+    _stand_up(instance, _filled(instance, rds._p(p, "DBName")))
     return _answer("CreateDBInstance", instance)
 
 
@@ -189,21 +164,7 @@ def _instance_xml(original: Callable[[Record], str], instance: Record) -> str:
     xml = original(instance)
     if instance["DBInstanceStatus"] == "creating":
         xml = re.sub(r"<Endpoint>.*?</Endpoint>", "", xml, flags=re.DOTALL)
-    if secret := instance.get("_secret"):
-        xml += (
-            f"<MasterUserSecret><SecretArn>{secret}</SecretArn>"
-            "<SecretStatus>active</SecretStatus></MasterUserSecret>"
-        )
     return xml
-
-
-@shim.wraps(rds, "_modify_db_instance", "p")
-def _modify_db_instance(original: Callable[..., Response], p: Record) -> Response:
-    instance = rds._resolve_instance(rds._p(p, "DBInstanceIdentifier"))
-    # AmazonRDS/latest/UserGuide/USER_StopInstance.html: "You can't modify a stopped DB instance"
-    if _database(instance) and instance["DBInstanceStatus"] not in ("available", "backing-up"):
-        return _not_available(instance)
-    return original(p)
 
 
 @shim.wraps(rds, "_rotate_instance_password", "instance old_pass new_pass")
@@ -217,44 +178,6 @@ def _rotate_instance_password(
         original(instance, old_pass, new_pass)
 
 
-@shim.wraps(rds, "_set_db_instance_status", "p status response_name result_name")
-def _set_db_instance_status(
-    original: Callable[..., Response], p: Record, status: str, response_name: str, result_name: str
-) -> Response:
-    """StartDBInstance and StopDBInstance."""
-    instance = rds._resolve_instance(rds._p(p, "DBInstanceIdentifier"))
-    database = _database(instance)
-    if not database:
-        return original(p, status, response_name, result_name)
-    start = status == "available"
-    if instance["DBInstanceStatus"] != ("stopped" if start else "available"):
-        return _not_available(instance)
-    if start:
-        database.do(database.server.start, "starting")
-    else:
-        database.do(database.server.stop, "stopping", "stopped")
-    answer: Response = rds._single_instance_response(response_name, result_name, instance)
-    return answer
-
-
-@shim.wraps(rds, "_finish_instance_reboot", "instance cluster")
-def _finish_instance_reboot(
-    original: Callable[..., None], instance: Record, cluster: Record | None
-) -> None:
-    if database := _database(instance):
-        database.do(database.server.restart).result()
-    original(instance, cluster)
-
-
-def _not_available(instance: Record) -> Response:
-    # The wording is from memory.
-    message = (
-        f"Instance {instance['DBInstanceIdentifier']} is not in a valid state for this operation: "
-        f"it is {instance['DBInstanceStatus']}."
-    )
-    return _refusal("InvalidDBInstanceState", message)
-
-
 def _refusal(code: str, message: str, status: int = 400) -> Response:
     answer: Response = rds._error(code, message, status)
     return answer
@@ -263,37 +186,20 @@ def _refusal(code: str, message: str, status: int = 400) -> Response:
 # The end of an instance --------------------------------------------------------------------------
 
 # https://repost.aws/knowledge-center/rds-delete-instance-deletion-protection
-_PROTECTED = (
-    "Cannot delete protected DB Instance, please disable deletion protection and try again."
-)
+PROTECTED = "Cannot delete protected DB Instance, please disable deletion protection and try again."
 
 
 @shim.wraps(rds, "_delete_db_instance", "p")
 def _delete_db_instance(original: Callable[..., Response], p: Record) -> Response:
     instance = rds._resolve_instance(rds._p(p, "DBInstanceIdentifier"))
     if instance and instance.get("DeletionProtection"):
-        return _refusal("InvalidParameterCombination", _PROTECTED)
+        return _refusal("InvalidParameterCombination", PROTECTED)
     if not _database(instance):
         return original(p)
-    # The wording of these is from memory.
     final = rds._p(p, "FinalDBSnapshotIdentifier")
-    if rds._p(p, "SkipFinalSnapshot") != "true":
-        if not final:
-            return _refusal(
-                "InvalidParameterCombination",
-                "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified.",
-            )
-        if final in rds._snapshots:
-            return _refusal(
-                "DBSnapshotAlreadyExists",
-                "Cannot create the snapshot because a snapshot with the identifier "
-                f"{final} already exists.",
-            )
-    elif final:
-        return _refusal(
-            "InvalidParameterCombination",
-            "FinalDBSnapshotIdentifier can not be specified when deleting with SkipFinalSnapshot.",
-        )
+    if bool(final) == (rds._p(p, "SkipFinalSnapshot") == "true"):
+        said = "Either FinalDBSnapshotIdentifier or SkipFinalSnapshot is required."  # from memory
+        return _refusal("InvalidParameterCombination", said)
     if instance["DBInstanceStatus"] == "deleting":
         name = instance["DBInstanceIdentifier"]
         return _refusal("InvalidDBInstanceState", f"Instance {name} is already being deleted.")
@@ -436,39 +342,14 @@ def _stack_creates(
     physical, _ = original(logical_id, props, stack_name)
     instance = rds._instances[physical]
     if _is_served(instance):
-        managed = _true(props.get("ManageMasterUserPassword"))
-        fill = (
-            _restored(instance, snapshot)
-            if snapshot
-            else _filled(instance, props.get("DBName", ""), managed)
-        )
+        name = props.get("DBName", "")
+        fill = _restored(instance, snapshot) if snapshot else _filled(instance, name)
         if fill and (done := _stand_up(instance, fill)):
             done.result()
         if instance["DBInstanceStatus"] == "failed":
             _remove(instance).result()
             raise ValueError(f"DB instance {physical} failed; the log of the local AWS says why")
     return physical, provisioners._rds_db_instance_attrs(instance)
-
-
-@shim.wraps(
-    provisioners,
-    "_rds_db_instance_update",
-    "physical_id old_props new_props stack_name logical_id",
-)
-def _stack_updates(
-    original: Callable[..., Any],
-    physical_id: str,
-    old_props: Record,
-    new_props: Record,
-    *rest: Any,
-    **more: Any,
-) -> Any:
-    answer = original(physical_id, old_props, new_props, *rest, **more)
-    password = new_props.get("MasterUserPassword")
-    instance = rds._instances.get(physical_id)
-    if instance and password not in (None, old_props.get("MasterUserPassword")):
-        rds._rotate_instance_password(instance, old_props.get("MasterUserPassword"), password)
-    return answer
 
 
 @shim.wraps(provisioners, "_rds_db_instance_delete", "physical_id props")

@@ -15,19 +15,7 @@ from ministack.core import iam_evaluator
 from ministack.core.arn import ArnParseError, parse_arn
 from ministack.services import iam
 
-from local_aws.shims import decisions, expect
-
-
-def install() -> None:
-    expect(
-        iam_evaluator,
-        evaluate="ctx policies limits",
-        _gather_role_policies="role_name account_id",
-        _service_principal_matches="principal service",
-        _conditions_met="conditions ctx",
-        EvalContext=None,
-    )
-    expect(iam, _roles=None)
+from local_aws.shims import decisions
 
 
 def denial(

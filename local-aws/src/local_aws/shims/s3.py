@@ -8,7 +8,7 @@ from typing import Any
 from ministack import app
 from ministack.services import eventbridge, s3
 
-from local_aws.shims import Shim, expect
+from local_aws.shims import Shim
 
 type Response = tuple[int, dict[str, Any], Any]
 
@@ -17,15 +17,7 @@ _version: ContextVar[str | None] = ContextVar("version", default=None)
 shim = Shim()
 
 
-def install() -> None:
-    expect(s3, _ensure_bucket="name")
-    expect(
-        app,
-        extract_access_key_id="headers query_params",
-        _enforce_data_plane="service iam_action headers query_params request_id resource_arn"
-        " service_context auth_error_response named_resource",
-    )
-    shim.install()
+install = shim.install
 
 
 # Events, which have a version where the bucket keeps versions:

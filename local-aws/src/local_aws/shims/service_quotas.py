@@ -11,8 +11,6 @@ from ministack import app
 from ministack.core import iam_actions, router
 from ministack.core.responses import error_response_json, json_response
 
-from local_aws.shims import expect
-
 _BUILDS = "Concurrently running builds for Linux/{} environment"
 _QUOTAS = [
     {"ServiceCode": service, "QuotaCode": code, "QuotaName": name, "Value": value}
@@ -49,9 +47,6 @@ async def _plan(
 
 
 def install() -> None:
-    expect(app, SERVICE_HANDLERS=None)
-    expect(router, SERVICE_PATTERNS=None)
-    expect(iam_actions, SERVICE_TO_IAM_NAMESPACE=None)
     for name, target, handler in (
         ("servicequotas", "ServiceQuotasV20190624", _quotas),
         ("freetier", "AWSFreeTierService", _plan),

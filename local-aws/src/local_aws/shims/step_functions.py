@@ -38,7 +38,7 @@ from ministack.core.responses import (
 )
 from ministack.services import eventbridge, stepfunctions
 
-from local_aws.shims import Shim, expect, roles
+from local_aws.shims import Shim, roles
 
 Data = dict[str, Any]
 Call = Callable[..., Any]
@@ -78,37 +78,6 @@ _closed: set[str] = set()
 
 
 def install() -> None:
-    expect(
-        stepfunctions,
-        _ExecutionError="error cause",
-        _emit_execution_status_event="execution",
-        _apply_jsonata_arguments="state_def raw_input ctx",
-        _apply_jsonata_output="state_def raw_input ctx result error_output default",
-        _apply_jsonata_template="value raw_input ctx result error_output",
-        _jsonata_state_field="state_def field expected raw_input ctx",
-        _evaluate_jsonata="expression raw_input ctx result error_output",
-        _apply_catcher="catcher raw_input ctx query_language error_output",
-        _find_matching_retrier="retriers error retry_counts",
-        _find_matching_catcher="catchers error",
-        _state_query_language="state_def ctx",
-        _invoke_resource="resource input_data",
-        _invoke_resource_with_timeout="resource input_data timeout",
-        _next_or_end="state_def",
-        _prefix_sdk_error="service_name error_code",
-        _iso_to_epoch_ms="iso",
-        _executions=None,
-        _state_machines=None,
-        _task_tokens=None,
-        _sdk_json_params="service_info service_key action input_data",
-        _sfn_mock_config=None,
-        _SFN_WAIT_SCALE=None,
-    )
-    expect(
-        iam_actions,
-        extract_resource_arn="service method path headers body query_params region account_id",
-    )
-    expect(eventbridge, _put_events="data allow_aws_source")
-    roles.install()
     shim.install()
     # It delays each execution's first state; its other sleep is replaced below.
     stepfunctions.time = SimpleNamespace(time=time.time, sleep=lambda seconds: None)
@@ -209,8 +178,6 @@ def _emit_execution_status_event(execution: Data) -> None:
     if execution.get("sync"):
         return
     status = execution["status"]
-    again = status in ("FAILED", "TIMED_OUT", "ABORTED")
-    output = execution.get("output") if status == "SUCCEEDED" else None
     detail = {
         "executionArn": execution["executionArn"],
         "stateMachineArn": execution["stateMachineArn"],
@@ -219,21 +186,13 @@ def _emit_execution_status_event(execution: Data) -> None:
         "startDate": stepfunctions._iso_to_epoch_ms(execution["startDate"]),
         "stopDate": stepfunctions._iso_to_epoch_ms(execution.get("stopDate")),
         "input": execution["input"],
-        "inputDetails": {"included": True},
-        "output": output,
-        "outputDetails": {"included": True} if output else None,
-        "stateMachineVersionArn": None,
-        "stateMachineAliasArn": None,
-        "redriveCount": 0,
-        "redriveDate": None,
-        "redriveStatus": "REDRIVABLE" if again else "NOT_REDRIVABLE",
-        "redriveStatusReason": (None if again else f"Execution is {status} and cannot be redriven"),
+        "output": execution.get("output") if status == "SUCCEEDED" else None,
         "error": execution.get("error"),
         "cause": execution.get("cause"),
     }
     for name in ("input", "output"):
         if detail[name] and len(detail[name]) > 248 * 1024:
-            detail |= {name: None, f"{name}Details": {"included": False}}
+            detail[name] = None
     entry = {
         "Source": "aws.states",
         "DetailType": "Step Functions Execution Status Change",

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 import requests
 
-from local_aws.aws import LocalAws
-from local_aws.image import (
+from demo.oci import (
     Blob,
     File,
     Image,
@@ -32,6 +31,7 @@ from local_aws.image import (
     sbom,
     signature,
 )
+from local_aws.aws import LocalAws
 
 PROGRAM: dict[str, bytes | File | Link] = {
     "/app/run": File(b"#!/bin/sh\nexec sleep 60\n", executable=True),
