@@ -110,6 +110,23 @@ def _add(name: str, props: Json) -> None:
             project[known] = provisioners._pascal_to_camel(props[given])
 
 
+@shim.wraps(codebuild, "_create_project", "data")
+def _create_project(original: Call, data: Json) -> Any:
+    answer = original(data)
+    if answer[0] == 200:
+        codebuild._projects[data["name"]].update(
+            {known: data[known] for known in _MORE.values() if known in data}
+        )
+    return answer
+
+
+@shim.wraps(codebuild, "_project_shape", "project")
+def _project_shape(original: Call, project: Json) -> Any:
+    return original(project) | {
+        known: project[known] for known in _MORE.values() if known in project
+    }
+
+
 # Builds
 # -------------------------------------------------------------------------------------------------
 
