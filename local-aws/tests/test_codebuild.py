@@ -237,7 +237,7 @@ def test_on_failure(project: Project, how: str, lines: list[str]) -> None:
         ("version: 0.2\nphases:\n  deploy: {commands: [a]}", "deploy is not known here"),
         ("version: 0.2\nphases:\n  build:\n    commands:\n    - a: b", "quote what has a colon"),
         ("version: 0.2\nphases:\n  build: {on-failure: MAYBE}", "on-failure: MAYBE is not known"),
-        ("version: 0.2\nartifacts: {files: [a]}", "artifacts is not known here"),
+        ("version: 0.2\nreports: {a: {files: [a]}}", "reports is not known here"),
         ("version: 0.2\nenv: {parameter-store: {A: b}}", "parameter-store is not known here"),
         ("missing.yml", "no such file"),
     ],
@@ -310,6 +310,27 @@ def test_what_is_no_archive_is_said_so(aws: LocalAws, name: str) -> None:
     failed = next(phase for phase in build["phases"] if phase.get("phaseStatus") == "FAILED")
     assert failed["phaseType"] == "DOWNLOAD_SOURCE"
     assert "is not a zip file" in failed["contexts"][0]["message"]
+
+
+def test_artifacts_arrive_in_the_bucket(aws: LocalAws, name: str) -> None:
+    bucket(aws, name)
+    target = {"type": "S3", "location": name, "path": "out", "name": "site.zip"}
+    target |= {"namespaceType": "BUILD_ID", "packaging": "ZIP"}
+    project = Project(aws, name, "s3:PutObject", artifacts=target)
+    build = project.run(
+        spec(
+            build=["mkdir -p dist/css", "echo a >dist/a.html", "echo b >dist/css/b.css"],
+            artifacts={"base-directory": "dist", "files": ["**/*"]},
+        )
+    )
+    assert build["buildStatus"] == "SUCCEEDED", build["phases"]
+    key = f"out/{build['id'].rpartition(':')[2]}/site.zip"
+    assert build["artifacts"]["location"] == f"arn:aws:s3:::{name}/{key}"
+    body = aws.client("s3").get_object(Bucket=name, Key=key)["Body"].read()
+    with zipfile.ZipFile(io.BytesIO(body)) as packed:
+        assert packed.namelist() == ["a.html", "css/b.css"]
+    nothing = project.run(spec(build=["true"], artifacts={"files": ["dist/**/*"]}))
+    assert ("UPLOAD_ARTIFACTS", "FAILED") in phases(nothing)
 
 
 def test_a_cache_is_there_for_the_next_build(aws: LocalAws, name: str) -> None:

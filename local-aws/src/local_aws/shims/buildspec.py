@@ -11,9 +11,10 @@ import yaml
 
 PHASES = ("install", "pre_build", "build", "post_build")
 _KNOWN = {
-    "": {"version", "env", "phases", "cache"},
+    "": {"version", "env", "phases", "artifacts", "cache"},
     "env": {"shell", "variables", "exported-variables"},
     "phases": {*PHASES},
+    "artifacts": {"base-directory", "files"},
     "cache": {"paths"},
 }
 _OF_PHASE = {"commands", "finally", "on-failure", "runtime-versions"}
@@ -38,6 +39,8 @@ class Buildspec:
     variables: Mapping[str, str]
     exported: Sequence[str]
     phases: Mapping[str, Phase]
+    artifacts: Sequence[str]
+    base: str
     cache: Sequence[str]
 
     @classmethod
@@ -63,6 +66,8 @@ class Buildspec:
             variables={name: _scalar(value) for name, value in _mapping(env, "variables").items()},
             exported=_list(env, "exported-variables"),
             phases={name: _phase(name, found) for name, found in sections["phases"].items()},
+            artifacts=_list(sections["artifacts"], "files"),
+            base=str(sections["artifacts"].get("base-directory") or "."),
             cache=_list(sections["cache"], "paths"),
         )
 

@@ -1,7 +1,7 @@
 """One build, run as CodeBuild runs it, its commands as processes of this machine.
 
 What CodeBuild does in the project's role is done here with that role's credentials over the local
-AWS's own endpoint: logs, source, cache. So a permission that the
+AWS's own endpoint: logs, source, cache, artifacts. So a permission that the
 role lacks fails the build as it does on AWS. The build environment's image is this machine.
 
 Follows the AWS CodeBuild user guide: Build phase transitions; Build specification reference;
@@ -17,6 +17,7 @@ import sys
 import tarfile
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -151,7 +152,7 @@ class Build:
                 if phase.on_failure == "ABORT" or name in ("install", "pre_build"):
                     return "FAILED"
         try:
-            self._phase("UPLOAD_ARTIFACTS", self._export)
+            self._phase("UPLOAD_ARTIFACTS", lambda: self._upload(failed))
         except PhaseFailed:
             failed = True
         return "FAILED" if failed else "SUCCEEDED"
@@ -410,6 +411,33 @@ class Build:
             self._cwd = Path(cwd.read_text().rstrip("\n"))
             state.unlink()
             cwd.unlink()
+
+    def _upload(self, failed: bool) -> None:
+        """Put the artifacts into their bucket, as one archive: ZIP is the only packaging here."""
+        self._export()
+        target, wanted = self.project["artifacts"], self._spec.artifacts
+        if not wanted or target.get("type") != "S3":
+            return
+        base = self._source / self._spec.base
+        found = sorted({p for pattern in wanted for p in base.glob(pattern) if p.is_file()})
+        if not found:
+            if failed:
+                return
+            said = f"no matching artifact paths found: no matching files for {list(wanted)}"
+            raise PhaseFailed("CLIENT_ERROR", said)
+        if target.get("packaging") != "ZIP":
+            raise PhaseFailed("CLIENT_ERROR", "artifacts are packed as ZIP only by this runner")
+        build = self.record["id"].rpartition(":")[2]
+        folder = build if target.get("namespaceType") == "BUILD_ID" else ""
+        parts = [target.get("path", "").strip("/"), folder, target.get("name", "").strip("/")]
+        key = "/".join(part for part in parts if part)
+        bucket, archive = target["location"].split(":::")[-1], self.directory / "artifacts.zip"
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+            for path in found:
+                packed.write(path, path.relative_to(base))
+        with archive.open("rb") as file:
+            self._client("s3").put_object(Bucket=bucket, Key=key, Body=file)
+        self.record["artifacts"] = {"location": f"arn:aws:s3:::{bucket}/{key}"}
 
     def _export(self) -> None:
         self.record["exportedEnvironmentVariables"] = [
