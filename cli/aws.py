@@ -24,6 +24,7 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore.utils import JSONFileCache
 
 from cli.errors import FAILED, UNREADY, CommandFailed
 
@@ -54,14 +55,24 @@ class Account:
     """A session of boto3's usual credential chain, and its clients, made once each."""
 
     def __init__(self, profile: str | None = None, region: str | None = None) -> None:
-        """Raises CommandFailed if there is no such profile or no Region."""
+        """Raises CommandFailed if there is no such profile or no Region.
+
+        A role's profile with `mfa_serial` asks for the code at the terminal.
+        """
         try:
             # boto3 reads AWS_DEFAULT_REGION alone, where the AWS command line knows both
             named = region or os.environ.get("AWS_REGION")
-            self._session = boto3.Session(profile_name=profile, region_name=named)
+            self._core = core = botocore.session.Session(profile=profile)
+            # where `sam` keeps them too: a role that demands an MFA code asks once, not each time
+            roles = core.get_component("credential_provider").get_provider("assume-role")
+            roles.cache = JSONFileCache()
+            self._session = boto3.Session(botocore_session=core, region_name=named)
         except ProfileNotFound as error:
             raise stopped_by(error, UNREADY) from error
         self.profile = profile
+        keys = self._session.get_credentials()
+        if keys and keys.method == "assume-role":
+            keys.get_frozen_credentials()  # asks for the code here, before any thread or spinner
         if not (found := self._session.region_name):
             raise stopped_by(NoRegionError(), UNREADY)
         self.region: str = found
@@ -74,6 +85,10 @@ class Account:
             make: Callable[..., Any] = partial(self._session.client, config=_CONFIG)
             self._clients[key] = make(service, region_name=region)
         return self._clients[key]
+
+    def as_default(self) -> None:
+        """Let `boto3.client` speak for this account, with the same credentials."""
+        boto3.setup_default_session(botocore_session=self._core, region_name=self.region)
 
     @property
     def temporary(self) -> bool:
@@ -109,13 +124,12 @@ def mfa_session(user: str = "") -> list[str]:
     first = "$(aws iam list-mfa-devices --query 'MFADevices[0].SerialNumber' --output text)"
     device = user.replace(":user/", ":mfa/") if ":user/" in user else f'"{first}"'
     return [
-        "Get a session with a code of your MFA device (it lasts 12 hours):",
-        "  deployer login",
+        "Get a session with a code of your MFA device, by AWS CLI version 2 (it lasts 12 hours):",
+        "  unset AWS_PROFILE",
+        f"  aws configure mfa-login --serial-number {device} --duration-seconds 43200"
+        " --update-profile mfa-session",
         "  export AWS_PROFILE=mfa-session",
-        "or by hand, with your own profile and not with the session that is over:",
-        f"  aws sts get-session-token --serial-number {device} --token-code 123456"
-        " --duration-seconds 43200",
-        "and write its three values into ~/.aws/credentials under [mfa-session].",
+        "A profile with role_arn and mfa_serial needs none: the code is asked for when it is used.",
     ]
 
 
@@ -138,8 +152,8 @@ def explained(
         return f"{error}", [
             "List the profiles:",
             "  aws configure list-profiles",
-            "or make it, if it is to be that of an MFA session:",
-            "  deployer login",
+            "or, if it is to hold an MFA session, make it:",
+            "  aws configure mfa-login --update-profile NAME",
         ]
     if isinstance(error, NoRegionError):
         return "no Region is set", ["  export AWS_REGION=us-east-1"]

@@ -18,7 +18,6 @@ COMMANDS = {
     "history": "The releases and their outcomes; one of them in full.",
     "logs": "The service's log lines, by release.",
     "cancel": "Stop what is in flight and put the last good release back.",
-    "login": "Get a session with a code of your MFA device.",
     "doctor": "Check account and service; say what is wrong and the fix.",
 }
 

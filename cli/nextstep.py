@@ -62,7 +62,7 @@ class Given:
 
     def _deployer(self, found: re.Match[str], options: str) -> str:
         verb = found[2] or ""
-        given = "" if verb in ("", " login") else f" {options}".rstrip()
+        given = "" if verb == "" else f" {options}".rstrip()
         return f"{found[1]}{self.programs}deployer{verb}{given}"
 
     def _make(self, found: re.Match[str]) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import boto3
 from botocore.exceptions import ClientError
 
 from cli.aws import DENIED, Account, code_of
@@ -158,7 +157,7 @@ def _elsewhere(region: str) -> str:
 
 def _speak_for(account: Account, outputs: Mapping[str, str], parameters: Mapping[str, str]) -> None:
     """Let the functions' adapters, which find all this in a Lambda's environment, find it here."""
-    boto3.setup_default_session(profile_name=account.profile, region_name=account.region)
+    account.as_default()
     os.environ["RELEASES_TABLE"] = outputs["ReleasesTable"]
     os.environ["SPEC_PATH"] = parameters["SpecPath"]
     os.environ["SITE_PATH"] = parameters.get("SitePath", "")

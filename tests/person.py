@@ -9,6 +9,7 @@ import boto3
 
 from local_aws.aws import LocalAws
 
+VERSION = "2012-10-17"  # of the policy language
 # The local AWS takes any six digits for what a device shows, each once.
 _codes = (f"{number:06}" for number in itertools.count(100_000))
 
@@ -54,18 +55,28 @@ class Person:
 
     def role(self, policy: str, **mfa: str) -> dict[str, Any]:
         """A session of a role that the person may assume."""
+        made = self.client("sts").assume_role(
+            RoleArn=self.role_for(policy), RoleSessionName="ann", **mfa
+        )
+        return dict(made["Credentials"])
+
+    def role_for(self, policy: str) -> str:
+        """The ARN of a role that the person may assume."""
         trust = {"Effect": "Allow", "Principal": {"AWS": self.arn}, "Action": "sts:AssumeRole"}
         name, iam = f"{self.name}-{uuid.uuid4().hex[:4]}", self.aws.client("iam")
-        arn = iam.create_role(
-            RoleName=name,
-            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
-        )["Role"]["Arn"]
+        arn = str(
+            iam.create_role(
+                RoleName=name,
+                AssumeRolePolicyDocument=json.dumps(
+                    {"Version": "2012-10-17", "Statement": [trust]}
+                ),
+            )["Role"]["Arn"]
+        )
         iam.attach_role_policy(RoleName=name, PolicyArn=policy)
         assume = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": arn}
         iam.put_user_policy(
             UserName=self.name,
             PolicyName=name,
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [assume]}),
+            PolicyDocument=json.dumps({"Version": VERSION, "Statement": [assume]}),
         )
-        made = self.client("sts").assume_role(RoleArn=arn, RoleSessionName="ann", **mfa)
-        return dict(made["Credentials"])
+        return arn

@@ -54,9 +54,9 @@ def cancel(
     """Stop the deployment that is in flight, and put the last good release back at once. A RELEASE
     that waits for its turn is only stopped."""
     if release and everything:
-        raise CommandFailed(WRONG, "RELEASE and --all exclude each other")
+        raise CommandFailed(WRONG, "RELEASE and --all are mutually exclusive")
     if of_build and of_docs:
-        raise CommandFailed(WRONG, "--build and --docs exclude each other")
+        raise CommandFailed(WRONG, "--build and --docs are mutually exclusive")
     target, orders = call.target, Orders(call.target, call.screen, call.result)
     what = orders.site if of_docs else target.service
     owner = site.owner(what) if of_docs else build.partition(what) if of_build else what

@@ -45,6 +45,7 @@ def status(call: Call, watch: bool) -> None:
     if watch:
         _watch(call)
     else:
+        _ = call.account  # it may ask for an MFA code, which a spinner would hide
         with call.screen.working():
             call.result |= _found(call.target)
         say_alarm(call.screen, call.result)

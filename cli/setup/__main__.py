@@ -1,15 +1,12 @@
-"""One command for everything around the service, and for the service itself.
+"""`make deploy`: one command for everything around the service, and for the service itself."""
 
-What it may need to make is checked before anything is made, what a stack would change is shown
-before it is changed, and it may be run again at any time.
-"""
-
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import click
 
 from cli import images
 from cli.aws import AWS_ERRORS, Account
@@ -28,14 +25,17 @@ from deployer.check import FAILED, Check
 
 MODES = ("full", "infrastructure", "application", "docs")
 
-EXAMPLES = """\
-modes:
-  full            infrastructure, then the application and the docs, if they are given
-  infrastructure  the stacks: network, database, load balancer, docs, service, deployer, monitoring
-  application     --image: deploy what is in the repository; --source: build it first
+EXAMPLES = """\b
+Modes:
+  full            infrastructure, then the application and the docs, if given
+  infrastructure  the stacks: network, database, load balancer, service,
+                  deployer, monitoring, docs
+  application     --image: deploy what is in the repository
+                  --source: build it first
   docs            build and publish the docs site
 
-examples:
+\b
+Examples:
   python -m cli.setup                                   the first time and ever after
   python -m cli.setup --mode infrastructure --yes       unattended; replaces and removes nothing
   python -m cli.setup --environment production          with environments/production.yaml
@@ -43,96 +43,74 @@ examples:
   python -m cli.setup --mode application --source .     a checkout or an archive of it
   python -m cli.setup --mode docs --docs ../docs
   python -m cli.setup --remove                          delete the stacks; says what stays
-  make deploy MODE=application IMAGE=1.2.0               the same through make
+  make deploy MODE=application IMAGE=1.2.0              the same through make
 
-exit codes:
-  0 done, or there was nothing to do        4 not agreed to: a question was answered with no, or
-  1 AWS failed; resource and reason told      nobody was there to answer it
-  2 wrong arguments or settings             5 somebody else changed the stack meanwhile
-  3 a check failed; nothing was made        130 Ctrl-C; what AWS does goes on
+\b
+Exit codes:
+  0  done, or nothing to do             4    not confirmed, or not a terminal
+  1  AWS failed; the message says why   5    somebody else changed the stack
+  2  wrong arguments or settings        130  Ctrl-C; AWS continues its work
+  3  a check failed; nothing was created
 """
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m cli.setup",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--mode", choices=MODES, default="full", help="what to deploy (full)")
-    parser.add_argument("--remove", action="store_true", help="delete the stacks instead")
-    parser.add_argument(
-        "--environment",
-        default="default",
-        metavar="NAME",
-        help="settings in environments/NAME.yaml (default)",
-    )
-    parser.add_argument("--image", help="a tag or digest in the repository")
-    parser.add_argument(
-        "--source", type=Path, metavar="PATH", help="a directory or archive to build the image from"
-    )
-    parser.add_argument(
-        "--docs", type=Path, metavar="PATH", help="a directory or archive of the docs' sources"
-    )
-    parser.add_argument("--yes", action="store_true", help="agree to additions and modifications")
-    parser.add_argument(
-        "--allow-replace", action="store_true", help="with --yes: to replacements and removals too"
-    )
-    parser.add_argument(
-        "--allow-data-loss",
-        action="append",
-        default=[],
-        metavar="ID",
-        help="let a resource that holds data be replaced or removed, by logical id; repeatable",
-    )
-    parser.add_argument("--profile", help="an AWS profile (AWS_PROFILE)")
-    parser.add_argument("--region", help="an AWS Region (AWS_REGION)")
-    parser.add_argument(
-        "--json", action="store_true", help="print the result as JSON; progress goes to stderr"
-    )
-    return parser
+@dataclass(frozen=True)
+class Options:
+    """What was typed; the fields are named as the options."""
 
+    mode: str
+    remove: bool
+    environment: str
+    image: str | None
+    source: Path | None
+    docs: Path | None
+    yes: bool
+    allow_replace: bool
+    allow_data_loss: tuple[str, ...]
+    profile: str | None
+    region: str | None
+    as_json: bool
 
-def _contradictions(asked: argparse.Namespace) -> str | None:
-    if asked.image and asked.source:
-        return "--image and --source exclude each other: one is there, the other is to be built"
-    if asked.mode in ("infrastructure", "docs") and (asked.image or asked.source):
-        return f"--image and --source do not go with --mode {asked.mode}; take application or full"
-    if asked.mode in ("infrastructure", "application") and asked.docs:
-        return f"--docs does not go with --mode {asked.mode}; take docs or full"
-    if asked.mode == "docs" and not asked.docs:
-        return "--mode docs needs --docs, a directory or archive, such as --docs ../docs"
-    if asked.remove and (asked.image or asked.source or asked.docs):
-        return "--remove deletes; --image, --source and --docs do not go with it"
-    if asked.allow_replace and not asked.yes:
-        return "--allow-replace goes with --yes; without it you are asked"
-    for name in ("source", "docs"):
-        if (path := getattr(asked, name)) and not path.exists():
-            return f"--{name}: there is no {path}"
-    return None
+    @property
+    def contradiction(self) -> str | None:
+        """Why these options cannot be used together; None if they can."""
+        if self.image and self.source:
+            return "--image and --source are mutually exclusive: --image deploys, --source builds"
+        if self.mode in ("infrastructure", "docs") and (self.image or self.source):
+            return f"--image and --source need --mode application or full, not {self.mode}"
+        if self.mode in ("infrastructure", "application") and self.docs:
+            return f"--docs needs --mode docs or full, not {self.mode}"
+        if self.mode == "docs" and not self.docs:
+            return "--mode docs needs --docs, a directory or archive, such as --docs ../docs"
+        if self.remove and (self.image or self.source or self.docs):
+            return "--remove deletes; it takes no --image, --source or --docs"
+        if self.allow_replace and not self.yes:
+            return "--allow-replace needs --yes; without it you are asked"
+        return None
 
 
 class Command:
     """One run of the command; `result` is what --json prints."""
 
-    def __init__(self, asked: argparse.Namespace) -> None:
-        self.asked = asked
+    def __init__(self, options: Options) -> None:
+        self.options = options
         self.given = Given(
-            unless_set(asked.profile, "AWS_PROFILE"),
-            unless_set(asked.region, "AWS_REGION", "AWS_DEFAULT_REGION"),
-            environment=asked.environment,
+            unless_set(options.profile, "AWS_PROFILE"),
+            unless_set(options.region, "AWS_REGION", "AWS_DEFAULT_REGION"),
+            environment=options.environment,
             programs=of_the_checkout(),
         )
-        self.screen = Screen(sys.stderr if asked.json else sys.stdout, given=lambda: self.given)
+        self.screen = Screen(
+            sys.stderr if options.as_json else sys.stdout, given=lambda: self.given
+        )
         self.interactive = sys.stdin.isatty()
-        self.answers = Answers(asked.yes, asked.allow_replace, tuple(asked.allow_data_loss))
+        self.answers = Answers(options.yes, options.allow_replace, options.allow_data_loss)
         self.result: dict[str, Any] = {}
 
     def run(self) -> None:
         """Raises CommandFailed, SettingsInvalid, or an error of AWS."""
-        project = Project(Path.cwd(), self.asked.environment)
-        account = Account(self.asked.profile, self.asked.region)
+        project = Project(Path.cwd(), self.options.environment)
+        account = Account(self.options.profile, self.options.region)
         given = self._settings(project, account)
         stacks = project.stacks(given)
         given = settings.with_deployer(given, stacks)
@@ -145,11 +123,11 @@ class Command:
         )
         if problems := settings.problems(given, stacks, project.file, account.region):
             raise SettingsInvalid(problems)
-        if self.asked.remove:
+        if self.options.remove:
             self._check(identity(account))
             self._infrastructure(project, account, given, stacks).remove()
             return
-        mode = self.asked.mode
+        mode = self.options.mode
         if mode in ("full", "infrastructure"):
             checked = checks.everything(account, needed, values)
             self._check(checked)
@@ -160,12 +138,14 @@ class Command:
         else:
             self._check(identity(account))
         outputs = self._outputs(account, needed)
-        if mode == "application" or (mode == "full" and (self.asked.image or self.asked.source)):
+        if mode == "application" or (
+            mode == "full" and (self.options.image or self.options.source)
+        ):
             target = self._target(account, needed, values)
             self._application(self._orders(target, "application"), target)
-        if self.asked.docs:
+        if self.options.docs:
             target = self._target(account, needed, values)
-            self._orders(target, "docs").publish(self.asked.docs)
+            self._orders(target, "docs").publish(self.options.docs)
         if mode in ("full", "infrastructure") and "application" not in self.result:
             repository = values.get("RepositoryName") or values["ServiceName"]
             self._what_next(account, outputs, repository, values.get("Platform", "linux/amd64"))
@@ -192,7 +172,7 @@ class Command:
         needed = settings.needed(project.stacks(given), values)
         lacking = settings.missing(given, needed)
         where = project.file.relative_to(project.root)
-        if not self.interactive or self.answers.yes or self.asked.remove:
+        if not self.interactive or self.answers.yes or self.options.remove:
             if lacking and not there:
                 raise SettingsInvalid(
                     [
@@ -220,12 +200,11 @@ class Command:
             self.screen, account, project, given, lacking, first=first, chosen=chosen
         )
         settings.save(project.file, answers)
-        project.rename(answers.get(settings.REQUIRED_NAME))
         self.screen.say(f"Written to {where}.", "green")
         return settings.load(project.file)
 
     def _nothing_deployed(self, account: Account, needed: Sequence[Stack]) -> bool:
-        if self.asked.mode not in ("full", "infrastructure"):
+        if self.options.mode not in ("full", "infrastructure"):
             return False
         own = [stack for stack in needed if stack.kind != "deployer"]
         try:
@@ -247,7 +226,7 @@ class Command:
         """The outputs of the deployer's stack. Raises CommandFailed if it is needed and missing."""
         name = _deployers(needed)
         outputs = Stacks(account).state(name).outputs
-        if outputs is None and self.asked.mode in ("application", "docs"):
+        if outputs is None and self.options.mode in ("application", "docs"):
             raise missing(account, name)
         return outputs or {}
 
@@ -261,10 +240,10 @@ class Command:
         return Orders(target, self.screen, self.result[what])
 
     def _application(self, orders: Orders, target: Target) -> None:
-        if self.asked.source:
-            orders.build(self.asked.source)
+        if self.options.source:
+            orders.build(self.options.source)
         else:
-            orders.deploy(self.asked.image or images.newest(target))
+            orders.deploy(self.options.image or images.newest(target))
 
     def _what_next(
         self, account: Account, outputs: Mapping[str, str], repository: str, platform: str
@@ -295,15 +274,49 @@ def _deployers(needed: Sequence[Stack]) -> str:
     return next((stack.name for stack in needed if stack.kind == "deployer"), "deployer")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code."""
-    parser = _parser()
-    asked = parser.parse_args(arguments)
-    if wrong := _contradictions(asked):
-        parser.error(wrong)
-    command = Command(asked)
-    return carried_out(command.run, command.result, as_json=asked.json, given=lambda: command.given)
+_PATH = click.Path(exists=True, path_type=Path)
+
+
+@click.command("python -m cli.setup", epilog=EXAMPLES, context_settings={"max_content_width": 100})
+@click.option("--mode", type=click.Choice(MODES), default="full", show_default=True)
+@click.option("--remove", is_flag=True, help="Delete the stacks instead.")
+@click.option(
+    "--environment",
+    default="default",
+    show_default=True,
+    metavar="NAME",
+    help="Take the settings in environments/NAME.yaml.",
+)
+@click.option("--image", help="A tag or digest in the repository.")
+@click.option("--source", type=_PATH, help="A directory or archive to build the image from.")
+@click.option("--docs", type=_PATH, help="A directory or archive of the docs' sources.")
+@click.option("--yes", is_flag=True, help="Agree to additions and modifications.")
+@click.option("--allow-replace", is_flag=True, help="With --yes: to replacements and removals too.")
+@click.option(
+    "--allow-data-loss",
+    multiple=True,
+    metavar="ID",
+    help="Let a resource that holds data be replaced or removed, by logical id; repeatable.",
+)
+@click.option("--profile", help="An AWS profile (AWS_PROFILE).")
+@click.option("--region", help="An AWS Region (AWS_REGION).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; progress goes to stderr.")
+def setup(**given: Any) -> None:
+    """Deploy everything around the service, and the service itself.
+
+    Checks everything before it creates anything, shows what would change before it changes, and
+    may be run again at any time.
+    """
+    options = Options(**given)
+    if wrong := options.contradiction:
+        raise click.UsageError(wrong)
+    command = Command(options)
+    sys.exit(
+        carried_out(
+            command.run, command.result, as_json=options.as_json, given=lambda: command.given
+        )
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    setup()

@@ -5,7 +5,6 @@ Nothing here speaks to AWS: a mistake in the settings is found before anything i
 
 import difflib
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from cli.errors import WRONG, CommandFailed
+from cli.nextstep import DEFAULT_ENVIRONMENT, DEFAULT_STACK
 
 ORDER = ("network", "database", "load-balancer", "service", "deployer", "monitoring", "docs")
 """The stacks, in the order in which they are deployed; later ones import from earlier ones.
@@ -24,8 +24,8 @@ ORDER = ("network", "database", "load-balancer", "service", "deployer", "monitor
 The docs come last, since AWS may refuse the first distribution to a new account: all else is there.
 """
 
-CONFIG = "samconfig.toml"
 REQUIRED_NAME = "ServiceName"  # the one setting that names everything else
+DEPLOYER_NAME = "DeployerStack"  # the setting that names the deployer's stack
 
 # What CloudFormation itself asks of these types, and an example of each
 # (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-supplied-parameter-types.html).
@@ -119,11 +119,10 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack to deploy: what samconfig.toml and the conventions say of it."""
+    """A stack to deploy."""
 
     kind: str  # one of ORDER
     name: str
-    section: str  # of samconfig.toml
     template: Path
     built: bool  # whether `sam build` goes before
     parameters: Mapping[str, Parameter]
@@ -131,78 +130,43 @@ class Stack:
 
 
 class Project:
-    """A checkout: its templates and samconfig.toml, and the settings of one environment."""
+    """A checkout: its templates, and the settings of one environment.
+
+    The deployer is template.yaml, each other stack infrastructure/<kind>.yaml.
+    """
 
     def __init__(self, root: Path, environment: str = "default") -> None:
-        """Raises SettingsInvalid if samconfig.toml is missing or broken."""
+        """Raises SettingsInvalid if this is not a checkout."""
         self.root, self.environment = root, environment
-        self._templates: dict[Path, dict[str, Any]] = {}
-        try:
-            self._config = tomllib.loads((root / CONFIG).read_text())
-        except FileNotFoundError:
+        self._templates: dict[str, dict[str, Any]] = {}
+        if not self._path("deployer").exists():
             raise SettingsInvalid(
-                [f"there is no {CONFIG} in {root}: run this in the checkout"]
-            ) from None
-        except tomllib.TOMLDecodeError as error:
-            raise SettingsInvalid([f"{CONFIG}: {error}"]) from None
+                [f"there is no template.yaml in {root}: run this in the checkout"]
+            )
 
     @property
     def file(self) -> Path:
         return self.root / "environments" / f"{self.environment}.yaml"
 
-    def section(self, kind: str) -> str | None:
-        """The section of samconfig.toml for a kind of stack: the environment's own, else the
-        default one; None if there is neither."""
-        default = "default" if kind == "deployer" else kind
-        own = self.environment if kind == "deployer" else f"{self.environment}-{kind}"
-        return next((s for s in (own, default) if s in self._config), None)
+    def _path(self, kind: str) -> Path:
+        if kind == "deployer":
+            return self.root / "template.yaml"
+        return self.root / "infrastructure" / f"{kind}.yaml"
 
-    def rename(self, service: str | None) -> None:
-        """Let samconfig.toml name this environment's stacks after the service, so that `sam` by
-        hand means the same stacks. None changes nothing."""
-        if service is None:
-            return
-        lines, section = [], ""
-        own = {self.section(kind): kind for kind in ORDER if kind != "deployer"}
-        for line in (self.root / CONFIG).read_text().splitlines(keepends=True):
-            if found := re.match(r"\[([\w-]+)\.global\.parameters\]", line):
-                section = found[1]
-            elif line.startswith("["):
-                section = ""
-            if section in own and line.startswith("stack_name"):
-                line = f'stack_name = "{service}-{own[section]}"\n'
-            lines.append(line)
-        (self.root / CONFIG).write_text("".join(lines))
-
-    def _stack(self, kind: str, service: str) -> Stack | None:
-        section = self.section(kind)
-        if section is None:
-            return None
-        found: Any = self._config[section]
-        named = found.get("deploy", {}).get("parameters", {}).get("template_file")
-        path = self.root / (named or "template.yaml")
-        if path not in self._templates:  # reading one takes a while
-            self._templates[path] = load_template(path)
-        template = self._templates[path]
-        name = f"{service}-{kind}"
+    def _stack(self, kind: str, settings: Mapping[str, str]) -> Stack:
+        path = self._path(kind)
+        if kind not in self._templates:  # reading one takes a while
+            self._templates[kind] = load_template(path)
+        template = self._templates[kind]
+        name = f"{settings.get(REQUIRED_NAME, '')}-{kind}"
         if kind == "deployer":  # it may serve several services, so it has none's name
-            configured = found.get("global", {}).get("parameters", {}).get("stack_name", "deployer")
-            own = section == self.environment
-            name = configured if own else f"{configured}-{self.environment}"
-        return Stack(
-            kind,
-            name,
-            section,
-            path,
-            kind == "deployer",
-            parameters(template),
-            template,
-        )
+            own = "" if self.environment == DEFAULT_ENVIRONMENT else f"-{self.environment}"
+            name = settings.get(DEPLOYER_NAME, f"{DEFAULT_STACK}{own}")
+        return Stack(kind, name, path, kind == "deployer", parameters(template), template)
 
     def stacks(self, settings: Mapping[str, str]) -> list[Stack]:
-        """All stacks that samconfig.toml knows, in order; `needed` says which to deploy."""
-        service = settings.get(REQUIRED_NAME, "")
-        return [stack for kind in ORDER if (stack := self._stack(kind, service))]
+        """All stacks that the checkout has a template for, in order; see `needed`."""
+        return [self._stack(kind, settings) for kind in ORDER if self._path(kind).exists()]
 
     @cached_property
     def known(self) -> Mapping[str, Parameter]:
@@ -222,9 +186,7 @@ def load_template(path: Path) -> dict[str, Any]:
     try:
         return parse_template(path.read_text())
     except FileNotFoundError:
-        raise SettingsInvalid(
-            [f"{CONFIG} names the template {path.name}, which is missing"]
-        ) from None
+        raise SettingsInvalid([f"there is no template {path.name}"]) from None
     except YAMLError as error:
         raise SettingsInvalid([f"{path.name}: {_yaml_message(error)}"]) from None
 
@@ -342,9 +304,9 @@ def needed(stacks: Sequence[Stack], values: Mapping[str, str]) -> list[Stack]:
 def with_deployer(settings: Mapping[str, str], stacks: Sequence[Stack]) -> dict[str, str]:
     """The settings, and for those templates that ask for it the name of the deployer's stack."""
     deployer = next((stack.name for stack in stacks if stack.kind == "deployer"), None)
-    if deployer is None or not any("DeployerStack" in stack.parameters for stack in stacks):
+    if deployer is None or not any(DEPLOYER_NAME in stack.parameters for stack in stacks):
         return dict(settings)
-    return {"DeployerStack": deployer, **settings}
+    return {DEPLOYER_NAME: deployer, **settings}
 
 
 def problems(
@@ -362,7 +324,7 @@ def problems(
         known |= {name: p for name, p in stack.parameters.items() if name not in known}
     found = []
     for name in settings:
-        if name not in known:
+        if name not in known and name != DEPLOYER_NAME:
             close = difflib.get_close_matches(name, known, 1, 0.6)
             meant = f"; did you mean {close[0]}?" if close else ""
             found.append(f"{name}: no template has this parameter ({file.name}){meant}")

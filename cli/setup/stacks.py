@@ -29,7 +29,7 @@ from cli.setup.changes import (
     stack_policy,
     standing,
 )
-from cli.setup.settings import CONFIG, Project, Stack, overrides, parse_template
+from cli.setup.settings import Project, Stack, overrides, parse_template
 
 POLL_SECONDS = float(os.environ.get("SAM_CLI_POLL_DELAY", "2"))
 """Between two looks at a stack; the variable is the one that paces `sam` too."""
@@ -55,7 +55,7 @@ class State:
 
 
 class Sam:
-    """The real `sam`, told what samconfig.toml would tell it, and the settings."""
+    """The real `sam`, with the defaults of samconfig.toml and the settings of the project."""
 
     def __init__(self, account: Account, project: Project) -> None:
         self._account, self._project = account, project
@@ -63,7 +63,7 @@ class Sam:
     def build(self, stack: Stack) -> None:
         """`sam build`; what has not changed is taken from the cache. Raises CommandFailed."""
         self._run(
-            *("build", "--config-env", stack.section, "--config-file", str(self._config)),
+            *("build", "--config-file", str(self._config)),
             *("--template-file", str(stack.template), "--cached"),
         )
 
@@ -77,12 +77,11 @@ class Sam:
             given.flush()
             template = ".aws-sam/build/template.yaml" if stack.built else stack.template
             told = self._run(
-                *("deploy", "--config-env", stack.section, "--config-file", str(self._config)),
+                *("deploy", "--config-file", str(self._config)),
                 *("--stack-name", stack.name, "--template-file", str(template)),
                 *("--parameter-overrides", f"file://{given.name}"),
                 *("--no-execute-changeset", "--no-confirm-changeset"),
                 *("--no-fail-on-empty-changeset", "--output", "json"),
-                # whose settings these are, also where a section of samconfig.toml serves several
                 *("--tags", f"environment={self._project.environment}"),
                 about=stack.name,
             )
@@ -95,7 +94,7 @@ class Sam:
 
     @property
     def _config(self) -> Path:
-        return self._project.root / CONFIG
+        return self._project.root / "samconfig.toml"
 
     def _run(self, *arguments: str, about: str = "") -> list[dict[str, Any]]:
         """What it wrote that is JSON, line by line."""

@@ -16,10 +16,7 @@ from cli.aws import Account, explained
 from cli.errors import CommandFailed
 
 USER = "arn:aws:iam::123456789012:user/ann"
-RENEW = (
-    "  aws sts get-session-token --serial-number arn:aws:iam::123456789012:mfa/ann"
-    " --token-code 123456 --duration-seconds 43200"
-)
+RENEW = "  aws configure mfa-login --serial-number arn:aws:iam::123456789012:mfa/ann"
 
 
 def refused(code: str, message: str = "no") -> ClientError:

@@ -69,7 +69,7 @@ def test_nothing_is_allowed(nobody: Operator, command: str) -> None:
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, 1, "no AWS cred", "AWS_PROFILE"),
         ({"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}, 3, "no Region", "export AWS_REGION"),
         ({"AWS_PROFILE": "gone"}, 3, "(gone) could not be found", "aws configure list-profiles"),
-        ({"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE"}, 1, "does not know these", "deployer login"),
+        ({"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE"}, 1, "does not know these", "mfa-login"),
         ({"DEPLOYER_STACK": "gone", "STACK": "1"}, 3, "no stack gone in us-east-1", "--stack"),
     ],
 )

@@ -20,19 +20,6 @@ from cli.setup.settings import Project, Stack
 from demo import ROOT
 from local_aws.aws import LocalAws
 
-SAMCONFIG = """
-version = 0.1
-[network.deploy.parameters]
-template_file = "network.yaml"
-[service.deploy.parameters]
-template_file = "service.yaml"
-[default.global.parameters]
-stack_name = "{name}-deployer"
-[default.deploy.parameters]
-capabilities = "CAPABILITY_IAM"
-"""
-COMMON = "resolve_s3 = true\n"
-
 NAME = """
   ServiceName:
     Type: String
@@ -280,6 +267,7 @@ class Checkout:
         """The settings of the default environment."""
         directory = self.root / "environments"
         directory.mkdir(exist_ok=True)
+        settings = {"DeployerStack": f"{self.name}-deployer", **settings}
         lines = [f"{name}: {json.dumps(value)}\n" for name, value in settings.items()]
         (directory / "default.yaml").write_text("# kept\n" + "".join(lines))
 
@@ -315,10 +303,10 @@ class Checkout:
 
 def checkout(root: Path, aws: LocalAws | None = None) -> Checkout:
     name = f"svc-{uuid.uuid4().hex[:6]}"
-    config = SAMCONFIG.format(name=name)
-    config = config.replace("deploy.parameters]\n", f"deploy.parameters]\n{COMMON}")
-    (root / "samconfig.toml").write_text(config)
-    for file, content in (("network", NETWORK), ("service", SERVICE), ("template", DEPLOYER)):
+    (root / "infrastructure").mkdir()
+    (root / "samconfig.toml").write_text((ROOT / "samconfig.toml").read_text())
+    files = {"infrastructure/network": NETWORK, "infrastructure/service": SERVICE}
+    for file, content in (files | {"template": DEPLOYER}).items():
         (root / f"{file}.yaml").write_text(content)
     return Checkout(root, name, aws)
 
@@ -326,7 +314,7 @@ def checkout(root: Path, aws: LocalAws | None = None) -> Checkout:
 def infrastructure(account: Account, *kinds: str, **given: str) -> Infrastructure:
     """The stacks of these kinds, as the command makes them; what it says goes into a text."""
     stacks = [
-        Stack(kind, f"{given.get('ServiceName', 'coder')}-{kind}", kind, Path(kind), False, {}, {})
+        Stack(kind, f"{given.get('ServiceName', 'coder')}-{kind}", Path(kind), False, {}, {})
         for kind in kinds
     ]
     screen, answers = Screen(io.StringIO()), Answers(yes=True)

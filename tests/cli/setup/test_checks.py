@@ -298,7 +298,7 @@ def found(account: Account, kind: str = "service", **values: str) -> dict[str, l
     parameters = settings.parameters(
         {"Parameters": {"RepositoryName": {"Type": "String", "Default": ""}}}
     )
-    stack = settings.Stack(kind, "s", "s", Path("t"), False, parameters, content)
+    stack = settings.Stack(kind, "s", Path("t"), False, parameters, content)
     told = checks.everything(account, [stack], {"ServiceName": "web", **values})
     by_name: dict[str, list[Check]] = {}
     for check in told:
@@ -535,5 +535,5 @@ def test_credentials_that_do_not_do_end_it_all(
     (check,) = told["credentials"]
     assert check.state == FAILED
     assert said in check.found
-    assert any("aws sts get-session-token --serial-number" in line for line in check.fix)
+    assert any("aws configure mfa-login --serial-number" in line for line in check.fix)
     assert set(told) == {"sam", "python3.13", "region", "credentials"}

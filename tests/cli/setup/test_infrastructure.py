@@ -54,7 +54,8 @@ def project(aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Checkout
 def shipped() -> dict[str, str]:
     """The settings that a new checkout begins with."""
     text = (ROOT / "environments" / "default.yaml").read_text()
-    return {name: str(value) for name, value in yaml.safe_load(text).items()}
+    given = {name: str(value) for name, value in yaml.safe_load(text).items()}
+    return {"DeployerStack": "deployer"} | given
 
 
 def actions(told: dict[str, Any]) -> dict[str, str]:

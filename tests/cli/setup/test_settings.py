@@ -226,8 +226,7 @@ def test_which_stacks_are_needed_follows_from_the_settings(
 ) -> None:
     template = Path("template.yaml")
     stacks = [
-        settings.Stack(kind, f"coder-{kind}", kind, template, False, {}, {})
-        for kind in settings.ORDER
+        settings.Stack(kind, f"coder-{kind}", template, False, {}, {}) for kind in settings.ORDER
     ]
     needed = [stack.kind for stack in settings.needed(stacks, values)]
     assert needed == [kind for kind in settings.ORDER if kind not in left_out]
@@ -243,7 +242,7 @@ Resources:
   Other: { Type: "AWS::IAM::Role", Properties: { RoleName: !Sub "${Cluster}-x" } }
   Unnamed: { Type: "AWS::S3::Bucket" }
 """)
-    stack = settings.Stack("service", "s", "s", Path("t"), False, {}, content)
+    stack = settings.Stack("service", "s", Path("t"), False, {}, content)
     found = settings.named(stack, {"Name": "coder", "ClusterName": ""})
     assert [(one.logical, one.name) for one in found] == [
         ("Cluster", "coder"),
@@ -253,35 +252,21 @@ Resources:
     assert [one.logical for one in given] == ["Role"]
 
 
-def test_an_environment_has_its_own_stacks_and_else_the_default_ones(project: Checkout) -> None:
-    with (project.root / "samconfig.toml").open("a") as file:
-        file.write('[production.global.parameters]\nstack_name = "deployer-production"\n')
-        file.write('[production-network.deploy.parameters]\ntemplate_file = "network.yaml"\n')
-    stacks = Project(project.root, "production").stacks({"ServiceName": "coder"})
-    assert [(s.kind, s.name, s.section) for s in stacks] == [
-        ("network", "coder-network", "production-network"),
-        ("service", "coder-service", "service"),
-        ("deployer", "deployer-production", "production"),
+def test_stacks_are_named_after_the_service_and_the_deployer_after_the_environment(
+    project: Checkout,
+) -> None:
+    def names(environment: str, **settings: str) -> list[tuple[str, str, str, bool]]:
+        stacks = Project(project.root, environment).stacks({"ServiceName": "coder", **settings})
+        root = project.root
+        return [(s.kind, s.name, str(s.template.relative_to(root)), s.built) for s in stacks]
+
+    assert names("default") == [
+        ("network", "coder-network", "infrastructure/network.yaml", False),
+        ("service", "coder-service", "infrastructure/service.yaml", False),
+        ("deployer", "deployer", "template.yaml", True),
     ]
-    other = Project(project.root, "staging").stacks({"ServiceName": "coder"})[-1]
-    assert (other.name, other.section) == (f"{project.name}-deployer-staging", "default")
-
-
-def test_a_renamed_service_renames_its_stacks_in_samconfig(project: Checkout) -> None:
-    config = project.root / "samconfig.toml"
-    config.write_text(
-        '[network.global.parameters]\nstack_name = "coder-network" # kept not\n'
-        '[network.deploy.parameters]\ntemplate_file = "network.yaml"\n'
-        '[default.global.parameters]\nstack_name = "deployer"\n'
-        '[production-network.global.parameters]\nstack_name = "coder-network"\n'
-    )
-    Project(project.root).rename("web")
-    assert config.read_text() == (
-        '[network.global.parameters]\nstack_name = "web-network"\n'
-        '[network.deploy.parameters]\ntemplate_file = "network.yaml"\n'
-        '[default.global.parameters]\nstack_name = "deployer"\n'
-        '[production-network.global.parameters]\nstack_name = "coder-network"\n'
-    )
+    assert names("production")[-1][1] == "deployer-production"
+    assert names("production", DeployerStack="ours")[-1][1] == "ours"
 
 
 def test_writing_keeps_the_comments_and_what_is_not_asked(tmp_path: Path) -> None:
@@ -321,25 +306,24 @@ def test_a_broken_file_is_told_by_its_line(tmp_path: Path, content: str, said: s
     assert refused.value.problems[0].startswith(said)
 
 
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        (None, "there is no samconfig.toml in "),
-        ("[", "samconfig.toml: "),
-        ('[network.deploy.parameters]\ntemplate_file = "no.yaml"\n', "samconfig.toml names the te"),
-    ],
-)
-def test_a_broken_project_is_told(tmp_path: Path, config: str | None, said: str) -> None:
-    if config is not None:
-        (tmp_path / "samconfig.toml").write_text(config)
+def test_a_directory_without_the_template_is_no_checkout(tmp_path: Path) -> None:
     with pytest.raises(SettingsInvalid) as refused:
-        Project(tmp_path).stacks({})
-    assert refused.value.problems[0].startswith(said)
+        Project(tmp_path)
+    assert refused.value.problems == [
+        f"there is no template.yaml in {tmp_path}: run this in the checkout"
+    ]
+
+
+def test_a_broken_template_is_told_by_its_line(project: Checkout) -> None:
+    (project.root / "infrastructure" / "network.yaml").write_text("Parameters: [")
+    with pytest.raises(SettingsInvalid) as refused:
+        Project(project.root).stacks({})
+    assert refused.value.problems[0].startswith("network.yaml: line ")
 
 
 def test_what_sam_unescapes_is_escaped_for_it() -> None:
     declared = parameters({"Parameters": {"Check": {"Type": "String"}}})
-    stack = settings.Stack("service", "s", "s", Path("t"), False, declared, {})
+    stack = settings.Stack("service", "s", Path("t"), False, declared, {})
     value = json.dumps({"command": 'say "hello"'})
     given = settings.overrides({"Check": value, "Other": "x"}, stack)
     assert given == {"Check": value.replace('"', '\\\\"')}
