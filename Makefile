@@ -3,9 +3,11 @@
 .DELETE_ON_ERROR:
 SHELL := /bin/bash
 
-# The Lambda runtime's Python. pyenv keeps versions that are not on PATH; override with PYTHON=….
-PYTHON ?= $(shell for p in python3.13 python3 "$$HOME"/.pyenv/versions/3.13*/bin/python; do \
-	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && echo "$$p" && break; done)
+# The Lambda runtime's Python, not that of .venv, which is made anew. pyenv keeps versions that are
+# not on PATH; override with PYTHON=….
+PYTHON ?= $(shell for p in python3.13 python3 "$$HOME"/.pyenv/versions/3.13*/bin/python; do "$$p" -c \
+	'import os, sys; sys.version_info[:2] == (3, 13) or exit(1); print(os.path.realpath(sys._base_executable))' \
+	2>/dev/null && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
 SOURCES := buildspecs cli demo functions layers local-aws tests
@@ -15,6 +17,7 @@ SLOW := tests/workflow tests/cli tests/demo local-aws/tests tests/simulation/tes
 # pytest-xdist, file by file. Three workers for two cores: tests on the local AWS mostly wait.
 WORKERS ?= 3
 PYTEST := pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PNPM := npx --yes pnpm@10.24.0 # as docs/package.json names it
 # runs a command and says what it took: $(call timed,NAME,COMMAND)
 timed = @TIMEFORMAT='$(1): %lR (CPU %lU + %lS)'; time { $(2); }
 DEPLOY_OPTIONS := $(if $(ENVIRONMENT),--environment '$(ENVIRONMENT)')
@@ -110,13 +113,15 @@ stress: $(READY) ## run all tests five times beside six busy loops, then in rand
 
 .PHONY: lint
 lint: $(READY) .checkov/.ready ## check style, types and templates
-	@$(MAKE) --no-print-directory --output-sync -j 2 mypy checkov cfn-lint ruff
+	@$(MAKE) --no-print-directory --output-sync -j 2 mypy checkov cfn-lint ruff prose
 
-.PHONY: ruff mypy cfn-lint checkov
+.PHONY: ruff mypy cfn-lint checkov prose
 ruff: $(READY)
 	@echo "ruff …" && ruff check --quiet $(SOURCES) && ruff format --check --quiet $(SOURCES)
 mypy: $(READY)
 	@echo "mypy …" && mypy --no-error-summary
+prose: $(READY) # the words that tests/prose.txt lists
+	@echo "prose …" && python -m tests.prose
 cfn-lint: $(READY) # as `sam validate --lint` does
 	@echo "cfn-lint …" && env -u AWS_PROFILE -u AWS_DEFAULT_PROFILE cfn-lint template.yaml infrastructure/*.yaml
 checkov: $(READY) .checkov/.ready # of what `sam validate` makes of the template
@@ -146,6 +151,14 @@ race: $(READY) ## hold other tools' success rules beside the deployer's, on the 
 .PHONY: benchmark
 benchmark: $(READY) ## measure reaction, steps, cold starts and the publication of a site
 	@python -m tests.benchmarks
+
+.PHONY: docs
+docs: ## build docs/ as a site, into docs/.vitepress/dist (needs Node.js; `deployer docs docs` publishes it)
+	@cd docs && $(PNPM) install --frozen-lockfile --silent && $(PNPM) run --silent build
+
+.PHONY: pictures
+pictures: $(READY) ## record `make demo` and draw the diagram, for README and docs (a minute)
+	@python -m demo.pictures
 
 .PHONY: clean
 clean: ## remove what builds and tests leave; .venv and a running local AWS stay

@@ -408,12 +408,12 @@ def what_next(screen: Screen) -> None:
     screen.say(
         "`docker push` and `aws stepfunctions start-execution` work too: `make local` prints"
     )
-    screen.say("the commands. More: README.md#push-your-own-image, README.md#try-it-locally")
+    screen.say("the commands. More: README.md#push-your-own-image")
 
 
 def _pushes(demo_tag: str, own_tag: str, option: str = "") -> list[str]:
     push = f"{_PYTHON} -m demo.image push{option} --repository demo --tag"
-    own = '--directory my-app --entrypoint "python3 server.py"'
+    own = '--directory my-app --entrypoint "python3 server.py 0.0.0.0"'
     return [f"{push} {demo_tag}", f"{push} {own_tag} {own}"]
 
 
@@ -428,8 +428,9 @@ def guide(stage: Stage, screen: Screen, demo_tag: str, own_tag: str) -> None:
     screen.title("Push the demo application, or a program of your own (in another terminal)")
     for command in _pushes(demo_tag, own_tag, "" if known else f" --endpoint {aws.endpoint}"):
         screen.command(command)
-    screen.say("A release must listen on 0.0.0.0:3000 and answer what the service spec asks:")
-    screen.say("GET /healthz with 200 and its version in X-Coder-Build-Version.")
+    screen.say("It must listen on port 3000 and answer what the service spec demands: GET /healthz")
+    screen.say("with 200, and its version in X-Coder-Build-Version. Without Docker, 0.0.0.0 in its")
+    screen.say("command becomes the task's own address.")
     where = "" if known else f" --directory {shlex.quote(str(aws.directory))}"
     screen.title("The operator's command, and any AWS tool, from the checkout in a shell after")
     screen.command(f'eval "$({_PYTHON} -m local_aws{where} env)"')
@@ -440,7 +441,7 @@ def guide(stage: Stage, screen: Screen, demo_tag: str, own_tag: str) -> None:
     screen.command(f"aws ecr get-login-password | {login}")
     screen.command(f"docker tag my-app {target} && docker push {target}")
     screen.say()
-    screen.say("More: README.md#push-your-own-image, README.md#try-it-locally")
+    screen.say("More: README.md#push-your-own-image")
     screen.say()
     screen.say("Waiting for pushes; Ctrl-C ends the local AWS.")
 
