@@ -1,6 +1,6 @@
 """Checks as people see them, and those that several commands make.
 
-A check says what was found and the exact fix; what may not be looked at is a warning, never a
+A check says what was found and the exact fix; a check without permission is a warning, never a
 failure.
 """
 

@@ -77,7 +77,7 @@ def known_names(checkout: str | None) -> frozenset[str]:
 
 
 def examine(target: Target, known: frozenset[str]) -> list[Check]:
-    """Look at everything. Whatever may not be looked at is a warning.
+    """Check everything. A check without permission is a warning.
 
     Args:
         known: the names of variables that the application knows; none if that is not known.

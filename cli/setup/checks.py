@@ -1,7 +1,7 @@
 """What must be right before anything is made: each check says what was found and the exact fix.
 
 The functions with a plain value in and a Check out decide; the others ask AWS and pass on what they
-found. What may not be looked at is a warning, never a failure.
+found. A check without permission is a warning, never a failure.
 """
 
 import shutil
@@ -158,7 +158,7 @@ class _Look:
                 found.append(one)
         except AWS_ERRORS as error:
             what, _ = explained(error)
-            denied = "not looked at: " if code_of(error) in DENIED else "could not be looked at: "
+            denied = "no permission to check: " if code_of(error) in DENIED else "not checked: "
             found.append(Check(name, WARNING, denied + what))
         return found
 

@@ -180,7 +180,7 @@ def test_the_way_to_restore_is_told_as_an_order_that_is_taken() -> None:
 
 
 def test_without_a_snapshot_no_order_is_told() -> None:
-    assert "No snapshot was taken" in database.how_to_restore("coder", "2.0.0", None, "2.1.0")
+    assert "No snapshot exists" in database.how_to_restore("coder", "2.0.0", None, "2.1.0")
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_a_release_that_migrated_the_database_is_not_rolled_back_by_image_alone(
     record = live.records()[-1]
     assert record["outcome"] == "FAILED"
     assert record["rollback"]["action"] == "LEAVE"
-    assert "schema" in done.cause and "No snapshot was taken" in done.cause
+    assert "schema" in done.cause and "No snapshot exists" in done.cause
     breaker = live.described()["deploymentConfiguration"]["deploymentCircuitBreaker"]
     assert breaker == {"enable": True, "rollback": False}
     assert live.described()["taskDefinition"] == record["taskDefinition"]

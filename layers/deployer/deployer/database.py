@@ -144,7 +144,7 @@ def restoration(
 def how_to_restore(service: str, to: str, snapshot: str | None, taken_before: str) -> str:
     """What a refusal to go back says of the way that there is."""
     if snapshot is None:
-        return "No snapshot was taken, so there is no way back but one that the team has itself"
+        return "No snapshot exists; restore from your own backup"
     return (
         f"Snapshot {snapshot} holds the database as it was before {taken_before}; what was written"
         ' since would be lost. To restore it and go back: {"action": "rollback", "service": '

@@ -24,7 +24,7 @@ _ADVICE = {
     "VerificationFailed": "See what the site answers; upload again when it is clear why.",
     "DatabaseFailed": "See the instance and its events in RDS; then push or deploy again.",
     "TurnTimedOut": "See what has the turn; stop its execution if it hangs; push or upload again.",
-    "TurnLost": "Push, upload or order again; what the execution had left was put right meanwhile.",
+    "TurnLost": "Another execution has already cleaned up; push, upload or deploy again.",
     "ExecutionEnded": "See who stopped the execution; push or upload again when it is clear why.",
     "ServiceDraining": "Wait until the deleted service is INACTIVE and deploy again.",
     "ServiceScaledDown": "Scale the service up and deploy again.",

@@ -128,7 +128,9 @@ def tasks(
         WARNING if all_run else FAILED,
         f"{found['kind']}: {'; '.join(found['stops'][-2:])}",
         (found["advice"],),
-        "It runs now, but tasks failed within the last hour." if all_run else "Tasks do not stay.",
+        "It runs now, but tasks failed within the last hour."
+        if all_run
+        else "Tasks keep stopping.",
         tuple(found["log"][-_EVIDENCE:]),
     )
 
@@ -481,7 +483,7 @@ def variables(names: Collection[str], known: Collection[str] = ()) -> Iterator[C
             FAILED,
             "Coder is given no CODER_PG_CONNECTION_URL",
             ("Name the secret with the URL under container.secrets as CODER_PG_CONNECTION_URL.",),
-            "It keeps its data inside the task then, and they are gone with the task.",
+            "It keeps its data inside the task then; all data is lost when the task stops.",
         )
     if not wrong:
         of = "the sources" if known else "Coder's usual ones"

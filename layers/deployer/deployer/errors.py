@@ -54,7 +54,7 @@ class SourcesRejected(DeployError):
 
 
 class SiteRejected(DeployError):
-    """What a build made of the sources is no site that may replace the live one."""
+    """The build output cannot safely replace the live site."""
 
 
 class DatabaseFailed(DeployError):
@@ -66,7 +66,7 @@ class TurnTimedOut(DeployError):
 
 
 class TurnLost(DeployError):
-    """The execution ended, lost its turn and was redriven: what it left was put right meanwhile."""
+    """The execution lost the lock: it ended, another cleaned up, then it was redriven."""
 
 
 class AwsUnavailable(DeployError):

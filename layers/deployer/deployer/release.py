@@ -171,7 +171,7 @@ def unidentified(document: object, execution: str, started_at: str) -> Unidentif
 
 
 def as_tag(version: str) -> str:
-    """The tag that carries a version: `+` is no character of a tag."""
+    """The tag for a version: tags cannot contain `+`."""
     return version.replace("+", "-")
 
 

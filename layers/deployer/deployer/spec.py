@@ -60,7 +60,7 @@ _SECRET_NAME = re.compile(
 )
 _CREDENTIALS_IN_URL = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
 # Coder ignores a variable that it does not know, and starts with what it does without it: a
-# database of its own in the task, which is gone with the task.
+# database of its own in the task, which is lost when the task stops.
 MISNAMED_FOR_CODER: Mapping[str, str] = {
     "CODER_POSTGRES_URL": "CODER_PG_CONNECTION_URL",
     "CODER_DATABASE_URL": "CODER_PG_CONNECTION_URL",
@@ -277,7 +277,7 @@ def for_service(parameters: Mapping[str, str], service: str | None) -> tuple[Ser
 
 
 def services(parameters: Mapping[str, str]) -> list[ServiceSpec]:
-    """Every spec that can be read; a broken one is another's business."""
+    """Every valid spec; invalid specs are skipped."""
     found = []
     for source, document in _documents(parameters).items():
         with contextlib.suppress(SpecInvalid):
@@ -554,7 +554,7 @@ class Fields:
     def close(self) -> None:
         for name in sorted(self._document.keys() - self._known):
             known = ", ".join(sorted(self._known))
-            self.wrong(name, f"is no field of the spec; known here: {known}")
+            self.wrong(name, f"unknown field; expected one of: {known}")
 
     def _read[T](
         self, name: str, kind: type[T], wanted: str, stand_in: T, default: T | None = None

@@ -502,7 +502,10 @@ def test_what_may_not_be_looked_at_is_a_warning(
 
     monkeypatch.setattr(account.client("ec2"), "describe_vpcs", refuse)
     (check,) = found(account, VpcId="vpc-0123456789abcdef0")["VPC"]
-    assert (check.state, check.found) == (WARNING, "not looked at: you may not do this: no")
+    assert (check.state, check.found) == (
+        WARNING,
+        "no permission to check: you may not do this: no",
+    )
 
 
 @pytest.mark.parametrize(
