@@ -264,12 +264,19 @@ class Stage:
         """The records of the service's builds, in the order in which they were started."""
         return self.records(f"build:{self.service}")
 
+    def spec(self) -> dict[str, Any]:
+        """The service spec, as it lies in the parameter store."""
+        found = self.aws.client("ssm").get_parameter(Name=f"/deployer/services/{self.service}")
+        spec: dict[str, Any] = json.loads(found["Parameter"]["Value"])
+        return spec
+
     def specify(self, **fields: Any) -> None:
         """Change fields of the service spec."""
-        ssm = self.aws.client("ssm")
-        name = f"/deployer/services/{self.service}"
-        spec = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
-        ssm.put_parameter(Name=name, Value=json.dumps(spec | fields), Overwrite=True)
+        self.aws.client("ssm").put_parameter(
+            Name=f"/deployer/services/{self.service}",
+            Value=json.dumps(self.spec() | fields),
+            Overwrite=True,
+        )
 
     def look(self, arn: str) -> Execution:
         """An execution as it stands."""

@@ -8,6 +8,7 @@ import click
 from cli.command import Call, command, follows
 from cli.errors import WRONG, CommandFailed
 from cli.orders import Orders
+from cli.target import Target
 
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
@@ -35,11 +36,18 @@ def build(call: Call, source: str, follow: bool) -> None:
             f"{source} is no file or directory, and no commit (7 to 40 hex digits)",
             ["Of a branch or tag, give the commit:", f"  git rev-parse {source}"],
         )
-    elif not call.target.parameters.get("SourceConnectionArn"):
+    elif not _connected(call.target):
         raise CommandFailed(
             WRONG,
-            f"no repository is connected to fetch {source} from",
+            f"no repository of {call.target.service} is connected to fetch {source} from",
             ["Connect one (docs/build.md), or build a checkout of it:", "  deployer build ."],
         )
     else:
         orders.fetch(source)
+
+
+def _connected(target: Target) -> bool:
+    """Whether the connected repository is the service's; one stack connects one."""
+    parameters = target.parameters
+    service = parameters.get("SourceService") or parameters["ServicePattern"]
+    return bool(parameters.get("SourceConnectionArn")) and service == target.service

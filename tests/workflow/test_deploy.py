@@ -168,11 +168,15 @@ def test_the_same_event_again_deploys_nothing(live: Stage) -> None:
 
 
 def test_a_second_tag_on_a_live_digest_is_the_same_push(live: Stage) -> None:
-    digest = live.release("1.0.0")
+    before, deployment = live.executions(), live.described()["deployments"][0]["id"]
     live.push(demo_release("1.0.0"), "1.0.0-again")
-    done = [live.ended(arn) for arn in live.executions()[:2]]
-    assert all(execution.status == "SUCCEEDED" for execution in done)
-    assert live.record(digest)["outcome"] == "SUCCEEDED"
+    while (newest := live.executions()) == before:
+        pass
+    assert live.ended(newest[0]).path[-1] == "Stood aside"
+    first, again = live.records()
+    assert (first["outcome"], again["outcome"]) == ("SUCCEEDED", "SUPERSEDED")
+    assert (again["tag"], again["by"]) == ("1.0.0-again", first["id"])
+    assert live.described()["deployments"][0]["id"] == deployment
 
 
 def test_a_deployment_by_hand_of_what_runs_registers_and_replaces_nothing(live: Stage) -> None:

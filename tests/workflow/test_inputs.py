@@ -58,6 +58,12 @@ def untouched(running: Stage) -> Any:
     assert [d["id"] for d in after["deployments"]] == [d["id"] for d in before["deployments"]]
 
 
+def ignored(stage: Stage, execution: str) -> list[dict[str, Any]]:
+    """The records that an execution made of a push that deploys nothing."""
+    records = stage.records(f"ignored:{stage.service}")
+    return [record for record in records if record["execution"] == execution]
+
+
 @pytest.mark.parametrize("what", PUSHES)
 def test_a_push_that_deploys_nothing_is_recorded_with_its_reason(
     untouched: Stage, what: str
@@ -65,8 +71,8 @@ def test_a_push_that_deploys_nothing_is_recorded_with_its_reason(
     digest = PUSHES[what](untouched)
     done = untouched.ended(untouched.started_by(digest))
     assert (done.status, done.path) == ("SUCCEEDED", NOTHING)
-    record = untouched.record(digest)
-    assert record["outcome"] == "IGNORED"
+    (record,) = ignored(untouched, done.arn)
+    assert (record["digest"], record["outcome"]) == (digest, "IGNORED")
     assert record["reason"]
 
 
@@ -75,7 +81,8 @@ def test_an_image_that_is_gone_again_is_ignored(untouched: Stage) -> None:
     gone = {**seen["detail"], "image-digest": "sha256:" + "0" * 64, "image-tag": "1.5.0"}
     done = untouched.ended(untouched.start({**seen, "detail": gone}))
     assert (done.status, done.path) == ("SUCCEEDED", NOTHING)
-    assert untouched.record(gone["image-digest"])["outcome"] == "IGNORED"
+    (record,) = ignored(untouched, done.arn)
+    assert (record["digest"], record["outcome"]) == (gone["image-digest"], "IGNORED")
 
 
 def event(**detail: Any) -> dict[str, Any]:
@@ -134,12 +141,6 @@ def test_what_can_not_be_served_is_refused_by_name(
     assert [item["outcome"]["S"] for item in items] == ["FAILED"]
 
 
-def spec_of(stage: Stage) -> dict[str, Any]:
-    found = stage.aws.client("ssm").get_parameter(Name=f"/deployer/services/{stage.service}")
-    document: dict[str, Any] = json.loads(found["Parameter"]["Value"])
-    return document
-
-
 def write_spec(stage: Stage, text: str) -> None:
     stage.aws.client("ssm").put_parameter(
         Name=f"/deployer/services/{stage.service}", Value=text, Type="String", Overwrite=True
@@ -147,7 +148,7 @@ def write_spec(stage: Stage, text: str) -> None:
 
 
 def test_every_wrong_field_of_the_spec_is_named(live: Stage) -> None:
-    spec = spec_of(live)
+    spec = live.spec()
     spec["cpu"] = 1000
     spec["container"]["port"] = "3000"
     spec["colour"] = "blue"
@@ -174,7 +175,7 @@ def test_every_wrong_field_of_the_spec_is_named(live: Stage) -> None:
 def test_missing_surroundings_stop_before_anything_changes(
     live: Stage, change: dict[str, Any], named: str
 ) -> None:
-    spec = spec_of(live)
+    spec = live.spec()
     if "network" in change:
         change["network"]["publicIp"] = True
     write_spec(live, json.dumps({**spec, **change}))

@@ -1,8 +1,6 @@
 """What is around a service is looked at before anything changes: what cannot work is refused."""
 
-import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -24,16 +22,10 @@ def refused(stage: Stage, version: str, named: str) -> str:
     return done.cause
 
 
-def spec_of(stage: Stage) -> dict[str, Any]:
-    name = f"/deployer/services/{stage.service}"
-    parameter = stage.aws.client("ssm").get_parameter(Name=name)["Parameter"]
-    return dict(json.loads(parameter["Value"]))
-
-
 def group(stage: Stage, name: str) -> tuple[str, str]:
     """A security group that lets nobody in, and the VPC that it is of."""
     ec2 = stage.aws.client("ec2")
-    subnet = spec_of(stage)["network"]["subnets"][0]
+    subnet = stage.spec()["network"]["subnets"][0]
     vpc = ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["VpcId"]
     made = ec2.create_security_group(
         GroupName=f"{stage.service}-{name}", Description=name, VpcId=vpc
@@ -43,13 +35,13 @@ def group(stage: Stage, name: str) -> tuple[str, str]:
 
 def test_a_closed_security_group(live: Stage) -> None:
     closed, _ = group(live, "closed")
-    live.specify(network={**spec_of(live)["network"], "securityGroups": [closed]})
+    live.specify(network={**live.spec()["network"], "securityGroups": [closed]})
     refused(live, "1.1.0", closed)
 
 
 def test_a_subnet_without_a_way_to_ecr(live: Stage) -> None:
     ec2 = live.aws.client("ec2")
-    network = spec_of(live)["network"]
+    network = live.spec()["network"]
     _, vpc = group(live, "unused")
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="172.31.200.0/24")["Subnet"]["SubnetId"]
     table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
@@ -74,7 +66,7 @@ def test_a_secret_that_the_execution_role_may_not_read(live: Stage) -> None:
     other = live.aws.client("secretsmanager").create_secret(
         Name=f"{live.service}/other", SecretString="x"
     )["ARN"]
-    container = spec_of(live)["container"]
+    container = live.spec()["container"]
     live.specify(container={**container, "secrets": [*container["secrets"], {"OTHER": other}]})
     refused(live, "1.1.0", "put-role-policy")
 
@@ -86,7 +78,7 @@ def test_a_secret_named_otherwise_than_the_service(make: Callable[..., Stage]) -
     url = secrets.get_secret_value(SecretId=f"{before.service}/database-url")["SecretString"]
     elsewhere = secrets.create_secret(Name="elsewhere/url", SecretString=url)["ARN"]
     service = make(DatabaseUrlSecretArn=elsewhere)
-    container = spec_of(service)["container"]
+    container = service.spec()["container"]
     parameter = "arn:aws:ssm:us-east-1:000000000000:parameter/elsewhere/key"
     unnamed = elsewhere.replace(":elsewhere/", ":nowhere/")
     service.specify(container={**container, "secrets": [{"A": parameter, "B": unnamed}]})
@@ -106,7 +98,7 @@ def test_behind_a_load_balancer(make: Callable[..., Stage]) -> None:
     pair = [{"GroupId": front}]
     rule = {"IpProtocol": "tcp", "FromPort": 3000, "ToPort": 3000, "UserIdGroupPairs": pair}
     ec2.authorize_security_group_ingress(GroupId=tasks, IpPermissions=[rule])
-    spec = spec_of(service)
+    spec = service.spec()
     balancer = elb.create_load_balancer(
         Name=service.service, Subnets=spec["network"]["subnets"], SecurityGroups=[front]
     )["LoadBalancers"][0]

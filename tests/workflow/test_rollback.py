@@ -81,7 +81,7 @@ def test_a_hold_by_itself_and_a_resumption_with_nothing_held(live: Stage) -> Non
 def test_what_can_not_be_gone_back_to_is_refused_and_nothing_touched(two: Stage) -> None:
     two.deployed("1.2.0", fault="exit-at-start")
     before = two.described()
-    for to, named in [("1.1.0", "live already"), ("1.2.0", "never live"), ("7.7.7", "1.0.0")]:
+    for to, named in [("1.2.0", "never live"), ("7.7.7", "1.0.0")]:
         refused = order(two, "rollback", to=to)
         assert (refused.status, refused.error) == ("FAILED", "RequestRejected"), to
         assert named in refused.cause
@@ -94,6 +94,16 @@ def test_what_can_not_be_gone_back_to_is_refused_and_nothing_touched(two: Stage)
     after = two.described()
     assert after["deployments"] == before["deployments"]
     assert two.deployed("1.3.0").path[-1] == "Deployed", "a refused rollback holds nothing"
+
+
+def test_the_last_verified_release_may_be_put_back_where_it_should_be_live(two: Stage) -> None:
+    """Another may run: somebody may have changed the service by hand."""
+    stranger = two.records()[0]["taskDefinition"]
+    two.aws.client("ecs").update_service(
+        cluster=two.cluster, service=two.service, taskDefinition=stranger
+    )
+    assert order(two, "rollback", to="1.1.0").status == "SUCCEEDED"
+    assert two.described()["taskDefinition"] == two.records()[1]["taskDefinition"]
 
 
 def test_there_may_be_nothing_to_go_back_to(live: Stage, make: Callable[..., Stage]) -> None:

@@ -69,9 +69,7 @@ def rules(stage: Stage, name: str) -> list[dict[str, Any]]:
 
 def container(stage: Stage, **changes: Any) -> dict[str, Any]:
     """The spec's container with some fields changed."""
-    found = stage.aws.client("ssm").get_parameter(Name=f"/deployer/services/{stage.service}")
-    spec = json.loads(found["Parameter"]["Value"])
-    return {**spec["container"], **changes}
+    return {**stage.spec()["container"], **changes}
 
 
 def secret(stage: Stage) -> str:
@@ -248,8 +246,8 @@ def test_a_secret_that_the_execution_role_may_not_read(operator: Operator) -> No
     _, found = looked(operator)
     said = [c["found"] for c in found if c["name"] == "secrets" and c["state"] == "failed"]
     assert len(said) == 2
-    assert any("may not read" in text for text in said)
-    assert any("no secret" in text for text in said)
+    assert any("has no permission to read" in text for text in said)
+    assert any("does not exist" in text for text in said)
 
 
 # The load balancer -------------------------------------------------------------------------------

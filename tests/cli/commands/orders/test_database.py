@@ -31,9 +31,10 @@ def migrated(deployer: Stage, session: dict[str, str]) -> Iterator[Operator]:
 def test_what_is_lost_must_be_agreed_to(migrated: Operator) -> None:
     snapshot = migrated.stage.records()[-1]["snapshot"]
     refused = migrated.run("rollback", "1.0.0")
-    assert refused.returncode == 2
+    assert refused.returncode == 6
     assert snapshot in refused.stderr
-    assert "deployer rollback 1.0.0 --restore-database" in refused.stderr
+    again = f"deployer rollback --service {migrated.stage.service} 1.0.0 --restore-database"
+    assert again in refused.stderr
     before = migrated.stage.executions()
     unasked = migrated.run("rollback", "1.0.0", "--restore-database")
     assert (unasked.returncode, "--yes" in unasked.stderr) == (4, True)
