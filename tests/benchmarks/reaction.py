@@ -25,6 +25,7 @@ _EVENTS = {
     "detail-type": ["ECS Deployment State Change", "ECS Task State Change"],
 }
 _LIMIT = timedelta(seconds=120)
+_SCALED_MINUTE = 2  # seconds; shorter ones would count what the rollout takes here besides
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def _service_of(event: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Reaction:
-    """`real` with the state machine as it is; `scaled` with a poll's minute shrunk to a second;
+    """`real` with the state machine as it is; `scaled` with a minute shrunk to two seconds;
     `ecs_deploy` its lags."""
 
     real: Sequence[Rollout]
@@ -204,7 +205,8 @@ def measure(stage: Stage, observer: Observer, count: int, minutes: Sequence[int]
         started.append(ours.started_by(ours.push(slow, "1.1.0")))
         peers.append(EcsDeploy.rolling_out(peer, slow))
     for service, length in zip(scaled, minutes, strict=True):
-        what = demo_release("1.1.0", fault="slow-start", seconds=length)
+        seconds = length * _SCALED_MINUTE
+        what = demo_release("1.1.0", fault="slow-start", seconds=seconds)
         service.push(what, "by-hand")  # a tag that no push deploys
         order = {"action": "deploy", "service": service.service, "image": "by-hand"}
         begun = sfn.start_execution(stateMachineArn=machine, input=json.dumps(order))
@@ -277,7 +279,7 @@ def _beside(stage: Stage, name: str) -> Stage:
 
 
 def _scaled(stage: Stage) -> str:
-    """A copy of the state machine whose slow poll comes each second instead of each minute.
+    """A copy of the state machine whose slow poll comes in scaled time.
 
     In a role of its own: the deployer's trusts Step Functions for the original only.
     """
@@ -286,7 +288,7 @@ def _scaled(stage: Stage) -> str:
     definition = json.loads(machine["definition"])
     for state in definition["States"].values():
         if state.get("Resource", "").endswith(".waitForTaskToken"):
-            state["TimeoutSeconds"] //= 60
+            state["TimeoutSeconds"] = state["TimeoutSeconds"] * _SCALED_MINUTE // 60
     original, role = machine["roleArn"].rpartition("/")[2], f"{stage.stack}-scaled"
     trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}}
     document = {"Version": "2012-10-17", "Statement": [trust | {"Action": "sts:AssumeRole"}]}

@@ -110,6 +110,13 @@ def test_every_task_has_a_time_of_its_own_and_the_machine_too(every: Any) -> Non
         assert 0 < state["TimeoutSeconds"] <= most, name
 
 
+def test_ten_minutes_of_a_rollout_cost_seven_slow_polls_at_most(deploying: States) -> None:
+    """A deployment enters 18 states besides, and may enter 25."""
+    for name in ("Poll health", "Poll health of previous release"):
+        assert 600 // deploying[name]["TimeoutSeconds"] <= 7
+        assert deploying[name]["TimeoutSeconds"] <= 90, "how late an end without an event is seen"
+
+
 def test_every_function_is_retried_alike(states: States) -> None:
     """What passes by itself is retried by name; never by wildcard."""
     last = {name: json.dumps(state["Retry"][-2:]) for name, state in calls(states).items()}

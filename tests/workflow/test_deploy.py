@@ -204,7 +204,7 @@ def test_slow_polls_find_the_end_when_every_event_of_ecs_is_lost(live: Stage) ->
     machine = live.outputs["StateMachine"]
     patient = sfn.describe_state_machine(stateMachineArn=machine)["definition"]
     definition = json.loads(patient)
-    definition["States"]["Poll health"]["TimeoutSeconds"] = 2  # a minute, as deployed
+    definition["States"]["Poll health"]["TimeoutSeconds"] = 2  # 90, as deployed
     rules = [
         r["Name"]
         for r in events.list_rules()["Rules"]
