@@ -290,16 +290,17 @@ def test_the_source_is_an_archive_and_its_version_can_be_chosen(aws: LocalAws, n
     s3 = aws.client("s3")
     s3.create_bucket(Bucket=name)
     s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-    text = spec(build=["cat said"])
+    text = spec(build=["cat said '[[...x]]'"])
+    odd = {"[[...x]]": "and a name with dots\n"}
     versions = [
-        s3.put_object(Bucket=name, Key="a.zip", Body=archive(said=said, buildspec__yml=text))
+        s3.put_object(Bucket=name, Key="a.zip", Body=archive(said=said, buildspec__yml=text, **odd))
         for said in ("old", "new")
     ]
     source = {"type": "S3", "location": f"{name}/a.zip"}
     project = Project(aws, name, "s3:GetObject*", source=source)
-    assert project.lines(project.run()) == ["new"]
+    assert project.lines(project.run()) == ["newand a name with dots"]
     build = project.run(sourceVersion=versions[0]["VersionId"])
-    assert project.lines(build) == ["old"]
+    assert project.lines(build) == ["oldand a name with dots"]
     assert build["resolvedSourceVersion"] == versions[0]["VersionId"]
 
 
@@ -309,7 +310,7 @@ def test_what_is_no_archive_is_said_so(aws: LocalAws, name: str) -> None:
     build = Project(aws, name, "s3:GetObject", source=source).run()
     failed = next(phase for phase in build["phases"] if phase.get("phaseStatus") == "FAILED")
     assert failed["phaseType"] == "DOWNLOAD_SOURCE"
-    assert "is not a zip file" in failed["contexts"][0]["message"]
+    assert "File is not a zip file" in failed["contexts"][0]["message"]
 
 
 def test_artifacts_arrive_in_the_bucket(aws: LocalAws, name: str) -> None:

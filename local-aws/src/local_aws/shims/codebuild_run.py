@@ -243,8 +243,13 @@ class Build:
             ) from error
         self.record["resolvedSourceVersion"] = answer.get("VersionId") or version
         try:
-            shutil.unpack_archive(archive, self._source, "zip")
-        except shutil.ReadError as error:
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(self._source)
+                for entry in packed.infolist():
+                    mode = entry.external_attr >> 16
+                    if mode and not entry.is_dir():
+                        (self._source / entry.filename).chmod(mode & 0o777)
+        except zipfile.BadZipFile as error:
             raise PhaseFailed(
                 "CLIENT_ERROR", f"error while unpacking {key}: {error}; S3 sources are ZIP files"
             ) from error
