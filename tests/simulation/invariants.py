@@ -400,11 +400,17 @@ class Invariants:
     def _where_the_data_is(self, records: list[Mapping[str, Any]]) -> None:
         """The database's secret leads where the last restoration says, and what runs is there."""
         switched = [r for r in records if "restoration" in r]
-        if not switched or self.world.humans > self.humans_before:
+        if not switched:
             return
         last = max(switched, key=lambda record: record.get("turnAt", ""))
+        if self._acted_since(last):
+            return
         noted, leads = last["restoration"], self.world.rds.leads_to
         before, after = noted["before"]["instance"], noted["after"]["instance"]
+        if self.world.rds.restored_from.get(after) != last["restore"]:
+            self.broken("a snapshot fits", f"{after} is not of {last['restore']}")
+        if last["outcome"] == "SUCCEEDED" and before not in self.world.rds.instances:
+            self.broken("the data follows", f"{before} is gone")
         done = (last.get("rollback") or {}).get("database")
         back = (last["outcome"] == "FAILED_ROLLED_BACK" and not _kept(last)) or done is not None
         # where a permission kept the secret from being changed, the record says so
@@ -502,11 +508,11 @@ class Invariants:
     def _what_runs(self, records: list[Mapping[str, Any]]) -> None:
         """What the service runs is what the records say that it runs."""
         service = self.world.ecs.services.get(self.world.spec["service"])
-        if self.world.humans > self.humans_before:
-            return
         if service and any(service.configuration.get(k) != v for k, v in service.theirs.items()):
             self.broken("others' changes stay", f"{service.configuration}, not {service.theirs}")
-        if service is None or not service.deployments:
+        if service is None or service.status != "ACTIVE" or not service.deployments:
+            if self.world.humans > self.humans_before:
+                return
             if any(r["outcome"] == "SUCCEEDED" and "rollout" in r for r in records):
                 self.broken("what runs", "there is no service")
             return
@@ -519,6 +525,8 @@ class Invariants:
         if not done:
             return
         newest = max(done, key=lambda r: r["turnAt"])
+        if self._acted_since(newest):
+            return
         good = [r for r in done if r["outcome"] == "SUCCEEDED"]
         if newest["outcome"] == "SUCCEEDED" and primary.revision != newest["taskDefinition"]:
             self.broken("what runs", f"{primary.revision}, not {newest['taskDefinition']}")
@@ -550,10 +558,12 @@ class Invariants:
         """The newest push that is good runs, unless an order says otherwise."""
         failed = {r["digest"] for r in records if r["outcome"].startswith("FAILED")}
         tagged = [(d, t) for _, d, t in self.pushes if self._stands(d, t)]
-        if not tagged or self.orders:
-            self._sticky(records, good, revision)
+        self._sticky(records, good, revision)
+        if not tagged or self.record("#hold"):
             return
         times = {put: self.world.put_at[put] for put in tagged}
+        if self._ordered_since(records, max(times.values())):
+            return
         last = [put for put, when in times.items() if when == max(times.values())]
         if any(self._unnoticed(*put) for put in last):
             return  # ECR does not tell when that was: it counts from the image's first push
@@ -563,6 +573,22 @@ class Invariants:
             return
         if self._app(revision) not in apps:  # of pushes within one second ECR knows no order
             self.broken("newest push wins", f"{self._app(revision)} runs, not {apps[0]}")
+
+    def _ordered_since(self, records: list[Mapping[str, Any]], when: float) -> bool:
+        """Whether a request by hand that was given after a push was carried out, or ended the hold
+        that had held the push back."""
+        by_hand = [r for r in records if r["trigger"] in ("deploy", "rollback")]
+        since = [r for r in by_hand if began(r["startedAt"]) >= when]
+        held = any(r["outcome"] == "HELD" and began(r["pushedAt"]) >= when for r in records)
+        return any(r["outcome"] == "SUCCEEDED" or held for r in since)
+
+    def _acted_since(self, record: Mapping[str, Any]) -> bool:
+        """Whether somebody changed the service past the deployer since a release had its turn, or
+        took away for good what it needs."""
+        acted = self.world.humans > self.humans_before
+        late = self.world.last_human >= began(record["turnAt"]) - REACTION
+        gone = {"delete_image", "lose_secret"} & {what for _, what, _ in self.world.plan.moves}
+        return acted and (late or bool(gone))
 
     def _unnoticed(self, digest: str, tag: str | None) -> bool:
         """Whether no event told that a tag was put on an image that had been there before."""

@@ -123,6 +123,10 @@ def _more(dice: random.Random, spec: str, versions: list[str]) -> Iterator[Move]
     if dice.random() < 0.1:
         for number in range(dice.choice((8, 12))):
             yield dice.uniform(0, 250), "push", (App(f"1.1.{number}", 1),)
+        if dice.random() < 0.5:
+            begin = dice.uniform(0, 200)
+            yield begin, "order", ({"action": "hold", "reason": "test"},)
+            yield begin + dice.uniform(5, 200), "order", ({"action": "resume"},)
 
 
 def broken(plan: Plan) -> Broken | None:
