@@ -496,6 +496,9 @@ PLANS: Mapping[str, Plan] = {
     "builds: a newer one while it pushes": Plan("builds", (upload(0, "a"), upload(112, "b"))),
     "builds: a newer one when it has pushed": Plan("builds", (upload(0, "a"), upload(122, "b"))),
     "builds: three uploads": Plan("builds", (upload(0, "a"), upload(3, "b"), upload(6, "c"))),
+    "builds: two wait for one that pushes": Plan(
+        "builds", (upload(0, "a"), upload(115, "b"), upload(117, "c"))
+    ),
     "builds: stopped midway": Plan("builds", (upload(0, "a"), (60.0, "stop", ()), upload(90, "b"))),
     "builds: stopped, and no event tells of it": Plan(
         "builds", (upload(0, "a"), (60.0, "stop", ())), news={1: "lost"}

@@ -622,7 +622,7 @@ BUILD_GUARDS = tuple(
         ("a newer upload supersedes", "newest push wins", _returns(turns, "_overtaken", None)),
         (
             "a retry keeps to its archive",
-            "one outcome",
+            "no false failure",
             _archive_chosen_again,
         ),
         (

@@ -16,7 +16,7 @@ from tests.simulation.asl import Expression, compile_template
 from tests.simulation.guards import GUARDS, Guard, breaks, caught, table_of_guards
 from tests.simulation.worlds import FOUND, PLANS
 
-STRIDE = 37  # of the single faults; `python -m tests.simulation faults` runs them all
+STRIDE = 47  # of the single faults; `python -m tests.simulation faults` runs them all
 QUICK = {
     "a failure goes back",
     "a hold holds",
