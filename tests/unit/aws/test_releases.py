@@ -429,3 +429,12 @@ def test_an_instance_that_the_team_puts_into_the_spec_counts_though_one_was_rest
     releases.remember_database_instance("coder", "restored", "coder-db")
     for instance in ("another", "restored"):
         assert releases.database_instance("coder", instance) == instance
+
+
+def test_when_a_release_had_the_turn_in_which_its_rollout_began_stays() -> None:
+    releases.open_release(OURS)
+    assert releases.note_turn(OURS, "2026-11-23T14:30:00+00:00")
+    assert releases.note_turn(OURS, "2026-11-23T14:31:00+00:00")
+    releases.note(OURS, rollout={"id": "ecs-svc/1"})
+    assert releases.note_turn(OURS, "2026-11-23T14:32:00+00:00")
+    assert record()["turnAt"] == "2026-11-23T14:31:00+00:00"

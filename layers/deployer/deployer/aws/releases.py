@@ -166,12 +166,13 @@ def note(release: Entry, **found: Any) -> None:
 
 
 def note_turn(release: Entry, now: str) -> bool:
-    """Note on a record in flight when its release took the turn.
+    """Note on a record in flight when its release took the turn; if its rollout began, that stays.
 
     Returns:
         False if the release stood aside already.
     """
-    there = table.update_if(release["service"], release["id"], {"turnAt": now}, _OPEN)
+    unchanged = f"{_OPEN} AND attribute_not_exists(#rollout)"
+    there = table.update_if(release["service"], release["id"], {"turnAt": now}, unchanged)
     return there is None or there.get("outcome") not in ("HELD", "SUPERSEDED")
 
 
