@@ -7,7 +7,7 @@ WRONG = 2  # arguments or settings are wrong; nothing was made
 UNREADY = 3  # a check found something that must be put right first; nothing was made
 REFUSED = 4  # not agreed to: answered with no, or nobody there to answer
 BUSY = 5  # another operation is at work on the same stack
-REJECTED = 6  # the order is well-formed, and cannot be carried out as things stand
+REJECTED = 6  # the request is well-formed, and cannot be carried out as things stand
 INTERRUPTED = 130  # Ctrl-C
 CUT_OFF = 141  # whoever read the output has closed it, as `head` does
 

@@ -10,11 +10,13 @@ from botocore.exceptions import ClientError
 
 from cli.executions import Execution
 from cli.patience import UNANSWERED
-from cli.screen import Screen, awaits_turn, message, printable, rolls, standing, steps
+from cli.screen import Screen, awaits_lock, message, printable, rolls, standing, steps
 from cli.target import Target
-from deployer import diagnosis, site
-from deployer.aws import ecs, releases, turns
-from deployer.rollout import primary
+from deployer.aws import ecs
+from deployer.deploy import diagnosis
+from deployer.deploy.rollout import primary
+from deployer.docs import site
+from deployer.store import locks, releases
 
 LOOK_SECONDS = 0.2  # between two looks at a running execution, where looking costs nothing
 _TASKS = 3  # of a rollout whose tasks crash one after another, the newest tell enough
@@ -30,7 +32,7 @@ def follow(
     limit: float,
     rollout: Callable[[], str] = lambda: "",
     pause: float = LOOK_SECONDS,
-    turn: Callable[[], str] = lambda: "",
+    lock: Callable[[], str] = lambda: "",
     news: Callable[[], Iterable[str]] = tuple,
 ) -> Execution:
     """Show an execution until it ends.
@@ -39,7 +41,7 @@ def follow(
         limit: seconds after which it is not followed any more.
         rollout: how the rollout stands; asked while the execution polls it.
         pause: seconds between two looks.
-        turn: who has the turn; asked while the execution waits for it.
+        turn: who holds the lock; asked while the execution waits for it.
         news: what the rollout's events and tasks said since `rollout` was asked last.
     Raises:
         TimeoutError: it still runs after that time.
@@ -52,7 +54,7 @@ def follow(
             running, elapsed = now.status == "RUNNING", time.monotonic() - began
             # once more when it has left those states: what was said last tells the most
             rolling = rolled or any(rolls(state) for state in now.states[seen:])
-            waits = rollout() if rolling else turn() if awaits_turn(now) else ""
+            waits = rollout() if rolling else lock() if awaits_lock(now) else ""
             for line in news() if rolling else ():
                 progress.tell(line)
             seen, rolled = len(now.states), any(rolls(state) for state in now.states[-1:])
@@ -128,13 +130,13 @@ class Watch:
             self._service = ecs.service(spec.cluster, spec.service) or {}
         return standing(self._service)
 
-    def turn(self) -> str:
-        """Who has the turn that the execution waits for."""
+    def lock(self) -> str:
+        """Who holds the lock that the execution waits for."""
         service = self._target.service
         with contextlib.suppress(*_UNSEEN):
-            if holder := turns.line(service).holder:
+            if holder := locks.queue(service).holder:
                 record = releases.find(service, holder["release"])
-                return f"{record['version'] if record else holder['release']} has the turn"
+                return f"{record['version'] if record else holder['release']} holds the lock"
         return ""
 
     def news(self) -> Iterator[str]:
@@ -146,7 +148,7 @@ class Watch:
 
     def _events(self) -> Iterator[str]:
         now = primary(self._service) or {}
-        # what is older is of the deployment before, which may have had the turn meanwhile
+        # what is older is of the deployment before, which may have held the lock meanwhile
         since = max(self._since, now.get("createdAt", self._since))
         for event in reversed(self._service.get("events", ())):
             if event["createdAt"] >= since and event["id"] not in self._told:

@@ -3,7 +3,7 @@
 from cli.aws import Account
 from cli.errors import UNREADY, CommandFailed
 from cli.target import Target
-from deployer.request import COSIGN_TAG
+from deployer.requests import COSIGN_TAG
 
 
 def tags(target: Target) -> list[str]:

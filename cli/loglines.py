@@ -15,11 +15,11 @@ from botocore.exceptions import ClientError
 
 from cli.aws import DENIED, code_of
 from deployer.aws import ecs, logs
-from deployer.aws.logs import Line
-from deployer.history import History
-from deployer.release import Recorded
-from deployer.rollout import Rollout
-from deployer.spec import ServiceSpec
+from deployer.aws.logs import Queue
+from deployer.deploy.history import History
+from deployer.deploy.release import Recorded
+from deployer.deploy.rollout import Rollout
+from deployer.deploy.spec import ServiceSpec
 
 _STEPS = [timedelta(minutes=1), *(timedelta(hours=h) for h in (0.25, 1, 6, 24, 7 * 24, 30 * 24))]
 _EVER = datetime.fromtimestamp(0, UTC)
@@ -63,9 +63,9 @@ def periods(past: History, release: Recorded) -> list[Period]:
             if rollout:
                 known.setdefault(rollout["id"], _started(rollout))
                 ours |= {rollout["id"]} if owner == release["id"] else set()
-    order = sorted(known, key=lambda name: known[name])
-    following = dict(zip(order, [*(known[name] for name in order[1:]), None], strict=True))
-    return [Period(name, known[name], following[name]) for name in order if name in ours]
+    request = sorted(known, key=lambda name: known[name])
+    following = dict(zip(request, [*(known[name] for name in request[1:]), None], strict=True))
+    return [Period(name, known[name], following[name]) for name in request if name in ours]
 
 
 def _started(rollout: Rollout) -> datetime:
@@ -82,7 +82,7 @@ class Log:
     periods: Sequence[Period] = ()
     _ours: dict[str, bool] = field(default_factory=dict)
 
-    def lines(self, since: datetime, until: datetime | None = None) -> Iterator[Line]:
+    def lines(self, since: datetime, until: datetime | None = None) -> Iterator[Queue]:
         """The lines from `since` on, oldest first, as they are read."""
         if self.periods:
             since = max(since, self.periods[0].since)
@@ -95,7 +95,7 @@ class Log:
             if not self.periods or self._ours[line.stream]:
                 yield line
 
-    def last(self, count: int, since: datetime | None = None) -> list[Line]:
+    def last(self, count: int, since: datetime | None = None) -> list[Queue]:
         """The last so many lines, oldest first, of those from `since` on.
 
         What was written last is looked at first: a minute, an hour, a day and so on, so that
@@ -103,7 +103,7 @@ class Log:
         """
         end = min(filter(None, (datetime.now(UTC), self._end())))
         first = since or (self.periods[0].since if self.periods else _EVER)
-        found: list[Line] = []
+        found: list[Queue] = []
         until = end
         for begin in (*(end - step for step in _STEPS), first):
             begin = max(begin, first)
@@ -148,12 +148,12 @@ class Tail:
     _seen: dict[str, datetime] = field(default_factory=dict)
     _room: int = _ROOM
 
-    def told(self, line: Line) -> None:
+    def told(self, line: Queue) -> None:
         """A line was shown already; the tail goes on from it."""
         self.since = line.at
         self._note(line)
 
-    def more(self) -> Iterator[Line]:
+    def more(self) -> Iterator[Queue]:
         """The lines that came since the last time."""
         for line in self.log.lines(max(self.since, self._newest - _LATE)):
             if line.id not in self._seen:
@@ -161,7 +161,7 @@ class Tail:
                 yield line
         self._forget()
 
-    def _note(self, line: Line) -> None:
+    def _note(self, line: Queue) -> None:
         self._seen[line.id] = line.at
         self._newest = max(self._newest, line.at)
         if len(self._seen) > self._room:

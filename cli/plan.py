@@ -1,4 +1,4 @@
-"""What an order would change, by the decisions that the state machine itself takes."""
+"""What a request would change, by the decisions that the state machine itself takes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,51 +10,53 @@ from cli.errors import REJECTED, UNREADY, WRONG, CommandFailed
 from cli.nextstep import Given
 from cli.screen import Screen, printable
 from cli.target import Target
-from deployer import (
+from deployer import requests
+from deployer.aws import ecr, ecs
+from deployer.check import WARNING, Check
+from deployer.deploy import (
     database,
     history,
     preflight,
-    request,
     rollout,
     service,
     serving,
-    taskdef,
+    task_definitions,
 )
-from deployer import surroundings as around
-from deployer.aws import ecr, ecs, orders, surroundings, turns
-from deployer.check import WARNING, Check
+from deployer.deploy import prerequisites as around
+from deployer.deploy.history import History
+from deployer.deploy.image import Schema
+from deployer.deploy.release import Recorded, Release
+from deployer.deploy.rollout import Service
 from deployer.errors import DeployError, ImageMissing, RequestRejected
-from deployer.history import History
-from deployer.image import Schema
-from deployer.release import Recorded, Release
-from deployer.rollout import Service
+from deployer.store import locks
+from deployer.usecases import check_prerequisites, resolve_request
 
 _NOBODY = "dry-run"  # stands for the execution that there is none of
 
 
-# What an order comes to --------------------------------------------------------------------------
+# What a request comes to --------------------------------------------------------------------------
 
 
 def to_deploy(target: Target, image: str) -> Release:
-    """The release that an order to deploy would be.
+    """The release that a request to deploy would be.
 
     Raises:
         ImageMissing, RequestRejected: there is no such image, or it cannot run as the service.
     """
-    order = request.parse({"action": "deploy", "image": image})
-    assert isinstance(order, request.Deploy)
-    return orders.to_deploy(order, target.spec, _NOBODY, datetime.now(UTC))
+    request = requests.parse({"action": "deploy", "image": image})
+    assert isinstance(request, requests.Deploy)
+    return resolve_request.to_deploy(request, target.spec, _NOBODY, datetime.now(UTC))
 
 
 def to_go_back(target: Target, past: History, to: str, *, restore_database: bool) -> Release:
-    """Return the release that an order to roll back would be; see `history.target` for `to`.
+    """Return the release that a request to roll back would be; see `history.target` for `to`.
 
     Raises:
         ImageMissing, RequestRejected: a rollback to it is not possible.
     """
-    order = request.parse({"action": "rollback", "to": to, "restoreDatabase": restore_database})
-    assert isinstance(order, request.Rollback)
-    return orders.to_go_back(order, target.spec, past, _NOBODY, datetime.now(UTC))
+    request = requests.parse({"action": "rollback", "to": to, "restoreDatabase": restore_database})
+    assert isinstance(request, requests.Rollback)
+    return resolve_request.to_roll_back(request, target.spec, past, _NOBODY, datetime.now(UTC))
 
 
 def refuse_what_serves(past: History, now: Service | None, record: Recorded) -> None:
@@ -105,7 +107,7 @@ def refused(
 
 @dataclass(frozen=True)
 class Plan:
-    """What an order would change. `registers` is whether it makes a new task definition,
+    """What a request would change. `registers` is whether it makes a new task definition,
     `problem` why it would fail before it changes anything ("" if nothing is known to be wrong), and
     `warnings` what a preflight would only note."""
 
@@ -113,12 +115,12 @@ class Plan:
     live: Recorded | None
     runs: str | None
     becomes: str | None
-    changes: list[taskdef.Change]
+    changes: list[task_definitions.Change]
     strategy: str
     work: database.Work
     applied: Schema | None
-    goes_back: bool
-    line: turns.Line
+    rolls_back: bool
+    line: locks.Queue
     holds: bool
     problem: str
     warnings: list[Check]
@@ -145,9 +147,9 @@ class Plan:
             "database": self.work,
             "restore": self.release.get("restore"),
             "schema": {"applied": self.applied, "brings": self.release["schema"]},
-            "automaticRollback": self.goes_back,
-            "turn": holder and {name: holder[name] for name in ("release", "execution")},
-            "waiting": [claim["release"] for claim in self.line.waiting],
+            "automaticRollback": self.rolls_back,
+            "lock": holder and {name: holder[name] for name in ("release", "execution")},
+            "waiting": [lock_request["release"] for lock_request in self.line.waiting],
             "hold": self.line.hold and {n: self.line.hold[n] for n in ("by", "at", "reason")},
             "holdAfter": self.holds,
             "problem": self.problem or None,
@@ -163,28 +165,30 @@ def of(target: Target, past: History, release: Release, *, holds: bool) -> Plan:
     """
     spec = target.spec
     now = ecs.service(spec.cluster, spec.service)
-    previous = history.way_back(rollout.steady_task_definition(now), None, past)
+    previous = history.previous_release(rollout.steady_task_definition(now), None, past)
     runs = rollout.task_definition(now)
     becomes = release.get("taskDefinition") or None
-    looked = surroundings.guarded("preflight", lambda: surroundings.before(release, spec))
+    looked = check_prerequisites.guarded(
+        "preflight", lambda: check_prerequisites.before(release, spec)
+    )
     looked += around.service(spec, now)
-    definition = taskdef.render(spec, release["image"], target.account.region)
+    definition = task_definitions.render(spec, release["image"], target.account.region)
     if becomes:
         definition = _described(target, becomes)
     else:
         known = [previous["taskDefinition"]] if previous else []
-        becomes = ecs.of_content([*known, spec.family], taskdef.content_hash(definition))
+        becomes = ecs.of_content([*known, spec.family], task_definitions.content_hash(definition))
     return Plan(
         release=release,
         live=history.live(past),
         runs=runs,
         becomes=becomes,
-        changes=taskdef.changes(_described(target, runs) if runs else {}, definition),
+        changes=task_definitions.changes(_described(target, runs) if runs else {}, definition),
         strategy=spec.strategy,
         work=database.work(spec, release, previous),
         applied=history.applied_schema(past),
-        goes_back=service.may_go_back(release, previous, now),
-        line=turns.line(spec.service),
+        rolls_back=service.may_roll_back(release, previous, now),
+        line=locks.queue(spec.service),
         holds=holds,
         problem=_problem(target, now, past, release, looked),
         warnings=[check for check in looked if check.state == WARNING],
@@ -200,7 +204,7 @@ def _described(target: Target, name: str) -> dict[str, Any]:
 def _problem(
     target: Target, now: Any, past: History, release: Release, looked: Sequence[Check]
 ) -> str:
-    """Return why the state machine's preflight would refuse the order; "" if nothing is known.
+    """Return why the state machine's preflight would refuse the request; "" if nothing is known.
 
     A check that this person has no permission for says nothing about the preflight, which has its
     own permissions.
@@ -218,7 +222,7 @@ def _problem(
 
 
 def show(plan: Plan, screen: Screen) -> None:
-    """Show what would change. Raises CommandFailed if the order would fail."""
+    """Show what would change. Raises CommandFailed if the request would fail."""
     release, live = plan.release, plan.live
     screen.facts(
         [
@@ -228,7 +232,7 @@ def show(plan: Plan, screen: Screen) -> None:
             ("strategy", _strategy(plan)),
             ("database", _database(plan)),
             ("rollback", _rollback(plan)),
-            ("turn", _turn(plan)),
+            ("lock", _lock(plan)),
             ("hold", _hold(plan)),
         ]
     )
@@ -244,7 +248,7 @@ def show(plan: Plan, screen: Screen) -> None:
     screen.say("A dry run: nothing was changed.", "green")
 
 
-def rows(changes: Sequence[taskdef.Change]) -> list[list[str]]:
+def rows(changes: Sequence[task_definitions.Change]) -> list[list[str]]:
     """What differs, what it is and what it would be, for a table."""
     return [
         ["-" if text is None else printable(text) for text in (c.what, c.before, c.after)]
@@ -282,14 +286,14 @@ def _schema(schema: Schema | None) -> str:
 
 
 def _rollback(plan: Plan) -> str:
-    if plan.goes_back:
+    if plan.rolls_back:
         return "if it fails, what runs now is put back"
     if plan.live is None:
         return "if it fails, nothing is put back: no release was ever live"
     return "if it fails, nothing is put back by itself: what runs now can't run on its schema"
 
 
-def _turn(plan: Plan) -> str:
+def _lock(plan: Plan) -> str:
     if holder := plan.line.holder:
         return f"{holder['release']} has it; this would wait"
     return "free"

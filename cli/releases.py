@@ -3,9 +3,9 @@
 import difflib
 
 from cli.errors import WRONG, CommandFailed
-from deployer import history
-from deployer.history import History
-from deployer.release import Recorded
+from deployer.deploy import history
+from deployer.deploy.history import History
+from deployer.deploy.release import Recorded
 
 
 def named(past: History, name: str) -> Recorded:

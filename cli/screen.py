@@ -53,7 +53,7 @@ def steps(execution: Execution, standing: str = "") -> list[Step]:
     """The states that do something, in the order they were entered; a poll and its next are one.
 
     standing  what it waits for, noted at the state that the execution is in: how the rollout
-              stands, or who has the turn.
+              stands, or who holds the lock.
     """
     doing = [state for state in execution.states if state.kind in ("Task", "Wait")]
     found = []
@@ -65,7 +65,7 @@ def steps(execution: Execution, standing: str = "") -> list[Step]:
         note = "; ".join([*notes[-1:], *([f"{tries} tries"] if tries > 1 else [])])
         pending = _pending(visits[-1].output)
         found.append(Step(visits[0].at, visits[-1].left, name, note, failed, pending, tries))
-    waits = execution.states and (polls(execution.states[-1]) or awaits_turn(execution))
+    waits = execution.states and (polls(execution.states[-1]) or awaits_lock(execution))
     if found and standing and waits and execution.states[-1].left is None:
         found[-1] = replace(found[-1], note=standing)
     return found
@@ -75,8 +75,8 @@ def polls(state: State) -> bool:
     return state.name.startswith("Poll health")
 
 
-def awaits_turn(execution: Execution) -> bool:
-    return [state.name for state in execution.states[-1:]] == ["Take turn"]
+def awaits_lock(execution: Execution) -> bool:
+    return [state.name for state in execution.states[-1:]] == ["Acquire lock"]
 
 
 def rolls(state: State) -> bool:
@@ -434,9 +434,9 @@ class Animated(Progress):
         grid.add_column(overflow="fold", min_width=None if narrow else _NAME_WIDTH)
         if not narrow:
             grid.add_column(style="dim", overflow="fold")
-        ordered = sorted(shown, key=lambda step: step.left is None)
-        for step in ordered[-max(self._live.console.height - 3, 3) :]:
-            now = running and (step.left is None or step is ordered[-1])
+        requested = sorted(shown, key=lambda step: step.left is None)
+        for step in requested[-max(self._live.console.height - 3, 3) :]:
+            now = running and (step.left is None or step is requested[-1])
             done = Text("·", "dim") if step.pending else Text("✓", "green")
             ended = Text("✗", "red") if step.failed else done
             cells = [f"{step.at:.1f} s", step.name, *([] if narrow else [step.note])]

@@ -11,10 +11,11 @@ from botocore.exceptions import ClientError
 from cli.aws import DENIED, Account, code_of
 from cli.errors import UNREADY, WRONG, CommandFailed
 from cli.nextstep import DEFAULT_ENVIRONMENT, DEFAULT_STACK
-from deployer.aws import releases, ssm
+from deployer.aws import ssm
+from deployer.deploy.history import History
+from deployer.deploy.spec import ServiceSpec, for_service
 from deployer.errors import ServiceUnknown, SpecInvalid
-from deployer.history import History
-from deployer.spec import ServiceSpec, for_service
+from deployer.store import releases
 
 NAME_A_SERVICE = (
     "Name one with --service, or create one, from a checkout:",

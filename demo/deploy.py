@@ -291,10 +291,10 @@ class Demo:
         expect("the release that was put back", previous, record["previous"]["version"])
 
     def rolled_back(self, stage: Stage, told: dict[str, Any], version: str) -> str:
-        """An order to go back, which must put this version in place; its URL."""
-        order = {"action": "rollback", "to": "previous", "by": "the demo", "hold": False}
-        self.screen.say(f"started by hand with {json.dumps(order)}", "cyan")
-        ended, record = self.followed(stage, told, stage.start(order))
+        """A request to go back, which must put this version in place; its URL."""
+        request = {"action": "rollback", "to": "previous", "by": "the demo", "hold": False}
+        self.screen.say(f"started by hand with {json.dumps(request)}", "cyan")
+        ended, record = self.followed(stage, told, stage.start(request))
         expect("the execution of the rollback", "SUCCEEDED", ended.status)
         expect("the release that was gone back to", version, record.get("version"))
         url = str(record["url"])

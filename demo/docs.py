@@ -54,9 +54,9 @@ class DocsDemo(Demo):
             expect("the error", "BuildFailed", failed["diagnosis"]["error"])
             self.shows(PAGE, second["folder"], NEWS, True)
         with self.step("Roll back by hand, to the release before") as told:
-            order = {"action": "rollback", "to": "previous", "by": "the demo", "hold": False}
-            self.screen.say(f"started by hand with {json.dumps(order)}", "cyan")
-            arn = self.site.stage.start({**order, "site": self.site.site}, "DocsStateMachine")
+            request = {"action": "rollback", "to": "previous", "by": "the demo", "hold": False}
+            self.screen.say(f"started by hand with {json.dumps(request)}", "cyan")
+            arn = self.site.stage.start({**request, "site": self.site.site}, "DocsStateMachine")
             back = self.followed_docs(told, arn)
             expect("the release that was gone back to", first["id"], back.get("to"))
             expect("the build of the rollback", False, "Build docs" in told["states"])

@@ -94,10 +94,10 @@ class DocsSite:
         """Upload an archive and wait for the execution that it starts to end."""
         return self.stage.ended(self.started_by(self.upload(archive, name)), 300)
 
-    def ordered(self, **order: object) -> Execution:
-        """Give an order and wait for its execution to end."""
+    def requested(self, **request: object) -> Execution:
+        """Give a request and wait for its execution to end."""
         return self.stage.ended(
-            self.stage.start({**order, "site": self.site}, "DocsStateMachine"), 300
+            self.stage.start({**request, "site": self.site}, "DocsStateMachine"), 300
         )
 
     def get(self, path: str, **headers: str) -> Page:

@@ -211,10 +211,10 @@ class Stage:
         """Push the demo application under its version as tag; see `demo_release`."""
         return self.push(demo_release(version, **variant), version.replace("+", "-"))
 
-    def start(self, order: Any, machine: str = "StateMachine") -> str:
+    def start(self, request: Any, machine: str = "StateMachine") -> str:
         """Start an execution by hand; its ARN."""
         started = self.aws.client("stepfunctions").start_execution(
-            stateMachineArn=self.outputs[machine], input=json.dumps(order)
+            stateMachineArn=self.outputs[machine], input=json.dumps(request)
         )
         return str(started["executionArn"])
 

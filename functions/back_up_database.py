@@ -6,13 +6,14 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import database
-from deployer.aws import rds, releases, turns
+from deployer.aws import rds
 from deployer.aws.log import Logger
-from deployer.database import Done
+from deployer.deploy import database
+from deployer.deploy.database import Done
+from deployer.deploy.release import Release
+from deployer.deploy.spec import Database, ServiceSpec, from_document
 from deployer.errors import DatabaseFailed
-from deployer.release import Release
-from deployer.spec import Database, ServiceSpec, from_document
+from deployer.store import locks, releases
 
 logger = Logger()
 
@@ -27,7 +28,7 @@ class Request(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Done:
     spec = from_document(event["spec"], "the service spec")
-    with turns.change(spec.service, event["execution"]):
+    with locks.lease(spec.service, event["execution"]):
         done = _backed_up(spec, event["release"], event["since"])
     logger.info("database backed up", done=done)
     return done

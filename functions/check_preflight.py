@@ -6,16 +6,19 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import addresses, database, history, http, preflight, rollout, verification
-from deployer import surroundings as around
-from deployer.aws import ec2, ecs, releases, surroundings
+from deployer import http
+from deployer.aws import ec2, ecs
 from deployer.aws.log import Logger
 from deployer.check import WARNING
-from deployer.database import Work
-from deployer.history import History
-from deployer.release import Previous, Release
-from deployer.rollout import Service
-from deployer.spec import ServiceSpec, from_document
+from deployer.deploy import addresses, database, history, preflight, rollout, verification
+from deployer.deploy import prerequisites as around
+from deployer.deploy.database import Work
+from deployer.deploy.history import History
+from deployer.deploy.release import Previous, Release
+from deployer.deploy.rollout import Service
+from deployer.deploy.spec import ServiceSpec, from_document
+from deployer.store import releases
+from deployer.usecases import check_prerequisites
 
 logger = Logger()
 
@@ -42,7 +45,7 @@ class Checked(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Checked:
     spec = from_document(event["spec"], "the service spec")
-    looked = surroundings.before(event["release"], spec)
+    looked = check_prerequisites.before(event["release"], spec)
     for check in looked:
         if check.state == WARNING:
             logger.warning("preflight warns", look=check.name, found=check.found)
@@ -54,7 +57,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
     service = ecs.service_after(spec.cluster, spec.service, revision, started)
     preflight.check(list(around.service(spec, service)))
     preflight.check_schema(event["release"], past)
-    previous = history.way_back(
+    previous = history.previous_release(
         rollout.steady_task_definition(service),
         rollout.network(service) if service else None,
         past,

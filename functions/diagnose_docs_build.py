@@ -4,10 +4,10 @@ from typing import TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import diagnosis
 from deployer.aws import logs
 from deployer.aws.log import Logger
-from deployer.diagnosis import Diagnosis, Failure
+from deployer.deploy import diagnosis
+from deployer.deploy.diagnosis import Diagnosis, Failure
 
 logger = Logger()
 

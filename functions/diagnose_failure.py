@@ -5,13 +5,13 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import diagnosis, rollout
 from deployer.aws import ecs, logs
 from deployer.aws.log import Logger
-from deployer.diagnosis import Diagnosis, Failure
-from deployer.rollout import Rollout
-from deployer.spec import ServiceSpec, from_document
-from deployer.stopped import Task
+from deployer.deploy import diagnosis, rollout
+from deployer.deploy.diagnosis import Diagnosis, Failure
+from deployer.deploy.rollout import Rollout
+from deployer.deploy.spec import ServiceSpec, from_document
+from deployer.deploy.stop_reasons import Task
 
 logger = Logger()
 

@@ -6,13 +6,14 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import addresses
-from deployer.addresses import Addresses
-from deployer.aws import ec2, ecs, releases
+from deployer.aws import ec2, ecs
 from deployer.aws.log import Logger
-from deployer.release import Release
-from deployer.rollout import Rollout
-from deployer.spec import from_document
+from deployer.deploy import addresses
+from deployer.deploy.addresses import Addresses
+from deployer.deploy.release import Release
+from deployer.deploy.rollout import Rollout
+from deployer.deploy.spec import from_document
+from deployer.store import releases
 
 logger = Logger()
 

@@ -6,16 +6,19 @@ from typing import Any, Literal, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import diagnosis, history, identification, request
-from deployer.aws import ecr, events, orders, releases, ssm, turns
+from deployer import requests
+from deployer.aws import ecr, events, ssm
 from deployer.aws.log import Logger
-from deployer.diagnosis import Failure
+from deployer.deploy import diagnosis, history, identification
+from deployer.deploy.diagnosis import Failure
+from deployer.deploy.image import Image
+from deployer.deploy.release import Previous, Recorded, Release
+from deployer.deploy.rollout import Rollout
+from deployer.deploy.spec import ServiceSpec, Unread, ambiguous, for_push, for_service
 from deployer.errors import RequestRejected, SpecInvalid
-from deployer.image import Image
-from deployer.release import Previous, Recorded, Release
-from deployer.request import Deploy, Hold, Push, Recover, Resume, Rollback
-from deployer.rollout import Rollout
-from deployer.spec import ServiceSpec, Unread, ambiguous, for_push, for_service
+from deployer.requests import Deploy, Hold, Push, Recover, Resume, Rollback
+from deployer.store import locks, releases
+from deployer.usecases import resolve_request
 
 logger = Logger()
 
@@ -46,13 +49,13 @@ class Identified(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Identified:
-    asked = request.parse(event["input"])
+    asked = requests.parse(event["input"])
     execution, now = event["execution"], datetime.fromisoformat(event["startedAt"])
     match asked:
         case Push():
             identified = _pushed(asked, execution, now)
         case Deploy():
-            identified = _ordered(asked, execution, now)
+            identified = _requested(asked, execution, now)
         case Rollback():
             identified = _rolled_back(asked, execution, now)
         case Hold():
@@ -72,7 +75,7 @@ def handler(event: Request, context: LambdaContext) -> Identified:
 
 def _pushed(push: Push, execution: str, now: datetime) -> Identified:
     fitting, unread = for_push(ssm.service_specs(), push.repository, push.tag)
-    if not fitting and (reason := request.ignored(push.tag)):
+    if not fitting and (reason := requests.ignored(push.tag)):
         release = identification.pushed(push, unread[0].service, None, None, execution, now)
         releases.ignore_push(release, reason, push.until)
         return _nothing(release, reason)
@@ -87,7 +90,7 @@ def _pushed(push: Push, execution: str, now: datetime) -> Identified:
         _record_refusal(push, services, found, refusal, execution, now)
         raise RequestRejected(refusal)
     spec, document = fitting[0]
-    config = orders.config(found, spec)
+    config = resolve_request.config(found, spec)
     release = identification.pushed(push, spec.service, found, config, execution, now)
     reason = identification.ignored(push, spec, found, config)
     if reason:
@@ -126,73 +129,73 @@ def _record_refusal(
     for spec in specs:
         if push.tag and releases.knows_tag(spec.service, push.digest, push.tag, push.time):
             continue  # it was deployed before the tag fitted others too
-        config = orders.config(found, spec)
+        config = resolve_request.config(found, spec)
         release = identification.pushed(push, spec.service, found, config, execution, now)
         releases.carry_out(execution, release)
         if releases.close_release(release, "FAILED", details):
             events.announce(release, "FAILED", reason)
 
 
-def _ordered(order: Deploy, execution: str, now: datetime) -> Identified:
-    spec, document = for_service(ssm.service_specs(), order.service)
+def _requested(request: Deploy, execution: str, now: datetime) -> Identified:
+    spec, document = for_service(ssm.service_specs(), request.service)
     # an earlier try has chosen already, and what a tag names may have changed since
     already = releases.of_execution(execution)
-    release = already or orders.to_deploy(order, spec, execution, now)
+    release = already or resolve_request.to_deploy(request, spec, execution, now)
     opened = _open(release, document)
-    turns.release_hold(spec.service)
+    locks.release_hold(spec.service)
     return opened
 
 
-def _rolled_back(order: Rollback, execution: str, now: datetime) -> Identified:
-    spec, document = for_service(ssm.service_specs(), order.service)
+def _rolled_back(request: Rollback, execution: str, now: datetime) -> Identified:
+    spec, document = for_service(ssm.service_specs(), request.service)
     past = [entry for entry in releases.history(spec.service) if entry["execution"] != execution]
     already = releases.of_execution(execution)
-    release = already or orders.to_go_back(order, spec, past, execution, now)
+    release = already or resolve_request.to_roll_back(request, spec, past, execution, now)
     opened = _open(release, document)
-    if order.hold:
-        reason = order.reason or f"rolled back to {release['version']}"
-        turns.hold_back(spec.service, order.by, reason, now)
+    if request.hold:
+        reason = request.reason or f"rolled back to {release['version']}"
+        locks.hold_back(spec.service, request.by, reason, now)
     return opened
 
 
-def _held(order: Hold, execution: str, now: datetime) -> Identified:
-    spec, _ = for_service(ssm.service_specs(), order.service)
-    note = turns.hold_back(spec.service, order.by, order.reason, now)
-    release = identification.noted(spec, "hold", order.by, execution, now)
+def _held(request: Hold, execution: str, now: datetime) -> Identified:
+    spec, _ = for_service(ssm.service_specs(), request.service)
+    note = locks.hold_back(spec.service, request.by, request.reason, now)
+    release = identification.noted(spec, "hold", request.by, execution, now)
     return _noted(release, f"held: {note['reason']}", now)
 
 
-def _resumed(order: Resume, execution: str, now: datetime) -> Identified:
-    spec, document = for_service(ssm.service_specs(), order.service)
-    release = releases.of_execution(execution) or _held_back(order, spec, execution, now)
+def _resumed(request: Resume, execution: str, now: datetime) -> Identified:
+    spec, document = for_service(ssm.service_specs(), request.service)
+    release = releases.of_execution(execution) or _held_back(request, spec, execution, now)
     if release["trigger"] == "resume":
         return _open(release, document)
     return _noted(release, "resumed; no push was held back", now)
 
 
-def _held_back(order: Resume, spec: ServiceSpec, execution: str, now: datetime) -> Release:
+def _held_back(request: Resume, spec: ServiceSpec, execution: str, now: datetime) -> Release:
     """Return a release of the newest push that was held back, or a mere note if none was.
 
     The hold ends first: a push is then either held back already, and found, or not held back.
     """
-    hold = turns.end_hold(spec.service, execution)
+    hold = locks.end_hold(spec.service, execution)
     if hold is None:
         raise RequestRejected(f"service {spec.service} is not held")
     held = history.newest_held(releases.history(spec.service), hold["at"])
     if held is None:
-        return identification.noted(spec, "hold", order.by, execution, now)
-    return identification.again(held, "resume", order.by, False, execution, now)
+        return identification.noted(spec, "hold", request.by, execution, now)
+    return identification.again(held, "resume", request.by, False, execution, now)
 
 
-def _recovered(order: Recover, execution: str, now: datetime) -> Identified:
-    record = releases.find(order.service, order.release)
+def _recovered(request: Recover, execution: str, now: datetime) -> Identified:
+    record = releases.find(request.service, request.release)
     if record is None:
-        raise RequestRejected(f"service {order.service} has no release {order.release}")
+        raise RequestRejected(f"service {request.service} has no release {request.release}")
     releases.carry_out(execution, record)
     if "outcome" in record:
         return _nothing(record, f"release {record['id']} has its outcome: {record['outcome']}")
     releases.note(record, recoveredBy=execution, recoveredAt=now.isoformat())
-    _, document = for_service(ssm.service_specs(), order.service)
+    _, document = for_service(ssm.service_specs(), request.service)
     cause = f"the execution {record['execution']} ended before the release had an outcome"
     return {
         **_identified("RECOVER", cause, record, document),

@@ -8,12 +8,13 @@ from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import build
-from deployer.aws import builds, releases, s3, ssm
+from deployer.aws import s3, ssm
 from deployer.aws.log import Logger
-from deployer.build import Build, Fetch, Source, Upload
+from deployer.build import image_build
+from deployer.build.image_build import Build, Fetch, Source, Upload
+from deployer.deploy.spec import for_service
 from deployer.errors import RequestRejected, SourcesRejected
-from deployer.spec import for_service
+from deployer.store import builds, releases
 
 logger = Logger()
 
@@ -33,7 +34,7 @@ class Identified(TypedDict):
     decision: Literal["BUILD", "FETCH", "NOTHING"]
     reason: str
     release: Build | None
-    variables: list[build.Variable]
+    variables: list[image_build.Variable]
     tools: str
     project: NotRequired[str]
     commit: NotRequired[str]
@@ -41,7 +42,7 @@ class Identified(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Identified:
-    asked = build.parse(event["input"])
+    asked = image_build.parse(event["input"])
     if isinstance(asked, Fetch):
         identified = _fetched(asked)
     else:
@@ -51,15 +52,15 @@ def handler(event: Request, context: LambdaContext) -> Identified:
     return identified
 
 
-def _fetched(order: Fetch) -> Identified:
+def _fetched(request: Fetch) -> Identified:
     project, service = os.environ["FETCH_PROJECT"], os.environ["FETCH_SERVICE"]
-    if not project or service != order.service:
+    if not project or service != request.service:
         raise RequestRejected(
-            f"no repository of {order.service} is connected: give the deployer's stack"
+            f"no repository of {request.service} is connected: give the deployer's stack"
             " SourceRepository and SourceConnectionArn, or upload an archive"
         )
-    identified = _identified("FETCH", f"commit {order.commit} is fetched", None, [], "")
-    return {**identified, "project": project, "commit": order.commit}
+    identified = _identified("FETCH", f"commit {request.commit} is fetched", None, [], "")
+    return {**identified, "project": project, "commit": request.commit}
 
 
 def _uploaded(upload: Upload, execution: str, now: datetime) -> Identified:
@@ -67,8 +68,8 @@ def _uploaded(upload: Upload, execution: str, now: datetime) -> Identified:
     earlier = cast(Build | None, releases.of_execution(execution))
     # an earlier try has found the archive already, and another may lie there since
     source = earlier["source"] if earlier else _source(bucket, upload)
-    mine = build.entry(upload, source, execution, now)
-    refusal = build.refusal(source)
+    mine = image_build.entry(upload, source, execution, now)
+    refusal = image_build.refusal(source)
     if refusal:
         raise SourcesRejected(refusal)
     spec, _ = for_service(ssm.service_specs(), upload.service)
@@ -79,7 +80,7 @@ def _uploaded(upload: Upload, execution: str, now: datetime) -> Identified:
     if known:
         releases.close_release(mine, "IGNORED", {"reason": known, "endedAt": now.isoformat()})
         return _identified("NOTHING", known, mine, [], "")
-    variables = build.variables(spec, source, bucket, execution)
+    variables = image_build.variables(spec, source, bucket, execution)
     return _identified("BUILD", "", mine, variables, _publish(bucket))
 
 
@@ -95,7 +96,9 @@ def _known(mine: Build) -> str | None:
     replaced = ""
     while holder := builds.claim(mine, replaced):
         earlier = releases.find(mine["service"], holder)
-        if earlier and (known := build.known(earlier, mine, releases.history(mine["service"]))):
+        if earlier and (
+            known := image_build.known(earlier, mine, releases.history(mine["service"]))
+        ):
             return known
         replaced = holder
     return None
@@ -106,7 +109,7 @@ def _publish(bucket: str) -> str:
     tools: Mapping[str, bytes] = {
         name: (files("buildspecs") / name).read_bytes() for name in _TOOLS
     }
-    folder = f"tools/{build.fingerprint(tools)}/"
+    folder = f"tools/{image_build.fingerprint(tools)}/"
     for name, content in tools.items():
         s3.upload(bucket, f"{folder}{name}", content)
     return f"{bucket}/{folder}"
@@ -116,7 +119,7 @@ def _identified(
     decision: Literal["BUILD", "FETCH", "NOTHING"],
     reason: str,
     release: Build | None,
-    variables: list[build.Variable],
+    variables: list[image_build.Variable],
     tools: str,
 ) -> Identified:
     return {

@@ -8,11 +8,12 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import publication, site
-from deployer.aws import cloudfront, s3, turns
+from deployer.aws import cloudfront, s3
 from deployer.aws.log import Logger
 from deployer.aws.s3 import Served
-from deployer.site import DocsRelease
+from deployer.docs import publication, site
+from deployer.docs.site import DocsRelease
+from deployer.store import locks
 
 logger = Logger()
 
@@ -33,7 +34,7 @@ def handler(event: Request, context: LambdaContext) -> Invalidated:
     page = publication.ERROR_PAGE
     kind = publication.content_type(page) or ""
     served = Served(kind, publication.ERROR_CACHE, release["folder"])
-    with turns.change(release["service"], event["execution"]):
+    with locks.lease(release["service"], event["execution"]):
         s3.copy(spec.bucket, publication.key(release["folder"], page), page, served)
         done = cloudfront.invalidate(spec.distribution, f"/{page}", release["id"])
     logger.info("cache invalidated", done=done)

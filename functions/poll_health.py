@@ -11,11 +11,12 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import addresses, rollout
-from deployer.aws import ecs, elb, releases, sfn
+from deployer.aws import ecs, elb, sfn
 from deployer.aws.log import Logger
-from deployer.rollout import Rollout, Verdict
-from deployer.spec import ServiceSpec, from_document
+from deployer.deploy import addresses, rollout
+from deployer.deploy.rollout import Rollout, Verdict
+from deployer.deploy.spec import ServiceSpec, from_document
+from deployer.store import releases
 
 logger = Logger()
 

@@ -6,9 +6,10 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import publication, site
-from deployer.aws import s3, turns
+from deployer.aws import s3
 from deployer.aws.log import Logger
+from deployer.docs import publication, site
+from deployer.store import locks
 
 logger = Logger()
 
@@ -40,7 +41,7 @@ def handler(event: Request, context: LambdaContext) -> Pruned:
         if context.get_remaining_time_in_millis() < _RESERVE:
             raise OutOfTime
 
-    with suppress(OutOfTime), turns.change(site.owner(spec.site), event["execution"]):
+    with suppress(OutOfTime), locks.lease(site.owner(spec.site), event["execution"]):
         for name in _not_kept(bucket, kept):
             in_time()
             # first: a release that has a manifest is whole, and can be rolled back to

@@ -15,13 +15,14 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import publication, site
-from deployer.aws import releases, s3, turns
+from deployer.aws import s3
 from deployer.aws.log import Logger
 from deployer.aws.s3 import Served
+from deployer.docs import publication, site
+from deployer.docs.publication import Change, File, Files, Manifest, Sample
+from deployer.docs.site import DocsRelease, SiteSpec
 from deployer.errors import SiteRejected
-from deployer.publication import Change, File, Files, Manifest, Sample
-from deployer.site import DocsRelease, SiteSpec
+from deployer.store import locks, releases
 
 logger = Logger()
 
@@ -72,7 +73,7 @@ class Published(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Published:
-    with turns.change(event["release"]["service"], event["execution"]) as go_on:
+    with locks.lease(event["release"]["service"], event["execution"]) as go_on:
         published = _published(event, context.get_remaining_time_in_millis, go_on)
     logger.info("docs published", done=published["done"], progress=published["progress"])
     return published

@@ -10,12 +10,15 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import build, reconciliation, release, site, spec
-from deployer.aws import ecr, events, releases, s3, sfn, ssm, turns
+from deployer.aws import ecr, events, s3, sfn, ssm
 from deployer.aws.log import Logger
+from deployer.build import image_build
+from deployer.deploy import reconciliation, release, spec
+from deployer.deploy.release import Recorded
+from deployer.deploy.spec import ServiceSpec
+from deployer.docs import site
 from deployer.errors import DeployError
-from deployer.release import Recorded
-from deployer.spec import ServiceSpec
+from deployer.store import locks, releases
 
 logger = Logger()
 
@@ -53,7 +56,7 @@ def _round(services: list[ServiceSpec], sites: list[str], left: Callable[[], flo
     done: Reconciled = {"settled": [], "started": []}
     failed = []
     pushed = {service.service: service for service in services}
-    names = [*pushed, *map(build.partition, pushed), *map(site.owner, sites)]
+    names = [*pushed, *map(image_build.partition, pushed), *map(site.owner, sites)]
     names = reconciliation.from_where(names, releases.left_off())
     for number, name in enumerate(names):
         if left() < _RESERVE:
@@ -94,7 +97,7 @@ def _ended(detail: Mapping[str, Any]) -> list[str]:
         return []  # nothing was recorded of it, so the clock's round starts it as a missed one
     unidentified = release.unidentified
     if detail["stateMachineArn"] == os.environ["BUILD"]:
-        unidentified = build.unidentified
+        unidentified = image_build.unidentified
     left = unidentified(
         reconciliation.document(detail.get("input")), execution, reconciliation.began(detail)
     )
@@ -112,10 +115,12 @@ def _abandoned(service: str, history: list[Recorded]) -> Iterator[str]:
         execution, since = release.carried_out_by(record)
         if "outcome" not in record:
             yield from [""] if sfn.running(execution, since) else _settle(record, execution)
-    line = turns.line(service)
-    for claim in line.waiting:  # a Take turn that ran twice may have put it back at the end
-        if not sfn.running(claim["execution"], claim["since"]):
-            turns.leave(service, claim["release"], claim["execution"])
+    line = locks.queue(service)
+    for (
+        lock_request
+    ) in line.waiting:  # a Acquire lock that ran twice may have put it back at the end
+        if not sfn.running(lock_request["execution"], lock_request["since"]):
+            locks.dequeue(service, lock_request["release"], lock_request["execution"])
     holder = line.holder
     if holder and not sfn.running(holder["execution"], holder["since"]):
         left = releases.of_execution(holder["execution"])
@@ -126,22 +131,22 @@ def _abandoned(service: str, history: list[Recorded]) -> Iterator[str]:
 def _settle(record: Recorded, execution: str) -> list[str]:
     """Settle one release whose execution is over: by a recovery if it may have touched the
     service, else by closing its record here."""
-    holder = turns.line(record["service"]).holder
-    had_turn = "turnAt" in record or (holder and holder["release"] == record["id"])
-    builds = build.is_build(record["service"])
-    if "outcome" not in record and had_turn and not builds:
+    holder = locks.queue(record["service"]).holder
+    had_lock = "lockedAt" in record or (holder and holder["release"] == record["id"])
+    builds = image_build.is_build(record["service"])
+    if "outcome" not in record and had_lock and not builds:
         machine = os.environ["DOCS" if site.is_site(record["service"]) else "DEPLOY"]
         name = reconciliation.recovery_name(record["id"], execution)
         return [record["id"]] if sfn.start(machine, name, reconciliation.recovery(record)) else []
-    turns.leave(record["service"], record["id"])
+    locks.dequeue(record["service"], record["id"])
     what = site.kind(record["service"])
-    reason = f"its execution ended before the release had its turn; the {what} was not changed"
+    reason = f"its execution ended before the release held the lock; the {what} was not changed"
     if builds:
         reason = "its execution ended before the build did; upload the archive again"
     closed = releases.close_release(record, "FAILED", {"endedAt": _now(), "reason": reason})
     if closed:
         events.announce(record, "FAILED", reason)
-    turns.pass_on(record["service"], execution)
+    locks.release(record["service"], execution)
     return [record["id"]] if closed else []
 
 
@@ -156,8 +161,10 @@ def _missed(
 
 def _missed_uploads(owner: str, history: list[Recorded]) -> Iterator[str]:
     bucket, of_site = os.environ["SOURCES"], site.is_site(owner)
-    folder = f"docs/{site.of_owner(owner)}/" if of_site else f"image/{build.of_partition(owner)}/"
-    machine, archive = ("DOCS", site.is_archive) if of_site else ("BUILD", build.is_archive)
+    folder = (
+        f"docs/{site.of_owner(owner)}/" if of_site else f"image/{image_build.of_partition(owner)}/"
+    )
+    machine, archive = ("DOCS", site.is_archive) if of_site else ("BUILD", image_build.is_archive)
     known = {_upload(record) for record in history}
     for stored in s3.stored_since(bucket, folder, releases.missed_since()):
         event = reconciliation.missed_upload(bucket, stored, datetime.now(UTC))

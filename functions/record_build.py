@@ -1,16 +1,17 @@
-"""Record what became of a build: the image it pushed, or why it failed; and pass the turn on."""
+"""Record what became of a build: the image it pushed, or why it failed; and release the lock."""
 
 from datetime import UTC, datetime
 from typing import Any, TypedDict, cast
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import build
-from deployer.aws import events, releases, turns
+from deployer.aws import events
 from deployer.aws.log import Logger
-from deployer.build import Build, BuildDocument, Diagnosis
-from deployer.diagnosis import Failure
-from deployer.release import Outcome, Unidentified
+from deployer.build import image_build
+from deployer.build.image_build import Build, BuildDocument, Diagnosis
+from deployer.deploy.diagnosis import Failure
+from deployer.deploy.release import Outcome, Unidentified
+from deployer.store import locks, releases
 
 logger = Logger()
 
@@ -37,22 +38,22 @@ class Recorded(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Recorded:
-    mine = event["release"] or build.unidentified(
+    mine = event["release"] or image_build.unidentified(
         event["input"], event["execution"], event["startedAt"]
     )
-    made = build.result(event["build"]) if event["build"] else None
+    made = image_build.result(event["build"]) if event["build"] else None
     if event["failure"] is None and made:
         service = mine["service"].partition(":")[2]
-        return _record(event, mine, "SUCCEEDED", "", build.summary(service, made), dict(made))
-    found = event["diagnosis"] or build.explain(event["failure"])
+        return _record(event, mine, "SUCCEEDED", "", image_build.summary(service, made), dict(made))
+    found = event["diagnosis"] or image_build.explain(event["failure"])
     details: dict[str, Any] = {"diagnosis": found, **(made or {})}
     if found["error"] == "BuildStopped" and event["release"]:
-        newer = build.newer(event["release"], releases.history(mine["service"]))
+        newer = image_build.newer(event["release"], releases.history(mine["service"]))
         if newer:
             details["by"] = newer["id"]
             reason = f"superseded by {newer['version']}"
             return _record(event, mine, "SUPERSEDED", "", reason, details)
-    return _record(event, mine, "FAILED", found["error"], build.reason(found), details)
+    return _record(event, mine, "FAILED", found["error"], image_build.reason(found), details)
 
 
 def _record(
@@ -65,8 +66,8 @@ def _record(
 ) -> Recorded:
     ended = {"endedAt": datetime.now(UTC).isoformat(), "reason": reason}
     recorded = releases.close_release(mine, outcome, {**details, **ended})
-    turns.leave(mine["service"], mine["id"])
-    turns.pass_on(mine["service"], event["execution"])
+    locks.dequeue(mine["service"], mine["id"])
+    locks.release(mine["service"], event["execution"])
     told = {**mine, **{name: details[name] for name in _TOLD if name in details}}
     if recorded:
         events.announce(cast(Build, told), outcome, reason)

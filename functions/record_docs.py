@@ -6,10 +6,12 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import history, site
-from deployer.aws import events, releases, turns
+from deployer.aws import events
 from deployer.aws.log import Logger
-from deployer.site import DocsRelease
+from deployer.deploy import history
+from deployer.docs import site
+from deployer.docs.site import DocsRelease
+from deployer.store import locks, releases
 
 logger = Logger()
 
@@ -37,12 +39,14 @@ def handler(event: Request, context: LambdaContext) -> Success:
     record = releases.find(release["service"], release["id"])
     recorded = record is not None and record.get("outcome") == "SUCCEEDED"  # by an earlier try
     if not recorded:
-        with turns.change(release["service"], event["execution"]):
+        with locks.lease(release["service"], event["execution"]):
             recorded = releases.close_release(release, "SUCCEEDED", details)
     for entry in history.expendable(releases.history(release["service"]), spec.keep_releases):
         releases.expire(entry)
-    turns.leave(release["service"], release["id"])  # a TakeTurn that ran twice may have put it back
-    turns.pass_on(release["service"], event["execution"])
+    locks.dequeue(
+        release["service"], release["id"]
+    )  # a AcquireLock that ran twice may have put it back
+    locks.release(release["service"], event["execution"])
     if recorded:
         events.announce(release, "SUCCEEDED", event["reason"], spec.url)
     logger.info("docs live", release=release["id"], url=spec.url)

@@ -6,13 +6,15 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import diagnosis, release, serving, site
-from deployer.aws import ecs, events, releases, turns
+from deployer.aws import ecs, events
 from deployer.aws.log import Logger
-from deployer.diagnosis import Diagnosis, Failure
-from deployer.release import Entry, Outcome, Unidentified
-from deployer.rollback import Rollback
-from deployer.spec import from_document
+from deployer.deploy import diagnosis, release, serving
+from deployer.deploy.diagnosis import Diagnosis, Failure
+from deployer.deploy.release import Entry, Outcome, Unidentified
+from deployer.deploy.rollback import Rollback
+from deployer.deploy.spec import from_document
+from deployer.docs import site
+from deployer.store import locks, releases
 
 logger = Logger()
 
@@ -32,7 +34,7 @@ class Request(TypedDict):
     startedAt: str
 
 
-_BACK = ("GO_BACK", "AWAIT")
+_BACK = ("ROLL_BACK", "AWAIT")
 
 
 def _serving(event: Request) -> Mapping[str, Any] | None:
@@ -105,8 +107,8 @@ def handler(event: Request, context: LambdaContext) -> Recorded:
     # a push that was refused has its records under the services that it concerns
     known = None if event["release"] else releases.found_by(event["execution"])
     recorded = releases.close_release(record, outcome, details)
-    turns.leave(record["service"], record["id"])
-    turns.pass_on(record["service"], event["execution"])
+    locks.dequeue(record["service"], record["id"])
+    locks.release(record["service"], event["execution"])
     if recorded and not (known and "outcome" in known):
         decided = event["rollback"]
         failed = outcome == "FAILED" and decided and decided["action"] in _BACK

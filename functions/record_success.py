@@ -6,15 +6,16 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import history
-from deployer.addresses import Addresses
-from deployer.aws import events, releases, turns
+from deployer.aws import events
 from deployer.aws.log import Logger
-from deployer.history import History
-from deployer.release import Recorded, Release
-from deployer.rollout import Rollout
-from deployer.spec import from_document
-from deployer.verification import Probes
+from deployer.deploy import history
+from deployer.deploy.addresses import Addresses
+from deployer.deploy.history import History
+from deployer.deploy.release import Recorded, Release
+from deployer.deploy.rollout import Rollout
+from deployer.deploy.spec import from_document
+from deployer.deploy.verification import Probes
+from deployer.store import locks, releases
 
 logger = Logger()
 
@@ -53,12 +54,14 @@ def handler(event: Request, context: LambdaContext) -> Success:
     }
     recorded = record is not None and record.get("outcome") == "SUCCEEDED"  # by an earlier try
     if not recorded:
-        with turns.change(spec.service, event["execution"]):
+        with locks.lease(spec.service, event["execution"]):
             recorded = releases.close_release(release, "SUCCEEDED", details)
     for entry in history.expendable(releases.history(spec.service), spec.keep_releases):
         releases.expire(entry)
-    turns.leave(spec.service, release["id"])  # a TakeTurn that ran twice may stand in line again
-    turns.pass_on(release["service"], event["execution"])
+    locks.dequeue(
+        spec.service, release["id"]
+    )  # a AcquireLock that ran twice may wait in the queue again
+    locks.release(release["service"], event["execution"])
     if recorded:
         url = event["addresses"]["url"]
         events.announce(release, "SUCCEEDED", reason, url, deployed=not ran)

@@ -6,11 +6,12 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import taskdef
-from deployer.aws import ecs, releases, turns
+from deployer.aws import ecs
 from deployer.aws.log import Logger
-from deployer.release import Previous, Release
-from deployer.spec import from_document
+from deployer.deploy import task_definitions
+from deployer.deploy.release import Previous, Release
+from deployer.deploy.spec import from_document
+from deployer.store import locks, releases
 
 logger = Logger()
 
@@ -29,7 +30,7 @@ class Registered(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Registered:
-    with turns.change(event["release"]["service"], event["execution"]):
+    with locks.lease(event["release"]["service"], event["execution"]):
         registered = _registered(event)
         releases.note(event["release"], taskDefinition=registered["taskDefinition"])
     logger.info("task definition chosen", registered=registered)
@@ -41,12 +42,12 @@ def _registered(event: Request) -> Registered:
     if exact:
         return {"taskDefinition": exact, "new": False}
     spec = from_document(event["spec"], "the service spec")
-    definition = taskdef.render(spec, event["release"]["image"], os.environ["AWS_REGION"])
-    content = taskdef.content_hash(definition)
+    definition = task_definitions.render(spec, event["release"]["image"], os.environ["AWS_REGION"])
+    content = task_definitions.content_hash(definition)
     # what runs now comes first; the family's newest is ours if an earlier try's reply was lost
     runs = [event["previous"]["taskDefinition"]] if event["previous"] else []
     known = ecs.of_content([*runs, spec.family], content)
     if known:
         return {"taskDefinition": known, "new": False}
-    registered = ecs.register(definition, taskdef.tags(event["release"], content))
+    registered = ecs.register(definition, task_definitions.tags(event["release"], content))
     return {"taskDefinition": registered, "new": True}

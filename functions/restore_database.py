@@ -10,13 +10,14 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import database, likeness
-from deployer.aws import alarms, cloudformation, rds, releases, secrets, turns
+from deployer.aws import alarms, cloudformation, rds, secrets
 from deployer.aws.log import Logger
-from deployer.database import Done
+from deployer.deploy import database, database_settings
+from deployer.deploy.database import Done
+from deployer.deploy.release import Release, Restoration
+from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.errors import DatabaseFailed
-from deployer.release import Release, Restoration
-from deployer.spec import ServiceSpec, from_document
+from deployer.store import locks, releases
 
 logger = Logger()
 
@@ -31,7 +32,7 @@ class Request(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Done:
     spec = from_document(event["spec"], "the service spec")
-    with turns.change(spec.service, event["execution"]):
+    with locks.lease(spec.service, event["execution"]):
         done = _restored(spec, event["release"], event["since"])
     logger.info("database restored", done=done)
     return done
@@ -44,7 +45,9 @@ def _restored(spec: ServiceSpec, release: Release, since: str) -> Done:
     current = releases.database_instance(spec.service, spec.database.instance)
     restored = rds.instance(name)
     if restored is None:
-        rds.restore(snapshot, name, likeness.restored_settings(rds.instance(current) or {}))
+        rds.restore(
+            snapshot, name, database_settings.restored_settings(rds.instance(current) or {})
+        )
         return {"done": False, "name": name}
     status = restored["DBInstanceStatus"]
     late = database.late(since, datetime.now(UTC))
@@ -61,14 +64,14 @@ def _restored(spec: ServiceSpec, release: Release, since: str) -> Done:
 def _is_like(current: str, name: str, restored: Mapping[str, Any]) -> bool:
     """Give the restored instance the settings that a restoration does not take. Return whether it
     has them, or cannot have them: what RDS refuses must not hold up the data."""
-    settings = likeness.remaining_settings(rds.instance(current) or restored, restored)
-    if not settings or likeness.overdue(restored, datetime.now(UTC)):
+    settings = database_settings.remaining_settings(rds.instance(current) or restored, restored)
+    if not settings or database_settings.overdue(restored, datetime.now(UTC)):
         return True
     why = rds.modify(name, settings)
     if why is None:
         return False
     logger.warning("settings refused", instance=name, settings=settings, why=why)
-    settings = likeness.without_others(settings)
+    settings = database_settings.without_others(settings)
     return not settings or rds.modify(name, settings) is not None
 
 

@@ -6,14 +6,15 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import database, rollback, rollout, service, taskdef
-from deployer.aws import alarms, ecs, releases, secrets, turns
+from deployer.aws import alarms, ecs, secrets
 from deployer.aws.log import Logger
+from deployer.deploy import database, rollback, rollout, service, task_definitions
+from deployer.deploy.release import Previous, Release, Restoration
+from deployer.deploy.rollback import Rollback
+from deployer.deploy.rollout import Rollout, Service
+from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.errors import DatabaseFailed
-from deployer.release import Previous, Release, Restoration
-from deployer.rollback import Rollback
-from deployer.rollout import Rollout, Service
-from deployer.spec import ServiceSpec, from_document
+from deployer.store import locks, releases
 
 logger = Logger()
 
@@ -32,7 +33,7 @@ class Request(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Rollback:
     spec = from_document(event["spec"], "the service spec")
-    with turns.change(spec.service, event["execution"]):
+    with locks.lease(spec.service, event["execution"]):
         decided = _rolled_back(spec, event)
     logger.info("rollback decided", rollback=decided)
     return decided
@@ -60,12 +61,12 @@ def _rolled_back(spec: ServiceSpec, event: Request) -> Rollback:
         ecs.scale_to_zero(spec.cluster, spec.service)
     if noted and not rollback.keeps_database(decided, now, revision, previous):
         decided = {**decided, "database": _switched_back(event["release"], noted)}
-    if previous and decided["action"] == "GO_BACK":
+    if previous and decided["action"] == "ROLL_BACK":
         settings = _settings(spec, previous, now)
         if noted and previous["taskDefinition"] == revision:
             settings["forceNewDeployment"] = True  # only a new task reads the secret
         now = ecs.update_service(spec.service, settings)
-    if previous and now and decided["action"] in ("GO_BACK", "AWAIT"):
+    if previous and now and decided["action"] in ("ROLL_BACK", "AWAIT"):
         deployment = ecs.deployment_of(now, previous["taskDefinition"])
         decided["rollout"] = rollout.started(deployment, spec.timeout, datetime.now(UTC))
     return decided
@@ -117,7 +118,7 @@ def _settings(spec: ServiceSpec, previous: Previous, now: Service | None) -> dic
     """The previous release as it ran; ECS does not go back from going back."""
     revision, served = previous["taskDefinition"], None
     if spec.load_balancer:
-        served = taskdef.served(ecs.containers(revision), spec)
+        served = task_definitions.served(ecs.containers(revision), spec)
     settings = service.settings(spec, revision, False, served, now)
     if previous["networkConfiguration"]:
         settings["networkConfiguration"] = previous["networkConfiguration"]

@@ -11,9 +11,9 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer.announcement import announcement
 from deployer.aws import sns
 from deployer.aws.log import Logger
+from deployer.deploy.announcement import announcement
 
 logger = Logger()
 

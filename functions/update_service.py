@@ -7,12 +7,13 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import rollout, service, taskdef
-from deployer.aws import ecs, releases, turns
+from deployer.aws import ecs
 from deployer.aws.log import Logger
-from deployer.release import Previous, Release
-from deployer.rollout import Rollout
-from deployer.spec import ServiceSpec, from_document
+from deployer.deploy import rollout, service, task_definitions
+from deployer.deploy.release import Previous, Release
+from deployer.deploy.rollout import Rollout
+from deployer.deploy.spec import ServiceSpec, from_document
+from deployer.store import locks, releases
 
 logger = Logger()
 
@@ -29,7 +30,7 @@ class Request(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Rollout:
     spec = from_document(event["spec"], "the service spec")
-    with turns.change(spec.service, event["execution"]):
+    with locks.lease(spec.service, event["execution"]):
         begun = releases.rollout(event["release"])
         if begun:
             return begun  # by an earlier try; ECS may have given it up meanwhile
@@ -42,10 +43,10 @@ def handler(event: Request, context: LambdaContext) -> Rollout:
 def _started(spec: ServiceSpec, event: Request) -> Rollout:
     revision, previous = event["taskDefinition"], event["previous"]
     exact = event["release"].get("taskDefinition")
-    served = taskdef.served(ecs.containers(exact), spec) if exact else None
+    served = task_definitions.served(ecs.containers(exact), spec) if exact else None
     there = ecs.service(spec.cluster, spec.service)
-    goes_back = service.may_go_back(event["release"], previous, there)
-    settings = service.settings(spec, revision, goes_back, served, there)
+    rolls_back = service.may_roll_back(event["release"], previous, there)
+    settings = service.settings(spec, revision, rolls_back, served, there)
     if there:
         if event["desiredCount"] is not None:
             settings["desiredCount"] = event["desiredCount"]

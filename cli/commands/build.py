@@ -7,7 +7,7 @@ import click
 
 from cli.command import Call, command, follows
 from cli.errors import WRONG, CommandFailed
-from cli.orders import Orders
+from cli.requests import Requests
 from cli.target import Target
 
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
@@ -27,9 +27,9 @@ Examples:
 def build(call: Call, source: str, follow: bool) -> None:
     """Build the service's image from SOURCE, a directory, an archive or a commit of the connected
     repository; follow the build, then the deployment that its push starts."""
-    orders, path = Orders(call.target, call.screen, call.result, follow), Path(source)
+    requests, path = Requests(call.target, call.screen, call.result, follow), Path(source)
     if path.exists():
-        orders.build(path)
+        requests.build(path)
     elif not _COMMIT.fullmatch(source):
         raise CommandFailed(
             WRONG,
@@ -43,7 +43,7 @@ def build(call: Call, source: str, follow: bool) -> None:
             ["Connect one (docs/build.md), or build a checkout of it:", "  deployer build ."],
         )
     else:
-        orders.fetch(source)
+        requests.fetch(source)
 
 
 def _connected(target: Target) -> bool:

@@ -10,13 +10,16 @@ import click
 from cli.command import Call, command
 from cli.commands import status
 from cli.errors import FAILED, INTERRUPTED, REFUSED, WRONG, CommandFailed
-from cli.orders import Orders
 from cli.releases import named
+from cli.requests import Requests
 from cli.screen import brief, printable
 from cli.target import Target
-from deployer import build, history, rollout, serving, site
-from deployer.aws import ecs, releases, sfn, turns
-from deployer.release import Recorded, carried_out_by
+from deployer.aws import ecs, sfn
+from deployer.build import image_build
+from deployer.deploy import history, rollout, serving
+from deployer.deploy.release import Recorded, carried_out_by
+from deployer.docs import site
+from deployer.store import locks, releases
 
 _CLOSED_SECONDS = 60.0  # the end of an execution is told within seconds
 
@@ -24,12 +27,12 @@ _CLOSED_SECONDS = 60.0  # the end of an execution is told within seconds
 @dataclass(frozen=True)
 class Flight:
     """A release that is not over, the execution that carries it out, and since when (ISO 8601);
-    `has_turn` is whether it may have changed something already."""
+    `has_lock` is whether it may have changed something already."""
 
     record: Recorded
     execution: str
     since: str
-    has_turn: bool
+    has_lock: bool
 
 
 @command(
@@ -37,14 +40,14 @@ class Flight:
 Examples:
   deployer cancel                  what is in flight; asks
   deployer cancel --yes            without asking
-  deployer cancel --all            what waits for its turn too
+  deployer cancel --all            what waits for the lock too
   deployer cancel 1.2.0            one, by version or release id
   deployer cancel --build          the build that runs
   deployer cancel --docs           the publication of the documentation site
 """
 )
 @click.argument("release", required=False)
-@click.option("--all", "everything", is_flag=True, help="What waits for its turn too.")
+@click.option("--all", "everything", is_flag=True, help="What waits for the lock too.")
 @click.option("--build", "of_build", is_flag=True, help="Builds, not deployments.")
 @click.option("--docs", "of_docs", is_flag=True, help="Publications of the documentation site.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -52,14 +55,14 @@ def cancel(
     call: Call, release: str | None, everything: bool, of_build: bool, of_docs: bool, yes: bool
 ) -> None:
     """Stop the deployment that is in flight, and put the last good release back at once. A RELEASE
-    that waits for its turn is only stopped."""
+    that waits for the lock is only stopped."""
     if release and everything:
         raise CommandFailed(WRONG, "RELEASE and --all are mutually exclusive")
     if of_build and of_docs:
         raise CommandFailed(WRONG, "--build and --docs are mutually exclusive")
-    target, orders = call.target, Orders(call.target, call.screen, call.result)
-    what = orders.site if of_docs else target.service
-    owner = site.owner(what) if of_docs else build.partition(what) if of_build else what
+    target, requests = call.target, Requests(call.target, call.screen, call.result)
+    what = requests.site if of_docs else target.service
+    owner = site.owner(what) if of_docs else image_build.partition(what) if of_build else what
     flights = in_flight(owner)
     call.result |= {"inFlight": [f.record["id"] for f in flights], "cancelled": []}
     chosen = _chosen(flights, release, everything)
@@ -67,13 +70,13 @@ def cancel(
         call.screen.say(f"Nothing of {what} is in flight; nothing was stopped.")
         return
     for flight in chosen:
-        at = "is running" if flight.has_turn else "waits for its turn"
+        at = "is running" if flight.has_lock else "waits for the lock"
         call.screen.say(f"{_shown(flight.record)} by {flight.record['startedBy']} {at}.")
     if not yes:
         _agree(call, len(chosen))
-    # who waits goes first: the turn would pass to it
-    for flight in sorted(chosen, key=lambda flight: flight.has_turn):
-        _cancel(call, orders, flight)
+    # who waits goes first: the lock would pass to it
+    for flight in sorted(chosen, key=lambda flight: flight.has_lock):
+        _cancel(call, requests, flight)
     if of_docs:
         _tell_published(call, owner)
     elif not of_build:
@@ -81,8 +84,8 @@ def cancel(
 
 
 def in_flight(owner: str) -> list[Flight]:
-    """The releases of a service that are not over, those that wait for their turn last."""
-    holder = turns.line(owner).holder
+    """The releases of a service that are not over, those that wait for the lock last."""
+    holder = locks.queue(owner).holder
     found = [
         Flight(
             record,
@@ -92,7 +95,7 @@ def in_flight(owner: str) -> list[Flight]:
         for record in releases.history(owner)
         if "outcome" not in record
     ]
-    return sorted(found, key=lambda flight: not flight.has_turn)
+    return sorted(found, key=lambda flight: not flight.has_lock)
 
 
 def _chosen(flights: list[Flight], release: str | None, everything: bool) -> list[Flight]:
@@ -102,7 +105,7 @@ def _chosen(flights: list[Flight], release: str | None, everything: bool) -> lis
     if release:
         meant = named([flight.record for flight in flights], release)
         return [flight for flight in flights if flight.record is meant]
-    first = [flight for flight in flights if flight.has_turn]
+    first = [flight for flight in flights if flight.has_lock]
     return first or flights[:1]
 
 
@@ -114,18 +117,18 @@ def _agree(call: Call, count: int) -> None:
         raise CommandFailed(REFUSED, "not agreed to; nothing was stopped")
 
 
-def _cancel(call: Call, orders: Orders, flight: Flight) -> None:
-    """Stop one execution, and see its release to its end: a service's or site's that had its turn,
+def _cancel(call: Call, requests: Requests, flight: Flight) -> None:
+    """Stop one execution, and see its release to its end: a service's or site's that held the lock,
     perhaps since it was looked at, is recovered from; any other's end is recorded by itself."""
     call.screen.title(f"Stopping {_shown(flight.record)}")
     if sfn.running(flight.execution, flight.since):
-        status = orders.stop(flight.execution)
+        status = requests.stop(flight.execution)
         if status != "ABORTED":
             call.screen.say(f"It had just ended: {status}.", "yellow")
             return
     call.result["cancelled"].append(flight.record["id"])
     try:
-        record = _seen_to_its_end(call, orders, flight)
+        record = _seen_to_its_end(call, requests, flight)
     except KeyboardInterrupt:
         raise CommandFailed(
             INTERRUPTED,
@@ -140,13 +143,13 @@ def _cancel(call: Call, orders: Orders, flight: Flight) -> None:
         call.screen.say("It is stopped; its record is closed within five minutes.", "yellow")
 
 
-def _seen_to_its_end(call: Call, orders: Orders, flight: Flight) -> Mapping[str, Any]:
+def _seen_to_its_end(call: Call, requests: Requests, flight: Flight) -> Mapping[str, Any]:
     """The record of a release whose execution is stopped."""
     owner = flight.record["service"]
-    holder = turns.line(owner).holder
-    has_turn = holder and holder["release"] == flight.record["id"]
-    if has_turn and (site.is_site(owner) or owner == call.target.service):
-        return orders.recover(flight.record, flight.execution)
+    holder = locks.queue(owner).holder
+    has_lock = holder and holder["release"] == flight.record["id"]
+    if has_lock and (site.is_site(owner) or owner == call.target.service):
+        return requests.recover(flight.record, flight.execution)
     with call.screen.working("waiting until it is recorded"):
         return _closed(flight.record)
 
@@ -170,7 +173,7 @@ def _tell_live(call: Call, target: Target) -> None:
     runs = str(current["taskDefinition"]) if current and current.get("desiredCount") else None
     call.result["live"] = good and {n: good.get(n) for n in ("id", "version", "digest", "url")}
     call.result["runs"] = runs
-    if holder := turns.line(target.service).holder:
+    if holder := locks.queue(target.service).holder:
         call.screen.say(f"{holder['release']} is on its way:")
         call.screen.command("deployer status --watch")
     elif good is None:
@@ -196,7 +199,7 @@ def _tell_published(call: Call, owner: str) -> None:
     """Tell what the site shows by its records: a recovery that fails says so in `reason`."""
     good = history.live(releases.history(owner))
     call.result["live"] = good and {name: good.get(name) for name in ("id", "version", "url")}
-    if holder := turns.line(owner).holder:
+    if holder := locks.queue(owner).holder:
         call.screen.say(f"{holder['release']} is on its way.")
     elif good is None:
         call.screen.say("Nothing was ever published.", "yellow")

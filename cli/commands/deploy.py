@@ -4,7 +4,7 @@ import click
 
 from cli import images, plan
 from cli.command import Call, command, follows
-from cli.orders import Orders
+from cli.requests import Requests
 from deployer.errors import DeployError
 
 
@@ -38,4 +38,4 @@ def deploy(call: Call, image: str | None, dry_run: bool, follow: bool) -> None:
         call.result |= planned.document(call.given)
         plan.show(planned, call.screen)
     else:
-        Orders(target, call.screen, call.result, follow).deploy(image, release["version"])
+        Requests(target, call.screen, call.result, follow).deploy(image, release["version"])

@@ -6,7 +6,7 @@ import click
 
 from cli.command import Call, command, follows
 from cli.errors import WRONG, CommandFailed
-from cli.orders import Orders
+from cli.requests import Requests
 
 
 @command(
@@ -26,14 +26,14 @@ Examples:
 def docs(call: Call, what: str | None, to: str | None, follow: bool) -> None:
     """Build and publish the documentation site from WHAT, a directory or an archive, and follow it
     to its URL. `rollback`, `hold` and `resume` do to the site what they do to the service."""
-    orders = Orders(call.target, call.screen, call.result, follow)
+    requests = Requests(call.target, call.screen, call.result, follow)
     if to and what != "rollback":
         raise CommandFailed(WRONG, f"{to!r} is one too many", ["  deployer docs --help"])
     if what == "rollback":
-        orders.roll_docs_back(to or "previous")
+        requests.roll_docs_back(to or "previous")
     elif what in ("hold", "resume"):
-        orders.hold_docs(what)
+        requests.hold_docs(what)
     elif what is None or Path(what).exists():
-        orders.publish(Path(what) if what else None)
+        requests.publish(Path(what) if what else None)
     else:
         raise CommandFailed(WRONG, f"there is no file or directory {what}")

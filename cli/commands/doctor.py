@@ -6,9 +6,9 @@ import click
 
 from cli.checks import document, failed, identity, show
 from cli.command import Call, command
-from cli.doctor import examine, known_names
+from cli.doctor.account import examine, known_names
+from cli.doctor.repairs import carry_out
 from cli.errors import UNREADY, WRONG, CommandFailed
-from cli.repairs import carry_out
 from deployer.check import FAILED, WARNING, Check, Repair
 
 

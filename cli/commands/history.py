@@ -13,9 +13,11 @@ from cli.commands.status import say_alarm, serves
 from cli.executions import Execution, look
 from cli.releases import named
 from cli.screen import Screen, Step, moment, printable, seconds_of, span, steps
-from deployer import build, diagnosis, site
-from deployer.aws import releases
-from deployer.release import Recorded
+from deployer.build import image_build
+from deployer.deploy import diagnosis
+from deployer.deploy.release import Recorded
+from deployer.docs import site
+from deployer.store import releases
 
 _NEWEST = 20
 _WIDE = 100  # columns that the tables need
@@ -50,7 +52,7 @@ def history(call: Call, release: str | None, limit: int, builds: bool, docs: boo
     if builds and docs:
         raise click.UsageError("--builds and --docs are two lists: choose one.")
     service = call.target.service
-    kept = build.partition(service) if builds else site.owner(service) if docs else service
+    kept = image_build.partition(service) if builds else site.owner(service) if docs else service
     if release:
         _one(call, named(releases.newest(kept, _ALL), release))
         return

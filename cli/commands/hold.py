@@ -3,7 +3,7 @@
 import click
 
 from cli.command import Call, command, follows
-from cli.orders import Orders
+from cli.requests import Requests
 
 
 @command(
@@ -18,4 +18,4 @@ Examples:
 def hold(call: Call, reason: str | None, follow: bool) -> None:
     """Keep pushes from deploying until `deployer resume`, or until somebody deploys by hand. They
     are recorded; the newest of them deploys then."""
-    Orders(call.target, call.screen, call.result, follow).hold(reason)
+    Requests(call.target, call.screen, call.result, follow).hold(reason)

@@ -1,8 +1,8 @@
 """`deployer resume`."""
 
 from cli.command import Call, command, follows
-from cli.orders import Orders
-from deployer.aws import turns
+from cli.requests import Requests
+from deployer.store import locks
 
 
 @command(
@@ -14,9 +14,9 @@ Examples:
 @follows
 def resume(call: Call, follow: bool) -> None:
     """End a hold, deploy the newest push that it kept back, and follow that to its end."""
-    held = turns.line(call.target.service).hold
+    held = locks.queue(call.target.service).hold
     call.result["hold"] = held and {name: held[name] for name in ("by", "at", "reason")}
     if held is None:
         call.screen.say(f"{call.target.service} is not held; there is nothing to resume.")
         return
-    Orders(call.target, call.screen, call.result, follow).resume()
+    Requests(call.target, call.screen, call.result, follow).resume()

@@ -7,16 +7,16 @@ import click
 from cli import plan
 from cli.command import Call, command, follows
 from cli.errors import REFUSED, REJECTED, WRONG, CommandFailed
-from cli.orders import Orders
 from cli.plan import Candidate
+from cli.requests import Requests
 from cli.screen import printable
-from deployer import database, history, rollout
 from deployer.aws import ecs
+from deployer.deploy import database, history, rollout
+from deployer.deploy.history import History
+from deployer.deploy.release import Recorded
+from deployer.deploy.rollout import Service
+from deployer.deploy.spec import ServiceSpec
 from deployer.errors import DeployError
-from deployer.history import History
-from deployer.release import Recorded
-from deployer.rollout import Service
-from deployer.spec import ServiceSpec
 
 
 @command(
@@ -75,8 +75,8 @@ def rollback(
         return
     if restore_database and not yes:
         _agree(call, release.get("restore") or "")
-    orders = Orders(target, call.screen, call.result, follow)
-    orders.roll_back(record, hold=hold, reason=reason, restore_database=restore_database)
+    requests = Requests(target, call.screen, call.result, follow)
+    requests.roll_back(record, hold=hold, reason=reason, restore_database=restore_database)
 
 
 def _chosen(call: Call, past: History, now: Service | None) -> str:

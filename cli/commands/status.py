@@ -16,13 +16,16 @@ from cli.executions import look
 from cli.patience import patiently
 from cli.screen import Screen, brief, moment, printable, span
 from cli.target import Target
-from deployer import addresses, build, diagnosis, history, rollout, serving, site
-from deployer.aws import ec2, ecs, elb, releases, turns
-from deployer.history import History
-from deployer.rollout import Service
-from deployer.spec import ServiceSpec
-from deployer.stopped import Task
-from deployer.turns import Claim
+from deployer.aws import ec2, ecs, elb
+from deployer.build import image_build
+from deployer.deploy import addresses, diagnosis, history, rollout, serving
+from deployer.deploy.history import History
+from deployer.deploy.rollout import Service
+from deployer.deploy.spec import ServiceSpec
+from deployer.deploy.stop_reasons import Task
+from deployer.docs import site
+from deployer.lock import LockRequest
+from deployer.store import locks, releases
 
 LOOK_SECONDS = 2.0  # between two looks with --watch
 
@@ -101,7 +104,7 @@ def _watch(call: Call) -> None:
 
 def _found(target: Target) -> Found:
     """All that --json tells. What the caller may not see is told in `unseen`."""
-    spec, past, line = target.spec, target.history, turns.line(target.service)
+    spec, past, line = target.spec, target.history, locks.queue(target.service)
     unseen: dict[str, str] = {}
 
     def seen[T](what: str, asked: Callable[[], T], otherwise: T) -> T:
@@ -139,7 +142,7 @@ def _found(target: Target) -> Found:
             "list": _tasks(tasks, past, healthy),
         },
         "inFlight": in_flight,
-        "waiting": [_claim(claim, past) for claim in line.waiting],
+        "waiting": [_claim(lock_request, past) for lock_request in line.waiting],
         "hold": _hold(line, past),
         "lastFailure": _failure(past),
         "docs": _docs(target),
@@ -185,27 +188,30 @@ def _tasks(tasks: Sequence[Task], past: History, healthy: set[str] | None) -> li
     ]
 
 
-def _in_flight(target: Target, past: History, line: turns.Line) -> list[Found]:
-    """Who has the turn, and what has none yet and does not wait for one either."""
-    waiting = {claim["release"] for claim in line.waiting}
+def _in_flight(target: Target, past: History, line: locks.Queue) -> list[Found]:
+    """Who holds the lock, and what has none yet and does not wait for one either."""
+    waiting = {lock_request["release"] for lock_request in line.waiting}
     holder = [line.holder] if line.holder else []
-    names = {claim["release"] for claim in holder} | waiting
+    names = {lock_request["release"] for lock_request in holder} | waiting
     begun = [e for e in past if "outcome" not in e and e["id"] not in names]
     return [
-        *(_claim(claim, past) | _phase(target, claim["execution"]) for claim in holder),
+        *(
+            _claim(lock_request, past) | _phase(target, lock_request["execution"])
+            for lock_request in holder
+        ),
         *(_started(entry) | _phase(target, entry["execution"]) for entry in begun),
     ]
 
 
-def _claim(claim: Claim, past: History) -> Found:
-    entry = next((entry for entry in past if entry["id"] == claim["release"]), None)
+def _claim(lock_request: LockRequest, past: History) -> Found:
+    entry = next((entry for entry in past if entry["id"] == lock_request["release"]), None)
     return {
-        "release": claim["release"],
+        "release": lock_request["release"],
         "version": entry["version"] if entry else None,
-        "trigger": claim["trigger"],
+        "trigger": lock_request["trigger"],
         "startedBy": entry["startedBy"] if entry else None,
-        "since": claim["since"],
-        "execution": claim["execution"],
+        "since": lock_request["since"],
+        "execution": lock_request["execution"],
     }
 
 
@@ -226,7 +232,7 @@ def _phase(target: Target, execution: str) -> Found:
     return {"status": now.status, "phase": now.path[-1] if now.states else None}
 
 
-def _hold(line: turns.Line, past: History) -> Found | None:
+def _hold(line: locks.Queue, past: History) -> Found | None:
     if not line.hold:
         return None
     held = history.newest_held(past, line.hold["at"])
@@ -258,7 +264,7 @@ def _docs(target: Target) -> Found | None:
 
 
 def _build(target: Target) -> Found | None:
-    newest = next(iter(releases.newest(build.partition(target.service), 1)), None)
+    newest = next(iter(releases.newest(image_build.partition(target.service), 1)), None)
     if not newest:
         return None
     told = {name: newest.get(name) for name in ("outcome", "startedAt", "endedAt", "execution")}

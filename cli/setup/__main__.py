@@ -14,7 +14,7 @@ from cli.checks import document, identity, show
 from cli.ending import carried_out
 from cli.errors import UNREADY, CommandFailed
 from cli.nextstep import DEFAULT_STACK, Given, of_the_checkout, unless_set
-from cli.orders import Orders
+from cli.requests import Requests
 from cli.screen import Screen
 from cli.setup import checks, guide, settings
 from cli.setup.infrastructure import Answers, Infrastructure
@@ -142,10 +142,10 @@ class Command:
             mode == "full" and (self.options.image or self.options.source)
         ):
             target = self._target(account, needed, values)
-            self._application(self._orders(target, "application"), target)
+            self._application(self._requests(target, "application"), target)
         if self.options.docs:
             target = self._target(account, needed, values)
-            self._orders(target, "docs").publish(self.options.docs)
+            self._requests(target, "docs").publish(self.options.docs)
         if mode in ("full", "infrastructure") and "application" not in self.result:
             repository = values.get("RepositoryName") or values["ServiceName"]
             self._what_next(account, outputs, repository, values.get("Platform", "linux/amd64"))
@@ -235,15 +235,15 @@ class Command:
     ) -> Target:
         return find(account, _deployers(needed), values["ServiceName"])
 
-    def _orders(self, target: Target, what: str) -> Orders:
+    def _requests(self, target: Target, what: str) -> Requests:
         self.result[what] = {}
-        return Orders(target, self.screen, self.result[what])
+        return Requests(target, self.screen, self.result[what])
 
-    def _application(self, orders: Orders, target: Target) -> None:
+    def _application(self, requests: Requests, target: Target) -> None:
         if self.options.source:
-            orders.build(self.options.source)
+            requests.build(self.options.source)
         else:
-            orders.deploy(self.options.image or images.newest(target))
+            requests.deploy(self.options.image or images.newest(target))
 
     def _what_next(
         self, account: Account, outputs: Mapping[str, str], repository: str, platform: str

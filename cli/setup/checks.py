@@ -15,10 +15,10 @@ from botocore.exceptions import ClientError
 from cli import quotas
 from cli.aws import AWS_ERRORS, DENIED, Account, code_of, explained
 from cli.checks import certificate, identity
+from cli.doctor import findings
 from cli.setup.changes import Standing, deletion
 from cli.setup.settings import Named, Parameter, Stack, named
 from cli.setup.stacks import Stacks
-from deployer import doctor
 from deployer.check import FAILED, OK, WARNING, Check
 
 
@@ -707,6 +707,6 @@ def hosted_zone(zone: str, name: str, domain: str, *, private: bool) -> Check:
 def database_url(value: str, arn: str) -> Check:
     """Whether a secret is a connection URL as plain text. The value itself is never told."""
     name = "DatabaseUrlSecretArn"
-    if problem := doctor.url_problem(value):
-        return Check(name, FAILED, problem, doctor.url_fix(arn))
+    if problem := findings.url_problem(value):
+        return Check(name, FAILED, problem, findings.url_fix(arn))
     return Check(name, OK, "a connection URL as plain text")

@@ -174,7 +174,7 @@ def _give_lock(stage: Stage, payload: Mapping[str, Any]) -> None:
     """Let the execution of a payload hold its service's lock, without which nothing is changed."""
     service = (payload.get("release") or payload.get("spec") or {}).get("service")
     if service:
-        item = {"service": service, "id": "#turn", "execution": payload["execution"]}
+        item = {"service": service, "id": "#lock", "execution": payload["execution"]}
         stage.aws.client("dynamodb").put_item(
             TableName=stage.outputs["ReleasesTable"],
             Item={name: {"S": value} for name, value in item.items()},

@@ -34,11 +34,11 @@ _LIMIT = 1800  # seconds
 _CHILD = """
 import json, os, resource, sys, time, types
 import publish_docs
-from deployer.aws import releases, turns
+from deployer.store import locks, releases
 asked, left = json.load(sys.stdin), 570_000
 release = asked["release"]
 mine = {"release": release["id"], "execution": asked["execution"], "trigger": "publish"}
-turns.take(release["service"], mine)
+locks.acquire(release["service"], mine)
 calls, began = 0, time.monotonic()
 while True:
     calls += 1
@@ -54,7 +54,7 @@ while True:
         break
 took = time.monotonic() - began
 releases.close_release(release, "SUCCEEDED", {"endedAt": release["startedAt"]})
-turns.pass_on(release["service"], asked["execution"])
+locks.release(release["service"], asked["execution"])
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps([took, calls, peak, answer["progress"]]))
 """

@@ -208,8 +208,8 @@ def measure(stage: Stage, observer: Observer, count: int, minutes: Sequence[int]
         seconds = length * _SCALED_MINUTE
         what = demo_release("1.1.0", fault="slow-start", seconds=seconds)
         service.push(what, "by-hand")  # a tag that no push deploys
-        order = {"action": "deploy", "service": service.service, "image": "by-hand"}
-        begun = sfn.start_execution(stateMachineArn=machine, input=json.dumps(order))
+        command = {"action": "deploy", "service": service.service, "image": "by-hand"}
+        begun = sfn.start_execution(stateMachineArn=machine, input=json.dumps(command))
         started.append(begun["executionArn"])
     observer.hear(names)
     seen, lags = [], []

@@ -82,7 +82,7 @@ def test_how_often_a_state_was_tried_is_shown() -> None:
 
 def test_a_rollback_that_was_not_steady_is_said() -> None:
     rollback = {
-        **{"action": "GO_BACK", "reason": "rolling back to 1.0.0"},
+        **{"action": "ROLL_BACK", "reason": "rolling back to 1.0.0"},
         "failure": {"Error": "RolloutTimedOut", "Cause": "0 of 1 running"},
     }
     found = {"cause": "it crashed", "stops": [], "log": [], "advice": "mend it"}

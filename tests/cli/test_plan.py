@@ -8,8 +8,8 @@ import pytest
 from cli import plan
 from cli.errors import REJECTED, WRONG
 from cli.plan import rows
+from deployer.deploy.task_definitions import Change
 from deployer.errors import ImageMissing, RequestRejected
-from deployer.taskdef import Change
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ ROLLING = {"health": "ROLLING", "reason": "0 of 1 new tasks running, 0 old"}
 STEADY = {"health": "STEADY", "reason": "1 of 1 new tasks running, 0 old"}
 FAILED = {"health": "FAILED", "reason": "3 new tasks failed"}
 POLLED_TWICE = execution(
-    State("Note the input", 0.0, "Pass", 0.0),
+    State("Initialise", 0.0, "Pass", 0.0),
     task("Identify release", 0.1, 0.9, IDENTIFIED),
     State("Does it deploy?", 0.9, "Choice", 0.9, IDENTIFIED),
     task("Poll health", 1.0, 3.0, ROLLING),

@@ -22,7 +22,7 @@ _READ_HISTORY = (
     "RecordBuild",
     "RecordDocs",
     "RecordSuccess",
-    "TakeTurn",
+    "AcquireLock",
 )
 
 UNUSED = {
@@ -32,7 +32,7 @@ UNUSED = {
         ): _MANY
         for name in _READ_HISTORY
     },
-    Permission("deployer.TakeTurnRole", "dynamodb:GetItem", "table/{Releases}"): _MANY,
+    Permission("deployer.AcquireLockRole", "dynamodb:GetItem", "table/{Releases}"): _MANY,
     Permission("deployer.DocsBuildRole", "s3:GetBucketAcl", "{Sources}"): _CODEBUILD,
     Permission("deployer.DocsBuildRole", "s3:GetBucketLocation", "{Sources}"): _CODEBUILD,
     Permission("deployer.DocsBuildRole", "s3:GetObjectVersion", "{Sources}/checked/*"): _CODEBUILD,

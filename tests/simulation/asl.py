@@ -132,7 +132,7 @@ def compile_template(template: Any) -> Compiled:
 class Machine:
     """A state machine's definition, read and compiled.
 
-    functions  the Lambda's name by what the definition has in its place, such as `${TakeTurn}`.
+    functions  the Lambda's name by what the definition has in its place, such as `${AcquireLock}`.
     """
 
     def __init__(self, definition: Mapping[str, Any]) -> None:

@@ -329,8 +329,8 @@ class BuildInvariants(Invariants):
         if tries > 3:
             self.broken("bounded", f"{build.name} is try {tries} of {execution}")
         alive = world.sfn.executions[execution].status == "RUNNING"
-        if alive and (self.record("#turn") or {}).get("execution") != execution:
-            self.broken("one in flight", f"{build.name} begins without the turn")
+        if alive and (self.record("#lock") or {}).get("execution") != execution:
+            self.broken("one in flight", f"{build.name} begins without the lock")
         mine = self._of_execution(execution)
         theirs_before = [
             r
@@ -422,9 +422,9 @@ class BuildInvariants(Invariants):
         newest = {version for when, version, _ in self.world.uploads if when == last}
         theirs = [r for r in records if r["source"]["version"] in newest and r["trigger"] == "push"]
         came = {r["outcome"] for r in theirs}
-        ordered = {r["id"] for r in records if r["trigger"] == "deploy"}
-        if any(r.get("by") in ordered for r in theirs):
-            return  # an order that was given later was carried out
+        requested = {r["id"] for r in records if r["trigger"] == "deploy"}
+        if any(r.get("by") in requested for r in theirs):
+            return  # a request that was given later was carried out
         if came and not came & {"SUCCEEDED", "FAILED", "IGNORED"}:
             self.broken("newest push wins", f"the newest upload is {came}")
 
@@ -439,7 +439,7 @@ def upload(at: float, name: str, fault: str | None = None, content: str = "") ->
     return at, "upload", (Archive(name, content or f"of {name}", fault),)
 
 
-def order(at: float, name: str) -> Any:
+def command(at: float, name: str) -> Any:
     document = {"action": "build", "service": "coder", "key": f"{_FOLDER}{name}.tar.gz"}
     return at, "order", (document,)
 
@@ -453,7 +453,7 @@ PLANS: Mapping[str, Plan] = {
     "builds: an upload": Plan("builds", (upload(0, "a"),)),
     "builds: a commit": Plan("builds", (fetch(0, COMMIT),)),
     "builds: by order, and another archive meanwhile": Plan(
-        "builds", (upload(0, "a"), order(200, "a"), upload(201.5, "a", content="other"))
+        "builds", (upload(0, "a"), command(200, "a"), upload(201.5, "a", content="other"))
     ),
     "builds: what does not compile": Plan(
         "builds", (upload(0, "a", "does-not-compile"), upload(200, "b"))
@@ -475,7 +475,7 @@ PLANS: Mapping[str, Plan] = {
         "builds",
         (
             upload(0, "a", content="c"),
-            order(50, "a"),
+            command(50, "a"),
             upload(160, "b", "interrupted"),
             upload(230, "a", content="c"),
         ),
@@ -524,8 +524,8 @@ FOUND: Mapping[str, Plan] = {
     "two uploads of one content within a second had one record": Plan(
         "builds", (upload(0, "a", content="c"), upload(0, "b", content="c")), live=False
     ),
-    "a redriven execution built without the turn": PLANS["builds: stopped and redriven"],
-    "a content that an order was building was built once more": PLANS[
+    "a redriven execution built without the lock": PLANS["builds: stopped and redriven"],
+    "a content that a request was building was built once more": PLANS[
         "builds: the same content by order, and again"
     ],
 }
@@ -544,7 +544,7 @@ def random_plan(seed: int) -> Plan:
     for _ in range(dice.choice((0, 1, 1, 2, 4))):
         name = dice.choice(names)
         deeds = (
-            *(order(0, name), fetch(0, COMMIT), (0, "stop", ()), (0, "stop_build", ())),
+            *(command(0, name), fetch(0, COMMIT), (0, "stop", ()), (0, "stop_build", ())),
             (0, "tell_again", (name, dice.choice((0.0, 100.0)))),
         )
         moves.append((dice.uniform(0, 350), *dice.choice(deeds)[1:]))

@@ -38,15 +38,15 @@ class Engine:
     def __init__(self, start: float) -> None:
         self.now = start
         self._queue: list[tuple[float, int, Entry]] = []  # by time, then as they came
-        self._order = 0
+        self._priority = 0
         self.foreground = 0
         self._hub: Any = None
 
     def at(self, when: float, act: Act, *arguments: Any, background: bool = False) -> Entry:
         """Do something at a time."""
-        self._order += 1
+        self._priority += 1
         entry = Entry(act, arguments, background)
-        heapq.heappush(self._queue, (max(when, self.now), self._order, entry))
+        heapq.heappush(self._queue, (max(when, self.now), self._priority, entry))
         self.foreground += not background
         return entry
 
@@ -100,11 +100,11 @@ class Engine:
         self._hub = getcurrent()
         queue = self._queue
         while queue and not enough():
-            when, order, entry = heapq.heappop(queue)
+            when, command, entry = heapq.heappop(queue)
             if entry.act is None:
                 continue
             if when > until:
-                heapq.heappush(queue, (when, order, entry))
+                heapq.heappush(queue, (when, command, entry))
                 break
             self.now = max(self.now, when)
             act, entry.act = entry.act, None

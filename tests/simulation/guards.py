@@ -16,9 +16,10 @@ from itertools import chain, islice
 from types import SimpleNamespace
 from typing import Any
 
-from deployer import (
-    aws,
-    build,
+from deployer import aws, lock
+from deployer.aws import ec2, ecs, events, s3, sfn
+from deployer.build import image_build
+from deployer.deploy import (
     database,
     diagnosis,
     history,
@@ -28,14 +29,12 @@ from deployer import (
     rollback,
     rollout,
     service,
-    stopped,
-    taskdef,
-    turns,
+    stop_reasons,
+    task_definitions,
     verification,
 )
-from deployer.aws import builds as aws_builds
-from deployer.aws import ec2, ecs, events, releases, s3, sfn, table
-from deployer.aws import turns as line
+from deployer.store import builds as aws_builds
+from deployer.store import locks, releases, table
 from tests.simulation import builds, plans, runtime, sites
 from tests.simulation.asl import Machine
 from tests.simulation.invariants import Broken
@@ -98,7 +97,7 @@ def _plans(seeds: int) -> Iterator[Plan]:
 
 def _plans_of_sites(seeds: int) -> Iterator[Plan]:
     held = (plan for name in sites.HELD for plan in plans.interleaved(name))
-    named = (*sites.PLANS.values(), sites.RETRIED)
+    named = (*sites.PLANS.values(), sites.RETRIED, sites.DENIED)
     random = map(sites.random_plan, range(5 * seeds))
     return chain(named, held, _sample(tuple(sites.PLANS), 13), random)
 
@@ -142,23 +141,23 @@ def _returns(owner: Any, name: str, value: Any) -> Callable[[Put], None]:
     return lambda put: put(owner, name, lambda *_, **__: value)
 
 
-def _turn_without_condition(put: Put) -> None:
-    def take(service: str, claim: Any, instead_of: str = "") -> bool:
-        table.put({"service": service, "id": "#turn", **claim})
-        line.leave(service, claim["release"])
+def _lock_without_condition(put: Put) -> None:
+    def take(service: str, lock_request: Any, instead_of: str = "") -> bool:
+        table.put({"service": service, "id": "#lock", **lock_request})
+        locks.dequeue(service, lock_request["release"])
         return True
 
-    put(line, "take", take)
+    put(locks, "acquire", take)
 
 
-def _turn_given_up_by_anyone(put: Put) -> None:
-    pass_on = line.pass_on
+def _lock_released_by_anyone(put: Put) -> None:
+    pass_on = locks.release
 
     def given_up(service: str, execution: str) -> None:
-        table.delete_if(service, "#turn", "attribute_exists(#id)")
+        table.delete_if(service, "#lock", "attribute_exists(#id)")
         pass_on(service, execution)
 
-    put(line, "pass_on", given_up)
+    put(locks, "release", given_up)
 
 
 def _outcome_written_again(put: Put) -> None:
@@ -190,8 +189,8 @@ def _opened_again_by_its_own(put: Put) -> None:
 
 
 def _hold_overlooked(put: Put) -> None:
-    decide = turns.decide
-    put(turns, "decide", lambda m, h, w, _, past: decide(m, h, w, None, past))
+    decide = lock.decide
+    put(lock, "decide", lambda m, h, w, _, past: decide(m, h, w, None, past))
     _hold_looked_for_once(put)
 
 
@@ -203,12 +202,12 @@ def _hold_looked_for_once(put: Put) -> None:
 
 
 def _orders_overtake_nothing(put: Put) -> None:
-    overtaken = turns._overtaken
+    overtaken = lock._overtaken
 
     def by_pushes(mine: Any, holder: Any, past: Any) -> Any:
         return overtaken(mine, holder, [entry for entry in past if entry["trigger"] == "push"])
 
-    put(turns, "_overtaken", by_pushes)
+    put(lock, "_overtaken", by_pushes)
 
 
 def _any_rollout_will_do(put: Put) -> None:
@@ -263,7 +262,7 @@ def _ecs_goes_back_always(put: Put) -> None:
 
 
 def _ecs_goes_back_to_whatever_completed(put: Put) -> None:
-    may_go_back = service.may_go_back
+    may_roll_back = service.may_roll_back
 
     def always(release: Any, previous: Any, there: Any) -> Any:
         steady = {"status": "PRIMARY", "rolloutState": "COMPLETED", "runningCount": 1}
@@ -271,9 +270,9 @@ def _ecs_goes_back_to_whatever_completed(put: Put) -> None:
             steady["taskDefinition"] = previous["taskDefinition"]
             there = {**there, "networkConfiguration": previous["networkConfiguration"]}
             there["deployments"] = [steady]
-        return may_go_back(release, previous, there)
+        return may_roll_back(release, previous, there)
 
-    put(service, "may_go_back", always)
+    put(service, "may_roll_back", always)
 
 
 def _settings_cleared(put: Put) -> None:
@@ -282,18 +281,20 @@ def _settings_cleared(put: Put) -> None:
 
 
 def _busy_for_ever(put: Put) -> None:
-    put(stopped, "_REASONS", tuple(r for r in stopped._REASONS if r[0] != "service-busy"))
+    put(stop_reasons, "_REASONS", tuple(r for r in stop_reasons._REASONS if r[0] != "service-busy"))
 
 
-def _turn_whatever_the_outcome(put: Put) -> None:
-    decide = turns.decide
+def _lock_whatever_the_outcome(put: Put) -> None:
+    decide = lock.decide
 
     def decided(mine: Any, holder: Any, waiting: Any, hold: Any, past: Any) -> Any:
-        fields = ("service", "id", "trigger", "pushedAt", "startedAt", "version")
-        past = [{k: e[k] for k in fields} if e["id"] == mine["release"] else e for e in past]
+        fields = ("outcome", "endedAt", "reason", "lockedAt", "rollout")
+        ours: Any = [e for e in past if e["id"] == mine["release"]]
+        past = [e for e in past if e["id"] != mine["release"]]
+        past += [{k: v for k, v in e.items() if k not in fields} for e in ours]
         return decide(mine, holder, waiting, hold, past)
 
-    put(turns, "decide", decided)
+    put(lock, "decide", decided)
 
 
 def _addresses_must_be_there(put: Put) -> None:
@@ -308,14 +309,14 @@ def _addresses_must_be_there(put: Put) -> None:
 
 
 def _claim_left_in_line(put: Put) -> None:
-    stays = {**vars(line), "leave": lambda *_: None}
-    put(_function("record_success"), "turns", SimpleNamespace(**stays))
+    stays = {**vars(locks), "dequeue": lambda *_: None}
+    put(_function("record_success"), "locks", SimpleNamespace(**stays))
 
     def leave(service: str, release: str, execution: str | None = None) -> None:
         if execution is None:
-            line.leave(service, release)
+            locks.dequeue(service, release)
 
-    put(_function("reconcile"), "turns", SimpleNamespace(**{**vars(line), "leave": leave}))
+    put(_function("reconcile"), "locks", SimpleNamespace(**{**vars(locks), "dequeue": leave}))
 
 
 def _count_left_as_it_is(put: Put) -> None:
@@ -324,7 +325,7 @@ def _count_left_as_it_is(put: Put) -> None:
 
 def _content_of_its_own(put: Put) -> None:
     numbers = iter(range(10**9))
-    put(taskdef, "content_hash", lambda _: f"content-{next(numbers)}")
+    put(task_definitions, "content_hash", lambda _: f"content-{next(numbers)}")
 
 
 def _rollout_begun_again(put: Put) -> None:
@@ -406,8 +407,8 @@ def _without_slow_poll(states: dict[str, Any]) -> None:
     states["Poll health"]["Catch"].pop(0)
 
 
-def _silent_without_a_turn(states: dict[str, Any]) -> None:
-    states["Take turn"]["Catch"][-1]["Assign"].pop("rollback")
+def _silent_without_the_lock(states: dict[str, Any]) -> None:
+    states["Acquire lock"]["Catch"][-1]["Assign"].pop("rollback")
 
 
 def _without_rollback(states: dict[str, Any]) -> None:
@@ -419,14 +420,14 @@ def _one_more_try_for_crashes(states: dict[str, Any]) -> None:
         retrier["ErrorEquals"] = [e for e in retrier["ErrorEquals"] if "." not in e] or ["None"]
 
 
-def _without_the_turn(function: str) -> Callable[[Put], None]:
-    free = {**vars(line), "change": lambda *_: nullcontext(lambda: None)}
-    return lambda put: put(_function(function), "turns", SimpleNamespace(**free))
+def _without_the_lock(function: str) -> Callable[[Put], None]:
+    free = {**vars(locks), "lease": lambda *_: nullcontext(lambda: None)}
+    return lambda put: put(_function(function), "locks", SimpleNamespace(**free))
 
 
 def _switched_by_anyone(states: dict[str, Any]) -> None:
-    states["Look at switch"]["Next"] = "Switch release"
-    states["Look at switch again"]["Next"] = "Switch back"
+    states["Read switch"]["Next"] = "Switch release"
+    states["Read switch again"]["Next"] = "Switch back"
 
 
 def _conflict_is_a_failure(states: dict[str, Any]) -> None:
@@ -455,12 +456,12 @@ def _hold_ends_last(put: Put) -> None:
 
     def late(*arguments: Any) -> Any:
         found = resumed(*arguments)
-        line.release_hold(sites.SiteWorld.OWNER)
+        locks.release_hold(sites.SiteWorld.OWNER)
         return found
 
     put(identify, "_resumed", late)
-    peek = {**vars(line), "end_hold": lambda service, _: line.line(service).hold}
-    put(identify, "turns", SimpleNamespace(**peek))
+    peek = {**vars(locks), "end_hold": lambda service, _: locks.queue(service).hold}
+    put(identify, "locks", SimpleNamespace(**peek))
 
 
 def _built_without_the_turn(states: dict[str, Any]) -> None:
@@ -495,17 +496,17 @@ def _pending_looks_no_more(states: dict[str, Any]) -> None:
 
 
 def _turn_noted_by_recovery(put: Put) -> None:
-    take = line.take
+    take = locks.acquire
 
-    def taken(service: str, claim: Any, instead_of: str = "") -> bool:
-        if not take(service, claim, instead_of):
+    def taken(service: str, lock_request: Any, instead_of: str = "") -> bool:
+        if not take(service, lock_request, instead_of):
             return False
-        if claim["trigger"] == "recover":
+        if lock_request["trigger"] == "recover":
             there = "attribute_not_exists(#outcome)"
-            table.update_if(service, claim["release"], {"turnAt": "9999"}, there)
+            table.update_if(service, lock_request["release"], {"lockedAt": "9999"}, there)
         return True
 
-    put(line, "take", taken)
+    put(locks, "acquire", taken)
 
 
 class _Eventual:
@@ -557,18 +558,18 @@ def _closed_whatever_is_there(put: Put) -> None:
 SITE_GUARDS = tuple(
     Guard(f"docs: {name}", protects, take_away, of="docs")
     for name, protects, take_away in (
-        ("publishing needs the turn", "one in flight", _without_the_turn("publish_docs")),
-        ("pruning needs the turn", "one in flight", _without_the_turn("prune_docs")),
-        ("the switch needs the turn", "one in flight", _machine_with(_switched_by_anyone, "docs")),
+        ("publishing needs the lock", "one in flight", _without_the_lock("publish_docs")),
+        ("pruning needs the lock", "one in flight", _without_the_lock("prune_docs")),
+        ("the switch needs the lock", "one in flight", _machine_with(_switched_by_anyone, "docs")),
         (
             "a conflict at the switch is looked at again",
             "no false failure",
             _machine_with(_conflict_is_a_failure, "docs"),
         ),
         (
-            "a recovery that gets no turn says so",
+            "a recovery that did not get the lock says so",
             "what runs",
-            _machine_with(_silent_without_a_turn, "docs"),
+            _machine_with(_silent_without_the_lock, "docs"),
         ),
         (
             "a manifest goes before its files",
@@ -585,7 +586,7 @@ SITE_GUARDS = tuple(
         (
             "a newer push supersedes a resume",
             "newest push wins",
-            _returns(turns, "_newer_push", None),
+            _returns(lock, "_newer_push", None),
         ),
     )
 )
@@ -593,7 +594,7 @@ BUILD_GUARDS = tuple(
     Guard(f"builds: {name}", protects, take_away, of="builds")
     for name, protects, take_away in (
         (
-            "a redriven one needs the turn",
+            "a redriven one needs the lock",
             "one in flight",
             _machine_with(_built_without_the_turn, "build"),
         ),
@@ -610,16 +611,16 @@ BUILD_GUARDS = tuple(
         (
             "a content that failed is built again",
             "no false failure",
-            _returns(build, "known", "known"),
+            _returns(image_build, "known", "known"),
         ),
         ("three tries are the most", "bounded", _machine_with(_tried_for_ever, "build")),
         ("what may pass is tried again", "no false failure", _machine_with(_tried_once, "build")),
         (
             "what may have pushed is not stopped",
             "no push after a refusal",
-            _returns(build, "may_be_stopped", True),
+            _returns(image_build, "may_be_stopped", True),
         ),
-        ("a newer upload supersedes", "newest push wins", _returns(turns, "_overtaken", None)),
+        ("a newer upload supersedes", "newest push wins", _returns(lock, "_overtaken", None)),
         (
             "a retry keeps to its archive",
             "no false failure",
@@ -646,28 +647,28 @@ BUILD_GUARDS = tuple(
 GUARDS = (
     *SITE_GUARDS,
     *BUILD_GUARDS,
-    Guard("the turn is taken under a condition", "no false failure", _turn_without_condition),
-    Guard("the turn is given up by who has it", "one in flight", _turn_given_up_by_anyone),
-    Guard("who has the turn is asked whether it lives", "one in flight", _returns(
+    Guard("the lock is taken under a condition", "no false failure", _lock_without_condition),
+    Guard("only its holder releases the lock", "one in flight", _lock_released_by_anyone),
+    Guard("who holds the lock is asked whether it lives", "one in flight", _returns(
         sfn, "running", False)),
-    Guard("who changes something has the turn still", "one in flight", _returns(
-        line, "change", nullcontext())),
+    Guard("who changes something holds the lock still", "one in flight", _returns(
+        locks, "lease", nullcontext())),
     Guard("a function of a stopped execution is waited for", "one in flight", lambda put: put(
-        line, "CHANGE_SECONDS", 0)),
+        locks, "CHANGE_SECONDS", 0)),
     Guard("one function changes something at a time", "one rollout a release", lambda put: put(
-        line, "_MINE", "#execution = :me")),
-    Guard("a release that has its outcome gets no turn", "what runs", _turn_whatever_the_outcome),
-    Guard("a dead holder's turn is taken over", "no orphans", _returns(sfn, "running", True)),
+        locks, "_MINE", "#execution = :me")),
+    Guard("a release with an outcome gets no lock", "what runs", _lock_whatever_the_outcome),
+    Guard("a dead holder's lock is taken over", "no orphans", _returns(sfn, "running", True)),
     Guard("an outcome is written once", "one outcome", _outcome_written_again),
     Guard("a push has one record", "one outcome", _opened_whatever_is_there),
     Guard("a late retry opens nothing again", "one outcome", _opened_again_by_its_own),
-    Guard("a newer push supersedes", "newest push wins", _returns(turns, "_overtaken", None)),
-    Guard("an order supersedes older pushes", "a rollback sticks", _orders_overtake_nothing),
+    Guard("a newer push supersedes", "newest push wins", _returns(lock, "_overtaken", None)),
+    Guard("a request supersedes older pushes", "a rollback sticks", _orders_overtake_nothing),
     Guard("a hold holds", "a hold holds", _hold_overlooked),
-    Guard("a hold counts until the turn is taken", "a hold holds", _hold_looked_for_once),
-    Guard("a look that lags is repeated", "rollback is exact", _returns(ecs, "shows", True)),
+    Guard("a hold counts until the lock is taken", "a hold holds", _hold_looked_for_once),
+    Guard("a look that lags is repeated", "what runs", _returns(ecs, "shows", True)),
     Guard("a recovery stands aside for a later release", "never dark", _returns(
-        turns, "_later", None)),
+        lock, "_later", None)),
     Guard("a rollout is known by its id", "no false success", _any_rollout_will_do),
     Guard("tasks that die are counted", "told in time", _crashes_uncounted),
     Guard("steady is what ECS calls COMPLETED", "no false success", _running_is_steady),
@@ -695,8 +696,8 @@ GUARDS = (
         history, "unproven", False)),
     Guard("who is done leaves the line", "no orphans", _claim_left_in_line),
     Guard("a service that was stopped is started", "no false failure", _count_left_as_it_is),
-    Guard("a recovery that gets no turn says so", "what runs", _machine_with(
-        _silent_without_a_turn)),
+    Guard("a recovery that did not get the lock says so", "what runs", _machine_with(
+        _silent_without_the_lock)),
     Guard("a task's address may be gone already", "every refusal is foreseen",
           _addresses_must_be_there),
     Guard("a push of an older schema is refused", "no older release on a newer schema", _returns(
@@ -725,7 +726,7 @@ GUARDS = (
     Guard("the network is compared, too", "rollback is exact", _returns(
         rollback, "same_network", True)),
     Guard("name and port are those of the revision", "every refusal is foreseen", lambda put: put(
-        taskdef, "served", lambda _, spec: (spec.container.name, spec.container.port))),
+        task_definitions, "served", lambda _, spec: (spec.container.name, spec.container.port))),
     Guard("what could not be decided is tried again", "one outcome", _undecided_for_good),
     Guard("pushes without an event are found", "one outcome", _returns(
         reconciliation, "missed", None)),
@@ -740,7 +741,7 @@ GUARDS = (
     Guard("rolled back is what is steady", "back and steady", _machine_with(_always_restored)),
     Guard("who waits for an answer looks at the tasks, too", "told in time", _machine_with(
         _pending_looks_no_more)),
-    Guard("a recovery leaves when the release had its turn", "history is whole",
+    Guard("a recovery leaves when the release held the lock", "history is whole",
           _turn_noted_by_recovery),
     Guard("reads of the table are consistent", "rollback is exact", _reads_that_lag),
     Guard("an outcome is announced once", "announced once", _announced_twice),

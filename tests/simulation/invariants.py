@@ -52,7 +52,7 @@ class Invariants:
         self.world = world
         self.stopped: set[str] = set()
         self.pushes: list[tuple[float, str, str | None]] = []
-        self.orders: list[tuple[float, Mapping[str, Any]]] = []
+        self.requests: list[tuple[float, Mapping[str, Any]]] = []
         self.began: dict[tuple[str, str], list[str]] = {}
         self.rollouts: list[tuple[str, str, str]] = []
         self.newest_push = ""
@@ -66,7 +66,7 @@ class Invariants:
 
     def begin(self) -> None:
         """A run begins: what was before it is no matter of this one."""
-        self.stopped, self.pushes, self.orders = set(), [], []
+        self.stopped, self.pushes, self.requests = set(), [], []
         self.humans_before = self.world.humans
         self.first = None
 
@@ -80,8 +80,8 @@ class Invariants:
     def pushed(self, digest: str, tag: str | None) -> None:
         self.pushes.append((self.world.engine.now, digest, tag))
 
-    def ordered(self, order: Mapping[str, Any]) -> None:
-        self.orders.append((self.world.engine.now, order))
+    def requested(self, command: Mapping[str, Any]) -> None:
+        self.requests.append((self.world.engine.now, command))
 
     def entered(self, execution: "Execution") -> None:
         if len(execution.path) > TRANSITIONS:
@@ -130,7 +130,7 @@ class Invariants:
             return
         execution = invocation.execution
         passed = execution and (
-            "Is the database concerned?" in execution.path or "Diagnose failure" in execution.path
+            "Does it change the database?" in execution.path or "Diagnose failure" in execution.path
         )
         if not passed:
             self.broken("preflight first", f"{invocation.function} calls {operation} before it")
@@ -243,11 +243,11 @@ class Invariants:
         if len(began) > 1 and noted and not humans and not self._recovers(invocation):
             self.broken("one rollout a release", f"{invocation.function} began {began}")
         mine = invocation.execution.arn if invocation.execution else ""
-        turn = self.record("#turn")
+        turn = self.record("#lock")
         if not turn or turn["execution"] != mine:
             alive = invocation.execution and invocation.execution.status == "RUNNING"
             if alive:
-                self.broken("one in flight", f"{rollout} of {release['id']} without the turn")
+                self.broken("one in flight", f"{rollout} of {release['id']} without the lock")
         self.rollouts.append((rollout, release["id"], mine))
         if release["trigger"] == "push" and invocation.function == "UpdateService":
             hold, taken = self.record("#hold"), self.turns.get(mine)
@@ -274,12 +274,12 @@ class Invariants:
         """An item of the table changed."""
         self.writes += 1
         match after["id"]["S"]:
-            case "#turn":
+            case "#lock":
                 self.turns.setdefault(after["execution"]["S"], self.writes)
             case "#hold":
                 self.holds.setdefault(after["at"]["S"], self.writes)
-        if "rollout" in before and before.get("turnAt") != after.get("turnAt"):
-            self.broken("history is whole", f"when {after['id']['S']} had its turn is overwritten")
+        if "rollout" in before and before.get("lockedAt") != after.get("lockedAt"):
+            self.broken("history is whole", f"when {after['id']['S']} held the lock is overwritten")
         old, new = before.get("outcome"), after.get("outcome")
         if old and old != new and old["S"] != "IGNORED":
             self.broken("one outcome", f"{after['id']['S']}: {old['S']} became {new}")
@@ -402,7 +402,7 @@ class Invariants:
         switched = [r for r in records if "restoration" in r]
         if not switched:
             return
-        last = max(switched, key=lambda record: record.get("turnAt", ""))
+        last = max(switched, key=lambda record: record.get("lockedAt", ""))
         if self._acted_since(last):
             return
         noted, leads = last["restoration"], self.world.rds.leads_to
@@ -468,7 +468,7 @@ class Invariants:
 
     def _no_orphans(self) -> None:
         items = self.world.table.items.get(self.world.owner, {})
-        left = [name for name in items if name == "#turn" or name.startswith("#waiting#")]
+        left = [name for name in items if name == "#lock" or name.startswith("#waiting#")]
         if left:
             self.broken("no orphans", f"{left} are left")
 
@@ -520,12 +520,13 @@ class Invariants:
         done = [
             r
             for r in records
-            if "turnAt" in r and ("rollout" in r or r.get("taskDefinition") == primary.revision)
+            if "lockedAt" in r and ("rollout" in r or r.get("taskDefinition") == primary.revision)
         ]
         if not done:
             return
-        newest = max(done, key=lambda r: r["turnAt"])
-        if self._acted_since(newest):
+        newest = max(done, key=lambda r: r["lockedAt"])
+        theirs = ":task-definition/by-hand:" in primary.revision  # what ran before may be theirs
+        if self._acted_since(newest) or (theirs and newest["outcome"] != "SUCCEEDED"):
             return
         good = [r for r in done if r["outcome"] == "SUCCEEDED"]
         if newest["outcome"] == "SUCCEEDED" and primary.revision != newest["taskDefinition"]:
@@ -555,7 +556,7 @@ class Invariants:
     def _newest_or_ordered(
         self, records: list[Mapping[str, Any]], good: list[Mapping[str, Any]], revision: str
     ) -> None:
-        """The newest push that is good runs, unless an order says otherwise."""
+        """The newest push that is good runs, unless a request says otherwise."""
         failed = {r["digest"] for r in records if r["outcome"].startswith("FAILED")}
         tagged = [(d, t) for _, d, t in self.pushes if self._stands(d, t)]
         self._sticky(records, good, revision)
@@ -583,10 +584,10 @@ class Invariants:
         return any(r["outcome"] == "SUCCEEDED" or held for r in since)
 
     def _acted_since(self, record: Mapping[str, Any]) -> bool:
-        """Whether somebody changed the service past the deployer since a release had its turn, or
+        """Whether somebody changed the service past the deployer since a release held the lock, or
         took away for good what it needs."""
         acted = self.world.humans > self.humans_before
-        late = self.world.last_human >= began(record["turnAt"]) - REACTION
+        late = self.world.last_human >= began(record["lockedAt"]) - REACTION
         gone = {"delete_image", "lose_secret"} & {what for _, what, _ in self.world.plan.moves}
         return acted and (late or bool(gone))
 
@@ -598,7 +599,7 @@ class Invariants:
     def _sticky(
         self, records: list[Mapping[str, Any]], good: list[Mapping[str, Any]], revision: str
     ) -> None:
-        """What an order put in place runs until something newer is pushed or ordered."""
+        """What a request put in place runs until something newer is pushed or ordered."""
         backs = [r for r in good if r["trigger"] == "rollback"]
         if not backs:
             return

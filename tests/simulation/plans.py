@@ -87,7 +87,7 @@ _FAULTS = (
 
 def _deed(dice: random.Random, versions: list[str]) -> tuple[str, tuple[Any, ...]]:
     version = dice.choice(versions)
-    orders: tuple[Mapping[str, Any], ...] = (
+    requests: tuple[Mapping[str, Any], ...] = (
         {"action": "rollback", "to": "previous"},
         {"action": "rollback", "to": "1.0.0", "hold": False},
         {"action": "rollback", "to": version},
@@ -95,7 +95,7 @@ def _deed(dice: random.Random, versions: list[str]) -> tuple[str, tuple[Any, ...
         {"action": "resume"},
         {"action": "deploy", "image": version},
     )
-    deeds: list[tuple[str, tuple[Any, ...]]] = [("order", (order,)) for order in orders]
+    deeds: list[tuple[str, tuple[Any, ...]]] = [("order", (command,)) for command in requests]
     deeds += [("stop", ()), ("stop", ()), ("tell_again", (version,)), ("tell_again", (version,))]
     deeds += [("update", ()), ("scale", (dice.choice((0, 2)),)), ("delete_service", ())]
     deeds += [("delete_image", (version,)), ("no_room", (True,)), ("lose_secret", ())]

@@ -266,8 +266,8 @@ def installed() -> Iterator[None]:
         if hasattr(module, "from_document"):
             put(module, "from_document", _kept_document(module.from_document))
     # so that what matters lies behind the newest records in plans of a few pushes already
-    put(sys.modules["deployer.aws.releases"], "_NEWEST", 8)
-    table = sys.modules["deployer.aws.table"]
+    put(sys.modules["deployer.store.releases"], "_NEWEST", 8)
+    table = sys.modules["deployer.store.table"]
     put(table, "_values", _kept_values(table._values))
     put(table, "_to_item", _Serializer().serialize)
     put(sys.modules["publish_docs"], "ThreadPoolExecutor", _Serial)

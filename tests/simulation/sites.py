@@ -165,7 +165,7 @@ class SiteWorld(World):
         return {"Invalidation": {**shown, "InvalidationBatch": batch}}
 
     def http(self, url: str) -> Any:
-        from deployer.verification import Answer
+        from deployer.deploy.verification import Answer
 
         process: Any = getcurrent()
         self._pause(process.invocation, 0.02)
@@ -220,7 +220,7 @@ class SiteInvariants(Invariants):
 
     def asked(self, invocation: Invocation, operation: str, asked: Mapping[str, Any]) -> None:
         if operation in _SITE_WRITES and asked["Bucket"] == BUCKET:
-            self._has_turn(invocation, operation)
+            self._has_lock(invocation, operation)
         if operation == "DeleteObjects":
             for entry in asked["Delete"]["Objects"]:
                 folder = entry["Key"].split("/")[1].removesuffix(".json")
@@ -235,18 +235,18 @@ class SiteInvariants(Invariants):
     def looked(self, *_: Any) -> None:
         pass
 
-    def _has_turn(self, invocation: Invocation, what: str) -> None:
-        turn, execution = self.record("#turn"), invocation.execution
+    def _has_lock(self, invocation: Invocation, what: str) -> None:
+        turn, execution = self.record("#lock"), invocation.execution
         mine = turn and execution and turn["execution"] == execution.arn
         if not mine or (turn or {}).get("changesUntil", 0) <= self.world.engine.now * 1e6:
-            self.broken("one in flight", f"{invocation.function}: {what} without the turn")
+            self.broken("one in flight", f"{invocation.function}: {what} without the lock")
 
     def _may_switch(self, invocation: Invocation, folder: str) -> None:
         execution = invocation.execution
         assert execution
-        turn = self.record("#turn")
+        turn = self.record("#lock")
         if execution.status == "RUNNING" and (turn or {}).get("execution") != execution.arn:
-            self.broken("one in flight", f"{execution.name} switches without the turn")
+            self.broken("one in flight", f"{execution.name} switches without the lock")
         if not self._whole(folder):
             self.broken("live site never half deleted", f"{folder} becomes live and is not whole")
         if execution.path[-1] != "Switch release":
@@ -294,7 +294,7 @@ class SiteInvariants(Invariants):
         sites = {version: site for _, version, site in self.world.uploads}
         for record in records:
             site = sites.get(record["sourceVersion"])
-            # one that waited for its turn may come after what it goes back to was pruned
+            # one that waited for the lock may come after what it goes back to was pruned
             late = record["trigger"] == "rollback" and "not in bucket" in record.get("reason", "")
             if site and site.good and record["outcome"].startswith("FAILED") and not late:
                 self.broken("no false failure", f"{site} failed: {record.get('reason')}")
@@ -312,10 +312,10 @@ class SiteInvariants(Invariants):
         self._newest(records, live)
 
     def _newest(self, records: list[Mapping[str, Any]], live: str | None) -> None:
-        """The newest upload is live, unless it failed, is held, or an order came since."""
-        ordered = {order["action"] for _, order in self.orders} - {"hold", "resume"}
+        """The newest upload is live, unless it failed, is held, or a request came since."""
+        requested = {command["action"] for _, command in self.requests} - {"hold", "resume"}
         ended = {*self.world.plan.faults.values()} & ENDS or self.stopped
-        if ordered or ended or not self.world.uploads or self.record("#hold"):
+        if requested or ended or not self.world.uploads or self.record("#hold"):
             return
         last = max(when for when, _, _ in self.world.uploads)
         newest = {version for when, version, _ in self.world.uploads if when == last}
@@ -331,7 +331,7 @@ def upload(at: float, version: str, fault: str | None = None) -> Any:
     return at, "upload", (Site(version, fault),)
 
 
-def order(at: float, action: str, **more: Any) -> Any:
+def command(at: float, action: str, **more: Any) -> Any:
     return at, "order", ({"action": action, **more},)
 
 
@@ -347,20 +347,20 @@ PLANS: Mapping[str, Plan] = {
     "docs: more than are kept": Plan("site", tuple(upload(n * 90, f"v{n + 1}") for n in range(3))),
     "docs: three uploads": Plan("site", (upload(0, "v1"), upload(3, "v2"), upload(6, "v3"))),
     "docs: a rollback": Plan(
-        "site", (upload(0, "v1"), order(100, "rollback", to="previous"), upload(110, "v2"))
+        "site", (upload(0, "v1"), command(100, "rollback", to="previous"), upload(110, "v2"))
     ),
     "docs: the same sources again": Plan(
-        "site", (upload(0, "v1"), order(100, "publish"), order(200, "rollback", to="previous"))
+        "site", (upload(0, "v1"), command(100, "publish"), command(200, "rollback", to="previous"))
     ),
     "docs: a hold and its end": Plan(
-        "site", (order(0, "hold"), upload(5, "v1"), order(60, "resume"))
+        "site", (command(0, "hold"), upload(5, "v1"), command(60, "resume"))
     ),
     "docs: published while held": Plan(
-        "site", (order(0, "hold"), upload(5, "v1"), order(60, "publish"))
+        "site", (command(0, "hold"), upload(5, "v1"), command(60, "publish"))
     ),
     "docs: an upload while publishing is ordered": Plan(
         "site",
-        (upload(0, "v1"), order(100, "publish"), upload(101, "v2")),
+        (upload(0, "v1"), command(100, "publish"), upload(101, "v2")),
     ),
     "docs: stopped midway": Plan("site", (upload(0, "v1"), (37.0, "stop", ()))),
     "docs: stopped and redriven": Plan(
@@ -372,6 +372,8 @@ PLANS: Mapping[str, Plan] = {
 HELD = ("docs: a hold and its end", "docs: published while held")
 # the answer to Identify docs is lost after it chose an archive, and a newer one arrives
 RETRIED = replace(PLANS["docs: an upload while publishing is ordered"], faults={60: "lost"})
+# a recovery that lacks a permission does not get the lock
+DENIED = replace(PLANS["docs: stopped midway"], faults={47: "denied"})
 _FAULTS = (None, None, None, "build-fails", "no-front-page", "unanswered")
 
 
@@ -397,7 +399,7 @@ def random_plan(seed: int) -> Plan:
 
 
 def _deed(dice: random.Random, uploads: int) -> Any:
-    orders: tuple[Mapping[str, Any], ...] = (
+    requests: tuple[Mapping[str, Any], ...] = (
         {"action": "rollback", "to": "previous"},
         {"action": "rollback", "to": "v0", "hold": False},
         {"action": "publish"},
@@ -405,7 +407,7 @@ def _deed(dice: random.Random, uploads: int) -> Any:
         {"action": "resume"},
     )
     told = "tell_again", (f"v{dice.randrange(uploads)}",)
-    return dice.choice([*(("order", (order,)) for order in orders), ("stop", ()), told])
+    return dice.choice([*(("order", (command,)) for command in requests), ("stop", ()), told])
 
 
 __all__ = ["PLANS", "SITE", "Site", "SiteWorld", "upload"]

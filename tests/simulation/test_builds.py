@@ -8,7 +8,7 @@ from tests.simulation.world import Plan
 
 QUICK = {
     "builds: a content is built once",
-    "builds: a redriven one needs the turn",
+    "builds: a redriven one needs the lock",
     "builds: the clock closes what no event told",
     "builds: three tries are the most",
     "builds: what may have pushed is not stopped",

@@ -67,7 +67,7 @@ def test_the_same_states_are_entered(stage: Stage) -> None:
         assert once(bad.path) == simulated((0.0, "push", (App(version, 1, fault),)))
 
     digests = []
-    for version, state in (("1.0.4", "Poll health"), ("1.0.5", "Take turn")):
+    for version, state in (("1.0.4", "Poll health"), ("1.0.5", "Acquire lock")):
         digests.append(stage.release(version, **SLOW))
         entered(stage, stage.started_by(digests[-1]), state)
     time.sleep(1.0)  # ECR tells push times in seconds
@@ -84,6 +84,6 @@ def test_the_same_states_are_entered(stage: Stage) -> None:
     )
 
     hold, resume = {"action": "hold", "reason": "test"}, {"action": "resume"}
-    held, resumed = (stage.ended(stage.start(order)) for order in (hold, resume))
+    held, resumed = (stage.ended(stage.start(command)) for command in (hold, resume))
     assert once(held.path) == simulated((0.0, "order", (hold,)))
     assert once(resumed.path) == simulated((0.0, "order", (hold,)), (60.0, "order", (resume,)))

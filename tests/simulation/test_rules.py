@@ -768,7 +768,7 @@ def test_a_transaction_writes_all_or_nothing(world: World) -> None:
     key = {"service": {"S": "s"}, "id": {"S": "hold"}}
     absent = {"ConditionExpression": "attribute_not_exists(#id)",
               "ExpressionAttributeNames": {"#id": "id"}}  # fmt: skip
-    put = {"Put": {"Item": {**key, "id": {"S": "turn"}}}}
+    put = {"Put": {"Item": {**key, "id": {"S": "lock"}}}}
     asked = {"TransactItems": [put, {"ConditionCheck": {"Key": key, **absent}}]}
     world.table.put_item({"Item": key})
     with pytest.raises(AwsError) as refused:
@@ -776,10 +776,10 @@ def test_a_transaction_writes_all_or_nothing(world: World) -> None:
     assert refused.value.code == "TransactionCanceledException"
     reasons = [{"Code": "None"}, {"Code": "ConditionalCheckFailed"}]
     assert refused.value.members["CancellationReasons"] == reasons
-    assert "turn" not in world.table.items["s"]
+    assert "lock" not in world.table.items["s"]
     world.table.delete_item({"Key": key})
     world.table.transact_write_items(asked)
-    assert "turn" in world.table.items["s"]
+    assert "lock" in world.table.items["s"]
 
 
 @rule("a page may be empty and name a next one", "SSM API reference, GetParametersByPath")
@@ -1135,7 +1135,7 @@ def test_the_errors_of_functions(world: World, monkeypatch: pytest.MonkeyPatch) 
         ({}, "RuntimeError"),
     ):
         box = Box()
-        world.invoke("TakeTurn", asl.packed(given), box)
+        world.invoke("AcquireLock", asl.packed(given), box)
         wait(world, 1)
         assert box.value[0] == "failed"
         assert box.value[1][0] == error

@@ -24,7 +24,7 @@ QUICK = {
     "credentials are struck out",
     "the data is compared",
     "the served version is asked",
-    "the turn is taken under a condition",
+    "the lock is taken under a condition",
 }
 
 
@@ -77,29 +77,29 @@ MENDED_BY = {
     "a release that never ran went back to one from before a migration":
         "no way back over a schema that a failed release brought",
     "an address was asked for whose task had just stopped": "a task's address may be gone already",
-    "a hold that came between the look and the turn was passed over":
-        "a hold counts until the turn is taken",
-    "a recovery that got no turn called the service unchanged":
-        "a recovery that gets no turn says so",
+    "a hold that came between the look and the lock was passed over":
+        "a hold counts until the lock is taken",
+    "a recovery that got the lock called the service unchanged":
+        "a recovery that did not get the lock says so",
     "a look that lagged was taken for ECS's way back": "a look that lags is repeated",
     "a recovery stopped the release that had come after":
         "a recovery stands aside for a later release",
     "ECS went back to a release that was never good": "ECS goes not back over a schema",
     "ECS went back to a release whose record says that it failed":
         "ECS goes back only to what we would go back to",
-    "a late second try of a turn left its claim": "who is done leaves the line",
+    "a late second try of the lock left its claim": "who is done leaves the line",
     "a push after a first one that failed met an old desired count":
         "a service that was stopped is started",
     "the data of a release left unverified were taken for the right ones":
         "data that no release verified are not those to keep",
-    "a function of a stopped execution went on when another had its turn":
+    "a function of a stopped execution went on when another held the lock":
         "a function of a stopped execution is waited for",
     "two tries of one function at once began two rollouts":
         "one function changes something at a time",
     "a recovery took back what a redriven execution had made live":
-        "a release that has its outcome gets no turn",
-    "a redriven execution changed the service without the turn":
-        "who changes something has the turn still",
+        "a release with an outcome gets no lock",
+    "a redriven execution changed the service without the lock":
+        "who changes something holds the lock still",
 }  # fmt: skip
 
 

@@ -10,8 +10,8 @@ QUICK = {
     "docs: a newer push supersedes a resume",
     "docs: a retry keeps to its archive",
     "docs: held only while there is a hold",
-    "docs: pruning needs the turn",
-    "docs: publishing needs the turn",
+    "docs: pruning needs the lock",
+    "docs: publishing needs the lock",
 }
 
 

@@ -401,6 +401,8 @@ class World:
                 denied = any(until > begun for until in self.denied.values())
                 nothing_new = len(self.sfn.executions) == executions
                 due = self.invariants.undecided() and self.engine.now < quiet + DAY
+                lock = self.invariants.record("#lock") or {}
+                due = due or lock.get("changesUntil", 0) > begun * 1e6  # the next round frees it
                 if nothing_new and self.reconciled >= begun and not denied and not due:
                     break
             self.invariants.at_rest()
@@ -611,7 +613,7 @@ class World:
             return  # a second hold keeps the first one's beginning
         note = {"service": self.owner, "id": "#hold", "by": "somebody", "reason": "test"}
         note["at"] = runtime.iso(self.engine.now)
-        self.invariants.ordered({"action": "hold"})
+        self.invariants.requested({"action": "hold"})
         self.table.put_item({"Item": {name: {"S": value} for name, value in note.items()}})
 
     def newer(self) -> None:
@@ -816,7 +818,7 @@ class World:
 
     def http(self, url: str) -> Any:
         """What answers to a GET; None for nothing."""
-        from deployer.verification import Answer
+        from deployer.deploy.verification import Answer
 
         process: Any = getcurrent()
         tasks = self.serving(url)
@@ -967,15 +969,15 @@ class World:
         name = f"event-{len(self.sfn.executions)}"
         self.sfn.begin(name, json.dumps(event), self.MACHINE)
 
-    def do_order(self, order: Mapping[str, Any]) -> None:
+    def do_order(self, command: Mapping[str, Any]) -> None:
         """Start an execution by hand."""
-        self.trace("person", f"orders {dict(order)}")
-        self.invariants.ordered(order)
+        self.trace("person", f"orders {dict(command)}")
+        self.invariants.requested(command)
         name = f"order-{len(self.sfn.executions)}"
-        self.sfn.begin(name, json.dumps(order), self.MACHINE)
+        self.sfn.begin(name, json.dumps(command), self.MACHINE)
 
     def do_stop(self) -> None:
-        """Stop the execution that has the turn, or the newest that runs."""
+        """Stop the execution that holds the lock, or the newest that runs."""
         running = [e for e in self.sfn.executions.values() if e.status == "RUNNING"]
         if running:
             self.trace("person", "stops an execution")

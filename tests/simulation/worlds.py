@@ -63,7 +63,7 @@ def push(at: float, version: str, fault: str | None = None, **more: Any) -> Any:
     return at, "push", (App(version, more.pop("schema", 1), fault, **more),)
 
 
-def order(at: float, action: str, **more: Any) -> Any:
+def command(at: float, action: str, **more: Any) -> Any:
     return at, "order", ({"action": action, **more},)
 
 
@@ -134,8 +134,8 @@ PLANS: Mapping[str, Plan] = {
     ),
     "no subnet": Plan("checked", ((0, "lose_subnet", ()), push(1, "1.0.1"))),
     "two pushes": Plan("checked", (push(0, "1.0.1"), push(3, "1.0.2"))),
-    "a push and an order at once": Plan(
-        "checked", (push(0, "1.0.1"), order(1.5, "deploy", image="1.0.0"))
+    "a push and a request at once": Plan(
+        "checked", (push(0, "1.0.1"), command(1.5, "deploy", image="1.0.0"))
     ),
     "three pushes, the newest bad": Plan(
         "recreated",
@@ -149,32 +149,32 @@ PLANS: Mapping[str, Plan] = {
         "checked",
         (
             push(0, "1.0.1"),
-            order(100, "rollback", to="previous"),
+            command(100, "rollback", to="previous"),
             (250, "tell_again", ("1.0.1",)),
         ),
     ),
     "a rollback during a deployment": Plan(
         "recreated",
-        (push(0, "1.0.1"), push(100, "1.0.2"), order(105, "rollback", to="1.0.0")),
+        (push(0, "1.0.1"), push(100, "1.0.2"), command(105, "rollback", to="1.0.0")),
     ),
     "a rollback, rendered": Plan(
         "rendered",
-        (push(0, "1.0.1"), order(100, "rollback", to="previous", hold=False)),
+        (push(0, "1.0.1"), command(100, "rollback", to="previous", hold=False)),
     ),
     "a hold and its end": Plan(
         "checked",
-        (order(0, "hold", reason="test"), push(5, "1.0.1"), order(60, "resume")),
+        (command(0, "hold", reason="test"), push(5, "1.0.1"), command(60, "resume")),
     ),
     "a database restored": Plan(
         "database",
         (
             push(0, "1.1.0", schema=2),
-            order(400, "rollback", to="previous", restoreDatabase=True),
+            command(400, "rollback", to="previous", restoreDatabase=True),
         ),
     ),
     "a rollback that would not start": Plan(
         "database",
-        (push(0, "1.1.0", schema=2), order(400, "rollback", to="previous")),
+        (push(0, "1.1.0", schema=2), command(400, "rollback", to="previous")),
     ),
     "an older schema after a newer": Plan(
         "database",
@@ -182,7 +182,7 @@ PLANS: Mapping[str, Plan] = {
     ),
     "a push before a rollback is found after it": Plan(
         "checked",
-        (push(0, "1.0.1"), push(70, "1.0.2"), order(110, "rollback", to="1.0.0", hold=False)),
+        (push(0, "1.0.1"), push(70, "1.0.2"), command(110, "rollback", to="1.0.0", hold=False)),
         news={3: "lost"},
     ),
     "scaled by the team": Plan("checked", ((0, "scale", (2,)), push(60, "1.0.1"))),
@@ -217,9 +217,9 @@ PLANS: Mapping[str, Plan] = {
         "checked",
         (
             push(0, "1.0.1"),
-            order(100, "hold", reason="test"),
+            command(100, "hold", reason="test"),
             *(push(110 + n, f"1.0.{n + 2}") for n in range(10)),
-            order(200, "rollback", to="previous"),
+            command(200, "rollback", to="previous"),
         ),
     ),
     "a network that lets nothing through": Plan(
@@ -246,7 +246,7 @@ PLANS: Mapping[str, Plan] = {
         (
             (0, "edit", ("container", {"name": "server"})),
             push(1, "1.0.1"),
-            order(300, "rollback", to="previous"),
+            command(300, "rollback", to="previous"),
         ),
     ),
     "another port, and back by hand": Plan(
@@ -254,14 +254,14 @@ PLANS: Mapping[str, Plan] = {
         (
             (0, "edit", ("container", {"port": 4000})),
             push(1, "1.0.1"),
-            order(100, "rollback", to="previous"),
+            command(100, "rollback", to="previous"),
         ),
     ),
     "a restoration that is stopped": Plan(
         "database",
         (
             push(0, "1.1.0", schema=2),
-            order(400, "rollback", to="previous", restoreDatabase=True),
+            command(400, "rollback", to="previous", restoreDatabase=True),
             (830, "stop", ()),
         ),
     ),
@@ -270,7 +270,7 @@ PLANS: Mapping[str, Plan] = {
         (
             push(0, "1.1.0", "never-healthy", schema=2),
             push(400, "1.1.1", schema=2),
-            order(900, "rollback", to="1.0.0", restoreDatabase=True),
+            command(900, "rollback", to="1.0.0", restoreDatabase=True),
         ),
     ),
     "stopped midway": Plan("checked", (push(0, "1.0.1"), (9, "stop", ()))),
@@ -280,7 +280,7 @@ PLANS: Mapping[str, Plan] = {
 # the shortest schedules of what random plans found in the deployer; it is mended
 FOUND: Mapping[str, Plan] = {
     "a late retry took the outcome of a hold": Plan(
-        "checked", (order(0, "hold", reason="test"),), faults={5: "lost"}
+        "checked", (command(0, "hold", reason="test"),), faults={5: "lost"}
     ),
     "a push of an older schema left nothing running": PLANS["an older schema after a newer"],
     "a retried update rolled out again what ECS had given up": Plan(
@@ -307,19 +307,19 @@ FOUND: Mapping[str, Plan] = {
         live=False,
         noise=13,
     ),
-    "a hold that came between the look and the turn was passed over": Plan(
+    "a hold that came between the look and the lock was passed over": Plan(
         "checked", (push(0, "1.0.1"),), faults={11: "held"}
     ),
-    "a recovery that got no turn called the service unchanged": Plan(
+    "a recovery that got the lock called the service unchanged": Plan(
         "checked", (push(0, "1.0.1"), (9.0, "stop", ())), faults={55: "denied"}
     ),
     "a look that lagged was taken for ECS's way back": Plan(
-        "checked", ((0.0, "push_index", (App("1.0.2", 1),)),), faults={56: "stopped"}, noise=16243
+        "checked", ((0.0, "push_index", (App("1.0.2", 1),)),), faults={57: "stopped"}, noise=16243
     ),
     "a new service that the way back did not see yet was left running": Plan(
         "database",
         (
-            order(0, "rollback", to="1.0.0"),
+            command(0, "rollback", to="1.0.0"),
             (80.0, "push", (App("1.0.1", 2, seconds=5.0),)),
             (120.0, "push_index", (App("1.0.3", 1, seconds=20.0),)),
         ),
@@ -331,7 +331,7 @@ FOUND: Mapping[str, Plan] = {
         "unverified",
         (
             push(117, "1.0.1", "exit-twice", seconds=5.0),
-            order(120, "deploy", image="1.0.1"),
+            command(120, "deploy", image="1.0.1"),
             (170.0, "stop", ()),
         ),
         live=False,
@@ -341,15 +341,15 @@ FOUND: Mapping[str, Plan] = {
         (push(0, "1.0.2", "wrong-version"), push(110, "1.0.1", "never-healthy", schema=2)),
         live=False,
     ),
-    "a retry that had its turn already waited for the end of a later hold": Plan(
+    "a retry that held the lock already waited for the end of a later hold": Plan(
         "recreated",
-        (push(0, "1.0.1"), push(100, "1.0.2"), order(105, "rollback", to="1.0.0")),
+        (push(0, "1.0.1"), push(100, "1.0.2"), command(105, "rollback", to="1.0.0")),
         faults={74: "lost"},
     ),
-    "a late second try of a turn left its claim": Plan(
+    "a late second try of the lock left its claim": Plan(
         "recreated",
         (push(50, "1.0.2", "empty-database"), push(130, "1.0.1")),
-        faults={20: "timed-out", 74: "twice", 121: "twice", 132: "lost"},
+        faults={39: "timed-out", 97: "twice", 126: "twice", 131: "lost"},
         noise=0,
     ),
     "a push after a first one that failed met an old desired count": Plan(
@@ -370,25 +370,25 @@ FOUND: Mapping[str, Plan] = {
             (230.0, "order", ({"action": "deploy", "image": "1.0.1"},)),
         ),
         live=False,
-        faults={65: "timed-out", 136: "stopped"},
+        faults={69: "timed-out", 140: "stopped"},
         news={},
         noise=1248,
     ),
-    "an order went back over a schema that a release left whose execution had ended midway": Plan(
+    "a request went back over a schema that a release left whose execution had ended midway": Plan(
         "database",
         (
             push(0, "1.0.1"),
             push(70, "1.0.3", "never-healthy", schema=2),
-            order(150, "rollback", to="1.0.0", hold=False),
+            command(150, "rollback", to="1.0.0", hold=False),
         ),
         faults={190: "expired"},
     ),
-    "an order that failed before it changed anything was taken for one that came after": Plan(
+    "a request that failed before it changed anything was taken for one that came after": Plan(
         "database",
         (
             push(0, "1.0.1", "never-healthy", schema=2),
             (170, "stop", ()),
-            order(210, "deploy", image="1.0.0"),
+            command(210, "deploy", image="1.0.0"),
         ),
         faults={94: "expired"},
     ),
@@ -414,37 +414,37 @@ FOUND: Mapping[str, Plan] = {
         live=False,
         noise=11223,
     ),
-    "a function of a stopped execution went on when another had its turn": Plan(
+    "a function of a stopped execution went on when another held the lock": Plan(
         "unverified",
         (
             (52.83050181940814, "push_index", (App("1.0.2", 1),)),
             push(58, "1.0.4", "exit-at-start", seconds=5.0),
             (60.0, "tell_again", ("1.0.2",)),
-            order(110, "rollback", to="1.0.0", hold=False),
+            command(110, "rollback", to="1.0.0", hold=False),
             push(120, "1.0.1"),
             push(128, "1.0.3"),
             (140.0, "stop", ()),
         ),
-        faults={219: "slow", 106: "twice"},
+        faults={222: "slow", 109: "twice"},
     ),
-    "an order that was slow undid a later one": Plan(
+    "a request that was slow undid a later one": Plan(
         "rendered",
         (
             push(0, "1.0.1"),
-            order(213.9595816877115, "deploy", image="1.0.1"),
-            order(216.89810700975286, "rollback", to="1.0.0", hold=False),
+            command(213.9595816877115, "deploy", image="1.0.1"),
+            command(216.89810700975286, "rollback", to="1.0.0", hold=False),
         ),
         noise=15891,
     ),
     "two tries of one function at once began two rollouts": Plan(
         "rendered",
         (push(90, "1.0.1", "exit-at-start", seconds=20.0), push(140, "1.0.2")),
-        faults={92: "denied", 138: "twice"},
+        faults={90: "denied", 138: "twice"},
         noise=73537,
     ),
     "a rollout that could not be noted was taken for one that had never run": Plan(
         "database",
-        (push(0, "1.1.0", schema=2), order(400, "rollback", to="previous")),
+        (push(0, "1.1.0", schema=2), command(400, "rollback", to="previous")),
         faults={85: "denied"},
     ),
     "ECS went back to a release whose record says that it failed": Plan(
@@ -465,14 +465,14 @@ FOUND: Mapping[str, Plan] = {
         (
             (0, "push_index", (App("1.0.2", 2, "exit-at-start", 20.0),)),
             (40, "seal", ()),
-            order(370, "rollback", to="1.0.0", restoreDatabase=True),
+            command(370, "rollback", to="1.0.0", restoreDatabase=True),
         ),
     ),
-    "a redriven execution changed the service without the turn": Plan(
+    "a redriven execution changed the service without the lock": Plan(
         "database",
         (
             push(0, "1.1.0", schema=2),
-            order(400, "rollback", to="previous", restoreDatabase=True),
+            command(400, "rollback", to="previous", restoreDatabase=True),
             (401.03, "stop", ()),
             (402.9, "redrive", ()),
         ),

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from deployer.aws.turns import CHANGE_SECONDS
+from deployer.store.locks import CHANGE_SECONDS
 from tests.template.conftest import FUNCTIONS, States, logical_id_of
 from tests.template.test_state_machine import arrows, calls, expressions
 
@@ -172,7 +172,7 @@ def test_what_changes_a_service_is_over_when_its_turn_may_be_taken_over(
     for module in FUNCTIONS:
         own = template["Resources"][logical_id(module.stem)]["Properties"]
         # what is published nobody sees before the switch
-        if "turns.change(" in module.read_text() and module.stem != "publish_docs":
+        if "locks.lease(" in module.read_text() and module.stem != "publish_docs":
             changing.append(module.stem)
             assert own.get("Timeout", shared) < CHANGE_SECONDS, module.stem
     assert {"update_service", "roll_back", "restore_database"} <= {*changing}

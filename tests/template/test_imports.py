@@ -1,4 +1,4 @@
-"""Who may know whom: the domain knows no AWS, a function no other function."""
+"""Who may know whom: decisions know no AWS, use cases no client, a function no other function."""
 
 import ast
 import sys
@@ -8,6 +8,7 @@ import pytest
 
 from tests.template.conftest import FUNCTIONS, MODULES, PACKAGE, ROOT, parsed
 
+ADAPTERS = ("deployer.aws", "deployer.store")
 LIBRARIES = {"aws_lambda_powertools", "boto3", "botocore", "deployer"}
 
 
@@ -38,10 +39,13 @@ def roots(module: Path) -> set[str]:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
 def test_only_the_adapters_know_aws(module: Path) -> None:
-    if module.is_relative_to(PACKAGE / "aws"):
-        return
-    assert not roots(module) & {"boto3", "botocore"}
-    assert not {name for name in imports(module) if name.startswith("deployer.aws")}
+    package = module.relative_to(PACKAGE).parts[0]
+    known = imports(module)
+    if package == "usecases":
+        assert not {name for name in known if name.startswith(("boto3", "botocore.session"))}
+    elif package not in ("aws", "store"):
+        assert not roots(module) & {"boto3", "botocore"}
+        assert not {name for name in known if name.startswith((*ADAPTERS, "deployer.usecases"))}
 
 
 @pytest.mark.parametrize("module", FUNCTIONS, ids=lambda m: m.stem)

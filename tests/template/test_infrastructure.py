@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployer.spec import FARGATE_MEMORY
+from deployer.deploy.spec import FARGATE_MEMORY
 from tests.template.cloudformation import Stack
 from tests.template.conftest import ROOT, TEMPLATES, load
 from tests.template.test_parameters import (

@@ -15,7 +15,11 @@ from botocore.model import ServiceModel
 from tests.template.conftest import FUNCTIONS, PACKAGE, TEMPLATES, load, parsed
 from tests.template.test_functions import logical_id
 
-ADAPTERS = {module.stem: parsed(module) for module in (PACKAGE / "aws").glob("[a-z]*.py")}
+ADAPTERS = {
+    module.stem: parsed(module)
+    for package in ("aws", "store", "usecases")
+    for module in (PACKAGE / package).glob("[a-z]*.py")
+}
 DOCUMENT = PACKAGE.parents[2] / "docs/permissions.md"
 # "AccountDecides" in a key's policy; without it IAM has no say and the key may become nobody's:
 # https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
@@ -131,7 +135,8 @@ def needed(module: Path) -> set[str]:
     adapters = {
         alias.asname or alias.name: alias.name
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "deployer.aws"
+        if isinstance(node, ast.ImportFrom)
+        and str(node.module).startswith(("deployer.aws", "deployer.store", "deployer.usecases"))
         for alias in node.names
     }
     dotted = (reference.rpartition(".") for reference in references(tree))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.errors import SpecInvalid
-from deployer.spec import ServiceSpec, from_document
 from tests.template.test_infrastructure import (
     BALANCED,
     OWN_EVERYTHING,

@@ -19,8 +19,9 @@ from botocore.exceptions import ClientError
 from botocore.validate import validate_parameters
 from moto import mock_aws
 
-from deployer.aws import client, turns
-from tests.unit.samples import claim
+from deployer.aws import client
+from deployer.store import locks
+from tests.unit.samples import lock_request
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -108,9 +109,9 @@ def releases_table(aws: None) -> None:
 
 
 @pytest.fixture
-def turn(releases_table: None) -> None:
-    """The turn is the samples' execution's."""
-    turns.take("coder", claim())
+def lock_held(releases_table: None) -> None:
+    """The lock is the samples' execution's."""
+    locks.acquire("coder", lock_request())
 
 
 def items(service: str) -> list[Any]:

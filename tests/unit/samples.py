@@ -4,11 +4,11 @@ import copy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from deployer.image import MANIFESTS, Image
-from deployer.release import Previous, Recorded, Release
-from deployer.rollout import Rollout
-from deployer.spec import ServiceSpec, from_document
-from deployer.turns import Claim
+from deployer.deploy.image import MANIFESTS, Image
+from deployer.deploy.release import Previous, Recorded, Release
+from deployer.deploy.rollout import Rollout
+from deployer.deploy.spec import ServiceSpec, from_document
+from deployer.lock import LockRequest
 
 ACCOUNT = "123456789012"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com"
@@ -110,7 +110,7 @@ def recorded(**changes: Any) -> Recorded:
     return made | changes  # type: ignore[return-value]
 
 
-def claim(**changes: Any) -> Claim:
+def lock_request(**changes: Any) -> LockRequest:
     """The claim of that release to its service's turn."""
     made: dict[str, Any] = {
         "release": "20261123T142502Z-abababababab",

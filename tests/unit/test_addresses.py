@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deployer import addresses
+from deployer.deploy import addresses
 from tests.unit.samples import BALANCER, spec, task
 
 BEHIND_A_BALANCER = {"loadBalancer": BALANCER}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import send_announcement
-from deployer.announcement import announcement
+from deployer.deploy.announcement import announcement
 from tests.unit.conftest import Script
 
 LINES = [f'{n}: "level":"error" \\ {{"path": "/a"}} <html> {"x" * 60}\tünïcode' for n in range(50)]

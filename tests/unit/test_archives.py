@@ -12,9 +12,9 @@ import pytest
 
 from buildspecs import image
 from buildspecs.image import Failed
-from deployer import sources
+from deployer.docs import sources
+from deployer.docs.site import Build
 from deployer.errors import SourcesRejected
-from deployer.site import Build
 
 FILES = {
     "package.json": b'{"scripts": {"build": "x"}}',

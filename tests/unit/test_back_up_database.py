@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 import back_up_database
-from deployer import database
-from deployer.aws import client, releases
+from deployer.aws import client
+from deployer.deploy import database
 from deployer.errors import DatabaseFailed
+from deployer.store import releases
 from tests.unit.conftest import Script
 from tests.unit.samples import document, payload, release
 
-pytestmark = pytest.mark.usefixtures("turn")
+pytestmark = pytest.mark.usefixtures("lock_held")
 
 SPEC = document(database={"instance": "coder-db", "snapshots": 2})
 NAME = database.snapshot_name(release())

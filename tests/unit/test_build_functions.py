@@ -12,13 +12,14 @@ import diagnose_image_build
 import identify_source
 import record_build
 import stop_older_build
-from deployer import build
-from deployer.aws import client, releases, turns
-from deployer.build import Upload
+from deployer.aws import client
+from deployer.build import image_build
+from deployer.build.image_build import Upload
 from deployer.errors import RequestRejected, SourcesRejected
+from deployer.store import locks, releases
 from tests.unit.conftest import Script
 from tests.unit.samples import ANOTHER_EXECUTION, EXECUTION, NOW, document
-from tests.unit.test_build import KEY, SOURCE, event, finished
+from tests.unit.test_image_build import KEY, SOURCE, event, finished
 
 pytestmark = pytest.mark.usefixtures("releases_table")
 
@@ -74,8 +75,8 @@ def test_the_same_content_is_built_once_and_again_when_that_failed(
         assert again["decision"] == "NOTHING"
         assert releases.find("build:coder", again["release"]["id"])["outcome"] == "IGNORED"  # type: ignore[index]
     releases.close_release(first["release"], "FAILED", {"endedAt": NOW.isoformat()})
-    order = {"action": "build", "service": "coder", "key": KEY}
-    assert identify(order, context, f"{EXECUTION}-3")["decision"] == "BUILD"
+    command = {"action": "build", "service": "coder", "key": KEY}
+    assert identify(command, context, f"{EXECUTION}-3")["decision"] == "BUILD"
 
 
 @pytest.mark.parametrize(
@@ -97,29 +98,29 @@ def test_an_object_that_is_gone_is_said_so(bucket: str, context: Any) -> None:
 def test_a_commit_is_fetched_where_a_repository_is_connected(
     bucket: str, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = {"action": "build", "service": "coder", "commit": "e0f93fb88"}
+    command = {"action": "build", "service": "coder", "commit": "e0f93fb88"}
     with pytest.raises(RequestRejected, match="no repository of coder is connected"):
-        identify(order, context)
+        identify(command, context)
     monkeypatch.setenv("FETCH_PROJECT", "deployer-FetchSource")
-    found = identify(order, context)
+    found = identify(command, context)
     assert (found["decision"], found["project"]) == ("FETCH", "deployer-FetchSource")
     assert found["commit"] == "e0f93fb88"
 
 
-def mine(minute: int = 0, execution: str = EXECUTION) -> build.Build:
+def mine(minute: int = 0, execution: str = EXECUTION) -> image_build.Build:
     at = NOW.replace(minute=minute)
     source = {**SOURCE, "at": at.isoformat()}
-    return build.entry(Upload("coder", KEY, "v1", None), source, execution, at)  # type: ignore[arg-type]
+    return image_build.entry(Upload("coder", KEY, "v1", None), source, execution, at)  # type: ignore[arg-type]
 
 
-def opened(minute: int = 0, execution: str = EXECUTION) -> build.Build:
+def opened(minute: int = 0, execution: str = EXECUTION) -> image_build.Build:
     made = mine(minute, execution)
     releases.open_release(made)
-    assert turns.take(made["service"], claim_of(made))
+    assert locks.acquire(made["service"], claim_of(made))
     return made
 
 
-def claim_of(made: build.Build) -> Any:
+def claim_of(made: image_build.Build) -> Any:
     return {
         "release": made["id"],
         "execution": made["execution"],
@@ -263,13 +264,13 @@ def test_a_build_that_pushed_is_recorded_and_gives_its_turn_up(
     kept: Any = releases.find(made["service"], made["id"])
     assert (kept["version"], kept["digest"], kept["commit"]) == ("1.0", "sha256:0", "e0f9")
     assert kept["durations"] == {"INSTALL": 30, "BUILD": 60}
-    assert turns.line(made["service"]).holder is None
+    assert locks.queue(made["service"]).holder is None
     assert announced() == ["SUCCEEDED"]
 
 
 def test_a_failed_build_is_recorded_with_its_diagnosis(context: Any, announced: Any) -> None:
     made, failure = opened(), {"Error": "States.TaskFailed", "Cause": "{}"}
-    found = build.diagnose(finished("FAILED"), ["main.go:1:1: syntax error"])
+    found = image_build.diagnose(finished("FAILED"), ["main.go:1:1: syntax error"])
     answer = record(
         context, release=made, build=finished("FAILED"), diagnosis=found, failure=failure
     )
@@ -287,7 +288,7 @@ def test_a_build_stopped_for_a_newer_one_is_superseded_else_failed(
     context: Any, announced: Any
 ) -> None:
     made, failure = opened(), {"Error": "States.TaskFailed", "Cause": "{}"}
-    found = build.diagnose(finished("STOPPED"), [])
+    found = image_build.diagnose(finished("STOPPED"), [])
     newer = mine(20, ANOTHER_EXECUTION)
     releases.open_release(newer)
     answer = record(

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 import check_preflight
-from deployer.aws import releases
-from deployer.aws import surroundings as around
 from deployer.errors import PreflightFailed, ServiceScaledDown
+from deployer.store import releases
+from deployer.usecases import check_prerequisites as around
 from tests.unit.conftest import Clock, Script, Web, refusal, surround
 from tests.unit.samples import (
     ACCOUNT,
@@ -241,8 +241,8 @@ def test_a_broken_database_does_not_stop_its_restoration(
     spec = document(database={"instance": "coder-db"})
     with pytest.raises(PreflightFailed, match="coder-db is failed"):
         check_preflight.handler(payload(spec=spec), context)
-    order = release(trigger="rollback", restore="deployer-coder-1")
-    assert check_preflight.handler(payload(spec=spec, release=order), context)
+    command = release(trigger="rollback", restore="deployer-coder-1")
+    assert check_preflight.handler(payload(spec=spec, release=command), context)
 
 
 def test_a_service_that_somebody_stopped_is_not_deployed(

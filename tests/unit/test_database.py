@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer import database, request
-from deployer.database import Snapshot
+from deployer import requests
+from deployer.deploy import database
+from deployer.deploy.database import Snapshot
+from deployer.deploy.release import release_id
 from deployer.errors import DatabaseFailed, RequestRejected
-from deployer.release import release_id
-from deployer.request import Rollback
+from deployer.requests import Rollback
 from tests.unit.samples import DIGEST, EXECUTION, NOW, previous, recorded, release, spec
 
 OLD, NEW = {"number": 12, "hash": "f00"}, {"number": 13, "hash": "f01"}
@@ -175,8 +176,8 @@ def test_without_schemas_it_is_the_first_snapshot_since_the_target_ran() -> None
 def test_the_way_to_restore_is_told_as_an_order_that_is_taken() -> None:
     told = database.how_to_restore("coder", "2.0.0", "snapshot-1", "2.1.0")
     assert "Snapshot snapshot-1" in told and "before 2.1.0" in told and "would be lost" in told
-    order = request.parse(json.loads(told[told.index("{") :]))
-    assert order == Rollback("2.0.0", "coder", None, True, None, restore_database=True)
+    command = requests.parse(json.loads(told[told.index("{") :]))
+    assert command == Rollback("2.0.0", "coder", None, True, None, restore_database=True)
 
 
 def test_without_a_snapshot_no_order_is_told() -> None:

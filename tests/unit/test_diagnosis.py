@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from deployer import diagnosis
-from deployer.diagnosis import Failure
+from deployer.deploy import diagnosis
+from deployer.deploy.diagnosis import Failure
 from deployer.errors import DeployError
 from tests.unit.samples import crashed, unpullable
 
@@ -20,8 +20,8 @@ def lambda_cause(message: str) -> str:
 @pytest.mark.parametrize(
     ("cause", "expected"),
     [
-        ("", ""),
-        (None, ""),
+        ("", "X"),
+        (None, "X"),
         ("plain", "plain"),
         (lambda_cause("subnet x is missing"), "subnet x is missing"),
         (lambda_cause(""), lambda_cause("")),
@@ -37,7 +37,7 @@ def test_a_cause_is_the_message_within_a_functions_error(cause: Any, expected: s
 
 def test_a_failure_may_come_without_a_cause() -> None:
     timeout: Any = {"Error": "States.Timeout"}
-    assert diagnosis.explain(timeout) == ("States.Timeout", "")
+    assert diagnosis.explain(timeout) == ("States.Timeout", "States.Timeout")
 
 
 def test_a_failure_without_failed_tasks_is_explained_by_its_error() -> None:
@@ -141,9 +141,9 @@ def test_no_log_however_long_outgrows_what_the_workflow_can_carry() -> None:
     ("rollback", "restored", "named"),
     [
         (None, False, "The service was not changed."),
-        ({"action": "GO_BACK", "reason": "going back to 2.0.0"}, True, "back and steady"),
+        ({"action": "ROLL_BACK", "reason": "going back to 2.0.0"}, True, "back and steady"),
         ({"action": "AWAIT", "reason": "ECS did"}, True, "back and steady"),
-        ({"action": "GO_BACK", "reason": "AccessDenied"}, False, "needs manual attention"),
+        ({"action": "ROLL_BACK", "reason": "AccessDenied"}, False, "needs manual attention"),
         ({"action": "AWAIT", "reason": "ECS did"}, False, "needs manual attention"),
         ({"action": "LEAVE", "reason": "the schema grew"}, False, "the schema grew"),
         ({"action": "STOP", "reason": "scaled to zero"}, False, "scaled to zero"),
@@ -162,7 +162,10 @@ def test_the_summary_says_what_became_of_the_service(
 
 @pytest.mark.parametrize(
     ("rollback", "named"),
-    [(None, "The site was not changed."), ({"action": "GO_BACK", "reason": "x"}, "The site needs")],
+    [
+        (None, "The site was not changed."),
+        ({"action": "ROLL_BACK", "reason": "x"}, "The site needs"),
+    ],
 )
 def test_the_summary_of_a_site_does_not_speak_of_a_service(rollback: Any, named: str) -> None:
     found = diagnosis.diagnose({"Error": "SiteRejected", "Cause": "too small"}, [], [], [])

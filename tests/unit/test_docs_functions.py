@@ -22,18 +22,19 @@ import publish_docs
 import record_docs
 import verify_docs
 from demo.site import tar_gz, zipped
-from deployer import publication, site
-from deployer.aws import client, releases, s3, turns
+from deployer.aws import client, s3
+from deployer.docs import publication, site
 from deployer.errors import (
     AwsUnavailable,
+    LockLost,
     RequestRejected,
     SiteRejected,
     SiteUnknown,
     SourcesRejected,
-    TurnLost,
 )
+from deployer.store import locks, releases
 from tests.unit.conftest import Clock, Script, Web, refusal
-from tests.unit.samples import EXECUTION, claim
+from tests.unit.samples import EXECUTION, lock_request
 from tests.unit.test_site import NOW, SPEC, UPLOAD, event
 
 pytestmark = pytest.mark.usefixtures("releases_table")
@@ -94,11 +95,11 @@ def publish(context: Any, files: Mapping[str, str] = PAGES, **changes: Any) -> A
         "progress": NOTHING_YET,
         "execution": EXECUTION,
     }
-    turns.take(DOCS, claim())
+    locks.acquire(DOCS, lock_request())
     try:
         return publish_docs.handler({**asked, **changes}, context)  # type: ignore[typeddict-item]
     finally:
-        turns.pass_on(DOCS, EXECUTION)
+        locks.release(DOCS, EXECUTION)
 
 
 def identify(given: Any, context: Any, execution: str = EXECUTION) -> Any:
@@ -125,7 +126,7 @@ def test_an_upload_for_a_site_that_nobody_made_is_refused(context: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "error", "told"),
+    ("command", "error", "told"),
     [
         ({"action": "publish"}, SourcesRejected, "s3://sources/docs/coder/ holds no archive"),
         ({"action": "rollback", "to": "previous"}, RequestRejected, "no release was ever live"),
@@ -134,28 +135,28 @@ def test_an_upload_for_a_site_that_nobody_made_is_refused(context: Any) -> None:
     ],
 )
 def test_an_order_that_can_not_be_served_names_what_is_missing(
-    context: Any, order: Any, error: type[Exception], told: str
+    context: Any, command: Any, error: type[Exception], told: str
 ) -> None:
     with pytest.raises(error, match=told):
-        identify({**order, "site": "coder"}, context)
-    assert turns.line(DOCS).hold is None
+        identify({**command, "site": "coder"}, context)
+    assert locks.queue(DOCS).hold is None
 
 
 def test_nobody_goes_back_to_a_release_whose_files_are_gone(context: Any) -> None:
     for name in ("r1", "r2", "r3"):
         published(name, PAGES, context)
     client("s3").delete_object(Bucket=BUCKET, Key=publication.manifest_key("r1"))
-    order = {"action": "rollback", "site": "coder", "to": "r1"}
+    command = {"action": "rollback", "site": "coder", "to": "r1"}
     with pytest.raises(RequestRejected, match=r"r1 is not kept any more.*\(r3, r2\)"):
-        identify(order, context)
-    back = identify({**order, "to": "r2"}, context)
-    assert (back["decision"], back["release"]["folder"]) == ("GO_BACK", "r2")
+        identify(command, context)
+    back = identify({**command, "to": "r2"}, context)
+    assert (back["decision"], back["release"]["folder"]) == ("ROLL_BACK", "r2")
 
 
 def test_what_has_its_outcome_needs_no_recovery(context: Any) -> None:
     published("r1", PAGES, context)
-    order = {"action": "recover", "site": "coder", "release": "r1"}
-    found = identify(order, context)
+    command = {"action": "recover", "site": "coder", "release": "r1"}
+    found = identify(command, context)
     assert (found["decision"], found["reason"]) == (
         "NOTHING",
         "release r1 has its outcome: SUCCEEDED",
@@ -314,7 +315,7 @@ def test_a_release_is_gone_back_to_only_if_its_files_are_there(context: Any) -> 
 def invalidate(context: Any) -> Any:
     put(BUCKET, publication.key("r1", "404.html"), b"lost")
     asked: Any = {"spec": KEPT, "release": in_flight("x", "r1"), "execution": EXECUTION}
-    turns.take(DOCS, claim())
+    locks.acquire(DOCS, lock_request())
     return invalidate_cache.handler(asked, context)
 
 
@@ -409,7 +410,7 @@ def test_what_the_switch_does_not_name_is_deleted_with_its_manifest(context: Any
     put(BUCKET, "releases/failed/index.html", b"left by a build that failed midway")
     put(BUCKET, "404.html", b"lost")
     asked: Any = {"spec": KEPT, "switch": "r3,r2", "execution": EXECUTION}
-    turns.take(DOCS, claim())
+    locks.acquire(DOCS, lock_request())
     assert prune_docs.handler(asked, context) == {"pruned": ["failed", "r1"]}
     assert prune_docs.handler(asked, context) == {"pruned": []}
     left = {key.split("/")[1].removesuffix(".json") for key in keys(BUCKET) if "/" in key}
@@ -432,9 +433,9 @@ def test_a_live_release_is_recorded_and_hands_its_turn_on(context: Any, announce
         published(name, PAGES, context)
     release = in_flight()
     releases.open_release(release)
-    claim: Any = {"release": release["id"], "execution": EXECUTION, "trigger": "push"}
-    claim |= {"pushedAt": release["pushedAt"], "since": release["startedAt"]}
-    assert turns.take(DOCS, claim)
+    lock_request: Any = {"release": release["id"], "execution": EXECUTION, "trigger": "push"}
+    lock_request |= {"pushedAt": release["pushedAt"], "since": release["startedAt"]}
+    assert locks.acquire(DOCS, lock_request)
     progress = {"files": 4, "uploaded": 1, "copied": 3, "bytes": 9}
     known: Any = {"spec": KEPT, "release": release, "execution": EXECUTION}
     known |= {"progress": progress, "reason": "it answers"}
@@ -443,24 +444,24 @@ def test_a_live_release_is_recorded_and_hands_its_turn_on(context: Any, announce
     record: Any = releases.find(DOCS, release["id"])
     assert {name: record[name] for name in progress} == progress
     assert (record["outcome"], record["reason"]) == ("SUCCEEDED", "it answers")
-    assert turns.line(DOCS).holder is None
+    assert locks.queue(DOCS).holder is None
     assert announced() == ["SUCCEEDED"]
     expiring = {e["id"] for e in releases.history(DOCS) if "expiresAt" in e}
     assert expiring == {"r1"}, "of three that were live, two are kept"
 
 
-# The turn ----------------------------------------------------------------------------------------
+# The lock ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["publish_docs", "invalidate_cache", "prune_docs", "record_docs"])
 def test_a_redriven_execution_whose_site_is_another_release_changes_nothing(
     name: str, context: Any
 ) -> None:
-    """What it left was put right meanwhile, and another execution has the turn."""
+    """What it left was put right meanwhile, and another execution holds the lock."""
     for release in ("r1", "r2", "r3"):
         published(release, PAGES, context)
     before = keys(BUCKET)
-    turns.take(DOCS, claim(execution=f"{EXECUTION}-another"))
+    locks.acquire(DOCS, lock_request(execution=f"{EXECUTION}-another"))
     asked: Any = {
         "spec": KEPT,
         "release": in_flight(),
@@ -470,7 +471,7 @@ def test_a_redriven_execution_whose_site_is_another_release_changes_nothing(
         "progress": NOTHING_YET,
         "reason": "it answers",
     }
-    with pytest.raises(TurnLost, match="instead of redriving it"):
+    with pytest.raises(LockLost, match="instead of redriving it"):
         import_module(name).handler(asked, context)
     assert keys(BUCKET) == before
     assert "outcome" not in (releases.find(DOCS, asked["release"]["id"]) or {})
@@ -482,12 +483,12 @@ def test_a_long_change_keeps_the_turn_until_it_is_done(
     """Each batch of files says anew that the site changes still."""
     monkeypatch.setattr(publish_docs, "_BATCH", 1)
     clock = Clock(NOW.timestamp())
-    monkeypatch.setattr("deployer.aws.turns.time", clock)
+    monkeypatch.setattr("deployer.store.locks.time", clock)
     put_object, until = s3.publish, []
 
     def slow(*arguments: Any) -> None:
         clock.sleep(50)
-        holder = turns.line(DOCS).holder
+        holder = locks.queue(DOCS).holder
         until.append(holder and holder["changesUntil"] / 1e6 > clock.time())
         put_object(*arguments)
 
@@ -502,7 +503,7 @@ def test_pruning_stops_before_its_call_does_and_goes_on_the_next_time(context: A
     left = iter([40_000, 40_000, 20_000])
     context.get_remaining_time_in_millis = lambda: next(left)
     asked: Any = {"spec": KEPT, "switch": "r3", "execution": EXECUTION}
-    turns.take(DOCS, claim())
+    locks.acquire(DOCS, lock_request())
     assert prune_docs.handler(asked, context) == {"pruned": []}
     assert publication.manifest_key("r1") not in keys(BUCKET)
     assert publication.manifest_key("r2") in keys(BUCKET)

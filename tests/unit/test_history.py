@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer import history
+from deployer.deploy import history
 from deployer.errors import RequestRejected
 from tests.unit.samples import OLD_REVISION, REVISION, recorded, rollout
 
@@ -53,7 +53,7 @@ STRANGER = f"{OLD_REVISION}0"
 def test_the_way_back_leads_to_what_is_not_known_to_be_bad(
     steady: str | None, records: list[Any], expected: str | None
 ) -> None:
-    found = history.way_back(steady, None, records)
+    found = history.previous_release(steady, None, records)
     assert (found and found["taskDefinition"]) == expected
 
 
@@ -62,14 +62,14 @@ def test_the_way_back_to_a_release_that_does_not_run_is_in_the_network_that_it_h
     now: Any = {"awsvpcConfiguration": {"subnets": ["b"]}}
     entry = runs(OLD_REVISION) | {"rollout": rollout(network=theirs)}
     for known, expected in ((entry, theirs), (runs(OLD_REVISION), now)):
-        found = history.way_back(None, now, [known])
+        found = history.previous_release(None, now, [known])
         assert found and found["networkConfiguration"] == expected
 
 
 def test_the_way_back_carries_what_is_known_of_the_release() -> None:
     network = {"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
     entry = runs(OLD_REVISION, version="2.0.0", schema={"number": 3, "hash": None})
-    assert history.way_back(OLD_REVISION, network, [entry]) == {
+    assert history.previous_release(OLD_REVISION, network, [entry]) == {
         "taskDefinition": OLD_REVISION,
         "release": f"of {OLD_REVISION}",
         "version": "2.0.0",
@@ -80,7 +80,7 @@ def test_the_way_back_carries_what_is_known_of_the_release() -> None:
 
 
 def test_nothing_is_known_of_a_task_definition_that_the_table_does_not_have() -> None:
-    found = history.way_back(STRANGER, None, [runs(OLD_REVISION)])
+    found = history.previous_release(STRANGER, None, [runs(OLD_REVISION)])
     assert found and (found["release"], found["version"], found["schema"]) == (None, None, None)
 
 
@@ -279,8 +279,8 @@ LEFT = {"outcome": "FAILED", "rollback": {"action": "LEAVE", "reason": "…"}, "
         ({**LEFT, "rollout": {"id": "ecs-svc/1"}}, NEW),
         (LEFT, OLD),
         ({**LEFT, "databaseInstance": "restored"}, NEW),
-        ({**LEFT, "rollout": {}, "rollback": {"action": "GO_BACK", "rollout": {}}}, OLD),
-        ({**LEFT, "rollout": {}, "rollback": {"action": "GO_BACK"}}, NEW),
+        ({**LEFT, "rollout": {}, "rollback": {"action": "ROLL_BACK", "rollout": {}}}, OLD),
+        ({**LEFT, "rollout": {}, "rollback": {"action": "ROLL_BACK"}}, NEW),
         ({**LEFT, "rollout": {}, "rollback": {"action": "STOP"}}, OLD),
         ({**LEFT, "rollout": {}, "rollback": None}, NEW),
         ({"schema": NEW, "rollout": {}, "outcome": None}, NEW),
@@ -300,7 +300,7 @@ LEFT = {"outcome": "FAILED", "rollback": {"action": "LEAVE", "reason": "…"}, "
         "it was stopped",
         "nothing took it back",
         "its execution ended midway",
-        "it waits for its turn",
+        "it waits for the lock",
         "it ended midway, and another came after it",
         "it went back",
         "it was held",
@@ -316,9 +316,9 @@ def test_the_database_has_the_schema_of_the_newest_release_that_ran(
 
 def test_whose_turn_came_last_ran_last() -> None:
     """A recovery closes the record of what it finds superseded after that which came later."""
-    last = recorded(schema=NEW, turnAt="2026-11-23T14:30:00Z", endedAt="2026-11-23T14:32:00Z")
+    last = recorded(schema=NEW, lockedAt="2026-11-23T14:30:00Z", endedAt="2026-11-23T14:32:00Z")
     superseded: Any = {
-        **recorded(schema=OLD, turnAt="2026-11-23T14:26:00Z", endedAt="2026-11-23T14:33:00Z"),
+        **recorded(schema=OLD, lockedAt="2026-11-23T14:26:00Z", endedAt="2026-11-23T14:33:00Z"),
         **{"outcome": "SUPERSEDED", "rollout": {}},
     }
     assert history.applied_schema([superseded, last]) == NEW

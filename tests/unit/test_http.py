@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deployer import http
-from deployer.spec import Probe
+from deployer.deploy.spec import Probe
 from tests.unit.conftest import Web
 
 

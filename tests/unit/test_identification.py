@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from deployer import identification
-from deployer.image import Image
-from deployer.request import Deploy, Push
+from deployer.deploy import identification
+from deployer.deploy.image import Image
+from deployer.requests import Deploy, Push
 from tests.unit.samples import (
     ANOTHER_EXECUTION,
     DIGEST,
@@ -123,17 +123,17 @@ def test_the_tag_of_a_variant_deploys_nothing_where_the_versions_own_tag_does(
 
 
 def test_an_order_is_a_new_release_each_time() -> None:
-    order = Deploy("2.1.0", None, None)
-    first = identification.ordered(order, spec(), image(), config(), EXECUTION, NOW)
-    second = identification.ordered(order, spec(), image(), config(), ANOTHER_EXECUTION, NOW)
+    command = Deploy("2.1.0", None, None)
+    first = identification.requested(command, spec(), image(), config(), EXECUTION, NOW)
+    second = identification.requested(command, spec(), image(), config(), ANOTHER_EXECUTION, NOW)
     assert first["id"] != second["id"]
     assert first["id"].startswith("20261123T143000Z-abababababab-")
     assert (first["trigger"], first["startedBy"]) == ("deploy", "operator")
 
 
 def test_an_order_keeps_who_gave_it() -> None:
-    order = Deploy("2.1.0", None, "ada")
-    made = identification.ordered(order, spec(), image(), config(), EXECUTION, NOW)
+    command = Deploy("2.1.0", None, "ada")
+    made = identification.requested(command, spec(), image(), config(), EXECUTION, NOW)
     assert made["startedBy"] == "ada"
 
 
@@ -148,6 +148,6 @@ def test_an_order_keeps_who_gave_it() -> None:
 def test_an_order_by_digest_takes_the_version_of_a_tag_if_there_is_one(
     asked: str, tags: tuple[str, ...], tag: str | None, version: str
 ) -> None:
-    order = Deploy(asked, None, None)
-    found = identification.ordered(order, spec(), image(tags=tags), config(), EXECUTION, NOW)
+    command = Deploy(asked, None, None)
+    found = identification.requested(command, spec(), image(tags=tags), config(), EXECUTION, NOW)
     assert (found["tag"], found["version"]) == (tag, version)

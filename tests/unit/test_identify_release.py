@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 import identify_release
-from deployer.aws import client, releases, turns
+from deployer.aws import client
 from deployer.errors import ImageMissing, RequestRejected, ServiceUnknown, SpecInvalid
+from deployer.store import locks, releases
 from tests.unit.conftest import Script, Web
 from tests.unit.samples import (
     ANOTHER_EXECUTION,
@@ -199,8 +200,8 @@ def test_an_order_deploys_an_image_by_tag_or_digest(
     registry: Script, context: Any, by_digest: bool
 ) -> None:
     digest = push("nightly")
-    order = {"action": "deploy", "image": digest if by_digest else "nightly", "by": "ada"}
-    found = identify(order, context)
+    command = {"action": "deploy", "image": digest if by_digest else "nightly", "by": "ada"}
+    found = identify(command, context)
     assert found["decision"] == "DEPLOY"
     assert found["release"]["digest"] == digest
     assert found["release"]["startedBy"] == "ada"
@@ -209,8 +210,8 @@ def test_an_order_deploys_an_image_by_tag_or_digest(
 def test_an_order_deploys_what_a_push_deployed_before(registry: Script, context: Any) -> None:
     digest = push()
     identify(pushed(digest), context)
-    order = {"action": "deploy", "image": digest}
-    assert identify(order, context, ANOTHER_EXECUTION)["decision"] == "DEPLOY"
+    command = {"action": "deploy", "image": digest}
+    assert identify(command, context, ANOTHER_EXECUTION)["decision"] == "DEPLOY"
     assert len(releases.history("coder")) == 2
 
 
@@ -296,17 +297,17 @@ def test_an_order_that_is_tried_again_deploys_what_it_chose_first(
 ) -> None:
     """Meanwhile somebody moved the tag."""
     first = push("nightly")
-    order = {"action": "deploy", "image": "nightly"}
-    identify(order, context)
+    command = {"action": "deploy", "image": "nightly"}
+    identify(command, context)
     push("nightly", manifest(layers=[{"digest": f"sha256:{'aa' * 32}", "size": 1}]))
-    assert identify(order, context)["release"]["digest"] == first
+    assert identify(command, context)["release"]["digest"] == first
     assert record()["digest"] == first
 
 
 def test_an_order_to_deploy_ends_a_hold_and_one_that_is_refused_does_not(
     registry: Script, context: Any
 ) -> None:
-    turns.hold("coder", HOLD)
+    locks.hold("coder", HOLD)
     with pytest.raises(ImageMissing):
         identify({"action": "deploy", "image": "9.9.9"}, context)
     assert held() == HOLD
@@ -323,7 +324,7 @@ NOW = "2026-11-23T14:25:04.123000+00:00"
 
 def held() -> Any:
     """The hold, without the keys of the table."""
-    found: Any = turns.line("coder").hold
+    found: Any = locks.queue("coder").hold
     return found and {name: found[name] for name in ("by", "at", "reason")}
 
 
@@ -352,8 +353,8 @@ def lived(version: str, hour: int, **changes: Any) -> Any:
     return releases.find("coder", made["id"])
 
 
-def back(context: Any, execution: str = EXECUTION, **order: Any) -> dict[str, Any]:
-    return identify({"action": "rollback", "to": "previous"} | order, context, execution)
+def back(context: Any, execution: str = EXECUTION, **command: Any) -> dict[str, Any]:
+    return identify({"action": "rollback", "to": "previous"} | command, context, execution)
 
 
 def test_a_rollback_runs_the_very_task_definition_that_was_live(
@@ -395,7 +396,7 @@ def test_a_rollback_may_leave_pushes_alone(registry: Script, context: Any) -> No
 
 def test_a_second_hold_keeps_since_when_pushes_are_held(registry: Script, context: Any) -> None:
     """Else a resumption would forget what was held back before it."""
-    turns.hold("coder", HOLD)
+    locks.hold("coder", HOLD)
     lived("1.0.0", 1), lived("1.1.0", 2)
     back(context, by="bob", reason="still slow")
     assert held() == {"by": "bob", "at": HOLD["at"], "reason": "still slow"}
@@ -470,9 +471,9 @@ def test_no_release_is_put_on_a_schema_that_it_does_not_know(
         back(context)
     told = str(caught.value)
     assert "would be lost" in told and "before 1.1.0" in told
-    order = json.loads(told[told.index('{"action"') :])
+    command = json.loads(told[told.index('{"action"') :])
     respecify(database={"instance": "coder-db", "secret": SECRET})
-    assert identify(order, context)["release"]["restore"] == "deployer-coder-1"
+    assert identify(command, context)["release"]["restore"] == "deployer-coder-1"
 
 
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:coder-db"
@@ -527,7 +528,7 @@ def test_a_hold_is_noted_and_deploys_nothing(registry: Script, context: Any) -> 
 
 
 def test_a_resumption_deploys_the_newest_push_that_was_held(registry: Script, context: Any) -> None:
-    turns.hold("coder", HOLD)
+    locks.hold("coder", HOLD)
     waited("1.1.0", 13)  # before the hold began
     newest, _ = waited("1.3.0", 16), waited("1.2.0", 15)
     found = identify({"action": "resume", "by": "ada"}, context)
@@ -541,11 +542,11 @@ def test_a_resumption_deploys_the_newest_push_that_was_held(registry: Script, co
 
 def test_a_resumption_that_is_tried_again_is_the_same_one(registry: Script, context: Any) -> None:
     """Its reply was lost; the hold is over, or another push was held meanwhile."""
-    turns.hold("coder", HOLD)
+    locks.hold("coder", HOLD)
     waited("1.2.0", 15)
     first = identify({"action": "resume"}, context)
     assert identify({"action": "resume"}, context) == first
-    turns.hold("coder", HOLD)
+    locks.hold("coder", HOLD)
     waited("1.3.0", 16)
     assert identify({"action": "resume"}, context) == first
     assert held() == HOLD, "a later hold is none of its business"
@@ -555,7 +556,7 @@ def test_a_resumption_that_is_tried_again_is_the_same_one(registry: Script, cont
 def test_a_resumption_with_nothing_held_ends_the_hold_and_may_be_tried_again(
     registry: Script, context: Any
 ) -> None:
-    turns.hold("coder", HOLD)
+    locks.hold("coder", HOLD)
     first = identify({"action": "resume", "by": "ada"}, context)
     assert (first["decision"], first["reason"]) == ("NOTHING", "resumed; no push was held back")
     assert held() is None
@@ -574,8 +575,8 @@ def test_a_service_that_is_not_held_is_not_resumed(registry: Script, context: An
 
 
 def recover(context: Any, release_id: str) -> dict[str, Any]:
-    order = {"action": "recover", "service": "coder", "release": release_id}
-    return identify(order, context, ANOTHER_EXECUTION)
+    command = {"action": "recover", "service": "coder", "release": release_id}
+    return identify(command, context, ANOTHER_EXECUTION)
 
 
 def test_a_recovery_knows_what_the_execution_that_ended_had_found_out(

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from deployer import image as images
-from deployer.image import INDEXES, MANIFESTS
+from deployer.deploy import image as images
+from deployer.deploy.image import INDEXES, MANIFESTS
 from tests.unit.samples import OTHER_DIGEST, config, image, index, manifest
 
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"

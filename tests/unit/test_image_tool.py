@@ -12,7 +12,7 @@ import pytest
 
 from buildspecs import image
 from buildspecs.image import Failed
-from deployer.image import SCHEMA_HASH_LABEL, SCHEMA_NUMBER_LABEL
+from deployer.deploy.image import SCHEMA_HASH_LABEL, SCHEMA_NUMBER_LABEL
 
 VARIABLES = {
     "SERVICE": "coder",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import poll_health
-from deployer.aws import table
+from deployer.store import table
 from tests.unit.conftest import Clock, Script, refusal
 from tests.unit.samples import (
     BALANCER,

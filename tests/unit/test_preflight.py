@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from deployer import preflight, surroundings
+from deployer.deploy import preflight, prerequisites
 from deployer.errors import PreflightFailed, ServiceScaledDown
 from tests.unit.samples import recorded, release, service, spec
 
@@ -22,9 +22,9 @@ def check(
     roles: dict[str, bool | None] | None = None,
 ) -> None:
     looked = [
-        *surroundings.cluster(spec(), cluster),
-        *surroundings.network(spec(), subnets, groups),
-        *surroundings.roles(roles or {"arn:role/a": True}),
+        *prerequisites.cluster(spec(), cluster),
+        *prerequisites.network(spec(), subnets, groups),
+        *prerequisites.roles(roles or {"arn:role/a": True}),
     ]
     preflight.check(looked)
 

@@ -4,10 +4,10 @@ import hashlib
 
 import pytest
 
-from deployer import publication
+from deployer.deploy.verification import Answer
+from deployer.docs import publication
+from deployer.docs.publication import File, Files
 from deployer.errors import SiteRejected
-from deployer.publication import File, Files
-from deployer.verification import Answer
 
 
 def file(content: str, since: str = "r1") -> File:

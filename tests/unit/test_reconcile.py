@@ -8,12 +8,24 @@ from unittest.mock import Mock
 import pytest
 
 import reconcile
-from deployer import build, reconciliation, request, site
-from deployer.aws import builds, client, releases, s3, table, turns
-from deployer.release import release_id, unidentified
-from deployer.request import Push, Recover
+from deployer import requests
+from deployer.aws import client, s3
+from deployer.build import image_build
+from deployer.deploy import reconciliation
+from deployer.deploy.release import release_id, unidentified
+from deployer.docs import site
+from deployer.requests import Push, Recover
+from deployer.store import builds, locks, releases, table
 from tests.unit.conftest import Machine, Script
-from tests.unit.samples import DIGEST, OTHER_DIGEST, claim, document, manifest, push_event, release
+from tests.unit.samples import (
+    DIGEST,
+    OTHER_DIGEST,
+    document,
+    lock_request,
+    manifest,
+    push_event,
+    release,
+)
 
 pytestmark = pytest.mark.usefixtures("releases_table")
 
@@ -58,15 +70,15 @@ def describe(service: str, **changes: Any) -> None:
 
 
 def started(machine: Machine, name: str = "one", turn: bool = False, **changes: Any) -> Any:
-    """A release in flight, whose execution runs; with its turn or in line for it."""
+    """A release in flight, whose execution runs; with the lock or in line for it."""
     made = release(execution=machine.start(name), **changes)
     releases.open_release(made)
-    mine = claim(release=made["id"], execution=made["execution"], token=f"token-{name}")
+    mine = lock_request(release=made["id"], execution=made["execution"], token=f"token-{name}")
     if turn:
-        turns.take("coder", mine)
-        releases.note(made, turnAt="2026-11-23T14:26:00+00:00")
+        locks.acquire("coder", mine)
+        releases.note(made, lockedAt="2026-11-23T14:26:00+00:00")
     else:
-        turns.wait("coder", mine)
+        locks.enqueue("coder", mine)
     return made
 
 
@@ -102,7 +114,7 @@ def record(of: Any) -> Any:
 
 
 def recoveries(machine: Machine) -> list[Any]:
-    asked = [request.parse(given) for name, given in machine.executions().items() if "rec" in name]
+    asked = [requests.parse(given) for name, given in machine.executions().items() if "rec" in name]
     return [one for one in asked if isinstance(one, Recover)]
 
 
@@ -117,7 +129,7 @@ def test_a_release_that_never_had_its_turn_is_closed(
     assert run(ended(mine["execution"]), context) == {"settled": [mine["id"]], "started": []}
     assert record(mine)["outcome"] == "FAILED"
     assert "was not changed" in record(mine)["reason"] and "endedAt" in record(mine)
-    assert turns.line("coder").waiting == []
+    assert locks.queue("coder").waiting == []
     assert told() == ["FAILED"]
     assert recoveries(world) == []
 
@@ -130,38 +142,38 @@ def test_a_release_that_had_the_turn_is_recovered_from(
     assert run(ended(mine["execution"]), context)["settled"] == [mine["id"]]
     assert recoveries(world) == [Recover("coder", mine["id"])]
     assert "outcome" not in record(mine), "the recovery closes it"
-    assert turns.line("coder").holder, "the turn is the recovery's to take"
+    assert locks.queue("coder").holder, "the lock is the recovery's to take"
     assert told() == []
 
 
 def test_a_release_whose_turn_another_took_since_is_recovered_from(
     world: Machine, told: Any, context: Any
 ) -> None:
-    """The other may fail before it changes the service; Take turn lets the recovery stand aside if
-    it does not."""
+    """The other may fail before it changes the service; if it does not, Acquire lock skips the
+    recovery."""
     mine = started(world, turn=True)
     other = started(world, "other", id="20261123T150000Z-other")
     world.stop(mine["execution"])
-    theirs = claim(release=other["id"], execution=other["execution"])
-    assert turns.take("coder", theirs, instead_of=mine["execution"])
+    theirs = lock_request(release=other["id"], execution=other["execution"])
+    assert locks.acquire("coder", theirs, instead_of=mine["execution"])
     assert run(ended(mine["execution"]), context)["settled"] == [mine["id"]]
     assert recoveries(world) == [Recover("coder", mine["id"])]
     assert "outcome" not in record(mine)
-    holder = turns.line("coder").holder
+    holder = locks.queue("coder").holder
     assert holder and holder["execution"] == other["execution"]
 
 
 def test_a_release_that_was_recorded_passes_its_turn_on(
     world: Machine, woken: Any, told: Any, context: Any
 ) -> None:
-    """It was stopped after its record was closed and before it had given the turn up."""
+    """It was stopped after its record was closed and before it had given the lock up."""
     mine = started(world, turn=True)
     releases.close_release(mine, "SUCCEEDED", {"reason": "live"})
     started(world, "next", id="20261123T150000Z-next")
     world.stop(mine["execution"])
     assert run(ended(mine["execution"]), context) == NOTHING
     assert record(mine)["outcome"] == "SUCCEEDED"
-    assert turns.line("coder").holder is None
+    assert locks.queue("coder").holder is None
     assert woken() == ["token-next"]
     assert told() == []
 
@@ -176,7 +188,7 @@ def test_an_execution_whose_push_another_carries_out_leaves_that_alone(
     world.stop(twin)
     assert run(ended(twin), context) == NOTHING
     assert "outcome" not in record(mine)
-    assert [entry["release"] for entry in turns.line("coder").waiting] == [mine["id"]]
+    assert [entry["release"] for entry in locks.queue("coder").waiting] == [mine["id"]]
     assert told() == []
 
 
@@ -190,10 +202,10 @@ def test_an_event_that_comes_again_leaves_the_recovery_alone(world: Machine, con
     recovery = sfn_arn(world, name)
     releases.carry_out(recovery, mine)
     releases.note(mine, recoveredBy=recovery, recoveredAt=mine["startedAt"])
-    turns.wait("coder", claim(release=mine["id"], execution=recovery))
+    locks.enqueue("coder", lock_request(release=mine["id"], execution=recovery))
     assert run(ended(mine["execution"]), context) == NOTHING
     assert "outcome" not in record(mine)
-    assert len(turns.line("coder").waiting) == 1
+    assert len(locks.queue("coder").waiting) == 1
 
 
 def sfn_arn(machine: Machine, name: str) -> str:
@@ -208,14 +220,14 @@ def test_a_push_that_died_before_its_record_is_left_to_the_clock(
 
 
 def test_an_order_that_died_before_its_record_has_one(world: Machine, context: Any) -> None:
-    order = {"action": "rollback", "to": "previous", "service": "coder"}
+    command = {"action": "rollback", "to": "previous", "service": "coder"}
     execution = world.start("one")
     for _ in range(2):
-        run(ended(execution, order, "TIMED_OUT"), context)
-    left = unidentified(order, execution, "2026-11-23T14:30:02.123+00:00")
+        run(ended(execution, command, "TIMED_OUT"), context)
+    left = unidentified(command, execution, "2026-11-23T14:30:02.123+00:00")
     assert record(left)["outcome"] == "FAILED"
     assert record(left)["reason"] == "its execution was TIMED_OUT"
-    assert run(ended(execution, order), context) == NOTHING
+    assert run(ended(execution, command), context) == NOTHING
 
 
 @pytest.mark.parametrize("given", ["{", "[" * 50_000, None, "[]", '"x"'])
@@ -243,14 +255,14 @@ def test_the_clock_closes_and_recovers_from_what_nobody_told_of(
     assert recoveries(world) == [Recover("coder", had_it["id"])]
     assert record(waited)["outcome"] == "FAILED"
     assert "outcome" not in record(alive)
-    assert [entry["release"] for entry in turns.line("coder").waiting] == [alive["id"]]
+    assert [entry["release"] for entry in locks.queue("coder").waiting] == [alive["id"]]
 
 
 def test_the_clock_leaves_what_runs_alone(world: Machine, context: Any) -> None:
     mine = started(world, turn=True)
     assert run(CLOCK, context) == NOTHING
     assert "outcome" not in record(mine)
-    assert turns.line("coder").holder
+    assert locks.queue("coder").holder
 
 
 def test_the_clock_passes_on_the_turn_of_an_execution_that_is_over(
@@ -260,23 +272,23 @@ def test_the_clock_passes_on_the_turn_of_an_execution_that_is_over(
     releases.close_release(mine, "SUCCEEDED", {})
     world.stop(mine["execution"])
     run(CLOCK, context)
-    assert turns.line("coder").holder is None
+    assert locks.queue("coder").holder is None
 
 
 def test_the_clock_takes_out_of_the_line_who_is_over(world: Machine, context: Any) -> None:
     over, waits = world.start("over"), world.start("waits")
     world.stop(over)
-    turns.wait("coder", claim(release="20261123T140000Z-over", execution=over))
-    turns.wait("coder", claim(release="20261123T140001Z-waits", execution=waits))
+    locks.enqueue("coder", lock_request(release="20261123T140000Z-over", execution=over))
+    locks.enqueue("coder", lock_request(release="20261123T140001Z-waits", execution=waits))
     run(CLOCK, context)
-    assert [left["execution"] for left in turns.line("coder").waiting] == [waits]
+    assert [left["execution"] for left in locks.queue("coder").waiting] == [waits]
 
 
 @pytest.mark.parametrize("noted", [True, False], ids=["it was identified", "it never began"])
 def test_the_clock_recovers_again_where_a_recovery_died(
     world: Machine, context: Any, noted: bool
 ) -> None:
-    """Before it took the turn of the execution from which it was to recover."""
+    """Before it acquired the lock of the execution from which it was to recover."""
     mine = started(world, turn=True)
     world.stop(mine["execution"])
     run(ended(mine["execution"]), context)
@@ -287,8 +299,8 @@ def test_the_clock_recovers_again_where_a_recovery_died(
         releases.note(mine, recoveredBy=recovery, recoveredAt=mine["startedAt"])
         assert run(CLOCK, context) == NOTHING, "it runs"
     world.stop(recovery)
-    order = {"action": "recover", "service": "coder", "release": mine["id"]}
-    run(ended(recovery, order), context)
+    command = {"action": "recover", "service": "coder", "release": mine["id"]}
+    run(ended(recovery, command), context)
     assert "outcome" not in record(mine)
     assert run(CLOCK, context)["settled"] == [mine["id"]]
     assert recoveries(world) == [Recover("coder", mine["id"])]
@@ -335,7 +347,7 @@ def test_a_push_of_which_no_event_told_is_started(
 ) -> None:
     pushed((5, "2.1.0", DIGEST), (9, "2.0.0", OTHER_DIGEST))
     assert run(CLOCK, context)["started"] == [name(9, OTHER_DIGEST, "2.0.0"), name(5)]
-    asked = {named: request.parse(given) for named, given in world.executions().items()}
+    asked = {named: requests.parse(given) for named, given in world.executions().items()}
     assert asked[name(5)] == Push(
         "coder", DIGEST, "2.1.0", LATELY - timedelta(minutes=5), found=True
     )
@@ -463,15 +475,15 @@ def test_a_recoverys_name_is_the_same_for_the_same_end(world: Machine, context: 
 
 
 def building(machine: Machine) -> Any:
-    """A build in flight that has the turn."""
+    """A build in flight that holds the lock."""
     source: Any = {"key": "image/coder/v1.tar.gz", "version": "1", "etag": "abc", "size": 7}
     source["at"] = "2026-11-23T14:25:02+00:00"
-    upload: Any = build.parse(s3_event("image/coder/v1.tar.gz"))
-    made: Any = build.entry(upload, source, "", LATELY)
+    upload: Any = image_build.parse(s3_event("image/coder/v1.tar.gz"))
+    made: Any = image_build.entry(upload, source, "", LATELY)
     made["execution"] = machine.start("build")
     releases.open_release(made)
-    mine = claim(release=made["id"], execution=made["execution"])
-    turns.take("build:coder", mine)
+    mine = lock_request(release=made["id"], execution=made["execution"])
+    locks.acquire("build:coder", mine)
     return made
 
 
@@ -496,8 +508,8 @@ def test_a_build_whose_execution_is_over_is_closed_and_its_content_free(
     world.stop(made["execution"])
     assert run(given, context)["settled"] == [made["id"]]
     assert (record(made)["outcome"], told()) == ("FAILED", ["FAILED"])
-    assert turns.line("build:coder").holder is None
-    assert build.known(record(made), made | {"id": "later"}, [record(made)]) is None
+    assert locks.queue("build:coder").holder is None
+    assert image_build.known(record(made), made | {"id": "later"}, [record(made)]) is None
     assert recoveries(world) == [], "there is nothing to put right"
 
 
@@ -514,7 +526,7 @@ def test_an_upload_of_which_no_event_told_is_started_once(
     monkeypatch.setattr(reconciliation, "GRACE", timedelta(0))
     (started,) = run(CLOCK, context)["started"]
     given = world.executions()[started]
-    upload: Any = build.parse(given) if "image/" in key else site.parse(given)
+    upload: Any = image_build.parse(given) if "image/" in key else site.parse(given)
     assert upload.key == key
     world.stop(world.arn.replace(":stateMachine:", ":execution:") + f":{started}")
     assert run(CLOCK, context)["started"] == [], "it is tried once"
@@ -528,8 +540,8 @@ def test_an_upload_that_has_a_record_was_not_missed(
     client("s3").put_object(Bucket="sources", Key="image/coder/v1.tar.gz", Body=b"sources")
     stored: Any
     (stored,) = s3.stored_since("sources", "image/", LATELY - timedelta(days=1))
-    upload: Any = build.parse(s3_event(stored["key"]))
-    made = build.entry(upload, stored, world.start("build"), datetime.now(UTC))
+    upload: Any = image_build.parse(s3_event(stored["key"]))
+    made = image_build.entry(upload, stored, world.start("build"), datetime.now(UTC))
     releases.open_release(made)
     assert run(CLOCK, context)["started"] == []
 
@@ -544,7 +556,7 @@ def test_every_service_has_its_turn_however_long_others_take(
     """One of thirty is slow, each of the others takes a second; each call has 120 seconds."""
     names = [f"service-{number:02}" for number in range(30)]
     services: Any = [Mock(service=name) for name in names]
-    monkeypatch.setattr("deployer.spec.services", lambda _: services)
+    monkeypatch.setattr("deployer.deploy.spec.services", lambda _: services)
     monkeypatch.setattr(releases, "history", lambda _: [])
     now, seen = [0.0], []
 
@@ -572,7 +584,7 @@ def test_what_does_not_fit_into_one_round_is_first_in_the_next(
     world: Machine, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services: Any = [Mock(service=f"service-{number:03}") for number in range(100)]
-    monkeypatch.setattr("deployer.spec.services", lambda _: services)
+    monkeypatch.setattr("deployer.deploy.spec.services", lambda _: services)
     monkeypatch.setattr(releases, "history", lambda _: [])
     now = [0.0]
     rounds: list[list[str]] = []

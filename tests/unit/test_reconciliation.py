@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer import identification, reconciliation, request
-from deployer.reconciliation import GRACE, PushedImage
-from deployer.release import release_id, unidentified
-from deployer.request import Push
+from deployer import requests
+from deployer.deploy import identification, reconciliation
+from deployer.deploy.reconciliation import GRACE, PushedImage
+from deployer.deploy.release import release_id, unidentified
+from deployer.requests import Push
 from tests.unit.samples import (
     DIGEST,
     EXECUTION,
@@ -41,7 +42,7 @@ def failed(at: datetime, tried: datetime, digest: str = DIGEST) -> Any:
 
 def test_a_missed_push_is_started_with_the_event_that_should_have_told_of_it() -> None:
     (found,) = missed()
-    asked = request.parse(json.loads(json.dumps(found.event)))
+    asked = requests.parse(json.loads(json.dumps(found.event)))
     assert asked == Push("coder", DIGEST, "2.1.0", PUSHED.pushed_at, found=True)
     made = identification.pushed(asked, "coder", image(), config(), EXECUTION, NOW)
     assert made["id"] == found.id
@@ -97,7 +98,7 @@ def test_a_push_that_could_not_be_decided_is_tried_again_less_and_less_often(
     found = missed(image_, undecided=[failed(at - timedelta(hours=1), at), failed(at, tried)])
     assert bool(found) == again
     if again:
-        asked = request.parse(found[0].event)
+        asked = requests.parse(found[0].event)
         assert asked == Push("coder", DIGEST, "2.1.0", at), "its own event's time orders it"
 
 
@@ -185,5 +186,5 @@ def test_the_order_to_recover_names_the_service_or_the_site(
     owner: str, whose: dict[str, str]
 ) -> None:
     record = recorded(service=owner)
-    order = {"action": "recover", "release": record["id"], **whose}
-    assert reconciliation.recovery(record) == order
+    command = {"action": "recover", "release": record["id"], **whose}
+    assert reconciliation.recovery(record) == command

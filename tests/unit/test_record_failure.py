@@ -6,17 +6,17 @@ from typing import Any, cast
 import pytest
 
 import record_failure
-from deployer import diagnosis
-from deployer.announcement import announcement
-from deployer.aws import releases, turns
+from deployer.deploy import diagnosis
+from deployer.deploy.announcement import announcement
+from deployer.store import locks, releases
 from tests.unit.conftest import Script, items, refusal
 from tests.unit.samples import (
     ANOTHER_EXECUTION,
     OLD_REVISION,
     REVISION,
     before,
-    claim,
     crashed,
+    lock_request,
     payload,
     push_event,
     release,
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("releases_table")
 CRASH = diagnosis.diagnose(
     {"Error": "RolloutFailed", "Cause": "3 new tasks failed"}, [crashed()], [], ["panic"]
 )
-WENT_BACK = {"action": "GO_BACK", "reason": "going back to 2.0.0"}
+WENT_BACK = {"action": "ROLL_BACK", "reason": "going back to 2.0.0"}
 
 
 def record(service: str = "coder") -> Any:
@@ -146,11 +146,13 @@ def test_two_executions_that_could_not_be_read_have_two_records(context: Any) ->
 def test_the_turn_is_passed_on_and_who_waited_waits_no_more(context: Any, script: Script) -> None:
     script("stepfunctions", "SendTaskSuccess", {})
     releases.open_release(release())
-    turns.take("coder", claim())
-    turns.wait("coder", claim())
-    turns.wait("coder", claim(release="next", execution=ANOTHER_EXECUTION, token="next's"))
+    locks.acquire("coder", lock_request())
+    locks.enqueue("coder", lock_request())
+    locks.enqueue(
+        "coder", lock_request(release="next", execution=ANOTHER_EXECUTION, token="next's")
+    )
     record_failure.handler(payload(diagnosis=CRASH), context)
-    line = turns.line("coder")
+    line = locks.queue("coder")
     assert line.holder is None
     assert [entry["release"] for entry in line.waiting] == ["next"]
     assert [asked["taskToken"] for asked in script.asked("SendTaskSuccess")] == ["next's"]
@@ -158,9 +160,9 @@ def test_the_turn_is_passed_on_and_who_waited_waits_no_more(context: Any, script
 
 def test_who_failed_without_the_turn_leaves_it_to_its_holder(context: Any, script: Script) -> None:
     script("stepfunctions", "SendTaskSuccess", {})
-    turns.take("coder", claim(release="theirs", execution=ANOTHER_EXECUTION))
-    record_failure.handler(payload(failure={"Error": "TurnTimedOut", "Cause": "…"}), context)
-    holder = turns.line("coder").holder
+    locks.acquire("coder", lock_request(release="theirs", execution=ANOTHER_EXECUTION))
+    record_failure.handler(payload(failure={"Error": "LockTimedOut", "Cause": "…"}), context)
+    holder = locks.queue("coder").holder
     assert holder and holder["release"] == "theirs"
 
 

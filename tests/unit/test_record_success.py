@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 import record_success
-from deployer.aws import releases, turns
+from deployer.store import locks, releases
 from tests.unit.conftest import Script
-from tests.unit.samples import ANOTHER_EXECUTION, REVISION, claim, document, payload, release
+from tests.unit.samples import ANOTHER_EXECUTION, REVISION, document, lock_request, payload, release
 
-pytestmark = pytest.mark.usefixtures("turn")
+pytestmark = pytest.mark.usefixtures("lock_held")
 
 LIVE = {
     "addresses": {"url": "http://198.51.100.1:3000", "tasks": ["http://198.51.100.1:3000"]},
@@ -45,9 +45,11 @@ def test_recording_twice_is_recording_once(context: Any) -> None:
 def test_the_turn_is_passed_on(context: Any, script: Script) -> None:
     script("stepfunctions", "SendTaskSuccess", {})
     releases.open_release(release())
-    turns.wait("coder", claim(release="next", execution=ANOTHER_EXECUTION, token="next's"))
+    locks.enqueue(
+        "coder", lock_request(release="next", execution=ANOTHER_EXECUTION, token="next's")
+    )
     record_success.handler(payload(**LIVE), context)
-    assert turns.line("coder").holder is None
+    assert locks.queue("coder").holder is None
     assert [asked["taskToken"] for asked in script.asked("SendTaskSuccess")] == ["next's"]
 
 
@@ -71,7 +73,7 @@ def began(rollout_id: str, **changes: Any) -> dict[str, Any]:
 
 
 OURS = payload()["rollout"]["id"]
-BACK = {"action": "GO_BACK", "reason": "it failed", "rollout": {"id": OURS}}
+BACK = {"action": "ROLL_BACK", "reason": "it failed", "rollout": {"id": OURS}}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""An execution that is redriven after a recovery changes nothing: it has lost its turn.
+"""An execution that is redriven after a recovery changes nothing: it has lost the lock.
 
 https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html
 """
@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
+import acquire_lock
 import back_up_database
 import publish_docs
 import record_success
 import register_task_definition
 import restore_database
 import roll_back
-import take_turn
 import update_service
-from deployer.aws import releases, turns
-from deployer.errors import TurnLost
+from deployer.errors import LockLost
+from deployer.store import locks, releases
 from tests.unit.conftest import Script, refusal
-from tests.unit.samples import ANOTHER_EXECUTION, claim, document, payload, release
+from tests.unit.samples import ANOTHER_EXECUTION, document, lock_request, payload, release
 from tests.unit.test_site import SPEC
 
 pytestmark = pytest.mark.usefixtures("releases_table")
@@ -36,7 +36,7 @@ CHANGES = (
     ("rds", "RestoreDBInstanceFromDBSnapshot"),
     ("s3", "PutObject"),
 )
-ANOTHERS = claim(release="another", execution=ANOTHER_EXECUTION)
+ANOTHERS = lock_request(release="another", execution=ANOTHER_EXECUTION)
 
 
 @pytest.mark.parametrize("holder", [None, ANOTHERS], ids=["nobody has it", "another has it"])
@@ -60,8 +60,8 @@ def test_who_lost_the_turn_changes_nothing(
         script(service, change, refusal("MustNotBeAsked"))
     releases.open_release(release())
     if holder:
-        turns.take("coder", holder)
-    with pytest.raises(TurnLost, match="instead of redriving"):
+        locks.acquire("coder", holder)
+    with pytest.raises(LockLost, match="instead of redriving"):
         function.handler(payload(**changes), context)
     assert script.calls == []
     assert "outcome" not in (releases.find("coder", release()["id"]) or {})
@@ -76,8 +76,8 @@ def test_who_asks_for_a_turn_although_the_release_has_its_outcome_stands_aside(
     releases.open_release(release())
     releases.close_release(release(), outcome, {"reason": "as it came"})
     before = releases.find("coder", release()["id"])
-    decision = take_turn.handler(payload(), context)
+    decision = acquire_lock.handler(payload(), context)
     assert decision["action"] == "CLOSED" and outcome in decision["reason"]
     assert releases.find("coder", release()["id"]) == before
-    assert turns.line("coder").holder is None and turns.line("coder").waiting == []
+    assert locks.queue("coder").holder is None and locks.queue("coder").waiting == []
     assert script.asked("PutEvents") == []

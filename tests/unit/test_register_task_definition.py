@@ -8,7 +8,7 @@ import register_task_definition
 from deployer.aws import client, ecs
 from tests.unit.samples import IMAGE, OTHER_DIGEST, document, payload, previous, release
 
-pytestmark = pytest.mark.usefixtures("turn")
+pytestmark = pytest.mark.usefixtures("lock_held")
 
 OTHER_IMAGE = IMAGE.replace(IMAGE[-64:], OTHER_DIGEST[-64:])
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer import release as releases
-from deployer.image import Schema
+from deployer.deploy import release as releases
+from deployer.deploy.image import Schema
 from tests.unit.samples import (
     ANOTHER_EXECUTION,
     DIGEST,

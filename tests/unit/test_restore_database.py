@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 import restore_database
-from deployer import database
-from deployer.aws import client, rds, releases
+from deployer.aws import client, rds
+from deployer.deploy import database
 from deployer.errors import DatabaseFailed
+from deployer.store import releases
 from tests.unit.conftest import Script, refusal
 from tests.unit.samples import document, payload, release
 
-pytestmark = pytest.mark.usefixtures("turn")
+pytestmark = pytest.mark.usefixtures("lock_held")
 
 BACK = release(restore="deployer-coder-1", trigger="rollback")
 NAME = database.instance_name("coder-db", BACK)

@@ -7,10 +7,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 import roll_back
-from deployer import database
-from deployer.aws import client, ecs, releases
+from deployer.aws import client, ecs
+from deployer.deploy import database
+from deployer.deploy.rollout import READ_LAG
 from deployer.errors import DatabaseFailed
-from deployer.rollout import READ_LAG
+from deployer.store import releases
 from tests.unit.conftest import Clock, Script, refusal
 from tests.unit.samples import (
     BALANCER,
@@ -28,7 +29,7 @@ from tests.unit.samples import (
     unpullable,
 )
 
-pytestmark = pytest.mark.usefixtures("turn")
+pytestmark = pytest.mark.usefixtures("lock_held")
 
 IN_PLACE = service(ours(rolloutState="FAILED"), before())
 BACK = before(id="ecs-svc/3", status="PRIMARY", rolloutState="IN_PROGRESS")
@@ -53,7 +54,7 @@ def broken(script: Script, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Any
 def test_the_previous_release_is_put_back_as_it_ran(broken: Any, context: Any) -> None:
     script = broken(IN_PLACE, tasks=(crashed(),))
     decided = roll_back.handler(payload(), context)
-    assert decided["action"] == "GO_BACK"
+    assert decided["action"] == "ROLL_BACK"
     assert decided["rollout"]["id"] == "ecs-svc/3"
     assert decided["rollout"]["taskDefinition"] == OLD_REVISION
     (asked,) = script.asked("UpdateService")
@@ -92,7 +93,7 @@ def test_a_first_release_that_fails_is_stopped(broken: Any, context: Any) -> Non
 
 @pytest.mark.parametrize(
     ("left", "action"),
-    [(crashed(), "LEAVE"), (task(), "LEAVE"), (unpullable(), "GO_BACK")],
+    [(crashed(), "LEAVE"), (task(), "LEAVE"), (unpullable(), "ROLL_BACK")],
     ids=["ran and died", "runs", "never ran"],
 )
 def test_a_grown_schema_bars_the_way_back_once_a_task_ran(
@@ -101,12 +102,12 @@ def test_a_grown_schema_bars_the_way_back_once_a_task_ran(
     script = broken(IN_PLACE, tasks=(left,))
     decided = roll_back.handler(payload(release=GROWN), context)
     assert decided["action"] == action
-    assert bool(script.asked("UpdateService")) == (action == "GO_BACK")
+    assert bool(script.asked("UpdateService")) == (action == "ROLL_BACK")
 
 
 def test_a_lost_reply_of_the_update_is_seen_in_the_service(broken: Any, context: Any) -> None:
     broken(IN_PLACE)
-    assert roll_back.handler(payload(rollout=None), context)["action"] == "GO_BACK"
+    assert roll_back.handler(payload(rollout=None), context)["action"] == "ROLL_BACK"
 
 
 def test_a_grown_schema_bars_the_way_back_of_a_rollout_that_could_not_be_noted(
@@ -126,7 +127,7 @@ def test_a_look_that_lags_behind_the_update_is_not_taken_for_the_way_back(
     script = broken(lagging, lagging, IN_PLACE)
     started = {**payload()["rollout"], "startedAt": datetime.now(UTC).isoformat()}
     decided = roll_back.handler(payload(rollout=started if noted else None), context)
-    assert decided["action"] == "GO_BACK"
+    assert decided["action"] == "ROLL_BACK"
     assert script.asked("UpdateService")
 
 
@@ -236,7 +237,7 @@ def test_a_restoration_is_undone_before_the_previous_release_is_put_back(
     )
     for _ in range(2):  # as after a kill midway
         decided = roll_back.handler(payload(release=BACK_IN_TIME), context)
-        assert (decided["action"], decided["database"]) == ("GO_BACK", "coder-db")
+        assert (decided["action"], decided["database"]) == ("ROLL_BACK", "coder-db")
         assert (leads_to(secret), instance()) == (OLD, "coder-db")
     assert releases.history("coder")[0]["databaseInstance"] is None
     (alarm,) = client("cloudwatch").describe_alarms()["MetricAlarms"]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from deployer import rollback
-from deployer.rollback import Rollback
+from deployer.deploy import rollback
+from deployer.deploy.rollback import Rollback
 from tests.unit.samples import OLD_REVISION, REVISION, before, ours, previous, release, service
 
 STRANGER = f"{REVISION}9"
@@ -32,19 +32,19 @@ def decide(now: dict[str, Any] | None, **given: Any) -> Rollback:
 
 
 CASES: list[tuple[str, dict[str, Any] | None, dict[str, Any], str, str]] = [
-    ("the new release is in place", OURS, {}, "GO_BACK", "2.0.0"),
+    ("the new release is in place", OURS, {}, "ROLL_BACK", "2.0.0"),
     (
         "the reply of the update was lost, and it is in place",
         OURS,
         {"touched": False},
-        "GO_BACK",
+        "ROLL_BACK",
         "2.0.0",
     ),
     (
         "the previous one has no version",
         OURS,
         {"previous": previous(version=None)},
-        "GO_BACK",
+        "ROLL_BACK",
         OLD_REVISION,
     ),
     (
@@ -92,14 +92,14 @@ CASES: list[tuple[str, dict[str, Any] | None, dict[str, Any], str, str]] = [
         "the schema would grow but no task ran",
         OURS,
         {"release": release(**GROWN), "ran": False},
-        "GO_BACK",
+        "ROLL_BACK",
         "2.0.0",
     ),
     (
         "it ran on a restored database, which is put away again",
         OURS,
         {"release": release(**GROWN, restore="a-snapshot"), "restored": True},
-        "GO_BACK",
+        "ROLL_BACK",
         "2.0.0",
     ),
     (
@@ -121,7 +121,7 @@ CASES: list[tuple[str, dict[str, Any] | None, dict[str, Any], str, str]] = [
             "restored": True,
             "previous": previous(taskDefinition=REVISION),
         },
-        "GO_BACK",
+        "ROLL_BACK",
         "2.0.0",
     ),
     (
@@ -134,14 +134,14 @@ CASES: list[tuple[str, dict[str, Any] | None, dict[str, Any], str, str]] = [
                 taskDefinition=REVISION, databaseSchema={"number": 99, "hash": "f99"}
             ),
         },
-        "GO_BACK",
+        "ROLL_BACK",
         "the network that",
     ),
     (
         "the same revision in another network",
         MOVED,
         {"previous": previous(taskDefinition=REVISION)},
-        "GO_BACK",
+        "ROLL_BACK",
         "2.0.0",
     ),
     (
@@ -176,7 +176,7 @@ CASES: list[tuple[str, dict[str, Any] | None, dict[str, Any], str, str]] = [
         "neither names a schema",
         OURS,
         {"previous": previous(schema=None), "release": release(schema=None)},
-        "GO_BACK",
+        "ROLL_BACK",
         "2.0.0",
     ),
 ]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer import rollout
-from deployer.rollout import READ_LAG, Verdict
+from deployer.deploy import rollout
+from deployer.deploy.rollout import READ_LAG, Verdict
 from tests.unit.samples import (
     NOW,
     OLD_REVISION,

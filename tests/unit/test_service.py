@@ -7,8 +7,8 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import validate_parameters
 
-from deployer import service
-from deployer.spec import ServiceSpec
+from deployer.deploy import service
+from deployer.deploy.spec import ServiceSpec
 from tests.unit.samples import BALANCER, REVISION, release, spec
 
 ECS = ServiceModel(Loader().load_service_model("ecs", "service-2"))
@@ -167,6 +167,6 @@ def _steady(revision: str, state: str = "COMPLETED", subnet: str = "a") -> dict[
 )
 def test_ecs_goes_back_by_itself_only_to_what_we_would_go_back_to(there: Any, may: bool) -> None:
     made = release(schema=None)
-    assert service.may_go_back(made, PREVIOUS, there) is may
-    assert not service.may_go_back(made, None, there)
-    assert not service.may_go_back(release(schema=None, restore="s"), PREVIOUS, there)
+    assert service.may_roll_back(made, PREVIOUS, there) is may
+    assert not service.may_roll_back(made, None, there)
+    assert not service.may_roll_back(release(schema=None, restore="s"), PREVIOUS, there)

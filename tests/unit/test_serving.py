@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deployer import serving
+from deployer.deploy import serving
 from tests.unit.samples import OLD_REVISION, REVISION, before, recorded, service, spec
 
 VERIFIED = recorded(id="1", version="1.1.0")

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from deployer import diagnosis, history, site
+from deployer.deploy import diagnosis, history
+from deployer.docs import site
+from deployer.docs.site import Upload
 from deployer.errors import RequestRejected, SiteUnknown, SpecInvalid
-from deployer.request import Publish, Rollback
-from deployer.site import Upload
+from deployer.requests import Publish, Rollback
 
 NOW = datetime(2026, 11, 25, 2, tzinfo=UTC)
 SPEC: dict[str, Any] = {
@@ -42,7 +43,7 @@ def test_an_upload_is_read_from_its_event() -> None:
 @pytest.mark.parametrize(
     ("document", "told"),
     [
-        ([], "neither an upload's event nor an order"),
+        ([], "neither an upload's event nor a request"),
         ({"source": "aws.ecr"}, "neither"),
         (event(key="docs/coder/v1.rar"), "docs/<site>/<any name>.tar.gz"),
         (event(key="docs/Coder/v1.zip"), "docs/<site>/"),
@@ -58,8 +59,8 @@ def test_what_publishes_nothing_is_refused(document: object, told: str) -> None:
 
 def test_orders_name_a_site() -> None:
     assert site.parse({"action": "publish", "site": "coder"}) == Publish("coder", None)
-    order = {"action": "rollback", "site": "coder", "to": "previous", "by": "ann"}
-    assert site.parse(order) == Rollback("previous", "coder", "ann", True, None, False)
+    command = {"action": "rollback", "site": "coder", "to": "previous", "by": "ann"}
+    assert site.parse(command) == Rollback("previous", "coder", "ann", True, None, False)
 
 
 def test_the_spec_of_a_site_is_found_by_its_name() -> None:
@@ -87,7 +88,8 @@ def test_one_upload_is_one_release_however_often_it_is_told_of() -> None:
     assert one["id"] == other["id"] == one["folder"]
     assert (one["service"], one["version"], one["trigger"]) == ("docs:coder", "v1", "push")
     assert (
-        site.ordered(UPLOAD, None, "e1", NOW)["id"] != site.ordered(UPLOAD, None, "e2", NOW)["id"]
+        site.requested(UPLOAD, None, "e1", NOW)["id"]
+        != site.requested(UPLOAD, None, "e2", NOW)["id"]
     )
 
 

@@ -7,9 +7,9 @@ import zipfile
 import pytest
 
 from demo.site import tar_gz, zipped
-from deployer import sources
+from deployer.docs import sources
+from deployer.docs.site import Build
 from deployer.errors import SourcesRejected
-from deployer.site import Build
 
 FOUND = Build("", "", "")
 PACKAGE = json.dumps({"scripts": {"build": "next build", "export": "pnpm copy && next build"}})

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from deployer import spec as specs
+from deployer.deploy import spec as specs
+from deployer.deploy.spec import FARGATE_MEMORY, HealthCheck, ServiceSpec
 from deployer.errors import RequestRejected, ServiceUnknown, SpecInvalid
-from deployer.spec import FARGATE_MEMORY, HealthCheck, ServiceSpec
 from tests.unit.samples import BALANCER, MISSING, document, spec
 
 values = st.recursive(

@@ -17,19 +17,22 @@ import pytest
 from botocore.client import BaseClient
 
 from demo.site import zipped
-from deployer import build, database, publication, site
-from deployer.aws import client, ecs, rds, releases, turns
-from deployer.build import Upload
-from deployer.publication import File
+from deployer.aws import client, ecs, rds
+from deployer.build import image_build
+from deployer.build.image_build import Upload
+from deployer.deploy import database
+from deployer.docs import publication, site
+from deployer.docs.publication import File
+from deployer.store import locks, releases
 from tests.unit.conftest import Clock, Machine, Script, Web, refusal, surround
 from tests.unit.samples import (
     ANOTHER_EXECUTION,
     NOW,
     OLD_REVISION,
     before,
-    claim,
     config,
     document,
+    lock_request,
     manifest,
     ours,
     payload,
@@ -116,11 +119,13 @@ class World:
         self.script("ecs", "DescribeTasks", {"tasks": [task()]})
 
     def flies(self, **changes: Any) -> Any:
-        """A release is in flight and has the turn, for which another waits."""
+        """A release is in flight and holds the lock, for which another waits."""
         made = release(execution=self.machine.start("one"), **changes)
         releases.open_release(made)
-        turns.take("coder", claim(execution=made["execution"]))
-        turns.wait("coder", claim(release="next", execution=ANOTHER_EXECUTION, token="next's"))
+        locks.acquire("coder", lock_request(execution=made["execution"]))
+        locks.enqueue(
+            "coder", lock_request(release="next", execution=ANOTHER_EXECUTION, token="next's")
+        )
         return payload(release=made, execution=made["execution"])
 
     def snapshot(self) -> dict[str, Any]:
@@ -156,7 +161,7 @@ def identify_release__ignored(world: World) -> Any:
 @case
 def identify_release__deploy(world: World) -> Any:
     world.image()
-    turns.hold("coder", HOLD)
+    locks.hold("coder", HOLD)
     return payload(input={"action": "deploy", "image": "2.1.0"})
 
 
@@ -177,7 +182,7 @@ def identify_release__hold(world: World) -> Any:
 
 @case
 def identify_release__resume(world: World) -> Any:
-    turns.hold("coder", HOLD)
+    locks.hold("coder", HOLD)
     late = {"endedAt": "2026-11-23T14:26:00+00:00"}
     releases.close_release(release(execution=ANOTHER_EXECUTION), "HELD", late)
     return payload(input={"action": "resume"})
@@ -185,26 +190,26 @@ def identify_release__resume(world: World) -> Any:
 
 @case
 def identify_release__resume_nothing(world: World) -> Any:
-    turns.hold("coder", HOLD)
+    locks.hold("coder", HOLD)
     return payload(input={"action": "resume"})
 
 
 @case
 def identify_release__recover(world: World) -> Any:
     dead = world.flies()["release"]
-    order = {"action": "recover", "service": "coder", "release": dead["id"]}
-    return payload(input=order, execution=ANOTHER_EXECUTION)
+    command = {"action": "recover", "service": "coder", "release": dead["id"]}
+    return payload(input=command, execution=ANOTHER_EXECUTION)
 
 
 @case
-def take_turn__take(world: World) -> Any:
+def acquire_lock__take(world: World) -> Any:
     made = release(execution=world.machine.start("one"))
     releases.open_release(made)
     return payload(release=made, execution=made["execution"])
 
 
 @case
-def take_turn__wait(world: World) -> Any:
+def acquire_lock__wait(world: World) -> Any:
     world.flies(id="20261123T140000Z-first")
     made = release(execution=world.machine.start("two"))
     releases.open_release(made)
@@ -213,15 +218,15 @@ def take_turn__wait(world: World) -> Any:
 
 
 @case
-def take_turn__superseded(world: World) -> Any:
+def acquire_lock__superseded(world: World) -> Any:
     newer = release(id="20261123T150000Z-new", pushedAt="2026-11-23T15:00:00+00:00")
     releases.open_release(newer)
     return world.flies()
 
 
 @case
-def take_turn__held(world: World) -> Any:
-    turns.hold("coder", HOLD)
+def acquire_lock__held(world: World) -> Any:
+    locks.hold("coder", HOLD)
     made = release(execution=world.machine.start("one"))
     releases.open_release(made)
     return payload(release=made, execution=made["execution"])
@@ -348,7 +353,7 @@ def reconcile__recover(world: World) -> Any:
 @case
 def reconcile__close(world: World) -> Any:
     execution = world.flies(id="20261123T140000Z-other")["execution"]
-    turns.pass_on("coder", execution)
+    locks.release("coder", execution)
     world.machine.stop(execution)
     return ended(execution, push_event())
 
@@ -369,15 +374,15 @@ def reconcile__clock(world: World) -> Any:
 
 
 def builds(world: World, **changes: Any) -> Any:
-    """A build is in flight and has the turn, for which another waits."""
+    """A build is in flight and holds the lock, for which another waits."""
     source: Any = {"key": "image/coder/x.zip", "version": "1", "etag": "ab", "size": 1}
     source["at"] = "2026-11-23T14:00:00+00:00"
     execution, now = world.machine.start("one"), datetime.now(UTC)
-    made = build.entry(Upload("coder", source["key"], "1", None), source, execution, now)
+    made = image_build.entry(Upload("coder", source["key"], "1", None), source, execution, now)
     releases.open_release(made)
-    turns.take(made["service"], claim(execution=execution, pushedAt=source["at"]))
-    waiting = claim(release="next", execution=ANOTHER_EXECUTION, token="next's")
-    turns.wait(made["service"], waiting)
+    locks.acquire(made["service"], lock_request(execution=execution, pushedAt=source["at"]))
+    waiting = lock_request(release="next", execution=ANOTHER_EXECUTION, token="next's")
+    locks.enqueue(made["service"], waiting)
     known: dict[str, Any] = {"input": {}, "build": None, "diagnosis": None, "failure": None}
     return {
         **known,
@@ -433,7 +438,7 @@ FILES = {"index.html": "front", "a/index.html": "a", "app.0f8e2d1c.css": "css"}
 
 
 def docs(world: World, **changes: Any) -> Any:
-    """A site of which `first` and then `second` were live, and a release in flight with the turn
+    """A site of which `first` and then `second` were live, and a release in flight with the lock
     and its build done."""
     client("s3").create_bucket(Bucket="sources")
     client("s3").put_bucket_versioning(
@@ -459,8 +464,8 @@ def docs(world: World, **changes: Any) -> Any:
     made["source"] = f"sources/{UPLOAD.key.replace('.tar.gz', '.zip')}"
     made["sourceVersion"] = put("sources", made["source"].partition("/")[2], zipped(sources))
     releases.open_release(made)
-    turns.take(DOCS, claim(execution=made["execution"], release=made["id"]))
-    turns.wait(DOCS, claim(release="next", execution=ANOTHER_EXECUTION, token="next's"))
+    locks.acquire(DOCS, lock_request(execution=made["execution"], release=made["id"]))
+    locks.enqueue(DOCS, lock_request(release="next", execution=ANOTHER_EXECUTION, token="next's"))
     known: dict[str, Any] = {"spec": spec, "release": made, "execution": made["execution"]}
     known["progress"] = {"files": 0, "uploaded": 0, "copied": 0, "bytes": 0}
     known |= {"built": "arn:aws:s3:::sources/built.zip", "switch": f"{made['folder']},second"}
@@ -472,41 +477,41 @@ def put(bucket: str, key: str, body: bytes) -> str:
     return str(client("s3").put_object(Bucket=bucket, Key=key, Body=body).get("VersionId"))
 
 
-def order(world: World, **asked: Any) -> Any:
-    """An order for that site, given while nothing is in flight."""
+def command(world: World, **asked: Any) -> Any:
+    """A request for that site, given while nothing is in flight."""
     flying = docs(world)
     releases.close_release(flying["release"], "FAILED", {"endedAt": NOW.isoformat()})
-    turns.pass_on(DOCS, flying["execution"])
+    locks.release(DOCS, flying["execution"])
     return {**flying, "input": asked, "execution": world.machine.start("two")}
 
 
 @case
 def identify_docs__upload(world: World) -> Any:
-    asked, key = order(world), "docs/coder/v2.zip"
+    asked, key = command(world), "docs/coder/v2.zip"
     version = put("sources", key, zipped(FILES))
     return {**asked, "input": uploaded(key=key, **{"version-id": version})}
 
 
 @case
 def identify_docs__publish(world: World) -> Any:
-    turns.hold(DOCS, HOLD)
-    return order(world, action="publish")
+    locks.hold(DOCS, HOLD)
+    return command(world, action="publish")
 
 
 @case
 def identify_docs__rollback(world: World) -> Any:
-    return order(world, action="rollback", to="previous")
+    return command(world, action="rollback", to="previous")
 
 
 @case
 def identify_docs__hold(world: World) -> Any:
-    return order(world, action="hold", reason="freeze")
+    return command(world, action="hold", reason="freeze")
 
 
 @case
 def identify_docs__resume(world: World) -> Any:
-    turns.hold(DOCS, HOLD)
-    asked = order(world, action="resume")
+    locks.hold(DOCS, HOLD)
+    asked = command(world, action="resume")
     late = {"endedAt": "2026-11-23T14:26:00+00:00"}
     held = site.uploaded(UPLOAD, ANOTHER_EXECUTION, datetime.now(UTC))
     held["id"] = "held"
@@ -516,8 +521,8 @@ def identify_docs__resume(world: World) -> Any:
 
 @case
 def identify_docs__resume_nothing(world: World) -> Any:
-    turns.hold(DOCS, HOLD)
-    return order(world, action="resume")
+    locks.hold(DOCS, HOLD)
+    return command(world, action="resume")
 
 
 @case

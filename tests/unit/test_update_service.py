@@ -21,7 +21,7 @@ from tests.unit.samples import (
     service,
 )
 
-pytestmark = pytest.mark.usefixtures("turn")
+pytestmark = pytest.mark.usefixtures("lock_held")
 
 BEFORE = {"services": [service(before(status="PRIMARY", runningCount=1))]}
 AFTER = {"service": service(ours(rolloutState="IN_PROGRESS"), before(runningCount=1))}

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer import verification
-from deployer.spec import Probe, Verification, VersionProbe
-from deployer.verification import Answer
+from deployer.deploy import verification
+from deployer.deploy.spec import Probe, Verification, VersionProbe
+from deployer.deploy.verification import Answer
 
 VERIFY = Verification("/healthz", None, ())
 

@@ -25,8 +25,15 @@ from local_aws.aws import LocalAws
 
 NIX = shutil.which("nix-shell") is not None
 PLAIN = {"mode": "plain"}
-BUILT = ["Note the input", "Identify source", "Is there something to build?", "Stop older build"]
-BUILT += ["Take turn", "Is it its turn?", "Keep turn", "Run build", "Record build", "Built"]
+BUILT = ["Initialise", "Identify source", "Is there something to build?", "Stop older build"]
+BUILT += [
+    "Acquire lock",
+    "Is the lock acquired?",
+    "Check lock",
+    "Run build",
+    "Record build",
+    "Built",
+]
 SERVER = (DEMO_APP / "server.py").read_text()
 
 
@@ -153,8 +160,8 @@ def test_a_commit_of_the_connected_repository_ends_with_its_version_live(
     service = deployer.beside("test-fetched")
     service.specify(build=PLAIN)
     commit = source.repository(github / "example/demo", "v1.4.0")
-    order = {"action": "build", "service": service.service, "commit": commit[:12]}
-    fetched = service.ended(service.start(order, "BuildStateMachine"))
+    command = {"action": "build", "service": service.service, "commit": commit[:12]}
+    fetched = service.ended(service.start(command, "BuildStateMachine"))
     assert fetched.path[-2:] == ["Fetch source", "Fetched"], fetched.cause
 
     archive = service.aws.client("s3").head_object(
@@ -274,9 +281,9 @@ def test_an_image_for_another_architecture_is_not_pushed(refusing: Stage) -> Non
 
 
 @pytest.mark.parametrize(
-    ("order", "error", "cause"),
+    ("command", "error", "cause"),
     [
-        ({"action": "build"}, "RequestRejected", "an order to build is"),
+        ({"action": "build"}, "RequestRejected", "a request to build is"),
         ([], "RequestRejected", "the input must be an object"),
         (
             {"action": "build", "service": "nobody", "key": "image/nobody/x.tar.gz"},
@@ -291,10 +298,10 @@ def test_an_image_for_another_architecture_is_not_pushed(refusing: Stage) -> Non
     ],
 )
 def test_an_order_that_cannot_be_carried_out_says_why(
-    refusing: Stage, order: Any, error: str, cause: str
+    refusing: Stage, command: Any, error: str, cause: str
 ) -> None:
     started = refusing.aws.client("stepfunctions").start_execution(
-        stateMachineArn=refusing.outputs["BuildStateMachine"], input=json.dumps(order)
+        stateMachineArn=refusing.outputs["BuildStateMachine"], input=json.dumps(command)
     )
     ended = refusing.ended(started["executionArn"])
     assert ended.error == error
@@ -384,7 +391,7 @@ def test_a_newer_upload_stops_the_older_build(service: Stage) -> None:
     newer = service.upload(source.archive("v1.1.0"), "newer.tar.gz")
     ended = service.ended(newer)
     assert ended.path[-1] == "Built", ended.cause
-    assert service.ended(older).path[-1] == "Stood aside"
+    assert service.ended(older).path[-1] == "Skipped"
     found = service.aws.client("codebuild").batch_get_builds(ids=[stopped["id"]])["builds"][0]
     assert found["buildStatus"] == "STOPPED"
     first, second = sorted(service.builds(), key=lambda record: record["pushedAt"])
@@ -403,7 +410,7 @@ def test_a_stopped_execution_leaves_nothing_open_and_wakes_who_waits(service: St
         {"action": "build", "service": service.service, "key": key}, "BuildStateMachine"
     )
     for now in service.follow(waiting):
-        if "Take turn" in now.path:
+        if "Acquire lock" in now.path:
             break
     service.aws.client("stepfunctions").stop_execution(executionArn=arn)
     assert service.ended(waiting).path[-1] == "Built"

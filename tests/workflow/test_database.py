@@ -144,15 +144,15 @@ def test_the_database_is_backed_up_and_restored_with_the_release(
     newer = instance.current
     query(newer, "INSERT INTO workspaces SELECT 'w', id, 'late' FROM users")
 
-    order = {"action": "rollback", "to": "1.0.0", "service": backed.service}
-    refused = backed.ended(backed.start(order))
+    command = {"action": "rollback", "to": "1.0.0", "service": backed.service}
+    refused = backed.ended(backed.start(command))
     assert (refused.status, refused.error) == ("FAILED", "RequestRejected")
     assert record["snapshot"] in refused.cause
     assert "restoreDatabase" in refused.cause
     assert "would be lost" in refused.cause
 
     alarm = watch(backed, instance.name)
-    back = backed.ended(backed.start(order | {"restoreDatabase": True}), 200)
+    back = backed.ended(backed.start(command | {"restoreDatabase": True}), 200)
     assert back.status == "SUCCEEDED", (back.error, back.cause)
     assert "Restore database" in back.path
     restored = next(r["databaseInstance"] for r in backed.records() if r.get("restore"))

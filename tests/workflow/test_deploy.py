@@ -12,13 +12,13 @@ from demo.image import demo_release
 from demo.stage import Stage
 
 HAPPY = [
-    "Note the input",
+    "Initialise",
     "Identify release",
     "Does it deploy?",
-    "Take turn",
-    "Is it its turn?",
+    "Acquire lock",
+    "Is the lock acquired?",
     "Check preflight",
-    "Is the database concerned?",
+    "Does it change the database?",
     "Register task definition",
     "Update service",
     "Poll health",
@@ -158,7 +158,7 @@ def test_the_same_event_again_deploys_nothing(live: Stage) -> None:
     again = live.ended(live.start(first.input))
     assert again.status == "SUCCEEDED"
     assert again.path == [
-        "Note the input",
+        "Initialise",
         "Identify release",
         "Does it deploy?",
         "Nothing to deploy",
@@ -172,7 +172,7 @@ def test_a_second_tag_on_a_live_digest_is_the_same_push(live: Stage) -> None:
     live.push(demo_release("1.0.0"), "1.0.0-again")
     while (newest := live.executions()) == before:
         pass
-    assert live.ended(newest[0]).path[-1] == "Stood aside"
+    assert live.ended(newest[0]).path[-1] == "Skipped"
     first, again = live.records()
     assert (first["outcome"], again["outcome"]) == ("SUCCEEDED", "SUPERSEDED")
     assert (again["tag"], again["by"]) == ("1.0.0-again", first["id"])
@@ -192,8 +192,8 @@ def test_a_deployment_by_hand_of_what_runs_registers_and_replaces_nothing(live: 
 def test_a_deployment_by_hand_of_an_older_digest_goes_back_to_it(live: Stage) -> None:
     live.deployed("1.1.0")
     first = live.records()[0]
-    order = {"action": "deploy", "service": live.service, "image": first["digest"], "by": "ann"}
-    done = live.ended(live.start(order))
+    command = {"action": "deploy", "service": live.service, "image": first["digest"], "by": "ann"}
+    done = live.ended(live.start(command))
     assert done.status == "SUCCEEDED"
     assert live.records()[-1]["startedBy"] == "ann"
     assert ask(live.records()[-1]["url"])["version"].startswith("v1.0.0+")

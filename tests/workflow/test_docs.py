@@ -22,9 +22,9 @@ from demo.stage import Stage
 
 type Sources = dict[str, bytes | str]
 
-BEGUN = ["Note the input", "Identify docs", "Does it publish?", "Take turn", "Is it its turn?"]
+BEGUN = ["Initialise", "Identify docs", "Does it publish?", "Acquire lock", "Is the lock acquired?"]
 PUBLISHED = ["Publish docs", "Is it published?"]
-SWITCHED = [*PUBLISHED, "Look at switch", "Keep turn", "Switch release", "Verify docs"]
+SWITCHED = [*PUBLISHED, "Read switch", "Check lock", "Switch release", "Verify docs"]
 INVALIDATED = ["Is it verified?", "Invalidate cache", "Is it invalidated?"]
 ENDED = ["Prune docs", "Record docs", "Published"]
 BUILT = ["Check sources", "Build docs"]
@@ -223,29 +223,29 @@ def test_a_rollback_is_a_switch_and_it_holds(site: DocsSite) -> None:
     second = sources({"docs/index.md": "Second.", "docs/style.css": "main { color: red }"})
     published(site.published(tar_gz(second), "v2.tar.gz"))
     assert "Second." in site.get("/").text
-    done = published(site.ordered(action="rollback", to="previous", by="ann", reason="wrong"))
+    done = published(site.requested(action="rollback", to="previous", by="ann", reason="wrong"))
     assert done.path == [*BEGUN, *SWITCHED, *INVALIDATED, *ENDED]
     assert site.get("/").release == first["folder"]
     assert "This is index." in site.get("/").text
     record = only_record(site, done)
     assert (record["trigger"], record["to"], record["uploaded"]) == ("rollback", first["id"], 0)
     third = site.published(tar_gz(sources({"docs/index.md": "Third."})), "v3.tar.gz")
-    assert third.path == [*BEGUN, "Stood aside"]
+    assert third.path == [*BEGUN, "Skipped"]
     held = only_record(site, third)
     assert held["outcome"] == "HELD"
     assert "ann" in held["reason"]
     assert site.get("/").release == first["folder"]
-    resumed = published(site.ordered(action="resume", by="ann"))
+    resumed = published(site.requested(action="resume", by="ann"))
     assert "Third." in site.get("/").text
     assert only_record(site, resumed)["to"] == held["id"]
-    again = published(site.ordered(action="rollback", to=first["id"], hold=False))
+    again = published(site.requested(action="rollback", to=first["id"], hold=False))
     assert site.get("/").release == only_record(site, again)["folder"] == first["folder"]
 
 
 def test_an_order_publishes_the_newest_sources_again(site: DocsSite) -> None:
     site.published(tar_gz(sources()), "v1.tar.gz")
     published(site.published(tar_gz(sources({"docs/index.md": "Newest."})), "v2.tar.gz"))
-    done = published(site.ordered(action="publish", by="bob"))
+    done = published(site.requested(action="publish", by="bob"))
     record = only_record(site, done)
     assert (record["version"], record["startedBy"], record["uploaded"]) == ("v2", "bob", 0)
     assert "Newest." in site.get("/").text
@@ -306,7 +306,7 @@ def test_no_visitor_sees_two_builds_mixed_while_one_is_published(site: DocsSite)
 
 
 def test_of_uploads_that_wait_only_the_newest_is_published(site: DocsSite) -> None:
-    """S3 tells the time of an upload in whole seconds: within one, the order is the records'."""
+    """S3 tells the time of an upload in whole seconds: within one, the request is the records'."""
     digests = []
     for number in range(3):
         changed = sources({"docs/index.md": f"Upload {number}."})
@@ -335,9 +335,9 @@ while (!require('fs').existsSync({json.dumps(str(gate))}) && Date.now() < until)
     later = sources({"docs/index.md": "Second."})
     second = site.started_by(site.upload(tar_gz(later), "v2.tar.gz"))
     for now in site.stage.follow(second):
-        if "Take turn" in now.path:
+        if "Acquire lock" in now.path:
             break
-    # the clock sees that who has the turn is at work
+    # the clock sees that who holds the lock is at work
     ours = {record["id"] for record in site.stage.records()}
     assert not ours & set(site.stage.reconcile()["settled"])
     gate.touch()
@@ -348,13 +348,13 @@ while (!require('fs').existsSync({json.dumps(str(gate))}) && Date.now() < until)
 
 
 def test_what_was_held_back_must_still_be_there(site: DocsSite) -> None:
-    published(site.ordered(action="hold", by="ann", reason="an exam"))
+    published(site.requested(action="hold", by="ann", reason="an exam"))
     held = only_record(site, site.published(tar_gz(sources()), "v1.tar.gz"))
     assert (held["outcome"], "an exam" in held["reason"]) == ("HELD", True)
     bucket, _, key = held["source"].partition("/")
     s3 = site.stage.aws.client("s3")
     s3.delete_object(Bucket=bucket, Key=key, VersionId=held["sourceVersion"])
-    done = site.ordered(action="resume", by="ann")
+    done = site.requested(action="resume", by="ann")
     assert (done.status, done.error) == ("FAILED", "SourcesRejected")
     assert f"s3://{bucket}/{key} is gone; upload it again" in done.cause
 
@@ -368,7 +368,7 @@ def test_releases_beyond_those_that_are_kept_are_deleted(deployer: Stage) -> Non
     listed = s3.list_objects_v2(Bucket=bucket, Prefix="releases/", Delimiter="/")
     there = [entry["Prefix"].split("/")[1] for entry in listed["CommonPrefixes"]]
     assert sorted(there) == sorted(folders)[1:]
-    refused = site.ordered(action="rollback", to=sorted(folders)[0])
+    refused = site.requested(action="rollback", to=sorted(folders)[0])
     assert (refused.status, refused.error) == ("FAILED", "RequestRejected")
     assert "not kept any more" in refused.cause
 
@@ -472,7 +472,7 @@ def test_a_build_that_leaves_no_archive_of_the_site_publishes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("order", "error", "told"),
+    ("command", "error", "told"),
     [
         ({"action": "explode"}, "RequestRejected", "explode"),
         ({"action": "rollback"}, "RequestRejected", "needs to"),
@@ -488,9 +488,9 @@ def test_a_build_that_leaves_no_archive_of_the_site_publishes_nothing(
     ],
 )
 def test_an_order_that_can_not_be_served_is_refused(
-    untouched: DocsSite, order: dict[str, Any], error: str, told: str
+    untouched: DocsSite, command: dict[str, Any], error: str, told: str
 ) -> None:
-    done = untouched.ordered(**order)
+    done = untouched.requested(**command)
     assert (done.status, done.error) == ("FAILED", error)
     assert told in done.cause
 
@@ -515,7 +515,7 @@ def test_a_site_that_does_not_answer_with_the_release_goes_back(site: DocsSite) 
     ssm.put_parameter(Name=name, Value=nowhere, Type="String", Overwrite=True)
     done = site.published(tar_gz(sources({"docs/index.md": "Second."})), "v2.tar.gz")
     assert (done.status, done.error) == ("FAILED", "VerificationFailed")
-    back = ["Is there a way back?", "Look at switch again", "Keep turn to switch back"]
+    back = ["Can it roll back?", "Read switch again", "Check lock to switch back"]
     assert done.path[-6:] == [*back, "Switch back", *FAILED]
     assert "no answer on /" in done.cause
     assert only_record(site, done)["outcome"] == "FAILED_ROLLED_BACK"

@@ -12,7 +12,7 @@ from demo.stage import Stage
 ROLLED_BACK = [
     "Diagnose failure",
     "Roll back",
-    "Is it going back?",
+    "Does it roll back?",
     "Poll health of previous release",
 ]
 

@@ -59,7 +59,7 @@ def test_an_image_deleted_midway_fails_by_name_and_the_good_release_is_back(live
     digest = live.release("1.1.0")
     arn = live.started_by(digest)
     for now in live.follow(arn):
-        if "Take turn" in now.path:
+        if "Acquire lock" in now.path:
             break
     live.aws.client("ecr").batch_delete_image(
         repositoryName=live.service, imageIds=[{"imageDigest": digest}]

@@ -24,7 +24,7 @@ from playwright.sync_api import (
 from cli.executions import Execution
 from demo.site import DocsSite, handbook, tar_gz
 from demo.stage import Stage
-from deployer import publication
+from deployer.docs import publication
 from tests.workflow.test_docs import only_record, published
 
 PAGES = 120

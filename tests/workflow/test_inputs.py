@@ -10,8 +10,8 @@ from demo import oci as image
 from demo.image import demo_release
 from demo.stage import Stage
 
-NOTHING = ["Note the input", "Identify release", "Does it deploy?", "Nothing to deploy"]
-REFUSED = ["Note the input", "Identify release", "Record failure", "Failed"]
+NOTHING = ["Initialise", "Identify release", "Does it deploy?", "Nothing to deploy"]
+REFUSED = ["Initialise", "Identify release", "Record failure", "Failed"]
 
 
 def pushed_signature(stage: Stage) -> str:
@@ -182,7 +182,7 @@ def test_missing_surroundings_stop_before_anything_changes(
     before = live.described()["taskDefinition"]
     done = live.deployed("1.1.0")
     assert done.status == "FAILED"
-    turn = ["Does it deploy?", "Take turn", "Is it its turn?", "Check preflight"]
+    turn = ["Does it deploy?", "Acquire lock", "Is the lock acquired?", "Check preflight"]
     assert done.path == [*REFUSED[:2], *turn, *REFUSED[2:]]
     assert named in done.cause
     assert live.described()["taskDefinition"] == before

@@ -20,7 +20,7 @@ def aws() -> Iterator[LocalAws]:
 def await_lock(stage: Stage, execution: str) -> None:
     deadline = time.monotonic() + 60
     while not any(
-        item["id"] == "#turn" and item["execution"] == execution for item in stage.items()
+        item["id"] == "#lock" and item["execution"] == execution for item in stage.items()
     ):
         assert time.monotonic() < deadline, stage.items()
         time.sleep(0.02)
@@ -33,13 +33,13 @@ def test_pushes_go_live_though_reads_lag_and_writes_meet_transactions(aws: Local
     newer = stage.release("1.1.0")
     assert stage.ended(stage.started_by(newer)).status == "SUCCEEDED"
     # The second begins while DescribeExecution does not show the first yet, which has the lock.
-    orders = []
+    requests = []
     for number in ("1.0.0", "1.1.0"):
-        order = {"action": "deploy", "service": stage.service, "image": number}
-        orders.append(stage.start(order))
-        if len(orders) == 1:
-            await_lock(stage, orders[0])
-    ends = [stage.ended(order) for order in orders]
+        command = {"action": "deploy", "service": stage.service, "image": number}
+        requests.append(stage.start(command))
+        if len(requests) == 1:
+            await_lock(stage, requests[0])
+    ends = [stage.ended(command) for command in requests]
     assert [end.status for end in ends] == ["SUCCEEDED"] * 2, [end.cause for end in ends]
     records = stage.records()
     assert [record["outcome"] for record in records] == ["SUCCEEDED"] * 4

@@ -1,4 +1,4 @@
-"""Who may give orders by hand: people with the operators' policy, and a session with MFA."""
+"""Who may give manual requests: people with the operators' policy, and a session with MFA."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -18,9 +18,9 @@ def person(deployer: Stage) -> Person:
 
 
 def hold(sfn: Any, stage: Stage) -> str:
-    order = {"action": "hold", "service": stage.service, "by": "ann"}
+    command = {"action": "hold", "service": stage.service, "by": "ann"}
     started = sfn.start_execution(
-        stateMachineArn=stage.outputs["StateMachine"], input=json.dumps(order)
+        stateMachineArn=stage.outputs["StateMachine"], input=json.dumps(command)
     )
     return str(started["executionArn"])
 
@@ -68,7 +68,7 @@ def test_nothing_else_is_allowed(service: Stage, person: Person) -> None:
     sfn, machine = person.client("stepfunctions", session), outputs["StateMachine"]
     refused(sfn.update_state_machine, stateMachineArn=machine, definition="{}")
     refused(sfn.start_execution, stateMachineArn=machine.replace(service.stack, "other"))
-    item = {"service": {"S": service.service}, "id": {"S": "#turn"}}
+    item = {"service": {"S": service.service}, "id": {"S": "#lock"}}
     table = person.client("dynamodb", session)
     refused(table.delete_item, TableName=outputs["ReleasesTable"], Key=item)
     ecs, about = person.client("ecs", session), {"cluster": service.cluster}

@@ -21,7 +21,7 @@ def until(stage: Stage, arn: str, state: str) -> None:
 
 
 def assert_nothing_left(stage: Stage) -> None:
-    assert [item for item in stage.items() if item["id"].startswith(("#turn", "#waiting"))] == []
+    assert [item for item in stage.items() if item["id"].startswith(("#lock", "#waiting"))] == []
     assert all("outcome" in record for record in stage.records())
 
 
@@ -46,7 +46,7 @@ def test_of_pushes_that_wait_only_the_newest_deploys(live: Stage) -> None:
         time.sleep(1.0)  # ECR tells push times in seconds
     ends = [live.ended(arn) for arn in (first, *arns)]
 
-    assert [end.path[-1] for end in ends] == ["Deployed", "Stood aside", "Stood aside", "Deployed"]
+    assert [end.path[-1] for end in ends] == ["Deployed", "Skipped", "Skipped", "Deployed"]
     records = {record["version"]: record for record in live.records()}
     assert records["1.2.0"]["outcome"] == "SUPERSEDED"
     assert records["1.2.0"]["by"] in (records["1.3.0"]["id"], records["1.4.0"]["id"])
@@ -79,7 +79,7 @@ def test_an_event_that_comes_late_does_not_bring_an_older_push_back(live: Stage)
 
     event = live.look(live.started_by(live.records()[0]["digest"])).input
     event["detail"] |= {"image-digest": late, "image-tag": "1.1.0"}
-    assert live.ended(live.start(event)).path[-1] == "Stood aside"
+    assert live.ended(live.start(event)).path[-1] == "Skipped"
     assert live.record(late)["outcome"] == "SUPERSEDED"
 
 
@@ -88,12 +88,12 @@ def test_a_rollback_goes_ahead_of_waiting_pushes_and_holds_them(live: Stage) -> 
     running = live.started_by(live.release("1.2.0", **SLOW))
     until(live, running, "Poll health")
     waiting = live.started_by(live.release("1.3.0"))
-    until(live, waiting, "Take turn")
+    until(live, waiting, "Acquire lock")
     back = live.start({"action": "rollback", "to": "1.0.0", "service": live.service})
 
     assert live.ended(running).path[-1] == "Deployed"
     assert live.ended(back).path[-1] == "Deployed"
-    assert live.ended(waiting).path[-1] == "Stood aside"
+    assert live.ended(waiting).path[-1] == "Skipped"
     outcomes = {r["version"]: r["outcome"] for r in live.records() if r["trigger"] == "push"}
     assert outcomes["1.3.0"] in ("HELD", "SUPERSEDED")
     assert live.described()["taskDefinition"] == live.records()[0]["taskDefinition"]
@@ -129,7 +129,7 @@ def assert_put_right(stage: Stage, good: str) -> None:
 @pytest.mark.parametrize(
     "state",
     [
-        "Take turn",
+        "Acquire lock",
         "Check preflight",
         "Register task definition",
         "Update service",
@@ -148,11 +148,11 @@ def test_a_stopped_execution_leaves_one_outcome_and_a_good_release(live: Stage, 
 def test_an_execution_that_is_stopped_while_it_waits_is_closed_and_told(live: Stage) -> None:
     first = live.started_by(live.release("1.1.0", **SLOW))
     until(live, first, "Poll health")
-    order = {"action": "deploy", "service": live.service, "image": "1.0.0"}
-    waiting, behind = live.start(order), live.start(order)
+    command = {"action": "deploy", "service": live.service, "image": "1.0.0"}
+    waiting, behind = live.start(command), live.start(command)
     for arn in (waiting, behind):
-        until(live, arn, "Take turn")
-    stop_in(live, waiting, "Take turn")
+        until(live, arn, "Acquire lock")
+    stop_in(live, waiting, "Acquire lock")
     assert live.ended(first).path[-1] == live.ended(behind).path[-1] == "Deployed"
     await_outcomes(live)
     (stopped,) = (r for r in live.records() if r["execution"] == waiting)
@@ -184,7 +184,7 @@ def test_the_clock_finds_lost_pushes_and_abandoned_turns(live: Stage) -> None:
         lost = [live.release("1.1.0")]
         time.sleep(1.0)
         lost.append(live.release("1.2.0"))
-        # an execution that dies with the turn, and nobody tells
+        # an execution that dies with the lock, and nobody tells
         live.push(image.demo_release("1.0.5", fault="slow-start", seconds=60.0), "slow")
         dead = live.start({"action": "deploy", "service": live.service, "image": "slow"})
         until(live, dead, "Poll health")

@@ -17,7 +17,7 @@ class Repair:
 
     Attributes:
         what: what it changes, in words.
-        action: its name, which `cli.repairs` knows.
+        action: its name, which `cli.doctor.repairs` knows.
         about: what it takes.
     """
 

@@ -4,7 +4,7 @@ Step Functions matches ErrorEquals against the bare class name and knows nothing
 inheritance, so each name here is an interface (tests/template holds the two together).
 
     DeployError
-    ├── RequestRejected   the event or the order is not one we serve        → record, fail
+    ├── RequestRejected   the event or the request is not one we serve        → record, fail
     ├── ServiceUnknown    no service spec names the repository or service   → record, fail
     ├── SpecInvalid       the service spec has fields that are wrong        → record, fail
     ├── ImageMissing      the ordered image is not in the repository        → record, fail
@@ -13,8 +13,8 @@ inheritance, so each name here is an interface (tests/template holds the two tog
     ├── SourcesRejected   the uploaded archive can't be built               → record, fail
     ├── SiteRejected      what the build made can't be published            → record, fail
     ├── DatabaseFailed    a snapshot or a restoration failed or took too long → record, fail
-    ├── TurnTimedOut      the turn did not come in time                     → record, fail
-    ├── TurnLost          it was redriven after another had its turn        → record, fail
+    ├── LockTimedOut      the lock did not come in time                     → record, fail
+    ├── LockLost          it was redriven after another held the lock        → record, fail
     ├── AwsUnavailable    AWS throttles, fails or does not answer           → retry, bounded
     ├── ServiceDraining   the service's deleted predecessor still drains    → retry, bounded
     └── ServiceScaledDown the service is scaled to zero: nothing to judge   → record, fail
@@ -26,7 +26,7 @@ class DeployError(Exception):
 
 
 class RequestRejected(DeployError):
-    """The input of the execution is neither a push event nor an order that we serve."""
+    """The input of the execution is neither a push event nor a request that we serve."""
 
 
 class ServiceUnknown(DeployError):
@@ -61,11 +61,11 @@ class DatabaseFailed(DeployError):
     """The database's snapshot or restoration failed, or was not done in time."""
 
 
-class TurnTimedOut(DeployError):
-    """Another deployment of the service had the turn for longer than one may take."""
+class LockTimedOut(DeployError):
+    """Another deployment of the service held the lock for longer than one may take."""
 
 
-class TurnLost(DeployError):
+class LockLost(DeployError):
     """The execution lost the lock: it ended, another cleaned up, then it was redriven."""
 
 

@@ -10,9 +10,9 @@ import urllib.request
 from collections.abc import Iterable
 from typing import Any
 
-from deployer import verification
-from deployer.spec import Probe
-from deployer.verification import Answer
+from deployer.deploy import verification
+from deployer.deploy.spec import Probe
+from deployer.deploy.verification import Answer
 
 # A page that never ends must not fill the memory; the front page of a site may be large.
 _BODY_LIMIT = 64 * 1024 * 1024

@@ -72,7 +72,7 @@ def live(operator: Operator) -> Operator:
 
 
 @pytest.fixture(scope="session")
-def gone_back(deployer: Stage) -> Iterator[Operator]:
+def rolled_back(deployer: Stage) -> Iterator[Operator]:
     """An operator of a service on which 1.0.0 is back after 1.1.0 failed. Only to be looked at."""
     stage = deployer.beside("test-gone-back")
     assert stage.deployed("1.0.0").status == "SUCCEEDED"

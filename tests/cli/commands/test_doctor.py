@@ -103,7 +103,7 @@ def test_a_service_that_is_live_is_well(live: Operator) -> None:
     code, found = looked(live)
     assert (code, wrong(found)) == (0, {})
     told = {check["name"] for check in found}
-    assert told >= {"answers", "drift", "image", "way to ECR", "security group", "turn"}
+    assert told >= {"answers", "drift", "image", "way to ECR", "security group", "lock"}
     # the demo application's database has no user yet
     assert [c["name"] for c in found if c["state"] == "warning"] == ["first user"]
 
@@ -140,7 +140,7 @@ def ill(deployer: Stage, make: Make) -> Iterator[Operator]:
         Item={
             name: {"S": value}
             for name, value in {
-                **{"service": stage.service, "id": "#turn", "release": record["id"]},
+                **{"service": stage.service, "id": "#lock", "release": record["id"]},
                 **{"execution": record["execution"], "trigger": "push", "token": ""},
                 **{"pushedAt": record["pushedAt"], "since": record["startedAt"]},
             }.items()
@@ -164,7 +164,7 @@ def test_what_is_safe_is_put_right_and_the_rest_is_left(ill: Operator) -> None:
     code, found = looked(ill)
     bad = wrong(found)
     assert code == 3
-    safe = {"security group", "log group", "turn", "dead letters"}
+    safe = {"security group", "log group", "lock", "dead letters"}
     assert bad.keys() == {*safe, "secrets"}
     assert {name for name, check in bad.items() if "repair" in check} == safe
     assert {c["name"] for c in found if c["state"] == "warning"} >= {"drift"}
@@ -488,7 +488,7 @@ def test_what_may_not_be_looked_at_is_a_warning(live: Operator) -> None:
     code, found = looked(live, **user(live.stage, *may))
     assert (code, wrong(found)) == (0, {})
     unseen = {c["name"] for c in found if c["state"] == "warning"}
-    assert unseen >= {"records", "service", "network", "cluster", "dead letters", "turn"}
+    assert unseen >= {"records", "service", "network", "cluster", "dead letters", "lock"}
 
 
 def test_credentials_that_are_no_good(live: Operator) -> None:

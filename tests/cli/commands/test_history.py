@@ -7,26 +7,26 @@ from tests.cli.terminal import terminal
 
 
 @pytest.mark.walk
-def test_the_releases_newest_first(gone_back: Operator) -> None:
-    told = gone_back.told("history")["releases"]
+def test_the_releases_newest_first(rolled_back: Operator) -> None:
+    told = rolled_back.told("history")["releases"]
     assert [(r["version"], r["outcome"]) for r in told] == [
         ("1.1.0", "FAILED_ROLLED_BACK"),
         ("1.0.0", "SUCCEEDED"),
     ]
     assert all(r["seconds"] > 0 and r["startedBy"] == "push" for r in told)
-    lines = gone_back.run("history").stdout.splitlines()
+    lines = rolled_back.run("history").stdout.splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [
         ["1.1.0", "FAILED_ROLLED_BACK"],
         ["1.0.0", "SUCCEEDED"],
     ]
     assert lines[1].endswith(told[0]["id"])  # nothing is folded for grep and awk
-    assert len(gone_back.told("history", "--limit", "1")["releases"]) == 1
+    assert len(rolled_back.told("history", "--limit", "1")["releases"]) == 1
 
 
 @pytest.mark.parametrize("field", ["id", "version", "tag", "digest", "last"])
-def test_one_in_full(gone_back: Operator, field: str) -> None:
-    record = next(r for r in gone_back.stage.records() if r["tag"] == "1.1.0")
-    told = gone_back.told("history", record.get(field, field))
+def test_one_in_full(rolled_back: Operator, field: str) -> None:
+    record = next(r for r in rolled_back.stage.records() if r["tag"] == "1.1.0")
+    told = rolled_back.told("history", record.get(field, field))
     assert told["release"]["id"] == record["id"]
     assert told["release"]["diagnosis"] == record["diagnosis"]
     names = [phase["name"] for phase in told["phases"]]
@@ -35,39 +35,39 @@ def test_one_in_full(gone_back: Operator, field: str) -> None:
     assert [p["name"] for p in told["phases"] if p["failed"]] == ["Poll health"]
 
 
-def test_one_in_full_for_people(gone_back: Operator) -> None:
-    record = next(r for r in gone_back.stage.records() if r["tag"] == "1.1.0")
-    shown = gone_back.run("history", "last").stdout
+def test_one_in_full_for_people(rolled_back: Operator) -> None:
+    record = next(r for r in rolled_back.stage.records() if r["tag"] == "1.1.0")
+    shown = rolled_back.run("history", "last").stdout
     found = record["diagnosis"]
     for text in (
-        *(record["id"], record["digest"], record["execution"], "GO_BACK", "Diagnose failure"),
+        *(record["id"], record["digest"], record["execution"], "ROLL_BACK", "Diagnose failure"),
         *(found["cause"], found["advice"], *found["stops"], *found["events"], *found["log"]),
     ):
         assert text in shown
-    live = gone_back.run("history", "live").stdout
+    live = rolled_back.run("history", "live").stdout
     assert "1.0.0" in live
     assert "Why it failed" not in live
 
 
-def test_the_beginning_of_a_digest_will_do(gone_back: Operator) -> None:
-    record = gone_back.stage.records()[0]
+def test_the_beginning_of_a_digest_will_do(rolled_back: Operator) -> None:
+    record = rolled_back.stage.records()[0]
     for name in (record["digest"][:19], record["digest"][7:19], record["id"][:20]):
-        assert gone_back.told("history", name)["release"]["id"] == record["id"]
+        assert rolled_back.told("history", name)["release"]["id"] == record["id"]
 
 
-def test_no_such_release_names_what_comes_near(gone_back: Operator) -> None:
-    done = gone_back.run("history", "1.0.1")
+def test_no_such_release_names_what_comes_near(rolled_back: Operator) -> None:
+    done = rolled_back.run("history", "1.0.1")
     assert done.returncode == 2
     assert done.stderr.startswith("error: there is no release '1.0.1'\n")
-    assert gone_back.stage.records()[0]["id"] in done.stderr
-    nothing_like_it = gone_back.run("history", "zzz").stderr
-    assert gone_back.stage.records()[0]["id"] in nothing_like_it
+    assert rolled_back.stage.records()[0]["id"] in done.stderr
+    nothing_like_it = rolled_back.run("history", "zzz").stderr
+    assert rolled_back.stage.records()[0]["id"] in nothing_like_it
 
 
 def test_several_releases_of_a_name(live: Operator) -> None:
     stage = live.stage
-    order = {"action": "deploy", "service": stage.service, "image": "1.0.0"}
-    assert stage.ended(stage.start(order)).status == "SUCCEEDED"
+    command = {"action": "deploy", "service": stage.service, "image": "1.0.0"}
+    assert stage.ended(stage.start(command)).status == "SUCCEEDED"
     done = live.run("history", "1.0.0")
     assert done.returncode == 2
     assert "names 2 releases" in done.stderr
@@ -81,11 +81,11 @@ def test_there_are_none_yet(operator: Operator) -> None:
     assert operator.run("history", "--builds", "--docs").returncode == 2
 
 
-def test_at_a_narrow_terminal(gone_back: Operator) -> None:
+def test_at_a_narrow_terminal(rolled_back: Operator) -> None:
     for words in (("history",), ("history", "last")):
-        with terminal(gone_back.command(*words), gone_back.env, columns=40) as shown:
+        with terminal(rolled_back.command(*words), rolled_back.env, columns=40) as shown:
             assert shown.ended() == 0
         lines = [line.strip() for line in shown.screen.splitlines()]
         assert all(len(line) <= 40 for line in lines), shown.screen
         if words == ("history",):  # an id is in one piece, to be copied
-            assert {record["id"] for record in gone_back.stage.records()} <= set(lines)
+            assert {record["id"] for record in rolled_back.stage.records()} <= set(lines)

@@ -16,25 +16,25 @@ def lines(operator: Operator, *words: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.walk
-def test_the_lines_of_all_tasks_in_order_of_time(gone_back: Operator) -> None:
-    found = lines(gone_back, "--since", "1h")
+def test_the_lines_of_all_tasks_in_order_of_time(rolled_back: Operator) -> None:
+    found = lines(rolled_back, "--since", "1h")
     assert [line["time"] for line in found] == sorted(line["time"] for line in found)
     messages = " ".join(line["message"] for line in found)
     assert "version=v1.0.0" in messages
     assert "this release exits at start, with code 3" in messages
-    last = lines(gone_back, "--lines", "5")
+    last = lines(rolled_back, "--lines", "5")
     assert len(last) == 5
-    shown = gone_back.run("logs", "--since", "1h").stdout
+    shown = rolled_back.run("logs", "--since", "1h").stdout
     assert "this release exits at start, with code 3" in shown
     assert "\x1b" not in shown
 
 
-def test_a_releases_lines_are_those_of_its_tasks(gone_back: Operator) -> None:
-    failed = lines(gone_back, "--release", "1.1.0")
+def test_a_releases_lines_are_those_of_its_tasks(rolled_back: Operator) -> None:
+    failed = lines(rolled_back, "--release", "1.1.0")
     begun = [line["message"] for line in failed if "starting" in line["message"]]
     assert begun and all("version=v1.1.0" in message for message in begun)
     assert not any("v1.0.0" in line["message"] for line in failed)
-    good = lines(gone_back, "--release", "live", "--since", "1h")
+    good = lines(rolled_back, "--release", "live", "--since", "1h")
     assert not any("v1.1.0" in line["message"] for line in good)
     # of the task from before the failure, and of the one that came back after it
     assert len({line["task"] for line in good}) == 2
@@ -99,9 +99,9 @@ def _write(operator: Operator, text: str) -> None:
     ],
 )
 def test_what_there_is_not(
-    gone_back: Operator, words: tuple[str, ...], code: int, said: str
+    rolled_back: Operator, words: tuple[str, ...], code: int, said: str
 ) -> None:
-    done = gone_back.run("logs", *words)
+    done = rolled_back.run("logs", *words)
     assert (done.returncode, done.stdout) == (code, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -19,8 +19,8 @@ def test_nothing_is_live_yet(operator: Operator) -> None:
 
 
 @pytest.mark.walk
-def test_what_is_live_and_what_failed(gone_back: Operator) -> None:
-    stage, told = gone_back.stage, gone_back.told("status")
+def test_what_is_live_and_what_failed(rolled_back: Operator) -> None:
+    stage, told = rolled_back.stage, rolled_back.told("status")
     good, bad = (next(r for r in stage.records() if r["tag"] == v) for v in ("1.0.0", "1.1.0"))
     live = told["live"]
     assert (live["version"], live["digest"], live["since"]) == (
@@ -40,7 +40,7 @@ def test_what_is_live_and_what_failed(gone_back: Operator) -> None:
     assert failure["advice"] == bad["diagnosis"]["advice"]
     assert (told["inFlight"], told["waiting"], told["hold"], told["unseen"]) == ([], [], None, {})
 
-    shown = gone_back.run("status").stdout
+    shown = rolled_back.run("status").stdout
     for fact in ("1.0.0", told["url"], "1 of 1 running", task["id"][:8], "exited with 3"):
         assert fact in shown
     assert "\x1b" not in shown
@@ -154,7 +154,7 @@ def _line(process: "subprocess.Popen[str]") -> str:
     return line
 
 
-def test_what_one_may_not_see_is_named(gone_back: Operator, deployer: Stage) -> None:
+def test_what_one_may_not_see_is_named(rolled_back: Operator, deployer: Stage) -> None:
     person = Person(deployer.aws)
     statements = [
         {"Effect": "Allow", "Action": actions, "Resource": "*"}
@@ -169,9 +169,9 @@ def test_what_one_may_not_see_is_named(gone_back: Operator, deployer: Stage) -> 
         "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
         "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
     }
-    done = gone_back.run("status", "--json", **keys)
+    done = rolled_back.run("status", "--json", **keys)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["verified"]["version"], told["live"]) == ("1.0.0", None)
     assert "ecs:DescribeServices" in told["unseen"]["service"]
-    assert "not seen" in gone_back.run("status", **keys).stdout
+    assert "not seen" in rolled_back.run("status", **keys).stdout

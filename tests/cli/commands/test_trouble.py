@@ -105,11 +105,11 @@ def test_the_network_is_gone(somebody: Operator) -> None:
     "words",
     [("status",), ("history",), ("history", "--json"), ("logs", "--since", "1h"), ("--help",)],
 )
-def test_whoever_reads_stops_reading(gone_back: Operator, words: tuple[str, ...]) -> None:
-    command = gone_back.command(*words) if words != ("--help",) else gone_back.command()[:3]
+def test_whoever_reads_stops_reading(rolled_back: Operator, words: tuple[str, ...]) -> None:
+    command = rolled_back.command(*words) if words != ("--help",) else rolled_back.command()[:3]
     with subprocess.Popen(
         [*command, *(words if words == ("--help",) else ())],
-        env={**gone_back.env, "PYTHONUNBUFFERED": "1"},
+        env={**rolled_back.env, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -125,12 +125,12 @@ def test_whoever_reads_stops_reading(gone_back: Operator, words: tuple[str, ...]
 @pytest.mark.parametrize("command", READING)
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_that_knows_few_characters(
-    gone_back: Operator, command: str, encoding: str
+    rolled_back: Operator, command: str, encoding: str
 ) -> None:
     for words in ((command,), (command, "--json"), (command, "--service", "n\u00f6pe")):
         done = subprocess.run(
-            gone_back.command(*words),
-            env={**gone_back.env, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+            rolled_back.command(*words),
+            env={**rolled_back.env, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
             capture_output=True,
             encoding=encoding,
             timeout=60,
@@ -141,8 +141,8 @@ def test_a_terminal_that_knows_few_characters(
 
 
 @pytest.mark.parametrize("command", READING)
-def test_at_a_narrow_terminal(gone_back: Operator, nobody: Operator, command: str) -> None:
-    with terminal(gone_back.command(command), gone_back.env, columns=40) as shown:
+def test_at_a_narrow_terminal(rolled_back: Operator, nobody: Operator, command: str) -> None:
+    with terminal(rolled_back.command(command), rolled_back.env, columns=40) as shown:
         assert shown.ended() == 0
         # of the log the last lines: how the release began may be long ago
         assert ("/healthz" if command == "logs" else "1.0.0") in shown.screen

@@ -22,7 +22,7 @@ from cli.setup.changes import (
     standing,
     unstick,
 )
-from deployer import database
+from deployer.deploy import database
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -9,9 +9,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from deployer.aws import client, ecr
+from deployer.deploy.image import CONFIGS
+from deployer.deploy.reconciliation import PushedImage
 from deployer.errors import AwsUnavailable
-from deployer.image import CONFIGS
-from deployer.reconciliation import PushedImage
 from tests.unit.conftest import Script, Web, refusal
 from tests.unit.samples import DIGEST, OTHER_DIGEST, REGISTRY, config, index, manifest
 

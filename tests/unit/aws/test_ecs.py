@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from deployer import taskdef
 from deployer.aws import client, ecs
+from deployer.deploy import task_definitions
 from deployer.errors import DeployError, ServiceDraining
 from tests.unit.conftest import Clock, Script, refusal
 from tests.unit.samples import (
@@ -23,7 +23,7 @@ from tests.unit.samples import (
     task,
 )
 
-DEFINITION = taskdef.render(spec(), IMAGE, "us-east-1")
+DEFINITION = task_definitions.render(spec(), IMAGE, "us-east-1")
 CREATION = {"serviceName": "coder", "cluster": "coder", "taskDefinition": REVISION}
 
 

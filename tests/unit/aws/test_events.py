@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from deployer.aws import events
-from deployer.release import unidentified
+from deployer.deploy.release import unidentified
 from tests.unit.conftest import Script, refusal
 from tests.unit.samples import EXECUTION, push_event, release
 
@@ -68,5 +68,5 @@ def test_an_announcement_that_arrives_is_not_logged(
 ) -> None:
     script("events", "PutEvents", TOLD)
     monkeypatch.setattr(events, "logger", None)
-    events.announce(release(), "STARTED", "the turn is free")
+    events.announce(release(), "STARTED", "the lock is free")
     assert len(script.asked("PutEvents")) == 1

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from deployer import likeness
 from deployer.aws import client, rds
+from deployer.deploy import database_settings
 from tests.unit.conftest import Script, refusal
 
 OURS = {"Key": "deployer:managed", "Value": "true"}
@@ -112,7 +112,7 @@ def test_a_restored_instance_is_made_as_the_old_one_is(instance: str) -> None:
     rds.take_snapshot(instance, "deployer-coder-1")
     old = rds.instance(instance)
     assert old
-    rds.restore("deployer-coder-1", "restored", likeness.restored_settings(old))
+    rds.restore("deployer-coder-1", "restored", database_settings.restored_settings(old))
     new = rds.instance("restored")
     assert new
     assert new["DBSubnetGroup"]["DBSubnetGroupName"] == "private"

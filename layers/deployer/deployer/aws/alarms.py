@@ -5,8 +5,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from deployer import database
 from deployer.aws import client, refused
+from deployer.deploy import database
 
 
 def _cloudwatch() -> Any:

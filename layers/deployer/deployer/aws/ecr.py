@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from deployer.aws import client, refused
+from deployer.deploy.image import INDEXES, MANIFESTS, Document, Image
+from deployer.deploy.reconciliation import PushedImage
 from deployer.errors import AwsUnavailable
-from deployer.image import INDEXES, MANIFESTS, Document, Image
-from deployer.reconciliation import PushedImage
 
 if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient

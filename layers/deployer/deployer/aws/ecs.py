@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from deployer.aws import client, refused
+from deployer.deploy.rollout import READ_LAG, Rollout, Service, primary, shows
+from deployer.deploy.stop_reasons import Task
+from deployer.deploy.task_definitions import CONTENT_TAG
 from deployer.errors import DeployError, ServiceDraining
-from deployer.rollout import READ_LAG, Rollout, Service, primary, shows
-from deployer.stopped import Task
-from deployer.taskdef import CONTENT_TAG
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from deployer.aws import client
 from deployer.aws.log import Logger
+from deployer.deploy.release import Entry, Unidentified
 from deployer.redaction import redact
-from deployer.release import Entry, Unidentified
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
 
 
-class Line(NamedTuple):
+class Queue(NamedTuple):
     """A line of a log; `id` is CloudWatch's own, no other line has it."""
 
     id: str
@@ -45,7 +45,7 @@ def _some(group: str, stream: str, count: int, *, from_head: bool) -> list[str]:
 
 def lines(
     group: str, prefix: str, since: datetime, until: datetime | None = None
-) -> Iterator[Line]:
+) -> Iterator[Queue]:
     """The lines of the streams whose name begins with a prefix, in order of time, as they are
     read. Raises ResourceNotFoundException if there is no such group.
 
@@ -65,7 +65,7 @@ def lines(
     for page in pages:
         for event in page["events"]:
             at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
-            yield Line(event["eventId"], at, event["logStreamName"], event["message"].rstrip())
+            yield Queue(event["eventId"], at, event["logStreamName"], event["message"].rstrip())
 
 
 def begun(group: str, stream: str) -> datetime | None:

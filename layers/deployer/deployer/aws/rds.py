@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from deployer.aws import client, refused
-from deployer.database import Snapshot
+from deployer.deploy.database import Snapshot
 
 if TYPE_CHECKING:
     from mypy_boto3_rds import RDSClient

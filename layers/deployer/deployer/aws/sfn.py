@@ -48,7 +48,7 @@ def running(execution: str, started: str) -> bool:
     return found["status"] == "RUNNING"
 
 
-def start(machine: str, name: str, order: Any, once: bool = False) -> bool:
+def start(machine: str, name: str, request: Any, once: bool = False) -> bool:
     """Start an execution under a name of our choice; numbered, where earlier ones are over.
 
     Args:
@@ -61,7 +61,9 @@ def start(machine: str, name: str, order: Any, once: bool = False) -> bool:
     now = datetime.now(UTC).isoformat()
     while True:
         try:
-            _sfn().start_execution(stateMachineArn=machine, name=numbered, input=json.dumps(order))
+            _sfn().start_execution(
+                stateMachineArn=machine, name=numbered, input=json.dumps(request)
+            )
         except _sfn().exceptions.ExecutionAlreadyExists:
             # one that exists and is not found has only just started
             if once or running(f"{executions}:{numbered}", now):

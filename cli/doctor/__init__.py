@@ -1,0 +1,1 @@
+"""`deployer doctor`: what it finds in an account, and what it repairs."""

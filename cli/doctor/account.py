@@ -1,0 +1,454 @@
+"""What `deployer doctor` looks at: everything around and in a service, asked at the same time."""
+
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.exceptions import ClientError
+
+from cli import quotas
+from cli.aws import AWS_ERRORS, DENIED, code_of
+from cli.checks import certificate
+from cli.doctor import findings
+from cli.target import Target
+from deployer import http
+from deployer.aws import client, ec2, ecr, ecs, elb, logs, rds, sfn, ssm
+from deployer.build import image_build
+from deployer.check import FAILED, OK, WARNING, Check
+from deployer.deploy import (
+    addresses,
+    history,
+    rollout,
+    serving,
+    spec,
+    stop_reasons,
+    task_definitions,
+)
+from deployer.deploy.history import History
+from deployer.deploy.release import Recorded, carried_out_by
+from deployer.deploy.rollout import Service
+from deployer.deploy.spec import ServiceSpec
+from deployer.deploy.stop_reasons import Task
+from deployer.errors import AwsUnavailable
+from deployer.store import locks, releases
+from deployer.usecases import check_prerequisites, resolve_request
+
+_LINES = 100
+_SOON, _WEEK = timedelta(days=14), timedelta(days=7)
+_AT_ONCE = 8
+_EXECUTIONS = 20
+_NEWEST = 20  # records
+_OURS = (
+    *("dynamodb", "ec2", "ecr", "ecs", "elbv2", "iam", "logs", "rds", "secretsmanager", "ssm"),
+)
+_THEIRS = (
+    *("acm", "cloudwatch", "ecr", "ecs", "elbv2", "iam", "route53", "secretsmanager"),
+    *("service-quotas", "sqs", "stepfunctions"),
+)
+_COULD_NOT = (AwsUnavailable, *AWS_ERRORS)
+# Where Coder's sources name the variables that it knows.
+_NAMES = ("cli/testdata/coder_server_--help.golden", "codersdk/deployment.go")
+
+
+def known_names(checkout: str | None) -> frozenset[str]:
+    """The variables that a checkout of Coder, or of a fork of it, knows; none without one."""
+    if checkout is None:
+        return frozenset()
+    files = [Path(checkout) / name for name in _NAMES]
+    return findings.names_in("\n".join(f.read_text(errors="replace") for f in files if f.is_file()))
+
+
+def examine(target: Target, known: frozenset[str]) -> list[Check]:
+    """Check everything. A check without permission is a warning.
+
+    Args:
+        known: the names of variables that the application knows; none if that is not known.
+    """
+    for name in (*_OURS, "stepfunctions"):
+        client(name)  # made here, since making one is not thread-safe
+    for name in _THEIRS:
+        target.account.client(name)
+    patient = _Patient(target, known)
+    looks = patient.looks()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = pool.map(lambda name: check_prerequisites.guarded(name, looks[name]), looks)
+        return [check for checks in found for check in checks]
+
+
+@dataclass
+class _Patient:
+    """A service, and what several looks need of it; asked once, unless asking failed."""
+
+    target: Target
+    known: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def _spec(self) -> ServiceSpec:
+        return self.target.spec
+
+    def __post_init__(self) -> None:
+        self._notes = list[Check]()
+        nothing: History = ()
+        self.past = self._asked("records", lambda: self.target.history, nothing)
+        self.service: Service | None = self._asked(
+            "service", lambda: ecs.service(self._spec.cluster, self._spec.service), None
+        )
+        self.place = self._asked(
+            "network",
+            lambda: check_prerequisites.place(self._spec),
+            check_prerequisites.Place(self._spec, {}, {}),
+        )
+
+    def _asked[T](self, name: str, ask: Callable[[], T], instead: T) -> T:
+        try:
+            return ask()
+        except _COULD_NOT as error:
+            self._notes.append(check_prerequisites.unseen(name, error))
+            return instead
+
+    @property
+    def _unseen(self) -> set[str]:
+        return {note.name for note in self._notes}
+
+    @cached_property
+    def live(self) -> Recorded | None:
+        return history.live(self.past)
+
+    @cached_property
+    def _serving(self) -> Mapping[str, Any]:
+        found = serving.of(self.past, serving.running(self.service))
+        in_flight = any("outcome" not in entry for entry in self.past)
+        return serving.told(self._spec, self.service, found, in_flight)
+
+    @cached_property
+    def running(self) -> list[Task]:
+        """The tasks of what ECS works towards."""
+        current = rollout.primary(self.service) if self.service else None
+        if not current:
+            return []
+        return ecs.running_tasks(self._spec.cluster, self._spec.service, current["id"])
+
+    def looks(self) -> Mapping[str, check_prerequisites.Look]:
+        """What to look at, in the order in which it is told."""
+        known: dict[str, check_prerequisites.Look] = {"records": lambda: self._notes}
+        if "records" not in self._unseen:
+            known |= {
+                "last release": self._last_release,
+                "last build": self._build,
+            }
+        if "service" not in self._unseen:
+            known |= {
+                "serves": lambda: [findings.serves(self._serving)],
+                "service": lambda: findings.service(self._spec, self.service, self.past),
+                "tasks": self._tasks,
+                "log": self._log,
+                "answers": self._answers,
+                "drift": self._drift,
+                "targets": self._targets,
+            }
+        known |= {
+            "image": self._image,
+            "variables": self._variables,
+            "database URL": self._database_url,
+        }
+        around = check_prerequisites.all_checks(self.place)
+        if "network" in self._unseen:
+            around = {name: around[name] for name in ("cluster", "roles")}
+        return {
+            **known,
+            **around,
+            "certificate": self._certificate,
+            "domain": self._domain,
+            "lock": self._lock,
+            "tags": self._tags,
+            "executions": self._executions,
+            "hold": lambda: findings.hold(locks.queue(self._spec.service).hold),
+            "dead letters": self._undelivered,
+            "CodeBuild quota": self._builds,
+        }
+
+    # What runs
+
+    def _tasks(self) -> Iterator[Check]:
+        current = rollout.primary(self.service) if self.service else None
+        if not self.service or not current:
+            return
+        ended = ecs.stopped_tasks(self._spec.cluster, self._spec.service, current["id"])
+        failed = [task for task in ended if stop_reasons.failed(task)]
+        lines = self._lines(failed[-1]) if failed else []
+        yield from findings.tasks(self.service, failed, lines, datetime.now(UTC))
+
+    def _lines(self, task: Task) -> list[str]:
+        """A task's first and last log lines: what a start tells is at the beginning."""
+        name = task["taskArn"].rsplit("/", 1)[-1]
+        stream = f"ecs/{self._spec.container.name}/{name}"
+        first = logs.first_lines(self._spec.log_group, stream, _LINES)
+        last = logs.last_lines(self._spec.log_group, stream, _LINES)
+        return first + [line for line in last if line not in first]
+
+    def _log(self) -> Iterator[Check]:
+        if self.running:
+            lines = [line for task in self.running[:3] for line in self._lines(task)]
+            yield from findings.log(lines, coder=self._coder)
+
+    def _answers(self) -> Iterator[Check]:
+        verify = self._spec.verify
+        if not verify or not self.live or not self.running:
+            return
+        public = ec2.public_addresses(addresses.interfaces(self.running))
+        paths = {verify.path, *(probe.path for probe in verify.unchanged)}
+        paths |= {verify.version.path} if verify.version else set()
+        for url in addresses.to_ask(self._spec, addresses.of(self._spec, self.running, public)):
+            asked = {path: http.get(url + path) for path in sorted(paths)}
+            before = self.live.get("probes", {})
+            found = findings.answers(verify, self.live["version"], before, asked, coder=self._coder)
+            for check in found:
+                yield replace(check, found=f"{url}: {check.found}")
+
+    def _drift(self) -> Iterator[Check]:
+        current = rollout.primary(self.service) if self.service else None
+        if not current or not self.live or any("outcome" not in entry for entry in self.past):
+            return
+        told = self.target.account.client("ecs").describe_task_definition(
+            taskDefinition=current["taskDefinition"], include=["TAGS"]
+        )
+        tags = {tag["key"]: tag["value"] for tag in told.get("tags", ())}
+        wanted = task_definitions.render(self._spec, self.live["image"], self.target.account.region)
+        yield from findings.drift(
+            self._spec,
+            told["taskDefinition"],
+            tags.get(task_definitions.CONTENT_TAG),
+            wanted,
+            task_definitions.content_hash(wanted),
+            self.live.get("taskDefinition"),
+            next(
+                (e for e in self.past if e.get("taskDefinition") == current["taskDefinition"]), None
+            ),
+            self._serving["mend"],
+        )
+        given = told["taskDefinition"]["containerDefinitions"][0]
+        names = {e["name"] for kind in ("environment", "secrets") for e in given.get(kind, ())}
+        if names != self._names:
+            for check in findings.variables(names, self.known):
+                yield replace(check, name="variables that run")
+
+    @property
+    def _names(self) -> set[str]:
+        return {*self._spec.container.environment, *self._spec.container.secrets}
+
+    @property
+    def _coder(self) -> bool:
+        return findings.is_coder(self._names)
+
+    def _targets(self) -> Iterator[Check]:
+        if not self._spec.load_balancer or not self.service:
+            return
+        arn = self._spec.load_balancer.target_group
+        modify = f"  aws elbv2 modify-target-group --target-group-arn {arn}"
+        yield from findings.targets(elb.health(arn), modify)
+
+    # What is recorded
+
+    def _last_release(self) -> Iterator[Check]:
+        yield from findings.last_release(releases.newest(self._spec.service, _NEWEST))
+
+    def _build(self) -> Iterator[Check]:
+        yield from findings.last_build(releases.history(image_build.partition(self._spec.service)))
+
+    def _image(self) -> Iterator[Check]:
+        if not self.live:
+            return
+        found = ecr.find(self._spec.repository, self.live["digest"])
+        config = resolve_request.config(found, self._spec)
+        yield findings.image(self._spec, self.live["version"], self.live["digest"], found, config)
+
+    def _lock(self) -> Iterator[Check]:
+        owners = (self._spec.service, image_build.partition(self._spec.service))
+        dead = []
+        for owner in owners:
+            holder = locks.queue(owner).holder
+            if holder and not sfn.running(holder["execution"], holder["since"]):
+                dead.append(f"{holder['release']} holds the lock of {owner}, and is over")
+        for record in self.past:
+            if "outcome" not in record and not sfn.running(*carried_out_by(record)):
+                dead.append(f"{record['version']} ({record['id']}) is open, and is over")
+        yield findings.lock(dead)
+
+    def _tags(self) -> Iterator[Check]:
+        pages = (
+            self.target.account.client("ecr")
+            .get_paginator("describe_images")
+            .paginate(repositoryName=self._spec.repository, filter={"tagStatus": "TAGGED"})
+        )
+        tags = [
+            tag for page in pages for image in page["imageDetails"] for tag in image["imageTags"]
+        ]
+        yield from findings.overlaps(self._spec, spec.services(ssm.service_specs()), tags)
+
+    def _executions(self) -> Iterator[Check]:
+        """The newest failed executions whose record, if any, is of no service."""
+        machine = self.target.outputs.get("StateMachine")
+        if not machine:
+            return
+        client_ = self.target.account.client("stepfunctions")
+        listed = client_.list_executions(
+            stateMachineArn=machine, statusFilter="FAILED", maxResults=_EXECUTIONS
+        )
+        failed = []
+        for entry in listed["executions"]:
+            arn = entry["executionArn"]
+            if datetime.now(UTC) - entry["startDate"] > _WEEK:
+                break
+            if releases.found_by(arn) is None and not self._recorded(arn):
+                found = client_.describe_execution(executionArn=arn)
+                failed.append((arn, str(found.get("cause") or found.get("error", ""))[:300]))
+        yield from findings.unrecorded(failed)
+
+    def _recorded(self, execution: str) -> bool:
+        return any(
+            execution in (entry["execution"], entry.get("recoveredBy")) for entry in self.past
+        )
+
+    def _undelivered(self) -> Iterator[Check]:
+        queue = self.target.outputs.get("UndeliveredPushesQueue")
+        if queue:
+            told = self.target.account.client("sqs").get_queue_attributes(
+                QueueUrl=queue, AttributeNames=["ApproximateNumberOfMessages"]
+            )
+            count = int(told["Attributes"]["ApproximateNumberOfMessages"])
+            yield findings.undelivered(count, queue)
+
+    # What the application is told
+
+    def _variables(self) -> Iterable[Check]:
+        return findings.variables(self._names, self.known)
+
+    def _database_url(self) -> Iterator[Check]:
+        named = self._spec.container.secrets
+        source = named.get("CODER_PG_CONNECTION_URL") or named.get("DATABASE_URL")
+        if not source or ":secretsmanager:" not in source:
+            return
+        arn, key = ":".join(source.split(":")[:7]), ":".join(source.split(":")[7:8])
+        host = None
+        if self._spec.database:
+            name = releases.database_instance(self._spec.service, self._spec.database.instance)
+            host = ((rds.instance(name) or {}).get("Endpoint") or {}).get("Address")
+        try:
+            told = self.target.account.client("secretsmanager").get_secret_value(SecretId=arn)
+        except ClientError as error:
+            if code_of(error) in ("ResourceNotFoundException", "InvalidRequestException"):
+                return  # it is missing or on its way out, of which another look tells
+            if code_of(error) not in DENIED:
+                raise
+            # as it should be: people need not know the password, and the log tells of a wrong URL
+            yield Check(
+                "database URL", OK, "its form is not checked: the secret is not yours to read"
+            )
+            return
+        yield findings.connection_url(told.get("SecretString", ""), host, arn, whole=not key)
+
+    # What is around it
+
+    @cached_property
+    def _host(self) -> str | None:
+        """The service's own host name; None if it goes by its load balancer's."""
+        balancer = self._spec.load_balancer
+        if not balancer:
+            return None
+        netloc = urlsplit(balancer.url).netloc
+        return None if netloc == self._balancer.get("DNSName") else netloc.partition(":")[0]
+
+    @cached_property
+    def _balancer(self) -> Mapping[str, Any]:
+        """The load balancer; {} if there is none."""
+        if not self._spec.load_balancer:
+            return {}
+        group = elb.target_group(self._spec.load_balancer.target_group) or {}
+        return next(iter(elb.load_balancers(group.get("LoadBalancerArns", ()))), {})
+
+    def _certificate(self) -> Iterator[Check]:
+        if not self._host or not self._spec.load_balancer:
+            return
+        if not self._spec.load_balancer.url.startswith("https:") or not self._balancer:
+            return
+        elbv2, acm = (self.target.account.client(name) for name in ("elbv2", "acm"))
+        arn = self._balancer["LoadBalancerArn"]
+        listeners = elbv2.describe_listeners(LoadBalancerArn=arn)["Listeners"]
+        used = [c["CertificateArn"] for entry in listeners for c in entry.get("Certificates", ())]
+        coder = self._coder
+        found = []
+        for one in used:
+            told = acm.describe_certificate(CertificateArn=one)["Certificate"]
+            found.append(_lasting(certificate(told, self._host, wildcard=coder), told))
+        if not found:
+            said = f"no listener of {self._balancer['DNSName']} has a certificate"
+            fix = ("Make the listener:", "  make deploy MODE=infrastructure")
+            yield Check("certificate", FAILED, said, fix, "Nobody can open the URL.")
+        good = [check for check in found if check.state != FAILED]
+        for check in good or found:
+            yield replace(check, name="certificate")
+        waiting = acm.list_certificates(CertificateStatuses=["PENDING_VALIDATION"])
+        for summary in waiting["CertificateSummaryList"]:
+            if summary["DomainName"] == self._host and summary["CertificateArn"] not in used:
+                told = acm.describe_certificate(CertificateArn=summary["CertificateArn"])
+                check = certificate(told["Certificate"], self._host, wildcard=coder)
+                yield replace(check, name="certificate", state=WARNING if good else FAILED)
+
+    def _domain(self) -> Iterator[Check]:
+        if self._host and (name := self._balancer.get("DNSName")):
+            record = _record(self.target.account.client("route53"), self._host)
+            own, theirs = _addresses(self._host), _addresses(name)
+            yield findings.domain(self._host, name, own, theirs, record)
+
+    def _builds(self) -> Iterator[Check]:
+        """Whether CodeBuild may run the builds of images."""
+        size = self.target.parameters.get("BuildComputeType")
+        if size and "BuildStateMachine" in self.target.outputs:
+            account_quotas = quotas.Quotas(self.target.account)
+            yield quotas.concurrency(account_quotas.look(quotas.builds(size)))
+
+
+def _lasting(check: Check, told: Mapping[str, Any]) -> Check:
+    """A certificate's check, unless it is about to end."""
+    ends = told.get("NotAfter")
+    if check.state == FAILED or ends is None or ends > datetime.now(UTC) + _SOON:
+        return check
+    over = ends <= datetime.now(UTC)
+    fix = ("See why ACM did not renew it; the validation records must still be there.",)
+    return replace(
+        check, state=FAILED if over else WARNING, found=f"it ends at {ends.isoformat()}", fix=fix
+    )
+
+
+def _addresses(name: str) -> set[str]:
+    """The addresses of a name, as seen from here; none if it does not resolve."""
+    try:
+        return {str(info[4][0]) for info in socket.getaddrinfo(name.partition(":")[0], None)}
+    except OSError:
+        return set()
+
+
+def _record(route53: Any, host: str) -> str | None:
+    """Where a record of the account's public zones leads a name; None if there is none."""
+    pages = route53.get_paginator("list_hosted_zones").paginate()
+    zones = [zone for page in pages for zone in page["HostedZones"]]
+    for zone in sorted(zones, key=lambda zone: -len(zone["Name"])):
+        inside = f".{host}.".endswith(f".{zone['Name']}")
+        if not inside or zone.get("Config", {}).get("PrivateZone"):
+            continue
+        told = route53.list_resource_record_sets(
+            HostedZoneId=zone["Id"], StartRecordName=host, MaxItems="10"
+        )
+        for record in told["ResourceRecordSets"]:
+            if record["Name"].rstrip(".") != host or record["Type"] not in ("A", "CNAME"):
+                continue
+            if "AliasTarget" in record:
+                return str(record["AliasTarget"]["DNSName"])
+            return str(record["ResourceRecords"][0]["Value"])
+    return None

@@ -1,0 +1,703 @@
+"""What a deployer, its service and their application are found to be like: what is wrong, and the
+fix. `surroundings` has what a preflight asks too; this is the rest of what `deployer doctor` says.
+
+Nothing here asks AWS: values go in, as AWS describes them, and checks come out.
+"""
+
+import difflib
+import json
+import re
+import string
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from deployer import pattern as patterns
+from deployer.check import FAILED, OK, WARNING, Check, Repair, State
+from deployer.deploy import (
+    diagnosis,
+    history,
+    identification,
+    log_patterns,
+    task_definitions,
+    verification,
+)
+from deployer.deploy.diagnosis import Failure
+from deployer.deploy.history import History
+from deployer.deploy.image import Document, Image
+from deployer.deploy.release import Recorded
+from deployer.deploy.rollout import Service, primary
+from deployer.deploy.spec import MISNAMED_FOR_CODER, ServiceSpec, Verification
+from deployer.deploy.stop_reasons import Task
+from deployer.deploy.verification import Answer, Probes
+from deployer.lock import HoldNote
+from deployer.redaction import redact
+
+_EVIDENCE = 5  # lines
+_IN_TAGS = string.digits + string.ascii_letters + "._-"
+_LATELY = timedelta(minutes=2)
+# What an application lives on with, though it must not.
+_NEVER_RIGHT = ("built-in-database", "public-tunnel", "replicas")
+# The variables of Coder's server that a deployment sets: cli/testdata/coder_server_--help.golden of
+# its sources has them all, and a fork's has the fork's names.
+_OF_CODER = frozenset(
+    f"CODER_{name}"
+    for name in (
+        *("ACCESS_URL", "ADDITIONAL_CSP_POLICY", "BLOCK_DIRECT", "CACHE_DIRECTORY", "CONFIG_PATH"),
+        *("DERP_FORCE_WEBSOCKETS", "DERP_SERVER_RELAY_URL", "DERP_SERVER_STUN_ADDRESSES"),
+        *("DOCS_URL", "EXTERNAL_TOKEN_ENCRYPTION_KEYS", "HTTP_ADDRESS", "LOGGING_HUMAN"),
+        *("LOGGING_JSON", "LOG_FILTER", "PG_AUTH", "PG_CONNECTION_URL", "PG_CONN_MAX_IDLE"),
+        *("PG_CONN_MAX_OPEN", "PPROF_ADDRESS", "PPROF_ENABLE", "PROMETHEUS_ADDRESS"),
+        *("PROMETHEUS_ENABLE", "PROVISIONER_DAEMONS", "PROXY_TRUSTED_HEADERS"),
+        *("PROXY_TRUSTED_ORIGINS", "REDIRECT_TO_ACCESS_URL", "SECURE_AUTH_COOKIE"),
+        *("TELEMETRY_ENABLE", "TLS_ENABLE", "UPDATE_CHECK", "VERBOSE", "WILDCARD_ACCESS_URL"),
+    )
+)
+_NAMED_IN_SOURCES = re.compile(r"\b((?:CODER|WORKBENCH)_[A-Z0-9_]*[A-Z0-9])\b")
+
+
+# What runs ---------------------------------------------------------------------------------------
+
+
+def serves(told: Mapping[str, Any]) -> Check:
+    """Check that the last verified release serves. `told`: see `serving.told`."""
+    if told["alarm"] is None:
+        last = told["verified"]
+        said = f"{last['version']}, the last verified release" if last else "nothing yet"
+        return Check("serves", OK, said)
+    state: State = WARNING if told["mend"] is None else FAILED
+    fix = ("Bring it back:", told["mend"]) if told["mend"] else ()
+    return Check("serves", state, told["alarm"], fix)
+
+
+def service(spec: ServiceSpec, found: Service | None, past: History) -> Iterator[Check]:
+    """Whether the service runs as many tasks as it should. `found`: None if there is none."""
+    name, live = "service", history.live(past)
+    if found is None:
+        if live is None:
+            yield Check(name, OK, f"{spec.service} is not there yet; the first push creates it")
+            return
+        yield Check(
+            name,
+            FAILED,
+            f"somebody deleted {spec.service}, of which {live['version']} was live",
+            ("Create it again:", f"  deployer deploy {live['digest']}"),
+            "Nothing serves.",
+        )
+        return
+    desired, running = found.get("desiredCount", 0), found.get("runningCount", 0)
+    if desired == 0:
+        fix = (
+            "Scale it up, or, if no release was ever live, push one that works:",
+            f"  aws ecs update-service --cluster {spec.cluster} --service {spec.service}"
+            f" --desired-count {spec.desired_count}",
+        )
+        why = "Nothing serves, and no release can be judged."
+        yield Check(name, WARNING, f"{spec.service} is scaled to zero", fix, why)
+        return
+    current = primary(found) or {}
+    said = f"{running} of {desired} tasks run"
+    if running >= desired:
+        yield Check(name, OK, said)
+    elif current.get("rolloutState") == "IN_PROGRESS" and any("outcome" not in e for e in past):
+        yield Check(name, WARNING, f"{said}; a release is on its way")
+    else:
+        events = [entry["message"] for entry in found.get("events", ())[:1]]
+        fix = (
+            "See what the tasks' own check says, here below, and the service's events:",
+            f"  aws ecs describe-services --cluster {spec.cluster} --services {spec.service}"
+            " --query 'services[].events[:5].message'",
+        )
+        yield Check(name, FAILED, f"{said}; {'; '.join(events)}".removesuffix("; "), fix)
+
+
+def tasks(
+    described: Service, failed: Sequence[Task], lines: Sequence[str], now: datetime
+) -> Iterator[Check]:
+    """What tasks that failed within the last hour say; in the words of a failed release.
+
+    Args:
+        failed: those of what the service is on, oldest first; ECS forgets them after an hour.
+        lines: the log lines of the last of them.
+    """
+    if not failed:
+        yield Check("tasks", OK, "none failed within the last hour")
+        return
+    events = [entry["message"] for entry in described.get("events", ())[:3]]
+    failure: Failure = {"Error": "RolloutFailed", "Cause": f"{len(failed)} tasks failed"}
+    found = diagnosis.diagnose(failure, failed, events, lines)
+    enough = described.get("runningCount", 0) >= described.get("desiredCount", 0)
+    # one that runs may be the next to fail
+    all_run = enough and now - failed[-1].get("stoppedAt", now) > _LATELY
+    yield Check(
+        "tasks",
+        WARNING if all_run else FAILED,
+        f"{found['kind']}: {'; '.join(found['stops'][-2:])}",
+        (found["advice"],),
+        "It runs now, but tasks failed within the last hour."
+        if all_run
+        else "Tasks keep stopping.",
+        tuple(found["log"][-_EVIDENCE:]),
+    )
+
+
+def log(lines: Sequence[str], *, coder: bool = True) -> Iterator[Check]:
+    """Check the log lines of the running tasks. `coder`: whether the application is Coder."""
+    found = [s for s in log_patterns.found(lines) if coder or s.kind not in log_patterns.OF_CODER]
+    for symptom in found:
+        state: State = FAILED if symptom.kind in _NEVER_RIGHT else WARNING
+        said = f"{symptom.kind}: {symptom.why}"
+        yield Check("log", state, said, (symptom.advice,), evidence=(redact(symptom.line)[:500],))
+    if not found:
+        yield Check("log", OK, f"{len(lines)} lines tell of no trouble that is known")
+
+
+def answers(
+    verify: Verification,
+    version: str,
+    before: Probes,
+    asked: Mapping[str, Answer | None],
+    *,
+    coder: bool = True,
+) -> Iterator[Check]:
+    """Check that the service answers with the live version, on the data it had when verified.
+
+    Args:
+        before: what the probes answered then.
+        asked: the answers by path; None where none came.
+        coder: whether the application is Coder, of which the first user becomes the owner.
+    """
+    name = "answers"
+    alive = verification.healthy(verify, asked.get(verify.path))
+    if alive["verdict"] != "VERIFIED":
+        fix = (
+            "See the checks of the tasks, the security group and the target group; the log:",
+            "  deployer logs",
+        )
+        yield Check(name, FAILED, alive["reason"], fix, "People do not reach the application.")
+        return
+    if verify.version:
+        told = verification.right_version(verify.version, asked.get(verify.version.path), version)
+        if told["verdict"] != "VERIFIED":
+            fix = ("Put the release in place again:", f"  deployer deploy {version}")
+            yield Check(name, FAILED, told["reason"], fix, "What serves is not what is recorded.")
+            return
+    now = {
+        verification.probe_name(probe): value
+        for probe in verify.unchanged
+        if (value := verification.probe_value(probe, asked.get(probe.path))) is not None
+    }
+    kept = verification.remembered(before)
+    changed = verification.unchanged(kept, {**kept, **now})
+    if changed["verdict"] == "REFUTED":
+        fix = (
+            "See which database the service uses (its secret, and the log), before anybody writes"
+            " to it:",
+            "  deployer logs",
+        )
+        yield Check(name, FAILED, changed["reason"], fix, "The service runs on other data.")
+    first = "/api/v2/users/first"
+    if coder and now.get(first) == "404":
+        gone = before.get(first) == "200"
+        yield Check(
+            "first user",
+            FAILED if gone else WARNING,
+            "the database holds no user" + (", though it did" if gone else ""),
+            (
+                "Look at the database's secret: is it another database?"
+                if gone
+                else "Open the URL and create the first user.",
+            ),
+            "Whoever comes first becomes the owner of Coder.",
+        )
+    if changed["verdict"] == "VERIFIED":
+        yield Check(name, OK, alive["reason"])
+
+
+def targets(found: Sequence[Mapping[str, Any]], modify: str) -> Iterator[Check]:
+    """What the load balancer says of its targets.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
+
+    Args:
+        found: the target health descriptions.
+        modify: the beginning of a command that changes the target group.
+    """
+    states = [entry["TargetHealth"].get("State") for entry in found]
+    bad = [e for e in found if e["TargetHealth"].get("State") in ("unhealthy", "unavailable")]
+    if not bad:
+        yield Check("targets", OK, f"{states.count('healthy')} healthy")
+        return
+    health = bad[-1]["TargetHealth"]
+    reason = health.get("Reason", "")
+    fix: tuple[str, ...] = ("See the log: does the application still start?", "  deployer logs")
+    if reason == "Target.ResponseCodeMismatch":
+        fix = ("Ask a path that answers 200:", f"{modify} --health-check-path /healthz")
+    elif reason == "Target.Timeout":
+        fix = ("Let the load balancer into the tasks' security group: its check says how.",)
+    elif reason == "Target.FailedHealthChecks":
+        fix = (
+            "Nothing listens there. Ask the tasks' own port, on every address (0.0.0.0):",
+            f"{modify} --health-check-port traffic-port",
+        )
+    said = f"{len(bad)} of {len(found)} unhealthy: {reason} {health.get('Description', '')}"
+    state: State = WARNING if "healthy" in states else FAILED
+    yield Check("targets", state, said.strip(), fix, "The load balancer sends it nothing.")
+
+
+# What is recorded --------------------------------------------------------------------------------
+
+
+def last_release(past: History) -> Iterator[Check]:
+    """What became of the last release that was carried out, and of a push that was not.
+
+    Args:
+        past: the newest records, those of pushes that deployed nothing included.
+    """
+    # children of an index and attestations have no tag, and deploy nothing by themselves
+    newest = next((e for e in past if e["tag"] or e.get("outcome") != "IGNORED"), None)
+    if newest and newest.get("outcome") == "IGNORED" and newest["trigger"] == "push":
+        yield Check(
+            "last push",
+            WARNING,
+            f"{newest['version']} deployed nothing: {newest.get('reason', '')}",
+            ("Push it under a tag that the service deploys, with `-` for the `+` of a version.",),
+        )
+    done = next(
+        (e for e in past if e.get("outcome") in ("SUCCEEDED", "FAILED", "FAILED_ROLLED_BACK")), None
+    )
+    if done is None:
+        yield Check("last release", OK, "none yet")
+        return
+    outcome = str(done.get("outcome"))
+    if outcome == "SUCCEEDED":
+        yield Check("last release", OK, f"{done['version']} {outcome}")
+        return
+    found: Mapping[str, Any] = done.get("diagnosis") or {}  # type: ignore[assignment]
+    advice = str(found.get("advice") or "See its record.")
+    yield Check(
+        "last release",
+        FAILED,
+        f"{done['version']} {outcome}: {found.get('kind', '')}: "
+        f"{found.get('cause') or done.get('reason', '')}",
+        (advice, f"  deployer history {done['id']}"),
+        "The newest release is not what serves.",
+        tuple(found.get("log", ())[-_EVIDENCE:]),
+    )
+
+
+def last_build(past: History) -> Iterator[Check]:
+    """What became of the last build of the image."""
+    done = next((e for e in past if e.get("outcome") in ("SUCCEEDED", "FAILED")), None)
+    if done is None or done.get("outcome") == "SUCCEEDED":
+        if done:
+            yield Check("last build", OK, str(done["version"]))
+        return
+    found: Mapping[str, Any] = done.get("diagnosis") or {}  # type: ignore[assignment]
+    lines = [str(line) for line in found.get("lines", ())]
+    symptom = log_patterns.of_build([*lines, str(found.get("cause", ""))])
+    advice = "Correct the sources and build again; the build's log says what it did."
+    if found.get("error") == "BuildTimedOut":
+        advice = (
+            "Give it longer (BuildTimeoutMinutes of the deployer's stack), or a bigger machine"
+            " (BuildComputeType): the first build of all takes longest."
+        )
+    elif symptom:
+        advice = f"{symptom.why} {symptom.advice}"
+    yield Check(
+        "last build",
+        FAILED,
+        f"{done['version']}: {found.get('error', 'failed')}: {found.get('cause', '')}",
+        (advice, "  deployer build"),
+        "No image came of it.",
+        tuple(lines[-_EVIDENCE:]),
+    )
+
+
+def image(
+    spec: ServiceSpec, version: str, digest: str, found: Image | None, config: Document | None
+) -> Check:
+    """Whether the live release's image can still be pulled and run.
+
+    Args:
+        found: None if it is gone.
+        config: of what a task runs of it; None if that is nothing.
+    """
+    why = "The next task that is started, for whatever reason, cannot pull it."
+    name = "image"
+    if found is None:
+        return Check(
+            name,
+            FAILED,
+            f"{version} ({digest[:19]}…) is gone from the repository",
+            ("Push it again from where it was built, or deploy one that is there:",
+             "  deployer deploy"),
+            why,
+        )  # fmt: skip
+    if wrong := identification.unfit(found, config, spec):
+        fix = (
+            f"Build it for {spec.platform}, or set the platform in the service spec (Platform).",
+        )
+        return Check(name, FAILED, f"{version}: {wrong}", fix, why)
+    return Check(name, OK, f"{version} is in the repository, for {spec.platform}")
+
+
+def drift(
+    spec: ServiceSpec,
+    running: Mapping[str, Any],
+    content: str | None,
+    wanted: Mapping[str, Any],
+    wanted_content: str,
+    expected: str | None,
+    known: Recorded | None = None,
+    mend: str | None = None,
+) -> Iterator[Check]:
+    """Check that the service runs what the live release and the spec say.
+
+    Args:
+        running: the task definition that the service is on.
+        content: the hash of what it says, from its tag; None if we did not register it.
+        wanted: the one that the spec makes of the live release now.
+        expected: the ARN of the live release's; None if nothing is live.
+        known: the newest record of the task definition that the service is on; None without one.
+        mend: the command that brings the live release back, if it is known that it does not serve.
+    """
+    name, short = "drift", str(running.get("taskDefinitionArn", "")).rpartition("/")[2]
+    differing = [change.what for change in task_definitions.changes(running, wanted)]
+    if expected and running.get("taskDefinitionArn") != expected:
+        yield Check(
+            name,
+            FAILED,
+            f"the service is on {short}, and the live release on {expected.rpartition('/')[2]}"
+            + (f"; not as the spec says: {', '.join(differing)}" if differing else ""),
+            ("Put the last verified release back:", mend or _redeploy(wanted)),
+            _unverified(known, registered=content is not None),
+        )
+    elif content == wanted_content or (content is None and not differing):
+        yield Check(name, OK, f"{short} is as the spec says")
+    else:
+        yield Check(
+            name,
+            WARNING,
+            f"{short} is not as the spec says now: {', '.join(differing) or 'a field'}",
+            ("The next release takes it over; to do it now:", _redeploy(wanted)),
+        )
+
+
+def _unverified(known: Recorded | None, *, registered: bool) -> str:
+    """Return why what runs is not verified, as far as the records say."""
+    if known and history.was_live(known):
+        return f"{known['version']} runs; it was verified earlier, and another release since."
+    if known:
+        outcome = known.get("outcome", "in flight")
+        return f"The deployer put {known['version']} in place ({outcome}) and never verified it."
+    if registered:
+        return "The deployer registered what runs; no record says that it was verified."
+    return "Something other than the deployer put it in place, so it was never verified."
+
+
+def overlaps(
+    spec: ServiceSpec, others: Sequence[ServiceSpec], tags: Sequence[str]
+) -> Iterator[Check]:
+    """Check that no tag deploys two services: such a push deploys none of them.
+
+    Args:
+        others: the specs of all services.
+        tags: the tags of the repository's images: one of them is the better example.
+    """
+    for other in others:
+        if other.repository != spec.repository or other.service == spec.service:
+            continue
+        both = [tag for tag in tags if spec.deploys(tag) and other.deploys(tag)]
+        mine, theirs = (patterns.compile(pattern) for pattern in (spec.tags, other.tags))
+        example = next(iter(both), None) or patterns.common(mine, theirs, _IN_TAGS)
+        if example:
+            yield Check(
+                "tags",
+                FAILED,
+                f"the tags of {spec.service} and {other.service} overlap, such as in {example}",
+                (f"Make tags {spec.tags!r} and {other.tags!r} of the service specs disjoint.",),
+                "A push of such a tag deploys neither of them.",
+            )
+
+
+def unrecorded(failed: Sequence[tuple[str, str]]) -> Iterator[Check]:
+    """Check that every execution that failed has a record. `failed`: ARNs and why, newest first."""
+    for arn, why in failed:
+        yield Check(
+            "executions",
+            WARNING,
+            f"{arn.rpartition(':')[2]} failed and has no record of a service: {why}",
+            (
+                "See its input:",
+                f"  aws stepfunctions describe-execution --execution-arn {arn}",
+            ),
+        )
+
+
+def _redeploy(wanted: Mapping[str, Any]) -> str:
+    image = str(wanted["containerDefinitions"][0]["image"])
+    return f"  deployer deploy {image.rpartition('@')[2]}"
+
+
+# What the application is told --------------------------------------------------------------------
+
+
+def names_in(sources: str) -> frozenset[str]:
+    """The variables that a text of Coder's sources names: its help, or its options' code."""
+    return frozenset(_NAMED_IN_SOURCES.findall(sources))
+
+
+def is_coder(names: Collection[str]) -> bool:
+    """Return whether variables are those of Coder's server, or of a fork; not of its clients."""
+    own = _OF_CODER | {name for name in MISNAMED_FOR_CODER if name.startswith("CODER_")}
+    return any(name in own or name.startswith("WORKBENCH_") for name in names)
+
+
+def variables(names: Collection[str], known: Collection[str] = ()) -> Iterator[Check]:
+    """Whether Coder knows the variables it is given; it ignores one that it does not know.
+
+    Args:
+        names: of environment and secrets.
+        known: those that the fork which runs knows; without them, the usual ones of Coder.
+    """
+    if not is_coder(names):
+        return
+    why = "Coder ignores a variable that it does not know, and starts without it."
+    wrong = 0
+    for name in sorted(names):
+        right = MISNAMED_FOR_CODER.get(name)
+        if right and name not in known:
+            wrong += 1
+            yield _misnamed(FAILED, name, right, why)
+        elif known and name.startswith("CODER_") and name not in known:
+            fork = name.replace("CODER_", "WORKBENCH_", 1)
+            near = fork if fork in known else _near(name, known)
+            # a fork's own name may be given beside the usual one
+            if near and near not in names:
+                wrong += 1
+                yield _misnamed(FAILED, name, near, why)
+        elif not known and name not in _OF_CODER:
+            near = _near(name, _OF_CODER)
+            if near and near not in names:
+                wrong += 1
+                yield _misnamed(WARNING, name, near, why)
+    if "CODER_PG_CONNECTION_URL" not in names:
+        wrong += 1
+        yield Check(
+            "variables",
+            FAILED,
+            "Coder is given no CODER_PG_CONNECTION_URL",
+            ("Name the secret with the URL under container.secrets as CODER_PG_CONNECTION_URL.",),
+            "It keeps its data inside the task then; all data is lost when the task stops.",
+        )
+    if not wrong:
+        of = "the sources" if known else "Coder's usual ones"
+        yield Check("variables", OK, f"{len(names)}, none that {of} would have otherwise")
+
+
+def _near(name: str, known: Collection[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name, sorted(known), 1, 0.9)), None)
+
+
+def _misnamed(state: State, name: str, right: str, why: str) -> Check:
+    return Check("variables", state, f"{name} is not {right}", (f"Name it {right}.",), why)
+
+
+def connection_url(value: str, host: str | None, arn: str, *, whole: bool) -> Check:
+    """Whether a secret is a connection URL. The value itself is never told.
+
+    Args:
+        host: the host name of the RDS instance; None if that is not known.
+        arn: the secret's.
+        whole: whether the container gets all of the secret, not one JSON key of it.
+    """
+    name = "database URL"
+    fix = url_fix(arn)
+    why = "The application cannot connect with it."
+
+    def wrong(said: str, state: State = FAILED) -> Check:
+        return Check(name, state, said, fix, why if state == FAILED else "")
+
+    if whole and _is_object(value):
+        return wrong("the secret is a JSON object, and the container gets all of it")
+    if not whole:
+        return Check(name, OK, "a key of a JSON secret")
+    if value != value.strip():
+        return wrong("the secret has a space or line end around the URL")
+    if re.match(r"postgres(ql)?://", value) and (problem := url_problem(value)):
+        return wrong(problem)
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        return wrong(
+            "the port in the URL is no number; RDS's endpoint may have been given with its"
+        )
+    if not parts.scheme:
+        return wrong("the secret is no URL")
+    if not parts.scheme.startswith("postgres"):
+        return Check(name, OK, f"a URL of {parts.scheme}")
+    if "sslmode=disable" in parts.query:
+        return wrong(
+            "the URL says sslmode=disable, which RDS from PostgreSQL 15 on refuses", WARNING
+        )
+    if host and parts.hostname and parts.hostname != host.lower():
+        return wrong(f"the URL's host is not the instance's, {host}", WARNING)
+    return Check(name, OK, f"a URL of {parts.scheme}, port {port or 5432}")
+
+
+_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+def url_problem(value: str) -> str | None:
+    """What is wrong with a connection URL, without any of it; None if nothing is (RFC 3986)."""
+    if _is_object(value):
+        return "the secret is a JSON object; no container can use it"
+    if not re.match(r"postgres(ql)?://", value):
+        return "the secret does not begin with postgresql://"
+    if value != value.strip():
+        return "the secret has a space or line end around the URL"
+    rest = value.partition("://")[2]
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    login, at, _ = (authority if "@" in authority else rest).rpartition("@")
+    user, _, password = login.partition(":")
+    if not at or not user:
+        return "the URL has no user before the host; it must be user:password@host"
+    place = rest[len(login) + 1 :]
+    broken = set(re.findall(r"[^A-Za-z0-9._~!$&'()*+,;=%-]", user + password.replace(":", "")))
+    if "@" in place.partition("?")[0]:
+        broken.add("@")
+    if broken:
+        return (
+            "the user or password has characters that break a URL; percent-encode them, such as"
+            " @ as %40, / as %2F, # as %23, ? as %3F, a space as %20"
+        )
+    if _PERCENT.search(user + password):
+        return "the user or password has a % that begins no code; write it as %25"
+    hosts, _, name = place.partition("?")[0].partition("/")
+    try:
+        parts = [urlsplit(f"postgresql://{host}") for host in hosts.split(",")]
+        good = all(part.hostname and part.port != 0 for part in parts)
+    except ValueError:
+        good = False
+    if not good:
+        return "the URL's host or port is not one; it must be host:5432 after the @"
+    if not name:
+        return "the URL names no database; it must end with /name"
+    return None
+
+
+def url_fix(arn: str) -> tuple[str, ...]:
+    """How to put a connection URL into a secret."""
+    return (
+        "It must be the URL alone, as plain text:",
+        "  postgresql://user:password@host:5432/name?sslmode=require",
+        "This asks for a password, and prints it as it must be in the URL:",
+        "  python3 -c 'from getpass import getpass; from urllib.parse import quote;"
+        ' print(quote(getpass(), safe=""))\'',
+        "Write it into a file, url.txt, so that it is in no shell's history, and from there:",
+        f"  aws secretsmanager put-secret-value --secret-id {arn} --secret-string file://url.txt",
+    )
+
+
+def _is_object(value: str) -> bool:
+    try:
+        return isinstance(json.loads(value), dict)
+    except ValueError:
+        return False
+
+
+# What is around it -------------------------------------------------------------------------------
+
+
+def domain(
+    host: str, balancer: str, resolved: set[str], theirs: set[str], record: str | None
+) -> Check:
+    """Whether a name leads to the load balancer.
+
+    Args:
+        balancer: the load balancer's own name.
+        resolved: the addresses that the name has, as seen from here.
+        theirs: those that the load balancer's name has.
+        record: what a hosted zone of the account says of the name; None if none has it.
+    """
+    name, want = "domain", f"an alias or CNAME of {host} to {balancer}"
+    if resolved & theirs:
+        return Check(name, OK, f"{host} leads to the load balancer")
+    right = record is not None and _same_name(record, balancer)
+    if right and not resolved:
+        return Check(
+            name,
+            WARNING,
+            f"{host} leads to the load balancer by Route 53, and cannot be resolved from here",
+            ("See that the domain's registrar names the zone's servers, and wait for caches:",
+             f"  dig +trace {host}"),
+        )  # fmt: skip
+    if not resolved:
+        fix = (f"Make {want}, or give HostedZoneId and let it be made:",
+               "  make deploy MODE=infrastructure")  # fmt: skip
+        return Check(name, FAILED, f"{host} does not resolve", fix, "Nobody finds the service.")
+    if right:
+        said = f"{host} still leads to {_some(resolved)}"
+        return Check(name, WARNING, said, ("Wait for caches; the record is right.",))
+    return Check(
+        name,
+        FAILED,
+        f"{host} leads to {_some(resolved)}, which is not the load balancer's",
+        (f"Change it to {want}.",),
+        "People reach something else than the service.",
+    )
+
+
+def _same_name(one: str, other: str) -> bool:
+    def plain(name: str) -> str:
+        return name.rstrip(".").lower().removeprefix("dualstack.")
+
+    return plain(one) == plain(other)
+
+
+def _some(addresses: set[str]) -> str:
+    return ", ".join(sorted(addresses)[:3])
+
+
+def lock(dead: Sequence[str]) -> Check:
+    """Whether executions that are over left something open. `dead`: what, in words."""
+    if not dead:
+        return Check("lock", OK, "no execution left anything open")
+    return Check(
+        "lock",
+        FAILED,
+        "; ".join(dead),
+        ("Wait five minutes for Reconcile, or let it look now:", "  deployer doctor --fix"),
+        "Releases wait for an execution that is over.",
+        repair=Repair("let Reconcile look now at what executions left open", "reconcile"),
+    )
+
+
+def hold(note: HoldNote | None) -> Iterator[Check]:
+    """Whether pushes are held back."""
+    if note:
+        yield Check(
+            "hold",
+            WARNING,
+            f"pushes are held by {note['by']} since {note['at']}: {note['reason']}",
+            ("Let them go:", "  deployer resume"),
+        )
+
+
+def undelivered(count: int, queue: str) -> Check:
+    """Whether events failed to start an execution. `queue`: the dead-letter queue's URL."""
+    name = "dead letters"
+    if count == 0:
+        return Check(name, OK, "none")
+    return Check(
+        name,
+        FAILED,
+        f"{count} events could not start an execution",
+        ("Start them again; what was deployed already is not deployed twice:",
+         "  deployer doctor --fix"),
+        "Each is a push or an upload that nothing came of, unless Reconcile has found it since.",
+        repair=Repair(f"start {count} executions from {queue}", "redrive", {"queue": queue}),
+    )  # fmt: skip

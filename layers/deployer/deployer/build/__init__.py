@@ -1,0 +1,1 @@
+"""The build of an image from an uploaded source archive."""

@@ -1,0 +1,1 @@
+"""The deployment: from a push or a manual request to a verified release, or back."""

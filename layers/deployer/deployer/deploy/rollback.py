@@ -1,0 +1,148 @@
+"""Whether and how a service goes back after a release failed."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NotRequired, TypedDict
+
+from deployer.deploy.database import how_to_restore
+from deployer.deploy.image import shown
+from deployer.deploy.release import Previous, Release, outdated, schema_grew
+from deployer.deploy.rollout import Rollout, Service, network, primary, same_network
+
+_UNCHANGED = "the service was not changed"
+
+
+class Rollback(TypedDict):
+    """What is done about a failed release.
+
+    ROLL_BACK: put the previous one back. AWAIT: it is on its way back already. STOP: there is none,
+    so stop the tasks that fail. LEAVE: nothing is to be done, or nothing safe can be; `reason`
+    says which. `database` is the instance to which the secret was seen to lead back. `failure` is
+    why the previous release is not back and steady, as a state handed it on.
+    """
+
+    action: Literal["ROLL_BACK", "AWAIT", "STOP", "LEAVE"]
+    reason: str
+    rollout: NotRequired[Rollout]
+    database: NotRequired[str]
+    failure: NotRequired[Mapping[str, Any]]
+
+
+def decide(
+    service: Service | None,
+    release: Release,
+    revision: str | None,
+    previous: Previous | None,
+    was_running: bool,
+    touched: bool,
+    ran: bool,
+    snapshot: str | None,
+    replaced: bool = False,
+    restored: bool = False,
+) -> Rollback:
+    """Decide what to do about a release that failed.
+
+    Args:
+        service: the service now; None if there is none.
+        revision: the task definition of the release that failed; None if it got none.
+        previous: what ran before it.
+        was_running: whether the service ran any tasks before.
+        touched: whether the update of the service is known to have taken place.
+        ran: whether any task of the release got as far as running, and so may have migrated
+            the database.
+        snapshot: the snapshot of the database taken before the release.
+        replaced: whether the rollout of the release is known, and another is in place.
+        restored: whether the release has switched the service to a restored database, which then
+            is switched back before the previous release starts.
+    """
+    current = primary(service) if service else None
+    if current is None:
+        return _leave("there is no service")
+    if service and previous and _in_place(service, previous):
+        if not touched:
+            return _leave(_UNCHANGED)
+        if previous["taskDefinition"] != revision or replaced:
+            return {"action": "AWAIT", "reason": "ECS put the previous release back itself"}
+        if not restored:
+            return _leave("the release that failed is the one that ran before")
+    if current["taskDefinition"] != revision:
+        if touched:
+            return _leave(f"somebody else put {current['taskDefinition']} in place; it stays")
+        return _leave(_UNCHANGED)
+    if previous is None and was_running:
+        return _leave("no release is known to be good; the service stays as it is")
+    if previous is None:
+        return {
+            "action": "STOP",
+            "reason": "there is no previous release to go back to; the service was scaled to zero"
+            " and the next push starts it again",
+        }
+    if ran and not restored and schema_grew(previous["schema"], release["schema"]):
+        to = previous["release"] or "<release id>"
+        return _leave(
+            f"{previous['version'] or previous['taskDefinition']} can't run on the database schema"
+            f" that {release['version']} brings. "
+            + how_to_restore(release["service"], to, snapshot, release["version"])
+        )
+    applied = previous.get("databaseSchema")
+    moved = service is not None and not _in_place(service, previous)
+    if restored and moved and _needs_restored(previous, revision):
+        return {
+            "action": "ROLL_BACK",
+            "reason": f"going back to the network that {previous['version'] or revision} had,"
+            " on the restored database",
+        }
+    if outdated(previous["schema"], applied) and restored:
+        return _leave(
+            f"{previous['version']} can't run on the database as it was, with schema"
+            f" {shown(applied)}; {release['version']} stays on the restored one"
+        )
+    if outdated(previous["schema"], applied) and not release.get("restore"):
+        # an earlier release that failed and was left has migrated; this one may never have run
+        return _leave(
+            f"{previous['version']} can't run on the database schema {shown(applied)} that a"
+            " release before this one brought. A request to roll back to it names the snapshot, if"
+            " there is one"
+        )
+    return {
+        "action": "ROLL_BACK",
+        "reason": f"going back to {previous['version'] or previous['taskDefinition']}",
+    }
+
+
+def keeps_database(
+    decided: Rollback, service: Service | None, revision: str | None, previous: Previous | None
+) -> bool:
+    """Return whether what stays in place may run on the database that its release restored: then
+    the secret must go on leading there."""
+    current = primary(service) if service else None
+    if current is None:
+        return False
+    if decided["action"] in ("ROLL_BACK", "AWAIT"):
+        return previous is not None and _needs_restored(previous, revision)
+    if decided["action"] == "STOP":
+        return False
+    before = previous["taskDefinition"] if previous else None
+    return decided["reason"] != _UNCHANGED and (
+        current["taskDefinition"] != before or before == revision
+    )
+
+
+def _needs_restored(previous: Previous, revision: str | None) -> bool:
+    """Return whether the release that failed is the previous one in another network, which cannot
+    run on the database as it was before the restoration."""
+    applied = previous.get("databaseSchema")
+    return previous["taskDefinition"] == revision and outdated(previous["schema"], applied)
+
+
+def _in_place(service: Service, previous: Previous) -> bool:
+    """Whether a service is on the previous release, in the network that it had."""
+    current = primary(service)
+    return (
+        current is not None
+        and current["taskDefinition"] == previous["taskDefinition"]
+        and same_network(network(service), previous["networkConfiguration"])
+    )
+
+
+def _leave(reason: str) -> Rollback:
+    return {"action": "LEAVE", "reason": reason}

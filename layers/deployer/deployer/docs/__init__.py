@@ -1,0 +1,1 @@
+"""The publication of a documentation site from uploaded sources."""

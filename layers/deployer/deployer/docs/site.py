@@ -1,0 +1,319 @@
+"""A documentation site: its spec, what is asked for it, and its releases.
+
+A site's records and turn are kept in the releases table as a service's are, under `docs:<site>`.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NotRequired, cast
+
+from deployer import requests
+from deployer.deploy import history
+from deployer.deploy.history import History
+from deployer.deploy.identification import OPERATOR
+from deployer.deploy.release import Entry, Recorded, Trigger, release_id
+from deployer.deploy.spec import Fields
+from deployer.errors import RequestRejected, SiteUnknown, SpecInvalid
+from deployer.requests import Hold, Publish, Recover, Resume, Rollback
+
+_OWNER = "docs:"
+_NAME = "[a-z][a-z0-9-]{0,44}"
+_PATH = r"\.?[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
+_SOURCE = re.compile(rf"docs/({_NAME})/([^/]+)\.(tar\.gz|tgz|zip)")
+_ENDINGS = re.compile(r"\.(tar\.gz|tgz|zip)$")
+
+
+@dataclass(frozen=True)
+class Build:
+    """How a site is built; what is empty is found out."""
+
+    directory: str
+    script: str
+    output: str
+
+
+@dataclass(frozen=True)
+class SiteSpec:
+    """Where a site is published and how.
+
+    `store` is the ARN of the key value store whose key `releases` names the live release. A
+    release with fewer files than `may_shrink_to` percent of the live one's is refused, and one
+    that the site does not answer with `timeout` seconds after the switch has failed.
+    """
+
+    site: str
+    url: str
+    bucket: str
+    distribution: str
+    store: str
+    build: Build
+    keep_releases: int
+    may_shrink_to: int
+    timeout: int
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An archive of sources that arrived in the source bucket. Its `version` is None where it was
+    only listed there."""
+
+    site: str
+    bucket: str
+    key: str
+    version: str | None
+    time: datetime
+
+
+class DocsRelease(Entry):
+    """A release of a site. `source` is the archive's `bucket/key` and `sourceVersion` its version.
+
+    `folder` is where its files are; a rollback's is the earlier release's.
+    """
+
+    source: str
+    sourceVersion: str
+    folder: str
+    url: NotRequired[str]
+
+
+def owner(site: str) -> str:
+    """The name under which the releases table keeps a site."""
+    return _OWNER + site
+
+
+def is_site(service: str) -> bool:
+    """Whether what the releases table keeps under a name is a site's."""
+    return service.startswith(_OWNER)
+
+
+def kind(service: str) -> str:
+    """In a word, of what the releases table keeps something under a name."""
+    return "site" if is_site(service) else "service"
+
+
+def of_owner(service: str) -> str:
+    """The site of which the releases table keeps something under a name."""
+    return service.removeprefix(_OWNER)
+
+
+def named(parameters: Mapping[str, str]) -> list[str]:
+    """The sites that have a spec."""
+    return [name.rsplit("/", 1)[-1] for name in parameters]
+
+
+def from_parameters(
+    parameters: Mapping[str, str], site: str | None
+) -> tuple[SiteSpec, Mapping[str, Any]]:
+    """The spec of a site, read and as a document; of the only one if none is named.
+
+    Raises:
+        SiteUnknown, SpecInvalid, RequestRejected: no spec, a wrong one, or one must be named.
+    """
+    named = {
+        name: text
+        for name, text in parameters.items()
+        if site is None or name.rsplit("/", 1)[-1] == site
+    }
+    if not named:
+        known = ", ".join(sorted(parameters)) or "there is none"
+        raise SiteUnknown(f"no site spec is named {site or '<any>'}; known are: {known}")
+    if len(named) != 1:
+        known = ", ".join(sorted(parameters))
+        raise RequestRejected(f"name the site, there is a spec for {len(named)}: {known}")
+    source, text = next(iter(named.items()))
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise SpecInvalid(f"{source} is no JSON: {error}") from None
+    return from_document(document, source), document
+
+
+def from_document(document: object, source: str = "the site spec") -> SiteSpec:
+    """Read a spec from its JSON document. Raises SpecInvalid, naming every wrong field."""
+    problems: list[str] = []
+    if not isinstance(document, dict):
+        raise SpecInvalid(f"{source} must be a JSON object, not {type(document).__name__}")
+    at = Fields(document, "", problems)
+    build = at.object("build")
+    spec = SiteSpec(
+        site=at.text("site", pattern=_NAME),
+        url=at.text("url", pattern=r"https?://[^/]+"),
+        bucket=at.text("bucket", pattern="[a-z0-9.-]{3,63}"),
+        distribution=at.text("distribution", pattern="[A-Z0-9]+"),
+        store=at.text("store", pattern="arn:aws[a-z-]*:cloudfront::[0-9]{12}:key-value-store/.+"),
+        build=Build(
+            directory=build.possibly("directory", _PATH),
+            script=build.possibly("script", "[A-Za-z0-9_][A-Za-z0-9_:.-]*"),
+            output=build.possibly("output", _PATH),
+        ),
+        keep_releases=at.integer("keepReleases", 5, low=2, high=20),
+        may_shrink_to=at.integer("mayShrinkTo", 50, low=0, high=100),
+        # a change of a key value store reaches every place within seconds; the rest is for a slow
+        # day: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions.html
+        timeout=at.integer("timeout", 180, low=1, high=900),
+    )
+    build.close()
+    at.close()
+    if problems:
+        raise SpecInvalid(f"{source} has {len(problems)} wrong field(s): " + "; ".join(problems))
+    return spec
+
+
+def parse(document: object) -> Upload | Publish | Rollback | Hold | Resume | Recover:
+    """Read the input of an execution.
+
+    Args:
+        document: the `Object Created` event of the source bucket as EventBridge delivers it
+            (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html), or a request,
+            an object with `action`.
+    Raises:
+        RequestRejected: naming what is wrong, with an example of what is right.
+    """
+    if isinstance(document, dict) and "action" in document:
+        requested = requests.manual(document, requests.SITE_EXAMPLES, "site")
+        assert not isinstance(requested, requests.Deploy)  # which is none of the examples
+        if isinstance(requested, Rollback) and requested.restore_database:
+            raise RequestRejected("restoreDatabase is for services: a site has no database")
+        return requested
+    if not isinstance(document, dict) or document.get("source") != "aws.s3":
+        raise RequestRejected(
+            "the input is neither an upload's event nor a request; a request looks like"
+            f" {requests.SITE_EXAMPLES['publish']}"
+        )
+    detail = document.get("detail")
+    if document.get("detail-type") != "Object Created" or not isinstance(detail, dict):
+        raise RequestRejected("an event of S3 publishes nothing unless it is Object Created")
+    bucket, stored = detail.get("bucket"), detail.get("object")
+    if not isinstance(bucket, dict) or not isinstance(stored, dict):
+        raise RequestRejected("the S3 event's detail has no bucket or no object")
+    key = requests.text(stored, "key", "S3 event's object")
+    return Upload(
+        site=site_of(key),
+        bucket=requests.text(bucket, "name", "S3 event's bucket"),
+        key=key,
+        version=requests.text(stored, "version-id", "S3 event's object")
+        if "version-id" in stored
+        else None,
+        time=requests.time_of(document, "S3 event"),
+    )
+
+
+def is_archive(stored: Mapping[str, Any]) -> bool:
+    """Whether an object that S3 lists is an archive of a site's sources."""
+    return bool(_SOURCE.fullmatch(stored["key"]))
+
+
+def site_of(key: str) -> str:
+    """The site for which an archive is. Raises RequestRejected."""
+    found = _SOURCE.fullmatch(key)
+    if not found:
+        raise RequestRejected(
+            f"{key[:200]!r} is no archive of a site's sources; upload it as"
+            " docs/<site>/<any name>.tar.gz or .zip"
+        )
+    return found[1]
+
+
+def uploaded(upload: Upload, execution: str, now: datetime) -> DocsRelease:
+    """The release that an upload is. One upload is one release, however often it is told of."""
+    name = release_id(upload.time, _fingerprint(upload))
+    return _release(upload, name, "push", "upload", execution, now)
+
+
+def requested(upload: Upload, by: str | None, execution: str, now: datetime) -> DocsRelease:
+    """The release that a request to publish is: a new one each time it is given."""
+    name = release_id(now, _fingerprint(upload), execution)
+    return _release(upload, name, "deploy", by or OPERATOR, execution, now)
+
+
+def _fingerprint(upload: Upload) -> str:
+    """What tells this version of this archive from every other."""
+    told = f"{upload.bucket}/{upload.key}@{upload.version}"
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _release(
+    upload: Upload, name: str, trigger: Trigger, by: str, execution: str, now: datetime
+) -> DocsRelease:
+    return {
+        "service": owner(upload.site),
+        "id": name,
+        "digest": f"source:{_fingerprint(upload)}",
+        "tag": None,
+        "version": _ENDINGS.sub("", upload.key.rsplit("/", 1)[-1]),
+        "source": f"{upload.bucket}/{upload.key}",
+        "sourceVersion": upload.version or "",
+        "folder": name,
+        "pushedAt": upload.time.astimezone(UTC).isoformat(),
+        "trigger": trigger,
+        "startedBy": by,
+        "startedAt": now.isoformat(),
+        "execution": execution,
+    }
+
+
+def again(
+    earlier: Recorded, trigger: Trigger, by: str | None, execution: str, now: datetime
+) -> DocsRelease:
+    """The release that puts an earlier one (back) in place: a rollback, or a resumption."""
+    before = cast(DocsRelease, earlier)
+    name = release_id(now, before["digest"].rpartition(":")[2], execution)
+    return {
+        "service": before["service"],
+        "id": name,
+        "digest": before["digest"],
+        "tag": None,
+        "version": before["version"],
+        "source": before["source"],
+        "sourceVersion": before["sourceVersion"],
+        # what was held back was never published, so it gets a folder of its own
+        "folder": before["folder"] if trigger == "rollback" else name,
+        "pushedAt": before["pushedAt"],
+        "trigger": trigger,
+        "startedBy": by or OPERATOR,
+        "startedAt": now.isoformat(),
+        "execution": execution,
+        "to": before["id"],
+    }
+
+
+def noted(
+    spec: SiteSpec, trigger: Trigger, by: str | None, execution: str, now: datetime
+) -> DocsRelease:
+    """The record of a request that publishes nothing, such as a hold."""
+    name = release_id(now, trigger, execution)
+    return {
+        "service": owner(spec.site),
+        "id": name,
+        "digest": "",
+        "tag": None,
+        "version": "",
+        "source": "",
+        "sourceVersion": "",
+        "folder": "",
+        "pushedAt": now.isoformat(),
+        "trigger": trigger,
+        "startedBy": by or OPERATOR,
+        "startedAt": now.isoformat(),
+        "execution": execution,
+    }
+
+
+def kept(past: History, keep: int, live: str | None = None) -> list[str]:
+    """The folders that are kept, the live one first.
+
+    Args:
+        keep: how many.
+        live: the one that becomes live; None for the one that is by our records.
+    """
+    folders = [str(entry.get("folder")) for entry in history.good(past)]
+    return list(dict.fromkeys([live, *folders] if live else folders))[:keep]
+
+
+def switch(folders: Sequence[str]) -> str:
+    """What the key `releases` says: the live release first, then the others that are kept."""
+    return ",".join(folders)

@@ -1,0 +1,298 @@
+"""What was asked: an ECR push as EventBridge delivers it, or an manual request."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from deployer.errors import RequestRejected
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+# https://docs.docker.com/reference/cli/docker/image/tag/: at most 128 of these
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+# cosign keeps signatures, attestations and SBOMs under a tag made from the digest they speak of
+COSIGN_TAG = re.compile(r"sha256-[0-9a-f]{64}(\.(sig|att|sbom))?")
+
+# How far the tags of one push are apart, at most: `docker push --all-tags` puts one after another
+ONE_PUSH = timedelta(minutes=1)
+
+EXAMPLES = {
+    "deploy": '{"action": "deploy", "image": "<tag or sha256:digest>"}',
+    "rollback": '{"action": "rollback", "to": "previous"}',
+    "hold": '{"action": "hold", "reason": "<why>"}',
+    "resume": '{"action": "resume"}',
+    "recover": '{"action": "recover", "service": "<service>", "release": "<release id>"}',
+}
+EXAMPLE = EXAMPLES["deploy"]
+SITE_EXAMPLES = {
+    "publish": '{"action": "publish", "site": "<site>"}',
+    "rollback": '{"action": "rollback", "site": "<site>", "to": "previous"}',
+    "hold": '{"action": "hold", "site": "<site>", "reason": "<why>"}',
+    "resume": '{"action": "resume", "site": "<site>"}',
+    "recover": '{"action": "recover", "site": "<site>", "release": "<release id>"}',
+}
+
+
+@dataclass(frozen=True)
+class Push:
+    """A push event: a manifest arrived in a repository, or a tag was put on one that was there.
+
+    `tag` is None for an untagged manifest. `time` is when that was; ECR keeps the time of an
+    image's first push (https://github.com/aws/containers-roadmap/issues/2746), so of a push that
+    the reconciler found without its event, `time` is the image's.
+    """
+
+    repository: str
+    digest: str
+    tag: str | None
+    time: datetime
+    found: bool = False
+
+    @property
+    def until(self) -> datetime:
+        """The time up to which an event of the same tag on the same digest tells of this push."""
+        return self.time + ONE_PUSH if self.found else self.time
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """A request to deploy an image that is in the repository.
+
+    In every request, `service` None means the only one, and `by` is who gives it.
+    """
+
+    image: str
+    service: str | None
+    by: str | None
+
+
+@dataclass(frozen=True)
+class Publish:
+    """A request to build and publish the newest sources of a documentation site again."""
+
+    service: str | None
+    by: str | None
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """A request to go back: `to` is `previous`, a version, a tag, a digest or a release's id.
+
+    `hold` keeps later pushes from deploying until someone resumes. `restore_database` goes back
+    in time with the database too.
+    """
+
+    to: str
+    service: str | None
+    by: str | None
+    hold: bool
+    reason: str | None
+    restore_database: bool
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A request to keep pushes from deploying, until someone resumes or deploys by hand."""
+
+    service: str | None
+    by: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Resume:
+    """A request to end a hold and to deploy the newest push that it kept back."""
+
+    service: str | None
+    by: str | None
+
+
+@dataclass(frozen=True)
+class Recover:
+    """Our own request to put a service right after an execution ended without doing so itself."""
+
+    service: str
+    release: str
+
+
+type Manual = Deploy | Publish | Rollback | Hold | Resume | Recover
+
+
+def parse(document: object) -> Push | Deploy | Rollback | Hold | Resume | Recover:
+    """Read the input of an execution.
+
+    Args:
+        document: the `ECR Image Action` event as EventBridge delivers it
+            (https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html),
+            or a request, an object with `action`.
+    Raises:
+        RequestRejected: naming what is wrong, with an example of what is right.
+    """
+    if not isinstance(document, dict):
+        raise RequestRejected(
+            f"the input must be an object, not {type(document).__name__}; for example {EXAMPLE}"
+        )
+    if "action" in document:
+        requested = manual(document, EXAMPLES, "service")
+        assert not isinstance(requested, Publish)  # which is none of the examples
+        return requested
+    if "detail-type" in document:
+        return _push(document)
+    raise RequestRejected(
+        f"the input is neither an ECR event nor a request; a request looks like {EXAMPLE}"
+    )
+
+
+def push(document: object) -> Push | None:
+    """Read an ECR event; None if the document is not a right one."""
+    try:
+        parsed = parse(document)
+    except RequestRejected:
+        return None
+    return parsed if isinstance(parsed, Push) else None
+
+
+def _push(event: Mapping[str, object]) -> Push:
+    if event.get("source") != "aws.ecr" or event["detail-type"] != "ECR Image Action":
+        raise RequestRejected(
+            f"an event {event['detail-type']!r} from {event.get('source')!r} deploys nothing; "
+            "the rule must pass 'ECR Image Action' from 'aws.ecr' alone"
+        )
+    detail = event.get("detail")
+    if not isinstance(detail, dict):
+        raise RequestRejected("the ECR event has no detail object")
+    action, result = detail.get("action-type"), detail.get("result")
+    if (action, result) != ("PUSH", "SUCCESS"):
+        raise RequestRejected(f"an ECR event {action} {result} deploys nothing; only PUSH SUCCESS")
+    # a push by digest has no image-tag, or an empty one
+    tag = detail.get("image-tag") or None
+    return Push(
+        repository=text(detail, "repository-name", "ECR event's detail"),
+        digest=_matching(detail, "image-digest", DIGEST, "ECR event's detail"),
+        tag=None if tag is None else text(detail, "image-tag", "ECR event's detail"),
+        time=time_of(event, "ECR event"),
+        found=event.get("reconciled") is True,
+    )
+
+
+def manual(request: Mapping[str, object], examples: Mapping[str, str], of: str) -> Manual:
+    """Read a request.
+
+    Args:
+        examples: a request of each action that is known.
+        of: the field that names whom the request is for.
+    Raises:
+        RequestRejected: naming what is wrong, with an example of what is right.
+    """
+    action = request["action"]
+    if not isinstance(action, str) or action not in examples:
+        raise RequestRejected(
+            f"unknown action {str(action)[:80]!r}; known are: {', '.join(examples)}"
+        )
+    example, known = examples[action], _FIELDS[action] | {of}
+    unknown = request.keys() - {"action"} - known
+    if unknown:
+        raise RequestRejected(
+            f"{action} takes no {', '.join(sorted(map(str, unknown)))[:200]}; it takes"
+            f" {', '.join(sorted(known))}, for example {example}"
+        )
+    where = f"order ({example})"
+    service, by, reason = (
+        text(request, name, where) if name in request else None for name in (of, "by", "reason")
+    )
+    match action:
+        case "deploy":
+            return Deploy(_image(request, where), service, by)
+        case "publish":
+            return Publish(service, by)
+        case "rollback":
+            hold, restore = _truth(request, "hold", True), _truth(request, "restoreDatabase", False)
+            return Rollback(text(request, "to", where), service, by, hold, reason, restore)
+        case "hold":
+            return Hold(service, by, reason)
+        case "resume":
+            return Resume(service, by)
+        case _:
+            return Recover(text(request, of, where), text(request, "release", where))
+
+
+_FIELDS = {
+    "deploy": {"image", "by"},
+    "publish": {"by"},
+    "rollback": {"to", "by", "hold", "reason", "restoreDatabase"},
+    "hold": {"by", "reason"},
+    "resume": {"by"},
+    "recover": {"release"},
+}
+
+
+def _truth(request: Mapping[str, object], name: str, default: bool) -> bool:
+    value = request.get(name, default)
+    if not isinstance(value, bool):
+        raise RequestRejected(f"{name} must be true or false, not {str(value)[:80]!r}")
+    return value
+
+
+def _image(request: Mapping[str, object], where: str) -> str:
+    image = text(request, "image", where)
+    if not DIGEST.fullmatch(image) and not TAG.fullmatch(image):
+        raise RequestRejected(
+            f"image {image[:140]!r} is neither a tag nor a digest (sha256: and 64 hex digits)"
+        )
+    return image
+
+
+def time_of(event: Mapping[str, object], what: str) -> datetime:
+    """When an event took place. Raises RequestRejected."""
+    try:
+        return datetime.fromisoformat(text(event, "time", what)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise RequestRejected(f"the {what}'s time {event['time']!r} is not ISO 8601") from None
+
+
+def ignored(tag: str | None) -> str | None:
+    """Return why a push under a tag deploys no service; None if it may."""
+    if tag is None:
+        return "the push has no tag (a child of an index, an attestation, or a push by digest)"
+    if COSIGN_TAG.fullmatch(tag):
+        return f"tag {tag} is a signature, attestation or SBOM"
+    return None
+
+
+def text(source: Mapping[str, object], name: str, where: str) -> str:
+    """A text of a document. Raises RequestRejected."""
+    value = source.get(name)
+    if not isinstance(value, str) or not value or len(value) > 512:
+        raise RequestRejected(f"the {where} needs {name}, a text of 1 to 512 characters")
+    return value
+
+
+def _matching(source: Mapping[str, object], name: str, pattern: re.Pattern[str], where: str) -> str:
+    value = text(source, name, where)
+    if not pattern.fullmatch(value):
+        raise RequestRejected(f"the {where} has {name} {value[:80]!r}, not {pattern.pattern}")
+    return value
+
+
+def subject(document: object) -> tuple[str, str | None]:
+    """What a rejected input was about, as well as it can be told: (who it is filed under, digest).
+
+    A record must be filed under something also when the input could not be read.
+    """
+    if isinstance(document, dict):
+        detail = document.get("detail")
+        stored = detail.get("object") if isinstance(detail, dict) else None
+        key = stored.get("key") if isinstance(stored, dict) else None
+        if isinstance(key, str) and key.startswith("docs/") and key.count("/") > 1:
+            return f"docs:{key.split('/')[1][:256]}", None
+        if isinstance(document.get("site"), str) and document["site"]:
+            return f"docs:{document['site'][:256]}", None
+        if isinstance(detail, dict) and isinstance(detail.get("repository-name"), str):
+            digest = detail.get("image-digest")
+            return f"repository:{detail['repository-name'][:256]}", (
+                digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else None
+            )
+        service = document.get("service")
+        if isinstance(service, str) and service:
+            return service[:256], None
+    return "unknown", None

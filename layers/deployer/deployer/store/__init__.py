@@ -1,0 +1,1 @@
+"""The releases table: records, locks and holds. It decides nothing."""

@@ -1,0 +1,1 @@
+"""What functions and the command both do: read through the adapters, then decide."""

@@ -1,0 +1,320 @@
+"""What must be around a service: each thing that cannot work is found, with its fix, and nothing
+is called wrong that may work."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from deployer.check import FAILED, OK, WARNING, Check
+from deployer.deploy import prerequisites
+from deployer.deploy.prerequisites import Secret
+from tests.unit.samples import ACCOUNT, BALANCER, spec
+
+SUBNET, GROUP = "subnet-0123456789abcdef0", "sg-0123456789abcdef0"
+SUBNETS = {SUBNET: {"SubnetId": SUBNET, "VpcId": "vpc-1", "CidrBlock": "10.0.0.0/24"}}
+SECRET = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:coder-db"
+
+
+def states(found: Iterable[Check]) -> list[str]:
+    checks = list(found)
+    for check in checks:
+        assert check.state != FAILED or (check.fix and check.found), check
+    return [check.state for check in checks]
+
+
+# the way out
+
+
+def table(*routes: dict[str, str], **associated: Any) -> dict[str, Any]:
+    local = {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "State": "active"}
+    by = associated or {"Main": True}
+    made = {"RouteTableId": "rtb-1", "VpcId": "vpc-1", "Associations": [by]}
+    return {**made, "Routes": [local, *routes]}
+
+
+def route(state: str = "active", **to: str) -> dict[str, str]:
+    return {"DestinationCidrBlock": "0.0.0.0/0", "State": state, **to}
+
+
+def endpoint(service: str, **changes: Any) -> dict[str, Any]:
+    made = {"ServiceName": f"com.amazonaws.us-east-1.{service}", "State": "available"}
+    return {"VpcId": "vpc-1", **made, **changes}
+
+
+INTERNET, NAT = route(GatewayId="igw-1"), route(NatGatewayId="nat-1")
+ENDPOINTS = [endpoint("ecr.api"), endpoint("ecr.dkr")]
+
+
+@pytest.mark.parametrize(
+    ("tables", "endpoints", "public", "expected"),
+    [
+        ([table(INTERNET)], [], True, [OK]),
+        ([table(INTERNET)], [], False, [FAILED]),
+        ([table(NAT)], [], False, [OK]),
+        ([table(route(TransitGatewayId="tgw-1"))], [], False, [OK]),
+        ([table()], [], True, [FAILED]),
+        ([table(route(GatewayId="vpce-1"))], [], True, [FAILED]),
+        ([table(route("blackhole", NatGatewayId="nat-1"))], [], False, [FAILED]),
+        ([table()], ENDPOINTS, False, [OK]),
+        ([table()], ENDPOINTS[:1], False, [FAILED]),
+        ([table()], [e | {"VpcId": "vpc-2"} for e in ENDPOINTS], False, [FAILED]),
+        ([table()], [e | {"State": "deleting"} for e in ENDPOINTS], False, [FAILED]),
+        ([table(), table(NAT, SubnetId=SUBNET)], [], False, [OK]),
+        ([table(NAT), table(SubnetId=SUBNET)], [], False, [FAILED]),
+        ([], [], True, [WARNING]),
+        ([table(INTERNET) | {"VpcId": "vpc-2"}], [], True, [WARNING]),
+    ],
+    ids=[
+        *("internet gateway", "internet gateway without public IP", "NAT", "transit gateway"),
+        *("no route", "gateway endpoint only", "gone gateway", "endpoints", "half the endpoints"),
+        *("another VPC's endpoints", "endpoints on their way out", "a table of its own"),
+        *("a table of its own that leads nowhere", "no table", "another VPC's table"),
+    ],
+)
+def test_the_tasks_reach_ecr(
+    tables: list[Any], endpoints: list[Any], public: bool, expected: list[str]
+) -> None:
+    made = spec(network__publicIp=public, **({} if public else {"verify": None}))
+    assert states(prerequisites.way_out(made, SUBNETS, tables, endpoints)) == expected
+
+
+# who may speak to whom
+
+
+def rule(port: int | None = 3000, to: int | None = None, **source: Any) -> dict[str, Any]:
+    if port is None:
+        return {"IpProtocol": "-1", **source}
+    return {"IpProtocol": "tcp", "FromPort": port, "ToPort": to or port, **source}
+
+
+def group(name: str = GROUP, ingress: Any = (), egress: Any = None) -> dict[str, Any]:
+    out = [rule(None, IpRanges=[{"CidrIp": "0.0.0.0/0"}])] if egress is None else egress
+    return {"GroupId": name, "IpPermissions": list(ingress), "IpPermissionsEgress": list(out)}
+
+
+def cidr(*ranges: str) -> dict[str, Any]:
+    return {"IpRanges": [{"CidrIp": one} for one in ranges]}
+
+
+def members(*groups: str) -> dict[str, Any]:
+    return {"UserIdGroupPairs": [{"GroupId": name} for name in groups]}
+
+
+@pytest.mark.parametrize(
+    ("ingress", "expected"),
+    [
+        ([rule(**cidr("0.0.0.0/0"))], [OK]),
+        ([rule(None, **cidr("0.0.0.0/0"))], [OK]),
+        ([rule(1, 65535, **cidr("0.0.0.0/0"))], [OK]),
+        ([rule(**cidr("192.0.2.0/24"))], [WARNING]),
+        ([rule(PrefixListIds=[{"PrefixListId": "pl-1"}])], [WARNING]),
+        ([], [FAILED]),
+        ([rule(3001, **cidr("0.0.0.0/0"))], [FAILED]),
+        ([rule(**cidr("0.0.0.0/0")) | {"IpProtocol": "udp"}], [FAILED]),
+        ([rule(None, **members(GROUP))], [FAILED]),
+    ],
+    ids=[
+        *("open", "all open", "range", "some addresses", "a prefix list", "closed"),
+        *("another port", "another protocol", "its own members only"),
+    ],
+)
+def test_people_reach_tasks_at_their_own_addresses(ingress: Any, expected: list[str]) -> None:
+    assert states(prerequisites.public_port(spec(), [group(ingress=ingress)])) == expected
+
+
+def test_a_closed_port_can_be_opened() -> None:
+    (check,) = prerequisites.public_port(spec(), [group()])
+    assert check.repair
+    assert check.repair.about == {"group": GROUP, "port": 3000, "cidr": "0.0.0.0/0"}
+
+
+def test_a_port_that_nobody_verifies_may_be_closed() -> None:
+    assert states(prerequisites.public_port(spec(verify=None), [group()])) == [WARNING]
+
+
+@pytest.mark.parametrize("changes", [{"loadBalancer": BALANCER}, {"network__publicIp": False}])
+def test_a_task_without_an_address_of_its_own_need_not_be_open(changes: Any) -> None:
+    made = spec(**changes, **({} if "loadBalancer" in changes else {"verify": None}))
+    assert states(prerequisites.public_port(made, [group()])) == []
+
+
+def test_the_tasks_may_call_aws() -> None:
+    assert states(prerequisites.way_to_port(443, [group()])) == []
+    assert states(prerequisites.way_to_port(443, [group(egress=[])])) == [FAILED]
+    web = [rule(443, **cidr("0.0.0.0/0"))]
+    assert states(prerequisites.way_to_port(443, [group(egress=[]), group(egress=web)])) == []
+
+
+@pytest.mark.parametrize(
+    ("sending", "receiving", "expected"),
+    [
+        (group("sg-a"), group("sg-b", [rule(5432, **members("sg-a"))]), [OK]),
+        (group("sg-a"), group("sg-b", [rule(5432, **cidr("10.0.0.0/16"))]), [OK]),
+        (group("sg-a"), group("sg-b", [rule(5432, **cidr("10.9.0.0/16"))]), [FAILED]),
+        (group("sg-a"), group("sg-b", [rule(5432, **members("sg-c"))]), [FAILED]),
+        (group("sg-a"), group("sg-b", [rule(5433, **members("sg-a"))]), [FAILED]),
+        (group("sg-a"), group("sg-b"), [FAILED]),
+        (group("sg-a", egress=[]), group("sg-b", [rule(5432, **members("sg-a"))]), [FAILED]),
+        (
+            group("sg-a", egress=[rule(443, **cidr("0.0.0.0/0"))]),
+            group("sg-b", [rule(5432, **members("sg-a"))]),
+            [FAILED],
+        ),
+    ],
+    ids=[
+        *("by group", "by range", "another range", "another group", "another port", "closed"),
+        *("nothing out", "not out on this port"),
+    ],
+)
+def test_one_may_speak_to_another(sending: Any, receiving: Any, expected: list[str]) -> None:
+    found = prerequisites.between(
+        "database", ("the tasks", "db"), 5432, [sending], [receiving], ["10.0.0.0/24"], "why"
+    )
+    assert states(found) == expected
+
+
+def test_a_closed_database_can_be_opened_to_the_tasks() -> None:
+    (check,) = prerequisites.between(
+        "database", ("the tasks", "db"), 5432, [group("sg-a")], [group("sg-b")], [], "why"
+    )
+    assert check.repair
+    assert check.repair.about == {"group": "sg-b", "port": 5432, "from_group": "sg-a"}
+    assert "--source-group sg-a" in check.fix[-1]
+
+
+# secrets and the log
+
+
+def test_secrets_are_named_once_without_their_keys() -> None:
+    parameter = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/coder/key"
+    made = spec(
+        container__secrets={"A": f"{SECRET}:user::", "B": f"{SECRET}:password::", "C": parameter},
+        sidecars=[{"name": "s", "secrets": [{"name": "D", "valueFrom": f"{SECRET}2"}]}],
+    )
+    assert prerequisites.secret_arns(made) == [SECRET, parameter, f"{SECRET}2"]
+
+
+@pytest.mark.parametrize(
+    ("secret", "expected"),
+    [
+        (Secret(SECRET, there=True, access="allowed"), OK),
+        (Secret(SECRET, there=False), FAILED),
+        (Secret(SECRET, there=True, going=True), FAILED),
+        (Secret(SECRET, there=True, access="implicitDeny"), FAILED),
+        (Secret(SECRET, there=None, access="implicitDeny", otherwise=True), WARNING),
+        (Secret(SECRET, there=True, access="implicitDeny", otherwise=True), WARNING),
+        (Secret(SECRET, there=True, access="explicitDeny", otherwise=True), FAILED),
+        (Secret(SECRET, there=None, access="allowed"), WARNING),
+        (Secret(SECRET, there=True, access=None), WARNING),
+        (Secret(SECRET, denied=True, access="allowed"), WARNING),
+        (Secret(SECRET, denied=True, access="implicitDeny", otherwise=True), WARNING),
+        (Secret(SECRET, elsewhere=True, access="allowed"), WARNING),
+    ],
+)
+def test_a_secret_is_there_and_readable(secret: Secret, expected: str) -> None:
+    (check,) = prerequisites.secrets(spec(), [secret])
+    assert states([check]) == [expected]
+    assert check.denied == secret.denied
+
+
+def test_the_log_group_is_there() -> None:
+    assert states(prerequisites.log_group(spec(), True)) == [OK]
+    (check,) = prerequisites.log_group(spec(), False)
+    assert (check.state, bool(check.repair)) == (FAILED, True)
+
+
+# the target group
+
+
+def target(**changes: Any) -> dict[str, Any]:
+    made = {"TargetType": "ip", "VpcId": "vpc-1", "LoadBalancerArns": ["arn"]}
+    return {**made, "HealthCheckPath": "/healthz", "HealthCheckPort": "traffic-port", **changes}
+
+
+@pytest.mark.parametrize(
+    ("found", "healthy", "expected"),
+    [
+        (target(), False, [OK]),
+        (None, False, [FAILED]),
+        (target(TargetType="instance"), False, [FAILED]),
+        (target(VpcId="vpc-2"), False, [WARNING, OK]),
+        (target(LoadBalancerArns=[]), False, [FAILED]),
+        (target(HealthCheckPort="3000"), False, [OK]),
+        (target(HealthCheckPort="8080"), False, [FAILED]),
+        (target(HealthCheckPort="8080"), True, [OK]),
+        (target(HealthCheckPath="/health"), False, [WARNING]),
+        (target(HealthCheckPath="/health"), True, [OK]),
+    ],
+    ids=[
+        *("right", "missing", "type", "VPC", "no listener", "the port", "another port"),
+        *("another port, which answers", "another path", "another path, which answers"),
+    ],
+)
+def test_tasks_can_join_the_target_group(found: Any, healthy: bool, expected: list[str]) -> None:
+    made = spec(loadBalancer=BALANCER, container__healthCheck=None)
+    assert states(prerequisites.target_group(made, found, {"vpc-1"}, healthy)) == expected
+
+
+def test_a_sidecar_may_answer_the_health_check() -> None:
+    proxy = {"name": "proxy", "portMappings": [{"containerPort": 8080}]}
+    made = spec(loadBalancer=BALANCER, container__healthCheck=None, sidecars=[proxy])
+    found = prerequisites.target_group(made, target(HealthCheckPort="8080"), {"vpc-1"}, False)
+    assert states(found) == [OK]
+
+
+# the database
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        *(("available", OK), ("backing-up", OK), ("modifying", OK), ("stopped", FAILED)),
+        *(("storage-full", FAILED), ("incompatible-network", FAILED), (None, FAILED)),
+    ],
+)
+def test_the_database_can_answer(status: str | None, expected: str) -> None:
+    found = {"DBInstanceStatus": status} if status else None
+    assert states(prerequisites.database("coder-db", found)) == [expected]
+
+
+def test_the_databases_port_is_its_own() -> None:
+    assert prerequisites.database_port({"Endpoint": {"Port": 5433}}) == 5433
+    assert prerequisites.database_port({}) == 5432
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"deploymentController": {"type": "CODE_DEPLOY"}}, "CODE_DEPLOY"),
+        ({"deploymentController": {"type": "EXTERNAL"}}, "EXTERNAL"),
+        ({"deploymentConfiguration": {"strategy": "BLUE_GREEN"}}, "BLUE_GREEN"),
+        ({"deploymentConfiguration": {"strategy": "LINEAR"}}, "LINEAR"),
+        ({"deploymentConfiguration": {"strategy": "CANARY"}}, "CANARY"),
+        ({"deploymentConfiguration": {"earlySuccessCriteria": {"enable": True}}}, "before all"),
+    ],
+)
+def test_a_service_whose_rollouts_cannot_be_judged_is_refused(
+    found: dict[str, Any], said: str
+) -> None:
+    (check,) = prerequisites.service(spec(), found)
+    assert check.state == FAILED and said in check.found
+    assert any("aws ecs update-service --cluster" in line for line in check.fix)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None,
+        {},
+        {"deploymentController": {"type": "ECS"}},
+        {
+            "deploymentConfiguration": {
+                "strategy": "ROLLING",
+                "earlySuccessCriteria": {"enable": False},
+            }
+        },
+    ],
+)
+def test_a_service_that_ecs_rolls_is_taken(found: Any) -> None:
+    assert all(check.state == OK for check in prerequisites.service(spec(), found))
