@@ -16,6 +16,7 @@ from deployer.docs import site
 # An event may be on its way still; ECR's usually take seconds.
 GRACE = timedelta(seconds=30)
 AGAIN = timedelta(minutes=5)
+_FRESH = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ class MissedPush:
     def id(self) -> str:
         """The id of the release that it is."""
         return release_id(self.at, self.digest, self.tag)
+
+    def may_be_recent(self, now: datetime) -> bool:
+        """Return whether the tag may have been put there a moment ago, on an older image: its
+        event, which has the real time, may still arrive."""
+        return not self.certain and now - self.at >= _FRESH
 
 
 def tries(undecided: Iterable[Unidentified]) -> dict[tuple[str, str], tuple[datetime, datetime]]:

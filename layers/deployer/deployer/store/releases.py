@@ -107,6 +107,19 @@ def knows_tag(service: str, digest: str, tag: str, at: datetime) -> bool:
     return found is not None and bool(found["until"] >= _microseconds(at))
 
 
+def notice_tag(service: str, push: str, now: datetime) -> datetime | None:
+    """Write down when a push without a record was noticed first.
+
+    Args:
+        push: the id of the release that it would be.
+    Returns:
+        None, or when it was noticed before.
+    """
+    note = {"at": now.isoformat(), "expiresAt": int(now.timestamp()) + _POINTER_LIFE}
+    there = table.update_if(f"noticed:{service}", push, note, "attribute_not_exists(#id)")
+    return _moment(there["at"]) if there and there["at"] != note["at"] else None
+
+
 def carry_out(execution: str, release: Entry) -> None:
     """Write down which release an execution carries out."""
     pointer = {"service": f"execution:{execution}", "id": "release"}
