@@ -161,7 +161,7 @@ class Project:
         name = f"{settings.get(REQUIRED_NAME, '')}-{kind}"
         if kind == "deployer":  # it may serve several services, so it has none's name
             own = "" if self.environment == DEFAULT_ENVIRONMENT else f"-{self.environment}"
-            name = settings.get(DEPLOYER_NAME, f"{DEFAULT_STACK}{own}")
+            name = settings.get(DEPLOYER_NAME) or f"{DEFAULT_STACK}{own}"
         return Stack(kind, name, path, kind == "deployer", parameters(template), template)
 
     def stacks(self, settings: Mapping[str, str]) -> list[Stack]:
@@ -306,7 +306,7 @@ def with_deployer(settings: Mapping[str, str], stacks: Sequence[Stack]) -> dict[
     deployer = next((stack.name for stack in stacks if stack.kind == "deployer"), None)
     if deployer is None or not any(DEPLOYER_NAME in stack.parameters for stack in stacks):
         return dict(settings)
-    return {DEPLOYER_NAME: deployer, **settings}
+    return {**settings, DEPLOYER_NAME: deployer}
 
 
 def problems(

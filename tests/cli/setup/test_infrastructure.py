@@ -148,6 +148,7 @@ def test_with_what_the_team_has_already(
         Name="theirs", SecretString="postgresql://app:x@db.example.test:5432/app"
     )
     project.write(
+        DeployerStack="",
         ServiceName=name,
         ServicePattern=name,
         Application="web",
