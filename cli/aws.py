@@ -62,7 +62,7 @@ class Account:
         try:
             # boto3 reads AWS_DEFAULT_REGION alone, where the AWS command line knows both
             named = region or os.environ.get("AWS_REGION")
-            self._core = core = botocore.session.Session(profile=profile)
+            core = botocore.session.Session(profile=profile)
             # where `sam` keeps them too: a role that demands an MFA code asks once, not each time
             roles = core.get_component("credential_provider").get_provider("assume-role")
             roles.cache = JSONFileCache()
@@ -88,7 +88,8 @@ class Account:
 
     def as_default(self) -> None:
         """Let `boto3.client` speak for this account, with the same credentials."""
-        boto3.setup_default_session(botocore_session=self._core, region_name=self.region)
+        # a second boto3 session around the same botocore session could make no client of S3
+        boto3.DEFAULT_SESSION = self._session
 
     @property
     def temporary(self) -> bool:

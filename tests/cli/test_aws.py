@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import boto3
 import pytest
 from botocore.exceptions import (
     BotoCoreError,
@@ -92,3 +93,14 @@ def test_no_region_and_no_profile_end_the_command(
 def test_what_is_run_speaks_to_the_same_region() -> None:
     environment = Account(region="eu-west-1").environment
     assert environment["AWS_REGION"] == environment["AWS_DEFAULT_REGION"] == "eu-west-1"
+
+
+def test_clients_of_the_command_and_of_the_adapters_stand_beside_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """boto3 puts the transfer methods into the client of S3 once per botocore session."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    account = Account(region="us-east-1")
+    account.as_default()
+    for client in (boto3.client("s3"), account.client("s3")):
+        assert hasattr(client, "upload_file")

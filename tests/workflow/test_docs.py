@@ -457,20 +457,6 @@ def test_what_must_not_replace_the_live_site_does_not(untouched: DocsSite, what:
     assert only_record(untouched, done)["outcome"] == "FAILED"
 
 
-def test_a_build_that_leaves_no_archive_of_the_site_publishes_nothing(
-    untouched: DocsSite,
-) -> None:
-    client, name = untouched.stage.aws.client("codebuild"), f"{untouched.stage.stack}-DocsBuild"
-    artifacts = client.batch_get_projects(names=[name])["projects"][0]["artifacts"]
-    client.update_project(name=name, artifacts={**artifacts, "packaging": "NONE"})
-    try:
-        done = untouched.published(tar_gz(sources()), "a.tar.gz")
-    finally:
-        client.update_project(name=name, artifacts=artifacts)
-    assert (done.status, done.error) == ("FAILED", "SiteRejected")
-    assert "the build left no site at s3://" in done.cause
-
-
 @pytest.mark.parametrize(
     ("command", "error", "told"),
     [

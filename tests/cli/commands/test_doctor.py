@@ -91,6 +91,13 @@ def credentials(key: Mapping[str, str]) -> Mapping[str, str]:
     }
 
 
+def warnings(found: list[dict[str, Any]]) -> list[str]:
+    """Return the warnings about the service. The deployer is shared: requests that other tests have
+    it refuse are failed executions without a record of a service."""
+    names = [check["name"] for check in found if check["state"] == "warning"]
+    return [name for name in names if name != "executions"]
+
+
 # Nothing wrong -----------------------------------------------------------------------------------
 
 
@@ -105,13 +112,13 @@ def test_a_service_that_is_live_is_well(live: Operator) -> None:
     told = {check["name"] for check in found}
     assert told >= {"answers", "drift", "image", "way to ECR", "security group", "lock"}
     # the demo application's database has no user yet
-    assert [c["name"] for c in found if c["state"] == "warning"] == ["first user"]
+    assert warnings(found) == ["first user"]
 
 
 def test_operators_who_may_diagnose_see_everything(live: Operator, eyes: Mapping[str, str]) -> None:
     code, found = looked(live, **eyes)
     assert (code, wrong(found)) == (0, {})
-    assert [c["name"] for c in found if c["state"] == "warning"] == ["first user"]
+    assert warnings(found) == ["first user"]
 
 
 def test_people_see_it_too(live: Operator) -> None:
@@ -310,7 +317,7 @@ def test_behind_a_load_balancer(
     code, found = looked(operator, **eyes)
     assert (code, wrong(found)) == (0, {})
     assert {check["name"] for check in found} >= {"targets", "target group", "answers"}
-    assert [c["name"] for c in found if c["state"] == "warning"] == ["first user"]
+    assert warnings(found) == ["first user"]
 
     ec2.revoke_security_group_ingress(
         GroupId=made["tasks"], IpPermissions=[{"IpProtocol": "tcp", **made["pair"]}]

@@ -80,7 +80,7 @@ def test_a_failure_is_told_with_its_diagnosis(live: Operator) -> None:
     assert told["diagnosis"]["kind"] == "crash"
     assert told["diagnosis"]["log"]
     assert "RolloutFailed" in told["error"]["message"]
-    for said in ("exited with 3", "what to do", "the previous release is back", "last log"):
+    for said in ("exited with 3", "what to do", "The previous release is back", "last log"):
         assert said in failed.stderr
 
 
