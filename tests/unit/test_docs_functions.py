@@ -121,7 +121,7 @@ def test_an_upload_is_opened_once_however_often_it_is_told_of(context: Any) -> N
 
 
 def test_an_upload_for_a_site_that_nobody_made_is_refused(context: Any) -> None:
-    with pytest.raises(SiteUnknown, match=r"nobody.*known are: /deployer/docs/coder"):
+    with pytest.raises(SiteUnknown, match=r"nobody.*available: /deployer/docs/coder"):
         identify(event(key="docs/nobody/v1.zip"), context)
 
 
@@ -379,7 +379,7 @@ def test_a_site_that_answers_as_published_is_verified(context: Any, web: Web) ->
     ("release", "pages", "told"),
     [
         ("r1", {}, "/ is of release r1, not r2"),
-        ("r2", {"/a/": "old"}, "/a/ has not the content that was published"),
+        ("r2", {"/a/": "old"}, "/a/ does not have the published content"),
         ("r2", {"/r2/": "a page for everything"}, "/r2/, which does not exist, answered 200"),
     ],
 )

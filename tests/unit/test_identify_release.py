@@ -463,7 +463,7 @@ def test_no_release_is_put_on_a_schema_that_it_does_not_know(
     registry: Script, context: Any
 ) -> None:
     migrated(snapshot="deployer-coder-1")
-    with pytest.raises(RequestRejected, match='names no "database"') as caught:
+    with pytest.raises(RequestRejected, match='has no "database"') as caught:
         back(context)
     assert "deployer-coder-1" not in str(caught.value) and "{" not in str(caught.value)
     respecify(database={"instance": "coder-db", "secret": SECRET})
@@ -481,10 +481,10 @@ SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:coder-db"
 
 def test_without_a_snapshot_the_refusal_says_so(registry: Script, context: Any) -> None:
     migrated()
-    with pytest.raises(RequestRejected, match="no snapshot was taken of the database"):
+    with pytest.raises(RequestRejected, match="no snapshot was taken that fits"):
         back(context)
     respecify(database={"instance": "coder-db", "secret": SECRET})
-    with pytest.raises(RequestRejected, match="no snapshot was taken of the database"):
+    with pytest.raises(RequestRejected, match="no snapshot was taken that fits"):
         back(context, restoreDatabase=True)
 
 
@@ -494,7 +494,7 @@ def test_a_database_that_the_spec_does_not_name_is_not_restored(
 ) -> None:
     migrated(snapshot="deployer-coder-1")
     respecify(database=named)
-    with pytest.raises(RequestRejected, match='names no "database" with its "secret"'):
+    with pytest.raises(RequestRejected, match='has no "database" with its "secret"'):
         back(context, restoreDatabase=True)
 
 

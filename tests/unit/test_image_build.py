@@ -57,14 +57,14 @@ def test_an_order_names_an_archive_or_a_commit() -> None:
     [
         ("image/coder/x.zip", "must be an object, not str"),
         ({}, "neither S3's 'Object Created' nor a request"),
-        ({"detail-type": "Object Created", "detail": {}}, "names no object"),
+        ({"detail-type": "Object Created", "detail": {}}, "has no object"),
         (event("image/x.zip"), "upload to image/<service>/<archive>"),
         (event("image/coder/deep/x.zip"), "upload to image/<service>/<archive>"),
         ({"action": "deploy", "service": "coder", "key": KEY}, "a request to build is"),
         ({"action": "build", "service": "coder"}, "a request to build is"),
         ({"action": "build", "service": "a", "key": KEY, "commit": "e0f93fb"}, "a request to"),
         ({"action": "build", "service": "a", "key": KEY, "force": True}, "a request to"),
-        ({"action": "build", "service": "other", "key": KEY}, "is no archive of other"),
+        ({"action": "build", "service": "other", "key": KEY}, "is not an archive of other"),
         ({"action": "build", "service": "coder", "commit": "main"}, "7 to 40 hex digits"),
     ],
 )
@@ -78,7 +78,7 @@ def test_what_asks_for_nothing_is_refused_with_an_example(document: Any, why: st
     [
         ({"key": "image/coder/notes.txt"}, "must end in .tar.gz"),
         ({"size": 0}, "is empty"),
-        ({"size": 6 * 1024**3}, "6.0 GiB; 5 GiB are the most"),
+        ({"size": 6 * 1024**3}, "6.0 GiB; the limit is 5 GiB"),
     ],
 )
 def test_what_is_no_archive_is_refused_before_a_build_is_paid_for(change: Any, why: str) -> None:

@@ -1,4 +1,4 @@
-"""What was left open or missed, as far as it can be told without asking AWS."""
+"""Missed pushes and uploads, and recoveries."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Whether and how a service goes back after a release failed."""
+"""Whether and how to roll back after a release failed."""
 
 from typing import Any
 

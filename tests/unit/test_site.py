@@ -67,11 +67,11 @@ def test_the_spec_of_a_site_is_found_by_its_name() -> None:
     parameters = {"/deployer/docs/coder": json.dumps(SPEC), "/deployer/docs/other": "{"}
     spec, document = site.from_parameters(parameters, "coder")
     assert (spec.site, spec.timeout, document) == ("coder", 180, SPEC)
-    with pytest.raises(SiteUnknown, match="nobody; known are: /deployer/docs/coder"):
+    with pytest.raises(SiteUnknown, match="nobody; available: /deployer/docs/coder"):
         site.from_parameters(parameters, "nobody")
     with pytest.raises(RequestRejected, match="name the site"):
         site.from_parameters(parameters, None)
-    with pytest.raises(SpecInvalid, match="is no JSON"):
+    with pytest.raises(SpecInvalid, match="is not valid JSON"):
         site.from_parameters(parameters, "other")
 
 
@@ -158,4 +158,7 @@ def test_a_failed_builds_cause_has_the_phase_and_the_lines_that_tell() -> None:
     other: diagnosis.Failure = {"Error": "CodeBuild.AccessDeniedException", "Cause": "no"}
     assert diagnosis.build_log(other) is None
     found = diagnosis.diagnose_docs_build(other, [])
-    assert (found["error"], found["cause"]) == ("BuildNotBegun", "CodeBuild began no build: no")
+    assert (found["error"], found["cause"]) == (
+        "BuildNotBegun",
+        "CodeBuild did not begin a build: no",
+    )

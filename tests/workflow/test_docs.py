@@ -392,7 +392,7 @@ ARCHIVES: dict[str, tuple[bytes, str, str]] = {
     "absolute": (zipped({"/etc/passwd": "x"}), "a.zip", "'/etc/passwd' climbs"),
     "a link": (linked("/etc"), "a.tar.gz", "'docs/images' is a link to '/etc'"),
     "no package.json": (tar_gz(sources({PACKAGE: None})), "a.tar.gz", "has no package.json"),
-    "a broken package.json": (tar_gz(sources({PACKAGE: "{"})), "a.tar.gz", "is no JSON"),
+    "a broken package.json": (tar_gz(sources({PACKAGE: "{"})), "a.tar.gz", "is not valid JSON"),
     "no script": (tar_gz(sources({PACKAGE: "{}"})), "a.tar.gz", "has no script export or build"),
     "no lock file": (
         tar_gz(sources({"offlinedocs/pnpm-lock.yaml": None})),

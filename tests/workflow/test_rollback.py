@@ -109,7 +109,7 @@ def test_the_last_verified_release_may_be_put_back_where_it_should_be_live(two: 
 def test_there_may_be_nothing_to_go_back_to(live: Stage, make: Callable[..., Stage]) -> None:
     refused = command(live, "rollback", to="previous")
     assert (refused.status, refused.error) == ("FAILED", "RequestRejected")
-    assert "nothing to go back to" in command(make(), "rollback", to="previous").cause
+    assert "nothing to roll back to" in command(make(), "rollback", to="previous").cause
 
 
 def test_no_older_release_is_put_on_a_newer_schema(live: Stage) -> None:

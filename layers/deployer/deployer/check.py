@@ -1,4 +1,7 @@
-"""Results of checks: `deployer doctor` and `make deploy` show them, a preflight stops at them."""
+"""Results of checks: `deployer doctor` and `make deploy` show them, the preflight fails on them.
+
+Imports nothing of the deployer.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,12 +16,12 @@ FAILED: State = "failed"
 
 @dataclass(frozen=True)
 class Repair:
-    """A change that is safe to make for whoever agrees: it loses and interrupts nothing.
+    """A change that is safe to make once a person agrees: nothing is lost or interrupted.
 
     Attributes:
-        what: what it changes, in words.
-        action: its name, which `cli.doctor.repairs` knows.
-        about: what it takes.
+        what: the change in words.
+        action: its name in `cli.doctor.repairs`.
+        about: the action's arguments.
     """
 
     what: str
@@ -32,10 +35,10 @@ class Check:
 
     Attributes:
         fix: lines; one that begins with two spaces is a command to copy.
-        denied: whether AWS denied the caller the permission to look.
-        why: why it matters, where `found` does not say so.
+        denied: whether AWS denied the caller the permission to check.
+        why: why it matters, if `found` does not say so.
         evidence: log lines that show it.
-        repair: the fix, where a program may make it.
+        repair: the fix, if a program can make it.
     """
 
     name: str

@@ -1,20 +1,20 @@
-"""The failures the state machine knows by name.
+"""The failures that the state machines handle by name. Imports nothing.
 
-Step Functions matches ErrorEquals against the bare class name and knows nothing of
-inheritance, so each name here is an interface (tests/template holds the two together).
+Step Functions matches ErrorEquals against the bare class name, without inheritance, so each name
+is an interface (tests/template checks that both sides agree).
 
     DeployError
-    ├── RequestRejected   the event or the request is not one we serve        → record, fail
+    ├── RequestRejected   the event or request is not supported               → record, fail
     ├── ServiceUnknown    no service spec names the repository or service   → record, fail
     ├── SpecInvalid       the service spec has fields that are wrong        → record, fail
-    ├── ImageMissing      the ordered image is not in the repository        → record, fail
-    ├── PreflightFailed   something the deployment needs is not there       → record, fail
+    ├── ImageMissing      the requested image is not in the repository       → record, fail
+    ├── PreflightFailed   something that the deployment needs is missing     → record, fail
     ├── SiteUnknown       no site spec names the documentation site         → record, fail
     ├── SourcesRejected   the uploaded archive can't be built               → record, fail
-    ├── SiteRejected      what the build made can't be published            → record, fail
-    ├── DatabaseFailed    a snapshot or a restoration failed or took too long → record, fail
-    ├── LockTimedOut      the lock did not come in time                     → record, fail
-    ├── LockLost          it was redriven after another held the lock        → record, fail
+    ├── SiteRejected      the build output can't be published               → record, fail
+    ├── DatabaseFailed    a snapshot or restoration failed, or took too long → record, fail
+    ├── LockTimedOut      the lock was not free in time                     → record, fail
+    ├── LockLost          it was redriven after another held the lock       → record, fail
     ├── AwsUnavailable    AWS throttles, fails or does not answer           → retry, bounded
     ├── ServiceDraining   the service's deleted predecessor still drains    → retry, bounded
     └── ServiceScaledDown the service is scaled to zero: nothing to judge   → record, fail
@@ -22,11 +22,11 @@ inheritance, so each name here is an interface (tests/template holds the two tog
 
 
 class DeployError(Exception):
-    """Base of every failure that the workflow treats by name."""
+    """Base of every failure that the workflow handles by name."""
 
 
 class RequestRejected(DeployError):
-    """The input of the execution is neither a push event nor a request that we serve."""
+    """The input of the execution is neither a push event nor a supported request."""
 
 
 class ServiceUnknown(DeployError):
@@ -34,11 +34,11 @@ class ServiceUnknown(DeployError):
 
 
 class SpecInvalid(DeployError):
-    """The service spec has wrong fields; the message names each with its path."""
+    """The service spec has invalid fields; the message names each with its path."""
 
 
 class ImageMissing(DeployError):
-    """The ordered image is not in the repository, or cannot run as this service."""
+    """The requested image is not in the repository, or cannot run as this service."""
 
 
 class PreflightFailed(DeployError):
@@ -58,11 +58,11 @@ class SiteRejected(DeployError):
 
 
 class DatabaseFailed(DeployError):
-    """The database's snapshot or restoration failed, or was not done in time."""
+    """The database's snapshot or restoration failed, or did not finish in time."""
 
 
 class LockTimedOut(DeployError):
-    """Another deployment of the service held the lock for longer than one may take."""
+    """Another deployment held the lock for longer than the time limit."""
 
 
 class LockLost(DeployError):
@@ -70,7 +70,7 @@ class LockLost(DeployError):
 
 
 class AwsUnavailable(DeployError):
-    """AWS throttled the call, failed (5xx) or did not answer, in spite of botocore's retries."""
+    """AWS throttled the call, failed (5xx) or did not answer, despite botocore's retries."""
 
 
 class ServiceDraining(DeployError):

@@ -1,4 +1,4 @@
-"""Asking a service over HTTP."""
+"""Send HTTP requests to a service. Imports decisions only, no AWS."""
 
 import contextlib
 import http.client
@@ -14,20 +14,20 @@ from deployer.deploy import verification
 from deployer.deploy.spec import Probe
 from deployer.deploy.verification import Answer
 
-# A page that never ends must not fill the memory; the front page of a site may be large.
+# An endless response must not fill the memory; the front page of a site may be large.
 _BODY_LIMIT = 64 * 1024 * 1024
 _CHUNK = 64 * 1024
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect is an answer of its own: what it leads to may be another service."""
+    """Return redirects as responses: their targets may be another service."""
 
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
 class _Connected(urllib.request.AbstractHTTPHandler):
-    """Let the exchange that asks know its socket, so that it can be cut off."""
+    """Hand each connection's socket to its exchange, which can then close it."""
 
     def http_open(self, request: urllib.request.Request) -> Any:
         return self.do_open(self._kept(http.client.HTTPConnection, request), request)
@@ -46,7 +46,7 @@ class _Connected(urllib.request.AbstractHTTPHandler):
                 super().connect()
                 request.exchange.connected(self.sock)
 
-        return lambda host, **given: Connection(host, **options, **given)
+        return lambda host, **arguments: Connection(host, **options, **arguments)
 
 
 _tls = ssl.create_default_context()
@@ -59,8 +59,9 @@ for _handler in (
 
 
 class _Exchange(threading.Thread):
-    """One request and its answer, in a thread of its own: nobody can wait less for DNS, or for
-    headers that drip. What has come is the answer, once its headers are complete.
+    """One request and its response, in its own thread to limit the time of DNS and headers too.
+
+    Once the headers are complete, the response is what has arrived within the time.
     """
 
     def __init__(self, url: str, timeout: float) -> None:
@@ -98,7 +99,7 @@ class _Exchange(threading.Thread):
             self.failed = True
 
     def connected(self, connection: socket.socket) -> None:
-        """Keep the socket; it is of no use if the time was up before."""
+        """Keep the socket; close it if the time is already up."""
         self.socket = connection
         if self.over.is_set():
             self.cut_off()
@@ -111,7 +112,7 @@ class _Exchange(threading.Thread):
                 self.socket.shutdown(socket.SHUT_RDWR)
 
     def answer(self) -> Answer | None:
-        """Return what has come within the time; None if it was no answer."""
+        """Return the response that arrived within the time; None if none did."""
         self.start()
         self.join(self.timeout)
         head, failed, body = self.head, self.failed, b"".join(self.body)
@@ -123,15 +124,17 @@ class _Exchange(threading.Thread):
 
 
 def get(url: str, timeout: float = 3.0) -> Answer | None:
-    """GET a URL without following redirects; None if nothing answers within `timeout` seconds.
+    """GET a URL without following redirects.
 
-    The time is that of the whole exchange: name, connection, TLS, headers and body. A body that is
-    not complete by then is what has come of it.
+    Args:
+        timeout: seconds for the whole exchange: DNS, connection, TLS, headers and body.
+    Returns:
+        The response, with as much of the body as arrived; None without complete headers.
     """
     return _Exchange(url, timeout).answer()
 
 
 def probe(url: str, probes: Iterable[Probe]) -> dict[str, str]:
-    """What the probes that no deployment may change answer, by name; those that answer."""
+    """Return the values of the probes that responded, by name."""
     values = ((entry, verification.probe_value(entry, get(url + entry.path))) for entry in probes)
     return {verification.probe_name(entry): value for entry, value in values if value is not None}

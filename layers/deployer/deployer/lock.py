@@ -19,7 +19,7 @@ PATIENCE = timedelta(hours=2)
 
 _FAILED = ("FAILED", "FAILED_ROLLED_BACK")
 
-_UNSAID = "no reason given"
+_NO_REASON = "no reason given"
 
 
 class LockRequest(TypedDict):
@@ -66,11 +66,11 @@ def lock_request(release: Entry, execution: str, since: str, token: str) -> Lock
 
     A recovery, which cleans up after another execution, goes first, as a manual request does.
     """
-    ours = release["execution"] == execution
+    owns_release = release["execution"] == execution
     return {
         "release": release["id"],
         "execution": execution,
-        "trigger": release["trigger"] if ours else "recover",
+        "trigger": release["trigger"] if owns_release else "recover",
         "pushedAt": release["pushedAt"],
         "since": since,
         "token": token,
@@ -80,13 +80,13 @@ def lock_request(release: Entry, execution: str, since: str, token: str) -> Lock
 def held(
     by: str | None, reason: str | None, now: datetime, already: HoldNote | None = None
 ) -> HoldNote:
-    """Return the note of a hold. A service that is held already keeps the time of its hold."""
+    """Return the note of a hold; a second hold keeps the time of the first."""
     since = already["at"] if already else now.isoformat()
-    return {"by": by or OPERATOR, "at": since, "reason": reason or _UNSAID}
+    return {"by": by or OPERATOR, "at": since, "reason": reason or _NO_REASON}
 
 
 def decide(
-    mine: LockRequest,
+    request: LockRequest,
     holder: LockRequest | None,
     waiting: Sequence[LockRequest],
     hold: HoldNote | None,
@@ -95,115 +95,127 @@ def decide(
     """Decide a lock request.
 
     Args:
-        holder: who holds the lock and is still running; None if nobody.
-        waiting: the other lock requests.
+        holder: the request that holds the lock, if its execution still runs; else None.
+        waiting: the other requests in the queue.
         hold: the hold on the service's pushes; None if it is not held.
         history: the service's records.
     """
-    own = next((entry for entry in history if entry["id"] == mine["release"]), None)
-    ended = own.get("outcome") if own else None
-    if own and mine["trigger"] != "recover" and (ended == "HELD" or ended == "SUPERSEDED"):
-        # by another try of Acquire lock, which may have overlapped with one that acquired the lock
-        return _decision(ended, own.get("by", ""), own.get("reason", ""))
-    if holder and holder["execution"] == mine["execution"]:
+    release = next((entry for entry in history if entry["id"] == request["release"]), None)
+    ended = release.get("outcome") if release else None
+    if release and request["trigger"] != "recover" and (ended == "HELD" or ended == "SUPERSEDED"):
+        # by another try of Acquire lock, which may have overlapped with one that acquired it
+        return _decision(ended, release.get("by", ""), release.get("reason", ""))
+    if holder and holder["execution"] == request["execution"]:
         return _decision("ACQUIRED", "", "the lock is ours already")
-    if own and ended and ended not in ("HELD", "SUPERSEDED"):
-        # by a recovery before its execution was redriven, or by that before the recovery
-        why = f"{mine['release']} is {ended} already: {own.get('reason', '')}"
+    if release and ended and ended not in ("HELD", "SUPERSEDED"):
+        # closed by a recovery before the execution was redriven, or by the execution before that
+        why = f"{request['release']} is {ended} already: {release.get('reason', '')}"
         return _decision("CLOSED", "", why)
-    if mine["trigger"] == "recover":
-        later = _later(own, history)
+    if request["trigger"] == "recover":
+        later = _later(release, history)
         if later:
             why = "its execution ended midway, and another release has taken its place since"
             return _decision("SUPERSEDED", later["id"], why)
-    if mine["trigger"] == "push":
+    if request["trigger"] == "push":
         if hold:
             why = f"held by {hold['by']} since {hold['at']}: {hold['reason']}"
             return _decision("HELD", hold["by"], why)
-        newer = _overtaken(mine, holder, history)
+        newer = _overtaken(request, holder, history)
         if newer:
             return _decision("SUPERSEDED", newer["id"], f"superseded by {newer['version']}")
-        same = _same_push(own, history) if own else None
+        same = _same_push(release, history) if release else None
         if same:
             why = f"the same image was pushed as {same['tag']} too, and that is {same['outcome']}"
             return _decision("SUPERSEDED", same["id"], why)
-    elif mine["trigger"] != "recover":
-        newer = _carried_out_since(mine, history)
+    elif request["trigger"] != "recover":
+        newer = _carried_out_since(request, history)
         if newer:
-            why = f"the order for {newer['version']}, given later, was carried out before"
+            why = f"a later request, for {newer['version']}, was carried out first"
             return _decision("SUPERSEDED", newer["id"], why)
-        newer = _newer_push(mine, history) if mine["trigger"] == "resume" else None
+        newer = _newer_push(request, history) if request["trigger"] == "resume" else None
         if newer:
             return _decision(
                 "SUPERSEDED", newer["id"], f"{newer['version']}, pushed later, is live"
             )
     if holder:
         return _decision("WAIT", holder["release"], f"{holder['release']} holds the lock")
-    first = min([mine, *waiting], key=_priority)
-    if first["release"] != mine["release"]:
+    first = min([request, *waiting], key=_priority)
+    if first["release"] != request["release"]:
         return _decision("WAIT", first["release"], f"{first['release']} goes first")
     return _decision("ACQUIRED", "", "the lock is free")
 
 
 def _priority(entry: LockRequest) -> tuple[int, float, str]:
     if entry["trigger"] == "push":
-        return 1, 0, ""  # of several pushes all but the newest are superseded before this is asked
+        return 1, 0, ""  # all pushes but the newest are superseded before this is called
     return 0, datetime.fromisoformat(entry["since"]).timestamp(), entry["release"]
 
 
-def _overtaken(mine: LockRequest, holder: LockRequest | None, history: History) -> Recorded | None:
-    """The release that makes this push out of date: a newer push whatever became of it, or an
-    manual request that was given after this push and was carried out. To resume is to deploy an
-    earlier push, which counts as that."""
-    pushed = datetime.fromisoformat(mine["pushedAt"])
+def _overtaken(
+    request: LockRequest, holder: LockRequest | None, history: History
+) -> Recorded | None:
+    """Return the release that supersedes this push; None if none does.
+
+    That is a newer push with any outcome, or a manual request made after this push that succeeded.
+    A resumption counts as the push that it deploys.
+    """
+    pushed = datetime.fromisoformat(request["pushedAt"])
     for entry in history:
         if entry["trigger"] == "push":
-            told, counts = entry["pushedAt"], entry.get("outcome") != "IGNORED"
+            timestamp, counts = entry["pushedAt"], entry.get("outcome") != "IGNORED"
         else:
-            # one in flight goes first anyway; if it fails, the push gets the lock after it
-            told, counts = entry["startedAt"], entry.get("outcome") == "SUCCEEDED"
-        when = datetime.fromisoformat(told)
-        # ECR tells push times in seconds; of those that wait from one second, the ids decide
+            # a request in flight goes first anyway; if it fails, the push gets the lock after it
+            timestamp, counts = entry["startedAt"], entry.get("outcome") == "SUCCEEDED"
+        when = datetime.fromisoformat(timestamp)
+        # ECR rounds push times to seconds; of pushes waiting from one second, the ids decide
         waits = "outcome" not in entry and not (holder and holder["release"] == entry["id"])
-        tie = when == pushed and waits and entry["id"] > mine["release"]
+        tie = when == pushed and waits and entry["id"] > request["release"]
         if counts and (when > pushed or tie) and entry["trigger"] not in ("hold", "resume"):
             return entry
     return None
 
 
-def _same_push(own: Recorded, history: History) -> Recorded | None:
-    """Return the release that another tag of the same push was, if that held the lock and nothing
-    else was asked for between the two tags."""
-    earlier = [e for e in history if _asked(e) and (_told(e), e["id"]) < (_told(own), own["id"])]
-    last = max(earlier, key=lambda entry: (_told(entry), entry["id"]), default=None)
-    if last is None or last["trigger"] != "push" or last["digest"] != own["digest"]:
+def _same_push(release: Recorded, history: History) -> Recorded | None:
+    """Return the release of another tag of the same push, if it held the lock; None otherwise.
+
+    Two tags belong to one push only if nothing else was pushed or requested between them.
+    """
+    earlier = [
+        e
+        for e in history
+        if _may_deploy(e) and (_requested_at(e), e["id"]) < (_requested_at(release), release["id"])
+    ]
+    last = max(earlier, key=lambda entry: (_requested_at(entry), entry["id"]), default=None)
+    if last is None or last["trigger"] != "push" or last["digest"] != release["digest"]:
         return None
-    near = _told(own) - _told(last) <= ONE_PUSH and last["tag"] != own["tag"]
+    near = (
+        _requested_at(release) - _requested_at(last) <= ONE_PUSH and last["tag"] != release["tag"]
+    )
     return last if near and last.get("outcome") in ("SUCCEEDED", *_FAILED) else None
 
 
-def _told(entry: Recorded) -> datetime:
-    """When a release was asked for: by a push, or by a request."""
-    told = entry["pushedAt"] if entry["trigger"] == "push" else entry["startedAt"]
-    return datetime.fromisoformat(told)
+def _requested_at(entry: Recorded) -> datetime:
+    """Return when a release was pushed or requested."""
+    timestamp = entry["pushedAt"] if entry["trigger"] == "push" else entry["startedAt"]
+    return datetime.fromisoformat(timestamp)
 
 
-def _asked(entry: Recorded) -> bool:
+def _may_deploy(entry: Recorded) -> bool:
     return entry.get("outcome") != "IGNORED" and entry["trigger"] != "hold"
 
 
-def _carried_out_since(mine: LockRequest, history: History) -> Recorded | None:
-    """The order that was given after this one and came to the lock before."""
-    given = datetime.fromisoformat(mine["since"])
+def _carried_out_since(request: LockRequest, history: History) -> Recorded | None:
+    """Return the request that was made after this one but carried out before it."""
+    requested = datetime.fromisoformat(request["since"])
     for entry in good(history):
-        if entry["trigger"] != "push" and datetime.fromisoformat(entry["startedAt"]) > given:
+        if entry["trigger"] != "push" and datetime.fromisoformat(entry["startedAt"]) > requested:
             return entry
     return None
 
 
-def _newer_push(mine: LockRequest, history: History) -> Recorded | None:
-    """The push that a resumption does not replace: a newer one than it resumes, which was live."""
-    pushed = datetime.fromisoformat(mine["pushedAt"])
+def _newer_push(request: LockRequest, history: History) -> Recorded | None:
+    """Return a newer push than the one to resume that was live, so that it stays deployed."""
+    pushed = datetime.fromisoformat(request["pushedAt"])
     for entry in good(history):
         newer = datetime.fromisoformat(entry["pushedAt"]) > pushed
         if newer and entry["trigger"] in ("push", "resume"):
@@ -211,11 +223,11 @@ def _newer_push(mine: LockRequest, history: History) -> Recorded | None:
     return None
 
 
-def _later(own: Recorded | None, history: History) -> Recorded | None:
-    """The release that changed the service or site after the one that is to be put right did."""
-    began = own.get("lockedAt") if own else None
+def _later(release: Recorded | None, history: History) -> Recorded | None:
+    """Return a release that changed the service or site after the one to recover did."""
+    acquired = release.get("lockedAt") if release else None
     changed = (e for e in history if "rollout" in e or was_live(e))
-    return next((e for e in changed if began and e.get("lockedAt", "") > began), None)
+    return next((e for e in changed if acquired and e.get("lockedAt", "") > acquired), None)
 
 
 def _decision(action: Action, by: str, reason: str) -> Decision:

@@ -1,4 +1,7 @@
-"""What was asked: an ECR push as EventBridge delivers it, or an manual request."""
+"""Parse the input of executions: ECR pushes as EventBridge delivers them, and manual requests.
+
+Imports the names of failures only.
+"""
 
 import re
 from collections.abc import Mapping
@@ -10,10 +13,10 @@ from deployer.errors import RequestRejected
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # https://docs.docker.com/reference/cli/docker/image/tag/: at most 128 of these
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-# cosign keeps signatures, attestations and SBOMs under a tag made from the digest they speak of
+# cosign derives the tags of signatures, attestations and SBOMs from the image's digest
 COSIGN_TAG = re.compile(r"sha256-[0-9a-f]{64}(\.(sig|att|sbom))?")
 
-# How far the tags of one push are apart, at most: `docker push --all-tags` puts one after another
+# The most time between two tags of one push: `docker push --all-tags` pushes them in turn
 ONE_PUSH = timedelta(minutes=1)
 
 EXAMPLES = {
@@ -35,11 +38,11 @@ SITE_EXAMPLES = {
 
 @dataclass(frozen=True)
 class Push:
-    """A push event: a manifest arrived in a repository, or a tag was put on one that was there.
+    """A push event: a manifest arrived in a repository, or an existing one got a tag.
 
-    `tag` is None for an untagged manifest. `time` is when that was; ECR keeps the time of an
-    image's first push (https://github.com/aws/containers-roadmap/issues/2746), so of a push that
-    the reconciler found without its event, `time` is the image's.
+    `tag` is None for an untagged manifest. `found` is whether the reconciler found the push
+    without its event. `time` is then that of the image's first push, the only one that ECR keeps
+    (https://github.com/aws/containers-roadmap/issues/2746); otherwise it is the event's.
     """
 
     repository: str
@@ -50,7 +53,7 @@ class Push:
 
     @property
     def until(self) -> datetime:
-        """The time up to which an event of the same tag on the same digest tells of this push."""
+        """The latest time of an event, for the same tag and digest, that is about this push."""
         return self.time + ONE_PUSH if self.found else self.time
 
 
@@ -58,7 +61,7 @@ class Push:
 class Deploy:
     """A request to deploy an image that is in the repository.
 
-    In every request, `service` None means the only one, and `by` is who gives it.
+    In every request, `service` None means the only one, and `by` is the person who made it.
     """
 
     image: str
@@ -76,10 +79,10 @@ class Publish:
 
 @dataclass(frozen=True)
 class Rollback:
-    """A request to go back: `to` is `previous`, a version, a tag, a digest or a release's id.
+    """A request to roll back: `to` is `previous`, a version, a tag, a digest or a release's id.
 
-    `hold` keeps later pushes from deploying until someone resumes. `restore_database` goes back
-    in time with the database too.
+    `hold` keeps later pushes from deploying until someone resumes. `restore_database` restores the
+    database's snapshot too.
     """
 
     to: str
@@ -101,7 +104,7 @@ class Hold:
 
 @dataclass(frozen=True)
 class Resume:
-    """A request to end a hold and to deploy the newest push that it kept back."""
+    """A request to end a hold and to deploy the newest held push."""
 
     service: str | None
     by: str | None
@@ -109,7 +112,7 @@ class Resume:
 
 @dataclass(frozen=True)
 class Recover:
-    """Our own request to put a service right after an execution ended without doing so itself."""
+    """Our own request to clean up after an execution that ended midway."""
 
     service: str
     release: str
@@ -126,7 +129,7 @@ def parse(document: object) -> Push | Deploy | Rollback | Hold | Resume | Recove
             (https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html),
             or a request, an object with `action`.
     Raises:
-        RequestRejected: naming what is wrong, with an example of what is right.
+        RequestRejected: the message names the problem and has a valid example.
     """
     if not isinstance(document, dict):
         raise RequestRejected(
@@ -134,7 +137,7 @@ def parse(document: object) -> Push | Deploy | Rollback | Hold | Resume | Recove
         )
     if "action" in document:
         requested = manual(document, EXAMPLES, "service")
-        assert not isinstance(requested, Publish)  # which is none of the examples
+        assert not isinstance(requested, Publish)  # not among the examples
         return requested
     if "detail-type" in document:
         return _push(document)
@@ -144,7 +147,7 @@ def parse(document: object) -> Push | Deploy | Rollback | Hold | Resume | Recove
 
 
 def push(document: object) -> Push | None:
-    """Read an ECR event; None if the document is not a right one."""
+    """Read an ECR event; return None if the document is not a valid one."""
     try:
         parsed = parse(document)
     except RequestRejected:
@@ -179,22 +182,22 @@ def manual(request: Mapping[str, object], examples: Mapping[str, str], of: str) 
     """Read a request.
 
     Args:
-        examples: a request of each action that is known.
-        of: the field that names whom the request is for.
+        examples: an example request of each known action.
+        of: the field that names the service or site.
     Raises:
-        RequestRejected: naming what is wrong, with an example of what is right.
+        RequestRejected: the message names the problem and has a valid example.
     """
     action = request["action"]
     if not isinstance(action, str) or action not in examples:
         raise RequestRejected(
-            f"unknown action {str(action)[:80]!r}; known are: {', '.join(examples)}"
+            f"unknown action {str(action)[:80]!r}; expected one of: {', '.join(examples)}"
         )
-    example, known = examples[action], _FIELDS[action] | {of}
-    unknown = request.keys() - {"action"} - known
+    example, fields = examples[action], _FIELDS[action] | {of}
+    unknown = request.keys() - {"action"} - fields
     if unknown:
         raise RequestRejected(
             f"{action} takes no {', '.join(sorted(map(str, unknown)))[:200]}; it takes"
-            f" {', '.join(sorted(known))}, for example {example}"
+            f" {', '.join(sorted(fields))}, for example {example}"
         )
     where = f"order ({example})"
     service, by, reason = (
@@ -206,7 +209,10 @@ def manual(request: Mapping[str, object], examples: Mapping[str, str], of: str) 
         case "publish":
             return Publish(service, by)
         case "rollback":
-            hold, restore = _truth(request, "hold", True), _truth(request, "restoreDatabase", False)
+            hold, restore = (
+                _boolean(request, "hold", True),
+                _boolean(request, "restoreDatabase", False),
+            )
             return Rollback(text(request, "to", where), service, by, hold, reason, restore)
         case "hold":
             return Hold(service, by, reason)
@@ -226,7 +232,7 @@ _FIELDS = {
 }
 
 
-def _truth(request: Mapping[str, object], name: str, default: bool) -> bool:
+def _boolean(request: Mapping[str, object], name: str, default: bool) -> bool:
     value = request.get(name, default)
     if not isinstance(value, bool):
         raise RequestRejected(f"{name} must be true or false, not {str(value)[:80]!r}")
@@ -243,7 +249,11 @@ def _image(request: Mapping[str, object], where: str) -> str:
 
 
 def time_of(event: Mapping[str, object], what: str) -> datetime:
-    """When an event took place. Raises RequestRejected."""
+    """Return the time of an event.
+
+    Raises:
+        RequestRejected: it is missing or invalid.
+    """
     try:
         return datetime.fromisoformat(text(event, "time", what)).astimezone(UTC)
     except (ValueError, OverflowError):
@@ -251,7 +261,7 @@ def time_of(event: Mapping[str, object], what: str) -> datetime:
 
 
 def ignored(tag: str | None) -> str | None:
-    """Return why a push under a tag deploys no service; None if it may."""
+    """Return why a push with this tag deploys nothing; None if it may deploy."""
     if tag is None:
         return "the push has no tag (a child of an index, an attestation, or a push by digest)"
     if COSIGN_TAG.fullmatch(tag):
@@ -260,7 +270,11 @@ def ignored(tag: str | None) -> str | None:
 
 
 def text(source: Mapping[str, object], name: str, where: str) -> str:
-    """A text of a document. Raises RequestRejected."""
+    """Return a text field of a document.
+
+    Raises:
+        RequestRejected: it is missing, not a text, empty or too long.
+    """
     value = source.get(name)
     if not isinstance(value, str) or not value or len(value) > 512:
         raise RequestRejected(f"the {where} needs {name}, a text of 1 to 512 characters")
@@ -275,9 +289,9 @@ def _matching(source: Mapping[str, object], name: str, pattern: re.Pattern[str],
 
 
 def subject(document: object) -> tuple[str, str | None]:
-    """What a rejected input was about, as well as it can be told: (who it is filed under, digest).
+    """Return the owner of a rejected input's record, and the digest, as far as they are known.
 
-    A record must be filed under something also when the input could not be read.
+    A record needs an owner even if the input could not be parsed.
     """
     if isinstance(document, dict):
         detail = document.get("detail")

@@ -1,7 +1,8 @@
-"""A build: a service's image made from an uploaded source archive, and what became of it.
+"""Decide about builds of a service's image from uploaded source archives, and explain failures.
 
-The records of builds lie beside those of releases, under `build:<service>`; Locks are taken there
-as releases take theirs, so one image of a service is built at a time and the newest upload wins.
+The releases table keeps records of builds under `build:<service>`. Builds use locks as releases do,
+so one image of a service is built at a time and the newest upload wins. Imports decisions only, no
+AWS.
 """
 
 import hashlib
@@ -21,16 +22,16 @@ from deployer.requests import text
 
 EXAMPLE = '{"action": "build", "service": "<service>", "key": "image/<service>/<archive>.tar.gz"}'
 BY_COMMIT = '{"action": "build", "service": "<service>", "commit": "<commit>"}'
-MAX_ARCHIVE = 5 * 1024**3  # bytes; Coder with its history is about one
+MAX_ARCHIVE = 5 * 1024**3  # bytes; Coder with its history has about 1 GiB
 
 _KEY = re.compile(r"image/(?P<service>[a-zA-Z0-9][a-zA-Z0-9_-]{0,254})/(?P<name>[^/]+)")
 _ARCHIVE = re.compile(r"(?P<stem>.+)\.(tar\.gz|tgz|zip)")
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
-# Nothing is in ECR before this phase, and in it a build must not be stopped.
+# This phase pushes to ECR: a build must not be stopped in it.
 _PUSHES = "POST_BUILD"
-_OURS = re.compile(r"image: (?P<error>[A-Z][A-Za-z]+): (?P<cause>.+)")
-# What compilers, linkers, make, pnpm, docker, nix and git write when they give up, and nobody else.
-_TELLING = re.compile(
+_SCRIPT_ERROR = re.compile(r"image: (?P<error>[A-Z][A-Za-z]+): (?P<cause>.+)")
+# What compilers, linkers, make, pnpm, docker, nix and git write only when they fail.
+_ERROR_LINE = re.compile(
     r"(?i)error\b(?! ?=)|line \d+|\bfatal\b|\bpanic\b|\bexception\b|not found"
     r"|no such file|permission denied|undefined|cannot |out of memory|killed|no space left"
     r"|\S:\d+:\d+:|\*\*\* \["
@@ -38,7 +39,7 @@ _TELLING = re.compile(
 _LINES = 12
 _LINE = 300
 _INFRASTRUCTURE = ("SUBMITTED", "QUEUED", "PROVISIONING", "DOWNLOAD_SOURCE")
-_AGAIN = ("PushInterrupted", "AwsUnavailable")
+_RETRIABLE = ("PushInterrupted", "AwsUnavailable")
 
 type BuildDocument = Mapping[str, Any]
 """A build as Step Functions' startBuild.sync shows it: CodeBuild's Build in PascalCase."""
@@ -46,7 +47,7 @@ type BuildDocument = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Upload:
-    """An archive arrived in the bucket, or is there and is ordered to be built."""
+    """An archive that arrived in the bucket, or that a request to build names."""
 
     service: str
     key: str
@@ -75,9 +76,9 @@ class Source(TypedDict):
 class Build(Entry):
     """A build as the states pass it on and the table keeps it.
 
-    `digest` is the archive's entity tag until there is an image; `version` its name until the
-    version is known. `content` is the same for two archives of the same content: the commit that
-    an archive is named after, or its entity tag.
+    `digest` is the archive's entity tag until the image exists; `version` the archive's name until
+    the version is known. `content` identifies the archive's content: the commit that it is named
+    after, or its entity tag.
     """
 
     source: Source
@@ -93,7 +94,7 @@ class Variable(TypedDict):
 
 
 class Diagnosis(TypedDict):
-    """Why a build failed, in words; `again` if a second try may well succeed."""
+    """The reason for a failed build; `again` if a second try is likely to succeed."""
 
     error: str
     cause: str
@@ -102,7 +103,7 @@ class Diagnosis(TypedDict):
 
 
 class Result(TypedDict):
-    """What a build made, from its exported variables. Durations are seconds by phase."""
+    """The result of a build, from its exported variables. Durations are seconds by phase."""
 
     version: NotRequired[str]
     tag: NotRequired[str]
@@ -115,22 +116,22 @@ class Result(TypedDict):
 
 
 def partition(service: str) -> str:
-    """Under which name the builds of a service are kept."""
+    """Return the name of a service's builds in the releases table."""
     return f"build:{service}"
 
 
 def is_build(service: str) -> bool:
-    """Whether what the releases table keeps under a name is a service's builds."""
+    """Return whether a name in the releases table is that of builds."""
     return service.startswith(partition(""))
 
 
 def of_partition(name: str) -> str:
-    """The service whose builds the releases table keeps under a name."""
+    """Return the service of a name in the releases table."""
     return name.removeprefix(partition(""))
 
 
 def is_archive(stored: Mapping[str, Any]) -> bool:
-    """Whether an object that S3 lists is an archive to build."""
+    """Return whether an object that S3 lists is an archive to build."""
     source: Any = stored
     return bool(_KEY.fullmatch(stored["key"])) and refusal(source) is None
 
@@ -142,30 +143,30 @@ def parse(document: object) -> Upload | Fetch:
         document: S3's `Object Created` event as EventBridge delivers it
             (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html), or a request.
     Raises:
-        RequestRejected: naming what is wrong, with an example of what is right.
+        RequestRejected: the message names the problem and has a valid example.
     """
     if not isinstance(document, dict):
         raise RequestRejected(
             f"the input must be an object, not {type(document).__name__}; for example {EXAMPLE}"
         )
     if "action" in document:
-        return _priority(document)
+        return _manual(document)
     detail = document.get("detail")
     if document.get("detail-type") != "Object Created" or not isinstance(detail, dict):
         raise RequestRejected(
             f"the input is neither S3's 'Object Created' nor a request; a request is {EXAMPLE}"
         )
-    found = detail.get("object")
-    if not isinstance(found, dict):
-        raise RequestRejected("the S3 event names no object")
-    key = text(found, "key", "S3 event's object")
-    version = found.get("version-id")
+    stored = detail.get("object")
+    if not isinstance(stored, dict):
+        raise RequestRejected("the S3 event has no object")
+    key = text(stored, "key", "S3 event's object")
+    version = stored.get("version-id")
     return Upload(_service(key), key, str(version) if version else None, None)
 
 
-def _priority(request: Mapping[str, object]) -> Upload | Fetch:
-    known = {"action", "service", "key", "commit", "by"}
-    unknown = sorted(map(str, request.keys() - known))
+def _manual(request: Mapping[str, object]) -> Upload | Fetch:
+    fields = {"action", "service", "key", "commit", "by"}
+    unknown = sorted(map(str, request.keys() - fields))
     if request["action"] != "build" or unknown or ("key" in request) == ("commit" in request):
         raise RequestRejected(f"a request to build is {EXAMPLE} or {BY_COMMIT}")
     service = text(request, "service", "order")
@@ -173,12 +174,13 @@ def _priority(request: Mapping[str, object]) -> Upload | Fetch:
         commit = text(request, "commit", "order")
         if not _COMMIT.fullmatch(commit):
             raise RequestRejected(
-                f"commit {commit[:80]!r} is none: 7 to 40 hex digits, such as e0f93fb88"
+                f"commit {commit[:80]!r} is invalid: it must have 7 to 40 hex digits,"
+                " such as e0f93fb88"
             )
         return Fetch(service, commit)
     key = text(request, "key", "order")
     if _service(key) != service:
-        raise RequestRejected(f"{key} is no archive of {service}: that is {EXAMPLE}")
+        raise RequestRejected(f"{key} is not an archive of {service}; a request is {EXAMPLE}")
     return Upload(
         service, key, None, text(request, "by", "order") if "by" in request else "operator"
     )
@@ -188,27 +190,28 @@ def _service(key: str) -> str:
     match = _KEY.fullmatch(key)
     if not match:
         raise RequestRejected(
-            f"{key[:200]} is no archive of a service: upload to image/<service>/<archive>.tar.gz"
+            f"{key[:200]} is not an archive of a service:"
+            " upload to image/<service>/<archive>.tar.gz"
         )
     return match["service"]
 
 
 def refusal(source: Source) -> str | None:
-    """Why an object is not built; None if it is."""
+    """Return why an object cannot be built; None if it can."""
     if not _ARCHIVE.fullmatch(source["key"]):
-        return f"{source['key']} is no archive: its name must end in .tar.gz, .tgz or .zip"
+        return f"{source['key']} is not an archive: its name must end in .tar.gz, .tgz or .zip"
     if source["size"] == 0:
         return f"{source['key']} is empty"
     if source["size"] > MAX_ARCHIVE:
         return (
             f"{source['key']} is too large: {source['size'] / 1024**3:.1f} GiB; "
-            f"{MAX_ARCHIVE // 1024**3} GiB are the most"
+            f"the limit is {MAX_ARCHIVE // 1024**3} GiB"
         )
     return None
 
 
 def entry(upload: Upload, source: Source, execution: str, now: datetime) -> Build:
-    """The build that an upload is. The same upload has the same id, whoever tells of it."""
+    """Return the build for an upload: the same id for each of its events."""
     moment = datetime.fromisoformat(source["at"])
     name = upload.key.rpartition("/")[2]
     match = _ARCHIVE.fullmatch(name)
@@ -230,22 +233,21 @@ def entry(upload: Upload, source: Source, execution: str, now: datetime) -> Buil
     }
 
 
-def known(earlier: Recorded, mine: Build, history: Sequence[Recorded]) -> str | None:
-    """Why the archive need not be built: the same content was, or is being; None if it must.
+def known(earlier: Recorded, build: Build, history: Sequence[Recorded]) -> str | None:
+    """Return why the archive need not be built: its content is built already. None if it must be.
 
-    A build of an upload may be stopped for a newer upload of other content, which this one
-    follows: then it is built once more.
+    If the earlier build is being stopped for an upload of other content, this one is built again.
 
     Args:
-        earlier: the build that had this content before, by its record.
+        earlier: the record of the earlier build of this content.
         history: the service's builds.
     """
-    if mine["trigger"] != "push":
+    if build["trigger"] != "push":
         return None
     outcome = earlier.get("outcome")
     if outcome == "SUCCEEDED":
         return f"the same content was built before: {earlier['version']}, {earlier['id']}"
-    others = [entry for entry in history if entry["id"] != mine["id"]]
+    others = [entry for entry in history if entry["id"] != build["id"]]
     stopped = earlier["trigger"] == "push" and newer(earlier, others)
     if outcome is None and not stopped:
         return f"the same content is being built: {earlier['id']}"
@@ -253,9 +255,9 @@ def known(earlier: Recorded, mine: Build, history: Sequence[Recorded]) -> str | 
 
 
 def variables(spec: ServiceSpec, source: Source, bucket: str, execution: str) -> list[Variable]:
-    """What the buildspec is told; buildspecs/image.yaml says what each is for."""
+    """Return the buildspec's variables; buildspecs/image.yaml documents each."""
     build = spec.build
-    told = {
+    values = {
         "SERVICE": spec.service,
         "REPOSITORY": spec.repository,
         "ARCHITECTURE": spec.platform.partition("/")[2],
@@ -271,37 +273,37 @@ def variables(spec: ServiceSpec, source: Source, bucket: str, execution: str) ->
         "SOURCE_VERSION": source["version"] or "",
         "EXECUTION": execution,
     }
-    return [{"Name": name, "Value": value, "Type": "PLAINTEXT"} for name, value in told.items()]
+    return [{"Name": name, "Value": value, "Type": "PLAINTEXT"} for name, value in values.items()]
 
 
 def fingerprint(files: Mapping[str, bytes]) -> str:
-    """Twelve hex digits that differ whenever a file's name or content does."""
+    """Return a hash of files' names and contents, of 12 hex digits."""
     digest = hashlib.sha256()
     for name, content in sorted(files.items()):
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:12]
 
 
-def overtakes(mine: Build, holder: Mapping[str, Any]) -> bool:
-    """Whether this build makes the one that runs out of date: a newer upload than that one's."""
-    pushes = mine["trigger"] == holder["trigger"] == "push"
-    theirs, ours = holder["pushedAt"], mine["pushedAt"]
-    return pushes and datetime.fromisoformat(theirs) < datetime.fromisoformat(ours)
+def overtakes(upload: Build, holder: Mapping[str, Any]) -> bool:
+    """Return whether this build's upload is newer than that of the running build."""
+    pushes = upload["trigger"] == holder["trigger"] == "push"
+    holder_pushed, upload_pushed = holder["pushedAt"], upload["pushedAt"]
+    return pushes and datetime.fromisoformat(holder_pushed) < datetime.fromisoformat(upload_pushed)
 
 
 def may_be_stopped(running: Mapping[str, Any]) -> bool:
-    """Whether nothing of a build (as BatchGetBuilds shows it) can be in ECR yet."""
+    """Return whether a build, as BatchGetBuilds shows it, cannot have pushed to ECR yet."""
     begun = {phase["phaseType"] for phase in running.get("phases", ())}
     return _PUSHES not in begun | {running.get("currentPhase")}
 
 
 def result(build: BuildDocument) -> Result:
-    """What a build made and how long it took."""
+    """Return what a build produced and how long it took."""
     exported = {
         variable["Name"]: variable["Value"]
         for variable in build.get("ExportedEnvironmentVariables") or ()
     }
-    made: Result = {
+    result: Result = {
         "skipped": exported.get("OUTCOME") == "SKIPPED",
         "build": str(build.get("Arn", "")),
         "log": str((build.get("Logs") or {}).get("DeepLink", "")),
@@ -313,37 +315,39 @@ def result(build: BuildDocument) -> Result:
     }
     for name in ("version", "tag", "digest", "commit"):
         if exported.get(name.upper()):
-            made[name] = exported[name.upper()]
-    return made
+            result[name] = exported[name.upper()]
+    return result
 
 
-def summary(service: str, made: Result) -> str:
-    """What a build came to that did not fail."""
-    what = f"{service} {made.get('version')}"
-    if made["skipped"]:
+def summary(service: str, result: Result) -> str:
+    """Return the result of a successful build in a sentence."""
+    what = f"{service} {result.get('version')}"
+    if result["skipped"]:
         return f"{what} is in ECR already, built from the same content"
-    seconds = sum(made["durations"].values())
-    return f"{what} was built from {made.get('commit') or 'the archive'} and pushed in {seconds} s"
+    seconds = sum(result["durations"].values())
+    return (
+        f"{what} was built from {result.get('commit') or 'the archive'} and pushed in {seconds} s"
+    )
 
 
 def explain(failure: Failure | None, lines: Sequence[str] = ()) -> Diagnosis:
-    """Explain why an execution made no image: its build failed, none began, or something else.
+    """Explain why an execution built no image: its build failed, did not begin, or otherwise.
 
     Args:
-        lines: the last lines of the build's log, where there is one.
+        lines: the last lines of the build's log, if it has one.
     """
     failure = failure or {"Error": "ExecutionEnded", "Cause": ""}
     if failed := diagnosis.build_of(failure):
         return diagnose(failed, lines)
     error, cause = diagnosis.explain(failure)
     if error.startswith("CodeBuild."):
-        # Step Functions has tried it again for as long as that helps
+        # Step Functions has used up its retries
         error, cause = "BuildNotBegun", diagnosis.not_begun(failure)
     return {"error": error, "cause": redact(cause) or error, "lines": [], "again": False}
 
 
 def diagnose(build: BuildDocument, lines: Sequence[str]) -> Diagnosis:
-    """Why a build failed: the phase that failed, and the lines of its log that tell.
+    """Explain a failed build by the phase that failed and the relevant lines of its log.
 
     Args:
         lines: the last lines of the build's log.
@@ -362,51 +366,55 @@ def diagnose(build: BuildDocument, lines: Sequence[str]) -> Diagnosis:
             "again": False,
         }
     if status == "TIMED_OUT":
-        cause = f"the build was not done in {build.get('TimeoutInMinutes')} minutes, in {phase}"
+        cause = f"the build did not finish in {build.get('TimeoutInMinutes')} minutes, in {phase}"
         return {"error": "BuildTimedOut", "cause": cause, "lines": telling(lines), "again": False}
     context: Mapping[str, Any] = next(iter(failed.get("Contexts") or ()), {})
-    said = str(context.get("Message") or f"phase {phase} failed")
+    message = str(context.get("Message") or f"phase {phase} failed")
     if status == "FAULT" or phase in _INFRASTRUCTURE:
-        cause = redact(f"CodeBuild could not begin the build, in {phase}: {said}")
+        cause = redact(f"CodeBuild could not begin the build, in {phase}: {message}")
         return {"error": "BuildNotBegun", "cause": cause, "lines": telling(lines), "again": True}
-    ours = [match for line in lines if (match := _OURS.fullmatch(line.strip()))]
-    if not ours:
+    script_errors = [match for line in lines if (match := _SCRIPT_ERROR.fullmatch(line.strip()))]
+    if not script_errors:
         return {
             "error": "BuildFailed",
-            "cause": redact(said),
+            "cause": redact(message),
             "lines": telling(lines),
             "again": False,
         }
-    error, cause = ours[-1]["error"], ours[-1]["cause"]
+    error, cause = script_errors[-1]["error"], script_errors[-1]["cause"]
     return {
         "error": error,
         "cause": redact(cause),
         "lines": telling(lines),
-        "again": error in _AGAIN,
+        "again": error in _RETRIABLE,
     }
 
 
 def telling(lines: Sequence[str]) -> list[str]:
-    """The lines that matter: those that speak of an error, or the last ones if none does."""
+    """Return the relevant lines: those with an error, or else the last ones."""
     short = [clip(redact(line), _LINE) for line in lines]
-    own = [line for line in short if not line.startswith("[Container]") and not _OURS.match(line)]
-    found = [line for line in own if _TELLING.search(line)] or [
-        line for line in own if line.strip()
+    output = [
+        line
+        for line in short
+        if not line.startswith("[Container]") and not _SCRIPT_ERROR.match(line)
     ]
-    return found[-_LINES:]
+    matches = [line for line in output if _ERROR_LINE.search(line)] or [
+        line for line in output if line.strip()
+    ]
+    return matches[-_LINES:]
 
 
-def reason(found: Diagnosis) -> str:
-    """A diagnosis in one text: the cause, and the first errors, or else the last line."""
-    lines = [line.strip() for line in found["lines"]]
-    # What make says of a compiler's errors is only that there were some.
-    errors = [line for line in lines if _TELLING.search(line) and not line.startswith("make")]
-    return ". ".join([found["cause"], " | ".join(errors[:3] or lines[-1:])]).removesuffix(". ")
+def reason(diagnosis: Diagnosis) -> str:
+    """Return a diagnosis as one text: the cause and the first errors, or else the last line."""
+    lines = [line.strip() for line in diagnosis["lines"]]
+    # make repeats only that there were errors.
+    errors = [line for line in lines if _ERROR_LINE.search(line) and not line.startswith("make")]
+    return ". ".join([diagnosis["cause"], " | ".join(errors[:3] or lines[-1:])]).removesuffix(". ")
 
 
-def newer(mine: Entry, history: Sequence[Recorded]) -> Recorded | None:
-    """The upload that made a stopped build out of date; None if a person stopped it."""
-    pushed = datetime.fromisoformat(mine["pushedAt"])
+def newer(build: Entry, history: Sequence[Recorded]) -> Recorded | None:
+    """Return the newer upload for which a build was stopped; None if a person stopped it."""
+    pushed = datetime.fromisoformat(build["pushedAt"])
     for record in history:
         counts = record["trigger"] == "push" and record.get("outcome") != "IGNORED"
         if counts and datetime.fromisoformat(record["pushedAt"]) > pushed:
@@ -415,7 +423,7 @@ def newer(mine: Entry, history: Sequence[Recorded]) -> Recorded | None:
 
 
 def unidentified(document: object, execution: str, started_at: str) -> release.Unidentified:
-    """The record of an input that could not be read as a build."""
+    """Return the record of an input that could not be parsed as a build."""
     try:
         service = parse(document).service
     except RequestRejected:

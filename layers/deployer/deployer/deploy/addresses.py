@@ -1,5 +1,7 @@
-"""Where a service can be reached, from its tasks as the runbook does it by hand:
-task → network interface → public IP."""
+"""Find the addresses of a service: task → network interface → public IP.
+
+Imports decisions only, no AWS.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
@@ -9,19 +11,19 @@ from deployer.deploy.stop_reasons import Task
 
 
 class Addresses(TypedDict):
-    """`url` is what people open; `tasks` holds a URL for each task that has one of its own."""
+    """`url` is the one that people open; `tasks` has a URL for each task with a public IP."""
 
     url: str | None
     tasks: list[str]
 
 
 def interfaces(tasks: Sequence[Task]) -> list[str]:
-    """The ids of the tasks' network interfaces, of those that have one already."""
+    """Return the ids of the tasks' network interfaces; new tasks have none yet."""
     return [name for task in tasks if (name := _detail(task, "networkInterfaceId"))]
 
 
 def private_address(task: Task) -> str | None:
-    """A task's address in its subnet; None until it has one."""
+    """Return a task's address in its subnet; None until it has one."""
     return _detail(task, "privateIPv4Address")
 
 
@@ -36,22 +38,22 @@ def _detail(task: Task, name: str) -> str | None:
 def of(
     spec: ServiceSpec, tasks: Sequence[Task], public: Mapping[str, str], port: int | None = None
 ) -> Addresses:
-    """The addresses of a service.
+    """Return the addresses of a service.
 
     Args:
         tasks: its running tasks.
         public: the public IP address by network interface.
-        port: where the tasks serve; None for the spec's.
+        port: the tasks' port; None for the spec's.
     """
-    found = [public[name] for name in interfaces(tasks) if name in public]
-    urls = [f"http://{address}:{port or spec.container.port}" for address in found]
+    ips = [public[name] for name in interfaces(tasks) if name in public]
+    urls = [f"http://{address}:{port or spec.container.port}" for address in ips]
     if spec.load_balancer:
         return {"url": spec.load_balancer.url, "tasks": urls}
     return {"url": urls[0] if urls else None, "tasks": urls}
 
 
 def to_ask(spec: ServiceSpec, addresses: Addresses) -> list[str]:
-    """The URLs that must each answer for the release to be verified."""
+    """Return the URLs that must all respond for the release to be verified."""
     if spec.load_balancer:
         return [spec.load_balancer.url]
     return addresses["tasks"]

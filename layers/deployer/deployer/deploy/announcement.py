@@ -1,4 +1,4 @@
-"""What the people who subscribed read of a release.
+"""Write the notification about a release for subscribers.
 
 https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 """
@@ -16,11 +16,11 @@ _OUTCOMES = {
     "SUPERSEDED": "was superseded by a newer one",
     "HELD": "is held back",
 }
-_OF_BUILDS = {"STARTED": "is being built", "SUCCEEDED": "is in ECR"}
+_BUILD_OUTCOMES = {"STARTED": "is being built", "SUCCEEDED": "is in ECR"}
 
 
 class Announcement(NamedTuple):
-    """A message for people: `subject` heads an e-mail, `text` is all that it says."""
+    """A message for people: `subject` is for e-mail, `text` is the whole message."""
 
     subject: str
     text: str
@@ -30,11 +30,11 @@ def announcement(detail: Mapping[str, Any]) -> Announcement:
     """Write the message about a `Release State Change`.
 
     Args:
-        detail: the event's, as docs/how-it-works.md describes it; what is not known of the release
-            is None.
+        detail: the event's, as docs/how-it-works.md describes it; unknown fields of the release
+            are None.
     """
     name = " ".join(str(detail[key]) for key in ("service", "version") if detail.get(key))
-    headline = f"{name} {_became(detail)}"
+    headline = f"{name} {_state_text(detail)}"
     by, trigger = detail.get("startedBy"), detail.get("trigger")
     facts = {
         "State": detail["state"],
@@ -46,21 +46,21 @@ def announcement(detail: Mapping[str, Any]) -> Announcement:
         "URL": detail.get("url"),
         "Execution": detail.get("execution"),
     }
-    known = "\n".join(f"{label}: {fact}" for label, fact in facts.items() if fact)
-    parts = (headline, detail.get("reason"), known)
+    details = "\n".join(f"{label}: {fact}" for label, fact in facts.items() if fact)
+    parts = (headline, detail.get("reason"), details)
     return Announcement(_subject(headline), "\n\n".join(part for part in parts if part))
 
 
 def _serves(detail: Mapping[str, Any]) -> str | None:
-    """Return what served when a release had failed; None if that is unknown."""
+    """Return what served after a release failed; None if that is unknown."""
     serves = detail.get("serves")
     if not serves:
         return None
     return f"{serves['what'] or 'nothing'}{'' if serves['verified'] else ', not verified'}"
 
 
-def _became(detail: Mapping[str, Any]) -> str:
-    """Return what became of a release, or which order was carried out, after the service's name."""
+def _state_text(detail: Mapping[str, Any]) -> str:
+    """Return the release's state, or the request that was carried out, to follow the service."""
     state, service = detail["state"], str(detail.get("service"))
     if state == "SUCCEEDED" and detail.get("trigger") == "hold":
         return f"is {detail['reason']}"  # a request that deploys nothing
@@ -68,13 +68,13 @@ def _became(detail: Mapping[str, Any]) -> str:
         return "runs already; nothing was deployed"
     if state == "FAILED" and detail.get("rollback") == "FAILED":
         return "failed, and so did its rollback"
-    if image_build.is_build(service) and state in _OF_BUILDS:
-        return _OF_BUILDS[state]
+    if image_build.is_build(service) and state in _BUILD_OUTCOMES:
+        return _BUILD_OUTCOMES[state]
     return _OUTCOMES.get(state, str(state))
 
 
 def _subject(text: str) -> str:
-    """Text as SNS takes it for a subject: printable ASCII on one line, below 100 characters."""
-    line = " ".join(text.split()).encode("ascii", "replace").decode()
-    printable = "".join(character for character in line if character.isprintable())
+    """Return text as SNS accepts it for a subject: one line of printable ASCII, below 100."""
+    subject = " ".join(text.split()).encode("ascii", "replace").decode()
+    printable = "".join(character for character in subject if character.isprintable())
     return printable if len(printable) < 100 else f"{printable[:96]}..."

@@ -1,7 +1,9 @@
-"""The database around a release: when it is backed up, and what going back in time takes.
+"""Decide when a release's database is backed up or restored, and how.
 
 https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_CreateSnapshot.html
 https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_RestoreFromSnapshot.html
+
+Imports decisions only, no AWS.
 """
 
 import hashlib
@@ -27,7 +29,7 @@ Work = Literal["NONE", "BACK_UP", "RESTORE"]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot of ours; `status` is RDS's word, `made` None until it begins."""
+    """A snapshot that we took; `status` is RDS's, `made` its time, None until it begins."""
 
     name: str
     status: str
@@ -35,36 +37,36 @@ class Snapshot:
 
 
 class Done(TypedDict):
-    """Whether the database's work is done; `name` is the snapshot or the instance."""
+    """Whether the database is ready; `name` is the snapshot or the instance."""
 
     done: bool
     name: str
 
 
 def work(spec: ServiceSpec, release: Release, previous: Previous | None) -> Work:
-    """What is to be done with the database before a release starts."""
+    """Return what the database needs before a release starts."""
     if release.get("restore"):
         return "RESTORE"
     if spec.database is None or previous is None:
-        return "NONE"  # without a release before there is nothing to lose
+        return "NONE"  # without a previous release there is no data to lose
     unknown = release["schema"] is None
     return "BACK_UP" if unknown or schema_grew(previous["schema"], release["schema"]) else "NONE"
 
 
 def late(since: str, now: datetime) -> bool:
-    """Whether the database's work, begun at `since`, should have been done by now."""
+    """Return whether the database is overdue, if the work began at `since`."""
     return now - datetime.fromisoformat(since) > PATIENCE
 
 
 def snapshot_name(release: Release) -> str:
-    """The name of the snapshot taken before a release: one each, however often it is asked for."""
+    """Return the name of the snapshot before a release; always the same one."""
     return f"{prefix(release['service'])}{release['id'].lower()}"
 
 
 def prefix(service: str) -> str:
-    """How the names of a service's snapshots begin, and of no other's on the same instance.
+    """Return the prefix of a service's snapshots, unique among services of the same instance.
 
-    RDS takes letters, digits and single hyphens, and does not tell capitals apart:
+    RDS allows letters, digits and single hyphens, and ignores case:
     https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_CreateDBSnapshot.html
     """
     readable = re.sub(r"[^a-z0-9]+", "-", service.lower())[:100].strip("-")
@@ -72,26 +74,27 @@ def prefix(service: str) -> str:
 
 
 def instance_name(instance: str, release: Release) -> str:
-    """The name of the instance that a restoration makes, beside the old one; at most 63 letters,
-    of which a release's id takes up to 34."""
+    """Return the name of a restoration's new instance: at most 63 characters.
+
+    A release's id has up to 34.
+    """
     return f"{instance[:28].rstrip('-')}-{release['id']}".lower()
 
 
 def expendable(snapshots: Sequence[Snapshot], keep: int) -> list[str]:
-    """The snapshots beyond the newest `keep` that are complete."""
+    """Return the complete snapshots beyond the newest `keep`."""
     complete = [(s.made, s.name) for s in snapshots if s.status == "available" and s.made]
     return [name for _, name in sorted(complete, reverse=True)[keep:]]
 
 
 def to_restore(history: History, target: Recorded) -> Recorded:
-    """Return the release before which the database was as `target` knows it.
+    """Return the release whose snapshot has a database that `target` can run on.
 
-    What counts is the schema that the database had, not that of the release which ran: a release
-    that failed may have migrated it. Where nothing names schemas, it is the first snapshot that
-    was taken since `target` ran.
+    The schema of the database counts, not that of the previous release: a failed release may have
+    migrated it. Without schemas, it is the first snapshot that was taken after `target` ran.
 
     Raises:
-        RequestRejected: no snapshot of that schema was taken.
+        RequestRejected: no snapshot has that schema.
     """
     taken = [entry for entry in history if entry.get("snapshot")]
     if target["schema"] is None:
@@ -104,8 +107,7 @@ def to_restore(history: History, target: Recorded) -> Recorded:
         if not schema_grew(target["schema"], had):
             return entry
     raise RequestRejected(
-        f"no snapshot was taken of the database as {target['version']} knows it"
-        f" (schema {shown(target['schema'])})"
+        f"no snapshot was taken that fits {target['version']} (schema {shown(target['schema'])})"
     )
 
 
@@ -117,16 +119,16 @@ def _follows(entry: Recorded, target: Recorded) -> bool:
 def restoration(
     spec: ServiceSpec, history: History, target: Recorded, *, asked: bool
 ) -> str | None:
-    """The snapshot that going back to a release restores; None if it leaves the database alone.
+    """Return the snapshot that a rollback restores; None if the database stays as it is.
 
     Args:
         asked: whether the request asks for the database to be restored.
     Raises:
-        RequestRejected: there is none, or the release would not start on the database as it is.
+        RequestRejected: no snapshot fits, or the release would not start on the current database.
     """
     if asked:
         if spec.database is None or spec.database.secret is None:
-            raise RequestRejected('the service spec names no "database" with its "secret"')
+            raise RequestRejected('the service spec has no "database" with its "secret"')
         return to_restore(history, target)["snapshot"]
     problem = unknown_schema(history, target)
     if problem is None:
@@ -136,24 +138,24 @@ def restoration(
     except RequestRejected as error:
         raise RequestRejected(f"{problem}. {error}") from None
     if spec.database is None or spec.database.secret is None:
-        raise RequestRejected(f'{problem}. The service spec names no "database" with its "secret"')
+        raise RequestRejected(f'{problem}. The service spec has no "database" with its "secret"')
     way = how_to_restore(spec.service, target["id"], since["snapshot"], since["version"])
     raise RequestRejected(f"{problem}. {way}")
 
 
 def how_to_restore(service: str, to: str, snapshot: str | None, taken_before: str) -> str:
-    """What a refusal to go back says of the way that there is."""
+    """Return how a person can roll back to a release with an older database."""
     if snapshot is None:
         return "No snapshot exists; restore from your own backup"
     return (
-        f"Snapshot {snapshot} holds the database as it was before {taken_before}; what was written"
-        ' since would be lost. To restore it and go back: {"action": "rollback", "service": '
+        f"Snapshot {snapshot} has the database from before {taken_before}; what was written"
+        ' since would be lost. To restore it and roll back: {"action": "rollback", "service": '
         f'"{service}", "to": "{to}", "restoreDatabase": true}}'
     )
 
 
 def host_of(url: str) -> str | None:
-    """Return the host to which a connection URL leads; None if it is not such a URL."""
+    """Return the host of a connection URL; None if it is not such a URL."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
@@ -163,13 +165,13 @@ def host_of(url: str) -> str | None:
 
 
 def keeping(policy: str | None, resource: str) -> str:
-    """A stack's policy under which no update of the stack changes a resource.
+    """Return a stack policy that denies updates of a resource.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/protect-stack-resources.html
 
     Args:
-        policy: what it is now; None if it has none, which allows every update.
-        resource: its logical id.
+        policy: the current policy; None if the stack has none, which allows every update.
+        resource: the resource's logical id.
     """
     everything = {"Effect": "Allow", "Action": "Update:*", "Principal": "*", "Resource": "*"}
     keep = {**everything, "Effect": "Deny", "Resource": f"LogicalResourceId/{resource}"}
@@ -182,7 +184,7 @@ def keeping(policy: str | None, resource: str) -> str:
 def watching(
     alarm: Mapping[str, Any], instances: Collection[str], instance: str
 ) -> dict[str, Any] | None:
-    """Return an alarm on one of some instances as an alarm on another; None if it watches none."""
+    """Return an alarm moved from one of some instances to another; None if it is on none."""
     watched = [
         {**dimension, "Value": instance}
         if dimension["Name"] == "DBInstanceIdentifier" and dimension["Value"] in instances
@@ -193,18 +195,18 @@ def watching(
 
 
 def moved(url: str, host: str) -> str:
-    """A connection URL that leads to another host; everything else stays.
+    """Return a connection URL with another host.
 
     Raises:
-        DatabaseFailed: it is no such URL, of which nothing is told here: it is a secret.
+        DatabaseFailed: it is not a connection URL. The message does not show it: it is a secret.
     """
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        raise DatabaseFailed("the database's secret holds a broken connection URL") from None
+        raise DatabaseFailed("the database's secret has an invalid connection URL") from None
     if not parts.scheme:
-        raise DatabaseFailed("the database's secret holds no connection URL")
+        raise DatabaseFailed("the database's secret is not a connection URL")
     credentials, _, _ = parts.netloc.rpartition("@")
     netloc = f"{credentials}@{host}{port}" if credentials else f"{host}{port}"
     return urlunsplit(parts._replace(netloc=netloc))

@@ -1,11 +1,11 @@
-"""What makes a restored RDS instance like the one that it replaces.
+"""Give a restored RDS instance the settings of the instance that it replaces.
 
-A snapshot holds the data, the engine and the credentials. What else RDS does not take from the
-instance that the snapshot is of is given to the restoration, or to a modification after it:
+A snapshot has the data, the engine and the credentials. RDS takes the other settings as parameters
+of the restoration, or of a modification after it:
 https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_RestoreDBInstanceFromDBSnapshot.html
 https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_ModifyDBInstance.html
 
-An instance is what DescribeDBInstances says of it.
+Instances are as DescribeDBInstances returns them. Imports nothing of the deployer.
 """
 
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from typing import Any
 
 type Instance = Mapping[str, Any]
 
-# Settings take minutes; a value that RDS never shows as asked must not hold up a rollback.
+# Settings take minutes; one that RDS never applies must not hold up a rollback.
 PATIENCE = timedelta(minutes=15)
 
-# What a restoration takes, by what DescribeDBInstances calls it.
+# Parameters of a restoration, by their names in DescribeDBInstances.
 _RESTORED = {
     "AllocatedStorage": "AllocatedStorage",
     "AutoMinorVersionUpgrade": "AutoMinorVersionUpgrade",
@@ -42,8 +42,7 @@ _RESTORED = {
     "StorageThroughput": "StorageThroughput",
     "StorageType": "StorageType",
 }
-# What only a modification takes. Those of a group go together, and each is sent only if one of
-# them differs.
+# Parameters of a modification only. A group is sent as a whole, if one of it differs.
 _MODIFIED: tuple[Mapping[str, str], ...] = (
     {"MaxAllocatedStorage": "MaxAllocatedStorage"},
     {"PreferredMaintenanceWindow": "PreferredMaintenanceWindow"},
@@ -55,21 +54,21 @@ _MODIFIED: tuple[Mapping[str, str], ...] = (
     },
     {"MonitoringInterval": "MonitoringInterval", "MonitoringRoleArn": "MonitoringRoleArn"},
 )
-# What takes a right over something else than the instance: a role to pass, a key to use.
-_OTHERS = frozenset((*_MODIFIED[2].values(), *_MODIFIED[3].values()))
+# Parameters that need a permission beyond the instance: to pass a role, to use a key.
+_NEEDS_OTHER_PERMISSIONS = frozenset((*_MODIFIED[2].values(), *_MODIFIED[3].values()))
 
-# Up to this size RDS sets a gp3 volume's IOPS and throughput itself, and takes none:
+# Below this size RDS sets a gp3 volume's IOPS and throughput itself, and accepts none:
 # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Storage.html#gp3-storage
 _GP3_FIXED_BELOW_GIB = {"db2": 100, "mariadb": 400, "mysql": 400, "postgres": 400, "oracle": 200}
 
 
 def restored_settings(old: Instance) -> dict[str, Any]:
-    """Return what to ask of a restoration, beside the names of instance and snapshot."""
-    given = {asked: old.get(shown) for shown, asked in _RESTORED.items()}
-    given |= {
+    """Return a restoration's parameters, except the names of instance and snapshot."""
+    settings = {parameter: old.get(attribute) for attribute, parameter in _RESTORED.items()}
+    settings |= {
         "DBSubnetGroupName": (old.get("DBSubnetGroup") or {}).get("DBSubnetGroupName"),
-        "DBParameterGroupName": _first(old, "DBParameterGroups", "DBParameterGroupName"),
-        "OptionGroupName": _first(old, "OptionGroupMemberships", "OptionGroupName"),
+        "DBParameterGroupName": _first_group(old, "DBParameterGroups", "DBParameterGroupName"),
+        "OptionGroupName": _first_group(old, "OptionGroupMemberships", "OptionGroupName"),
         "Port": (old.get("Endpoint") or {}).get("Port"),
         "VpcSecurityGroupIds": [
             group["VpcSecurityGroupId"] for group in old.get("VpcSecurityGroups", [])
@@ -77,36 +76,44 @@ def restored_settings(old: Instance) -> dict[str, Any]:
         "Tags": [tag for tag in old.get("TagList", []) if not tag["Key"].startswith("aws:")],
     }
     if _has_fixed_iops(old):
-        del given["Iops"], given["StorageThroughput"]
+        del settings["Iops"], settings["StorageThroughput"]
     if str(old.get("Engine")).startswith("sqlserver"):
-        del given["AllocatedStorage"]
-    return {name: value for name, value in given.items() if value not in (None, "", [])}
+        del settings["AllocatedStorage"]
+    return {name: value for name, value in settings.items() if value not in (None, "", [])}
 
 
 def remaining_settings(old: Instance, new: Instance) -> dict[str, Any]:
-    """Return what to ask of a modification, so that a restored instance is like the old one."""
-    wanted: dict[str, Any] = {}
+    """Return a modification's parameters that give a restored instance the old settings."""
+    settings: dict[str, Any] = {}
     for group in _MODIFIED:
-        if any((old.get(shown) or None) != (new.get(shown) or None) for shown in group):
-            wanted |= {a: old[shown] for shown, a in group.items() if old.get(shown)}
-    return wanted
+        if any((old.get(attribute) or None) != (new.get(attribute) or None) for attribute in group):
+            settings |= {
+                parameter: old[attribute]
+                for attribute, parameter in group.items()
+                if old.get(attribute)
+            }
+    return settings
 
 
 def without_others(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that take no right over anything but the instance."""
-    return {name: value for name, value in settings.items() if name not in _OTHERS}
+    """Return the settings that need no permission beyond the instance."""
+    return {name: value for name, value in settings.items() if name not in _NEEDS_OTHER_PERMISSIONS}
 
 
 def overdue(new: Instance, now: datetime) -> bool:
     """Return whether a restored instance should have its settings by now."""
-    made = new.get("InstanceCreateTime")
-    return made is not None and now - made > PATIENCE
+    created = new.get("InstanceCreateTime")
+    return created is not None and now - created > PATIENCE
 
 
-def _first(old: Instance, groups: str, name: str) -> Any:
-    """The name of the first of some groups, unless it is a default that RDS chooses by itself."""
-    found = next((group[name] for group in old.get(groups, [])), None)
-    return None if groups.startswith("Option") and str(found).startswith("default:") else found
+def _first_group(old: Instance, groups: str, name: str) -> Any:
+    """Return the name of the first group, unless RDS chooses it by default."""
+    group_name = next((group[name] for group in old.get(groups, [])), None)
+    return (
+        None
+        if groups.startswith("Option") and str(group_name).startswith("default:")
+        else group_name
+    )
 
 
 def _has_fixed_iops(old: Instance) -> bool:

@@ -1,6 +1,7 @@
-"""What the records of a service say: what is live, what was, and where one can go back to.
+"""Answer questions from a service's records: which release is live, and which can be restored.
 
-Every function takes a service's records newest first, by when they ended (or, in flight, began).
+Each function takes the records newest first, by the time when they ended (in flight: began).
+Imports decisions only, no AWS.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,17 +16,17 @@ type History = Sequence[Recorded]
 
 
 def good(history: History) -> list[Recorded]:
-    """The releases that were live and verified."""
+    """Return the releases that were live and verified, newest first."""
     return [entry for entry in history if was_live(entry)]
 
 
 def was_live(entry: Recorded) -> bool:
-    """Whether a release was live and verified."""
+    """Return whether a release was live and verified."""
     return entry.get("outcome") == "SUCCEEDED" and entry["trigger"] != "hold"
 
 
 def live(history: History) -> Recorded | None:
-    """The release that is live by our own records."""
+    """Return the release that is live according to our records; None if none ever was."""
     return next(iter(good(history)), None)
 
 
@@ -35,49 +36,51 @@ def verified_version(history: History, digest: str) -> str | None:
 
 
 def unproven(history: History, revision: str) -> bool:
-    """Whether a revision is one that our releases put in place and none of them verified."""
-    ours = any(entry.get("taskDefinition") == revision for entry in history)
-    return ours and all(entry.get("taskDefinition") != revision for entry in good(history))
+    """Return whether our releases deployed a revision and none of them was verified."""
+    deployed = any(entry.get("taskDefinition") == revision for entry in history)
+    return deployed and all(entry.get("taskDefinition") != revision for entry in good(history))
 
 
 def began(history: History, rollout_id: str) -> Recorded | None:
-    """Return the oldest release that has a rollout: the one that began it, or in whose place it
-    was put back."""
+    """Return the oldest release with a rollout: the release that began it, or whose failure it
+    rolled back. None if no record has it."""
     return next((entry for entry in reversed(history) if rollout_id in _rollouts(entry)), None)
 
 
 def _rollouts(entry: Recorded) -> set[str]:
-    back: Mapping[str, Any] = (entry.get("rollback") or {}).get("rollout") or {}
-    return {str(made["id"]) for made in (entry.get("rollout") or {}, back) if "id" in made}
+    rollback: Mapping[str, Any] = (entry.get("rollback") or {}).get("rollout") or {}
+    return {
+        str(rollout["id"]) for rollout in (entry.get("rollout") or {}, rollback) if "id" in rollout
+    }
 
 
 def lineage(history: History) -> list[Recorded]:
-    """The releases that led to the live one, oldest first: going back takes off what it left."""
-    line: list[Recorded] = []
+    """Return the releases that led to the live one, oldest first, without those rolled back."""
+    releases: list[Recorded] = []
     for entry in reversed(good(history)):
         if entry["trigger"] == "rollback":
-            line = line[: _left(line, entry)]
-        elif line and _same(line[-1], entry):
-            line.pop()  # it changed nothing, and neither would going back to before it
-        line.append(entry)
-    return line
+            releases = releases[: _kept_length(releases, entry)]
+        elif releases and _same(releases[-1], entry):
+            releases.pop()  # it changed nothing, so a rollback to before it would not either
+        releases.append(entry)
+    return releases
 
 
-def _left(line: list[Recorded], back: Recorded) -> int:
-    """From where in a line on a rollback left it: from the release to which it went back."""
-    named = [i for i, entry in enumerate(line) if entry["id"] == back.get("to")]
-    alike = [i for i, entry in enumerate(line) if _content(entry) == _content(back)]
-    return (named or alike or [len(line)])[-1]
+def _kept_length(releases: list[Recorded], rollback: Recorded) -> int:
+    """Return how many of the releases a rollback keeps: those before the one it deploys again."""
+    by_id = [i for i, entry in enumerate(releases) if entry["id"] == rollback.get("to")]
+    by_content = [i for i, entry in enumerate(releases) if _content(entry) == _content(rollback)]
+    return (by_id or by_content or [len(releases)])[-1]
 
 
 def _same(one: Recorded, other: Recorded) -> bool:
-    """Whether two releases put the same in place; a site's are two folders, whatever is in them."""
+    """Return whether two releases deploy the same; those of a site differ in their folders."""
     names = ("digest", "taskDefinition", "folder")
     return all(one.get(name) == other.get(name) for name in names)
 
 
 def _content(entry: Recorded) -> tuple[str, str | None]:
-    """Return what a release puts in place, however; a site's builds are several of one digest."""
+    """Return what a release deploys; several builds of a site have the same digest."""
     return entry["digest"], entry.get("folder")
 
 
@@ -85,25 +88,25 @@ def target(history: History, to: str, runs: str | None = None) -> Recorded:
     """Return the release that a request to roll back names.
 
     Args:
-        to: `previous` (the last verified one; the one before it if it runs), or a version, tag,
-            digest or release id.
-        runs: the task definition that the service is set to; None if unknown, which counts as the
-            last verified release's.
+        to: `previous` (the last verified release, or the one before it if that is running), or a
+            version, tag, digest or release id.
+        runs: the service's task definition; None if unknown, which counts as that of the last
+            verified release.
     Raises:
-        RequestRejected: no such release, one that was never live, or several.
+        RequestRejected: no release matches, it was never live, or several match.
     """
-    line = lineage(history)
-    if not line:
-        raise RequestRejected("there is nothing to go back to: no release was ever live")
-    now = line[-1]
+    releases = lineage(history)
+    if not releases:
+        raise RequestRejected("nothing to roll back to: no release was ever live")
+    current = releases[-1]
     if to == "previous":
-        if runs not in (None, now.get("taskDefinition")):
-            return now
-        if len(line) < 2:
+        if runs not in (None, current.get("taskDefinition")):
+            return current
+        if len(releases) < 2:
             raise RequestRejected(
-                f"there is nothing to go back to: {_shown(now)} is the first release that was live"
+                f"nothing to roll back to: {_described(current)} is the first release that was live"
             )
-        return line[-2]
+        return releases[-2]
     matching = [
         entry
         for entry in history
@@ -111,91 +114,96 @@ def target(history: History, to: str, runs: str | None = None) -> Recorded:
     ]
     were_live = good(matching)
     if not were_live:
-        known = "; ".join(_shown(entry) for entry in good(history)[:10])
+        live_releases = "; ".join(_described(entry) for entry in good(history)[:10])
         if matching:
             raise RequestRejected(
-                f"{_shown(matching[0])} was never live ({matching[0].get('outcome', 'in flight')});"
-                f" releases that were: {known}"
+                f"{_described(matching[0])} was never live"
+                f" ({matching[0].get('outcome', 'in flight')}); releases that were: {live_releases}"
             )
-        raise RequestRejected(f"no release is named {to!r}; releases that were live: {known}")
+        raise RequestRejected(
+            f"no release is named {to!r}; releases that were live: {live_releases}"
+        )
     if len({_content(entry) for entry in were_live}) > 1:
-        candidates = "; ".join(_shown(entry) for entry in were_live)
+        candidates = "; ".join(_described(entry) for entry in were_live)
         raise RequestRejected(f"{to!r} names several releases, choose one by its id: {candidates}")
     return were_live[0]
 
 
-def _shown(entry: Recorded) -> str:
+def _described(entry: Recorded) -> str:
     return f"{entry['version']} ({entry['id']}, {entry['digest'][:19]}…)"
 
 
 def applied_schema(history: History) -> Schema | None:
-    """The schema that the database has by our records: that of the newest release that ran.
+    """Return the database's schema by our records: that of the last release that ran.
 
-    A release that began its rollout may have migrated the database, unless it was taken back: that
-    is done only where it did not. One that restored a snapshot has taken the database back in
-    time, whatever became of it then. Whose turn came last ran last, though its record may have been
-    closed before another's.
+    A release that began its rollout may have migrated the database, unless it was rolled back: a
+    rollback happens only if it did not migrate. A release that restored a snapshot set the schema,
+    whatever its outcome. The last release to acquire the lock ran last, even if another record
+    was closed after its own.
     """
-    for entry in sorted(history, key=_began, reverse=True):
+    for entry in sorted(history, key=_acquired_at, reverse=True):
         if was_live(entry) or entry.get("databaseInstance") or _may_have_migrated(entry):
             return entry["schema"]
     return None
 
 
-def _began(entry: Recorded) -> str:
+def _acquired_at(entry: Recorded) -> str:
     return entry.get("lockedAt") or entry.get("endedAt") or entry["startedAt"]
 
 
 def _may_have_migrated(entry: Recorded) -> bool:
-    back = entry.get("rollback") or {}
-    taken_back = "rollout" in back or back.get("action") == "STOP"
-    return "rollout" in entry and entry.get("outcome") != "FAILED_ROLLED_BACK" and not taken_back
+    rollback = entry.get("rollback") or {}
+    rolled_back = "rollout" in rollback or rollback.get("action") == "STOP"
+    return "rollout" in entry and entry.get("outcome") != "FAILED_ROLLED_BACK" and not rolled_back
 
 
-def unknown_schema(history: History, to: Recorded) -> str | None:
-    """Why a release can't start on the database as it is; None if it can, or may when what is in
-    flight has come to its end."""
+def unknown_schema(history: History, release: Recorded) -> str | None:
+    """Return why a release can't start on the current database.
+
+    Returns:
+        None if it can. Releases in flight do not count: their schema is not certain yet.
+    """
     applied = applied_schema([entry for entry in history if "outcome" in entry])
-    if not schema_grew(to["schema"], applied):
+    if not schema_grew(release["schema"], applied):
         return None
     return (
-        f"{_shown(to)} knows database schema {shown(to['schema'])} and the database has"
-        f" {shown(applied)}, so it would not start"
+        f"{_described(release)} knows database schema {shown(release['schema'])} and the database"
+        f" has {shown(applied)}, so it would not start"
     )
 
 
 def expendable(history: History, keep: int) -> list[Recorded]:
-    """The releases that were live longer ago than the newest `keep`: nobody need go back there."""
+    """Return the live releases beyond the newest `keep`: no longer needed as rollback targets."""
     return good(history)[keep:]
 
 
 def previous_release(
     steady: str | None, network: Mapping[str, Any] | None, history: History
 ) -> Previous | None:
-    """What to go back to if the release that comes fails.
+    """Return the rollback target if the next release fails.
 
     Args:
         steady: the task definition that the service runs steadily now; None if it does not.
-        network: the service's network configuration now.
+        network: the service's current network configuration.
     Returns:
-        What runs now, unless it is recorded as failed; else the newest release that was live;
-        None if there is neither.
+        The running revision, unless its release is recorded as failed; else the newest release
+        that was live; None if there is neither.
     """
     applied = applied_schema(history)
-    known = next((entry for entry in history if entry.get("taskDefinition") == steady), None)
-    if steady and (known is None or known.get("outcome") == "SUCCEEDED"):
-        return _previous(steady, known, network, applied)
+    record = next((entry for entry in history if entry.get("taskDefinition") == steady), None)
+    if steady and (record is None or record.get("outcome") == "SUCCEEDED"):
+        return _previous(steady, record, network, applied)
     newest = live(history)
     revision = newest.get("taskDefinition") if newest else None
     if newest is None or revision is None:
         return None
-    # what is there now may be the network of the release that failed
+    # the current network may be that of the release that failed
     ran_in = newest.get("rollout", {}).get("network")
     return _previous(revision, newest, ran_in or network, applied)
 
 
 def port(history: History, revision: str) -> int | None:
-    """Return where the containers of a revision serve, if a release says so."""
+    """Return the port of a revision's containers; None if no record has it."""
     ports = (e["rollout"].get("port") for e in history if _rolls_out(e, revision))
     return next(ports, None)
 
@@ -206,22 +214,22 @@ def _rolls_out(entry: Recorded, revision: str) -> bool:
 
 def _previous(
     task_definition: str,
-    known: Recorded | None,
+    record: Recorded | None,
     network: Mapping[str, Any] | None,
     applied: Schema | None,
 ) -> Previous:
     return {
         "taskDefinition": task_definition,
-        "release": known["id"] if known else None,
-        "version": known["version"] if known else None,
-        "schema": known["schema"] if known else None,
+        "release": record["id"] if record else None,
+        "version": record["version"] if record else None,
+        "schema": record["schema"] if record else None,
         "networkConfiguration": network,
         "databaseSchema": applied,
     }
 
 
 def newest_held(history: History, since: str) -> Recorded | None:
-    """The push that a resumption deploys: the newest held back since the hold began."""
+    """Return the push that a resumption deploys: the newest one held since the hold began."""
     begun = datetime.fromisoformat(since)
     held = [
         entry

@@ -1,9 +1,12 @@
-"""Which release an input asks for, and whether it deploys."""
+"""Decide which release an input requests, and whether it deploys.
+
+Imports decisions only, no AWS.
+"""
 
 from datetime import UTC, datetime
 
 from deployer import requests
-from deployer.deploy import image
+from deployer.deploy import image as images
 from deployer.deploy.image import Document, Image
 from deployer.deploy.release import Recorded, Release, Trigger, release_id, variant_of, version_of
 from deployer.deploy.spec import ServiceSpec
@@ -12,38 +15,41 @@ from deployer.requests import Deploy, Push
 OPERATOR = "operator"
 
 
-def runnable(found: Image | None, platform: str) -> str | None:
-    """The digest of the manifest that a task on this platform runs: an index's child, or the
-    image itself; None if there is none."""
-    if found is None or image.not_an_image(found):
+def runnable(image: Image | None, platform: str) -> str | None:
+    """Return the digest of the manifest that a task on this platform runs.
+
+    Returns:
+        The matching child of an index, or the image's own digest; None if no task can run it.
+    """
+    if image is None or images.not_an_image(image):
         return None
-    return image.child_for(found.manifest, platform) if found.is_index else found.digest
+    return images.child_for(image.manifest, platform) if image.is_index else image.digest
 
 
-def unfit(found: Image, config: Document | None, spec: ServiceSpec) -> str | None:
-    """Why an image can't run as this service; None if it can.
+def unfit(image: Image, config: Document | None, spec: ServiceSpec) -> str | None:
+    """Return why an image can't run as this service; None if it can.
 
     Args:
-        config: the config of what `runnable` names; None if it names nothing.
+        config: the config of the manifest that `runnable` returns; None if it returns none.
     """
-    reason = image.not_an_image(found)
+    reason = images.not_an_image(image)
     if reason:
         return reason
     if config is None:
         return f"the index has no image for {spec.platform}"
-    return image.wrong_platform(config, spec.platform)
+    return images.wrong_platform(config, spec.platform)
 
 
 def ignored(
-    push: Push, spec: ServiceSpec, found: Image | None, config: Document | None
+    push: Push, spec: ServiceSpec, image: Image | None, config: Document | None
 ) -> str | None:
-    """Why a push deploys nothing; None if it deploys."""
+    """Return why a push deploys nothing; None if it deploys."""
     by_tag = ignored_tag(push.tag, spec)
     if by_tag:
         return by_tag
-    if found is None:
+    if image is None:
         return "ECR does not show the image; once it does, the reconciler starts the deployment"
-    return unfit(found, config, spec)
+    return unfit(image, config, spec)
 
 
 def ignored_tag(tag: str | None, spec: ServiceSpec) -> str | None:
@@ -65,27 +71,27 @@ def ignored_tag(tag: str | None, spec: ServiceSpec) -> str | None:
 def pushed(
     push: Push,
     service: str,
-    found: Image | None,
+    image: Image | None,
     config: Document | None,
     execution: str,
     now: datetime,
 ) -> Release:
-    """Return the release that a push is of a service: a tag on an image, as of when the tag was put
-    there.
+    """Return the release for a push to a service's repository.
 
-    ECR says of an image only when it was pushed first, whatever tags it got since.
+    Its time is the push event's: ECR keeps only the time of an image's first push, not that of a
+    later tag.
     """
-    labels = image.labels(config or {})
+    labels = images.labels(config or {})
     moment = push.time.astimezone(UTC)
     return {
         "service": service,
         "id": release_id(moment, push.digest, push.tag),
         "repository": push.repository,
         "digest": push.digest,
-        "image": found.uri if found else "",
+        "image": image.uri if image else "",
         "tag": push.tag,
-        "version": version_of(push.tag, labels, image.VERSION_LABEL, push.digest),
-        "schema": image.schema(config or {}),
+        "version": version_of(push.tag, labels, images.VERSION_LABEL, push.digest),
+        "schema": images.schema(config or {}),
         "pushedAt": moment.isoformat(),
         "trigger": "push",
         "startedBy": "push",
@@ -95,24 +101,24 @@ def pushed(
 
 
 def names_version(release: Release, config: Document | None) -> bool:
-    """Return whether the image itself says the release's version, rather than its tag alone."""
-    return image.labels(config or {}).get(image.VERSION_LABEL) == release["version"]
+    """Return whether the image's own label, not only its tag, has the release's version."""
+    return images.labels(config or {}).get(images.VERSION_LABEL) == release["version"]
 
 
 def requested(
     request: Deploy,
     spec: ServiceSpec,
-    found: Image,
+    image: Image,
     config: Document | None,
     execution: str,
     now: datetime,
 ) -> Release:
-    """The release that a request to deploy is: a new one each time it is given."""
-    tag = request.image if request.image != found.digest else next(iter(found.tags), None)
-    push = Push(spec.repository, found.digest, tag, found.pushed_at)
+    """Return the release for a request to deploy: a new one for each request."""
+    tag = request.image if request.image != image.digest else next(iter(image.tags), None)
+    push = Push(spec.repository, image.digest, tag, image.pushed_at)
     return {
-        **pushed(push, spec.service, found, config, execution, now),
-        "id": release_id(now, found.digest, execution),
+        **pushed(push, spec.service, image, config, execution, now),
+        "id": release_id(now, image.digest, execution),
         "trigger": "deploy",
         "startedBy": request.by or OPERATOR,
     }
@@ -121,11 +127,11 @@ def requested(
 def again(
     earlier: Recorded, trigger: Trigger, by: str | None, exact: bool, execution: str, now: datetime
 ) -> Release:
-    """The release that puts an earlier one (back) in place: a rollback, or a resumption.
+    """Return the release that deploys an earlier one again: a rollback, or a resumption.
 
     Args:
-        exact: whether it runs the very task definition of the earlier one, rather than a new
-            one from the spec as it is now.
+        exact: whether it reuses the earlier release's task definition, rather than a new one
+            from the current spec.
     """
     return {
         "service": earlier["service"],
@@ -149,7 +155,7 @@ def again(
 def noted(
     spec: ServiceSpec, trigger: Trigger, by: str | None, execution: str, now: datetime
 ) -> Release:
-    """The record of a request that deploys nothing, such as a hold."""
+    """Return the record of a request that deploys nothing, such as a hold."""
     return {
         "service": spec.service,
         "id": release_id(now, trigger, execution),

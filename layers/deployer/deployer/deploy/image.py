@@ -1,4 +1,6 @@
-"""What lies in a repository under a digest: an image that the service can run, or something else.
+"""Read manifests and configs of a repository: is a digest an image that the service can run?
+
+Imports nothing of the deployer.
 
 Media types: https://github.com/opencontainers/image-spec/blob/main/media-types.md and
 https://docs.docker.com/reference/api/registry/
@@ -44,7 +46,7 @@ def shown(schema: Schema | None) -> str:
 
 @dataclass(frozen=True)
 class Image:
-    """What the registry says of one digest."""
+    """A digest as the registry describes it."""
 
     digest: str
     uri: str
@@ -60,15 +62,15 @@ class Image:
 
 
 def media_type(manifest: Document) -> str:
-    """The manifest's media type; an OCI manifest may leave it out, its shape tells then."""
-    named = manifest.get("mediaType")
-    if isinstance(named, str):
-        return named
+    """Return the manifest's media type; without one, as OCI allows, deduce it from the fields."""
+    declared = manifest.get("mediaType")
+    if isinstance(declared, str):
+        return declared
     return INDEXES[0] if "manifests" in manifest else MANIFESTS[0]
 
 
 def child_for(index: Document, platform: str) -> str | None:
-    """The digest of the index's image for a platform such as `linux/amd64`; None if it has none."""
+    """Return the digest of an index's image for a platform such as `linux/amd64`, or None."""
     system, architecture = platform.split("/")
     for entry in index.get("manifests", ()):
         runs_on = entry.get("platform", {})
@@ -78,7 +80,7 @@ def child_for(index: Document, platform: str) -> str | None:
 
 
 def not_an_image(image: Image) -> str | None:
-    """Why this digest is no image that a task can run; None if it is one, as far as told here."""
+    """Return why a task cannot run this digest, or None if the manifest allows it."""
     kind = media_type(image.manifest)
     if image.refers_to:
         return f"it is a signature, attestation or SBOM of {image.refers_to}"
@@ -87,7 +89,7 @@ def not_an_image(image: Image) -> str | None:
     if kind in INDEXES:
         return None
     if kind not in MANIFESTS:
-        return f"it is no image: its manifest is {kind}"
+        return f"it is not an image: its manifest is {kind}"
     artifact = image.manifest.get("artifactType")
     config = image.manifest.get("config", {}).get("mediaType")
     if artifact or config not in CONFIGS:
@@ -96,7 +98,7 @@ def not_an_image(image: Image) -> str | None:
 
 
 def wrong_platform(config: Document, platform: str) -> str | None:
-    """Why an image with this config can't run on the platform; None if it can."""
+    """Return why an image with this config can't run on the platform; None if it can."""
     built_for = f"{config.get('os')}/{config.get('architecture')}"
     if built_for != platform:
         return f"the image is for {built_for} and the service runs on {platform}"
@@ -104,14 +106,14 @@ def wrong_platform(config: Document, platform: str) -> str | None:
 
 
 def labels(config: Document) -> Mapping[str, str]:
-    """The labels of an image's config."""
+    """Return the labels of an image's config."""
     return (config.get("config") or {}).get("Labels") or {}
 
 
 def schema(config: Document) -> Schema | None:
-    """The schema that the image's labels name; None if they name none."""
-    found = labels(config)
-    number = found.get(SCHEMA_NUMBER_LABEL, "")
+    """Return the schema in the image's labels; None if they have none."""
+    image_labels = labels(config)
+    number = image_labels.get(SCHEMA_NUMBER_LABEL, "")
     if not number.isdecimal():
         return None
-    return {"number": int(number), "hash": found.get(SCHEMA_HASH_LABEL)}
+    return {"number": int(number), "hash": image_labels.get(SCHEMA_HASH_LABEL)}

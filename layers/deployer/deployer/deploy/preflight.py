@@ -1,4 +1,4 @@
-"""What must be there before anything is changed."""
+"""Check what must hold before anything is changed. Imports decisions only, no AWS."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,20 +11,20 @@ from deployer.deploy.spec import ServiceSpec
 from deployer.errors import PreflightFailed, ServiceScaledDown
 
 NEEDED = ("cluster", "network", "roles")
-"""The checks without which a preflight knows nothing: it waits until AWS answers these."""
+"""The checks that a preflight needs: it waits until AWS answers them."""
 
 NAMED = (*NEEDED, "target group", "secrets", "log group", "database")
-"""The checks of what the spec names and a release cannot do without."""
+"""The checks of what the spec names and every release needs."""
 
 
 def check(results: Sequence[Check]) -> None:
     """Check that a release of the service can work; see `surroundings`.
 
     Args:
-        results: of the checks. The deployer's parameters name what it has permissions for: what the
-            spec names beside them cannot be checked, and that is not the same as fine.
+        results: of the checks. The deployer's parameters limit its permissions; what the spec
+            names beyond them cannot be checked, which counts as a problem.
     Raises:
-        PreflightFailed: naming everything that is missing or wrong, with the fix.
+        PreflightFailed: the message names each problem with its fix.
     """
     problems = [
         " ".join([f"{result.found}.", *(line.strip() for line in result.fix)])
@@ -36,10 +36,10 @@ def check(results: Sequence[Check]) -> None:
 
 
 def check_schema(release: Release, history: History) -> None:
-    """Check that a release knows the schema that the database has; it may bring a newer one.
+    """Check that a release knows the database's schema; it may bring a newer one.
 
     Raises:
-        PreflightFailed: it knows only an older one, with which it would not start.
+        PreflightFailed: it knows only an older one, so it would not start.
     """
     knows, applied = release["schema"], applied_schema(history)
     if release.get("restore") or knows is None or applied is None:
@@ -54,20 +54,20 @@ def check_schema(release: Release, history: History) -> None:
 def desired_count(
     spec: ServiceSpec, service: Service | None, history: History, now: datetime
 ) -> int | None:
-    """The desired count to set with the update; None to leave the service's own.
+    """Return the desired count to set with the update; None to leave the service's own.
 
-    A service that never had a good release may stand at zero because we stopped a first release
-    that failed: the next one starts it again. Just after that, reads may not show the zero yet; the
-    count that they show is what it was, or what somebody has set since.
+    A service without a verified release may be at zero because we stopped a failed first release;
+    the next release starts it again. Right after the stop, reads may still show the previous count
+    instead of zero, or a count that somebody has set since.
 
     Raises:
         ServiceScaledDown: somebody scaled the service to zero, so no release could be judged.
     """
     if service is None:
         return None
-    shown = service.get("desiredCount", 0)
-    if shown > 0:
-        return shown if _just_stopped(history, now) else None
+    count = service.get("desiredCount", 0)
+    if count > 0:
+        return count if _just_stopped(history, now) else None
     if live(history):
         raise ServiceScaledDown(
             f"service {spec.service} is scaled to zero: scale it up, then deploy"
@@ -76,7 +76,7 @@ def desired_count(
 
 
 def _just_stopped(history: History, now: datetime) -> bool:
-    """Whether we scaled the service to zero so lately that reads may not show it."""
+    """Return whether we scaled the service to zero so recently that reads may not show it."""
     stops = (e for e in history if (e.get("rollback") or {}).get("action") == "STOP")
     return any(
         now - datetime.fromisoformat(e["endedAt"]) < READ_LAG for e in stops if "endedAt" in e

@@ -1,8 +1,8 @@
 """Check what a release of a service needs: cluster, network, roles, secrets, and so on.
 
-The preflight runs these checks before anything changes, `deployer doctor` whenever a person wants
-to know. FAILED is what cannot work; WARNING is what may work, which stops no deployment unless AWS
-denied the check (see `preflight.check`). Descriptions are those of AWS's Describe calls.
+The preflight runs these checks before any change, `deployer doctor` on request. FAILED cannot work.
+WARNING may work; it stops a deployment only if AWS denied the check (see `preflight.check`).
+Descriptions are those of AWS's Describe calls. Imports decisions only, no AWS.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +24,9 @@ _PARAMETERS = {
     "database": "DatabasePattern",
 }
 """The parameters of the deployer's stack that give it permissions, by the check that needs them."""
-_GONE = ("deleting", "deleted", "failed", "rejected", "expired")
+_DELETED = ("deleting", "deleted", "failed", "rejected", "expired")
 # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html
-_NO_DATABASE = (
+_UNUSABLE_DATABASE = (
     *("deleting", "failed", "inaccessible-encryption-credentials", "inaccessible-encryption"),
     *("incompatible-network", "incompatible-parameters", "incompatible-restore"),
     *("restore-error", "stopped", "stopping", "storage-full"),
@@ -40,18 +40,17 @@ def cluster(spec: ServiceSpec, status: str | None) -> Iterator[Check]:
     """Check that the cluster can run tasks.
 
     Args:
-        status: ACTIVE if it can, MISSING if there is none; None without permission to describe it.
+        status: the cluster's, or MISSING; None without permission to describe it.
     """
     fix = (
-        "Correct cluster in the service spec, or ClusterName of the deployer's stack; what there"
-        " is:",
+        "Correct cluster in the service spec, or ClusterName of the deployer's stack. List them:",
         "  aws ecs list-clusters",
     )
     if status == "ACTIVE":
         yield Check("cluster", OK, f"{spec.cluster} is ACTIVE")
     elif status:
-        said = f"cluster {spec.cluster} is {'missing' if status == 'MISSING' else status}"
-        yield Check("cluster", FAILED, said, fix, "No task starts.")
+        message = f"cluster {spec.cluster} is {'missing' if status == 'MISSING' else status}"
+        yield Check("cluster", FAILED, message, fix, "No task starts.")
     else:
         yield denied("cluster", f"no permission to describe cluster {spec.cluster}")
 
@@ -59,79 +58,89 @@ def cluster(spec: ServiceSpec, status: str | None) -> Iterator[Check]:
 def network(
     spec: ServiceSpec, subnets: Mapping[str, Description], groups: Mapping[str, Description]
 ) -> Iterator[Check]:
-    """Whether the subnets and security groups are there, and of one VPC.
+    """Check that the subnets and security groups exist and belong to one VPC.
 
     Args:
         subnets, groups: those that exist, by id.
     """
-    named = spec.network
-    wrong = [f"subnet {name} is missing" for name in named.subnets if name not in subnets]
-    wrong += [
-        f"security group {name} is missing" for name in named.security_groups if name not in groups
+    network = spec.network
+    problems = [f"subnet {name} is missing" for name in network.subnets if name not in subnets]
+    problems += [
+        f"security group {name} is missing"
+        for name in network.security_groups
+        if name not in groups
     ]
-    vpcs = sorted({str(found.get("VpcId")) for found in (*subnets.values(), *groups.values())})
+    vpcs = sorted(
+        {str(description.get("VpcId")) for description in (*subnets.values(), *groups.values())}
+    )
     if len(vpcs) > 1:
-        wrong.append(f"subnets and security groups lie in several VPCs: {', '.join(vpcs)}")
+        problems.append(f"subnets and security groups belong to several VPCs: {', '.join(vpcs)}")
     fix = ("Correct network in the service spec:", "  make deploy MODE=infrastructure")
-    for said in wrong:
-        yield Check("network", FAILED, said, fix, "No task starts.")
-    if not wrong:
-        yield Check("network", OK, f"{', '.join(vpcs)}, as the spec names it")
+    for problem in problems:
+        yield Check("network", FAILED, problem, fix, "No task starts.")
+    if not problems:
+        yield Check("network", OK, f"{', '.join(vpcs)}, with the spec's subnets and groups")
 
 
-def roles(found: Mapping[str, bool | None]) -> Iterator[Check]:
-    """Check that the tasks' roles exist. `found`: by ARN; None without permission to get it."""
-    for arn, there in found.items():
-        if there:
+def roles(exists_by_arn: Mapping[str, bool | None]) -> Iterator[Check]:
+    """Check that the tasks' roles exist.
+
+    Args:
+        exists_by_arn: whether each role exists; None without permission to get it.
+    """
+    for arn, exists in exists_by_arn.items():
+        if exists:
             yield Check("roles", OK, arn.rpartition("/")[2])
-        elif there is False:
-            fix = ("Make it again:", "  make deploy MODE=infrastructure")
-            yield Check("roles", FAILED, f"there is no role {arn}", fix, "No task starts.")
+        elif exists is False:
+            fix = ("Create it:", "  make deploy MODE=infrastructure")
+            yield Check("roles", FAILED, f"role {arn} does not exist", fix, "No task starts.")
         else:
             yield denied("roles", f"no permission to get role {arn}")
 
 
-def denied(name: str, found: str) -> Check:
-    """Return the result of a check that AWS denied the caller, with what gives the permission."""
+def denied(name: str, message: str) -> Check:
+    """Return the result of a check that AWS denied, with how to get the permission."""
     fix = ["For people: attach DiagnosisPolicy of the deployer's stack."]
     if name in _PARAMETERS:
         fix.insert(0, f"For the preflight: name it in {_PARAMETERS[name]} of the deployer's stack.")
-    return Check(name, WARNING, found, tuple(fix), denied=True)
+    return Check(name, WARNING, message, tuple(fix), denied=True)
 
 
-def service(spec: ServiceSpec, found: Description | None) -> Iterator[Check]:
-    """Return whether rollouts of the service as it is can be judged.
+def service(spec: ServiceSpec, description: Description | None) -> Iterator[Check]:
+    """Check that the deployer can judge rollouts of the current service.
 
-    A rollout has a `rolloutState` with the controller ECS alone, and means all of its tasks with
-    the strategy ROLLING alone, unless it may be called done early:
+    Only the controller ECS sets `rolloutState`. It covers all tasks only with the strategy ROLLING
+    and without early success criteria:
     https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html
 
     Args:
-        found: as DescribeServices gives it; None if there is none yet.
+        description: as DescribeServices returns it; None before the service exists.
     """
-    found = found or {}
-    configuration = found.get("deploymentConfiguration", {})
-    controller = found.get("deploymentController", {}).get("type", "ECS")
+    description = description or {}
+    configuration = description.get("deploymentConfiguration", {})
+    controller = description.get("deploymentController", {}).get("type", "ECS")
     strategy = configuration.get("strategy", "ROLLING")
     update = f"  aws ecs update-service --cluster {spec.cluster} --service {spec.service}"
-    said, fixes = [], []
+    problems, fixes = [], []
     if controller != "ECS":
-        said.append(f"has the deployment controller {controller}, not ECS")
+        problems.append(f"has the deployment controller {controller}, not ECS")
         fixes.append(f"{update} --deployment-controller type=ECS")
     if strategy != "ROLLING":
-        said.append(f"has the deployment strategy {strategy}, not ROLLING")
+        problems.append(f"has the deployment strategy {strategy}, not ROLLING")
         fixes.append(f"{update} --deployment-configuration strategy=ROLLING")
     if configuration.get("earlySuccessCriteria", {}).get("enable"):
-        said.append("lets ECS call a rollout done before all tasks are healthy")
+        problems.append("lets ECS complete a rollout before all tasks are healthy")
         fixes.append(
             f'{update} --deployment-configuration \'{{"earlySuccessCriteria":'
             ' {"enable": false}}\''
         )
-    if said:
-        text = f"service {spec.service} {', '.join(said)}: its rollouts can't be judged"
-        yield Check("service", FAILED, text, ("Change that, or deploy it otherwise:", *fixes))
-    elif found:
-        yield Check("service", OK, f"{spec.service} rolls out by ECS")
+    if problems:
+        message = f"service {spec.service} {', '.join(problems)}: its rollouts can't be judged"
+        yield Check(
+            "service", FAILED, message, ("Change that, or deploy it by other means:", *fixes)
+        )
+    elif description:
+        yield Check("service", OK, f"{spec.service} is deployed by ECS's rolling updates")
 
 
 # The way out -------------------------------------------------------------------------------------
@@ -143,9 +152,9 @@ def way_out(
     tables: Sequence[Description],
     endpoints: Sequence[Description],
 ) -> Iterator[Check]:
-    """Whether the tasks can reach ECR, without which no image is pulled, from each subnet.
+    """Check that the tasks can reach ECR from each subnet, to pull images.
 
-    A way may lead through a gateway of any kind, or to the VPC's own endpoints of ECR.
+    The route may lead through a gateway of any kind, or to the VPC's own endpoints for ECR.
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-task-networking.html
 
     Args:
@@ -154,30 +163,32 @@ def way_out(
         endpoints: those VPCs' endpoints.
     """
     name = "way to ECR"
-    ways = []
+    routes = []
     for subnet in spec.network.subnets:
         vpc = subnets.get(subnet, {}).get("VpcId")
         table = _table(subnet, vpc, tables)
         if table is None:
-            yield Check(name, WARNING, f"the route table of {subnet} is not to be seen")
+            yield Check(name, WARNING, f"the route table of {subnet} is unknown")
             continue
-        leads = [route for route in table.get("Routes", ()) if _leads_out(route)]
-        gateways = {_gateway(route) for route in leads if route.get("State") != "blackhole"}
-        inner = {
+        default_routes = [route for route in table.get("Routes", ()) if _leads_out(route)]
+        gateways = {
+            _gateway(route) for route in default_routes if route.get("State") != "blackhole"
+        }
+        service_names = {
             str(endpoint.get("ServiceName", "")).split(".", 3)[-1]
             for endpoint in endpoints
-            if endpoint.get("VpcId") == vpc and endpoint.get("State", "").lower() not in _GONE
+            if endpoint.get("VpcId") == vpc and endpoint.get("State", "").lower() not in _DELETED
         }
-        if inner >= {"ecr.api", "ecr.dkr"}:
-            ways.append(f"{subnet} by endpoints")
+        if service_names >= {"ecr.api", "ecr.dkr"}:
+            routes.append(f"{subnet} by endpoints")
         elif not gateways:
-            lost = any(route.get("State") == "blackhole" for route in leads)
-            said = "leads to a gateway that is gone" if lost else "has no route out of the VPC"
+            blackhole = any(route.get("State") == "blackhole" for route in default_routes)
+            problem = "leads to a deleted gateway" if blackhole else "has no route out of the VPC"
             yield Check(
                 name,
                 FAILED,
-                f"route table {table['RouteTableId']} of {subnet} {said}, and the VPC has no"
-                " endpoints of ECR",
+                f"route table {table['RouteTableId']} of {subnet} {problem}, and the VPC has no"
+                " endpoints for ECR",
                 (
                     "Give it a route to an internet gateway (tasks with a public IP) or a NAT"
                     " gateway (without), or the VPC endpoints for ecr.api, ecr.dkr, S3, logs and"
@@ -188,28 +199,29 @@ def way_out(
                     " 'InternetGateways[0].InternetGatewayId' --filters"
                     f' Name=attachment.vpc-id,Values={table.get("VpcId", "")})"',
                 ),
-                "Tasks there can pull no image, read no secret and write no log.",
+                "Tasks there cannot pull images, read secrets or write logs.",
             )
         elif all(gateway.startswith("igw-") for gateway in gateways) and not spec.network.public_ip:
             yield Check(
                 name,
                 FAILED,
-                f"{subnet} leads out by an internet gateway only, and the tasks have no public IP",
+                f"{subnet} reaches the internet only through an internet gateway, and the tasks"
+                " have no public IP",
                 (
-                    "Set network.publicIp in the service spec, or name subnets that lead to a NAT"
-                    " gateway (PrivateTasks):",
+                    "Set network.publicIp in the service spec, or name subnets with a route to a"
+                    " NAT gateway (PrivateTasks):",
                     "  make deploy MODE=infrastructure",
                 ),
-                "An internet gateway passes on only what comes from a public IP.",
+                "An internet gateway forwards traffic of public IPs only.",
             )
         else:
-            ways.append(f"{subnet} by {', '.join(sorted(gateways))}")
-    if ways:
-        yield Check(name, OK, "; ".join(ways))
+            routes.append(f"{subnet} by {', '.join(sorted(gateways))}")
+    if routes:
+        yield Check(name, OK, "; ".join(routes))
 
 
 def _table(subnet: str, vpc: str | None, tables: Sequence[Description]) -> Description | None:
-    """A subnet's route table: its own, or else the VPC's main one."""
+    """Return a subnet's route table: its own, or else the VPC's main one; None if unknown."""
     own = [t for t in tables for a in t.get("Associations", ()) if a.get("SubnetId") == subnet]
     main = [
         table
@@ -220,7 +232,7 @@ def _table(subnet: str, vpc: str | None, tables: Sequence[Description]) -> Descr
 
 
 def _leads_out(route: Description) -> bool:
-    """Whether a route leads out of the VPC; one to a gateway endpoint (S3, DynamoDB) does not."""
+    """Return whether a route leads out of the VPC, not to an endpoint (S3, DynamoDB)."""
     gateway = _gateway(route)
     return gateway not in ("", "local") and not gateway.startswith("vpce-")
 
@@ -233,12 +245,12 @@ def _gateway(route: Description) -> str:
     return next((str(route[name]) for name in targets if route.get(name)), "")
 
 
-# Who may speak to whom ---------------------------------------------------------------------------
+# Security groups ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Sources:
-    """Whom a security group's rules let in, or out, on a port."""
+    """The sources, or destinations, that security groups' rules allow on a port."""
 
     cidrs: frozenset[str]
     lists: frozenset[str]
@@ -249,7 +261,11 @@ class _Sources:
 
 
 def _sources(groups: Sequence[Description], port: int, direction: str = "") -> _Sources:
-    """Args: direction: `Egress` for the rules about what goes out."""
+    """Return the sources that the groups allow on a port.
+
+    Args:
+        direction: `Egress` for the destinations that they allow.
+    """
     rules = [
         rule
         for group in groups
@@ -265,7 +281,7 @@ def _sources(groups: Sequence[Description], port: int, direction: str = "") -> _
 
 
 def public_port(spec: ServiceSpec, groups: Sequence[Description]) -> Iterator[Check]:
-    """Whether people reach the tasks at their own addresses.
+    """Check that people can reach the tasks at their public addresses.
 
     Args:
         groups: the tasks' security groups.
@@ -276,28 +292,28 @@ def public_port(spec: ServiceSpec, groups: Sequence[Description]) -> Iterator[Ch
     ids = ", ".join(spec.network.security_groups)
     allowed = _sources(groups, port)
     if ANYWHERE in allowed.cidrs:
-        yield Check(name, OK, f"{ids} lets anyone in on port {port}")
+        yield Check(name, OK, f"{ids} allows everyone on port {port}")
     elif allowed.cidrs or allowed.lists:
-        some = ", ".join(sorted(allowed.cidrs | allowed.lists))
-        said = f"{ids} lets only {some} in on port {port}"
-        why = "The deployer, which asks from the internet, cannot verify a release there."
-        yield Check(name, WARNING if spec.verify else OK, said, why=why if spec.verify else "")
+        sources = ", ".join(sorted(allowed.cidrs | allowed.lists))
+        message = f"{ids} allows only {sources} on port {port}"
+        why = "The deployer sends requests from the internet, so it cannot verify a release there."
+        yield Check(name, WARNING if spec.verify else OK, message, why=why if spec.verify else "")
     else:
         yield Check(
             name,
             FAILED if spec.verify else WARNING,
-            f"{ids} lets nobody from outside in on port {port}",
+            f"{ids} allows nobody from outside on port {port}",
             (
-                "Let everyone in, or only the addresses of your people:",
-                _open(spec.network.security_groups[0], port, f"--cidr {ANYWHERE}"),
+                "Allow everyone, or only your own addresses:",
+                _open_command(spec.network.security_groups[0], port, f"--cidr {ANYWHERE}"),
             ),
             "Nobody can reach the service, and no release of it can be verified.",
-            repair=_opening(spec.network.security_groups[0], port, cidr=ANYWHERE),
+            repair=_open_port(spec.network.security_groups[0], port, cidr=ANYWHERE),
         )
 
 
 def way_to_port(port: int, groups: Sequence[Description]) -> Iterator[Check]:
-    """Whether the tasks may call AWS, over HTTPS. `groups`: the tasks' security groups."""
+    """Check whether the tasks may call AWS, over HTTPS. `groups`: the tasks' security groups."""
     if any("IpPermissionsEgress" in group for group in groups) and not _sources(
         groups, port, "Egress"
     ):
@@ -305,28 +321,28 @@ def way_to_port(port: int, groups: Sequence[Description]) -> Iterator[Check]:
         yield Check(
             "security group",
             FAILED,
-            f"{group} lets nothing out on port {port}",
+            f"{group} allows no outbound traffic on port {port}",
             (
-                "Let the tasks out:",
+                "Allow it:",
                 f"  aws ec2 authorize-security-group-egress --group-id {group}"
                 f" --protocol tcp --port {port} --cidr {ANYWHERE}",
             ),
-            "Tasks can pull no image, read no secret and write no log.",
+            "Tasks cannot pull images, read secrets or write logs.",
         )
 
 
-def _open(group: str, port: int, source: str) -> str:
+def _open_command(group: str, port: int, source: str) -> str:
     return (
         f"  aws ec2 authorize-security-group-ingress --group-id {group}"
         f" --protocol tcp --port {port} {source}"
     )
 
 
-def _opening(group: str, port: int, **source: str) -> Repair:
-    who = source.get("cidr") or source["from_group"]
-    shown = "anyone" if who == ANYWHERE else who
+def _open_port(group: str, port: int, **source: str) -> Repair:
+    source_name = source.get("cidr") or source["from_group"]
+    clients = "anyone" if source_name == ANYWHERE else source_name
     return Repair(
-        f"let {shown} into {group} on port {port}",
+        f"allow {clients} in {group} on port {port}",
         "open-port",
         {"group": group, "port": port, **source},
     )
@@ -341,34 +357,33 @@ def between(
     cidrs: Sequence[str],
     why: str,
 ) -> Iterator[Check]:
-    """Whether what has some security groups may speak to what has others.
+    """Check that one side can connect to the other through their security groups.
 
     Args:
-        what: both in words, such as `the load balancer` and `the tasks`.
-        cidrs: where the sending side's addresses lie.
+        what: both sides in words, such as `the load balancer` and `the tasks`.
+        cidrs: the ranges of the sending side's addresses.
     """
     if not sending or not receiving:
         return
     ids = {group["GroupId"] for group in sending}
     allowed = _sources(receiving, port)
     to, source = receiving[0]["GroupId"], sending[0]["GroupId"]
-    if not (allowed.groups & ids or allowed.lists or _meet(allowed.cidrs, cidrs)):
+    if not (allowed.groups & ids or allowed.lists or _overlap(allowed.cidrs, cidrs)):
         yield Check(
             name,
             FAILED,
-            f"{to} of {what[1]} does not let {what[0]} ({', '.join(sorted(ids))}) in on port"
-            f" {port}",
-            (f"Let {what[0]} in:", _open(to, port, f"--source-group {source}")),
+            f"{to} of {what[1]} does not allow {what[0]} ({', '.join(sorted(ids))}) on port {port}",
+            (f"Allow {what[0]}:", _open_command(to, port, f"--source-group {source}")),
             why,
-            repair=_opening(to, port, from_group=source),
+            repair=_open_port(to, port, from_group=source),
         )
     elif any("IpPermissionsEgress" in g for g in sending) and not _sources(sending, port, "Egress"):
         yield Check(
             name,
             FAILED,
-            f"{source} of {what[0]} lets nothing out on port {port}",
+            f"{source} of {what[0]} allows no outbound traffic on port {port}",
             (
-                f"Let it out to {what[1]}:",
+                f"Allow it to {what[1]}:",
                 f"  aws ec2 authorize-security-group-egress --group-id {source} --ip-permissions"
                 f" IpProtocol=tcp,FromPort={port},ToPort={port},"
                 f"UserIdGroupPairs='[{{GroupId={to}}}]'",
@@ -376,11 +391,11 @@ def between(
             why,
         )
     else:
-        yield Check(name, OK, f"{what[0]} may speak to {what[1]} on port {port}")
+        yield Check(name, OK, f"{what[0]} can connect to {what[1]} on port {port}")
 
 
-def _meet(rules: frozenset[str], cidrs: Sequence[str]) -> bool:
-    """Whether a rule's range holds any of the addresses; yes, if those are not known."""
+def _overlap(rules: frozenset[str], cidrs: Sequence[str]) -> bool:
+    """Return whether a rule's range contains any of the addresses; also if those are unknown."""
     if not rules or not cidrs:
         return bool(rules)
     return any(
@@ -404,9 +419,9 @@ class Secret:
         elsewhere: whether it belongs to another account or Region, so that it cannot be described.
         going: whether it is scheduled for deletion.
         access: the execution role's, as SimulatePrincipalPolicy decides: allowed, explicitDeny,
-            implicitDeny; None if it could not be asked.
-        otherwise: whether something else may decide otherwise: the secret's own policy, a
-            condition, or the end of its ARN where the spec leaves that out.
+            implicitDeny; None if unknown.
+        otherwise: whether the real access may differ, by the secret's own policy, a condition, or
+            the end of its ARN if the spec leaves that out.
     """
 
     arn: str
@@ -419,24 +434,24 @@ class Secret:
 
 
 def secret_arns(spec: ServiceSpec) -> list[str]:
-    """The secrets that a task reads when it starts, each once, without their JSON keys.
+    """Return the secrets that a task reads when it starts, each once, without their JSON keys.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
     """
     listed = [entry for sidecar in spec.sidecars for entry in sidecar.get("secrets") or ()]
-    named = [*spec.container.secrets.values(), *(str(entry.get("valueFrom")) for entry in listed)]
-    whole = [
+    values = [*spec.container.secrets.values(), *(str(entry.get("valueFrom")) for entry in listed)]
+    arns = [
         ":".join(arn.split(":")[:7]) if ":secretsmanager:" in arn else arn
-        for arn in named
+        for arn in values
         if arn.startswith("arn:")
     ]
-    return list(dict.fromkeys(whole))
+    return list(dict.fromkeys(arns))
 
 
-def secrets(spec: ServiceSpec, found: Sequence[Secret]) -> Iterator[Check]:
+def secrets(spec: ServiceSpec, descriptions: Sequence[Secret]) -> Iterator[Check]:
     """Check that the secrets exist and that the execution role can read them."""
-    name, why, good = "secrets", "No task starts without it.", 0
-    for secret in found:
+    name, why, readable = "secrets", "No task starts without it.", 0
+    for secret in descriptions:
         short = secret.arn.rpartition(":")[2]
         if secret.there is False:
             parameter = ":ssm:" in secret.arn
@@ -453,7 +468,7 @@ def secrets(spec: ServiceSpec, found: Sequence[Secret]) -> Iterator[Check]:
                 why,
             )
         elif secret.going:
-            fix = ("Get it back:", f"  aws secretsmanager restore-secret --secret-id {secret.arn}")
+            fix = ("Restore it:", f"  aws secretsmanager restore-secret --secret-id {secret.arn}")
             yield Check(name, FAILED, f"secret {short} is scheduled for deletion", fix, why)
         elif secret.denied:
             yield denied(name, f"no permission to describe {secret.arn}")
@@ -472,21 +487,21 @@ def secrets(spec: ServiceSpec, found: Sequence[Secret]) -> Iterator[Check]:
                 why if certain else "No task starts, unless the secret's own policy allows it.",
             )
         elif secret.elsewhere:
-            said = f"{secret.arn} belongs to another account or Region, so it was not checked"
-            yield Check(name, WARNING, said)
+            message = f"{secret.arn} belongs to another account or Region, so it was not checked"
+            yield Check(name, WARNING, message)
         elif secret.there is None:
             yield Check(name, WARNING, f"AWS could not describe {short}")
         elif secret.access is None:
-            said = f"{short} exists; whether the execution role can read it is unknown"
-            yield Check(name, WARNING, said)
+            message = f"{short} exists; whether the execution role can read it is unknown"
+            yield Check(name, WARNING, message)
         else:
-            good += 1
-    if good:
-        yield Check(name, OK, f"{good} exist, and the execution role can read them")
+            readable += 1
+    if readable:
+        yield Check(name, OK, f"{readable} exist, and the execution role can read them")
 
 
 def reads(arn: str) -> str:
-    """The action by which ECS reads a secret or parameter."""
+    """Return the IAM action that ECS needs to read a secret or parameter."""
     return "secretsmanager:GetSecretValue" if ":secretsmanager:" in arn else "ssm:GetParameters"
 
 
@@ -496,7 +511,7 @@ def _policy(arn: str) -> str:
 
 
 def log_group(spec: ServiceSpec, exists: bool) -> Iterator[Check]:
-    """Whether the log group is there; ECS does not make it."""
+    """Check that the log group exists; ECS does not create it."""
     name = "log group"
     if exists:
         yield Check(name, OK, spec.log_group)
@@ -504,7 +519,7 @@ def log_group(spec: ServiceSpec, exists: bool) -> Iterator[Check]:
         yield Check(
             name,
             FAILED,
-            f"there is no log group {spec.log_group}",
+            f"log group {spec.log_group} does not exist",
             ("Create it:", f"  aws logs create-log-group --log-group-name {spec.log_group}"),
             "No task starts without it.",
             repair=Repair(
@@ -520,72 +535,77 @@ def log_group(spec: ServiceSpec, exists: bool) -> Iterator[Check]:
 
 def target_group(
     spec: ServiceSpec,
-    found: Description | None,
+    description: Description | None,
     vpcs: set[str],
     healthy: bool,
 ) -> Iterator[Check]:
-    """Whether tasks can join the target group and pass its health checks.
+    """Check that tasks can join the target group and pass its health checks.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/alb.html
 
     Args:
-        found: the target group; None if there is none.
+        description: the target group; None if it does not exist.
         vpcs: the subnets' VPCs.
         healthy: whether some target is healthy now, which proves the health check's path and port.
     """
     assert spec.load_balancer
     name, arn = "target group", spec.load_balancer.target_group
-    if found is None:
+    if description is None:
         fix = (
-            "Correct loadBalancer.targetGroup in the service spec; what there is:",
+            "Correct loadBalancer.targetGroup in the service spec. List them:",
             "  aws elbv2 describe-target-groups --query 'TargetGroups[].TargetGroupArn'",
         )
-        yield Check(name, FAILED, f"there is no target group {arn}", fix)
+        yield Check(name, FAILED, f"target group {arn} does not exist", fix)
         return
-    wrong = []
-    if found.get("TargetType", "ip") != "ip":
-        wrong.append(f"its targets are of type {found['TargetType']}, and Fargate's are of type ip")
-    if not found.get("LoadBalancerArns"):
-        wrong.append("no listener of a load balancer sends anything to it")
-    for said in wrong:
+    problems = []
+    if description.get("TargetType", "ip") != "ip":
+        problems.append(
+            f"its targets are of type {description['TargetType']}, and Fargate's are of type ip"
+        )
+    if not description.get("LoadBalancerArns"):
+        problems.append("no listener of a load balancer forwards to it")
+    for message in problems:
         fix = (
-            "Name a target group of type ip in the tasks' VPC that a listener forwards to, or let"
-            " one be made: leave TargetGroupArn empty and",
+            "Name a target group of type ip in the tasks' VPC that a listener forwards to. Or leave"
+            " TargetGroupArn empty to create one:",
             "  make deploy MODE=infrastructure",
         )
-        yield Check(name, FAILED, said, fix, "ECS refuses a service with it.")
-    if vpcs and found.get("VpcId") and found["VpcId"] not in vpcs:
-        said = f"it is of {found['VpcId']}, and the tasks are in {', '.join(sorted(vpcs))}"
+        yield Check(name, FAILED, message, fix, "ECS refuses a service with it.")
+    if vpcs and description.get("VpcId") and description["VpcId"] not in vpcs:
+        message = f"it is in {description['VpcId']}, and the tasks are in {', '.join(sorted(vpcs))}"
         yield Check(
-            name, WARNING, said, ("Unless the VPCs are connected, name one of the tasks' VPC.",)
+            name,
+            WARNING,
+            message,
+            ("Unless the VPCs are connected, name a target group in the tasks' VPC.",),
         )
     modify = f"  aws elbv2 modify-target-group --target-group-arn {arn}"
-    port = str(found.get("HealthCheckPort", "traffic-port"))
+    port = str(description.get("HealthCheckPort", "traffic-port"))
     if port not in ("traffic-port", *_ports(spec)) and not healthy:
         yield Check(
             name,
             FAILED,
             f"its health checks go to port {port}, and the container listens on"
             f" {spec.container.port}",
-            ("Ask the tasks' own port:", f"{modify} --health-check-port traffic-port"),
-            "No task passes the load balancer's health checks, so none stays.",
+            ("Check the tasks' own port:", f"{modify} --health-check-port traffic-port"),
+            "No task passes the load balancer's health checks, so tasks keep stopping.",
         )
         return
-    path = found.get("HealthCheckPath")
+    path = description.get("HealthCheckPath")
     if spec.verify and path and path != spec.verify.path and not healthy:
         yield Check(
             name,
             WARNING,
-            f"its health checks ask {path}, and a release is verified on {spec.verify.path}",
-            ("Ask the same path:", f"{modify} --health-check-path {spec.verify.path}"),
-            "Where the application does not answer on that path, no task stays.",
+            f"its health checks request {path}, and a release is verified on {spec.verify.path}",
+            ("Request the same path:", f"{modify} --health-check-path {spec.verify.path}"),
+            "If the application does not respond on that path, tasks keep stopping.",
         )
-    elif not wrong:
-        yield Check(name, OK, f"health checks of {path or port}")
+    elif not problems:
+        yield Check(name, OK, f"health checks request {path or port}")
 
 
 def _ports(spec: ServiceSpec) -> list[str]:
-    """Every port that the spec declares."""
+    """Return every port that the spec declares."""
     mappings = [m for sidecar in spec.sidecars for m in sidecar.get("portMappings") or ()]
     return [str(spec.container.port), *(str(m.get("containerPort")) for m in mappings)]
 
@@ -593,33 +613,41 @@ def _ports(spec: ServiceSpec) -> list[str]:
 # The database ------------------------------------------------------------------------------------
 
 
-def database(name: str, found: Description | None) -> Iterator[Check]:
-    """Whether the database's instance is there and can answer. `found`: None if there is none."""
-    if found is None:
+def database(name: str, description: Description | None) -> Iterator[Check]:
+    """Check that the database instance exists and is usable.
+
+    Args:
+        description: the instance; None if it does not exist.
+    """
+    if description is None:
         listing = (
-            "Correct database.instance in the service spec; what there is:",
+            "Correct database.instance in the service spec. List them:",
             "  aws rds describe-db-instances --query 'DBInstances[].DBInstanceIdentifier'",
         )
-        yield Check("database", FAILED, f"there is no RDS instance {name}", listing)
+        yield Check("database", FAILED, f"RDS instance {name} does not exist", listing)
         return
-    status = str(found.get("DBInstanceStatus"))
-    if status not in _NO_DATABASE:
+    status = str(description.get("DBInstanceStatus"))
+    if status not in _UNUSABLE_DATABASE:
         yield Check("database", OK, f"{name} is {status}")
         return
     fix: tuple[str, ...] = (f"See {name} and its events in RDS.",)
     if status in ("stopped", "stopping"):
         fix = ("Start it:", f"  aws rds start-db-instance --db-instance-identifier {name}")
     elif status == "storage-full":
-        more = int(found.get("AllocatedStorage", 20)) * 3 // 2  # RDS takes a tenth more at least
+        storage = (
+            int(description.get("AllocatedStorage", 20)) * 3 // 2
+        )  # RDS takes a tenth more at least
         fix = (
             "Give it more storage, in GiB:",
             f"  aws rds modify-db-instance --db-instance-identifier {name} --apply-immediately"
-            f" --allocated-storage {more}",
+            f" --allocated-storage {storage}",
         )
     why = "No release starts without its database."
     yield Check("database", FAILED, f"{name} is {status}", fix, why)
 
 
-def database_port(found: Description) -> int:
-    """The port at which an instance answers."""
-    return int((found.get("Endpoint") or {}).get("Port") or found.get("DbInstancePort") or 5432)
+def database_port(description: Description) -> int:
+    """Return the port of a database instance."""
+    return int(
+        (description.get("Endpoint") or {}).get("Port") or description.get("DbInstancePort") or 5432
+    )

@@ -1,4 +1,4 @@
-"""What was left open or missed, as far as it can be told without asking AWS."""
+"""Find missed pushes and uploads, and describe recoveries. Imports decisions only, no AWS."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from deployer.deploy.release import Recorded, Unidentified, release_id
 from deployer.deploy.spec import ServiceSpec
 from deployer.docs import site
 
-# An event may be on its way still; ECR's usually take seconds.
+# An event may still arrive; ECR's usually take seconds.
 GRACE = timedelta(seconds=30)
 AGAIN = timedelta(minutes=5)
 _FRESH = timedelta(minutes=10)
@@ -30,10 +30,9 @@ class PushedImage:
 
 @dataclass(frozen=True)
 class MissedPush:
-    """A push without a record: a tag on an image, and since when, as far as can be told.
+    """A push without a record: a tag on an image, and its time.
 
-    `certain` is whether that is when the tag was put there; else it is the earliest moment at
-    which that can have been.
+    `certain` is whether `at` is the time of the push, rather than the earliest possible one.
     """
 
     repository: str
@@ -44,7 +43,7 @@ class MissedPush:
 
     @property
     def event(self) -> Mapping[str, Any]:
-        """The event that should have told of it."""
+        """The event that was lost."""
         return {
             "detail-type": "ECR Image Action",
             "source": "aws.ecr",
@@ -61,106 +60,109 @@ class MissedPush:
 
     @property
     def id(self) -> str:
-        """The id of the release that it is."""
+        """The id of its release."""
         return release_id(self.at, self.digest, self.tag)
 
     def may_be_recent(self, now: datetime) -> bool:
-        """Return whether the tag may have been put there a moment ago, on an older image: its
-        event, which has the real time, may still arrive."""
+        """Return whether an older image may just have got the tag.
+
+        Its event, which has the real time, may then still arrive.
+        """
         return not self.certain and now - self.at >= _FRESH
 
 
 def tries(undecided: Iterable[Unidentified]) -> dict[tuple[str, str], tuple[datetime, datetime]]:
-    """Return when each push took place that could not be read as a release, and when that was
-    tried last, by digest and tag."""
-    found = {}
+    """Return when each undecided push took place and was last tried, by digest and tag."""
+    last_tries = {}
     for push in sorted(undecided, key=lambda push: push["startedAt"]):
-        digest, tag, at = push["digest"], push.get("tag"), push.get("pushedAt")
-        if digest and tag and at:
+        digest, tag, pushed_at = push["digest"], push.get("tag"), push.get("pushedAt")
+        if digest and tag and pushed_at:
             tried = datetime.fromisoformat(push["startedAt"])
-            found[digest, tag] = datetime.fromisoformat(at), tried
-    return found
+            last_tries[digest, tag] = datetime.fromisoformat(pushed_at), tried
+    return last_tries
 
 
 def missed(
     service: ServiceSpec,
     images: Collection[PushedImage],
-    past: History,
+    records: History,
     undecided: Iterable[Unidentified],
     since: datetime,
     now: datetime,
 ) -> list[MissedPush]:
-    """Return the pushes that have no record among these, oldest first.
+    """Return the pushes without a record, oldest first.
 
-    ECR tells which tags an image has and when it was pushed first, but not when it got a tag. So
-    one that was put on an image of old is only noticed if the tag was on another image before.
+    ECR has an image's tags and the time of its first push, but not the time of each tag. So a new
+    tag on an old image is noticed only if another image had the tag before.
 
     Args:
         images: the repository's tagged images.
-        past: the service's records.
-        undecided: pushes that could not be read as a release: tried again as they grow older, each
-            time after twice as long.
-        since: older images without a record are no missed pushes.
+        records: the service's records.
+        undecided: pushes that could not be read as a release; retried at doubling intervals.
+        since: older images without a record do not count as missed.
     """
-    pushes = [e for e in past if e["trigger"] == "push" and e["repository"] == service.repository]
+    pushes = [
+        e for e in records if e["trigger"] == "push" and e["repository"] == service.repository
+    ]
     newest: dict[str, Recorded] = {}
     for entry in sorted(pushes, key=lambda entry: (entry["pushedAt"], entry["id"])):
         newest[entry["tag"] or ""] = entry
-    known = {(entry["digest"], entry["tag"]) for entry in pushes}
+    recorded = {(entry["digest"], entry["tag"]) for entry in pushes}
     tried_before = tries(undecided)
-    found = []
+    missed_pushes = []
     for image in images:
         for tag in image.tags:
             last = newest.get(tag)
             moved = last is not None and last["digest"] != image.digest
-            told, tried = tried_before.get((image.digest, tag), (None, None))
-            if told and tried and now - tried < max(tried - told, AGAIN):
+            pushed_at, tried = tried_before.get((image.digest, tag), (None, None))
+            if pushed_at and tried and now - tried < max(tried - pushed_at, AGAIN):
                 continue
-            at = told or image.pushed_at
+            at = pushed_at or image.pushed_at
             if last and moved:
                 at = max(at, datetime.fromisoformat(last["pushedAt"]) + timedelta(seconds=1))
-            known_already = (image.digest, tag) in known and not moved
-            if known_already or not (told or moved or image.pushed_at > since):
+            has_record = (image.digest, tag) in recorded and not moved
+            if has_record or not (pushed_at or moved or image.pushed_at > since):
                 continue
             if now - at >= GRACE and ignored_tag(tag, service) is None:
-                found.append(MissedPush(service.repository, image.digest, tag, at, at == told))
-    return sorted(found, key=lambda push: (push.at, push.digest, push.tag))
+                missed_pushes.append(
+                    MissedPush(service.repository, image.digest, tag, at, at == pushed_at)
+                )
+    return sorted(missed_pushes, key=lambda push: (push.at, push.digest, push.tag))
 
 
 def missed_upload(
     bucket: str, stored: Mapping[str, Any], now: datetime
 ) -> Mapping[str, Any] | None:
-    """The event that should have told of an upload; None if it is too early to say.
+    """Return the lost event of an upload; None if it may still arrive.
 
     Args:
         stored: the archive as S3 lists it.
     """
     if now - datetime.fromisoformat(stored["at"]) < GRACE:
         return None
-    named = {name: stored[name] for name in ("key", "etag", "size")}
+    description = {name: stored[name] for name in ("key", "etag", "size")}
     return {
         "detail-type": "Object Created",
         "source": "aws.s3",
         "time": stored["at"],
-        "detail": {"bucket": {"name": bucket}, "object": named},
+        "detail": {"bucket": {"name": bucket}, "object": description},
     }
 
 
 def upload_name(stored: Mapping[str, Any]) -> str:
-    """The name of the one execution that is started for an upload; at most 80 characters."""
-    told = f"{stored['key']} {stored['etag']} {stored['at']}"
-    return f"upload-{hashlib.sha256(told.encode()).hexdigest()[:40]}"
+    """Return the name of an upload's only execution; at most 80 characters."""
+    upload = f"{stored['key']} {stored['etag']} {stored['at']}"
+    return f"upload-{hashlib.sha256(upload.encode()).hexdigest()[:40]}"
 
 
 def from_where(names: Sequence[str], first: str | None) -> list[str]:
-    """The names in the order in which to look after them: from the one that the last round did not
-    come to."""
+    """Return the names in the order to check: first the one that the last round did not reach."""
     start = names.index(first) if first in names else 0
     return [*names[start:], *names[:start]]
 
 
 def document(text: object) -> object:
-    """The input of an execution, as its status change tells it; None if it does not."""
+    """Return the input of an execution from its status change; None if it is not there."""
     try:
         return json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):
@@ -168,23 +170,23 @@ def document(text: object) -> object:
 
 
 def is_event(text: object) -> bool:
-    """Whether the input of an execution was the event of a push or an upload."""
-    found = document(text)
-    return isinstance(found, dict) and found.get("source") in ("aws.ecr", "aws.s3")
+    """Return whether the input of an execution was the event of a push or an upload."""
+    event = document(text)
+    return isinstance(event, dict) and event.get("source") in ("aws.ecr", "aws.s3")
 
 
 def began(detail: Mapping[str, Any]) -> str:
-    """When an execution began, by its status change (which has milliseconds since 1970)."""
+    """Return when an execution began, from its status change (milliseconds since 1970)."""
     return datetime.fromtimestamp(detail["startDate"] / 1000, UTC).isoformat()
 
 
 def recovery(record: Recorded) -> Mapping[str, str]:
-    """The order that puts right what the ended execution of a release left."""
+    """Return the request to clean up after the ended execution of a release."""
     owner = record["service"]
     whose = {"site": site.of_owner(owner)} if site.is_site(owner) else {"service": owner}
     return {"action": "recover", "release": record["id"], **whose}
 
 
 def recovery_name(release: str, ended: str) -> str:
-    """The name of the one execution that recovers from an ended one; at most 80 characters."""
+    """Return the name of the only execution that recovers an ended one; at most 80 characters."""
     return f"recover-{release}-{hashlib.sha256(ended.encode()).hexdigest()[:12]}"

@@ -1,4 +1,7 @@
-"""A release: one image offered to one service, and what became of it."""
+"""A release: an image for a service, its record, its id and its version.
+
+Imports decisions only, no AWS.
+"""
 
 import hashlib
 import re
@@ -11,8 +14,8 @@ from deployer.deploy.image import Schema
 from deployer.deploy.rollout import Rollout
 
 _VERSION_TAG = re.compile(r"v?[0-9]+(\.[0-9]+)+")
-# What builds put behind a version for its variants: a platform as docker or uname names it, or an
-# index for lazy loading (https://github.com/awslabs/soci-snapshotter)
+# What builds append to a version for a variant: a platform by docker's or uname's name, or an index
+# for lazy loading (https://github.com/awslabs/soci-snapshotter)
 _VARIANT = re.compile(
     r"(?P<base>.+?)([-_.](linux|soci|x86_64|amd64|i?386|aarch64|arm(64)?([-_.]?v?[5-9])?|ppc64le"
     r"|s390x|riscv64))+"
@@ -23,9 +26,9 @@ Trigger = Literal["push", "deploy", "rollback", "resume", "hold"]
 
 
 class Entry(TypedDict):
-    """What a release of anything is: whose, which, and who asked for it. Times are ISO 8601, UTC.
+    """The fields of every release, of services and sites, and of builds. Times are ISO 8601, UTC.
 
-    A rollback goes to the release in `to`.
+    `to` is the target of a rollback.
     """
 
     service: str
@@ -44,8 +47,8 @@ class Entry(TypedDict):
 class Release(Entry):
     """A release of a service as the states pass it on and the table keeps it.
 
-    A rollback runs the earlier one's very `taskDefinition` where it has one, and restores the
-    database snapshot in `restore` where it names one.
+    A rollback reuses the earlier release's `taskDefinition` if it has one, and restores the
+    database snapshot in `restore` if it is set.
     """
 
     repository: str
@@ -56,12 +59,12 @@ class Release(Entry):
 
 
 class Recorded(Release):
-    """A release as the table gives it back; `outcome` is absent while it is in flight.
+    """A release's record in the table; `outcome` is absent while it is in flight.
 
-    `deployed` is False if it was verified and nothing was deployed: it ran already.
+    `deployed` is False if it was verified but not deployed, because it was running already.
 
-    What the steps of the deployment found is noted as they find it, so that another execution can
-    put the service right if this one is stopped.
+    The deployment's steps record their results, so that another execution can clean up if this one
+    is stopped.
     """
 
     outcome: NotRequired[Outcome]
@@ -84,15 +87,17 @@ class Recorded(Release):
 
 
 class Endpoint(TypedDict):
-    """A database instance, and the host under which the application finds it."""
+    """A database instance, and the host that the application connects to."""
 
     instance: str
     host: str
 
 
 class Restoration(TypedDict):
-    """The change of the database that a release restores: written down before the secret is
-    changed, so that it can be undone. `replaces` is the spec's own instance."""
+    """The switch to a restored database, recorded before the secret changes, to undo it.
+
+    `replaces` is the instance in the spec.
+    """
 
     secret: str
     replaces: str
@@ -108,9 +113,9 @@ def carried_out_by(record: Recorded) -> tuple[str, str]:
 
 
 class Unidentified(TypedDict):
-    """What is kept of an input that could not be read as a release.
+    """The record of an input that could not be read as a release.
 
-    `tag` and `pushedAt` are of a push, which the reconciler then tries again.
+    `tag` and `pushedAt` are set for a push, which the reconciler tries again.
     """
 
     service: str
@@ -123,10 +128,10 @@ class Unidentified(TypedDict):
 
 
 class Previous(TypedDict):
-    """What the service ran before this release, and what going back to it takes.
+    """The rollback target: what the service ran before this release.
 
-    `release` and `schema` are None where the table does not know the task definition.
-    `databaseSchema` is what the database had by the records; a failed release may have brought it.
+    `release` and `schema` are None if no record has the task definition. `databaseSchema` is the
+    database's schema by the records; a failed release may have migrated to it.
     """
 
     taskDefinition: str
@@ -138,13 +143,12 @@ class Previous(TypedDict):
 
 
 def release_id(pushed_at: datetime, digest: str, source: str | None = None) -> str:
-    """Return the id of a release: it sorts by push time, and one push always has the same one.
+    """Return the id of a release: ids sort by push time, and the same push has the same id.
 
     Args:
-        pushed_at: when the image was pushed or tagged, or when the request was given.
+        pushed_at: when the image was pushed or tagged, or when the request was made.
         digest: `sha256:…`
-        source: what else makes it a release of its own: the tag of a push, the execution of an
-            order.
+        source: what else identifies it: the tag of a push, or the execution of a request.
     Returns:
         Such as `20261123T142502Z-3f2a9c1b7d10-5fd9`.
     """
@@ -156,7 +160,7 @@ def release_id(pushed_at: datetime, digest: str, source: str | None = None) -> s
 
 
 def unidentified(document: object, execution: str, started_at: str) -> Unidentified:
-    """The record of an input that could not be read as a release."""
+    """Return the record of an input that could not be read as a release."""
     service, digest = requests.subject(document)
     push = requests.push(document)
     return {
@@ -171,24 +175,23 @@ def unidentified(document: object, execution: str, started_at: str) -> Unidentif
 
 
 def as_tag(version: str) -> str:
-    """The tag for a version: tags cannot contain `+`."""
+    """Return the tag for a version: tags cannot contain `+`."""
     return version.replace("+", "-")
 
 
 def variant_of(tag: str) -> str | None:
-    """Return the tag from which a build derived this one for one variant of an image, such as
-    `1.2.0` of `1.2.0-arm64`; None if it names no variant."""
-    found = _VARIANT.fullmatch(tag)
-    return found["base"] if found else None
+    """Return the tag without its variant, such as `1.2.0` for `1.2.0-arm64`; None without one."""
+    match = _VARIANT.fullmatch(tag)
+    return match["base"] if match else None
 
 
 def version_of(tag: str | None, labels: Mapping[str, str], label: str, digest: str) -> str:
-    """Return the version by which people know the image.
+    """Return the version of an image, by its tag, label or digest.
 
-    A tag that reads as a version is the version that was pushed; where the image's own label says
-    the same with a `+` that no tag can carry, the label is the original. A variant has the version
-    of what it is a variant of. Under a tag that is only a name, such as `latest`, or under none,
-    the label tells. An image that nothing names goes by its digest.
+    A tag that is a version is the image's version. If the label is the same version with a `+`,
+    which tags cannot contain, the label is used. A variant has the version without its variant.
+    If the tag is a name, such as `latest`, or missing, the label is used; without a label, the tag
+    or the digest.
     """
     labelled = labels.get(label)
     if tag is None or not _VERSION_TAG.match(tag):
@@ -199,9 +202,9 @@ def version_of(tag: str | None, labels: Mapping[str, str], label: str, digest: s
 
 
 def schema_grew(before: Schema | None, after: Schema | None) -> bool:
-    """Whether going back from `after` to `before` would meet a schema that `before` does not know.
+    """Return whether a rollback from `after` to `before` would meet an unknown schema.
 
-    Releases that name no schema have no database of their own to migrate.
+    Releases without a schema have no database to migrate.
     """
     if before is None and after is None:
         return False
@@ -209,5 +212,5 @@ def schema_grew(before: Schema | None, after: Schema | None) -> bool:
 
 
 def outdated(knows: Schema | None, applied: Schema | None) -> bool:
-    """Whether a release is known not to start on a database: its schema is newer than it knows."""
+    """Return whether a release cannot start because the database's schema is newer."""
     return knows is not None and applied is not None and knows["number"] < applied["number"]

@@ -1,4 +1,4 @@
-"""Whether and how a service goes back after a release failed."""
+"""Decide whether and how to roll back after a release failed. Imports decisions only, no AWS."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
@@ -12,12 +12,12 @@ _UNCHANGED = "the service was not changed"
 
 
 class Rollback(TypedDict):
-    """What is done about a failed release.
+    """The reaction to a failed release.
 
-    ROLL_BACK: put the previous one back. AWAIT: it is on its way back already. STOP: there is none,
-    so stop the tasks that fail. LEAVE: nothing is to be done, or nothing safe can be; `reason`
-    says which. `database` is the instance to which the secret was seen to lead back. `failure` is
-    why the previous release is not back and steady, as a state handed it on.
+    ROLL_BACK: deploy the previous release. AWAIT: ECS is rolling back to it already. STOP: no
+    previous release exists, so stop the failing tasks. LEAVE: nothing needs to be done, or nothing
+    safe can be; `reason` says which. `database` is the instance that the secret leads to again.
+    `failure` is a state's error if the previous release is not steady again.
     """
 
     action: Literal["ROLL_BACK", "AWAIT", "STOP", "LEAVE"]
@@ -42,17 +42,17 @@ def decide(
     """Decide what to do about a release that failed.
 
     Args:
-        service: the service now; None if there is none.
-        revision: the task definition of the release that failed; None if it got none.
-        previous: what ran before it.
+        service: the service now; None if it does not exist.
+        revision: the failed release's task definition; None if it has none.
+        previous: the release before it, to roll back to.
         was_running: whether the service ran any tasks before.
         touched: whether the update of the service is known to have taken place.
-        ran: whether any task of the release got as far as running, and so may have migrated
-            the database.
+        ran: whether any task of the release was running, so that it may have migrated the
+            database.
         snapshot: the snapshot of the database taken before the release.
-        replaced: whether the rollout of the release is known, and another is in place.
-        restored: whether the release has switched the service to a restored database, which then
-            is switched back before the previous release starts.
+        replaced: whether the release's rollout is known, and another deployment is primary.
+        restored: whether the release switched the service to a restored database, to be switched
+            back before the previous release starts.
     """
     current = primary(service) if service else None
     if current is None:
@@ -66,15 +66,15 @@ def decide(
             return _leave("the release that failed is the one that ran before")
     if current["taskDefinition"] != revision:
         if touched:
-            return _leave(f"somebody else put {current['taskDefinition']} in place; it stays")
+            return _leave(f"somebody else deployed {current['taskDefinition']}; it stays")
         return _leave(_UNCHANGED)
     if previous is None and was_running:
         return _leave("no release is known to be good; the service stays as it is")
     if previous is None:
         return {
             "action": "STOP",
-            "reason": "there is no previous release to go back to; the service was scaled to zero"
-            " and the next push starts it again",
+            "reason": "no previous release to roll back to; the service was scaled to zero, and the"
+            " next push starts it again",
         }
     if ran and not restored and schema_grew(previous["schema"], release["schema"]):
         to = previous["release"] or "<release id>"
@@ -88,7 +88,7 @@ def decide(
     if restored and moved and _needs_restored(previous, revision):
         return {
             "action": "ROLL_BACK",
-            "reason": f"going back to the network that {previous['version'] or revision} had,"
+            "reason": f"rolling back to the network that {previous['version'] or revision} had,"
             " on the restored database",
         }
     if outdated(previous["schema"], applied) and restored:
@@ -97,45 +97,48 @@ def decide(
             f" {shown(applied)}; {release['version']} stays on the restored one"
         )
     if outdated(previous["schema"], applied) and not release.get("restore"):
-        # an earlier release that failed and was left has migrated; this one may never have run
+        # an earlier failed release migrated the database; this one may never have run
         return _leave(
-            f"{previous['version']} can't run on the database schema {shown(applied)} that a"
-            " release before this one brought. A request to roll back to it names the snapshot, if"
-            " there is one"
+            f"{previous['version']} can't run on the database schema {shown(applied)} that an"
+            " earlier release brought. Request a rollback to it to see whether a snapshot exists"
         )
     return {
         "action": "ROLL_BACK",
-        "reason": f"going back to {previous['version'] or previous['taskDefinition']}",
+        "reason": f"rolling back to {previous['version'] or previous['taskDefinition']}",
     }
 
 
 def keeps_database(
-    decided: Rollback, service: Service | None, revision: str | None, previous: Previous | None
+    rollback: Rollback, service: Service | None, revision: str | None, previous: Previous | None
 ) -> bool:
-    """Return whether what stays in place may run on the database that its release restored: then
-    the secret must go on leading there."""
+    """Return whether the service may keep running on the restored database.
+
+    The secret must then keep its URL.
+    """
     current = primary(service) if service else None
     if current is None:
         return False
-    if decided["action"] in ("ROLL_BACK", "AWAIT"):
+    if rollback["action"] in ("ROLL_BACK", "AWAIT"):
         return previous is not None and _needs_restored(previous, revision)
-    if decided["action"] == "STOP":
+    if rollback["action"] == "STOP":
         return False
     before = previous["taskDefinition"] if previous else None
-    return decided["reason"] != _UNCHANGED and (
+    return rollback["reason"] != _UNCHANGED and (
         current["taskDefinition"] != before or before == revision
     )
 
 
 def _needs_restored(previous: Previous, revision: str | None) -> bool:
-    """Return whether the release that failed is the previous one in another network, which cannot
-    run on the database as it was before the restoration."""
+    """Return whether only the network changed and the previous release needs the restored database.
+
+    It cannot run on the database from before the restoration.
+    """
     applied = previous.get("databaseSchema")
     return previous["taskDefinition"] == revision and outdated(previous["schema"], applied)
 
 
 def _in_place(service: Service, previous: Previous) -> bool:
-    """Whether a service is on the previous release, in the network that it had."""
+    """Return whether the service has the previous release, in its network."""
     current = primary(service)
     return (
         current is not None

@@ -1,7 +1,8 @@
-"""What the descriptions of a service and its tasks say about the rollout that we started.
+"""Judge the rollout that we started, by the descriptions of the service and its tasks.
 
-A rollout is an ECS deployment, known by its id. Nothing here asks for `the latest`: others may
-change the service, ECS may roll it back, and reads lag behind writes.
+A rollout is an ECS deployment, identified by its id. No function here uses "the latest" deployment:
+others may change the service, ECS may roll it back, and reads lag behind writes. Imports decisions
+only, no AWS.
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.html
 """
 
@@ -13,7 +14,7 @@ from deployer.deploy import stop_reasons
 from deployer.deploy.stop_reasons import Task
 
 type Service = Mapping[str, Any]
-"""A service as DescribeServices gives it."""
+"""A service as DescribeServices returns it."""
 
 # How long after an update DescribeServices may still show the state before it; the longest lag
 # reported is a few seconds (bugcrowd/ecs-deployment-monitor waits 9 s), so this is ample.
@@ -25,9 +26,9 @@ Health = Literal["STEADY", "ROLLING", "FAILED"]
 class Rollout(TypedDict):
     """A rollout that we started: the ECS deployment's id and what it rolls out. ISO times, UTC.
 
-    `startedAt` is when ECS made the deployment, `since` when we asked for it: they differ when
-    the service was on that task definition already. Tasks that stopped before are not our failure.
-    `port` is where its containers serve, `network` where its tasks run.
+    `startedAt` is when ECS created the deployment, `since` when we requested it. They differ if
+    the service already had that task definition. Tasks that stopped before `since` do not count
+    as failures. `port` is the port of its containers, `network` the network of its tasks.
     """
 
     id: str
@@ -40,10 +41,10 @@ class Rollout(TypedDict):
 
 
 class Verdict(TypedDict):
-    """What became of a rollout so far, and why we say so.
+    """The health of a rollout, and the reason for the verdict.
 
-    `error` names the failure as the execution reports it; it is empty unless FAILED. `told` is
-    for wake-ups (see `events`); a verdict of our own has nothing to insist on.
+    `error` is the failure's name in the execution; it is empty unless FAILED. `told` marks a
+    verdict that came with a wake-up (see `events`); it is always False here.
     """
 
     health: Health
@@ -53,11 +54,11 @@ class Verdict(TypedDict):
 
 
 def started(deployment: Mapping[str, Any], timeout: int, now: datetime) -> Rollout:
-    """The rollout that an ECS deployment is.
+    """Return the rollout that an ECS deployment carries out.
 
     Args:
         deployment: one of a service's `deployments`.
-        timeout: seconds until it must be steady, from now on.
+        timeout: seconds from now until it must be steady.
     """
     created: datetime = deployment.get("createdAt", now)
     return {
@@ -70,7 +71,7 @@ def started(deployment: Mapping[str, Any], timeout: int, now: datetime) -> Rollo
 
 
 def primary(service: Service) -> Mapping[str, Any] | None:
-    """The deployment that ECS works towards."""
+    """Return the primary deployment, which ECS works towards; None if there is none."""
     for deployment in service.get("deployments", ()):
         if deployment.get("status") == "PRIMARY":
             return dict(deployment)
@@ -78,30 +79,34 @@ def primary(service: Service) -> Mapping[str, Any] | None:
 
 
 def task_definition(service: Service | None) -> str | None:
-    """Return the task definition that a service is set to; None without a service."""
+    """Return the task definition of a service's primary deployment; None without a service."""
     current = primary(service) if service else None
     return str(current["taskDefinition"]) if current else None
 
 
 def steady_task_definition(service: Service | None) -> str | None:
-    """The task definition that the service runs steadily; None while it rolls or runs nothing."""
+    """Return the task definition that runs steadily; None during a rollout or without tasks."""
     if service is None:
         return None
-    now = primary(service)
-    if now and now.get("rolloutState") == "COMPLETED" and now.get("runningCount", 0) > 0:
-        return str(now["taskDefinition"])
+    current = primary(service)
+    if (
+        current
+        and current.get("rolloutState") == "COMPLETED"
+        and current.get("runningCount", 0) > 0
+    ):
+        return str(current["taskDefinition"])
     return None
 
 
 def network(service: Service) -> Mapping[str, Any] | None:
-    """Return the network that a service's tasks are to run in: its primary deployment's."""
+    """Return the network configuration of a service's primary deployment."""
     current = primary(service) or {}
-    found: Mapping[str, Any] | None = current.get("networkConfiguration")
-    return found or service.get("networkConfiguration")
+    configuration: Mapping[str, Any] | None = current.get("networkConfiguration")
+    return configuration or service.get("networkConfiguration")
 
 
 def same_network(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
-    """Return whether two network configurations are the same, or one is not known."""
+    """Return whether two network configurations are the same; also if one is unknown."""
     return one is None or other is None or _network(one) == _network(other)
 
 
@@ -115,25 +120,27 @@ def shows(
     service: Service | None,
     revision: str,
     rollout: Rollout | None,
-    wanted: Mapping[str, Any] | None = None,
+    configuration: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Return whether a look at the service shows what our update of it did: the rollout among the
-    deployments, or the revision in place. If not, it may be as old as READ_LAG.
+    """Return whether a description of the service already shows our update.
+
+    It does if the rollout is among the deployments, or the revision is in place. If not, the
+    description may be older than the update, by up to READ_LAG.
 
     Args:
-        wanted: the network of our update; None to look at the revision alone.
+        configuration: the network of our update; None to compare the revision alone.
     """
     if service is None:
         return False
-    current, ours = primary(service), rollout["id"] if rollout else None
-    if any(d["id"] == ours for d in service.get("deployments", ())):
+    current, rollout_id = primary(service), rollout["id"] if rollout else None
+    if any(d["id"] == rollout_id for d in service.get("deployments", ())):
         return True
     if current is None or current["taskDefinition"] != revision:
         return False
     if rollout:  # the same revision may have been in place before
-        made = current.get("createdAt")
-        return made is None or made >= datetime.fromisoformat(rollout["startedAt"])
-    return same_network(network(service), wanted)
+        created = current.get("createdAt")
+        return created is None or created >= datetime.fromisoformat(rollout["startedAt"])
+    return same_network(network(service), configuration)
 
 
 def judge(
@@ -147,12 +154,12 @@ def judge(
     """Judge a rollout.
 
     Args:
-        service: the service; None if there is none of that name that is ACTIVE.
-        rollout: the one to judge.
+        service: the service; None if no service of that name is ACTIVE.
+        rollout: the rollout to judge.
         stopped_tasks: the stopped tasks of its deployment. The circuit breaker does not count a
             task that reached RUNNING and then exits, so we count ourselves.
-        unready: what is not yet as it must be beside ECS's own view (such as a target that the
-            load balancer does not call healthy), in words.
+        unready: in words, what ECS does not check and is not ready yet, such as an unhealthy
+            target of the load balancer.
         threshold: how many failed tasks are too many.
     """
     if service is None:
@@ -161,9 +168,9 @@ def judge(
         return _failed("ServiceMissing", "the service was deleted during the rollout")
 
     failures = [stop_reasons.why(task) for task in failed_tasks(rollout, stopped_tasks)]
-    hopeless = next((stop for stop in failures if not stop.heals), None)
-    if hopeless and not _completed(service, rollout):  # what ECS completed was none after all
-        return _failed("RolloutFailed", f"the new task can't start: {hopeless.reason}")
+    permanent = next((stop for stop in failures if not stop.heals), None)
+    if permanent and not _completed(service, rollout):  # else a task did start
+        return _failed("RolloutFailed", f"the new task can't start: {permanent.reason}")
 
     verdict = _standing(service, rollout, now)
     if verdict["health"] != "ROLLING":
@@ -182,7 +189,7 @@ def judge(
 
 
 def failed_tasks(rollout: Rollout, stopped_tasks: Sequence[Task]) -> list[Task]:
-    """Those of a deployment's stopped tasks that failed since the rollout began."""
+    """Return the stopped tasks of a deployment that failed since the rollout began."""
     since = datetime.fromisoformat(rollout["since"])
     return [
         task
@@ -192,31 +199,31 @@ def failed_tasks(rollout: Rollout, stopped_tasks: Sequence[Task]) -> list[Task]:
 
 
 def _completed(service: Service, rollout: Rollout) -> bool:
-    """Whether ECS has completed the rollout, and nothing has come after it."""
+    """Return whether ECS completed the rollout and it is still the primary deployment."""
     current = primary(service) or {}
     return current.get("id") == rollout["id"] and current.get("rolloutState") == "COMPLETED"
 
 
 def _standing(service: Service, rollout: Rollout, now: datetime) -> Verdict:
-    """How the rollout stands by the service's deployments alone."""
+    """Judge the rollout by the service's deployments alone."""
     current = primary(service)
-    ours = next((d for d in service.get("deployments", ()) if d["id"] == rollout["id"]), None)
-    if ours and ours.get("rolloutState") == "FAILED":
-        why = ours.get("rolloutStateReason") or "ECS's circuit breaker gave it up"
-        if current and current["id"] != ours["id"]:
+    deployment = next((d for d in service.get("deployments", ()) if d["id"] == rollout["id"]), None)
+    if deployment and deployment.get("rolloutState") == "FAILED":
+        why = deployment.get("rolloutStateReason") or "ECS's circuit breaker gave it up"
+        if current and current["id"] != deployment["id"]:
             return _failed("RolledBackByECS", f"ECS rolled it back: {why}")
         return _failed("RolloutFailed", f"ECS gave it up: {why}")
-    if current is None or ours is None or current["id"] != ours["id"]:
-        return _displaced(current, ours is not None, rollout, now)
+    if current is None or deployment is None or current["id"] != deployment["id"]:
+        return _displaced(current, deployment is not None, rollout, now)
     if service.get("desiredCount", 0) == 0:
         return _failed("ServiceScaledDown", "the service was scaled to zero during the rollout")
 
-    running, desired = ours.get("runningCount", 0), ours.get("desiredCount", 0)
+    running, desired = deployment.get("runningCount", 0), deployment.get("desiredCount", 0)
     others = sum(
         d.get("runningCount", 0) for d in service["deployments"] if d["id"] != rollout["id"]
     )
     counts = f"{running} of {desired} new tasks running, {others} old"
-    if ours.get("rolloutState") == "COMPLETED" and running > 0 and others == 0:
+    if deployment.get("rolloutState") == "COMPLETED" and running > 0 and others == 0:
         return _verdict("STEADY", "", counts)
     return _rolling(counts)
 
@@ -224,7 +231,7 @@ def _standing(service: Service, rollout: Rollout, now: datetime) -> Verdict:
 def _displaced(
     current: Mapping[str, Any] | None, listed: bool, rollout: Rollout, now: datetime
 ) -> Verdict:
-    """Another deployment is primary: a read that lags, a rollback by ECS, or somebody's change."""
+    """Judge a rollout that is not primary: reads lag, ECS rolled back, or somebody deployed."""
     begun = datetime.fromisoformat(rollout["startedAt"])
     if current and current["createdAt"] > begun:
         return _failed(

@@ -1,4 +1,7 @@
-"""The ECS service as values: what the service spec makes of CreateService and UpdateService."""
+"""Build the requests of CreateService and UpdateService from the spec.
+
+Imports decisions only, no AWS.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,27 +12,27 @@ from deployer.deploy.rollout import network as rollout_network
 from deployer.deploy.spec import ServiceSpec
 
 
-def may_roll_back(release: Release, previous: Previous | None, there: Service | None) -> bool:
-    """Return whether ECS may put back by itself what ran before a release.
+def may_roll_back(release: Release, previous: Previous | None, service: Service | None) -> bool:
+    """Return whether ECS may roll a release back by itself.
 
-    ECS goes back to the deployment that completed last. That must be what we would go back to: a
-    release that failed its verification has completed, too. And it must not start anything on a
-    restored database before the secret leads back to the one before.
+    ECS rolls back to the deployment that completed last. That must be our rollback target: a
+    release that failed its verification completed, too. And ECS must not start anything while the
+    secret leads to a restored database.
 
     Args:
-        there: the service as it is before the update.
+        service: the service before the update.
     """
-    if previous is None or there is None or release.get("restore"):
+    if previous is None or service is None or release.get("restore"):
         return False
-    if steady_task_definition(there) != previous["taskDefinition"]:
+    if steady_task_definition(service) != previous["taskDefinition"]:
         return False
-    if not same_network(rollout_network(there), previous["networkConfiguration"]):
+    if not same_network(rollout_network(service), previous["networkConfiguration"]):
         return False
     return not schema_grew(previous["schema"], release["schema"])
 
 
 def network(spec: ServiceSpec) -> dict[str, Any]:
-    """Return the network that the spec asks for, as ECS takes it."""
+    """Return the spec's network configuration, as ECS takes it."""
     return {
         "awsvpcConfiguration": {
             "subnets": list(spec.network.subnets),
@@ -44,62 +47,68 @@ def settings(
     task_definition: str,
     automatic_rollback: bool,
     served: tuple[str, int] | None = None,
-    there: Service | None = None,
+    service: Service | None = None,
 ) -> dict[str, Any]:
-    """What creating and updating have in common.
+    """Return the parameters that CreateService and UpdateService share.
 
-    The desired count is not among them: after the creation it belongs to the team and its
-    autoscaling (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-auto-scaling.html).
+    The desired count is not among them: after the creation the team and its autoscaling set it (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-auto-scaling.html).
 
     Args:
-        automatic_rollback: whether ECS's circuit breaker may go back by itself. It may not where
-            the release before can't run on the schema that the new one leaves behind.
+        automatic_rollback: whether ECS's circuit breaker may roll back by itself. It may not if the
+            previous release can't run on the new release's schema.
         served: name and port of the container that serves in the task definition; None for the
             spec's. ECS refuses a load balancer whose container the task definition does not have.
-        there: the service as it is, if it is: UpdateService replaces a list or structure as a
-            whole, so what the team set beside ours (alarms, hooks, another load balancer) is said
-            again (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateService.html).
+        service: the current service; None if it does not exist. UpdateService replaces whole lists
+            and structures, so the team's own settings (alarms, hooks, another load balancer) are
+            repeated (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_UpdateService.html).
     """
-    there = there or {}
+    service = service or {}
     container, port = served or (spec.container.name, spec.container.port)
     fields: dict[str, Any] = {
         "cluster": spec.cluster,
         "taskDefinition": task_definition,
         "deploymentConfiguration": _configuration(
-            spec, automatic_rollback, there.get("deploymentConfiguration", {})
+            spec, automatic_rollback, service.get("deploymentConfiguration", {})
         ),
         "networkConfiguration": network(spec),
     }
     if spec.load_balancer:
         fields["healthCheckGracePeriodSeconds"] = spec.load_balancer.grace_period
-        group, theirs = spec.load_balancer.target_group, there.get("loadBalancers", ())
-        ours: dict[str, Any] = next((lb for lb in theirs if lb.get("targetGroupArn") == group), {})
+        group, load_balancers = spec.load_balancer.target_group, service.get("loadBalancers", ())
+        load_balancer: dict[str, Any] = next(
+            (lb for lb in load_balancers if lb.get("targetGroupArn") == group), {}
+        )
         fields["loadBalancers"] = [
-            {**ours, "targetGroupArn": group, "containerName": container, "containerPort": port},
-            *(lb for lb in theirs if lb.get("targetGroupArn") != group),
+            {
+                **load_balancer,
+                "targetGroupArn": group,
+                "containerName": container,
+                "containerPort": port,
+            },
+            *(lb for lb in load_balancers if lb.get("targetGroupArn") != group),
         ]
     if spec.strategy == "recreate":
-        # rebalancing starts a task in another zone before it stops one: two versions at once
+        # rebalancing starts a task in another zone before it stops one, so two would run
         fields["availabilityZoneRebalancing"] = "DISABLED"
     return fields
 
 
 def _configuration(
-    spec: ServiceSpec, automatic_rollback: bool, theirs: Mapping[str, Any]
+    spec: ServiceSpec, automatic_rollback: bool, current: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """How ECS rolls out: our breaker and percentages, and all that the team set beside.
+    """Return the deployment configuration: our breaker and percentages, and the team's settings.
 
-    An alarm of the team's may end a rollout, but go back by itself only where the breaker may:
-    where it may not, we see the rollout fail and go back if that is safe.
+    The team's alarms may end a rollout, but roll back only if the breaker may. Otherwise we see
+    the rollout fail, and roll back if that is safe.
     """
-    breaker = theirs.get("deploymentCircuitBreaker", {})
+    breaker = current.get("deploymentCircuitBreaker", {})
     fields: dict[str, Any] = {
-        **theirs,
+        **current,
         "deploymentCircuitBreaker": {**breaker, "enable": True, "rollback": automatic_rollback},
         **_percentages(spec),
     }
-    if theirs.get("alarms") and not automatic_rollback:
-        fields["alarms"] = {**theirs["alarms"], "rollback": False}
+    if current.get("alarms") and not automatic_rollback:
+        fields["alarms"] = {**current["alarms"], "rollback": False}
     return fields
 
 
@@ -110,7 +119,7 @@ def _percentages(spec: ServiceSpec) -> dict[str, int]:
 
 
 def creation(spec: ServiceSpec, common: dict[str, Any], token: str) -> dict[str, Any]:
-    """The rest of CreateService's request.
+    """Return the request of CreateService: the shared parameters and its own.
 
     Args:
         token: makes a repeated call the same call; at most 36 characters.

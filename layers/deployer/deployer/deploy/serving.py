@@ -1,4 +1,7 @@
-"""Tell two facts apart: the release that was verified last, and what serves now."""
+"""Compare two facts: the release that was verified last, and what serves now.
+
+Imports decisions only, no AWS.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -35,7 +38,7 @@ class Serving:
 
     @property
     def what(self) -> str:
-        """What serves, in words: versions, or the task definitions of what is not ours."""
+        """What serves, in words: versions, or task definitions without a record."""
         if not self.revisions:
             return "nothing"
         names = {record.get("taskDefinition"): record["version"] for record in self.records}
@@ -49,50 +52,50 @@ def running(service: Service | None) -> set[str]:
 
 
 def told(
-    spec: ServiceSpec, service: Service | None, found: Serving, in_flight: bool
+    spec: ServiceSpec, service: Service | None, serving: Serving, in_flight: bool
 ) -> dict[str, Any]:
-    """Return the two facts for a record or a script, and what follows from them.
+    """Return both facts, and what follows from them, for a record or a script.
 
     Returns:
         `verified`: the last verified release; `serves`: what serves, None if unknown; `alarm`: what
-        is wrong with that; `mend`: the command that brings the verified release back.
+        is wrong with that; `mend`: the command that makes the verified release serve again.
     """
-    last, revisions = found.last_verified, found.revisions
+    last, revisions = serving.last_verified, serving.revisions
     serves = revisions is not None and {
-        "what": found.what if revisions else None,
+        "what": serving.what if revisions else None,
         "taskDefinitions": sorted(revisions),
-        "verified": bool(found.verified),
+        "verified": bool(serving.verified),
     }
     return {
         "verified": last and {"release": last["id"], "version": last["version"]},
         "serves": serves or None,
-        "alarm": alarm(found, in_flight),
-        "mend": None if in_flight else mend(spec, service, found),
+        "alarm": alarm(serving, in_flight),
+        "mend": None if in_flight else mend(spec, service, serving),
     }
 
 
-def alarm(found: Serving, in_flight: bool) -> str | None:
+def alarm(serving: Serving, in_flight: bool) -> str | None:
     """Return what is wrong with what serves; None if the last verified release serves, if that is
     unknown, or if there is nothing yet."""
-    last = found.last_verified
-    if found.revisions is None or found.verified or (last is None and not found.revisions):
+    last = serving.last_verified
+    if serving.revisions is None or serving.verified or (last is None and not serving.revisions):
         return None
-    what = f"{found.what} serves" if found.revisions else "Nothing serves"
+    what = f"{serving.what} serves" if serving.revisions else "Nothing serves"
     if last is None:
         return f"{what}, and no release was ever verified."
     verified = f"the last verified release is {last['version']}"
     if in_flight:
         return f"{what}; {verified}. A deployment is running."
-    return f"{what}{', and is not verified' if found.revisions else ''}; {verified}."
+    return f"{what}{', and is not verified' if serving.revisions else ''}; {verified}."
 
 
-def mend(spec: ServiceSpec, service: Service | None, found: Serving) -> str | None:
+def mend(spec: ServiceSpec, service: Service | None, serving: Serving) -> str | None:
     """Return the command that makes the last verified release serve again.
 
     None if it serves, or if that is unknown, or if no release was ever verified.
     """
-    verified = found.last_verified
-    if verified is None or found.verified is not False:
+    verified = serving.last_verified
+    if verified is None or serving.verified is not False:
         return None
     if service is None:
         return f"  deployer deploy {verified['digest']}"
@@ -102,13 +105,13 @@ def mend(spec: ServiceSpec, service: Service | None, found: Serving) -> str | No
             f" --desired-count {spec.desired_count}"
         )
     if task_definition(service) == verified.get("taskDefinition"):
-        return "  deployer doctor"  # it is in place, and its tasks do not run
+        return "  deployer doctor"  # it is deployed, but its tasks do not run
     return f"  deployer rollback {verified['id']}"
 
 
-def serves_already(past: History, service: Service | None, record: Recorded) -> bool:
+def serves_already(records: History, service: Service | None, record: Recorded) -> bool:
     """Return whether a release is the last verified one, and serves steadily."""
-    verified, steady = history.live(past), steady_task_definition(service)
+    verified, steady = history.live(records), steady_task_definition(service)
     return (
         verified is not None
         and steady is not None
@@ -116,14 +119,14 @@ def serves_already(past: History, service: Service | None, record: Recorded) -> 
     )
 
 
-def of(past: History, revisions: Collection[str] | None) -> Serving:
+def of(records: History, revisions: Collection[str] | None) -> Serving:
     """Return what serves.
 
     Args:
         revisions: the task definitions of the service's running tasks; None if unknown.
     """
-    known: dict[str | None, Recorded] = {}
-    for record in past:
-        known.setdefault(record.get("taskDefinition"), record)
-    records = tuple(known[one] for one in sorted(revisions or ()) if one in known)
-    return Serving(revisions, records, history.live(past))
+    newest: dict[str | None, Recorded] = {}
+    for record in records:
+        newest.setdefault(record.get("taskDefinition"), record)
+    serving = tuple(newest[revision] for revision in sorted(revisions or ()) if revision in newest)
+    return Serving(revisions, serving, history.live(records))

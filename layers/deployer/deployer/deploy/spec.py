@@ -32,7 +32,7 @@ FARGATE_MEMORY: Mapping[int, range | tuple[int, ...]] = {
     16384: range(32768, 122880 + 1, 8192),
 }
 PLATFORMS: Mapping[str, str] = {"linux/amd64": "X86_64", "linux/arm64": "ARM64"}
-# What builds Coder, within `nix-shell` or without: one fat binary, half the work of build-fat.
+# How to build Coder, with or without `nix-shell`: one fat binary, half the work of build-fat.
 _OF_CODER = (
     "./scripts/version.sh",
     "make build/coder_linux_$ARCHITECTURE",
@@ -52,15 +52,15 @@ _COMMANDS: Mapping[BuildMode, tuple[str, str, str]] = {
 _NAME = r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}"
 _ARN = r"arn:aws[a-z-]*:{service}:.*"
 _PATH = r"/[!\"$-~]*"  # printable ASCII but "#", as HTTP takes it
-# Plain environment ends in the task definition, which anyone who may describe it can read.
+# Plain environment variables are in the task definition, readable by all who may describe it.
 _SECRET_NAME = re.compile(
     r"(PASSWORD|PASSWD|SECRET|SECRET_KEY|API_KEY|PRIVATE_KEY|ACCESS_KEY|AUTH_TOKEN|API_TOKEN"
     r"|PG_CONNECTION_URL)$",
     re.IGNORECASE,
 )
 _CREDENTIALS_IN_URL = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
-# Coder ignores a variable that it does not know, and starts with what it does without it: a
-# database of its own in the task, which is lost when the task stops.
+# Coder ignores an unknown variable and uses the default: a database inside the task, whose data is
+# lost when the task stops.
 MISNAMED_FOR_CODER: Mapping[str, str] = {
     "CODER_POSTGRES_URL": "CODER_PG_CONNECTION_URL",
     "CODER_DATABASE_URL": "CODER_PG_CONNECTION_URL",
@@ -105,7 +105,7 @@ class Container:
 
 @dataclass(frozen=True)
 class Network:
-    """Where the tasks live; `public_ip` gives each an address of its own on the internet."""
+    """The tasks' network; `public_ip` gives each task a public IP address."""
 
     subnets: tuple[str, ...]
     security_groups: tuple[str, ...]
@@ -123,7 +123,7 @@ class LoadBalancer:
 
 @dataclass(frozen=True)
 class VersionProbe:
-    """Where a running release tells its version: a response header, or a field of a JSON body."""
+    """Where a running release reports its version: a response header, or a field of a JSON body."""
 
     path: str
     header: str | None
@@ -133,7 +133,7 @@ class VersionProbe:
 
 @dataclass(frozen=True)
 class Probe:
-    """An answer that no deployment may change: its status, and a JSON field where one is named."""
+    """A response that no deployment may change: its status, or a JSON field if one is named."""
 
     path: str
     field: str | None
@@ -141,7 +141,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Verification:
-    """How a release proves over HTTP that it is the one that serves."""
+    """How to verify over HTTP that a release is serving."""
 
     path: str
     version: VersionProbe | None
@@ -150,7 +150,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class Database:
-    """The RDS instance that a release's start may migrate; `secret` holds its connection URL."""
+    """The RDS instance that a release may migrate; `secret` holds its connection URL."""
 
     instance: str
     secret: str | None
@@ -159,7 +159,7 @@ class Database:
 
 @dataclass(frozen=True)
 class Build:
-    """How the service's image is built from its sources: by which commands, and on which base."""
+    """How the service's image is built from its sources: the commands and the base image."""
 
     mode: BuildMode
     version: str
@@ -199,12 +199,12 @@ class ServiceSpec:
     build: Build
 
     def deploys(self, tag: str) -> bool:
-        """Whether a push of this tag deploys."""
+        """Return whether a push of this tag deploys."""
         return patterns.compile(self.tags).fullmatch(tag)
 
 
 def ambiguous(repository: str, tag: str | None, services: Sequence[str]) -> str:
-    """Return why a push that fits several services deploys none of them."""
+    """Return why a push whose tag fits several services deploys none of them."""
     return (
         f"tag {tag} of {repository} fits {', '.join(sorted(services))}: make the tag patterns of"
         " their service specs disjoint, and push again"
@@ -213,7 +213,7 @@ def ambiguous(repository: str, tag: str | None, services: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Unread:
-    """A service whose spec is invalid, and why; a push may be for it."""
+    """A service with an invalid spec, which a push may be for, and the reason."""
 
     service: str
     why: str
@@ -222,25 +222,25 @@ class Unread:
 def for_push(
     parameters: Mapping[str, str], repository: str, tag: str | None
 ) -> tuple[list[tuple[ServiceSpec, Document]], list[Unread]]:
-    """Return the specs of the services that a push to a repository is for, and the services with
-    an invalid spec that it may be for; at least one of either.
+    """Return the services that a push to a repository is for, with valid and with invalid specs.
 
-    If the tag fits none of them, it is the repository's first valid spec.
+    At least one of both lists has an entry. If the tag fits no service, that is the repository's
+    first valid spec.
 
     Raises:
         ServiceUnknown: no spec names the repository.
     """
-    named = _with(parameters, "repository", repository)
-    if not named:
-        raise ServiceUnknown(_none_of(parameters, "repository", repository))
+    documents = _documents_with(parameters, "repository", repository)
+    if not documents:
+        raise ServiceUnknown(_no_spec_message(parameters, "repository", repository))
     specs, unread = list[tuple[ServiceSpec, Document]](), list[tuple[Unread, Document]]()
-    for source, document in named.items():
+    for source, document in documents.items():
         try:
             specs.append((from_document(document, source), document))
         except SpecInvalid as error:
             service = document.get("service")
-            known = isinstance(service, str) and re.fullmatch(_NAME, service)
-            name = str(service if known else source.rpartition("/")[2])
+            valid_name = isinstance(service, str) and re.fullmatch(_NAME, service)
+            name = str(service if valid_name else source.rpartition("/")[2])
             unread.append((Unread(name, f"{error}"), document))
     fitting = [entry for entry in specs if tag and entry[0].deploys(tag)]
     concerned = [
@@ -250,7 +250,7 @@ def for_push(
 
 
 def _may_deploy(pattern: object, tag: str | None) -> bool:
-    """Return whether the tag pattern of an invalid spec fits; so does one that cannot be read."""
+    """Return whether an invalid spec's tag pattern fits; an invalid pattern counts as fitting."""
     if tag is None:
         return False
     try:
@@ -260,29 +260,31 @@ def _may_deploy(pattern: object, tag: str | None) -> bool:
 
 
 def for_service(parameters: Mapping[str, str], service: str | None) -> tuple[ServiceSpec, Document]:
-    """The spec of a service, read and as a document; of the only one if none is named.
+    """Return the spec of a service, parsed and as a document; the only one's if none is named.
 
     Raises:
-        ServiceUnknown, SpecInvalid, RequestRejected: no spec, a wrong one, or one must be named.
+        ServiceUnknown, SpecInvalid, RequestRejected: no spec, an invalid one, or several services.
     """
-    named = _with(parameters, "service", service) if service else _documents(parameters)
-    if not named:
-        raise ServiceUnknown(_none_of(parameters, "service", service or "<any>"))
-    if len(named) != 1:
+    documents = (
+        _documents_with(parameters, "service", service) if service else _documents(parameters)
+    )
+    if not documents:
+        raise ServiceUnknown(_no_spec_message(parameters, "service", service or "<any>"))
+    if len(documents) != 1:
         raise RequestRejected(
-            f"name the service, there is a spec for {len(named)}: {', '.join(sorted(parameters))}"
+            f"name the service; {len(documents)} have a spec: {', '.join(sorted(parameters))}"
         )
-    source, document = next(iter(named.items()))
+    source, document = next(iter(documents.items()))
     return from_document(document, source), document
 
 
 def services(parameters: Mapping[str, str]) -> list[ServiceSpec]:
-    """Every valid spec; invalid specs are skipped."""
-    found = []
+    """Return every valid spec; invalid specs are skipped."""
+    specs = []
     for source, document in _documents(parameters).items():
         with contextlib.suppress(SpecInvalid):
-            found.append(from_document(document, source))
-    return found
+            specs.append(from_document(document, source))
+    return specs
 
 
 def _documents(parameters: Mapping[str, str]) -> dict[str, Document]:
@@ -291,22 +293,22 @@ def _documents(parameters: Mapping[str, str]) -> dict[str, Document]:
         try:
             document = json.loads(text)
         except ValueError:
-            continue  # a broken spec must stop its own service only
+            continue  # an invalid spec must not affect other services
         if isinstance(document, dict):
             documents[source] = document
     return documents
 
 
-def _with(parameters: Mapping[str, str], field: str, value: str) -> dict[str, Document]:
+def _documents_with(parameters: Mapping[str, str], field: str, value: str) -> dict[str, Document]:
     documents = _documents(parameters)
-    return {name: found for name, found in documents.items() if found.get(field) == value}
+    return {name: document for name, document in documents.items() if document.get(field) == value}
 
 
-def _none_of(parameters: Mapping[str, str], field: str, value: str) -> str:
+def _no_spec_message(parameters: Mapping[str, str], field: str, value: str) -> str:
     unread = sorted(parameters.keys() - _documents(parameters).keys())
     broken = f"; not readable as JSON objects: {', '.join(unread)}" if unread else ""
-    known = ", ".join(sorted(parameters)) or "none"
-    return f"no service spec names {field} {value!r}; there are: {known}{broken}"
+    names = ", ".join(sorted(parameters)) or "none"
+    return f"no service spec names {field} {value!r}; available: {names}{broken}"
 
 
 def from_document(document: object, source: str) -> ServiceSpec:
@@ -379,7 +381,7 @@ def _service(at: "Fields") -> ServiceSpec:
 
 
 def _check_behind(balancer: LoadBalancer, container: Container, at: "Fields") -> None:
-    """What goes wrong only behind a load balancer."""
+    """Check what can go wrong only behind a load balancer."""
     check = container.health_check
     patience = check.start_period + check.interval * check.retries if check else None
     if patience is not None and patience < balancer.grace_period:
@@ -397,7 +399,7 @@ def _check_behind(balancer: LoadBalancer, container: Container, at: "Fields") ->
 
 
 def _check_coder(container: Container, at: "Fields") -> None:
-    """The names that Coder does not know, and the port under which nobody would find it."""
+    """Check for variables that Coder does not know, and an address with another port."""
     for kind, names in (("environment", container.environment), ("secrets", container.secrets)):
         for name in sorted(names.keys() & MISNAMED_FOR_CODER.keys()):
             at.wrong(f"{kind}.{name}", f"is unknown to Coder: {MISNAMED_FOR_CODER[name]}")
@@ -531,11 +533,11 @@ def _probe(at: "Fields") -> Probe:
 
 
 class Fields:
-    """One JSON object being read: hands out typed fields, notes what is wrong and where.
+    """Read typed fields of a JSON object, and collect the problems with their paths.
 
-    Reading goes on after a wrong field with a stand-in value, so that one look finds them all;
-    the caller raises when `problems` is not empty. A library would do (jsonschema costs 104 ms
-    of every cold start, pydantic 226 ms, this 2 ms).
+    After an invalid field, parsing continues with a stand-in value, to find all problems at once;
+    the caller raises if `problems` is not empty. Libraries are slower: jsonschema costs 104 ms of
+    every cold start, pydantic 226 ms, this 2 ms.
     """
 
     def __init__(self, document: Mapping[str, object], path: str, problems: list[str]) -> None:
@@ -548,29 +550,29 @@ class Fields:
         self._problems.append(f"{self._path}{name}: {why}")
 
     def given(self, name: str) -> object:
-        """What the document has in a field, right or wrong."""
+        """Return the value of a field, valid or not."""
         return self._document.get(name)
 
     def close(self) -> None:
         for name in sorted(self._document.keys() - self._known):
-            known = ", ".join(sorted(self._known))
-            self.wrong(name, f"unknown field; expected one of: {known}")
+            known_fields = ", ".join(sorted(self._known))
+            self.wrong(name, f"unknown field; expected one of: {known_fields}")
 
     def _read[T](
-        self, name: str, kind: type[T], wanted: str, stand_in: T, default: T | None = None
+        self, name: str, kind: type[T], expected: str, stand_in: T, default: T | None = None
     ) -> T:
         self._known.add(name)
         value = self._document.get(name)
         if value is None:
             if default is not None:
                 return default
-            self.wrong(name, f"is missing; it must be {wanted}")
+            self.wrong(name, f"is missing; it must be {expected}")
             return stand_in
-        # bool is an int to Python, not to the reader of a spec
+        # in Python a bool is an int, in a spec it is not
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            # a text in an object's place may be an environment, secrets and all
-            shown = "" if kind is dict else f"{_shown(value)} "
-            self.wrong(name, f"{shown}must be {wanted}")
+            # a text in place of an object may be an environment with secrets
+            prefix = "" if kind is dict else f"{_shown(value)} "
+            self.wrong(name, f"{prefix}must be {expected}")
             return stand_in
         return value
 
@@ -587,7 +589,7 @@ class Fields:
         return None if self._document.get(name) is None else self.text(name, pattern=pattern)
 
     def possibly(self, name: str, pattern: str) -> str:
-        """A text that may be empty, as a template's parameter that was not given is."""
+        """Return a text that may be empty, as a template's unset parameter is."""
         self._known.add(name)
         return self.text(name, pattern=pattern) if self._document.get(name, "") != "" else ""
 
@@ -620,7 +622,7 @@ class Fields:
     def choice[T: str | int](self, name: str, choices: tuple[T, ...], default: T) -> T:
         self._known.add(name)
         value = cast(T, self._document.get(name, default))
-        # 1.0 and true are in (1, 2) to Python, not to the reader of a spec
+        # in Python 1.0 and true are in (1, 2), in a spec they are not
         if value not in choices or type(value) is not type(choices[0]):
             offered = ", ".join(str(choice) for choice in choices)
             self.wrong(name, f"{_shown(value)} must be one of {offered}")
@@ -640,21 +642,21 @@ class Fields:
         return tuple(item for item in items if isinstance(item, str))
 
     def texts_by_name(self, name: str, *, pattern: str = r"(?s).*") -> Mapping[str, str]:
-        """Texts by name, from an object or a list of objects that do not contradict each other."""
-        # a value is never shown: whoever mistook the field may have put a secret there
+        """Return texts by name, from an object or a list of objects without common names."""
+        # never show a value: if the field is mistaken, it may be a secret
         listed = isinstance(self._document.get(name), list)
         values: dict[str, Any] = {}
-        for index, given in enumerate(self._items(name) if listed else [self.mapping(name)]):
-            ecs = isinstance(given, dict) and given.keys() in (
+        for index, entry in enumerate(self._items(name) if listed else [self.mapping(name)]):
+            ecs = isinstance(entry, dict) and entry.keys() in (
                 {"name", "value"},
                 {"name", "valueFrom"},
             )
-            if ecs or not isinstance(given, dict):
+            if ecs or not isinstance(entry, dict):
                 self.wrong(f"{name}[{index}]", 'must be an object such as {"LOG_LEVEL": "info"}')
                 continue
-            for key in sorted(given.keys() & values.keys()):
+            for key in sorted(entry.keys() & values.keys()):
                 self.wrong(f"{name}.{key}", "is given twice")
-            values |= given
+            values |= entry
         for key, value in values.items():
             if not isinstance(value, str):
                 self.wrong(f"{name}.{key}", "must be a text (quote numbers)")
@@ -688,7 +690,7 @@ class Fields:
 
 
 def _shown(value: object) -> str:
-    # what is inside is never shown: it may be an environment in another place or shape
+    # never show the content: it may be an environment in the wrong place or shape
     if isinstance(value, (dict, list)):
         return "an object" if isinstance(value, dict) else "a list"
     text = json.dumps(value)

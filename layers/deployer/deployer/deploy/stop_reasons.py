@@ -1,4 +1,6 @@
-"""Why a task stopped: what ECS's reasons mean, whether they can heal, and what to do.
+"""Explain why a task stopped: what ECS's reasons mean, whether a retry may help, what to do.
+
+Imports nothing of the deployer.
 
 The wordings: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
 """
@@ -9,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 type Task = Mapping[str, Any]
-"""A task as DescribeTasks gives it."""
+"""A task as DescribeTasks returns it."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +19,9 @@ class Stop:
     """Why one task stopped.
 
     Attributes:
-        kind: a short name that records and alarms can be grouped by.
-        heals: whether another attempt may succeed with nothing changed.
-        reason: what ECS said, with the exit code.
+        kind: a short name, to group records and alarms by.
+        heals: whether another attempt may succeed without a change.
+        reason: ECS's reason, with the exit code.
         advice: what a person can do.
     """
 
@@ -29,14 +31,14 @@ class Stop:
     advice: str
 
 
-# (kind, heals, what the reason says, advice); the first match wins
-_NAMED = re.compile(r"arn:[\w-]+:([\w-]+):\S+")  # by its service alone: its name may say anything
-# a registry, Secrets Manager, SSM or CloudWatch Logs that cannot answer now
+_ARN = re.compile(r"arn:[\w-]+:([\w-]+):\S+")  # only the service counts: names can have any word
+# a registry, Secrets Manager, SSM or CloudWatch Logs that is busy
 _BUSY = (
     r"too ?many ?requests|rate exceeded|rate limit|request ?limit ?exceeded|SlowDown:"
     r"|thrott(ling|led) ?exception|internal ?(server|service) ?error|internal ?failure"
     r"|service ?unavailable|bad gateway|gateway time-?out|status ?(code)?:? ?(429|5\d\d)\b"
 )
+# (kind, heals, pattern of the reason, advice); the first match wins
 _REASONS: tuple[tuple[str, bool, re.Pattern[str], str], ...] = tuple(
     (kind, heals, re.compile(pattern, re.IGNORECASE | re.DOTALL), advice)
     for kind, heals, pattern, advice in (
@@ -52,20 +54,20 @@ _REASONS: tuple[tuple[str, bool, re.Pattern[str], str], ...] = tuple(
             "service-busy",
             True,
             rf"(CannotPullContainer|ResourceInitializationError).*({_BUSY})",
-            "A registry or AWS service could not answer at that moment: deploy again. If it is"
+            "A registry or AWS service was busy: deploy again. If it is"
             " the rate limit of a public registry, pull the image through ECR.",
         ),
         (
             "image",
             False,
             r"CannotPullContainer",
-            "The image can't be pulled: see that the digest is still in the repository, that it"
-            " has the service's platform, and that the execution role may pull it.",
+            "The image can't be pulled: check that the digest is still in the repository and has"
+            " the service's platform, and that the execution role can pull it.",
         ),
         (
             "secret-network",
             True,
-            # a bare "connection" is in the name of many a secret
+            # many secrets have "connection" in their names
             r"ResourceInitializationError.*(deadline exceeded|(i/o|handshake) timeout|timed out"
             r"|connection (reset|refused|issue))",
             "The task's subnet must reach Secrets Manager, SSM and ECR: a public IP with an"
@@ -81,7 +83,7 @@ _REASONS: tuple[tuple[str, bool, re.Pattern[str], str], ...] = tuple(
             "secret",
             False,
             r"ResourceInitializationError.*(secret|asm|ssm|parameter)",
-            "A secret of the spec is missing or the execution role may not read it: check its ARN"
+            "A secret of the spec is missing, or the execution role cannot read it: check its ARN"
             " and the role's secretsmanager:GetSecretValue or ssm:GetParameters.",
         ),
         (
@@ -107,7 +109,7 @@ _REASONS: tuple[tuple[str, bool, re.Pattern[str], str], ...] = tuple(
             "load-balancer-health",
             True,
             r"failed ELB health checks",
-            "The load balancer got no healthy answer: check the target group's path and port, the"
+            "The load balancer got no healthy response: check the target group's path and port, the"
             " security group, and whether the grace period covers the start.",
         ),
         (
@@ -121,36 +123,36 @@ _REASONS: tuple[tuple[str, bool, re.Pattern[str], str], ...] = tuple(
             "capacity",
             True,
             r"RESOURCE:|capacity is unavailable|network interface provisioning|free (IP|address)",
-            "AWS had no room: check free addresses in the subnets and the account's Fargate quota.",
+            "AWS had no capacity: check free addresses in the subnets and the Fargate quota.",
         ),
         (
             "crash",
             True,
             r"essential container",
-            "The application exited: its last log lines say why. Often it is the database (security"
-            " group on 5432, connection secret) or a wrong environment variable.",
+            "The application exited: see its last log lines. Often it is the database"
+            " (security group on 5432, connection secret) or a wrong environment variable.",
         ),
     )
 )
 
 
 def failed(task: Task) -> bool:
-    """Whether a stopped task failed, rather than being scaled away or stopped by someone."""
+    """Return whether a stopped task failed, rather than being scaled in or stopped by someone."""
     if task.get("stopCode") in ("TaskFailedToStart", "EssentialContainerExited"):
         return True
     return "health checks" in task.get("stoppedReason", "")
 
 
 def why(task: Task) -> Stop:
-    """Why this task stopped."""
-    said = [task.get("stoppedReason") or ""]
+    """Return why this task stopped."""
+    reasons = [task.get("stoppedReason") or ""]
     for container in task.get("containers", ()):
         if container.get("reason"):
-            said.append(container["reason"])
+            reasons.append(container["reason"])
         if container.get("exitCode") is not None:
-            said.append(f"container {container.get('name')} exited with {container['exitCode']}")
-    reason = "; ".join(dict.fromkeys(text for text in said if text)) or "no reason given"
+            reasons.append(f"container {container.get('name')} exited with {container['exitCode']}")
+    reason = "; ".join(dict.fromkeys(text for text in reasons if text)) or "no reason given"
     for kind, heals, pattern, advice in _REASONS:
-        if pattern.search(_NAMED.sub(r"\1", reason)):
+        if pattern.search(_ARN.sub(r"\1", reason)):
             return Stop(kind, heals, reason, advice)
     return Stop("unknown", True, reason, "See the service's events and the container's log.")

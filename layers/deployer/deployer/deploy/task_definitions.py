@@ -1,4 +1,7 @@
-"""Task definitions as values: what the service spec and a digest make of them; how two differ."""
+"""Build task definitions from the service spec and an image, and compare two of them.
+
+Imports decisions only, no AWS.
+"""
 
 import hashlib
 import json
@@ -14,10 +17,10 @@ from deployer.redaction import redact
 
 CONTENT_TAG = "deployer:content"
 _SECRET = re.compile(r"(?i)pass|secret|token|credential|api_?key|private_?key")
-# What ECS fills in where a definition does not say it; hostPort is the container's.
+# ECS's defaults for missing fields; that of hostPort is the container's port.
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html
-_FILLED_IN = {"essential": True, "interval": 30, "timeout": 5, "retries": 3}
-_ITS_OWN = (
+_DEFAULTS = {"essential": True, "interval": 30, "timeout": 5, "retries": 3}
+_ASSIGNED_BY_ECS = (
     "taskDefinitionArn",
     "revision",
     "status",
@@ -30,16 +33,16 @@ _ITS_OWN = (
 _WORDS = {"containerDefinitions": "container", "secrets": "secret"}
 
 type _Path = tuple[str, ...]
-"""Where a value is in a task definition: keys, and the names of containers, variables, secrets."""
+"""The path of a value: keys, and the names of containers, variables and secrets."""
 
 
 def render(spec: ServiceSpec, image: str, region: str) -> dict[str, Any]:
-    """The task definition for an image, without tags, as RegisterTaskDefinition takes it.
+    """Return the task definition for an image, without tags, as RegisterTaskDefinition takes it.
 
     Args:
         spec: the service spec.
         image: `<registry>/<repository>@sha256:…`
-        region: where the log group is.
+        region: the log group's Region.
     """
     logs = _logs(spec, region)
     definition: dict[str, Any] = {
@@ -103,8 +106,7 @@ def _logs(spec: ServiceSpec, region: str) -> dict[str, Any]:
 
 
 def served(containers: Sequence[Mapping[str, Any]], spec: ServiceSpec) -> tuple[str, int]:
-    """Return the name and port of the container that serves in a revision, which may be older than
-    what the spec says now."""
+    """Return the name and port of a revision's serving container; the spec may be newer."""
     with_ports = [container for container in containers if container.get("portMappings")]
     best = max(with_ports, key=lambda container: _likeness(container, spec), default=None)
     if best is None:
@@ -114,21 +116,21 @@ def served(containers: Sequence[Mapping[str, Any]], spec: ServiceSpec) -> tuple[
 
 
 def _likeness(container: Mapping[str, Any], spec: ServiceSpec) -> tuple[bool, bool]:
-    ours = re.search(rf"/{re.escape(spec.repository)}[:@]", str(container.get("image")))
-    return ours is not None, container["name"] == spec.container.name
+    image = re.search(rf"/{re.escape(spec.repository)}[:@]", str(container.get("image")))
+    return image is not None, container["name"] == spec.container.name
 
 
 def content_hash(definition: Mapping[str, Any]) -> str:
-    """A hash of what a task definition says.
+    """Return a hash of a task definition's content, for a tag of the revision.
 
-    It goes onto the revision as a tag. Comparing it beats comparing what DescribeTaskDefinition
-    gives back, where ECS has filled in defaults that change over the years.
+    It is safer to compare than DescribeTaskDefinition's response, in which ECS has filled in
+    defaults that change over the years.
     """
     return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def tags(release: Release, content: str) -> dict[str, str]:
-    """The tags of a revision, which tell a reader of the console what it is."""
+    """Return the tags of a revision, to identify it in the console."""
     return {
         "deployer:version": tag_value(release["version"]),
         "deployer:digest": release["digest"],
@@ -138,14 +140,14 @@ def tags(release: Release, content: str) -> dict[str, str]:
 
 
 def tag_value(text: str) -> str:
-    """Return a text as the value of a tag: what a tag cannot hold is replaced, the rest cut off.
+    """Return a text as a tag's value: replace invalid characters, and cut off the rest.
 
     https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Tag.html
     """
-    return "".join(char if _may_tag(char) else "_" for char in text)[:256]
+    return "".join(char if _allowed_in_tag(char) else "_" for char in text)[:256]
 
 
-def _may_tag(char: str) -> bool:
+def _allowed_in_tag(char: str) -> bool:
     return char in "_.:/=+-@" or unicodedata.category(char)[0] in "LNZ"
 
 
@@ -154,8 +156,10 @@ def _may_tag(char: str) -> bool:
 
 @dataclass(frozen=True)
 class Change:
-    """A difference between two task definitions: what, by names that a person knows it by, and its
-    values; None where there is, or was, none such."""
+    """A difference between two task definitions: its path in words, and both values.
+
+    A value is None if it is missing on that side.
+    """
 
     what: str
     before: str | None
@@ -163,33 +167,33 @@ class Change:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """What differs, in words.
+    """Return the differences between two task definitions.
 
-    The value of a variable that is named like a secret is not told, only that it changed.
+    The values of variables that are named like secrets are hidden.
 
     Args:
-        before: as DescribeTaskDefinition gives it, with what ECS fills in.
-        after: as RegisterTaskDefinition takes it, or DescribeTaskDefinition gives it.
+        before: as DescribeTaskDefinition returns it, with ECS's defaults.
+        after: as RegisterTaskDefinition takes it, or DescribeTaskDefinition returns it.
     """
     old, new = dict(_values(before, ())), dict(_values(after, ()))
     return [
         Change(" ".join(path), _text(path, old.get(path)), _text(path, new.get(path)))
         for path in sorted(old.keys() | new.keys())
         if old.get(path) != new.get(path)
-        and not (path not in new and _filled_in(path[-1], old[path]))
+        and not (path not in new and _is_default(path[-1], old[path]))
     ]
 
 
 def _values(value: Any, path: _Path) -> Iterator[tuple[_Path, Any]]:
-    """What is said, with where; what says nothing (empty, zero, false) is as if it were not."""
+    """Yield each value with its path; empty, zero and false values count as missing."""
     if isinstance(value, Mapping):
         for key, entry in value.items():
-            if path or key not in _ITS_OWN:
+            if path or key not in _ASSIGNED_BY_ECS:
                 yield from _values(entry, (*path, _WORDS.get(key) or str(key)))
     elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
         for index, entry in enumerate(value):
             name = str(entry.get("name", entry.get("containerPort", index + 1)))
-            rest = {key: found for key, found in entry.items() if key != "name"}
+            rest = {key: field for key, field in entry.items() if key != "name"}
             if rest.keys() in ({"value"}, {"valueFrom"}):
                 yield (*path, name), next(iter(rest.values()))
             else:
@@ -198,8 +202,8 @@ def _values(value: Any, path: _Path) -> Iterator[tuple[_Path, Any]]:
         yield path, value
 
 
-def _filled_in(name: str, value: Any) -> bool:
-    return name == "hostPort" or _FILLED_IN.get(name) == value
+def _is_default(name: str, value: Any) -> bool:
+    return name == "hostPort" or _DEFAULTS.get(name) == value
 
 
 def _text(path: _Path, value: Any) -> str | None:
@@ -208,5 +212,5 @@ def _text(path: _Path, value: Any) -> str | None:
     if "environment" in path and _SECRET.search(path[-1]):
         return "(not shown)"
     words = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
-    said = " ".join(map(str, words))
-    return redact(said) if "environment" in path else said
+    text = " ".join(map(str, words))
+    return redact(text) if "environment" in path else text

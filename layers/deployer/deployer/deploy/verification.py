@@ -1,4 +1,7 @@
-"""Whether what answers over HTTP is the release that was deployed, on the data it had before."""
+"""Judge HTTP responses: do they come from the deployed release, with unchanged data?
+
+Imports decisions only, no AWS.
+"""
 
 import hashlib
 import json
@@ -9,17 +12,17 @@ from typing import Literal, TypedDict
 from deployer.deploy.release import as_tag
 from deployer.deploy.spec import Probe, Verification, VersionProbe
 
-# What an application answers travels through the execution, which may hold 256 KiB in all.
-_LONGEST = 200  # characters
-_LONGEST_DOCUMENT = 1024 * 1024  # bytes
+# Values pass through the execution, whose state is limited to 256 KiB.
+_MAX_VALUE = 200  # characters
+_MAX_DOCUMENT = 1024 * 1024  # bytes
 
 type Probes = Mapping[str, str]
-"""What each probe that no deployment may change answered, by the probe's name."""
+"""The values of the probes that no deployment may change, by the probe's name."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer; header names in lower case."""
+    """An HTTP response; header names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -27,9 +30,9 @@ class Answer:
 
 
 class Finding(TypedDict):
-    """What a look at the service found: VERIFIED, PENDING (no answer yet), or REFUTED.
+    """The verdict on a response: VERIFIED, PENDING (not as expected yet), or REFUTED.
 
-    `error` names the failure as the execution reports it; it is empty unless REFUTED.
+    `error` is the failure's name in the execution; it is empty unless REFUTED.
     """
 
     verdict: Literal["VERIFIED", "PENDING", "REFUTED"]
@@ -38,7 +41,7 @@ class Finding(TypedDict):
 
 
 def healthy(verify: Verification, answer: Answer | None) -> Finding:
-    """Judge the answer on the health path; None if there was none."""
+    """Judge the response on the health path; `answer` is None without one."""
     if answer is None:
         return pending(f"no answer on {verify.path}")
     if answer.status != 200:
@@ -47,55 +50,55 @@ def healthy(verify: Verification, answer: Answer | None) -> Finding:
 
 
 def served_version(probe: VersionProbe, answer: Answer | None) -> str | None:
-    """The version that an answer names; None if it names none."""
+    """Return the version in a response; None if it has none."""
     if answer is None:
         return None
     if probe.header:
-        told = answer.headers.get(probe.header.lower())
+        version = answer.headers.get(probe.header.lower())
     else:
-        told = field_of(answer, probe.field or "")
-    return told and told[:_LONGEST]
+        version = field_of(answer, probe.field or "")
+    return version and version[:_MAX_VALUE]
 
 
 def versions_match(served: str, version: str, match: str) -> bool:
-    """Whether the version served is the one pushed.
+    """Return whether the served version is the release's.
 
     Args:
-        match: `exact`, or `build`: a leading `v` does not count, `+` and `-` are the same, and
-            the binary may add build metadata after a `+` (https://semver.org/#spec-item-10).
+        match: `exact`, or `build`: ignore a leading `v`, treat `+` and `-` as the same, and allow
+            the binary to add build metadata after a `+` (https://semver.org/#spec-item-10).
     """
     if match == "exact":
         return served == version
-    told, wanted = served.removeprefix("v"), as_tag(version.removeprefix("v"))
-    return wanted in (as_tag(told), told.split("+")[0])
+    served_version, expected = served.removeprefix("v"), as_tag(version.removeprefix("v"))
+    return expected in (as_tag(served_version), served_version.split("+")[0])
 
 
 def right_version(probe: VersionProbe, answer: Answer | None, version: str) -> Finding:
-    """Judge the version that the service tells."""
+    """Judge the version that the service reports."""
     served = served_version(probe, answer)
     if served is None:
         where = f"header {probe.header}" if probe.header else f"field {probe.field}"
-        return pending(f"{probe.path} tells no version in {where}")
+        return pending(f"{probe.path} reports no version in {where}")
     if not versions_match(served, version, probe.match):
         return refuted("WrongVersion", f"it serves version {served}, not {version}")
     return verified(f"it serves version {served}")
 
 
 def probe_name(probe: Probe) -> str:
-    """The name by which a probe's value is kept."""
+    """Return the name for a probe's value in records."""
     return f"{probe.path}#{probe.field}" if probe.field else probe.path
 
 
 def probe_value(probe: Probe, answer: Answer | None) -> str | None:
-    """What a probe says: the JSON field where it names one, else the status; None if nothing."""
+    """Return a probe's value: its JSON field, or else the status; None without a value."""
     if answer is None or answer.status >= 500:
         return None
     if not probe.field:
         return str(answer.status)
-    told = field_of(answer, probe.field)
-    if told and len(told) > _LONGEST:
-        return f"sha256:{hashlib.sha256(told.encode()).hexdigest()}"
-    return told
+    value = field_of(answer, probe.field)
+    if value and len(value) > _MAX_VALUE:
+        return f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
+    return value
 
 
 def unchanged(before: Probes, after: Probes) -> Finding:
@@ -109,22 +112,22 @@ def unchanged(before: Probes, after: Probes) -> Finding:
         if after[name] != value
     ]
     if changes:
-        return refuted("DataChanged", f"the data is not what it was: {'; '.join(changes)}")
+        return refuted("DataChanged", f"the data changed: {'; '.join(changes)}")
     return verified(f"{len(before)} probe(s) unchanged")
 
 
 def remembered(previous: Probes) -> Probes:
-    """Of the values noted when a release was verified, those that may stand in for an answer now.
+    """Return the recorded values that can replace a current response.
 
-    A field such as a deployment id identifies the data for good; a status (has a first user been
-    created?) may rightly have changed since.
+    A field such as a deployment id identifies the data permanently. A status may have changed
+    for a good reason, for instance because the first user was created.
     """
     return {name: value for name, value in previous.items() if "#" in name}
 
 
 def field_of(answer: Answer, name: str) -> str | None:
-    """A field of a JSON body, as text; a dotted name goes into nested objects."""
-    if len(answer.body) > _LONGEST_DOCUMENT:
+    """Return a field of a JSON body as text; a dotted name selects nested objects."""
+    if len(answer.body) > _MAX_DOCUMENT:
         return None
     try:
         value: object = json.loads(answer.body)
@@ -138,15 +141,15 @@ def field_of(answer: Answer, name: str) -> str | None:
 
 
 def verified(reason: str) -> Finding:
-    """A finding that all is as it must be."""
+    """Return the finding that a response is as expected."""
     return {"verdict": "VERIFIED", "error": "", "reason": reason}
 
 
 def pending(reason: str) -> Finding:
-    """A finding that there is no answer yet to judge."""
+    """Return the finding that the response is not as expected yet."""
     return {"verdict": "PENDING", "error": "", "reason": reason}
 
 
 def refuted(error: str, reason: str) -> Finding:
-    """A finding that what answers is not the release, under the failure's name."""
+    """Return the finding that another release or other data responds."""
     return {"verdict": "REFUTED", "error": error, "reason": reason}

@@ -1,7 +1,8 @@
-"""What is published of a built site: which files, how they are served, and which are new.
+"""Decide which files of a built site are published, how they are served, and which are new.
 
-A release is a folder of the site's bucket; its manifest says what is in it. A file whose content
-the release before has too is copied from there within S3, so only what changed is uploaded.
+A release is a folder of the site's bucket; its manifest lists the files. A file with the same
+content in the previous release is copied within S3, so only changes are uploaded. Imports decisions
+only, no AWS.
 """
 
 import hashlib
@@ -64,21 +65,24 @@ _TYPES = {
     "yml": "application/yaml",
     "zip": "application/zip",
 }
-# Next.js, Astro and Nuxt put nothing else into these folders; others write the hash into the name.
-# Next.js has a folder with the build's id too, which tells a build only if Next.js itself chose it.
+# Next.js, Astro and Nuxt put only hashed files into these folders; others put it into the name.
+# The folder with Next.js's build id is unique only if Next.js itself chose the id.
 _HASHED_FOLDER = re.compile(r"(^|/)(_next/static/(chunks|css|media|[\w-]{21})|_astro|_nuxt)/", re.A)
 _HASHED_NAME = re.compile(r"[.-](?=[\w-]*[0-9A-Z])[\w-]{8,}\.\w+$", re.ASCII)
 
-# The browser asks again whether a page is the same (an ETag answers in a few bytes); CloudFront,
-# whose cache knows each release by its folder, need not.
+# Browsers revalidate a page each time, by its ETag, which costs a few bytes. CloudFront need not:
+# its cache keys contain the release's folder.
 PAGE_CACHE = "public, max-age=0, s-maxage=31536000, must-revalidate"
 HASHED_CACHE = "public, max-age=31536000, immutable"
 ERROR_CACHE = "public, max-age=0, s-maxage=60, must-revalidate"
 
 
 class File(NamedTuple):
-    """A file of a release: the SHA-256 of its content, its size in bytes, and the newest release
-    whose build made it; an asset that is only carried on for open tabs has an earlier one there."""
+    """A file of a release: the SHA-256 of its content, its size in bytes, and `since`.
+
+    `since` is the newest release whose build made it, an earlier one for an asset that is only kept
+    for open tabs.
+    """
 
     digest: str
     size: int
@@ -97,59 +101,59 @@ class Change(NamedTuple):
 
 
 class Manifest(TypedDict):
-    """What is in a release, as it is kept beside it."""
+    """The files of a release, as stored beside it."""
 
     release: str
     files: dict[str, tuple[str, int, str]]
 
 
 def manifest(release: str, files: Files) -> Manifest:
-    """The manifest of a release."""
+    """Return the manifest of a release."""
     entries = {path: (file.digest, file.size, file.since) for path, file in files.items()}
     return {"release": release, "files": entries}
 
 
 def files_of(kept: Manifest | None) -> dict[str, File]:
-    """The files of a release by its manifest; none without one."""
+    """Return the files in a manifest; none without a manifest."""
     return {path: File(*entry) for path, entry in kept["files"].items()} if kept else {}
 
 
 def made_by(release: str, files: Files) -> dict[str, File]:
-    """The files that the release's own build made."""
+    """Return the files that the release's own build made."""
     return {path: file for path, file in files.items() if file.since == release}
 
 
 def manifest_key(folder: str) -> str:
-    """Where the manifest of a release is kept."""
+    """Return the key of a release's manifest."""
     return f"manifests/{folder}.json"
 
 
 def key(folder: str, path: str) -> str:
-    """Where a file of a release is kept."""
+    """Return the key of a release's file."""
     return f"releases/{folder}/{path}"
 
 
 def content_type(path: str) -> str | None:
-    """The content type of a file by its name; None for an ending that is not known."""
+    """Return the content type of a file by its name; None for an unknown extension."""
     name = PurePosixPath(path).name
     ending = name.rpartition(".")[2].lower() if "." in name[1:] else ""
     return _TYPES.get(ending) if ending else "text/plain; charset=utf-8"
 
 
 def is_page(path: str) -> bool:
-    """Whether a file is a page."""
+    """Return whether a file is a page."""
     return path.endswith((".html", ".htm"))
 
 
 def cache_control(path: str, file: File, before: Files) -> str:
-    """How long a file may be kept by who has it: for good only if its name tells its content.
+    """Return a file's Cache-Control: immutable only if its name contains a hash.
 
-    A name that had another content in the release before does not, whatever it looks like.
+    A name with another content in the previous release does not, whatever it looks like.
     """
     if is_page(path) or not _looks_hashed(path):
         return PAGE_CACHE
-    known = before.get(path)
-    return HASHED_CACHE if known is None or known.digest == file.digest else PAGE_CACHE
+    previous = before.get(path)
+    return HASHED_CACHE if previous is None or previous.digest == file.digest else PAGE_CACHE
 
 
 def _looks_hashed(path: str) -> bool:
@@ -157,14 +161,14 @@ def _looks_hashed(path: str) -> bool:
 
 
 def check(files: Files, live: Files, may_shrink_to: int) -> None:
-    """Refuse what a build must not replace a site with.
+    """Check that a build's output can safely replace the live site.
 
     Args:
-        files: what the build made.
-        live: what the live release's build made; none if there is no live release.
+        files: the build's files.
+        live: the files of the live release's build; none without a live release.
         may_shrink_to: the least number of files, in percent of the live release's.
     Raises:
-        SiteRejected: naming what is wrong, and with which file.
+        SiteRejected: the message names the problem and the file.
     """
     if not files:
         raise SiteRejected("the build made no file")
@@ -193,9 +197,9 @@ def check(files: Files, live: Files, may_shrink_to: int) -> None:
 
 
 def aliases(files: Files) -> dict[str, str]:
-    """What is served besides, and whose content it has: `x/index.html` for a page `x.html`.
+    """Return additional paths with the path of their content: `x/index.html` for `x.html`.
 
-    Every page then has an address with a slash at its end, whichever way the site is built.
+    So every page has an address that ends with a slash, however the site is built.
     """
     names = {
         f"{path.removesuffix('.html')}/{FRONT_PAGE}": path
@@ -206,14 +210,16 @@ def aliases(files: Files) -> dict[str, str]:
 
 
 def made_as(path: str, names: Collection[str]) -> str | None:
-    """Under which of its names the build made what a release has at a path; None if it did not."""
+    """Return the name of a release's path in the build output; None if it is not from it."""
     page = f"{path.removesuffix('/' + FRONT_PAGE)}.html"
     return next((name for name in (path, page) if name in names), None)
 
 
 def carried(files: Files, live: Files, kept: Collection[str]) -> dict[str, File]:
-    """The hashed assets of earlier releases that the new one goes on offering to open tabs, for as
-    long as the release that made them is kept."""
+    """Return the hashed assets of earlier releases that open tabs may still load.
+
+    They stay as long as the release that made them is kept.
+    """
     return {
         path: file
         for path, file in live.items()
@@ -222,32 +228,32 @@ def carried(files: Files, live: Files, kept: Collection[str]) -> dict[str, File]
 
 
 def changes(files: Files, live: Files, live_folder: str | None) -> list[Change]:
-    """How each file of a release gets there, sorted by path."""
-    there = {file.digest: path for path, file in live.items()}
-    planned = []
+    """Return the copies and uploads that make a release, sorted by path."""
+    live_paths = {file.digest: path for path, file in live.items()}
+    changes = []
     for path, file in sorted(files.items()):
         same = path in live and live[path].digest == file.digest
-        found = path if same else there.get(file.digest)
-        copied = key(live_folder, found) if live_folder and found is not None else None
-        planned.append(Change(path, file, copied))
-    return planned
+        live_path = path if same else live_paths.get(file.digest)
+        copied = key(live_folder, live_path) if live_folder and live_path is not None else None
+        changes.append(Change(path, file, copied))
+    return changes
 
 
 def address(path: str) -> str:
-    """The path of a page's URL."""
+    """Return the path of a page's URL."""
     folder = path.removesuffix(FRONT_PAGE)
     return "/" + quote(folder if PurePosixPath(path).name == FRONT_PAGE else path)
 
 
 class Sample(TypedDict):
-    """A page to ask for, and the SHA-256 that its content must have."""
+    """A page to request, and the SHA-256 that its content must have."""
 
     path: str
     digest: str
 
 
 def sample(files: Files, live: Files) -> list[Sample]:
-    """The front page, and some pages that changed, to see that the site answers with them."""
+    """Return the front page and some changed pages, to verify that the site serves them."""
     changed = [
         path
         for path, file in sorted(files.items())
@@ -261,8 +267,10 @@ def sample(files: Files, live: Files) -> list[Sample]:
 
 
 def answers(sampled: Sample, folder: str, answer: Answer | None) -> Finding:
-    """Judge an answer of the site. The switch takes seconds to reach every place, so what is not
-    yet right is pending."""
+    """Judge a response of the site.
+
+    The switch takes seconds to reach every edge location, so an old response is pending.
+    """
     path = sampled["path"]
     if answer is None:
         return pending(f"no answer on {path}")
@@ -272,12 +280,12 @@ def answers(sampled: Sample, folder: str, answer: Answer | None) -> Finding:
     if served != folder:
         return pending(f"{path} is of release {served or '<none>'}, not {folder}")
     if hashlib.sha256(answer.body).hexdigest() != sampled["digest"]:
-        return pending(f"{path} has not the content that was published")
-    return verified(f"{path} has the content that was published")
+        return pending(f"{path} does not have the published content")
+    return verified(f"{path} has the published content")
 
 
 def misses(path: str, answer: Answer | None) -> Finding:
-    """Judge the answer on a path where nothing is."""
+    """Judge the response on a path that does not exist."""
     if answer is None or answer.status != 404:
         return pending(f"{path}, which does not exist, answered {answer and answer.status}")
     return verified(f"{path}, which does not exist, answered 404")

@@ -1,6 +1,7 @@
-"""A documentation site: its spec, what is asked for it, and its releases.
+"""Read the spec of a documentation site, the requests for it, and describe its releases.
 
-A site's records and turn are kept in the releases table as a service's are, under `docs:<site>`.
+The releases table keeps a site's records and lock as it does a service's, under `docs:<site>`.
+Imports decisions only, no AWS.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ _ENDINGS = re.compile(r"\.(tar\.gz|tgz|zip)$")
 
 @dataclass(frozen=True)
 class Build:
-    """How a site is built; what is empty is found out."""
+    """How a site is built; empty fields are detected from the sources."""
 
     directory: str
     script: str
@@ -40,9 +41,9 @@ class Build:
 class SiteSpec:
     """Where a site is published and how.
 
-    `store` is the ARN of the key value store whose key `releases` names the live release. A
-    release with fewer files than `may_shrink_to` percent of the live one's is refused, and one
-    that the site does not answer with `timeout` seconds after the switch has failed.
+    `store` is the ARN of the key value store whose key `releases` names the live release. The
+    deployer refuses a release with fewer files than `may_shrink_to` percent of the live one's. A
+    release fails if the site does not serve it `timeout` seconds after the switch.
     """
 
     site: str
@@ -58,8 +59,10 @@ class SiteSpec:
 
 @dataclass(frozen=True)
 class Upload:
-    """An archive of sources that arrived in the source bucket. Its `version` is None where it was
-    only listed there."""
+    """An archive of sources that arrived in the source bucket.
+
+    `version` is None if it comes from a listing of the bucket rather than an event.
+    """
 
     site: str
     bucket: str
@@ -71,7 +74,7 @@ class Upload:
 class DocsRelease(Entry):
     """A release of a site. `source` is the archive's `bucket/key` and `sourceVersion` its version.
 
-    `folder` is where its files are; a rollback's is the earlier release's.
+    `folder` holds its files; a rollback uses the earlier release's.
     """
 
     source: str
@@ -81,54 +84,54 @@ class DocsRelease(Entry):
 
 
 def owner(site: str) -> str:
-    """The name under which the releases table keeps a site."""
+    """Return the name of a site in the releases table."""
     return _OWNER + site
 
 
 def is_site(service: str) -> bool:
-    """Whether what the releases table keeps under a name is a site's."""
+    """Return whether a name in the releases table is a site's."""
     return service.startswith(_OWNER)
 
 
 def kind(service: str) -> str:
-    """In a word, of what the releases table keeps something under a name."""
+    """Return `site` or `service`, by a name in the releases table."""
     return "site" if is_site(service) else "service"
 
 
 def of_owner(service: str) -> str:
-    """The site of which the releases table keeps something under a name."""
+    """Return the site of a name in the releases table."""
     return service.removeprefix(_OWNER)
 
 
 def named(parameters: Mapping[str, str]) -> list[str]:
-    """The sites that have a spec."""
+    """Return the names of the sites that have a spec."""
     return [name.rsplit("/", 1)[-1] for name in parameters]
 
 
 def from_parameters(
     parameters: Mapping[str, str], site: str | None
 ) -> tuple[SiteSpec, Mapping[str, Any]]:
-    """The spec of a site, read and as a document; of the only one if none is named.
+    """Return the spec of a site, parsed and as a document; the only one's if none is named.
 
     Raises:
-        SiteUnknown, SpecInvalid, RequestRejected: no spec, a wrong one, or one must be named.
+        SiteUnknown, SpecInvalid, RequestRejected: no spec, an invalid one, or several sites.
     """
-    named = {
+    matches = {
         name: text
         for name, text in parameters.items()
         if site is None or name.rsplit("/", 1)[-1] == site
     }
-    if not named:
-        known = ", ".join(sorted(parameters)) or "there is none"
-        raise SiteUnknown(f"no site spec is named {site or '<any>'}; known are: {known}")
-    if len(named) != 1:
-        known = ", ".join(sorted(parameters))
-        raise RequestRejected(f"name the site, there is a spec for {len(named)}: {known}")
-    source, text = next(iter(named.items()))
+    if not matches:
+        names = ", ".join(sorted(parameters)) or "none"
+        raise SiteUnknown(f"no site spec is named {site or '<any>'}; available: {names}")
+    if len(matches) != 1:
+        names = ", ".join(sorted(parameters))
+        raise RequestRejected(f"name the site; {len(matches)} have a spec: {names}")
+    source, text = next(iter(matches.items()))
     try:
         document = json.loads(text)
     except ValueError as error:
-        raise SpecInvalid(f"{source} is no JSON: {error}") from None
+        raise SpecInvalid(f"{source} is not valid JSON: {error}") from None
     return from_document(document, source), document
 
 
@@ -152,8 +155,8 @@ def from_document(document: object, source: str = "the site spec") -> SiteSpec:
         ),
         keep_releases=at.integer("keepReleases", 5, low=2, high=20),
         may_shrink_to=at.integer("mayShrinkTo", 50, low=0, high=100),
-        # a change of a key value store reaches every place within seconds; the rest is for a slow
-        # day: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions.html
+        # a change of a key value store takes seconds everywhere; the rest is for slow
+        # days: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions.html
         timeout=at.integer("timeout", 180, low=1, high=900),
     )
     build.close()
@@ -171,11 +174,11 @@ def parse(document: object) -> Upload | Publish | Rollback | Hold | Resume | Rec
             (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html), or a request,
             an object with `action`.
     Raises:
-        RequestRejected: naming what is wrong, with an example of what is right.
+        RequestRejected: the message names the problem and has a valid example.
     """
     if isinstance(document, dict) and "action" in document:
         requested = requests.manual(document, requests.SITE_EXAMPLES, "site")
-        assert not isinstance(requested, requests.Deploy)  # which is none of the examples
+        assert not isinstance(requested, requests.Deploy)  # not among the examples
         if isinstance(requested, Rollback) and requested.restore_database:
             raise RequestRejected("restoreDatabase is for services: a site has no database")
         return requested
@@ -186,7 +189,7 @@ def parse(document: object) -> Upload | Publish | Rollback | Hold | Resume | Rec
         )
     detail = document.get("detail")
     if document.get("detail-type") != "Object Created" or not isinstance(detail, dict):
-        raise RequestRejected("an event of S3 publishes nothing unless it is Object Created")
+        raise RequestRejected("S3 events other than Object Created publish nothing")
     bucket, stored = detail.get("bucket"), detail.get("object")
     if not isinstance(bucket, dict) or not isinstance(stored, dict):
         raise RequestRejected("the S3 event's detail has no bucket or no object")
@@ -203,37 +206,41 @@ def parse(document: object) -> Upload | Publish | Rollback | Hold | Resume | Rec
 
 
 def is_archive(stored: Mapping[str, Any]) -> bool:
-    """Whether an object that S3 lists is an archive of a site's sources."""
+    """Return whether an object that S3 lists is an archive of a site's sources."""
     return bool(_SOURCE.fullmatch(stored["key"]))
 
 
 def site_of(key: str) -> str:
-    """The site for which an archive is. Raises RequestRejected."""
-    found = _SOURCE.fullmatch(key)
-    if not found:
+    """Return the site that an archive is for.
+
+    Raises:
+        RequestRejected: the key is not that of a site's archive.
+    """
+    match = _SOURCE.fullmatch(key)
+    if not match:
         raise RequestRejected(
-            f"{key[:200]!r} is no archive of a site's sources; upload it as"
+            f"{key[:200]!r} is not an archive of a site's sources; upload it as"
             " docs/<site>/<any name>.tar.gz or .zip"
         )
-    return found[1]
+    return match[1]
 
 
 def uploaded(upload: Upload, execution: str, now: datetime) -> DocsRelease:
-    """The release that an upload is. One upload is one release, however often it is told of."""
+    """Return the release for an upload: the same one for each of its events."""
     name = release_id(upload.time, _fingerprint(upload))
     return _release(upload, name, "push", "upload", execution, now)
 
 
 def requested(upload: Upload, by: str | None, execution: str, now: datetime) -> DocsRelease:
-    """The release that a request to publish is: a new one each time it is given."""
+    """Return the release for a request to publish: a new one for each request."""
     name = release_id(now, _fingerprint(upload), execution)
     return _release(upload, name, "deploy", by or OPERATOR, execution, now)
 
 
 def _fingerprint(upload: Upload) -> str:
-    """What tells this version of this archive from every other."""
-    told = f"{upload.bucket}/{upload.key}@{upload.version}"
-    return hashlib.sha256(told.encode()).hexdigest()
+    """Return a hash that identifies this version of this archive."""
+    identity = f"{upload.bucket}/{upload.key}@{upload.version}"
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
 def _release(
@@ -259,7 +266,7 @@ def _release(
 def again(
     earlier: Recorded, trigger: Trigger, by: str | None, execution: str, now: datetime
 ) -> DocsRelease:
-    """The release that puts an earlier one (back) in place: a rollback, or a resumption."""
+    """Return the release that publishes an earlier one again: a rollback, or a resumption."""
     before = cast(DocsRelease, earlier)
     name = release_id(now, before["digest"].rpartition(":")[2], execution)
     return {
@@ -270,7 +277,7 @@ def again(
         "version": before["version"],
         "source": before["source"],
         "sourceVersion": before["sourceVersion"],
-        # what was held back was never published, so it gets a folder of its own
+        # a held release was never published, so it gets its own folder
         "folder": before["folder"] if trigger == "rollback" else name,
         "pushedAt": before["pushedAt"],
         "trigger": trigger,
@@ -284,7 +291,7 @@ def again(
 def noted(
     spec: SiteSpec, trigger: Trigger, by: str | None, execution: str, now: datetime
 ) -> DocsRelease:
-    """The record of a request that publishes nothing, such as a hold."""
+    """Return the record of a request that publishes nothing, such as a hold."""
     name = release_id(now, trigger, execution)
     return {
         "service": owner(spec.site),
@@ -303,17 +310,17 @@ def noted(
     }
 
 
-def kept(past: History, keep: int, live: str | None = None) -> list[str]:
-    """The folders that are kept, the live one first.
+def kept(records: History, keep: int, live: str | None = None) -> list[str]:
+    """Return the folders to keep, the live one first.
 
     Args:
         keep: how many.
-        live: the one that becomes live; None for the one that is by our records.
+        live: the folder that becomes live; None for the live release's.
     """
-    folders = [str(entry.get("folder")) for entry in history.good(past)]
+    folders = [str(entry.get("folder")) for entry in history.good(records)]
     return list(dict.fromkeys([live, *folders] if live else folders))[:keep]
 
 
 def switch(folders: Sequence[str]) -> str:
-    """What the key `releases` says: the live release first, then the others that are kept."""
+    """Return the value of the key `releases`: the live release, then the others that are kept."""
     return ",".join(folders)

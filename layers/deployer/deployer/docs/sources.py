@@ -1,7 +1,7 @@
-"""The archive with a site's sources: what is refused, and how what it holds is built.
+"""Check the archive with a site's sources, and plan its build.
 
-An archive comes from whoever may upload one. It is unpacked by nobody before every entry was looked
-at; what goes on to the build is a zip of plain files under plain names.
+Archives are not trusted. Every entry is checked before anything is unpacked; the build gets a zip
+of plain files with plain names. Imports decisions only, no AWS.
 """
 
 import contextlib
@@ -22,23 +22,24 @@ from deployer.errors import SourcesRejected
 MAX_FILES = 100_000
 MAX_BYTES = 4 * 1024**3
 _CHUNK = 1024 * 1024
-_MAX_NAME = 1024  # bytes, as S3's keys and file systems have it
+_MAX_NAME = 1024  # bytes, the limit of S3's keys and of file systems
 _MAX_DOCUMENT = 1024 * 1024
-# What the libraries raise for archives that are broken, encrypted, or packed in a way they lack.
+# The libraries' exceptions for archives that are broken, encrypted or in an unsupported format.
 _UNREADABLE = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
     *(NotImplementedError, RuntimeError, ValueError, OverflowError),
 )
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 _LEFT_OUT = {".git", "node_modules", "__MACOSX", ".DS_Store"}
-# the scripts that build a site, the one that copies images first: Coder's offlinedocs has both
+# Scripts that build a site, in order of preference: Coder's offlinedocs has both, and `export`
+# copies images too
 _SCRIPTS = ("export", "build")
 _USUAL = "offlinedocs"
 _DOCUMENTS = ("package.json", "pnpm-lock.yaml")
 
 
 class Plan(TypedDict):
-    """How the sources are built: where, by which script of package.json, with which pnpm."""
+    """How to build the sources: the folder, the script of package.json and the version of pnpm."""
 
     directory: str
     script: str
@@ -48,7 +49,7 @@ class Plan(TypedDict):
 
 @dataclass
 class _Seen:
-    """What was seen of an archive: its size in bytes, its files, and the documents' content."""
+    """The entries read so far: size in bytes, files, and the documents' content."""
 
     size: int
     files: dict[str, bytes]
@@ -59,9 +60,9 @@ def repack(archive: IO[bytes], name: str, into: IO[bytes], build: Build) -> Plan
 
     Args:
         archive: a .zip or .tar.gz; `name` says which, and appears in messages.
-        build: how the site spec says that it is built; what is empty is found out.
+        build: the site spec's build settings; empty fields are detected.
     Raises:
-        SourcesRejected: naming what is wrong with which entry.
+        SourcesRejected: the message names the entry and the problem.
     """
     seen = _Seen(0, {})
     entries = _zip if name.endswith(".zip") else _tar
@@ -73,7 +74,7 @@ def repack(archive: IO[bytes], name: str, into: IO[bytes], build: Build) -> Plan
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise SourcesRejected(f"{name} can't be read as an archive: {why}") from None
     if not seen.files:
-        raise SourcesRejected(f"{name} is empty: it holds no file")
+        raise SourcesRejected(f"{name} is empty: it has no files")
     return plan(seen.files, name, build)
 
 
@@ -86,12 +87,12 @@ def _take(
     seen: _Seen,
 ) -> None:
     if path in seen.files:
-        raise SourcesRejected(f"{archive} holds {path!r} twice")
+        raise SourcesRejected(f"{archive} contains {path!r} twice")
     seen.size += size
     if len(seen.files) >= MAX_FILES or seen.size > MAX_BYTES:
         raise SourcesRejected(
             f"{archive} is too large: more than {MAX_FILES} files or {MAX_BYTES // 1024**3} GiB;"
-            " leave out what the site is not built from"
+            " leave out what the site does not need"
         )
     document = path.rsplit("/", 1)[-1] in _DOCUMENTS and size <= _MAX_DOCUMENT
     kept = b""
@@ -99,7 +100,7 @@ def _take(
         while chunk := content.read(_CHUNK):
             size -= len(chunk)
             if size < 0:
-                raise SourcesRejected(f"{archive} holds more of {path!r} than it says")
+                raise SourcesRejected(f"{path!r} in {archive} is larger than declared")
             target.write(chunk)
             kept += chunk if document else b""
     seen.files[path] = kept
@@ -142,13 +143,13 @@ def _zip(archive: IO[bytes], name: str) -> Iterator[tuple[str, int, IO[bytes]]]:
 
 
 def left_out(path: str) -> bool:
-    """Return whether an entry is no source: installed packages, history, or what macOS adds."""
+    """Return whether to leave an entry out: installed packages, history, or macOS's additions."""
     parts = path.split("/")
     return bool(_LEFT_OUT.intersection(parts)) or any(part.startswith("._") for part in parts)
 
 
 def _name(entry: zipfile.ZipInfo) -> str:
-    """Return an entry's name: macOS writes UTF-8 without saying so."""
+    """Return an entry's name: macOS writes UTF-8 without the flag for it."""
     if not entry.flag_bits & 0x800:
         with contextlib.suppress(UnicodeError):
             return entry.filename.encode("cp437").decode()
@@ -156,7 +157,7 @@ def _name(entry: zipfile.ZipInfo) -> str:
 
 
 def _safe(path: str, archive: str) -> str:
-    """The path of an entry, if it stays below where it is unpacked."""
+    """Return the path of an entry, if it stays inside the folder it is unpacked to."""
     parts = PurePosixPath(path.replace("\\", "/")).parts
     if not path or path.startswith(("/", "\\")) or ".." in parts or ":" in (parts or ("",))[0]:
         raise SourcesRejected(f"{archive}: {path[:200]!r} climbs out of the archive")
@@ -171,25 +172,27 @@ def _safe(path: str, archive: str) -> str:
 
 
 def plan(files: Mapping[str, bytes], archive: str, build: Build) -> Plan:
-    """Find out how the sources are built.
+    """Plan how to build the sources.
 
     Args:
         files: every file of the archive, with the content of each package.json and lock file.
-        build: what the site spec says; what is empty is found out.
+        build: the site spec's build settings; empty fields are detected.
     """
     directory = _directory(files, archive, build.directory)
     where = _in(directory, "package.json")
     try:
         package = json.loads(files[where])
     except (ValueError, RecursionError) as error:
-        raise SourcesRejected(f"{archive}: {where} is no JSON: {error}") from None
+        raise SourcesRejected(f"{archive}: {where} is not valid JSON: {error}") from None
     scripts = package.get("scripts") if isinstance(package, dict) else None
     scripts = scripts if isinstance(scripts, dict) else {}
     script = build.script or next((name for name in _SCRIPTS if name in scripts), "")
     if script not in scripts:
-        wanted = build.script or " or ".join(_SCRIPTS)
-        known = ", ".join(map(str, scripts)) or "none"
-        raise SourcesRejected(f"{archive}: {where} has no script {wanted}; it has {known[:300]}")
+        expected = build.script or " or ".join(_SCRIPTS)
+        available = ", ".join(map(str, scripts)) or "none"
+        raise SourcesRejected(
+            f"{archive}: {where} has no script {expected}; it has {available[:300]}"
+        )
     above = [directory, *map(str, PurePosixPath(directory).parents)]
     if not any(_in(folder, "pnpm-lock.yaml") in files for folder in above):
         raise SourcesRejected(
@@ -197,29 +200,33 @@ def plan(files: Mapping[str, bytes], archive: str, build: Build) -> Plan:
             " installs what it names"
         )
     manager = package.get("packageManager")
-    named = isinstance(manager, str) and manager.startswith("pnpm@")
+    has_pnpm = isinstance(manager, str) and manager.startswith("pnpm@")
     return {
         "directory": directory,
         "script": script,
         "output": build.output,
-        "pnpm": str(manager).split("+")[0] if named else "pnpm@10",
+        "pnpm": str(manager).split("+")[0] if has_pnpm else "pnpm@10",
     }
 
 
-def _directory(files: Mapping[str, bytes], archive: str, wanted: str) -> str:
-    """The folder with the site's package.json, which the archive's one top folder may hold."""
+def _directory(files: Mapping[str, bytes], archive: str, configured: str) -> str:
+    """Return the folder of the site's package.json, also inside a single top folder."""
     tops = {path.split("/", 1)[0] for path in files}
     root = tops.pop() if len(tops) == 1 and not any("/" not in path for path in files) else "."
-    tried = [wanted] if wanted else [_USUAL, "."]
-    for folder in [name for one in tried for name in (one, _in(root, one))]:
+    folders = [configured] if configured else [_USUAL, "."]
+    for folder in [name for one in folders for name in (one, _in(root, one))]:
         if _in(folder, "package.json") in files:
             return folder
-    found = sorted(path for path in files if path.rsplit("/", 1)[-1] == "package.json")
-    if not wanted and len(found) == 1:
-        return str(PurePosixPath(found[0]).parent)
-    known = f"it has {', '.join(found[:10])}; set DocsDirectory to one of them" if found else "none"
+    packages = sorted(path for path in files if path.rsplit("/", 1)[-1] == "package.json")
+    if not configured and len(packages) == 1:
+        return str(PurePosixPath(packages[0]).parent)
+    hint = (
+        f"it has {', '.join(packages[:10])}; set DocsDirectory to one of them"
+        if packages
+        else "none"
+    )
     raise SourcesRejected(
-        f"{archive} has no package.json in {' or '.join(dict.fromkeys(tried))}: {known}"
+        f"{archive} has no package.json in {' or '.join(dict.fromkeys(folders))}: {hint}"
     )
 
 
