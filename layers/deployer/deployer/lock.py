@@ -166,11 +166,11 @@ def _overtaken(
         else:
             # a request in flight goes first anyway; if it fails, the push gets the lock after it
             timestamp, counts = entry["startedAt"], entry.get("outcome") == "SUCCEEDED"
-        when = datetime.fromisoformat(timestamp)
+        time = datetime.fromisoformat(timestamp)
         # ECR rounds push times to seconds; of pushes waiting from one second, the ids decide
-        waits = "outcome" not in entry and not (holder and holder["release"] == entry["id"])
-        tie = when == pushed and waits and entry["id"] > request["release"]
-        if counts and (when > pushed or tie) and entry["trigger"] not in ("hold", "resume"):
+        is_waiting = "outcome" not in entry and not (holder and holder["release"] == entry["id"])
+        tie = time == pushed and is_waiting and entry["id"] > request["release"]
+        if counts and (time > pushed or tie) and entry["trigger"] not in ("hold", "resume"):
             return entry
     return None
 
@@ -185,13 +185,14 @@ def _same_push(release: Recorded, history: History) -> Recorded | None:
         for e in history
         if _may_deploy(e) and (_requested_at(e), e["id"]) < (_requested_at(release), release["id"])
     ]
-    last = max(earlier, key=lambda entry: (_requested_at(entry), entry["id"]), default=None)
-    if last is None or last["trigger"] != "push" or last["digest"] != release["digest"]:
+    previous = max(earlier, key=lambda entry: (_requested_at(entry), entry["id"]), default=None)
+    if previous is None or previous["trigger"] != "push" or previous["digest"] != release["digest"]:
         return None
-    near = (
-        _requested_at(release) - _requested_at(last) <= ONE_PUSH and last["tag"] != release["tag"]
+    same_push = (
+        _requested_at(release) - _requested_at(previous) <= ONE_PUSH
+        and previous["tag"] != release["tag"]
     )
-    return last if near and last.get("outcome") in ("SUCCEEDED", *_FAILED) else None
+    return previous if same_push and previous.get("outcome") in ("SUCCEEDED", *_FAILED) else None
 
 
 def _requested_at(entry: Recorded) -> datetime:

@@ -199,7 +199,7 @@ def manual(request: Mapping[str, object], examples: Mapping[str, str], of: str) 
             f"{action} takes no {', '.join(sorted(map(str, unknown)))[:200]}; it takes"
             f" {', '.join(sorted(fields))}, for example {example}"
         )
-    where = f"order ({example})"
+    where = f"request ({example})"
     service, by, reason = (
         text(request, name, where) if name in request else None for name in (of, "by", "reason")
     )

@@ -169,20 +169,20 @@ def _manual(request: Mapping[str, object]) -> Upload | Fetch:
     unknown = sorted(map(str, request.keys() - fields))
     if request["action"] != "build" or unknown or ("key" in request) == ("commit" in request):
         raise RequestRejected(f"a request to build is {EXAMPLE} or {BY_COMMIT}")
-    service = text(request, "service", "order")
+    service = text(request, "service", "request")
     if "commit" in request:
-        commit = text(request, "commit", "order")
+        commit = text(request, "commit", "request")
         if not _COMMIT.fullmatch(commit):
             raise RequestRejected(
                 f"commit {commit[:80]!r} is invalid: it must have 7 to 40 hex digits,"
                 " such as e0f93fb88"
             )
         return Fetch(service, commit)
-    key = text(request, "key", "order")
+    key = text(request, "key", "request")
     if _service(key) != service:
         raise RequestRejected(f"{key} is not an archive of {service}; a request is {EXAMPLE}")
     return Upload(
-        service, key, None, text(request, "by", "order") if "by" in request else "operator"
+        service, key, None, text(request, "by", "request") if "by" in request else "operator"
     )
 
 
@@ -284,11 +284,11 @@ def fingerprint(files: Mapping[str, bytes]) -> str:
     return digest.hexdigest()[:12]
 
 
-def overtakes(upload: Build, holder: Mapping[str, Any]) -> bool:
+def overtakes(build: Build, holder: Mapping[str, Any]) -> bool:
     """Return whether this build's upload is newer than that of the running build."""
-    pushes = upload["trigger"] == holder["trigger"] == "push"
-    holder_pushed, upload_pushed = holder["pushedAt"], upload["pushedAt"]
-    return pushes and datetime.fromisoformat(holder_pushed) < datetime.fromisoformat(upload_pushed)
+    pushes = build["trigger"] == holder["trigger"] == "push"
+    holder_pushed, build_pushed = holder["pushedAt"], build["pushedAt"]
+    return pushes and datetime.fromisoformat(holder_pushed) < datetime.fromisoformat(build_pushed)
 
 
 def may_be_stopped(running: Mapping[str, Any]) -> bool:

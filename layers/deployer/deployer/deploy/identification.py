@@ -54,9 +54,9 @@ def ignored(
 
 def ignored_tag(tag: str | None, spec: ServiceSpec) -> str | None:
     """Return why a push under a tag deploys nothing, whatever the image is; None if it may."""
-    by_itself = requests.ignored(tag)
-    if by_itself or tag is None:
-        return by_itself
+    reason = requests.ignored(tag)
+    if reason or tag is None:
+        return reason
     if not spec.deploys(tag):
         return f"the service's tags {spec.tags} do not name {tag}"
     base = variant_of(tag)

@@ -77,8 +77,8 @@ def tries(undecided: Iterable[Unidentified]) -> dict[tuple[str, str], tuple[date
     for push in sorted(undecided, key=lambda push: push["startedAt"]):
         digest, tag, pushed_at = push["digest"], push.get("tag"), push.get("pushedAt")
         if digest and tag and pushed_at:
-            tried = datetime.fromisoformat(push["startedAt"])
-            last_tries[digest, tag] = datetime.fromisoformat(pushed_at), tried
+            tried_at = datetime.fromisoformat(push["startedAt"])
+            last_tries[digest, tag] = datetime.fromisoformat(pushed_at), tried_at
     return last_tries
 
 
@@ -114,8 +114,8 @@ def missed(
         for tag in image.tags:
             last = newest.get(tag)
             moved = last is not None and last["digest"] != image.digest
-            pushed_at, tried = tried_before.get((image.digest, tag), (None, None))
-            if pushed_at and tried and now - tried < max(tried - pushed_at, AGAIN):
+            pushed_at, tried_at = tried_before.get((image.digest, tag), (None, None))
+            if pushed_at and tried_at and now - tried_at < max(tried_at - pushed_at, AGAIN):
                 continue
             at = pushed_at or image.pushed_at
             if last and moved:

@@ -172,7 +172,7 @@ def judge(
     if permanent and not _completed(service, rollout):  # else a task did start
         return _failed("RolloutFailed", f"the new task can't start: {permanent.reason}")
 
-    verdict = _standing(service, rollout, now)
+    verdict = _judge_deployments(service, rollout, now)
     if verdict["health"] != "ROLLING":
         if verdict["health"] == "STEADY" and unready:
             verdict = _rolling("; ".join(unready[:3]))
@@ -204,7 +204,7 @@ def _completed(service: Service, rollout: Rollout) -> bool:
     return current.get("id") == rollout["id"] and current.get("rolloutState") == "COMPLETED"
 
 
-def _standing(service: Service, rollout: Rollout, now: datetime) -> Verdict:
+def _judge_deployments(service: Service, rollout: Rollout, now: datetime) -> Verdict:
     """Judge the rollout by the service's deployments alone."""
     current = primary(service)
     deployment = next((d for d in service.get("deployments", ()) if d["id"] == rollout["id"]), None)
@@ -214,7 +214,7 @@ def _standing(service: Service, rollout: Rollout, now: datetime) -> Verdict:
             return _failed("RolledBackByECS", f"ECS rolled it back: {why}")
         return _failed("RolloutFailed", f"ECS gave it up: {why}")
     if current is None or deployment is None or current["id"] != deployment["id"]:
-        return _displaced(current, deployment is not None, rollout, now)
+        return _judge_displaced(current, deployment is not None, rollout, now)
     if service.get("desiredCount", 0) == 0:
         return _failed("ServiceScaledDown", "the service was scaled to zero during the rollout")
 
@@ -228,7 +228,7 @@ def _standing(service: Service, rollout: Rollout, now: datetime) -> Verdict:
     return _rolling(counts)
 
 
-def _displaced(
+def _judge_displaced(
     current: Mapping[str, Any] | None, listed: bool, rollout: Rollout, now: datetime
 ) -> Verdict:
     """Judge a rollout that is not primary: reads lag, ECS rolled back, or somebody deployed."""

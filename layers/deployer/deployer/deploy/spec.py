@@ -242,11 +242,13 @@ def for_push(
             valid_name = isinstance(service, str) and re.fullmatch(_NAME, service)
             name = str(service if valid_name else source.rpartition("/")[2])
             unread.append((Unread(name, f"{error}"), document))
-    fitting = [entry for entry in specs if tag and entry[0].deploys(tag)]
-    concerned = [
-        one for one, document in unread if not specs or _may_deploy(document.get("tags"), tag)
+    matches = [entry for entry in specs if tag and entry[0].deploys(tag)]
+    candidates = [
+        invalid
+        for invalid, document in unread
+        if not specs or _may_deploy(document.get("tags"), tag)
     ]
-    return fitting or ([] if concerned else specs[:1]), concerned
+    return matches or ([] if candidates else specs[:1]), candidates
 
 
 def _may_deploy(pattern: object, tag: str | None) -> bool:
