@@ -14,7 +14,7 @@ from deployer.deploy.identification import OPERATOR
 from deployer.deploy.release import Entry, Recorded
 from deployer.requests import ONE_PUSH
 
-# Longer than a deployment may take with the one that it waits for; see the machine's timeout.
+# More than a deployment and the one before it may take; see the state machine's timeout.
 PATIENCE = timedelta(hours=2)
 
 _FAILED = ("FAILED", "FAILED_ROLLED_BACK")
@@ -108,7 +108,7 @@ def decide(
     if holder and holder["execution"] == request["execution"]:
         return _decision("ACQUIRED", "", "the lock is ours already")
     if release and ended and ended not in ("HELD", "SUPERSEDED"):
-        # closed by a recovery before the execution was redriven, or by the execution before that
+        # closed by a recovery before a redrive, or by the execution before its recovery
         why = f"{request['release']} is {ended} already: {release.get('reason', '')}"
         return _decision("CLOSED", "", why)
     if request["trigger"] == "recover":

@@ -27,7 +27,7 @@ MAX_ARCHIVE = 5 * 1024**3  # bytes; Coder with its history has about 1 GiB
 _KEY = re.compile(r"image/(?P<service>[a-zA-Z0-9][a-zA-Z0-9_-]{0,254})/(?P<name>[^/]+)")
 _ARCHIVE = re.compile(r"(?P<stem>.+)\.(tar\.gz|tgz|zip)")
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
-# This phase pushes to ECR: a build must not be stopped in it.
+# This phase pushes to ECR, so a build must not be stopped in it or later.
 _PUSHES = "POST_BUILD"
 _SCRIPT_ERROR = re.compile(r"image: (?P<error>[A-Z][A-Za-z]+): (?P<cause>.+)")
 # What compilers, linkers, make, pnpm, docker, nix and git write only when they fail.
@@ -234,7 +234,7 @@ def entry(upload: Upload, source: Source, execution: str, now: datetime) -> Buil
 
 
 def known(earlier: Recorded, build: Build, history: Sequence[Recorded]) -> str | None:
-    """Return why the archive need not be built: its content is built already. None if it must be.
+    """Return why the archive need not be built: its content was, or is being. None if it must be.
 
     If the earlier build is being stopped for an upload of other content, this one is built again.
 
@@ -407,7 +407,7 @@ def telling(lines: Sequence[str]) -> list[str]:
 def reason(diagnosis: Diagnosis) -> str:
     """Return a diagnosis as one text: the cause and the first errors, or else the last line."""
     lines = [line.strip() for line in diagnosis["lines"]]
-    # make repeats only that there were errors.
+    # make adds only that there were errors.
     errors = [line for line in lines if _ERROR_LINE.search(line) and not line.startswith("make")]
     return ". ".join([diagnosis["cause"], " | ".join(errors[:3] or lines[-1:])]).removesuffix(". ")
 

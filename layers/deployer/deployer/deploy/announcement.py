@@ -74,7 +74,7 @@ def _state_text(detail: Mapping[str, Any]) -> str:
 
 
 def _subject(text: str) -> str:
-    """Return text as SNS accepts it for a subject: one line of printable ASCII, below 100."""
+    """Return text as SNS accepts it for a subject: one line of ASCII, below 100 characters."""
     subject = " ".join(text.split()).encode("ascii", "replace").decode()
     printable = "".join(character for character in subject if character.isprintable())
     return printable if len(printable) < 100 else f"{printable[:96]}..."

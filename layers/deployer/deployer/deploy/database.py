@@ -184,7 +184,7 @@ def keeping(policy: str | None, resource: str) -> str:
 def watching(
     alarm: Mapping[str, Any], instances: Collection[str], instance: str
 ) -> dict[str, Any] | None:
-    """Return an alarm moved from one of some instances to another; None if it is on none."""
+    """Return an alarm moved from one of the instances to another; None if it watches none."""
     watched = [
         {**dimension, "Value": instance}
         if dimension["Name"] == "DBInstanceIdentifier" and dimension["Value"] in instances

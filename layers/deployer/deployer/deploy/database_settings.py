@@ -42,7 +42,7 @@ _RESTORED = {
     "StorageThroughput": "StorageThroughput",
     "StorageType": "StorageType",
 }
-# Parameters of a modification only. A group is sent as a whole, if one of it differs.
+# Parameters of a modification only. A group is sent as a whole if one of its values differs.
 _MODIFIED: tuple[Mapping[str, str], ...] = (
     {"MaxAllocatedStorage": "MaxAllocatedStorage"},
     {"PreferredMaintenanceWindow": "PreferredMaintenanceWindow"},

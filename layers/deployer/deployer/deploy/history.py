@@ -31,7 +31,7 @@ def live(history: History) -> Recorded | None:
 
 
 def verified_version(history: History, digest: str) -> str | None:
-    """Return the version by which an image answered when it was live; None if it never was."""
+    """Return the version of an image when it was live; None if it never was."""
     return next((entry["version"] for entry in good(history) if entry["digest"] == digest), None)
 
 

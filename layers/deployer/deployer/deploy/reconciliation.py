@@ -162,7 +162,7 @@ def from_where(names: Sequence[str], first: str | None) -> list[str]:
 
 
 def document(text: object) -> object:
-    """Return the input of an execution from its status change; None if it is not there."""
+    """Return the input of an execution from its status change; None if it is missing or invalid."""
     try:
         return json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):

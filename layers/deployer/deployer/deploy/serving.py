@@ -75,8 +75,11 @@ def told(
 
 
 def alarm(serving: Serving, in_flight: bool) -> str | None:
-    """Return what is wrong with what serves; None if the last verified release serves, if that is
-    unknown, or if there is nothing yet."""
+    """Return the problem if another release than the last verified one serves, or none.
+
+    Returns:
+        None if the last verified release serves, if that is unknown, or before any release.
+    """
     last = serving.last_verified
     if serving.revisions is None or serving.verified or (last is None and not serving.revisions):
         return None
@@ -120,7 +123,7 @@ def serves_already(records: History, service: Service | None, record: Recorded) 
 
 
 def of(records: History, revisions: Collection[str] | None) -> Serving:
-    """Return what serves.
+    """Return what serves now, and the last verified release.
 
     Args:
         revisions: the task definitions of the service's running tasks; None if unknown.

@@ -1,7 +1,7 @@
-"""The service spec: one JSON document that says what a service should look like.
+"""Parse and validate the service spec: a JSON document that describes the desired service.
 
-It is kept in SSM Parameter Store, one parameter a service, and read into these values before
-anything is done with it. Field names follow the ECS API where a field means the same there.
+SSM Parameter Store has one parameter per service. Field names follow the ECS API where a field
+means the same there. Imports the names of failures and patterns only.
 """
 
 import contextlib
@@ -171,7 +171,7 @@ class Build:
 
 @dataclass(frozen=True)
 class ServiceSpec:
-    """What one ECS service should look like, and which pushes deploy it. Times in seconds."""
+    """The desired state of an ECS service, and which pushes deploy it. Times in seconds."""
 
     service: str
     cluster: str
@@ -317,9 +317,9 @@ def from_document(document: object, source: str) -> ServiceSpec:
     """Read a spec from its JSON document.
 
     Args:
-        source: where it came from (the parameter's name), for messages.
+        source: the parameter's name, for messages.
     Raises:
-        SpecInvalid: naming every wrong field with its path, what it is and what it should be.
+        SpecInvalid: the message has each invalid field's path, its value and what is expected.
     """
     problems: list[str] = []
     if not isinstance(document, dict):

@@ -65,7 +65,7 @@ _TYPES = {
     "yml": "application/yaml",
     "zip": "application/zip",
 }
-# Next.js, Astro and Nuxt put only hashed files into these folders; others put it into the name.
+# Next.js, Astro and Nuxt put only hashed files here; other generators put the hash into the name.
 # The folder with Next.js's build id is unique only if Next.js itself chose the id.
 _HASHED_FOLDER = re.compile(r"(^|/)(_next/static/(chunks|css|media|[\w-]{21})|_astro|_nuxt)/", re.A)
 _HASHED_NAME = re.compile(r"[.-](?=[\w-]*[0-9A-Z])[\w-]{8,}\.\w+$", re.ASCII)
@@ -210,7 +210,7 @@ def aliases(files: Files) -> dict[str, str]:
 
 
 def made_as(path: str, names: Collection[str]) -> str | None:
-    """Return the name of a release's path in the build output; None if it is not from it."""
+    """Return the build output's path of a release's file; None if the build did not make it."""
     page = f"{path.removesuffix('/' + FRONT_PAGE)}.html"
     return next((name for name in (path, page) if name in names), None)
 

@@ -136,7 +136,11 @@ def from_parameters(
 
 
 def from_document(document: object, source: str = "the site spec") -> SiteSpec:
-    """Read a spec from its JSON document. Raises SpecInvalid, naming every wrong field."""
+    """Read a spec from its JSON document.
+
+    Raises:
+        SpecInvalid: the message names every invalid field.
+    """
     problems: list[str] = []
     if not isinstance(document, dict):
         raise SpecInvalid(f"{source} must be a JSON object, not {type(document).__name__}")
