@@ -123,8 +123,16 @@ def test_a_page_is_asked_for_by_its_name_as_a_url_has_it() -> None:
         (None, "PENDING", "no answer on /"),
         (Answer(503, {}, b""), "PENDING", "answered 503"),
         (Answer(200, {"x-amz-meta-release": "r0"}, b"front"), "PENDING", "of release r0, not r1"),
-        (Answer(200, {"x-amz-meta-release": "r1"}, b"other"), "PENDING", "not the content"),
-        (Answer(200, {"x-amz-meta-release": "r1"}, b"front"), "VERIFIED", "has the content"),
+        (
+            Answer(200, {"x-amz-meta-release": "r1"}, b"other"),
+            "PENDING",
+            "not have the published content",
+        ),
+        (
+            Answer(200, {"x-amz-meta-release": "r1"}, b"front"),
+            "VERIFIED",
+            "has the published content",
+        ),
     ],
 )
 def test_an_answer_is_right_if_release_and_content_are(

@@ -129,7 +129,7 @@ def test_a_secret_that_holds_no_url_stops_the_rollback_and_stays(
 ) -> None:
     client("secretsmanager").put_secret_value(SecretId=secret, SecretString='{"host": "old"}')
     shown(script, "available")
-    with pytest.raises(DatabaseFailed, match="no connection URL"):
+    with pytest.raises(DatabaseFailed, match="not a connection URL"):
         restore(secret, context)
     assert value(secret) == '{"host": "old"}'
     assert "restoration" not in record()
