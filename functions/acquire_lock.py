@@ -1,7 +1,7 @@
 """Acquire the lock: one deployment of a service at a time, and the newest push wins.
 
-The request with its task token is written down before looking, so that whoever releases the lock
-after the look finds it; see `poll_health` for the same order.
+The function stores the lock request with its task token before it reads the queue: an execution
+that releases the lock after the read finds the token. `poll_health` keeps the same order.
 """
 
 import time
@@ -21,9 +21,9 @@ from deployer.store import locks, releases
 
 logger = Logger()
 
-# Each try but the last is answered by somebody else's change; then the slow poll tries again.
+# A try fails if another execution changed the queue; after the last, the slow poll tries again.
 _TRIES = 20
-_NAP = 20.0  # seconds, of the 50 that the function has
+_MAX_SLEEP = 20.0  # seconds; the function times out after 50
 
 
 class Request(TypedDict):
@@ -36,14 +36,14 @@ class Request(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Decision:
     release = event["release"]
-    mine = lock.lock_request(release, event["execution"], event["startedAt"], event["token"])
-    locks.enqueue(release["service"], mine)
-    decision, seconds = _decide(release, mine)
-    logger.info("turn decided", decision=decision, seconds=seconds)
+    request = lock.lock_request(release, event["execution"], event["startedAt"], event["token"])
+    locks.enqueue(release["service"], request)
+    decision, seconds = _decide(release, request)
+    logger.info("lock request decided", decision=decision, seconds=seconds)
     if decision["action"] == "WAIT":
-        _check_patience(release, mine, decision)
+        _check_timeout(release, request, decision)
         if seconds > 0:
-            time.sleep(min(seconds, _NAP))
+            time.sleep(min(seconds, _MAX_SLEEP))
             sfn.wake(event["token"], decision)
         return decision
     if decision["action"] == "ACQUIRED":
@@ -51,85 +51,90 @@ def handler(event: Request, context: LambdaContext) -> Decision:
     else:
         locks.dequeue(release["service"], release["id"])
     if decision["action"] == "SUPERSEDED":
-        decision = _superseded(release, mine, decision)
-    told = sfn.wake(event["token"], decision)
-    if told and decision["action"] != "ACQUIRED" and mine["trigger"] != "push":
-        # whoever waited for it to go first; if one of them has woken it meanwhile, it looks again
+        decision = _close_superseded(release, request, decision)
+    woken = sfn.wake(event["token"], decision)
+    if woken and decision["action"] != "ACQUIRED" and request["trigger"] != "push":
+        # wake the pushes that waited for this request
         locks.release(release["service"], event["execution"])
     return decision
 
 
-def _decide(release: Entry, mine: LockRequest) -> tuple[Decision, float]:
-    """Decide, and acquire the lock if it is ours; again for as long as others change the line.
+def _decide(release: Entry, request: LockRequest) -> tuple[Decision, float]:
+    """Decide, and acquire the lock if it is free; retry while others change the queue.
 
     Returns:
-        The decision, and after how many seconds to look again although nobody wakes us: a function
-        of an execution that is over may change something still.
+        The decision, and the seconds after which to check the queue again unasked: a function of an
+        execution that has ended may still be changing the service.
     """
     for _ in range(_TRIES):
-        found = locks.queue(release["service"])
-        over = found.holder if found.holder and not _lives(found.holder) else None
-        seconds = over.get("changesUntil", 0) / 1e6 - time.time() if over else 0
+        queue = locks.queue(release["service"])
+        dead = queue.holder if queue.holder and not _is_running(queue.holder) else None
+        seconds = dead.get("changesUntil", 0) / 1e6 - time.time() if dead else 0
         if seconds > 0:
-            over = None
-        holder = None if over else found.holder
-        past = _past(release)
-        decision = lock.decide(mine, holder, found.waiting, found.hold, past)
-        if mine["trigger"] == "push":
-            _let_older_stand_aside(mine, found.waiting)
-        if holder and holder["execution"] == mine["execution"] and decision["action"] != "ACQUIRED":
-            # a try of this that overlapped has taken it
+            dead = None
+        holder = None if dead else queue.holder
+        records = _history(release)
+        decision = lock.decide(request, holder, queue.waiting, queue.hold, records)
+        if request["trigger"] == "push":
+            _wake_older_pushes(request, queue.waiting)
+        if (
+            holder
+            and holder["execution"] == request["execution"]
+            and decision["action"] != "ACQUIRED"
+        ):
+            # an overlapping try of this function acquired the lock
             locks.dequeue(release["service"], release["id"])
-            locks.release(release["service"], mine["execution"])
+            locks.release(release["service"], request["execution"])
         if decision["action"] == "ACQUIRED":
-            if holder:  # by an earlier try; a hold that came since does not take it away
+            if holder:  # an earlier try acquired it; a hold placed since does not matter
                 locks.dequeue(release["service"], release["id"])
-            elif not locks.acquire(release["service"], mine, over["execution"] if over else ""):
+            elif not locks.acquire(release["service"], request, dead["execution"] if dead else ""):
                 continue
-            # of a recovered release, which changed something, when that was stays
-            if mine["trigger"] == "recover" or releases.note_lock(release, _now()):
+            # a recovered release keeps its original lockedAt
+            if request["trigger"] == "recover" or releases.note_lock(release, _now()):
                 return decision, 0
         elif decision["action"] == "HELD":
-            recorded = releases.close_held(release, _ended(decision))
-            if recorded is not None:  # else the hold has ended meanwhile: decide again
+            recorded = releases.close_held(release, _outcome_details(decision))
+            if recorded is not None:  # otherwise the hold has just ended: decide again
                 _announce(release, decision, recorded)
                 return decision, 0
         elif decision["action"] != "WAIT" or holder:
             return decision, seconds
         else:
-            first = next(c for c in found.waiting if c["release"] == decision["by"])
-            if locks.wake(first) or _lives(first):
+            first = next(r for r in queue.waiting if r["release"] == decision["by"])
+            if locks.wake(first) or _is_running(first):
                 return decision, 0
             locks.dequeue(release["service"], first["release"])
-    return {"action": "WAIT", "by": "", "reason": "the line changes all the time"}, 0
+    return {"action": "WAIT", "by": "", "reason": "the queue keeps changing"}, 0
 
 
-def _superseded(release: Entry, mine: LockRequest, decision: Decision) -> Decision:
+def _close_superseded(release: Entry, request: LockRequest, decision: Decision) -> Decision:
     """Close a skipped release, unless an overlapping try of this function acquired the lock."""
-    if mine["trigger"] == "recover":
-        recorded: bool | None = releases.close_release(release, "SUPERSEDED", _ended(decision))
+    details = _outcome_details(decision)
+    if request["trigger"] == "recover":
+        recorded: bool | None = releases.close_release(release, "SUPERSEDED", details)
     else:
-        recorded = releases.close_superseded(release, _ended(decision))
+        recorded = releases.close_superseded(release, details)
     if recorded is None:
-        return {"action": "ACQUIRED", "by": "", "reason": "the lock is ours already"}
+        return {"action": "ACQUIRED", "by": "", "reason": "this execution already holds the lock"}
     _announce(release, decision, recorded)
     return decision
 
 
-def _lives(lock_request: LockRequest) -> bool:
+def _is_running(lock_request: LockRequest) -> bool:
     return sfn.running(lock_request["execution"], lock_request["since"])
 
 
-def _past(release: Entry) -> History:
-    """The service's records, with that of the release itself, however many came after it."""
-    past = releases.history(release["service"])
-    if any(entry["id"] == release["id"] for entry in past):
-        return past
+def _history(release: Entry) -> History:
+    """Return the service's records, always including that of the release itself."""
+    records = releases.history(release["service"])
+    if any(entry["id"] == release["id"] for entry in records):
+        return records
     own = releases.find(release["service"], release["id"])
-    return [*past, own] if own else past
+    return [*records, own] if own else records
 
 
-def _ended(decision: Decision) -> dict[str, str]:
+def _outcome_details(decision: Decision) -> dict[str, str]:
     return {"endedAt": _now(), "reason": decision["reason"], "by": decision["by"]}
 
 
@@ -138,17 +143,19 @@ def _announce(release: Entry, decision: Decision, recorded: bool) -> None:
         events.announce(release, decision["action"], decision["reason"])
 
 
-def _let_older_stand_aside(mine: LockRequest, waiting: list[LockRequest]) -> None:
+def _wake_older_pushes(request: LockRequest, waiting: list[LockRequest]) -> None:
     for other in waiting:
-        if other["trigger"] == "push" and other["pushedAt"] < mine["pushedAt"]:
+        if other["trigger"] == "push" and other["pushedAt"] < request["pushedAt"]:
             locks.wake(other)
 
 
-def _check_patience(release: Entry, mine: LockRequest, decision: Decision) -> None:
-    waited = datetime.now(UTC) - datetime.fromisoformat(mine["since"])
+def _check_timeout(release: Entry, request: LockRequest, decision: Decision) -> None:
+    waited = datetime.now(UTC) - datetime.fromisoformat(request["since"])
     if waited > lock.PATIENCE:
         locks.dequeue(release["service"], release["id"])
-        raise LockTimedOut(f"the lock after {lock.PATIENCE}: {decision['reason']}")
+        raise LockTimedOut(
+            f"gave up waiting for the lock after {lock.PATIENCE}: {decision['reason']}"
+        )
 
 
 def _now() -> str:

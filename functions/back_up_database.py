@@ -29,29 +29,29 @@ class Request(TypedDict):
 def handler(event: Request, context: LambdaContext) -> Done:
     spec = from_document(event["spec"], "the service spec")
     with locks.lease(spec.service, event["execution"]):
-        done = _backed_up(spec, event["release"], event["since"])
+        done = _back_up(spec, event["release"], event["since"])
     logger.info("database backed up", done=done)
     return done
 
 
-def _backed_up(spec: ServiceSpec, release: Release, since: str) -> Done:
+def _back_up(spec: ServiceSpec, release: Release, since: str) -> Done:
     assert spec.database
     prefix = database.prefix(spec.service)
     instance = releases.database_instance(spec.service, spec.database.instance)
     name = database.snapshot_name(release)
     rds.take_snapshot(instance, name)
-    ours = rds.snapshots(instance, prefix)
-    status = next((s.status for s in ours if s.name == name), "creating")
+    snapshots = rds.snapshots(instance, prefix)
+    status = next((s.status for s in snapshots if s.name == name), "creating")
     if status not in ("creating", "available"):
         raise DatabaseFailed(f"snapshot {name} of {instance} is {status}")
     if database.late(since, datetime.now(UTC)) and status != "available":
         raise DatabaseFailed(f"snapshot {name} of {instance} is still {status}")
     if status == "available":
         releases.note(release, snapshot=name)
-        _prune(ours, spec.database)
+        _prune(snapshots, spec.database)
     return {"done": status == "available", "name": name}
 
 
-def _prune(ours: list[database.Snapshot], kept: Database) -> None:
-    for name in database.expendable(ours, kept.snapshots):
+def _prune(snapshots: list[database.Snapshot], settings: Database) -> None:
+    for name in database.expendable(snapshots, settings.snapshots):
         rds.delete_snapshot(name)

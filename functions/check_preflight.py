@@ -1,4 +1,4 @@
-"""Check, before anything changes, that the deployment can work; note what must not change."""
+"""Check, before anything changes, that the deployment can work; record the answers to compare."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,8 +10,15 @@ from deployer import http
 from deployer.aws import ec2, ecs
 from deployer.aws.log import Logger
 from deployer.check import WARNING
-from deployer.deploy import addresses, database, history, preflight, rollout, verification
-from deployer.deploy import prerequisites as around
+from deployer.deploy import (
+    addresses,
+    database,
+    history,
+    preflight,
+    prerequisites,
+    rollout,
+    verification,
+)
 from deployer.deploy.database import Work
 from deployer.deploy.history import History
 from deployer.deploy.release import Previous, Release
@@ -30,9 +37,9 @@ class Request(TypedDict):
 
 
 class Checked(TypedDict):
-    """What the service was before: the way back, its probes' answers, and whether it ran.
+    """The state of the service before the deployment, for verification and rollback.
 
-    `desiredCount` is what to set with the update; None to leave the service's own.
+    `desiredCount` is the task count for the update; None keeps the service's current one.
     """
 
     previous: Previous | None
@@ -45,28 +52,28 @@ class Checked(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Checked:
     spec = from_document(event["spec"], "the service spec")
-    looked = check_prerequisites.before(event["release"], spec)
-    for check in looked:
+    checks = check_prerequisites.before(event["release"], spec)
+    for check in checks:
         if check.state == WARNING:
             logger.warning("preflight warns", look=check.name, found=check.found)
-    preflight.check(looked)
-    past = releases.history(spec.service)
-    newest = history.live(past)
-    started = newest.get("rollout") if newest else None
-    revision = started["taskDefinition"] if started else None
-    service = ecs.service_after(spec.cluster, spec.service, revision, started)
-    preflight.check(list(around.service(spec, service)))
-    preflight.check_schema(event["release"], past)
+    preflight.check(checks)
+    records = releases.history(spec.service)
+    newest = history.live(records)
+    last_rollout = newest.get("rollout") if newest else None
+    revision = last_rollout["taskDefinition"] if last_rollout else None
+    service = ecs.service_after(spec.cluster, spec.service, revision, last_rollout)
+    preflight.check(list(prerequisites.service(spec, service)))
+    preflight.check_schema(event["release"], records)
     previous = history.previous_release(
         rollout.steady_task_definition(service),
         rollout.network(service) if service else None,
-        past,
+        records,
     )
     checked: Checked = {
-        "desiredCount": preflight.desired_count(spec, service, past, datetime.now(UTC)),
+        "desiredCount": preflight.desired_count(spec, service, records, datetime.now(UTC)),
         "previous": previous,
         "database": database.work(spec, event["release"], previous),
-        "probes": _probes(spec, service, past),
+        "probes": _probes(spec, service, records),
         "wasRunning": bool(service and service["runningCount"]),
     }
     releases.note(event["release"], previous=checked["previous"], wasRunning=checked["wasRunning"])
@@ -74,18 +81,18 @@ def handler(event: Request, context: LambdaContext) -> Checked:
     return checked
 
 
-def _probes(spec: ServiceSpec, service: Service | None, past: History) -> Mapping[str, str]:
-    """What the probes that must not change answer now, or answered when last verified."""
-    live = history.live(past)
+def _probes(spec: ServiceSpec, service: Service | None, records: History) -> Mapping[str, str]:
+    """Return the answers of the `unchanged` probes: from now, or from the last verification."""
+    live = history.live(records)
     values = dict(verification.remembered(live.get("probes", {}))) if live else {}
     current = rollout.primary(service) if service else None
     if not spec.verify or not current:
         return values
-    if values and history.unproven(past, current["taskDefinition"]):
-        return values  # left by a stopped execution: its data may be the wrong ones
+    if values and history.unproven(records, current["taskDefinition"]):
+        return values  # a stopped execution left this revision running: its data may be wrong
     tasks = ecs.running_tasks(spec.cluster, spec.service, current["id"])
     public = ec2.public_addresses(addresses.interfaces(tasks))
-    found = addresses.of(spec, tasks, public, history.port(past, current["taskDefinition"]))
-    for url in addresses.to_ask(spec, found)[:1]:
+    hosts = addresses.of(spec, tasks, public, history.port(records, current["taskDefinition"]))
+    for url in addresses.to_ask(spec, hosts)[:1]:
         values |= http.probe(url, spec.verify.unchanged)
     return values

@@ -1,4 +1,4 @@
-"""Check the uploaded sources, and hand them on to the build as a zip of plain files."""
+"""Check the uploaded sources, and repack them as a zip of plain files for the build."""
 
 import tempfile
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class Request(TypedDict):
 
 
 class Checked(Plan):
-    """How the sources are built, and where the zip of them is, in CodeBuild's `bucket/key`."""
+    """The build plan, and the repacked zip as `bucket/key`, CodeBuild's source format."""
 
     archive: str
 
@@ -32,13 +32,13 @@ class Checked(Plan):
 def handler(event: Request, context: LambdaContext) -> Checked:
     spec, release = site.from_document(event["spec"]), event["release"]
     bucket, _, key = release["source"].partition("/")
-    checked = f"checked/{release['id']}.zip"
+    target = f"checked/{release['id']}.zip"
     with tempfile.TemporaryFile() as archive, tempfile.TemporaryFile() as repacked:
         if not s3.download(bucket, key, archive, release["sourceVersion"]):
             raise SourcesRejected(f"s3://{bucket}/{key} is gone; upload it again")
         archive.seek(0)
         plan = sources.repack(archive, key.rsplit("/", 1)[-1], repacked, spec.build)
         repacked.seek(0)
-        s3.upload(bucket, checked, repacked)
+        s3.upload(bucket, target, repacked)
     logger.info("sources checked", plan=plan)
-    return {**plan, "archive": f"{bucket}/{checked}"}
+    return {**plan, "archive": f"{bucket}/{target}"}

@@ -1,4 +1,4 @@
-"""Diagnose the docs build: which phase failed, and the last lines that it wrote."""
+"""Diagnose the docs build: which phase failed, and its last log lines."""
 
 from typing import TypedDict
 
@@ -20,6 +20,6 @@ class Request(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Diagnosis:
     log = diagnosis.build_log(event["failure"])
-    found = diagnosis.diagnose_docs_build(event["failure"], logs.last_lines(*log) if log else [])
-    logger.info("docs build diagnosed", diagnosis=found)
-    return found
+    result = diagnosis.diagnose_docs_build(event["failure"], logs.last_lines(*log) if log else [])
+    logger.info("docs build diagnosed", diagnosis=result)
+    return result

@@ -1,4 +1,4 @@
-"""Diagnose the failure: what the failed tasks, the service's events and the log say."""
+"""Diagnose the failure from the failed tasks, the service's events and the log."""
 
 from collections.abc import Mapping
 from typing import Any, TypedDict
@@ -16,7 +16,7 @@ from deployer.deploy.stop_reasons import Task
 logger = Logger()
 
 _EVENTS = 5
-_LINES = 100  # what tells may stand at the start
+_LINES = 100  # the cause may be logged at the start
 
 
 class Request(TypedDict):
@@ -28,22 +28,22 @@ class Request(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Diagnosis:
-    spec, started = from_document(event["spec"], "the service spec"), event["rollout"]
+    spec, deployment = from_document(event["spec"], "the service spec"), event["rollout"]
     service = ecs.service(spec.cluster, spec.service) or {}
     events = [entry["message"] for entry in service.get("events", [])[:_EVENTS]]
     failed: list[Task] = []
-    telling: list[Task] = []
-    if started:
-        stopped = ecs.stopped_tasks(spec.cluster, spec.service, started["id"])
-        failed = rollout.failed_tasks(started, stopped)
-        telling = failed or ecs.running_tasks(spec.cluster, spec.service, started["id"])
-    found = diagnosis.diagnose(event["failure"], failed, events, _log(spec, telling))
-    logger.info("failure diagnosed", diagnosis=found)
-    return found
+    logged: list[Task] = []
+    if deployment:
+        stopped = ecs.stopped_tasks(spec.cluster, spec.service, deployment["id"])
+        failed = rollout.failed_tasks(deployment, stopped)
+        logged = failed or ecs.running_tasks(spec.cluster, spec.service, deployment["id"])
+    result = diagnosis.diagnose(event["failure"], failed, events, _log(spec, logged))
+    logger.info("failure diagnosed", diagnosis=result)
+    return result
 
 
 def _log(spec: ServiceSpec, tasks: list[Task]) -> list[str]:
-    """The last lines of the last of these tasks."""
+    """Return the last log lines of the last task."""
     if not tasks:
         return []
     task = tasks[-1]["taskArn"].rsplit("/", 1)[-1]

@@ -1,4 +1,4 @@
-"""Diagnose a failed image build: the command, the lines that tell why, and whether to retry."""
+"""Diagnose a failed image build: the command, the lines with the cause, and whether to retry."""
 
 from typing import TypedDict
 
@@ -29,7 +29,7 @@ class Diagnosed(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Diagnosed:
     log = diagnosis.build_log(event["failure"])
-    found = image_build.explain(event["failure"], logs.last_lines(*log, _LINES) if log else [])
-    failed = diagnosis.build_of(event["failure"])
-    logger.info("build diagnosed", build=failed.get("Arn"), diagnosis=found)
-    return {"build": failed or None, "diagnosis": found}
+    result = image_build.explain(event["failure"], logs.last_lines(*log, _LINES) if log else [])
+    build = diagnosis.build_of(event["failure"])
+    logger.info("build diagnosed", build=build.get("Arn"), diagnosis=result)
+    return {"build": build or None, "diagnosis": result}

@@ -1,4 +1,4 @@
-"""Fetch the addresses at which the release's own tasks can be reached."""
+"""Fetch the addresses of the release's own tasks."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ def handler(event: Request, context: LambdaContext) -> Addresses:
     spec = from_document(event["spec"], "the service spec")
     tasks = ecs.running_tasks(spec.cluster, spec.service, event["rollout"]["id"])
     public = ec2.public_addresses(addresses.interfaces(tasks))
-    found = addresses.of(spec, tasks, public, event["rollout"].get("port"))
+    hosts = addresses.of(spec, tasks, public, event["rollout"].get("port"))
     releases.note(event["release"], steadyAt=datetime.now(UTC).isoformat())
-    logger.info("addresses fetched", addresses=found)
-    return found
+    logger.info("addresses fetched", addresses=hosts)
+    return hosts

@@ -1,4 +1,4 @@
-"""Identify the docs: which sources, for which site, and whether they are published."""
+"""Identify the docs release: which sources, for which site, and whether to publish them."""
 
 import os
 from collections.abc import Mapping
@@ -28,11 +28,10 @@ class Request(TypedDict):
 
 
 class Identified(TypedDict):
-    """What is to be done: BUILD and publish, ROLL_BACK to a release that is kept, RECOVER from one
-    whose execution ended, or NOTHING.
+    """The decision: BUILD and publish, ROLL_BACK to a kept release, RECOVER a release, or NOTHING.
 
-    `back` is what the switch has to say for the release that is live by our records; empty if none
-    is. It is for a recovery, as `failure` is.
+    `back` and `failure` are set only for a recovery. `back` is the switch value that makes the last
+    live release live again; empty if there is none.
     """
 
     decision: Literal["BUILD", "ROLL_BACK", "RECOVER", "NOTHING"]
@@ -45,23 +44,25 @@ class Identified(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Identified:
-    asked = site.parse(event["input"])
+    request = site.parse(event["input"])
     execution, now = event["execution"], datetime.fromisoformat(event["startedAt"])
-    match asked:
+    match request:
         case Upload():
-            _, document = site.from_parameters(ssm.site_specs(), asked.site)
-            release = _of_execution(execution) or site.uploaded(_stored(asked), execution, now)
+            _, document = site.from_parameters(ssm.site_specs(), request.site)
+            release = _of_execution(execution) or site.uploaded(
+                _describe_upload(request), execution, now
+            )
             identified = _open("BUILD", release, document)
         case Publish():
-            identified = _requested(asked, execution, now)
+            identified = _handle_publish(request, execution, now)
         case Rollback():
-            identified = _rolled_back(asked, execution, now)
+            identified = _handle_rollback(request, execution, now)
         case Hold():
-            identified = _held(asked, execution, now)
+            identified = _handle_hold(request, execution, now)
         case Resume():
-            identified = _resumed(asked, execution, now)
+            identified = _handle_resume(request, execution, now)
         case Recover():
-            identified = _recovered(asked, execution, now)
+            identified = _handle_recover(request, execution, now)
     logger.info(
         "docs identified",
         release=identified["release"],
@@ -71,86 +72,88 @@ def handler(event: Request, context: LambdaContext) -> Identified:
     return identified
 
 
-def _stored(upload: Upload) -> Upload:
-    """Return the upload as S3 has it, which is the same whoever tells of it."""
-    found = s3.describe(upload.bucket, upload.key, upload.version)
-    if found is None:
+def _describe_upload(upload: Upload) -> Upload:
+    """Return the upload with its version and time from S3, the same for an event and a retry."""
+    stored = s3.describe(upload.bucket, upload.key, upload.version)
+    if stored is None:
         raise SourcesRejected(f"s3://{upload.bucket}/{upload.key} is gone; upload it again")
-    return replace(upload, version=found["version"], time=datetime.fromisoformat(found["at"]))
+    return replace(upload, version=stored["version"], time=datetime.fromisoformat(stored["at"]))
 
 
-def _requested(request: Publish, execution: str, now: datetime) -> Identified:
+def _handle_publish(request: Publish, execution: str, now: datetime) -> Identified:
     spec, document = site.from_parameters(ssm.site_specs(), request.service)
-    # an earlier try has chosen already, and what is newest may have changed since
-    release = _of_execution(execution) or _newest(request, spec, execution, now)
+    # keep the choice of an earlier try: the newest upload may be another by now
+    release = _of_execution(execution) or _newest_upload(request, spec, execution, now)
     if locks.release_hold(site.owner(spec.site)) and not _of_execution(execution):
-        release = _newest(request, spec, execution, now)  # with what was held back until now
+        release = _newest_upload(request, spec, execution, now)  # uploads held back count now
     return _open("BUILD", release, document)
 
 
-def _newest(request: Publish, spec: SiteSpec, execution: str, now: datetime) -> DocsRelease:
+def _newest_upload(request: Publish, spec: SiteSpec, execution: str, now: datetime) -> DocsRelease:
     bucket, folder = os.environ["SOURCES"], f"docs/{spec.site}/"
-    found = s3.newest(bucket, folder)
-    if found is None:
+    newest = s3.newest(bucket, folder)
+    if newest is None:
         raise SourcesRejected(f"s3://{bucket}/{folder} holds no archive; upload one there")
-    key, version, uploaded = found
+    key, version, uploaded = newest
     upload = Upload(site.site_of(key), bucket, key, version, uploaded)
     return site.requested(upload, request.by, execution, now)
 
 
-def _rolled_back(request: Rollback, execution: str, now: datetime) -> Identified:
+def _handle_rollback(request: Rollback, execution: str, now: datetime) -> Identified:
     spec, document = site.from_parameters(ssm.site_specs(), request.service)
-    release = _of_execution(execution) or _earlier(request, spec, execution, now)
-    opened = _open("ROLL_BACK", release, document)
+    release = _of_execution(execution) or _rollback_release(request, spec, execution, now)
+    identified = _open("ROLL_BACK", release, document)
     if request.hold:
         reason = request.reason or f"rolled back to {release['version']}"
         locks.hold_back(site.owner(spec.site), request.by, reason, now)
-    return opened
+    return identified
 
 
-def _earlier(request: Rollback, spec: SiteSpec, execution: str, now: datetime) -> DocsRelease:
-    everything = releases.history(site.owner(spec.site))
-    past = [entry for entry in everything if entry["execution"] != execution]
+def _rollback_release(
+    request: Rollback, spec: SiteSpec, execution: str, now: datetime
+) -> DocsRelease:
+    records = releases.history(site.owner(spec.site))
+    past = [entry for entry in records if entry["execution"] != execution]
     target = history.target(past, request.to)
     folder = str(target.get("folder"))
     if s3.document(spec.bucket, publication.manifest_key(folder)) is None:
         raise RequestRejected(
-            f"release {target['id']} is not kept any more: only the newest {spec.keep_releases} are"
+            f"release {target['id']} is no longer kept: only the newest {spec.keep_releases} are"
             f" ({', '.join(site.kept(past, spec.keep_releases))})"
         )
     return site.again(target, "rollback", request.by, execution, now)
 
 
-def _held(request: Hold, execution: str, now: datetime) -> Identified:
+def _handle_hold(request: Hold, execution: str, now: datetime) -> Identified:
     spec, _ = site.from_parameters(ssm.site_specs(), request.service)
     note = locks.hold_back(site.owner(spec.site), request.by, request.reason, now)
     release = site.noted(spec, "hold", request.by, execution, now)
-    return _noted(release, f"held: {note['reason']}", now)
+    return _record_hold(release, f"held: {note['reason']}", now)
 
 
-def _resumed(request: Resume, execution: str, now: datetime) -> Identified:
+def _handle_resume(request: Resume, execution: str, now: datetime) -> Identified:
     spec, document = site.from_parameters(ssm.site_specs(), request.service)
-    release = _of_execution(execution) or _held_back(request, spec, execution, now)
+    release = _of_execution(execution) or _resumed_release(request, spec, execution, now)
     if release["trigger"] == "resume":
         return _open("BUILD", release, document)
-    return _noted(release, "resumed; no upload was held back", now)
+    return _record_hold(release, "resumed; no upload was held back", now)
 
 
-def _held_back(request: Resume, spec: SiteSpec, execution: str, now: datetime) -> DocsRelease:
-    """Return a release of the newest upload that was held back, or a mere note if none was.
+def _resumed_release(request: Resume, spec: SiteSpec, execution: str, now: datetime) -> DocsRelease:
+    """Return a release of the newest held upload, or a no-op record if there is none.
 
-    The hold ends first: an upload is then either held back already, and found, or not held back.
+    End the hold first: every upload is then either recorded as held, or not held at all.
     """
     hold = locks.end_hold(site.owner(spec.site), execution)
     if hold is None:
         raise RequestRejected(f"site {spec.site} is not held")
-    found = history.newest_held(releases.history(site.owner(spec.site)), hold["at"])
-    if found is None:
+    held = history.newest_held(releases.history(site.owner(spec.site)), hold["at"])
+    if held is None:
         return site.noted(spec, "hold", request.by, execution, now)
-    return site.again(found, "resume", request.by, execution, now)
+    return site.again(held, "resume", request.by, execution, now)
 
 
-def _recovered(request: Recover, execution: str, now: datetime) -> Identified:
+def _handle_recover(request: Recover, execution: str, now: datetime) -> Identified:
     owner = site.owner(request.service)
     record = releases.find(owner, request.release)
     if record is None:
@@ -158,12 +161,14 @@ def _recovered(request: Recover, execution: str, now: datetime) -> Identified:
     releases.carry_out(execution, record)
     release = cast(DocsRelease, record)
     if "outcome" in record:
-        return _nothing(release, f"release {record['id']} has its outcome: {record['outcome']}")
+        return _nothing(
+            release, f"release {record['id']} already has an outcome: {record['outcome']}"
+        )
     releases.note(record, recoveredBy=execution, recoveredAt=now.isoformat())
     spec, document = site.from_parameters(ssm.site_specs(), request.service)
     cause = f"the execution {record['execution']} ended before the release had an outcome"
     return {
-        **_identified("RECOVER", cause, release, document),
+        **_result("RECOVER", cause, release, document),
         "back": site.switch(site.kept(releases.history(owner), spec.keep_releases)),
         "failure": {"Error": "ExecutionEnded", "Cause": cause},
     }
@@ -176,14 +181,14 @@ def _of_execution(execution: str) -> DocsRelease | None:
 def _open(
     decision: Literal["BUILD", "ROLL_BACK"], release: DocsRelease, document: Mapping[str, Any]
 ) -> Identified:
-    already = releases.open_release(release)
-    if already:
-        reason = f"this upload is release {already['id']} of execution {already['execution']}"
-        return _nothing(cast(DocsRelease, already), reason)
-    return _identified(decision, "", release, document)
+    record = releases.open_release(release)
+    if record:
+        reason = f"this upload is release {record['id']} of execution {record['execution']}"
+        return _nothing(cast(DocsRelease, record), reason)
+    return _result(decision, "", release, document)
 
 
-def _noted(release: DocsRelease, reason: str, now: datetime) -> Identified:
+def _record_hold(release: DocsRelease, reason: str, now: datetime) -> Identified:
     releases.open_release(release)
     releases.close_release(release, "SUCCEEDED", {"endedAt": now.isoformat(), "reason": reason})
     events.announce(release, "SUCCEEDED", reason)
@@ -191,10 +196,10 @@ def _noted(release: DocsRelease, reason: str, now: datetime) -> Identified:
 
 
 def _nothing(release: DocsRelease, reason: str) -> Identified:
-    return _identified("NOTHING", reason, release, None)
+    return _result("NOTHING", reason, release, None)
 
 
-def _identified(
+def _result(
     decision: Literal["BUILD", "ROLL_BACK", "RECOVER", "NOTHING"],
     reason: str,
     release: DocsRelease,

@@ -1,4 +1,4 @@
-"""Identify the release: which image, for which service, and whether it deploys."""
+"""Identify the release: which image, for which service, and whether to deploy it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -30,10 +30,10 @@ class Request(TypedDict):
 
 
 class Identified(TypedDict):
-    """What is to be done: DEPLOY a release, RECOVER from one whose execution ended, or NOTHING.
+    """The decision: DEPLOY a release, RECOVER one whose execution ended, or do NOTHING.
 
-    All but `decision`, `reason` and `release` is for what comes after: what an execution that
-    ended had found out already, for a recovery; else nothing yet.
+    The fields after `spec` are set only for a recovery: what the interrupted execution had
+    established.
     """
 
     decision: Literal["DEPLOY", "RECOVER", "NOTHING"]
@@ -49,21 +49,21 @@ class Identified(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Identified:
-    asked = requests.parse(event["input"])
+    request = requests.parse(event["input"])
     execution, now = event["execution"], datetime.fromisoformat(event["startedAt"])
-    match asked:
+    match request:
         case Push():
-            identified = _pushed(asked, execution, now)
+            identified = _handle_push(request, execution, now)
         case Deploy():
-            identified = _requested(asked, execution, now)
+            identified = _handle_deploy(request, execution, now)
         case Rollback():
-            identified = _rolled_back(asked, execution, now)
+            identified = _handle_rollback(request, execution, now)
         case Hold():
-            identified = _held(asked, execution, now)
+            identified = _handle_hold(request, execution, now)
         case Resume():
-            identified = _resumed(asked, execution, now)
+            identified = _handle_resume(request, execution, now)
         case Recover():
-            identified = _recovered(asked, execution, now)
+            identified = _handle_recover(request, execution, now)
     logger.info(
         "release identified",
         release=identified["release"],
@@ -73,42 +73,42 @@ def handler(event: Request, context: LambdaContext) -> Identified:
     return identified
 
 
-def _pushed(push: Push, execution: str, now: datetime) -> Identified:
-    fitting, unread = for_push(ssm.service_specs(), push.repository, push.tag)
-    if not fitting and (reason := requests.ignored(push.tag)):
-        release = identification.pushed(push, unread[0].service, None, None, execution, now)
+def _handle_push(push: Push, execution: str, now: datetime) -> Identified:
+    matches, invalid = for_push(ssm.service_specs(), push.repository, push.tag)
+    if not matches and (reason := requests.ignored(push.tag)):
+        release = identification.pushed(push, invalid[0].service, None, None, execution, now)
         releases.ignore_push(release, reason, push.until)
         return _nothing(release, reason)
-    for service in unread:
-        _put_off(push, service, execution, now)
-    if not fitting:
-        raise SpecInvalid(unread[0].why)
-    found = ecr.find_pushed(push.repository, push.digest, push.time)
-    if len(fitting) > 1 and push.tag:
-        services = [spec for spec, _ in fitting]
+    for service in invalid:
+        _record_invalid(push, service, execution, now)
+    if not matches:
+        raise SpecInvalid(invalid[0].why)
+    image = ecr.find_pushed(push.repository, push.digest, push.time)
+    if len(matches) > 1 and push.tag:
+        services = [spec for spec, _ in matches]
         refusal = ambiguous(push.repository, push.tag, [spec.service for spec in services])
-        _record_refusal(push, services, found, refusal, execution, now)
+        _record_refusal(push, services, image, refusal, execution, now)
         raise RequestRejected(refusal)
-    spec, document = fitting[0]
-    config = resolve_request.config(found, spec)
-    release = identification.pushed(push, spec.service, found, config, execution, now)
-    reason = identification.ignored(push, spec, found, config)
+    spec, document = matches[0]
+    config = resolve_request.config(image, spec)
+    release = identification.pushed(push, spec.service, image, config, execution, now)
+    reason = identification.ignored(push, spec, image, config)
     if reason:
-        missing = found is None and not identification.ignored_tag(push.tag, spec)
+        missing = image is None and not identification.ignored_tag(push.tag, spec)
         releases.ignore_push(release, reason, None if missing else push.until)
         return _nothing(release, reason)
     if spec.verify and spec.verify.version and not identification.names_version(release, config):
-        # whatever its new tag reads as, it answers as it did when it was live
-        known = history.verified_version(releases.history(spec.service), push.digest)
-        release["version"] = known or release["version"]
+        # under a new tag too, the image still reports the version that was verified
+        verified = history.verified_version(releases.history(spec.service), push.digest)
+        release["version"] = verified or release["version"]
     return _open(release, document, push.until)
 
 
-def _put_off(push: Push, unread: Unread, execution: str, now: datetime) -> None:
-    """Record a push under a service that it may be for, whose spec is invalid."""
-    release = identification.pushed(push, unread.service, None, None, execution, now)
-    if releases.put_off(release, _refusal("SpecInvalid", unread.why)):
-        events.announce(release, "FAILED", unread.why)
+def _record_invalid(push: Push, invalid: Unread, execution: str, now: datetime) -> None:
+    """Record a push as failed under a service with an invalid spec, which it may belong to."""
+    release = identification.pushed(push, invalid.service, None, None, execution, now)
+    if releases.put_off(release, _refusal("SpecInvalid", invalid.why)):
+        events.announce(release, "FAILED", invalid.why)
 
 
 def _refusal(error: str, reason: str) -> dict[str, Any]:
@@ -119,64 +119,64 @@ def _refusal(error: str, reason: str) -> dict[str, Any]:
 def _record_refusal(
     push: Push,
     specs: Sequence[ServiceSpec],
-    found: Image | None,
+    image: Image | None,
     reason: str,
     execution: str,
     now: datetime,
 ) -> None:
-    """Record a push that is refused under each service that it fits."""
+    """Record a refused push under each service that it matches."""
     details = {"endedAt": now.isoformat(), **_refusal("RequestRejected", reason)}
     for spec in specs:
         if push.tag and releases.knows_tag(spec.service, push.digest, push.tag, push.time):
-            continue  # it was deployed before the tag fitted others too
-        config = resolve_request.config(found, spec)
-        release = identification.pushed(push, spec.service, found, config, execution, now)
+            continue  # deployed before the tag matched several services
+        config = resolve_request.config(image, spec)
+        release = identification.pushed(push, spec.service, image, config, execution, now)
         releases.carry_out(execution, release)
         if releases.close_release(release, "FAILED", details):
             events.announce(release, "FAILED", reason)
 
 
-def _requested(request: Deploy, execution: str, now: datetime) -> Identified:
+def _handle_deploy(request: Deploy, execution: str, now: datetime) -> Identified:
     spec, document = for_service(ssm.service_specs(), request.service)
-    # an earlier try has chosen already, and what a tag names may have changed since
-    already = releases.of_execution(execution)
-    release = already or resolve_request.to_deploy(request, spec, execution, now)
-    opened = _open(release, document)
+    # keep the choice of an earlier try: the tag may have moved since
+    recorded = releases.of_execution(execution)
+    release = recorded or resolve_request.to_deploy(request, spec, execution, now)
+    identified = _open(release, document)
     locks.release_hold(spec.service)
-    return opened
+    return identified
 
 
-def _rolled_back(request: Rollback, execution: str, now: datetime) -> Identified:
+def _handle_rollback(request: Rollback, execution: str, now: datetime) -> Identified:
     spec, document = for_service(ssm.service_specs(), request.service)
     past = [entry for entry in releases.history(spec.service) if entry["execution"] != execution]
-    already = releases.of_execution(execution)
-    release = already or resolve_request.to_roll_back(request, spec, past, execution, now)
-    opened = _open(release, document)
+    recorded = releases.of_execution(execution)
+    release = recorded or resolve_request.to_roll_back(request, spec, past, execution, now)
+    identified = _open(release, document)
     if request.hold:
         reason = request.reason or f"rolled back to {release['version']}"
         locks.hold_back(spec.service, request.by, reason, now)
-    return opened
+    return identified
 
 
-def _held(request: Hold, execution: str, now: datetime) -> Identified:
+def _handle_hold(request: Hold, execution: str, now: datetime) -> Identified:
     spec, _ = for_service(ssm.service_specs(), request.service)
     note = locks.hold_back(spec.service, request.by, request.reason, now)
     release = identification.noted(spec, "hold", request.by, execution, now)
-    return _noted(release, f"held: {note['reason']}", now)
+    return _record_hold(release, f"held: {note['reason']}", now)
 
 
-def _resumed(request: Resume, execution: str, now: datetime) -> Identified:
+def _handle_resume(request: Resume, execution: str, now: datetime) -> Identified:
     spec, document = for_service(ssm.service_specs(), request.service)
-    release = releases.of_execution(execution) or _held_back(request, spec, execution, now)
+    release = releases.of_execution(execution) or _resumed_release(request, spec, execution, now)
     if release["trigger"] == "resume":
         return _open(release, document)
-    return _noted(release, "resumed; no push was held back", now)
+    return _record_hold(release, "resumed; no push was held back", now)
 
 
-def _held_back(request: Resume, spec: ServiceSpec, execution: str, now: datetime) -> Release:
-    """Return a release of the newest push that was held back, or a mere note if none was.
+def _resumed_release(request: Resume, spec: ServiceSpec, execution: str, now: datetime) -> Release:
+    """Return a release of the newest held push, or a no-op record if there is none.
 
-    The hold ends first: a push is then either held back already, and found, or not held back.
+    End the hold first: every push is then either recorded as held, or not held at all.
     """
     hold = locks.end_hold(spec.service, execution)
     if hold is None:
@@ -187,18 +187,19 @@ def _held_back(request: Resume, spec: ServiceSpec, execution: str, now: datetime
     return identification.again(held, "resume", request.by, False, execution, now)
 
 
-def _recovered(request: Recover, execution: str, now: datetime) -> Identified:
+def _handle_recover(request: Recover, execution: str, now: datetime) -> Identified:
     record = releases.find(request.service, request.release)
     if record is None:
         raise RequestRejected(f"service {request.service} has no release {request.release}")
     releases.carry_out(execution, record)
     if "outcome" in record:
-        return _nothing(record, f"release {record['id']} has its outcome: {record['outcome']}")
+        reason = f"release {record['id']} already has an outcome: {record['outcome']}"
+        return _nothing(record, reason)
     releases.note(record, recoveredBy=execution, recoveredAt=now.isoformat())
     _, document = for_service(ssm.service_specs(), request.service)
     cause = f"the execution {record['execution']} ended before the release had an outcome"
     return {
-        **_identified("RECOVER", cause, record, document),
+        **_result("RECOVER", cause, record, document),
         "taskDefinition": record.get("taskDefinition"),
         "previous": record.get("previous"),
         "wasRunning": record.get("wasRunning", True),
@@ -210,14 +211,14 @@ def _recovered(request: Recover, execution: str, now: datetime) -> Identified:
 def _open(
     release: Release, document: Mapping[str, Any], until: datetime | None = None
 ) -> Identified:
-    already = releases.open_push(release, until) if until else releases.open_release(release)
-    if already:
-        reason = f"this push is release {already['id']} of execution {already['execution']}"
-        return _nothing(already, reason)
-    return _identified("DEPLOY", "", release, document)
+    record = releases.open_push(release, until) if until else releases.open_release(release)
+    if record:
+        reason = f"this push is release {record['id']} of execution {record['execution']}"
+        return _nothing(record, reason)
+    return _result("DEPLOY", "", release, document)
 
 
-def _noted(release: Release, reason: str, now: datetime) -> Identified:
+def _record_hold(release: Release, reason: str, now: datetime) -> Identified:
     releases.open_release(release)
     releases.close_release(release, "SUCCEEDED", {"endedAt": now.isoformat(), "reason": reason})
     events.announce(release, "SUCCEEDED", reason)
@@ -225,10 +226,10 @@ def _noted(release: Release, reason: str, now: datetime) -> Identified:
 
 
 def _nothing(release: Release | Recorded, reason: str) -> Identified:
-    return _identified("NOTHING", reason, release, None)
+    return _result("NOTHING", reason, release, None)
 
 
-def _identified(
+def _result(
     decision: Literal["DEPLOY", "RECOVER", "NOTHING"],
     reason: str,
     release: Release,

@@ -1,4 +1,4 @@
-"""Identify the source: which archive, of which service, and whether it is built."""
+"""Identify the source: which archive, of which service, and whether to build it."""
 
 import os
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from deployer.store import builds, releases
 
 logger = Logger()
 
-# What CodeBuild takes as its own source: the buildspec and the program that it calls.
+# CodeBuild's source: the buildspec and the program that it runs.
 _TOOLS = ("image.yaml", "image.py")
 
 
@@ -29,7 +29,7 @@ class Request(TypedDict):
 
 
 class Identified(TypedDict):
-    """What is to be done: BUILD an archive, FETCH a commit, or NOTHING."""
+    """The decision: BUILD an archive, FETCH a commit, or do NOTHING."""
 
     decision: Literal["BUILD", "FETCH", "NOTHING"]
     reason: str
@@ -42,70 +42,74 @@ class Identified(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Identified:
-    asked = image_build.parse(event["input"])
-    if isinstance(asked, Fetch):
-        identified = _fetched(asked)
+    request = image_build.parse(event["input"])
+    if isinstance(request, Fetch):
+        identified = _handle_fetch(request)
     else:
         now = datetime.fromisoformat(event["startedAt"])
-        identified = _uploaded(asked, event["execution"], now)
+        identified = _handle_upload(request, event["execution"], now)
     logger.info("source identified", decision=identified["decision"], reason=identified["reason"])
     return identified
 
 
-def _fetched(request: Fetch) -> Identified:
+def _handle_fetch(request: Fetch) -> Identified:
     project, service = os.environ["FETCH_PROJECT"], os.environ["FETCH_SERVICE"]
     if not project or service != request.service:
         raise RequestRejected(
-            f"no repository of {request.service} is connected: give the deployer's stack"
-            " SourceRepository and SourceConnectionArn, or upload an archive"
+            f"no repository of {request.service} is connected: set SourceRepository and"
+            " SourceConnectionArn in the deployer's stack, or upload an archive"
         )
-    identified = _identified("FETCH", f"commit {request.commit} is fetched", None, [], "")
+    identified = _result("FETCH", f"fetching commit {request.commit}", None, [], "")
     return {**identified, "project": project, "commit": request.commit}
 
 
-def _uploaded(upload: Upload, execution: str, now: datetime) -> Identified:
+def _handle_upload(upload: Upload, execution: str, now: datetime) -> Identified:
     bucket = os.environ["SOURCES"]
     earlier = cast(Build | None, releases.of_execution(execution))
-    # an earlier try has found the archive already, and another may lie there since
+    # keep the archive of an earlier try: it may have been overwritten since
     source = earlier["source"] if earlier else _source(bucket, upload)
-    mine = image_build.entry(upload, source, execution, now)
+    build = image_build.entry(upload, source, execution, now)
     refusal = image_build.refusal(source)
     if refusal:
         raise SourcesRejected(refusal)
     spec, _ = for_service(ssm.service_specs(), upload.service)
-    already = releases.open_release(mine)
-    if already:
-        return _identified("NOTHING", f"this upload is build {already['id']}", mine, [], "")
-    known = _known(mine)
-    if known:
-        releases.close_release(mine, "IGNORED", {"reason": known, "endedAt": now.isoformat()})
-        return _identified("NOTHING", known, mine, [], "")
+    recorded = releases.open_release(build)
+    if recorded:
+        return _result("NOTHING", f"this upload is build {recorded['id']}", build, [], "")
+    reason = _existing_image(build)
+    if reason:
+        releases.close_release(build, "IGNORED", {"reason": reason, "endedAt": now.isoformat()})
+        return _result("NOTHING", reason, build, [], "")
     variables = image_build.variables(spec, source, bucket, execution)
-    return _identified("BUILD", "", mine, variables, _publish(bucket))
+    return _result("BUILD", "", build, variables, _upload_tools(bucket))
 
 
 def _source(bucket: str, upload: Upload) -> Source:
-    found = s3.describe(bucket, upload.key, upload.version)
-    if found is None:
-        raise SourcesRejected(f"{upload.key} is not in the bucket {bucket} (any more)")
-    return cast(Source, found)
+    stored = s3.describe(bucket, upload.key, upload.version)
+    if stored is None:
+        raise SourcesRejected(f"{upload.key} is not in the bucket {bucket}; upload it again")
+    return cast(Source, stored)
 
 
-def _known(mine: Build) -> str | None:
-    """Take the content for this build, from one that failed too; else why it need not be built."""
+def _existing_image(build: Build) -> str | None:
+    """Claim the archive's content for this build, also from a build that failed.
+
+    Returns:
+        None, or why the content need not be built.
+    """
     replaced = ""
-    while holder := builds.claim(mine, replaced):
-        earlier = releases.find(mine["service"], holder)
+    while holder := builds.claim(build, replaced):
+        earlier = releases.find(build["service"], holder)
         if earlier and (
-            known := image_build.known(earlier, mine, releases.history(mine["service"]))
+            reason := image_build.known(earlier, build, releases.history(build["service"]))
         ):
-            return known
+            return reason
         replaced = holder
     return None
 
 
-def _publish(bucket: str) -> str:
-    """Put the tools where CodeBuild finds them as its source: a folder for each version of them."""
+def _upload_tools(bucket: str) -> str:
+    """Upload the tools as CodeBuild's source, into one folder per version of the tools."""
     tools: Mapping[str, bytes] = {
         name: (files("buildspecs") / name).read_bytes() for name in _TOOLS
     }
@@ -115,7 +119,7 @@ def _publish(bucket: str) -> str:
     return f"{bucket}/{folder}"
 
 
-def _identified(
+def _result(
     decision: Literal["BUILD", "FETCH", "NOTHING"],
     reason: str,
     release: Build | None,

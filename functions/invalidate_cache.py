@@ -1,6 +1,6 @@
-"""Invalidate the one page that CloudFront keeps for all releases alike: the error page.
+"""Replace the error page, the only page that all releases share, and invalidate it in CloudFront.
 
-Everything else is cached by its release's own path, and a switch makes none of it stale.
+All other pages are cached under their release's own path, so a switch makes none of them stale.
 """
 
 from collections.abc import Mapping

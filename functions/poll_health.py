@@ -1,7 +1,7 @@
-"""Poll the health of a rollout, and sleep on the task token until ECS's events or the clock wake.
+"""Poll the health of a rollout. While it is rolling, the execution sleeps on the task token.
 
-The token is written down before looking: an event that comes after the look then finds it, and
-one that came before is seen by the look. Nothing falls between.
+The function stores the token before it reads the service. An event after the read finds the token;
+the read shows the change of an event before it. So no event is lost in between.
 """
 
 import time
@@ -20,13 +20,13 @@ from deployer.store import releases
 
 logger = Logger()
 
-# An event may be ahead of what DescribeServices shows: then look again, briefly.
-_LOOKS = 8
-_BETWEEN_LOOKS = 0.5  # seconds
+# An event may be ahead of DescribeServices: read again for a few seconds.
+_READS = 8
+_READ_PAUSE = 0.5  # seconds
 
 
 class Request(TypedDict):
-    """`told` says whether ECS has said that the rollout ended, by the event that woke us."""
+    """`told`: whether the event that woke the execution said that the rollout has ended."""
 
     spec: Mapping[str, Any]
     rollout: Rollout
@@ -39,36 +39,36 @@ class Request(TypedDict):
 def handler(event: Request, context: LambdaContext) -> Verdict:
     spec = from_document(event["spec"], "the service spec")
     releases.remember_token(event["rollout"]["id"], event["token"])
-    verdict = _look(spec, event["rollout"])
-    for _ in range(_LOOKS if event["told"] else 0):
+    verdict = _judge(spec, event["rollout"])
+    for _ in range(_READS if event["told"] else 0):
         if verdict["health"] != "ROLLING":
             break
-        time.sleep(_BETWEEN_LOOKS)
-        verdict = _look(spec, event["rollout"])
+        time.sleep(_READ_PAUSE)
+        verdict = _judge(spec, event["rollout"])
     if verdict["health"] != "ROLLING":
         sfn.wake(event["token"], verdict)
     logger.info("rollout polled", verdict=verdict)
     return verdict
 
 
-def _look(spec: ServiceSpec, started: Rollout) -> Verdict:
+def _judge(spec: ServiceSpec, deployment: Rollout) -> Verdict:
     service = ecs.service(spec.cluster, spec.service)
     return rollout.judge(
         service,
-        started,
-        ecs.stopped_tasks(spec.cluster, spec.service, started["id"]) if service else [],
-        _unready(spec, started) if service else [],
+        deployment,
+        ecs.stopped_tasks(spec.cluster, spec.service, deployment["id"]) if service else [],
+        _unready(spec, deployment) if service else [],
         spec.failure_threshold,
         datetime.now(UTC),
     )
 
 
-def _unready(spec: ServiceSpec, started: Rollout) -> list[str]:
-    """The rollout's own tasks that the load balancer does not call healthy, in words."""
+def _unready(spec: ServiceSpec, deployment: Rollout) -> list[str]:
+    """Return a message for each of the rollout's tasks that the load balancer finds unhealthy."""
     if not spec.load_balancer:
         return []
     healthy = elb.healthy_addresses(spec.load_balancer.target_group)
-    tasks = ecs.running_tasks(spec.cluster, spec.service, started["id"])
+    tasks = ecs.running_tasks(spec.cluster, spec.service, deployment["id"])
     return [
         f"task {task['taskArn'].rsplit('/', 1)[-1]} is not healthy in the target group"
         for task in tasks

@@ -1,4 +1,4 @@
-"""Prune the docs: delete the releases that are not kept, and what failed ones left."""
+"""Prune the docs: delete releases that are no longer kept, and files of failed releases."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -13,11 +13,11 @@ from deployer.store import locks
 
 logger = Logger()
 
-_RESERVE = 25_000  # milliseconds: what is left of the deletions goes the next time
+_RESERVE = 25_000  # milliseconds; with less time left, the next prune goes on
 
 
 class Request(TypedDict):
-    """`switch` names the releases that are kept, the live one first."""
+    """`switch` lists the kept releases, the live one first."""
 
     spec: Mapping[str, Any]
     switch: str
@@ -29,7 +29,7 @@ class Pruned(TypedDict):
 
 
 class OutOfTime(Exception):
-    """The call ends soon."""
+    """The function's time is nearly used up."""
 
 
 @logger.inject_lambda_context(correlation_id_path="execution")
@@ -37,16 +37,16 @@ def handler(event: Request, context: LambdaContext) -> Pruned:
     spec = site.from_document(event["spec"])
     bucket, kept, pruned = spec.bucket, event["switch"].split(","), list[str]()
 
-    def in_time() -> None:
+    def check_time() -> None:
         if context.get_remaining_time_in_millis() < _RESERVE:
             raise OutOfTime
 
     with suppress(OutOfTime), locks.lease(site.owner(spec.site), event["execution"]):
         for name in _not_kept(bucket, kept):
-            in_time()
-            # first: a release that has a manifest is whole, and can be rolled back to
-            s3.delete(bucket, publication.manifest_key(name), in_time)
-            s3.delete(bucket, publication.key(name, ""), in_time)
+            check_time()
+            # the manifest first: a release with a manifest must be complete, for a rollback to it
+            s3.delete(bucket, publication.manifest_key(name), check_time)
+            s3.delete(bucket, publication.key(name, ""), check_time)
             pruned.append(name)
     logger.info("docs pruned", pruned=pruned)
     return {"pruned": pruned}

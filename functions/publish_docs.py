@@ -1,7 +1,7 @@
-"""Publish the docs: put the release's files beside the live release's, what changed and no more.
+"""Publish the docs: upload the release's changed files beside the live release's.
 
-Nobody sees them before the switch, so it may be done in parts and again: each call goes on where
-the one before came to.
+No visitor sees the files before the switch, so publishing may take several calls, and be repeated.
+Each call continues where the previous one stopped.
 """
 
 import hashlib
@@ -26,10 +26,10 @@ from deployer.store import locks, releases
 
 logger = Logger()
 
-# milliseconds: as long as a file takes whose every try is unanswered. Nothing is begun when no more
-# is left of the call; the next one goes on there
+# milliseconds: the longest that one file can take, with every request timing out. With less time
+# left, no upload starts; the next call continues
 _RESERVE = 150_000
-_AT_ONCE = 32  # as many as the client has connections
+_AT_ONCE = 32  # the client's connections
 _BATCH = 256
 _CHUNK = 1024 * 1024
 _NO_ERROR_PAGE = b"""<!doctype html>
@@ -39,7 +39,7 @@ _NO_ERROR_PAGE = b"""<!doctype html>
 
 
 class Progress(TypedDict):
-    """How far the publication is: how many of the files are there, and what that took."""
+    """The progress: how many files are in place, and what was uploaded and copied."""
 
     files: int
     uploaded: int
@@ -48,7 +48,7 @@ class Progress(TypedDict):
 
 
 class Request(TypedDict):
-    """`built` is the ARN of the zip that the build made; None for a release that is kept."""
+    """`built` is the ARN of the build's zip; None for a rollback to a kept release."""
 
     spec: Mapping[str, Any]
     release: DocsRelease
@@ -58,9 +58,9 @@ class Request(TypedDict):
 
 
 class Published(TypedDict):
-    """`switch` makes the release live and `back` the one that is now, empty if none is.
+    """`switch` makes this release live. `back` is the current switch value, empty if there is none.
 
-    `stale` says whether the error page, which all releases share, is another than the live one's.
+    `stale`: whether the error page, which all releases share, differs from the live one.
     """
 
     done: bool
@@ -73,18 +73,20 @@ class Published(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Published:
-    with locks.lease(event["release"]["service"], event["execution"]) as go_on:
-        published = _published(event, context.get_remaining_time_in_millis, go_on)
+    with locks.lease(event["release"]["service"], event["execution"]) as extend_lease:
+        published = _published(event, context.get_remaining_time_in_millis, extend_lease)
     logger.info("docs published", done=published["done"], progress=published["progress"])
     return published
 
 
-def _published(event: Request, left: Callable[[], int], go_on: Callable[[], None]) -> Published:
+def _published(
+    event: Request, remaining: Callable[[], int], extend_lease: Callable[[], None]
+) -> Published:
     spec, release = site.from_document(event["spec"]), event["release"]
-    past, folder = releases.history(release["service"]), release["folder"]
-    live = next(iter(site.kept(past, 1)), None)
-    kept = site.kept(past, spec.keep_releases, live=folder)
-    before: Files = publication.files_of(_manifest(spec, live)) if live else {}
+    records, folder = releases.history(release["service"]), release["folder"]
+    live = next(iter(site.kept(records, 1)), None)
+    kept = site.kept(records, spec.keep_releases, live=folder)
+    live_files: Files = publication.files_of(_manifest(spec, live)) if live else {}
     progress = event["progress"]
     if event["built"] is None:
         files: Files = publication.files_of(_manifest(spec, folder))
@@ -92,66 +94,70 @@ def _published(event: Request, left: Callable[[], int], go_on: Callable[[], None
     else:
         archive = _download(event["built"], folder)
         with zipfile.ZipFile(archive) as built:
-            files = _files(spec, folder, live, before, built, kept, go_on)
-            changes = publication.changes(files, before, live)
-            progress = _publish(spec, folder, built, changes, before, progress, left, go_on)
+            files = _list_files(spec, folder, live, live_files, built, kept, extend_lease)
+            changes = publication.changes(files, live_files, live)
+            progress = _publish(
+                spec, folder, built, changes, live_files, progress, remaining, extend_lease
+            )
     return {
         "done": progress["files"] == len(files),
         "progress": progress,
         "switch": site.switch(kept),
-        "back": site.switch(site.kept(past, spec.keep_releases)),
-        "stale": _error_page(files) != _error_page(before),
-        "sample": publication.sample(files, before),
+        "back": site.switch(site.kept(records, spec.keep_releases)),
+        "stale": _error_page(files) != _error_page(live_files),
+        "sample": publication.sample(files, live_files),
     }
 
 
 def _manifest(spec: SiteSpec, folder: str) -> Manifest:
-    found: Manifest | None = s3.document(spec.bucket, publication.manifest_key(folder))
-    if found is None:
+    manifest: Manifest | None = s3.document(spec.bucket, publication.manifest_key(folder))
+    if manifest is None:
         raise SiteRejected(f"the files of release {folder} are not in bucket {spec.bucket}")
-    return found
+    return manifest
 
 
 def _download(arn: str, folder: str) -> Path:
-    """The zip that the build made, which an earlier call may have left here."""
+    """Download the build's zip, unless an earlier call has left it in this environment."""
     bucket, _, key = arn.rpartition(":::")[2].partition("/")
     archive = Path(gettempdir(), f"{folder}.zip")
     if not archive.exists():
         for other in archive.parent.glob("*.zip"):
             other.unlink()
-        coming = archive.with_suffix(".coming")
-        with coming.open("wb") as into:
-            if not s3.download(bucket, key, into):
+        partial = archive.with_suffix(".coming")
+        with partial.open("wb") as file:
+            if not s3.download(bucket, key, file):
                 raise SiteRejected(f"the build left no site at s3://{bucket}/{key}")
-        coming.rename(archive)
+        partial.rename(archive)
     return archive
 
 
-def _files(
+def _list_files(
     spec: SiteSpec,
     folder: str,
     live: str | None,
-    before: Files,
+    live_files: Files,
     built: zipfile.ZipFile,
     kept: Sequence[str],
-    go_on: Callable[[], None],
+    extend_lease: Callable[[], None],
 ) -> Files:
-    """What the release consists of: what was built, aliases, and what is carried on."""
-    known = s3.document(spec.bucket, publication.manifest_key(folder))
-    if known:
-        return publication.files_of(known)
-    made = {
+    """Return the release's files: built files, aliases, and files carried over from live."""
+    manifest = s3.document(spec.bucket, publication.manifest_key(folder))
+    if manifest:
+        return publication.files_of(manifest)
+    built_files = {
         entry.filename: File(_digest(built, entry.filename), entry.file_size, folder)
         for entry in built.infolist()
         if not entry.is_dir()
     }
-    publication.check(made, publication.made_by(live or "", before), spec.may_shrink_to)
-    if publication.ERROR_PAGE not in made:
+    publication.check(built_files, publication.made_by(live or "", live_files), spec.may_shrink_to)
+    if publication.ERROR_PAGE not in built_files:
         digest = hashlib.sha256(_NO_ERROR_PAGE).hexdigest()
-        made[publication.ERROR_PAGE] = File(digest, len(_NO_ERROR_PAGE), folder)
-    made |= {name: made[path] for name, path in publication.aliases(made).items()}
-    files = made | publication.carried(made, before, kept)
-    go_on()  # to unpack a large site takes long
+        built_files[publication.ERROR_PAGE] = File(digest, len(_NO_ERROR_PAGE), folder)
+    built_files |= {
+        name: built_files[path] for name, path in publication.aliases(built_files).items()
+    }
+    files = built_files | publication.carried(built_files, live_files, kept)
+    extend_lease()  # unpacking a large site takes long
     s3.keep_document(
         spec.bucket, publication.manifest_key(folder), publication.manifest(folder, files)
     )
@@ -171,17 +177,17 @@ def _publish(
     folder: str,
     built: zipfile.ZipFile,
     changes: Sequence[Change],
-    before: Files,
+    live_files: Files,
     progress: Progress,
-    left: Callable[[], int],
-    go_on: Callable[[], None],
+    remaining: Callable[[], int],
+    extend_lease: Callable[[], None],
 ) -> Progress:
-    there, names = progress["files"], set(built.namelist())
+    published, names = progress["files"], set(built.namelist())
 
     def put(change: Change) -> bool:
-        if left() < _RESERVE:
+        if remaining() < _RESERVE:
             return False
-        cache = publication.cache_control(change.path, change.file, before)
+        cache = publication.cache_control(change.path, change.file, live_files)
         kind = publication.content_type(change.path) or ""
         key, served = publication.key(folder, change.path), Served(kind, cache, folder)
         if change.copied:
@@ -194,17 +200,17 @@ def _publish(
         return True
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        while batch := changes[there : there + _BATCH]:
-            go_on()
-            begun = list(pool.map(put, batch))
-            # up to the first that was left: should a later one be there, it is put there again
-            there += len(list(takewhile(bool, begun)))
-            if not all(begun):
+        while batch := changes[published : published + _BATCH]:
+            extend_lease()
+            results = list(pool.map(put, batch))
+            # count up to the first skipped file; files published after it are published again
+            published += len(list(takewhile(bool, results)))
+            if not all(results):
                 break
-    done = changes[progress["files"] : there]
+    done = changes[progress["files"] : published]
     uploaded = [change for change in done if change.copied is None]
     return {
-        "files": there,
+        "files": published,
         "uploaded": progress["uploaded"] + len(uploaded),
         "copied": progress["copied"] + len(done) - len(uploaded),
         "bytes": progress["bytes"] + sum(change.file.size for change in uploaded),

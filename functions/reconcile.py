@@ -1,6 +1,6 @@
-"""Reconcile: close what executions left open, and start what was missed: pushes and uploads.
+"""Reconcile: close releases that executions left open, and start missed pushes and uploads.
 
-Called with the status change of an execution that did not end well, and by the clock.
+Runs on a schedule, and when an execution fails, times out or is aborted.
 """
 
 import os
@@ -23,11 +23,11 @@ from deployer.store import locks, releases
 
 logger = Logger()
 
-_RESERVE = 30  # seconds: longer than one service takes whose calls are answered late
+_RESERVE = 30  # seconds: longer than one service takes with slow responses
 
 
 class Reconciled(TypedDict):
-    """What was done: the releases recovered or closed, and the missed pushes started."""
+    """The releases recovered or closed, and the missed pushes and uploads started."""
 
     settled: list[str]
     started: list[str]
@@ -36,23 +36,26 @@ class Reconciled(TypedDict):
 @logger.inject_lambda_context
 def handler(event: Mapping[str, Any], context: LambdaContext) -> Reconciled:
     if event["detail-type"] == "Step Functions Execution Status Change":
-        done: Reconciled = {"settled": _ended(event["detail"]), "started": []}
+        done: Reconciled = {"settled": _settle_execution(event["detail"]), "started": []}
     else:
-        left = lambda: context.get_remaining_time_in_millis() / 1000  # noqa: E731
-        done = _round(spec.services(ssm.service_specs()), site.named(ssm.site_specs()), left)
+        remaining = lambda: context.get_remaining_time_in_millis() / 1000  # noqa: E731
+        done = _reconcile_all(
+            spec.services(ssm.service_specs()), site.named(ssm.site_specs()), remaining
+        )
     logger.info("reconciled", done=done)
     return done
 
 
-def _round(services: list[ServiceSpec], sites: list[str], left: Callable[[], float]) -> Reconciled:
-    """Look after every service, its builds and every site.
+def _reconcile_all(
+    services: list[ServiceSpec], sites: list[str], remaining: Callable[[], float]
+) -> Reconciled:
+    """Reconcile every service, its builds and every site.
 
-    What fails for one must not keep the others waiting, nor must what takes long: each may take an
-    even share of the time that is left, and goes on in the next round. The next round begins with
-    the first one that this round did not come to.
+    A failing or slow one must not block the others: each gets an even share of the remaining time,
+    and continues in the next round. The next round starts with the first one this round skipped.
 
     Args:
-        left: how many seconds of this call are left.
+        remaining: returns the remaining seconds of this call.
     """
     done: Reconciled = {"settled": [], "started": []}
     failed = []
@@ -60,15 +63,15 @@ def _round(services: list[ServiceSpec], sites: list[str], left: Callable[[], flo
     names = [*pushed, *map(image_build.partition, pushed), *map(site.owner, sites)]
     names = reconciliation.from_where(names, releases.left_off())
     for number, name in enumerate(names):
-        if left() < _RESERVE:
+        if remaining() < _RESERVE:
             releases.leave_off(name)
-            logger.error("no time for all; the next round goes on here", of=name)
+            logger.error("out of time; the next round starts here", of=name)
             break
-        until = left() - (left() - _RESERVE) / (len(names) - number)
+        until = remaining() - (remaining() - _RESERVE) / (len(names) - number)
         try:
             history = releases.history(name)
-            _within(until, left, _abandoned(name, history), done["settled"])
-            _within(until, left, _missed(name, pushed, history), done["started"])
+            _run_until(until, remaining, _abandoned(name, history), done["settled"])
+            _run_until(until, remaining, _missed(name, pushed, history), done["started"])
         except Exception:
             logger.exception("could not reconcile", of=name)
             failed.append(name)
@@ -77,61 +80,61 @@ def _round(services: list[ServiceSpec], sites: list[str], left: Callable[[], flo
     return done
 
 
-def _within(until: float, left: Callable[[], float], looks: Iterator[str], done: list[str]) -> None:
-    """Look for as long as there is time, at least once; what was done is noted."""
-    for found in looks:
-        if found:
-            done.append(found)
-        if left() < until:
+def _run_until(
+    until: float, remaining: Callable[[], float], steps: Iterator[str], done: list[str]
+) -> None:
+    """Run the steps until the time is up, at least one; append what they did to `done`."""
+    for name in steps:
+        if name:
+            done.append(name)
+        if remaining() < until:
             break
 
 
-def _ended(detail: Mapping[str, Any]) -> list[str]:
-    """Settle what one execution left."""
+def _settle_execution(detail: Mapping[str, Any]) -> list[str]:
+    """Settle the release of one execution."""
     execution = detail["executionArn"]
     record = releases.of_execution(execution)
     if record:
         others = "recoveredBy" in record or record["execution"] != execution
-        # if that other execution is over too, the clock's round finds out
+        # if that execution has ended too, the scheduled round settles the release
         return [] if others and "outcome" not in record else _settle(record, execution)
     if reconciliation.is_event(detail.get("input")):
-        return []  # nothing was recorded of it, so the clock's round starts it as a missed one
+        return []  # nothing was recorded, so the scheduled round starts it as missed
     unidentified = release.unidentified
     if detail["stateMachineArn"] == os.environ["BUILD"]:
         unidentified = image_build.unidentified
-    left = unidentified(
+    unrecorded = unidentified(
         reconciliation.document(detail.get("input")), execution, reconciliation.began(detail)
     )
-    ended = {"endedAt": _now(), "reason": f"its execution was {detail['status']}"}
-    return [left["id"]] if releases.close_release(left, "FAILED", ended) else []
+    details = {"endedAt": _now(), "reason": f"its execution was {detail['status']}"}
+    return [unrecorded["id"]] if releases.close_release(unrecorded, "FAILED", details) else []
 
 
 def _abandoned(service: str, history: list[Recorded]) -> Iterator[str]:
-    """Settle every open release, and a closed one's turn, whose execution is over.
+    """Settle every open release whose execution has ended, and release such an execution's lock.
 
     Yields:
-        What was settled; nothing of what needs it not.
+        The id of a settled release; "" if there was nothing to settle.
     """
     for record in history:
         execution, since = release.carried_out_by(record)
         if "outcome" not in record:
             yield from [""] if sfn.running(execution, since) else _settle(record, execution)
-    line = locks.queue(service)
-    for (
-        lock_request
-    ) in line.waiting:  # a Acquire lock that ran twice may have put it back at the end
+    queue = locks.queue(service)
+    for lock_request in queue.waiting:  # a second run of Acquire lock may have queued it again
         if not sfn.running(lock_request["execution"], lock_request["since"]):
             locks.dequeue(service, lock_request["release"], lock_request["execution"])
-    holder = line.holder
+    holder = queue.holder
     if holder and not sfn.running(holder["execution"], holder["since"]):
-        left = releases.of_execution(holder["execution"])
-        if left and "outcome" in left:
-            yield from _settle(left, holder["execution"])
+        holder_record = releases.of_execution(holder["execution"])
+        if holder_record and "outcome" in holder_record:
+            yield from _settle(holder_record, holder["execution"])
 
 
 def _settle(record: Recorded, execution: str) -> list[str]:
-    """Settle one release whose execution is over: by a recovery if it may have touched the
-    service, else by closing its record here."""
+    """Settle a release whose execution has ended: start a recovery if it may have changed the
+    service, otherwise close its record."""
     holder = locks.queue(record["service"]).holder
     had_lock = "lockedAt" in record or (holder and holder["release"] == record["id"])
     builds = image_build.is_build(record["service"])
@@ -154,7 +157,7 @@ def _settle(record: Recorded, execution: str) -> list[str]:
 def _missed(
     name: str, services: Mapping[str, ServiceSpec], history: list[Recorded]
 ) -> Iterator[str]:
-    """Start the pushes or uploads of which there is no record."""
+    """Start the pushes or uploads without a record."""
     if name in services:
         return _missed_pushes(services[name], history)
     return _missed_uploads(name, history)
@@ -166,16 +169,16 @@ def _missed_uploads(owner: str, history: list[Recorded]) -> Iterator[str]:
         f"docs/{site.of_owner(owner)}/" if of_site else f"image/{image_build.of_partition(owner)}/"
     )
     machine, archive = ("DOCS", site.is_archive) if of_site else ("BUILD", image_build.is_archive)
-    known = {_upload(record) for record in history}
+    recorded = {_upload(record) for record in history}
     for stored in s3.stored_since(bucket, folder, releases.missed_since()):
         event = reconciliation.missed_upload(bucket, stored, datetime.now(UTC))
-        if event and archive(stored) and (stored["key"], stored["at"]) not in known:
+        if event and archive(stored) and (stored["key"], stored["at"]) not in recorded:
             started = reconciliation.upload_name(stored)
             yield started if sfn.start(os.environ[machine], started, event, once=True) else ""
 
 
 def _upload(record: Mapping[str, Any]) -> tuple[str, str]:
-    """Which upload a record is of: its key, and when S3 stored it."""
+    """Return the key of a record's upload, and when S3 stored it."""
     source = record.get("source")
     key = source["key"] if isinstance(source, Mapping) else str(source).partition("/")[2]
     return key, record["pushedAt"]
@@ -192,10 +195,10 @@ def _missed_pushes(service: ServiceSpec, history: list[Recorded]) -> Iterator[st
         now,
     )
     for push in pushes:
-        # the history may be older than a record, and has no pushes that deployed nothing
+        # the history may lag behind a new record, and lacks ignored pushes
         name = f"push-{push.id}"
-        known = releases.knows_tag(service.service, push.digest, push.tag, push.at)
-        if known or (push.may_be_recent(now) and not _noticed(service.service, push, now)):
+        recorded = releases.knows_tag(service.service, push.digest, push.tag, push.at)
+        if recorded or (push.may_be_recent(now) and not _noticed(service.service, push, now)):
             yield ""
         else:
             yield name if sfn.start(os.environ["DEPLOY"], name, push.event) else ""

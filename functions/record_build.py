@@ -1,4 +1,4 @@
-"""Record what became of a build: the image it pushed, or why it failed; and release the lock."""
+"""Record the outcome of a build, the pushed image or the failure, and release the lock."""
 
 from datetime import UTC, datetime
 from typing import Any, TypedDict, cast
@@ -15,11 +15,11 @@ from deployer.store import locks, releases
 
 logger = Logger()
 
-_TOLD = ("version", "digest")
+_ANNOUNCED = ("version", "digest")
 
 
 class Request(TypedDict):
-    """What is known by then; a failure before the source was identified has no `release`."""
+    """The state so far; `release` is None if the failure came before the source was identified."""
 
     input: Any
     release: Build | None
@@ -38,38 +38,38 @@ class Recorded(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Recorded:
-    mine = event["release"] or image_build.unidentified(
+    release = event["release"] or image_build.unidentified(
         event["input"], event["execution"], event["startedAt"]
     )
-    made = image_build.result(event["build"]) if event["build"] else None
-    if event["failure"] is None and made:
-        service = mine["service"].partition(":")[2]
-        return _record(event, mine, "SUCCEEDED", "", image_build.summary(service, made), dict(made))
-    found = event["diagnosis"] or image_build.explain(event["failure"])
-    details: dict[str, Any] = {"diagnosis": found, **(made or {})}
-    if found["error"] == "BuildStopped" and event["release"]:
-        newer = image_build.newer(event["release"], releases.history(mine["service"]))
+    image = image_build.result(event["build"]) if event["build"] else None
+    if event["failure"] is None and image:
+        reason = image_build.summary(release["service"].partition(":")[2], image)
+        return _record(event, release, "SUCCEEDED", "", reason, dict(image))
+    result = event["diagnosis"] or image_build.explain(event["failure"])
+    details: dict[str, Any] = {"diagnosis": result, **(image or {})}
+    if result["error"] == "BuildStopped" and event["release"]:
+        newer = image_build.newer(event["release"], releases.history(release["service"]))
         if newer:
             details["by"] = newer["id"]
             reason = f"superseded by {newer['version']}"
-            return _record(event, mine, "SUPERSEDED", "", reason, details)
-    return _record(event, mine, "FAILED", found["error"], image_build.reason(found), details)
+            return _record(event, release, "SUPERSEDED", "", reason, details)
+    return _record(event, release, "FAILED", result["error"], image_build.reason(result), details)
 
 
 def _record(
     event: Request,
-    mine: Build | Unidentified,
+    release: Build | Unidentified,
     outcome: Outcome,
     error: str,
     reason: str,
     details: dict[str, Any],
 ) -> Recorded:
     ended = {"endedAt": datetime.now(UTC).isoformat(), "reason": reason}
-    recorded = releases.close_release(mine, outcome, {**details, **ended})
-    locks.dequeue(mine["service"], mine["id"])
-    locks.release(mine["service"], event["execution"])
-    told = {**mine, **{name: details[name] for name in _TOLD if name in details}}
+    recorded = releases.close_release(release, outcome, {**details, **ended})
+    locks.dequeue(release["service"], release["id"])
+    locks.release(release["service"], event["execution"])
+    announced = {**release, **{name: details[name] for name in _ANNOUNCED if name in details}}
     if recorded:
-        events.announce(cast(Build, told), outcome, reason)
+        events.announce(cast(Build, announced), outcome, reason)
     logger.info("build recorded", outcome=outcome, reason=reason)
     return {"outcome": outcome, "error": error, "cause": reason}

@@ -43,9 +43,8 @@ def handler(event: Request, context: LambdaContext) -> Success:
             recorded = releases.close_release(release, "SUCCEEDED", details)
     for entry in history.expendable(releases.history(release["service"]), spec.keep_releases):
         releases.expire(entry)
-    locks.dequeue(
-        release["service"], release["id"]
-    )  # a AcquireLock that ran twice may have put it back
+    # a second run of Acquire lock may have queued the request again
+    locks.dequeue(release["service"], release["id"])
     locks.release(release["service"], event["execution"])
     if recorded:
         events.announce(release, "SUCCEEDED", event["reason"], spec.url)

@@ -20,7 +20,7 @@ logger = Logger()
 
 
 class Request(TypedDict):
-    """What is known by then: a failure before the release was identified has no `release`."""
+    """The state so far; `release` is None if the failure came before the release was identified."""
 
     input: Any
     spec: Mapping[str, Any] | None
@@ -34,44 +34,45 @@ class Request(TypedDict):
     startedAt: str
 
 
-_BACK = ("ROLL_BACK", "AWAIT")
+_ROLLBACKS = ("ROLL_BACK", "AWAIT")
 
 
 def _serving(event: Request) -> Mapping[str, Any] | None:
-    """Return what serves now and what was verified last; None if that is unknown.
+    """Return what the service runs now and what was verified last, or None if that is unknown.
 
-    The failure is recorded also where it cannot be seen.
+    An error here must not prevent the record of the failure.
     """
-    document, decided, entry = event["spec"], event["rollback"], event["release"]
+    document, rollback, entry = event["spec"], event["rollback"], event["release"]
     if document is None or entry is None or site.is_site(entry["service"]):
         return None
     try:
         spec = from_document(document, "the service spec")
         service = ecs.service(spec.cluster, spec.service)
         revisions = serving.running(service)
-        if event["restored"] and decided and "rollout" in decided:
-            revisions = {decided["rollout"]["taskDefinition"]}  # seen steady; reads may lag
-        found = serving.of(releases.history(spec.service), revisions)
-        return serving.told(spec, service, found, in_flight=False)
+        if event["restored"] and rollback and "rollout" in rollback:
+            # Poll health saw it steady; reads may lag
+            revisions = {rollback["rollout"]["taskDefinition"]}
+        live = serving.of(releases.history(spec.service), revisions)
+        return serving.told(spec, service, live, in_flight=False)
     except Exception:
-        logger.exception("could not see what serves")
+        logger.exception("could not describe what the service runs")
         return None
 
 
-def _of_database(record: Entry | Unidentified, decided: Rollback | None) -> str:
-    """Say where the secret of a database leads that the release restored; empty if it did not."""
+def _database_note(record: Entry | Unidentified, rollback: Rollback | None) -> str:
+    """Return a note on where the secret of a restored database points; "" if none was restored."""
     if not record.get("restore"):
         return ""
-    if decided and decided.get("database"):
-        return f" The database's secret leads back to {decided['database']}."
-    found = releases.find(record["service"], record["id"])
-    noted = found.get("restoration") if found else None
-    if found is None or noted is None:
+    if rollback and rollback.get("database"):
+        return f" The database's secret points to {rollback['database']} again."
+    stored = releases.find(record["service"], record["id"])
+    restoration = stored.get("restoration") if stored else None
+    if stored is None or restoration is None:
         return ""
-    leads = "leads" if found.get("databaseInstance") else "may lead"
+    points = "points" if stored.get("databaseInstance") else "may point"
     return (
-        f" The database's secret {leads} to the restored {noted['after']['instance']};"
-        f" before, it led to {noted['before']['instance']}."
+        f" The database's secret {points} to the restored {restoration['after']['instance']};"
+        f" before, it pointed to {restoration['before']['instance']}."
     )
 
 
@@ -83,36 +84,36 @@ class Recorded(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Recorded:
-    found = event["diagnosis"] or diagnosis.diagnose(event["failure"], [], [], [])
+    result = event["diagnosis"] or diagnosis.diagnose(event["failure"], [], [], [])
     outcome: Outcome = "FAILED_ROLLED_BACK" if event["restored"] else "FAILED"
     record = event["release"] or release.unidentified(
         event["input"], event["execution"], event["startedAt"]
     )
     what = site.kind(record["service"])
-    reason = diagnosis.summary(found, event["rollback"], event["restored"], what)
-    reason += _of_database(record, event["rollback"])
-    told = _serving(event)
-    if told and told["alarm"]:
-        reason += f" {told['alarm']}"
-        reason += f" Bring it back: {told['mend'].strip()}" if told["mend"] else ""
-    facts = {name: told[name] for name in ("verified", "serves")} if told else {}
+    reason = diagnosis.summary(result, event["rollback"], event["restored"], what)
+    reason += _database_note(record, event["rollback"])
+    serving_now = _serving(event)
+    if serving_now and serving_now["alarm"]:
+        reason += f" {serving_now['alarm']}"
+        reason += f" Bring it back: {serving_now['mend'].strip()}" if serving_now["mend"] else ""
+    facts = {name: serving_now[name] for name in ("verified", "serves")} if serving_now else {}
     details = {
         **facts,
         "endedAt": datetime.now(UTC).isoformat(),
-        "diagnosis": found,
+        "diagnosis": result,
         "rollback": event["rollback"],
         "taskDefinition": event["taskDefinition"],
         "reason": reason,
     }
-    # a push that was refused has its records under the services that it concerns
-    known = None if event["release"] else releases.found_by(event["execution"])
+    # a refused push has its records under the services that it matches
+    recorded_push = None if event["release"] else releases.found_by(event["execution"])
     recorded = releases.close_release(record, outcome, details)
     locks.dequeue(record["service"], record["id"])
     locks.release(record["service"], event["execution"])
-    if recorded and not (known and "outcome" in known):
-        decided = event["rollback"]
-        failed = outcome == "FAILED" and decided and decided["action"] in _BACK
+    if recorded and not (recorded_push and "outcome" in recorded_push):
+        rollback = event["rollback"]
+        failed = outcome == "FAILED" and rollback and rollback["action"] in _ROLLBACKS
         more = {"rollback": "FAILED"} if failed else {}
         events.announce(record, outcome, reason, **facts, **more)
-    logger.info("release failed", outcome=outcome, diagnosis=found, recorded=recorded)
-    return {"outcome": outcome, "error": found["error"], "cause": reason}
+    logger.info("release failed", outcome=outcome, diagnosis=result, recorded=recorded)
+    return {"outcome": outcome, "error": result["error"], "cause": reason}

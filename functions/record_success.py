@@ -40,12 +40,12 @@ class Success(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Success:
     release, spec = event["release"], from_document(event["spec"], "the service spec")
-    record, past = releases.find(spec.service, release["id"]), releases.history(spec.service)
-    ran = _ran_before(event["rollout"], record, past)
-    reason = f"nothing was deployed, {ran}; {event['reason']}" if ran else event["reason"]
+    record, records = releases.find(spec.service, release["id"]), releases.history(spec.service)
+    since = _ran_before(event["rollout"], record, records)
+    reason = f"nothing was deployed, {since}; {event['reason']}" if since else event["reason"]
     details = {
         "endedAt": datetime.now(UTC).isoformat(),
-        "deployed": not ran,
+        "deployed": not since,
         "taskDefinition": event["rollout"]["taskDefinition"],
         "rollout": event["rollout"],
         "url": event["addresses"]["url"],
@@ -58,13 +58,12 @@ def handler(event: Request, context: LambdaContext) -> Success:
             recorded = releases.close_release(release, "SUCCEEDED", details)
     for entry in history.expendable(releases.history(spec.service), spec.keep_releases):
         releases.expire(entry)
-    locks.dequeue(
-        spec.service, release["id"]
-    )  # a AcquireLock that ran twice may wait in the queue again
+    # a second run of Acquire lock may have queued the request again
+    locks.dequeue(spec.service, release["id"])
     locks.release(release["service"], event["execution"])
     if recorded:
         url = event["addresses"]["url"]
-        events.announce(release, "SUCCEEDED", reason, url, deployed=not ran)
+        events.announce(release, "SUCCEEDED", reason, url, deployed=not since)
     logger.info("release succeeded", release=release["id"], url=details["url"])
     return {
         "outcome": "SUCCEEDED",
@@ -74,11 +73,12 @@ def handler(event: Request, context: LambdaContext) -> Success:
     }
 
 
-def _ran_before(rollout: Rollout, record: Recorded | None, past: History) -> str:
-    """Return since which release the rollout runs, in words; "" if this release began it."""
+def _ran_before(rollout: Rollout, record: Recorded | None, records: History) -> str:
+    """Return why the rollout is not new, naming the release that started it; "" if this one did."""
     if record is None or not record.get("wasRunning"):
-        return ""  # to start tasks again is no new rollout to ECS
-    first = history.began([e for e in past if e["id"] != record["id"]], rollout["id"])
+        return ""  # starting tasks again is not a new rollout to ECS
+    others = [entry for entry in records if entry["id"] != record["id"]]
+    first = history.began(others, rollout["id"])
     if first is None:
         return ""
     revision = rollout["taskDefinition"].rpartition("/")[2]

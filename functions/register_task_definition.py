@@ -31,23 +31,23 @@ class Registered(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Registered:
     with locks.lease(event["release"]["service"], event["execution"]):
-        registered = _registered(event)
+        registered = _register(event)
         releases.note(event["release"], taskDefinition=registered["taskDefinition"])
     logger.info("task definition chosen", registered=registered)
     return registered
 
 
-def _registered(event: Request) -> Registered:
+def _register(event: Request) -> Registered:
     exact = event["release"].get("taskDefinition")
     if exact:
         return {"taskDefinition": exact, "new": False}
     spec = from_document(event["spec"], "the service spec")
     definition = task_definitions.render(spec, event["release"]["image"], os.environ["AWS_REGION"])
     content = task_definitions.content_hash(definition)
-    # what runs now comes first; the family's newest is ours if an earlier try's reply was lost
-    runs = [event["previous"]["taskDefinition"]] if event["previous"] else []
-    known = ecs.of_content([*runs, spec.family], content)
-    if known:
-        return {"taskDefinition": known, "new": False}
+    # prefer the running revision; the newest is ours if an earlier try's response was lost
+    candidates = [event["previous"]["taskDefinition"]] if event["previous"] else []
+    existing = ecs.of_content([*candidates, spec.family], content)
+    if existing:
+        return {"taskDefinition": existing, "new": False}
     registered = ecs.register(definition, task_definitions.tags(event["release"], content))
     return {"taskDefinition": registered, "new": True}

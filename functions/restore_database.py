@@ -1,6 +1,6 @@
-"""Restore the database from a snapshot, beside the old instance, and point the secret at it.
+"""Restore the database from a snapshot into a new instance, and point the secret at it.
 
-The old instance stays until a person deletes it.
+The old instance stays until somebody deletes it.
 """
 
 from collections.abc import Mapping
@@ -33,12 +33,12 @@ class Request(TypedDict):
 def handler(event: Request, context: LambdaContext) -> Done:
     spec = from_document(event["spec"], "the service spec")
     with locks.lease(spec.service, event["execution"]):
-        done = _restored(spec, event["release"], event["since"])
+        done = _restore(spec, event["release"], event["since"])
     logger.info("database restored", done=done)
     return done
 
 
-def _restored(spec: ServiceSpec, release: Release, since: str) -> Done:
+def _restore(spec: ServiceSpec, release: Release, since: str) -> Done:
     snapshot = release.get("restore")
     assert spec.database and spec.database.secret and snapshot
     name = database.instance_name(spec.database.instance, release)
@@ -55,36 +55,42 @@ def _restored(spec: ServiceSpec, release: Release, since: str) -> Done:
         raise DatabaseFailed(f"instance {name} is still {status}")
     if "failed" in status or "incompatible" in status:
         raise DatabaseFailed(f"instance {name} is {status}")
-    if status != "available" or not (late or _is_like(current, name, restored)):
+    if status != "available" or not (late or _apply_settings(current, name, restored)):
         return {"done": False, "name": name}
-    _switch(spec.service, release, _noted(spec, release, name, restored["Endpoint"]["Address"]))
+    host = restored["Endpoint"]["Address"]
+    _switch(spec.service, release, _record_restoration(spec, release, name, host))
     return {"done": True, "name": name}
 
 
-def _is_like(current: str, name: str, restored: Mapping[str, Any]) -> bool:
-    """Give the restored instance the settings that a restoration does not take. Return whether it
-    has them, or cannot have them: what RDS refuses must not hold up the data."""
+def _apply_settings(current: str, name: str, restored: Mapping[str, Any]) -> bool:
+    """Apply the settings that RestoreDBInstanceFromDBSnapshot does not accept.
+
+    Returns:
+        Whether the instance has them, or RDS refuses them, which must not block the restoration.
+    """
     settings = database_settings.remaining_settings(rds.instance(current) or restored, restored)
     if not settings or database_settings.overdue(restored, datetime.now(UTC)):
         return True
-    why = rds.modify(name, settings)
-    if why is None:
+    refusal = rds.modify(name, settings)
+    if refusal is None:
         return False
-    logger.warning("settings refused", instance=name, settings=settings, why=why)
+    logger.warning("settings refused", instance=name, settings=settings, why=refusal)
     settings = database_settings.without_others(settings)
     return not settings or rds.modify(name, settings) is not None
 
 
-def _noted(spec: ServiceSpec, release: Release, name: str, host: str) -> Restoration:
-    """Write down what is about to change, so that a failure can be undone; an earlier try may have
-    done so, and have changed it."""
+def _record_restoration(spec: ServiceSpec, release: Release, name: str, host: str) -> Restoration:
+    """Record what is about to change, so that a failure can be undone.
+
+    An earlier try may have recorded it already, and changed the secret since.
+    """
     assert spec.database and spec.database.secret
     record = releases.find(spec.service, release["id"])
     if record and "restoration" in record:
         return record["restoration"]
     url = secrets.value(spec.database.secret)
-    database.moved(url, host)  # which says what is wrong with it, before anything changes
-    noted: Restoration = {
+    database.moved(url, host)  # raises, before anything changes, if the value is not usable
+    restoration: Restoration = {
         "secret": spec.database.secret,
         "replaces": spec.database.instance,
         "before": {
@@ -93,26 +99,28 @@ def _noted(spec: ServiceSpec, release: Release, name: str, host: str) -> Restora
         },
         "after": {"instance": name, "host": host},
     }
-    releases.note(release, restoration=noted)
-    return noted
+    releases.note(release, restoration=restoration)
+    return restoration
 
 
-def _switch(service: str, release: Release, noted: Restoration) -> None:
-    """Point the secret at the restored instance, and let the alarms watch it."""
-    _keep(noted["secret"])
-    url, after = secrets.value(noted["secret"]), noted["after"]
+def _switch(service: str, release: Release, restoration: Restoration) -> None:
+    """Point the secret and the alarms at the restored instance."""
+    _protect_secret(restoration["secret"])
+    url, after = secrets.value(restoration["secret"]), restoration["after"]
     if database.host_of(url) != after["host"]:
-        secrets.replace(noted["secret"], database.moved(url, after["host"]))
-    releases.remember_database_instance(service, after["instance"], noted["replaces"])
-    watched = {noted["replaces"], noted["before"]["instance"]}
-    followed = alarms.follow(service, watched, after["instance"])
-    logger.info("alarms", instance=after["instance"], followed=followed)
+        secrets.replace(restoration["secret"], database.moved(url, after["host"]))
+    releases.remember_database_instance(service, after["instance"], restoration["replaces"])
+    old_instances = {restoration["replaces"], restoration["before"]["instance"]}
+    alarms_moved = alarms.follow(service, old_instances, after["instance"])
+    logger.info("alarms", instance=after["instance"], followed=alarms_moved)
     releases.note(release, databaseInstance=after["instance"])
 
 
-def _keep(secret: str) -> None:
-    """Refuse updates of the secret's stack that would put the old host back into it."""
-    if made := secrets.made_by(secret):
-        stack, resource = made
-        kept = cloudformation.change_policy(stack, partial(database.keeping, resource=resource))
-        logger.info("stack policy", stack=stack, resource=resource, kept=kept)
+def _protect_secret(secret: str) -> None:
+    """Block updates of the secret's stack that would reset it to the old host."""
+    if origin := secrets.made_by(secret):
+        stack, resource = origin
+        protected = cloudformation.change_policy(
+            stack, partial(database.keeping, resource=resource)
+        )
+        logger.info("stack policy", stack=stack, resource=resource, kept=protected)

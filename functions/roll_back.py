@@ -1,4 +1,4 @@
-"""Roll back: put the previous release back, or say why that can't be."""
+"""Roll back: restore the previous release, or return why that is impossible."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -34,79 +34,83 @@ class Request(TypedDict):
 def handler(event: Request, context: LambdaContext) -> Rollback:
     spec = from_document(event["spec"], "the service spec")
     with locks.lease(spec.service, event["execution"]):
-        decided = _rolled_back(spec, event)
-    logger.info("rollback decided", rollback=decided)
-    return decided
+        decision = _roll_back(spec, event)
+    logger.info("rollback decided", rollback=decision)
+    return decision
 
 
-def _rolled_back(spec: ServiceSpec, event: Request) -> Rollback:
-    revision, begun, previous = event["taskDefinition"], event["rollout"], event["previous"]
-    wanted = service.network(spec)
-    now = ecs.service_after(spec.cluster, spec.service, revision, begun, wanted)
-    current = rollout.primary(now) if now else None
-    noted = _restoration(event["release"])
-    decided = rollback.decide(
-        now,
+def _roll_back(spec: ServiceSpec, event: Request) -> Rollback:
+    revision, own_rollout, previous = event["taskDefinition"], event["rollout"], event["previous"]
+    network = service.network(spec)
+    current_service = ecs.service_after(spec.cluster, spec.service, revision, own_rollout, network)
+    current = rollout.primary(current_service) if current_service else None
+    restoration = _restoration(event["release"])
+    decision = rollback.decide(
+        current_service,
         event["release"],
         revision,
         previous,
         was_running=event["wasRunning"],
-        touched=begun is not None,
-        ran=_ran(spec, _deployment(now, event)),
+        touched=own_rollout is not None,
+        ran=_has_run(spec, _deployment_id(current_service, event)),
         snapshot=event["snapshot"],
-        replaced=bool(begun and current and current["id"] != begun["id"]),
-        restored=noted is not None,
+        replaced=bool(own_rollout and current and current["id"] != own_rollout["id"]),
+        restored=restoration is not None,
     )
-    if decided["action"] == "STOP":
+    if decision["action"] == "STOP":
         ecs.scale_to_zero(spec.cluster, spec.service)
-    if noted and not rollback.keeps_database(decided, now, revision, previous):
-        decided = {**decided, "database": _switched_back(event["release"], noted)}
-    if previous and decided["action"] == "ROLL_BACK":
-        settings = _settings(spec, previous, now)
-        if noted and previous["taskDefinition"] == revision:
+    if restoration and not rollback.keeps_database(decision, current_service, revision, previous):
+        decision = {**decision, "database": _switch_database_back(event["release"], restoration)}
+    if previous and decision["action"] == "ROLL_BACK":
+        settings = _settings(spec, previous, current_service)
+        if restoration and previous["taskDefinition"] == revision:
             settings["forceNewDeployment"] = True  # only a new task reads the secret
-        now = ecs.update_service(spec.service, settings)
-    if previous and now and decided["action"] in ("ROLL_BACK", "AWAIT"):
-        deployment = ecs.deployment_of(now, previous["taskDefinition"])
-        decided["rollout"] = rollout.started(deployment, spec.timeout, datetime.now(UTC))
-    return decided
+        current_service = ecs.update_service(spec.service, settings)
+    if previous and current_service and decision["action"] in ("ROLL_BACK", "AWAIT"):
+        deployment = ecs.deployment_of(current_service, previous["taskDefinition"])
+        decision["rollout"] = rollout.started(deployment, spec.timeout, datetime.now(UTC))
+    return decision
 
 
 def _restoration(release: Release) -> Restoration | None:
-    """What the release has changed of the database, or was about to."""
+    """Return the database change that the release has made, or was about to make."""
     record = releases.find(release["service"], release["id"]) if release.get("restore") else None
     return record.get("restoration") if record else None
 
 
-def _switched_back(release: Release, noted: Restoration) -> str:
-    """Point secret and alarms at the database that was there before; returns its instance.
+def _switch_database_back(release: Release, restoration: Restoration) -> str:
+    """Point the secret and the alarms at the previous database instance, and return its name.
 
     Raises:
-        DatabaseFailed: the secret leads to neither of the two.
+        DatabaseFailed: the secret points at neither of the two instances.
     """
-    url, before = secrets.value(noted["secret"]), noted["before"]
-    if database.host_of(url) == noted["after"]["host"]:
-        secrets.replace(noted["secret"], database.moved(url, before["host"]))
+    url, before = secrets.value(restoration["secret"]), restoration["before"]
+    if database.host_of(url) == restoration["after"]["host"]:
+        secrets.replace(restoration["secret"], database.moved(url, before["host"]))
     elif database.host_of(url) != before["host"]:
-        raise DatabaseFailed("somebody else has changed where the database's secret leads")
-    releases.remember_database_instance(release["service"], before["instance"], noted["replaces"])
-    followed = alarms.follow(release["service"], {noted["after"]["instance"]}, before["instance"])
-    logger.info("alarms", instance=before["instance"], followed=followed)
+        raise DatabaseFailed("somebody else has changed the host in the database's secret")
+    releases.remember_database_instance(
+        release["service"], before["instance"], restoration["replaces"]
+    )
+    alarms_moved = alarms.follow(
+        release["service"], {restoration["after"]["instance"]}, before["instance"]
+    )
+    logger.info("alarms", instance=before["instance"], followed=alarms_moved)
     releases.note(release, databaseInstance=None)
     return before["instance"]
 
 
-def _deployment(now: Service | None, event: Request) -> str | None:
-    """The id of the release's rollout, which may have begun although that could not be noted."""
+def _deployment_id(current_service: Service | None, event: Request) -> str | None:
+    """Return the id of the release's rollout, even if the release failed to record it."""
     if event["rollout"]:
         return event["rollout"]["id"]
-    current = rollout.primary(now) if now else None
-    ours = current is not None and current["taskDefinition"] == event["taskDefinition"]
-    return str(current["id"]) if current and ours else None
+    current = rollout.primary(current_service) if current_service else None
+    is_ours = current is not None and current["taskDefinition"] == event["taskDefinition"]
+    return str(current["id"]) if current and is_ours else None
 
 
-def _ran(spec: ServiceSpec, deployment: str | None) -> bool:
-    """Whether any task of a rollout came to run."""
+def _has_run(spec: ServiceSpec, deployment: str | None) -> bool:
+    """Return whether any task of a rollout has run."""
     if deployment is None:
         return False
     tasks = ecs.running_tasks(spec.cluster, spec.service, deployment)
@@ -114,12 +118,14 @@ def _ran(spec: ServiceSpec, deployment: str | None) -> bool:
     return any(task.get("startedAt") for task in tasks)
 
 
-def _settings(spec: ServiceSpec, previous: Previous, now: Service | None) -> dict[str, Any]:
-    """The previous release as it ran; ECS does not go back from going back."""
-    revision, served = previous["taskDefinition"], None
+def _settings(
+    spec: ServiceSpec, previous: Previous, current_service: Service | None
+) -> dict[str, Any]:
+    """Return the settings of the previous release; ECS does not roll back a rollback."""
+    revision, target = previous["taskDefinition"], None
     if spec.load_balancer:
-        served = task_definitions.served(ecs.containers(revision), spec)
-    settings = service.settings(spec, revision, False, served, now)
+        target = task_definitions.served(ecs.containers(revision), spec)
+    settings = service.settings(spec, revision, False, target, current_service)
     if previous["networkConfiguration"]:
         settings["networkConfiguration"] = previous["networkConfiguration"]
     return settings

@@ -1,7 +1,7 @@
-"""Tell the people who subscribed what became of a release.
+"""Notify subscribers of the outcome of a release.
 
-A function and not the rule itself: EventBridge's input transformer does not escape the values that
-it fills in, and a reason holds quotes and log lines.
+The EventBridge rule cannot do it: its input transformer does not escape the values that it inserts,
+and a reason contains quotes and log lines.
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
 """
 

@@ -1,4 +1,4 @@
-"""Stop an older build that runs, if nothing of it is in ECR yet: a newer upload has come."""
+"""Stop a running build for a newer upload, unless the build may have pushed to ECR already."""
 
 import os
 from typing import TypedDict
@@ -28,9 +28,9 @@ def handler(event: Request, context: LambdaContext) -> Stopped:
     holder = locks.queue(event["release"]["service"]).holder
     if holder is None or not image_build.overtakes(event["release"], holder):
         return {"stopped": None}
-    running = codebuild.running(os.environ["PROJECT"], "EXECUTION", holder["execution"])
-    if running is None or not image_build.may_be_stopped(running):
+    build = codebuild.running(os.environ["PROJECT"], "EXECUTION", holder["execution"])
+    if build is None or not image_build.may_be_stopped(build):
         return {"stopped": None}
-    codebuild.stop(running["id"])
-    logger.info("older build stopped", build=running["id"], release=holder["release"])
-    return {"stopped": running["id"]}
+    codebuild.stop(build["id"])
+    logger.info("older build stopped", build=build["id"], release=holder["release"])
+    return {"stopped": build["id"]}

@@ -31,33 +31,33 @@ class Request(TypedDict):
 def handler(event: Request, context: LambdaContext) -> Rollout:
     spec = from_document(event["spec"], "the service spec")
     with locks.lease(spec.service, event["execution"]):
-        begun = releases.rollout(event["release"])
-        if begun:
-            return begun  # by an earlier try; ECS may have given it up meanwhile
-        started = _started(spec, event)
+        recorded = releases.rollout(event["release"])
+        if recorded:
+            return recorded  # by an earlier try; ECS may have given up on it since
+        started = _start(spec, event)
         releases.note(event["release"], rollout=started)
     logger.info("rollout started", rollout=started)
     return started
 
 
-def _started(spec: ServiceSpec, event: Request) -> Rollout:
+def _start(spec: ServiceSpec, event: Request) -> Rollout:
     revision, previous = event["taskDefinition"], event["previous"]
     exact = event["release"].get("taskDefinition")
-    served = task_definitions.served(ecs.containers(exact), spec) if exact else None
-    there = ecs.service(spec.cluster, spec.service)
-    rolls_back = service.may_roll_back(event["release"], previous, there)
-    settings = service.settings(spec, revision, rolls_back, served, there)
-    if there:
+    target = task_definitions.served(ecs.containers(exact), spec) if exact else None
+    current_service = ecs.service(spec.cluster, spec.service)
+    rolls_back = service.may_roll_back(event["release"], previous, current_service)
+    settings = service.settings(spec, revision, rolls_back, target, current_service)
+    if current_service:
         if event["desiredCount"] is not None:
             settings["desiredCount"] = event["desiredCount"]
-        current = rollout.primary(there)
+        current = rollout.primary(current_service)
         if event["release"].get("restore") and current and current["taskDefinition"] == revision:
             settings["forceNewDeployment"] = True  # only a new task reads the secret
-        answer = ecs.update_service(spec.service, settings)
+        updated = ecs.update_service(spec.service, settings)
     else:
         token = hashlib.sha256(event["release"]["id"].encode()).hexdigest()[:32]
-        answer = ecs.create_service(service.creation(spec, settings, token))
-    deployment = ecs.deployment_of(answer, revision)
+        updated = ecs.create_service(service.creation(spec, settings, token))
+    deployment = ecs.deployment_of(updated, revision)
     started = rollout.started(deployment, spec.timeout, datetime.now(UTC))
-    port = served[1] if served else spec.container.port
+    port = target[1] if target else spec.container.port
     return {**started, "port": port, "network": settings["networkConfiguration"]}

@@ -1,4 +1,4 @@
-"""Verify that the site answers with the release that was published."""
+"""Verify that the site serves the published release."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -26,22 +26,22 @@ class Request(TypedDict):
 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Finding:
-    spec, asked = site.from_document(event["spec"]), datetime.now(UTC)
-    found = _ask(spec.url, event["release"], event["sample"])
-    late = asked - datetime.fromisoformat(event["since"]) > timedelta(seconds=spec.timeout)
-    if found["verdict"] == "PENDING" and late:
-        found = refuted("VerificationFailed", found["reason"])
-    logger.info("docs asked", finding=found)
-    return found
+    spec, now = site.from_document(event["spec"]), datetime.now(UTC)
+    finding = _verify(spec.url, event["release"], event["sample"])
+    late = now - datetime.fromisoformat(event["since"]) > timedelta(seconds=spec.timeout)
+    if finding["verdict"] == "PENDING" and late:
+        finding = refuted("VerificationFailed", finding["reason"])
+    logger.info("docs verified", finding=finding)
+    return finding
 
 
-def _ask(url: str, release: DocsRelease, sample: list[Sample]) -> Finding:
+def _verify(url: str, release: DocsRelease, sample: list[Sample]) -> Finding:
     for page in sample:
-        found = publication.answers(page, release["folder"], http.get(url + page["path"]))
-        if found["verdict"] != "VERIFIED":
-            return found
-    nowhere = f"/{release['id']}/"
-    found = publication.misses(nowhere, http.get(url + nowhere))
-    if found["verdict"] != "VERIFIED":
-        return found
+        finding = publication.answers(page, release["folder"], http.get(url + page["path"]))
+        if finding["verdict"] != "VERIFIED":
+            return finding
+    missing = f"/{release['id']}/"
+    finding = publication.misses(missing, http.get(url + missing))
+    if finding["verdict"] != "VERIFIED":
+        return finding
     return verified(f"{len(sample)} page(s) have the content that was published")

@@ -1,4 +1,4 @@
-"""Verify that what answers over HTTP is the release, on the data that was there before."""
+"""Verify over HTTP that the release answers, with the same data as before."""
 
 import time
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from deployer.deploy.verification import Finding, Probes
 
 logger = Logger()
 
-# How long one invocation asks before the workflow looks again whether the tasks still live.
+# How long one invocation sends requests before the workflow checks the tasks again.
 _PATIENCE = 10.0  # seconds
-_BETWEEN_ASKS = 0.5  # seconds
+_REQUEST_PAUSE = 0.5  # seconds
 
 
 class Request(TypedDict):
@@ -40,40 +40,40 @@ class Verified(Finding):
 def handler(event: Request, context: LambdaContext) -> Verified:
     spec = from_document(event["spec"], "the service spec")
     if spec.verify is None:
-        return {**verification.verified("the spec names nothing to ask"), "probes": {}}
+        return {**verification.verified("the spec has no `verify`"), "probes": {}}
     urls = addresses.to_ask(spec, event["addresses"])
-    give_up = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _PATIENCE
     while True:
-        found = _ask(urls, spec.verify, event)
-        if found["verdict"] == "VERIFIED" or time.monotonic() > give_up:
+        finding = _verify(urls, spec.verify, event)
+        if finding["verdict"] == "VERIFIED" or time.monotonic() > deadline:
             break
-        if found["verdict"] == "REFUTED" and not spec.load_balancer:
-            break  # a load balancer may still hand out the last answers of old tasks
-        time.sleep(_BETWEEN_ASKS)
+        if finding["verdict"] == "REFUTED" and not spec.load_balancer:
+            break  # a load balancer may still route to old tasks
+        time.sleep(_REQUEST_PAUSE)
     late = datetime.now(UTC) >= datetime.fromisoformat(event["rollout"]["deadline"])
-    if found["verdict"] == "PENDING" and late:
-        found = {**found, **verification.refuted("VerificationTimedOut", found["reason"])}
-    logger.info("release asked", finding=found, urls=urls)
-    return found
+    if finding["verdict"] == "PENDING" and late:
+        finding = {**finding, **verification.refuted("VerificationTimedOut", finding["reason"])}
+    logger.info("release verified", finding=finding, urls=urls)
+    return finding
 
 
-def _ask(urls: list[str], verify: Verification, event: Request) -> Verified:
+def _verify(urls: list[str], verify: Verification, event: Request) -> Verified:
     probes: Probes = {}
     finding = verification.pending("no task has an address yet")
     for url in urls:
-        finding, probes = _ask_one(url, verify, event)
+        finding, probes = _verify_url(url, verify, event)
         if finding["verdict"] != "VERIFIED":
             return {**finding, "reason": f"{url}: {finding['reason']}", "probes": probes}
     return {**finding, "probes": probes}
 
 
-def _ask_one(url: str, verify: Verification, event: Request) -> tuple[Finding, Probes]:
+def _verify_url(url: str, verify: Verification, event: Request) -> tuple[Finding, Probes]:
     finding = verification.healthy(verify, http.get(url + verify.path))
     if finding["verdict"] == "VERIFIED" and verify.version:
-        answer = http.get(url + verify.version.path)
-        finding = verification.right_version(verify.version, answer, event["release"]["version"])
+        response = http.get(url + verify.version.path)
+        finding = verification.right_version(verify.version, response, event["release"]["version"])
     if finding["verdict"] != "VERIFIED":
         return finding, {}
     probes = http.probe(url, verify.unchanged)
-    changed = verification.unchanged(event["probes"], probes)
-    return (finding if changed["verdict"] == "VERIFIED" else changed), probes
+    comparison = verification.unchanged(event["probes"], probes)
+    return (finding if comparison["verdict"] == "VERIFIED" else comparison), probes

@@ -452,14 +452,14 @@ def _held_whatever_the_hold(put: Put) -> None:
 
 def _hold_ends_last(put: Put) -> None:
     identify = _function("identify_docs")
-    resumed = identify._resumed
+    resumed = identify._handle_resume
 
     def late(*arguments: Any) -> Any:
         found = resumed(*arguments)
         locks.release_hold(sites.SiteWorld.OWNER)
         return found
 
-    put(identify, "_resumed", late)
+    put(identify, "_handle_resume", late)
     peek = {**vars(locks), "end_hold": lambda service, _: locks.queue(service).hold}
     put(identify, "locks", SimpleNamespace(**peek))
 

@@ -414,7 +414,7 @@ class Invariants:
         done = (last.get("rollback") or {}).get("database")
         back = (last["outcome"] == "FAILED_ROLLED_BACK" and not _kept(last)) or done is not None
         # where a permission kept the secret from being changed, the record says so
-        unsure = last["outcome"] == "FAILED" and not back and "may lead" in last["reason"]
+        unsure = last["outcome"] == "FAILED" and not back and "may point" in last["reason"]
         if leads != (before if back else after) and not unsure:
             self.broken("the data follows", f"{leads} after {last['reason']}")
         if self.world.rds.watched != leads and not unsure and not self.world.denied:

@@ -147,7 +147,7 @@ def test_nobody_goes_back_to_a_release_whose_files_are_gone(context: Any) -> Non
         published(name, PAGES, context)
     client("s3").delete_object(Bucket=BUCKET, Key=publication.manifest_key("r1"))
     command = {"action": "rollback", "site": "coder", "to": "r1"}
-    with pytest.raises(RequestRejected, match=r"r1 is not kept any more.*\(r3, r2\)"):
+    with pytest.raises(RequestRejected, match=r"r1 is no longer kept.*\(r3, r2\)"):
         identify(command, context)
     back = identify({**command, "to": "r2"}, context)
     assert (back["decision"], back["release"]["folder"]) == ("ROLL_BACK", "r2")
@@ -159,7 +159,7 @@ def test_what_has_its_outcome_needs_no_recovery(context: Any) -> None:
     found = identify(command, context)
     assert (found["decision"], found["reason"]) == (
         "NOTHING",
-        "release r1 has its outcome: SUCCEEDED",
+        "release r1 already has an outcome: SUCCEEDED",
     )
 
 

@@ -70,16 +70,16 @@ NOTED = {
     ("found", "rollback", "says"),
     [
         ({}, None, None),
-        ({"restoration": NOTED}, None, "may lead to the restored coder-db-2"),
+        ({"restoration": NOTED}, None, "may point to the restored coder-db-2"),
         (
             {"restoration": NOTED, "databaseInstance": "coder-db-2"},
             WENT_BACK,
-            "leads to the restored coder-db-2",
+            "points to the restored coder-db-2",
         ),
         (
             {"restoration": NOTED, "databaseInstance": None},
             {**WENT_BACK, "database": "coder-db"},
-            "leads back to coder-db.",
+            "points to coder-db again.",
         ),
     ],
     ids=["not switched", "perhaps", "switched", "switched back"],
