@@ -16,7 +16,7 @@ from deployer.errors import ImageMissing, RequestRejected
     ("error", "there", "code"),
     [
         (ImageMissing("9.9.9 is not in repository coder"), False, WRONG),
-        (ImageMissing("1.0.0 can't be deployed: it is for linux/arm64"), True, REJECTED),
+        (ImageMissing("1.0.0 cannot be deployed: it is for linux/arm64"), True, REJECTED),
         (RequestRejected("image 'not/a tag' is neither"), False, WRONG),
     ],
 )

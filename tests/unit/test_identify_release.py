@@ -434,7 +434,7 @@ def test_what_can_not_be_gone_back_to_leaves_no_record_and_no_hold(
 ) -> None:
     old, _ = lived("1.0.0", 1), lived("1.1.0", 2)
     client("ecs").deregister_task_definition(taskDefinition=old["taskDefinition"])
-    with pytest.raises(RequestRejected, match='not ACTIVE any more; set "rollback": "render"'):
+    with pytest.raises(RequestRejected, match='no longer ACTIVE; set "rollback": "render"'):
         back(context)
     client("ecr").batch_delete_image(
         repositoryName="coder", imageIds=[{"imageDigest": old["digest"]}]

@@ -1,7 +1,7 @@
-"""One adapter module per AWS service: small functions, named by what the caller wants.
+"""One adapter module per AWS service: small functions, named after the caller's need.
 
-The adapters decide nothing. botocore retries throttles and server errors within one invocation;
-what remains then is one error, AwsUnavailable, which the workflow retries more slowly.
+The adapters decide nothing. botocore retries throttles and server errors within one invocation. If
+the retries fail, the call raises AwsUnavailable, which the workflow retries more slowly.
 """
 
 from functools import cache
@@ -18,7 +18,7 @@ _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 5},
     connect_timeout=5,
     read_timeout=20,
-    max_pool_connections=32,  # as many as publish a site's files at once
+    max_pool_connections=32,  # publish_docs uploads as many files at once
 )
 
 _THROTTLES = (
@@ -36,15 +36,15 @@ _THROTTLES = (
 
 @cache
 def client(service: str) -> Any:
-    """The one client of a service in this process, made when it is first needed."""
-    made = boto3.client(service, config=_CONFIG)  # type: ignore[call-overload]
-    made.meta.events.register("after-call", _raise_if_unavailable)
-    made.meta.events.register("after-call-error", _raise_if_unanswered)
-    return made
+    """Return this process's client of a service, created on first use."""
+    aws_client = boto3.client(service, config=_CONFIG)  # type: ignore[call-overload]
+    aws_client.meta.events.register("after-call", _raise_if_unavailable)
+    aws_client.meta.events.register("after-call-error", _raise_if_unanswered)
+    return aws_client
 
 
 def refused(error: ClientError) -> bool:
-    """Whether AWS refused a call because the function's role does not allow it."""
+    """Return whether AWS refused a call for lack of permission."""
     return error.response["Error"]["Code"] in (
         "AccessDenied",
         "AccessDeniedException",

@@ -14,12 +14,12 @@ def _cloudwatch() -> Any:
 
 
 def follow(service: str, instances: Collection[str], instance: str) -> bool:
-    """Let the alarms of a service's monitoring stack watch another database instance.
+    """Point the alarms of a service's monitoring stack at another database instance.
 
     Args:
-        instances: those that they may watch now.
+        instances: the instances that the alarms may watch now.
     Returns:
-        False if that is not permitted.
+        False if the role lacks permission.
     """
     try:
         pages = (
@@ -28,8 +28,8 @@ def follow(service: str, instances: Collection[str], instance: str) -> bool:
             .paginate(AlarmNamePrefix=f"{service}-monitoring-", AlarmTypes=["MetricAlarm"])
         )
         for alarm in (alarm for page in pages for alarm in page["MetricAlarms"]):
-            if moved := database.watching(alarm, instances, instance):
-                _cloudwatch().put_metric_alarm(**_settings(moved))
+            if updated := database.watching(alarm, instances, instance):
+                _cloudwatch().put_metric_alarm(**_settings(updated))
     except ClientError as error:
         if not refused(error):
             raise
@@ -38,6 +38,6 @@ def follow(service: str, instances: Collection[str], instance: str) -> bool:
 
 
 def _settings(alarm: dict[str, Any]) -> dict[str, Any]:
-    """What PutMetricAlarm takes of an alarm as DescribeAlarms shows it."""
+    """Return the fields of a described alarm that PutMetricAlarm accepts."""
     shape = _cloudwatch().meta.service_model.operation_model("PutMetricAlarm").input_shape
     return {name: alarm[name] for name in shape.members if alarm.get(name) not in (None, [], "")}

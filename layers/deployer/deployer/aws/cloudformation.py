@@ -16,7 +16,7 @@ def _cloudformation() -> "CloudFormationClient":
 
 
 def change_policy(stack: str, how: Callable[[str | None], str]) -> bool:
-    """Replace a stack's policy by what `how` makes of it. False if that is not permitted."""
+    """Replace a stack's policy with `how(policy)`; return False without permission."""
     try:
         policy = _cloudformation().get_stack_policy(StackName=stack).get("StackPolicyBody")
         changed = how(policy)

@@ -1,4 +1,4 @@
-"""Making CloudFront forget what it keeps of a path."""
+"""Cache invalidations in CloudFront."""
 
 from typing import TYPE_CHECKING
 
@@ -14,15 +14,15 @@ def _cloudfront() -> "CloudFrontClient":
 
 
 def invalidate(distribution: str, path: str, reference: str) -> bool:
-    """Invalidate a path; whether that is done. The same call again tells how far it is.
+    """Invalidate a path, and return whether that is complete. Repeat the call to poll.
 
     https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_CreateInvalidation.html
 
     Args:
-        reference: names the invalidation: a second call with it and the same path makes no second.
+        reference: names the invalidation; a repeated call with the same path creates no second one.
     """
     try:
-        answer = _cloudfront().create_invalidation(
+        response = _cloudfront().create_invalidation(
             DistributionId=distribution,
             InvalidationBatch={
                 "Paths": {"Quantity": 1, "Items": [path]},
@@ -31,4 +31,4 @@ def invalidate(distribution: str, path: str, reference: str) -> bool:
         )
     except _cloudfront().exceptions.TooManyInvalidationsInProgress as error:
         raise AwsUnavailable(f"CreateInvalidation: {error}") from error
-    return answer["Invalidation"]["Status"] == "Completed"
+    return response["Invalidation"]["Status"] == "Completed"

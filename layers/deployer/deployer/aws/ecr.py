@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
     from mypy_boto3_ecr.type_defs import ImageIdentifierTypeDef
 
-# An image's config is a few KB; this bounds what a hostile one may make us read.
+# An image's config is a few KB; the limit protects against a hostile one.
 _CONFIG_LIMIT = 4 * 1024 * 1024
-# How long after a push DescribeImages may not show it; ECR documents no bound.
+# How long DescribeImages may lag behind a push; ECR documents no bound.
 _READ_LAG = timedelta(seconds=30)
-_BETWEEN_LOOKS = 2.0  # seconds
+_READ_PAUSE = 2.0  # seconds
 _NO_SUCH_IMAGE = ("ImageNotFoundException", "RepositoryNotFoundException")
 
 
@@ -31,12 +31,12 @@ def _ecr() -> "ECRClient":
 
 
 def find(repository: str, reference: str) -> Image | None:
-    """The image under a tag or a digest; None if the repository has none such."""
-    wanted: ImageIdentifierTypeDef = (
+    """Return the image with a tag or digest, or None if the repository does not have it."""
+    image_id: ImageIdentifierTypeDef = (
         {"imageDigest": reference} if reference.startswith("sha256:") else {"imageTag": reference}
     )
     try:
-        details = _ecr().describe_images(repositoryName=repository, imageIds=[wanted])
+        details = _ecr().describe_images(repositoryName=repository, imageIds=[image_id])
     except ClientError as error:
         if error.response["Error"]["Code"] in _NO_SUCH_IMAGE:
             return None
@@ -61,7 +61,7 @@ def find(repository: str, reference: str) -> Image | None:
 def tagged(repository: str) -> list[PushedImage]:
     """Return a repository's tagged images.
 
-    A repository that is not there, or not ours to read, has none.
+    A missing repository, or one without permission to read it, has none.
     """
     pages = (
         _ecr()
@@ -85,44 +85,43 @@ def tagged(repository: str) -> list[PushedImage]:
 
 
 def find_pushed(repository: str, digest: str, at: datetime) -> Image | None:
-    """Return the image that was just pushed: looked for again for as long as reads may lag behind
-    the push; None if it is not there.
+    """Return an image that was just pushed, or None. Retry while reads may lag behind the push.
 
     Args:
-        at: when the push was told of.
+        at: the time of the push event.
     """
-    found = find(repository, digest)
-    while found is None and datetime.now(UTC) - at < _READ_LAG:
-        time.sleep(_BETWEEN_LOOKS)
-        found = find(repository, digest)
-    return found
+    image = find(repository, digest)
+    while image is None and datetime.now(UTC) - at < _READ_LAG:
+        time.sleep(_READ_PAUSE)
+        image = find(repository, digest)
+    return image
 
 
 def config(repository: str, digest: str) -> Document:
-    """The config of a single-platform image: its platform, entrypoint and labels."""
+    """Return the config of a single-platform image: platform, entrypoint and labels."""
     manifest = _manifest(repository, digest)
     if manifest is None:
         return {}
-    where = _ecr().get_download_url_for_layer(
+    download = _ecr().get_download_url_for_layer(
         repositoryName=repository, layerDigest=manifest["config"]["digest"]
     )
     try:
-        with urllib.request.urlopen(where["downloadUrl"], timeout=10) as answer:
-            parsed: Document = json.loads(answer.read(_CONFIG_LIMIT))
+        with urllib.request.urlopen(download["downloadUrl"], timeout=10) as response:
+            image_config: Document = json.loads(response.read(_CONFIG_LIMIT))
     except (OSError, HTTPException) as error:
-        raise AwsUnavailable(f"the image's config can't be downloaded: {error}") from error
-    return parsed
+        raise AwsUnavailable(f"the image's config cannot be downloaded: {error}") from error
+    return image_config
 
 
 def _manifest(repository: str, digest: str) -> Document | None:
-    found = _ecr().batch_get_image(
+    images = _ecr().batch_get_image(
         repositoryName=repository,
         imageIds=[{"imageDigest": digest}],
         acceptedMediaTypes=[*MANIFESTS, *INDEXES],
     )["images"]
-    if not found:
+    if not images:
         return None
-    manifest: dict[str, Any] = json.loads(found[0]["imageManifest"])
+    manifest: dict[str, Any] = json.loads(images[0]["imageManifest"])
     return manifest
 
 

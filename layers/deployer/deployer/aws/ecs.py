@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _DESCRIBE_TASKS_LIMIT = 100
 _READS_AFTER_WRITE = 15
-_BETWEEN_LOOKS = 2.0  # seconds
+_READ_PAUSE = 2.0  # seconds
 _NONE = timedelta(0)
 
 
@@ -27,25 +27,26 @@ def _ecs() -> "ECSClient":
 
 
 def cluster_status(cluster: str) -> str | None:
-    """The cluster's status, ACTIVE if it can run tasks, MISSING if there is none; None if we may
-    not look at it."""
+    """Return the cluster's status: ACTIVE if it can run tasks, MISSING if it does not exist.
+
+    None means no permission to describe it.
+    """
     try:
-        found = _ecs().describe_clusters(clusters=[cluster])["clusters"]
+        clusters = _ecs().describe_clusters(clusters=[cluster])["clusters"]
     except ClientError as error:
         if refused(error):
             return None
         raise
-    return found[0]["status"] if found else "MISSING"
+    return clusters[0]["status"] if clusters else "MISSING"
 
 
 def service(cluster: str, name: str) -> Service | None:
-    """The service of that name, if it is ACTIVE: one that drains or is INACTIVE is gone, as one is
-    whose cluster is not there."""
+    """Return the service, or None if it is not ACTIVE or its cluster does not exist."""
     try:
-        found = _ecs().describe_services(cluster=cluster, services=[name])["services"]
+        services = _ecs().describe_services(cluster=cluster, services=[name])["services"]
     except _ecs().exceptions.ClusterNotFoundException:
         return None
-    active = [dict(entry) for entry in found if entry["status"] == "ACTIVE"]
+    active = [dict(entry) for entry in services if entry["status"] == "ACTIVE"]
     return active[0] if active else None
 
 
@@ -56,46 +57,46 @@ def service_after(
     started: Rollout | None,
     network: Mapping[str, Any] | None = None,
 ) -> Service | None:
-    """The service, not as it was before an update of ours that reads do not show yet: looked at
-    again for as long as they may lag.
+    """Return the service as it is after our last update. Retry while reads may lag behind it.
 
     Args:
-        revision: what the update rolls out; None if there was none.
-        started: the rollout; None if it was not noted, so the update may be this very moment's.
-        network: what network the update asks for; None if only the revision matters.
+        revision: the revision that the update rolls out; None if there was no update.
+        started: the rollout; None if it was not recorded, so the update may have just happened.
+        network: the network configuration of the update; None if only the revision matters.
     """
     age = datetime.now(UTC) - datetime.fromisoformat(started["startedAt"]) if started else _NONE
-    give_up = time.monotonic() + (READ_LAG - max(age, _NONE)).total_seconds()
-    found = service(cluster, name)
-    while revision and not shows(found, revision, started, network):
-        if time.monotonic() >= give_up:
+    deadline = time.monotonic() + (READ_LAG - max(age, _NONE)).total_seconds()
+    current = service(cluster, name)
+    while revision and not shows(current, revision, started, network):
+        if time.monotonic() >= deadline:
             break
-        time.sleep(_BETWEEN_LOOKS)
-        found = service(cluster, name)
-    return found
+        time.sleep(_READ_PAUSE)
+        current = service(cluster, name)
+    return current
 
 
 def create_service(request: Mapping[str, Any]) -> Service:
     """Create a service.
 
     Raises:
-        ServiceDraining: while a deleted one of the same name still drains.
+        ServiceDraining: a deleted service of the same name is still draining.
     """
     try:
         return dict(_ecs().create_service(**request)["service"])
     except ClientError as error:
-        if error.response["Error"]["Code"] == "InvalidParameterException" and _drains(request):
+        if error.response["Error"]["Code"] == "InvalidParameterException" and _is_draining(request):
             raise ServiceDraining(
-                f"a deleted service {request['serviceName']} still drains in {request['cluster']}"
+                f"a deleted service {request['serviceName']} is still draining in"
+                f" {request['cluster']}"
             ) from error
         raise
 
 
-def _drains(request: Mapping[str, Any]) -> bool:
-    found = _ecs().describe_services(cluster=request["cluster"], services=[request["serviceName"]])[
-        "services"
-    ]
-    return any(entry["status"] == "DRAINING" for entry in found)
+def _is_draining(request: Mapping[str, Any]) -> bool:
+    response = _ecs().describe_services(
+        cluster=request["cluster"], services=[request["serviceName"]]
+    )
+    return any(entry["status"] == "DRAINING" for entry in response["services"])
 
 
 def update_service(name: str, request: Mapping[str, Any]) -> Service:
@@ -103,21 +104,21 @@ def update_service(name: str, request: Mapping[str, Any]) -> Service:
     return dict(_ecs().update_service(service=name, **request)["service"])
 
 
-def deployment_of(answer: Service, revision: str) -> Mapping[str, Any]:
-    """The deployment by which a service goes to a task definition.
+def deployment_of(updated: Service, revision: str) -> Mapping[str, Any]:
+    """Return the deployment that rolls a service out to a task definition.
 
     Args:
-        answer: the service as the call that changed it answered.
+        updated: the service in the response of the call that changed it.
     Raises:
-        DeployError: ECS does not show it, even after the lag that its reads have.
+        DeployError: ECS does not show the deployment, even after the lag of its reads.
     """
     for _ in range(_READS_AFTER_WRITE):
-        current = primary(answer)
+        current = primary(updated)
         if current and current["taskDefinition"] == revision:
             return current
         time.sleep(1)
-        answer = service(answer["clusterArn"], answer["serviceName"]) or answer
-    raise DeployError(f"ECS shows no deployment of {revision} in {answer['serviceName']}")
+        updated = service(updated["clusterArn"], updated["serviceName"]) or updated
+    raise DeployError(f"ECS shows no deployment of {revision} in {updated['serviceName']}")
 
 
 def scale_to_zero(cluster: str, name: str) -> None:
@@ -126,7 +127,7 @@ def scale_to_zero(cluster: str, name: str) -> None:
 
 
 def register(definition: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-    """Register a task definition revision; returns its ARN."""
+    """Register a task definition revision, and return its ARN."""
     registered = _ecs().register_task_definition(
         **definition, tags=[{"key": key, "value": value} for key, value in tags.items()]
     )
@@ -134,65 +135,66 @@ def register(definition: Mapping[str, Any], tags: Mapping[str, str]) -> str:
 
 
 def revision(name: str) -> tuple[str, Mapping[str, str]] | None:
-    """ARN and tags of a task definition: a revision, or a family for its newest ACTIVE one.
+    """Return the ARN and tags of a task definition, or None if it is not ACTIVE.
 
-    None if there is none such that is ACTIVE.
+    Args:
+        name: a revision, or a family for its newest ACTIVE revision.
     """
     try:
-        found = _ecs().describe_task_definition(taskDefinition=name, include=["TAGS"])
+        response = _ecs().describe_task_definition(taskDefinition=name, include=["TAGS"])
     except ClientError as error:
         # ECS has no error of its own for "no such task definition"
         if error.response["Error"]["Code"] == "ClientException":
             return None
         raise
-    definition = found["taskDefinition"]
+    definition = response["taskDefinition"]
     if definition["status"] != "ACTIVE":
         return None
-    return definition["taskDefinitionArn"], {t["key"]: t["value"] for t in found.get("tags", [])}
+    return definition["taskDefinitionArn"], {t["key"]: t["value"] for t in response.get("tags", [])}
 
 
 def containers(revision: str) -> list[Mapping[str, Any]]:
     """Return the container definitions of a revision."""
-    found = _ecs().describe_task_definition(taskDefinition=revision)
-    return [dict(container) for container in found["taskDefinition"]["containerDefinitions"]]
+    response = _ecs().describe_task_definition(taskDefinition=revision)
+    return [dict(container) for container in response["taskDefinition"]["containerDefinitions"]]
 
 
 def of_content(names: Sequence[str], content: str) -> str | None:
-    """The ARN of the first of these task definitions that says just this; None if none does.
+    """Return the ARN of the first task definition with this content, or None.
 
     Args:
-        names: revisions, or families for their newest ACTIVE one.
-        content: the hash of what a definition says; see `taskdef.content_hash`.
+        names: revisions, or families for their newest ACTIVE revision.
+        content: the hash of the definition; see `task_definitions.content_hash`.
     """
     for name in names:
-        found = revision(name)
-        if found and found[1].get(CONTENT_TAG) == content:
-            return found[0]
+        match = revision(name)
+        if match and match[1].get(CONTENT_TAG) == content:
+            return match[0]
     return None
 
 
 def tasks(cluster: str, name: str) -> list[Task]:
-    """The tasks of a service that run or are about to."""
+    """Return the tasks of a service that run or are about to."""
     return _tasks(cluster, name, "RUNNING")
 
 
 def known_tasks(cluster: str, ids: Sequence[str]) -> list[Task]:
-    """Those of these tasks that ECS still knows: it forgets a task an hour after it stopped."""
-    found: list[Task] = []
+    """Return the tasks that ECS still has: it forgets a task an hour after it stopped."""
+    tasks: list[Task] = []
     for start in range(0, len(ids), _DESCRIBE_TASKS_LIMIT):
         batch = ids[start : start + _DESCRIBE_TASKS_LIMIT]
-        found += [dict(t) for t in _ecs().describe_tasks(cluster=cluster, tasks=batch)["tasks"]]
-    return found
+        tasks += [dict(t) for t in _ecs().describe_tasks(cluster=cluster, tasks=batch)["tasks"]]
+    return tasks
 
 
 def running_tasks(cluster: str, name: str, rollout_id: str) -> list[Task]:
-    """The tasks of one rollout that run or are about to."""
-    # ListTasks takes startedBy only as its sole filter, so the rollout is told apart here
+    """Return the tasks of one rollout that run or are about to."""
+    # ListTasks accepts startedBy only as its sole filter
     return [task for task in tasks(cluster, name) if task.get("startedBy") == rollout_id]
 
 
 def stopped_tasks(cluster: str, name: str, rollout_id: str) -> list[Task]:
-    """The tasks of one rollout that stopped, oldest first. ECS forgets them after an hour."""
+    """Return the stopped tasks of one rollout, oldest first. ECS forgets them after an hour."""
     stopped = [t for t in _tasks(cluster, name, "STOPPED") if t.get("startedBy") == rollout_id]
     return sorted(stopped, key=lambda task: str(task.get("stoppedAt", "")))
 

@@ -1,4 +1,4 @@
-"""Target groups, their targets' health and load balancers from Elastic Load Balancing."""
+"""Target groups, their targets' health and load balancers in Elastic Load Balancing."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ def _elb() -> "ElasticLoadBalancingv2Client":
 
 
 def healthy_addresses(target_group: str) -> set[str]:
-    """The private addresses that the load balancer calls healthy in a target group."""
+    """Return the private addresses of a target group's healthy targets."""
     return {
         entry["Target"]["Id"]
         for entry in health(target_group)
@@ -23,13 +23,13 @@ def healthy_addresses(target_group: str) -> set[str]:
 
 
 def health(target_group: str) -> list[Mapping[str, Any]]:
-    """The target health descriptions of a target group."""
-    found = _elb().describe_target_health(TargetGroupArn=target_group)
-    return [dict(entry) for entry in found["TargetHealthDescriptions"]]
+    """Return the target health descriptions of a target group."""
+    response = _elb().describe_target_health(TargetGroupArn=target_group)
+    return [dict(entry) for entry in response["TargetHealthDescriptions"]]
 
 
 def target_group(arn: str) -> Mapping[str, Any] | None:
-    """A target group; None if there is none of that ARN."""
+    """Return a target group, or None if it does not exist."""
     try:
         return dict(_elb().describe_target_groups(TargetGroupArns=[arn])["TargetGroups"][0])
     except _elb().exceptions.TargetGroupNotFoundException:
@@ -37,8 +37,8 @@ def target_group(arn: str) -> Mapping[str, Any] | None:
 
 
 def load_balancers(arns: Sequence[str]) -> list[Mapping[str, Any]]:
-    """The load balancers of these ARNs."""
+    """Return load balancers by their ARNs."""
     if not arns:
         return []
-    found = _elb().describe_load_balancers(LoadBalancerArns=list(arns))["LoadBalancers"]
-    return [dict(balancer) for balancer in found]
+    balancers = _elb().describe_load_balancers(LoadBalancerArns=list(arns))["LoadBalancers"]
+    return [dict(balancer) for balancer in balancers]

@@ -1,4 +1,4 @@
-"""Telling the world on EventBridge what became of a release."""
+"""Release events on EventBridge."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -28,19 +28,19 @@ def announce(
     url: str | None = None,
     **more: Any,
 ) -> None:
-    """Tell of a release: that it STARTED, or its outcome. Telling is never worth a failure.
+    """Send an event for a release: that it STARTED, or its outcome. Errors are only logged.
 
     Args:
-        more: what else the event says; see docs/how-it-works.md.
+        more: further fields of the event; see docs/how-it-works.md.
     """
-    shown = ("service", "id", "version", "digest", "trigger", "startedBy", "startedAt", "execution")
-    detail = {name: release.get(name) for name in shown}
+    names = ("service", "id", "version", "digest", "trigger", "startedBy", "startedAt", "execution")
+    detail = {name: release.get(name) for name in names}
     detail |= {"state": state, "reason": redact(reason), "url": url, **more}
     entry = {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}
     try:
-        answer = _events().put_events(Entries=[entry])  # type: ignore[list-item]
+        response = _events().put_events(Entries=[entry])  # type: ignore[list-item]
     except Exception:
         logger.exception("could not announce", state=state)
         return
-    if answer["FailedEntryCount"]:
-        logger.error("could not announce", state=state, answer=answer["Entries"])
+    if response["FailedEntryCount"]:
+        logger.error("could not announce", state=state, answer=response["Entries"])

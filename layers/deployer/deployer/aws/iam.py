@@ -1,4 +1,4 @@
-"""Roles in IAM, and what they may do."""
+"""Roles in IAM, and their permissions."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ def _iam() -> "IAMClient":
 
 
 def role_exists(arn: str) -> bool | None:
-    """Whether the role of that ARN exists; None if we may not look at it."""
+    """Return whether a role exists, or None without permission to read it."""
     try:
         _iam().get_role(RoleName=arn.rsplit("/", 1)[-1])
     except ClientError as error:
@@ -28,15 +28,15 @@ def role_exists(arn: str) -> bool | None:
 
 
 def decision(role: str, action: str, resource: str) -> tuple[str, bool]:
-    """Whether a role may do something, by its own policies.
+    """Simulate an action by a role's own policies.
 
     https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html
 
     Returns:
-        `allowed`, `explicitDeny` or `implicitDeny`; and whether a condition that we know no value
-        for had a part in it.
+        `allowed`, `explicitDeny` or `implicitDeny`; and whether a condition without a known value
+        affected the result.
     """
-    found = _iam().simulate_principal_policy(
+    result = _iam().simulate_principal_policy(
         PolicySourceArn=role, ActionNames=[action], ResourceArns=[resource]
     )["EvaluationResults"][0]
-    return found["EvalDecision"], bool(found.get("MissingContextValues"))
+    return result["EvalDecision"], bool(result.get("MissingContextValues"))

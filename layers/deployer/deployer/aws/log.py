@@ -1,4 +1,4 @@
-"""The functions' log: JSON lines in CloudWatch, without the credentials that others wrote."""
+"""The functions' log: JSON lines in CloudWatch, with credentials redacted."""
 
 import json
 from typing import Any
@@ -9,9 +9,9 @@ from deployer.redaction import redact_all
 
 
 def Logger() -> _Logger:
-    """Make a function's logger, which strikes credentials out of all that is logged."""
-    return _Logger(json_serializer=_serialized)
+    """Create a function's logger, which redacts credentials in everything it logs."""
+    return _Logger(json_serializer=_serialize)
 
 
-def _serialized(entry: dict[str, Any]) -> str:
+def _serialize(entry: dict[str, Any]) -> str:
     return json.dumps(redact_all(entry), default=str)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Queue(NamedTuple):
-    """A line of a log; `id` is CloudWatch's own, no other line has it."""
+    """A line of a log; `id` is CloudWatch's unique event id."""
 
     id: str
     at: datetime
@@ -24,33 +24,34 @@ def _logs() -> "CloudWatchLogsClient":
 
 
 def last_lines(group: str, stream: str, count: int = 20) -> list[str]:
-    """The last lines of a log stream; none if it does not exist (the container never wrote)."""
-    return _some(group, stream, count, from_head=False)
+    """Return the last lines of a log stream; none if it does not exist (nothing was logged)."""
+    return _read(group, stream, count, from_head=False)
 
 
 def first_lines(group: str, stream: str, count: int) -> list[str]:
-    """The first lines of a log stream; none if it does not exist."""
-    return _some(group, stream, count, from_head=True)
+    """Return the first lines of a log stream; none if it does not exist."""
+    return _read(group, stream, count, from_head=True)
 
 
-def _some(group: str, stream: str, count: int, *, from_head: bool) -> list[str]:
+def _read(group: str, stream: str, count: int, *, from_head: bool) -> list[str]:
     try:
-        found = _logs().get_log_events(
+        response = _logs().get_log_events(
             logGroupName=group, logStreamName=stream, limit=count, startFromHead=from_head
         )
     except _logs().exceptions.ResourceNotFoundException:
         return []
-    return [event["message"].rstrip() for event in found["events"]]
+    return [event["message"].rstrip() for event in response["events"]]
 
 
 def lines(
     group: str, prefix: str, since: datetime, until: datetime | None = None
 ) -> Iterator[Queue]:
-    """The lines of the streams whose name begins with a prefix, in order of time, as they are
-    read. Raises ResourceNotFoundException if there is no such group.
+    """Yield the lines of the streams with a name prefix, in order of time.
 
     Args:
-        since, until: of the lines; both belong to it, to the millisecond. None is until now.
+        since, until: the inclusive range, to the millisecond; None means until now.
+    Raises:
+        ResourceNotFoundException: the group does not exist.
     """
     pages = (
         _logs()
@@ -69,11 +70,12 @@ def lines(
 
 
 def begun(group: str, stream: str) -> datetime | None:
-    """When the first line of a stream was written, of those still kept; None if there is none."""
-    found = _logs().get_log_events(
+    """Return when the oldest kept line of a stream was written, or None if it has no line."""
+    response = _logs().get_log_events(
         logGroupName=group, logStreamName=stream, limit=1, startFromHead=True
     )
-    return next((datetime.fromtimestamp(e["timestamp"] / 1000, UTC) for e in found["events"]), None)
+    events = response["events"]
+    return datetime.fromtimestamp(events[0]["timestamp"] / 1000, UTC) if events else None
 
 
 def _milliseconds(moment: datetime) -> int:
@@ -81,7 +83,7 @@ def _milliseconds(moment: datetime) -> int:
 
 
 def group_exists(group: str) -> bool:
-    """Whether there is a log group of that name."""
+    """Return whether a log group exists."""
     try:
         _logs().describe_log_streams(logGroupName=group, limit=1)
     except _logs().exceptions.ResourceNotFoundException:

@@ -11,7 +11,7 @@ from deployer.deploy.database import Snapshot
 if TYPE_CHECKING:
     from mypy_boto3_rds import RDSClient
 
-_OURS = [{"Key": "deployer:managed", "Value": "true"}]
+_TAGS = [{"Key": "deployer:managed", "Value": "true"}]
 # https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_ModifyDBInstance.html
 _BAD_SETTINGS = (
     "InvalidParameterCombination",
@@ -26,28 +26,32 @@ def _rds() -> "RDSClient":
 
 
 def snapshots(instance: str, prefix: str) -> list[Snapshot]:
-    """Our snapshots of an instance."""
+    """Return the deployer's snapshots of an instance."""
     pages = (
         _rds()
         .get_paginator("describe_db_snapshots")
         .paginate(DBInstanceIdentifier=instance, SnapshotType="manual")
     )
     return [
-        Snapshot(found["DBSnapshotIdentifier"], found["Status"], found.get("SnapshotCreateTime"))
+        Snapshot(
+            snapshot["DBSnapshotIdentifier"], snapshot["Status"], snapshot.get("SnapshotCreateTime")
+        )
         for page in pages
-        for found in page["DBSnapshots"]
-        if found["DBSnapshotIdentifier"].startswith(prefix)
+        for snapshot in page["DBSnapshots"]
+        if snapshot["DBSnapshotIdentifier"].startswith(prefix)
     ]
 
 
 def take_snapshot(instance: str, name: str) -> None:
-    """Begin a snapshot, unless there is one of that name, or the instance is busy (with its own
-    nightly backup, say): then a later call begins it."""
+    """Start a snapshot, unless it exists already or the instance is busy.
+
+    If the instance is busy, with its nightly backup for example, a later call starts the snapshot.
+    """
     try:
         _rds().create_db_snapshot(
             DBInstanceIdentifier=instance,
             DBSnapshotIdentifier=name,
-            Tags=_OURS,  # type: ignore[arg-type]
+            Tags=_TAGS,  # type: ignore[arg-type]
         )
     except (
         _rds().exceptions.DBSnapshotAlreadyExistsFault,
@@ -57,7 +61,7 @@ def take_snapshot(instance: str, name: str) -> None:
 
 
 def delete_snapshot(name: str) -> None:
-    """Delete a snapshot, unless it is gone."""
+    """Delete a snapshot if it exists."""
     try:
         _rds().delete_db_snapshot(DBSnapshotIdentifier=name)
     except _rds().exceptions.DBSnapshotNotFoundFault:
@@ -65,17 +69,17 @@ def delete_snapshot(name: str) -> None:
 
 
 def instance(name: str) -> dict[str, Any] | None:
-    """An instance as DescribeDBInstances gives it; None if there is none."""
+    """Return an instance as DescribeDBInstances describes it, or None if it does not exist."""
     try:
-        found = _rds().describe_db_instances(DBInstanceIdentifier=name)["DBInstances"]
+        instances = _rds().describe_db_instances(DBInstanceIdentifier=name)["DBInstances"]
     except _rds().exceptions.DBInstanceNotFoundFault:
         return None
-    return dict(found[0])
+    return dict(instances[0])
 
 
 def restore(snapshot: str, name: str, settings: Mapping[str, Any]) -> None:
-    """Begin to restore a snapshot into a new instance; unless there is one of that name."""
-    tags = [*(tag for tag in settings.get("Tags", []) if tag not in _OURS), *_OURS]
+    """Start to restore a snapshot into a new instance, unless the instance exists already."""
+    tags = [*(tag for tag in settings.get("Tags", []) if tag not in _TAGS), *_TAGS]
     try:
         _rds().restore_db_instance_from_db_snapshot(
             DBInstanceIdentifier=name, DBSnapshotIdentifier=snapshot, **{**settings, "Tags": tags}
@@ -85,7 +89,7 @@ def restore(snapshot: str, name: str, settings: Mapping[str, Any]) -> None:
 
 
 def modify(name: str, settings: Mapping[str, Any]) -> str | None:
-    """Change an instance's settings at once; a later call changes those of a busy one.
+    """Change an instance's settings immediately; if it is busy, a later call changes them.
 
     Returns:
         Why RDS refuses these settings, or None.

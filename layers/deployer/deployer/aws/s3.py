@@ -18,7 +18,7 @@ _CHUNK = 1024 * 1024
 
 
 class Served(NamedTuple):
-    """How an object is served: its type, who may keep it how long, and of which release it is."""
+    """How an object is served: its type, its caching, and the release that it belongs to."""
 
     content_type: str
     cache_control: str
@@ -30,19 +30,18 @@ def _s3() -> "S3Client":
 
 
 def newest(bucket: str, prefix: str) -> tuple[str, str, datetime] | None:
-    """The key, version and time of the newest object below a prefix; None if there is none."""
+    """Return the key, version and time of the newest object below a prefix, or None."""
     pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    found = [entry for page in pages for entry in page.get("Contents", [])]
-    if not found:
+    objects = [entry for page in pages for entry in page.get("Contents", [])]
+    if not objects:
         return None
-    last = max(found, key=lambda entry: entry["LastModified"])
-    told = _s3().head_object(Bucket=bucket, Key=last["Key"])
-    return last["Key"], told["VersionId"], last["LastModified"]
+    last = max(objects, key=lambda entry: entry["LastModified"])
+    head = _s3().head_object(Bucket=bucket, Key=last["Key"])
+    return last["Key"], head["VersionId"], last["LastModified"]
 
 
 def stored_since(bucket: str, prefix: str, since: datetime) -> Iterator[dict[str, Any]]:
-    """The objects below a prefix that were stored since then, as `describe` shows them but without
-    their versions."""
+    """Yield the objects below a prefix stored since a time, as `describe` but without version."""
     pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     for page in pages:
         for entry in page.get("Contents", []):
@@ -57,43 +56,44 @@ def stored_since(bucket: str, prefix: str, since: datetime) -> Iterator[dict[str
 
 
 def download(bucket: str, key: str, into: IO[bytes], version: str | None = None) -> bool:
-    """Download an object, or a version of it; False if it is not there."""
-    found = _get(bucket, key, version)
-    if found is None:
+    """Download an object, or a version of it; return False if it does not exist."""
+    response = _get(bucket, key, version)
+    if response is None:
         return False
-    for chunk in found["Body"].iter_chunks(_CHUNK):
+    for chunk in response["Body"].iter_chunks(_CHUNK):
         into.write(chunk)
     return True
 
 
 def _get(bucket: str, key: str, version: str | None = None) -> "GetObjectOutputTypeDef | None":
-    """An object whose content is not read yet; None if it, or that version of it, is not there.
+    """Return an object with its content unread, or None if it, or that version, does not exist.
 
-    Who may not list the bucket is told AccessDenied of what is not there, which is raised: that
-    the role lacks a permission must not look like a missing object.
+    Without permission to list the bucket, S3 answers AccessDenied for a missing object. The error
+    is raised: a missing permission must not look like a missing object.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
     """
     which = {"VersionId": version} if version else {}
     try:
         return _s3().get_object(Bucket=bucket, Key=key, **which)  # type: ignore[arg-type]
     except _s3().exceptions.ClientError as error:
-        told: Mapping[str, Any] = error.response["Error"]
-        missing = told["Code"] in ("NoSuchKey", "NoSuchVersion")
-        # a version id that S3 never gave out
-        if missing or (told["Code"], told.get("ArgumentName")) == ("InvalidArgument", "versionId"):
+        details: Mapping[str, Any] = error.response["Error"]
+        code, argument = details["Code"], details.get("ArgumentName")
+        # InvalidArgument: a version id that S3 never issued
+        never_issued = (code, argument) == ("InvalidArgument", "versionId")
+        if code in ("NoSuchKey", "NoSuchVersion") or never_issued:
             return None
         raise
 
 
 def upload(bucket: str, key: str, content: IO[bytes] | bytes) -> None:
-    """Upload an object that nobody is served."""
+    """Upload an object that is not part of a site."""
     _s3().put_object(Bucket=bucket, Key=key, Body=content)
 
 
 def document(bucket: str, key: str) -> Any:
-    """A JSON document; None if it is not there."""
-    found = _get(bucket, key)
-    return json.load(found["Body"]) if found else None
+    """Return a JSON document, or None if it does not exist."""
+    response = _get(bucket, key)
+    return json.load(response["Body"]) if response else None
 
 
 def keep_document(bucket: str, key: str, value: Any) -> None:
@@ -107,7 +107,7 @@ def publish(bucket: str, key: str, content: IO[bytes] | bytes, served: Served) -
 
 
 def copy(bucket: str, source: str, key: str, served: Served) -> None:
-    """Copy a file of a site within its bucket; its content does not travel."""
+    """Copy a file of a site within its bucket, on S3's side."""
     _s3().copy_object(
         Bucket=bucket,
         Key=key,
@@ -126,11 +126,11 @@ def _headers(served: Served) -> Mapping[str, Any]:
 
 
 def folders(bucket: str, prefix: str) -> list[str]:
-    """The names of the folders below a prefix."""
-    asked = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/"}
-    pages = _s3().get_paginator("list_objects_v2").paginate(**asked)  # type: ignore[arg-type]
-    found = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])]
-    return [name.removeprefix(prefix).rstrip("/") for name in found]
+    """Return the names of the folders below a prefix."""
+    request = {"Bucket": bucket, "Prefix": prefix, "Delimiter": "/"}
+    pages = _s3().get_paginator("list_objects_v2").paginate(**request)  # type: ignore[arg-type]
+    prefixes = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])]
+    return [name.removeprefix(prefix).rstrip("/") for name in prefixes]
 
 
 def delete(bucket: str, prefix: str, go_on: Callable[[], None]) -> None:
@@ -164,16 +164,16 @@ def _keys(bucket: str, prefix: str) -> Iterator[list[str]]:
 
 
 def describe(bucket: str, key: str, version: str | None = None) -> dict[str, Any] | None:
-    """An object's version, entity tag, size in bytes and time; None if it is not there."""
-    # HeadObject has no body to name an error in: a missing object would look like a bad request
-    found = _get(bucket, key, version)
-    if found is None:
+    """Return an object's version, entity tag, size in bytes and time, or None if it is missing."""
+    # not HeadObject, whose error has no body: a missing object would look like a bad request
+    response = _get(bucket, key, version)
+    if response is None:
         return None
-    found["Body"].close()
+    response["Body"].close()
     return {
         "key": key,
-        "version": found.get("VersionId"),
-        "etag": found["ETag"].strip('"'),
-        "size": found["ContentLength"],
-        "at": found["LastModified"].astimezone(UTC).isoformat(),
+        "version": response.get("VersionId"),
+        "etag": response["ETag"].strip('"'),
+        "size": response["ContentLength"],
+        "at": response["LastModified"].astimezone(UTC).isoformat(),
     }

@@ -23,7 +23,7 @@ def replace(arn: str, value: str) -> None:
 
 
 def description(arn: str) -> dict[str, Any] | None:
-    """What is known of a secret beside its value; None if there is none."""
+    """Return a secret's description, without its value, or None if it does not exist."""
     try:
         return dict(_secrets().describe_secret(SecretId=arn))
     except _secrets().exceptions.ResourceNotFoundException:
@@ -31,7 +31,7 @@ def description(arn: str) -> dict[str, Any] | None:
 
 
 def made_by(arn: str) -> tuple[str, str] | None:
-    """The stack that a secret is of, and what it is called in there; None if it is of none.
+    """Return the stack that created a secret and its logical id there, or None.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-resource-tags.html
     """
@@ -41,7 +41,7 @@ def made_by(arn: str) -> tuple[str, str] | None:
 
 
 def has_policy(arn: str) -> bool:
-    """Whether a secret has a policy of its own, which may let in whom no other policy does."""
+    """Return whether a secret has a resource policy, which may grant access by itself."""
     return bool(_secrets().get_resource_policy(SecretId=arn).get("ResourcePolicy"))
 
 

@@ -1,4 +1,4 @@
-"""Executions of our state machine: waking, starting, and whether one still runs."""
+"""Executions of the deployer's state machines: wake, start, and check whether one runs."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 START_LAG = timedelta(seconds=60)
 """How long DescribeExecution may not find an execution that has started."""
 
-# The execution woke by itself, was stopped, or was woken already: none needs a second waking.
+# The execution woke by itself, was stopped, or was woken already.
 _ASLEEP_NO_MORE = ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken")
 
 
@@ -21,7 +21,7 @@ def _sfn() -> "SFNClient":
 
 
 def wake(token: str, output: Any) -> bool:
-    """Complete the task that sleeps on a token; False if it sleeps no more."""
+    """Complete the task that sleeps on a token; return False if it no longer sleeps."""
     try:
         _sfn().send_task_success(taskToken=token, output=json.dumps(output))
     except _sfn().exceptions.ClientError as error:
@@ -34,41 +34,41 @@ def wake(token: str, output: Any) -> bool:
 def running(execution: str, started: str) -> bool:
     """Return whether an execution still runs.
 
-    DescribeExecution is eventually consistent: an execution that is not found and started within
-    START_LAG runs. One that Step Functions has forgotten does not.
+    DescribeExecution is eventually consistent: a missing execution that started within START_LAG
+    counts as running, an older one as ended.
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
 
     Args:
         started: when it started, or an earlier moment; ISO 8601.
     """
     try:
-        found = _sfn().describe_execution(executionArn=execution)
+        response = _sfn().describe_execution(executionArn=execution)
     except _sfn().exceptions.ExecutionDoesNotExist:
         return datetime.now(UTC) - datetime.fromisoformat(started) < START_LAG
-    return found["status"] == "RUNNING"
+    return response["status"] == "RUNNING"
 
 
 def start(machine: str, name: str, request: Any, once: bool = False) -> bool:
-    """Start an execution under a name of our choice; numbered, where earlier ones are over.
+    """Start an execution with a name; append a number if earlier ones of the name have ended.
 
     Args:
-        once: whether one that is over is enough.
+        once: do not start another if one of the name has ended.
     Returns:
-        False if one of the name runs. One that was given the very same input may count as
+        False if one of the name runs. One with exactly the same input may count as
         started (https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html).
     """
-    executions, numbered, number = machine.replace(":stateMachine:", ":execution:"), name, 1
+    executions, execution_name, number = machine.replace(":stateMachine:", ":execution:"), name, 1
     now = datetime.now(UTC).isoformat()
     while True:
         try:
             _sfn().start_execution(
-                stateMachineArn=machine, name=numbered, input=json.dumps(request)
+                stateMachineArn=machine, name=execution_name, input=json.dumps(request)
             )
         except _sfn().exceptions.ExecutionAlreadyExists:
-            # one that exists and is not found has only just started
-            if once or running(f"{executions}:{numbered}", now):
+            # one that exists but cannot be described has just started
+            if once or running(f"{executions}:{execution_name}", now):
                 return False
             number += 1
-            numbered = f"{name}-{number}"
+            execution_name = f"{name}-{number}"
         else:
             return True

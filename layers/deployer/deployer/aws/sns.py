@@ -1,4 +1,4 @@
-"""Messages to the people who subscribed to a topic."""
+"""Messages to the subscribers of a topic."""
 
 from typing import TYPE_CHECKING
 
@@ -13,5 +13,5 @@ def _sns() -> "SNSClient":
 
 
 def publish(topic: str, subject: str, text: str) -> None:
-    """Send a message to everyone who subscribed."""
+    """Send a message to all subscribers."""
     _sns().publish(TopicArn=topic, Subject=subject, Message=text)

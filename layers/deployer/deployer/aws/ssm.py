@@ -1,4 +1,4 @@
-"""Parameters in SSM Parameter Store: the specs of services and sites, and those that tasks read."""
+"""Parameters in SSM Parameter Store: the specs of services and sites, and tasks' parameters."""
 
 import os
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ def _ssm() -> "SSMClient":
 
 
 def service_specs() -> Mapping[str, str]:
-    """Every service spec under the path in SPEC_PATH: its text by the parameter's name."""
+    """Return the service specs under SPEC_PATH: the text by the parameter's name."""
     return _below(os.environ["SPEC_PATH"])
 
 
 def site_specs() -> Mapping[str, str]:
-    """Every site spec under the path in SITE_PATH: its text by the parameter's name."""
+    """Return the site specs under SITE_PATH: the text by the parameter's name."""
     return _below(os.environ["SITE_PATH"])
 
 
@@ -32,8 +32,8 @@ def _below(path: str) -> Mapping[str, str]:
 def parameter(arn: str) -> dict[str, Any] | None:
     """Return a parameter's description, without its value; None if it does not exist."""
     name = arn.partition(":parameter/")[2]
-    # the ARN of `/name` is that of `name`
+    # `/name` and `name` have the same ARN
     names = [f"/{name}"] if "/" in name else [name, f"/{name}"]
-    only: Any = [{"Key": "Name", "Option": "Equals", "Values": names}]
-    pages = _ssm().get_paginator("describe_parameters").paginate(ParameterFilters=only)
-    return next((dict(found) for page in pages for found in page["Parameters"]), None)
+    filters: Any = [{"Key": "Name", "Option": "Equals", "Values": names}]
+    pages = _ssm().get_paginator("describe_parameters").paginate(ParameterFilters=filters)
+    return next((dict(parameter) for page in pages for parameter in page["Parameters"]), None)

@@ -1,1 +1,1 @@
-"""The releases table: records, locks and holds. It decides nothing."""
+"""The releases table: records, locks and holds. The modules decide nothing."""

@@ -1,6 +1,6 @@
-"""Which archive's content was built by which build, in the releases table.
+"""The claims of builds on archives' content, as items of the releases table.
 
-The builds' records themselves are kept by `releases`, as releases are.
+`releases` stores the builds' records, like those of releases.
 """
 
 import time
@@ -8,16 +8,16 @@ import time
 from deployer.build.image_build import Build
 from deployer.store import table
 
-_LIFE = 30 * 24 * 3600  # seconds; after that the image in ECR tells that it is the same
+_LIFE = 30 * 24 * 3600  # seconds; after that, the label of the image in ECR shows a duplicate
 
 
 def claim(build: Build, instead_of: str = "") -> str | None:
-    """Take an archive's content for a build, if no other has it or just the one to replace.
+    """Claim an archive's content for a build, if no build or only `instead_of` has claimed it.
 
     Args:
         instead_of: the id of a build that failed.
     Returns:
-        None, or the id of the build that has it.
+        None, or the id of the build that holds the claim.
     """
     item = {
         "service": f"content:{build['service']}",

@@ -20,13 +20,13 @@ from deployer.store import table
 CHANGE_SECONDS = 60
 """Lease length; must exceed the timeout of any function that holds it (template.yaml)."""
 
-_REMEMBERED = 90 * 24 * 3600  # seconds; an execution can be redriven for less
+_HOLD_LIFE = 90 * 24 * 3600  # seconds; an execution can be redriven for less
 _PATIENCE = 30.0  # seconds to wait for an earlier try of the same function, which may run for 50
 _IDLE = (
     "#execution = {0} AND attribute_not_exists(#changesUntil)"
     " OR #execution = {0} AND #changesUntil <= :now"
 )
-_MINE = _IDLE.format(":me")
+_HELD_IDLE = _IDLE.format(":me")
 
 LOOK = {"action": "WAIT", "by": "", "reason": "woken to check the queue"}
 """What wakes a waiting execution: not a decision, only a reason to check the queue again."""
@@ -34,7 +34,7 @@ LOOK = {"action": "WAIT", "by": "", "reason": "woken to check the queue"}
 
 @dataclass(frozen=True)
 class Queue:
-    """Who holds the lock, who waits for it, and who holds pushes back."""
+    """The holder of the lock, the requests that wait for it, and the hold on pushes."""
 
     holder: LockRequest | None
     waiting: list[LockRequest]
@@ -67,84 +67,86 @@ def dequeue(service: str, release_id: str, execution: str | None = None) -> None
 
 
 def acquire(service: str, lock_request: LockRequest, instead_of: str = "") -> bool:
-    """Acquire the lock if nobody has it, or from an execution that is known to be over and changes
-    nothing any more; for a push, only while the service is not held.
+    """Acquire the lock if it is free, or take it from an ended execution whose lease is over.
 
+    A push acquires it only while the service is not held.
+
+    Args:
+        instead_of: the ended execution.
     Returns:
-        False if somebody else has it, or a hold has come between.
+        False if another execution holds the lock, or the service is held.
     """
     item = {"service": service, "id": "#lock", **lock_request}
     free = f"attribute_not_exists(#id) OR #execution = :me OR {_IDLE.format(':dead')}"
-    compared = {"me": lock_request["execution"], "dead": instead_of, "now": _microseconds()}
+    values = {"me": lock_request["execution"], "dead": instead_of, "now": _microseconds()}
     if lock_request["trigger"] == "push":
-        taken = table.put_without(item, "#hold", free, **compared)
+        acquired = table.put_without(item, "#hold", free, **values)
     else:
-        taken = table.put_if(item, free, **compared) is None
-    if taken:
+        acquired = table.put_if(item, free, **values) is None
+    if acquired:
         dequeue(service, lock_request["release"])
-    return taken
+    return acquired
 
 
 @contextmanager
 def lease(service: str, execution: str) -> Iterator[Callable[[], None]]:
-    """Change what only the execution that holds the lock may, one function at a time.
+    """Hold a lease on the lock while one function of the execution changes the service.
 
-    Until it is done nobody takes the lock over: a function goes on although its execution is
-    stopped, or although Step Functions tries it again.
+    No other execution can take the lock during the lease: a function keeps running although its
+    execution is stopped, or Step Functions retries it.
 
     Yields:
-        What a function that takes longer than CHANGE_SECONDS calls every now and then.
+        A function that extends the lease; to call regularly if it takes over CHANGE_SECONDS.
     Raises:
-        LockLost: it has not the lock: it ended, and was redriven after what it left had been put
-            right.
-        AwsUnavailable: another function of it does not come to its end.
+        LockLost: the execution lost the lock: it ended, another cleaned up, then it was redriven.
+        AwsUnavailable: another function of the execution keeps its lease.
     """
-    end = _begin(service, execution)
+    end = _start_lease(service, execution)
 
-    def go_on() -> None:
+    def extend() -> None:
         nonlocal end
-        end = _extend(service, execution, end)
+        end = _extend_lease(service, execution, end)
 
     try:
-        yield go_on
-    except Exception:  # a function that is killed says nothing: its time then has to run out
-        _is_done(service, execution, end)
+        yield extend
+    except Exception:  # a killed function does not get here: its lease has to run out
+        _end_lease(service, execution, end)
         raise
-    _is_done(service, execution, end)
+    _end_lease(service, execution, end)
 
 
-def _begin(service: str, execution: str) -> int:
-    """Note that something changes; until when it may, which no other function has said."""
-    give_up = time.time() + _PATIENCE
+def _start_lease(service: str, execution: str) -> int:
+    """Start a lease, and return its end, which identifies it."""
+    deadline = time.time() + _PATIENCE
     while True:
         now = _microseconds()
         end = now + CHANGE_SECONDS * 1_000_000
         note = {"changesUntil": end}
-        there = table.update_if(service, "#lock", note, _MINE, me=execution, now=now)
-        if there is None or there.get("changesUntil") == end:  # botocore tried it twice
+        current = table.update_if(service, "#lock", note, _HELD_IDLE, me=execution, now=now)
+        if current is None or current.get("changesUntil") == end:  # botocore sent it twice
             return end
-        if there.get("execution") != execution:
-            raise LockLost(_lost(service, execution))
-        if time.time() > give_up:
-            raise AwsUnavailable(f"an earlier try still changes something of {service}")
+        if current.get("execution") != execution:
+            raise LockLost(_lost_message(service, execution))
+        if time.time() > deadline:
+            raise AwsUnavailable(f"an earlier try is still changing {service}")
         time.sleep(1)
 
 
-def _extend(service: str, execution: str, end: int) -> int:
-    """Note that the change goes on; until when."""
-    later = _microseconds() + CHANGE_SECONDS * 1_000_000
-    mine = "#execution = :me AND #changesUntil = :end"
-    note = {"changesUntil": later}
-    there = table.update_if(service, "#lock", note, mine, me=execution, end=end)
-    if there is not None and there.get("changesUntil") != later:  # botocore tried it twice
-        raise LockLost(_lost(service, execution))
-    return later
+def _extend_lease(service: str, execution: str, end: int) -> int:
+    """Extend a lease, and return its new end."""
+    new_end = _microseconds() + CHANGE_SECONDS * 1_000_000
+    condition = "#execution = :me AND #changesUntil = :end"
+    note = {"changesUntil": new_end}
+    current = table.update_if(service, "#lock", note, condition, me=execution, end=end)
+    if current is not None and current.get("changesUntil") != new_end:  # botocore sent it twice
+        raise LockLost(_lost_message(service, execution))
+    return new_end
 
 
-def _lost(service: str, execution: str) -> str:
+def _lost_message(service: str, execution: str) -> str:
     return (
-        f"execution {execution} has lost the lock: after it ended, what it left of {service} was"
-        " put right. Push or deploy again instead of redriving it"
+        f"execution {execution} has lost the lock: after it ended, another execution cleaned up"
+        f" {service}. Push or deploy again instead of redriving it"
     )
 
 
@@ -152,18 +154,18 @@ def _microseconds() -> int:
     return int(time.time() * 1_000_000)
 
 
-def _is_done(service: str, execution: str, end: int) -> None:
-    mine = "#execution = :me AND #changesUntil = :end"
-    with suppress(ClientError, AwsUnavailable):  # what was to be said is out of date in a minute
-        table.update_if(service, "#lock", {"changesUntil": 0}, mine, me=execution, end=end)
+def _end_lease(service: str, execution: str, end: int) -> None:
+    condition = "#execution = :me AND #changesUntil = :end"
+    with suppress(ClientError, AwsUnavailable):  # the lease runs out in a minute anyway
+        table.update_if(service, "#lock", {"changesUntil": 0}, condition, me=execution, end=end)
 
 
 def release(service: str, execution: str) -> None:
-    """Release the lock if the execution has it, and wake everyone who waits for it.
+    """Release the lock if the execution holds it, and wake all executions in the queue.
 
-    While another try of a function changes something, the lock stays until it is taken over.
+    During a lease of another try, the lock stays until another execution takes it.
     """
-    table.delete_if(service, "#lock", _MINE, me=execution, now=_microseconds())
+    table.delete_if(service, "#lock", _HELD_IDLE, me=execution, now=_microseconds())
     for lock_request in queue(service).waiting:
         wake(lock_request)
 
@@ -174,21 +176,21 @@ def wake(lock_request: LockRequest) -> bool:
 
 
 def hold(service: str, note: HoldNote) -> None:
-    """Hold a service's pushes back."""
+    """Hold a service's pushes."""
     table.put({"service": service, "id": "#hold", **note})
 
 
 def hold_back(service: str, by: str | None, reason: str | None, now: datetime) -> HoldNote:
-    """Hold a service's pushes, with the note that `lock.held` makes."""
+    """Hold a service's pushes, and return the hold."""
     note = held(by, reason, now, queue(service).hold)
     hold(service, note)
     return note
 
 
 def end_hold(service: str, execution: str) -> HoldNote | None:
-    """End a hold, and return what it was; the same again to a later try of the same execution.
+    """End a hold, and return it; a retry of the same execution gets the same hold.
 
-    Pushes that come from now on are not held back.
+    Later pushes are not held.
 
     Returns:
         None if the service was not held.
@@ -204,9 +206,9 @@ def end_hold(service: str, execution: str) -> HoldNote | None:
 
 
 def _expiring() -> dict[str, int]:
-    return {"expiresAt": int(time.time()) + _REMEMBERED}
+    return {"expiresAt": int(time.time()) + _HOLD_LIFE}
 
 
 def release_hold(service: str) -> bool:
-    """End a hold; False if there was none."""
+    """End a hold; return False if there was none."""
     return table.delete_if(service, "#hold", "attribute_exists(#id)")

@@ -1,14 +1,14 @@
-"""The records of the releases: each release has one, and each record exactly one outcome, once.
+"""The records of the releases: each release has one, and each record gets exactly one outcome.
 
-Decisions must see what matters to them, however many releases came after. So pushes that deploy
-nothing are kept apart, under `ignored:<service>`, and each release has a `standing`, by which the
-table's index finds it when the newest records do not reach back to it:
+Decisions must see all records that matter, however many releases followed. So ignored pushes are
+stored apart, under `ignored:<service>`, and each release has a `standing`, by which the table's
+index finds a release older than the newest records:
 
     open#<id>             in flight
     live#<end>#<id>       was live and verified
     ran#<end>#<id>        failed, and may have changed the service or its database
-    held#<id>             held back
-    over#<id>             anything else: nobody looks for it there
+    held#<id>             held
+    over#<id>             anything else; never queried
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.ConditionExpressions.html
 """
@@ -26,56 +26,56 @@ from deployer.redaction import redact_all
 from deployer.store import table
 
 _POINTER_LIFE = 90 * 24 * 3600  # seconds; Step Functions keeps an execution as long
-# For an older push every round of a week has looked, and there may be more of those than one could.
+# The reconciler has had a week for older pushes, and there may be too many to check.
 _LOOK_BACK = timedelta(days=7)
 _TOKEN_LIFE = 24 * 3600  # seconds; longer than any execution may run
 _NEWEST = 200
 _LASTING = ("open", "live", "ran", "held")
 
-# what others wrote, in whole or in part
+# fields with text from elsewhere: redacted
 _TEXTS = ("reason", "diagnosis", "rollback")
 _OPEN = "attribute_not_exists(#outcome)"
-_WAITS = f"{_OPEN} AND attribute_not_exists(#lockedAt)"
-_OURS = "attribute_not_exists(#id) OR #execution = :me"
-# Tags are moved: what was put on an image after the event that is known is another push.
-_NEW_TAG = f"{_OURS} OR #until < :at"
+_WAITING = f"{_OPEN} AND attribute_not_exists(#lockedAt)"
+_NEW_OR_OURS = "attribute_not_exists(#id) OR #execution = :me"
+# Tags move: putting a tag on an image again, after the known event, is another push.
+_NEW_TAG = f"{_NEW_OR_OURS} OR #until < :at"
 
 
 def open_release(release: Entry) -> Recorded | None:
-    """Write down that a release is in flight; done again by the same execution, it changes nothing.
+    """Record that a release is in flight. A repeat by the same execution changes nothing.
 
     Returns:
-        None, or the record that it already has from another execution.
+        None, or the existing record of another execution.
     """
     carry_out(release["execution"], release)
-    already = table.put_if(_opened(release), "attribute_not_exists(#id)")
-    if already is None or already["execution"] == release["execution"]:
-        return None  # what later steps noted, and an outcome, must not be lost to a late retry
-    return _record(already)
+    existing = table.put_if(_open_item(release), "attribute_not_exists(#id)")
+    if existing is None or existing["execution"] == release["execution"]:
+        return None  # a late retry must not overwrite later fields or the outcome
+    return _record(existing)
 
 
 def open_push(release: Release, until: datetime) -> Recorded | None:
-    """Write down that the release of a push is in flight, as `open_release` does.
+    """Record that the release of a push is in flight, as `open_release` does.
 
-    A tag that was put on an image is one push, whatever events tell of it.
+    Putting a tag on an image is one push, however many events report it.
 
     Args:
-        until: an event of the same tag on the same image is of this push if it is no later.
+        until: an event of the same tag and image belongs to this push if it is not later.
     Returns:
-        None, or the record that this push already has from another execution.
+        None, or this push's existing record of another execution.
     Raises:
-        AwsUnavailable: another execution writes it down at this moment.
+        AwsUnavailable: another execution is recording the push right now.
     """
     carry_out(release["execution"], release)
-    return _claimed(release, _opened(release), until)
+    return _put_claimed(release, _open_item(release), until)
 
 
-def _opened(release: Entry) -> Mapping[str, Any]:
+def _open_item(release: Entry) -> Mapping[str, Any]:
     return {**release, "standing": f"open#{release['id']}"}
 
 
-def _claimed(release: Release, record: Mapping[str, Any], until: datetime) -> Recorded | None:
-    """Write a push's record together with the claim of its tag on its image."""
+def _put_claimed(release: Release, record: Mapping[str, Any], until: datetime) -> Recorded | None:
+    """Write a push's record together with its claim on the tag and image."""
     began = _moment(release["startedAt"])
     claim: dict[str, Any] = {
         **_tag_key(release["service"], release["digest"], release["tag"] or ""),
@@ -87,13 +87,13 @@ def _claimed(release: Release, record: Mapping[str, Any], until: datetime) -> Re
     at = _microseconds(_moment(release["pushedAt"]))
     if table.put_both(claim, record, _NEW_TAG, me=release["execution"], at=at):
         return None
-    there = table.get(claim["service"], claim["id"]) or claim
-    already = _find_push(release["service"], release["id"]) or _find_push(
-        release["service"], there["release"]
+    claimed = table.get(claim["service"], claim["id"]) or claim
+    existing = _find_push(release["service"], release["id"]) or _find_push(
+        release["service"], claimed["release"]
     )
-    if already is None:
-        raise AwsUnavailable(f"push {there['release']} is written down at this moment")
-    return None if already["execution"] == release["execution"] else already
+    if existing is None:
+        raise AwsUnavailable(f"another execution is recording push {claimed['release']} right now")
+    return None if existing["execution"] == release["execution"] else existing
 
 
 def _tag_key(service: str, digest: str, tag: str) -> dict[str, str]:
@@ -101,59 +101,59 @@ def _tag_key(service: str, digest: str, tag: str) -> dict[str, str]:
 
 
 def knows_tag(service: str, digest: str, tag: str, at: datetime) -> bool:
-    """Return whether it is written down that a tag was put on an image at that time or later."""
+    """Return whether a push of a tag on an image at that time or later is recorded."""
     key = _tag_key(service, digest, tag)
-    found = table.get(key["service"], key["id"])
-    return found is not None and bool(found["until"] >= _microseconds(at))
+    claim = table.get(key["service"], key["id"])
+    return claim is not None and bool(claim["until"] >= _microseconds(at))
 
 
 def notice_tag(service: str, push: str, now: datetime) -> datetime | None:
-    """Write down when a push without a record was noticed first.
+    """Record when a push without a record was first noticed.
 
     Args:
-        push: the id of the release that it would be.
+        push: the id of the release that the push would become.
     Returns:
         None, or when it was noticed before.
     """
     note = {"at": now.isoformat(), "expiresAt": int(now.timestamp()) + _POINTER_LIFE}
-    there = table.update_if(f"noticed:{service}", push, note, "attribute_not_exists(#id)")
-    return _moment(there["at"]) if there and there["at"] != note["at"] else None
+    current = table.update_if(f"noticed:{service}", push, note, "attribute_not_exists(#id)")
+    return _moment(current["at"]) if current and current["at"] != note["at"] else None
 
 
 def carry_out(execution: str, release: Entry) -> None:
-    """Write down which release an execution carries out."""
+    """Record which release an execution carries out."""
     pointer = {"service": f"execution:{execution}", "id": "release"}
-    of = {"of": release["service"], "release": release["id"]}
-    table.put({**pointer, **of, "expiresAt": int(time.time()) + _POINTER_LIFE})
+    target = {"of": release["service"], "release": release["id"]}
+    table.put({**pointer, **target, "expiresAt": int(time.time()) + _POINTER_LIFE})
 
 
 def ignore_push(release: Release, reason: str, until: datetime | None) -> None:
-    """Write down that a push deploys nothing, unless it has a record from another execution.
+    """Record that a push deploys nothing, unless another execution has recorded it.
 
     Args:
-        until: as for `open_push`; None if it may deploy yet: then it is not known as decided.
+        until: as for `open_push`; None if a later try may deploy the push: the tag is not claimed.
     """
     carry_out(release["execution"], release)
-    record = _aside(release, "IGNORED", {"reason": reason})
+    record = _ignored_item(release, "IGNORED", {"reason": reason})
     if until and release["tag"]:
-        _claimed(release, record, until)
+        _put_claimed(release, record, until)
     else:
-        table.put_if(record, _OURS, me=release["execution"])
+        table.put_if(record, _NEW_OR_OURS, me=release["execution"])
 
 
 def put_off(release: Release, details: Mapping[str, Any]) -> bool:
-    """Write down that a push failed before it could be read as a release, and may deploy yet.
+    """Record that a push failed before it became a release; a later try may deploy it.
 
     Returns:
-        False if it is written down already.
+        False if it is recorded already.
     """
     carry_out(release["execution"], release)
-    record = _aside(release, "FAILED", details)
+    record = _ignored_item(release, "FAILED", details)
     return table.put_if(record, "attribute_not_exists(#id)") is None
 
 
-def _aside(release: Release, outcome: Outcome, details: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record of a push that no decision need see."""
+def _ignored_item(release: Release, outcome: Outcome, details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of a push that does not matter for decisions."""
     return {
         **release,
         "service": _ignored(release["service"]),
@@ -169,13 +169,13 @@ def _ignored(service: str) -> str:
 
 
 def _find_push(service: str, release_id: str) -> Recorded | None:
-    found = table.get(service, release_id) or table.get(_ignored(service), release_id)
-    return _record({**found, "service": service}) if found else None
+    item = table.get(service, release_id) or table.get(_ignored(service), release_id)
+    return _record({**item, "service": service}) if item else None
 
 
-def note(release: Entry, **found: Any) -> None:
-    """Note on a record in flight what a step found."""
-    table.update_if(release["service"], release["id"], found, "attribute_not_exists(#outcome)")
+def note(release: Entry, **fields: Any) -> None:
+    """Set fields of a record in flight."""
+    table.update_if(release["service"], release["id"], fields, "attribute_not_exists(#outcome)")
 
 
 def note_lock(release: Entry, now: str) -> bool:
@@ -185,49 +185,51 @@ def note_lock(release: Entry, now: str) -> bool:
         False if the release was held or superseded already.
     """
     unchanged = f"{_OPEN} AND attribute_not_exists(#rollout)"
-    there = table.update_if(release["service"], release["id"], {"lockedAt": now}, unchanged)
-    return there is None or there.get("outcome") not in ("HELD", "SUPERSEDED")
+    current = table.update_if(release["service"], release["id"], {"lockedAt": now}, unchanged)
+    return current is None or current.get("outcome") not in ("HELD", "SUPERSEDED")
 
 
 def close_release(
     release: Entry | Unidentified, outcome: Outcome, details: Mapping[str, Any]
 ) -> bool:
-    """Give a release its one outcome; it makes the record where there is none.
+    """Give a release its one outcome; create the record if there is none.
 
-    A record of anything but a success goes after the days that records are kept; one can go back
-    to a success, so how many of those are kept, the service spec says. Nobody goes back to a hold.
+    Records expire after the retention days, except successes: they are rollback targets, and the
+    service spec says how many are kept. A hold's record expires too.
 
     Returns:
-        False if the release has another outcome already, or for another reason, which then stays;
-        an earlier try's is ours.
+        False if the release already has another outcome or reason, which then stays. True if an
+        earlier try set the same.
     """
     fields = _outcome(release, outcome, details)
-    there = table.update_if(release["service"], release["id"], fields, _OPEN)
-    return there is None or _same_outcome(there, fields)
+    current = table.update_if(release["service"], release["id"], fields, _OPEN)
+    return current is None or _same_outcome(current, fields)
 
 
 def close_superseded(release: Entry, details: Mapping[str, Any]) -> bool | None:
-    """Give a release the outcome SUPERSEDED that has not taken the lock.
+    """Give a release the outcome SUPERSEDED, unless it acquired the lock.
 
     Returns:
-        True or False as `close_release` does; None if it has taken the lock.
+        True or False as `close_release` does; None if it acquired the lock.
     """
     fields = _outcome(release, "SUPERSEDED", details)
-    there = table.update_if(release["service"], release["id"], fields, _WAITS)
-    if there is None:
+    current = table.update_if(release["service"], release["id"], fields, _WAITING)
+    if current is None:
         return True
-    return _same_outcome(there, fields) if "outcome" in there else None
+    return _same_outcome(current, fields) if "outcome" in current else None
 
 
 def close_held(release: Entry, details: Mapping[str, Any]) -> bool | None:
     """Give a release the outcome HELD, while its service is held.
 
+    After the end of a hold no release gets this outcome, so a resume finds all held releases.
+
     Returns:
-        True or False as `close_release` does; None if the hold has ended, so that whoever ends a
-        hold and then looks for what was held back misses nothing, or if it has taken the lock.
+        True or False as `close_release` does; None if the hold has ended or the release acquired
+        the lock.
     """
     fields = _outcome(release, "HELD", details)
-    if table.update_with(release["service"], release["id"], fields, _WAITS, "#hold"):
+    if table.update_with(release["service"], release["id"], fields, _WAITING, "#hold"):
         return True
     record = find(release["service"], release["id"])
     return _same_outcome(record, fields) if record and "outcome" in record else None
@@ -249,7 +251,7 @@ def _same_outcome(record: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
 
 
 def _standing(record: Mapping[str, Any]) -> str:
-    """How a record that is closed is found later; see the module."""
+    """Return a closed record's standing; see the module."""
     ended = record.get("endedAt") or record["startedAt"]
     if record["outcome"] == "SUCCEEDED" and record.get("trigger") != "hold":
         return f"live#{ended}#{record['id']}"
@@ -259,31 +261,33 @@ def _standing(record: Mapping[str, Any]) -> str:
 
 
 def find(service: str, release_id: str) -> Recorded | None:
-    """A release's record; None if there is none."""
-    found = table.get(service, release_id)
-    return _record(found) if found else None
+    """Return a release's record, or None if there is none."""
+    item = table.get(service, release_id)
+    return _record(item) if item else None
 
 
 def _record(item: Mapping[str, Any]) -> Recorded:
-    """A record as decisions know it, without what the table sorts it by."""
+    """Return an item as a record, without the attribute of the index."""
     return cast(Recorded, {name: value for name, value in item.items() if name != "standing"})
 
 
 def rollout(release: Release) -> Rollout | None:
-    """The rollout that was noted of a release; None if none was."""
+    """Return the recorded rollout of a release, or None."""
     record = find(release["service"], release["id"])
     return record.get("rollout") if record else None
 
 
 def of_execution(execution: str) -> Recorded | None:
-    """The record of the release that an execution carries out; None if it opened none."""
+    """Return the record of the release that an execution carries out, or None if it opened none."""
     pointer = table.get(f"execution:{execution}", "release")
     return find(pointer["of"], pointer["release"]) if pointer else None
 
 
 def found_by(execution: str) -> Recorded | None:
-    """Return the record of the push or order that an execution took on, also of a push that
-    deployed nothing; None if it wrote none down."""
+    """Return the record of the push or request that an execution handled, or None.
+
+    Includes pushes that deployed nothing.
+    """
     pointer = table.get(f"execution:{execution}", "release")
     return _find_push(pointer["of"], pointer["release"]) if pointer else None
 
@@ -308,18 +312,22 @@ def newest(service: str, limit: int) -> list[Recorded]:
     included, in the order of `history`."""
     records = table.query(service, "#id >= :first", limit, first="0")
     ignored = table.query(_ignored(service), "#id >= :first", limit, first="0")
-    # a push that was ignored for want of its image may have been tried again
-    found = {record["id"]: {**record, "service": service} for record in [*ignored, *records]}
-    return _releases(found.values())[:limit]
+    # a push ignored because its image was missing may have a later record
+    by_id = {record["id"]: {**record, "service": service} for record in [*ignored, *records]}
+    return _releases(by_id.values())[:limit]
 
 
-def _releases(records: Iterable[Mapping[str, Any]]) -> list[Recorded]:
-    found = [_record(record) for record in records if "version" in record]
-    return sorted(found, key=lambda entry: entry.get("endedAt") or entry["startedAt"], reverse=True)
+def _releases(items: Iterable[Mapping[str, Any]]) -> list[Recorded]:
+    entries = [_record(item) for item in items if "version" in item]
+    return sorted(entries, key=_sort_time, reverse=True)
+
+
+def _sort_time(record: Recorded) -> str:
+    return record.get("endedAt") or record["startedAt"]
 
 
 def undecided(repository: str) -> list[Unidentified]:
-    """Return the newest pushes to a repository that could not be read as a release."""
+    """Return the newest pushes to a repository that did not become a release."""
     records = table.query(f"repository:{repository}", "#id >= :first", _NEWEST, first="0")
     return [cast(Unidentified, record) for record in records]
 
@@ -328,20 +336,20 @@ def database_instance(service: str, instance: str) -> str:
     """Return the instance that is a service's database.
 
     Args:
-        instance: the one that the spec names; a restoration may have put another in its place.
+        instance: the instance in the spec; a restoration may have replaced it.
     """
-    found = table.get(service, "#database")
-    return str(found["instance"]) if found and found["replaces"] == instance else instance
+    item = table.get(service, "#database")
+    return str(item["instance"]) if item and item["replaces"] == instance else instance
 
 
 def remember_database_instance(service: str, instance: str, replaces: str) -> None:
-    """Keep which instance is the service's database for as long as the spec names another."""
+    """Record which instance is the service's database while the spec names the replaced one."""
     item = {"service": service, "id": "#database", "instance": instance, "replaces": replaces}
     table.put(item)
 
 
 def expire(record: Recorded) -> None:
-    """Let a record go after the days that records are kept, counted from its end."""
+    """Let a record expire after the retention days, counted from its end."""
     if "expiresAt" in record:
         return
     ended = datetime.fromisoformat(record.get("endedAt") or record["startedAt"])
@@ -354,23 +362,23 @@ def expire(record: Recorded) -> None:
 
 
 def left_off() -> str | None:
-    """Which service or site the last round of the reconciler did not come to; None for none."""
-    found = table.get("reconcile", "next")
-    return str(found["name"]) if found else None
+    """Return the first service or site that the reconciler's last round skipped, or None."""
+    item = table.get("reconcile", "next")
+    return str(item["name"]) if item else None
 
 
 def leave_off(name: str) -> None:
-    """Keep which service or site the next round begins with."""
+    """Record the service or site that the next round starts with."""
     table.put({"service": "reconcile", "id": "next", "name": name})
 
 
 def missed_since() -> datetime:
-    """Since when a push without a record is one that was missed: its record is not gone yet."""
-    return max(table.created(), datetime.now(UTC) - min(_kept(), _LOOK_BACK))
+    """Return since when a push without a record was missed: its record has not expired yet."""
+    return max(table.created(), datetime.now(UTC) - min(_retention(), _LOOK_BACK))
 
 
 def _expiry(ended: datetime) -> int:
-    return int((ended + _kept()).timestamp())
+    return int((ended + _retention()).timestamp())
 
 
 def _moment(text: str) -> datetime:
@@ -378,16 +386,16 @@ def _moment(text: str) -> datetime:
 
 
 def _microseconds(moment: datetime) -> int:
-    """Since 1970: numbers are compared whatever way a time is written."""
+    """Return microseconds since 1970: numbers compare, whatever the format of a time."""
     return round(moment.timestamp() * 1e6)
 
 
-def _kept() -> timedelta:
+def _retention() -> timedelta:
     return timedelta(days=int(os.environ["HISTORY_DAYS"]))
 
 
 def remember_token(rollout_id: str, token: str) -> None:
-    """Keep the token of the execution that waits for a rollout; the newest counts."""
+    """Store the token of the execution that waits for a rollout, replacing an older one."""
     expires = int(time.time()) + _TOKEN_LIFE
     item = {"service": f"rollout:{rollout_id}", "id": "token"}
     table.put({**item, "token": token, "expiresAt": expires})

@@ -7,13 +7,13 @@ service                  id                     holds
                          #hold                  who holds pushes back, since when and why
                          #database              the instance that a restoration made
 ignored:<service's name> <release id>           a push that deploys nothing
-tag:<service's name>     <digest>#<tag>         the release that the tag on the digest is
+tag:<service's name>     <digest>#<tag>         the release of the push of that tag and digest
 repository:<name>        <release id>           a push for which no service was found
 execution:<ARN>          release                the release that an execution carries out
                          hold                   the hold that an execution ended
 build:<service's name>   <build id>             a build of the service's image; #… as for releases
 content:build:<name>     <entity tag or commit> the build that an archive's content has
-reconcile                next                   which service or site the next round begins with
+reconcile                next                   the service or site that the next round starts with
 rollout:<deployment id>  token                  the token of the execution that waits for it
 
 The index Standing sorts the releases of a service by what they mean for later ones; see `releases`.
@@ -59,7 +59,7 @@ def _values(item: Values) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """DynamoDB's numbers come as Decimal, which JSON does not know; ours are whole."""
+    """Convert DynamoDB's Decimal numbers to int: JSON has no Decimal, and all numbers are whole."""
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, list):
@@ -68,24 +68,24 @@ def _plain(value: Any) -> Any:
 
 
 def get(service: str, name: str) -> dict[str, Any] | None:
-    """An item, read consistently; None if there is none."""
+    """Return an item, read consistently, or None if it does not exist."""
     key = _item({"service": service, "id": name})
-    found = _dynamodb().get_item(TableName=_name(), Key=key, ConsistentRead=True)
-    return _values(found["Item"]) if "Item" in found else None
+    response = _dynamodb().get_item(TableName=_name(), Key=key, ConsistentRead=True)
+    return _values(response["Item"]) if "Item" in response else None
 
 
 def put(values: Values) -> None:
-    """Write an item, whatever was there."""
+    """Write an item, replacing an existing one."""
     _write(lambda: _dynamodb().put_item(TableName=_name(), Item=_item(values)))
 
 
 def put_if(values: Values, condition: str, **compared: Any) -> dict[str, Any] | None:
-    """Write an item if a condition on what is there holds.
+    """Write an item if a condition on the existing item holds.
 
     Args:
         condition: an expression in which `#x` stands for attribute x and `:x` for `compared[x]`.
     Returns:
-        None if it was written; else what is there ({} for nothing).
+        None if it was written; otherwise the existing item ({} if there is none).
     """
     try:
         _write(
@@ -97,17 +97,17 @@ def put_if(values: Values, condition: str, **compared: Any) -> dict[str, Any] | 
             )
         )
     except _dynamodb().exceptions.ConditionalCheckFailedException as error:
-        return _there(error.response)
+        return _current(error.response)
     return None
 
 
 def _write(write: Callable[[], object]) -> None:
-    """Write one item, again while another's transaction has it: botocore does not retry that.
+    """Write one item; retry while a transaction has it locked, which botocore does not retry.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html
 
     Raises:
-        AwsUnavailable: the transactions do not end.
+        AwsUnavailable: the item stays locked.
     """
     for pause in _CONFLICT_PAUSES:
         try:
@@ -115,34 +115,34 @@ def _write(write: Callable[[], object]) -> None:
             return
         except _dynamodb().exceptions.TransactionConflictException:
             time.sleep(pause)
-    raise AwsUnavailable(f"transactions of others keep an item of {_name()} locked")
+    raise AwsUnavailable(f"other transactions keep an item of {_name()} locked")
 
 
-def _there(refusal: Values) -> dict[str, Any]:
+def _current(refusal: Values) -> dict[str, Any]:
     return _values(refusal.get("Item", {}))
 
 
 def put_without(values: Values, absent: str, condition: str, **compared: Any) -> bool:
-    """Write an item if a condition on what is there holds and the service has no item `absent`.
+    """Write an item if a condition on the existing one holds and the service has no item `absent`.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 
     Returns:
-        False if either is not so, or somebody else wrote one of the two at the same time.
+        False if either does not hold, or another request wrote one of the two at the same time.
     Raises:
-        AwsUnavailable: DynamoDB put it off.
+        AwsUnavailable: DynamoDB cancelled the transaction for another reason.
     """
     absence = _check(values["service"], absent, "attribute_not_exists(#id)")
     return _transact(_put(values, condition, compared), absence)
 
 
 def put_both(values: Values, new: Values, condition: str, **compared: Any) -> bool:
-    """Write an item if a condition on what is there holds, together with one that is not there.
+    """Write an item if a condition on the existing one holds, together with a new item.
 
     Returns:
-        False if either is not so, or somebody else wrote one of the two at the same time.
+        False if either does not hold, or another request wrote one of the two at the same time.
     Raises:
-        AwsUnavailable: DynamoDB put it off.
+        AwsUnavailable: DynamoDB cancelled the transaction for another reason.
     """
     return _transact(_put(values, condition, compared), _put(new, "attribute_not_exists(#id)", {}))
 
@@ -153,9 +153,9 @@ def update_with(
     """Set attributes of an item if a condition on it holds and the service has an item `present`.
 
     Returns:
-        False if either is not so, or another request wrote one of the two at the same time.
+        False if either does not hold, or another request wrote one of the two at the same time.
     Raises:
-        AwsUnavailable: DynamoDB put it off.
+        AwsUnavailable: DynamoDB cancelled the transaction for another reason.
     """
     update = {"TableName": _name(), **_update(service, name, values, condition, compared)}
     return _transact({"Update": update}, _check(service, present, "attribute_exists(#id)"))
@@ -195,7 +195,7 @@ def update_if(
             )
         )
     except _dynamodb().exceptions.ConditionalCheckFailedException as error:
-        return _there(error.response)
+        return _current(error.response)
     return None
 
 
@@ -216,7 +216,7 @@ def _update(
 
 
 def delete_if(service: str, name: str, condition: str, **compared: Any) -> bool:
-    """Delete an item if a condition on it holds; False if it does not."""
+    """Delete an item if a condition on it holds; return False if it does not."""
     try:
         _write(
             lambda: _dynamodb().delete_item(
@@ -233,10 +233,10 @@ def delete_if(service: str, name: str, condition: str, **compared: Any) -> bool:
 def _condition(condition: str, compared: Values) -> dict[str, Any]:
     words = condition.replace("(", " ").replace(")", " ").replace(",", " ").split()
     names = {word: word[1:] for word in words if word.startswith("#")}
-    asked: dict[str, Any] = {"ConditionExpression": condition, "ExpressionAttributeNames": names}
+    request: dict[str, Any] = {"ConditionExpression": condition, "ExpressionAttributeNames": names}
     if compared:
-        asked["ExpressionAttributeValues"] = _item({f":{k}": v for k, v in compared.items()})
-    return asked
+        request["ExpressionAttributeValues"] = _item({f":{k}": v for k, v in compared.items()})
+    return request
 
 
 def query(
@@ -250,10 +250,10 @@ def query(
 
     Args:
         condition: on `#id`, or on `#standing`.
-        by: the sort key: the table's, or the index's, whose reads are as consistent:
+        by: the sort key of the table or of the index, whose reads are consistent too:
             https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/LSI.html
     """
-    asked: dict[str, Any] = {
+    request: dict[str, Any] = {
         "TableName": _name(),
         **({"IndexName": "Standing"} if by == "standing" else {}),
         "KeyConditionExpression": f"#service = :service AND {condition}",
@@ -264,15 +264,12 @@ def query(
         "ScanIndexForward": False,
         "ConsistentRead": True,
     }
+    paging: Any = {"MaxItems": limit, "PageSize": limit} if limit else {}
     # a page ends at 1 MB, whatever the limit
-    pages = (
-        _dynamodb()
-        .get_paginator("query")
-        .paginate(**asked, PaginationConfig={"MaxItems": limit, "PageSize": limit} if limit else {})
-    )
+    pages = _dynamodb().get_paginator("query").paginate(**request, PaginationConfig=paging)
     return [_values(item) for page in pages for item in page["Items"]]
 
 
 def created() -> datetime:
-    """When the table was made: no push before that can have been missed."""
+    """Return when the table was created: pushes before that cannot have been missed."""
     return _dynamodb().describe_table(TableName=_name())["Table"]["CreationDateTime"]

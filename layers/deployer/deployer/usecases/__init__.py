@@ -1,1 +1,1 @@
-"""What functions and the command both do: read through the adapters, then decide."""
+"""Use cases that the functions and the command share: read through the adapters, then decide."""

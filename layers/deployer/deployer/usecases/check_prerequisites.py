@@ -1,6 +1,7 @@
 """Run the checks of `deploy.prerequisites`, for a preflight, a dry run and `deployer doctor`.
 
-Each check stands alone. Where AWS denies it or does not answer in time, its result is a warning.
+The checks are independent. If AWS denies a call or does not answer in time, the result is a
+warning.
 """
 
 import time
@@ -22,12 +23,12 @@ from deployer.store import releases
 
 type Look = Callable[[], Iterable[Check]]
 
-_SECONDS = 15  # what AWS does not tell a preflight by then, the rollout will
+_SECONDS = 15  # time limit of a preflight's checks; the rollout finds what they miss
 
 
 @dataclass(frozen=True)
 class Place:
-    """A spec, and the subnets and security groups of it that exist, described, by id."""
+    """A spec, and the descriptions of its existing subnets and security groups, by id."""
 
     spec: ServiceSpec
     subnets: Mapping[str, Description]
@@ -43,13 +44,13 @@ class Place:
 
 
 def place(spec: ServiceSpec) -> Place:
-    """Where a spec's tasks live."""
+    """Return the spec with its subnets and security groups as they exist."""
     network = spec.network
     return Place(spec, ec2.subnets(network.subnets), ec2.security_groups(network.security_groups))
 
 
 def all_checks(at: Place) -> Mapping[str, Look]:
-    """What can be looked at, by name; each asks AWS when it is called, and raises what AWS says."""
+    """Return all checks by name. A check calls AWS when it is run, and raises AWS's errors."""
     return {
         "cluster": lambda: _cluster(at),
         "service": lambda: prerequisites.service(
@@ -67,36 +68,36 @@ def all_checks(at: Place) -> Mapping[str, Look]:
 
 
 def before(release: Release, spec: ServiceSpec) -> list[Check]:
-    """What is looked at before a release changes anything, within the time that there is for it.
+    """Run the checks before a release changes anything, within the time limit.
 
     Raises:
-        AwsUnavailable, ClientError: what is NEEDED can't be looked at.
+        AwsUnavailable, ClientError: a NEEDED check could not run.
     """
-    deadline, checks = time.monotonic() + _SECONDS, list[Check]()
-    around = all_checks(place(spec))
-    for name, look in around.items():
+    deadline, results = time.monotonic() + _SECONDS, list[Check]()
+    checks_by_name = all_checks(place(spec))
+    for name, run_check in checks_by_name.items():
         if name in NEEDED:
-            checks += look()
+            results += run_check()
         elif name == "service":
-            continue  # the preflight looks at the service by itself, when reads no longer lag
+            continue  # the preflight checks the service itself, once reads no longer lag
         elif name == "database" and release.get("restore"):
-            continue  # that it is broken is why it is restored
+            continue  # it is restored because it is broken
         elif time.monotonic() > deadline:
-            checks.append(Check(name, WARNING, "skipped: earlier checks used up the time limit"))
+            results.append(Check(name, WARNING, "skipped: earlier checks used up the time limit"))
         else:
-            checks += guarded(name, look)
-    return checks
+            results += guarded(name, run_check)
+    return results
 
 
-def guarded(name: str, look: Look) -> list[Check]:
-    """Return the results of a check; that AWS did not let it run is a warning."""
-    found: list[Check] = []
+def guarded(name: str, run_check: Look) -> list[Check]:
+    """Return the results of a check, or a warning if it could not run."""
+    results: list[Check] = []
     try:
-        for check in look():
-            found.append(check)
+        for check in run_check():
+            results.append(check)
     except (AwsUnavailable, BotoCoreError, ClientError) as error:
-        found.append(unseen(name, error))
-    return found
+        results.append(unseen(name, error))
+    return results
 
 
 def unseen(name: str, error: Exception) -> Check:
@@ -132,57 +133,59 @@ def _target_group(at: Place) -> Iterable[Check]:
     if not at.spec.load_balancer:
         return
     arn = at.spec.load_balancer.target_group
-    found = elb.target_group(arn)
-    healthy = bool(found and elb.healthy_addresses(arn))
-    yield from prerequisites.target_group(at.spec, found, at.vpcs, healthy)
-    balancers = elb.load_balancers((found or {}).get("LoadBalancerArns", ()))
-    sending = [name for balancer in balancers for name in balancer.get("SecurityGroups", ())]
+    target_group = elb.target_group(arn)
+    healthy = bool(target_group and elb.healthy_addresses(arn))
+    yield from prerequisites.target_group(at.spec, target_group, at.vpcs, healthy)
+    balancers = elb.load_balancers((target_group or {}).get("LoadBalancerArns", ()))
+    balancer_groups = [
+        name for balancer in balancers for name in balancer.get("SecurityGroups", ())
+    ]
     zones = [zone for balancer in balancers for zone in balancer.get("AvailabilityZones", ())]
-    theirs = ec2.subnets([zone["SubnetId"] for zone in zones if zone.get("SubnetId")])
+    balancer_subnets = ec2.subnets([zone["SubnetId"] for zone in zones if zone.get("SubnetId")])
     yield from prerequisites.between(
         "security group",
         ("the load balancer", "the tasks"),
         at.spec.container.port,
-        list(ec2.security_groups(sending).values()),
+        list(ec2.security_groups(balancer_groups).values()),
         list(at.groups.values()),
-        [subnet["CidrBlock"] for subnet in theirs.values() if "CidrBlock" in subnet],
+        [subnet["CidrBlock"] for subnet in balancer_subnets.values() if "CidrBlock" in subnet],
         "No task passes the load balancer's health checks, so none stays.",
     )
 
 
 def _secrets(at: Place) -> Iterable[Check]:
     role = at.spec.execution_role
-    found = []
+    checked = []
     for arn in prerequisites.secret_arns(at.spec):
-        secret, described = _described(arn, account=role.split(":")[4])
+        secret, description = _described(arn, account=role.split(":")[4])
         if secret.there is False or secret.going:
-            found.append(secret)
+            checked.append(secret)
             continue
-        # a spec may leave out the end that Secrets Manager gave the ARN, which a policy may have
-        whole = str(described.get("ARN", arn))
+        # the spec may omit the random suffix of a secret's ARN, which a policy may contain
+        full_arn = str(description.get("ARN", arn))
         try:
-            access, otherwise = iam.decision(role, prerequisites.reads(arn), whole)
+            access, otherwise = iam.decision(role, prerequisites.reads(arn), full_arn)
         except ClientError:
-            found.append(secret)
+            checked.append(secret)
             continue
         if access == "implicitDeny" and ":secretsmanager:" in arn:
-            otherwise = otherwise or not described or secrets.has_policy(arn)
-        found.append(replace(secret, access=access, otherwise=otherwise))
-    yield from prerequisites.secrets(at.spec, found)
+            otherwise = otherwise or not description or secrets.has_policy(arn)
+        checked.append(replace(secret, access=access, otherwise=otherwise))
+    yield from prerequisites.secrets(at.spec, checked)
 
 
 def _described(arn: str, account: str) -> tuple[Secret, dict[str, Any]]:
-    """Return a secret or parameter as far as AWS describes it, and its description."""
+    """Return a secret or parameter, and its description in AWS ({} if unreadable or missing)."""
     _, _, service, region, owner, *_ = f"{arn}:::::".split(":")
     if (region, owner) != (secrets.region(), account):
         return Secret(arn, elsewhere=True), {}
     describe = secrets.description if service == "secretsmanager" else ssm.parameter
     try:
-        described = describe(arn) or {}
+        description = describe(arn) or {}
     except ClientError as error:
         return Secret(arn, denied=refused(error)), {}
-    going = bool(described.get("DeletedDate"))
-    return Secret(arn, there=bool(described), going=going), described
+    deleting = bool(description.get("DeletedDate"))
+    return Secret(arn, there=bool(description), going=deleting), description
 
 
 def _log_group(at: Place) -> Iterable[Check]:
@@ -193,15 +196,15 @@ def _database(at: Place) -> Iterable[Check]:
     if not at.spec.database:
         return
     name = releases.database_instance(at.spec.service, at.spec.database.instance)
-    found = rds.instance(name)
-    yield from prerequisites.database(name, found)
-    if not found:
+    instance = rds.instance(name)
+    yield from prerequisites.database(name, instance)
+    if not instance:
         return
-    ids = [group["VpcSecurityGroupId"] for group in found.get("VpcSecurityGroups", ())]
+    ids = [group["VpcSecurityGroupId"] for group in instance.get("VpcSecurityGroups", ())]
     yield from prerequisites.between(
         "database",
         ("the tasks", name),
-        prerequisites.database_port(found),
+        prerequisites.database_port(instance),
         list(at.groups.values()),
         list(ec2.security_groups(ids).values()),
         at.cidrs,

@@ -1,6 +1,6 @@
 """Resolve a manual request into a release, from the current images, task definitions and records.
 
-The state machine that carries it out does so, and so does a dry run.
+Used by the state machine that carries out the request, and by a dry run.
 """
 
 from datetime import datetime
@@ -15,37 +15,38 @@ from deployer.errors import ImageMissing, RequestRejected
 from deployer.requests import Deploy, Rollback
 
 
-def config(found: Image | None, spec: ServiceSpec) -> Document | None:
-    """The config of what a task of the service runs of an image; None if that is nothing."""
-    digest = identification.runnable(found, spec.platform)
+def config(image: Image | None, spec: ServiceSpec) -> Document | None:
+    """Return the config of the image that a task would run, or None if a task cannot run it."""
+    digest = identification.runnable(image, spec.platform)
     return ecr.config(spec.repository, digest) if digest else None
 
 
 def to_deploy(request: Deploy, spec: ServiceSpec, execution: str, now: datetime) -> Release:
-    """The release that a request to deploy is.
+    """Return the release for a request to deploy.
 
     Raises:
-        ImageMissing: there is no such image, or it can't run as the service.
+        ImageMissing: the image does not exist, or the service cannot run it.
     """
-    found = ecr.find(spec.repository, request.image)
-    if found is None:
+    image = ecr.find(spec.repository, request.image)
+    if image is None:
         raise ImageMissing(f"{request.image} is not in repository {spec.repository}")
-    known = config(found, spec)
-    reason = identification.unfit(found, known, spec)
+    image_config = config(image, spec)
+    reason = identification.unfit(image, image_config, spec)
     if reason:
-        raise ImageMissing(f"{request.image} of {spec.repository} can't be deployed: {reason}")
-    return identification.requested(request, spec, found, known, execution, now)
+        raise ImageMissing(f"{request.image} of {spec.repository} cannot be deployed: {reason}")
+    return identification.requested(request, spec, image, image_config, execution, now)
 
 
 def to_roll_back(
     request: Rollback, spec: ServiceSpec, past: History, execution: str, now: datetime
 ) -> Release:
-    """The release that puts the one in place to which a request goes back.
+    """Return the release for a request to roll back.
 
     Raises:
-        ImageMissing, RequestRejected: it can't be gone back to.
+        ImageMissing, RequestRejected: no rollback to the target is possible.
     """
-    target = history.target(past, request.to, _runs(spec) if request.to == "previous" else None)
+    running = _running_revision(spec) if request.to == "previous" else None
+    target = history.target(past, request.to, running)
     restore = database.restoration(spec, past, target, asked=request.restore_database)
     if ecr.find(spec.repository, target["digest"]) is None:
         raise ImageMissing(
@@ -54,12 +55,12 @@ def to_roll_back(
     exact = spec.rollback == "exact"
     if exact and ecs.revision(target.get("taskDefinition") or "") is None:
         raise RequestRejected(
-            f"{target.get('taskDefinition')} of {target['version']} is not ACTIVE any more; set"
-            ' "rollback": "render" in the service spec to run its image by the spec as it is now'
+            f"{target.get('taskDefinition')} of {target['version']} is no longer ACTIVE; set"
+            ' "rollback": "render" in the service spec to run its image with the current spec'
         )
     release = identification.again(target, "rollback", request.by, exact, execution, now)
     return {**release, "restore": restore}
 
 
-def _runs(spec: ServiceSpec) -> str | None:
+def _running_revision(spec: ServiceSpec) -> str | None:
     return rollout.task_definition(ecs.service(spec.cluster, spec.service))
