@@ -1,18 +1,18 @@
-"""Builds a service's image from its source archive and pushes it to ECR.
+"""Build a service's image from its source archive and push it to ECR.
 
-    python3 image.py fetch      get the archive, check it and unpack it
-    python3 image.py restore    put the nix store's part of the cache back
-    python3 image.py identify   which version it is, and whether that is in ECR already
-    python3 image.py build      compile, and make the image
+    python3 image.py fetch      download the archive, check it and unpack it
+    python3 image.py restore    restore the nix store from the cache
+    python3 image.py identify   find the version, and check whether ECR has it already
+    python3 image.py build      compile, and build the image
     python3 image.py push       label the image and push it
 
-buildspecs/image.yaml runs these in CodeBuild, one after the other in one directory, and says which
-variables tell what to do. It needs what CodeBuild's standard images have: Python 3.11, boto3 and
-git. `docker` is used if the image is made with it; nix if that is asked for.
+buildspecs/image.yaml runs these commands in CodeBuild, one after the other in one directory, and
+lists the environment variables that control them. They need Python 3.11, boto3 and git, as in
+CodeBuild's standard images; docker if the image is built with it; nix in mode nix.
 
-What goes wrong ends as one line on standard error, `image: <Kind>: <cause>`, for the record of the
-build: SourcesRejected and VersionRefused are for the person who uploaded, BuildFailed has its
-reason in the lines above, and PushInterrupted is worth another try.
+A failure ends with one line on standard error, `image: <Kind>: <cause>`, for the record of the
+build. SourcesRejected and VersionRefused are for the uploader to fix, the lines above explain a
+BuildFailed, and PushInterrupted can be retried.
 """
 
 import base64
@@ -49,9 +49,9 @@ MAX_FILES = 1_000_000
 MAX_BYTES = 20 * 1024**3  # unpacked
 PART = 10 * 1024**2  # bytes; ECR takes 20 MiB at most
 PATIENCE = 10  # seconds
-TRIES = 5  # of the push, each of whose requests botocore tries three times
+TRIES = 5  # of the push; botocore tries each request three times
 
-# What the libraries raise for archives that are broken, encrypted, or packed in a way they lack.
+# Raised by the libraries for broken or encrypted archives, or unsupported compression.
 UNREADABLE = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError),
     *(OSError, NotImplementedError, RuntimeError, ValueError, OverflowError),
@@ -60,8 +60,7 @@ PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.Z
 MAX_LINK = 4096  # bytes
 
 TREE, CACHE, LAYOUT, VARIABLES = Path("tree"), Path("cache"), Path("layout"), Path("variables")
-# A tag's characters, and of a version what becomes them (`+` becomes `-`). Make splits Coder's file
-# names at `_`.
+# The characters of a tag, and `+`, which becomes `-`. No `_`: Make splits Coder's file names there.
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,127}")
 INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -76,7 +75,7 @@ Json = dict[str, Any]
 
 
 class Failed(Exception):
-    """What ends the build; `kind` is for the state machine, the text for a person."""
+    """The build failed; `kind` is for the state machine, the cause for a person."""
 
     def __init__(self, kind: str, cause: str) -> None:
         super().__init__(f"{kind}: {cause}")
@@ -93,11 +92,11 @@ def client(service: str) -> Any:
 
 def fetch() -> None:
     key, archive = os.environ["SOURCE_KEY"], Path("archive")
-    asked = {"Bucket": os.environ["SOURCE_BUCKET"], "Key": key}
+    request = {"Bucket": os.environ["SOURCE_BUCKET"], "Key": key}
     if os.environ["SOURCE_VERSION"]:
-        asked["VersionId"] = os.environ["SOURCE_VERSION"]
+        request["VersionId"] = os.environ["SOURCE_VERSION"]
     with archive.open("wb") as file:
-        shutil.copyfileobj(client("s3").get_object(**asked)["Body"], file)
+        shutil.copyfileobj(client("s3").get_object(**request)["Body"], file)
     print(f"{key}: {archive.stat().st_size / 1e6:.1f} MB")
     scratch = Path("unpacked")
     shutil.rmtree(scratch, ignore_errors=True)
@@ -105,19 +104,19 @@ def fetch() -> None:
     try:
         unpack(archive, scratch, key)
     except UNREADABLE as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
-        raise Failed("SourcesRejected", f"{key} cannot be read as an archive: {why}") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+        raise Failed("SourcesRejected", f"{key} cannot be read as an archive: {reason}") from None
     archive.unlink()
-    inside = list(scratch.iterdir())
-    if not inside:
+    entries = list(scratch.iterdir())
+    if not entries:
         raise Failed("SourcesRejected", f"{key} is empty: it holds no file")
-    top = inside[0] if len(inside) == 1 and inside[0].is_dir() else scratch
+    top = entries[0] if len(entries) == 1 and entries[0].is_dir() else scratch
     if top.name == ".git":
         top = scratch
     shutil.rmtree(TREE, ignore_errors=True)
     top.rename(TREE)
-    # To make, what is older than what it is made of is out of date. An archive's times say when
-    # somebody checked it out; with one time for all, generated files that are checked in stay.
+    # make rebuilds files older than their sources, but an archive's times are those of a checkout.
+    # With the same time on all files, make keeps generated files that are checked in.
     now = time.time()
     for path in TREE.rglob("*"):
         if path.parts[1] != ".git":
@@ -125,7 +124,11 @@ def fetch() -> None:
 
 
 def unpack(archive: Path, target: Path, name: str) -> None:
-    """Unpack a .zip or .tar.gz that may hold anything. Raises Failed."""
+    """Unpack an untrusted .zip or .tar.gz.
+
+    Raises:
+        Failed: the archive is unsafe or too large.
+    """
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             entries = zipped.infolist()
@@ -134,19 +137,20 @@ def unpack(archive: Path, target: Path, name: str) -> None:
                 if not left_out(path := entry_name(entry)):
                     _unzip(zipped, entry, _inside(target, path, "", name), target, name)
         return
-    seen = 0
+    size = 0
     with tarfile.open(archive, "r:*") as tar:
         for number, member in enumerate(tar, 1):
-            _bound(name, number, seen := seen + member.size)
+            _bound(name, number, size := size + member.size)
             if left_out(member.name):
                 continue
             if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
                 kind = "is neither a file nor a folder nor a link"
                 raise Failed("SourcesRejected", f"{name}: {member.name!r} {kind}")
-            there = _inside(target, member.name, member.linkname if member.issym() else "", name)
+            link = member.linkname if member.issym() else ""
+            destination = _inside(target, member.name, link, name)
             if member.islnk():
                 _inside(target, member.linkname, "", name)
-            _once(there, member.isdir(), name)
+            _once(destination, member.isdir(), name)
             try:
                 tar.extract(member, target, filter="data")
             except tarfile.FilterError as error:
@@ -154,10 +158,10 @@ def unpack(archive: Path, target: Path, name: str) -> None:
 
 
 def left_out(path: str) -> bool:
-    """Return whether macOS put an entry into the archive: it belongs to no project.
+    """Return whether an entry is macOS metadata and not part of the project.
 
-    `__MACOSX/` and `._*` hold what macOS keeps of a file beside its content, `.DS_Store` how a
-    folder is shown. deployer.sources leaves the same out of a site's archive.
+    `__MACOSX/` and `._*` hold file attributes, `.DS_Store` a folder's view. deployer.docs.sources
+    leaves out the same entries of a site's archive.
     """
     parts = PurePosixPath(path).parts
     return "__MACOSX" in parts or any(p == ".DS_Store" or p.startswith("._") for p in parts)
@@ -188,7 +192,7 @@ def _unzip(
         raise Failed("SourcesRejected", f"{shown} is packed with {how}: upload a .tar.gz instead")
     folder = entry.filename.endswith(("/", "\\"))
     _once(path, folder, name)
-    # an earlier entry may be a link: where the folder is counts, not how it is called
+    # an earlier entry may be a link, so check the real path of the folder
     root = os.path.realpath(target)
     if not _below(root, os.path.realpath(path.parent)):
         raise Failed("SourcesRejected", f"{shown} climbs out of the archive over a link")
@@ -217,7 +221,7 @@ def _below(root: str, path: str) -> bool:
 
 
 def _once(path: Path, folder: bool, name: str) -> None:
-    """Refuse an entry that is there already; a folder may be named again."""
+    """Refuse a duplicate entry; a folder may be repeated."""
     if os.path.lexists(path) and not (folder and path.is_dir() and not path.is_symlink()):
         raise Failed("SourcesRejected", f"{name} holds {str(path.name)[:200]!r} twice")
 
@@ -232,7 +236,7 @@ def _bound(name: str, files: int, size: int) -> None:
 
 
 def _inside(target: Path, path: str, link: str, name: str) -> Path:
-    """Where an entry goes, if that (and where it points, if it is a link) is below `target`."""
+    """Return the path of an entry, which (and whose link target) must be below `target`."""
     parts = PurePosixPath(path).parts
     if not parts and path.strip("./"):
         raise Failed("SourcesRejected", f"{name}: {path[:200]!r} is not a name for a file")
@@ -256,18 +260,18 @@ def identify() -> None:
     if not deploys(tag):
         raise Failed(
             "VersionRefused",
-            f"{os.environ['SERVICE']} deploys tags {os.environ['TAGS']}, which {tag} is none of: a"
-            " push of it would deploy nothing; change the version or `tags` in the service spec",
+            f"{os.environ['SERVICE']} deploys tags {os.environ['TAGS']}, which do not match {tag}:"
+            " a push of it would deploy nothing; change the version or `tags` in the service spec",
         )
-    found = labels_in_ecr(os.environ["REPOSITORY"], tag)
+    existing = labels_in_ecr(os.environ["REPOSITORY"], tag)
     facts = {"VERSION": version, "TAG": tag, "COMMIT": commit, "CONTENT": content}
-    if found is None:
+    if existing is None:
         print(f"version {version}, tag {tag}, commit {commit or 'unknown'}, {content}")
-    elif found["labels"].get(CONTENT_LABEL) == content:
-        facts |= {"OUTCOME": "SKIPPED", "DIGEST": found["digest"]}
+    elif existing["labels"].get(CONTENT_LABEL) == content:
+        facts |= {"OUTCOME": "SKIPPED", "DIGEST": existing["digest"]}
         print(f"{tag} is in {os.environ['REPOSITORY']} already, built from the same content")
     else:
-        other = found["labels"].get("org.opencontainers.image.revision") or "unknown"
+        other = existing["labels"].get("org.opencontainers.image.revision") or "unknown"
         raise Failed(
             "VersionRefused",
             f"{tag} is in {os.environ['REPOSITORY']} already, built from other content (commit"
@@ -277,22 +281,22 @@ def identify() -> None:
 
 
 def deploys(tag: str) -> bool:
-    """Return whether `tags` of the service spec matches. It may be a pattern that takes years."""
+    """Return whether `tags` of the service spec matches, with a time limit for slow patterns."""
 
     def too_long(*_: object) -> None:
         raise Failed("VersionRefused", f"tags {os.environ['TAGS']} takes too long to match {tag}")
 
-    before = signal.signal(signal.SIGALRM, too_long)
+    previous_handler = signal.signal(signal.SIGALRM, too_long)
     signal.alarm(PATIENCE)
     try:
         return re.fullmatch(os.environ["TAGS"], tag) is not None
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, previous_handler)
 
 
 def source() -> tuple[str, str]:
-    """The commit ("" without history), and a name that the same content always has."""
+    """Return the commit ("" without history), and a fingerprint of the content."""
     if not (TREE / ".git").exists():
         digest = hashlib.sha256()
         for path in sorted(TREE.rglob("*")):
@@ -306,7 +310,7 @@ def source() -> tuple[str, str]:
             digest.update(os.fsencode(path) + f"\0{kind}\0{len(content)}\0".encode() + content)
         return "", f"sha256:{digest.hexdigest()}"
     commit = git("rev-parse", "HEAD")
-    # What is there counts, committed or not: an index of our own holds it.
+    # include uncommitted files, in a separate index
     git("add", "--all", index="index")
     return commit, f"git:{git('write-tree', index='index')}"
 
@@ -314,20 +318,20 @@ def source() -> tuple[str, str]:
 def git(*arguments: str, index: str = "") -> str:
     extra = {"GIT_INDEX_FILE": str(Path(index).absolute())} if index else {}
     command = ["git", "-c", "safe.directory=*", "-C", str(TREE), *arguments]
-    done = subprocess.run(
+    process = subprocess.run(
         command, env={**os.environ, **extra}, capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+    if process.returncode:
+        message = (process.stderr.strip().splitlines() or ["no output"])[-1]
         raise Failed(
-            "SourcesRejected", f"the archive's .git is not usable: git {arguments[0]}: {said}"
+            "SourcesRejected", f"the archive's .git is not usable: git {arguments[0]}: {message}"
         )
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def find_version() -> str:
     command = os.environ["VERSION_COMMAND"]
-    # The same commit has the same version in every clone, however many objects that has.
+    # fixed abbreviations: the same commit has the same version in every clone
     abbrev = {
         "GIT_CONFIG_COUNT": "2",
         "GIT_CONFIG_KEY_0": "core.abbrev",
@@ -335,33 +339,33 @@ def find_version() -> str:
         "GIT_CONFIG_KEY_1": "safe.directory",
         "GIT_CONFIG_VALUE_1": "*",
     }
-    said = run("version", command, abbrev, capture=True)
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    output = run("version", command, abbrev, capture=True)
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     if not lines:
         raise Failed("VersionRefused", f"{command} printed no version; it must print one line")
-    version = lines[-1].removeprefix("v")  # what nix-shell itself prints comes first
+    version = lines[-1].removeprefix("v")  # nix-shell's own output comes first
     if not VERSION.fullmatch(version):
         raise Failed(
             "VersionRefused",
-            f"{version[:150]!r}, printed by {command}, is no version that a tag can carry: letters,"
-            " digits, '.', '-' and '+', such as 2.0.0-devel+e0f93fb88, 128 at most",
+            f"{version[:150]!r}, printed by {command}, is not a valid version for a tag: use at"
+            " most 128 letters, digits, '.', '-' and '+', such as 2.0.0-devel+e0f93fb88",
         )
     return version
 
 
 def labels_in_ecr(repository: str, tag: str) -> Json | None:
-    """The digest and the labels of the image under a tag; None if there is none."""
+    """Return the digest and the labels of the image with a tag, or None."""
     ecr = client("ecr")
-    answer = ecr.batch_get_image(
+    response = ecr.batch_get_image(
         repositoryName=repository,
         imageIds=[{"imageTag": tag}],
         acceptedMediaTypes=[MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"],
     )
-    if not answer["images"]:
+    if not response["images"]:
         return None
-    image = answer["images"][0]
+    image = response["images"][0]
     config = json.loads(image["imageManifest"]).get("config")
-    if config is None:  # an index: not ours, so from other content
+    if config is None:  # an index: not built by this program, so from other content
         return {"digest": image["imageId"]["imageDigest"], "labels": {}}
     link = ecr.get_download_url_for_layer(repositoryName=repository, layerDigest=config["digest"])
     with urllib.request.urlopen(link["downloadUrl"], timeout=60) as content:
@@ -381,9 +385,9 @@ def build() -> None:
     login()
     run("image", os.environ["IMAGE_COMMAND"])
     if (LAYOUT / "index.json").exists():
-        print("image: an OCI layout, made without docker")
+        print("image: OCI layout, built without docker")
     else:
-        print("image: made with docker")
+        print("image: built with docker")
         save()
     manifest, config = opened()
     platform = f"{config.get('os')}/{config.get('architecture')}"
@@ -398,12 +402,12 @@ def build() -> None:
 
 
 def image_name() -> str:
-    """Under which name docker has the image: the service's repository and the tag."""
+    """Return the image's name in docker: the service's repository and the tag."""
     return f"{os.environ['REPOSITORY']}:{os.environ['TAG']}"
 
 
 def login() -> None:
-    """Let docker pull the base image, if that is kept in ECR."""
+    """Log docker in to the base image's registry, if it is in ECR."""
     registry = os.environ["BASE_IMAGE"].partition("/")[0]
     if ".dkr.ecr." not in registry:
         return
@@ -411,16 +415,16 @@ def login() -> None:
     user, _, password = base64.b64decode(token).decode().partition(":")
     command = ["docker", "login", "--username", user, "--password-stdin", registry]
     if not shutil.which("docker"):
-        raise Failed("BuildFailed", f"docker is not in the build's image: it pulls from {registry}")
-    done = subprocess.run(
+        raise Failed("BuildFailed", f"no docker in the build's image to pull from {registry}")
+    process = subprocess.run(
         command, input=password, text=True, check=False, stdout=subprocess.DEVNULL
     )
-    if done.returncode:
+    if process.returncode:
         raise Failed("BuildFailed", f"docker cannot log in to {registry}, where baseImage is")
 
 
 def save() -> None:
-    """Take the image out of docker, which saves an OCI layout since version 25."""
+    """Save docker's image as an OCI layout, which docker supports since version 25."""
     LAYOUT.mkdir()
     saved = subprocess.Popen(["docker", "save", image_name()], stdout=subprocess.PIPE)
     assert saved.stdout is not None
@@ -432,29 +436,30 @@ def save() -> None:
     if saved.wait() or not (LAYOUT / "index.json").exists():
         raise Failed(
             "BuildFailed",
-            f"there is no image {image_name()}: the image command must make it under the name in"
+            f"image {image_name()} does not exist: the image command must build it with the name in"
             " $IMAGE, or write an OCI layout into $LAYOUT; `docker save` needs version 25",
         )
 
 
 def opened() -> tuple[Json, Json]:
-    """The manifest and the config in the layout, of the one architecture that is asked for."""
+    """Return the layout's manifest and config for the service's architecture."""
     manifest = json.loads((LAYOUT / "index.json").read_text())
     while "manifests" in manifest:
-        wanted = [
+        matches = [
             entry
             for entry in manifest["manifests"]
             if (entry.get("platform") or {}).get("architecture", os.environ["ARCHITECTURE"])
             == os.environ["ARCHITECTURE"]
         ]
-        if not wanted:
-            known = {(e.get("platform") or {}).get("architecture") for e in manifest["manifests"]}
+        if not matches:
+            platforms = [entry.get("platform") or {} for entry in manifest["manifests"]]
+            built_for = ", ".join({str(platform.get("architecture")) for platform in platforms})
             raise Failed(
                 "BuildFailed",
-                f"the image is for {', '.join(map(str, known))}, and the service runs on linux/"
+                f"the image is for {built_for}, and the service runs on linux/"
                 f"{os.environ['ARCHITECTURE']}",
             )
-        manifest = json.loads(blob(wanted[0]["digest"]).read_text())
+        manifest = json.loads(blob(matches[0]["digest"]).read_text())
     return manifest, json.loads(blob(manifest["config"]["digest"]).read_text())
 
 
@@ -466,7 +471,7 @@ def blob(digest: str) -> Path:
 def run(
     what: str, command: str, extra: Mapping[str, str] | None = None, *, capture: bool = False
 ) -> str:
-    """Run one of the tree's commands in its top folder, in nix-shell where that is asked for."""
+    """Run one of the tree's commands in its top folder, inside nix-shell in mode nix."""
     nix = os.environ["MODE"] == "nix"
     if nix and not any((TREE / name).exists() for name in ("shell.nix", "default.nix")):
         raise Failed("SourcesRejected", "mode nix needs a shell.nix in the archive's top folder")
@@ -477,7 +482,7 @@ def run(
         )
     wrapped = ["nix-shell", "--run", command] if nix else ["bash", "-c", command]
     print(f"{what} ({os.environ['MODE']}): {command}", flush=True)
-    done = subprocess.run(
+    process = subprocess.run(
         wrapped,
         cwd=TREE,
         env={**environment(), **(extra or {})},
@@ -485,18 +490,18 @@ def run(
         text=True,
         check=False,
     )
-    if done.returncode:
-        raise Failed("BuildFailed", f"the {what} command failed ({done.returncode}): {command}")
-    return done.stdout or ""
+    if process.returncode:
+        raise Failed("BuildFailed", f"the {what} command failed ({process.returncode}): {command}")
+    return process.stdout or ""
 
 
 def environment() -> dict[str, str]:
-    """What the tree's commands see."""
-    # With CI set, Coder's make compresses with all that zstd has (slow, and tens of GB), but its
-    # pnpm script needs it to keep to the lock file, which pnpm takes from here too.
-    mine = {name: value for name, value in os.environ.items() if name != "CI"}
+    """Return the environment variables of the tree's commands."""
+    # With CI set, Coder's make uses zstd's highest level (slow, and tens of GB of memory). Its pnpm
+    # script needs CI only to freeze the lock file, which the first variable below does too.
+    variables = {name: value for name, value in os.environ.items() if name != "CI"}
     cache = CACHE.absolute()
-    mine |= {
+    variables |= {
         "npm_config_frozen_lockfile": "true",
         "npm_config_store_dir": str(cache / "pnpm"),
         "GOCACHE": str(cache / "go-build"),
@@ -506,13 +511,13 @@ def environment() -> dict[str, str]:
         "NIX_BUILD_SHELL": shutil.which("bash") or "bash",
     }
     if "VERSION" in os.environ:
-        mine |= {"CODER_FORCE_VERSION": os.environ["VERSION"], "IMAGE": image_name()}
+        variables |= {"CODER_FORCE_VERSION": os.environ["VERSION"], "IMAGE": image_name()}
     if os.environ["BASE_IMAGE"]:
-        mine["CODER_BASE_IMAGE_TAG"] = os.environ["BASE_IMAGE"]
-    return mine
+        variables["CODER_BASE_IMAGE_TAG"] = os.environ["BASE_IMAGE"]
+    return variables
 
 
-# The cache: Go's and pnpm's directories as they are; of the nix store, what the shell needs.
+# The cache: Go's and pnpm's directories, and the development shell's part of the nix store.
 # -------------------------------------------------------------------------------------------------
 
 
@@ -521,36 +526,36 @@ def restore() -> None:
     export = CACHE / "nix.export"
     if os.environ["MODE"] == "nix" and export.exists():
         began = time.monotonic()
-        with export.open("rb") as kept:
-            done = subprocess.run(
-                ["nix-store", "--import"], stdin=kept, stdout=subprocess.DEVNULL, check=False
+        with export.open("rb") as file:
+            process = subprocess.run(
+                ["nix-store", "--import"], stdin=file, stdout=subprocess.DEVNULL, check=False
             )
         size = export.stat().st_size / 1e6
         print(f"nix store: {size:.0f} MB restored in {time.monotonic() - began:.1f} s")
-        if done.returncode:  # a cache is only that
+        if process.returncode:  # a broken cache is not a failure
             export.unlink()
 
 
 def keep() -> None:
-    """Export the store paths of the development shell, if they are not in the cache as they are."""
+    """Export the store paths of the development shell to the cache, unless they are unchanged."""
     if os.environ["MODE"] != "nix":
         return
     file = next(name for name in ("shell.nix", "default.nix") if (TREE / name).exists())
-    made = subprocess.run(
+    process = subprocess.run(
         ["nix-instantiate", file], cwd=TREE, capture_output=True, text=True, check=False
     )
-    derivation = made.stdout.strip()
-    known = CACHE / "nix.derivation"
-    if made.returncode or (known.exists() and known.read_text() == derivation):
+    derivation = process.stdout.strip()
+    record = CACHE / "nix.derivation"
+    if process.returncode or (record.exists() and record.read_text() == derivation):
         return
     query = ["nix-store", "--query", "--requisites", "--include-outputs", derivation]
     paths = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
-    there = [path for path in paths if Path(path).exists()]
+    existing = [path for path in paths if Path(path).exists()]
     with (CACHE / "nix.export").open("wb") as export:
         if not subprocess.run(
-            ["nix-store", "--export", *there], stdout=export, check=False
+            ["nix-store", "--export", *existing], stdout=export, check=False
         ).returncode:
-            known.write_text(derivation)
+            record.write_text(derivation)
 
 
 # push --------------------------------------------------------------------------------------------
@@ -580,7 +585,7 @@ def push() -> None:
 def labels() -> dict[str, str]:
     """https://github.com/opencontainers/image-spec/blob/main/annotations.md, and the deployer's."""
     created = git("log", "-1", "--format=%cI") if os.environ["COMMIT"] else ""
-    found = {
+    annotations = {
         "org.opencontainers.image.title": os.environ["SERVICE"],
         "org.opencontainers.image.version": os.environ["VERSION"],
         "org.opencontainers.image.revision": os.environ["COMMIT"],
@@ -588,11 +593,11 @@ def labels() -> dict[str, str]:
         CONTENT_LABEL: os.environ["CONTENT"],
         **schema(),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in annotations.items() if value}
 
 
 def schema() -> dict[str, str]:
-    """The number of the last migration and a hash of them all; nothing if there are none."""
+    """Return the number of the last migration and a hash of all; {} without migrations."""
     pattern = os.environ["MIGRATIONS"]
     folder, _, name = pattern.rpartition("/")
     migrations = sorted(
@@ -606,7 +611,7 @@ def schema() -> dict[str, str]:
 
 
 def compressed(layer: Json) -> tuple[Json, Path]:
-    """A layer as it is pushed: docker saves them plain, and the same bytes are the same layer."""
+    """Return a layer compressed, reproducibly: docker saves layers uncompressed."""
     path = blob(layer["digest"])
     if not layer["mediaType"].endswith(("tar", "rootfs.diff.tar")):
         return layer, path
@@ -629,26 +634,24 @@ def compressed(layer: Json) -> tuple[Json, Path]:
 
 
 def send(manifest: str, files: Mapping[str, Path]) -> str:
-    """Push what ECR does not have, then the manifest; again where it was interrupted. Its digest.
+    """Push the missing layers, then the manifest, and return its digest. Retry if interrupted.
 
-    A layer is found by its content, so a second try sends what the first did not get through.
+    ECR identifies layers by their content, so a retry sends only layers that are still missing.
     """
     repository, tag = os.environ["REPOSITORY"], os.environ["TAG"]
     ecr = client("ecr")
-    for left in reversed(range(TRIES)):
+    for tries_left in reversed(range(TRIES)):
         try:
             for digest in missing(ecr, repository, list(files)):
                 upload(ecr, repository, digest, files[digest])
-            answer = ecr.put_image(
+            response = ecr.put_image(
                 repositoryName=repository,
                 imageManifest=manifest,
                 imageManifestMediaType=MANIFEST,
                 imageTag=tag,
             )
-            return str(answer["image"]["imageId"]["imageDigest"])
-        except (
-            ecr.exceptions.ImageAlreadyExistsException
-        ):  # of an earlier try, whose answer was lost
+            return str(response["image"]["imageId"]["imageDigest"])
+        except ecr.exceptions.ImageAlreadyExistsException:  # an earlier try's response was lost
             return sha256(manifest.encode())
         except ecr.exceptions.ImageTagAlreadyExistsException as error:
             raise Failed("VersionRefused", f"{tag} was pushed meanwhile: {error}") from None
@@ -656,42 +659,42 @@ def send(manifest: str, files: Mapping[str, Path]) -> str:
             code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
             if code in ("AccessDeniedException", "RepositoryNotFoundException"):
                 raise Failed("PushRefused", str(error)) from None
-            print(f"push interrupted, {left} tries left: {error}", flush=True)
-            if not left:
+            print(f"push interrupted, {tries_left} tries left: {error}", flush=True)
+            if not tries_left:
                 raise Failed("PushInterrupted", f"ECR did not take the image: {error}") from None
-            time.sleep(2 ** (TRIES - left - 1))
+            time.sleep(2 ** (TRIES - tries_left - 1))
     raise AssertionError("unreachable")
 
 
 def missing(ecr: Any, repository: str, digests: Sequence[str]) -> list[str]:
-    """Those that the repository does not have."""
+    """Return the digests that the repository does not have."""
     absent: list[str] = []
     for begin in range(0, len(digests), 100):
-        asked = list(digests[begin : begin + 100])
-        answer = ecr.batch_check_layer_availability(repositoryName=repository, layerDigests=asked)
-        there = {
+        batch = list(digests[begin : begin + 100])
+        response = ecr.batch_check_layer_availability(repositoryName=repository, layerDigests=batch)
+        available = {
             layer["layerDigest"]
-            for layer in answer["layers"]
+            for layer in response["layers"]
             if layer["layerAvailability"] == "AVAILABLE"
         }
-        absent += [digest for digest in asked if digest not in there]
+        absent += [digest for digest in batch if digest not in available]
     return absent
 
 
 def upload(ecr: Any, repository: str, digest: str, path: Path) -> None:
     """https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_UploadLayerPart.html"""
-    begun = ecr.initiate_layer_upload(repositoryName=repository)
-    where = {"repositoryName": repository, "uploadId": begun["uploadId"]}
+    session = ecr.initiate_layer_upload(repositoryName=repository)
+    target = {"repositoryName": repository, "uploadId": session["uploadId"]}
     with path.open("rb") as file:
         first = 0
-        while chunk := file.read(min(PART, int(begun.get("partSize") or PART))):
+        while chunk := file.read(min(PART, int(session.get("partSize") or PART))):
             last = first + len(chunk) - 1
             ecr.upload_layer_part(
-                **where, partFirstByte=first, partLastByte=last, layerPartBlob=chunk
+                **target, partFirstByte=first, partLastByte=last, layerPartBlob=chunk
             )
             first = last + 1
     with contextlib.suppress(ecr.exceptions.LayerAlreadyExistsException):
-        ecr.complete_layer_upload(**where, layerDigests=[digest])
+        ecr.complete_layer_upload(**target, layerDigests=[digest])
     print(f"pushed {digest[:19]} {path.stat().st_size / 1e6:.1f} MB", flush=True)
 
 
@@ -703,7 +706,7 @@ def sha256(content: bytes) -> str:
 
 
 def tell(facts: Mapping[str, str]) -> None:
-    """Facts for the commands that follow, which source them."""
+    """Write variables for the later commands, which source them."""
     lines = [f"export {name}={shlex.quote(value)}" for name, value in facts.items()]
     VARIABLES.write_text("\n".join(lines) + "\n")
 

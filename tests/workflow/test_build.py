@@ -111,8 +111,8 @@ def test_an_upload_ends_with_the_new_version_live(service: Stage) -> None:
     (build,) = ran(service)
     said = lines(service, build)
     assert any("(nix-shell)" in line for line in said) == NIX
-    assert any(line == "image: an OCI layout, made without docker" for line in said) == (
-        "image: made with docker" not in said
+    assert any(line == "image: OCI layout, built without docker" for line in said) == (
+        "image: built with docker" not in said
     )
 
     assert service.ended(service.started_by(record["digest"])).path[-1] == "Deployed"
@@ -245,7 +245,7 @@ BAD = {
     ),
     "no history": (source.archive(None, history=False), "the version command failed (128)"),
     "no version": (version("true"), "printed no version"),
-    "bad version": (version("echo 1.0_0"), "is no version that a tag can carry"),
+    "bad version": (version("echo 1.0_0"), "is not a valid version for a tag"),
     "not deployed": (version("echo nightly"), "is none of: a push of it would deploy nothing"),
 }
 
