@@ -507,7 +507,7 @@ def environment() -> dict[str, str]:
         "GOCACHE": str(cache / "go-build"),
         "GOMODCACHE": str(cache / "go-mod"),
         "LAYOUT": str(LAYOUT.absolute()),
-        # nix-shell would look for one in <nixpkgs>, of which no channel is installed
+        # otherwise nix-shell searches <nixpkgs> for a shell, and no channel is installed
         "NIX_BUILD_SHELL": shutil.which("bash") or "bash",
     }
     if "VERSION" in os.environ:

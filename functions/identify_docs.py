@@ -113,13 +113,13 @@ def _rollback_release(
     request: Rollback, spec: SiteSpec, execution: str, now: datetime
 ) -> DocsRelease:
     records = releases.history(site.owner(spec.site))
-    past = [entry for entry in records if entry["execution"] != execution]
-    target = history.target(past, request.to)
+    earlier = [entry for entry in records if entry["execution"] != execution]
+    target = history.target(earlier, request.to)
     folder = str(target.get("folder"))
     if s3.document(spec.bucket, publication.manifest_key(folder)) is None:
         raise RequestRejected(
             f"release {target['id']} is no longer kept: only the newest {spec.keep_releases} are"
-            f" ({', '.join(site.kept(past, spec.keep_releases))})"
+            f" ({', '.join(site.kept(earlier, spec.keep_releases))})"
         )
     return site.again(target, "rollback", request.by, execution, now)
 

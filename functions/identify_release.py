@@ -148,9 +148,9 @@ def _handle_deploy(request: Deploy, execution: str, now: datetime) -> Identified
 
 def _handle_rollback(request: Rollback, execution: str, now: datetime) -> Identified:
     spec, document = for_service(ssm.service_specs(), request.service)
-    past = [entry for entry in releases.history(spec.service) if entry["execution"] != execution]
+    earlier = [entry for entry in releases.history(spec.service) if entry["execution"] != execution]
     recorded = releases.of_execution(execution)
-    release = recorded or resolve_request.to_roll_back(request, spec, past, execution, now)
+    release = recorded or resolve_request.to_roll_back(request, spec, earlier, execution, now)
     identified = _open(release, document)
     if request.hold:
         reason = request.reason or f"rolled back to {release['version']}"

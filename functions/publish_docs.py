@@ -74,12 +74,12 @@ class Published(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Published:
     with locks.lease(event["release"]["service"], event["execution"]) as extend_lease:
-        published = _published(event, context.get_remaining_time_in_millis, extend_lease)
+        published = _publish_release(event, context.get_remaining_time_in_millis, extend_lease)
     logger.info("docs published", done=published["done"], progress=published["progress"])
     return published
 
 
-def _published(
+def _publish_release(
     event: Request, remaining: Callable[[], int], extend_lease: Callable[[], None]
 ) -> Published:
     spec, release = site.from_document(event["spec"]), event["release"]

@@ -169,7 +169,7 @@ def _missed_uploads(owner: str, history: list[Recorded]) -> Iterator[str]:
         f"docs/{site.of_owner(owner)}/" if of_site else f"image/{image_build.of_partition(owner)}/"
     )
     machine, archive = ("DOCS", site.is_archive) if of_site else ("BUILD", image_build.is_archive)
-    recorded = {_upload(record) for record in history}
+    recorded = {_upload_key(record) for record in history}
     for stored in s3.stored_since(bucket, folder, releases.missed_since()):
         event = reconciliation.missed_upload(bucket, stored, datetime.now(UTC))
         if event and archive(stored) and (stored["key"], stored["at"]) not in recorded:
@@ -177,7 +177,7 @@ def _missed_uploads(owner: str, history: list[Recorded]) -> Iterator[str]:
             yield started if sfn.start(os.environ[machine], started, event, once=True) else ""
 
 
-def _upload(record: Mapping[str, Any]) -> tuple[str, str]:
+def _upload_key(record: Mapping[str, Any]) -> tuple[str, str]:
     """Return the key of a record's upload, and when S3 stored it."""
     source = record.get("source")
     key = source["key"] if isinstance(source, Mapping) else str(source).partition("/")[2]
@@ -198,13 +198,13 @@ def _missed_pushes(service: ServiceSpec, history: list[Recorded]) -> Iterator[st
         # the history may lag behind a new record, and lacks ignored pushes
         name = f"push-{push.id}"
         recorded = releases.knows_tag(service.service, push.digest, push.tag, push.at)
-        if recorded or (push.may_be_recent(now) and not _noticed(service.service, push, now)):
+        if recorded or (push.may_be_recent(now) and not _was_noticed(service.service, push, now)):
             yield ""
         else:
             yield name if sfn.start(os.environ["DEPLOY"], name, push.event) else ""
 
 
-def _noticed(service: str, push: MissedPush, now: datetime) -> bool:
+def _was_noticed(service: str, push: MissedPush, now: datetime) -> bool:
     """Return whether an earlier round noticed the push, so that its event had time to arrive."""
     before = releases.notice_tag(service, push.id, now)
     return before is not None and now - before >= reconciliation.GRACE

@@ -42,32 +42,32 @@ def handler(event: Request, context: LambdaContext) -> Rollback:
 def _roll_back(spec: ServiceSpec, event: Request) -> Rollback:
     revision, own_rollout, previous = event["taskDefinition"], event["rollout"], event["previous"]
     network = service.network(spec)
-    current_service = ecs.service_after(spec.cluster, spec.service, revision, own_rollout, network)
-    current = rollout.primary(current_service) if current_service else None
+    live_service = ecs.service_after(spec.cluster, spec.service, revision, own_rollout, network)
+    primary = rollout.primary(live_service) if live_service else None
     restoration = _restoration(event["release"])
     decision = rollback.decide(
-        current_service,
+        live_service,
         event["release"],
         revision,
         previous,
         was_running=event["wasRunning"],
         touched=own_rollout is not None,
-        ran=_has_run(spec, _deployment_id(current_service, event)),
+        ran=_has_run(spec, _deployment_id(live_service, event)),
         snapshot=event["snapshot"],
-        replaced=bool(own_rollout and current and current["id"] != own_rollout["id"]),
+        replaced=bool(own_rollout and primary and primary["id"] != own_rollout["id"]),
         restored=restoration is not None,
     )
     if decision["action"] == "STOP":
         ecs.scale_to_zero(spec.cluster, spec.service)
-    if restoration and not rollback.keeps_database(decision, current_service, revision, previous):
+    if restoration and not rollback.keeps_database(decision, live_service, revision, previous):
         decision = {**decision, "database": _switch_database_back(event["release"], restoration)}
     if previous and decision["action"] == "ROLL_BACK":
-        settings = _settings(spec, previous, current_service)
+        settings = _settings(spec, previous, live_service)
         if restoration and previous["taskDefinition"] == revision:
             settings["forceNewDeployment"] = True  # only a new task reads the secret
-        current_service = ecs.update_service(spec.service, settings)
-    if previous and current_service and decision["action"] in ("ROLL_BACK", "AWAIT"):
-        deployment = ecs.deployment_of(current_service, previous["taskDefinition"])
+        live_service = ecs.update_service(spec.service, settings)
+    if previous and live_service and decision["action"] in ("ROLL_BACK", "AWAIT"):
+        deployment = ecs.deployment_of(live_service, previous["taskDefinition"])
         decision["rollout"] = rollout.started(deployment, spec.timeout, datetime.now(UTC))
     return decision
 
@@ -100,13 +100,13 @@ def _switch_database_back(release: Release, restoration: Restoration) -> str:
     return before["instance"]
 
 
-def _deployment_id(current_service: Service | None, event: Request) -> str | None:
+def _deployment_id(live_service: Service | None, event: Request) -> str | None:
     """Return the id of the release's rollout, even if the release failed to record it."""
     if event["rollout"]:
         return event["rollout"]["id"]
-    current = rollout.primary(current_service) if current_service else None
-    is_ours = current is not None and current["taskDefinition"] == event["taskDefinition"]
-    return str(current["id"]) if current and is_ours else None
+    primary = rollout.primary(live_service) if live_service else None
+    is_ours = primary is not None and primary["taskDefinition"] == event["taskDefinition"]
+    return str(primary["id"]) if primary and is_ours else None
 
 
 def _has_run(spec: ServiceSpec, deployment: str | None) -> bool:
@@ -119,13 +119,13 @@ def _has_run(spec: ServiceSpec, deployment: str | None) -> bool:
 
 
 def _settings(
-    spec: ServiceSpec, previous: Previous, current_service: Service | None
+    spec: ServiceSpec, previous: Previous, live_service: Service | None
 ) -> dict[str, Any]:
     """Return the settings of the previous release; ECS does not roll back a rollback."""
     revision, target = previous["taskDefinition"], None
     if spec.load_balancer:
         target = task_definitions.served(ecs.containers(revision), spec)
-    settings = service.settings(spec, revision, False, target, current_service)
+    settings = service.settings(spec, revision, False, target, live_service)
     if previous["networkConfiguration"]:
         settings["networkConfiguration"] = previous["networkConfiguration"]
     return settings

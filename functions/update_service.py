@@ -44,14 +44,14 @@ def _start(spec: ServiceSpec, event: Request) -> Rollout:
     revision, previous = event["taskDefinition"], event["previous"]
     exact = event["release"].get("taskDefinition")
     target = task_definitions.served(ecs.containers(exact), spec) if exact else None
-    current_service = ecs.service(spec.cluster, spec.service)
-    rolls_back = service.may_roll_back(event["release"], previous, current_service)
-    settings = service.settings(spec, revision, rolls_back, target, current_service)
-    if current_service:
+    live_service = ecs.service(spec.cluster, spec.service)
+    rolls_back = service.may_roll_back(event["release"], previous, live_service)
+    settings = service.settings(spec, revision, rolls_back, target, live_service)
+    if live_service:
         if event["desiredCount"] is not None:
             settings["desiredCount"] = event["desiredCount"]
-        current = rollout.primary(current_service)
-        if event["release"].get("restore") and current and current["taskDefinition"] == revision:
+        primary = rollout.primary(live_service)
+        if event["release"].get("restore") and primary and primary["taskDefinition"] == revision:
             settings["forceNewDeployment"] = True  # only a new task reads the secret
         updated = ecs.update_service(spec.service, settings)
     else:

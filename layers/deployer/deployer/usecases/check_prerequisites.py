@@ -58,7 +58,7 @@ def all_checks(at: Place) -> Mapping[str, Look]:
         ),
         "roles": lambda: _roles(at),
         "network": lambda: prerequisites.network(at.spec, at.subnets, at.groups),
-        "way to ECR": lambda: _way_out(at),
+        "way to ECR": lambda: _ecr_access(at),
         "security group": lambda: _groups(at),
         "target group": lambda: _target_group(at),
         "secrets": lambda: _secrets(at),
@@ -116,7 +116,7 @@ def _roles(at: Place) -> Iterable[Check]:
     yield from prerequisites.roles({arn: iam.role_exists(arn) for arn in arns})
 
 
-def _way_out(at: Place) -> Iterable[Check]:
+def _ecr_access(at: Place) -> Iterable[Check]:
     vpcs = sorted(at.vpcs)
     yield from prerequisites.way_out(
         at.spec, at.subnets, ec2.route_tables(vpcs), ec2.endpoints(vpcs)
@@ -157,7 +157,7 @@ def _secrets(at: Place) -> Iterable[Check]:
     role = at.spec.execution_role
     checked = []
     for arn in prerequisites.secret_arns(at.spec):
-        secret, description = _described(arn, account=role.split(":")[4])
+        secret, description = _describe_secret(arn, account=role.split(":")[4])
         if secret.there is False or secret.going:
             checked.append(secret)
             continue
@@ -174,7 +174,7 @@ def _secrets(at: Place) -> Iterable[Check]:
     yield from prerequisites.secrets(at.spec, checked)
 
 
-def _described(arn: str, account: str) -> tuple[Secret, dict[str, Any]]:
+def _describe_secret(arn: str, account: str) -> tuple[Secret, dict[str, Any]]:
     """Return a secret or parameter, and its description in AWS ({} if unreadable or missing)."""
     _, _, service, region, owner, *_ = f"{arn}:::::".split(":")
     if (region, owner) != (secrets.region(), account):

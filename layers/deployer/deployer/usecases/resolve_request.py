@@ -38,7 +38,7 @@ def to_deploy(request: Deploy, spec: ServiceSpec, execution: str, now: datetime)
 
 
 def to_roll_back(
-    request: Rollback, spec: ServiceSpec, past: History, execution: str, now: datetime
+    request: Rollback, spec: ServiceSpec, records: History, execution: str, now: datetime
 ) -> Release:
     """Return the release for a request to roll back.
 
@@ -46,8 +46,8 @@ def to_roll_back(
         ImageMissing, RequestRejected: no rollback to the target is possible.
     """
     running = _running_revision(spec) if request.to == "previous" else None
-    target = history.target(past, request.to, running)
-    restore = database.restoration(spec, past, target, asked=request.restore_database)
+    target = history.target(records, request.to, running)
+    restore = database.restoration(spec, records, target, asked=request.restore_database)
     if ecr.find(spec.repository, target["digest"]) is None:
         raise ImageMissing(
             f"the image of {target['version']}, {target['digest']}, is gone from ECR"
