@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from cli.aws import DENIED, code_of
 from deployer.aws import ecs, logs
-from deployer.aws.logs import Queue
+from deployer.aws.logs import Line
 from deployer.deploy.history import History
 from deployer.deploy.release import Recorded
 from deployer.deploy.rollout import Rollout
@@ -82,7 +82,7 @@ class Log:
     periods: Sequence[Period] = ()
     _ours: dict[str, bool] = field(default_factory=dict)
 
-    def lines(self, since: datetime, until: datetime | None = None) -> Iterator[Queue]:
+    def lines(self, since: datetime, until: datetime | None = None) -> Iterator[Line]:
         """The lines from `since` on, oldest first, as they are read."""
         if self.periods:
             since = max(since, self.periods[0].since)
@@ -95,7 +95,7 @@ class Log:
             if not self.periods or self._ours[line.stream]:
                 yield line
 
-    def last(self, count: int, since: datetime | None = None) -> list[Queue]:
+    def last(self, count: int, since: datetime | None = None) -> list[Line]:
         """The last so many lines, oldest first, of those from `since` on.
 
         What was written last is looked at first: a minute, an hour, a day and so on, so that
@@ -103,7 +103,7 @@ class Log:
         """
         end = min(filter(None, (datetime.now(UTC), self._end())))
         first = since or (self.periods[0].since if self.periods else _EVER)
-        found: list[Queue] = []
+        found: list[Line] = []
         until = end
         for begin in (*(end - step for step in _STEPS), first):
             begin = max(begin, first)
@@ -148,12 +148,12 @@ class Tail:
     _seen: dict[str, datetime] = field(default_factory=dict)
     _room: int = _ROOM
 
-    def told(self, line: Queue) -> None:
+    def told(self, line: Line) -> None:
         """A line was shown already; the tail goes on from it."""
         self.since = line.at
         self._note(line)
 
-    def more(self) -> Iterator[Queue]:
+    def more(self) -> Iterator[Line]:
         """The lines that came since the last time."""
         for line in self.log.lines(max(self.since, self._newest - _LATE)):
             if line.id not in self._seen:
@@ -161,7 +161,7 @@ class Tail:
                 yield line
         self._forget()
 
-    def _note(self, line: Queue) -> None:
+    def _note(self, line: Line) -> None:
         self._seen[line.id] = line.at
         self._newest = max(self._newest, line.at)
         if len(self._seen) > self._room:

@@ -17,7 +17,7 @@ from cli.loglines import Log, Tail, periods, prefix, task_of
 from cli.patience import patiently
 from cli.releases import named
 from cli.screen import Screen, printable
-from deployer.aws.logs import Queue
+from deployer.aws.logs import Line
 from deployer.store import releases
 
 LOOK_SECONDS = 2.0  # between two looks with --follow; an account may look 5 times a second
@@ -129,7 +129,7 @@ def _log(call: Call, release: str | None, container: str | None) -> Log:
     return log
 
 
-def _show(call: Call, line: Queue) -> None:
+def _show(call: Call, line: Line) -> None:
     task = task_of(line.stream)
     if call.json:
         at = line.at.isoformat(timespec="milliseconds")

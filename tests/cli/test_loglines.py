@@ -8,7 +8,7 @@ import pytest
 from cli import loglines
 from cli.loglines import Log, Period, Tail, periods
 from deployer.aws import ecs, logs
-from deployer.aws.logs import Queue
+from deployer.aws.logs import Line
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -50,7 +50,7 @@ class Kept:
     """A log group: lines by stream, and what ECS knows of the tasks."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.written: list[Queue] = []
+        self.written: list[Line] = []
         self.tasks: dict[str, str] = {}
         self.windows: list[timedelta] = []
         monkeypatch.setattr(logs, "lines", self._lines)
@@ -59,7 +59,7 @@ class Kept:
 
     def write(self, minutes: float, stream: str, text: str) -> None:
         self.written.append(
-            Queue(f"id-{len(self.written)}", after(minutes), f"ecs/x/{stream}", text)
+            Line(f"id-{len(self.written)}", after(minutes), f"ecs/x/{stream}", text)
         )
 
     def _lines(self, group: str, prefix: str, since: datetime, until: Any = None) -> Any:

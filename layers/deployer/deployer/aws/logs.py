@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
 
 
-class Queue(NamedTuple):
+class Line(NamedTuple):
     """A line of a log; `id` is CloudWatch's unique event id."""
 
     id: str
@@ -45,7 +45,7 @@ def _read(group: str, stream: str, count: int, *, from_head: bool) -> list[str]:
 
 def lines(
     group: str, prefix: str, since: datetime, until: datetime | None = None
-) -> Iterator[Queue]:
+) -> Iterator[Line]:
     """Yield the lines of the streams with a name prefix, in order of time.
 
     Args:
@@ -66,7 +66,7 @@ def lines(
     for page in pages:
         for event in page["events"]:
             at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
-            yield Queue(event["eventId"], at, event["logStreamName"], event["message"].rstrip())
+            yield Line(event["eventId"], at, event["logStreamName"], event["message"].rstrip())
 
 
 def begun(group: str, stream: str) -> datetime | None:
