@@ -1,4 +1,4 @@
-"""Following an execution of a state machine: its states, its rollout as it goes, how it ended."""
+"""Follow an execution of a state machine: its states, its rollout, and how it ended."""
 
 import contextlib
 import time
@@ -18,11 +18,11 @@ from deployer.deploy.rollout import primary
 from deployer.docs import site
 from deployer.store import locks, releases
 
-LOOK_SECONDS = 0.2  # between two looks at a running execution, where looking costs nothing
-_TASKS = 3  # of a rollout whose tasks crash one after another, the newest tell enough
-_LINES = 12  # at one look, of a task
+LOOK_SECONDS = 0.2  # between two polls of a running execution, where polling costs nothing
+_TASKS = 3  # if tasks crash one after another, the newest show enough
+_LINES = 12  # of one task, per poll
 _WIDTH = 300  # characters of a line
-# What does not show the rollout for once does not end the following.
+# Errors that only hide the rollout for one poll: following continues.
 _UNSEEN = (ClientError, *UNANSWERED)
 
 
@@ -38,13 +38,13 @@ def follow(
     """Show an execution until it ends.
 
     Args:
-        limit: seconds after which it is not followed any more.
-        rollout: how the rollout stands; asked while the execution polls it.
-        pause: seconds between two looks.
-        turn: who holds the lock; asked while the execution waits for it.
-        news: what the rollout's events and tasks said since `rollout` was asked last.
+        limit: seconds after which to stop following.
+        rollout: returns the rollout's state; called while the execution polls it.
+        pause: seconds between two polls.
+        lock: returns who holds the lock; called while the execution waits for it.
+        news: returns the rollout's events and log lines since the last call of `rollout`.
     Raises:
-        TimeoutError: it still runs after that time.
+        TimeoutError: it still runs after `limit` seconds.
     """
     began, seen, rolled = None, 0, False
     with screen.progress() as progress:
@@ -52,7 +52,7 @@ def follow(
             now = look()
             began = began or time.monotonic() - now.seconds
             running, elapsed = now.status == "RUNNING", time.monotonic() - began
-            # once more when it has left those states: what was said last tells the most
+            # once more after it has left those states: the last lines matter most
             rolling = rolled or any(rolls(state) for state in now.states[seen:])
             waits = rollout() if rolling else lock() if awaits_lock(now) else ""
             for line in news() if rolling else ():
@@ -66,28 +66,34 @@ def follow(
             time.sleep(pause)
 
 
-def conclude(record: Mapping[str, Any], ended: Execution, screen: Screen) -> None:
-    """Show how an execution ended, in the words of its record; {} if it has none."""
-    took, outcome = f"{ended.seconds:.1f} s", record.get("outcome", ended.status)
-    if reason := deployed_nothing(record, ended):
+def conclude(record: Mapping[str, Any], execution: Execution, screen: Screen) -> None:
+    """Show how an execution ended.
+
+    Args:
+        record: the record of its release; {} if there is none.
+    """
+    duration, outcome = f"{execution.seconds:.1f} s", record.get("outcome", execution.status)
+    if reason := deployed_nothing(record, execution):
         screen.say(f"Nothing was deployed: {printable(reason)}", style="yellow")
     elif outcome == "SUCCEEDED":
         where = f": {record['url']}" if record.get("url") else ""
-        screen.say(f"Live and verified after {took}{where}", style="green")
-    elif ended.status == "SUCCEEDED":
+        screen.say(f"Live and verified after {duration}{where}", style="green")
+    elif execution.status == "SUCCEEDED":
         reason = record.get("reason") or "another execution recorded it"
         screen.say(f"Nothing was deployed: {printable(reason)}", style="yellow")
     else:
-        screen.say(f"{ended.error or ended.status} after {took}: {outcome}", style="red")
-        screen.facts(list(_explained(record, ended)))
+        screen.say(
+            f"{execution.error or execution.status} after {duration}: {outcome}", style="red"
+        )
+        screen.facts(list(_explained(record, execution)))
 
 
-def deployed_nothing(record: Mapping[str, Any], ended: Execution) -> str | None:
-    """Return why an execution deployed nothing; None if it deployed, or failed to.
+def deployed_nothing(record: Mapping[str, Any], execution: Execution) -> str | None:
+    """Return why an execution deployed nothing; None if it deployed or failed.
 
-    The record that it found may be another execution's, which did deploy.
+    The record may be that of another execution, which did deploy.
     """
-    output = ended.output if isinstance(ended.output, dict) else {}
+    output = execution.output if isinstance(execution.output, dict) else {}
     if output.get("decision") == "NOTHING":
         return str(output.get("reason"))
     if record.get("deployed") is False:
@@ -95,43 +101,43 @@ def deployed_nothing(record: Mapping[str, Any], ended: Execution) -> str | None:
     return None
 
 
-def _explained(record: Mapping[str, Any], ended: Execution) -> Iterator[tuple[str, str]]:
-    found = record.get("diagnosis")
-    if not found:
-        yield "why", printable(message(record.get("reason") or ended.cause))
+def _explained(record: Mapping[str, Any], execution: Execution) -> Iterator[tuple[str, str]]:
+    failure = record.get("diagnosis")
+    if not failure:
+        yield "why", printable(message(record.get("reason") or execution.cause))
         return
-    yield "why", printable(found["cause"])
-    for name, lines in (("stopped", found["stops"]), ("last log", found["log"])):
+    yield "why", printable(failure["cause"])
+    for name, lines in (("stopped", failure["stops"]), ("last log", failure["log"])):
         for index, line in enumerate(lines):
             yield "" if index else name, printable(line)
-    yield "what to do", printable(found["advice"])
+    yield "what to do", printable(failure["advice"])
     if rollback := record.get("rollback"):
         restored = record["outcome"] == "FAILED_ROLLED_BACK"
         kind = site.kind(str(record.get("service")))
         yield "rollback", printable(diagnosis.of_rollback(rollback, restored, kind))
 
 
-# A service's rollout as it goes on ----------------------------------------------------------------
+# A service's rollout in progress ------------------------------------------------------------------
 
 
 class Watch:
-    """What is new about a service's rollout since an execution began, at each look."""
+    """The news of a service's rollout since an execution began, at each poll."""
 
     def __init__(self, target: Target, since: datetime) -> None:
         self._target, self._since = target, since
         self._service: Mapping[str, Any] = {}
-        self._told: set[str] = set()  # ids of events
-        self._read: dict[str, str] = {}  # by log stream, the token from which to read on
+        self._shown_events: set[str] = set()  # ids of events
+        self._next_tokens: dict[str, str] = {}  # by log stream, the token from which to read on
 
     def standing(self) -> str:
-        """How the rollout stands now: "" where that is not ours to see, or not there yet."""
+        """Return the rollout's current state; "" without permission, or before it has begun."""
         spec = self._target.spec
         with contextlib.suppress(*_UNSEEN):
             self._service = ecs.service(spec.cluster, spec.service) or {}
         return standing(self._service)
 
     def lock(self) -> str:
-        """Who holds the lock that the execution waits for."""
+        """Return who holds the lock that the execution waits for; "" if unknown."""
         service = self._target.service
         with contextlib.suppress(*_UNSEEN):
             if holder := locks.queue(service).holder:
@@ -140,50 +146,50 @@ class Watch:
         return ""
 
     def news(self) -> Iterator[str]:
-        """What ECS and the rollout's tasks said since the last look."""
+        """Yield the events of ECS and the log lines of the tasks since the last poll."""
         yield from self._events()
         with contextlib.suppress(*_UNSEEN):
             for task in self._tasks():
                 yield from self._lines(task)
 
     def _events(self) -> Iterator[str]:
-        now = primary(self._service) or {}
-        # what is older is of the deployment before, which may have held the lock meanwhile
-        since = max(self._since, now.get("createdAt", self._since))
+        deployment = primary(self._service) or {}
+        # older events belong to the previous deployment, which may have held the lock meanwhile
+        since = max(self._since, deployment.get("createdAt", self._since))
         for event in reversed(self._service.get("events", ())):
-            if event["createdAt"] >= since and event["id"] not in self._told:
-                self._told.add(event["id"])
+            if event["createdAt"] >= since and event["id"] not in self._shown_events:
+                self._shown_events.add(event["id"])
                 yield _line("ecs", event["message"])
 
     def _tasks(self) -> list[str]:
-        """The ids of the newest tasks of the rollout that goes on, oldest first."""
-        now, spec = primary(self._service), self._target.spec
-        if now is None:
+        """Return the ids of the newest tasks of the current rollout, oldest first."""
+        deployment, spec = primary(self._service), self._target.spec
+        if deployment is None:
             return []
-        tasks = ecs.stopped_tasks(spec.cluster, spec.service, now["id"])
-        tasks += ecs.running_tasks(spec.cluster, spec.service, now["id"])
-        new = [task for task in tasks if task.get("createdAt", self._since) >= self._since]
-        return [task["taskArn"].rpartition("/")[2] for task in new[-_TASKS:]]
+        tasks = ecs.stopped_tasks(spec.cluster, spec.service, deployment["id"])
+        tasks += ecs.running_tasks(spec.cluster, spec.service, deployment["id"])
+        recent = [task for task in tasks if task.get("createdAt", self._since) >= self._since]
+        return [task["taskArn"].rpartition("/")[2] for task in recent[-_TASKS:]]
 
     def _lines(self, task: str) -> Iterator[str]:
         spec, logs = self._target.spec, self._target.account.client("logs")
         stream = f"ecs/{spec.container.name}/{task}"
-        begun = {"nextToken": self._read[stream]} if stream in self._read else {}
+        position = {"nextToken": self._next_tokens[stream]} if stream in self._next_tokens else {}
         try:
-            found = logs.get_log_events(
-                logGroupName=spec.log_group, logStreamName=stream, startFromHead=True, **begun
+            response = logs.get_log_events(
+                logGroupName=spec.log_group, logStreamName=stream, startFromHead=True, **position
             )
         except logs.exceptions.ResourceNotFoundException:
-            return  # it wrote nothing yet
-        self._read[stream] = found["nextForwardToken"]
-        lines = [event["message"] for event in found["events"]]
+            return  # the task has not logged anything yet
+        self._next_tokens[stream] = response["nextForwardToken"]
+        lines = [event["message"] for event in response["events"]]
         if len(lines) > _LINES:
-            yield f"{task[:6]}: … {len(lines) - _LINES} lines more"
+            yield f"{task[:6]}: … {len(lines) - _LINES} more lines"
         for line in lines[-_LINES:]:
             yield _line(task[:6], line)
 
 
-def _line(by: str, text: str) -> str:
-    """What others wrote, fit to be shown: short, without credentials or control characters."""
-    said = printable(text.rstrip())
-    return f"{by}: {said if len(said) <= _WIDTH else said[: _WIDTH - 1] + '…'}"
+def _line(source: str, text: str) -> str:
+    """Return a line from elsewhere to show: short, without credentials or control characters."""
+    line = printable(text.rstrip())
+    return f"{source}: {line if len(line) <= _WIDTH else line[: _WIDTH - 1] + '…'}"

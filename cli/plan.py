@@ -1,4 +1,4 @@
-"""What a request would change, by the decisions that the state machine itself takes."""
+"""Predict what a request would change, with the state machine's own decisions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from deployer.deploy import (
     serving,
     task_definitions,
 )
-from deployer.deploy import prerequisites as around
+from deployer.deploy import prerequisites as service_prerequisites
 from deployer.deploy.history import History
 from deployer.deploy.image import Schema
 from deployer.deploy.release import Recorded, Release
@@ -31,85 +31,92 @@ from deployer.errors import DeployError, ImageMissing, RequestRejected
 from deployer.store import locks
 from deployer.usecases import check_prerequisites, resolve_request
 
-_NOBODY = "dry-run"  # stands for the execution that there is none of
+_EXECUTION = "dry-run"  # in place of an execution's ARN
 
 
-# What a request comes to --------------------------------------------------------------------------
+# The release of a request -------------------------------------------------------------------------
 
 
 def to_deploy(target: Target, image: str) -> Release:
-    """The release that a request to deploy would be.
+    """Return the release that a request to deploy would create.
 
     Raises:
-        ImageMissing, RequestRejected: there is no such image, or it cannot run as the service.
+        ImageMissing, RequestRejected: the image does not exist, or cannot run as the service.
     """
     request = requests.parse({"action": "deploy", "image": image})
     assert isinstance(request, requests.Deploy)
-    return resolve_request.to_deploy(request, target.spec, _NOBODY, datetime.now(UTC))
+    return resolve_request.to_deploy(request, target.spec, _EXECUTION, datetime.now(UTC))
 
 
-def to_go_back(target: Target, past: History, to: str, *, restore_database: bool) -> Release:
-    """Return the release that a request to roll back would be; see `history.target` for `to`.
+def to_go_back(target: Target, records: History, to: str, *, restore_database: bool) -> Release:
+    """Return the release that a request to roll back would create; see `history.target` for `to`.
 
     Raises:
         ImageMissing, RequestRejected: a rollback to it is not possible.
     """
     request = requests.parse({"action": "rollback", "to": to, "restoreDatabase": restore_database})
     assert isinstance(request, requests.Rollback)
-    return resolve_request.to_roll_back(request, target.spec, past, _NOBODY, datetime.now(UTC))
+    return resolve_request.to_roll_back(
+        request, target.spec, records, _EXECUTION, datetime.now(UTC)
+    )
 
 
-def refuse_what_serves(past: History, now: Service | None, record: Recorded) -> None:
-    """Raises RequestRejected if the release serves already, by what ECS says now."""
-    if serving.serves_already(past, now, record):
+def refuse_what_serves(records: History, current: Service | None, record: Recorded) -> None:
+    """Raise RequestRejected if the release serves already, according to ECS."""
+    if serving.serves_already(records, current, record):
         raise RequestRejected(f"{record['version']} ({record['id']}) serves already")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A release that was live. `refusal` is why a rollback to it is refused; "" if it is not."""
+    """A release that was live. `refusal` is why a rollback to it is refused; "" if allowed."""
 
     record: Recorded
     refusal: str
 
 
 def candidates(
-    target: Target, past: History, now: Service | None, count: int = 10
+    target: Target, records: History, current: Service | None, count: int = 10
 ) -> list[Candidate]:
-    """Return the releases that were live, but the one that serves, the newest first, each once."""
-    found: list[Candidate] = []
-    known = set()
-    for record in history.good(past):
-        if _kind(record) in known or len(found) == count:
+    """Return the releases that were live, without the one that serves, newest first, each once."""
+    listed: list[Candidate] = []
+    seen = set()
+    for record in history.good(records):
+        if _identity(record) in seen or len(listed) == count:
             continue
-        known.add(_kind(record))
-        if serving.serves_already(past, now, record):
+        seen.add(_identity(record))
+        if serving.serves_already(records, current, record):
             continue
         try:
-            to_go_back(target, past, record["id"], restore_database=False)
-            found.append(Candidate(record, ""))
+            to_go_back(target, records, record["id"], restore_database=False)
+            listed.append(Candidate(record, ""))
         except DeployError as refused:
-            found.append(Candidate(record, f"{refused}"))
-    return found
+            listed.append(Candidate(record, f"{refused}"))
+    return listed
 
 
-def _kind(record: Recorded) -> tuple[str, str | None]:
+def _identity(record: Recorded) -> tuple[str, str | None]:
     return record["digest"], record.get("taskDefinition")
 
 
 def refused(
     target: Target, image: str, error: DeployError, advice: Sequence[str] = ()
 ) -> CommandFailed:
-    """Return the end of a command to deploy an image that is missing, or that cannot run."""
-    there = isinstance(error, ImageMissing) and ecr.find(target.spec.repository, image)
-    return CommandFailed(REJECTED if there else WRONG, f"{error}", advice)
+    """Return the failure of a command whose image is missing or cannot run."""
+    exists = isinstance(error, ImageMissing) and ecr.find(target.spec.repository, image)
+    return CommandFailed(REJECTED if exists else WRONG, f"{error}", advice)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a request would change. `registers` is whether it makes a new task definition,
-    `problem` why it would fail before it changes anything ("" if nothing is known to be wrong), and
-    `warnings` what a preflight would only note."""
+    """What a request would change.
+
+    Attributes:
+        runs: the running task definition.
+        becomes: the existing task definition that would run; None if a new one is registered.
+        problem: why the preflight would fail; "" if no reason is known.
+        warnings: the checks that a preflight would only warn of.
+    """
 
     release: Release
     live: Recorded | None
@@ -130,13 +137,17 @@ class Plan:
         return self.becomes is None
 
     def document(self, given: Given) -> dict[str, Any]:
-        """For scripts. `given`: what its commands must repeat."""
-        named = ("version", "tag", "digest", "schema", "to")
+        """Return the JSON document for scripts.
+
+        Args:
+            given: the options that its commands must repeat.
+        """
+        fields = ("version", "tag", "digest", "schema", "to")
         holder = self.line.holder
         return {
             "dryRun": True,
-            "release": {name: self.release.get(name) for name in named},
-            "live": self.live and {name: self.live.get(name) for name in ("id", *named)},
+            "release": {name: self.release.get(name) for name in fields},
+            "live": self.live and {name: self.live.get(name) for name in ("id", *fields)},
             "taskDefinition": {
                 "runs": self.runs,
                 "becomes": self.becomes,
@@ -157,72 +168,77 @@ class Plan:
         }
 
 
-def of(target: Target, past: History, release: Release, *, holds: bool) -> Plan:
-    """What carrying out a release would change.
+def of(target: Target, records: History, release: Release, *, holds: bool) -> Plan:
+    """Return what a release would change.
 
     Args:
-        holds: whether the service's pushes are held from then on.
+        holds: whether it would hold the service's later pushes.
     """
     spec = target.spec
-    now = ecs.service(spec.cluster, spec.service)
-    previous = history.previous_release(rollout.steady_task_definition(now), None, past)
-    runs = rollout.task_definition(now)
+    current = ecs.service(spec.cluster, spec.service)
+    previous = history.previous_release(rollout.steady_task_definition(current), None, records)
+    runs = rollout.task_definition(current)
     becomes = release.get("taskDefinition") or None
-    looked = check_prerequisites.guarded(
+    results = check_prerequisites.guarded(
         "preflight", lambda: check_prerequisites.before(release, spec)
     )
-    looked += around.service(spec, now)
+    results += service_prerequisites.service(spec, current)
     definition = task_definitions.render(spec, release["image"], target.account.region)
     if becomes:
         definition = _described(target, becomes)
     else:
-        known = [previous["taskDefinition"]] if previous else []
-        becomes = ecs.of_content([*known, spec.family], task_definitions.content_hash(definition))
+        revisions = [previous["taskDefinition"]] if previous else []
+        becomes = ecs.of_content(
+            [*revisions, spec.family], task_definitions.content_hash(definition)
+        )
     return Plan(
         release=release,
-        live=history.live(past),
+        live=history.live(records),
         runs=runs,
         becomes=becomes,
         changes=task_definitions.changes(_described(target, runs) if runs else {}, definition),
         strategy=spec.strategy,
         work=database.work(spec, release, previous),
-        applied=history.applied_schema(past),
-        rolls_back=service.may_roll_back(release, previous, now),
+        applied=history.applied_schema(records),
+        rolls_back=service.may_roll_back(release, previous, current),
         line=locks.queue(spec.service),
         holds=holds,
-        problem=_problem(target, now, past, release, looked),
-        warnings=[check for check in looked if check.state == WARNING],
+        problem=_problem(target, current, records, release, results),
+        warnings=[check for check in results if check.state == WARNING],
     )
 
 
 def _described(target: Target, name: str) -> dict[str, Any]:
-    """A task definition, whether it is ACTIVE or not."""
+    """Return a task definition, whether it is ACTIVE or not."""
     ecs_client = target.account.client("ecs")
     return dict(ecs_client.describe_task_definition(taskDefinition=name)["taskDefinition"])
 
 
 def _problem(
-    target: Target, now: Any, past: History, release: Release, looked: Sequence[Check]
+    target: Target, current: Any, records: History, release: Release, results: Sequence[Check]
 ) -> str:
-    """Return why the state machine's preflight would refuse the request; "" if nothing is known.
+    """Return why the state machine's preflight would refuse the request; "" if no reason is known.
 
-    A check that this person has no permission for says nothing about the preflight, which has its
-    own permissions.
+    Checks that were denied are ignored: the preflight has its own permissions.
     """
     try:
-        preflight.check([check for check in looked if not check.denied])
-        preflight.check_schema(release, past)
-        preflight.desired_count(target.spec, now, past, datetime.now(UTC))
-    except DeployError as refused:
-        return f"{refused}"
+        preflight.check([check for check in results if not check.denied])
+        preflight.check_schema(release, records)
+        preflight.desired_count(target.spec, current, records, datetime.now(UTC))
+    except DeployError as error:
+        return f"{error}"
     return ""
 
 
-# Shown -------------------------------------------------------------------------------------------
+# Output -------------------------------------------------------------------------------------------
 
 
 def show(plan: Plan, screen: Screen) -> None:
-    """Show what would change. Raises CommandFailed if the request would fail."""
+    """Show what would change.
+
+    Raises:
+        CommandFailed: the request would fail.
+    """
     release, live = plan.release, plan.live
     screen.facts(
         [
@@ -243,13 +259,15 @@ def show(plan: Plan, screen: Screen) -> None:
     checks.show(screen, plan.warnings)
     if plan.problem:
         raise CommandFailed(
-            UNREADY, f"it would fail, and change nothing: {plan.problem}", ["  deployer doctor"]
+            UNREADY,
+            f"it would fail before it changes anything: {plan.problem}",
+            ["  deployer doctor"],
         )
-    screen.say("A dry run: nothing was changed.", "green")
+    screen.say("Dry run: nothing was changed.", "green")
 
 
 def rows(changes: Sequence[task_definitions.Change]) -> list[list[str]]:
-    """What differs, what it is and what it would be, for a table."""
+    """Return a table's rows: what differs, its value now, and its value then."""
     return [
         ["-" if text is None else printable(text) for text in (c.what, c.before, c.after)]
         for c in changes
@@ -261,7 +279,7 @@ def _revision(plan: Plan) -> str:
         return "a new one would be registered"
     name = plan.becomes.rpartition("/")[2]
     same = plan.becomes == plan.runs
-    return f"{name}, which runs now; nothing would be registered" if same else f"{name}, as it is"
+    return f"{name}, unchanged: it runs now" if same else f"{name}, which is registered already"
 
 
 def _strategy(plan: Plan) -> str:
@@ -272,30 +290,30 @@ def _strategy(plan: Plan) -> str:
 
 def _database(plan: Plan) -> str:
     brings, applied = plan.release["schema"], plan.applied
-    schema = f"schema {_schema(applied)} → {_schema(brings)}"
+    schema = f"schema {_schema_number(applied)} → {_schema_number(brings)}"
     if plan.work == "RESTORE":
         return f"snapshot {plan.release['restore']} would be restored; {schema}"
     if plan.work == "BACK_UP":
-        why = "its schema is not known" if brings is None else "its schema is another"
-        return f"a snapshot first, since {why}; {schema}"
+        why = "the image's schema is unknown" if brings is None else "the schema changes"
+        return f"a snapshot first, because {why}; {schema}"
     return f"no snapshot; {schema}" if brings or applied else "no snapshot"
 
 
-def _schema(schema: Schema | None) -> str:
+def _schema_number(schema: Schema | None) -> str:
     return str(schema["number"]) if schema else "unknown"
 
 
 def _rollback(plan: Plan) -> str:
     if plan.rolls_back:
-        return "if it fails, what runs now is put back"
+        return "automatic: if it fails, the deployer rolls back to the running revision"
     if plan.live is None:
-        return "if it fails, nothing is put back: no release was ever live"
-    return "if it fails, nothing is put back by itself: what runs now can't run on its schema"
+        return "none: no release was ever live"
+    return "not automatic: ECS can't safely return to the running revision"
 
 
 def _lock(plan: Plan) -> str:
     if holder := plan.line.holder:
-        return f"{holder['release']} has it; this would wait"
+        return f"{holder['release']} holds it; this would wait"
     return "free"
 
 
@@ -303,5 +321,5 @@ def _hold(plan: Plan) -> str:
     held = plan.line.hold
     by = f"held by {held['by']} ({held['reason']})" if held else "none"
     if plan.holds:
-        return f"{by}; pushes would be held from then on"
+        return f"{by}; this would hold later pushes"
     return f"{by}; this would end it" if held else by

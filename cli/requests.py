@@ -1,4 +1,4 @@
-"""Manual requests to a deployer's state machines: started, followed to their end, and reported.
+"""Start manual requests to a deployer's state machines, follow them, and report their outcome.
 
 The operator's commands and `make deploy MODE=application|docs` share them.
 """
@@ -32,16 +32,16 @@ from deployer.store import releases
 
 LOOK_SECONDS = 2.0
 START_SECONDS = 120.0  # an upload or push starts its execution within seconds
-LIMIT_SECONDS = 4 * 3600.0  # longer than any of the state machines may run
+LIMIT_SECONDS = 4 * 3600.0  # longer than the timeout of every state machine
 _CONSOLES = {"cn-": "amazonaws.cn", "us-gov-": "amazonaws-us-gov.com"}
 
 
 @dataclass
 class Requests:
-    """The requests that a deployer takes; each is followed to its end, unless `follows` is False.
+    """The requests that a deployer accepts; each is followed to its end, unless `follows` is False.
 
-    `result` is filled with what a script would read, as it becomes known. Every
-    method raises CommandFailed where it does not end well.
+    Every method adds to `result`, the JSON document for scripts, as it goes, and raises
+    CommandFailed if the request fails.
     """
 
     target: Target
@@ -56,19 +56,21 @@ class Requests:
 
     @cached_property
     def by(self) -> str:
-        """Who gives the requests, by the name that AWS knows."""
+        """Return the name of the requester, as AWS reports it."""
         return caller(self.account.client("sts").get_caller_identity()["Arn"])
 
     # The service ----------------------------------------------------------------------------------
 
     def deploy(self, image: str, version: str | None = None) -> None:
-        """Deploy what is in the repository under a tag or digest.
+        """Deploy an image of the service's repository.
 
-        version: that it is known to have, for a person.
+        Args:
+            image: its tag or digest.
+            version: its version, to show.
         """
-        named = f"{version} ({image})" if version and version != image else image
-        self.screen.title(f"Deploying {self.target.service} {named}")
-        self._released(self._give({"action": "deploy", "image": image}))
+        name = f"{version} ({image})" if version and version != image else image
+        self.screen.title(f"Deploying {self.target.service} {name}")
+        self._follow_release(self._send({"action": "deploy", "image": image}))
 
     def roll_back(
         self, to: Recorded, *, hold: bool, reason: str | None, restore_database: bool
@@ -78,34 +80,33 @@ class Requests:
         request = {"action": "rollback", "to": to["id"], "hold": hold}
         request |= {"reason": reason} if reason else {}
         request |= {"restoreDatabase": True} if restore_database else {}
-        self._released(self._give(request))
+        self._follow_release(self._send(request))
         if hold and self.follows:
             self.screen.say("Pushes are held until somebody resumes:")
             self.screen.command("deployer resume")
 
     def hold(self, reason: str | None) -> None:
-        """Keep pushes from deploying."""
+        """Hold the service's pushes."""
         request = {"action": "hold"} | ({"reason": reason} if reason else {})
-        if self._noted(self._give(request)):
-            self.screen.say("Held: pushes are recorded and wait.", "green")
+        if self._accepted(self._send(request)):
+            self.screen.say("Held: pushes are recorded, and wait for:", "green")
             self.screen.command("deployer resume")
 
     def resume(self) -> None:
-        """End a hold, and deploy the newest push that it kept back."""
+        """End a hold, and deploy the newest held push."""
         self.screen.title(f"Resuming {self.target.service}")
-        arn = self._give({"action": "resume"})
+        arn = self._send({"action": "resume"})
         if not self.follows:
             return
-        ended, record = self._follow(arn, "the deployment"), self._record(arn)
-        if record.get("trigger") == "resume" or ended.status != "SUCCEEDED":
-            self._told(ended, record, self.target.service)
+        execution, record = self._follow(arn, "the deployment"), self._record(arn)
+        if record.get("trigger") == "resume" or execution.status != "SUCCEEDED":
+            self._report(execution, record, self.target.service)
         else:
             self.result |= {"outcome": record.get("outcome"), "reason": record.get("reason")}
-            self.screen.say("Resumed; no push was held back.", "green")
+            self.screen.say("Resumed; no push was held.", "green")
 
     def recover(self, record: Recorded, ended: str) -> dict[str, Any]:
-        """Put right at once what an ended execution left of a release, as the reconciler would.
-
+        """Recover a release from an execution that ended, without waiting for the reconciler.
         Args:
             ended: the ARN of the execution that ended.
         Returns:
@@ -121,65 +122,75 @@ class Requests:
             )
         arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
         self._link(arn)
-        self._follow(arn, "" if of_site else "the way back")
+        self._follow(arn, "" if of_site else "the rollback")
         return self._record(arn)
 
     def stop(self, execution: str) -> str:
-        """Stop an execution; the status that it has then, which tells whether it had ended."""
+        """Stop an execution.
+
+        Returns:
+            Its status afterwards: ABORTED, unless it had ended already.
+        """
         sfn = self.account.client("stepfunctions")
         sfn.stop_execution(executionArn=execution, error="Cancelled", cause=f"by {self.by}")
         return str(sfn.describe_execution(executionArn=execution)["status"])
 
     # Builds ---------------------------------------------------------------------------------------
 
-    def build(self, given: Path) -> None:
-        """Upload sources, follow their build, then the deployment of the image that it pushed."""
-        known = self._executions(self.target.output(*_DEPLOYS))
-        started = self._uploaded(_BUILDS, f"image/{self.target.service}", given)
-        self._built(started, known)
+    def build(self, source: Path) -> None:
+        """Upload sources, follow their build, then the deployment of the image that it pushes."""
+        previous = self._executions(self.target.output(*_DEPLOYS))
+        execution = self._upload(_BUILDS, f"image/{self.target.service}", source)
+        self._follow_build(execution, previous)
 
     def fetch(self, commit: str) -> None:
-        """Have a commit of the connected repository built, and follow it as an upload."""
-        known = self._executions(self.target.output(*_DEPLOYS))
+        """Build a commit of the connected repository; follow the build and its deployment."""
+        deployments = self._executions(self.target.output(*_DEPLOYS))
         builds = self._executions(self.target.output(*_BUILDS))
         self.screen.title(f"Fetching {commit}")
         request = {"action": "build", "service": self.target.service, "commit": commit}
-        fetched = self._start(_BUILDS, request)
+        execution = self._start(_BUILDS, request)
         if not self.follows:
             return self._detached()
-        ended = self._follow(fetched)
-        if ended.status != "SUCCEEDED":
-            raise self._failed(f"{commit} could not be fetched", ended, message(ended.cause))
+        result = self._follow(execution)
+        if result.status != "SUCCEEDED":
+            raise self._failed(f"{commit} could not be fetched", result, message(result.cause))
         mark = f"image/{self.target.service}/{commit}"
-        self._built(self._started(_BUILDS, [fetched, *builds], [mark], "the upload"), known)
+        self._follow_build(
+            self._started_execution(_BUILDS, [execution, *builds], [mark], "the upload"),
+            deployments,
+        )
 
-    def _built(self, arn: str, known: Collection[str]) -> None:
-        """Follow a build, and what its push starts.
+    def _follow_build(self, arn: str, previous: Collection[str]) -> None:
+        """Follow a build, then the deployment that its push starts.
 
-        known: the executions that there were before.
+        Args:
+            previous: the deployments' executions from before the build.
         """
         if not self.follows:
             return self._detached()
-        ended = self._follow(arn)
+        execution = self._follow(arn)
         record, service = self._record(arn), self.target.service
-        told = ("outcome", "version", "tag", "digest", "commit", "reason")
-        self.result["build"] = {"execution": arn} | {name: record.get(name) for name in told}
-        if ended.status != "SUCCEEDED":
+        fields = ("outcome", "version", "tag", "digest", "commit", "reason")
+        self.result["build"] = {"execution": arn} | {name: record.get(name) for name in fields}
+        if execution.status != "SUCCEEDED":
             for line in (record.get("diagnosis") or {}).get("lines", []):
                 self.screen.say(f"  {printable(line)}", "dim")
-            raise self._failed(f"{service} was not built", ended, record.get("reason") or "")
+            raise self._failed(f"{service} was not built", execution, record.get("reason") or "")
         if record.get("outcome") == "SUPERSEDED":
             raise CommandFailed(BUSY, f"not built: {record['reason']}", _SEE)
         if record.get("outcome") != "SUCCEEDED" or record.get("skipped"):
-            return self._nothing_pushed(record)
+            return self._report_no_push(record)
         self.screen.say(printable(record["reason"]), "green")
         self.screen.title(f"Deploying {service} {record['version']}")
         marks = [record["digest"]]
-        self._released(self._started(_DEPLOYS, known, marks, "the push of the image"))
+        self._follow_release(
+            self._started_execution(_DEPLOYS, previous, marks, "the push of the image")
+        )
 
-    def _nothing_pushed(self, record: Mapping[str, Any]) -> None:
-        """Tell what became of a build that pushed nothing, since its content is there already."""
-        same = next(
+    def _report_no_push(self, record: Mapping[str, Any]) -> None:
+        """Report a build that pushed nothing, because an earlier build pushed the same content."""
+        build = next(
             (
                 entry
                 for entry in releases.history(image_build.partition(self.target.service))
@@ -188,248 +199,294 @@ class Requests:
             ),
             record,
         )
-        live, digest = history.live(self.target.history), same.get("digest")
+        live, digest = history.live(self.target.history), build.get("digest")
         self.screen.say(f"Nothing was pushed: {printable(record.get('reason', ''))}", "yellow")
         if live and live["digest"] == digest:
             self.result |= {name: live.get(name) for name in ("outcome", "version", "url")}
             self.result |= {"deployed": False, "reason": record.get("reason")}
             self.screen.say(f"{live['version']} is live already.", "green")
         elif str(digest).startswith("sha256:"):
-            self.screen.say("Deploy what was pushed then:")
-            self.screen.command(f"deployer deploy {same.get('tag') or digest}")
+            self.screen.say("Deploy the image that was pushed then:")
+            self.screen.command(f"deployer deploy {build.get('tag') or digest}")
 
     # The documentation site -----------------------------------------------------------------------
 
     @cached_property
     def site(self) -> str:
-        """The documentation site: the one named as the service, or the only one."""
-        named = site.named(ssm.site_specs())
-        if self.target.asked in named:
+        """Return the documentation site's name: the service's own, or the only one.
+
+        Raises:
+            CommandFailed: neither exists.
+        """
+        sites = site.named(ssm.site_specs())
+        if self.target.asked in sites:
             return str(self.target.asked)
-        if len(named) == 1:
-            return named[0]
-        known = f"there are: {', '.join(sorted(named))}" if named else "there is none yet"
+        if len(sites) == 1:
+            return sites[0]
+        existing = f"existing: {', '.join(sorted(sites))}" if sites else "none exists yet"
         raise CommandFailed(
             WRONG,
-            f"no documentation site is named {self.target.asked or '(none given)'}; {known}",
+            f"no documentation site is named {self.target.asked or '(none given)'}; {existing}",
             NAME_A_SERVICE,
         )
 
-    def publish(self, given: Path | None) -> None:
-        """Upload the sources of the docs site and follow their way to its URL; without any, build
-        those that were uploaded last again."""
-        if given:
-            self._published(self._uploaded(_DOCS, f"docs/{self.site}", given))
+    def publish(self, source: Path | None) -> None:
+        """Publish the docs site, and follow that to its URL.
+
+        Args:
+            source: the sources to upload; None builds the last upload again.
+        """
+        if source:
+            self._follow_publication(self._upload(_DOCS, f"docs/{self.site}", source))
         else:
             self.screen.title(f"Publishing {self.site} again")
-            self._published(self._start(_DOCS, self._of_site({"action": "publish"})))
+            self._follow_publication(self._start(_DOCS, self._docs_request({"action": "publish"})))
 
     def roll_docs_back(self, to: str) -> None:
-        """Switch the docs site back to a release that is kept."""
-        self.screen.title(f"Going back with {self.site} to {to}")
-        self._published(self._start(_DOCS, self._of_site({"action": "rollback", "to": to})))
+        """Roll the docs site back to a release that is kept."""
+        self.screen.title(f"Rolling {self.site} back to {to}")
+        self._follow_publication(
+            self._start(_DOCS, self._docs_request({"action": "rollback", "to": to}))
+        )
 
     def hold_docs(self, action: str) -> None:
-        """Hold the docs site's uploads back, or resume and publish the newest of them.
+        """Hold the docs site's uploads, or resume and publish the newest of them.
 
-        action: hold or resume.
+        Args:
+            action: hold or resume.
         """
         self.screen.title(f"{'Holding' if action == 'hold' else 'Resuming'} {self.site}")
-        arn = self._start(_DOCS, self._of_site({"action": action}))
+        arn = self._start(_DOCS, self._docs_request({"action": action}))
         if action == "hold":
-            if self._noted(arn):
-                self.screen.say("Held: uploads are recorded and wait.", "green")
+            if self._accepted(arn):
+                self.screen.say("Held: uploads are recorded, and wait for:", "green")
                 self.screen.command("deployer docs resume")
         else:
-            self._published(arn)
+            self._follow_publication(arn)
 
-    def _of_site(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _docs_request(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return {**request, "site": self.site, "by": self.by}
 
-    def _published(self, arn: str) -> None:
+    def _follow_publication(self, arn: str) -> None:
         if not self.follows:
             return self._detached()
-        ended = self._follow(arn)
+        execution = self._follow(arn)
         record = self._record(arn)
-        if record.get("trigger") == "hold":  # a resumption that found nothing held back
+        if record.get("trigger") == "hold":  # resumed, and no upload was held
             self.result |= {"outcome": record.get("outcome"), "reason": record.get("reason")}
             self.screen.say(f"Done: {printable(record.get('reason', ''))}.", "green")
         else:
-            self._told(ended, record, self.site, "published")
+            self._report(execution, record, self.site, "published")
 
-    # What they have in common ---------------------------------------------------------------------
+    # Executions -----------------------------------------------------------------------------------
 
-    def _give(self, request: Mapping[str, Any]) -> str:
-        """Give a request about the service; its execution."""
+    def _send(self, request: Mapping[str, Any]) -> str:
+        """Send a request about the service, and return its execution's ARN."""
         return self._start(_DEPLOYS, {**request, "service": self.target.service, "by": self.by})
 
     def _start(self, machine: tuple[str, str], request: Mapping[str, Any]) -> str:
-        started = self.account.client("stepfunctions").start_execution(
+        response = self.account.client("stepfunctions").start_execution(
             stateMachineArn=self.target.output(*machine), input=json.dumps(request)
         )
-        arn = str(started["executionArn"])
+        arn = str(response["executionArn"])
         self._link(arn)
         return arn
 
-    def _uploaded(self, machine: tuple[str, str], folder: str, given: Path) -> str:
-        """Upload sources; the execution that this starts."""
+    def _upload(self, machine: tuple[str, str], folder: str, source: Path) -> str:
+        """Upload sources, and return the ARN of the execution that this starts."""
         arn = self.target.output(*machine)
         bucket = self.target.output("SourceBucket", machine[1])
-        known = self._executions(arn)
-        with contextlib.ExitStack() as ending:
-            with self.screen.working(f"packing {given}"):
-                packed = ending.enter_context(sources.archive(given))
-            label = re.sub(r"[^A-Za-z0-9._-]", "-", packed.label).removesuffix(packed.suffix)
+        previous = self._executions(arn)
+        with contextlib.ExitStack() as stack:
+            with self.screen.working(f"packing {source}"):
+                package = stack.enter_context(sources.archive(source))
+            label = re.sub(r"[^A-Za-z0-9._-]", "-", package.label).removesuffix(package.suffix)
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-            key = f"{folder}/{label}-{stamp}{packed.suffix}"
-            self.screen.say(f"Uploading {packed.size / 1e6:.1f} MB to s3://{bucket}/{key}")
-            with self.screen.transfer(packed.size) as advance:
+            key = f"{folder}/{label}-{stamp}{package.suffix}"
+            self.screen.say(f"Uploading {package.size / 1e6:.1f} MB to s3://{bucket}/{key}")
+            with self.screen.transfer(package.size) as advance:
                 self.account.client("s3").upload_file(
-                    str(packed.path), bucket, key, Callback=advance
+                    str(package.path), bucket, key, Callback=advance
                 )
-        self.screen.title(f"Building {packed.label}")
-        return self._started(machine, known, [key], "the upload")
+        self.screen.title(f"Building {package.label}")
+        return self._started_execution(machine, previous, [key], "the upload")
 
     def _executions(self, machine: str) -> list[str]:
-        """The ARNs of the newest executions of a state machine, newest first."""
-        found = self.account.client("stepfunctions").list_executions(
+        """Return the ARNs of the newest executions of a state machine, newest first."""
+        response = self.account.client("stepfunctions").list_executions(
             stateMachineArn=machine, maxResults=50
         )
-        return [str(execution["executionArn"]) for execution in found["executions"]]
+        return [str(execution["executionArn"]) for execution in response["executions"]]
 
-    def _started(
-        self, machine: tuple[str, str], known: Collection[str], marks: Sequence[str], by: str
+    def _started_execution(
+        self,
+        machine: tuple[str, str],
+        previous: Collection[str],
+        marks: Sequence[str],
+        trigger: str,
     ) -> str:
-        """The execution that an event started: the one whose input holds one of the marks."""
+        """Return the ARN of the execution that an event started.
+
+        Args:
+            previous: the executions from before the event.
+            marks: the input of the execution contains one of them.
+            trigger: what started it, for messages.
+        """
         arn = self.target.output(*machine)
         try:
-            with self.screen.working("waiting for the execution that it starts"):
-                found = self._awaited(arn, set(known), marks)
+            with self.screen.working("waiting for its execution to start"):
+                execution = self._find_started(arn, set(previous), marks)
         except KeyboardInterrupt:
             raise CommandFailed(
-                INTERRUPTED, f"stopped following; {by} is done, and what it starts goes on", _SEE
+                INTERRUPTED,
+                f"stopped following; {trigger} is done, and what it starts goes on",
+                _SEE,
             ) from None
-        if found is None:
+        if execution is None:
             raise CommandFailed(
                 FAILED,
-                f"{by} started no execution of {arn.rpartition(':')[2]}"
+                f"{trigger} started no execution of {arn.rpartition(':')[2]}"
                 f" within {START_SECONDS:.0f} s",
                 ["See its rule in EventBridge, and the queue UndeliveredPushesQueue."],
             )
-        self._link(found)
-        return found
+        self._link(execution)
+        return execution
 
-    def _awaited(self, machine: str, seen: set[str], marks: Sequence[str]) -> str | None:
+    def _find_started(self, machine: str, seen: set[str], marks: Sequence[str]) -> str | None:
         sfn, deadline = self.account.client("stepfunctions"), time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             for arn in self._patiently(lambda: self._executions(machine)):
                 if arn not in seen:
-                    told = self._patiently(partial(sfn.describe_execution, executionArn=arn))
+                    description = self._patiently(partial(sfn.describe_execution, executionArn=arn))
                     seen.add(arn)
-                    if any(mark in told["input"] for mark in marks):
+                    if any(mark in description["input"] for mark in marks):
                         return arn
             time.sleep(self.pause)
         return None
 
-    def _released(self, arn: str) -> None:
-        """Follow an execution that deploys, and tell what became of the release."""
+    def _follow_release(self, arn: str) -> None:
+        """Follow an execution that deploys, and report its release."""
         if not self.follows:
             return self._detached()
-        ended, record = self._follow(arn, "the deployment"), self._record(arn)
+        execution, record = self._follow(arn, "the deployment"), self._record(arn)
         if "outcome" not in record and record.get("execution") not in (None, arn):
             self.screen.say("Another execution deploys the same push.")
             arn = record["execution"]
-            ended, record = self._follow(arn, "the deployment"), self._record(arn)
-        self._told(ended, record, self.target.service)
+            execution, record = self._follow(arn, "the deployment"), self._record(arn)
+        self._report(execution, record, self.target.service)
 
-    def _told(
-        self, ended: Execution, record: Mapping[str, Any], what: str, done: str = "deployed"
+    def _report(
+        self,
+        execution: Execution,
+        record: Mapping[str, Any],
+        what: str,
+        participle: str = "deployed",
     ) -> None:
-        """Tell how a release of something ended, unless it is not `done`: then CommandFailed."""
-        told = ("id", "outcome", "version", "digest", "url", "reason", "diagnosis", "rollback")
-        self.result |= {"execution": ended.arn} | {name: record.get(name) for name in told}
-        nothing = deployed_nothing(record, ended)
-        self.result["deployed"] = record.get("outcome") == "SUCCEEDED" and nothing is None
-        if nothing is not None:
-            self.result["reason"] = nothing
-        conclude(record, ended, self.screen)
-        if ended.status != "SUCCEEDED":
-            raise self._failed(f"{what} was not {done}", ended, brief(record), record.get("id"))
+        """Report how a release ended.
+
+        Args:
+            what: the name of the service or site.
+            participle: what should have happened to it, for messages.
+        Raises:
+            CommandFailed: the release failed, is held, or was superseded.
+        """
+        fields = ("id", "outcome", "version", "digest", "url", "reason", "diagnosis", "rollback")
+        self.result |= {"execution": execution.arn} | {name: record.get(name) for name in fields}
+        no_deployment = deployed_nothing(record, execution)
+        self.result["deployed"] = record.get("outcome") == "SUCCEEDED" and no_deployment is None
+        if no_deployment is not None:
+            self.result["reason"] = no_deployment
+        conclude(record, execution, self.screen)
+        if execution.status != "SUCCEEDED":
+            raise self._failed(
+                f"{what} was not {participle}", execution, brief(record), record.get("id")
+            )
         outcome = record.get("outcome")
         if outcome == "HELD":
             raise CommandFailed(
                 BUSY,
-                f"{what} was not {done}: {printable(record['reason'])}",
-                ["It waits until somebody resumes:", "  deployer resume"],
+                f"{what} was not {participle}: {printable(record['reason'])}",
+                ["It waits for:", "  deployer resume"],
             )
         if outcome == "SUPERSEDED":
-            raise CommandFailed(BUSY, f"{what} was not {done}: {printable(record['reason'])}", _SEE)
+            raise CommandFailed(
+                BUSY, f"{what} was not {participle}: {printable(record['reason'])}", _SEE
+            )
 
-    def _noted(self, arn: str) -> bool:
-        """Follow a request that deploys nothing; False if it is not followed."""
+    def _accepted(self, arn: str) -> bool:
+        """Follow a request that deploys nothing.
+
+        Returns:
+            Whether it succeeded; False if it is not followed.
+        Raises:
+            CommandFailed: it was refused.
+        """
         if not self.follows:
             self._detached()
             return False
-        ended = self._follow(arn)
+        execution = self._follow(arn)
         record = self._record(arn)
         self.result |= {"outcome": record.get("outcome"), "reason": record.get("reason")}
-        if ended.status != "SUCCEEDED":
-            raise self._failed("the request was refused", ended, brief(record))
+        if execution.status != "SUCCEEDED":
+            raise self._failed("the request was refused", execution, brief(record))
         return True
 
     def _detached(self) -> None:
-        self.screen.say("Started. See how it goes on:")
+        self.screen.say("Started. Follow it:")
         self.screen.command("deployer status --watch")
 
     def _follow(self, arn: str, rollout: str = "") -> Execution:
-        """Show an execution to its end. Raises CommandFailed on Ctrl-C, which ends the showing.
+        """Show an execution's progress until it ends.
 
-        rollout: what it is, if it rolls something out, which is shown then.
+        Args:
+            rollout: what to call it, if it rolls out a service; the rollout is shown too.
+        Raises:
+            CommandFailed: it could not be followed to its end, or Ctrl-C stopped that.
         """
-        sfn, on = self.account.client("stepfunctions"), rollout or "the execution"
-        where = [f"It is here: {link(arn)}", *_SEE]
+        sfn, subject = self.account.client("stepfunctions"), rollout or "the execution"
+        advice = [f"The execution: {link(arn)}", *_SEE]
         try:
-            seen: dict[str, Any] = {}
+            views: dict[str, Any] = {}
             if rollout:
-                begun = self._patiently(lambda: sfn.describe_execution(executionArn=arn))
-                watch = Watch(self.target, begun["startDate"])
-                seen = {"rollout": watch.standing, "lock": watch.lock, "news": watch.news}
+                description = self._patiently(lambda: sfn.describe_execution(executionArn=arn))
+                watch = Watch(self.target, description["startDate"])
+                views = {"rollout": watch.standing, "lock": watch.lock, "news": watch.news}
             return follow(
                 lambda: self._patiently(lambda: look(sfn, arn)),
                 self.screen,
                 LIMIT_SECONDS,
                 pause=self.pause,
-                **seen,
+                **views,
             )
         except TimeoutError as error:
-            raise CommandFailed(FAILED, str(error), where) from error
+            raise CommandFailed(FAILED, str(error), advice) from error
         except KeyboardInterrupt:
-            said = f"stopped following; {on} goes on"
-            raise CommandFailed(INTERRUPTED, said, where) from None
+            text = f"stopped following; {subject} goes on"
+            raise CommandFailed(INTERRUPTED, text, advice) from None
         except AWS_ERRORS as error:
             why, fix = explained(error, self.account)
-            said = f"can't follow any more, {on} goes on: {why or code_of(error)}"
-            raise CommandFailed(FAILED, said, [*fix, *where]) from error
+            text = f"stopped following: {why or code_of(error)}; {subject} goes on"
+            raise CommandFailed(FAILED, text, [*fix, *advice]) from error
 
     def _failed(
-        self, what: str, ended: Execution, why: str, release: str | None = None
+        self, what: str, execution: Execution, why: str, release: str | None = None
     ) -> CommandFailed:
-        stopped = ended.status in ("ABORTED", "TIMED_OUT")
-        error = ended.error if ended.error and not stopped else ended.status
-        said = printable(why or message(ended.cause))
-        more = [f"The execution: {link(ended.arn)}"]
+        stopped = execution.status in ("ABORTED", "TIMED_OUT")
+        error = execution.error if execution.error and not stopped else execution.status
+        reason = printable(why or message(execution.cause))
+        advice = [f"The execution: {link(execution.arn)}"]
         if stopped:
-            more += ["What it left is put right by another, within minutes:", *_SEE[1:]]
+            advice += ["The deployer recovers the release within minutes:", *_SEE[1:]]
         elif release:
-            more += ["In full:", f"  deployer history {release}"]
-        return CommandFailed(FAILED, f"{what}: {error}: {said}", more)
+            advice += ["In full:", f"  deployer history {release}"]
+        return CommandFailed(FAILED, f"{what}: {error}: {reason}", advice)
 
     def _link(self, arn: str) -> None:
         self.result |= {"execution": arn, "link": link(arn)}
         self.screen.command(link(arn))
 
     def _record(self, arn: str) -> dict[str, Any]:
-        """What was recorded of the release that an execution carried out; {} if nothing was."""
+        """Return the record of the release that an execution carried out; {} if there is none."""
         self.target.output("ReleasesTable", "tell the outcome")
         return dict(self._patiently(lambda: releases.found_by(arn)) or {})
 
@@ -437,15 +494,15 @@ class Requests:
         return patiently(look, self.screen)
 
 
-# A state machine: the output that names it, and what it does.
+# A state machine: the stack output with its ARN, and what it does.
 _DEPLOYS = ("StateMachine", "deploy")
 _BUILDS = ("BuildStateMachine", "build an image")
 _DOCS = ("DocsStateMachine", "build docs")
-_SEE = ["See how it goes on, or stop it:", "  deployer status --watch", "  deployer cancel"]
+_SEE = ["Follow it, or stop it:", "  deployer status --watch", "  deployer cancel"]
 
 
 def caller(arn: str) -> str:
-    """The name of who calls AWS, from the ARN: a user's, or role and session of a role's.
+    """Return the caller's name from its ARN: the user's, or the role and session.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
     """
@@ -454,7 +511,7 @@ def caller(arn: str) -> str:
 
 
 def link(arn: str) -> str:
-    """Where the console shows an execution."""
+    """Return the console's URL of an execution."""
     region = arn.split(":")[3]
     ends = (end for start, end in _CONSOLES.items() if region.startswith(start))
     domain = next(ends, "aws.amazon.com")

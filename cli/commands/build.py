@@ -16,8 +16,8 @@ _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 @command(
     epilog="""\b
 Examples:
-  deployer build                   the checkout that this is
-  deployer build ../coder          a directory, packed as git sees it
+  deployer build                   the current checkout
+  deployer build ../coder          a directory, without the files that git ignores
   deployer build source.tar.gz     an archive: .tar.gz, .tgz or .zip
   deployer build e0f93fb88         a commit of the connected repository
 """
@@ -33,13 +33,13 @@ def build(call: Call, source: str, follow: bool) -> None:
     elif not _COMMIT.fullmatch(source):
         raise CommandFailed(
             WRONG,
-            f"{source} is no file or directory, and no commit (7 to 40 hex digits)",
-            ["Of a branch or tag, give the commit:", f"  git rev-parse {source}"],
+            f"{source} is not a file, a directory or a commit (7 to 40 hex digits)",
+            ["For a branch or tag, give its commit:", f"  git rev-parse {source}"],
         )
     elif not _connected(call.target):
         raise CommandFailed(
             WRONG,
-            f"no repository of {call.target.service} is connected to fetch {source} from",
+            f"can't fetch {source}: no repository is connected for {call.target.service}",
             ["Connect one (docs/build.md), or build a checkout of it:", "  deployer build ."],
         )
     else:
@@ -47,7 +47,7 @@ def build(call: Call, source: str, follow: bool) -> None:
 
 
 def _connected(target: Target) -> bool:
-    """Whether the connected repository is the service's; one stack connects one."""
+    """Return whether the connected repository is the service's; a stack connects one."""
     parameters = target.parameters
     service = parameters.get("SourceService") or parameters["ServicePattern"]
     return bool(parameters.get("SourceConnectionArn")) and service == target.service

@@ -21,13 +21,16 @@ from deployer.deploy.release import Recorded, carried_out_by
 from deployer.docs import site
 from deployer.store import locks, releases
 
-_CLOSED_SECONDS = 60.0  # the end of an execution is told within seconds
+_CLOSED_SECONDS = 60.0  # EventBridge reports the end of an execution within seconds
 
 
 @dataclass(frozen=True)
 class Flight:
-    """A release that is not over, the execution that carries it out, and since when (ISO 8601);
-    `has_lock` is whether it may have changed something already."""
+    """A release in flight, the execution that carries it out, and since when (ISO 8601).
+
+    Attributes:
+        has_lock: whether it holds the lock, so may have changed something already.
+    """
 
     record: Recorded
     execution: str
@@ -38,23 +41,23 @@ class Flight:
 @command(
     epilog="""\b
 Examples:
-  deployer cancel                  what is in flight; asks
+  deployer cancel                  the deployment in flight, after asking
   deployer cancel --yes            without asking
-  deployer cancel --all            what waits for the lock too
+  deployer cancel --all            those that wait for the lock, too
   deployer cancel 1.2.0            one, by version or release id
-  deployer cancel --build          the build that runs
+  deployer cancel --build          the running build
   deployer cancel --docs           the publication of the documentation site
 """
 )
 @click.argument("release", required=False)
-@click.option("--all", "everything", is_flag=True, help="What waits for the lock too.")
+@click.option("--all", "everything", is_flag=True, help="Include those that wait for the lock.")
 @click.option("--build", "of_build", is_flag=True, help="Builds, not deployments.")
 @click.option("--docs", "of_docs", is_flag=True, help="Publications of the documentation site.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def cancel(
     call: Call, release: str | None, everything: bool, of_build: bool, of_docs: bool, yes: bool
 ) -> None:
-    """Stop the deployment that is in flight, and put the last good release back at once. A RELEASE
+    """Stop the deployment in flight, and roll back to the last good release at once. A RELEASE
     that waits for the lock is only stopped."""
     if release and everything:
         raise CommandFailed(WRONG, "RELEASE and --all are mutually exclusive")
@@ -71,22 +74,22 @@ def cancel(
         return
     for flight in chosen:
         at = "is running" if flight.has_lock else "waits for the lock"
-        call.screen.say(f"{_shown(flight.record)} by {flight.record['startedBy']} {at}.")
+        call.screen.say(f"{_label(flight.record)} by {flight.record['startedBy']} {at}.")
     if not yes:
         _agree(call, len(chosen))
-    # who waits goes first: the lock would pass to it
+    # waiting releases first: the lock would pass to them
     for flight in sorted(chosen, key=lambda flight: flight.has_lock):
         _cancel(call, requests, flight)
     if of_docs:
-        _tell_published(call, owner)
+        _report_published(call, owner)
     elif not of_build:
-        _tell_live(call, target)
+        _report_live(call, target)
 
 
 def in_flight(owner: str) -> list[Flight]:
-    """The releases of a service that are not over, those that wait for the lock last."""
+    """Return the releases of a service in flight, those that wait for the lock last."""
     holder = locks.queue(owner).holder
-    found = [
+    flights = [
         Flight(
             record,
             *carried_out_by(record),
@@ -95,16 +98,20 @@ def in_flight(owner: str) -> list[Flight]:
         for record in releases.history(owner)
         if "outcome" not in record
     ]
-    return sorted(found, key=lambda flight: not flight.has_lock)
+    return sorted(flights, key=lambda flight: not flight.has_lock)
 
 
 def _chosen(flights: list[Flight], release: str | None, everything: bool) -> list[Flight]:
-    """The ones that are meant. Raises CommandFailed if that cannot be told."""
+    """Return the releases to cancel.
+
+    Raises:
+        CommandFailed: no release, or more than one, is named so.
+    """
     if everything:
         return flights
     if release:
-        meant = named([flight.record for flight in flights], release)
-        return [flight for flight in flights if flight.record is meant]
+        record = named([flight.record for flight in flights], release)
+        return [flight for flight in flights if flight.record is record]
     first = [flight for flight in flights if flight.has_lock]
     return first or flights[:1]
 
@@ -114,13 +121,15 @@ def _agree(call: Call, count: int) -> None:
     if not call.interactive:
         raise CommandFailed(REFUSED, "not a terminal; pass --yes to confirm")
     if not call.screen.agreed(f"Stop {what}?"):
-        raise CommandFailed(REFUSED, "not agreed to; nothing was stopped")
+        raise CommandFailed(REFUSED, "not confirmed; nothing was stopped")
 
 
 def _cancel(call: Call, requests: Requests, flight: Flight) -> None:
-    """Stop one execution, and see its release to its end: a service's or site's that held the lock,
-    perhaps since it was looked at, is recovered from; any other's end is recorded by itself."""
-    call.screen.title(f"Stopping {_shown(flight.record)}")
+    """Stop an execution, and follow its release to its end.
+
+    If the release holds the lock by now, it is recovered; otherwise the deployer records its end.
+    """
+    call.screen.title(f"Stopping {_label(flight.record)}")
     if sfn.running(flight.execution, flight.since):
         status = requests.stop(flight.execution)
         if status != "ABORTED":
@@ -128,23 +137,23 @@ def _cancel(call: Call, requests: Requests, flight: Flight) -> None:
             return
     call.result["cancelled"].append(flight.record["id"])
     try:
-        record = _seen_to_its_end(call, requests, flight)
+        record = _wait_for_end(call, requests, flight)
     except KeyboardInterrupt:
         raise CommandFailed(
             INTERRUPTED,
-            f"stopped waiting; {_shown(flight.record)} is stopped, and what it left is put right"
-            " by itself within minutes",
-            ["See what became of it:", f"  deployer history {flight.record['id']}"],
+            f"stopped waiting; {_label(flight.record)} is stopped, and the deployer recovers it"
+            " within minutes",
+            ["See its outcome:", f"  deployer history {flight.record['id']}"],
         ) from None
     call.result |= {name: record.get(name) for name in ("outcome", "reason", "rollback")}
     if "outcome" in record:
         call.screen.say(f"{record['outcome']}: {brief(record)}", "yellow")
     else:
-        call.screen.say("It is stopped; its record is closed within five minutes.", "yellow")
+        call.screen.say("Stopped; the deployer closes its record within five minutes.", "yellow")
 
 
-def _seen_to_its_end(call: Call, requests: Requests, flight: Flight) -> Mapping[str, Any]:
-    """The record of a release whose execution is stopped."""
+def _wait_for_end(call: Call, requests: Requests, flight: Flight) -> Mapping[str, Any]:
+    """Wait for the end of a release whose execution is stopped, and return its record."""
     owner = flight.record["service"]
     holder = locks.queue(owner).holder
     has_lock = holder and holder["release"] == flight.record["id"]
@@ -155,21 +164,24 @@ def _seen_to_its_end(call: Call, requests: Requests, flight: Flight) -> Mapping[
 
 
 def _closed(record: Recorded) -> Recorded:
-    """A release's record once its end is recorded, or when that takes too long."""
+    """Return a release's record once its end is recorded, or as it is after a timeout."""
     deadline = time.monotonic() + _CLOSED_SECONDS
     while True:
-        found = releases.find(record["service"], record["id"]) or record
-        if "outcome" in found or time.monotonic() > deadline:
-            return found
+        current = releases.find(record["service"], record["id"]) or record
+        if "outcome" in current or time.monotonic() > deadline:
+            return current
         time.sleep(1)
 
 
-def _tell_live(call: Call, target: Target) -> None:
-    """Tell what the service runs now. Raises CommandFailed if that is not the last good release,
-    unless another is on its way."""
+def _report_live(call: Call, target: Target) -> None:
+    """Report what the service runs now.
+
+    Raises:
+        CommandFailed: the last good release does not serve, and no deployment is in flight.
+    """
     good: Mapping[str, Any] | None = history.live(target.history)
-    now = ecs.service(target.spec.cluster, target.service)
-    current = rollout.primary(now) if now else None
+    service = ecs.service(target.spec.cluster, target.service)
+    current = rollout.primary(service) if service else None
     runs = str(current["taskDefinition"]) if current and current.get("desiredCount") else None
     call.result["live"] = good and {n: good.get(n) for n in ("id", "version", "digest", "url")}
     call.result["runs"] = runs
@@ -180,23 +192,26 @@ def _tell_live(call: Call, target: Target) -> None:
         now_runs = f"it runs {runs.rpartition('/')[2]}, unverified" if runs else "it runs nothing"
         call.screen.say(f"No release was ever live; {now_runs}.", "yellow")
     elif runs == good.get("taskDefinition"):
-        # the recorded address is that of a task which may be gone
+        # the recorded address belongs to a task that may be gone
         where = status.url(target.spec, ecs.tasks(target.spec.cluster, target.service), good)
         call.result["live"]["url"] = where
-        said = f"{good['version']} is live{f': {where}' if where else ''}"
-        call.screen.say(printable(said), "green")
+        text = f"{good['version']} is live{f': {where}' if where else ''}"
+        call.screen.say(printable(text), "green")
     else:
-        found = serving.of(target.history, [runs] if runs else [])
+        state = serving.of(target.history, [runs] if runs else [])
         raise CommandFailed(
             FAILED,
             f"the last verified release, {good['version']}, does not serve: the service runs"
-            f" {found.what}",
-            ["Bring it back:", serving.mend(target.spec, now, found) or "  deployer status"],
+            f" {state.what}",
+            [
+                "To make it serve again:",
+                serving.mend(target.spec, service, state) or "  deployer status",
+            ],
         )
 
 
-def _tell_published(call: Call, owner: str) -> None:
-    """Tell what the site shows by its records: a recovery that fails says so in `reason`."""
+def _report_published(call: Call, owner: str) -> None:
+    """Report which release of the site is live, by its records."""
     good = history.live(releases.history(owner))
     call.result["live"] = good and {name: good.get(name) for name in ("id", "version", "url")}
     if holder := locks.queue(owner).holder:
@@ -207,5 +222,5 @@ def _tell_published(call: Call, owner: str) -> None:
         call.screen.say(printable(f"{good['version']} is live: {good.get('url')}"), "green")
 
 
-def _shown(record: Recorded) -> str:
+def _label(record: Recorded) -> str:
     return f"{record['version']} ({record['id']})"

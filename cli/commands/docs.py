@@ -12,12 +12,12 @@ from cli.requests import Requests
 @command(
     epilog="""\b
 Examples:
-  deployer docs ../coder           a directory, packed as git sees it
+  deployer docs ../coder           a directory, without the files that git ignores
   deployer docs docs.tar.gz        an archive: .tar.gz, .tgz or .zip
-  deployer docs                    what was uploaded last, built again
-  deployer docs rollback           to what was live before
-  deployer docs rollback 1.2.0     to a release that is kept
-  deployer docs hold               keep uploads back, until: deployer docs resume
+  deployer docs                    build the last upload again
+  deployer docs rollback           roll back to the previous release
+  deployer docs rollback 1.2.0     roll back to a release that is kept
+  deployer docs hold               hold uploads until: deployer docs resume
 """
 )
 @click.argument("what", required=False)
@@ -25,10 +25,10 @@ Examples:
 @follows
 def docs(call: Call, what: str | None, to: str | None, follow: bool) -> None:
     """Build and publish the documentation site from WHAT, a directory or an archive, and follow it
-    to its URL. `rollback`, `hold` and `resume` do to the site what they do to the service."""
+    to its URL. `rollback`, `hold` and `resume` work as for the service."""
     requests = Requests(call.target, call.screen, call.result, follow)
     if to and what != "rollback":
-        raise CommandFailed(WRONG, f"{to!r} is one too many", ["  deployer docs --help"])
+        raise CommandFailed(WRONG, f"unexpected argument {to!r}", ["  deployer docs --help"])
     if what == "rollback":
         requests.roll_docs_back(to or "previous")
     elif what in ("hold", "resume"):
@@ -36,4 +36,4 @@ def docs(call: Call, what: str | None, to: str | None, follow: bool) -> None:
     elif what is None or Path(what).exists():
         requests.publish(Path(what) if what else None)
     else:
-        raise CommandFailed(WRONG, f"there is no file or directory {what}")
+        raise CommandFailed(WRONG, f"no such file or directory: {what}")

@@ -21,7 +21,7 @@ Examples:
   deployer doctor --json | jq '.checks[] | select(.state == "failed")'
 
 \b
-Exit codes: 0 nothing must be put right, 3 something must. What you may not look at is a warning.
+Exit codes: 0 no check failed, 3 some did. A check that you have no permission for is a warning.
 """
 )
 @click.option("--fix", is_flag=True, help="Make the repairs that are safe, after asking for each.")
@@ -29,52 +29,52 @@ Exit codes: 0 nothing must be put right, 3 something must. What you may not look
 @click.option(
     "--checkout",
     type=click.Path(exists=True, file_okay=False),
-    help="Sources of Coder, or of your fork: the variables that it really knows.",
+    help="Sources of Coder or your fork, to check names of variables against.",
 )
 def doctor(call: Call, fix: bool, yes: bool, checkout: str | None) -> None:
-    """Check account and service; say what is wrong and the fix.
+    """Check the account and the service; report failures with their fixes.
 
     \b
     --fix opens a security group's rule, creates the log group, lets Reconcile settle what
     executions left open, and starts the events that could not start an execution. It never
     restarts a service, and never touches secrets, roles, databases, names or certificates.
     """
-    known = known_names(checkout)
-    if checkout and not known:
-        raise CommandFailed(WRONG, f"{checkout} holds no sources of Coder's server")
-    found = _look(call, known)
-    repairs = [check.repair for check in found if check.repair]
+    names = known_names(checkout)
+    if checkout and not names:
+        raise CommandFailed(WRONG, f"no sources of Coder's server in {checkout}")
+    results = _look(call, names)
+    repairs = [check.repair for check in results if check.repair]
     if fix and repairs:
-        done = [repair.what for repair in repairs if _repaired(call, repair, agreed=yes)]
-        call.result["repaired"] = done
-        if done:
+        repaired = [repair.what for repair in repairs if _repaired(call, repair, agreed=yes)]
+        call.result["repaired"] = repaired
+        if repaired:
             call.screen.title("After the repairs")
-            found = _look(call, known)
-    _end(call, found, fix=fix)
+            results = _look(call, names)
+    _end(call, results, fix=fix)
 
 
-def _look(call: Call, known: frozenset[str]) -> list[Check]:
-    """Look at everything and show it."""
-    with call.screen.working("Looking at the account and the service"):
-        found = identity(call.account, call.stack)
-        if not failed(found):
-            found += _service(call, known)
-    call.result["checks"] = [document(check, call.given) for check in found]
-    show(call.screen, found)
-    return found
+def _look(call: Call, names: frozenset[str]) -> list[Check]:
+    """Run all checks and show their results."""
+    with call.screen.working("Checking the account and the service"):
+        results = identity(call.account, call.stack)
+        if not failed(results):
+            results += _service(call, names)
+    call.result["checks"] = [document(check, call.given) for check in results]
+    show(call.screen, results)
+    return results
 
 
-def _service(call: Call, known: frozenset[str]) -> list[Check]:
+def _service(call: Call, names: frozenset[str]) -> list[Check]:
     try:
-        return examine(call.target, known)
-    except CommandFailed as stopped:  # there is no such stack or service, or its spec is wrong
-        if stopped.code == WRONG:
+        return examine(call.target, names)
+    except CommandFailed as error:  # the stack or service is missing, or its spec is invalid
+        if error.code == WRONG:
             raise
-        return [Check("deployer", FAILED, stopped.message, tuple(stopped.advice))]
+        return [Check("deployer", FAILED, error.message, tuple(error.advice))]
 
 
 def _repaired(call: Call, repair: Repair, *, agreed: bool) -> bool:
-    """Make a repair if it is agreed to; whether it was made."""
+    """Make a repair if the user agrees; return whether it was made."""
     if not agreed and not call.screen.agreed(f"{repair.what[:1].upper()}{repair.what[1:]}?"):
         return False
     call.screen.say(f"… {repair.what}")
@@ -82,23 +82,27 @@ def _repaired(call: Call, repair: Repair, *, agreed: bool) -> bool:
     return True
 
 
-def _end(call: Call, found: Sequence[Check], *, fix: bool) -> None:
-    """Say what comes next. Raises CommandFailed if something must be put right."""
-    wrong = failed(found)
-    warnings = sum(check.state == WARNING for check in found)
+def _end(call: Call, results: Sequence[Check], *, fix: bool) -> None:
+    """Report the overall result and the next step.
+
+    Raises:
+        CommandFailed: a check failed.
+    """
+    failures = failed(results)
+    warnings = sum(check.state == WARNING for check in results)
     call.screen.say()
-    if not wrong:
+    if not failures:
         more = f" (warnings: {warnings})" if warnings else ""
-        call.screen.say(f"Nothing must be put right{more}.", "green")
+        call.screen.say(f"No check failed{more}.", "green")
         return
-    names = ", ".join(dict.fromkeys(check.name for check in wrong))
-    advice = ["Each check above says how."]
-    repairable = [check for check in found if check.repair]
+    names = ", ".join(dict.fromkeys(check.name for check in failures))
+    advice = ["Each check above shows its fix."]
+    repairable = [check for check in results if check.repair]
     if repairable and not fix:
         advice += [
-            f"To put right what is safe to ({len(repairable)}), asked for each:",
+            f"To make the safe repairs ({len(repairable)}), with a question before each:",
             "  deployer doctor --fix",
         ]
-    if fix and (left := [check.name for check in wrong if not check.repair]):
-        advice.append(f"What --fix leaves to you: {', '.join(dict.fromkeys(left))}.")
-    raise CommandFailed(UNREADY, f"to be put right ({len(wrong)}): {names}", advice)
+    if fix and (manual := [check.name for check in failures if not check.repair]):
+        advice.append(f"To fix by hand: {', '.join(dict.fromkeys(manual))}.")
+    raise CommandFailed(UNREADY, f"checks failed ({len(failures)}): {names}", advice)

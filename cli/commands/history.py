@@ -21,16 +21,16 @@ from deployer.store import releases
 
 _NEWEST = 20
 _WIDE = 100  # columns that the tables need
-_ALL = 10_000  # records are kept for a year or so, and there are fewer
+_ALL = 10_000  # more than the records that the table keeps (about a year of them)
 
 
 @command(
     epilog="""\b
 Examples:
   deployer history                     the newest releases
-  deployer history last                one in full: its phases, why it failed, what to do
-  deployer history 1.2.0               by id, version, tag or digest; `live` is one too
-  deployer history --builds            the builds; --docs is the documentation site
+  deployer history last                one release in full: phases, cause, what to do
+  deployer history 1.2.0               by id, version, tag or digest, or `live`
+  deployer history --builds            the builds; --docs: the documentation site
   deployer history --json | jq -r '.releases[] | select(.outcome == "FAILED").reason'
 """
 )
@@ -45,38 +45,40 @@ Examples:
 @click.option("--builds", is_flag=True, help="The builds of the service's image.")
 @click.option("--docs", is_flag=True, help="The publications of its documentation site.")
 def history(call: Call, release: str | None, limit: int, builds: bool, docs: bool) -> None:
-    """The releases and their outcomes; one of them in full.
+    """List the releases and their outcomes, or show one in full.
 
     RELEASE is an id, version, tag, digest (or the beginning of an id or digest), `live` or `last`.
     """
     if builds and docs:
-        raise click.UsageError("--builds and --docs are two lists: choose one.")
+        raise click.UsageError("--builds and --docs are mutually exclusive.")
     service = call.target.service
-    kept = image_build.partition(service) if builds else site.owner(service) if docs else service
+    partition = (
+        image_build.partition(service) if builds else site.owner(service) if docs else service
+    )
     if release:
-        _one(call, named(releases.newest(kept, _ALL), release))
+        _one(call, named(releases.newest(partition, _ALL), release))
         return
-    if kept == service:
+    if partition == service:
         call.result |= serves(call.target)
         say_alarm(call.screen, call.result)
-    found = releases.newest(kept, limit)
-    call.result["releases"] = [{**record, "seconds": seconds_of(record)} for record in found]
-    if not found:
+    records = releases.newest(partition, limit)
+    call.result["releases"] = [{**record, "seconds": seconds_of(record)} for record in records]
+    if not records:
         what = "builds" if builds else "publications" if docs else "releases"
         call.screen.say(f"There are no {what} of {service} yet.")
         return
-    _table(call.screen, found)
+    _table(call.screen, records)
 
 
-def _table(screen: Screen, found: Sequence[Recorded]) -> None:
+def _table(screen: Screen, records: Sequence[Recorded]) -> None:
     if screen.live and screen.console.width < _WIDE:
-        for record in found:
+        for record in records:
             screen.say(f"{printable(record['version'])}  {_outcome(record)}")
             screen.say(f"  {record['id']}", style="dim")  # which begins with the time
         return
     rows = []
-    for record in found:
-        took = seconds_of(record)
+    for record in records:
+        duration = seconds_of(record)
         rows.append(
             (
                 printable(record["version"]),
@@ -84,7 +86,7 @@ def _table(screen: Screen, found: Sequence[Recorded]) -> None:
                 record["trigger"],
                 printable(record["startedBy"]),
                 moment(record["startedAt"]),
-                span(took) if took is not None else "",
+                span(duration) if duration is not None else "",
                 record["id"],
             )
         )
@@ -96,7 +98,7 @@ def _outcome(record: Mapping[str, Any]) -> str:
     return f"{outcome} (it ran already)" if record.get("deployed") is False else outcome
 
 
-# One of them -------------------------------------------------------------------------------------
+# One release --------------------------------------------------------------------------------------
 
 
 def _one(call: Call, record: Recorded) -> None:
@@ -110,12 +112,12 @@ def _one(call: Call, record: Recorded) -> None:
     screen.facts(list(_facts(call, record)))
     if execution is None:
         screen.say()
-        screen.say("Its phases: the execution's history is gone, or you may not see it.")
+        screen.say("No phases: the execution's history is gone, or you have no permission for it.")
     elif phases:
         screen.title("Phases")
         if screen.live and screen.console.width < _WIDE:
-            told = [(f"{s.at:.1f} s", f"{s.name}\n{s.note}".strip()) for s in phases]
-            screen.table(("At", "Phase"), told)
+            narrow_rows = [(f"{s.at:.1f} s", f"{s.name}\n{s.note}".strip()) for s in phases]
+            screen.table(("At", "Phase"), narrow_rows)
         else:
             rows = [(f"{s.at:.1f} s", _took(s, execution), s.name, s.note) for s in phases]
             screen.table(("At", "Took", "Phase", ""), rows)
@@ -126,7 +128,7 @@ def _one(call: Call, record: Recorded) -> None:
 
 
 def _execution(call: Call, arn: str) -> Execution | None:
-    """The execution, unless Step Functions has forgotten it (after 90 days) or hides it."""
+    """Return the execution; None if Step Functions deleted it (after 90 days) or denies it."""
     try:
         return look(call.account.client("stepfunctions"), arn)
     except ClientError as error:
@@ -136,9 +138,9 @@ def _execution(call: Call, arn: str) -> Execution | None:
 
 
 def _phase(step: Step) -> dict[str, Any]:
-    took = None if step.left is None else round(step.left - step.at, 3)
-    told = {"name": step.name, "at": step.at, "seconds": took}
-    return told | {"failed": step.failed, "note": step.note, "tries": step.tries}
+    seconds = None if step.left is None else round(step.left - step.at, 3)
+    phase = {"name": step.name, "at": step.at, "seconds": seconds}
+    return phase | {"failed": step.failed, "note": step.note, "tries": step.tries}
 
 
 def _took(step: Step, execution: Execution) -> str:
@@ -146,7 +148,7 @@ def _took(step: Step, execution: Execution) -> str:
 
 
 def _facts(call: Call, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    now, took = datetime.now(UTC), seconds_of(record)
+    now, seconds = datetime.now(UTC), seconds_of(record)
     yield "release", record["id"]
     yield "version", record["version"]
     yield "outcome", _outcome(record)
@@ -155,8 +157,8 @@ def _facts(call: Call, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "trigger", f"{record['trigger']}, by {record['startedBy']}"
     yield "pushed", moment(record["pushedAt"])
     yield "started", moment(record["startedAt"], now)
-    if took is not None:
-        yield "took", span(took)
+    if seconds is not None:
+        yield "took", span(seconds)
     for name, key in (("tag", "tag"), ("digest", "digest"), ("url", "url"), ("back to", "to")):
         if record.get(key):
             yield name, str(record[key])
@@ -166,7 +168,7 @@ def _facts(call: Call, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         before = previous.get("version") or previous["taskDefinition"].rpartition("/")[2]
         yield "before it", before
     if last := record.get("verified"):
-        yield "verified", f"{last['version']} ({last['release']}), the last one when it ended"
+        yield "verified", f"{last['version']} ({last['release']}), the last one at its end"
     if serving := record.get("serves"):
         what = serving["what"] or "nothing"
         yield (
@@ -189,17 +191,17 @@ def _facts(call: Call, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _diagnosis(record: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str]]]:
-    found = record.get("diagnosis")
-    if not found:
+    failure = record.get("diagnosis")
+    if not failure:
         return
-    yield "Why it failed", [found["cause"]]
+    yield "Why it failed", [failure["cause"]]
     for title, key in (
         ("Tasks that stopped", "stops"),
         ("Events of the service, newest first", "events"),
         ("Last lines of the log", "log"),
         ("Last lines of the log", "lines"),
     ):
-        if found.get(key):
-            yield title, found[key]
-    if found.get("advice"):
-        yield "What to do", [found["advice"]]
+        if failure.get(key):
+            yield title, failure[key]
+    if failure.get("advice"):
+        yield "What to do", [failure["advice"]]

@@ -13,9 +13,9 @@ Examples:
   deployer resume
 """
 )
-@click.option("--reason", help="Why, for whoever pushes meanwhile.")
+@click.option("--reason", help="Why, for everyone who pushes meanwhile.")
 @follows
 def hold(call: Call, reason: str | None, follow: bool) -> None:
-    """Keep pushes from deploying until `deployer resume`, or until somebody deploys by hand. They
-    are recorded; the newest of them deploys then."""
+    """Hold pushes until `deployer resume`, or until somebody deploys by hand. Held pushes are
+    recorded; the newest of them deploys then."""
     Requests(call.target, call.screen, call.result, follow).hold(reason)

@@ -20,14 +20,14 @@ from cli.screen import Screen, printable
 from deployer.aws.logs import Line
 from deployer.store import releases
 
-LOOK_SECONDS = 2.0  # between two looks with --follow; an account may look 5 times a second
+LOOK_SECONDS = 2.0  # between two polls with --follow; an account may poll 5 times a second
 _LINES = 100
 _SPAN = re.compile(r"([0-9]+)\s*(s|m|min|h|d|w)")
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 class _Moment(click.ParamType):
-    """How long ago, such as 15m, or a moment in ISO 8601."""
+    """A time: how long ago, such as 15m, or in ISO 8601."""
 
     name = "time"
 
@@ -38,7 +38,7 @@ class _Moment(click.ParamType):
                 return datetime.now(UTC) - span
             moment = datetime.fromisoformat(str(value))
         except (ValueError, OverflowError):
-            self.fail(f"{value!r} is no time: 90s, 15m, 1h, 2d, or such as 2026-11-27T14:30Z")
+            self.fail(f"invalid time {value!r}; expected 90s, 15m, 1h, 2d or 2026-11-27T14:30Z")
         return moment if moment.tzinfo else moment.astimezone()
 
 
@@ -47,7 +47,7 @@ class _Moment(click.ParamType):
     epilog="""\b
 Examples:
   deployer logs                        the last 100 lines
-  deployer logs --follow               and what comes, until Ctrl-C
+  deployer logs --follow               and new lines, until Ctrl-C
   deployer logs --release last         of the newest release only, failed or not
   deployer logs --since 1h | grep ERROR
   deployer logs --json --since 1h | jq -r .message     an object a line
@@ -57,15 +57,15 @@ Credentials that the application logged are shown as ***, also with --json.
 """,
 )
 @click.option("--release", help="An id, version, tag, digest, `live` or `last`: its tasks only.")
-@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--follow", "-f", is_flag=True, help="Keep showing new lines until Ctrl-C.")
 @click.option("--since", type=_Moment(), help="90s, 15m, 1h, 2d ago, or a time in ISO 8601.")
 @click.option(
     "--lines",
     "-n",
     type=click.IntRange(0, 100_000),
-    help=f"The last so many; {_LINES} unless --since is given, which shows all.",
+    help=f"How many of the last lines; {_LINES}, or all with --since.",
 )
-@click.option("--container", help="A sidecar's name; the application's container if not given.")
+@click.option("--container", help="A sidecar's name; by default the application's container.")
 def logs(
     call: Call,
     release: str | None,
@@ -74,7 +74,7 @@ def logs(
     lines: int | None,
     container: str | None,
 ) -> None:
-    """The service's log lines, by release."""
+    """Show the service's log lines, all or of one release."""
     log = _log(call, release, container)
     tail = Tail(log, datetime.now(UTC))
     count = _LINES if lines is None and since is None else lines
@@ -84,41 +84,41 @@ def logs(
             _show(call, line)
 
     try:
-        told = 0
+        shown = 0
         for line in log.lines(since) if since and count is None else log.last(count or 0, since):
             tail.told(line)
             _show(call, line)
-            told += 1
+            shown += 1
         while follow:
             patiently(show_more, Screen(sys.stderr))
             time.sleep(LOOK_SECONDS)
     except KeyboardInterrupt:
-        raise CommandFailed(INTERRUPTED, "Stopped following; the service goes on.") from None
+        raise CommandFailed(INTERRUPTED, "Stopped following; the service keeps running.") from None
     except ClientError as error:
         if code_of(error) != "ResourceNotFoundException":
             raise
         raise CommandFailed(
             UNREADY,
-            f"there is no log group {log.group}",
+            f"log group {log.group} does not exist",
             ["Create it, or correct logGroup in the service spec: the service's stack has both."],
         ) from error
-    if not told:
+    if not shown:
         what = "since then" if since else "by that release" if release else "yet"
         click.echo(f"Nothing was logged {what} under {log.prefix} in {log.group}.", err=True)
 
 
 def _log(call: Call, release: str | None, container: str | None) -> Log:
     spec = call.target.spec
-    known = [spec.container.name, *(str(sidecar["name"]) for sidecar in spec.sidecars)]
-    if container and container not in known:
-        there = ", ".join(known)
-        raise CommandFailed(WRONG, f"no container is named {container}", [f"There are: {there}."])
+    containers = [spec.container.name, *(str(sidecar["name"]) for sidecar in spec.sidecars)]
+    if container and container not in containers:
+        names = ", ".join(containers)
+        raise CommandFailed(WRONG, f"no container is named {container}", [f"Containers: {names}."])
     log = Log(spec.log_group, spec.cluster, prefix(spec, container))
     if not release:
         return log
-    past = releases.newest(spec.service, 10_000)
-    record = named(past, release)
-    log.periods = periods(past, record)
+    records = releases.newest(spec.service, 10_000)
+    record = named(records, release)
+    log.periods = periods(records, record)
     if not log.periods:
         outcome = record.get("outcome", "in flight")
         raise CommandFailed(

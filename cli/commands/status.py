@@ -27,9 +27,9 @@ from deployer.docs import site
 from deployer.lock import LockRequest
 from deployer.store import locks, releases
 
-LOOK_SECONDS = 2.0  # between two looks with --watch
+LOOK_SECONDS = 2.0  # between two polls with --watch
 
-type Found = dict[str, Any]
+type Document = dict[str, Any]  # part of what --json prints
 
 
 @command(
@@ -42,30 +42,30 @@ Examples:
   deployer status --watch --json | jq -c .tasks     a line whenever anything changes
 """,
 )
-@click.option("--watch", is_flag=True, help="Go on showing it, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Keep showing it until Ctrl-C.")
 def status(call: Call, watch: bool) -> None:
     """Show what is live, running and queued, and what failed last."""
     if watch:
         _watch(call)
     else:
-        _ = call.account  # it may ask for an MFA code, which a spinner would hide
+        _ = call.account  # may ask for an MFA code, which a spinner would hide
         with call.screen.working():
-            call.result |= _found(call.target)
+            call.result |= _document(call.target)
         say_alarm(call.screen, call.result)
-        call.screen.facts(list(_facts(call.result, datetime.now(UTC))))
+        call.screen.facts(list(_rows(call.result, datetime.now(UTC))))
 
 
-def say_alarm(screen: Screen, found: Found) -> None:
-    """Say first if what serves is not the last verified release, with the command that mends it."""
-    if found["alarm"]:
-        screen.say(printable(found["alarm"]), "red")
-        if found["mend"]:
-            screen.command(found["mend"].strip())
+def say_alarm(screen: Screen, document: Document) -> None:
+    """Warn if something other than the last verified release serves, with the command to fix it."""
+    if document["alarm"]:
+        screen.say(printable(document["alarm"]), "red")
+        if document["mend"]:
+            screen.command(document["mend"].strip())
 
 
-def serves(target: Target) -> Found:
-    """Return the last verified release and what serves; see `serving.told`."""
-    spec, past = target.spec, target.history
+def serves(target: Target) -> Document:
+    """Return the last verified release, and the release that serves; see `serving.told`."""
+    spec, records = target.spec, target.history
     service: Service | None = None
     revisions: set[str] | None = None
     try:
@@ -74,90 +74,88 @@ def serves(target: Target) -> Found:
     except ClientError as error:
         if code_of(error) not in DENIED:
             raise
-    in_flight = any("outcome" not in entry for entry in past)
-    return serving.told(spec, service, serving.of(past, revisions), in_flight)
+    in_flight = any("outcome" not in entry for entry in records)
+    return serving.told(spec, service, serving.of(records, revisions), in_flight)
 
 
 def _watch(call: Call) -> None:
-    last: Found = {}
+    previous: Document = {}
     try:
         with call.screen.watching() as show:
             while True:
-                found = patiently(lambda: _found(call.target), call.screen)
+                current = patiently(lambda: _document(call.target), call.screen)
                 if call.json:
-                    if found != last:
-                        call.tell(found)
+                    if current != previous:
+                        call.tell(current)
                 elif call.screen.live:
-                    show(list(_facts(found, datetime.now(UTC))))
+                    show(list(_rows(current, datetime.now(UTC))))
                 else:
-                    show(list(_facts(found)))  # how long it is since then is no change
-                last = found
+                    show(list(_rows(current)))  # without durations, which always change
+                previous = current
                 time.sleep(LOOK_SECONDS)
     except KeyboardInterrupt:
-        raise CommandFailed(
-            INTERRUPTED, "Stopped watching; what is under way in AWS goes on."
-        ) from None
+        raise CommandFailed(INTERRUPTED, "Stopped watching; running executions continue.") from None
 
 
-# What is there -----------------------------------------------------------------------------------
+# The document -------------------------------------------------------------------------------------
 
 
-def _found(target: Target) -> Found:
-    """All that --json tells. What the caller may not see is told in `unseen`."""
-    spec, past, line = target.spec, target.history, locks.queue(target.service)
+def _document(target: Target) -> Document:
+    """Return what --json prints; `unseen` lists what the caller has no permission to see."""
+    spec, records, queue = target.spec, target.history, locks.queue(target.service)
     unseen: dict[str, str] = {}
 
-    def seen[T](what: str, asked: Callable[[], T], otherwise: T) -> T:
+    def request_or[T](what: str, request: Callable[[], T], otherwise: T) -> T:
         try:
-            return asked()
+            return request()
         except ClientError as error:
             if code_of(error) not in DENIED:
                 raise
             unseen[what] = str(error)
             return otherwise
 
-    service = seen("service", lambda: ecs.service(spec.cluster, spec.service), None)
+    service = request_or("service", lambda: ecs.service(spec.cluster, spec.service), None)
     tasks: list[Task] = []
     if service:
-        tasks = seen("tasks", lambda: ecs.tasks(spec.cluster, spec.service), [])
-    healthy = seen("targets", lambda: _healthy(spec), None) if tasks else None
-    live = history.live(past)
-    known = not unseen.keys() & {"service", "tasks"}
+        tasks = request_or("tasks", lambda: ecs.tasks(spec.cluster, spec.service), [])
+    healthy = request_or("targets", lambda: _healthy(spec), None) if tasks else None
+    live = history.live(records)
+    permitted = not unseen.keys() & {"service", "tasks"}
     running = {t["taskDefinitionArn"] for t in tasks if t["lastStatus"] == "RUNNING"}
-    now = serving.of(past, running if known else None)
+    state = serving.of(records, running if permitted else None)
     verified = live and {**_release(live), "since": live["endedAt"]}
-    in_flight = _in_flight(target, past, line)
-    told = serving.told(spec, service, now, bool(in_flight))
+    in_flight = _in_flight(target, records, queue)
+    summary = serving.told(spec, service, state, bool(in_flight))
     return {
         "service": spec.service,
         "cluster": spec.cluster,
-        "live": verified if now.verified else None,
+        "live": verified if state.verified else None,
         "verified": verified,
-        **{name: told[name] for name in ("serves", "alarm", "mend")},
-        "url": seen("url", lambda: url(spec, tasks, live), live and live.get("url")),
+        **{name: summary[name] for name in ("serves", "alarm", "mend")},
+        "url": request_or("url", lambda: url(spec, tasks, live), live and live.get("url")),
         "tasks": service
         and {
             **{name: service[f"{name}Count"] for name in ("desired", "running", "pending")},
             "taskDefinition": (rollout.primary(service) or service)["taskDefinition"],
-            "list": _tasks(tasks, past, healthy),
+            "list": _tasks(tasks, records, healthy),
         },
         "inFlight": in_flight,
-        "waiting": [_claim(lock_request, past) for lock_request in line.waiting],
-        "hold": _hold(line, past),
-        "lastFailure": _failure(past),
+        "waiting": [_claim(lock_request, records) for lock_request in queue.waiting],
+        "hold": _hold(queue, records),
+        "lastFailure": _failure(records),
         "docs": _docs(target),
         "build": _build(target),
         "unseen": unseen,
     }
 
 
-def _release(record: Mapping[str, Any]) -> Found:
+def _release(record: Mapping[str, Any]) -> Document:
     names = ("version", "tag", "digest", "trigger", "startedBy", "taskDefinition")
     return {"release": record["id"], **{name: record.get(name) for name in names}}
 
 
 def url(spec: ServiceSpec, tasks: Sequence[Task], live: Mapping[str, Any] | None) -> str | None:
-    """Where the service is now: a task that was replaced since has another public address."""
+    """Return the service's current URL; a replaced task has a new public address."""
     running = [task for task in tasks if task["lastStatus"] == "RUNNING"]
     if spec.load_balancer or spec.network.public_ip:
         public = {} if spec.load_balancer else ec2.public_addresses(addresses.interfaces(running))
@@ -166,12 +164,12 @@ def url(spec: ServiceSpec, tasks: Sequence[Task], live: Mapping[str, Any] | None
 
 
 def _healthy(spec: ServiceSpec) -> set[str] | None:
-    """The addresses that the load balancer calls healthy; None without one."""
+    """Return the addresses that are healthy in the load balancer; None without one."""
     return elb.healthy_addresses(spec.load_balancer.target_group) if spec.load_balancer else None
 
 
-def _tasks(tasks: Sequence[Task], past: History, healthy: set[str] | None) -> list[Found]:
-    versions = {entry.get("taskDefinition"): entry["version"] for entry in reversed(past)}
+def _tasks(tasks: Sequence[Task], records: History, healthy: set[str] | None) -> list[Document]:
+    versions = {entry.get("taskDefinition"): entry["version"] for entry in reversed(records)}
     return [
         {
             "id": task["taskArn"].rpartition("/")[2],
@@ -188,23 +186,23 @@ def _tasks(tasks: Sequence[Task], past: History, healthy: set[str] | None) -> li
     ]
 
 
-def _in_flight(target: Target, past: History, line: locks.Queue) -> list[Found]:
-    """Who holds the lock, and what has none yet and does not wait for one either."""
-    waiting = {lock_request["release"] for lock_request in line.waiting}
-    holder = [line.holder] if line.holder else []
+def _in_flight(target: Target, records: History, queue: locks.Queue) -> list[Document]:
+    """Return the lock's holder, and the releases that neither hold the lock nor wait for it."""
+    waiting = {lock_request["release"] for lock_request in queue.waiting}
+    holder = [queue.holder] if queue.holder else []
     names = {lock_request["release"] for lock_request in holder} | waiting
-    begun = [e for e in past if "outcome" not in e and e["id"] not in names]
+    begun = [e for e in records if "outcome" not in e and e["id"] not in names]
     return [
         *(
-            _claim(lock_request, past) | _phase(target, lock_request["execution"])
+            _claim(lock_request, records) | _phase(target, lock_request["execution"])
             for lock_request in holder
         ),
         *(_started(entry) | _phase(target, entry["execution"]) for entry in begun),
     ]
 
 
-def _claim(lock_request: LockRequest, past: History) -> Found:
-    entry = next((entry for entry in past if entry["id"] == lock_request["release"]), None)
+def _claim(lock_request: LockRequest, records: History) -> Document:
+    entry = next((entry for entry in records if entry["id"] == lock_request["release"]), None)
     return {
         "release": lock_request["release"],
         "version": entry["version"] if entry else None,
@@ -215,36 +213,36 @@ def _claim(lock_request: LockRequest, past: History) -> Found:
     }
 
 
-def _started(entry: Mapping[str, Any]) -> Found:
+def _started(entry: Mapping[str, Any]) -> Document:
     names = ("version", "trigger", "startedBy", "execution")
-    told = {name: entry.get(name) for name in names}
-    return {"release": entry["id"], **told, "since": entry["startedAt"]}
+    fields = {name: entry.get(name) for name in names}
+    return {"release": entry["id"], **fields, "since": entry["startedAt"]}
 
 
-def _phase(target: Target, execution: str) -> Found:
-    """Where an execution is; its status is None if it is gone, or not for the caller to see."""
+def _phase(target: Target, execution: str) -> Document:
+    """Return an execution's phase; its status is None if it is gone, or denied to the caller."""
     try:
-        now = look(target.account.client("stepfunctions"), execution)
+        current = look(target.account.client("stepfunctions"), execution)
     except ClientError as error:
         if code_of(error) not in (*DENIED, "ExecutionDoesNotExist"):
             raise
         return {"status": None, "phase": None}
-    return {"status": now.status, "phase": now.path[-1] if now.states else None}
+    return {"status": current.status, "phase": current.path[-1] if current.states else None}
 
 
-def _hold(line: locks.Queue, past: History) -> Found | None:
-    if not line.hold:
+def _hold(queue: locks.Queue, records: History) -> Document | None:
+    if not queue.hold:
         return None
-    held = history.newest_held(past, line.hold["at"])
-    note = {name: line.hold.get(name) for name in ("by", "at", "reason")}
-    return {**note, "newestHeld": _release(held) if held else None}
+    held = history.newest_held(records, queue.hold["at"])
+    hold = {name: queue.hold.get(name) for name in ("by", "at", "reason")}
+    return {**hold, "newestHeld": _release(held) if held else None}
 
 
-def _failure(past: History) -> Found | None:
-    failed = next((e for e in past if str(e.get("outcome")).startswith("FAILED")), None)
+def _failure(records: History) -> Document | None:
+    failed = next((e for e in records if str(e.get("outcome")).startswith("FAILED")), None)
     if not failed:
         return None
-    found: Mapping[str, Any] = failed.get("diagnosis") or {}  # type: ignore[assignment]
+    failure: Mapping[str, Any] = failed.get("diagnosis") or {}  # type: ignore[assignment]
     rollback, restored = failed.get("rollback"), failed.get("outcome") == "FAILED_ROLLED_BACK"
     return {
         **_release(failed),
@@ -252,62 +250,62 @@ def _failure(past: History) -> Found | None:
         "endedAt": failed.get("endedAt"),
         "reason": brief(failed),
         "rollback": diagnosis.of_rollback(rollback, restored, "service") if rollback else None,
-        "advice": found.get("advice"),
+        "advice": failure.get("advice"),
     }
 
 
-def _docs(target: Target) -> Found | None:
+def _docs(target: Target) -> Document | None:
     live = history.live(releases.history(site.owner(target.service)))
     if not live:
         return None
     return {**_release(live), "since": live.get("endedAt"), "url": live.get("url")}
 
 
-def _build(target: Target) -> Found | None:
+def _build(target: Target) -> Document | None:
     newest = next(iter(releases.newest(image_build.partition(target.service), 1)), None)
     if not newest:
         return None
-    told = {name: newest.get(name) for name in ("outcome", "startedAt", "endedAt", "execution")}
-    return {**_release(newest), **told, "reason": brief(newest)}
+    fields = {name: newest.get(name) for name in ("outcome", "startedAt", "endedAt", "execution")}
+    return {**_release(newest), **fields, "reason": brief(newest)}
 
 
-# How it is shown ---------------------------------------------------------------------------------
+# Output -------------------------------------------------------------------------------------------
 
 
-def _facts(found: Found, now: datetime | None = None) -> Iterator[tuple[str, str]]:
-    """What people read. Without `now` it says the same until something changes."""
-    live, tasks, verified = found["live"], found["tasks"], found["verified"]
-    if now is None and found["alarm"]:
-        yield "NOT VERIFIED", printable(found["alarm"])
+def _rows(document: Document, now: datetime | None = None) -> Iterator[tuple[str, str]]:
+    """Yield the rows to show. Without `now` they stay the same until something changes."""
+    live, tasks, verified = document["live"], document["tasks"], document["verified"]
+    if now is None and document["alarm"]:
+        yield "NOT VERIFIED", printable(document["alarm"])
     if verified:
         digest = verified["digest"].removeprefix("sha256:")[:12]
-        said = f"{verified['version']} ({digest}) since {moment(verified['since'], now)}"
-        yield "live" if live else "verified last", said
+        text = f"{verified['version']} ({digest}) since {moment(verified['since'], now)}"
+        yield "live" if live else "verified last", text
     else:
         yield "live", "nothing yet"
-    if found["serves"] is None:
-        yield "serves", "unknown: no permission to ask ECS"
+    if document["serves"] is None:
+        yield "serves", "unknown: no permission to describe the ECS service"
     elif not live:
-        yield "serves", printable(found["serves"]["what"] or "nothing")
-    if found["url"]:
-        yield "url", found["url"]
+        yield "serves", printable(document["serves"]["what"] or "nothing")
+    if document["url"]:
+        yield "url", document["url"]
     if tasks:
-        yield from _of_tasks(tasks, verified, bool(found["inFlight"]), now)
-    for entry in found["inFlight"]:
-        phase = entry["phase"] or "its execution is not to be seen"
+        yield from _task_rows(tasks, verified, bool(document["inFlight"]), now)
+    for entry in document["inFlight"]:
+        phase = entry["phase"] or "its execution is gone, or you have no permission to see it"
         if entry["status"] not in ("RUNNING", None):
-            phase = f"its execution is over ({entry['status']}); the deployer puts that right"
-        yield "in flight", _of_claim(entry, now, phase)
-    for entry in found["waiting"]:
-        yield "waiting", _of_claim(entry, now)
-    if hold := found["hold"]:
+            phase = f"its execution ended ({entry['status']}); the deployer recovers it"
+        yield "in flight", _release_text(entry, now, phase)
+    for entry in document["waiting"]:
+        yield "waiting", _release_text(entry, now)
+    if hold := document["hold"]:
         yield (
             "held",
             printable(f"by {hold['by']} since {moment(hold['at'], now)}: {hold['reason']}"),
         )
         if held := hold["newestHeld"]:
             yield "", f"{held['version']} waits for the hold to end"
-    if failed := found["lastFailure"]:
+    if failed := document["lastFailure"]:
         when = f", {moment(failed['endedAt'], now)}" if failed["endedAt"] else ""
         yield "last failure", f"{failed['version']} {failed['outcome']}{when}"
         yield "why", failed["reason"]
@@ -316,18 +314,18 @@ def _facts(found: Found, now: datetime | None = None) -> Iterator[tuple[str, str
         settled = verified and failed["endedAt"] and verified["since"] > failed["endedAt"]
         if failed["advice"] and not settled:
             yield "what to do", printable(failed["advice"])
-    if docs := found["docs"]:
+    if docs := document["docs"]:
         where = f"{docs['url']} " if docs["url"] else ""
         yield "docs", f"{where}since {moment(docs['since'], now)}"
-    if built := found["build"]:
+    if built := document["build"]:
         state = built["outcome"] or "in flight"
         yield "build", f"{built['version']} {state}, {moment(built['startedAt'], now)}"
-    for what, why in found["unseen"].items():
+    for what, why in document["unseen"].items():
         yield "not seen", f"{what}: {printable(why)}"
 
 
-def _of_tasks(
-    tasks: Found, live: Found | None, in_flight: bool, now: datetime | None
+def _task_rows(
+    tasks: Document, live: Document | None, in_flight: bool, now: datetime | None
 ) -> Iterator[tuple[str, str]]:
     counts = f"{tasks['running']} of {tasks['desired']} running"
     yield "tasks", counts + (f", {tasks['pending']} pending" if tasks["pending"] else "")
@@ -340,10 +338,10 @@ def _of_tasks(
     runs = tasks["taskDefinition"]
     if live and not in_flight and live["taskDefinition"] not in (None, runs):
         name = runs.rpartition("/")[2]
-        yield "differs", f"the service is set to {name}, which is not the live release's"
+        yield "differs", f"the service uses {name}, which is not the live release's revision"
 
 
-def _of_claim(entry: Found, now: datetime | None, phase: str = "") -> str:
+def _release_text(entry: Document, now: datetime | None, phase: str = "") -> str:
     by = f" by {entry['startedBy']}" if entry["startedBy"] and entry["trigger"] != "push" else ""
     what = f"{entry['version'] or entry['release']} ({entry['trigger']}{by})"
     began = datetime.fromisoformat(entry["since"])
