@@ -111,30 +111,30 @@ class Command:
         """Raises CommandFailed, SettingsInvalid, or an error of AWS."""
         project = Project(Path.cwd(), self.options.environment)
         account = Account(self.options.profile, self.options.region)
-        given = self._settings(project, account)
-        stacks = project.stacks(given)
-        given = settings.with_deployer(given, stacks)
-        values = settings.effective(given, project.known)
+        current = self._settings(project, account)
+        stacks = project.stacks(current)
+        current = settings.with_deployer(current, stacks)
+        values = settings.effective(current, project.known)
         needed = settings.needed(stacks, values)
         self.given = replace(
             self.given,
             stack=unless_set(_deployers(needed), "DEPLOYER_STACK", default=DEFAULT_STACK),
             service=unless_set(values.get(settings.REQUIRED_NAME), "DEPLOYER_SERVICE"),
         )
-        if problems := settings.problems(given, stacks, project.file, account.region):
+        if problems := settings.problems(current, stacks, project.file, account.region):
             raise SettingsInvalid(problems)
         if self.options.remove:
             self._check(identity(account))
-            self._infrastructure(project, account, given, stacks).remove()
+            self._infrastructure(project, account, current, stacks).remove()
             return
         mode = self.options.mode
         if mode in ("full", "infrastructure"):
-            checked = checks.everything(account, needed, values)
-            self._check(checked)
-            made = self._infrastructure(project, account, given, needed)
-            made.values, made.checked = values, checked
-            self.result["plan"] = made.plan
-            made.deploy()
+            results = checks.everything(account, needed, values)
+            self._check(results)
+            infrastructure = self._infrastructure(project, account, current, needed)
+            infrastructure.values, infrastructure.checked = values, results
+            self.result["plan"] = infrastructure.plan
+            infrastructure.deploy()
         else:
             self._check(identity(account))
         outputs = self._outputs(account, needed)
@@ -154,53 +154,53 @@ class Command:
         self,
         project: Project,
         account: Account,
-        given: Mapping[str, str],
+        current: Mapping[str, str],
         needed: Sequence[Stack],
     ) -> Infrastructure:
-        made = Infrastructure(
-            account, project, given, needed, self.screen, self.answers, self.interactive
+        infrastructure = Infrastructure(
+            account, project, current, needed, self.screen, self.answers, self.interactive
         )
-        self.result["stacks"] = made.done
-        return made
+        self.result["stacks"] = infrastructure.done
+        return infrastructure
 
     def _settings(self, project: Project, account: Account) -> dict[str, str]:
         """The settings. A person is asked for what they lack, and the first time for what shapes
         everything, such as the domain."""
-        there = project.file.exists()
-        given = settings.load(project.file) if there else {}
-        values = settings.effective(given, project.known)
-        needed = settings.needed(project.stacks(given), values)
-        lacking = settings.missing(given, needed)
-        where = project.file.relative_to(project.root)
+        exists = project.file.exists()
+        current = settings.load(project.file) if exists else {}
+        values = settings.effective(current, project.known)
+        needed = settings.needed(project.stacks(current), values)
+        required = settings.missing(current, needed)
+        path = project.file.relative_to(project.root)
         if not self.interactive or self.answers.yes or self.options.remove:
-            if lacking and not there:
+            if required and not exists:
                 raise SettingsInvalid(
                     [
-                        f"there is no {where}: run this at a terminal to be asked for its values,"
+                        f"there is no {path}: run this at a terminal to be asked for its values,"
                         f" or write it; it begins with `{settings.REQUIRED_NAME}: coder`"
                     ]
                 )
-            return given
-        first = settings.REQUIRED_NAME not in given
-        if not lacking:
+            return current
+        first = settings.REQUIRED_NAME not in current
+        if not required:
             if not self._nothing_deployed(account, needed):
-                return given
-            self.screen.say(f"Nothing is deployed yet with {where}.")
+                return current
+            self.screen.say(f"Nothing is deployed yet with {path}.")
             first = True
-        chosen = None
+        kind = None
         if first and "Application" in project.known:
-            chosen = guide.kind(
-                self.screen, project.known, "" if lacking else f"as {where} says; ask no more"
+            kind = guide.kind(
+                self.screen, project.known, "" if required else f"as {path} says; ask no more"
             )
-            if chosen is None:
-                return given
-        elif first and not lacking and not self.screen.agreed("Review the main settings now?"):
-            return given
+            if kind is None:
+                return current
+        elif first and not required and not self.screen.agreed("Review the main settings now?"):
+            return current
         answers = guide.asked(
-            self.screen, account, project, given, lacking, first=first, chosen=chosen
+            self.screen, account, project, current, required, first=first, chosen=kind
         )
         settings.save(project.file, answers)
-        self.screen.say(f"Written to {where}.", "green")
+        self.screen.say(f"Written to {path}.", "green")
         return settings.load(project.file)
 
     def _nothing_deployed(self, account: Account, needed: Sequence[Stack]) -> bool:
@@ -212,12 +212,12 @@ class Command:
         except AWS_ERRORS:  # the checks say what is wrong
             return False
 
-    def _check(self, found: Sequence[Check]) -> None:
+    def _check(self, results: Sequence[Check]) -> None:
         """Show what the checks found. Raises CommandFailed if one failed."""
         self.screen.title("Checks")
-        show(self.screen, found)
-        self.result["checks"] = [document(check, self.given) for check in found]
-        failed = [check for check in found if check.state == FAILED]
+        show(self.screen, results)
+        self.result["checks"] = [document(check, self.given) for check in results]
+        failed = [check for check in results if check.state == FAILED]
         if failed:
             names = ", ".join(check.name for check in failed)
             raise CommandFailed(UNREADY, f"nothing was made; put right first: {names}")
@@ -301,15 +301,15 @@ _PATH = click.Path(exists=True, path_type=Path)
 @click.option("--profile", help="An AWS profile (AWS_PROFILE).")
 @click.option("--region", help="An AWS Region (AWS_REGION).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; progress goes to stderr.")
-def setup(**given: Any) -> None:
+def setup(**arguments: Any) -> None:
     """Deploy everything around the service, and the service itself.
 
     Checks everything before it creates anything, shows what would change before it changes, and
     may be run again at any time.
     """
-    options = Options(**given)
-    if wrong := options.contradiction:
-        raise click.UsageError(wrong)
+    options = Options(**arguments)
+    if contradiction := options.contradiction:
+        raise click.UsageError(contradiction)
     command = Command(options)
     sys.exit(
         carried_out(

@@ -113,13 +113,13 @@ def judge(changes: Sequence[Change], allowed_losses: Collection[str] = ()) -> Ve
     Args:
         allowed_losses: logical ids whose data may be lost.
     """
-    certain = (Action.REPLACE, Action.REMOVE)
+    destroying = (Action.REPLACE, Action.REMOVE)
     refused = [
         c
         for c in changes
-        if c.stateful and c.action in certain and c.resource not in allowed_losses
+        if c.stateful and c.action in destroying and c.resource not in allowed_losses
     ]
-    destructive = [c for c in changes if c.action in (*certain, Action.MAY_REPLACE)]
+    destructive = [c for c in changes if c.action in (*destroying, Action.MAY_REPLACE)]
     return Verdict(tuple(refused), tuple(c for c in destructive if c not in refused))
 
 
@@ -141,7 +141,7 @@ def stack_policy(
     """
     if not stateful:
         return None
-    everything: dict[str, Any] = {
+    allow: dict[str, Any] = {
         "Effect": "Allow",
         "Action": "Update:*",
         "Principal": "*",
@@ -154,13 +154,13 @@ def stack_policy(
         "Principal": "*",
         "Resource": [f"LogicalResourceId/{name}" for name in protected],
     }
-    kept = [
+    kept_denials = [
         statement
         for statement in json.loads(current or "{}").get("Statement", [])
         if (statement["Effect"], statement.get("Action")) == ("Deny", "Update:*")
         and str(statement.get("Resource")).rpartition("/")[2] not in allowed_losses
     ]
-    return json.dumps({"Statement": [everything, *([deny] if protected else []), *kept]})
+    return json.dumps({"Statement": [allow, *([deny] if protected else []), *kept_denials]})
 
 
 # The state of a stack ----------------------------------------------------------------------------
@@ -442,8 +442,8 @@ _ADVICE: Sequence[tuple[str, Sequence[str]]] = (
 def advice(reason: str) -> list[str]:
     """What to do about a failure, from its reason: lines; none if there is nothing to say."""
     for pattern, lines in _ADVICE:
-        if found := re.search(pattern, reason):
-            return [line.format(*found.groups()) if found.groups() else line for line in lines]
+        if match := re.search(pattern, reason):
+            return [line.format(*match.groups()) if match.groups() else line for line in lines]
     return []
 
 
@@ -477,20 +477,20 @@ def deletion(type_: str, physical: str, *, snapshot: bool = False) -> str:
     }.get(type_, f"# {type_} {physical}: in the console")
 
 
-def resources(events: Sequence[Event], begun: datetime) -> list[Step]:
+def resources(events: Sequence[Event], began: datetime) -> list[Step]:
     """What a stack's operation does to its resources, in the order in which it began with each."""
-    found: dict[str, Step] = {}
+    steps: dict[str, Step] = {}
     for event in events:
         if event.type == "AWS::CloudFormation::Stack" and not event.nested:
             continue  # the stack itself
-        at = max((event.at - begun).total_seconds(), 0.0)
-        going = event.status.endswith("_IN_PROGRESS")
+        at = max((event.at - began).total_seconds(), 0.0)
+        running = event.status.endswith("_IN_PROGRESS")
         failed = event.status.endswith("_FAILED")
-        said = event.status.lower().replace("_", " ")
+        status = event.status.lower().replace("_", " ")
         reason = f": {event.reason}" if event.reason and failed else ""
-        note = printable(f"{event.type}, {said}{reason}")
-        before = found.get(event.resource)
-        found[event.resource] = Step(
-            before.at if before else at, None if going else at, event.resource, note, failed
+        note = printable(f"{event.type}, {status}{reason}")
+        previous = steps.get(event.resource)
+        steps[event.resource] = Step(
+            previous.at if previous else at, None if running else at, event.resource, note, failed
         )
-    return list(found.values())
+    return list(steps.values())

@@ -46,12 +46,12 @@ SERVICE_ROLES = {
 """By the kind of the stack."""
 
 # Of these no other account's can be used; secrets and keys may be shared.
-_OF_THE_ACCOUNT = (
+_OWN_ACCOUNT_ONLY = (
     *("TargetGroupArn", "CertificateArn", "DocsCertificateArn", "SourceConnectionArn"),
     "TaskPolicyArns",
 )
 
-_ASKED = (
+_SERVICES = (
     *("acm", "cloudfront", "dynamodb", "ec2", "ecr", "ecs", "elbv2", "iam", "logs", "rds"),
     *("route53", "s3", "secretsmanager", "ssm"),
 )
@@ -61,17 +61,17 @@ _ASKED = (
 
 def tools(path: str | None = None) -> list[Check]:
     """The tools without which nothing can be built or deployed. `path`: where to look."""
-    needed = {
+    fixes = {
         "sam": "  pip install aws-sam-cli   # or: make setup",
         "python3.13": "  make setup PYTHON=/path/to/python3.13   # `sam build` needs it",
     }
-    found = []
-    for tool, fix in needed.items():
-        where = shutil.which(tool, path=path)
-        found.append(
-            Check(tool, OK, where) if where else Check(tool, FAILED, "not installed", (fix,))
+    results = []
+    for tool, fix in fixes.items():
+        location = shutil.which(tool, path=path)
+        results.append(
+            Check(tool, OK, location) if location else Check(tool, FAILED, "not installed", (fix,))
         )
-    return found
+    return results
 
 
 # Everything --------------------------------------------------------------------------------------
@@ -83,17 +83,17 @@ def everything(account: Account, needed: Sequence[Stack], values: Mapping[str, s
     Args:
         values: effective settings.
     """
-    known = tools(account.environment["PATH"]) + identity(account)
-    if any(check.state == FAILED for check in known):
-        return known
+    results = tools(account.environment["PATH"]) + identity(account)
+    if any(check.state == FAILED for check in results):
+        return results
     caller = account.client("sts").get_caller_identity()
-    look = _Look(account, needed, values, caller)
+    suite = _Checks(account, needed, values, caller)
     with ThreadPoolExecutor(8) as pool:
-        found = pool.map(look.at, look.all())
-        return known + [check for checks in found for check in checks]
+        pending = pool.map(suite.at, suite.all())
+        return results + [check for checks in pending for check in checks]
 
 
-class _Look:
+class _Checks:
     def __init__(
         self,
         account: Account,
@@ -113,17 +113,17 @@ class _Look:
         self._new = {
             kind for kind, s in states.items() if s.standing in (Standing.ABSENT, Standing.LEFTOVER)
         }
-        there = [s for s in needed if states[s.kind].standing is not Standing.ABSENT]
-        self._held = {
+        existing = [s for s in needed if states[s.kind].standing is not Standing.ABSENT]
+        self._existing_resources = {
             stack.kind: {
-                found["LogicalResourceId"]
-                for found in stacks.resources(stack.name)
-                if found["ResourceStatus"] not in ("CREATE_FAILED", "DELETE_COMPLETE")
+                resource["LogicalResourceId"]
+                for resource in stacks.resources(stack.name)
+                if resource["ResourceStatus"] not in ("CREATE_FAILED", "DELETE_COMPLETE")
             }
-            for stack in there
+            for stack in existing
         }
         self._partition = partition
-        for service in _ASKED:
+        for service in _SERVICES:
             account.client(service)  # made here, since making one is not thread-safe
         account.client("freetier", "us-east-1")
         self._quotas = quotas.Quotas(account)
@@ -149,18 +149,18 @@ class _Look:
             ("service roles", self.service_roles),
         ]
 
-    def at(self, named_check: tuple[str, Callable[[], Iterator[Check]]]) -> list[Check]:
+    def at(self, entry: tuple[str, Callable[[], Iterator[Check]]]) -> list[Check]:
         """What a check finds; a refusal to look is a warning."""
-        name, check = named_check
-        found = []
+        name, check = entry
+        results = []
         try:
-            for one in check():
-                found.append(one)
+            for result in check():
+                results.append(result)
         except AWS_ERRORS as error:
             what, _ = explained(error)
             denied = "no permission to check: " if code_of(error) in DENIED else "not checked: "
-            found.append(Check(name, WARNING, denied + what))
-        return found
+            results.append(Check(name, WARNING, denied + what))
+        return results
 
     def _value(self, name: str) -> str:
         return self._values.get(name, "")
@@ -175,16 +175,16 @@ class _Look:
         count = 0
         for stack in self._needed:
             values = self._values | {"AWS::StackName": stack.name}
-            for one in named(stack, values):
-                if one.logical in self._held.get(stack.kind, ()):
+            for resource in named(stack, values):
+                if resource.logical in self._existing_resources.get(stack.kind, ()):
                     continue
                 count += 1
-                if problem := self._taken(one):
-                    yield taken(stack, one, problem)
+                if problem := self._taken(resource):
+                    yield taken(stack, resource, problem)
         if count:
             yield Check("names", OK, f"{count} looked up")
 
-    def _taken(self, one: Named) -> str | None:
+    def _taken(self, resource: Named) -> str | None:
         """What there is of that name; None if it is free."""
         client = self._account.client
         missing = {
@@ -196,32 +196,32 @@ class _Look:
             "AWS::S3::Bucket": "404",
             "AWS::SSM::Parameter": "ParameterNotFound",
             "AWS::SecretsManager::Secret": "ResourceNotFoundException",
-        }.get(one.type)
+        }.get(resource.type)
         try:
-            match one.type:
+            match resource.type:
                 case "AWS::DynamoDB::Table":
-                    client("dynamodb").describe_table(TableName=one.name)
+                    client("dynamodb").describe_table(TableName=resource.name)
                 case "AWS::ECR::Repository":
-                    client("ecr").describe_repositories(repositoryNames=[one.name])
+                    client("ecr").describe_repositories(repositoryNames=[resource.name])
                 case "AWS::ECS::Cluster":
-                    found = client("ecs").describe_clusters(clusters=[one.name])["clusters"]
-                    return "is there" if found and found[0]["status"] == "ACTIVE" else None
+                    clusters = client("ecs").describe_clusters(clusters=[resource.name])["clusters"]
+                    return "is there" if clusters and clusters[0]["status"] == "ACTIVE" else None
                 case "AWS::ElasticLoadBalancingV2::LoadBalancer":
-                    client("elbv2").describe_load_balancers(Names=[one.name])
+                    client("elbv2").describe_load_balancers(Names=[resource.name])
                 case "AWS::IAM::Role":
-                    client("iam").get_role(RoleName=one.name)
+                    client("iam").get_role(RoleName=resource.name)
                 case "AWS::Logs::LogGroup":
-                    groups = client("logs").describe_log_groups(logGroupNamePrefix=one.name)
-                    same = [g for g in groups["logGroups"] if g["logGroupName"] == one.name]
-                    return "is there" if same else None
+                    groups = client("logs").describe_log_groups(logGroupNamePrefix=resource.name)
+                    matches = [g for g in groups["logGroups"] if g["logGroupName"] == resource.name]
+                    return "is there" if matches else None
                 case "AWS::RDS::DBInstance":
-                    client("rds").describe_db_instances(DBInstanceIdentifier=one.name)
+                    client("rds").describe_db_instances(DBInstanceIdentifier=resource.name)
                 case "AWS::S3::Bucket":
-                    client("s3").head_bucket(Bucket=one.name)
+                    client("s3").head_bucket(Bucket=resource.name)
                 case "AWS::SSM::Parameter":
-                    client("ssm").get_parameter(Name=one.name)
+                    client("ssm").get_parameter(Name=resource.name)
                 case "AWS::SecretsManager::Secret":
-                    secret = client("secretsmanager").describe_secret(SecretId=one.name)
+                    secret = client("secretsmanager").describe_secret(SecretId=resource.name)
                     return "is scheduled for deletion" if "DeletedDate" in secret else "is there"
                 case _:
                     return None
@@ -239,9 +239,9 @@ class _Look:
         ec2 = self._account.client("ec2")
         if vpc:
             try:
-                described = ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]
+                description = ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]
                 yield Check("VpcId", OK, vpc)
-                yield from addresses(vpc, described, self._value("VpcCidr"))
+                yield from addresses(vpc, description, self._value("VpcCidr"))
             except ClientError as error:
                 if code_of(error) not in ("InvalidVpcID.NotFound", "InvalidVpcId.NotFound"):
                     raise
@@ -254,18 +254,20 @@ class _Look:
                 return
         for name in ("SubnetIds", "LoadBalancerSubnetIds", "DatabaseSubnetIds"):
             if ids := self._values_of(name):
-                told = ec2.describe_subnets(Filters=[{"Name": "subnet-id", "Values": ids}])
-                yield subnets(name, ids, told["Subnets"], vpc)
+                response = ec2.describe_subnets(Filters=[{"Name": "subnet-id", "Values": ids}])
+                yield subnets(name, ids, response["Subnets"], vpc)
                 if name == "SubnetIds":
-                    yield from without_fargate(told["Subnets"], self._zones_parameter)
+                    yield from without_fargate(response["Subnets"], self._zones_parameter)
         for name in (
             "LoadBalancerSecurityGroupId",
             "ServiceSecurityGroupId",
             "DatabaseSecurityGroupId",
         ):
             if ids := self._values_of(name):
-                told = ec2.describe_security_groups(Filters=[{"Name": "group-id", "Values": ids}])
-                yield security_group(name, ids[0], told["SecurityGroups"], vpc)
+                response = ec2.describe_security_groups(
+                    Filters=[{"Name": "group-id", "Values": ids}]
+                )
+                yield security_group(name, ids[0], response["SecurityGroups"], vpc)
 
     def zones(self) -> Iterator[Check]:
         """Whether the zones of a new VPC are there and have Fargate."""
@@ -273,13 +275,13 @@ class _Look:
         if parameter is None or "network" not in self._new or self._value("VpcId"):
             return
         ec2 = self._account.client("ec2")
-        told = ec2.describe_availability_zones(
+        available = ec2.describe_availability_zones(
             Filters=[{"Name": "zone-type", "Values": ["availability-zone"]}]
         )["AvailabilityZones"]
         default = [{"Name": "default-for-az", "Values": ["true"]}]
         subnets = ec2.describe_subnets(Filters=default)["Subnets"]
         yield zones(
-            told,
+            available,
             {subnet["AvailabilityZone"] for subnet in subnets},
             self._values_of("Zones"),
             parameter,
@@ -288,23 +290,25 @@ class _Look:
 
     @property
     def _zones_parameter(self) -> Parameter | None:
-        found = (s.parameters["Zones"] for s in self._needed if "Zones" in s.parameters)
-        return next(found, None)
+        candidates = (s.parameters["Zones"] for s in self._needed if "Zones" in s.parameters)
+        return next(candidates, None)
 
     # The domain
 
     def accounts(self) -> Iterator[Check]:
         """Whether what must be of this account is."""
-        own = self._values["AWS::AccountId"]
-        for name in _OF_THE_ACCOUNT:
+        caller_account = self._values["AWS::AccountId"]
+        for name in _OWN_ACCOUNT_ONLY:
             for arn in self._values_of(name):
                 account = (arn.split(":") + [""] * 5)[4]
-                if account not in ("", "aws", own):
+                if account not in ("", "aws", caller_account):
                     fix = (
-                        f"Name one of account {own}, or take another profile:",
+                        f"Name one of account {caller_account}, or take another profile:",
                         "  aws sts get-caller-identity",
                     )
-                    yield Check(name, FAILED, f"{arn} is of account {account}, not {own}", fix)
+                    yield Check(
+                        name, FAILED, f"{arn} is of account {account}, not {caller_account}", fix
+                    )
 
     def certificate(self) -> Iterator[Check]:
         """Whether the given certificate can be used for the domain."""
@@ -320,7 +324,7 @@ class _Look:
             )
             return
         try:
-            told = self._account.client("acm").describe_certificate(CertificateArn=arn)
+            response = self._account.client("acm").describe_certificate(CertificateArn=arn)
         except ClientError as error:
             if code_of(error) != "ResourceNotFoundException":
                 raise
@@ -336,14 +340,14 @@ class _Look:
             )
             return
         wildcard = self._values.get("Application", "coder") == "coder"
-        yield certificate(told["Certificate"], self._value("DomainName"), wildcard=wildcard)
+        yield certificate(response["Certificate"], self._value("DomainName"), wildcard=wildcard)
 
     def zone(self) -> Iterator[Check]:
         """Whether the given hosted zone can hold the domain's records."""
         if not (zone := self._value("HostedZoneId")):
             return
         try:
-            told = self._account.client("route53").get_hosted_zone(Id=zone)["HostedZone"]
+            description = self._account.client("route53").get_hosted_zone(Id=zone)["HostedZone"]
         except ClientError as error:
             if code_of(error) != "NoSuchHostedZone":
                 raise
@@ -354,8 +358,8 @@ class _Look:
                 ("The zones:", "  aws route53 list-hosted-zones --query 'HostedZones[].[Id,Name]'"),
             )
             return
-        private = told.get("Config", {}).get("PrivateZone", False)
-        yield hosted_zone(zone, told["Name"], self._value("DomainName"), private=private)
+        private = description.get("Config", {}).get("PrivateZone", False)
+        yield hosted_zone(zone, description["Name"], self._value("DomainName"), private=private)
 
     # What is there already
 
@@ -368,7 +372,7 @@ class _Look:
             if not arn:
                 continue
             try:
-                told = client.describe_secret(SecretId=arn)
+                description = client.describe_secret(SecretId=arn)
             except ClientError as error:
                 if code_of(error) != "ResourceNotFoundException":
                     raise
@@ -379,7 +383,7 @@ class _Look:
                     ("The secrets:", "  aws secretsmanager list-secrets --query SecretList[].ARN"),
                 )
                 continue
-            if "DeletedDate" in told:
+            if "DeletedDate" in description:
                 fix = ("Get it back:", f"  aws secretsmanager restore-secret --secret-id {arn}")
                 yield Check(name, FAILED, "the secret is scheduled for deletion", fix)
             elif name == "DatabaseUrlSecretArn":
@@ -387,17 +391,20 @@ class _Look:
                     client.get_secret_value(SecretId=arn).get("SecretString", ""), arn
                 )
             else:
-                yield Check(name, OK, told["Name"])
+                yield Check(name, OK, description["Name"])
 
     def existing(self) -> Iterator[Check]:
         """Whether the cluster, repository, target group and database that are given exist."""
         if name := self._value("ClusterName"):
-            found = self._account.client("ecs").describe_clusters(clusters=[name])["clusters"]
-            status = found[0]["status"] if found else "missing"
+            clusters = self._account.client("ecs").describe_clusters(clusters=[name])["clusters"]
+            status = clusters[0]["status"] if clusters else "missing"
             fix = ("The clusters:", "  aws ecs list-clusters")
-            good = status == "ACTIVE"
+            active = status == "ACTIVE"
             yield Check(
-                "ClusterName", OK if good else FAILED, f"{name} is {status}", () if good else fix
+                "ClusterName",
+                OK if active else FAILED,
+                f"{name} is {status}",
+                () if active else fix,
             )
         if name := self._value("RepositoryName"):
             yield self._exists(
@@ -427,10 +434,10 @@ class _Look:
             )
 
     def _exists(
-        self, parameter: str, name: str, missing: str, ask: Callable[[], Any], listing: str
+        self, parameter: str, name: str, missing: str, request: Callable[[], Any], listing: str
     ) -> Check:
         try:
-            ask()
+            request()
         except ClientError as error:
             if code_of(error) not in (missing, f"{missing}Fault", f"{missing}Exception"):
                 raise
@@ -457,11 +464,11 @@ class _Look:
             return
         ec2 = self._account.client("ec2")
         used = len(ec2.describe_addresses()["Addresses"])
-        told = ec2.describe_account_attributes(AttributeNames=["vpc-max-elastic-ips"])
-        most = int(told["AccountAttributes"][0]["AttributeValues"][0]["AttributeValue"])
-        more = int(self._value("NatGateways") or 1)
-        quota = replace(quotas.ADDRESSES, used=used, value=most)
-        yield quotas.room(quota, more, "set PrivateTasks: false")
+        response = ec2.describe_account_attributes(AttributeNames=["vpc-max-elastic-ips"])
+        limit = int(response["AccountAttributes"][0]["AttributeValues"][0]["AttributeValue"])
+        needed = int(self._value("NatGateways") or 1)
+        quota = replace(quotas.ADDRESSES, used=used, value=limit)
+        yield quotas.room(quota, needed, "set PrivateTasks: false")
 
     def load_balancer_quota(self) -> Iterator[Check]:
         """Whether the account may have one more load balancer."""
@@ -478,10 +485,12 @@ class _Look:
         """Whether the account may have one more database instance."""
         if "database" not in self._new:
             return
-        told = self._account.client("rds").describe_account_attributes()["AccountQuotas"]
-        for found in told:
-            if found["AccountQuotaName"] == "DBInstances":
-                quota = replace(quotas.DATABASES, used=found["Used"], value=found["Max"])
+        account_quotas = self._account.client("rds").describe_account_attributes()["AccountQuotas"]
+        for account_quota in account_quotas:
+            if account_quota["AccountQuotaName"] == "DBInstances":
+                quota = replace(
+                    quotas.DATABASES, used=account_quota["Used"], value=account_quota["Max"]
+                )
                 yield quotas.room(quota, 1)
 
     def fargate_quota(self) -> Iterator[Check]:
@@ -519,16 +528,16 @@ class _Look:
         if self._partition != "aws":
             yield cloudfront(self._partition, 0)
             return
-        told = self._account.client("cloudfront").list_distributions(MaxItems="1")
-        yield cloudfront(self._partition, len(told["DistributionList"].get("Items", ())))
+        response = self._account.client("cloudfront").list_distributions(MaxItems="1")
+        yield cloudfront(self._partition, len(response["DistributionList"].get("Items", ())))
 
     def service_roles(self) -> Iterator[Check]:
         """Whether the service-linked roles are there, which new accounts lack."""
         for kind, role in SERVICE_ROLES.items():
             if kind in self._new:
-                there = role.exists(self._account)
-                said = "" if there else " is missing, and is created first"
-                yield Check("service roles", OK, f"{role.name}{said}")
+                exists = role.exists(self._account)
+                note = "" if exists else " is missing, and is created first"
+                yield Check("service roles", OK, f"{role.name}{note}")
 
     def _needs(self, kind: str) -> bool:
         return any(stack.kind == kind for stack in self._needed)
@@ -537,63 +546,65 @@ class _Look:
 # What the findings mean --------------------------------------------------------------------------
 
 
-def taken(stack: Stack, one: Named, problem: str) -> Check:
+def taken(stack: Stack, resource: Named, problem: str) -> Check:
     """A name that a stack needs and something else has."""
-    kind = one.type.removeprefix("AWS::")
-    found = f"{kind} {one.name} {problem}, and not as {one.logical} of the stack {stack.name}"
+    kind = resource.type.removeprefix("AWS::")
+    problem_text = (
+        f"{kind} {resource.name} {problem}, and not as {resource.logical} of the stack {stack.name}"
+    )
     if problem == "is scheduled for deletion":
         fix = [
             "Delete it at once:",
-            f"  {deletion(one.type, one.name)}",
+            f"  {deletion(resource.type, resource.name)}",
         ]
     else:
         parameter = {
             "AWS::ECR::Repository": "RepositoryName",
             "AWS::ECS::Cluster": "ClusterName",
-        }.get(one.type)
+        }.get(resource.type)
         keep = parameter and parameter in stack.parameters
-        fix = [f"To use it, add to the settings:  {parameter}: {one.name}"] if keep else []
+        fix = [f"To use it, add to the settings:  {parameter}: {resource.name}"] if keep else []
         fix += [
             "Perhaps an earlier attempt left it. If it is not needed, delete it:",
-            f"  {deletion(one.type, one.name)}",
+            f"  {deletion(resource.type, resource.name)}",
         ]
         if not keep:
             fix.append("or give the service another name (ServiceName).")
-    return Check("names", FAILED, found, tuple(fix))
+    return Check("names", FAILED, problem_text, tuple(fix))
 
 
 def subnets(
-    parameter: str, ids: Sequence[str], found: Sequence[Mapping[str, Any]], vpc: str
+    parameter: str, ids: Sequence[str], descriptions: Sequence[Mapping[str, Any]], vpc: str
 ) -> Check:
     """Whether subnets exist, lie in the VPC and in two zones. `found`: by DescribeSubnets."""
-    by_id = {subnet["SubnetId"]: subnet for subnet in found}
-    where = (
+    by_id = {subnet["SubnetId"]: subnet for subnet in descriptions}
+    advice = (
         "Its subnets:",
         "  aws ec2 describe-subnets --query"
         " 'Subnets[].[SubnetId,VpcId,AvailabilityZone,CidrBlock]'",
     )
-    if absent := [name for name in ids if name not in by_id]:
-        return Check(parameter, FAILED, f"there is no subnet {', '.join(absent)}", where)
-    strange = [name for name in ids if vpc and by_id[name]["VpcId"] != vpc]
-    if strange:
-        other = by_id[strange[0]]["VpcId"]
-        said = f"{', '.join(strange)} is in {other}, not in VpcId {vpc}"
-        return Check(parameter, FAILED, said, where)
+    if missing := [name for name in ids if name not in by_id]:
+        return Check(parameter, FAILED, f"there is no subnet {', '.join(missing)}", advice)
+    elsewhere = [name for name in ids if vpc and by_id[name]["VpcId"] != vpc]
+    if elsewhere:
+        other = by_id[elsewhere[0]]["VpcId"]
+        problem = f"{', '.join(elsewhere)} is in {other}, not in VpcId {vpc}"
+        return Check(parameter, FAILED, problem, advice)
     zones = {by_id[name]["AvailabilityZone"] for name in ids}
     if len(zones) < 2:
-        said = f"all are in {zones.pop()}, but two zones are needed"
-        return Check(parameter, FAILED, said, where)
+        problem = f"all are in {zones.pop()}, but two zones are needed"
+        return Check(parameter, FAILED, problem, advice)
     return Check(parameter, OK, f"{len(ids)} subnets in {', '.join(sorted(zones))}")
 
 
-def addresses(vpc: str, described: Mapping[str, Any], given: str) -> Iterator[Check]:
+def addresses(vpc: str, description: Mapping[str, Any], cidr: str) -> Iterator[Check]:
     """Whether VpcCidr is what an existing VPC has. `described`: by DescribeVpcs."""
-    blocks = [described["CidrBlock"]]
-    blocks += [a["CidrBlock"] for a in described.get("CidrBlockAssociationSet", ())]
-    if given and given not in blocks:
+    blocks = [description["CidrBlock"]]
+    blocks += [a["CidrBlock"] for a in description.get("CidrBlockAssociationSet", ())]
+    if cidr and cidr not in blocks:
         fix = ("Set it to that in the settings:", f"  VpcCidr: {blocks[0]}")
-        said = f"{given} is not of {vpc}, which has {', '.join(dict.fromkeys(blocks))}"
-        yield Check("VpcCidr", FAILED, said, fix)
+        problem = f"{cidr} is not of {vpc}, which has {', '.join(dict.fromkeys(blocks))}"
+        yield Check("VpcCidr", FAILED, problem, fix)
 
 
 def has_fargate(zone: str, parameter: Parameter) -> bool:
@@ -602,25 +613,25 @@ def has_fargate(zone: str, parameter: Parameter) -> bool:
 
 
 def without_fargate(
-    found: Sequence[Mapping[str, Any]], parameter: Parameter | None
+    descriptions: Sequence[Mapping[str, Any]], parameter: Parameter | None
 ) -> Iterator[Check]:
     """The subnets for tasks in whose zone there is no Fargate. `found`: by DescribeSubnets."""
-    for subnet in found:
+    for subnet in descriptions:
         zone = subnet.get("AvailabilityZoneId")
         if parameter and zone and not has_fargate(zone, parameter):
-            said = f"{subnet['SubnetId']} is in {zone} ({subnet['AvailabilityZone']}), which has"
-            where = (
+            problem = f"{subnet['SubnetId']} is in {zone} ({subnet['AvailabilityZone']}), which has"
+            advice = (
                 "Name subnets in other zones:",
                 "  aws ec2 describe-subnets --query"
                 " 'Subnets[].[SubnetId,AvailabilityZoneId,VpcId]' --output text",
             )
-            yield Check("SubnetIds", FAILED, f"{said} no Fargate", where)
+            yield Check("SubnetIds", FAILED, f"{problem} no Fargate", advice)
 
 
 def zones(
-    told: Sequence[Mapping[str, Any]],
+    descriptions: Sequence[Mapping[str, Any]],
     default: Collection[str],
-    given: Sequence[str],
+    chosen: Sequence[str],
     parameter: Parameter,
     region: str,
 ) -> Check:
@@ -635,20 +646,24 @@ def zones(
             are some.
         given: the ids that the settings name; none leaves the choice to `Fn::GetAZs`.
     """
-    ids = {zone["ZoneName"]: zone["ZoneId"] for zone in told if zone.get("State") == "available"}
-    good = [ids[name] for name in sorted(ids) if has_fargate(ids[name], parameter)]
-    fix = ("Name two that have Fargate in the settings:", f"  Zones: {','.join(good[:2])}")
-    if absent := [zone for zone in given if zone not in ids.values()]:
-        said = f"there is no zone {', '.join(absent)} in {region}"
-        return Check("Zones", FAILED, said, fix)
-    taken = [ids[name] for name in sorted(ids) if name in default or not default][:2]
-    if len(given or taken) < 2:
-        said = f"{region} has fewer than two zones for this account"
-        return Check("Zones", FAILED, said, ("Take another Region.",))
-    if wrong := [zone for zone in given or taken if not has_fargate(zone, parameter)]:
-        said = f"the VPC would lie in {', '.join(wrong)}, which has no Fargate"
-        return Check("Zones", FAILED, said, fix)
-    return Check("Zones", OK, ", ".join(given or taken))
+    ids = {
+        zone["ZoneName"]: zone["ZoneId"]
+        for zone in descriptions
+        if zone.get("State") == "available"
+    }
+    suitable = [ids[name] for name in sorted(ids) if has_fargate(ids[name], parameter)]
+    fix = ("Name two that have Fargate in the settings:", f"  Zones: {','.join(suitable[:2])}")
+    if missing := [zone for zone in chosen if zone not in ids.values()]:
+        problem = f"there is no zone {', '.join(missing)} in {region}"
+        return Check("Zones", FAILED, problem, fix)
+    defaults = [ids[name] for name in sorted(ids) if name in default or not default][:2]
+    if len(chosen or defaults) < 2:
+        problem = f"{region} has fewer than two zones for this account"
+        return Check("Zones", FAILED, problem, ("Take another Region.",))
+    if unsuitable := [zone for zone in chosen or defaults if not has_fargate(zone, parameter)]:
+        problem = f"the VPC would lie in {', '.join(unsuitable)}, which has no Fargate"
+        return Check("Zones", FAILED, problem, fix)
+    return Check("Zones", OK, ", ".join(chosen or defaults))
 
 
 def cloudfront(partition: str, distributions: int) -> Check:
@@ -667,40 +682,40 @@ def cloudfront(partition: str, distributions: int) -> Check:
         " message says what to do. To go on without a docs site, add to the settings:",
         "  DocsUrl: none",
     )
-    found = (
+    problem = (
         "the account has no distribution yet, and AWS refuses the first one to some new accounts"
         " until they are verified; no API tells beforehand"
     )
-    return Check(name, WARNING, found, fix)
+    return Check(name, WARNING, problem, fix)
 
 
 def security_group(
-    parameter: str, name: str, found: Sequence[Mapping[str, Any]], vpc: str
+    parameter: str, name: str, descriptions: Sequence[Mapping[str, Any]], vpc: str
 ) -> Check:
     """Whether a security group exists and is of the VPC."""
-    where = (
+    advice = (
         "The groups:",
         "  aws ec2 describe-security-groups --query 'SecurityGroups[].[GroupId,VpcId,GroupName]'",
     )
-    if not found:
-        return Check(parameter, FAILED, f"there is no security group {name}", where)
-    if vpc and found[0]["VpcId"] != vpc:
-        said = f"{name} is of {found[0]['VpcId']}, not of VpcId {vpc}"
-        return Check(parameter, FAILED, said, where)
-    return Check(parameter, OK, f"{name}, {found[0].get('GroupName', '')}")
+    if not descriptions:
+        return Check(parameter, FAILED, f"there is no security group {name}", advice)
+    if vpc and descriptions[0]["VpcId"] != vpc:
+        problem = f"{name} is of {descriptions[0]['VpcId']}, not of VpcId {vpc}"
+        return Check(parameter, FAILED, problem, advice)
+    return Check(parameter, OK, f"{name}, {descriptions[0].get('GroupName', '')}")
 
 
 def hosted_zone(zone: str, name: str, domain: str, *, private: bool) -> Check:
     """Whether a zone is public and the domain is in it. `name`: the zone's, as Route 53 has it."""
     name = name.rstrip(".")
-    where = ("The zones:", "  aws route53 list-hosted-zones --query 'HostedZones[].[Id,Name]'")
+    advice = ("The zones:", "  aws route53 list-hosted-zones --query 'HostedZones[].[Id,Name]'")
     if private:
         return Check(
-            "HostedZoneId", FAILED, f"{zone} ({name}) is private; a public one is needed", where
+            "HostedZoneId", FAILED, f"{zone} ({name}) is private; a public one is needed", advice
         )
     if domain != name and not domain.endswith(f".{name}"):
-        said = f"{zone} is the zone of {name}, and DomainName {domain} is not in it"
-        return Check("HostedZoneId", FAILED, said, where)
+        problem = f"{zone} is the zone of {name}, and DomainName {domain} is not in it"
+        return Check("HostedZoneId", FAILED, problem, advice)
     return Check("HostedZoneId", OK, f"{zone}, {name}")
 
 

@@ -55,7 +55,7 @@ KINDS = (
 _SIZES = ((256, 512), (512, 1024), (1024, 2048), (2048, 4096))  # of Fargate: CPU units and MiB
 
 
-def kind(screen: Screen, known: Mapping[str, Parameter], unchanged: str = "") -> Kind | None:
+def kind(screen: Screen, parameters: Mapping[str, Parameter], unchanged: str = "") -> Kind | None:
     """What kind of application a person says it is; None if the settings stay as they are, or the
     templates know one kind only.
 
@@ -64,20 +64,20 @@ def kind(screen: Screen, known: Mapping[str, Parameter], unchanged: str = "") ->
     Raises:
         EOFError: nobody answers.
     """
-    if "Application" not in known:
+    if "Application" not in parameters:
         return None
-    offered = [f"{kind.name}: {kind.about}" for kind in KINDS]
-    offered += [unchanged] if unchanged else []
-    chosen = _choose(screen, "What kind of application is it?", offered)
-    return KINDS[chosen] if chosen < len(KINDS) else None
+    choices = [f"{kind.name}: {kind.about}" for kind in KINDS]
+    choices += [unchanged] if unchanged else []
+    index = _choose(screen, "What kind of application is it?", choices)
+    return KINDS[index] if index < len(KINDS) else None
 
 
 def asked(
     screen: Screen,
     account: Account,
     project: Project,
-    given: Mapping[str, str],
-    lacking: Sequence[Parameter],
+    current: Mapping[str, str],
+    required: Sequence[Parameter],
     *,
     first: bool,
     chosen: Kind | None = None,
@@ -92,24 +92,24 @@ def asked(
     Raises:
         EOFError: nobody answers.
     """
-    guide = _Guide(screen, account, project.known, given)
+    guide = _Guide(screen, account, project.known, current)
     screen.title(f"Settings for {project.file.relative_to(project.root)}")
     screen.say("Nothing is written or made before the last answer; Ctrl-C ends this.")
-    wanted = [p.name for p in lacking]
+    names = [p.name for p in required]
     if first:
-        wanted = list(dict.fromkeys([REQUIRED_NAME, *wanted]))
-    for name in wanted:
+        names = list(dict.fromkeys([REQUIRED_NAME, *names]))
+    for name in names:
         if name != _PATTERN:
             guide.ask(name)
     # the deployer serves this service, unless it was told otherwise
-    if _PATTERN in project.known and given.get(_PATTERN, "") in ("", given.get(REQUIRED_NAME)):
+    if _PATTERN in project.known and current.get(_PATTERN, "") in ("", current.get(REQUIRED_NAME)):
         guide.answers[_PATTERN] = guide.value(REQUIRED_NAME)
     if first:
         for name, value in (chosen.sets if chosen else {}).items():
             guide.set(name, value)
         for step in chosen.asks if chosen else ("domain", "database", "network"):
             getattr(guide, step)()
-    return {name: value for name, value in guide.answers.items() if value != given.get(name)}
+    return {name: value for name, value in guide.answers.items() if value != current.get(name)}
 
 
 def _choose(screen: Screen, question: str, choices: Sequence[str]) -> int:
@@ -130,19 +130,24 @@ class _Guide:
         self,
         screen: Screen,
         account: Account,
-        known: Mapping[str, Parameter],
-        given: Mapping[str, str],
+        parameters: Mapping[str, Parameter],
+        current: Mapping[str, str],
     ) -> None:
-        self._screen, self._account, self._known, self._given = screen, account, known, given
+        self._screen, self._account, self._parameters, self._current = (
+            screen,
+            account,
+            parameters,
+            current,
+        )
         self.answers: dict[str, str] = {}
 
     def value(self, name: str) -> str:
         """What a setting is by now, without its default."""
-        return self.answers.get(name, self._given.get(name, ""))
+        return self.answers.get(name, self._current.get(name, ""))
 
     def ask(self, name: str, suggestion: str = "") -> str:
         """One value, asked for until it is good; nothing typed is the suggestion or the default."""
-        parameter = self._known[name]
+        parameter = self._parameters[name]
         default = self.value(name) or suggestion or parameter.default or ""
         example = f", such as {parameter.example}" if parameter.example else ""
         self._screen.say()
@@ -162,7 +167,9 @@ class _Guide:
 
     def set(self, name: str, value: str) -> None:
         """Set a value that the templates know, unless it is that already."""
-        if name in self._known and value != (self.value(name) or self._known[name].default or ""):
+        if name in self._parameters and value != (
+            self.value(name) or self._parameters[name].default or ""
+        ):
             self.answers[name] = value
 
     def choose(self, question: str, choices: Sequence[str]) -> int:
@@ -171,14 +178,14 @@ class _Guide:
 
     def _effective(self, name: str) -> str:
         """What a setting is by now, with its default."""
-        known = self._known.get(name)
-        return self.value(name) or (known.default if known else None) or ""
+        parameter = self._parameters.get(name)
+        return self.value(name) or (parameter.default if parameter else None) or ""
 
     def _listed(self, service: str, operation: str, key: str, **filters: Any) -> list[Any]:
         """What the account has; [] if that cannot be looked at, which is said."""
         try:
             pages = self._account.client(service).get_paginator(operation).paginate(**filters)
-            return [found for page in pages for found in page[key]]
+            return [item for page in pages for item in page[key]]
         except AWS_ERRORS as error:
             self._screen.say(
                 f"(could not list them: {explained(error, self._account)[0]})", "yellow"
@@ -206,23 +213,23 @@ class _Guide:
 
     def docs(self) -> None:
         """A documentation site, or none."""
-        if "DocsUrl" not in self._known:
+        if "DocsUrl" not in self._parameters:
             return
-        offered = [
+        choices = [
             "none",
             "one that is built here from sources of yours, on CloudFront",
             "one that is elsewhere",
         ]
-        chosen = self.choose("The documentation site", offered)
-        if chosen < 2:
-            self.set("DocsUrl", ("none", "")[chosen])
+        index = self.choose("The documentation site", choices)
+        if index < 2:
+            self.set("DocsUrl", ("none", "")[index])
             return
         while self.ask("DocsUrl") in ("", "none"):
             self._screen.say("Its URL is needed, such as https://docs.example.com.", "yellow")
 
     def domain(self) -> None:
         """The host name, and where its certificate comes from."""
-        if "DomainName" not in self._known:
+        if "DomainName" not in self._parameters:
             return
         host = self.ask("DomainName")
         if not host:
@@ -234,35 +241,38 @@ class _Guide:
             and f".{host}.".endswith(f".{zone['Name']}")
         ]
         choices = [f"{zone['Name'].rstrip('.')}  {_id(zone)}" for zone in zones]
-        own = "none: the domain is kept elsewhere, and there is a certificate for it in ACM"
-        chosen = self.choose(
-            "The hosted zone in which the records and the certificate are made", [*choices, own]
+        no_zone = "none: the domain is kept elsewhere, and there is a certificate for it in ACM"
+        index = self.choose(
+            "The hosted zone in which the records and the certificate are made", [*choices, no_zone]
         )
-        if chosen < len(zones):
-            self.answers["HostedZoneId"] = _id(zones[chosen])
-        elif "CertificateArn" in self._known:
+        if index < len(zones):
+            self.answers["HostedZoneId"] = _id(zones[index])
+        elif "CertificateArn" in self._parameters:
             self.ask("CertificateArn")
 
     def network(self) -> None:
         """A new VPC, or which one, and its subnets."""
-        if "VpcId" not in self._known:
+        if "VpcId" not in self._parameters:
             return
         vpcs = self._listed("ec2", "describe_vpcs", "Vpcs")
         choices = [f"{vpc['VpcId']}  {vpc['CidrBlock']}  {_name(vpc)}".rstrip() for vpc in vpcs]
-        may_be_new = self._known["VpcId"].default is not None
-        offered = [*(["a new one"] if may_be_new else []), *choices]
+        may_be_new = self._parameters["VpcId"].default is not None
+        options = [*(["a new one"] if may_be_new else []), *choices]
         if not vpcs:
             if not may_be_new:
                 self.ask("VpcId")
             return
-        chosen = self.choose("The VPC to run in", offered) - may_be_new
-        if chosen < 0:
+        index = self.choose("The VPC to run in", options) - may_be_new
+        if index < 0:
             return
-        vpc = vpcs[chosen]
+        vpc = vpcs[index]
         self.answers["VpcId"] = vpc["VpcId"]
-        if "VpcCidr" in self._known and vpc["CidrBlock"] != self._known["VpcCidr"].default:
+        if (
+            "VpcCidr" in self._parameters
+            and vpc["CidrBlock"] != self._parameters["VpcCidr"].default
+        ):
             self.answers["VpcCidr"] = vpc["CidrBlock"]
-        found = self._listed(
+        subnets = self._listed(
             "ec2",
             "describe_subnets",
             "Subnets",
@@ -279,35 +289,35 @@ class _Guide:
                     "yes" if subnet.get("MapPublicIpOnLaunch") else "no",
                     _name(subnet),
                 ]
-                for subnet in found
+                for subnet in subnets
             ],
         )
-        public = _in_two_zones([s for s in found if s.get("MapPublicIpOnLaunch")])
-        private = _in_two_zones([s for s in found if not s.get("MapPublicIpOnLaunch")])
-        balanced = self._effective("Exposure") in ("", "load-balancer")
-        managed = self._effective("Database") in ("", "managed")
-        for name, suggestion, matters in (
+        public = _in_two_zones([s for s in subnets if s.get("MapPublicIpOnLaunch")])
+        private = _in_two_zones([s for s in subnets if not s.get("MapPublicIpOnLaunch")])
+        has_load_balancer = self._effective("Exposure") in ("", "load-balancer")
+        has_database = self._effective("Database") in ("", "managed")
+        for name, suggestion, needed in (
             ("SubnetIds", public, True),
-            ("LoadBalancerSubnetIds", public, balanced),
-            ("DatabaseSubnetIds", private or public, managed),
+            ("LoadBalancerSubnetIds", public, has_load_balancer),
+            ("DatabaseSubnetIds", private or public, has_database),
         ):
-            if matters and name in self._known:
+            if needed and name in self._parameters:
                 self.ask(name, ",".join(suggestion))
 
     def database(self) -> None:
         """A database of its own, or the one that is there."""
-        if "DatabaseUrlSecretArn" not in self._known:
+        if "DatabaseUrlSecretArn" not in self._parameters:
             return
-        offered = {
+        choices = {
             "managed": "a new one, made and backed up for it",
             "existing": "one that is there, whose URL is a secret in Secrets Manager",
         }
-        known = self._known.get("Database")
-        if known and "none" in known.values and self._effective("Application") != "coder":
-            offered = {"none": "none"} | offered
-        chosen = [*offered][self.choose("The PostgreSQL database", [*offered.values()])]
-        self.set("Database", chosen)
-        if chosen != "existing":
+        parameter = self._parameters.get("Database")
+        if parameter and "none" in parameter.values and self._effective("Application") != "coder":
+            choices = {"none": "none"} | choices
+        answer = [*choices][self.choose("The PostgreSQL database", [*choices.values()])]
+        self.set("Database", answer)
+        if answer != "existing":
             self.set("DatabaseUrlSecretArn", "")
             return
         while not self.ask("DatabaseUrlSecretArn"):
@@ -318,8 +328,8 @@ def _id(zone: Mapping[str, Any]) -> str:
     return str(zone["Id"]).rpartition("/")[2]
 
 
-def _name(tagged: Mapping[str, Any]) -> str:
-    return next((str(t["Value"]) for t in tagged.get("Tags", []) if t["Key"] == "Name"), "")
+def _name(resource: Mapping[str, Any]) -> str:
+    return next((str(t["Value"]) for t in resource.get("Tags", []) if t["Key"] == "Name"), "")
 
 
 def _in_two_zones(subnets: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -327,5 +337,5 @@ def _in_two_zones(subnets: Sequence[Mapping[str, Any]]) -> list[str]:
     by_zone: dict[str, str] = {}
     for subnet in sorted(subnets, key=lambda s: (s["AvailabilityZone"], s["SubnetId"])):
         by_zone.setdefault(subnet["AvailabilityZone"], subnet["SubnetId"])
-    found = list(by_zone.values())[:2]
-    return found if len(found) == 2 else []
+    ids = list(by_zone.values())[:2]
+    return ids if len(ids) == 2 else []

@@ -31,15 +31,15 @@ from cli.setup.settings import Project, Stack
 from cli.setup.stacks import Sam, Stacks, State
 from deployer.check import OK, WARNING, Check
 
-_GOOD = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLETE")
-_NOW = {
+_SUCCEEDED = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLETE")
+_STANDINGS = {
     Standing.ABSENT: "new",
     Standing.LEFTOVER: "failed; new again",
     Standing.BUSY: "being changed",
     Standing.STUCK: "stuck",
     Standing.THERE: "there",
 }
-_HAS = {
+_CONTENTS = {
     "network": "VPC, subnets, security groups",
     "database": "PostgreSQL and its secrets",
     "load-balancer": "load balancer, firewall",
@@ -102,12 +102,12 @@ class Infrastructure:
         """Create or update the stacks. Raises CommandFailed."""
         states = {stack.kind: self.stacks.state(stack.name) for stack in self.needed}
         self._show_plan(states)
-        made = [s for s in self.needed if states[s.kind].standing is not Standing.THERE]
-        if made and not self.answers.yes:
-            count = f"{len(made)} stack{'s' if len(made) > 1 else ''}"
+        new = [s for s in self.needed if states[s.kind].standing is not Standing.THERE]
+        if new and not self.answers.yes:
+            count = f"{len(new)} stack{'s' if len(new) > 1 else ''}"
             where = f"account {self.account_id()}, {self.account.region}"
             self._agree(f"Create {count} in {where}?", "--yes")
-        created = {stack.kind for stack in made}
+        created = {stack.kind for stack in new}
         self.create_service_roles(created)
         linked = self._docs_url()
         for number, stack in enumerate(self.needed, 1):
@@ -134,7 +134,7 @@ class Infrastructure:
         """Show what will exist, what that costs, how long it takes and what was checked."""
         kinds = [stack.kind for stack in self.needed]
         costs = cost.monthly(kinds, self.values)
-        waits = {
+        minutes = {
             kind: _MINUTES.get(kind, 1)
             for kind, state in states.items()
             if state.standing is not Standing.THERE
@@ -143,14 +143,14 @@ class Infrastructure:
             "stacks": [
                 {
                     "stack": stack.name,
-                    "now": _NOW[states[stack.kind].standing],
-                    "has": _HAS.get(stack.kind, ""),
-                    "minutes": waits.get(stack.kind, 1),
+                    "now": _STANDINGS[states[stack.kind].standing],
+                    "has": _CONTENTS.get(stack.kind, ""),
+                    "minutes": minutes.get(stack.kind, 1),
                     "dollars": costs.get(stack.kind, 0.0),
                 }
                 for stack in self.needed
             ],
-            "minutes": sum(waits.get(kind, 1) for kind in kinds),
+            "minutes": sum(minutes.get(kind, 1) for kind in kinds),
             "dollars": round(sum(costs.values()), 2),
         }
         self.screen.title("Stacks")
@@ -161,12 +161,12 @@ class Infrastructure:
                 for s in self.plan["stacks"]
             ],
         )
-        without = cost.unknown(kinds, self.values)
+        excluded = cost.unknown(kinds, self.values)
         self.screen.say()
         self.screen.say(
             f"Together: about {self.plan['minutes']} minutes, and"
             f" ${self.plan['dollars']:.2f} a month before any use"
-            f"{', ' if without else ''}{without}; list prices of us-east-1, see docs/cost.md."
+            f"{', ' if excluded else ''}{excluded}; list prices of us-east-1, see docs/cost.md."
             " Tasks cost from the first image on."
         )
         if self.values.get("Exposure") == "none":
@@ -231,30 +231,30 @@ class Infrastructure:
         began = time.monotonic()
         state = self._ready(stack.name)
         new = state.standing is Standing.ABSENT
-        made = self._change_set(stack)
-        told: dict[str, Any] = {"stack": stack.name, "action": "unchanged", "changes": []}
-        if made is None:
+        change_set = self._change_set(stack)
+        outcome: dict[str, Any] = {"stack": stack.name, "action": "unchanged", "changes": []}
+        if change_set is None:
             self.screen.say("Nothing to change.", "green")
         else:
-            changes = self.stacks.changes(made)
+            changes = self.stacks.changes(change_set)
             self._show(changes)
             verdict = judge(changes, self.answers.losses)
-            with self._discarding(made, stack.name):
+            with self._discarding(change_set, stack.name):
                 self._consent(stack.name, verdict, agreed=agreed and (new or linking))
             marker = self.stacks.marker(stack.name)
             if not new:
                 self.stacks.guard(stack.name, self.answers.losses)
-            token = self.stacks.execute(made, new=new)
+            token = self.stacks.execute(change_set, new=new)
             state = self._followed(stack.name, marker, token)
-            told["action"] = "created" if new else "updated"
-            told["changes"] = [
+            outcome["action"] = "created" if new else "updated"
+            outcome["changes"] = [
                 {"action": str(c.action), "resource": c.resource, "type": c.type} for c in changes
             ]
         self.stacks.guard(stack.name)
         outputs = dict(self.stacks.state(stack.name).outputs or {})
-        if made is not None and outputs:
+        if change_set is not None and outputs:
             self.screen.facts(sorted(outputs.items()))
-        return {**told, "outputs": outputs, "seconds": round(time.monotonic() - began, 1)}
+        return {**outcome, "outputs": outputs, "seconds": round(time.monotonic() - began, 1)}
 
     def _ready(self, name: str) -> State:
         """The stack once a change set can be made for it. Raises CommandFailed if that needs a
@@ -269,9 +269,9 @@ class Infrastructure:
             state = self.stacks.state(name)
         if state.standing is Standing.STUCK:
             failed = [
-                found["LogicalResourceId"]
-                for found in self.stacks.resources(name)
-                if found["ResourceStatus"].endswith("_FAILED")
+                resource["LogicalResourceId"]
+                for resource in self.stacks.resources(name)
+                if resource["ResourceStatus"].endswith("_FAILED")
             ]
             message = f"{name} is in {state.status}: {state.reason or 'no reason is given'}"
             raise CommandFailed(FAILED, message, unstick(name, str(state.status), failed))
@@ -284,17 +284,17 @@ class Infrastructure:
 
     def _clear(self, state: State) -> None:
         """Delete what a failed creation left, unless it holds data."""
-        holding = [
-            found
-            for found in self.stacks.resources(state.name)
-            if found["ResourceType"] in STATEFUL
-            and not found["ResourceStatus"].startswith("DELETE_")
-            and found["ResourceStatus"] != "CREATE_FAILED"
+        stateful = [
+            resource
+            for resource in self.stacks.resources(state.name)
+            if resource["ResourceType"] in STATEFUL
+            and not resource["ResourceStatus"].startswith("DELETE_")
+            and resource["ResourceStatus"] != "CREATE_FAILED"
         ]
-        if holding:
+        if stateful:
             names = ", ".join(
-                f"{found['LogicalResourceId']} ({found.get('PhysicalResourceId', '?')})"
-                for found in holding
+                f"{resource['LogicalResourceId']} ({resource.get('PhysicalResourceId', '?')})"
+                for resource in stateful
             )
             raise CommandFailed(
                 FAILED,
@@ -303,9 +303,9 @@ class Infrastructure:
                     "If that data is not needed, delete the stack, then run this again:",
                     *(
                         "  aws rds modify-db-instance --no-deletion-protection --apply-immediately"
-                        f" --db-instance-identifier {found['PhysicalResourceId']}"
-                        for found in holding
-                        if found["ResourceType"] == "AWS::RDS::DBInstance"
+                        f" --db-instance-identifier {resource['PhysicalResourceId']}"
+                        for resource in stateful
+                        if resource["ResourceType"] == "AWS::RDS::DBInstance"
                     ),
                     f"  aws cloudformation delete-stack --stack-name {state.name}",
                 ],
@@ -319,15 +319,15 @@ class Infrastructure:
                 self.sam.build(stack)
         try:
             with self.screen.working("sam deploy: making the change set"):
-                made = self.sam.change_set(stack, self.settings_of(stack))
+                change_set = self.sam.change_set(stack, self.settings_of(stack))
         except CommandFailed as failure:
-            found = self.stacks.tidy(stack.name)
-            hints = next((what for line in found if (what := advice(line))), [])
-            failure.advice = [f"- {line}" for line in found] + failure.advice + hints
+            reasons = self.stacks.tidy(stack.name)
+            hints = next((lines for line in reasons if (lines := advice(line))), [])
+            failure.advice = [f"- {line}" for line in reasons] + failure.advice + hints
             raise
-        if made is None:
+        if change_set is None:
             self.stacks.tidy(stack.name)
-        return made
+        return change_set
 
     def settings_of(self, stack: Stack) -> dict[str, str]:
         """The settings, with what only the other stacks know: the docs site's URL for the service,
@@ -349,11 +349,11 @@ class Infrastructure:
             return None
         service = self.settings["ServiceName"]
         key = {"service": {"S": service}, "id": {"S": "#database"}}
-        found = self.account.client("dynamodb").get_item(TableName=table, Key=key).get("Item")
-        named = self.values.get("DatabaseInstance") or f"{service}-db"
-        if not found or found["replaces"]["S"] != named:
+        item = self.account.client("dynamodb").get_item(TableName=table, Key=key).get("Item")
+        original = self.values.get("DatabaseInstance") or f"{service}-db"
+        if not item or item["replaces"]["S"] != original:
             return None
-        return str(found["instance"]["S"])
+        return str(item["instance"]["S"])
 
     def _show(self, changes: Sequence[Change]) -> None:
         rows = [
@@ -383,8 +383,8 @@ class Infrastructure:
             )
         if verdict.destructive and not (self.answers.yes and self.answers.replace):
             self.screen.say("This replaces or removes:", "yellow")
-            for gone in verdict.destructive:
-                self.screen.say(f"  {_loss(gone)}")
+            for change in verdict.destructive:
+                self.screen.say(f"  {_loss(change)}")
             self._agree(f"Do it to {name}?", "--yes --allow-replace")
         elif not agreed and not self.answers.yes:
             self._agree(f"Change {name}?", "--yes")
@@ -417,14 +417,14 @@ class Infrastructure:
     # Following ------------------------------------------------------------------------------------
 
     def _follow(self, name: str, marker: str, token: str = "") -> None:
-        began, begun = time.monotonic(), None
+        began, first_event = time.monotonic(), None
         try:
             with self.screen.progress() as progress:
                 for events in self.stacks.follow(name, marker, token):
-                    begun = begun or (events[0].at if events else None)
-                    shown = resources(events, begun or datetime.now(UTC))
-                    progress.show(shown, time.monotonic() - began, running=True)
-                progress.show(shown, time.monotonic() - began, running=False)
+                    first_event = first_event or (events[0].at if events else None)
+                    steps = resources(events, first_event or datetime.now(UTC))
+                    progress.show(steps, time.monotonic() - began, running=True)
+                progress.show(steps, time.monotonic() - began, running=False)
         except KeyboardInterrupt:
             raise CommandFailed(
                 INTERRUPTED,
@@ -441,21 +441,21 @@ class Infrastructure:
         began = time.monotonic()
         self._follow(name, marker, token)
         state = self.stacks.state(name)
-        took = f"{time.monotonic() - began:.0f} s"
-        if state.status in _GOOD:
-            self.screen.say(f"{state.status} after {took}.", "green")
+        duration = f"{time.monotonic() - began:.0f} s"
+        if state.status in _SUCCEEDED:
+            self.screen.say(f"{state.status} after {duration}.", "green")
             return state
         raise self._failure(state, marker, token)
 
     def _failure(self, state: State, marker: str, token: str) -> CommandFailed:
         cause = self.stacks.cause(state.id, marker, token)
-        where = f"{cause.resource} ({cause.type})" if cause else "the stack"
-        why = printable((cause and cause.reason) or state.reason or "no reason is given")
-        became = {
+        resource = f"{cause.resource} ({cause.type})" if cause else "the stack"
+        reason = printable((cause and cause.reason) or state.reason or "no reason is given")
+        rollback_note = {
             "ROLLBACK_COMPLETE": "What it made was removed again; the next run starts afresh.",
             "UPDATE_ROLLBACK_COMPLETE": "The stack is as it was before.",
         }.get(str(state.status))
-        hints = [*advice(why), *([became] if became else [])]
+        hints = [*advice(reason), *([rollback_note] if rollback_note else [])]
         if state.standing is Standing.STUCK:
             failed = [cause.resource] if cause else []
             hints += unstick(state.name, str(state.status), failed)
@@ -463,53 +463,57 @@ class Infrastructure:
             "All events:",
             f"  aws cloudformation describe-stack-events --stack-name {state.name}",
         ]
-        return CommandFailed(FAILED, f"{state.name}: {where} failed: {why} [{state.status}]", hints)
+        return CommandFailed(
+            FAILED, f"{state.name}: {resource} failed: {reason} [{state.status}]", hints
+        )
 
     # Removing -------------------------------------------------------------------------------------
 
     def _delete(self, name: str) -> None:
         marker = self.stacks.marker(name)
-        gone = self.stacks.delete(name)
-        self._follow(gone.id, marker)
-        after = self.stacks.state(gone.id)
-        if after.standing is not Standing.ABSENT:
-            raise self._failure(after, marker, "")
+        deleted = self.stacks.delete(name)
+        self._follow(deleted.id, marker)
+        state = self.stacks.state(deleted.id)
+        if state.standing is not Standing.ABSENT:
+            raise self._failure(state, marker, "")
 
     def remove(self) -> None:
         """Delete the stacks in reverse order, after asking. Raises CommandFailed."""
         others = self._other_services()
         if others:
             self.screen.say(f"The deployer stays: it serves {', '.join(others)} too.")
-        there = [
+        existing = [
             (stack, state)
             for stack in reversed(self.needed)
             if not (others and stack.kind == "deployer")
             and (state := self.stacks.state(stack.name)).status not in (None, "DELETE_COMPLETE")
         ]
-        if not there:
+        if not existing:
             self.screen.say("There is nothing to remove.", "green")
             return
-        self._refuse_used_clusters(stack.name for stack, _ in there)
-        stays = {stack.name: self._stays(stack.name) for stack, _ in there}
+        self._refuse_used_clusters(stack.name for stack, _ in existing)
+        retained = {stack.name: self._stays(stack.name) for stack, _ in existing}
         self.screen.title("What is removed")
-        self.screen.table(["stack", "status"], [[s.name, str(state.status)] for s, state in there])
-        self._tell_what_stays(stays)
+        self.screen.table(
+            ["stack", "status"], [[s.name, str(state.status)] for s, state in existing]
+        )
+        self._tell_what_stays(retained)
         if not self.answers.yes:
             where = f"account {self.account_id()}, {self.account.region}"
-            self._agree(f"Remove {len(there)} stacks from {where}?", "--yes")
+            self._agree(f"Remove {len(existing)} stacks from {where}?", "--yes")
         self._end_service()
-        for stack, _ in there:
+        for stack, _ in existing:
             self.screen.title(stack.name)
             self._unprotect(stack.name)
             began = time.monotonic()
             self._delete(stack.name)
             self.screen.say("Deleted.", "green")
-            kept = [physical for _, _, physical in stays[stack.name]]
+            kept = [physical for _, _, physical in retained[stack.name]]
             seconds = round(time.monotonic() - began, 1)
             self.done.append(
                 {"stack": stack.name, "action": "removed", "kept": kept, "seconds": seconds}
             )
-        self._tell_what_stays(stays)
+        self._tell_what_stays(retained)
 
     def _refuse_used_clusters(self, names: Iterable[str]) -> None:
         """Raises CommandFailed if something else runs in a cluster that these stacks would take
@@ -522,12 +526,12 @@ class Infrastructure:
                 services, tasks = self._others_in(cluster)
                 if not services and not tasks:
                     continue
-                here = [f"service {service}" for service in services]
-                here += [f"task {task} ({group})" for task, group in tasks.items()]
+                users = [f"service {service}" for service in services]
+                users += [f"task {task} ({group})" for task, group in tasks.items()]
                 raise CommandFailed(
                     UNREADY,
                     f"nothing was deleted: in the cluster {cluster} runs more than"
-                    f" {self.settings['ServiceName']}: {', '.join(here)}",
+                    f" {self.settings['ServiceName']}: {', '.join(users)}",
                     [
                         "Move it to another cluster, or end it, then run this again:",
                         *(
@@ -544,16 +548,18 @@ class Infrastructure:
 
     def _others_in(self, cluster: str) -> tuple[list[str], dict[str, str]]:
         """The services in a cluster beside this one, and the group of each task of none."""
-        ecs, own = self.account.client("ecs"), self.settings["ServiceName"]
+        ecs, service_name = self.account.client("ecs"), self.settings["ServiceName"]
         pages = ecs.get_paginator("list_services").paginate(cluster=cluster)
         services = [arn.rpartition("/")[2] for page in pages for arn in page["serviceArns"]]
-        found: dict[str, str] = {}
+        groups: dict[str, str] = {}
         for page in ecs.get_paginator("list_tasks").paginate(cluster=cluster):
             if page["taskArns"]:
-                told = ecs.describe_tasks(cluster=cluster, tasks=page["taskArns"])["tasks"]
-                found |= {t["taskArn"].rpartition("/")[2]: t.get("group", "") for t in told}
-        alone = {t: group for t, group in found.items() if not group.startswith("service:")}
-        return sorted(name for name in services if name != own), alone
+                descriptions = ecs.describe_tasks(cluster=cluster, tasks=page["taskArns"])["tasks"]
+                groups |= {
+                    t["taskArn"].rpartition("/")[2]: t.get("group", "") for t in descriptions
+                }
+        standalone = {t: group for t, group in groups.items() if not group.startswith("service:")}
+        return sorted(name for name in services if name != service_name), standalone
 
     def _other_services(self) -> list[str]:
         """The services beside this one that have a spec, and so a deployer that must stay."""
@@ -567,18 +573,18 @@ class Infrastructure:
     def _stays(self, name: str) -> list[tuple[str, str, str]]:
         """What of a stack's stateful resources outlives it: policy, type, physical id."""
         template = self.stacks.template(name)
-        found = []
+        retained = []
         for resource in self.stacks.resources(name):
-            declared = template.get(resource["LogicalResourceId"], {})
-            policy = str(declared.get("DeletionPolicy", "Delete"))
+            definition = template.get(resource["LogicalResourceId"], {})
+            policy = str(definition.get("DeletionPolicy", "Delete"))
             if resource["ResourceType"] == "AWS::RDS::DBInstance" and policy == "Delete":
                 policy = "Snapshot"  # CloudFormation's default for an instance
             if policy != "Delete" and resource.get("PhysicalResourceId"):
-                found.append((policy, resource["ResourceType"], resource["PhysicalResourceId"]))
-        return found
+                retained.append((policy, resource["ResourceType"], resource["PhysicalResourceId"]))
+        return retained
 
-    def _tell_what_stays(self, stays: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
-        kept = [entry for entries in stays.values() for entry in entries]
+    def _tell_what_stays(self, retained: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
+        kept = [entry for entries in retained.values() for entry in entries]
         if not kept:
             return
         self.screen.title("What stays, costs a little, and how to delete it")
@@ -607,8 +613,8 @@ class Infrastructure:
         cluster = self.settings.get("ClusterName") or service
         ecs = self.account.client("ecs")
         with contextlib.suppress(ecs.exceptions.ClusterNotFoundException):
-            found = ecs.describe_services(cluster=cluster, services=[service])["services"]
-            if not [s for s in found if s["status"] != "INACTIVE"]:
+            services = ecs.describe_services(cluster=cluster, services=[service])["services"]
+            if not [s for s in services if s["status"] != "INACTIVE"]:
                 return
             self.screen.title(f"The service {service}")
             with self.screen.working("ending its tasks"):
@@ -618,17 +624,17 @@ class Infrastructure:
 
 def _loss(change: Change) -> str:
     """What a replacement or removal does, in words."""
-    what = {
+    effect = {
         Action.REMOVE: "is removed",
         Action.REPLACE: "is replaced by a new one",
         Action.MAY_REPLACE: "may be replaced by a new one",
     }[change.action]
-    kept = "; the old one stays, outside of the stack" if change.kept else ""
-    data = ""
+    retained = "; the old one stays, outside of the stack" if change.kept else ""
+    data_loss = ""
     if change.stateful and not change.kept:
         sure = change.action is not Action.MAY_REPLACE
-        data = ", with the data in it" if sure else ", which the stack's policy would stop"
+        data_loss = ", with the data in it" if sure else ", which the stack's policy would stop"
     causes = f" (because of {', '.join(change.causes)})" if change.causes else ""
     physical = f" {change.physical}" if change.physical else ""
     kind = change.type.removeprefix("AWS::")
-    return f"{change.resource} ({kind}{physical}) {what}{data}{kept}{causes}"
+    return f"{change.resource} ({kind}{physical}) {effect}{data_loss}{retained}{causes}"

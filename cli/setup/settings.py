@@ -67,8 +67,8 @@ class Parameter:
         """A value that is allowed, or its description where none can be told."""
         if self.values:
             return self.values[0]
-        if found := re.search(r"such as (.+?)(?: \(| or empty|, or |;|\.?$)", self.constraint):
-            return found[1].rstrip(",")
+        if match := re.search(r"such as (.+?)(?: \(| or empty|, or |;|\.?$)", self.constraint):
+            return match[1].rstrip(",")
         element = self.type.removeprefix("List<").removesuffix(">")
         if element in _AWS_TYPES:
             return _AWS_TYPES[element][1]
@@ -83,14 +83,14 @@ class Parameter:
         (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html);
         of a list each element is checked.
         """
-        listed = self.type == "CommaDelimitedList" or self.type.startswith("List<")
-        elements = [part.strip() for part in value.split(",")] if listed and value else [value]
+        is_list = self.type == "CommaDelimitedList" or self.type.startswith("List<")
+        elements = [part.strip() for part in value.split(",")] if is_list and value else [value]
         for element in elements:
             if reason := self._reason(element):
-                shown = f"`{element}`" if element else "the empty value"
+                value_text = f"`{element}`" if element else "the empty value"
                 example = "" if "such as" in reason or not self.example else self.example
-                told = f"{self.name}: {shown} {reason}"
-                return f"{told}; for example {example}" if example else told
+                message = f"{self.name}: {value_text} {reason}"
+                return f"{message}; for example {example}" if example else message
         return None
 
     def _reason(self, value: str) -> str | None:
@@ -160,8 +160,8 @@ class Project:
         template = self._templates[kind]
         name = f"{settings.get(REQUIRED_NAME, '')}-{kind}"
         if kind == "deployer":  # it may serve several services, so it has none's name
-            own = "" if self.environment == DEFAULT_ENVIRONMENT else f"-{self.environment}"
-            name = settings.get(DEPLOYER_NAME) or f"{DEFAULT_STACK}{own}"
+            suffix = "" if self.environment == DEFAULT_ENVIRONMENT else f"-{self.environment}"
+            name = settings.get(DEPLOYER_NAME) or f"{DEFAULT_STACK}{suffix}"
         return Stack(kind, name, path, kind == "deployer", parameters(template), template)
 
     def stacks(self, settings: Mapping[str, str]) -> list[Stack]:
@@ -172,13 +172,13 @@ class Project:
     def known(self) -> Mapping[str, Parameter]:
         """The parameters of all templates, as the first one that has it describes each; what is
         required anywhere is required here."""
-        found: dict[str, Parameter] = {}
+        parameters_by_name: dict[str, Parameter] = {}
         for stack in self.stacks({}):
             for name, parameter in stack.parameters.items():
-                known = found.setdefault(name, parameter)
-                if known.default is not None and parameter.default is None:
-                    found[name] = parameter
-        return found
+                existing = parameters_by_name.setdefault(name, parameter)
+                if existing.default is not None and parameter.default is None:
+                    parameters_by_name[name] = parameter
+        return parameters_by_name
 
 
 def load_template(path: Path) -> dict[str, Any]:
@@ -319,17 +319,17 @@ def problems(
             theirs.
         region: where the stacks are to be.
     """
-    known: dict[str, Parameter] = {}
+    declared: dict[str, Parameter] = {}
     for stack in stacks:
-        known |= {name: p for name, p in stack.parameters.items() if name not in known}
-    found = []
+        declared |= {name: p for name, p in stack.parameters.items() if name not in declared}
+    messages = []
     for name in settings:
-        if name not in known and name != DEPLOYER_NAME:
-            close = difflib.get_close_matches(name, known, 1, 0.6)
-            meant = f"; did you mean {close[0]}?" if close else ""
-            found.append(f"{name}: no template has this parameter ({file.name}){meant}")
-    told = set(found)
-    values = {**effective(settings, known), "AWS::Region": region}
+        if name not in declared and name != DEPLOYER_NAME:
+            close = difflib.get_close_matches(name, declared, 1, 0.6)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            messages.append(f"{name}: no template has this parameter ({file.name}){hint}")
+    seen = set(messages)
+    values = {**effective(settings, declared), "AWS::Region": region}
     for stack in needed(stacks, values):
         for name, parameter in stack.parameters.items():
             if name in settings:
@@ -339,16 +339,16 @@ def problems(
                 problem = _missing(parameter, file)
             else:
                 problem = None
-            if problem and problem not in told:
-                told.add(problem)
-                found.append(problem)
+            if problem and problem not in seen:
+                seen.add(problem)
+                messages.append(problem)
         if all(name in values for name in stack.parameters):
             broken = [
-                p for p in broken_rules(stack.content.get("Rules", {}), values) if p not in told
+                p for p in broken_rules(stack.content.get("Rules", {}), values) if p not in seen
             ]
-            told.update(broken)
-            found += broken
-    return found
+            seen.update(broken)
+            messages += broken
+    return messages
 
 
 _ARN = re.compile(r"\barn:(aws[a-z-]*):([a-z0-9-]+):([a-z0-9-]*):([0-9]{12}|aws)?:[^\s,\"]+")
@@ -369,22 +369,22 @@ def misplaced(parameter: Parameter, value: str, region: str) -> str | None:
     if parameter.name != "DocsCertificateArn":  # CloudFront's are in us-east-1
         example = example.replace("us-east-1", region)
     for arn, its_partition, service, its_region, _ in (
-        (found[0], *found.groups()) for found in _ARN.finditer(value)
+        (match[0], *match.groups()) for match in _ARN.finditer(value)
     ):
         if its_partition != partition:
-            said = f"is of the partition {its_partition}, and {region} of {partition}"
-            return f"{parameter.name}: `{arn}` {said}; for example {example}"
-        elsewhere = its_region not in ("", region) and service != "ssm"
-        if elsewhere and parameter.name != "DocsCertificateArn":
-            said = f"is in {its_region}, and the stacks in {region}"
-            return f"{parameter.name}: `{arn}` {said}; for example {example}"
-    for found in _IMAGE.finditer(value):
-        if (its_partition := partition_of(found[1])) != partition:
-            said = f"is of the partition {its_partition}, and {region} of {partition}"
-            return f"{parameter.name}: `{value}` {said}; for example {example}"
+            mismatch = f"is of the partition {its_partition}, and {region} of {partition}"
+            return f"{parameter.name}: `{arn}` {mismatch}; for example {example}"
+        other_region = its_region not in ("", region) and service != "ssm"
+        if other_region and parameter.name != "DocsCertificateArn":
+            mismatch = f"is in {its_region}, and the stacks in {region}"
+            return f"{parameter.name}: `{arn}` {mismatch}; for example {example}"
+    for match in _IMAGE.finditer(value):
+        if (its_partition := partition_of(match[1])) != partition:
+            mismatch = f"is of the partition {its_partition}, and {region} of {partition}"
+            return f"{parameter.name}: `{value}` {mismatch}; for example {example}"
     if parameter.name in ("SpecPath", "SitePath") and _RESERVED.match(value):
-        said = "begins with what Parameter Store keeps for itself"
-        return f"{parameter.name}: `{value}` {said}; for example {parameter.example}"
+        mismatch = "begins with what Parameter Store keeps for itself"
+        return f"{parameter.name}: `{value}` {mismatch}; for example {parameter.example}"
     return None
 
 
@@ -401,12 +401,12 @@ def _missing(parameter: Parameter, file: Path) -> str:
 
 def missing(settings: Mapping[str, str], stacks: Sequence[Stack]) -> list[Parameter]:
     """The parameters without a default that the settings do not give."""
-    found: dict[str, Parameter] = {}
+    absent: dict[str, Parameter] = {}
     for stack in stacks:
         for name, parameter in stack.parameters.items():
             if parameter.default is None and not settings.get(name):
-                found.setdefault(name, parameter)
-    return list(found.values())
+                absent.setdefault(name, parameter)
+    return list(absent.values())
 
 
 # Rules, conditions and names in a template --------------------------------------------------------
@@ -464,39 +464,39 @@ def named(stack: Stack, values: Mapping[str, str]) -> list[Named]:
 
     values: effective settings, with AWS::AccountId and its kin.
     """
-    conditions, found = stack.content.get("Conditions", {}), []
+    conditions, resources = stack.content.get("Conditions", {}), []
     for logical, resource in stack.content.get("Resources", {}).items():
-        given = resource.get("Properties", {}).get(_NAMES.get(resource.get("Type", ""), ""))
+        name = resource.get("Properties", {}).get(_NAMES.get(resource.get("Type", ""), ""))
         try:
-            wanted = resource.get("Condition")
-            if given and (not wanted or _holds({"Condition": wanted}, values, conditions)):
-                found.append(Named(logical, resource["Type"], _of(given, values)))
+            condition = resource.get("Condition")
+            if name and (not condition or _holds({"Condition": condition}, values, conditions)):
+                resources.append(Named(logical, resource["Type"], _of(name, values)))
         except _Unknown:
             continue
-    return found
+    return resources
 
 
 def _holds(node: Any, values: Mapping[str, str], conditions: Mapping[str, Any] = _NONE) -> bool:
-    ((function, given),) = node.items()
+    ((function, operands),) = node.items()
     match function:
         case "Condition":
-            return _holds(conditions[given], values, conditions)
+            return _holds(conditions[operands], values, conditions)
         case "Fn::And":
-            return all(_holds(entry, values, conditions) for entry in given)
+            return all(_holds(entry, values, conditions) for entry in operands)
         case "Fn::Or":
-            return any(_holds(entry, values, conditions) for entry in given)
+            return any(_holds(entry, values, conditions) for entry in operands)
         case "Fn::Not":
-            return not _holds(given[0], values, conditions)
+            return not _holds(operands[0], values, conditions)
         case "Fn::Equals":
-            return _of(given[0], values) == _of(given[1], values)
+            return _of(operands[0], values) == _of(operands[1], values)
         case "Fn::Contains":
-            return _of(given[1], values) in [_of(entry, values) for entry in given[0]]
+            return _of(operands[1], values) in [_of(entry, values) for entry in operands[0]]
         case "Fn::EachMemberIn":
-            allowed = [_of(entry, values) for entry in given[1]]
-            return all(member in allowed for member in _of(given[0], values).split(","))
+            allowed = [_of(entry, values) for entry in operands[1]]
+            return all(member in allowed for member in _of(operands[0], values).split(","))
         case "Fn::EachMemberEquals":
-            wanted = _of(given[1], values)
-            return all(member == wanted for member in _of(given[0], values).split(","))
+            expected = _of(operands[1], values)
+            return all(member == expected for member in _of(operands[0], values).split(","))
         case _:
             raise _Unknown(function)
 
@@ -505,11 +505,11 @@ def _of(node: Any, values: Mapping[str, str]) -> str:
     match node:
         case {"Ref": name} if name in values:
             return values[name]
-        case {"Fn::Sub": str(form)}:
-            names = re.findall(r"\$\{([^!}][^}]*)\}", form)
+        case {"Fn::Sub": str(template)}:
+            names = re.findall(r"\$\{([^!}][^}]*)\}", template)
             if any(name not in values for name in names):
-                raise _Unknown(form)
-            return re.sub(r"\$\{([^!}][^}]*)\}", lambda found: values[found[1]], form)
+                raise _Unknown(template)
+            return re.sub(r"\$\{([^!}][^}]*)\}", lambda match: values[match[1]], template)
         case dict():
             raise _Unknown(node)
         case list():
@@ -520,14 +520,14 @@ def _of(node: Any, values: Mapping[str, str]) -> str:
 # Writing the file --------------------------------------------------------------------------------
 
 
-def save(file: Path, given: Mapping[str, str]) -> None:
+def save(file: Path, values: Mapping[str, str]) -> None:
     """Write settings into the file; what else it holds, comments above all, stays as it is."""
     yaml = YAML()
     yaml.width = 10_000  # JSON stays on its line
     yaml.preserve_quotes = True
     document = yaml.load(file) if file.exists() else None
     document = {} if document is None else document
-    document.update(given)
+    document.update(values)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
     with partial.open("w") as stream:

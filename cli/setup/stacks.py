@@ -34,7 +34,7 @@ from cli.setup.settings import Project, Stack, overrides, parse_template
 POLL_SECONDS = float(os.environ.get("SAM_CLI_POLL_DELAY", "2"))
 """Between two looks at a stack; the variable is the one that paces `sam` too."""
 
-_OURS = "samcli-deploy"  # how `sam` begins the names of its change sets
+_CHANGE_SET_PREFIX = "samcli-deploy"  # how `sam` begins the names of its change sets
 
 
 @dataclass(frozen=True)
@@ -72,20 +72,20 @@ class Sam:
 
         Raises CommandFailed, with what CloudFormation had against it.
         """
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as given:
-            json.dump(overrides(settings, stack), given)  # JSON is YAML
-            given.flush()
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as parameters:
+            json.dump(overrides(settings, stack), parameters)  # JSON is YAML
+            parameters.flush()
             template = ".aws-sam/build/template.yaml" if stack.built else stack.template
-            told = self._run(
+            output = self._run(
                 *("deploy", "--config-file", str(self._config)),
                 *("--stack-name", stack.name, "--template-file", str(template)),
-                *("--parameter-overrides", f"file://{given.name}"),
+                *("--parameter-overrides", f"file://{parameters.name}"),
                 *("--no-execute-changeset", "--no-confirm-changeset"),
                 *("--no-fail-on-empty-changeset", "--output", "json"),
                 *("--tags", f"environment={self._project.environment}"),
-                about=stack.name,
+                stack=stack.name,
             )
-        for line in reversed(told):
+        for line in reversed(output):
             if line.get("status") == "changeset_created":
                 return str(line["changeset_id"])
             if line.get("status") == "no_changes":
@@ -96,14 +96,14 @@ class Sam:
     def _config(self) -> Path:
         return self._project.root / "samconfig.toml"
 
-    def _run(self, *arguments: str, about: str = "") -> list[dict[str, Any]]:
+    def _run(self, *arguments: str, stack: str = "") -> list[dict[str, Any]]:
         """What it wrote that is JSON, line by line."""
         profile = ("--profile", self._account.profile) if self._account.profile else ()
         environment = self._account.environment
         command = [shutil.which("sam", path=environment["PATH"]) or "sam", *arguments]
         if arguments[0] == "deploy":
             command += ["--region", self._account.region, *profile]
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             env=environment,
             cwd=self._project.root,
@@ -111,21 +111,23 @@ class Sam:
             text=True,
             check=False,
         )
-        lines = list(_documents(done.stdout))
-        if done.returncode:
+        lines = list(_documents(process.stdout))
+        if process.returncode:
             failed = next((line["error"] for line in lines if line.get("error")), None)
-            said = str(failed["message"]) if failed else _last_error(done.stdout + done.stderr)
-            where = f"{about}: " if about else ""
-            message = f"{where}`sam {arguments[0]}` failed: {said}"
-            raise CommandFailed(FAILED, message, advice(said))
+            reason = (
+                str(failed["message"]) if failed else _last_error(process.stdout + process.stderr)
+            )
+            prefix = f"{stack}: " if stack else ""
+            message = f"{prefix}`sam {arguments[0]}` failed: {reason}"
+            raise CommandFailed(FAILED, message, advice(reason))
         return lines
 
 
 def _documents(text: str) -> Iterator[dict[str, Any]]:
     for line in text.splitlines():
         with contextlib.suppress(ValueError):
-            if isinstance(found := json.loads(line), dict):
-                yield found
+            if isinstance(document := json.loads(line), dict):
+                yield document
 
 
 def _last_error(text: str) -> str:
@@ -144,34 +146,34 @@ class Stacks:
     def state(self, name: str) -> State:
         """A stack as it stands, by name or ARN."""
         try:
-            found = self._cfn.describe_stacks(StackName=name)["Stacks"][0]
+            description = self._cfn.describe_stacks(StackName=name)["Stacks"][0]
         except ClientError as error:
             if code_of(error) == "ValidationError" and "does not exist" in str(error):
                 return State(name)
             raise
         return State(
-            found["StackName"],
-            found["StackId"],
-            found["StackStatus"],
-            found.get("StackStatusReason", ""),
-            found.get("EnableTerminationProtection", False),
-            {o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])},
-            found.get("LastUpdatedTime") or found.get("CreationTime"),
+            description["StackName"],
+            description["StackId"],
+            description["StackStatus"],
+            description.get("StackStatusReason", ""),
+            description.get("EnableTerminationProtection", False),
+            {o["OutputKey"]: o["OutputValue"] for o in description.get("Outputs", [])},
+            description.get("LastUpdatedTime") or description.get("CreationTime"),
         )
 
     def changes(self, change_set: str) -> list[Change]:
         """What a change set would do, all pages of it."""
-        found: list[Change] = []
+        changes: list[Change] = []
         token: dict[str, str] = {}
         while True:
             page = self._cfn.describe_change_set(ChangeSetName=change_set, **token)
-            found += [
+            changes += [
                 change(entry["ResourceChange"])
                 for entry in page.get("Changes", [])
                 if entry.get("Type") == "Resource"
             ]
             if not page.get("NextToken"):
-                return found
+                return changes
             token = {"NextToken": page["NextToken"]}
 
     def discard(self, change_set: str) -> None:
@@ -186,15 +188,18 @@ class Stacks:
         state, reasons = self.state(name), []
         if state.status in (None, "DELETE_COMPLETE"):
             return []
-        left = []
+        remaining = []
         pages = self._cfn.get_paginator("list_change_sets").paginate(StackName=name)
-        for found in (summary for page in pages for summary in page["Summaries"]):
-            if found["ChangeSetName"].startswith(_OURS) and found.get("Status") == "FAILED":
-                reasons += self._validation(found)
-                self.discard(found["ChangeSetId"])
+        for change_set in (summary for page in pages for summary in page["Summaries"]):
+            if (
+                change_set["ChangeSetName"].startswith(_CHANGE_SET_PREFIX)
+                and change_set.get("Status") == "FAILED"
+            ):
+                reasons += self._validation(change_set)
+                self.discard(change_set["ChangeSetId"])
             else:
-                left.append(found)
-        if state.status == "REVIEW_IN_PROGRESS" and not left:
+                remaining.append(change_set)
+        if state.status == "REVIEW_IN_PROGRESS" and not remaining:
             self._cfn.delete_stack(StackName=state.id)
         return reasons
 
@@ -203,30 +208,31 @@ class Stacks:
         (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/validate-stack-deployments.html)."""
         if "EarlyValidation" not in change_set.get("StatusReason", ""):
             return []
-        told = self._cfn.describe_events(ChangeSetName=change_set["ChangeSetId"])
+        response = self._cfn.describe_events(ChangeSetName=change_set["ChangeSetId"])
         return [
             f"{event.get('LogicalResourceId', '')}: {event.get('ValidationStatusReason', '')}"
-            for event in told.get("OperationEvents", [])
+            for event in response.get("OperationEvents", [])
             if event.get("ValidationStatus") == "FAILED"
         ]
 
     def resources(self, name: str) -> list[dict[str, Any]]:
         """The resources of a stack, by ListStackResources."""
         pages = self._cfn.get_paginator("list_stack_resources").paginate(StackName=name)
-        return [dict(found) for page in pages for found in page["StackResourceSummaries"]]
+        return [dict(summary) for page in pages for summary in page["StackResourceSummaries"]]
 
     def template(self, name: str) -> Mapping[str, Any]:
         """The resources of a stack's template as CloudFormation holds it, by logical id."""
         body = self._cfn.get_template(StackName=name, TemplateStage="Processed")["TemplateBody"]
-        found = body if isinstance(body, dict) else parse_template(body)
-        return dict(found.get("Resources", {}))
+        template = body if isinstance(body, dict) else parse_template(body)
+        return dict(template.get("Resources", {}))
 
     def stateful(self, name: str) -> list[str]:
         """The logical ids of what holds data in a stack."""
         return [
-            found["LogicalResourceId"]
-            for found in self.resources(name)
-            if found["ResourceType"] in STATEFUL and found["ResourceStatus"] != "DELETE_COMPLETE"
+            resource["LogicalResourceId"]
+            for resource in self.resources(name)
+            if resource["ResourceType"] in STATEFUL
+            and resource["ResourceStatus"] != "DELETE_COMPLETE"
         ]
 
     def guard(self, name: str, allowed_losses: Collection[str] = ()) -> None:
@@ -264,13 +270,13 @@ class Stacks:
 
     def delete(self, name: str) -> State:
         """Start the deletion of a stack; the stack as it was, whose ARN still names it then."""
-        before = self.state(name)
-        if before.protected:
+        state = self.state(name)
+        if state.protected:
             self._cfn.update_termination_protection(
                 StackName=name, EnableTerminationProtection=False
             )
         self._cfn.delete_stack(StackName=name)
-        return before
+        return state
 
     def marker(self, name: str) -> str:
         """The id of a stack's newest event; what comes after it is of the next operation."""
@@ -281,14 +287,14 @@ class Stacks:
 
     def events(self, name: str, after: str = "", token: str = "") -> list[Event]:
         """The events after a marker, oldest first; only those that carry the token, if any."""
-        found: list[Event] = []
+        events: list[Event] = []
         for page in self._cfn.get_paginator("describe_stack_events").paginate(StackName=name):
             for event in map(_event, page["StackEvents"]):
                 if event.id == after:
-                    return found[::-1]
+                    return events[::-1]
                 if event.token == token or not token:
-                    found.append(event)
-        return found[::-1]
+                    events.append(event)
+        return events[::-1]
 
     def follow(self, name: str, after: str, token: str = "") -> Iterator[list[Event]]:
         """All events so far at each look, until the stack is at rest. `name`: or an ARN."""
@@ -302,15 +308,15 @@ class Stacks:
     def cause(self, name: str, after: str, token: str = "") -> Event | None:
         """The failure that an operation failed of, looked for in nested stacks too."""
         events = self.events(name, after, token)
-        found = first_failure(events)
-        while found and found.nested:
+        failure = first_failure(events)
+        while failure and failure.nested:
             # a nested stack has its own events, of earlier operations too
-            inner = [e for e in self.events(found.nested) if e.at >= events[0].at]
-            deeper = first_failure(inner)
-            if deeper is None:
+            inner_events = [e for e in self.events(failure.nested) if e.at >= events[0].at]
+            inner_failure = first_failure(inner_events)
+            if inner_failure is None:
                 break
-            found = deeper
-        return found
+            failure = inner_failure
+        return failure
 
 
 def _event(raw: Mapping[str, Any]) -> Event:
