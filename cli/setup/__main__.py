@@ -56,7 +56,7 @@ Exit codes:
 
 @dataclass(frozen=True)
 class Options:
-    """What was typed; the fields are named as the options."""
+    """The command line; the fields are named after the options."""
 
     mode: str
     remove: bool
@@ -73,7 +73,7 @@ class Options:
 
     @property
     def contradiction(self) -> str | None:
-        """Why these options cannot be used together; None if they can."""
+        """Return why these options cannot be combined; None if they can."""
         if self.image and self.source:
             return "--image and --source are mutually exclusive: --image deploys, --source builds"
         if self.mode in ("infrastructure", "docs") and (self.image or self.source):
@@ -108,7 +108,12 @@ class Command:
         self.result: dict[str, Any] = {}
 
     def run(self) -> None:
-        """Raises CommandFailed, SettingsInvalid, or an error of AWS."""
+        """Run the command.
+
+        Raises:
+            CommandFailed: it failed. SettingsInvalid is one.
+            AWS_ERRORS: AWS failed.
+        """
         project = Project(Path.cwd(), self.options.environment)
         account = Account(self.options.profile, self.options.region)
         current = self._settings(project, account)
@@ -164,8 +169,10 @@ class Command:
         return infrastructure
 
     def _settings(self, project: Project, account: Account) -> dict[str, str]:
-        """The settings. A person is asked for what they lack, and the first time for what shapes
-        everything, such as the domain."""
+        """Return the settings.
+
+        Asks for missing values, and at the first run for the main settings, such as the domain.
+        """
         exists = project.file.exists()
         current = settings.load(project.file) if exists else {}
         values = settings.effective(current, project.known)
@@ -176,7 +183,7 @@ class Command:
             if required and not exists:
                 raise SettingsInvalid(
                     [
-                        f"there is no {path}: run this at a terminal to be asked for its values,"
+                        f"{path} does not exist: run this at a terminal to enter its values,"
                         f" or write it; it begins with `{settings.REQUIRED_NAME}: coder`"
                     ]
                 )
@@ -190,7 +197,7 @@ class Command:
         kind = None
         if first and "Application" in project.known:
             kind = guide.kind(
-                self.screen, project.known, "" if required else f"as {path} says; ask no more"
+                self.screen, project.known, "" if required else f"keep the settings in {path}"
             )
             if kind is None:
                 return current
@@ -209,21 +216,29 @@ class Command:
         own = [stack for stack in needed if stack.kind != "deployer"]
         try:
             return all(Stacks(account).state(s.name).status is None for s in own)
-        except AWS_ERRORS:  # the checks say what is wrong
+        except AWS_ERRORS:  # the checks report it
             return False
 
     def _check(self, results: Sequence[Check]) -> None:
-        """Show what the checks found. Raises CommandFailed if one failed."""
+        """Show the results of the checks.
+
+        Raises:
+            CommandFailed: one failed.
+        """
         self.screen.title("Checks")
         show(self.screen, results)
         self.result["checks"] = [document(check, self.given) for check in results]
         failed = [check for check in results if check.state == FAILED]
         if failed:
             names = ", ".join(check.name for check in failed)
-            raise CommandFailed(UNREADY, f"nothing was made; put right first: {names}")
+            raise CommandFailed(UNREADY, f"nothing was created; correct first: {names}")
 
     def _outputs(self, account: Account, needed: Sequence[Stack]) -> Mapping[str, str]:
-        """The outputs of the deployer's stack. Raises CommandFailed if it is needed and missing."""
+        """Return the outputs of the deployer's stack.
+
+        Raises:
+            CommandFailed: the stack is required, and missing.
+        """
         name = _deployers(needed)
         outputs = Stacks(account).state(name).outputs
         if outputs is None and self.options.mode in ("application", "docs"):
@@ -253,16 +268,16 @@ class Command:
         lines += images.push_lines(account, repository, platform)
         if "BuildStateMachine" in outputs:
             lines += [
-                f"or have it built from a checkout, such as ../{repository}:",
+                f"or build it from a checkout, such as ../{repository}:",
                 f"  make deploy MODE=application SOURCE=../{repository}",
             ]
-        lines += ["and see it go live:", "  make deploy MODE=application IMAGE=1.0.0"]
+        lines += ["and follow its deployment:", "  make deploy MODE=application IMAGE=1.0.0"]
         self.result["next"] = self.given.lines(lines)
         for line in lines:
             self._advise(line)
 
     def _advise(self, line: str, indent: str = "") -> None:
-        """A line of advice; one that begins with two spaces is a command to copy."""
+        """Show a line of advice; one that begins with two spaces is a command to copy."""
         if line.startswith("  "):
             self.screen.command(indent + line.strip())
         else:
@@ -270,7 +285,7 @@ class Command:
 
 
 def _deployers(needed: Sequence[Stack]) -> str:
-    """The name of the deployer's stack."""
+    """Return the name of the deployer's stack."""
     return next((stack.name for stack in needed if stack.kind == "deployer"), "deployer")
 
 

@@ -1,4 +1,4 @@
-"""What a change set and the events of a stack mean. No AWS call is made here."""
+"""Interpret change sets, stacks' states and events. Nothing here calls AWS."""
 
 import enum
 import json
@@ -24,7 +24,7 @@ STATEFUL = frozenset(
         "AWS::SecretsManager::Secret",
     }
 )
-"""Types whose resources hold what cannot be made again."""
+"""Types of resources that hold data, or cannot be recreated."""
 
 
 # Change sets -------------------------------------------------------------------------------------
@@ -41,7 +41,7 @@ class Action(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """A change of one resource; `causes` names the properties that bring it about."""
+    """A change of one resource; `causes` names the properties that cause it."""
 
     action: Action
     resource: str
@@ -56,7 +56,7 @@ class Change:
 
 
 def change(resource_change: Mapping[str, Any]) -> Change:
-    """A change as DescribeChangeSet tells it
+    """Return a change from a ResourceChange of DescribeChangeSet
     (https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ResourceChange.html)."""
     action = {
         "Add": Action.ADD,
@@ -96,8 +96,9 @@ def _targets(details: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 class Verdict:
     """What a change set needs before it may be executed.
 
-    refused      would lose what a stateful resource holds; only --allow-data-loss lets it pass.
-    destructive  replaces or removes something; must be agreed to by itself.
+    Attributes:
+        refused: changes that would lose data; only --allow-data-loss allows them.
+        destructive: changes that replace or remove something, which must be confirmed.
     """
 
     refused: tuple[Change, ...]
@@ -105,10 +106,10 @@ class Verdict:
 
 
 def judge(changes: Sequence[Change], allowed_losses: Collection[str] = ()) -> Verdict:
-    """What may not be done, and what must be asked.
+    """Return which changes are refused, and which must be confirmed.
 
-    A stateful resource that only may be replaced is asked about: the stack's policy stops the
-    replacement if it comes to that.
+    A stateful resource that may be replaced must be confirmed only: if it comes to a replacement,
+    the stack's policy stops it.
 
     Args:
         allowed_losses: logical ids whose data may be lost.
@@ -128,14 +129,14 @@ def stack_policy(
     allowed_losses: Collection[str] = (),
     current: str | None = None,
 ) -> str | None:
-    """A policy under which no stateful resource of a stack is replaced or deleted by an update
+    """Return a policy that keeps updates from replacing or deleting stateful resources
     (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/protect-stack-resources.html).
 
     Args:
         stateful: the logical ids of the stack's stateful resources.
         allowed_losses: those of them that this update may replace or delete.
-        current: the stack's policy as it is. What it denies altogether stays denied, unless it is
-            among the allowed losses: a restoration of the database keeps its secret so.
+        current: the stack's current policy. What it denies altogether stays denied, unless it is
+            an allowed loss: a restoration of the database protects its secret so.
     Returns:
         The policy as JSON; None if there is nothing to protect.
     """
@@ -171,14 +172,14 @@ class Standing(enum.Enum):
     (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html)."""
 
     ABSENT = enum.auto()  # create it
-    LEFTOVER = enum.auto()  # of a creation that failed: delete it, then create
+    LEFTOVER = enum.auto()  # its creation failed: delete it, then create
     BUSY = enum.auto()  # an operation runs: wait for it
-    STUCK = enum.auto()  # a rollback failed: a person must decide
+    STUCK = enum.auto()  # a rollback failed: it needs manual attention
     THERE = enum.auto()  # update it
 
 
 def standing(status: str | None) -> Standing:
-    """What a stack's status allows; None is a stack that does not exist."""
+    """Return what a stack's status allows; None is a stack that does not exist."""
     if status in (None, "DELETE_COMPLETE", "REVIEW_IN_PROGRESS"):  # the last has no resources yet
         return Standing.ABSENT
     if status in (
@@ -196,20 +197,24 @@ def standing(status: str | None) -> Standing:
 
 
 def unstick(name: str, status: str, failed: Sequence[str]) -> list[str]:
-    """What to do about a stack whose rollback failed. `failed`: the resources it failed on."""
+    """Return how to repair a stack whose rollback failed.
+
+    Args:
+        failed: the resources that failed.
+    """
     if status == "UPDATE_FAILED":
         return [
-            "Its last update failed and was not rolled back. Put it back with:",
+            "Its last update failed and was not rolled back. Roll it back with:",
             f"  aws cloudformation rollback-stack --stack-name {name}",
         ]
     skip = f" --resources-to-skip {' '.join(failed)}" if failed else ""
     advice = [
-        "Its last rollback failed. Put right what the reason names, then go on with it:",
+        "Its last rollback failed. Correct what the reason names, then continue it:",
         f"  aws cloudformation continue-update-rollback --stack-name {name}",
     ]
     if skip:
         advice += [
-            "or, if that cannot be put right, leave these resources as they are:",
+            "or, if that is not possible, leave these resources as they are:",
             f"  aws cloudformation continue-update-rollback --stack-name {name}{skip}",
         ]
     return [*advice, "and run this command again."]
@@ -236,9 +241,13 @@ _CANCELLED = re.compile(r"^Resource (creation|update|deletion) cancelled", re.IG
 
 
 def first_failure(events: Sequence[Event]) -> Event | None:
-    """The failure that the others follow from. `events`: of one operation, oldest first.
+    """Return the failure that caused the others.
 
-    Resources that CloudFormation gave up because another failed are no cause, nor is the stack.
+    Resources that CloudFormation cancelled because another failed are not the cause, nor is the
+    stack itself.
+
+    Args:
+        events: of one operation, oldest first.
     """
     failures = [e for e in events if e.status.endswith("_FAILED")]
     own = [e for e in failures if e.type != "AWS::CloudFormation::Stack" or e.nested]
@@ -247,9 +256,8 @@ def first_failure(events: Sequence[Event]) -> Event | None:
     )
 
 
-# Messages of CloudFormation and of the services behind it, the special before the general: several
-# of the special ones are reported under the code AccessDenied. A group of a pattern can be named in
-# its advice.
+# Messages of CloudFormation and of the services behind it, specific before general: several of the
+# specific ones have the code AccessDenied. The advice can use the groups of its pattern.
 _ADVICE: Sequence[tuple[str, Sequence[str]]] = (
     (
         r"account must be verified before you can add new CloudFront",
@@ -257,15 +265,15 @@ _ADVICE: Sequence[tuple[str, Sequence[str]]] = (
             "AWS has not verified this account for CloudFront yet, which only AWS Support can do."
             " Send them this whole message, as a case of Account and billing (free on every plan):"
             " https://console.aws.amazon.com/support/home#/case/create",
-            "Everything but the docs site is there. Once they answer, run this command again; or"
-            " go on without a docs site: `DocsUrl: none` in the settings.",
+            "Everything but the docs site exists. Once they answer, run this command again; or"
+            " deploy without a docs site: `DocsUrl: none` in the settings.",
         ),
     ),
     (
         r"assume the service linked role|service linked role exists",
         (
-            "The role is missing, or it was created less than a minute ago. Create it; if it has"
-            " been taken, it is there:",
+            "The role is missing, or it was created less than a minute ago. Create it; the answer"
+            " `has been taken` means that it exists:",
             "  aws iam create-service-linked-role --aws-service-name ecs.amazonaws.com",
             "Then run this command again.",
         ),
@@ -273,15 +281,15 @@ _ADVICE: Sequence[tuple[str, Sequence[str]]] = (
     (
         r"Access Denied for bucket|check S3bucket permission",
         (
-            "The load balancer may not write its access logs into that bucket: its policy must let"
-            " logdelivery.elasticloadbalancing.amazonaws.com put objects there. To go on without"
-            " access logs: `AccessLogDays: 0` in the settings.",
+            "The load balancer has no permission to write its access logs to that bucket: its"
+            " policy must let logdelivery.elasticloadbalancing.amazonaws.com put objects there. To"
+            " deploy without access logs: `AccessLogDays: 0` in the settings.",
         ),
     ),
     (
         r"cannot be assumed by (?:Lambda|principal)|role defined for the function",
         (
-            "The role was created moments ago, and IAM has not spread it yet: run this command"
+            "The role was created moments ago, and is not yet visible everywhere: run this command"
             " again. If it fails again, the conditions in the role's trust policy are wrong.",
         ),
     ),
@@ -312,7 +320,7 @@ _ADVICE: Sequence[tuple[str, Sequence[str]]] = (
     (
         r"AccountLimitExceeded|builds in queue",
         (
-            "CodeBuild may run no build in this account yet. See what it may, and ask for more in"
+            "CodeBuild cannot run builds in this account yet. See its quotas, and request more in"
             " the console, under Service Quotas, AWS CodeBuild:",
             "  aws service-quotas list-service-quotas --service-code codebuild"
             " --query 'Quotas[].[QuotaName,QuotaCode,Value]' --output text",
@@ -328,25 +336,25 @@ _ADVICE: Sequence[tuple[str, Sequence[str]]] = (
     ),
     (
         r"maximum number of VPCs|VpcLimitExceeded",
-        ("All VPCs that the account may have are used.", *quotas.VPCS.increase(10)),
+        ("The account's quota of VPCs is used up.", *quotas.VPCS.increase(10)),
     ),
     (
         r"maximum number of addresses|AddressLimitExceeded",
-        ("All elastic IP addresses are used.", *quotas.ADDRESSES.increase(10)),
+        ("The quota of elastic IP addresses is used up.", *quotas.ADDRESSES.increase(10)),
     ),
     (
         r"TooManyLoadBalancers",
-        ("All load balancers are used.", *quotas.LOAD_BALANCERS.increase(100)),
+        ("The quota of load balancers is used up.", *quotas.LOAD_BALANCERS.increase(100)),
     ),
     (
         r"InstanceQuotaExceeded|DBInstanceQuota",
-        ("All RDS instances are used.", *quotas.DATABASES.increase(60)),
+        ("The quota of RDS instances is used up.", *quotas.DATABASES.increase(60)),
     ),
     (
         r"Cannot find version|does not support creating a DB instance"
         r"|InsufficientDBInstanceCapacity|InvalidParameterCombination.*RDS",
         (
-            "This Region or its zones do not have this DatabaseClass now. Those that it has:",
+            "This DatabaseClass is not available in the Region or its zones now. Available ones:",
             "  aws rds describe-orderable-db-instance-options --engine postgres --query"
             " 'OrderableDBInstanceOptions[].DBInstanceClass' --output text",
         ),
@@ -354,15 +362,15 @@ _ADVICE: Sequence[tuple[str, Sequence[str]]] = (
     (
         r"Export (\S+) cannot be (?:deleted|updated)",
         (
-            "Another stack uses this value. Which, and so what must be deleted or changed first:",
+            "Another stack uses this value, and must be deleted or changed first. To see which:",
             "  aws cloudformation list-imports --export-name {0}",
         ),
     ),
     (
         r"DependencyViolation|has dependencies and cannot be deleted|has a dependent object",
         (
-            "Something that this stack does not know is in its network, such as a task, a load"
-            " balancer or a function. Each has an interface there:",
+            "Something outside of this stack uses its network, such as a task, a load balancer or a"
+            " function. Each has a network interface:",
             "  aws ec2 describe-network-interfaces --query"
             " 'NetworkInterfaces[].[NetworkInterfaceId,VpcId,Description]' --output text",
         ),
@@ -370,28 +378,28 @@ _ADVICE: Sequence[tuple[str, Sequence[str]]] = (
     (
         r"stack policy|denied by stack policy",
         (
-            "The stack's policy protects this resource's data; --allow-data-loss lets it pass. Of a"
-            " database's Url after a restoration, set DatabaseHost to the restored instance first"
-            " (docs/infrastructure.md).",
+            "The stack's policy protects this resource's data; --allow-data-loss allows the change."
+            " For a database's Url after a restoration, set DatabaseHost to the restored instance"
+            " first (docs/infrastructure.md).",
         ),
     ),
     (
         r"BucketAlreadyExists|requested bucket name is not available",
         (
-            "Names of buckets are global, and somebody else has this one: give the service another"
-            " name (ServiceName).",
+            "Bucket names are global, and somebody else has this one: give the service another name"
+            " (ServiceName).",
         ),
     ),
     (
         r"already exists",
         (
-            "Something of that name is there, outside of this stack. Remove it, or name it in the"
-            " settings, where a parameter takes it (ClusterName, RepositoryName).",
+            "A resource of that name exists outside of this stack. Delete it, or name it in the"
+            " settings if there is a parameter for it (ClusterName, RepositoryName).",
         ),
     ),
     (
         r"ExpiredToken|security token included in the request is expired|token has expired",
-        ("Your AWS session is over. Log in again, then run this command again.",),
+        ("Your AWS session has expired. Log in again, then run this command again.",),
     ),
     (
         r"not authorized|AccessDenied|Access Denied|UnauthorizedOperation|explicit deny",
@@ -422,10 +430,10 @@ _ADVICE: Sequence[tuple[str, Sequence[str]]] = (
     (
         r"scheduled for deletion",
         (
-            "A secret of that name waits for its deletion. The secrets, with those:",
+            "A secret of that name is scheduled for deletion. All secrets, including those:",
             "  aws secretsmanager list-secrets --include-planned-deletion"
             " --query 'SecretList[].[ARN,DeletedDate]' --output text",
-            "Restore it in the console, or delete it at once with --force-delete-without-recovery.",
+            "Restore it in the console, or delete it now with --force-delete-without-recovery.",
         ),
     ),
     (
@@ -440,20 +448,21 @@ _ADVICE: Sequence[tuple[str, Sequence[str]]] = (
 
 
 def advice(reason: str) -> list[str]:
-    """What to do about a failure, from its reason: lines; none if there is nothing to say."""
+    """Return lines of advice for a failure's reason; [] if the reason is unknown."""
     for pattern, lines in _ADVICE:
         if match := re.search(pattern, reason):
             return [line.format(*match.groups()) if match.groups() else line for line in lines]
     return []
 
 
-# What is left ------------------------------------------------------------------------------------
+# Resources outside of stacks, and progress --------------------------------------------------------
 
 
 def deletion(type_: str, physical: str, *, snapshot: bool = False) -> str:
-    """The command that deletes a resource outside of a stack.
+    """Return the command that deletes a resource outside of a stack.
 
-    snapshot: its last snapshot is meant, not itself.
+    Args:
+        snapshot: delete its last snapshot instead.
     """
     if snapshot:
         return (
@@ -478,7 +487,7 @@ def deletion(type_: str, physical: str, *, snapshot: bool = False) -> str:
 
 
 def resources(events: Sequence[Event], began: datetime) -> list[Step]:
-    """What a stack's operation does to its resources, in the order in which it began with each."""
+    """Return the progress of a stack's operation, a step for each resource, in order of start."""
     steps: dict[str, Step] = {}
     for event in events:
         if event.type == "AWS::CloudFormation::Stack" and not event.nested:

@@ -1,7 +1,7 @@
-"""What must be right before anything is made: each check says what was found and the exact fix.
+"""Check everything before any stack is created; each check reports its result and the exact fix.
 
-The functions with a plain value in and a Check out decide; the others ask AWS and pass on what they
-found. A check without permission is a warning, never a failure.
+The functions that return a Check decide, from plain values; the methods call AWS. A check without
+permission is a warning, never a failure.
 """
 
 import shutil
@@ -22,8 +22,8 @@ from cli.setup.stacks import Stacks
 from deployer.check import FAILED, OK, WARNING, Check
 
 
-# Service-linked roles that a stack's first resource needs. An account gets each with its first use
-# of the service in the console, and CloudFormation's first use may come too early for it:
+# Service-linked roles that a stack's first resource needs. The console creates each at the first
+# use of its service; CloudFormation may create the resource before the role is ready:
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/using-service-linked-roles.html
 @dataclass(frozen=True)
 class ServiceRole:
@@ -31,7 +31,7 @@ class ServiceRole:
     service: str
 
     def exists(self, account: Account) -> bool:
-        """Whether the account has it, by the path that AWS gives it."""
+        """Return whether the account has it, by the path that AWS sets."""
         iam, path = account.client("iam"), f"/aws-service-role/{self.service}/"
         return bool(iam.list_roles(PathPrefix=path, MaxItems=1)["Roles"])
 
@@ -45,7 +45,7 @@ SERVICE_ROLES = {
 }
 """By the kind of the stack."""
 
-# Of these no other account's can be used; secrets and keys may be shared.
+# These must belong to this account; secrets and keys may be shared.
 _OWN_ACCOUNT_ONLY = (
     *("TargetGroupArn", "CertificateArn", "DocsCertificateArn", "SourceConnectionArn"),
     "TaskPolicyArns",
@@ -56,11 +56,15 @@ _SERVICES = (
     *("route53", "s3", "secretsmanager", "ssm"),
 )
 
-# What builds --------------------------------------------------------------------------------------
+# Tools --------------------------------------------------------------------------------------------
 
 
 def tools(path: str | None = None) -> list[Check]:
-    """The tools without which nothing can be built or deployed. `path`: where to look."""
+    """Check the tools that builds and deployments need.
+
+    Args:
+        path: the PATH to search.
+    """
     fixes = {
         "sam": "  pip install aws-sam-cli   # or: make setup",
         "python3.13": "  make setup PYTHON=/path/to/python3.13   # `sam build` needs it",
@@ -74,12 +78,11 @@ def tools(path: str | None = None) -> list[Check]:
     return results
 
 
-# Everything --------------------------------------------------------------------------------------
+# All checks ---------------------------------------------------------------------------------------
 
 
 def everything(account: Account, needed: Sequence[Stack], values: Mapping[str, str]) -> list[Check]:
-    """All checks before the stacks are made, asked at the same time.
-
+    """Run all checks before the stacks are created, in parallel.
     Args:
         values: effective settings.
     """
@@ -124,7 +127,7 @@ class _Checks:
         }
         self._partition = partition
         for service in _SERVICES:
-            account.client(service)  # made here, since making one is not thread-safe
+            account.client(service)  # created here, because that is not thread-safe
         account.client("freetier", "us-east-1")
         self._quotas = quotas.Quotas(account)
 
@@ -150,7 +153,7 @@ class _Checks:
         ]
 
     def at(self, entry: tuple[str, Callable[[], Iterator[Check]]]) -> list[Check]:
-        """What a check finds; a refusal to look is a warning."""
+        """Return the results of a check; an error of AWS is a warning."""
         name, check = entry
         results = []
         try:
@@ -171,7 +174,7 @@ class _Checks:
     # Names
 
     def names(self) -> Iterator[Check]:
-        """Whether what the stacks are to make under a name is free to be made."""
+        """Check that the names of the new resources are free."""
         count = 0
         for stack in self._needed:
             values = self._values | {"AWS::StackName": stack.name}
@@ -185,7 +188,7 @@ class _Checks:
             yield Check("names", OK, f"{count} looked up")
 
     def _taken(self, resource: Named) -> str | None:
-        """What there is of that name; None if it is free."""
+        """Return the state of the resource with that name; None if the name is free."""
         client = self._account.client
         missing = {
             "AWS::DynamoDB::Table": "ResourceNotFoundException",
@@ -234,7 +237,7 @@ class _Checks:
     # The network
 
     def network(self) -> Iterator[Check]:
-        """Whether the given VPC, subnets and security groups exist and belong together."""
+        """Check that the given VPC, subnets and security groups exist and belong together."""
         vpc = self._value("VpcId")
         ec2 = self._account.client("ec2")
         if vpc:
@@ -248,7 +251,7 @@ class _Checks:
                 yield Check(
                     "VpcId",
                     FAILED,
-                    f"there is no VPC {vpc} in {self._account.region}",
+                    f"VPC {vpc} does not exist in {self._account.region}",
                     ("The VPCs:", "  aws ec2 describe-vpcs --query 'Vpcs[].[VpcId,CidrBlock]'"),
                 )
                 return
@@ -270,7 +273,7 @@ class _Checks:
                 yield security_group(name, ids[0], response["SecurityGroups"], vpc)
 
     def zones(self) -> Iterator[Check]:
-        """Whether the zones of a new VPC are there and have Fargate."""
+        """Check that the zones of a new VPC exist and have Fargate."""
         parameter = self._zones_parameter
         if parameter is None or "network" not in self._new or self._value("VpcId"):
             return
@@ -296,14 +299,14 @@ class _Checks:
     # The domain
 
     def accounts(self) -> Iterator[Check]:
-        """Whether what must be of this account is."""
+        """Check that the resources which must belong to this account do."""
         caller_account = self._values["AWS::AccountId"]
         for name in _OWN_ACCOUNT_ONLY:
             for arn in self._values_of(name):
                 account = (arn.split(":") + [""] * 5)[4]
                 if account not in ("", "aws", caller_account):
                     fix = (
-                        f"Name one of account {caller_account}, or take another profile:",
+                        f"Name one of account {caller_account}, or use another profile:",
                         "  aws sts get-caller-identity",
                     )
                     yield Check(
@@ -311,7 +314,7 @@ class _Checks:
                     )
 
     def certificate(self) -> Iterator[Check]:
-        """Whether the given certificate can be used for the domain."""
+        """Check that the given certificate can be used for the domain."""
         if not (arn := self._value("CertificateArn")):
             return
         region = arn.split(":")[3]
@@ -320,7 +323,7 @@ class _Checks:
                 "CertificateArn",
                 FAILED,
                 f"the certificate is in {region}, the load balancer in {self._account.region}",
-                ("A load balancer takes certificates of its own Region only; make one there.",),
+                ("A load balancer needs a certificate in its own Region; create one there.",),
             )
             return
         try:
@@ -331,7 +334,7 @@ class _Checks:
             yield Check(
                 "CertificateArn",
                 FAILED,
-                f"there is no certificate {arn}",
+                f"certificate {arn} does not exist",
                 (
                     "The certificates:",
                     "  aws acm list-certificates"
@@ -343,7 +346,7 @@ class _Checks:
         yield certificate(response["Certificate"], self._value("DomainName"), wildcard=wildcard)
 
     def zone(self) -> Iterator[Check]:
-        """Whether the given hosted zone can hold the domain's records."""
+        """Check that the given hosted zone can hold the domain's records."""
         if not (zone := self._value("HostedZoneId")):
             return
         try:
@@ -354,17 +357,17 @@ class _Checks:
             yield Check(
                 "HostedZoneId",
                 FAILED,
-                f"there is no hosted zone {zone}",
+                f"hosted zone {zone} does not exist",
                 ("The zones:", "  aws route53 list-hosted-zones --query 'HostedZones[].[Id,Name]'"),
             )
             return
         private = description.get("Config", {}).get("PrivateZone", False)
         yield hosted_zone(zone, description["Name"], self._value("DomainName"), private=private)
 
-    # What is there already
+    # Existing resources
 
     def secrets(self) -> Iterator[Check]:
-        """Whether the secrets exist, and the database's holds a URL as plain text."""
+        """Check that the secrets exist, and that the database's secret is a URL as plain text."""
         client = self._account.client("secretsmanager")
         url = self._value("DatabaseUrlSecretArn")
         others = [a for a in self._values_of("SecretArns") if ":secretsmanager:" in a and a != url]
@@ -379,12 +382,12 @@ class _Checks:
                 yield Check(
                     name,
                     FAILED,
-                    f"there is no secret {arn}",
+                    f"secret {arn} does not exist",
                     ("The secrets:", "  aws secretsmanager list-secrets --query SecretList[].ARN"),
                 )
                 continue
             if "DeletedDate" in description:
-                fix = ("Get it back:", f"  aws secretsmanager restore-secret --secret-id {arn}")
+                fix = ("Restore it:", f"  aws secretsmanager restore-secret --secret-id {arn}")
                 yield Check(name, FAILED, "the secret is scheduled for deletion", fix)
             elif name == "DatabaseUrlSecretArn":
                 yield database_url(
@@ -394,7 +397,7 @@ class _Checks:
                 yield Check(name, OK, description["Name"])
 
     def existing(self) -> Iterator[Check]:
-        """Whether the cluster, repository, target group and database that are given exist."""
+        """Check that the given cluster, repository, target group and database exist."""
         if name := self._value("ClusterName"):
             clusters = self._account.client("ecs").describe_clusters(clusters=[name])["clusters"]
             status = clusters[0]["status"] if clusters else "missing"
@@ -441,14 +444,15 @@ class _Checks:
         except ClientError as error:
             if code_of(error) not in (missing, f"{missing}Fault", f"{missing}Exception"):
                 raise
-            fix = ("What there is:", listing)
-            return Check(parameter, FAILED, f"there is no {name} in {self._account.region}", fix)
+            fix = ("List the existing ones:", listing)
+            problem = f"{name} does not exist in {self._account.region}"
+            return Check(parameter, FAILED, problem, fix)
         return Check(parameter, OK, name)
 
-    # What the account may have
+    # Quotas
 
     def vpc_quota(self) -> Iterator[Check]:
-        """Whether the account may have one more VPC."""
+        """Check the quota for one more VPC."""
         if "network" not in self._new or self._value("VpcId"):
             return
         pages = self._account.client("ec2").get_paginator("describe_vpcs").paginate()
@@ -457,7 +461,7 @@ class _Checks:
         yield quotas.room(quota, 1, "give VpcId, one of your own")
 
     def address_quota(self) -> Iterator[Check]:
-        """Whether the account may have the NAT gateways' addresses."""
+        """Check the quota for the NAT gateways' addresses."""
         if "network" not in self._new or self._value("VpcId"):
             return
         if self._values.get("PrivateTasks") != "true":
@@ -471,7 +475,7 @@ class _Checks:
         yield quotas.room(quota, needed, "set PrivateTasks: false")
 
     def load_balancer_quota(self) -> Iterator[Check]:
-        """Whether the account may have one more load balancer."""
+        """Check the quota for one more load balancer."""
         if "load-balancer" not in self._new:
             return
         elb = self._account.client("elbv2")
@@ -482,7 +486,7 @@ class _Checks:
             yield quotas.room(replace(quotas.LOAD_BALANCERS, used=used, value=int(most)), 1)
 
     def rds_quota(self) -> Iterator[Check]:
-        """Whether the account may have one more database instance."""
+        """Check the quota for one more database instance."""
         if "database" not in self._new:
             return
         account_quotas = self._account.client("rds").describe_account_attributes()["AccountQuotas"]
@@ -494,7 +498,7 @@ class _Checks:
                 yield quotas.room(quota, 1)
 
     def fargate_quota(self) -> Iterator[Check]:
-        """Whether the service's tasks fit into the account's vCPUs."""
+        """Check the quota of Fargate vCPUs for the service's tasks."""
         if "service" not in self._new or not self._value("Cpu"):
             return
         yield quotas.fargate(
@@ -505,7 +509,7 @@ class _Checks:
         )
 
     def build_quota(self) -> Iterator[Check]:
-        """Whether CodeBuild may run what builds the image, and the docs site."""
+        """Check the quota of CodeBuild for builds of the image and the docs site."""
         if "deployer" not in self._new or not self._value("BuildComputeType"):
             return
         sizes = [self._value("BuildComputeType")]
@@ -514,14 +518,14 @@ class _Checks:
             yield quotas.concurrency(self._quotas.look(quotas.builds(size)))
 
     def plan(self) -> Iterator[Check]:
-        """Whether the account's plan allows a database."""
+        """Check that the account's plan allows a database."""
         if self._new and self._partition == "aws":
             yield quotas.account_plan(self._account, database="database" in self._new)
 
     def distributions(self) -> Iterator[Check]:
-        """Whether the account may create distributions of CloudFront, as far as that can be known.
+        """Check that the account may create CloudFront distributions.
 
-        No API tells whether an account is verified; one that has a distribution is.
+        No API reports whether an account is verified; one that has a distribution is.
         """
         if "docs" not in self._new:
             return
@@ -532,7 +536,7 @@ class _Checks:
         yield cloudfront(self._partition, len(response["DistributionList"].get("Items", ())))
 
     def service_roles(self) -> Iterator[Check]:
-        """Whether the service-linked roles are there, which new accounts lack."""
+        """Report the service-linked roles that are missing, as in new accounts."""
         for kind, role in SERVICE_ROLES.items():
             if kind in self._new:
                 exists = role.exists(self._account)
@@ -543,18 +547,18 @@ class _Checks:
         return any(stack.kind == kind for stack in self._needed)
 
 
-# What the findings mean --------------------------------------------------------------------------
+# Decisions ----------------------------------------------------------------------------------------
 
 
 def taken(stack: Stack, resource: Named, problem: str) -> Check:
-    """A name that a stack needs and something else has."""
+    """Return the failed check of a name that a stack needs and another resource has."""
     kind = resource.type.removeprefix("AWS::")
-    problem_text = (
+    conflict = (
         f"{kind} {resource.name} {problem}, and not as {resource.logical} of the stack {stack.name}"
     )
     if problem == "is scheduled for deletion":
         fix = [
-            "Delete it at once:",
+            "Delete it immediately:",
             f"  {deletion(resource.type, resource.name)}",
         ]
     else:
@@ -570,13 +574,17 @@ def taken(stack: Stack, resource: Named, problem: str) -> Check:
         ]
         if not keep:
             fix.append("or give the service another name (ServiceName).")
-    return Check("names", FAILED, problem_text, tuple(fix))
+    return Check("names", FAILED, conflict, tuple(fix))
 
 
 def subnets(
     parameter: str, ids: Sequence[str], descriptions: Sequence[Mapping[str, Any]], vpc: str
 ) -> Check:
-    """Whether subnets exist, lie in the VPC and in two zones. `found`: by DescribeSubnets."""
+    """Check that subnets exist, in the VPC and in two zones.
+
+    Args:
+        descriptions: from DescribeSubnets.
+    """
     by_id = {subnet["SubnetId"]: subnet for subnet in descriptions}
     advice = (
         "Its subnets:",
@@ -584,7 +592,7 @@ def subnets(
         " 'Subnets[].[SubnetId,VpcId,AvailabilityZone,CidrBlock]'",
     )
     if missing := [name for name in ids if name not in by_id]:
-        return Check(parameter, FAILED, f"there is no subnet {', '.join(missing)}", advice)
+        return Check(parameter, FAILED, f"subnet {', '.join(missing)} does not exist", advice)
     elsewhere = [name for name in ids if vpc and by_id[name]["VpcId"] != vpc]
     if elsewhere:
         other = by_id[elsewhere[0]]["VpcId"]
@@ -598,7 +606,11 @@ def subnets(
 
 
 def addresses(vpc: str, description: Mapping[str, Any], cidr: str) -> Iterator[Check]:
-    """Whether VpcCidr is what an existing VPC has. `described`: by DescribeVpcs."""
+    """Check that VpcCidr is a CIDR block of an existing VPC.
+
+    Args:
+        description: from DescribeVpcs.
+    """
     blocks = [description["CidrBlock"]]
     blocks += [a["CidrBlock"] for a in description.get("CidrBlockAssociationSet", ())]
     if cidr and cidr not in blocks:
@@ -608,14 +620,18 @@ def addresses(vpc: str, description: Mapping[str, Any], cidr: str) -> Iterator[C
 
 
 def has_fargate(zone: str, parameter: Parameter) -> bool:
-    """Whether a zone, by its id, has Fargate: the parameter Zones admits none that has not."""
+    """Return whether a zone, by its id, has Fargate: the parameter Zones allows no other zones."""
     return parameter.problem(f"{zone},zz9-az9") is None
 
 
 def without_fargate(
     descriptions: Sequence[Mapping[str, Any]], parameter: Parameter | None
 ) -> Iterator[Check]:
-    """The subnets for tasks in whose zone there is no Fargate. `found`: by DescribeSubnets."""
+    """Yield a failed check for each subnet in a zone without Fargate.
+
+    Args:
+        descriptions: from DescribeSubnets.
+    """
     for subnet in descriptions:
         zone = subnet.get("AvailabilityZoneId")
         if parameter and zone and not has_fargate(zone, parameter):
@@ -635,16 +651,16 @@ def zones(
     parameter: Parameter,
     region: str,
 ) -> Check:
-    """Whether a new VPC comes to lie in two zones that have Fargate.
+    """Check that a new VPC would use two zones that have Fargate.
 
-    Names of zones mean other zones in each account; ids do not
+    The names of zones differ between accounts; their ids do not
     (https://docs.aws.amazon.com/ram/latest/userguide/working-with-az-ids.html).
 
     Args:
-        told: the Region's zones, by DescribeAvailabilityZones.
-        default: the names of those with a default subnet: `Fn::GetAZs` takes no other where there
-            are some.
-        given: the ids that the settings name; none leaves the choice to `Fn::GetAZs`.
+        descriptions: the Region's zones, from DescribeAvailabilityZones.
+        default: the names of the zones with a default subnet: `Fn::GetAZs` returns only these, if
+            there are any.
+        chosen: the ids in the settings; if empty, `Fn::GetAZs` chooses.
     """
     ids = {
         zone["ZoneName"]: zone["ZoneId"]
@@ -654,32 +670,36 @@ def zones(
     suitable = [ids[name] for name in sorted(ids) if has_fargate(ids[name], parameter)]
     fix = ("Name two that have Fargate in the settings:", f"  Zones: {','.join(suitable[:2])}")
     if missing := [zone for zone in chosen if zone not in ids.values()]:
-        problem = f"there is no zone {', '.join(missing)} in {region}"
+        problem = f"zone {', '.join(missing)} does not exist in {region}"
         return Check("Zones", FAILED, problem, fix)
     defaults = [ids[name] for name in sorted(ids) if name in default or not default][:2]
     if len(chosen or defaults) < 2:
         problem = f"{region} has fewer than two zones for this account"
-        return Check("Zones", FAILED, problem, ("Take another Region.",))
+        return Check("Zones", FAILED, problem, ("Use another Region.",))
     if unsuitable := [zone for zone in chosen or defaults if not has_fargate(zone, parameter)]:
-        problem = f"the VPC would lie in {', '.join(unsuitable)}, which has no Fargate"
+        problem = f"the VPC would use {', '.join(unsuitable)}, which has no Fargate"
         return Check("Zones", FAILED, problem, fix)
     return Check("Zones", OK, ", ".join(chosen or defaults))
 
 
 def cloudfront(partition: str, distributions: int) -> Check:
-    """Whether the docs site can be served. `distributions`: how many there are, at most 1."""
+    """Check that the docs site can be served.
+
+    Args:
+        distributions: how many the account has; 1 stands for more.
+    """
     name = "CloudFront"
     if partition != "aws":
         fix = (
-            "Go on without a docs site, or name another one; add to the settings:",
+            "Deploy without a docs site, or link to another one; add to the settings:",
             "  DocsUrl: none",
         )
         return Check(name, FAILED, f"the docs site cannot be served in partition {partition}", fix)
     if distributions:
         return Check(name, OK, "the account has distributions, so it is verified for them")
     fix = (
-        "If it is refused, all else is there by then, since the docs site is created last; the"
-        " message says what to do. To go on without a docs site, add to the settings:",
+        "If AWS refuses it, everything else exists by then, because the docs site is created last;"
+        " the message says what to do. To deploy without a docs site, add to the settings:",
         "  DocsUrl: none",
     )
     problem = (
@@ -692,21 +712,25 @@ def cloudfront(partition: str, distributions: int) -> Check:
 def security_group(
     parameter: str, name: str, descriptions: Sequence[Mapping[str, Any]], vpc: str
 ) -> Check:
-    """Whether a security group exists and is of the VPC."""
+    """Check that a security group exists in the VPC."""
     advice = (
         "The groups:",
         "  aws ec2 describe-security-groups --query 'SecurityGroups[].[GroupId,VpcId,GroupName]'",
     )
     if not descriptions:
-        return Check(parameter, FAILED, f"there is no security group {name}", advice)
+        return Check(parameter, FAILED, f"security group {name} does not exist", advice)
     if vpc and descriptions[0]["VpcId"] != vpc:
-        problem = f"{name} is of {descriptions[0]['VpcId']}, not of VpcId {vpc}"
+        problem = f"{name} is in {descriptions[0]['VpcId']}, not in VpcId {vpc}"
         return Check(parameter, FAILED, problem, advice)
     return Check(parameter, OK, f"{name}, {descriptions[0].get('GroupName', '')}")
 
 
 def hosted_zone(zone: str, name: str, domain: str, *, private: bool) -> Check:
-    """Whether a zone is public and the domain is in it. `name`: the zone's, as Route 53 has it."""
+    """Check that a zone is public and contains the domain.
+
+    Args:
+        name: the zone's name, from Route 53.
+    """
     name = name.rstrip(".")
     advice = ("The zones:", "  aws route53 list-hosted-zones --query 'HostedZones[].[Id,Name]'")
     if private:
@@ -720,7 +744,7 @@ def hosted_zone(zone: str, name: str, domain: str, *, private: bool) -> Check:
 
 
 def database_url(value: str, arn: str) -> Check:
-    """Whether a secret is a connection URL as plain text. The value itself is never told."""
+    """Check that a secret is a connection URL as plain text, without showing its value."""
     name = "DatabaseUrlSecretArn"
     if problem := findings.url_problem(value):
         return Check(name, FAILED, problem, findings.url_fix(arn))

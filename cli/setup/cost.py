@@ -1,7 +1,7 @@
-"""What the stacks cost a month while nothing happens, from the settings.
+"""Estimate what the idle stacks cost a month, from the settings.
 
-List prices of us-east-1 in dollars, as docs/cost.md has them with their arithmetic; other Regions
-differ by some percent. Nothing here speaks to AWS.
+Uses the list prices of us-east-1 in dollars, as docs/cost.md explains; other Regions differ by some
+percent. Nothing here calls AWS.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -23,20 +23,20 @@ type Values = Mapping[str, str]
 
 
 def monthly(kinds: Collection[str], values: Values) -> dict[str, float]:
-    """The dollars a month of each stack.
+    """Return the dollars a month of each stack.
 
     Args:
-        kinds: of the stacks.
+        kinds: the kinds of the stacks.
         values: effective settings.
     """
     return {kind: round(_OF[kind](values), 2) for kind in kinds if kind in _OF}
 
 
 def unknown(kinds: Collection[str], values: Values) -> str:
-    """What is not in the sums, in words; "" if all is."""
+    """Return what the sums do not include, in words; "" if they include everything."""
     instance = values.get("DatabaseClass", "")
     missing = "database" in kinds and instance not in CLASSES
-    return f"without {instance}, whose price is not known here" if missing else ""
+    return f"without {instance}, whose price is unknown here" if missing else ""
 
 
 def _public_tasks(values: Values) -> bool:
@@ -67,19 +67,19 @@ def _load_balancer(values: Values) -> float:
 
 
 def task(cpu: int, memory: int, platform: str = "linux/amd64") -> float:
-    """The dollars a month of a task of Fargate."""
+    """Return the dollars a month of a Fargate task."""
     vcpu, gigabyte = _FARGATE.get(platform, _FARGATE["linux/amd64"])
     return HOURS * (cpu / 1024 * vcpu + memory / 1024 * gigabyte)
 
 
 def _service(values: Values) -> float:
     size = int(values.get("Cpu") or 1024), int(values.get("Memory") or 2048)
-    one = task(*size, values.get("Platform", "linux/amd64"))
-    one += HOURS * _ADDRESS if _public_tasks(values) else 0
+    price = task(*size, values.get("Platform", "linux/amd64"))
+    price += HOURS * _ADDRESS if _public_tasks(values) else 0
     images = 0.50 if int(values.get("KeepImages") or 50) <= 50 else 1.00
     insights = _INSIGHTS.get(values.get("ContainerInsights", "enabled"), 0)
     log_lines = 0.50 if _public_tasks(values) else 1.00
-    return _tasks(values) * one + insights + log_lines + images
+    return _tasks(values) * price + insights + log_lines + images
 
 
 def _monitoring(values: Values) -> float:
@@ -92,7 +92,7 @@ def _deployer(values: Values) -> float:
 
 
 def _docs(values: Values) -> float:
-    return 0  # by use: some cents of storage and requests
+    return 0  # by use: a few cents for storage and requests
 
 
 _OF: Mapping[str, Callable[[Values], float]] = {

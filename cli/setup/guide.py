@@ -1,5 +1,5 @@
-"""The first time: what kind of application it is, and then only what matters for that kind, with
-what the account has."""
+"""Ask for the settings at the first run: the kind of application, then only what that kind needs,
+with the account's own resources as suggestions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _PATTERN = "ServicePattern"
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of application: what it sets, and what is asked for it, in this order."""
+    """A kind of application: the settings that it implies, and the questions to ask, in order."""
 
     name: str
     about: str
@@ -23,7 +23,7 @@ class Kind:
     asks: tuple[str, ...]
 
 
-# What the stacks' defaults, which are Coder's, must be for other services.
+# Settings of other services; the stacks' defaults are Coder's.
 _WEB = {"Application": "web", "Strategy": "rolling", "TimeoutSeconds": "600", "HealthCheck": "null"}
 KINDS = (
     Kind(
@@ -44,7 +44,7 @@ KINDS = (
     ),
     Kind(
         "a worker",
-        "a container that nobody reaches",
+        "a container that accepts no connections",
         {
             **{**_WEB, "Exposure": "none", "Verify": ""},
             **{"DomainName": "", "HostedZoneId": "", "CertificateArn": "", "DocsUrl": "none"},
@@ -56,13 +56,14 @@ _SIZES = ((256, 512), (512, 1024), (1024, 2048), (2048, 4096))  # of Fargate: CP
 
 
 def kind(screen: Screen, parameters: Mapping[str, Parameter], unchanged: str = "") -> Kind | None:
-    """What kind of application a person says it is; None if the settings stay as they are, or the
-    templates know one kind only.
+    """Ask for the kind of application.
 
     Args:
-        unchanged: what is offered as the way to leave the settings as they are; "" offers none.
+        unchanged: the text of the choice to keep the settings; "" does not offer it.
+    Returns:
+        The kind; None to keep the settings, or if the templates support one kind only.
     Raises:
-        EOFError: nobody answers.
+        EOFError: the input ended.
     """
     if "Application" not in parameters:
         return None
@@ -82,26 +83,26 @@ def asked(
     first: bool,
     chosen: Kind | None = None,
 ) -> dict[str, str]:
-    """The settings that a person at the terminal gives; those that stay as they are left out.
+    """Ask for settings at the terminal, and return those that change.
 
     Args:
-        given: what the settings file holds already.
-        lacking: what has no default and is not given.
-        first: nothing is deployed yet, so that the choices that shape everything are asked too.
-        chosen: the kind of application, where that is known.
+        current: the content of the settings file.
+        required: the required parameters that it lacks.
+        first: nothing is deployed yet, so ask for the main settings too.
+        chosen: the kind of application, if known.
     Raises:
-        EOFError: nobody answers.
+        EOFError: the input ended.
     """
     guide = _Guide(screen, account, project.known, current)
     screen.title(f"Settings for {project.file.relative_to(project.root)}")
-    screen.say("Nothing is written or made before the last answer; Ctrl-C ends this.")
+    screen.say("Nothing is written or created before the last answer; Ctrl-C cancels.")
     names = [p.name for p in required]
     if first:
         names = list(dict.fromkeys([REQUIRED_NAME, *names]))
     for name in names:
         if name != _PATTERN:
             guide.ask(name)
-    # the deployer serves this service, unless it was told otherwise
+    # the deployer serves this service, unless the settings say otherwise
     if _PATTERN in project.known and current.get(_PATTERN, "") in ("", current.get(REQUIRED_NAME)):
         guide.answers[_PATTERN] = guide.value(REQUIRED_NAME)
     if first:
@@ -113,7 +114,7 @@ def asked(
 
 
 def _choose(screen: Screen, question: str, choices: Sequence[str]) -> int:
-    """The index of one of several; an empty answer is the first."""
+    """Ask for one of several choices, and return its index; an empty answer is the first."""
     screen.say()
     screen.say(question)
     for number, choice in enumerate(choices, 1):
@@ -142,11 +143,11 @@ class _Guide:
         self.answers: dict[str, str] = {}
 
     def value(self, name: str) -> str:
-        """What a setting is by now, without its default."""
+        """Return the current value of a setting, without its default."""
         return self.answers.get(name, self._current.get(name, ""))
 
     def ask(self, name: str, suggestion: str = "") -> str:
-        """One value, asked for until it is good; nothing typed is the suggestion or the default."""
+        """Ask for a value until it is valid; an empty answer is the suggestion or the default."""
         parameter = self._parameters[name]
         default = self.value(name) or suggestion or parameter.default or ""
         example = f", such as {parameter.example}" if parameter.example else ""
@@ -156,7 +157,7 @@ class _Guide:
             hint = f" [{default}]" if default else f" ({parameter.example})" if example else ""
             value = self._screen.ask(f"{name}{hint}:") or default
             if not value and parameter.default is None:
-                self._screen.say(f"It is needed{example}.", "yellow")
+                self._screen.say(f"A value is required{example}.", "yellow")
                 continue
             if problem := parameter.problem(value):
                 self._screen.say(problem, "yellow")
@@ -166,23 +167,23 @@ class _Guide:
             return value
 
     def set(self, name: str, value: str) -> None:
-        """Set a value that the templates know, unless it is that already."""
+        """Set a value if the templates have this parameter and the value differs."""
         if name in self._parameters and value != (
             self.value(name) or self._parameters[name].default or ""
         ):
             self.answers[name] = value
 
     def choose(self, question: str, choices: Sequence[str]) -> int:
-        """The index of one of several; an empty answer is the first."""
+        """Ask for one of several choices, and return its index; an empty answer is the first."""
         return _choose(self._screen, question, choices)
 
     def _effective(self, name: str) -> str:
-        """What a setting is by now, with its default."""
+        """Return the current value of a setting, or its default."""
         parameter = self._parameters.get(name)
         return self.value(name) or (parameter.default if parameter else None) or ""
 
     def _listed(self, service: str, operation: str, key: str, **filters: Any) -> list[Any]:
-        """What the account has; [] if that cannot be looked at, which is said."""
+        """Return the account's resources; [] with a message if they cannot be listed."""
         try:
             pages = self._account.client(service).get_paginator(operation).paginate(**filters)
             return [item for page in pages for item in page[key]]
@@ -193,16 +194,16 @@ class _Guide:
             return []
 
     def port(self) -> None:
-        """Where a web application listens, and the path that answers when it serves."""
+        """Ask for a web application's port, and for the path of its health check."""
         self.ask("ContainerPort")
         self.ask("HealthCheckPath")
 
     def health(self) -> None:
-        """How a worker is known to be well; without a check it is, as long as it runs."""
+        """Ask for a worker's health check; without one it is healthy while it runs."""
         self.ask("HealthCheck")
 
     def size(self) -> None:
-        """How large a task is."""
+        """Ask for the size of a task."""
         prices = [
             f"{cpu / 1024:g} vCPU, {memory / 1024:g} GB: ${cost.task(cpu, memory):.0f} a month"
             for cpu, memory in _SIZES
@@ -212,23 +213,23 @@ class _Guide:
         self.set("Memory", f"{memory}")
 
     def docs(self) -> None:
-        """A documentation site, or none."""
+        """Ask whether to create a documentation site, or link to another one."""
         if "DocsUrl" not in self._parameters:
             return
         choices = [
             "none",
-            "one that is built here from sources of yours, on CloudFront",
-            "one that is elsewhere",
+            "one that is built from your sources, on CloudFront",
+            "an existing site elsewhere",
         ]
         index = self.choose("The documentation site", choices)
         if index < 2:
             self.set("DocsUrl", ("none", "")[index])
             return
         while self.ask("DocsUrl") in ("", "none"):
-            self._screen.say("Its URL is needed, such as https://docs.example.com.", "yellow")
+            self._screen.say("Its URL is required, such as https://docs.example.com.", "yellow")
 
     def domain(self) -> None:
-        """The host name, and where its certificate comes from."""
+        """Ask for the host name, and for its hosted zone or certificate."""
         if "DomainName" not in self._parameters:
             return
         host = self.ask("DomainName")
@@ -241,9 +242,9 @@ class _Guide:
             and f".{host}.".endswith(f".{zone['Name']}")
         ]
         choices = [f"{zone['Name'].rstrip('.')}  {_id(zone)}" for zone in zones]
-        no_zone = "none: the domain is kept elsewhere, and there is a certificate for it in ACM"
+        no_zone = "none: the domain is hosted elsewhere, and has a certificate in ACM"
         index = self.choose(
-            "The hosted zone in which the records and the certificate are made", [*choices, no_zone]
+            "The hosted zone for the domain's records and certificate", [*choices, no_zone]
         )
         if index < len(zones):
             self.answers["HostedZoneId"] = _id(zones[index])
@@ -251,7 +252,7 @@ class _Guide:
             self.ask("CertificateArn")
 
     def network(self) -> None:
-        """A new VPC, or which one, and its subnets."""
+        """Ask for a new or an existing VPC, and for its subnets."""
         if "VpcId" not in self._parameters:
             return
         vpcs = self._listed("ec2", "describe_vpcs", "Vpcs")
@@ -305,12 +306,12 @@ class _Guide:
                 self.ask(name, ",".join(suggestion))
 
     def database(self) -> None:
-        """A database of its own, or the one that is there."""
+        """Ask for a new or an existing database."""
         if "DatabaseUrlSecretArn" not in self._parameters:
             return
         choices = {
-            "managed": "a new one, made and backed up for it",
-            "existing": "one that is there, whose URL is a secret in Secrets Manager",
+            "managed": "a new one, with backups",
+            "existing": "an existing one, whose URL is a secret in Secrets Manager",
         }
         parameter = self._parameters.get("Database")
         if parameter and "none" in parameter.values and self._effective("Application") != "coder":
@@ -321,7 +322,7 @@ class _Guide:
             self.set("DatabaseUrlSecretArn", "")
             return
         while not self.ask("DatabaseUrlSecretArn"):
-            self._screen.say("It is needed for a database that is there.", "yellow")
+            self._screen.say("It is required for an existing database.", "yellow")
 
 
 def _id(zone: Mapping[str, Any]) -> str:
@@ -333,7 +334,7 @@ def _name(resource: Mapping[str, Any]) -> str:
 
 
 def _in_two_zones(subnets: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The first subnet of each of the first two zones; [] if there are not two."""
+    """Return the first subnet of each of the first two zones; [] if there are fewer zones."""
     by_zone: dict[str, str] = {}
     for subnet in sorted(subnets, key=lambda s: (s["AvailabilityZone"], s["SubnetId"])):
         by_zone.setdefault(subnet["AvailabilityZone"], subnet["SubnetId"])

@@ -1,5 +1,5 @@
-"""MODE=infrastructure: the stacks in order, each by a change set that is shown before it is done;
-and their removal."""
+"""Deploy the stacks in order, each by a change set that is shown before it is executed, and remove
+them (MODE=infrastructure)."""
 
 import contextlib
 import time
@@ -52,7 +52,7 @@ _MINUTES = {
     **{"network": 4, "database": 12, "load-balancer": 6, "service": 2, "deployer": 5},
     **{"monitoring": 2, "docs": 7},
 }
-"""About how long a creation takes; what is there is looked at within one."""
+"""About how long a creation takes; checking an existing stack takes less than one minute."""
 
 _MARKS = {
     Action.ADD: "+",
@@ -66,7 +66,7 @@ _MARKS = {
 
 @dataclass(frozen=True)
 class Answers:
-    """What was agreed to on the command line."""
+    """The confirmations given on the command line."""
 
     yes: bool = False
     replace: bool = False
@@ -75,9 +75,9 @@ class Answers:
 
 @dataclass
 class Infrastructure:
-    """The stacks of a service: to deploy those that its settings ask for, to remove all.
+    """Deploys the stacks that a service's settings need, or removes all.
 
-    `done` tells what became of each stack so far, also if a later one fails.
+    `done` has the outcome of each stack so far, even if a later one fails.
     """
 
     account: Account
@@ -99,7 +99,11 @@ class Infrastructure:
     # Deploying ------------------------------------------------------------------------------------
 
     def deploy(self) -> None:
-        """Create or update the stacks. Raises CommandFailed."""
+        """Create or update the stacks.
+
+        Raises:
+            CommandFailed: a stack failed, or a change was not confirmed.
+        """
         states = {stack.kind: self.stacks.state(stack.name) for stack in self.needed}
         self._show_plan(states)
         new = [s for s in self.needed if states[s.kind].standing is not Standing.THERE]
@@ -116,22 +120,24 @@ class Infrastructure:
         self._link_docs(linked)
 
     def _docs_url(self) -> str:
-        """The docs site's URL, which the service gets; "" if the settings name it, or there is
-        none yet."""
+        """Return the new docs site's URL; "" if the settings name one, or none exists yet."""
         docs = next((stack for stack in self.needed if stack.kind == "docs"), None)
         outputs = self.stacks.state(docs.name).outputs if docs else None
         return (outputs or {}).get("Url", "")
 
     def _link_docs(self, linked: str) -> None:
-        """Let the service's links lead to the docs site if it is new: it was created after the
-        service. `linked`: the URL that the service has already."""
+        """Link the service to the docs site if its URL is new: it was created after the service.
+
+        Args:
+            linked: the URL that the service has already.
+        """
         service = next((stack for stack in self.needed if stack.kind == "service"), None)
         if service and "DocsUrl" in service.parameters and self._docs_url() != linked:
             self.screen.title(f"{service.name}: links to the docs site")
             self._deploy(service, agreed=True, linking=True)
 
     def _show_plan(self, states: Mapping[str, State]) -> None:
-        """Show what will exist, what that costs, how long it takes and what was checked."""
+        """Show the stacks, their cost and duration, and the results of the checks."""
         kinds = [stack.kind for stack in self.needed]
         costs = cost.monthly(kinds, self.values)
         minutes = {
@@ -171,12 +177,12 @@ class Infrastructure:
         )
         if self.values.get("Exposure") == "none":
             self.screen.say(
-                "Nobody reaches a worker: no port is open, and the address in a release's record"
-                " answers nobody."
+                "A worker accepts no connections: no port is open, and the address in a release's"
+                " record does not respond."
             )
-        self._say_what_was_checked()
+        self._show_checks()
 
-    def _say_what_was_checked(self) -> None:
+    def _show_checks(self) -> None:
         names = {
             state: ", ".join(dict.fromkeys(c.name for c in self.checked if c.state == state))
             for state in (OK, WARNING)
@@ -190,7 +196,7 @@ class Infrastructure:
         """Create the service-linked roles that new stacks need and that are missing.
 
         Raises:
-            CommandFailed: they may not be created, with what somebody else can run.
+            CommandFailed: no permission to create them; its advice is for an administrator.
         """
         iam = self.account.client("iam")
         for role in (role for kind, role in SERVICE_ROLES.items() if kind in kinds):
@@ -203,7 +209,7 @@ class Infrastructure:
             try:
                 iam.create_service_linked_role(AWSServiceName=role.service)
             except iam.exceptions.InvalidInputException:
-                continue  # it was created meanwhile: "has been taken in this account"
+                continue  # created meanwhile: "has been taken in this account"
             except ClientError as error:
                 if code_of(error) not in DENIED:
                     raise
@@ -222,11 +228,11 @@ class Infrastructure:
         return str(self.account.client("sts").get_caller_identity()["Account"])
 
     def _deploy(self, stack: Stack, *, agreed: bool, linking: bool = False) -> dict[str, Any]:
-        """Create or update a stack; what became of it.
+        """Create or update a stack, and return the outcome.
 
         Args:
-            agreed: whether its creation was agreed to.
-            linking: whether it gets the URL of the docs site alone, which was agreed to with that.
+            agreed: whether its creation was confirmed.
+            linking: whether only the URL of the docs site changes, which was confirmed with that.
         """
         began = time.monotonic()
         state = self._ready(stack.name)
@@ -239,13 +245,13 @@ class Infrastructure:
             changes = self.stacks.changes(change_set)
             self._show(changes)
             verdict = judge(changes, self.answers.losses)
-            with self._discarding(change_set, stack.name):
+            with self._discard_on_failure(change_set, stack.name):
                 self._consent(stack.name, verdict, agreed=agreed and (new or linking))
             marker = self.stacks.marker(stack.name)
             if not new:
                 self.stacks.guard(stack.name, self.answers.losses)
             token = self.stacks.execute(change_set, new=new)
-            state = self._followed(stack.name, marker, token)
+            state = self._await_end(stack.name, marker, token)
             outcome["action"] = "created" if new else "updated"
             outcome["changes"] = [
                 {"action": str(c.action), "resource": c.resource, "type": c.type} for c in changes
@@ -257,8 +263,11 @@ class Infrastructure:
         return {**outcome, "outputs": outputs, "seconds": round(time.monotonic() - began, 1)}
 
     def _ready(self, name: str) -> State:
-        """The stack once a change set can be made for it. Raises CommandFailed if that needs a
-        person."""
+        """Return the stack once a change set can be created for it.
+
+        Raises:
+            CommandFailed: the stack needs manual attention first.
+        """
         state = self.stacks.state(name)
         if state.standing is Standing.BUSY:
             self.screen.say(
@@ -283,7 +292,11 @@ class Infrastructure:
         return state
 
     def _clear(self, state: State) -> None:
-        """Delete what a failed creation left, unless it holds data."""
+        """Delete the remains of a failed creation.
+
+        Raises:
+            CommandFailed: they may hold data.
+        """
         stateful = [
             resource
             for resource in self.stacks.resources(state.name)
@@ -318,7 +331,7 @@ class Infrastructure:
             with self.screen.working("sam build"):
                 self.sam.build(stack)
         try:
-            with self.screen.working("sam deploy: making the change set"):
+            with self.screen.working("sam deploy: creating the change set"):
                 change_set = self.sam.change_set(stack, self.settings_of(stack))
         except CommandFailed as failure:
             reasons = self.stacks.tidy(stack.name)
@@ -330,8 +343,10 @@ class Infrastructure:
         return change_set
 
     def settings_of(self, stack: Stack) -> dict[str, str]:
-        """The settings, with what only the other stacks know: the docs site's URL for the service,
-        and for the alarms the database instance that a restoration made."""
+        """Return the settings of a stack, completed from other stacks.
+
+        The service gets the docs site's URL, and the alarms get the restored database instance.
+        """
         settings = dict(self.settings)
         if stack.kind == "service" and (url := self._docs_url()):
             settings["DocsUrl"] = url
@@ -340,7 +355,7 @@ class Infrastructure:
         return settings
 
     def _restored_instance(self) -> str | None:
-        """The instance that a restoration put in the place of the settings' one."""
+        """Return the instance that a restoration put in place of the one in the settings."""
         if self.values.get("Database") == "none":
             return None
         deployer = next((stack for stack in self.needed if stack.kind == "deployer"), None)
@@ -368,15 +383,19 @@ class Infrastructure:
         self.screen.table(["change", "resource", "type", "because of"], rows)
 
     def _consent(self, name: str, verdict: Verdict, *, agreed: bool) -> None:
-        """Raises CommandFailed unless what a change set does is agreed to."""
+        """Ask to confirm a change set.
+
+        Raises:
+            CommandFailed: it is refused, or not confirmed.
+        """
         if verdict.refused:
             raise CommandFailed(
                 REFUSED,
                 f"{name}: refused, because data would be lost: "
                 + "; ".join(_loss(c) for c in verdict.refused),
                 [
-                    "Undo the setting that causes it. If the loss is meant, take a backup and name"
-                    " each resource:",
+                    "Undo the setting that causes it. If the loss is intended, take a backup and"
+                    " name each resource:",
                     "  python -m cli.setup --mode infrastructure "
                     + " ".join(f"--allow-data-loss {c.resource}" for c in verdict.refused),
                 ],
@@ -390,23 +409,27 @@ class Infrastructure:
             self._agree(f"Change {name}?", "--yes")
 
     def _agree(self, question: str, option: str) -> None:
-        """Raises CommandFailed unless a person says yes."""
+        """Ask to confirm.
+
+        Raises:
+            CommandFailed: the answer is not yes, or there is no terminal.
+        """
         if not self.interactive:
             raise CommandFailed(
                 REFUSED,
-                f"not done, because nobody was there to be asked: {question}",
-                [f"Run it at a terminal, or agree beforehand with {option}."],
+                f"not done, because there is no terminal to ask: {question}",
+                [f"Run it at a terminal, or confirm with {option}."],
             )
         try:
             agreed = self.screen.agreed(question)
         except EOFError:
             agreed = False
         if not agreed:
-            raise CommandFailed(REFUSED, "stopped, as you answered; nothing was changed by it")
+            raise CommandFailed(REFUSED, "not confirmed; this change was not made")
 
     @contextlib.contextmanager
-    def _discarding(self, change_set: str, name: str) -> Iterator[None]:
-        """Delete the change set if it is not agreed to, and the empty stack that it made."""
+    def _discard_on_failure(self, change_set: str, name: str) -> Iterator[None]:
+        """Delete the change set if it is not confirmed, and the empty stack that it created."""
         try:
             yield
         except (CommandFailed, KeyboardInterrupt):
@@ -430,14 +453,18 @@ class Infrastructure:
                 INTERRUPTED,
                 f"stopped following; {name} goes on in CloudFormation",
                 [
-                    "Run the command again to follow it and go on, or look:",
+                    "Run the command again to continue, or see the events:",
                     f"  aws cloudformation describe-stack-events --stack-name {name}"
                     " --max-items 20",
                 ],
             ) from None
 
-    def _followed(self, name: str, marker: str, token: str) -> State:
-        """The stack after its operation went well. Raises CommandFailed with the reason if not."""
+    def _await_end(self, name: str, marker: str, token: str) -> State:
+        """Follow a stack's operation to its end, and return the stack.
+
+        Raises:
+            CommandFailed: the operation failed, with the reason.
+        """
         began = time.monotonic()
         self._follow(name, marker, token)
         state = self.stacks.state(name)
@@ -452,7 +479,7 @@ class Infrastructure:
         resource = f"{cause.resource} ({cause.type})" if cause else "the stack"
         reason = printable((cause and cause.reason) or state.reason or "no reason is given")
         rollback_note = {
-            "ROLLBACK_COMPLETE": "What it made was removed again; the next run starts afresh.",
+            "ROLLBACK_COMPLETE": "Its resources were removed; the next run starts from scratch.",
             "UPDATE_ROLLBACK_COMPLETE": "The stack is as it was before.",
         }.get(str(state.status))
         hints = [*advice(reason), *([rollback_note] if rollback_note else [])]
@@ -478,7 +505,11 @@ class Infrastructure:
             raise self._failure(state, marker, "")
 
     def remove(self) -> None:
-        """Delete the stacks in reverse order, after asking. Raises CommandFailed."""
+        """Delete the stacks in reverse order, after asking.
+
+        Raises:
+            CommandFailed: a deletion failed, was refused, or was not confirmed.
+        """
         others = self._other_services()
         if others:
             self.screen.say(f"The deployer stays: it serves {', '.join(others)} too.")
@@ -491,17 +522,17 @@ class Infrastructure:
         if not existing:
             self.screen.say("There is nothing to remove.", "green")
             return
-        self._refuse_used_clusters(stack.name for stack, _ in existing)
-        retained = {stack.name: self._stays(stack.name) for stack, _ in existing}
-        self.screen.title("What is removed")
+        self._check_clusters(stack.name for stack, _ in existing)
+        retained = {stack.name: self._retained(stack.name) for stack, _ in existing}
+        self.screen.title("Stacks to remove")
         self.screen.table(
             ["stack", "status"], [[s.name, str(state.status)] for s, state in existing]
         )
-        self._tell_what_stays(retained)
+        self._show_retained(retained)
         if not self.answers.yes:
             where = f"account {self.account_id()}, {self.account.region}"
             self._agree(f"Remove {len(existing)} stacks from {where}?", "--yes")
-        self._end_service()
+        self._delete_service()
         for stack, _ in existing:
             self.screen.title(stack.name)
             self._unprotect(stack.name)
@@ -513,11 +544,14 @@ class Infrastructure:
             self.done.append(
                 {"stack": stack.name, "action": "removed", "kept": kept, "seconds": seconds}
             )
-        self._tell_what_stays(retained)
+        self._show_retained(retained)
 
-    def _refuse_used_clusters(self, names: Iterable[str]) -> None:
-        """Raises CommandFailed if something else runs in a cluster that these stacks would take
-        away; it names each."""
+    def _check_clusters(self, names: Iterable[str]) -> None:
+        """Check that nothing else runs in the clusters that these stacks would delete.
+
+        Raises:
+            CommandFailed: something does, each named.
+        """
         for name in names:
             for resource in self.stacks.resources(name):
                 cluster = resource.get("PhysicalResourceId", "")
@@ -533,7 +567,7 @@ class Infrastructure:
                     f"nothing was deleted: in the cluster {cluster} runs more than"
                     f" {self.settings['ServiceName']}: {', '.join(users)}",
                     [
-                        "Move it to another cluster, or end it, then run this again:",
+                        "Move it to another cluster, or stop it, then run this again:",
                         *(
                             f"  aws ecs delete-service --force --cluster {cluster}"
                             f" --service {service}"
@@ -547,7 +581,7 @@ class Infrastructure:
                 )
 
     def _others_in(self, cluster: str) -> tuple[list[str], dict[str, str]]:
-        """The services in a cluster beside this one, and the group of each task of none."""
+        """Return the other services in a cluster, and the groups of tasks outside of services."""
         ecs, service_name = self.account.client("ecs"), self.settings["ServiceName"]
         pages = ecs.get_paginator("list_services").paginate(cluster=cluster)
         services = [arn.rpartition("/")[2] for page in pages for arn in page["serviceArns"]]
@@ -562,7 +596,7 @@ class Infrastructure:
         return sorted(name for name in services if name != service_name), standalone
 
     def _other_services(self) -> list[str]:
-        """The services beside this one that have a spec, and so a deployer that must stay."""
+        """Return the other services with a spec, which need the deployer."""
         path = self.settings.get("SpecPath", "/deployer/services")
         pages = (
             self.account.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
@@ -570,8 +604,8 @@ class Infrastructure:
         names = [p["Name"].rpartition("/")[2] for page in pages for p in page["Parameters"]]
         return [name for name in names if name != self.settings["ServiceName"]]
 
-    def _stays(self, name: str) -> list[tuple[str, str, str]]:
-        """What of a stack's stateful resources outlives it: policy, type, physical id."""
+    def _retained(self, name: str) -> list[tuple[str, str, str]]:
+        """Return the stateful resources that outlive a stack: policy, type, physical id."""
         template = self.stacks.template(name)
         retained = []
         for resource in self.stacks.resources(name):
@@ -583,7 +617,7 @@ class Infrastructure:
                 retained.append((policy, resource["ResourceType"], resource["PhysicalResourceId"]))
         return retained
 
-    def _tell_what_stays(self, retained: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
+    def _show_retained(self, retained: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
         kept = [entry for entries in retained.values() for entry in entries]
         if not kept:
             return
@@ -595,7 +629,7 @@ class Infrastructure:
             self.screen.command(deletion(type_, physical, snapshot=snapshot))
 
     def _unprotect(self, name: str) -> None:
-        """Let the database of a stack be deleted; its last snapshot is taken by CloudFormation."""
+        """Disable deletion protection of a stack's database; CloudFormation takes its snapshot."""
         for resource in self.stacks.resources(name):
             if resource["ResourceType"] == "AWS::RDS::DBInstance":
                 rds = self.account.client("rds")
@@ -606,9 +640,9 @@ class Infrastructure:
                         ApplyImmediately=True,
                     )
 
-    def _end_service(self) -> None:
-        """Delete the ECS service, which is the deployer's and in no stack: its tasks hold the
-        network and the cluster."""
+    def _delete_service(self) -> None:
+        """Delete the ECS service, which the deployer created outside of the stacks: its tasks use
+        the network and the cluster."""
         service = self.settings["ServiceName"]
         cluster = self.settings.get("ClusterName") or service
         ecs = self.account.client("ecs")
@@ -617,13 +651,13 @@ class Infrastructure:
             if not [s for s in services if s["status"] != "INACTIVE"]:
                 return
             self.screen.title(f"The service {service}")
-            with self.screen.working("ending its tasks"):
+            with self.screen.working("stopping its tasks"):
                 ecs.delete_service(cluster=cluster, service=service, force=True)
                 ecs.get_waiter("services_inactive").wait(cluster=cluster, services=[service])
 
 
 def _loss(change: Change) -> str:
-    """What a replacement or removal does, in words."""
+    """Describe what a replacement or removal does."""
     effect = {
         Action.REMOVE: "is removed",
         Action.REPLACE: "is replaced by a new one",

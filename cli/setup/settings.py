@@ -1,6 +1,6 @@
-"""The settings of an environment, held against the parameters of all templates.
+"""Validate the settings of an environment against the parameters of all templates.
 
-Nothing here speaks to AWS: a mistake in the settings is found before anything is asked or made.
+Nothing here calls AWS, so that mistakes are found before anything is created.
 """
 
 import difflib
@@ -19,15 +19,15 @@ from cli.errors import WRONG, CommandFailed
 from cli.nextstep import DEFAULT_ENVIRONMENT, DEFAULT_STACK
 
 ORDER = ("network", "database", "load-balancer", "service", "deployer", "monitoring", "docs")
-"""The stacks, in the order in which they are deployed; later ones import from earlier ones.
+"""The kinds of stacks in deployment order; later ones import from earlier ones.
 
-The docs come last, since AWS may refuse the first distribution to a new account: all else is there.
+The docs come last, because AWS may refuse a new account's first CloudFront distribution.
 """
 
-REQUIRED_NAME = "ServiceName"  # the one setting that names everything else
+REQUIRED_NAME = "ServiceName"  # the setting that all other names derive from
 DEPLOYER_NAME = "DeployerStack"  # the setting that names the deployer's stack
 
-# What CloudFormation itself asks of these types, and an example of each
+# CloudFormation's own pattern for these types, and an example of each
 # (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-supplied-parameter-types.html).
 _AWS_TYPES = {
     "AWS::EC2::VPC::Id": ("vpc-[0-9a-f]{8,17}", "vpc-0123456789abcdef0"),
@@ -38,17 +38,17 @@ _AWS_TYPES = {
 
 
 class SettingsInvalid(CommandFailed):
-    """The project's files or settings are wrong; `problems` says each, by name."""
+    """The project's files or settings are invalid; `problems` lists each, by name."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         advice = [f"- {problem}" for problem in problems]
-        super().__init__(WRONG, "the settings are wrong; nothing was made", advice)
+        super().__init__(WRONG, "invalid settings; nothing was created", advice)
         self.problems = list(problems)
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter as a template declares it. `default` is None if a value must be given."""
+    """A parameter as a template declares it. `default` is None if it is required."""
 
     name: str
     type: str
@@ -64,7 +64,7 @@ class Parameter:
 
     @property
     def example(self) -> str:
-        """A value that is allowed, or its description where none can be told."""
+        """Return an allowed value, or "" if none is known."""
         if self.values:
             return self.values[0]
         if match := re.search(r"such as (.+?)(?: \(| or empty|, or |;|\.?$)", self.constraint):
@@ -77,11 +77,11 @@ class Parameter:
         return f"{self.least:g}" if self.least is not None else ""
 
     def problem(self, value: str) -> str | None:
-        """What is wrong with a value, in one sentence with an example; None if nothing is.
+        """Return why a value is invalid, in one sentence with an example; None if it is valid.
 
         The rules are CloudFormation's
-        (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html);
-        of a list each element is checked.
+        (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/parameters-section-structure.html).
+        They hold for each element of a list.
         """
         is_list = self.type == "CommaDelimitedList" or self.type.startswith("List<")
         elements = [part.strip() for part in value.split(",")] if is_list and value else [value]
@@ -124,9 +124,9 @@ class Stack:
     kind: str  # one of ORDER
     name: str
     template: Path
-    built: bool  # whether `sam build` goes before
+    built: bool  # whether it needs `sam build`
     parameters: Mapping[str, Parameter]
-    content: Mapping[str, Any]  # of the template, with its short forms written out
+    content: Mapping[str, Any]  # of the template, with short forms expanded
 
 
 class Project:
@@ -136,7 +136,11 @@ class Project:
     """
 
     def __init__(self, root: Path, environment: str = "default") -> None:
-        """Raises SettingsInvalid if this is not a checkout."""
+        """Open a checkout.
+
+        Raises:
+            SettingsInvalid: it is not a checkout.
+        """
         self.root, self.environment = root, environment
         self._templates: dict[str, dict[str, Any]] = {}
         if not self._path("deployer").exists():
@@ -155,23 +159,25 @@ class Project:
 
     def _stack(self, kind: str, settings: Mapping[str, str]) -> Stack:
         path = self._path(kind)
-        if kind not in self._templates:  # reading one takes a while
+        if kind not in self._templates:  # parsing is slow
             self._templates[kind] = load_template(path)
         template = self._templates[kind]
         name = f"{settings.get(REQUIRED_NAME, '')}-{kind}"
-        if kind == "deployer":  # it may serve several services, so it has none's name
+        if kind == "deployer":  # not named after one service, because it may serve several
             suffix = "" if self.environment == DEFAULT_ENVIRONMENT else f"-{self.environment}"
             name = settings.get(DEPLOYER_NAME) or f"{DEFAULT_STACK}{suffix}"
         return Stack(kind, name, path, kind == "deployer", parameters(template), template)
 
     def stacks(self, settings: Mapping[str, str]) -> list[Stack]:
-        """All stacks that the checkout has a template for, in order; see `needed`."""
+        """Return all stacks with a template in the checkout, in order; see `needed`."""
         return [self._stack(kind, settings) for kind in ORDER if self._path(kind).exists()]
 
     @cached_property
     def known(self) -> Mapping[str, Parameter]:
-        """The parameters of all templates, as the first one that has it describes each; what is
-        required anywhere is required here."""
+        """Return the parameters of all templates, each as its first template declares it.
+
+        A parameter that any template requires is required.
+        """
         parameters_by_name: dict[str, Parameter] = {}
         for stack in self.stacks({}):
             for name, parameter in stack.parameters.items():
@@ -182,7 +188,11 @@ class Project:
 
 
 def load_template(path: Path) -> dict[str, Any]:
-    """A template with its short forms written out. Raises SettingsInvalid."""
+    """Return a template with its short forms expanded.
+
+    Raises:
+        SettingsInvalid: the file is missing, or not YAML.
+    """
     try:
         return parse_template(path.read_text())
     except FileNotFoundError:
@@ -192,12 +202,12 @@ def load_template(path: Path) -> dict[str, Any]:
 
 
 def parse_template(content: str) -> dict[str, Any]:
-    """A template's text as plain values."""
+    """Return a template's text as plain values."""
     return dict(_plain(YAML().load(content)))
 
 
 def _plain(node: Any) -> Any:
-    """A loaded node as plain values: `!Equals [a, b]` as {"Fn::Equals": ["a", "b"]}."""
+    """Return a loaded node as plain values: `!Equals [a, b]` as {"Fn::Equals": ["a", "b"]}."""
     tag = str(getattr(getattr(node, "tag", None), "value", None) or "")
     if isinstance(node, dict):
         value: Any = {str(key): _plain(entry) for key, entry in node.items()}
@@ -212,7 +222,7 @@ def _plain(node: Any) -> Any:
 
 
 def parameters(template: Mapping[str, Any]) -> dict[str, Parameter]:
-    """The parameters of a template."""
+    """Return the parameters of a template, by name."""
 
     def declared(name: str, node: Mapping[str, Any]) -> Parameter:
         def number(key: str) -> float | None:
@@ -239,7 +249,7 @@ def parameters(template: Mapping[str, Any]) -> dict[str, Parameter]:
 
 
 def text(value: Any) -> str:
-    """A value of a settings file as CloudFormation takes it."""
+    """Return a value of a settings file as CloudFormation expects it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
@@ -248,9 +258,11 @@ def text(value: Any) -> str:
 
 
 def load(file: Path) -> dict[str, str]:
-    """The settings in a file, as texts.
+    """Return the settings in a file, as strings.
 
-    Raises SettingsInvalid, and FileNotFoundError if there is no file.
+    Raises:
+        FileNotFoundError: the file is missing.
+        SettingsInvalid: it does not contain `Name: value` lines.
     """
     try:
         document = YAML().load(file)
@@ -281,15 +293,16 @@ def _yaml_message(error: YAMLError) -> str:
 
 
 def effective(settings: Mapping[str, str], known: Mapping[str, Parameter]) -> dict[str, str]:
-    """The settings with the templates' defaults where nothing is given."""
+    """Return the settings, completed with the templates' defaults."""
     defaults = {name: p.default for name, p in known.items() if p.default is not None}
     return defaults | dict(settings)
 
 
 def needed(stacks: Sequence[Stack], values: Mapping[str, str]) -> list[Stack]:
-    """The stacks that these settings ask for; the others are what the team has already.
+    """Return the stacks that these settings need; the team's own resources replace the others.
 
-    values: effective settings.
+    Args:
+        values: effective settings.
     """
     left_out = set()
     if values.get("DatabaseUrlSecretArn") or values.get("Database") in ("existing", "none"):
@@ -302,7 +315,7 @@ def needed(stacks: Sequence[Stack], values: Mapping[str, str]) -> list[Stack]:
 
 
 def with_deployer(settings: Mapping[str, str], stacks: Sequence[Stack]) -> dict[str, str]:
-    """The settings, and for those templates that ask for it the name of the deployer's stack."""
+    """Return the settings with the name of the deployer's stack, if a template needs it."""
     deployer = next((stack.name for stack in stacks if stack.kind == "deployer"), None)
     if deployer is None or not any(DEPLOYER_NAME in stack.parameters for stack in stacks):
         return dict(settings)
@@ -312,12 +325,11 @@ def with_deployer(settings: Mapping[str, str], stacks: Sequence[Stack]) -> dict[
 def problems(
     settings: Mapping[str, str], stacks: Sequence[Stack], file: Path, region: str
 ) -> list[str]:
-    """Everything that is wrong with the settings, each by name with an example of a good value.
+    """Return all problems of the settings, each by name with an example of a valid value.
 
     Args:
-        stacks: all of the project's, whether needed or not: a name in the file must be one of
-            theirs.
-        region: where the stacks are to be.
+        stacks: all stacks of the project, needed or not: each setting must be a parameter of one.
+        region: the stacks' Region.
     """
     declared: dict[str, Parameter] = {}
     for stack in stacks:
@@ -353,15 +365,15 @@ def problems(
 
 _ARN = re.compile(r"\barn:(aws[a-z-]*):([a-z0-9-]+):([a-z0-9-]*):([0-9]{12}|aws)?:[^\s,\"]+")
 _IMAGE = re.compile(r"[0-9]{12}[.]dkr[.]ecr[.]([a-z0-9-]+)[.]amazonaws[.]com")
-# Parameter Store keeps these for itself:
+# Parameter Store reserves these:
 # https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html
 _RESERVED = re.compile(r"/(aws|ssm)", re.IGNORECASE)
 
 
 def misplaced(parameter: Parameter, value: str, region: str) -> str | None:
-    """What is wrong with a value that is well formed, but cannot be used in this Region.
+    """Return why a well-formed value cannot be used in this Region; None if it can.
 
-    Of a secret in Parameter Store alone ECS takes another Region's
+    ECS accepts another Region's ARN only for a secret in Parameter Store
     (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Secret.html).
     """
     partition = partition_of(region)
@@ -383,13 +395,13 @@ def misplaced(parameter: Parameter, value: str, region: str) -> str | None:
             mismatch = f"is of the partition {its_partition}, and {region} of {partition}"
             return f"{parameter.name}: `{value}` {mismatch}; for example {example}"
     if parameter.name in ("SpecPath", "SitePath") and _RESERVED.match(value):
-        mismatch = "begins with what Parameter Store keeps for itself"
+        mismatch = "begins with a name that Parameter Store reserves"
         return f"{parameter.name}: `{value}` {mismatch}; for example {parameter.example}"
     return None
 
 
 def partition_of(region: str) -> str:
-    """The partition of a Region, also of one that botocore does not know yet."""
+    """Return the partition of a Region, even of one that botocore does not know yet."""
     begins = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc"}
     return next((p for begin, p in begins.items() if region.startswith(begin)), "aws")
 
@@ -400,7 +412,7 @@ def _missing(parameter: Parameter, file: Path) -> str:
 
 
 def missing(settings: Mapping[str, str], stacks: Sequence[Stack]) -> list[Parameter]:
-    """The parameters without a default that the settings do not give."""
+    """Return the required parameters that the settings lack."""
     absent: dict[str, Parameter] = {}
     for stack in stacks:
         for name, parameter in stack.parameters.items():
@@ -416,13 +428,13 @@ _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class _Unknown(Exception):
-    """It depends on what only CloudFormation knows."""
+    """The value depends on data that only CloudFormation has."""
 
 
 def broken_rules(rules: Mapping[str, Any], values: Mapping[str, str]) -> Iterator[str]:
-    """What the Rules of a template have against these values, as AssertDescription says it.
+    """Yield the AssertDescription of each Rule of a template that these values violate.
 
-    A rule that asks the account (Fn::ValueOf and its kin) is left to CloudFormation
+    A rule that queries the account (such as Fn::ValueOf) is left to CloudFormation
     (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference-rules.html).
     """
     for rule in rules.values():
@@ -438,7 +450,7 @@ def broken_rules(rules: Mapping[str, Any], values: Mapping[str, str]) -> Iterato
 
 @dataclass(frozen=True)
 class Named:
-    """A resource whose name the template gives, so that another of that name stops its creation."""
+    """A resource whose name the template sets: it cannot be created if that name is taken."""
 
     logical: str
     type: str
@@ -460,9 +472,10 @@ _NAMES = {
 
 
 def named(stack: Stack, values: Mapping[str, str]) -> list[Named]:
-    """The resources that a stack makes under a name of its own, as far as the settings tell it.
+    """Return the resources that a stack names itself, as far as the settings determine the names.
 
-    values: effective settings, with AWS::AccountId and its kin.
+    Args:
+        values: effective settings, with pseudo parameters such as AWS::AccountId.
     """
     conditions, resources = stack.content.get("Conditions", {}), []
     for logical, resource in stack.content.get("Resources", {}).items():
@@ -521,7 +534,7 @@ def _of(node: Any, values: Mapping[str, str]) -> str:
 
 
 def save(file: Path, values: Mapping[str, str]) -> None:
-    """Write settings into the file; what else it holds, comments above all, stays as it is."""
+    """Write settings into the file, and keep its other content, comments included."""
     yaml = YAML()
     yaml.width = 10_000  # JSON stays on its line
     yaml.preserve_quotes = True
@@ -532,14 +545,13 @@ def save(file: Path, values: Mapping[str, str]) -> None:
     partial = file.with_suffix(".partial")
     with partial.open("w") as stream:
         yaml.dump(document, stream)
-    partial.replace(file)  # never half a file
+    partial.replace(file)  # atomic: never half a file
 
 
 def overrides(settings: Mapping[str, str], stack: Stack) -> dict[str, str]:
-    """What `sam deploy` is given for a stack, as the content of a file of JSON.
+    """Return the parameters of a stack for `sam deploy`, as the content of a JSON file.
 
-    `sam` unescapes the quotes in the values, and twice, also in those of a file: what is escaped
-    in the value, such as a quote within JSON, must be escaped for it.
+    `sam` unescapes quotes in the values twice, even in a file, so quotes are escaped once more.
     """
     return {
         name: value.replace('"', '\\\\"')

@@ -1,4 +1,4 @@
-"""Stacks in CloudFormation: change sets made by the real `sam`, followed and explained."""
+"""Stacks in CloudFormation: create change sets with the real `sam`, execute and follow them."""
 
 import contextlib
 import json
@@ -32,14 +32,14 @@ from cli.setup.changes import (
 from cli.setup.settings import Project, Stack, overrides, parse_template
 
 POLL_SECONDS = float(os.environ.get("SAM_CLI_POLL_DELAY", "2"))
-"""Between two looks at a stack; the variable is the one that paces `sam` too."""
+"""Between two polls of a stack; `sam` reads the same variable."""
 
-_CHANGE_SET_PREFIX = "samcli-deploy"  # how `sam` begins the names of its change sets
+_CHANGE_SET_PREFIX = "samcli-deploy"  # of the change sets that `sam` creates
 
 
 @dataclass(frozen=True)
 class State:
-    """A stack as it stands. `status` is None if there is none."""
+    """The state of a stack. `status` is None if it does not exist."""
 
     name: str
     id: str = ""
@@ -61,16 +61,23 @@ class Sam:
         self._account, self._project = account, project
 
     def build(self, stack: Stack) -> None:
-        """`sam build`; what has not changed is taken from the cache. Raises CommandFailed."""
+        """Run `sam build`, with its cache.
+
+        Raises:
+            CommandFailed: it failed.
+        """
         self._run(
             *("build", "--config-file", str(self._config)),
             *("--template-file", str(stack.template), "--cached"),
         )
 
     def change_set(self, stack: Stack, settings: Mapping[str, str]) -> str | None:
-        """The ARN of a new change set; None if there is nothing to change.
+        """Create a change set.
 
-        Raises CommandFailed, with what CloudFormation had against it.
+        Returns:
+            Its ARN; None if there is nothing to change.
+        Raises:
+            CommandFailed: CloudFormation refused it, with the reason.
         """
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as parameters:
             json.dump(overrides(settings, stack), parameters)  # JSON is YAML
@@ -90,14 +97,14 @@ class Sam:
                 return str(line["changeset_id"])
             if line.get("status") == "no_changes":
                 return None
-        raise CommandFailed(FAILED, f"{stack.name}: `sam deploy` told of no change set")
+        raise CommandFailed(FAILED, f"{stack.name}: `sam deploy` reported no change set")
 
     @property
     def _config(self) -> Path:
         return self._project.root / "samconfig.toml"
 
     def _run(self, *arguments: str, stack: str = "") -> list[dict[str, Any]]:
-        """What it wrote that is JSON, line by line."""
+        """Run `sam`, and return its output's lines that are JSON."""
         profile = ("--profile", self._account.profile) if self._account.profile else ()
         environment = self._account.environment
         command = [shutil.which("sam", path=environment["PATH"]) or "sam", *arguments]
@@ -144,7 +151,7 @@ class Stacks:
         self._cfn = account.client("cloudformation")
 
     def state(self, name: str) -> State:
-        """A stack as it stands, by name or ARN."""
+        """Return the state of a stack, by name or ARN."""
         try:
             description = self._cfn.describe_stacks(StackName=name)["Stacks"][0]
         except ClientError as error:
@@ -162,7 +169,7 @@ class Stacks:
         )
 
     def changes(self, change_set: str) -> list[Change]:
-        """What a change set would do, all pages of it."""
+        """Return all changes of a change set."""
         changes: list[Change] = []
         token: dict[str, str] = {}
         while True:
@@ -177,13 +184,14 @@ class Stacks:
             token = {"NextToken": page["NextToken"]}
 
     def discard(self, change_set: str) -> None:
-        """Delete a change set that is not to be executed."""
+        """Delete a change set that will not be executed."""
         self._cfn.delete_change_set(ChangeSetName=change_set)
 
     def tidy(self, name: str) -> list[str]:
-        """Remove what change sets that came to nothing leave: themselves, and an empty stack.
+        """Delete failed change sets, and the empty stack that they leave.
 
-        Returns what CloudFormation's validation had against them, a line each.
+        Returns:
+            The reasons of CloudFormation's validation, a line each.
         """
         state, reasons = self.state(name), []
         if state.status in (None, "DELETE_COMPLETE"):
@@ -204,7 +212,7 @@ class Stacks:
         return reasons
 
     def _validation(self, change_set: Mapping[str, Any]) -> list[str]:
-        """What the early validation of a change set found
+        """Return the failures of a change set's early validation
         (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/validate-stack-deployments.html)."""
         if "EarlyValidation" not in change_set.get("StatusReason", ""):
             return []
@@ -216,18 +224,18 @@ class Stacks:
         ]
 
     def resources(self, name: str) -> list[dict[str, Any]]:
-        """The resources of a stack, by ListStackResources."""
+        """Return the resources of a stack, from ListStackResources."""
         pages = self._cfn.get_paginator("list_stack_resources").paginate(StackName=name)
         return [dict(summary) for page in pages for summary in page["StackResourceSummaries"]]
 
     def template(self, name: str) -> Mapping[str, Any]:
-        """The resources of a stack's template as CloudFormation holds it, by logical id."""
+        """Return the resources of a stack's processed template, by logical id."""
         body = self._cfn.get_template(StackName=name, TemplateStage="Processed")["TemplateBody"]
         template = body if isinstance(body, dict) else parse_template(body)
         return dict(template.get("Resources", {}))
 
     def stateful(self, name: str) -> list[str]:
-        """The logical ids of what holds data in a stack."""
+        """Return the logical ids of a stack's resources that hold data."""
         return [
             resource["LogicalResourceId"]
             for resource in self.resources(name)
@@ -236,7 +244,7 @@ class Stacks:
         ]
 
     def guard(self, name: str, allowed_losses: Collection[str] = ()) -> None:
-        """Let no update replace or delete what holds data, and nobody delete the stack."""
+        """Protect the stack from deletion, and its data from updates that replace or delete it."""
         stateful = self.stateful(name)
         current = self._cfn.get_stack_policy(StackName=name).get("StackPolicyBody")
         policy = stack_policy(stateful, allowed_losses, current)
@@ -246,10 +254,15 @@ class Stacks:
         self._cfn.update_termination_protection(StackName=name, EnableTerminationProtection=True)
 
     def execute(self, change_set: str, *, new: bool) -> str:
-        """Start a change set. Returns the token that its events carry. Raises CommandFailed.
+        """Execute a change set.
 
-        new: the stack is created by it; what it makes is then deleted if it fails, also what
-            the template retains, so that the next try finds nothing in its way.
+        Args:
+            new: it creates the stack. If it fails, its resources are deleted, even those that the
+                template retains, so that they do not block the next attempt.
+        Returns:
+            The token of its events.
+        Raises:
+            CommandFailed: somebody else changed the stack meanwhile.
         """
         token = f"deploy-{uuid.uuid4()}"
         try:
@@ -262,14 +275,18 @@ class Stacks:
             if code_of(error) in ("InvalidChangeSetStatus", "ChangeSetNotFound"):
                 raise CommandFailed(
                     BUSY,
-                    "the stack was changed by somebody else meanwhile, so this change set is void",
-                    ["Run the command again: it shows what is still to be changed."],
+                    "somebody else changed the stack meanwhile, so this change set is outdated",
+                    ["Run the command again: it shows the remaining changes."],
                 ) from error
             raise
         return token
 
     def delete(self, name: str) -> State:
-        """Start the deletion of a stack; the stack as it was, whose ARN still names it then."""
+        """Start the deletion of a stack.
+
+        Returns:
+            Its previous state; the ARN in it stays valid.
+        """
         state = self.state(name)
         if state.protected:
             self._cfn.update_termination_protection(
@@ -279,14 +296,14 @@ class Stacks:
         return state
 
     def marker(self, name: str) -> str:
-        """The id of a stack's newest event; what comes after it is of the next operation."""
+        """Return the id of a stack's newest event; later events belong to the next operation."""
         if self.state(name).status is None:
             return ""
         newest = self._cfn.describe_stack_events(StackName=name)["StackEvents"]
         return str(newest[0]["EventId"]) if newest else ""
 
     def events(self, name: str, after: str = "", token: str = "") -> list[Event]:
-        """The events after a marker, oldest first; only those that carry the token, if any."""
+        """Return the events after a marker, oldest first, and with the token if one is given."""
         events: list[Event] = []
         for page in self._cfn.get_paginator("describe_stack_events").paginate(StackName=name):
             for event in map(_event, page["StackEvents"]):
@@ -297,7 +314,11 @@ class Stacks:
         return events[::-1]
 
     def follow(self, name: str, after: str, token: str = "") -> Iterator[list[Event]]:
-        """All events so far at each look, until the stack is at rest. `name`: or an ARN."""
+        """Yield all events so far at each poll, until no operation runs.
+
+        Args:
+            name: or ARN of the stack.
+        """
         while True:
             busy = self.state(name).standing is Standing.BUSY
             yield self.events(name, after, token)
@@ -306,11 +327,11 @@ class Stacks:
             time.sleep(POLL_SECONDS)
 
     def cause(self, name: str, after: str, token: str = "") -> Event | None:
-        """The failure that an operation failed of, looked for in nested stacks too."""
+        """Return the failure that made an operation fail, in nested stacks too."""
         events = self.events(name, after, token)
         failure = first_failure(events)
         while failure and failure.nested:
-            # a nested stack has its own events, of earlier operations too
+            # a nested stack has its own events, including those of earlier operations
             inner_events = [e for e in self.events(failure.nested) if e.at >= events[0].at]
             inner_failure = first_failure(inner_events)
             if inner_failure is None:

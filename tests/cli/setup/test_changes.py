@@ -195,7 +195,7 @@ REASONS = [
     (
         'Resource handler returned message: "The role defined for the function cannot be assumed'
         ' by Lambda. (Service: Lambda, Status Code: 400)" (HandlerErrorCode: InvalidRequest)',
-        "IAM has not spread it yet",
+        "is not yet visible everywhere",
     ),
     ("Template format error: Unrecognized DeletionPolicy RetainExceptOnCreate", "Transform"),
     ("Template error: Condition layout is incorrect", "Transform"),

@@ -31,7 +31,7 @@ def subnet(name: str, zone: str = "a", vpc: str = "vpc-1") -> dict[str, str]:
     ("found", "state", "said"),
     [
         ([subnet("s-1"), subnet("s-2", "b")], OK, "2 subnets in us-east-1a, us-east-1b"),
-        ([subnet("s-1")], FAILED, "there is no subnet s-2"),
+        ([subnet("s-1")], FAILED, "subnet s-2 does not exist"),
         (
             [subnet("s-1"), subnet("s-2", "b", "vpc-2")],
             FAILED,
@@ -174,7 +174,7 @@ def zone(name: str, id_: str, state: str = "available") -> dict[str, str]:
             "",
             ["use1-az2", "use1-az9"],
             FAILED,
-            "there is no zone use1-az9 in us-east-1",
+            "zone use1-az9 does not exist in us-east-1",
             "  Zones: use1-az1,use1-az2",
         ),
     ],
@@ -387,11 +387,11 @@ def test_a_given_network_must_exist_and_fit(account: Account) -> None:
         )
     ) == [
         f"{strange} is in {other}, not in VpcId {mine}",
-        "there is no subnet subnet-0123456789abcdef0",
-        f"{group} is of {other}, not of VpcId {mine}",
+        "subnet subnet-0123456789abcdef0 does not exist",
+        f"{group} is in {other}, not in VpcId {mine}",
     ]
     absent = found(account, VpcId="vpc-0123456789abcdef0", SubnetIds=",".join(good))
-    assert failures(absent) == [f"there is no VPC vpc-0123456789abcdef0 in {REGION}"]
+    assert failures(absent) == [f"VPC vpc-0123456789abcdef0 does not exist in {REGION}"]
 
 
 def test_what_is_given_must_exist(account: Account) -> None:

@@ -136,8 +136,8 @@ IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/nix:1"
         ("BuildImage", IMAGE, "eu-west-1", None),
         ("BuildImage", IMAGE, "cn-north-1", "of the partition aws,"),
         ("SpecPath", "/deployer/services", "us-east-1", None),
-        ("SpecPath", "/aws/services", "us-east-1", "Parameter Store keeps for itself"),
-        ("SitePath", "/SSM/docs", "us-east-1", "Parameter Store keeps for itself"),
+        ("SpecPath", "/aws/services", "us-east-1", "Parameter Store reserves"),
+        ("SitePath", "/SSM/docs", "us-east-1", "Parameter Store reserves"),
     ],
 )
 def test_what_is_of_another_place_is_refused_with_one_of_this(

@@ -37,7 +37,7 @@ def test_the_first_time_is_guided(deployable: Checkout) -> None:
         shown.expect(f"1  {domain}  Z")
         shown.answer("1 to 2 [1]:", "7")
         shown.answer("Please type a number from 1 to 2.", "1")
-        shown.answer("2  one that is there, whose URL is a secret", "2")
+        shown.answer("2  an existing one, whose URL is a secret", "2")
         shown.answer("DatabaseUrlSecretArn", secret)
         shown.expect("1  a new one")
         shown.answer("[1]:", "2")
