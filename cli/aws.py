@@ -1,4 +1,4 @@
-"""The account that a command speaks to, and what AWS's refusals mean to a person."""
+"""The account that a command uses, and explanations of AWS's errors."""
 
 import os
 import shlex
@@ -52,78 +52,80 @@ AWS_ERRORS = (ClientError, BotoCoreError)
 
 
 class Account:
-    """A session of boto3's usual credential chain, and its clients, made once each."""
+    """A session with boto3's usual credential chain, and its clients, created once each."""
 
     def __init__(self, profile: str | None = None, region: str | None = None) -> None:
-        """Raises CommandFailed if there is no such profile or no Region.
+        """Open the session. A role's profile with `mfa_serial` asks for the code at the terminal.
 
-        A role's profile with `mfa_serial` asks for the code at the terminal.
+        Raises:
+            CommandFailed: the profile does not exist, or no Region is set.
         """
         try:
-            # boto3 reads AWS_DEFAULT_REGION alone, where the AWS command line knows both
-            named = region or os.environ.get("AWS_REGION")
+            # boto3 reads only AWS_DEFAULT_REGION, but the AWS CLI reads both
+            region_name = region or os.environ.get("AWS_REGION")
             core = botocore.session.Session(profile=profile)
-            # where `sam` keeps them too: a role that demands an MFA code asks once, not each time
+            # the cache that `sam` uses too: a role that requires MFA asks for a code only once
             roles = core.get_component("credential_provider").get_provider("assume-role")
             roles.cache = JSONFileCache()
-            self._session = boto3.Session(botocore_session=core, region_name=named)
+            self._session = boto3.Session(botocore_session=core, region_name=region_name)
         except ProfileNotFound as error:
             raise stopped_by(error, UNREADY) from error
         self.profile = profile
         keys = self._session.get_credentials()
         if keys and keys.method == "assume-role":
             keys.get_frozen_credentials()  # asks for the code here, before any thread or spinner
-        if not (found := self._session.region_name):
+        if not (session_region := self._session.region_name):
             raise stopped_by(NoRegionError(), UNREADY)
-        self.region: str = found
+        self.region: str = session_region
         self._clients: dict[str, Any] = {}
 
     def client(self, service: str, region: str | None = None) -> Any:
-        """The client of a service, in another Region where it answers in one only."""
+        """Return the client of a service, in another Region if the service has only one."""
         key = f"{service} {region}" if region else service
         if key not in self._clients:
-            make: Callable[..., Any] = partial(self._session.client, config=_CONFIG)
-            self._clients[key] = make(service, region_name=region)
+            create: Callable[..., Any] = partial(self._session.client, config=_CONFIG)
+            self._clients[key] = create(service, region_name=region)
         return self._clients[key]
 
     def as_default(self) -> None:
-        """Let `boto3.client` speak for this account, with the same credentials."""
+        """Make `boto3.client` use this account and its credentials."""
         # a second boto3 session around the same botocore session could make no client of S3
         boto3.DEFAULT_SESSION = self._session
 
     @property
     def temporary(self) -> bool:
-        """Whether the credentials are those of a session: MFA, a role or Identity Center."""
-        found = self._session.get_credentials()
-        return bool(found and found.token)
+        """Return whether the credentials belong to a session: MFA, a role or Identity Center."""
+        credentials = self._session.get_credentials()
+        return bool(credentials and credentials.token)
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment for a child process that is to speak to the same account."""
-        beside = str(Path(sys.executable).parent)  # `sam`, and the Python that it builds with
+        """Return the environment for a child process that uses the same account."""
+        programs = str(Path(sys.executable).parent)  # `sam`, and the Python that it builds with
         return {
             **os.environ,
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
-            "PATH": os.pathsep.join([beside, os.environ.get("PATH", os.defpath)]),
+            "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
             "SAM_CLI_TELEMETRY": "0",
         }
 
 
 def code_of(error: Exception) -> str:
-    """AWS's name for an error; the class's name for one that is not AWS's answer."""
+    """Return AWS's code of an error; for other errors, the name of the class."""
     if isinstance(error, ClientError):
         return str(error.response.get("Error", {}).get("Code", ""))
     return type(error).__name__
 
 
 def mfa_session(user: str = "") -> list[str]:
-    """What to type for an MFA session.
+    """Return the commands for an MFA session.
 
-    user  the ARN of the IAM user, if it is known; with it the commands can be copied.
+    Args:
+        user: the ARN of the IAM user, if known; the commands can then be copied as they are.
     """
-    first = "$(aws iam list-mfa-devices --query 'MFADevices[0].SerialNumber' --output text)"
-    device = user.replace(":user/", ":mfa/") if ":user/" in user else f'"{first}"'
+    first_device = "$(aws iam list-mfa-devices --query 'MFADevices[0].SerialNumber' --output text)"
+    device = user.replace(":user/", ":mfa/") if ":user/" in user else f'"{first_device}"'
     return [
         "Get a session with a code of your MFA device, by AWS CLI version 2 (it lasts 12 hours):",
         "  unset AWS_PROFILE",
@@ -135,18 +137,19 @@ def mfa_session(user: str = "") -> list[str]:
 
 
 def unanswered() -> str:
-    """What to look at where AWS does not answer."""
-    where = os.environ.get("AWS_ENDPOINT_URL")
-    return f"AWS_ENDPOINT_URL is {where}: is it up?" if where else "Is there a network?"
+    """Return what to check if AWS does not answer."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    return f"AWS_ENDPOINT_URL is {endpoint}: is it up?" if endpoint else "Is there a network?"
 
 
 def explained(
     error: Exception, account: Account | None = None, user: str = ""
 ) -> tuple[str, list[str]]:
-    """What an error of AWS means, and what to do.
+    """Return what an error of AWS means, and what to do.
 
-    account  whose credentials were used, if any were found.
-    user     the ARN of the caller, if it is known.
+    Args:
+        account: whose credentials were used, if any were found.
+        user: the ARN of the caller, if known.
     """
     code = code_of(error)
     if isinstance(error, ProfileNotFound):
@@ -159,11 +162,11 @@ def explained(
     if isinstance(error, NoRegionError):
         return "no Region is set", ["  export AWS_REGION=us-east-1"]
     if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
-        known = botocore.session.Session().available_profiles[:5]
-        named = ["Name a profile:", *(f"  export AWS_PROFILE={shlex.quote(n)}" for n in known)]
-        named += ["or make one:"]
+        profiles = botocore.session.Session().available_profiles[:5]
+        advice = ["Name a profile:", *(f"  export AWS_PROFILE={shlex.quote(n)}" for n in profiles)]
+        advice += ["or make one:"]
         return "no AWS credentials were found", [
-            *(named if known else ["Make a profile:"]),
+            *(advice if profiles else ["Make a profile:"]),
             "  aws configure",
             *mfa_session(user),
         ]
@@ -171,39 +174,44 @@ def explained(
         name = (account and account.profile) or os.environ.get("AWS_PROFILE", "default")
         return "your IAM Identity Center session is over", [f"  aws sso login --profile {name}"]
     if isinstance(error, (NoConnectionError, HTTPClientError)):
-        told = str(error).splitlines()[0] if str(error) else code
-        return f"AWS does not answer: {told}", [unanswered()]
-    said = str(error.response["Error"].get("Message", "")) if isinstance(error, ClientError) else ""
+        text = str(error).splitlines()[0] if str(error) else code
+        return f"AWS does not answer: {text}", [unanswered()]
+    reason = (
+        str(error.response["Error"].get("Message", "")) if isinstance(error, ClientError) else ""
+    )
     if code in _EXPIRED:
         return f"your AWS session has expired ({code})", mfa_session(user)
     if code in _INVALID:
-        return f"AWS does not know these credentials ({code}: {said})", [
+        return f"AWS does not know these credentials ({code}: {reason})", [
             "A session needs all three: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and"
             " AWS_SESSION_TOKEN. GovCloud and China have credentials of their own: is the Region"
             " right?",
             *mfa_session(user),
         ]
-    if code in DENIED and "explicit deny" in said and not (account and account.temporary):
+    if code in DENIED and "explicit deny" in reason and not (account and account.temporary):
         return (
-            f"{said} These credentials are not MFA-authenticated, and the account demands it",
+            f"{reason} These credentials are not MFA-authenticated, and the account demands it",
             mfa_session(user),
         )
-    if code in DENIED and "explicit deny" in said:
-        return f"{said}", [
+    if code in DENIED and "explicit deny" in reason:
+        return f"{reason}", [
             "A policy forbids it. If it demands MFA, the session was made without a code, or the"
             " code is too old:",
             *mfa_session(user),
         ]
     if code in DENIED:
-        return f"you may not do this: {said}", ["Ask for this permission, or take another profile."]
-    return (f"{code}: {said}" if said else str(error)), []
+        return f"you may not do this: {reason}", [
+            "Ask for this permission, or take another profile."
+        ]
+    return (f"{code}: {reason}" if reason else str(error)), []
 
 
 def stopped_by(
     error: Exception, code: int = FAILED, account: Account | None = None
 ) -> CommandFailed:
-    """The end of a command by an error of AWS that it does not know how to go on from.
+    """Return the failure of a command because of an error of AWS.
 
-    account  whose credentials were used, if any were found.
+    Args:
+        account: whose credentials were used, if any were found.
     """
     return CommandFailed(code, *explained(error, account))

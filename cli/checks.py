@@ -1,6 +1,6 @@
-"""Checks as people see them, and those that several commands make.
+"""Show checks, and run those that several commands share.
 
-A check says what was found and the exact fix; a check without permission is a warning, never a
+A check reports its result and the exact fix; a check without permission is a warning, never a
 failure.
 """
 
@@ -16,11 +16,11 @@ _MARKS = {OK: "✓", WARNING: "!", FAILED: "✗"}
 _STYLES = {OK: None, WARNING: "yellow", FAILED: "red"}
 
 
-def show(screen: Screen, found: Sequence[Check]) -> None:
-    """Show what checks found."""
-    for check in found:
-        said = f"{_MARKS[check.state]} {check.name}: {printable(check.found)}"
-        screen.say(said, _STYLES[check.state])
+def show(screen: Screen, checks: Sequence[Check]) -> None:
+    """Show the results of checks."""
+    for check in checks:
+        text = f"{_MARKS[check.state]} {check.name}: {printable(check.found)}"
+        screen.say(text, _STYLES[check.state])
         if check.why:
             screen.say(f"    {check.why}")
         for line in check.evidence:
@@ -33,27 +33,31 @@ def show(screen: Screen, found: Sequence[Check]) -> None:
 
 
 def document(check: Check, given: Given) -> dict[str, Any]:
-    """A check for a script. `given`: what its commands must repeat."""
+    """Return a check as a document for scripts.
+
+    Args:
+        given: the options that its commands must repeat.
+    """
     fix = given.lines(check.fix)
-    told = {"name": check.name, "state": check.state, "found": check.found, "fix": fix}
-    more = {
+    fields = {"name": check.name, "state": check.state, "found": check.found, "fix": fix}
+    optional = {
         "why": check.why,
         "evidence": list(check.evidence),
         "repair": check.repair and check.repair.what,
     }
-    return told | {name: value for name, value in more.items() if value}
+    return fields | {name: value for name, value in optional.items() if value}
 
 
-def failed(found: Sequence[Check]) -> list[Check]:
-    """Those that must be put right."""
-    return [check for check in found if check.state == FAILED]
+def failed(checks: Sequence[Check]) -> list[Check]:
+    """Return the failed checks."""
+    return [check for check in checks if check.state == FAILED]
 
 
 def identity(account: Account, stack: str | None = None) -> list[Check]:
-    """The Region, and whether the credentials are valid and may be used here.
+    """Check the Region, and that the credentials are valid and have permission.
 
     Args:
-        stack: one that they must allow to look at; None for every stack.
+        stack: the stack that they must be allowed to describe; None for all stacks.
     """
     region = Check("region", OK, account.region)
     try:
@@ -64,39 +68,39 @@ def identity(account: Account, stack: str | None = None) -> list[Check]:
     try:
         account.client("cloudformation").describe_stacks(**({"StackName": stack} if stack else {}))
     except AWS_ERRORS as error:
-        if code_of(error) != "ValidationError":  # there is none, of which another check tells
+        if code_of(error) != "ValidationError":  # no such stack, which another check reports
             what, fix = explained(error, account, caller["Arn"])
-            found = f"{caller['Arn']}: {what}"
-            return [region, Check("credentials", FAILED, found, tuple(fix))]
+            problem = f"{caller['Arn']}: {what}"
+            return [region, Check("credentials", FAILED, problem, tuple(fix))]
     return [region, Check("credentials", OK, f"{caller['Arn']}, account {caller['Account']}")]
 
 
 def covers(pattern: str, host: str) -> bool:
-    """Whether a name of a certificate covers a host; a wildcard stands for one label (RFC 6125)."""
+    """Return whether a certificate's name covers a host; a wildcard is one label (RFC 6125)."""
     if pattern.startswith("*.") and not host.startswith("*."):
         return host.partition(".")[2] == pattern[2:]
     return pattern == host
 
 
-def certificate(told: Mapping[str, Any], domain: str, *, wildcard: bool) -> Check:
-    """Whether a certificate is valid and covers the domain.
+def certificate(description: Mapping[str, Any], domain: str, *, wildcard: bool) -> Check:
+    """Check that a certificate is valid and covers the domain.
 
     Args:
-        told: by DescribeCertificate.
+        description: from DescribeCertificate.
         wildcard: whether the names below the domain must be covered too.
     """
-    names = [str(told["DomainName"]), *told.get("SubjectAlternativeNames", [])]
-    if told["Status"] != "ISSUED":
+    names = [str(description["DomainName"]), *description.get("SubjectAlternativeNames", [])]
+    if description["Status"] != "ISSUED":
         fix = [
             "Each of these records must be in the domain's zone:",
             "  aws acm describe-certificate --query"
             " 'Certificate.DomainValidationOptions[].ResourceRecord'"
-            f" --certificate-arn {told['CertificateArn']}",
+            f" --certificate-arn {description['CertificateArn']}",
         ]
-        said = f"the certificate is {told['Status']}, not ISSUED"
-        return Check("CertificateArn", FAILED, said, tuple(fix))
-    wanted = [domain, *([f"*.{domain}"] if wildcard else [])]
-    uncovered = [host for host in wanted if not any(covers(name, host) for name in names)]
+        problem = f"the certificate is {description['Status']}, not ISSUED"
+        return Check("CertificateArn", FAILED, problem, tuple(fix))
+    hosts = [domain, *([f"*.{domain}"] if wildcard else [])]
+    uncovered = [host for host in hosts if not any(covers(name, host) for name in names)]
     if uncovered:
         return Check(
             "CertificateArn",
@@ -104,7 +108,7 @@ def certificate(told: Mapping[str, Any], domain: str, *, wildcard: bool) -> Chec
             f"the certificate is for {', '.join(dict.fromkeys(names))}; not for"
             f" {', '.join(uncovered)}",
             (
-                "Ask for one that covers it:",
+                "Request one that covers it:",
                 f"  aws acm request-certificate --validation-method DNS --domain-name {domain}"
                 + (f" --subject-alternative-names '*.{domain}'" if wildcard else ""),
             ),

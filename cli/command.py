@@ -83,8 +83,8 @@ def follows(function: Callable[..., None]) -> Callable[..., None]:
         default=True,
         help="Follow it to its end (the default), or only start it.",
     )
-    made: Callable[..., None] = option(function)
-    return made
+    decorated: Callable[..., None] = option(function)
+    return decorated
 
 
 def command(
@@ -106,17 +106,17 @@ def command(
             stack: str,
             service: str | None,
             as_json: bool,
-            **given: Any,
+            **arguments: Any,
         ) -> None:
             call = Call(profile, region, stack, service, as_json)
 
             def work() -> None:
                 try:
-                    function(call, **given)
+                    function(call, **arguments)
                 except AWS_ERRORS as error:
                     raise stopped_by(error, account=call.known_account) from error
 
-            document = as_json and not streams(given)
+            document = as_json and not streams(arguments)
             sys.exit(carried_out(work, call.result, as_json=document, given=lambda: call.given))
 
         options = (

@@ -1,4 +1,4 @@
-"""How every command ends: one line for people and what to do, a document for scripts, a code."""
+"""End a command: a message with advice for people, a document for scripts, an exit code."""
 
 import json
 import os
@@ -22,18 +22,18 @@ def carried_out(
     as_json: bool,
     given: Callable[[], Given] = Given,
 ) -> int:
-    """Do the work and tell how it ended.
+    """Do the work and report how it ended.
 
     Args:
-        work: raises CommandFailed, an error of AWS or of the domain, or EOFError where nobody
-            answers a question.
-        result: what the work has found so far; printed as JSON beside `ok`, `seconds`, `error`.
-        given: what the commands in the advice must repeat.
+        work: raises CommandFailed, an error of AWS or of the domain, or EOFError if the input ends
+            at a question.
+        result: filled by the work; printed as JSON beside `ok`, `seconds`, `error`.
+        given: the options that the commands in the advice must repeat.
     Returns:
         The exit code.
     """
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no `✓` shows a `?`
+        sys.stdout.reconfigure(errors="replace")  # a terminal without `✓` shows a `?`
     began, failure = time.monotonic(), None
     try:
         work()
@@ -65,14 +65,14 @@ def carried_out(
 
 
 def _cut_off() -> int:
-    """Whoever read the output, such as `head`, has read enough. Python must not try again."""
+    """Handle a reader, such as `head`, that closed the output: Python must not write again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return CUT_OFF
 
 
 def _complain(failure: CommandFailed) -> None:
-    sort = "" if failure.code == INTERRUPTED else "error: "
-    print(f"{sort}{redact(failure.message)}", file=sys.stderr)
+    label = "" if failure.code == INTERRUPTED else "error: "
+    print(f"{label}{redact(failure.message)}", file=sys.stderr)
     for line in failure.advice:
         print(line if line.startswith("- ") else f"  {line}", file=sys.stderr)
     sys.stderr.flush()
@@ -86,5 +86,5 @@ def _document(
         "message": redact(failure.message),
         "advice": failure.advice,
     }
-    shown = redact_all(dict(result), by_name=False)
-    return {"ok": failure is None, "seconds": round(seconds, 1), **shown, "error": error}
+    redacted = redact_all(dict(result), by_name=False)
+    return {"ok": failure is None, "seconds": round(seconds, 1), **redacted, "error": error}

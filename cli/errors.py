@@ -1,22 +1,23 @@
-"""How a command ends when it does not end well: one class, and the exit codes."""
+"""The failure of a command, and the exit codes."""
 
 from collections.abc import Sequence
 
 FAILED = 1  # AWS could not do it; the message names the resource and the reason
-WRONG = 2  # arguments or settings are wrong; nothing was made
-UNREADY = 3  # a check found something that must be put right first; nothing was made
-REFUSED = 4  # not agreed to: answered with no, or nobody there to answer
-BUSY = 5  # another operation is at work on the same stack
-REJECTED = 6  # the request is well-formed, and cannot be carried out as things stand
+WRONG = 2  # invalid arguments or settings; nothing was created
+UNREADY = 3  # a check found something to correct first; nothing was created
+REFUSED = 4  # not confirmed: answered with no, or not a terminal
+BUSY = 5  # another operation is running
+REJECTED = 6  # the request is valid, but not possible now
 INTERRUPTED = 130  # Ctrl-C
-CUT_OFF = 141  # whoever read the output has closed it, as `head` does
+CUT_OFF = 141  # the reader closed the output, as `head` does
 
 
 class CommandFailed(Exception):
-    """What a command ends with, other than success.
+    """The failure of a command.
 
-    message  one sentence: what is wrong, and where.
-    advice   what to do, a line each; a line that begins with two spaces is a command to copy.
+    Attributes:
+        message: one sentence: what is wrong, and where.
+        advice: what to do next; a line that begins with two spaces is a command to copy.
     """
 
     def __init__(self, code: int, message: str, advice: Sequence[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""An execution of a state machine as it stands, from its description and its history."""
+"""The state of an execution of a state machine, from its description and its history."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ class State:
 
 @dataclass(frozen=True)
 class Execution:
-    """An execution of a state machine as it stands."""
+    """The state of an execution of a state machine."""
 
     arn: str
     status: str
@@ -38,40 +38,44 @@ class Execution:
 
     @property
     def path(self) -> list[str]:
-        """The names of the states entered, a state that repeats itself named once."""
+        """Return the names of the entered states, without immediate repetitions."""
         names = [state.name for state in self.states]
         return [n for i, n in enumerate(names) if i == 0 or names[i - 1] != n]
 
 
 def look(sfn: Any, arn: str) -> Execution:
-    """An execution as it stands. `sfn`: a client of Step Functions."""
-    told = sfn.describe_execution(executionArn=arn)
+    """Return the state of an execution.
+
+    Args:
+        sfn: a client of Step Functions.
+    """
+    description = sfn.describe_execution(executionArn=arn)
     pages = sfn.get_paginator("get_execution_history").paginate(executionArn=arn)
     events = [event for page in pages for event in page["events"]]
-    begun = told["startDate"]
+    started = description["startDate"]
     return Execution(
         arn=arn,
-        status=told["status"],
-        input=json.loads(told["input"]),
-        error=told.get("error", ""),
-        cause=told.get("cause", ""),
-        output=json.loads(told["output"]) if told.get("output") else None,
-        states=states(events, begun),
-        seconds=(events[-1]["timestamp"] - begun).total_seconds() if events else 0.0,
+        status=description["status"],
+        input=json.loads(description["input"]),
+        error=description.get("error", ""),
+        cause=description.get("cause", ""),
+        output=json.loads(description["output"]) if description.get("output") else None,
+        states=states(events, started),
+        seconds=(events[-1]["timestamp"] - started).total_seconds() if events else 0.0,
     )
 
 
-def states(events: Sequence[Mapping[str, Any]], begun: datetime) -> list[State]:
-    """The states in an execution's history. There are no parallel ones."""
-    found: list[State] = []
+def states(events: Sequence[Mapping[str, Any]], started: datetime) -> list[State]:
+    """Return the states in an execution's history. Parallel states are not supported."""
+    entries: list[State] = []
     for event in events:
-        at = (event["timestamp"] - begun).total_seconds()
+        at = (event["timestamp"] - started).total_seconds()
         if entered := event.get("stateEnteredEventDetails"):
             kind = event["type"].removesuffix("StateEntered")
-            found.append(State(entered["name"], at, kind))
-        elif event["type"] in ("TaskScheduled", "LambdaFunctionScheduled") and found:
-            found[-1] = replace(found[-1], tries=found[-1].tries + 1)
+            entries.append(State(entered["name"], at, kind))
+        elif event["type"] in ("TaskScheduled", "LambdaFunctionScheduled") and entries:
+            entries[-1] = replace(entries[-1], tries=entries[-1].tries + 1)
         elif exited := event.get("stateExitedEventDetails"):
             output = json.loads(exited["output"]) if exited.get("output") else None
-            found[-1] = replace(found[-1], left=at, output=output)
-    return found
+            entries[-1] = replace(entries[-1], left=at, output=output)
+    return entries

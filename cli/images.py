@@ -7,37 +7,41 @@ from deployer.requests import COSIGN_TAG
 
 
 def tags(target: Target) -> list[str]:
-    """The tags that the service deploys, the one that was pushed last first."""
+    """Return the tags that the service deploys, newest push first."""
     pages = (
         target.account.client("ecr")
         .get_paginator("describe_images")
         .paginate(repositoryName=target.spec.repository, filter={"tagStatus": "TAGGED"})
     )
-    found = [
+    images = [
         (image["imagePushedAt"], tag)
         for page in pages
         for image in page["imageDetails"]
         for tag in image["imageTags"]
         if target.spec.deploys(tag) and not COSIGN_TAG.fullmatch(tag)
     ]
-    return [tag for _, tag in sorted(found, reverse=True)]
+    return [tag for _, tag in sorted(images, reverse=True)]
 
 
 def newest(target: Target) -> str:
-    """The tag of the image that was pushed last. Raises CommandFailed if there is none."""
-    found = tags(target)
-    if not found:
+    """Return the tag of the image pushed last.
+
+    Raises:
+        CommandFailed: there is no such image.
+    """
+    deployable = tags(target)
+    if not deployable:
         spec = target.spec
         raise CommandFailed(
             UNREADY,
             f"the repository {spec.repository} has no image yet whose tag deploys ({spec.tags})",
             ["Push one:", *push_lines(target.account, spec.repository, spec.platform)],
         )
-    return found[0]
+    return deployable[0]
 
 
 def push_lines(account: Account, repository: str, platform: str) -> list[str]:
-    """What to type to build an image and push it."""
+    """Return the commands that build an image and push it."""
     owner = account.client("sts").get_caller_identity()["Account"]
     domain = "amazonaws.com.cn" if account.region.startswith("cn-") else "amazonaws.com"
     registry = f"{owner}.dkr.ecr.{account.region}.{domain}"

@@ -1,4 +1,4 @@
-"""The service's log lines, and which of them are a release's.
+"""Read the service's log lines, all or those of a release.
 
 The awslogs driver names a task's stream `prefix/container/task`
 (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html). A task is a
@@ -24,23 +24,23 @@ from deployer.deploy.spec import ServiceSpec
 _STEPS = [timedelta(minutes=1), *(timedelta(hours=h) for h in (0.25, 1, 6, 24, 7 * 24, 30 * 24))]
 _EVER = datetime.fromtimestamp(0, UTC)
 _LATE = timedelta(seconds=15)  # a line may arrive this much later than others of its time
-_ROOM = 10_000  # lines that are remembered before what is long past is forgotten
-_DRAINING = timedelta(minutes=5)  # how long tasks may go on after those that replace them came
+_ROOM = 10_000  # lines to remember before the oldest are forgotten
+_DRAINING = timedelta(minutes=5)  # how long tasks may run after their replacements started
 
 
 def prefix(spec: ServiceSpec, container: str | None = None) -> str:
-    """How the names of a service's log streams begin, as `taskdef.render` has them."""
+    """Return the prefix of a service's log streams, as `task_definitions.render` sets it."""
     return f"ecs/{container or spec.container.name}/"
 
 
 def task_of(stream: str) -> str:
-    """The id of the task whose log a stream is."""
+    """Return the id of a log stream's task."""
     return stream.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
 class Period:
-    """A time in which the tasks that ECS started were a release's; `until` None: it still is."""
+    """A time in which ECS started tasks of one release; `until` is None if it lasts."""
 
     rollout: str
     since: datetime
@@ -50,22 +50,25 @@ class Period:
         return self.since <= moment and (self.until is None or moment < self.until)
 
 
-def periods(past: History, release: Recorded) -> list[Period]:
-    """When tasks were started for a release: by its own rollout, and by those that put it back."""
-    known: dict[str, datetime] = {}
-    ours: set[str] = set()
-    for record in past:
-        back, previous = record.get("rollback"), record.get("previous")
+def periods(records: History, release: Recorded) -> list[Period]:
+    """Return when ECS started tasks of a release: by its rollout, and by rollbacks to it."""
+    started: dict[str, datetime] = {}
+    own: set[str] = set()
+    for record in records:
+        rollback, previous = record.get("rollback"), record.get("previous")
         for rollout, owner in (
             (record.get("rollout"), record["id"]),
-            (back.get("rollout") if back else None, previous["release"] if previous else None),
+            (
+                rollback.get("rollout") if rollback else None,
+                previous["release"] if previous else None,
+            ),
         ):
             if rollout:
-                known.setdefault(rollout["id"], _started(rollout))
-                ours |= {rollout["id"]} if owner == release["id"] else set()
-    request = sorted(known, key=lambda name: known[name])
-    following = dict(zip(request, [*(known[name] for name in request[1:]), None], strict=True))
-    return [Period(name, known[name], following[name]) for name in request if name in ours]
+                started.setdefault(rollout["id"], _started(rollout))
+                own |= {rollout["id"]} if owner == release["id"] else set()
+    order = sorted(started, key=lambda name: started[name])
+    following = dict(zip(order, [*(started[name] for name in order[1:]), None], strict=True))
+    return [Period(name, started[name], following[name]) for name in order if name in own]
 
 
 def _started(rollout: Rollout) -> datetime:
@@ -74,54 +77,54 @@ def _started(rollout: Rollout) -> datetime:
 
 @dataclass
 class Log:
-    """The lines of a container of the service; of one release, where its periods are given."""
+    """The log lines of a container of the service; those of one release, if `periods` is set."""
 
     group: str
     cluster: str
     prefix: str
     periods: Sequence[Period] = ()
-    _ours: dict[str, bool] = field(default_factory=dict)
+    _own: dict[str, bool] = field(default_factory=dict)
 
     def lines(self, since: datetime, until: datetime | None = None) -> Iterator[Line]:
-        """The lines from `since` on, oldest first, as they are read."""
+        """Yield the lines from `since` on, oldest first."""
         if self.periods:
             since = max(since, self.periods[0].since)
             until = min(filter(None, (until, self._end())), default=None)
             if until and until < since:
                 return
         for line in logs.lines(self.group, self.prefix, since, until):
-            if self.periods and line.stream not in self._ours:
-                self._know([line.stream])
-            if not self.periods or self._ours[line.stream]:
+            if self.periods and line.stream not in self._own:
+                self._classify([line.stream])
+            if not self.periods or self._own[line.stream]:
                 yield line
 
     def last(self, count: int, since: datetime | None = None) -> list[Line]:
-        """The last so many lines, oldest first, of those from `since` on.
+        """Return the last lines from `since` on, oldest first.
 
-        What was written last is looked at first: a minute, an hour, a day and so on, so that
-        neither a log of millions nor one that has been silent for weeks takes long.
+        Reads backwards in growing steps (a minute, an hour, a day and so on), so that neither a
+        log of millions of lines nor one that has been silent for weeks takes long.
         """
         end = min(filter(None, (datetime.now(UTC), self._end())))
         first = since or (self.periods[0].since if self.periods else _EVER)
-        found: list[Line] = []
+        lines: list[Line] = []
         until = end
         for begin in (*(end - step for step in _STEPS), first):
             begin = max(begin, first)
             if begin <= until:
-                newest = deque(self.lines(begin, until), maxlen=count - len(found))
-                found = [*newest, *found]
-            if len(found) == count or begin == first:
+                newest = deque(self.lines(begin, until), maxlen=count - len(lines))
+                lines = [*newest, *lines]
+            if len(lines) == count or begin == first:
                 break
             until = begin - timedelta(milliseconds=1)
-        return found
+        return lines
 
     def _end(self) -> datetime | None:
-        """After when no task of the release wrote any more; None if some may still."""
+        """Return when the release's last task stopped; None if tasks may still run."""
         last = self.periods[-1].until if self.periods else None
         return last + _DRAINING if last else None
 
-    def _know(self, streams: Collection[str]) -> None:
-        """Find out which of these streams are the release's."""
+    def _classify(self, streams: Collection[str]) -> None:
+        """Determine which of these streams belong to the release."""
         rollouts = {period.rollout for period in self.periods}
         try:
             tasks = ecs.known_tasks(self.cluster, [task_of(stream) for stream in streams])
@@ -132,15 +135,15 @@ class Log:
         started_by = {task["taskArn"].rpartition("/")[2]: task.get("startedBy") for task in tasks}
         for stream in streams:
             if by := started_by.get(task_of(stream)):
-                self._ours[stream] = by in rollouts
+                self._own[stream] = by in rollouts
             else:
                 began = logs.begun(self.group, stream)
-                self._ours[stream] = any(began in period for period in self.periods if began)
+                self._own[stream] = any(began in period for period in self.periods if began)
 
 
 @dataclass
 class Tail:
-    """What comes into a log, each line once, however late it arrives; none from before `since`."""
+    """The new lines of a log from `since` on, each once, however late it arrives."""
 
     log: Log
     since: datetime
@@ -149,12 +152,12 @@ class Tail:
     _room: int = _ROOM
 
     def told(self, line: Line) -> None:
-        """A line was shown already; the tail goes on from it."""
+        """Record a line that was shown already; the tail continues after it."""
         self.since = line.at
         self._note(line)
 
     def more(self) -> Iterator[Line]:
-        """The lines that came since the last time."""
+        """Yield the lines that arrived since the last call."""
         for line in self.log.lines(max(self.since, self._newest - _LATE)):
             if line.id not in self._seen:
                 self._note(line)

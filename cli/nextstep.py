@@ -46,31 +46,33 @@ class Given:
         """A command in full. What it names already is left as it is."""
         account = self._options(line, ("profile", self.profile), ("region", self.region))
         names = [("stack", self.stack), ("service", self.service)]
-        known = self._options(line, ("profile", self.profile), ("region", self.region), *names)
-        line = _AWS.sub(lambda found: f"{found[0]}{account}", line)
-        line = _DEPLOYER.sub(lambda found: self._deployer(found, known), line)
+        options = self._options(line, ("profile", self.profile), ("region", self.region), *names)
+        line = _AWS.sub(lambda match: f"{match[0]}{account}", line)
+        line = _DEPLOYER.sub(lambda match: self._deployer(match, options), line)
         line = _MAKE.sub(self._make, line)
-        chosen = ("environment", self._environment)
-        everything = self._options(line, ("profile", self.profile), ("region", self.region), chosen)
+        environment = ("environment", self._environment)
+        setup_options = self._options(
+            line, ("profile", self.profile), ("region", self.region), environment
+        )
         return _SETUP.sub(
-            lambda f: f"{f[1]}{self.programs}python -m cli.setup {everything}".rstrip(), line
+            lambda f: f"{f[1]}{self.programs}python -m cli.setup {setup_options}".rstrip(), line
         )
 
     @property
     def _environment(self) -> str | None:
         return None if self.environment == DEFAULT_ENVIRONMENT else self.environment
 
-    def _deployer(self, found: re.Match[str], options: str) -> str:
-        verb = found[2] or ""
-        given = "" if verb == "" else f" {options}".rstrip()
-        return f"{found[1]}{self.programs}deployer{verb}{given}"
+    def _deployer(self, match: re.Match[str], options: str) -> str:
+        verb = match[2] or ""
+        suffix = "" if verb == "" else f" {options}".rstrip()
+        return f"{match[1]}{self.programs}deployer{verb}{suffix}"
 
-    def _make(self, found: re.Match[str]) -> str:
+    def _make(self, match: re.Match[str]) -> str:
         """make takes no profile and no Region: the environment does."""
         variables = (("AWS_PROFILE", self.profile), ("AWS_REGION", self.region))
         before = "".join(f"{name}={shlex.quote(value)} " for name, value in variables if value)
         chosen = f" ENVIRONMENT={shlex.quote(self._environment)}" if self._environment else ""
-        return f"{found[1]}{before}make {found[2]}{chosen}"
+        return f"{match[1]}{before}make {match[2]}{chosen}"
 
     def _options(self, line: str, *options: tuple[str, str | None]) -> str:
         return "".join(

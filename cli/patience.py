@@ -1,4 +1,4 @@
-"""Looking on where AWS does not answer for a while, as when a laptop changes its network."""
+"""Retry reads while AWS does not answer, as when a laptop changes its network."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from cli.screen import Screen
 from deployer.aws.sfn import START_LAG
 from deployer.errors import AwsUnavailable
 
-# How a look fails that AWS did not answer.
+# Errors of a request that AWS did not answer.
 UNANSWERED = (AwsUnavailable, NoConnectionError, HTTPClientError)
 PATIENCE_SECONDS = 120.0
 _PAUSE_SECONDS = 2.0
@@ -22,27 +22,29 @@ def patiently[T](
     patience: float = PATIENCE_SECONDS,
     pause: float = _PAUSE_SECONDS,
 ) -> T:
-    """What a look finds, which is taken again where AWS does not answer, or where
-    DescribeExecution does not find yet what has just started. It must change nothing.
+    """Return the result of a read, retried while AWS does not answer.
+
+    Also retries if DescribeExecution does not find an execution that has just started.
 
     Args:
+        look: the read; it must change nothing.
         patience: seconds after which its error is raised.
-        pause: seconds between two looks.
+        pause: seconds between two attempts.
     """
-    began, told = time.monotonic(), False
+    started, announced = time.monotonic(), False
     while True:
         try:
             return look()
         except UNANSWERED:
-            if time.monotonic() - began > patience:
+            if time.monotonic() - started > patience:
                 raise
         except ClientError as error:
             just_started = error.response["Error"]["Code"] == "ExecutionDoesNotExist"
-            if not just_started or time.monotonic() - began > START_LAG.total_seconds():
+            if not just_started or time.monotonic() - started > START_LAG.total_seconds():
                 raise
             time.sleep(pause)
             continue
-        if not told:
+        if not announced:
             screen.say("AWS does not answer; trying again", style="yellow")
-            told = True
+            announced = True
         time.sleep(pause)

@@ -1,4 +1,4 @@
-"""What an account's quotas allow, and how to ask for more.
+"""Check an account's quotas, and explain how to request more.
 
 Decisions take plain values; `Quotas` asks Service Quotas. An account's own value may be far below
 AWS's default in a new account, and for some quotas Service Quotas knows the default alone:
@@ -41,7 +41,7 @@ class Quota:
     requested: float | None = None
 
     def increase(self, to: float) -> tuple[str, ...]:
-        """How to get more."""
+        """Return how to request an increase."""
         if self.requested is not None and self.requested >= to:
             return (
                 f"An increase to {self.requested:g} was asked for and is not decided yet:",
@@ -66,49 +66,53 @@ FARGATE = Quota("Fargate vCPUs", "fargate", "L-3032A538")
 
 
 def builds(compute_type: str, environment_type: str = "LINUX_CONTAINER") -> Quota:
-    """The quota of builds that run at once in an environment of CodeBuild
+    """Return the quota of concurrent builds in an environment of CodeBuild
     (https://docs.aws.amazon.com/codebuild/latest/userguide/limits.html)."""
     system = "ARM" if environment_type.startswith("ARM") else "Linux"
     size = compute_type.rpartition("_")[2]
     size = size if size[0].isdigit() else size.capitalize()
-    shown = {"Xlarge": "XLarge", "2XLARGE": "2XLarge"}.get(size, size)
+    size_name = {"Xlarge": "XLarge", "2XLARGE": "2XLarge"}.get(size, size)
     return Quota(
-        f"{system}/{shown} builds at once in CodeBuild",
+        f"{system}/{size_name} builds at once in CodeBuild",
         "codebuild",
-        name=f"Concurrently running builds for {system}/{shown} environment",
+        name=f"Concurrently running builds for {system}/{size_name} environment",
     )
 
 
 class Quotas:
-    """An account's quotas, as Service Quotas knows them."""
+    """An account's quotas, from Service Quotas."""
 
     def __init__(self, account: Account) -> None:
         self._client = account.client("service-quotas")
         self._metrics = account.client("cloudwatch")
 
     def look(self, quota: Quota) -> Quota:
-        """The quota with what is known of it. Raises AWS's errors where nobody may look."""
-        found = self._named(quota) if quota.name else self._coded(quota)
-        if found is None:
+        """Return the quota with its value, use and open requests.
+
+        Raises:
+            AWS_ERRORS: no permission, or AWS failed.
+        """
+        match = self._named(quota) if quota.name else self._coded(quota)
+        if match is None:
             return quota
-        entry, applied = found
-        known = replace(
+        entry, applied = match
+        result = replace(
             quota, code=entry["QuotaCode"], value=float(entry["Value"]), applied=applied
         )
         with contextlib.suppress(*AWS_ERRORS):  # what is used and requested is a help, no more
-            known = replace(known, used=self._used(entry.get("UsageMetric")))
+            result = replace(result, used=self._used(entry.get("UsageMetric")))
         with contextlib.suppress(*AWS_ERRORS):
-            known = replace(known, requested=self._requested(known))
-        return known
+            result = replace(result, requested=self._requested(result))
+        return result
 
     def _coded(self, quota: Quota) -> tuple[Mapping[str, Any], bool] | None:
-        about = {"ServiceCode": quota.service, "QuotaCode": quota.code}
-        for ask, applied in (
+        request = {"ServiceCode": quota.service, "QuotaCode": quota.code}
+        for operation, applied in (
             (self._client.get_service_quota, True),
             (self._client.get_aws_default_service_quota, False),
         ):
             try:
-                return ask(**about)["Quota"], applied
+                return operation(**request)["Quota"], applied
             except self._client.exceptions.NoSuchResourceException:
                 continue
         return None
@@ -125,7 +129,7 @@ class Quotas:
         return None
 
     def _used(self, metric: Mapping[str, Any] | None) -> float:
-        """What CloudWatch counted last, where it counts
+        """Return the use that CloudWatch measured last; 0 if it does not measure it
         (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-Quotas-Visualize-Alarms.html)."""
         if not metric:
             return 0
@@ -155,27 +159,29 @@ class Quotas:
         return max(open_, default=None)
 
 
-# What they mean ----------------------------------------------------------------------------------
+# Decisions ----------------------------------------------------------------------------------------
 
 
-def room(quota: Quota, more: float, instead: str = "") -> Check:
-    """Whether `more` of something fit beside what is used.
+def room(quota: Quota, needed: float, alternative: str = "") -> Check:
+    """Check that a quota has room.
 
-    instead: what else helps, where something does.
+    Args:
+        needed: how many more are needed.
+        alternative: what to do instead of an increase, if anything.
     """
     if quota.value is None:
         return _unknown("quota", quota)
-    if quota.used + more <= quota.value:
+    if quota.used + needed <= quota.value:
         return Check("quota", OK, f"{quota.used:g} of {quota.value:g} {quota.what} used")
-    fix = quota.increase(quota.used + more)
-    if instead:
-        fix += (f"or {instead}.",)
-    said = f"{quota.used:g} of {quota.value:g} {quota.what} are used, {more:g} more needed"
-    return Check("quota", FAILED, said, fix)
+    fix = quota.increase(quota.used + needed)
+    if alternative:
+        fix += (f"or {alternative}.",)
+    problem = f"{quota.used:g} of {quota.value:g} {quota.what} are used, {needed:g} more needed"
+    return Check("quota", FAILED, problem, fix)
 
 
 def fargate(quota: Quota, cpu: int, count: int, *, overlap: bool) -> Check:
-    """Whether the service's tasks fit, and those of a release beside them.
+    """Check that the service's tasks fit, and during a release the new tasks too.
 
     Args:
         cpu: CPU units of a task.
@@ -186,37 +192,38 @@ def fargate(quota: Quota, cpu: int, count: int, *, overlap: bool) -> Check:
     if check.state != OK or not overlap:
         return replace(check, name="Fargate quota")
     if quota.value is not None and quota.used + 2 * needed > quota.value:
-        said = (
+        problem = (
             f"{quota.used:g} of {quota.value:g} {quota.what} are used; the tasks take {needed:g},"
             f" and during a release {2 * needed:g}"
         )
         why = "A release may have to wait for room until it times out."
         fix = quota.increase(quota.used + 2 * needed)
-        return Check("Fargate quota", WARNING, said, fix, why)
+        return Check("Fargate quota", WARNING, problem, fix, why)
     return replace(check, name="Fargate quota")
 
 
 def concurrency(quota: Quota, *, now: bool = False) -> Check:
-    """Whether CodeBuild may build at all; one build at a time is enough, since others queue.
+    """Check that CodeBuild may run a build; one at a time is enough, because others queue.
 
-    now: a build is to be started at once.
+    Args:
+        now: a build will start immediately.
     """
     name = "CodeBuild quota"
     if quota.value is None:
         return _unknown(name, quota)
     if quota.value < 1:
         why = "Builds of images and of the docs site fail until then; pushed images deploy."
-        said = f"{quota.value:g} {quota.what} are allowed in this account"
-        return Check(name, FAILED if now else WARNING, said, quota.increase(1), why)
+        problem = f"{quota.value:g} {quota.what} are allowed in this account"
+        return Check(name, FAILED if now else WARNING, problem, quota.increase(1), why)
     if not quota.applied:
-        said = (
+        problem = (
             f"AWS's default is {quota.value:g} {quota.what}; it does not say what this account has"
         )
         why = (
             "In a new account that may be none: a build then fails with `Cannot have more than 0"
             " builds in queue for the account`."
         )
-        return Check(name, WARNING, said, quota.increase(max(quota.value, 1)), why)
+        return Check(name, WARNING, problem, quota.increase(max(quota.value, 1)), why)
     return Check(name, OK, f"{quota.value:g} {quota.what}")
 
 
@@ -230,11 +237,12 @@ def _unknown(name: str, quota: Quota) -> Check:
 
 
 def plan(current: Mapping[str, Any] | None, *, database: bool) -> Check:
-    """Whether the account's plan allows what is to be made.
+    """Check that the account's plan allows the new resources.
 
-    database: whether a database is to be made.
-    current: by GetAccountPlanState; None if the account is older than plans, and so has them all
-        (https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/free-tier-plans.html).
+    Args:
+        database: whether a database will be created.
+        current: from GetAccountPlanState; None if the account is older than plans, and so has no
+            limits (https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/free-tier-plans.html).
     """
     name = "account plan"
     if current is None or current.get("accountPlanType") != "FREE":
@@ -249,7 +257,11 @@ def plan(current: Mapping[str, Any] | None, *, database: bool) -> Check:
 
 
 def account_plan(account: Account, *, database: bool) -> Check:
-    """Ask for the account's plan. Raises AWS's errors where nobody may look."""
+    """Check the account's plan.
+
+    Raises:
+        AWS_ERRORS: no permission, or AWS failed.
+    """
     try:
         current = account.client("freetier", "us-east-1").get_account_plan_state()
     except AWS_ERRORS as error:

@@ -1,4 +1,4 @@
-"""The release that a person names."""
+"""Find the release that the user names."""
 
 import difflib
 
@@ -8,48 +8,48 @@ from deployer.deploy.history import History
 from deployer.deploy.release import Recorded
 
 
-def named(past: History, name: str) -> Recorded:
-    """The one release that a person names.
+def named(records: History, name: str) -> Recorded:
+    """Return the release that the user names.
 
     Args:
-        past: the records, newest first.
+        records: newest first.
         name: `last` (the newest), `live`, or an id, version, tag, digest, or the beginning of an
             id or digest.
     Raises:
-        CommandFailed: there is none, or there are several; with those that come near.
+        CommandFailed: no release matches, or several; its advice lists similar ones.
     """
-    if name == "last" and past:
-        return past[0]
-    if name == "live" and (live := history.live(past)):
+    if name == "last" and records:
+        return records[0]
+    if name == "live" and (live := history.live(records)):
         return live
     if name in ("last", "live"):
         raise CommandFailed(WRONG, f"there is no {name} release", ["  deployer history"])
-    exact = [r for r in past if name in (r["id"], r["version"], r["tag"], r["digest"])]
+    exact = [r for r in records if name in (r["id"], r["version"], r["tag"], r["digest"])]
     digits = name.removeprefix("sha256:")
-    begin = [
+    prefixed = [
         r
-        for r in past
+        for r in records
         if len(digits) >= 6
         and (r["id"].startswith(name) or r["digest"].removeprefix("sha256:").startswith(digits))
     ]
-    found = exact or begin
-    if len(found) == 1:
-        return found[0]
-    if found:
+    matches = exact or prefixed
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
         raise CommandFailed(
             WRONG,
-            f"{name!r} names {len(found)} releases; choose one by its id",
-            [f"  {_shown(record)}" for record in found[:10]],
+            f"{name!r} names {len(matches)} releases; choose one by its id",
+            [f"  {_shown(record)}" for record in matches[:10]],
         )
-    names = {text: r for r in past for text in (r["id"], r["version"], r["tag"]) if text}
+    names = {text: r for r in records for text in (r["id"], r["version"], r["tag"]) if text}
     close = [text for text in names if text.startswith(name)]
     close += difflib.get_close_matches(name, names, 5, cutoff=0.5)
-    near = {names[text]["id"]: names[text] for text in close} or {r["id"]: r for r in past}
-    advice = [f"  {_shown(record)}" for record in list(near.values())[:5]]
+    similar = {names[text]["id"]: names[text] for text in close} or {r["id"]: r for r in records}
+    advice = [f"  {_shown(record)}" for record in list(similar.values())[:5]]
     raise CommandFailed(
         WRONG,
         f"there is no release {name!r}",
-        ["These come near:" if close else "The newest are:", *advice] if past else [],
+        ["Similar ones:" if close else "The newest are:", *advice] if records else [],
     )
 
 

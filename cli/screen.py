@@ -55,20 +55,20 @@ def steps(execution: Execution, standing: str = "") -> list[Step]:
     standing  what it waits for, noted at the state that the execution is in: how the rollout
               stands, or who holds the lock.
     """
-    doing = [state for state in execution.states if state.kind in ("Task", "Wait")]
-    found = []
-    for name, group in itertools.groupby(doing, key=lambda state: state.name):
+    active = [state for state in execution.states if state.kind in ("Task", "Wait")]
+    rows = []
+    for name, group in itertools.groupby(active, key=lambda state: state.name):
         visits = list(group)
         notes = [note for visit in visits if (note := _note(visit.output))]
         failed = _error(visits[-1].output) is not None
         tries = max(1, *(visit.tries for visit in visits))
         note = "; ".join([*notes[-1:], *([f"{tries} tries"] if tries > 1 else [])])
         pending = _pending(visits[-1].output)
-        found.append(Step(visits[0].at, visits[-1].left, name, note, failed, pending, tries))
+        rows.append(Step(visits[0].at, visits[-1].left, name, note, failed, pending, tries))
     waits = execution.states and (polls(execution.states[-1]) or awaits_lock(execution))
-    if found and standing and waits and execution.states[-1].left is None:
-        found[-1] = replace(found[-1], note=standing)
-    return found
+    if rows and standing and waits and execution.states[-1].left is None:
+        rows[-1] = replace(rows[-1], note=standing)
+    return rows
 
 
 def polls(state: State) -> bool:
@@ -108,8 +108,8 @@ def _note(output: Any) -> str:
     if not isinstance(output, dict):
         return ""
     for key in ("reason", "outcome", "url", "taskDefinition", "kind"):
-        if isinstance(said := output.get(key), str) and said:
-            return printable(_short(said))
+        if isinstance(text := output.get(key), str) and text:
+            return printable(_short(text))
     match output:
         case {"release": {"version": version, "service": service}}:
             return printable(f"{version} of {service}")
@@ -124,8 +124,8 @@ def message(cause: str) -> str:
     """The message in a failure of a Lambda function or a build, which is JSON; else the text."""
     with contextlib.suppress(ValueError, TypeError, KeyError):
         match json.loads(cause):
-            case {"errorMessage": said}:
-                return str(said)
+            case {"errorMessage": text}:
+                return str(text)
             case {"Build": {"BuildStatus": status, "Phases": phases}}:
                 failed = [p["PhaseType"] for p in phases if p.get("PhaseStatus") == status]
                 return " ".join([f"the build is {status}", *(f"in {name}" for name in failed[:1])])
@@ -139,16 +139,16 @@ def standing(service: Mapping[str, Any]) -> str:
     if primary is None:
         return ""
     running, desired = primary.get("runningCount", 0), primary.get("desiredCount", 0)
-    before = sum(d.get("runningCount", 0) for d in deployments) - running
-    said = f"{_short(primary['taskDefinition'])}, {running} of {desired} running"
-    said += f", {primary['pendingCount']} pending" if primary.get("pendingCount") else ""
-    said += f", {before} from before" if before else ""
-    said += f", {primary['failedTasks']} failed" if primary.get("failedTasks") else ""
+    old = sum(d.get("runningCount", 0) for d in deployments) - running
+    text = f"{_short(primary['taskDefinition'])}, {running} of {desired} running"
+    text += f", {primary['pendingCount']} pending" if primary.get("pendingCount") else ""
+    text += f", {old} from before" if old else ""
+    text += f", {primary['failedTasks']} failed" if primary.get("failedTasks") else ""
     if primary.get("rolloutState") == "FAILED":
-        return f"{said}; {primary.get('rolloutStateReason', 'failed')}"
+        return f"{text}; {primary.get('rolloutStateReason', 'failed')}"
     if primary.get("rolloutState") == "COMPLETED":
-        return f"{said}, steady"
-    return f"{said}, not healthy yet" if running == desired and not before else said
+        return f"{text}, steady"
+    return f"{text}, not healthy yet" if running == desired and not old else text
 
 
 def _short(name: str) -> str:
@@ -300,18 +300,18 @@ class Screen:
             with Live(console=self.console, auto_refresh=False) as live:
                 yield lambda facts: live.update(_grid(facts), refresh=True)
             return
-        told: set[tuple[str, str]] = set()
+        shown: set[tuple[str, str]] = set()
 
         def changed(facts: Sequence[tuple[str, str]]) -> None:
-            nonlocal told
+            nonlocal shown
             for fact in facts:
-                if fact not in told:
+                if fact not in shown:
                     at = f"{datetime.now(UTC):%H:%M:%S}"
                     self.say(f"{at}  {fact[0]:<12} {fact[1]}".rstrip())
-            for name in dict.fromkeys(name for name, _ in told):
+            for name in dict.fromkeys(name for name, _ in shown):
                 if name not in dict(facts):
                     self.say(f"{datetime.now(UTC):%H:%M:%S}  {name:<12} no more")
-            told = set(facts)
+            shown = set(facts)
             self.console.file.flush()
 
         yield changed
@@ -326,8 +326,12 @@ class Screen:
         if not narrow:
             table.add_column("Why", overflow="fold")
         for record in records:
-            took, outcome = seconds_of(record), record.get("outcome", "in flight")
-            cells = [str(record.get("version", "?")), outcome, f"{took:.1f}" if took else ""]
+            duration, outcome = seconds_of(record), record.get("outcome", "in flight")
+            cells = [
+                str(record.get("version", "?")),
+                outcome,
+                f"{duration:.1f}" if duration else "",
+            ]
             style = None if outcome == "SUCCEEDED" else "yellow"
             table.add_row(*cells, *([] if narrow else [brief(record)]), style=style)
         self.console.print(table, soft_wrap=False)

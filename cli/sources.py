@@ -1,4 +1,4 @@
-"""Sources on their way to be built: a directory packed into an archive, or an archive as it is."""
+"""Prepare sources for a build: pack a directory into an archive, or take an archive as it is."""
 
 import contextlib
 import shutil
@@ -30,9 +30,10 @@ class Archive:
 
 @contextlib.contextmanager
 def archive(source: Path) -> Iterator[Archive]:
-    """What is to be uploaded for a directory or an archive; a packed one is gone afterwards.
+    """Yield the archive to upload for a directory or an archive; a packed one is temporary.
 
-    Raises CommandFailed.
+    Raises:
+        CommandFailed: the source is neither.
     """
     if source.is_file():
         suffix = next((s for s in _ARCHIVES if source.name.endswith(s)), None)
@@ -46,22 +47,25 @@ def archive(source: Path) -> Iterator[Archive]:
         return
     if not source.is_dir():
         raise CommandFailed(WRONG, f"there is no file or directory {source}")
-    with tempfile.NamedTemporaryFile(suffix=".tar.gz") as made:
-        with tarfile.open(fileobj=made, mode="w:gz") as packed:
+    with tempfile.NamedTemporaryFile(suffix=".tar.gz") as file:
+        with tarfile.open(fileobj=file, mode="w:gz") as tar:
             for path in files(source):
-                packed.add(path, path.relative_to(source).as_posix(), recursive=False)
-        made.flush()
-        yield Archive(Path(made.name), ".tar.gz", revision(source) or source.resolve().name)
+                tar.add(path, path.relative_to(source).as_posix(), recursive=False)
+        file.flush()
+        yield Archive(Path(file.name), ".tar.gz", revision(source) or source.resolve().name)
 
 
 def files(source: Path) -> Iterator[Path]:
-    """What is packed of a directory: all of it; of a git checkout what git does not ignore,
-    changed or not, and .git itself, from which builds tell their version."""
+    """Yield the files to pack of a directory.
+
+    Of a git checkout, these are the files that git does not ignore, and .git itself, from which
+    builds derive their version.
+    """
     if not (source / ".git").exists():
         yield from sorted(path for path in source.rglob("*") if path.is_symlink() or path.is_file())
         return
-    listed = _git(source, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    for name in sorted(set(listed.split("\0")) - {""}):
+    names = _git(source, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in sorted(set(names.split("\0")) - {""}):
         if (source / name).is_symlink() or (
             source / name
         ).is_file():  # else deleted, or a submodule
@@ -76,7 +80,7 @@ def files(source: Path) -> Iterator[Path]:
 
 
 def revision(source: Path) -> str:
-    """The revision of a git checkout, with -dirty if it has changes; "" if it is none."""
+    """Return the revision of a git checkout, with -dirty if it has changes; "" without git."""
     if not (source / ".git").exists():
         return ""
     with contextlib.suppress(CommandFailed):
@@ -89,7 +93,7 @@ def _git(source: Path, *arguments: str) -> str:
     if git is None:
         raise CommandFailed(WRONG, f"{source} is a git checkout, but `git` is not installed")
     command = [git, "-C", str(source), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CommandFailed(WRONG, f"git in {source}: {done.stderr.strip()}")
-    return done.stdout
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise CommandFailed(WRONG, f"git in {source}: {process.stderr.strip()}")
+    return process.stdout

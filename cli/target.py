@@ -1,4 +1,4 @@
-"""What a command is about: a deployer, known by its stack, and one of the services it serves."""
+"""The target of a command: a deployer, by its stack, and one of the services that it deploys."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -25,10 +25,12 @@ NAME_A_SERVICE = (
 
 @dataclass(frozen=True)
 class Target:
-    """A deployer's stack, and the service with its spec that is `asked` for, by name or as the
-    only one.
+    """A deployer's stack, and one of its services.
 
-    Made by `find`. From then on the adapters of `deployer.aws` speak to the same account and table.
+    Created by `find`, which also configures the adapters of `deployer.aws` for its account.
+
+    Attributes:
+        asked: the service's name; None if it is the only one.
     """
 
     account: Account
@@ -36,11 +38,15 @@ class Target:
     outputs: Mapping[str, str]
     parameters: Mapping[str, str]
     asked: str | None
-    environment: str | None = None  # of the settings that made it
+    environment: str | None = None  # of the settings that created it
 
     @cached_property
     def spec(self) -> ServiceSpec:
-        """Raises CommandFailed if there is no such service, or its spec is wrong."""
+        """Return the service's spec.
+
+        Raises:
+            CommandFailed: the service is unknown, or its spec is invalid.
+        """
         return _spec(self.parameters["SpecPath"], self.asked)
 
     @property
@@ -49,99 +55,102 @@ class Target:
 
     @property
     def history(self) -> History:
-        """The service's records, newest first, as they are now."""
+        """Return the service's current records, newest first."""
         return releases.history(self.service)
 
     def output(self, name: str, what: str) -> str:
-        """An output of the deployer's stack. Raises CommandFailed where an older one lacks it.
+        """Return an output of the deployer's stack.
 
-        what: that the output is needed to do.
+        Args:
+            what: what needs the output, such as `deploy`.
+        Raises:
+            CommandFailed: an older stack lacks it.
         """
         if name not in self.outputs:
             raise CommandFailed(
                 UNREADY,
                 f"the deployer's stack {self.stack} has no output {name}, so it cannot {what}",
-                ["Bring it up to date:", "  make deploy MODE=infrastructure"],
+                ["Update it:", "  make deploy MODE=infrastructure"],
             )
         return self.outputs[name]
 
 
 def find(account: Account, stack: str, service: str | None) -> Target:
-    """The deployer of a stack, and a service of it.
+    """Return the deployer of a stack, with one of its services.
 
     Args:
-        service: by name; None if there is only one.
+        service: its name; None if there is only one.
     Raises:
-        CommandFailed: there is no such stack.
+        CommandFailed: the stack does not exist, or is not a usable deployer.
     """
-    described = _described(account, stack)
-    outputs = {o["OutputKey"]: o["OutputValue"] for o in described.get("Outputs", [])}
-    parameters = {p["ParameterKey"]: p["ParameterValue"] for p in described.get("Parameters", [])}
-    if not _is_deployer(described):
+    description = _describe(account, stack)
+    outputs = {o["OutputKey"]: o["OutputValue"] for o in description.get("Outputs", [])}
+    parameters = {p["ParameterKey"]: p["ParameterValue"] for p in description.get("Parameters", [])}
+    if not _is_deployer(description):
         raise CommandFailed(
             UNREADY,
-            f"the stack {stack} is {described['StackStatus']} and no deployer that can be used",
+            f"the stack {stack} is {description['StackStatus']} and no deployer that can be used",
             ["If it is the deployer's, make it again:", "  make deploy MODE=infrastructure"],
         )
-    _speak_for(account, outputs, parameters)
-    environment = environment_of(stack, described.get("Tags", ()))
+    _configure_adapters(account, outputs, parameters)
+    environment = environment_of(stack, description.get("Tags", ()))
     return Target(account, stack, outputs, parameters, service, environment)
 
 
 def environment_of(stack: str, tags: Iterable[Mapping[str, str]]) -> str | None:
-    """The environment whose settings made a deployer: by its tag, else by its stack's name; None
-    if neither says."""
+    """Return the environment whose settings created a deployer, by its tag or its stack's name;
+    None if neither says."""
     for tag in tags:
         if tag["Key"] == "environment":
             return tag["Value"]
-    begin, _, rest = stack.partition("-")
-    return (rest or DEFAULT_ENVIRONMENT) if begin == DEFAULT_STACK else None
+    base, _, suffix = stack.partition("-")
+    return (suffix or DEFAULT_ENVIRONMENT) if base == DEFAULT_STACK else None
 
 
-def _described(account: Account, stack: str) -> dict[str, Any]:
+def _describe(account: Account, stack: str) -> dict[str, Any]:
     try:
-        found = account.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
-        return dict(found[0])
+        stacks = account.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        return dict(stacks[0])
     except ClientError as error:
         if code_of(error) != "ValidationError":
             raise
         raise missing(account, stack) from error
 
 
-def _is_deployer(described: Mapping[str, Any]) -> bool:
-    outputs = {output["OutputKey"] for output in described.get("Outputs", ())}
-    parameters = {parameter["ParameterKey"] for parameter in described.get("Parameters", ())}
+def _is_deployer(description: Mapping[str, Any]) -> bool:
+    outputs = {output["OutputKey"] for output in description.get("Outputs", ())}
+    parameters = {parameter["ParameterKey"] for parameter in description.get("Parameters", ())}
     return "ReleasesTable" in outputs and "SpecPath" in parameters
 
 
 def missing(account: Account, stack: str) -> CommandFailed:
-    """The failure of a command for whose stack there is none, with the deployers that there are."""
-    what = f"there is no stack {stack} in {account.region}"
+    """Return the failure of a command whose stack is missing, with the existing deployers."""
+    problem = f"there is no stack {stack} in {account.region}"
     try:
         pages = account.client("cloudformation").get_paginator("describe_stacks").paginate()
-        there = [s["StackName"] for page in pages for s in page["Stacks"] if _is_deployer(s)]
+        deployers = [s["StackName"] for page in pages for s in page["Stacks"] if _is_deployer(s)]
     except ClientError as error:
         if code_of(error) not in DENIED:
             raise
         return CommandFailed(
             UNREADY,
-            f"{what}, and no permission to list the others",
+            f"{problem}, and no permission to list the others",
             ["Ask for cloudformation:DescribeStacks, or for the name of the deployer's stack."],
         )
-    if there:
+    if deployers:
         return CommandFailed(
             UNREADY,
-            f"{what}; the deployers in this Region: {', '.join(sorted(there))}",
+            f"{problem}; the deployers in this Region: {', '.join(sorted(deployers))}",
             [
                 "Name one:",
-                *(f"  deployer status --stack {name}" for name in sorted(there)),
+                *(f"  deployer status --stack {name}" for name in sorted(deployers)),
                 "or create it, from a checkout:",
                 "  make deploy MODE=infrastructure",
             ],
         )
     return CommandFailed(
         UNREADY,
-        f"{what}, nor any deployer",
+        f"{problem}, nor any deployer",
         [
             "If it is in another Region, name that one, such as:",
             f"  deployer status --region {_elsewhere(account.region)}",
@@ -152,12 +161,14 @@ def missing(account: Account, stack: str) -> CommandFailed:
 
 
 def _elsewhere(region: str) -> str:
-    """A Region that is an example of another one."""
+    """Return another Region, as an example."""
     return "us-west-2" if region == "us-east-1" else "us-east-1"
 
 
-def _speak_for(account: Account, outputs: Mapping[str, str], parameters: Mapping[str, str]) -> None:
-    """Let the functions' adapters, which find all this in a Lambda's environment, find it here."""
+def _configure_adapters(
+    account: Account, outputs: Mapping[str, str], parameters: Mapping[str, str]
+) -> None:
+    """Set the environment variables that the functions' adapters read in a Lambda function."""
     account.as_default()
     os.environ["RELEASES_TABLE"] = outputs["ReleasesTable"]
     os.environ["SPEC_PATH"] = parameters["SpecPath"]

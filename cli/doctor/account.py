@@ -44,14 +44,14 @@ _SOON, _WEEK = timedelta(days=14), timedelta(days=7)
 _AT_ONCE = 8
 _EXECUTIONS = 20
 _NEWEST = 20  # records
-_OURS = (
+_ADAPTER_SERVICES = (
     *("dynamodb", "ec2", "ecr", "ecs", "elbv2", "iam", "logs", "rds", "secretsmanager", "ssm"),
 )
-_THEIRS = (
+_ACCOUNT_SERVICES = (
     *("acm", "cloudwatch", "ecr", "ecs", "elbv2", "iam", "route53", "secretsmanager"),
     *("service-quotas", "sqs", "stepfunctions"),
 )
-_COULD_NOT = (AwsUnavailable, *AWS_ERRORS)
+_UNREADABLE = (AwsUnavailable, *AWS_ERRORS)
 # Where Coder's sources name the variables that it knows.
 _NAMES = ("cli/testdata/coder_server_--help.golden", "codersdk/deployment.go")
 
@@ -64,25 +64,27 @@ def known_names(checkout: str | None) -> frozenset[str]:
     return findings.names_in("\n".join(f.read_text(errors="replace") for f in files if f.is_file()))
 
 
-def examine(target: Target, known: frozenset[str]) -> list[Check]:
+def examine(target: Target, names: frozenset[str]) -> list[Check]:
     """Check everything. A check without permission is a warning.
 
     Args:
         known: the names of variables that the application knows; none if that is not known.
     """
-    for name in (*_OURS, "stepfunctions"):
+    for name in (*_ADAPTER_SERVICES, "stepfunctions"):
         client(name)  # made here, since making one is not thread-safe
-    for name in _THEIRS:
+    for name in _ACCOUNT_SERVICES:
         target.account.client(name)
-    patient = _Patient(target, known)
-    looks = patient.looks()
+    examination = _Examination(target, names)
+    named_checks = examination.looks()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        found = pool.map(lambda name: check_prerequisites.guarded(name, looks[name]), looks)
-        return [check for checks in found for check in checks]
+        results = pool.map(
+            lambda name: check_prerequisites.guarded(name, named_checks[name]), named_checks
+        )
+        return [check for checks in results for check in checks]
 
 
 @dataclass
-class _Patient:
+class _Examination:
     """A service, and what several looks need of it; asked once, unless asking failed."""
 
     target: Target
@@ -95,22 +97,22 @@ class _Patient:
     def __post_init__(self) -> None:
         self._notes = list[Check]()
         nothing: History = ()
-        self.past = self._asked("records", lambda: self.target.history, nothing)
-        self.service: Service | None = self._asked(
+        self.records = self._request("records", lambda: self.target.history, nothing)
+        self.service: Service | None = self._request(
             "service", lambda: ecs.service(self._spec.cluster, self._spec.service), None
         )
-        self.place = self._asked(
+        self.place = self._request(
             "network",
             lambda: check_prerequisites.place(self._spec),
             check_prerequisites.Place(self._spec, {}, {}),
         )
 
-    def _asked[T](self, name: str, ask: Callable[[], T], instead: T) -> T:
+    def _request[T](self, name: str, request: Callable[[], T], default: T) -> T:
         try:
-            return ask()
-        except _COULD_NOT as error:
+            return request()
+        except _UNREADABLE as error:
             self._notes.append(check_prerequisites.unseen(name, error))
-            return instead
+            return default
 
     @property
     def _unseen(self) -> set[str]:
@@ -118,51 +120,51 @@ class _Patient:
 
     @cached_property
     def live(self) -> Recorded | None:
-        return history.live(self.past)
+        return history.live(self.records)
 
     @cached_property
     def _serving(self) -> Mapping[str, Any]:
-        found = serving.of(self.past, serving.running(self.service))
-        in_flight = any("outcome" not in entry for entry in self.past)
-        return serving.told(self._spec, self.service, found, in_flight)
+        state = serving.of(self.records, serving.running(self.service))
+        in_flight = any("outcome" not in entry for entry in self.records)
+        return serving.told(self._spec, self.service, state, in_flight)
 
     @cached_property
     def running(self) -> list[Task]:
         """The tasks of what ECS works towards."""
-        current = rollout.primary(self.service) if self.service else None
-        if not current:
+        deployment = rollout.primary(self.service) if self.service else None
+        if not deployment:
             return []
-        return ecs.running_tasks(self._spec.cluster, self._spec.service, current["id"])
+        return ecs.running_tasks(self._spec.cluster, self._spec.service, deployment["id"])
 
     def looks(self) -> Mapping[str, check_prerequisites.Look]:
         """What to look at, in the order in which it is told."""
-        known: dict[str, check_prerequisites.Look] = {"records": lambda: self._notes}
+        checks: dict[str, check_prerequisites.Look] = {"records": lambda: self._notes}
         if "records" not in self._unseen:
-            known |= {
+            checks |= {
                 "last release": self._last_release,
                 "last build": self._build,
             }
         if "service" not in self._unseen:
-            known |= {
+            checks |= {
                 "serves": lambda: [findings.serves(self._serving)],
-                "service": lambda: findings.service(self._spec, self.service, self.past),
+                "service": lambda: findings.service(self._spec, self.service, self.records),
                 "tasks": self._tasks,
                 "log": self._log,
                 "answers": self._answers,
                 "drift": self._drift,
                 "targets": self._targets,
             }
-        known |= {
+        checks |= {
             "image": self._image,
             "variables": self._variables,
             "database URL": self._database_url,
         }
-        around = check_prerequisites.all_checks(self.place)
+        prerequisites = check_prerequisites.all_checks(self.place)
         if "network" in self._unseen:
-            around = {name: around[name] for name in ("cluster", "roles")}
+            prerequisites = {name: prerequisites[name] for name in ("cluster", "roles")}
         return {
-            **known,
-            **around,
+            **checks,
+            **prerequisites,
             "certificate": self._certificate,
             "domain": self._domain,
             "lock": self._lock,
@@ -205,35 +207,40 @@ class _Patient:
         paths = {verify.path, *(probe.path for probe in verify.unchanged)}
         paths |= {verify.version.path} if verify.version else set()
         for url in addresses.to_ask(self._spec, addresses.of(self._spec, self.running, public)):
-            asked = {path: http.get(url + path) for path in sorted(paths)}
+            responses = {path: http.get(url + path) for path in sorted(paths)}
             before = self.live.get("probes", {})
-            found = findings.answers(verify, self.live["version"], before, asked, coder=self._coder)
-            for check in found:
+            checks = findings.answers(
+                verify, self.live["version"], before, responses, coder=self._coder
+            )
+            for check in checks:
                 yield replace(check, found=f"{url}: {check.found}")
 
     def _drift(self) -> Iterator[Check]:
         current = rollout.primary(self.service) if self.service else None
-        if not current or not self.live or any("outcome" not in entry for entry in self.past):
+        if not current or not self.live or any("outcome" not in entry for entry in self.records):
             return
-        told = self.target.account.client("ecs").describe_task_definition(
+        response = self.target.account.client("ecs").describe_task_definition(
             taskDefinition=current["taskDefinition"], include=["TAGS"]
         )
-        tags = {tag["key"]: tag["value"] for tag in told.get("tags", ())}
-        wanted = task_definitions.render(self._spec, self.live["image"], self.target.account.region)
+        tags = {tag["key"]: tag["value"] for tag in response.get("tags", ())}
+        rendered = task_definitions.render(
+            self._spec, self.live["image"], self.target.account.region
+        )
         yield from findings.drift(
             self._spec,
-            told["taskDefinition"],
+            response["taskDefinition"],
             tags.get(task_definitions.CONTENT_TAG),
-            wanted,
-            task_definitions.content_hash(wanted),
+            rendered,
+            task_definitions.content_hash(rendered),
             self.live.get("taskDefinition"),
             next(
-                (e for e in self.past if e.get("taskDefinition") == current["taskDefinition"]), None
+                (e for e in self.records if e.get("taskDefinition") == current["taskDefinition"]),
+                None,
             ),
             self._serving["mend"],
         )
-        given = told["taskDefinition"]["containerDefinitions"][0]
-        names = {e["name"] for kind in ("environment", "secrets") for e in given.get(kind, ())}
+        container = response["taskDefinition"]["containerDefinitions"][0]
+        names = {e["name"] for kind in ("environment", "secrets") for e in container.get(kind, ())}
         if names != self._names:
             for check in findings.variables(names, self.known):
                 yield replace(check, name="variables that run")
@@ -264,9 +271,9 @@ class _Patient:
     def _image(self) -> Iterator[Check]:
         if not self.live:
             return
-        found = ecr.find(self._spec.repository, self.live["digest"])
-        config = resolve_request.config(found, self._spec)
-        yield findings.image(self._spec, self.live["version"], self.live["digest"], found, config)
+        image = ecr.find(self._spec.repository, self.live["digest"])
+        config = resolve_request.config(image, self._spec)
+        yield findings.image(self._spec, self.live["version"], self.live["digest"], image, config)
 
     def _lock(self) -> Iterator[Check]:
         owners = (self._spec.service, image_build.partition(self._spec.service))
@@ -275,7 +282,7 @@ class _Patient:
             holder = locks.queue(owner).holder
             if holder and not sfn.running(holder["execution"], holder["since"]):
                 dead.append(f"{holder['release']} holds the lock of {owner}, and is over")
-        for record in self.past:
+        for record in self.records:
             if "outcome" not in record and not sfn.running(*carried_out_by(record)):
                 dead.append(f"{record['version']} ({record['id']}) is open, and is over")
         yield findings.lock(dead)
@@ -297,31 +304,33 @@ class _Patient:
         if not machine:
             return
         client_ = self.target.account.client("stepfunctions")
-        listed = client_.list_executions(
+        response = client_.list_executions(
             stateMachineArn=machine, statusFilter="FAILED", maxResults=_EXECUTIONS
         )
         failed = []
-        for entry in listed["executions"]:
+        for entry in response["executions"]:
             arn = entry["executionArn"]
             if datetime.now(UTC) - entry["startDate"] > _WEEK:
                 break
             if releases.found_by(arn) is None and not self._recorded(arn):
-                found = client_.describe_execution(executionArn=arn)
-                failed.append((arn, str(found.get("cause") or found.get("error", ""))[:300]))
+                description = client_.describe_execution(executionArn=arn)
+                failed.append(
+                    (arn, str(description.get("cause") or description.get("error", ""))[:300])
+                )
         yield from findings.unrecorded(failed)
 
     def _recorded(self, execution: str) -> bool:
         return any(
-            execution in (entry["execution"], entry.get("recoveredBy")) for entry in self.past
+            execution in (entry["execution"], entry.get("recoveredBy")) for entry in self.records
         )
 
     def _undelivered(self) -> Iterator[Check]:
         queue = self.target.outputs.get("UndeliveredPushesQueue")
         if queue:
-            told = self.target.account.client("sqs").get_queue_attributes(
+            response = self.target.account.client("sqs").get_queue_attributes(
                 QueueUrl=queue, AttributeNames=["ApproximateNumberOfMessages"]
             )
-            count = int(told["Attributes"]["ApproximateNumberOfMessages"])
+            count = int(response["Attributes"]["ApproximateNumberOfMessages"])
             yield findings.undelivered(count, queue)
 
     # What the application is told
@@ -330,8 +339,8 @@ class _Patient:
         return findings.variables(self._names, self.known)
 
     def _database_url(self) -> Iterator[Check]:
-        named = self._spec.container.secrets
-        source = named.get("CODER_PG_CONNECTION_URL") or named.get("DATABASE_URL")
+        secrets = self._spec.container.secrets
+        source = secrets.get("CODER_PG_CONNECTION_URL") or secrets.get("DATABASE_URL")
         if not source or ":secretsmanager:" not in source:
             return
         arn, key = ":".join(source.split(":")[:7]), ":".join(source.split(":")[7:8])
@@ -340,7 +349,7 @@ class _Patient:
             name = releases.database_instance(self._spec.service, self._spec.database.instance)
             host = ((rds.instance(name) or {}).get("Endpoint") or {}).get("Address")
         try:
-            told = self.target.account.client("secretsmanager").get_secret_value(SecretId=arn)
+            response = self.target.account.client("secretsmanager").get_secret_value(SecretId=arn)
         except ClientError as error:
             if code_of(error) in ("ResourceNotFoundException", "InvalidRequestException"):
                 return  # it is missing or on its way out, of which another look tells
@@ -351,7 +360,7 @@ class _Patient:
                 "database URL", OK, "its form is not checked: the secret is not yours to read"
             )
             return
-        yield findings.connection_url(told.get("SecretString", ""), host, arn, whole=not key)
+        yield findings.connection_url(response.get("SecretString", ""), host, arn, whole=not key)
 
     # What is around it
 
@@ -382,29 +391,31 @@ class _Patient:
         listeners = elbv2.describe_listeners(LoadBalancerArn=arn)["Listeners"]
         used = [c["CertificateArn"] for entry in listeners for c in entry.get("Certificates", ())]
         coder = self._coder
-        found = []
-        for one in used:
-            told = acm.describe_certificate(CertificateArn=one)["Certificate"]
-            found.append(_lasting(certificate(told, self._host, wildcard=coder), told))
-        if not found:
-            said = f"no listener of {self._balancer['DNSName']} has a certificate"
+        checks = []
+        for arn_used in used:
+            description = acm.describe_certificate(CertificateArn=arn_used)["Certificate"]
+            checks.append(
+                _lasting(certificate(description, self._host, wildcard=coder), description)
+            )
+        if not checks:
+            problem = f"no listener of {self._balancer['DNSName']} has a certificate"
             fix = ("Make the listener:", "  make deploy MODE=infrastructure")
-            yield Check("certificate", FAILED, said, fix, "Nobody can open the URL.")
-        good = [check for check in found if check.state != FAILED]
-        for check in good or found:
+            yield Check("certificate", FAILED, problem, fix, "Nobody can open the URL.")
+        valid = [check for check in checks if check.state != FAILED]
+        for check in valid or checks:
             yield replace(check, name="certificate")
         waiting = acm.list_certificates(CertificateStatuses=["PENDING_VALIDATION"])
         for summary in waiting["CertificateSummaryList"]:
             if summary["DomainName"] == self._host and summary["CertificateArn"] not in used:
-                told = acm.describe_certificate(CertificateArn=summary["CertificateArn"])
-                check = certificate(told["Certificate"], self._host, wildcard=coder)
-                yield replace(check, name="certificate", state=WARNING if good else FAILED)
+                description = acm.describe_certificate(CertificateArn=summary["CertificateArn"])
+                check = certificate(description["Certificate"], self._host, wildcard=coder)
+                yield replace(check, name="certificate", state=WARNING if valid else FAILED)
 
     def _domain(self) -> Iterator[Check]:
         if self._host and (name := self._balancer.get("DNSName")):
             record = _record(self.target.account.client("route53"), self._host)
-            own, theirs = _addresses(self._host), _addresses(name)
-            yield findings.domain(self._host, name, own, theirs, record)
+            resolved, expected = _addresses(self._host), _addresses(name)
+            yield findings.domain(self._host, name, resolved, expected, record)
 
     def _builds(self) -> Iterator[Check]:
         """Whether CodeBuild may run the builds of images."""
@@ -414,15 +425,18 @@ class _Patient:
             yield quotas.concurrency(account_quotas.look(quotas.builds(size)))
 
 
-def _lasting(check: Check, told: Mapping[str, Any]) -> Check:
+def _lasting(check: Check, description: Mapping[str, Any]) -> Check:
     """A certificate's check, unless it is about to end."""
-    ends = told.get("NotAfter")
-    if check.state == FAILED or ends is None or ends > datetime.now(UTC) + _SOON:
+    expiry = description.get("NotAfter")
+    if check.state == FAILED or expiry is None or expiry > datetime.now(UTC) + _SOON:
         return check
-    over = ends <= datetime.now(UTC)
+    expired = expiry <= datetime.now(UTC)
     fix = ("See why ACM did not renew it; the validation records must still be there.",)
     return replace(
-        check, state=FAILED if over else WARNING, found=f"it ends at {ends.isoformat()}", fix=fix
+        check,
+        state=FAILED if expired else WARNING,
+        found=f"it ends at {expiry.isoformat()}",
+        fix=fix,
     )
 
 
@@ -439,13 +453,13 @@ def _record(route53: Any, host: str) -> str | None:
     pages = route53.get_paginator("list_hosted_zones").paginate()
     zones = [zone for page in pages for zone in page["HostedZones"]]
     for zone in sorted(zones, key=lambda zone: -len(zone["Name"])):
-        inside = f".{host}.".endswith(f".{zone['Name']}")
-        if not inside or zone.get("Config", {}).get("PrivateZone"):
+        matches = f".{host}.".endswith(f".{zone['Name']}")
+        if not matches or zone.get("Config", {}).get("PrivateZone"):
             continue
-        told = route53.list_resource_record_sets(
+        response = route53.list_resource_record_sets(
             HostedZoneId=zone["Id"], StartRecordName=host, MaxItems="10"
         )
-        for record in told["ResourceRecordSets"]:
+        for record in response["ResourceRecordSets"]:
             if record["Name"].rstrip(".") != host or record["Type"] not in ("A", "CNAME"):
                 continue
             if "AliasTarget" in record:

@@ -60,21 +60,21 @@ _NAMED_IN_SOURCES = re.compile(r"\b((?:CODER|WORKBENCH)_[A-Z0-9_]*[A-Z0-9])\b")
 # What runs ---------------------------------------------------------------------------------------
 
 
-def serves(told: Mapping[str, Any]) -> Check:
+def serves(serving_state: Mapping[str, Any]) -> Check:
     """Check that the last verified release serves. `told`: see `serving.told`."""
-    if told["alarm"] is None:
-        last = told["verified"]
-        said = f"{last['version']}, the last verified release" if last else "nothing yet"
-        return Check("serves", OK, said)
-    state: State = WARNING if told["mend"] is None else FAILED
-    fix = ("Bring it back:", told["mend"]) if told["mend"] else ()
-    return Check("serves", state, told["alarm"], fix)
+    if serving_state["alarm"] is None:
+        last = serving_state["verified"]
+        text = f"{last['version']}, the last verified release" if last else "nothing yet"
+        return Check("serves", OK, text)
+    state: State = WARNING if serving_state["mend"] is None else FAILED
+    fix = ("Bring it back:", serving_state["mend"]) if serving_state["mend"] else ()
+    return Check("serves", state, serving_state["alarm"], fix)
 
 
-def service(spec: ServiceSpec, found: Service | None, past: History) -> Iterator[Check]:
+def service(spec: ServiceSpec, described: Service | None, records: History) -> Iterator[Check]:
     """Whether the service runs as many tasks as it should. `found`: None if there is none."""
-    name, live = "service", history.live(past)
-    if found is None:
+    name, live = "service", history.live(records)
+    if described is None:
         if live is None:
             yield Check(name, OK, f"{spec.service} is not there yet; the first push creates it")
             return
@@ -86,7 +86,7 @@ def service(spec: ServiceSpec, found: Service | None, past: History) -> Iterator
             "Nothing serves.",
         )
         return
-    desired, running = found.get("desiredCount", 0), found.get("runningCount", 0)
+    desired, running = described.get("desiredCount", 0), described.get("runningCount", 0)
     if desired == 0:
         fix = (
             "Scale it up, or, if no release was ever live, push one that works:",
@@ -96,20 +96,20 @@ def service(spec: ServiceSpec, found: Service | None, past: History) -> Iterator
         why = "Nothing serves, and no release can be judged."
         yield Check(name, WARNING, f"{spec.service} is scaled to zero", fix, why)
         return
-    current = primary(found) or {}
-    said = f"{running} of {desired} tasks run"
+    current = primary(described) or {}
+    text = f"{running} of {desired} tasks run"
     if running >= desired:
-        yield Check(name, OK, said)
-    elif current.get("rolloutState") == "IN_PROGRESS" and any("outcome" not in e for e in past):
-        yield Check(name, WARNING, f"{said}; a release is on its way")
+        yield Check(name, OK, text)
+    elif current.get("rolloutState") == "IN_PROGRESS" and any("outcome" not in e for e in records):
+        yield Check(name, WARNING, f"{text}; a release is on its way")
     else:
-        events = [entry["message"] for entry in found.get("events", ())[:1]]
+        events = [entry["message"] for entry in described.get("events", ())[:1]]
         fix = (
             "See what the tasks' own check says, here below, and the service's events:",
             f"  aws ecs describe-services --cluster {spec.cluster} --services {spec.service}"
             " --query 'services[].events[:5].message'",
         )
-        yield Check(name, FAILED, f"{said}; {'; '.join(events)}".removesuffix("; "), fix)
+        yield Check(name, FAILED, f"{text}; {'; '.join(events)}".removesuffix("; "), fix)
 
 
 def tasks(
@@ -126,30 +126,32 @@ def tasks(
         return
     events = [entry["message"] for entry in described.get("events", ())[:3]]
     failure: Failure = {"Error": "RolloutFailed", "Cause": f"{len(failed)} tasks failed"}
-    found = diagnosis.diagnose(failure, failed, events, lines)
-    enough = described.get("runningCount", 0) >= described.get("desiredCount", 0)
+    result = diagnosis.diagnose(failure, failed, events, lines)
+    complete = described.get("runningCount", 0) >= described.get("desiredCount", 0)
     # one that runs may be the next to fail
-    all_run = enough and now - failed[-1].get("stoppedAt", now) > _LATELY
+    all_run = complete and now - failed[-1].get("stoppedAt", now) > _LATELY
     yield Check(
         "tasks",
         WARNING if all_run else FAILED,
-        f"{found['kind']}: {'; '.join(found['stops'][-2:])}",
-        (found["advice"],),
+        f"{result['kind']}: {'; '.join(result['stops'][-2:])}",
+        (result["advice"],),
         "It runs now, but tasks failed within the last hour."
         if all_run
         else "Tasks keep stopping.",
-        tuple(found["log"][-_EVIDENCE:]),
+        tuple(result["log"][-_EVIDENCE:]),
     )
 
 
 def log(lines: Sequence[str], *, coder: bool = True) -> Iterator[Check]:
     """Check the log lines of the running tasks. `coder`: whether the application is Coder."""
-    found = [s for s in log_patterns.found(lines) if coder or s.kind not in log_patterns.OF_CODER]
-    for symptom in found:
+    symptoms = [
+        s for s in log_patterns.found(lines) if coder or s.kind not in log_patterns.OF_CODER
+    ]
+    for symptom in symptoms:
         state: State = FAILED if symptom.kind in _NEVER_RIGHT else WARNING
-        said = f"{symptom.kind}: {symptom.why}"
-        yield Check("log", state, said, (symptom.advice,), evidence=(redact(symptom.line)[:500],))
-    if not found:
+        text = f"{symptom.kind}: {symptom.why}"
+        yield Check("log", state, text, (symptom.advice,), evidence=(redact(symptom.line)[:500],))
+    if not symptoms:
         yield Check("log", OK, f"{len(lines)} lines tell of no trouble that is known")
 
 
@@ -157,7 +159,7 @@ def answers(
     verify: Verification,
     version: str,
     before: Probes,
-    asked: Mapping[str, Answer | None],
+    responses: Mapping[str, Answer | None],
     *,
     coder: bool = True,
 ) -> Iterator[Check]:
@@ -169,27 +171,29 @@ def answers(
         coder: whether the application is Coder, of which the first user becomes the owner.
     """
     name = "answers"
-    alive = verification.healthy(verify, asked.get(verify.path))
-    if alive["verdict"] != "VERIFIED":
+    health = verification.healthy(verify, responses.get(verify.path))
+    if health["verdict"] != "VERIFIED":
         fix = (
             "See the checks of the tasks, the security group and the target group; the log:",
             "  deployer logs",
         )
-        yield Check(name, FAILED, alive["reason"], fix, "People do not reach the application.")
+        yield Check(name, FAILED, health["reason"], fix, "People do not reach the application.")
         return
     if verify.version:
-        told = verification.right_version(verify.version, asked.get(verify.version.path), version)
-        if told["verdict"] != "VERIFIED":
+        result = verification.right_version(
+            verify.version, responses.get(verify.version.path), version
+        )
+        if result["verdict"] != "VERIFIED":
             fix = ("Put the release in place again:", f"  deployer deploy {version}")
-            yield Check(name, FAILED, told["reason"], fix, "What serves is not what is recorded.")
+            yield Check(name, FAILED, result["reason"], fix, "What serves is not what is recorded.")
             return
-    now = {
+    values = {
         verification.probe_name(probe): value
         for probe in verify.unchanged
-        if (value := verification.probe_value(probe, asked.get(probe.path))) is not None
+        if (value := verification.probe_value(probe, responses.get(probe.path))) is not None
     }
-    kept = verification.remembered(before)
-    changed = verification.unchanged(kept, {**kept, **now})
+    remembered = verification.remembered(before)
+    changed = verification.unchanged(remembered, {**remembered, **values})
     if changed["verdict"] == "REFUTED":
         fix = (
             "See which database the service uses (its secret, and the log), before anybody writes"
@@ -198,21 +202,21 @@ def answers(
         )
         yield Check(name, FAILED, changed["reason"], fix, "The service runs on other data.")
     first = "/api/v2/users/first"
-    if coder and now.get(first) == "404":
-        gone = before.get(first) == "200"
+    if coder and values.get(first) == "404":
+        had_user = before.get(first) == "200"
         yield Check(
             "first user",
-            FAILED if gone else WARNING,
-            "the database holds no user" + (", though it did" if gone else ""),
+            FAILED if had_user else WARNING,
+            "the database holds no user" + (", though it did" if had_user else ""),
             (
                 "Look at the database's secret: is it another database?"
-                if gone
+                if had_user
                 else "Open the URL and create the first user.",
             ),
             "Whoever comes first becomes the owner of Coder.",
         )
     if changed["verdict"] == "VERIFIED":
-        yield Check(name, OK, alive["reason"])
+        yield Check(name, OK, health["reason"])
 
 
 def targets(found: Sequence[Mapping[str, Any]], modify: str) -> Iterator[Check]:
@@ -225,11 +229,11 @@ def targets(found: Sequence[Mapping[str, Any]], modify: str) -> Iterator[Check]:
         modify: the beginning of a command that changes the target group.
     """
     states = [entry["TargetHealth"].get("State") for entry in found]
-    bad = [e for e in found if e["TargetHealth"].get("State") in ("unhealthy", "unavailable")]
-    if not bad:
+    unhealthy = [e for e in found if e["TargetHealth"].get("State") in ("unhealthy", "unavailable")]
+    if not unhealthy:
         yield Check("targets", OK, f"{states.count('healthy')} healthy")
         return
-    health = bad[-1]["TargetHealth"]
+    health = unhealthy[-1]["TargetHealth"]
     reason = health.get("Reason", "")
     fix: tuple[str, ...] = ("See the log: does the application still start?", "  deployer logs")
     if reason == "Target.ResponseCodeMismatch":
@@ -241,22 +245,22 @@ def targets(found: Sequence[Mapping[str, Any]], modify: str) -> Iterator[Check]:
             "Nothing listens there. Ask the tasks' own port, on every address (0.0.0.0):",
             f"{modify} --health-check-port traffic-port",
         )
-    said = f"{len(bad)} of {len(found)} unhealthy: {reason} {health.get('Description', '')}"
+    text = f"{len(unhealthy)} of {len(found)} unhealthy: {reason} {health.get('Description', '')}"
     state: State = WARNING if "healthy" in states else FAILED
-    yield Check("targets", state, said.strip(), fix, "The load balancer sends it nothing.")
+    yield Check("targets", state, text.strip(), fix, "The load balancer sends it nothing.")
 
 
 # What is recorded --------------------------------------------------------------------------------
 
 
-def last_release(past: History) -> Iterator[Check]:
+def last_release(records: History) -> Iterator[Check]:
     """What became of the last release that was carried out, and of a push that was not.
 
     Args:
         past: the newest records, those of pushes that deployed nothing included.
     """
     # children of an index and attestations have no tag, and deploy nothing by themselves
-    newest = next((e for e in past if e["tag"] or e.get("outcome") != "IGNORED"), None)
+    newest = next((e for e in records if e["tag"] or e.get("outcome") != "IGNORED"), None)
     if newest and newest.get("outcome") == "IGNORED" and newest["trigger"] == "push":
         yield Check(
             "last push",
@@ -264,41 +268,42 @@ def last_release(past: History) -> Iterator[Check]:
             f"{newest['version']} deployed nothing: {newest.get('reason', '')}",
             ("Push it under a tag that the service deploys, with `-` for the `+` of a version.",),
         )
-    done = next(
-        (e for e in past if e.get("outcome") in ("SUCCEEDED", "FAILED", "FAILED_ROLLED_BACK")), None
+    record = next(
+        (e for e in records if e.get("outcome") in ("SUCCEEDED", "FAILED", "FAILED_ROLLED_BACK")),
+        None,
     )
-    if done is None:
+    if record is None:
         yield Check("last release", OK, "none yet")
         return
-    outcome = str(done.get("outcome"))
+    outcome = str(record.get("outcome"))
     if outcome == "SUCCEEDED":
-        yield Check("last release", OK, f"{done['version']} {outcome}")
+        yield Check("last release", OK, f"{record['version']} {outcome}")
         return
-    found: Mapping[str, Any] = done.get("diagnosis") or {}  # type: ignore[assignment]
-    advice = str(found.get("advice") or "See its record.")
+    failure: Mapping[str, Any] = record.get("diagnosis") or {}  # type: ignore[assignment]
+    advice = str(failure.get("advice") or "See its record.")
     yield Check(
         "last release",
         FAILED,
-        f"{done['version']} {outcome}: {found.get('kind', '')}: "
-        f"{found.get('cause') or done.get('reason', '')}",
-        (advice, f"  deployer history {done['id']}"),
+        f"{record['version']} {outcome}: {failure.get('kind', '')}: "
+        f"{failure.get('cause') or record.get('reason', '')}",
+        (advice, f"  deployer history {record['id']}"),
         "The newest release is not what serves.",
-        tuple(found.get("log", ())[-_EVIDENCE:]),
+        tuple(failure.get("log", ())[-_EVIDENCE:]),
     )
 
 
-def last_build(past: History) -> Iterator[Check]:
+def last_build(records: History) -> Iterator[Check]:
     """What became of the last build of the image."""
-    done = next((e for e in past if e.get("outcome") in ("SUCCEEDED", "FAILED")), None)
-    if done is None or done.get("outcome") == "SUCCEEDED":
-        if done:
-            yield Check("last build", OK, str(done["version"]))
+    record = next((e for e in records if e.get("outcome") in ("SUCCEEDED", "FAILED")), None)
+    if record is None or record.get("outcome") == "SUCCEEDED":
+        if record:
+            yield Check("last build", OK, str(record["version"]))
         return
-    found: Mapping[str, Any] = done.get("diagnosis") or {}  # type: ignore[assignment]
-    lines = [str(line) for line in found.get("lines", ())]
-    symptom = log_patterns.of_build([*lines, str(found.get("cause", ""))])
+    failure: Mapping[str, Any] = record.get("diagnosis") or {}  # type: ignore[assignment]
+    lines = [str(line) for line in failure.get("lines", ())]
+    symptom = log_patterns.of_build([*lines, str(failure.get("cause", ""))])
     advice = "Correct the sources and build again; the build's log says what it did."
-    if found.get("error") == "BuildTimedOut":
+    if failure.get("error") == "BuildTimedOut":
         advice = (
             "Give it longer (BuildTimeoutMinutes of the deployer's stack), or a bigger machine"
             " (BuildComputeType): the first build of all takes longest."
@@ -308,7 +313,7 @@ def last_build(past: History) -> Iterator[Check]:
     yield Check(
         "last build",
         FAILED,
-        f"{done['version']}: {found.get('error', 'failed')}: {found.get('cause', '')}",
+        f"{record['version']}: {failure.get('error', 'failed')}: {failure.get('cause', '')}",
         (advice, "  deployer build"),
         "No image came of it.",
         tuple(lines[-_EVIDENCE:]),
@@ -335,11 +340,11 @@ def image(
              "  deployer deploy"),
             why,
         )  # fmt: skip
-    if wrong := identification.unfit(found, config, spec):
+    if reason := identification.unfit(found, config, spec):
         fix = (
             f"Build it for {spec.platform}, or set the platform in the service spec (Platform).",
         )
-        return Check(name, FAILED, f"{version}: {wrong}", fix, why)
+        return Check(name, FAILED, f"{version}: {reason}", fix, why)
     return Check(name, OK, f"{version} is in the repository, for {spec.platform}")
 
 
@@ -347,11 +352,11 @@ def drift(
     spec: ServiceSpec,
     running: Mapping[str, Any],
     content: str | None,
-    wanted: Mapping[str, Any],
-    wanted_content: str,
+    rendered: Mapping[str, Any],
+    rendered_content: str,
     expected: str | None,
-    known: Recorded | None = None,
-    mend: str | None = None,
+    record: Recorded | None = None,
+    repair: str | None = None,
 ) -> Iterator[Check]:
     """Check that the service runs what the live release and the spec say.
 
@@ -364,34 +369,34 @@ def drift(
         mend: the command that brings the live release back, if it is known that it does not serve.
     """
     name, short = "drift", str(running.get("taskDefinitionArn", "")).rpartition("/")[2]
-    differing = [change.what for change in task_definitions.changes(running, wanted)]
+    differing = [change.what for change in task_definitions.changes(running, rendered)]
     if expected and running.get("taskDefinitionArn") != expected:
         yield Check(
             name,
             FAILED,
             f"the service is on {short}, and the live release on {expected.rpartition('/')[2]}"
             + (f"; not as the spec says: {', '.join(differing)}" if differing else ""),
-            ("Put the last verified release back:", mend or _redeploy(wanted)),
-            _unverified(known, registered=content is not None),
+            ("Put the last verified release back:", repair or _redeploy(rendered)),
+            _unverified(record, registered=content is not None),
         )
-    elif content == wanted_content or (content is None and not differing):
+    elif content == rendered_content or (content is None and not differing):
         yield Check(name, OK, f"{short} is as the spec says")
     else:
         yield Check(
             name,
             WARNING,
             f"{short} is not as the spec says now: {', '.join(differing) or 'a field'}",
-            ("The next release takes it over; to do it now:", _redeploy(wanted)),
+            ("The next release takes it over; to do it now:", _redeploy(rendered)),
         )
 
 
-def _unverified(known: Recorded | None, *, registered: bool) -> str:
+def _unverified(record: Recorded | None, *, registered: bool) -> str:
     """Return why what runs is not verified, as far as the records say."""
-    if known and history.was_live(known):
-        return f"{known['version']} runs; it was verified earlier, and another release since."
-    if known:
-        outcome = known.get("outcome", "in flight")
-        return f"The deployer put {known['version']} in place ({outcome}) and never verified it."
+    if record and history.was_live(record):
+        return f"{record['version']} runs; it was verified earlier, and another release since."
+    if record:
+        outcome = record.get("outcome", "in flight")
+        return f"The deployer put {record['version']} in place ({outcome}) and never verified it."
     if registered:
         return "The deployer registered what runs; no record says that it was verified."
     return "Something other than the deployer put it in place, so it was never verified."
@@ -409,9 +414,9 @@ def overlaps(
     for other in others:
         if other.repository != spec.repository or other.service == spec.service:
             continue
-        both = [tag for tag in tags if spec.deploys(tag) and other.deploys(tag)]
-        mine, theirs = (patterns.compile(pattern) for pattern in (spec.tags, other.tags))
-        example = next(iter(both), None) or patterns.common(mine, theirs, _IN_TAGS)
+        shared = [tag for tag in tags if spec.deploys(tag) and other.deploys(tag)]
+        own, others_pattern = (patterns.compile(pattern) for pattern in (spec.tags, other.tags))
+        example = next(iter(shared), None) or patterns.common(own, others_pattern, _IN_TAGS)
         if example:
             yield Check(
                 "tags",
@@ -436,8 +441,8 @@ def unrecorded(failed: Sequence[tuple[str, str]]) -> Iterator[Check]:
         )
 
 
-def _redeploy(wanted: Mapping[str, Any]) -> str:
-    image = str(wanted["containerDefinitions"][0]["image"])
+def _redeploy(definition: Mapping[str, Any]) -> str:
+    image = str(definition["containerDefinitions"][0]["image"])
     return f"  deployer deploy {image.rpartition('@')[2]}"
 
 
@@ -455,7 +460,7 @@ def is_coder(names: Collection[str]) -> bool:
     return any(name in own or name.startswith("WORKBENCH_") for name in names)
 
 
-def variables(names: Collection[str], known: Collection[str] = ()) -> Iterator[Check]:
+def variables(names: Collection[str], fork_names: Collection[str] = ()) -> Iterator[Check]:
     """Whether Coder knows the variables it is given; it ignores one that it does not know.
 
     Args:
@@ -465,26 +470,26 @@ def variables(names: Collection[str], known: Collection[str] = ()) -> Iterator[C
     if not is_coder(names):
         return
     why = "Coder ignores a variable that it does not know, and starts without it."
-    wrong = 0
+    misnamed = 0
     for name in sorted(names):
-        right = MISNAMED_FOR_CODER.get(name)
-        if right and name not in known:
-            wrong += 1
-            yield _misnamed(FAILED, name, right, why)
-        elif known and name.startswith("CODER_") and name not in known:
+        correct = MISNAMED_FOR_CODER.get(name)
+        if correct and name not in fork_names:
+            misnamed += 1
+            yield _misnamed(FAILED, name, correct, why)
+        elif fork_names and name.startswith("CODER_") and name not in fork_names:
             fork = name.replace("CODER_", "WORKBENCH_", 1)
-            near = fork if fork in known else _near(name, known)
+            similar = fork if fork in fork_names else _near(name, fork_names)
             # a fork's own name may be given beside the usual one
-            if near and near not in names:
-                wrong += 1
-                yield _misnamed(FAILED, name, near, why)
-        elif not known and name not in _OF_CODER:
-            near = _near(name, _OF_CODER)
-            if near and near not in names:
-                wrong += 1
-                yield _misnamed(WARNING, name, near, why)
+            if similar and similar not in names:
+                misnamed += 1
+                yield _misnamed(FAILED, name, similar, why)
+        elif not fork_names and name not in _OF_CODER:
+            similar = _near(name, _OF_CODER)
+            if similar and similar not in names:
+                misnamed += 1
+                yield _misnamed(WARNING, name, similar, why)
     if "CODER_PG_CONNECTION_URL" not in names:
-        wrong += 1
+        misnamed += 1
         yield Check(
             "variables",
             FAILED,
@@ -492,17 +497,17 @@ def variables(names: Collection[str], known: Collection[str] = ()) -> Iterator[C
             ("Name the secret with the URL under container.secrets as CODER_PG_CONNECTION_URL.",),
             "It keeps its data inside the task then; all data is lost when the task stops.",
         )
-    if not wrong:
-        of = "the sources" if known else "Coder's usual ones"
-        yield Check("variables", OK, f"{len(names)}, none that {of} would have otherwise")
+    if not misnamed:
+        source = "the sources" if fork_names else "Coder's usual ones"
+        yield Check("variables", OK, f"{len(names)}, none that {source} would have otherwise")
 
 
-def _near(name: str, known: Collection[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(name, sorted(known), 1, 0.9)), None)
+def _near(name: str, names: Collection[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name, sorted(names), 1, 0.9)), None)
 
 
-def _misnamed(state: State, name: str, right: str, why: str) -> Check:
-    return Check("variables", state, f"{name} is not {right}", (f"Name it {right}.",), why)
+def _misnamed(state: State, name: str, correct: str, why: str) -> Check:
+    return Check("variables", state, f"{name} is not {correct}", (f"Name it {correct}.",), why)
 
 
 def connection_url(value: str, host: str | None, arn: str, *, whole: bool) -> Check:
@@ -517,34 +522,34 @@ def connection_url(value: str, host: str | None, arn: str, *, whole: bool) -> Ch
     fix = url_fix(arn)
     why = "The application cannot connect with it."
 
-    def wrong(said: str, state: State = FAILED) -> Check:
-        return Check(name, state, said, fix, why if state == FAILED else "")
+    def failure(message: str, state: State = FAILED) -> Check:
+        return Check(name, state, message, fix, why if state == FAILED else "")
 
     if whole and _is_object(value):
-        return wrong("the secret is a JSON object, and the container gets all of it")
+        return failure("the secret is a JSON object, and the container gets all of it")
     if not whole:
         return Check(name, OK, "a key of a JSON secret")
     if value != value.strip():
-        return wrong("the secret has a space or line end around the URL")
+        return failure("the secret has a space or line end around the URL")
     if re.match(r"postgres(ql)?://", value) and (problem := url_problem(value)):
-        return wrong(problem)
+        return failure(problem)
     try:
         parts = urlsplit(value)
         port = parts.port
     except ValueError:
-        return wrong(
+        return failure(
             "the port in the URL is no number; RDS's endpoint may have been given with its"
         )
     if not parts.scheme:
-        return wrong("the secret is no URL")
+        return failure("the secret is no URL")
     if not parts.scheme.startswith("postgres"):
         return Check(name, OK, f"a URL of {parts.scheme}")
     if "sslmode=disable" in parts.query:
-        return wrong(
+        return failure(
             "the URL says sslmode=disable, which RDS from PostgreSQL 15 on refuses", WARNING
         )
     if host and parts.hostname and parts.hostname != host.lower():
-        return wrong(f"the URL's host is not the instance's, {host}", WARNING)
+        return failure(f"the URL's host is not the instance's, {host}", WARNING)
     return Check(name, OK, f"a URL of {parts.scheme}, port {port or 5432}")
 
 
@@ -565,24 +570,24 @@ def url_problem(value: str) -> str | None:
     user, _, password = login.partition(":")
     if not at or not user:
         return "the URL has no user before the host; it must be user:password@host"
-    place = rest[len(login) + 1 :]
-    broken = set(re.findall(r"[^A-Za-z0-9._~!$&'()*+,;=%-]", user + password.replace(":", "")))
-    if "@" in place.partition("?")[0]:
-        broken.add("@")
-    if broken:
+    location = rest[len(login) + 1 :]
+    invalid = set(re.findall(r"[^A-Za-z0-9._~!$&'()*+,;=%-]", user + password.replace(":", "")))
+    if "@" in location.partition("?")[0]:
+        invalid.add("@")
+    if invalid:
         return (
             "the user or password has characters that break a URL; percent-encode them, such as"
             " @ as %40, / as %2F, # as %23, ? as %3F, a space as %20"
         )
     if _PERCENT.search(user + password):
         return "the user or password has a % that begins no code; write it as %25"
-    hosts, _, name = place.partition("?")[0].partition("/")
+    hosts, _, name = location.partition("?")[0].partition("/")
     try:
         parts = [urlsplit(f"postgresql://{host}") for host in hosts.split(",")]
-        good = all(part.hostname and part.port != 0 for part in parts)
+        valid = all(part.hostname and part.port != 0 for part in parts)
     except ValueError:
-        good = False
-    if not good:
+        valid = False
+    if not valid:
         return "the URL's host or port is not one; it must be host:5432 after the @"
     if not name:
         return "the URL names no database; it must end with /name"
@@ -613,7 +618,7 @@ def _is_object(value: str) -> bool:
 
 
 def domain(
-    host: str, balancer: str, resolved: set[str], theirs: set[str], record: str | None
+    host: str, balancer: str, resolved: set[str], expected: set[str], record: str | None
 ) -> Check:
     """Whether a name leads to the load balancer.
 
@@ -623,11 +628,11 @@ def domain(
         theirs: those that the load balancer's name has.
         record: what a hosted zone of the account says of the name; None if none has it.
     """
-    name, want = "domain", f"an alias or CNAME of {host} to {balancer}"
-    if resolved & theirs:
+    name, record_text = "domain", f"an alias or CNAME of {host} to {balancer}"
+    if resolved & expected:
         return Check(name, OK, f"{host} leads to the load balancer")
-    right = record is not None and _same_name(record, balancer)
-    if right and not resolved:
+    correct = record is not None and _same_name(record, balancer)
+    if correct and not resolved:
         return Check(
             name,
             WARNING,
@@ -636,17 +641,17 @@ def domain(
              f"  dig +trace {host}"),
         )  # fmt: skip
     if not resolved:
-        fix = (f"Make {want}, or give HostedZoneId and let it be made:",
+        fix = (f"Make {record_text}, or give HostedZoneId and let it be made:",
                "  make deploy MODE=infrastructure")  # fmt: skip
         return Check(name, FAILED, f"{host} does not resolve", fix, "Nobody finds the service.")
-    if right:
-        said = f"{host} still leads to {_some(resolved)}"
-        return Check(name, WARNING, said, ("Wait for caches; the record is right.",))
+    if correct:
+        text = f"{host} still leads to {_some(resolved)}"
+        return Check(name, WARNING, text, ("Wait for caches; the record is right.",))
     return Check(
         name,
         FAILED,
         f"{host} leads to {_some(resolved)}, which is not the load balancer's",
-        (f"Change it to {want}.",),
+        (f"Change it to {record_text}.",),
         "People reach something else than the service.",
     )
 

@@ -48,13 +48,13 @@ def _create_log_group(target: Target, about: Mapping[str, Any]) -> str:
 def _reconcile(target: Target, about: Mapping[str, Any]) -> str:
     """Let Reconcile make its round, as the clock does every five minutes."""
     name = target.output("ReconcileFunctionName", "let Reconcile look")
-    answer = target.account.client("lambda").invoke(
+    response = target.account.client("lambda").invoke(
         FunctionName=name, Payload=json.dumps({"detail-type": "Scheduled Event"})
     )
-    told = json.loads(answer["Payload"].read() or "{}")
-    if "FunctionError" in answer:
-        return f"Reconcile failed: {told.get('errorMessage', told)}"
-    settled, started = told.get("settled", []), told.get("started", [])
+    result = json.loads(response["Payload"].read() or "{}")
+    if "FunctionError" in response:
+        return f"Reconcile failed: {result.get('errorMessage', result)}"
+    settled, started = result.get("settled", []), result.get("started", [])
     return f"Reconcile settled {len(settled)} releases and started {len(started)} missed pushes"
 
 
@@ -69,7 +69,7 @@ def _redrive(target: Target, about: Mapping[str, Any]) -> str:
         target.outputs.get(name)
         for name in ("StateMachine", "BuildStateMachine", "DocsStateMachine")
     }
-    started = left = 0
+    started = skipped = 0
     while messages := sqs.receive_message(
         QueueUrl=about["queue"],
         MaxNumberOfMessages=_AT_ONCE,
@@ -81,7 +81,7 @@ def _redrive(target: Target, about: Mapping[str, Any]) -> str:
             attributes = message.get("MessageAttributes", {})
             machine = attributes.get("TARGET_ARN", {}).get("StringValue")
             if machine not in machines:
-                left += 1
+                skipped += 1
                 continue
             # an earlier attempt may have started it, and not have deleted the message
             with contextlib.suppress(sfn.exceptions.ExecutionAlreadyExists):
@@ -92,8 +92,8 @@ def _redrive(target: Target, about: Mapping[str, Any]) -> str:
                 )
             sqs.delete_message(QueueUrl=about["queue"], ReceiptHandle=message["ReceiptHandle"])
             started += 1
-    kept = f"; {left} are for no machine of this deployer and were left" if left else ""
-    return f"{started} executions were started{kept}"
+    note = f"; {skipped} are for no machine of this deployer and were left" if skipped else ""
+    return f"{started} executions were started{note}"
 
 
 _ACTIONS: Mapping[str, Callable[[Target, Mapping[str, Any]], str]] = {

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cli.commands.status import _facts, say_alarm
+from cli.commands.status import _rows, say_alarm
 from cli.screen import Screen
 
 VERIFIED = {"version": "1.1.0", "digest": "sha256:ab", "since": "2026-11-23T14:25:02+00:00"}
@@ -24,7 +24,7 @@ def found(verified: Any, serves: Any, **more: Any) -> dict[str, Any]:
 def test_what_serves_unverified_is_said_first(alarm: str | None) -> None:
     serves = {"what": "1.4.0", "verified": alarm is None, "taskDefinitions": []}
     now = found(VERIFIED, serves, alarm=alarm, mend=alarm and "  deployer rollback 1")
-    names = [name for name, _ in _facts(now)]
+    names = [name for name, _ in _rows(now)]
     assert (names[0] == "NOT VERIFIED") == (alarm is not None)
     assert ("live" in names) == (alarm is None)
     stream = io.StringIO()
@@ -33,6 +33,6 @@ def test_what_serves_unverified_is_said_first(alarm: str | None) -> None:
 
 
 def test_what_cannot_be_seen_is_not_called_live() -> None:
-    facts = dict(_facts(found(VERIFIED, None)))
+    facts = dict(_rows(found(VERIFIED, None)))
     assert "live" not in facts and "1.1.0" in facts["verified last"]
     assert "unknown" in facts["serves"]
