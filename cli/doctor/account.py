@@ -1,4 +1,4 @@
-"""What `deployer doctor` looks at: everything around and in a service, asked at the same time."""
+"""Run the checks of `deployer doctor`, in parallel: read from AWS, decide in `findings`."""
 
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -52,12 +52,12 @@ _ACCOUNT_SERVICES = (
     *("service-quotas", "sqs", "stepfunctions"),
 )
 _UNREADABLE = (AwsUnavailable, *AWS_ERRORS)
-# Where Coder's sources name the variables that it knows.
+# The files in Coder's sources that list its variables.
 _NAMES = ("cli/testdata/coder_server_--help.golden", "codersdk/deployment.go")
 
 
 def known_names(checkout: str | None) -> frozenset[str]:
-    """The variables that a checkout of Coder, or of a fork of it, knows; none without one."""
+    """Return the variables in a checkout of Coder or a fork; none without a checkout."""
     if checkout is None:
         return frozenset()
     files = [Path(checkout) / name for name in _NAMES]
@@ -68,10 +68,10 @@ def examine(target: Target, names: frozenset[str]) -> list[Check]:
     """Check everything. A check without permission is a warning.
 
     Args:
-        known: the names of variables that the application knows; none if that is not known.
+        names: the variables that the application knows; none if unknown.
     """
     for name in (*_ADAPTER_SERVICES, "stepfunctions"):
-        client(name)  # made here, since making one is not thread-safe
+        client(name)  # created here, because that is not thread-safe
     for name in _ACCOUNT_SERVICES:
         target.account.client(name)
     examination = _Examination(target, names)
@@ -85,7 +85,7 @@ def examine(target: Target, names: frozenset[str]) -> list[Check]:
 
 @dataclass
 class _Examination:
-    """A service, and what several looks need of it; asked once, unless asking failed."""
+    """The checks of a service, and the data that several of them need, read once."""
 
     target: Target
     known: frozenset[str] = field(default_factory=frozenset)
@@ -130,14 +130,14 @@ class _Examination:
 
     @cached_property
     def running(self) -> list[Task]:
-        """The tasks of what ECS works towards."""
+        """The running tasks of the current deployment."""
         deployment = rollout.primary(self.service) if self.service else None
         if not deployment:
             return []
         return ecs.running_tasks(self._spec.cluster, self._spec.service, deployment["id"])
 
     def looks(self) -> Mapping[str, check_prerequisites.Look]:
-        """What to look at, in the order in which it is told."""
+        """Return the checks by name, in the order of the report."""
         checks: dict[str, check_prerequisites.Look] = {"records": lambda: self._notes}
         if "records" not in self._unseen:
             checks |= {
@@ -187,7 +187,7 @@ class _Examination:
         yield from findings.tasks(self.service, failed, lines, datetime.now(UTC))
 
     def _lines(self, task: Task) -> list[str]:
-        """A task's first and last log lines: what a start tells is at the beginning."""
+        """Return a task's first and last log lines: the start is logged at the beginning."""
         name = task["taskArn"].rsplit("/", 1)[-1]
         stream = f"ecs/{self._spec.container.name}/{name}"
         first = logs.first_lines(self._spec.log_group, stream, _LINES)
@@ -260,7 +260,7 @@ class _Examination:
         modify = f"  aws elbv2 modify-target-group --target-group-arn {arn}"
         yield from findings.targets(elb.health(arn), modify)
 
-    # What is recorded
+    # Records
 
     def _last_release(self) -> Iterator[Check]:
         yield from findings.last_release(releases.newest(self._spec.service, _NEWEST))
@@ -299,7 +299,7 @@ class _Examination:
         yield from findings.overlaps(self._spec, spec.services(ssm.service_specs()), tags)
 
     def _executions(self) -> Iterator[Check]:
-        """The newest failed executions whose record, if any, is of no service."""
+        """Check for recent failed executions without a record of a service."""
         machine = self.target.outputs.get("StateMachine")
         if not machine:
             return
@@ -333,7 +333,7 @@ class _Examination:
             count = int(response["Attributes"]["ApproximateNumberOfMessages"])
             yield findings.undelivered(count, queue)
 
-    # What the application is told
+    # Configuration
 
     def _variables(self) -> Iterable[Check]:
         return findings.variables(self._names, self.known)
@@ -352,21 +352,19 @@ class _Examination:
             response = self.target.account.client("secretsmanager").get_secret_value(SecretId=arn)
         except ClientError as error:
             if code_of(error) in ("ResourceNotFoundException", "InvalidRequestException"):
-                return  # it is missing or on its way out, of which another look tells
+                return  # missing or scheduled for deletion, which another check reports
             if code_of(error) not in DENIED:
                 raise
-            # as it should be: people need not know the password, and the log tells of a wrong URL
-            yield Check(
-                "database URL", OK, "its form is not checked: the secret is not yours to read"
-            )
+            # as it should be: users need not know the password, and the log shows an invalid URL
+            yield Check("database URL", OK, "not validated: no permission to read the secret")
             return
         yield findings.connection_url(response.get("SecretString", ""), host, arn, whole=not key)
 
-    # What is around it
+    # Load balancer and domain
 
     @cached_property
     def _host(self) -> str | None:
-        """The service's own host name; None if it goes by its load balancer's."""
+        """The service's own host name; None if it uses its load balancer's."""
         balancer = self._spec.load_balancer
         if not balancer:
             return None
@@ -399,7 +397,7 @@ class _Examination:
             )
         if not checks:
             problem = f"no listener of {self._balancer['DNSName']} has a certificate"
-            fix = ("Make the listener:", "  make deploy MODE=infrastructure")
+            fix = ("Create the listener:", "  make deploy MODE=infrastructure")
             yield Check("certificate", FAILED, problem, fix, "Nobody can open the URL.")
         valid = [check for check in checks if check.state != FAILED]
         for check in valid or checks:
@@ -418,7 +416,7 @@ class _Examination:
             yield findings.domain(self._host, name, resolved, expected, record)
 
     def _builds(self) -> Iterator[Check]:
-        """Whether CodeBuild may run the builds of images."""
+        """Check that CodeBuild may run the builds of images."""
         size = self.target.parameters.get("BuildComputeType")
         if size and "BuildStateMachine" in self.target.outputs:
             account_quotas = quotas.Quotas(self.target.account)
@@ -426,7 +424,7 @@ class _Examination:
 
 
 def _lasting(check: Check, description: Mapping[str, Any]) -> Check:
-    """A certificate's check, unless it is about to end."""
+    """Return a certificate's check, or a warning or failure if it expires soon."""
     expiry = description.get("NotAfter")
     if check.state == FAILED or expiry is None or expiry > datetime.now(UTC) + _SOON:
         return check
@@ -441,7 +439,7 @@ def _lasting(check: Check, description: Mapping[str, Any]) -> Check:
 
 
 def _addresses(name: str) -> set[str]:
-    """The addresses of a name, as seen from here; none if it does not resolve."""
+    """Return the addresses of a name, resolved here; none if it does not resolve."""
     try:
         return {str(info[4][0]) for info in socket.getaddrinfo(name.partition(":")[0], None)}
     except OSError:
@@ -449,7 +447,7 @@ def _addresses(name: str) -> set[str]:
 
 
 def _record(route53: Any, host: str) -> str | None:
-    """Where a record of the account's public zones leads a name; None if there is none."""
+    """Return the target of a name's record in the account's public zones; None without one."""
     pages = route53.get_paginator("list_hosted_zones").paginate()
     zones = [zone for page in pages for zone in page["HostedZones"]]
     for zone in sorted(zones, key=lambda zone: -len(zone["Name"])):

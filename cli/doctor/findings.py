@@ -1,7 +1,7 @@
-"""What a deployer, its service and their application are found to be like: what is wrong, and the
-fix. `surroundings` has what a preflight asks too; this is the rest of what `deployer doctor` says.
+"""Decide what is wrong with a deployer, its service and their application, and the fix.
 
-Nothing here asks AWS: values go in, as AWS describes them, and checks come out.
+`deployer.deploy.prerequisites` has the checks that a preflight makes too; this module has the rest
+of `deployer doctor`. Nothing here calls AWS: functions turn AWS's descriptions into checks.
 """
 
 import difflib
@@ -37,7 +37,7 @@ from deployer.redaction import redact
 _EVIDENCE = 5  # lines
 _IN_TAGS = string.digits + string.ascii_letters + "._-"
 _LATELY = timedelta(minutes=2)
-# What an application lives on with, though it must not.
+# Symptoms that do not stop an application, and are failures all the same.
 _NEVER_RIGHT = ("built-in-database", "public-tunnel", "replicas")
 # The variables of Coder's server that a deployment sets: cli/testdata/coder_server_--help.golden of
 # its sources has them all, and a fork's has the fork's names.
@@ -61,22 +61,30 @@ _NAMED_IN_SOURCES = re.compile(r"\b((?:CODER|WORKBENCH)_[A-Z0-9_]*[A-Z0-9])\b")
 
 
 def serves(serving_state: Mapping[str, Any]) -> Check:
-    """Check that the last verified release serves. `told`: see `serving.told`."""
+    """Check that the last verified release serves.
+
+    Args:
+        serving_state: from `serving.told`.
+    """
     if serving_state["alarm"] is None:
         last = serving_state["verified"]
         text = f"{last['version']}, the last verified release" if last else "nothing yet"
         return Check("serves", OK, text)
     state: State = WARNING if serving_state["mend"] is None else FAILED
-    fix = ("Bring it back:", serving_state["mend"]) if serving_state["mend"] else ()
+    fix = ("To make it serve again:", serving_state["mend"]) if serving_state["mend"] else ()
     return Check("serves", state, serving_state["alarm"], fix)
 
 
 def service(spec: ServiceSpec, described: Service | None, records: History) -> Iterator[Check]:
-    """Whether the service runs as many tasks as it should. `found`: None if there is none."""
+    """Check that the service runs as many tasks as it should.
+
+    Args:
+        described: the service; None if it does not exist.
+    """
     name, live = "service", history.live(records)
     if described is None:
         if live is None:
-            yield Check(name, OK, f"{spec.service} is not there yet; the first push creates it")
+            yield Check(name, OK, f"{spec.service} does not exist yet; the first push creates it")
             return
         yield Check(
             name,
@@ -115,11 +123,11 @@ def service(spec: ServiceSpec, described: Service | None, records: History) -> I
 def tasks(
     described: Service, failed: Sequence[Task], lines: Sequence[str], now: datetime
 ) -> Iterator[Check]:
-    """What tasks that failed within the last hour say; in the words of a failed release.
+    """Check for tasks that failed within the last hour, with the diagnosis of a failed release.
 
     Args:
-        failed: those of what the service is on, oldest first; ECS forgets them after an hour.
-        lines: the log lines of the last of them.
+        failed: tasks of the current deployment, oldest first; ECS forgets them after an hour.
+        lines: the log lines of the last one.
     """
     if not failed:
         yield Check("tasks", OK, "none failed within the last hour")
@@ -128,7 +136,7 @@ def tasks(
     failure: Failure = {"Error": "RolloutFailed", "Cause": f"{len(failed)} tasks failed"}
     result = diagnosis.diagnose(failure, failed, events, lines)
     complete = described.get("runningCount", 0) >= described.get("desiredCount", 0)
-    # one that runs may be the next to fail
+    # a running task may be the next to fail
     all_run = complete and now - failed[-1].get("stoppedAt", now) > _LATELY
     yield Check(
         "tasks",
@@ -143,7 +151,11 @@ def tasks(
 
 
 def log(lines: Sequence[str], *, coder: bool = True) -> Iterator[Check]:
-    """Check the log lines of the running tasks. `coder`: whether the application is Coder."""
+    """Check the log lines of the running tasks for known problems.
+
+    Args:
+        coder: whether the application is Coder.
+    """
     symptoms = [
         s for s in log_patterns.found(lines) if coder or s.kind not in log_patterns.OF_CODER
     ]
@@ -152,7 +164,7 @@ def log(lines: Sequence[str], *, coder: bool = True) -> Iterator[Check]:
         text = f"{symptom.kind}: {symptom.why}"
         yield Check("log", state, text, (symptom.advice,), evidence=(redact(symptom.line)[:500],))
     if not symptoms:
-        yield Check("log", OK, f"{len(lines)} lines tell of no trouble that is known")
+        yield Check("log", OK, f"no known problem in {len(lines)} lines")
 
 
 def answers(
@@ -166,9 +178,9 @@ def answers(
     """Check that the service answers with the live version, on the data it had when verified.
 
     Args:
-        before: what the probes answered then.
-        asked: the answers by path; None where none came.
-        coder: whether the application is Coder, of which the first user becomes the owner.
+        before: the results of the probes then.
+        responses: the responses by path; None if there was none.
+        coder: whether the application is Coder, whose first user becomes the owner.
     """
     name = "answers"
     health = verification.healthy(verify, responses.get(verify.path))
@@ -177,14 +189,14 @@ def answers(
             "See the checks of the tasks, the security group and the target group; the log:",
             "  deployer logs",
         )
-        yield Check(name, FAILED, health["reason"], fix, "People do not reach the application.")
+        yield Check(name, FAILED, health["reason"], fix, "Users cannot reach the application.")
         return
     if verify.version:
         result = verification.right_version(
             verify.version, responses.get(verify.version.path), version
         )
         if result["verdict"] != "VERIFIED":
-            fix = ("Put the release in place again:", f"  deployer deploy {version}")
+            fix = ("Deploy the release again:", f"  deployer deploy {version}")
             yield Check(name, FAILED, result["reason"], fix, "What serves is not what is recorded.")
             return
     values = {
@@ -213,14 +225,14 @@ def answers(
                 if had_user
                 else "Open the URL and create the first user.",
             ),
-            "Whoever comes first becomes the owner of Coder.",
+            "The first visitor becomes the owner of Coder.",
         )
     if changed["verdict"] == "VERIFIED":
         yield Check(name, OK, health["reason"])
 
 
 def targets(found: Sequence[Mapping[str, Any]], modify: str) -> Iterator[Check]:
-    """What the load balancer says of its targets.
+    """Check the health of the load balancer's targets.
 
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
 
@@ -237,27 +249,27 @@ def targets(found: Sequence[Mapping[str, Any]], modify: str) -> Iterator[Check]:
     reason = health.get("Reason", "")
     fix: tuple[str, ...] = ("See the log: does the application still start?", "  deployer logs")
     if reason == "Target.ResponseCodeMismatch":
-        fix = ("Ask a path that answers 200:", f"{modify} --health-check-path /healthz")
+        fix = ("Use a path that responds with 200:", f"{modify} --health-check-path /healthz")
     elif reason == "Target.Timeout":
         fix = ("Let the load balancer into the tasks' security group: its check says how.",)
     elif reason == "Target.FailedHealthChecks":
         fix = (
-            "Nothing listens there. Ask the tasks' own port, on every address (0.0.0.0):",
+            "Nothing listens there. Check the tasks' own port, on every address (0.0.0.0):",
             f"{modify} --health-check-port traffic-port",
         )
     text = f"{len(unhealthy)} of {len(found)} unhealthy: {reason} {health.get('Description', '')}"
     state: State = WARNING if "healthy" in states else FAILED
-    yield Check("targets", state, text.strip(), fix, "The load balancer sends it nothing.")
+    yield Check("targets", state, text.strip(), fix, "The load balancer sends it no requests.")
 
 
-# What is recorded --------------------------------------------------------------------------------
+# Records ------------------------------------------------------------------------------------------
 
 
 def last_release(records: History) -> Iterator[Check]:
-    """What became of the last release that was carried out, and of a push that was not.
+    """Check the outcome of the last release, and whether the last push was ignored.
 
     Args:
-        past: the newest records, those of pushes that deployed nothing included.
+        records: the newest records, including pushes that deployed nothing.
     """
     # children of an index and attestations have no tag, and deploy nothing by themselves
     newest = next((e for e in records if e["tag"] or e.get("outcome") != "IGNORED"), None)
@@ -293,7 +305,7 @@ def last_release(records: History) -> Iterator[Check]:
 
 
 def last_build(records: History) -> Iterator[Check]:
-    """What became of the last build of the image."""
+    """Check the outcome of the last build of the image."""
     record = next((e for e in records if e.get("outcome") in ("SUCCEEDED", "FAILED")), None)
     if record is None or record.get("outcome") == "SUCCEEDED":
         if record:
@@ -315,7 +327,7 @@ def last_build(records: History) -> Iterator[Check]:
         FAILED,
         f"{record['version']}: {failure.get('error', 'failed')}: {failure.get('cause', '')}",
         (advice, "  deployer build"),
-        "No image came of it.",
+        "The build produced no image.",
         tuple(lines[-_EVIDENCE:]),
     )
 
@@ -323,20 +335,20 @@ def last_build(records: History) -> Iterator[Check]:
 def image(
     spec: ServiceSpec, version: str, digest: str, found: Image | None, config: Document | None
 ) -> Check:
-    """Whether the live release's image can still be pulled and run.
+    """Check that the live release's image can still be pulled and run.
 
     Args:
-        found: None if it is gone.
-        config: of what a task runs of it; None if that is nothing.
+        found: None if it is missing.
+        config: of the image that a task would run; None if there is none.
     """
-    why = "The next task that is started, for whatever reason, cannot pull it."
+    why = "New tasks cannot pull it, so none can start."
     name = "image"
     if found is None:
         return Check(
             name,
             FAILED,
             f"{version} ({digest[:19]}…) is gone from the repository",
-            ("Push it again from where it was built, or deploy one that is there:",
+            ("Push it again from where it was built, or deploy another one:",
              "  deployer deploy"),
             why,
         )  # fmt: skip
@@ -358,15 +370,16 @@ def drift(
     record: Recorded | None = None,
     repair: str | None = None,
 ) -> Iterator[Check]:
-    """Check that the service runs what the live release and the spec say.
+    """Check that the service's task definition matches the live release and the spec.
 
     Args:
-        running: the task definition that the service is on.
-        content: the hash of what it says, from its tag; None if we did not register it.
-        wanted: the one that the spec makes of the live release now.
-        expected: the ARN of the live release's; None if nothing is live.
-        known: the newest record of the task definition that the service is on; None without one.
-        mend: the command that brings the live release back, if it is known that it does not serve.
+        running: the service's task definition.
+        content: the hash of its content, from its tag; None if the deployer did not register it.
+        rendered: the task definition of the live release, rendered from the spec now.
+        rendered_content: the hash of its content.
+        expected: the ARN of the live release's task definition; None if nothing is live.
+        record: the newest record of the service's task definition; None without one.
+        repair: the command that makes the live release serve again, if it does not serve.
     """
     name, short = "drift", str(running.get("taskDefinitionArn", "")).rpartition("/")[2]
     differing = [change.what for change in task_definitions.changes(running, rendered)]
@@ -376,7 +389,7 @@ def drift(
             FAILED,
             f"the service is on {short}, and the live release on {expected.rpartition('/')[2]}"
             + (f"; not as the spec says: {', '.join(differing)}" if differing else ""),
-            ("Put the last verified release back:", repair or _redeploy(rendered)),
+            ("Roll back to the last verified release:", repair or _redeploy(rendered)),
             _unverified(record, registered=content is not None),
         )
     elif content == rendered_content or (content is None and not differing):
@@ -386,12 +399,12 @@ def drift(
             name,
             WARNING,
             f"{short} is not as the spec says now: {', '.join(differing) or 'a field'}",
-            ("The next release takes it over; to do it now:", _redeploy(rendered)),
+            ("The next release corrects it; to do it now:", _redeploy(rendered)),
         )
 
 
 def _unverified(record: Recorded | None, *, registered: bool) -> str:
-    """Return why what runs is not verified, as far as the records say."""
+    """Return why the running task definition is not verified, by the records."""
     if record and history.was_live(record):
         return f"{record['version']} runs; it was verified earlier, and another release since."
     if record:
@@ -405,11 +418,11 @@ def _unverified(record: Recorded | None, *, registered: bool) -> str:
 def overlaps(
     spec: ServiceSpec, others: Sequence[ServiceSpec], tags: Sequence[str]
 ) -> Iterator[Check]:
-    """Check that no tag deploys two services: such a push deploys none of them.
+    """Check that no tag deploys two services: such a push deploys neither of them.
 
     Args:
         others: the specs of all services.
-        tags: the tags of the repository's images: one of them is the better example.
+        tags: the tags of the repository's images, as examples.
     """
     for other in others:
         if other.repository != spec.repository or other.service == spec.service:
@@ -428,7 +441,11 @@ def overlaps(
 
 
 def unrecorded(failed: Sequence[tuple[str, str]]) -> Iterator[Check]:
-    """Check that every execution that failed has a record. `failed`: ARNs and why, newest first."""
+    """Check that every failed execution has a record.
+
+    Args:
+        failed: ARNs and reasons, newest first.
+    """
     for arn, why in failed:
         yield Check(
             "executions",
@@ -446,26 +463,26 @@ def _redeploy(definition: Mapping[str, Any]) -> str:
     return f"  deployer deploy {image.rpartition('@')[2]}"
 
 
-# What the application is told --------------------------------------------------------------------
+# Configuration ------------------------------------------------------------------------------------
 
 
 def names_in(sources: str) -> frozenset[str]:
-    """The variables that a text of Coder's sources names: its help, or its options' code."""
+    """Return the variables in a file of Coder's sources: its help, or the code of its options."""
     return frozenset(_NAMED_IN_SOURCES.findall(sources))
 
 
 def is_coder(names: Collection[str]) -> bool:
-    """Return whether variables are those of Coder's server, or of a fork; not of its clients."""
+    """Return whether the variables belong to Coder's server or a fork, not to its clients."""
     own = _OF_CODER | {name for name in MISNAMED_FOR_CODER if name.startswith("CODER_")}
     return any(name in own or name.startswith("WORKBENCH_") for name in names)
 
 
 def variables(names: Collection[str], fork_names: Collection[str] = ()) -> Iterator[Check]:
-    """Whether Coder knows the variables it is given; it ignores one that it does not know.
+    """Check that Coder knows its variables; it ignores unknown ones.
 
     Args:
         names: of environment and secrets.
-        known: those that the fork which runs knows; without them, the usual ones of Coder.
+        fork_names: the variables of the running fork; without them, those of Coder.
     """
     if not is_coder(names):
         return
@@ -493,9 +510,9 @@ def variables(names: Collection[str], fork_names: Collection[str] = ()) -> Itera
         yield Check(
             "variables",
             FAILED,
-            "Coder is given no CODER_PG_CONNECTION_URL",
+            "CODER_PG_CONNECTION_URL is missing",
             ("Name the secret with the URL under container.secrets as CODER_PG_CONNECTION_URL.",),
-            "It keeps its data inside the task then; all data is lost when the task stops.",
+            "Coder then keeps its data inside the task; all data is lost when the task stops.",
         )
     if not misnamed:
         source = "the sources" if fork_names else "Coder's usual ones"
@@ -511,12 +528,12 @@ def _misnamed(state: State, name: str, correct: str, why: str) -> Check:
 
 
 def connection_url(value: str, host: str | None, arn: str, *, whole: bool) -> Check:
-    """Whether a secret is a connection URL. The value itself is never told.
+    """Check that a secret is a connection URL, without showing its value.
 
     Args:
-        host: the host name of the RDS instance; None if that is not known.
-        arn: the secret's.
-        whole: whether the container gets all of the secret, not one JSON key of it.
+        host: the host name of the RDS instance; None if unknown.
+        arn: the secret's ARN.
+        whole: whether the container gets the whole secret, not one JSON key of it.
     """
     name = "database URL"
     fix = url_fix(arn)
@@ -557,7 +574,7 @@ _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def url_problem(value: str) -> str | None:
-    """What is wrong with a connection URL, without any of it; None if nothing is (RFC 3986)."""
+    """Return why a connection URL is invalid (RFC 3986), without showing it; None if valid."""
     if _is_object(value):
         return "the secret is a JSON object; no container can use it"
     if not re.match(r"postgres(ql)?://", value):
@@ -595,7 +612,7 @@ def url_problem(value: str) -> str | None:
 
 
 def url_fix(arn: str) -> tuple[str, ...]:
-    """How to put a connection URL into a secret."""
+    """Return how to write a connection URL to a secret."""
     return (
         "It must be the URL alone, as plain text:",
         "  postgresql://user:password@host:5432/name?sslmode=require",
@@ -614,19 +631,19 @@ def _is_object(value: str) -> bool:
         return False
 
 
-# What is around it -------------------------------------------------------------------------------
+# Domain, lock and events --------------------------------------------------------------------------
 
 
 def domain(
     host: str, balancer: str, resolved: set[str], expected: set[str], record: str | None
 ) -> Check:
-    """Whether a name leads to the load balancer.
+    """Check that a name resolves to the load balancer.
 
     Args:
-        balancer: the load balancer's own name.
-        resolved: the addresses that the name has, as seen from here.
-        theirs: those that the load balancer's name has.
-        record: what a hosted zone of the account says of the name; None if none has it.
+        balancer: the load balancer's DNS name.
+        resolved: the addresses of the name, resolved here.
+        expected: the addresses of the load balancer's name.
+        record: the target of the name's record in the account's zones; None if there is none.
     """
     name, record_text = "domain", f"an alias or CNAME of {host} to {balancer}"
     if resolved & expected:
@@ -643,7 +660,9 @@ def domain(
     if not resolved:
         fix = (f"Make {record_text}, or give HostedZoneId and let it be made:",
                "  make deploy MODE=infrastructure")  # fmt: skip
-        return Check(name, FAILED, f"{host} does not resolve", fix, "Nobody finds the service.")
+        return Check(
+            name, FAILED, f"{host} does not resolve", fix, "Users cannot reach the service."
+        )
     if correct:
         text = f"{host} still leads to {_some(resolved)}"
         return Check(name, WARNING, text, ("Wait for caches; the record is right.",))
@@ -652,7 +671,7 @@ def domain(
         FAILED,
         f"{host} leads to {_some(resolved)}, which is not the load balancer's",
         (f"Change it to {record_text}.",),
-        "People reach something else than the service.",
+        "Users reach something other than the service.",
     )
 
 
@@ -668,32 +687,40 @@ def _some(addresses: set[str]) -> str:
 
 
 def lock(dead: Sequence[str]) -> Check:
-    """Whether executions that are over left something open. `dead`: what, in words."""
+    """Check that no ended execution left a lock or a release open.
+
+    Args:
+        dead: a description of each.
+    """
     if not dead:
-        return Check("lock", OK, "no execution left anything open")
+        return Check("lock", OK, "no ended execution left anything open")
     return Check(
         "lock",
         FAILED,
         "; ".join(dead),
-        ("Wait five minutes for Reconcile, or let it look now:", "  deployer doctor --fix"),
-        "Releases wait for an execution that is over.",
-        repair=Repair("let Reconcile look now at what executions left open", "reconcile"),
+        ("Wait five minutes for Reconcile, or run it now:", "  deployer doctor --fix"),
+        "Releases wait for an execution that has ended.",
+        repair=Repair("run Reconcile now, to settle what executions left open", "reconcile"),
     )
 
 
 def hold(note: HoldNote | None) -> Iterator[Check]:
-    """Whether pushes are held back."""
+    """Warn if pushes are held."""
     if note:
         yield Check(
             "hold",
             WARNING,
             f"pushes are held by {note['by']} since {note['at']}: {note['reason']}",
-            ("Let them go:", "  deployer resume"),
+            ("To end the hold:", "  deployer resume"),
         )
 
 
 def undelivered(count: int, queue: str) -> Check:
-    """Whether events failed to start an execution. `queue`: the dead-letter queue's URL."""
+    """Check that all events started an execution.
+
+    Args:
+        queue: the dead-letter queue's URL.
+    """
     name = "dead letters"
     if count == 0:
         return Check(name, OK, "none")
@@ -701,8 +728,8 @@ def undelivered(count: int, queue: str) -> Check:
         name,
         FAILED,
         f"{count} events could not start an execution",
-        ("Start them again; what was deployed already is not deployed twice:",
+        ("Start them again; nothing is deployed twice:",
          "  deployer doctor --fix"),
-        "Each is a push or an upload that nothing came of, unless Reconcile has found it since.",
+        "Each is a push or an upload that started nothing, unless Reconcile has found it since.",
         repair=Repair(f"start {count} executions from {queue}", "redrive", {"queue": queue}),
     )  # fmt: skip

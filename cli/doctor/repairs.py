@@ -1,4 +1,4 @@
-"""The repairs of `deployer doctor --fix`: each loses and interrupts nothing; twice is as once."""
+"""The repairs of `deployer doctor --fix`: each is safe, idempotent, and interrupts nothing."""
 
 import contextlib
 import json
@@ -11,12 +11,18 @@ from cli.aws import code_of
 from cli.target import Target
 from deployer.check import Repair
 
-_AT_ONCE = 10  # messages; as many as SQS gives
-_HIDDEN = 60  # seconds in which nobody else gets a message that we have
+_AT_ONCE = 10  # messages; SQS's maximum
+_HIDDEN = 60  # seconds in which nobody else receives our messages
 
 
 def carry_out(repair: Repair, target: Target) -> str:
-    """Carry a repair out; what was done, in words. Raises AWS's errors."""
+    """Carry a repair out.
+
+    Returns:
+        A message that says what was done.
+    Raises:
+        AWS_ERRORS: AWS failed.
+    """
     return _ACTIONS[repair.action](target, repair.about)
 
 
@@ -46,7 +52,7 @@ def _create_log_group(target: Target, about: Mapping[str, Any]) -> str:
 
 
 def _reconcile(target: Target, about: Mapping[str, Any]) -> str:
-    """Let Reconcile make its round, as the clock does every five minutes."""
+    """Run Reconcile, as the schedule does every five minutes."""
     name = target.output("ReconcileFunctionName", "let Reconcile look")
     response = target.account.client("lambda").invoke(
         FunctionName=name, Payload=json.dumps({"detail-type": "Scheduled Event"})
@@ -59,9 +65,9 @@ def _reconcile(target: Target, about: Mapping[str, Any]) -> str:
 
 
 def _redrive(target: Target, about: Mapping[str, Any]) -> str:
-    """Start an execution for each event that could not start one, and take it off the queue.
+    """Start an execution for each event that could not start one, and delete it from the queue.
 
-    EventBridge tells with each which target it was for:
+    EventBridge adds the event's target to each message:
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
     """
     sqs, sfn = target.account.client("sqs"), target.account.client("stepfunctions")
