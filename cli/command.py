@@ -1,4 +1,4 @@
-"""What the operator's commands have in common: options, the account and service, how they end."""
+"""Common parts of the operator's commands: options, the account and service, how they end."""
 
 import functools
 import json
@@ -21,9 +21,11 @@ from deployer.redaction import redact_all
 
 @dataclass
 class Call:
-    """One call of a command. `result` is what --json prints; fill it as things become known.
+    """One call of a command.
 
-    interactive: whether a person is there to answer questions.
+    Attributes:
+        result: what --json prints; commands fill it as they go.
+        interactive: whether a user can answer questions.
     """
 
     profile: str | None
@@ -39,7 +41,7 @@ class Call:
 
     @property
     def given(self) -> Given:
-        """What a printed command must repeat to be about the same."""
+        """The options that a printed command must repeat for the same account and service."""
         target: Target | None = self.__dict__.get("target")
         return Given(
             unless_set(self.profile, "AWS_PROFILE"),
@@ -52,21 +54,29 @@ class Call:
 
     @cached_property
     def account(self) -> Account:
-        """Raises CommandFailed if there is no such profile or no Region."""
+        """The account.
+
+        Raises:
+            CommandFailed: the profile does not exist, or no Region is set.
+        """
         return Account(self.profile, self.region)
 
     @property
     def known_account(self) -> Account | None:
-        """The account, if the command got as far as that."""
+        """The account, if the command has opened it already."""
         return self.__dict__.get("account")
 
     @cached_property
     def target(self) -> Target:
-        """The deployer and the service that the command is about. Raises CommandFailed."""
+        """The deployer and the service of the command.
+
+        Raises:
+            CommandFailed: the deployer's stack is missing.
+        """
         return find(self.account, self.stack, self.service)
 
     def tell(self, document: Mapping[str, Any]) -> None:
-        """Print a line of JSON for a script, of a command that `streams`."""
+        """Print a line of JSON for a script, in a command that `streams`."""
         print(json.dumps(redact_all(document, by_name=False)), flush=True)
 
     @property
@@ -75,7 +85,7 @@ class Call:
 
 
 def follows(function: Callable[..., None]) -> Callable[..., None]:
-    """Adds the option `follow` of what starts something: whether to see it to its end."""
+    """Add the option `follow`: whether to follow what the command starts to its end."""
     option = click.option(
         "--follow/--no-follow",
         " /--detach",
@@ -90,12 +100,12 @@ def follows(function: Callable[..., None]) -> Callable[..., None]:
 def command(
     streams: Callable[[Mapping[str, Any]], bool] = lambda given: False, **settings: Any
 ) -> Callable[[Callable[..., None]], click.Command]:
-    """A command of the operator's: `function(call, …)` with the common options and endings.
+    """Make `function(call, …)` an operator's command, with the common options and endings.
 
     Args:
-        streams: whether, with these options, --json is a line for each thing as it comes (see
-            `Call.tell`), and no document at the end.
-        settings: of click.command; `epilog` holds the examples.
+        streams: whether, with these options, --json prints a line for each result (see
+            `Call.tell`) instead of a document at the end.
+        settings: of click.command; `epilog` has the examples.
     """
 
     def made(function: Callable[..., None]) -> click.Command:

@@ -1,8 +1,8 @@
-"""The commands that are printed for people to paste: each in full, wherever it was written down.
+"""Complete the commands that are printed for people to paste.
 
-A check, an error or a runbook says `deployer resume` or `aws ecs list-clusters`. What the caller
-gave on the command line (profile, Region, stack, service, environment) is added here, so that the
-pasted command is about the same account and service.
+A check, an error or a runbook says `deployer resume` or `aws ecs list-clusters`. This module adds
+the caller's own options (profile, Region, stack, service, environment), so that the pasted command
+uses the same account and service.
 """
 
 import os
@@ -24,7 +24,7 @@ _SETUP = re.compile(_BEGINS + r"python -m cli\.setup")
 
 @dataclass(frozen=True)
 class Given:
-    """What a command was called with; None is what the environment says anyway.
+    """The options of a command; None is what the environment sets already.
 
     Attributes:
         environment: of the settings, for `make deploy`.
@@ -39,11 +39,11 @@ class Given:
     programs: str = ""
 
     def lines(self, advice: Iterable[str]) -> list[str]:
-        """Advice with its commands in full; a line that begins with two spaces is a command."""
+        """Return advice with complete commands, which are the lines that begin with two spaces."""
         return [self.command(line) if line.startswith("  ") else line for line in advice]
 
     def command(self, line: str) -> str:
-        """A command in full. What it names already is left as it is."""
+        """Return a complete command; options that it has already stay unchanged."""
         account = self._options(line, ("profile", self.profile), ("region", self.region))
         names = [("stack", self.stack), ("service", self.service)]
         options = self._options(line, ("profile", self.profile), ("region", self.region), *names)
@@ -83,9 +83,9 @@ class Given:
 
 
 def of_the_checkout() -> str:
-    """Where the programs are that run from a checkout, for a shell in it; "" if not below it.
+    """Return the path of the checkout's programs, relative to the current directory; "" outside.
 
-    Under `make` they are on PATH, and in the shell that called it they are not.
+    They are on PATH under `make`, but not in the shell that called it.
     """
     tools = Path(sys.executable).parent
     here = Path.cwd()
@@ -93,6 +93,6 @@ def of_the_checkout() -> str:
 
 
 def unless_set(value: str | None, *variables: str, default: str | None = None) -> str | None:
-    """A value to repeat; None if a pasted command has it from the environment or by default."""
+    """Return a value to repeat; None if the environment or the default sets it already."""
     known: Sequence[str | None] = [os.environ.get(name) for name in variables]
     return None if value == next((v for v in known if v), default) else value

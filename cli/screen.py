@@ -1,4 +1,4 @@
-"""What people see: an execution's states, a stack's resources, tables and questions.
+"""Show executions, stacks, tables and questions to the user.
 
 Live on a terminal; plain lines without control characters anywhere else.
 """
@@ -30,13 +30,12 @@ _NAME_WIDTH = 31  # "Poll health of previous release"
 _NARROW = 60  # columns
 _NOTHING = contextlib.nullcontext()
 
-# What an execution shows -------------------------------------------------------------------------
+# The steps of an execution ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Step:
-    """A line of the display: a state, and what is known of it by now.
-
+    """A line of the display: a state, and its details so far.
     Times are seconds since the execution started; `left` is None while it is in the state.
     """
 
@@ -45,15 +44,15 @@ class Step:
     name: str
     note: str
     failed: bool = False
-    pending: bool = False  # it ended without an answer, and is tried again
-    tries: int = 1  # the most that one visit of the state took
+    pending: bool = False  # it ended without a result, and is tried again
+    tries: int = 1  # the maximum of all visits of the state
 
 
 def steps(execution: Execution, standing: str = "") -> list[Step]:
-    """The states that do something, in the order they were entered; a poll and its next are one.
+    """Return the steps of an execution, in order; repeated polls are one step.
 
-    standing  what it waits for, noted at the state that the execution is in: how the rollout
-              stands, or who holds the lock.
+    Args:
+        standing: what the current state waits for: the rollout's state, or the lock's holder.
     """
     active = [state for state in execution.states if state.kind in ("Task", "Wait")]
     rows = []
@@ -80,12 +79,12 @@ def awaits_lock(execution: Execution) -> bool:
 
 
 def rolls(state: State) -> bool:
-    """Whether a rollout goes on in this state."""
+    """Return whether a rollout is in progress in this state."""
     return polls(state) or state.name in ("Is it steady?", "Fetch addresses", "Verify release")
 
 
 def _error(output: Any) -> str | None:
-    """What a state reported as its failure: caught by the state, or told as a verdict."""
+    """Return the failure in a state's output: a caught error, or a negative verdict."""
     if not isinstance(output, dict):
         return None
     if "Error" in output:
@@ -95,14 +94,14 @@ def _error(output: Any) -> str | None:
 
 
 def _pending(output: Any) -> bool:
-    """Return whether a state found out nothing yet, such as no answer from ECS or the service."""
+    """Return whether a state has no result yet, such as no response from ECS or the service."""
     return isinstance(output, dict) and (
         output.get("verdict") == "PENDING" or output.get("health") == "ROLLING"
     )
 
 
 def _note(output: Any) -> str:
-    """What a state's output says in a few words."""
+    """Return a short summary of a state's output."""
     if error := _error(output):
         return printable(error)
     if not isinstance(output, dict):
@@ -121,7 +120,7 @@ def _note(output: Any) -> str:
 
 
 def message(cause: str) -> str:
-    """The message in a failure of a Lambda function or a build, which is JSON; else the text."""
+    """Return the message in the JSON failure of a Lambda function or build; else the text."""
     with contextlib.suppress(ValueError, TypeError, KeyError):
         match json.loads(cause):
             case {"errorMessage": text}:
@@ -133,7 +132,7 @@ def message(cause: str) -> str:
 
 
 def standing(service: Mapping[str, Any]) -> str:
-    """How the rollout of a service stands, from DescribeServices."""
+    """Return the state of a service's rollout, from DescribeServices."""
     deployments = service.get("deployments", [])
     primary = next((d for d in deployments if d.get("status") == "PRIMARY"), None)
     if primary is None:
@@ -152,19 +151,17 @@ def standing(service: Mapping[str, Any]) -> str:
 
 
 def _short(name: str) -> str:
-    """The end of an ARN; anything else as it is."""
+    """Return the last part of an ARN; other texts unchanged."""
     return name.rpartition("/")[2] if name.startswith("arn:") else name
 
 
 def printable(text: str) -> str:
-    """Return a text of others, such as a log line, without credentials or what would steer the
-    terminal.
-    """
+    """Return an untrusted text, such as a log line, without credentials and control characters."""
     return "".join(character if character.isprintable() else " " for character in redact(text))
 
 
 def seconds_of(record: Mapping[str, Any]) -> float | None:
-    """How long a release took; None while it is in flight."""
+    """Return how long a release took; None while it is in flight."""
     if "endedAt" not in record:
         return None
     begun, ended = (datetime.fromisoformat(record[key]) for key in ("startedAt", "endedAt"))
@@ -172,13 +169,13 @@ def seconds_of(record: Mapping[str, Any]) -> float | None:
 
 
 def brief(record: Mapping[str, Any]) -> str:
-    """A record's reason in brief."""
+    """Return a record's reason in brief."""
     diagnosis = record.get("diagnosis")
     return printable(diagnosis["cause"] if diagnosis else record.get("reason") or "")
 
 
 def span(seconds: float) -> str:
-    """A length of time, as exact as a person wants it: `45 s`, `3 min 20 s`, `2 h 5 min`, `3 d`."""
+    """Return a rounded duration: `45 s`, `3 min 20 s`, `2 h 5 min`, `3 d`."""
     whole = round(seconds)
     for size, name, below, part in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
         if whole >= size:
@@ -190,7 +187,11 @@ def span(seconds: float) -> str:
 
 
 def moment(told: str | datetime, now: datetime | None = None) -> str:
-    """A moment in UTC, and how long ago it was where `now` is given. `told` may be ISO 8601."""
+    """Return a time in UTC, and how long ago it was if `now` is given.
+
+    Args:
+        told: the time, perhaps in ISO 8601.
+    """
     at = datetime.fromisoformat(told) if isinstance(told, str) else told
     shown = f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     return f"{shown}, {span(max((now - at).total_seconds(), 0))} ago" if now else shown
@@ -201,12 +202,12 @@ def moment(told: str | datetime, now: datetime | None = None) -> str:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Whoever reads has gone: for the command to end on, not for rich."""
+        """Let the command, not rich, handle a reader that closed the output."""
         raise BrokenPipeError
 
 
 class Screen:
-    """Where people read: live on a terminal, plain lines anywhere else."""
+    """The output for people: live on a terminal, plain lines anywhere else."""
 
     def __init__(
         self,
@@ -216,7 +217,11 @@ class Screen:
         width: int | None = None,
         given: Callable[[], Given] = Given,
     ) -> None:
-        """`given`: what the commands that are shown must repeat."""
+        """Open a screen.
+
+        Args:
+            given: returns the options that shown commands must repeat.
+        """
         self.given = given
         self.live = stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self.console = _Console(
@@ -234,7 +239,7 @@ class Screen:
         self.console.print(text, style=style)
 
     def command(self, text: str) -> None:
-        """A command to copy: in one piece however narrow the terminal is."""
+        """Show a command to copy, on one line however narrow the terminal is."""
         full = self.given().command(text)
         self.console.print(f"  {full}", style="cyan", soft_wrap=True)
 
@@ -244,14 +249,18 @@ class Screen:
 
     @contextlib.contextmanager
     def working(self, what: str = "") -> Iterator[None]:
-        """Show that something goes on between two lines; what, unless it is said anyway."""
+        """Show a spinner while work is in progress.
+
+        Args:
+            what: the work; "" if another line names it.
+        """
         if what and not self.live:
             self.say(f"{what} …")
         with self.console.status(f"{what} …" if what else "") if self.live else _NOTHING:
             yield
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table without lines; on a terminal, columns are folded where it is narrow."""
+        """Show a table without lines; a narrow terminal folds its columns."""
         if not self.live:
             widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
             for row in (columns, *rows):
@@ -266,7 +275,11 @@ class Screen:
         self.console.print(table, soft_wrap=False)
 
     def ask(self, question: str) -> str:
-        """A line typed by a person. Raises EOFError if nobody is there."""
+        """Ask the user for a line.
+
+        Raises:
+            EOFError: the input ended.
+        """
         self.console.print(f"{question} ", end="", soft_wrap=True)
         self.console.file.flush()
         line = sys.stdin.readline()
@@ -276,7 +289,7 @@ class Screen:
         return line.strip()
 
     def agreed(self, question: str) -> bool:
-        """Whether a person types yes to a question; nothing typed is no."""
+        """Ask the user to confirm; an empty answer is no."""
         while True:
             answer = self.ask(f"{question} [y/N]").lower()
             if answer in ("y", "yes"):
@@ -286,7 +299,7 @@ class Screen:
             self.say("Please type y or n.")
 
     def facts(self, facts: Sequence[tuple[str, str]]) -> None:
-        """Names and what they are."""
+        """Show names and values."""
         if self.live:
             self.console.print(_grid(facts))
             return
@@ -295,7 +308,7 @@ class Screen:
 
     @contextlib.contextmanager
     def watching(self) -> "Iterator[Callable[[Sequence[tuple[str, str]]], None]]":
-        """Show facts that change: again in their place, or a line for each that is new."""
+        """Show facts that change: in place on a terminal, otherwise a line for each new one."""
         if self.live:
             with Live(console=self.console, auto_refresh=False) as live:
                 yield lambda facts: live.update(_grid(facts), refresh=True)
@@ -317,7 +330,7 @@ class Screen:
         yield changed
 
     def releases(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """The table of release records."""
+        """Show a table of release records."""
         narrow = self.console.width < _NARROW
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("Version", no_wrap=True)
@@ -341,7 +354,7 @@ class Screen:
 
     @contextlib.contextmanager
     def transfer(self, size: int) -> "Iterator[Callable[[int], None]]":
-        """Show how an upload goes on; told the bytes of each part, from any thread."""
+        """Show an upload's progress; yields a function to call with the bytes of each part."""
         if not self.live:
             yield lambda _: None
             return
@@ -376,23 +389,23 @@ def _grid(facts: Sequence[tuple[str, str]]) -> Table:
 
 
 class Progress:
-    """Shows an execution as it goes on."""
+    """Shows the progress of an execution."""
 
     def show(self, shown: Sequence[Step], elapsed: float, *, running: bool) -> None:
         raise NotImplementedError
 
     def tell(self, line: str) -> None:
-        """A line that was written meanwhile, of a task or of ECS."""
+        """Show a line that a task or ECS wrote meanwhile."""
         raise NotImplementedError
 
 
 class Plain(Progress):
-    """A line for a state when it is entered, and one for each thing more that is known of it."""
+    """Prints a line when a state is entered, and one for each change of its note."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._notes: list[str] = []
-        self._last = ""  # the step that the line before was about
+        self._last = ""  # the step of the previous line
 
     def show(self, shown: Sequence[Step], elapsed: float, *, running: bool) -> None:
         for index, step in enumerate(shown):
@@ -414,7 +427,7 @@ class Plain(Progress):
 
 
 class _Clock:
-    """Seconds that go on while they are shown."""
+    """Seconds that count up while they are shown."""
 
     def __init__(self, seconds: float) -> None:
         self._began = time.monotonic() - seconds
@@ -424,7 +437,7 @@ class _Clock:
 
 
 class Animated(Progress):
-    """All steps so far, as many as fit; those under way come last and have a spinner."""
+    """Shows all steps so far, as many as fit; running ones come last, with a spinner."""
 
     def __init__(self, live: Live) -> None:
         self._live = live

@@ -124,7 +124,7 @@ def test_a_first_attempt_that_fails_stands_in_nobodys_way(deployable: Checkout) 
     failed = deployable.run(*INFRASTRUCTURE, "--yes", "--json")
     assert failed.returncode == 1
     assert f"{network}: Wait (AWS::CloudFormation::WaitCondition) failed" in failed.stderr
-    assert "the next run starts afresh" in failed.stderr
+    assert "the next run starts from scratch" in failed.stderr
     assert json.loads(failed.stdout)["error"]["code"] == 1
     assert status(deployable, network) == "ROLLBACK_COMPLETE"
 
