@@ -191,7 +191,7 @@ def test_what_is_safe_is_put_right_and_the_rest_is_left(ill: Operator) -> None:
     assert wrong(found).keys() == {"secrets"}
     redriven = ill.stage.executions()[0]
     assert ill.stage.ended(redriven).status == "SUCCEEDED"
-    assert len(ill.stage.records()) == 1, "nothing is deployed twice"
+    assert len(ill.stage.records()) == 1, "what was deployed already is not deployed twice"
 
 
 def test_a_database_that_is_closed_to_the_tasks_is_opened(
