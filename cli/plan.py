@@ -305,7 +305,7 @@ def _schema_number(schema: Schema | None) -> str:
 
 def _rollback(plan: Plan) -> str:
     if plan.rolls_back:
-        return "automatic: if it fails, the deployer rolls back to the running revision"
+        return "automatic: if it fails, the running revision is restored"
     if plan.live is None:
         return "none: no release was ever live"
     return "not automatic: ECS can't safely return to the running revision"

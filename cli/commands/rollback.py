@@ -146,7 +146,7 @@ def _alternatives(
 
 
 def _is_restorable(spec: ServiceSpec, records: History, record: Recorded) -> bool:
-    """Return whether only the database's schema prevents the rollback, and a snapshot exists."""
+    """Return whether the database's schema prevents the rollback, and a snapshot exists."""
     try:
         database.restoration(spec, records, record, asked=True)
     except DeployError:
