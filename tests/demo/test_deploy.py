@@ -474,7 +474,7 @@ def test_serve_shows_what_is_pushed_until_ctrl_c(tmp_path: Path) -> None:
         run.until("^Waiting for pushes")
         aws = LocalAws.attach(home)
         assert aws.endpoint == f"http://127.0.0.1:{port}"
-        led = run.until(rf'^  eval "\$\(\S+ -m (local --directory {re.escape(str(home))} env)\)"$')
+        led = run.until(rf'^  eval "\$\(\S+ -m (local_aws --directory {re.escape(str(home))} env)\)"$')
         exports = subprocess.run(
             [sys.executable, "-m", *led[1].split()],
             cwd=ROOT,
@@ -487,7 +487,7 @@ def test_serve_shows_what_is_pushed_until_ctrl_c(tmp_path: Path) -> None:
 
         for elsewhere, complaint in (
             (home, rf"^error: A local AWS is already running: {re.escape(aws.endpoint)}"),
-            (tmp_path / "other", rf"^error: Port {port} is taken .*such as --port {port + 1}"),
+            (tmp_path / "other", rf"^error: Port {port} is taken.*such as --port {port + 1}"),
         ):
             beside = ["--serve", "--directory", str(elsewhere), "--port", str(port)]
             with Run(beside, tmp_path) as second:
