@@ -42,7 +42,7 @@ def one_line(done: "subprocess.CompletedProcess[str]", code: int, said: str, adv
 @pytest.mark.parametrize(
     ("words", "said", "advice"),
     [
-        (("statsu",), "no command 'statsu'", "Did you mean status?"),
+        (("statsu",), "Unknown command 'statsu'", "Did you mean status?"),
         (("status", "--wach"), "No such option: --wach", "--watch"),
         (("history", "--limit", "many"), "'many' is not a valid integer", "--help"),
         (("history", "1.0.0", "2.0.0"), "unexpected extra argument", "--help"),
