@@ -69,7 +69,8 @@ def follow(stage: Stage, arn: str, screen: Screen, limit: float) -> Execution:
 
 def conclude(stage: Stage, ended: Execution, screen: Screen) -> dict[str, Any]:
     """Show how an execution ended, in the words of its record. Returns the record, {} if none."""
-    record = next((r for r in stage.records() if r.get("execution") == ended.arn), {})
+    records = [*stage.records(), *stage.records(f"ignored:{stage.service}")]
+    record = next((r for r in records if r.get("execution") == ended.arn), {})
     cli.follow.conclude(record, ended, screen)
     return record
 

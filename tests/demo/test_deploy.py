@@ -502,7 +502,7 @@ def test_serve_shows_what_is_pushed_until_ctrl_c(tmp_path: Path) -> None:
         run.until("^  what to do ")
 
         assert image.main(["push", *push[1].replace("1.0.0", "latest").split()]) == 0
-        run.until("^Nothing deployed: .*do not name latest")
+        run.until("^Nothing was deployed: .*do not name latest")
 
         assert image.main(["push", *push[1].replace("1.0.0", "1.0.1").split()]) == 0
         run.until(r"^ +\d+\.\d s +Poll health ")
