@@ -92,7 +92,7 @@ def _write(operator: Operator, text: str) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("--since", "soon"), 2, "'soon' is no time"),
+        (("--since", "soon"), 2, "invalid time 'soon'"),
         (("--container", "nobody"), 2, "no container is named nobody"),
         (("--release", "9.9.9"), 2, "no release '9.9.9'"),
         (("--since", "1s", "--release", "1.1.0"), 0, "Nothing was logged since then"),
@@ -116,4 +116,4 @@ def test_a_release_that_never_ran_and_a_group_that_is_gone(live: Operator) -> No
     stage.aws.client("logs").delete_log_group(logGroupName=f"/ecs/{stage.service}")
     gone = live.run("logs")
     assert gone.returncode == 3
-    assert f"no log group /ecs/{stage.service}" in gone.stderr
+    assert f"log group /ecs/{stage.service} does not exist" in gone.stderr

@@ -102,7 +102,7 @@ def test_a_build_is_only_started_and_cancelled(builder: Operator, tmp_path: Path
     ("given", "why"),
     [
         ("nowhere", "git rev-parse nowhere"),
-        ("e0f93fb88", "is connected to fetch e0f93fb88 from"),
+        ("e0f93fb88", "can't fetch e0f93fb88: no repository is connected"),
         ("pyproject.toml", "is no archive"),
     ],
 )

@@ -28,7 +28,7 @@ def test_published_switched_back_held_and_resumed(
     operator: Operator, site: DocsSite, tmp_path: Path
 ) -> None:
     none = operator.run("docs", "nowhere")
-    assert (none.returncode, "no file or directory" in none.stderr) == (2, True)
+    assert (none.returncode, "no such file or directory: nowhere" in none.stderr) == (2, True)
     first = operator.told("docs", archive(tmp_path / "one.tar.gz", "The first."))
     assert (first["outcome"], first["url"]) == ("SUCCEEDED", site.outputs["Url"])
     assert "The first." in site.get("/").text
