@@ -14,7 +14,6 @@ from deployer.aws import ecr, events, s3, sfn, ssm
 from deployer.aws.log import Logger
 from deployer.build import image_build
 from deployer.deploy import reconciliation, release, spec
-from deployer.deploy.reconciliation import MissedPush
 from deployer.deploy.release import Recorded
 from deployer.deploy.spec import ServiceSpec
 from deployer.docs import site
@@ -185,29 +184,19 @@ def _upload_key(record: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _missed_pushes(service: ServiceSpec, history: list[Recorded]) -> Iterator[str]:
-    now = datetime.now(UTC)
     pushes = reconciliation.missed(
         service,
         ecr.tagged(service.repository),
         history,
         releases.undecided(service.repository),
         releases.missed_since(),
-        now,
+        datetime.now(UTC),
     )
     for push in pushes:
         # the history may lag behind a new record, and lacks ignored pushes
         name = f"push-{push.id}"
         recorded = releases.knows_tag(service.service, push.digest, push.tag, push.at)
-        if recorded or (push.may_be_recent(now) and not _was_noticed(service.service, push, now)):
-            yield ""
-        else:
-            yield name if sfn.start(os.environ["DEPLOY"], name, push.event) else ""
-
-
-def _was_noticed(service: str, push: MissedPush, now: datetime) -> bool:
-    """Return whether an earlier round noticed the push, so that its event had time to arrive."""
-    before = releases.notice_tag(service, push.id, now)
-    return before is not None and now - before >= reconciliation.GRACE
+        yield name if not recorded and sfn.start(os.environ["DEPLOY"], name, push.event) else ""
 
 
 def _now() -> str:

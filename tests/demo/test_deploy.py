@@ -474,7 +474,9 @@ def test_serve_shows_what_is_pushed_until_ctrl_c(tmp_path: Path) -> None:
         run.until("^Waiting for pushes")
         aws = LocalAws.attach(home)
         assert aws.endpoint == f"http://127.0.0.1:{port}"
-        led = run.until(rf'^  eval "\$\(\S+ -m (local_aws --directory {re.escape(str(home))} env)\)"$')
+        led = run.until(
+            rf'^  eval "\$\(\S+ -m (local_aws --directory {re.escape(str(home))} env)\)"$'
+        )
         exports = subprocess.run(
             [sys.executable, "-m", *led[1].split()],
             cwd=ROOT,

@@ -17,15 +17,46 @@ _READ_HISTORY = (
     "CheckPreflight",
     "IdentifyDocs",
     "IdentifyRelease",
+    "IdentifySource",
     "PublishDocs",
     "Reconcile",
     "RecordBuild",
     "RecordDocs",
+    "RecordFailure",
     "RecordSuccess",
     "AcquireLock",
 )
 
+_UNDO = (
+    "only where a release that restored a database fails, or the previous release's network and "
+    "port are read from its revision; unit tests and the simulation show it"
+)
+
 UNUSED = {
+    **{
+        Permission("deployer.RollBackRole", action, resource): _UNDO
+        for action, resource in (
+            ("cloudwatch:DescribeAlarms", "alarm:*"),
+            ("cloudwatch:PutMetricAlarm", "alarm:test*-monitoring-*"),
+            ("dynamodb:GetItem", "table/{Releases}"),
+            ("dynamodb:PutItem", "table/{Releases}"),
+            ("ecs:DescribeTaskDefinition", "*"),
+            ("secretsmanager:GetSecretValue", "secret:test*/*"),
+            ("secretsmanager:PutSecretValue", "secret:test*/*"),
+        )
+    },
+    Permission(
+        "deployer.CheckPreflightRole", "secretsmanager:GetResourcePolicy", "secret:elsewhere/*"
+    ): "only where the role's own policies do not say whether it may read the secret",
+    Permission("deployer.PublishDocsRole", "s3:ListBucket", "{Sources}"): (
+        "without it, S3 says forbidden of an archive that a build did not leave; unit tests do"
+    ),
+    Permission("deployer.ReconcileRole", "dynamodb:PutItem", "table/{Releases}"): (
+        "only a round that did not come to all services notes where it stopped; unit tests do"
+    ),
+    Permission("deployer.ReconcileRole", "states:DescribeExecution", "execution:{Build}:*"): (
+        "only a build's record that its own execution left open; unit tests and the simulation do"
+    ),
     **{
         Permission(
             f"deployer.{name}Role", "dynamodb:Query", "table/{Releases}/index/Standing"
@@ -61,6 +92,9 @@ UNUSED = {
 }
 
 DENIED = {
+    Permission(
+        "deployer.RecordFailureRole", "ecs:DescribeServices", "service/nowhere/*"
+    ): "a spec names a cluster that is not the deployer's: what serves there is not recorded",
     Permission(
         "deployer.CheckPreflightRole", "ecs:DescribeClusters", "cluster/nowhere"
     ): "a spec names a cluster that is not the deployer's, and the preflight says so",

@@ -656,7 +656,7 @@ GUARDS = (
     Guard("a function of a stopped execution is waited for", "one in flight", lambda put: put(
         locks, "CHANGE_SECONDS", 0)),
     Guard("one function changes something at a time", "one rollout a release", lambda put: put(
-        locks, "_MINE", "#execution = :me")),
+        locks, "_HELD_IDLE", "#execution = :me")),
     Guard("a release with an outcome gets no lock", "what runs", _lock_whatever_the_outcome),
     Guard("a dead holder's lock is taken over", "no orphans", _returns(sfn, "running", True)),
     Guard("an outcome is written once", "one outcome", _outcome_written_again),

@@ -403,20 +403,8 @@ def test_a_push_whose_event_may_be_on_its_way_is_not_started(
     world: Machine, pushed: Any, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconciliation, "GRACE", timedelta(hours=1))
-    monkeypatch.setattr(reconciliation, "_FRESH", timedelta(hours=3))
     pushed((5, "2.1.0", DIGEST), (120, "2.0.0", OTHER_DIGEST))
     assert run(CLOCK, context)["started"] == [name(120, OTHER_DIGEST, "2.0.0")]
-
-
-def test_a_tag_on_an_older_image_is_started_only_by_a_later_round_than_noticed_it(
-    world: Machine, pushed: Any, context: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may have been put there a moment ago, and its event knows when; ECR does not."""
-    pushed((120, "2.1.0", DIGEST))
-    for _ in range(2):  # both within the time that the event may take
-        assert run(CLOCK, context) == NOTHING
-    monkeypatch.setattr(reconciliation, "GRACE", timedelta(0))
-    assert run(CLOCK, context)["started"] == [name(120, DIGEST, "2.1.0")]
 
 
 def test_a_push_that_could_not_be_decided_is_not_started_again_at_once(

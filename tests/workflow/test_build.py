@@ -246,7 +246,10 @@ BAD = {
     "no history": (source.archive(None, history=False), "the version command failed (128)"),
     "no version": (version("true"), "printed no version"),
     "bad version": (version("echo 1.0_0"), "is not a valid version for a tag"),
-    "not deployed": (version("echo nightly"), "do not match nightly: a push of it would deploy nothing"),
+    "not deployed": (
+        version("echo nightly"),
+        "do not match nightly: a push of it would deploy nothing",
+    ),
 }
 
 

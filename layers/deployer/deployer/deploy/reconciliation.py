@@ -16,7 +16,6 @@ from deployer.docs import site
 # An event may still arrive; ECR's usually take seconds.
 GRACE = timedelta(seconds=30)
 AGAIN = timedelta(minutes=5)
-_FRESH = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -62,13 +61,6 @@ class MissedPush:
     def id(self) -> str:
         """The id of its release."""
         return release_id(self.at, self.digest, self.tag)
-
-    def may_be_recent(self, now: datetime) -> bool:
-        """Return whether an older image may just have got the tag.
-
-        Its event, which has the real time, may then still arrive.
-        """
-        return not self.certain and now - self.at >= _FRESH
 
 
 def tries(undecided: Iterable[Unidentified]) -> dict[tuple[str, str], tuple[datetime, datetime]]:

@@ -107,19 +107,6 @@ def knows_tag(service: str, digest: str, tag: str, at: datetime) -> bool:
     return claim is not None and bool(claim["until"] >= _microseconds(at))
 
 
-def notice_tag(service: str, push: str, now: datetime) -> datetime | None:
-    """Record when a push without a record was first noticed.
-
-    Args:
-        push: the id of the release that the push would become.
-    Returns:
-        None, or when it was noticed before.
-    """
-    note = {"at": now.isoformat(), "expiresAt": int(now.timestamp()) + _POINTER_LIFE}
-    current = table.update_if(f"noticed:{service}", push, note, "attribute_not_exists(#id)")
-    return _moment(current["at"]) if current and current["at"] != note["at"] else None
-
-
 def carry_out(execution: str, release: Entry) -> None:
     """Record which release an execution carries out."""
     pointer = {"service": f"execution:{execution}", "id": "release"}
