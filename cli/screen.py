@@ -186,13 +186,13 @@ def span(seconds: float) -> str:
     return f"{whole} s"
 
 
-def moment(told: str | datetime, now: datetime | None = None) -> str:
+def moment(when: str | datetime, now: datetime | None = None) -> str:
     """Return a time in UTC, and how long ago it was if `now` is given.
 
     Args:
-        told: the time, perhaps in ISO 8601.
+        when: the time, or its text in ISO 8601.
     """
-    at = datetime.fromisoformat(told) if isinstance(told, str) else told
+    at = datetime.fromisoformat(when) if isinstance(when, str) else when
     shown = f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     return f"{shown}, {span(max((now - at).total_seconds(), 0))} ago" if now else shown
 

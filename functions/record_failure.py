@@ -53,7 +53,7 @@ def _serving(event: Request) -> Mapping[str, Any] | None:
             # Poll health saw it steady; reads may lag
             revisions = {rollback["rollout"]["taskDefinition"]}
         live = serving.of(releases.history(spec.service), revisions)
-        return serving.told(spec, service, live, in_flight=False)
+        return serving.summary(spec, service, live, in_flight=False)
     except Exception:
         logger.exception("could not describe what the service runs")
         return None

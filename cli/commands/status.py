@@ -64,7 +64,7 @@ def say_alarm(screen: Screen, document: Document) -> None:
 
 
 def serves(target: Target) -> Document:
-    """Return the last verified release, and the release that serves; see `serving.told`."""
+    """Return the last verified release, and the release that serves; see `serving.summary`."""
     spec, records = target.spec, target.history
     service: Service | None = None
     revisions: set[str] | None = None
@@ -75,7 +75,7 @@ def serves(target: Target) -> Document:
         if code_of(error) not in DENIED:
             raise
     in_flight = any("outcome" not in entry for entry in records)
-    return serving.told(spec, service, serving.of(records, revisions), in_flight)
+    return serving.summary(spec, service, serving.of(records, revisions), in_flight)
 
 
 def _watch(call: Call) -> None:
@@ -125,7 +125,7 @@ def _document(target: Target) -> Document:
     state = serving.of(records, running if permitted else None)
     verified = live and {**_release(live), "since": live["endedAt"]}
     in_flight = _in_flight(target, records, queue)
-    summary = serving.told(spec, service, state, bool(in_flight))
+    summary = serving.summary(spec, service, state, bool(in_flight))
     return {
         "service": spec.service,
         "cluster": spec.cluster,

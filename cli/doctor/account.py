@@ -126,7 +126,7 @@ class _Examination:
     def _serving(self) -> Mapping[str, Any]:
         state = serving.of(self.records, serving.running(self.service))
         in_flight = any("outcome" not in entry for entry in self.records)
-        return serving.told(self._spec, self.service, state, in_flight)
+        return serving.summary(self._spec, self.service, state, in_flight)
 
     @cached_property
     def running(self) -> list[Task]:

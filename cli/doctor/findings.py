@@ -64,7 +64,7 @@ def serves(serving_state: Mapping[str, Any]) -> Check:
     """Check that the last verified release serves.
 
     Args:
-        serving_state: from `serving.told`.
+        serving_state: from `serving.summary`.
     """
     if serving_state["alarm"] is None:
         last = serving_state["verified"]

@@ -114,3 +114,14 @@ class S3:
 
 def _etag(body: bytes) -> str:
     return digest_of(body.hex())[7:39]
+
+
+def object_created(key: str, version: str, time: str) -> dict[str, Any]:
+    """Return the event of an upload:
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html"""
+    return {
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "time": time,
+        "detail": {"bucket": {"name": SOURCES}, "object": {"key": key, "version-id": version}},
+    }

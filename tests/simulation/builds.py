@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.simulation import runtime
-from tests.simulation.buckets import SOURCES
+from tests.simulation.buckets import SOURCES, object_created
 from tests.simulation.ecs import moment
 from tests.simulation.engine import Box
 from tests.simulation.invariants import ENDS, Invariants, began
@@ -267,13 +267,7 @@ class BuildWorld(World):
                 break
 
     def _tell_upload(self, key: str, version: str) -> None:
-        told = {"bucket": {"name": SOURCES}, "object": {"key": key, "version-id": version}}
-        event = {
-            "source": "aws.s3",
-            "detail-type": "Object Created",
-            "time": runtime.iso(self.engine.now),
-            "detail": told,
-        }
+        event = object_created(key, version, runtime.iso(self.engine.now))
         self._send(ECR_EVENT, self._start_by_event, event)
 
     def do_stop_build(self) -> None:

@@ -12,7 +12,7 @@ from greenlet import getcurrent
 
 from tests.simulation import runtime
 from tests.simulation.buckets import SITE_BUCKET as BUCKET
-from tests.simulation.buckets import SOURCES
+from tests.simulation.buckets import SOURCES, object_created
 from tests.simulation.ecs import moment
 from tests.simulation.engine import Box
 from tests.simulation.errors import AwsError
@@ -200,13 +200,7 @@ class SiteWorld(World):
                 break
 
     def _tell_upload(self, key: str, version: str) -> None:
-        told = {"bucket": {"name": SOURCES}, "object": {"key": key, "version-id": version}}
-        event = {
-            "source": "aws.s3",
-            "detail-type": "Object Created",
-            "time": runtime.iso(self.engine.now),
-            "detail": told,
-        }
+        event = object_created(key, version, runtime.iso(self.engine.now))
         self._send(ECR_EVENT, self._start_by_event, event)
 
     def newer(self) -> None:

@@ -103,7 +103,7 @@ def test_only_a_verified_release_that_is_steady_serves_already(
 def test_what_serves_unverified_is_an_alarm(
     past: Any, revisions: Any, in_flight: bool, said: str | None
 ) -> None:
-    told = serving.told(spec(), described(REVISION), serving.of(past, revisions), in_flight)
+    told = serving.summary(spec(), described(REVISION), serving.of(past, revisions), in_flight)
     assert told["alarm"] == said
     mended = "not verified; the" in str(said) or "Nothing" in str(said)
     assert (told["mend"] is not None) == mended

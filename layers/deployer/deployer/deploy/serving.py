@@ -51,7 +51,7 @@ def running(service: Service | None) -> set[str]:
     return {str(one["taskDefinition"]) for one in deployments if one.get("runningCount", 0) > 0}
 
 
-def told(
+def summary(
     spec: ServiceSpec, service: Service | None, serving: Serving, in_flight: bool
 ) -> dict[str, Any]:
     """Return both facts, and what follows from them, for a record or a script.
