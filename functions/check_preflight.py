@@ -63,6 +63,9 @@ def handler(event: Request, context: LambdaContext) -> Checked:
     revision = last_rollout["taskDefinition"] if last_rollout else None
     service = ecs.service_after(spec.cluster, spec.service, revision, last_rollout)
     preflight.check(list(prerequisites.service(spec, service)))
+    if newest and newest.get("cluster", spec.cluster) != spec.cluster:
+        there = ecs.service(newest["cluster"], spec.service)
+        preflight.check(list(prerequisites.moved(spec, newest, there)))
     preflight.check_schema(event["release"], records)
     previous = history.previous_release(
         rollout.steady_task_definition(service),
@@ -76,7 +79,12 @@ def handler(event: Request, context: LambdaContext) -> Checked:
         "probes": _probes(spec, service, records),
         "wasRunning": bool(service and service["runningCount"]),
     }
-    releases.note(event["release"], previous=checked["previous"], wasRunning=checked["wasRunning"])
+    releases.note(
+        event["release"],
+        cluster=spec.cluster,
+        previous=checked["previous"],
+        wasRunning=checked["wasRunning"],
+    )
     logger.info("preflight passed", checked=checked)
     return checked
 

@@ -196,7 +196,9 @@ def _handle_recover(request: Recover, execution: str, now: datetime) -> Identifi
         reason = f"release {record['id']} already has an outcome: {record['outcome']}"
         return _nothing(record, reason)
     releases.note(record, recoveredBy=execution, recoveredAt=now.isoformat())
-    _, document = for_service(ssm.service_specs(), request.service)
+    _, current = for_service(ssm.service_specs(), request.service)
+    # what is to be cleaned up is where the release was deployed, whatever the spec names by now
+    document = {**current, "cluster": record.get("cluster", current["cluster"])}
     cause = f"the execution {record['execution']} ended before the release had an outcome"
     return {
         **_result("RECOVER", cause, record, document),

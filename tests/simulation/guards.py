@@ -384,6 +384,12 @@ def _undecided_for_good(put: Put) -> None:
     put(reconciliation, "missed", but_the_undecided)
 
 
+def _event_of_what_was_found(put: Put) -> None:
+    event: Any = vars(reconciliation.MissedPush)["event"]
+    always = property(lambda push: {**event.fget(push), "reconciled": True})
+    put(reconciliation.MissedPush, "event", always)
+
+
 def _machine_with(
     change: Callable[[dict[str, Any]], None], which: str = "deploy"
 ) -> Callable[[Put], None]:
@@ -717,6 +723,8 @@ GUARDS = (
         diagnosis, "redact", str)),
     Guard("a promotion counts from when its tag was put there", "newest push wins",
           _ordered_by_the_image),
+    Guard("the event of a promotion that was found says when it was", "newest push wins",
+          _event_of_what_was_found),
     Guard("what matters is seen behind however much else", "history is whole", lambda put: put(
         releases, "_LASTING", ())),
     Guard("a snapshot is chosen by the schema that the database had", "a snapshot fits",

@@ -300,7 +300,9 @@ class Invariants:
         if state != recorded:
             self.broken("announced once", f"{told['id']} is {recorded}, announced as {state}")
         again = [a for a in self.world.announced if (a["id"], a["state"]) == (told["id"], state)]
-        if again and not plan.disturbed and not self.stopped:
+        # of two tries at once neither can know whether the other lived to announce it
+        at_once = str(item.plain["execution"]) in self.world.overlapped if item else False
+        if again and not plan.disturbed and not self.stopped and not at_once:
             self.broken("announced once", f"{told['id']} is announced as {state} again")
 
     def _rolled_back(self, record: Mapping[str, Any]) -> None:
@@ -373,7 +375,8 @@ class Invariants:
             if app.schema is not None and app.schema < applied:
                 self.broken("no older release on a newer schema", f"ECS goes back to {app.version}")
             came = {r["outcome"] for r in self._of(primary.revision) if "outcome" in r}
-            if came and "SUCCEEDED" not in came:
+            acted = self.world.last_human >= primary.completed  # theirs may be what failed
+            if came and "SUCCEEDED" not in came and not acted:
                 self.broken("rollback is exact", f"ECS goes back to {app.version}: {came}")
 
     def _of(self, revision: str) -> list[Mapping[str, Any]]:
@@ -534,14 +537,14 @@ class Invariants:
         last_good = good[-1]["taskDefinition"] if good else None
         if newest["outcome"] == "FAILED_ROLLED_BACK" and primary.revision != last_good:
             self.broken("rollback is exact", f"{primary.revision} runs; good was {last_good}")
-        elsewhere = good and primary.network != good[-1]["rollout"]["network"]
+        told = self.world.denied and "needs manual attention" in str(newest.get("reason"))
+        elsewhere = good and primary.network != good[-1]["rollout"]["network"] and not told
         if newest["outcome"] != "SUCCEEDED" and primary.revision == last_good and elsewhere:
             self.broken("rollback is exact", f"{primary.network}: {newest['reason']}")
         action = (newest.get("rollback") or {}).get("action")
         if good and newest["outcome"] != "FAILED":
             self._serves(service, primary.revision)
         unmended = newest["outcome"] == "FAILED" and action not in ("LEAVE", "STOP")
-        told = self.world.denied and "needs manual attention" in str(newest.get("reason"))
         if unmended and not told and good and primary.revision != last_good:
             self.broken("what runs", f"{primary.revision} after {newest['reason']}")
         self._newest_or_ordered(records, good, primary.revision)
@@ -576,10 +579,11 @@ class Invariants:
             self.broken("newest push wins", f"{self._app(revision)} runs, not {apps[0]}")
 
     def _ordered_since(self, records: list[Mapping[str, Any]], when: float) -> bool:
-        """Whether a request by hand that was given after a push was carried out, or ended the hold
-        that had held the push back."""
+        """Whether a request by hand was carried out after a push, or ended the hold that had held
+        the push back."""
         by_hand = [r for r in records if r["trigger"] in ("deploy", "rollback")]
-        since = [r for r in by_hand if began(r["startedAt"]) >= when]
+        # a request is carried out even if a push that came while it waited was faster
+        since = [r for r in by_hand if began(r.get("lockedAt") or r["startedAt"]) >= when]
         held = any(r["outcome"] == "HELD" and began(r["pushedAt"]) >= when for r in records)
         return any(r["outcome"] == "SUCCEEDED" or held for r in since)
 

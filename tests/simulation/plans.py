@@ -12,6 +12,7 @@ from tests.simulation.invariants import Broken
 from tests.simulation.world import (
     BEFALLS,
     CALL_FAULTS,
+    ELSEWHERE,
     EVENT_FAULTS,
     INTERLEAVED,
     OTHER_GROUP,
@@ -112,6 +113,7 @@ def _more(dice: random.Random, spec: str, versions: list[str]) -> Iterator[Move]
             ("edit", ("network", {"securityGroups": [OTHER_GROUP]})),
             ("edit", ("container", {"name": "server"})),
             ("edit", ("container", {"port": 4000})),
+            ("edit", ("cluster", ELSEWHERE)),
             ("seal", ()),
         ]
         yield dice.uniform(0, 200), *dice.choice(edits)

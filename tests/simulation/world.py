@@ -28,6 +28,7 @@ SLOW = 15.0
 DENIED, SKEW = 900.0, 5.0  # seconds until a denial is put right; that a clock is ahead
 DAY = 86400.0
 SUBNET, GROUP = "subnet-0123456789abcdef0", "sg-0123456789abcdef0"
+HOME, ELSEWHERE = "coder", "elsewhere"  # the cluster that the deployer is for, and another
 OTHER_GROUP = "sg-0123456789abcdef2"
 BALANCER = "http://coder.example"
 
@@ -137,7 +138,8 @@ class Plan:
     @property
     def hostile(self) -> bool:
         """Whether something is done to the service or its surroundings past the deployer."""
-        return any(what in HOSTILE for _, what, _ in self.moves)
+        edits = [arguments for _, what, arguments in self.moves if what == "edit"]
+        return any(what in HOSTILE for _, what, _ in self.moves) or ("cluster", ELSEWHERE) in edits
 
 
 class Unmodelled(BaseException):
@@ -156,6 +158,7 @@ class Invocation:
     deadline: float
     payload: Any = None
     doubled: bool = False
+    ended: bool = False
     integrated: bool = False  # by Step Functions itself, which calls AWS without a function
 
 
@@ -370,6 +373,8 @@ class World:
         self.untold: set[tuple[str, str]] = set()  # tags put on images of which no event told
         self.put_at: dict[tuple[str, str | None], float] = {}  # when a tag was put on an image
         self.announced: list[Mapping[str, Any]] = []
+        self.overlapped: set[str] = set()  # executions with two tries of a function at once
+        self._last: dict[tuple[str, str], Invocation] = {}
         self.humans, self.last_human = 0, 0.0
         self.denied: dict[tuple[str, str], float] = {}
         self.page = 0  # how much a page holds; 0 for all
@@ -475,6 +480,7 @@ class World:
         engine, function = self.engine, invocation.function
         process: Any = getcurrent()
         process.invocation = invocation
+        self._note_overlap(invocation)
         invocation.deadline = engine.now + runtime.LIMITS.get(function, runtime.LIMIT)
         engine.pause(INVOKE)
         invocation.payload = marshal.loads(invocation.packed)
@@ -497,8 +503,18 @@ class World:
             outcome = "done", json.loads(text)
             if function == "Reconcile" and "detail" not in invocation.payload:
                 self.reconciled = invocation.begun
+        invocation.ended = True
         if not invocation.doubled and not (calls_back and outcome[0] == "done"):
             engine.fill(invocation.box, outcome)
+
+    def _note_overlap(self, invocation: Invocation) -> None:
+        """Note which executions entered a state again whose function still ran."""
+        if invocation.execution:
+            arn = invocation.execution.arn
+            earlier = self._last.get((arn, invocation.function))
+            if earlier and not earlier.ended:
+                self.overlapped.add(arn)
+            self._last[arn, invocation.function] = invocation
 
     def integrate(self, action: str, payload: bytes, box: Box, execution: Execution | None) -> None:
         """Step Functions itself calls AWS."""
@@ -594,6 +610,9 @@ class World:
                 stopped = fault == "stopped"
                 invocation.execution.end("ABORTED" if stopped else "TIMED_OUT")
         if self.engine.now < self.denied.get((invocation.function, operation), 0.0):
+            raise AwsError("AccessDeniedException", f"{operation} is not authorized")
+        if service == "ecs" and {asked.get("cluster", HOME), *asked.get("clusters", ())} != {HOME}:
+            # template.yaml names the cluster (ClusterName) in what the functions may do
             raise AwsError("AccessDeniedException", f"{operation} is not authorized")
         answer = self._answer(invocation, service, operation, asked, fault == "stale")
         match fault:

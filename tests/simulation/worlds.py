@@ -468,6 +468,16 @@ FOUND: Mapping[str, Plan] = {
             command(370, "rollback", to="1.0.0", restoreDatabase=True),
         ),
     ),
+    "a promotion that the reconciler saw before its event counted from the tag's last move": Plan(
+        "unverified",
+        (
+            push(0, "1.0.1"),
+            (183, "retag", ("1.0.1", "prod")),
+            push(213, "1.0.2"),
+            (231, "retag", ("1.0.0", "prod")),
+        ),
+        news={5: "late"},
+    ),
     "a redriven execution changed the service without the lock": Plan(
         "database",
         (

@@ -294,3 +294,20 @@ def test_a_service_that_cannot_be_judged_is_refused(surroundings: Script, contex
     surroundings("ecs", "DescribeServices", {"services": [RUNS | theirs]})
     with pytest.raises(PreflightFailed, match=r"CODE_DEPLOY.*deployment-controller type=ECS"):
         check_preflight.handler(payload(), context)
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["runs on", "gone"])
+def test_a_service_that_runs_on_in_another_cluster_is_not_created_beside_it(
+    surroundings: Script, context: Any, there: bool
+) -> None:
+    releases.close_release(release(id="2"), "SUCCEEDED", {"cluster": "earlier"})
+
+    def described(asked: dict[str, Any]) -> dict[str, Any]:
+        return {"services": [RUNS] if there and asked["cluster"] == "earlier" else []}
+
+    surroundings("ecs", "DescribeServices", described)
+    if there:
+        with pytest.raises(PreflightFailed, match=r"earlier.*delete-service --cluster earlier"):
+            check_preflight.handler(payload(), context)
+    else:
+        assert check_preflight.handler(payload(), context)

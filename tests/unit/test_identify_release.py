@@ -602,6 +602,14 @@ def test_a_recovery_knows_what_the_execution_that_ended_had_found_out(
     assert releases.of_execution(ANOTHER_EXECUTION) == record()
 
 
+def test_a_recovery_looks_where_the_release_was_deployed_and_not_where_the_spec_leads_by_now(
+    registry: Script, context: Any
+) -> None:
+    releases.open_release(release())
+    releases.note(release(), cluster="earlier")
+    assert recover(context, release()["id"])["spec"] == document(cluster="earlier")
+
+
 def test_a_recovery_of_what_had_found_out_nothing_stops_no_service(
     registry: Script, context: Any
 ) -> None:

@@ -81,7 +81,8 @@ def test_a_tag_that_moved_to_an_image_of_old_was_put_there_after_it_was_on_the_o
     for past in ([moved], [moved, on_it]):
         (found,) = missed(old, past=past)
         assert found.at == NOW - timedelta(hours=1) + timedelta(seconds=1)
-        assert not found.certain
+        push = requests.push(found.event)
+        assert push and push.until == found.at, "a later event is a push of its own"
 
 
 @pytest.mark.parametrize(

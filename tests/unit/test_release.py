@@ -125,7 +125,9 @@ def test_an_input_that_could_not_be_read_is_filed_under_what_can_be_told() -> No
     assert made["service"] == "repository:coder"
     assert made["digest"] == DIGEST
     assert made["execution"] == EXECUTION
-    assert made["id"].startswith("20261123T142504Z-abababababab-")
+    assert made["id"].startswith("20261123T142502Z-abababababab-"), "by the time of the push"
+    later = releases.unidentified(push_event(), ANOTHER_EXECUTION, "2026-11-23T15:25:04.123Z")
+    assert later["id"] != made["id"], "each try has a record"
 
 
 def test_two_inputs_that_could_not_be_read_have_two_records() -> None:

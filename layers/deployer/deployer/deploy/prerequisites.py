@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from deployer.check import FAILED, OK, WARNING, Check, Repair
+from deployer.deploy.release import Recorded
 from deployer.deploy.spec import ServiceSpec
 
 type Description = Mapping[str, Any]
@@ -53,6 +54,29 @@ def cluster(spec: ServiceSpec, status: str | None) -> Iterator[Check]:
         yield Check("cluster", FAILED, message, fix, "No task starts.")
     else:
         yield denied("cluster", f"no permission to describe cluster {spec.cluster}")
+
+
+def moved(spec: ServiceSpec, live: Recorded, there: Description | None) -> Iterator[Check]:
+    """Check that a service whose spec names another cluster does not go on in the earlier one.
+
+    Args:
+        live: the live release, deployed to the earlier cluster.
+        there: the service in the earlier cluster; None if it is gone.
+    """
+    if there is None:
+        return
+    earlier = live["cluster"]
+    yield Check(
+        "cluster",
+        FAILED,
+        f"{spec.service} runs in cluster {earlier}, where {live['version']} is live, and the"
+        f" service spec names cluster {spec.cluster}: it would run in both",
+        (
+            f"Name cluster {earlier} in the service spec again, or delete the service there first:",
+            f"  aws ecs delete-service --cluster {earlier} --service {spec.service} --force",
+        ),
+        "Nobody would deploy to the earlier one any more.",
+    )
 
 
 def network(

@@ -31,14 +31,17 @@ class PushedImage:
 class MissedPush:
     """A push without a record: a tag on an image, and its time.
 
-    `certain` is whether `at` is the time of the push, rather than the earliest possible one.
+    `first` is whether `at` is when the image itself was pushed; an event of that push may carry a
+    slightly later time. Otherwise `at` is the earliest possible time, if the tag moved to an image
+    of old, or that of an event. An event with a later time is then a push of its own: only its
+    time says whether another push came before it.
     """
 
     repository: str
     digest: str
     tag: str
     at: datetime
-    certain: bool
+    first: bool
 
     @property
     def event(self) -> Mapping[str, Any]:
@@ -47,7 +50,7 @@ class MissedPush:
             "detail-type": "ECR Image Action",
             "source": "aws.ecr",
             "time": self.at.astimezone(UTC).isoformat(),
-            "reconciled": not self.certain,
+            "reconciled": self.first,
             "detail": {
                 "action-type": "PUSH",
                 "result": "SUCCESS",
@@ -117,7 +120,7 @@ def missed(
                 continue
             if now - at >= GRACE and ignored_tag(tag, service) is None:
                 missed_pushes.append(
-                    MissedPush(service.repository, image.digest, tag, at, at == pushed_at)
+                    MissedPush(service.repository, image.digest, tag, at, at == image.pushed_at)
                 )
     return sorted(missed_pushes, key=lambda push: (push.at, push.digest, push.tag))
 

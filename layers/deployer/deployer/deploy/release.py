@@ -62,6 +62,7 @@ class Recorded(Release):
     """A release's record in the table; `outcome` is absent while it is in flight.
 
     `deployed` is False if it was verified but not deployed, because it was running already.
+    `cluster` is that of the spec which it was deployed by; the spec may name another one since.
 
     The deployment's steps record their results, so that another execution can clean up if this one
     is stopped.
@@ -70,6 +71,7 @@ class Recorded(Release):
     outcome: NotRequired[Outcome]
     deployed: NotRequired[bool]
     lockedAt: NotRequired[str]
+    cluster: NotRequired[str]
     endedAt: NotRequired[str]
     reason: NotRequired[str]
     by: NotRequired[str]
@@ -160,12 +162,17 @@ def release_id(pushed_at: datetime, digest: str, source: str | None = None) -> s
 
 
 def unidentified(document: object, execution: str, started_at: str) -> Unidentified:
-    """Return the record of an input that could not be read as a release."""
+    """Return the record of an input that could not be read as a release.
+
+    The tries of a push sort by the time of the push: the reconciler reads the newest, and those of
+    the newest push must be among them, however often others were tried.
+    """
     service, digest = requests.subject(document)
     push = requests.push(document)
+    moment = push.time if push else datetime.fromisoformat(started_at)
     return {
         "service": service,
-        "id": release_id(datetime.fromisoformat(started_at), digest or "unknown", execution),
+        "id": release_id(moment, digest or "unknown", execution),
         "digest": digest,
         "tag": push.tag if push else None,
         "pushedAt": push.time.isoformat() if push else None,

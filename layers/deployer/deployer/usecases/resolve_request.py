@@ -5,7 +5,9 @@ Used by the state machine that carries out the request, and by a dry run.
 
 from datetime import datetime
 
-from deployer.aws import ecr, ecs
+from botocore.exceptions import ClientError
+
+from deployer.aws import ecr, ecs, refused
 from deployer.deploy import database, history, identification, rollout
 from deployer.deploy.history import History
 from deployer.deploy.image import Document, Image
@@ -63,4 +65,12 @@ def to_roll_back(
 
 
 def _running_revision(spec: ServiceSpec) -> str | None:
-    return rollout.task_definition(ecs.service(spec.cluster, spec.service))
+    try:
+        return rollout.task_definition(ecs.service(spec.cluster, spec.service))
+    except ClientError as error:
+        if refused(error):
+            raise RequestRejected(
+                f"no permission to look at service {spec.service} in cluster {spec.cluster}, to"
+                " see what runs: correct cluster in the service spec, or name the release"
+            ) from error
+        raise
