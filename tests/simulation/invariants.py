@@ -547,7 +547,8 @@ class Invariants:
         unmended = newest["outcome"] == "FAILED" and action not in ("LEAVE", "STOP")
         if unmended and not told and good and primary.revision != last_good:
             self.broken("what runs", f"{primary.revision} after {newest['reason']}")
-        self._newest_or_ordered(records, good, primary.revision)
+        if not told:
+            self._newest_or_ordered(records, good, primary.revision)
 
     def _serves(self, service: Service, revision: str) -> None:
         app = self._app(revision)

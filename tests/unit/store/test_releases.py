@@ -171,6 +171,16 @@ def test_a_push_that_was_ignored_for_want_of_its_image_is_open_still() -> None:
 # closing
 
 
+def test_a_recovery_closes_a_release_without_setting_back_what_was_noted_since() -> None:
+    releases.open_release(release())
+    releases.note_lock(release(), "2026-11-23T14:25:05+00:00")
+    seen = releases.find("coder", release()["id"])
+    releases.note_lock(release(), "2026-11-23T14:26:05+00:00")
+    assert seen and releases.close_release(seen, "FAILED", {})
+    closed = releases.find("coder", release()["id"])
+    assert closed and closed["lockedAt"] == "2026-11-23T14:26:05+00:00"
+
+
 def test_a_release_is_closed_with_its_outcome_and_what_is_known() -> None:
     releases.open_release(OURS)
     assert releases.close_release(OURS, "SUCCEEDED", {"url": "http://x", "replaced": None})

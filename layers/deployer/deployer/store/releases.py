@@ -32,6 +32,9 @@ _TOKEN_LIFE = 24 * 3600  # seconds; longer than any execution may run
 _NEWEST = 200
 _LASTING = ("open", "live", "ran", "held")
 
+# that of a site has its folder from the start
+_NOTED_BY_STEPS = Recorded.__annotations__.keys() - Release.__annotations__.keys() - {"folder"}
+
 # fields with text from elsewhere: redacted
 _TEXTS = ("reason", "diagnosis", "rollback")
 _OPEN = "attribute_not_exists(#outcome)"
@@ -226,7 +229,9 @@ def _outcome(
     release: Entry | Unidentified, outcome: Outcome, details: Mapping[str, Any]
 ) -> dict[str, Any]:
     texts = {name: redact_all(details[name]) for name in _TEXTS if name in details}
-    fields = {**release, "outcome": outcome, **details, **texts}
+    # a recovery passes on the record as it was; what steps have noted since stays
+    own = {name: value for name, value in release.items() if name not in _NOTED_BY_STEPS}
+    fields = {**own, "outcome": outcome, **details, **texts}
     if outcome != "SUCCEEDED" or release.get("trigger") == "hold":
         fields["expiresAt"] = _expiry(datetime.now(UTC))
     fields["standing"] = _standing(fields)
