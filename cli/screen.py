@@ -26,6 +26,7 @@ from cli.executions import Execution, State
 from cli.nextstep import Given
 from deployer.redaction import redact
 
+_OF_A_ROLLOUT = ("Is it steady?", "Bake", "Fetch addresses", "Verify release")
 _NAME_WIDTH = 31  # "Poll health of previous release"
 _NARROW = 60  # columns
 _NOTHING = contextlib.nullcontext()
@@ -80,7 +81,7 @@ def awaits_lock(execution: Execution) -> bool:
 
 def rolls(state: State) -> bool:
     """Return whether a rollout is in progress in this state."""
-    return polls(state) or state.name in ("Is it steady?", "Fetch addresses", "Verify release")
+    return polls(state) or state.name in _OF_A_ROLLOUT
 
 
 def _error(output: Any) -> str | None:
@@ -96,7 +97,7 @@ def _error(output: Any) -> str | None:
 def _pending(output: Any) -> bool:
     """Return whether a state has no result yet, such as no response from ECS or the service."""
     return isinstance(output, dict) and (
-        output.get("verdict") == "PENDING" or output.get("health") == "ROLLING"
+        output.get("verdict") == "PENDING" or output.get("health") in ("ROLLING", "BAKING")
     )
 
 

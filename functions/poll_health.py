@@ -5,17 +5,18 @@ the read shows the change of an event before it. So no event is lost in between.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer.aws import ecs, elb, sfn
+from deployer.aws import alarms, ecs, elb, sfn
 from deployer.aws.log import Logger
 from deployer.deploy import addresses, rollout
 from deployer.deploy.rollout import Rollout, Verdict
 from deployer.deploy.spec import ServiceSpec, from_document
+from deployer.deploy.stop_reasons import Task
 from deployer.store import releases
 
 logger = Logger()
@@ -26,12 +27,12 @@ _READ_PAUSE = 0.5  # seconds
 
 
 class Request(TypedDict):
-    """`told`: whether the event that woke the execution said that the rollout has ended."""
+    """`ended`: whether the event that woke the execution said that the rollout has ended."""
 
     spec: Mapping[str, Any]
     rollout: Rollout
     token: str
-    told: bool
+    ended: bool
     execution: str
 
 
@@ -40,7 +41,7 @@ def handler(event: Request, context: LambdaContext) -> Verdict:
     spec = from_document(event["spec"], "the service spec")
     releases.remember_token(event["rollout"]["id"], event["token"])
     verdict = _judge(spec, event["rollout"])
-    for _ in range(_READS if event["told"] else 0):
+    for _ in range(_READS if event["ended"] else 0):
         if verdict["health"] != "ROLLING":
             break
         time.sleep(_READ_PAUSE)
@@ -53,22 +54,26 @@ def handler(event: Request, context: LambdaContext) -> Verdict:
 
 def _judge(spec: ServiceSpec, deployment: Rollout) -> Verdict:
     service = ecs.service(spec.cluster, spec.service)
+    running: list[Task] = []
+    if service and (spec.load_balancer or deployment.get("bake")):
+        running = ecs.running_tasks(spec.cluster, spec.service, deployment["id"])
     return rollout.judge(
         service,
         deployment,
         ecs.stopped_tasks(spec.cluster, spec.service, deployment["id"]) if service else [],
-        _unready(spec, deployment) if service else [],
+        _unready(spec, running) if service else [],
         spec.failure_threshold,
         datetime.now(UTC),
+        running,
+        alarms.raised(deployment.get("alarms", ())),
     )
 
 
-def _unready(spec: ServiceSpec, deployment: Rollout) -> list[str]:
+def _unready(spec: ServiceSpec, tasks: Sequence[Task]) -> list[str]:
     """Return a message for each of the rollout's tasks that the load balancer finds unhealthy."""
     if not spec.load_balancer:
         return []
     healthy = elb.healthy_addresses(spec.load_balancer.target_group)
-    tasks = ecs.running_tasks(spec.cluster, spec.service, deployment["id"])
     return [
         f"task {task['taskArn'].rsplit('/', 1)[-1]} is not healthy in the target group"
         for task in tasks

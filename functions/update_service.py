@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer.aws import ecs
+from deployer.aws import alarms, ecs
 from deployer.aws.log import Logger
 from deployer.deploy import rollout, service, task_definitions
 from deployer.deploy.release import Previous, Release
@@ -60,4 +60,10 @@ def _start(spec: ServiceSpec, event: Request) -> Rollout:
     deployment = ecs.deployment_of(updated, revision)
     started = rollout.started(deployment, spec.timeout, datetime.now(UTC))
     port = target[1] if target else spec.container.port
-    return {**started, "port": port, "network": settings["networkConfiguration"]}
+    return {
+        **started,
+        "bake": service.bake_seconds(spec),
+        "alarms": alarms.quiet(spec.alarms),
+        "port": port,
+        "network": settings["networkConfiguration"],
+    }

@@ -157,7 +157,7 @@ class _State:
         self.choices = [
             (compile_template(c["Condition"]), c["Next"]) for c in given.get("Choices", ())
         ]
-        self.seconds: float = given.get("Seconds", 0)
+        self.seconds = compile_template(given.get("Seconds", 0))
         self.timeout: float = given.get("TimeoutSeconds", 99_999_999)
         self.retry: list[Mapping[str, Any]] = given.get("Retry", [])
         self.catch = [
@@ -226,7 +226,7 @@ class Run:
             self._assign(state.assign, self._scope(value))
             return state.next, value
         if state.kind == "Wait":
-            self._host.sleep(state.seconds)
+            self._host.sleep(state.seconds(self._scope(value)))
             return state.next, value
         if state.kind == "Pass":
             self._assign(state.assign, self._scope(value))

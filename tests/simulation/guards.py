@@ -735,6 +735,8 @@ GUARDS = (
         rollback, "same_network", True)),
     Guard("name and port are those of the revision", "every refusal is foreseen", lambda put: put(
         task_definitions, "served", lambda _, spec: (spec.container.name, spec.container.port))),
+    Guard("what nothing can be asked of must run for a while", "no false success", lambda put: put(
+        service, "UNCHECKED_BAKE", 0)),
     Guard("what could not be decided is tried again", "one outcome", _undecided_for_good),
     Guard("pushes without an event are found", "one outcome", _returns(
         reconciliation, "missed", None)),

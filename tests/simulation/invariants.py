@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from deployer.aws import refused
 from tests.simulation.application import App
 from tests.simulation.cloud import SECRET, Item
-from tests.simulation.ecs import Deployment, Service
+from tests.simulation.ecs import Deployment, Service, Task
 
 if TYPE_CHECKING:
     from tests.simulation.world import Execution, Invocation, World
@@ -337,6 +337,7 @@ class Invariants:
             if deleted:
                 return
             self.broken("no false success", f"no task of {record['version']} runs")
+        self._baked(running, record)
         self._in_time(ours, record)
         verify = self.world.spec.get("verify")
         answered = [t for t in (*running, *died) if self._recent(self.world.answered.get(t.name))]
@@ -353,6 +354,19 @@ class Invariants:
             if not answers and not died:
                 self.broken("truthful URL", f"{url} leads to no task of {record['version']}")
 
+    @property
+    def _bake(self) -> float:
+        """How long tasks must run, as docs/service-spec.md has it."""
+        spec = self.world.spec
+        checked = "verify" in spec or "loadBalancer" in spec or "healthCheck" in spec["container"]
+        return float(spec.get("bake", 0 if checked else 60))
+
+    def _baked(self, running: list[Task], record: Mapping[str, Any]) -> None:
+        now = self.world.engine.now
+        ran = min((now - t.started for t in running if t.started is not None), default=0.0)
+        if ran < self._bake:
+            self.broken("no false success", f"{record['version']} has run for {ran:.0f} s")
+
     def _in_time(self, ours: Deployment, record: Mapping[str, Any]) -> None:
         execution = self.world.sfn.executions[record["execution"]]
         if self.world.plan.disturbed:
@@ -360,7 +374,8 @@ class Invariants:
         tasks = self.world.ecs.services[self.world.spec["service"]].tasks
         # without a health check a rollout is complete before its tasks answer
         ready = [t.ready for t in tasks if t.deployment is ours and t.ready is not None]
-        waited = self.world.engine.now - max([ours.completed, execution.polls, *ready])
+        baked = [t.started + self._bake for t in tasks if t.deployment is ours and t.started]
+        waited = self.world.engine.now - max([ours.completed, execution.polls, *ready, *baked])
         if waited > REACTION:
             self.broken("told in time", f"{waited:.0f} s after the rollout was complete")
 

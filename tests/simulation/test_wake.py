@@ -61,7 +61,7 @@ def wake(world: World, event: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("event", "told", "reason"),
+    ("event", "ended", "reason"),
     [
         (COMPLETED, True, "SERVICE_DEPLOYMENT_COMPLETED: ECS deployment ecs-svc/1 completed."),
         (EXITED, False, "task stopped: Essential container in task exited"),
@@ -69,10 +69,10 @@ def wake(world: World, event: Any) -> str:
     ],
 )
 def test_an_event_wakes_the_execution_to_look_and_is_no_verdict_itself(
-    world: World, waiting: Box, event: Any, told: bool, reason: str
+    world: World, waiting: Box, event: Any, ended: bool, reason: str
 ) -> None:
     assert wake(world, event) == "done"
-    output = {"health": "ROLLING", "told": told, "error": "", "reason": reason}
+    output = {"health": "ROLLING", "ended": ended, "error": "", "reason": reason}
     assert waiting.value == ("done", output)
 
 

@@ -55,6 +55,7 @@ SPECS: Mapping[str, Mapping[str, Any]] = {
     "three": {**_SPEC, **_BALANCED, "desiredCount": 3},
     "database": {**_SPEC, **_DATABASE, "strategy": "recreate"},
     "unverified": {k: v for k, v in _SPEC.items() if k != "verify"},
+    "bare": {k: v for k, v in {**_SPEC, **_PLAIN}.items() if k != "verify"},
     "rendered": {**_SPEC, "rollback": "render"},
 }
 
@@ -77,6 +78,9 @@ PLANS: Mapping[str, Plan] = {
     "an update behind a load balancer": Plan("balanced", (push(0, "1.0.1"),)),
     "three tasks behind a load balancer": Plan("three", (push(0, "1.0.1"),)),
     "nothing to verify": Plan("unverified", (push(0, "1.0.1"),)),
+    "nothing to ask": Plan("bare", (push(0, "1.0.1"),)),
+    "nothing to ask, and crashes": Plan("bare", (push(0, "1.0.1", "exit-late", seconds=20.0),)),
+    "nothing to ask, and crashes twice": Plan("bare", (push(0, "1.0.1", "exit-twice"),)),
     "an index of several platforms": Plan("checked", ((0, "push_index", (App("1.0.1", 1),)),)),
     "a crash at the start": Plan("checked", (push(0, "1.0.1", "exit-at-start"),)),
     "a crash loop unseen by ECS": Plan("plain", (push(0, "1.0.1", "exit-at-start"),)),

@@ -65,7 +65,7 @@ def recorded(states: States, start: str, functions: Functions, **variables: Any)
 
 
 def verdict(health: str, error: str = "", reason: str = "1 of 1 new tasks running") -> Any:
-    return {"health": health, "told": False, "error": error, "reason": reason}
+    return {"health": health, "ended": False, "error": error, "reason": reason}
 
 
 TIMED_OUT = verdict("FAILED", "RolloutTimedOut", "not steady in time: 0 of 1 running")

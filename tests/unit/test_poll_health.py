@@ -147,7 +147,7 @@ def test_an_event_that_is_ahead_of_the_read_is_insisted_on(
     aws_shows: Any, context: Any, clock: Clock
 ) -> None:
     script = aws_shows(ROLLING, ROLLING, ROLLING, STEADY)
-    verdict = poll_health.handler(payload(told=True), context)
+    verdict = poll_health.handler(payload(ended=True), context)
     assert verdict["health"] == "STEADY"
     assert len(script.asked("DescribeServices")) == 4
     assert len(clock.sleeps) == 3
@@ -155,9 +155,32 @@ def test_an_event_that_is_ahead_of_the_read_is_insisted_on(
 
 def test_insisting_has_an_end(aws_shows: Any, context: Any, clock: Clock) -> None:
     script = aws_shows(ROLLING)
-    assert poll_health.handler(payload(told=True), context)["health"] == "ROLLING"
+    assert poll_health.handler(payload(ended=True), context)["health"] == "ROLLING"
     assert 1 < len(script.asked("DescribeServices")) < 20
     assert sum(clock.sleeps) < 10
+
+
+# baking
+
+
+def test_a_rollout_that_bakes_wakes_the_execution_to_wait(aws_shows: Any, context: Any) -> None:
+    script = aws_shows(STEADY, running=(task("t1"), task("t9", startedBy="ecs-svc/0")))
+    verdict = poll_health.handler(payload(rollout=rollout(bake=10**9)), context)
+    assert (verdict["health"], woken(script)) == ("BAKING", [verdict])
+    assert poll_health.handler(payload(rollout=rollout(bake=1)), context)["health"] == "STEADY"
+
+
+def test_the_alarms_of_a_rollout_are_looked_at(aws_shows: Any, context: Any) -> None:
+    script = aws_shows(ROLLING)
+    errors = {"AlarmName": "errors", "StateValue": "ALARM", "StateReason": "5 of 5"}
+    script("cloudwatch", "DescribeAlarms", {"CompositeAlarms": [errors]})
+    verdict = poll_health.handler(payload(rollout=rollout(alarms=["errors"])), context)
+    assert (verdict["error"], verdict["reason"]) == (
+        "AlarmRaised",
+        "alarm errors is raised: 5 of 5",
+    )
+    (asked,) = script.asked("DescribeAlarms")
+    assert asked["AlarmNames"] == ["errors"]
 
 
 # behind a load balancer

@@ -218,6 +218,13 @@ def test_a_secret_is_there_and_readable(secret: Secret, expected: str) -> None:
     assert check.denied == secret.denied
 
 
+def test_alarms_must_exist_and_one_that_is_raised_already_is_told() -> None:
+    named = spec(alarms=["errors", "latency", "gone"])
+    found = list(prerequisites.alarms(named, {"errors": "ALARM", "latency": "OK"}))
+    assert [check.state for check in found] == [WARNING, OK, FAILED]
+    assert list(prerequisites.alarms(spec(), {})) == []
+
+
 def test_the_log_group_is_there() -> None:
     assert states(prerequisites.log_group(spec(), True)) == [OK]
     (check,) = prerequisites.log_group(spec(), False)

@@ -38,9 +38,12 @@ def judge(
     unready: tuple[str, ...] = (),
     threshold: int = 3,
     now: datetime = NOW,
+    running: tuple[dict[str, Any], ...] = (),
+    alarms: tuple[str, ...] = (),
     **changes: Any,
 ) -> Verdict:
-    return rollout.judge(described, started(**changes), stopped, unready, threshold, now)
+    begun = started(**changes)
+    return rollout.judge(described, begun, stopped, unready, threshold, now, running, alarms)
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def test_a_look_at_the_service_is_judged(look: Look) -> None:
     verdict = judge(look.service, startedAt=(NOW - look.begun).isoformat())
     assert (verdict["health"], verdict["error"]) == (look.health, look.error)
     assert verdict["reason"]
-    assert not verdict["told"]
+    assert not verdict["ended"]
 
 
 def test_a_rollout_that_is_not_ours_is_never_called_steady() -> None:
@@ -194,6 +197,55 @@ def test_a_target_that_stays_unhealthy_fails_at_the_deadline() -> None:
     verdict = judge(service(ours()), unready=("task t1 is not healthy",), now=LATER)
     assert (verdict["health"], verdict["error"]) == ("FAILED", "RolloutTimedOut")
     assert "t1 is not healthy" in verdict["reason"]
+
+
+@pytest.mark.parametrize(
+    ("ran", "bake", "health", "seconds"),
+    [
+        ((30,), 60, "BAKING", 30),
+        ((300, 30), 60, "BAKING", 30),  # one of them was restarted
+        ((), 60, "BAKING", 60),
+        ((0.5,), 3600, "BAKING", rollout.BAKE_STEP),
+        ((60,), 60, "STEADY", None),
+        ((1,), 0, "STEADY", None),
+    ],
+)
+def test_a_steady_rollout_bakes_until_all_of_its_tasks_have_run_long_enough(
+    ran: tuple[float, ...], bake: int, health: str, seconds: int | None
+) -> None:
+    running = tuple(task(startedAt=NOW - timedelta(seconds=each)) for each in ran)
+    verdict = judge(service(ours()), running=running, bake=bake)
+    assert (verdict["health"], verdict.get("seconds")) == (health, seconds)
+
+
+def test_a_task_that_is_about_to_start_has_not_run_yet() -> None:
+    starting = {name: value for name, value in task().items() if name != "startedAt"}
+    verdict = judge(service(ours()), running=(starting,), bake=20)
+    assert (verdict["health"], verdict["seconds"]) == ("BAKING", 20)
+
+
+def test_tasks_that_crash_while_a_rollout_bakes_are_counted() -> None:
+    dead = [crashed(f"t{number}") for number in range(3)]
+    verdict = judge(service(ours()), *dead, running=(task(),), bake=60)
+    assert (verdict["health"], verdict["error"]) == ("FAILED", "RolloutFailed")
+
+
+@pytest.mark.parametrize("late", [-1, 0])
+def test_a_bake_has_its_own_time_beside_that_of_the_rollout(late: int) -> None:
+    now = datetime.fromisoformat(started()["deadline"]) + timedelta(seconds=60 + late)
+    verdict = judge(service(ours()), running=(task(startedAt=now),), bake=60, now=now)
+    assert verdict["error"] == ("RolloutTimedOut" if late == 0 else "")
+
+
+@pytest.mark.parametrize("described", [ours(), ROLLING], ids=["baking", "rolling"])
+def test_an_alarm_fails_a_rollout_until_it_is_live(described: dict[str, Any]) -> None:
+    said = "alarm errors is raised: 5 of 5"
+    verdict = judge(service(described), running=(task(),), bake=60, alarms=(said,))
+    assert (verdict["health"], verdict["error"], verdict["reason"]) == (
+        "FAILED",
+        "AlarmRaised",
+        said,
+    )
 
 
 @pytest.mark.parametrize("seconds", [-1, 0, 1])

@@ -11,6 +11,7 @@ from deployer.errors import ServiceDraining
 from tests.unit.conftest import Clock, Script, refusal
 from tests.unit.samples import (
     BALANCER,
+    MISSING,
     REVISION,
     before,
     document,
@@ -54,6 +55,35 @@ def test_a_service_that_is_there_is_updated_once(there: Script, context: Any) ->
     assert asked["taskDefinition"] == REVISION
     assert "desiredCount" not in asked
     assert asked["deploymentConfiguration"]["maximumPercent"] == 100
+
+
+@pytest.mark.parametrize(
+    ("changes", "bake"),
+    [
+        ({}, 0),
+        ({"verify": MISSING}, 0),
+        ({"verify": MISSING, "container__healthCheck": MISSING}, 60),
+        ({"verify": MISSING, "container__healthCheck": MISSING, "bake": 0}, 0),
+        ({"bake": 300}, 300),
+    ],
+    ids=["verified", "a health check", "nothing to ask", "none wanted", "wanted"],
+)
+def test_what_nothing_checks_bakes(
+    there: Script, context: Any, changes: dict[str, Any], bake: int
+) -> None:
+    assert update_service.handler(payload(spec=document(**changes)), context)["bake"] == bake
+
+
+def test_an_alarm_that_is_raised_before_a_rollout_is_not_watched_in_it(
+    there: Script, context: Any
+) -> None:
+    alarms = [
+        {"AlarmName": "errors", "StateValue": "ALARM"},
+        {"AlarmName": "latency", "StateValue": "INSUFFICIENT_DATA"},
+    ]
+    there("cloudwatch", "DescribeAlarms", {"MetricAlarms": alarms})
+    spec = document(alarms=["errors", "latency"])
+    assert update_service.handler(payload(spec=spec), context)["alarms"] == ["latency"]
 
 
 def test_a_rollout_knows_where_it_runs_and_serves(there: Script, context: Any) -> None:

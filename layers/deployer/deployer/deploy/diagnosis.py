@@ -30,6 +30,7 @@ _ADVICE = {
     "ServiceScaledDown": "Scale the service up and deploy again.",
     "ServiceMissing": "Somebody deleted the service. Deploy again to create it.",
     "RolloutReplaced": "Somebody else changed the service meanwhile. Agree on one way to deploy.",
+    "AlarmRaised": "See what the alarm watches, and the log of the new tasks.",
     "RolloutTimedOut": "See the log lines and events; raise timeout if it only needs more time.",
     "VerificationTimedOut": "See the log lines; check health path, port and security group.",
     "WrongVersion": "Tag the image with the version it serves, or correct the rule.",
@@ -59,7 +60,7 @@ _CAUSE_LINES = 5
 # Failures that can have any reason; the log may have the details.
 _UNEXPLAINED_ERRORS = (
     *("RolloutFailed", "RolledBackByECS", "RolloutTimedOut", "VerificationTimedOut"),
-    "DataChanged",
+    *("AlarmRaised", "DataChanged"),
 )
 _UNEXPLAINED_STOPS = ("crash", "container-health", "load-balancer-health", "unknown")
 _ERROR_LINE = re.compile(r"(?i)error|ERR_|can't|cannot|not found|no such|refus|fail|made no|hold")

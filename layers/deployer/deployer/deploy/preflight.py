@@ -13,7 +13,7 @@ from deployer.errors import PreflightFailed, ServiceScaledDown
 NEEDED = ("cluster", "network", "roles")
 """The checks that a preflight needs: it waits until AWS answers them."""
 
-NAMED = (*NEEDED, "target group", "secrets", "log group", "database")
+NAMED = (*NEEDED, "target group", "secrets", "log group", "alarms", "database")
 """The checks of what the spec names and every release needs."""
 
 

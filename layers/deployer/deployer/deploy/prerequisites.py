@@ -79,6 +79,24 @@ def moved(spec: ServiceSpec, live: Recorded, there: Description | None) -> Itera
     )
 
 
+def alarms(spec: ServiceSpec, states: Mapping[str, str]) -> Iterator[Check]:
+    """Check that the alarms that a release must not raise exist.
+
+    Args:
+        states: OK, ALARM or INSUFFICIENT_DATA, by name, of those that exist.
+    """
+    fix = ("Correct alarms in the service spec. List them:", "  aws cloudwatch describe-alarms")
+    for name in spec.alarms:
+        if name not in states:
+            yield Check("alarms", FAILED, f"alarm {name} does not exist", fix, "It guards nothing.")
+        elif states[name] == "ALARM":
+            found = f"alarm {name} is raised already, so it cannot tell whether a release is bad"
+            why = "A release goes live in spite of it."
+            yield Check("alarms", WARNING, found, (), why)
+        else:
+            yield Check("alarms", OK, f"{name} is {states[name]}")
+
+
 def network(
     spec: ServiceSpec, subnets: Mapping[str, Description], groups: Mapping[str, Description]
 ) -> Iterator[Check]:

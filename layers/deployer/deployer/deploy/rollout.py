@@ -6,6 +6,7 @@ only, no AWS.
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.html
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, NotRequired, TypedDict
@@ -20,7 +21,10 @@ type Service = Mapping[str, Any]
 # reported is a few seconds (bugcrowd/ecs-deployment-monitor waits 9 s), so this is ample.
 READ_LAG = timedelta(seconds=30)
 
-Health = Literal["STEADY", "ROLLING", "FAILED"]
+# A bake is watched in pieces, so that a failure in it is seen early.
+BAKE_STEP = 60  # seconds
+
+Health = Literal["STEADY", "BAKING", "ROLLING", "FAILED"]
 
 
 class Rollout(TypedDict):
@@ -28,7 +32,8 @@ class Rollout(TypedDict):
 
     `startedAt` is when ECS created the deployment, `since` when we requested it. They differ if
     the service already had that task definition. Tasks that stopped before `since` do not count
-    as failures. `port` is the port of its containers, `network` the network of its tasks.
+    as failures. `port` is the port of its containers, `network` the network of its tasks. Once
+    steady, they must run for `bake` seconds without a restart; until then, `alarms` must be quiet.
     """
 
     id: str
@@ -36,6 +41,8 @@ class Rollout(TypedDict):
     startedAt: str
     since: str
     deadline: str
+    bake: NotRequired[int]
+    alarms: NotRequired[Sequence[str]]
     port: NotRequired[int]
     network: NotRequired[Mapping[str, Any]]
 
@@ -43,14 +50,16 @@ class Rollout(TypedDict):
 class Verdict(TypedDict):
     """The health of a rollout, and the reason for the verdict.
 
-    `error` is the failure's name in the execution; it is empty unless FAILED. `told` marks a
-    verdict that came with a wake-up (see `events`); it is always False here.
+    `error` is the failure's name in the execution; it is empty unless FAILED. `ended` is whether
+    an event of ECS said that the rollout ended; it is always False here. `seconds` is after how
+    long to poll a BAKING rollout again.
     """
 
     health: Health
-    told: bool
+    ended: bool
     error: str
     reason: str
+    seconds: NotRequired[int]
 
 
 def started(deployment: Mapping[str, Any], timeout: int, now: datetime) -> Rollout:
@@ -150,6 +159,8 @@ def judge(
     unready: Sequence[str],
     threshold: int,
     now: datetime,
+    running_tasks: Sequence[Task] = (),
+    alarms: Sequence[str] = (),
 ) -> Verdict:
     """Judge a rollout.
 
@@ -161,6 +172,8 @@ def judge(
         unready: in words, what ECS does not check and is not ready yet, such as an unhealthy
             target of the load balancer.
         threshold: how many failed tasks are too many.
+        running_tasks: the running tasks of its deployment, if it bakes.
+        alarms: in words, which of its alarms are raised.
     """
     if service is None:
         if now - datetime.fromisoformat(rollout["startedAt"]) < READ_LAG:
@@ -172,18 +185,23 @@ def judge(
     if permanent and not _completed(service, rollout):  # else a task did start
         return _failed("RolloutFailed", f"the new task can't start: {permanent.reason}")
 
-    verdict = _judge_deployments(service, rollout, now)
-    if verdict["health"] != "ROLLING":
-        if verdict["health"] == "STEADY" and unready:
+    verdict, bake = _judge_deployments(service, rollout, now), timedelta(0)
+    if verdict["health"] != "FAILED" and alarms:
+        return _failed("AlarmRaised", "; ".join(alarms))
+    if verdict["health"] == "STEADY":
+        bake = timedelta(seconds=rollout.get("bake", 0))
+        if unready:
             verdict = _rolling("; ".join(unready[:3]))
-        else:
-            return verdict
+        elif bake:
+            verdict = _judge_bake(running_tasks, bake, now)
+    if verdict["health"] in ("STEADY", "FAILED"):
+        return verdict
 
     if len(failures) >= threshold:
         return _failed(
             "RolloutFailed", f"{len(failures)} new tasks failed; the last: {failures[-1].reason}"
         )
-    if now >= datetime.fromisoformat(rollout["deadline"]):
+    if now >= datetime.fromisoformat(rollout["deadline"]) + bake:
         return _failed("RolloutTimedOut", f"not steady in time: {verdict['reason']}")
     return verdict
 
@@ -228,6 +246,17 @@ def _judge_deployments(service: Service, rollout: Rollout, now: datetime) -> Ver
     return _rolling(counts)
 
 
+def _judge_bake(running_tasks: Sequence[Task], bake: timedelta, now: datetime) -> Verdict:
+    """Judge a steady rollout by how long its tasks run: one that restarted begins anew."""
+    began = [task.get("startedAt", now) for task in running_tasks]  # one may be about to start
+    ran = now - max(began, default=now)
+    if ran >= bake:
+        return _verdict("STEADY", "", f"its tasks run for {ran.total_seconds():.0f} s")
+    reason = f"its tasks run for {ran.total_seconds():.0f} of {bake.total_seconds():.0f} s"
+    remaining = math.ceil((bake - ran).total_seconds())
+    return {**_verdict("BAKING", "", reason), "seconds": min(remaining, BAKE_STEP)}
+
+
 def _judge_displaced(
     current: Mapping[str, Any] | None, listed: bool, rollout: Rollout, now: datetime
 ) -> Verdict:
@@ -253,4 +282,4 @@ def _failed(error: str, reason: str) -> Verdict:
 
 
 def _verdict(health: Health, error: str, reason: str) -> Verdict:
-    return {"health": health, "told": False, "error": error, "reason": reason}
+    return {"health": health, "ended": False, "error": error, "reason": reason}

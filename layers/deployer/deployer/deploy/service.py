@@ -11,6 +11,8 @@ from deployer.deploy.rollout import Service, same_network, steady_task_definitio
 from deployer.deploy.rollout import network as rollout_network
 from deployer.deploy.spec import ServiceSpec
 
+UNCHECKED_BAKE = 60  # seconds
+
 
 def may_roll_back(release: Release, previous: Previous | None, service: Service | None) -> bool:
     """Return whether ECS may roll a release back by itself.
@@ -29,6 +31,17 @@ def may_roll_back(release: Release, previous: Previous | None, service: Service 
     if not same_network(rollout_network(service), previous["networkConfiguration"]):
         return False
     return not schema_grew(previous["schema"], release["schema"])
+
+
+def bake_seconds(spec: ServiceSpec) -> int:
+    """Return how long the tasks must run before a release is live.
+
+    Where nothing is asked of a task, that it has run for a while is all that can be known of it.
+    """
+    if spec.bake is not None:
+        return spec.bake
+    checked = spec.verify or spec.load_balancer or spec.container.health_check
+    return 0 if checked else UNCHECKED_BAKE
 
 
 def network(spec: ServiceSpec) -> dict[str, Any]:

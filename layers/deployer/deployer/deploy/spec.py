@@ -194,6 +194,8 @@ class ServiceSpec:
     failure_threshold: int
     rollback: Rollback
     keep_releases: int
+    bake: int | None
+    alarms: tuple[str, ...]
     database: Database | None
     verify: Verification | None
     build: Build
@@ -367,6 +369,8 @@ def _service(at: "Fields") -> ServiceSpec:
         failure_threshold=at.integer("failureThreshold", 3, low=1, high=200),
         rollback=at.choice("rollback", ("exact", "render"), "exact"),
         keep_releases=at.integer("keepReleases", 10, low=2, high=100),
+        bake=at.optional_integer("bake", low=0, high=3600),
+        alarms=at.texts("alarms", least=0, default=[]),
         database=at.optional_object("database", _database),
         verify=verify,
         build=at.optional_object("build", _build) or _build(Fields({}, "build.", [])),
@@ -634,8 +638,15 @@ class Fields:
     def _items(self, name: str, default: list[object] | None = None) -> list[object]:
         return self._read(name, list, "a list", [], default)
 
-    def texts(self, name: str, *, pattern: str = r"(?s).+", least: int = 1) -> tuple[str, ...]:
-        items = self._items(name)
+    def texts(
+        self,
+        name: str,
+        *,
+        pattern: str = r"(?s).+",
+        least: int = 1,
+        default: list[object] | None = None,
+    ) -> tuple[str, ...]:
+        items = self._items(name, default)
         if name in self._document and len(items) < least:
             self.wrong(name, f"needs at least {least} element(s)")
         for index, item in enumerate(items):

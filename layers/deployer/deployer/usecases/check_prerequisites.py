@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deployer.aws import ec2, ecs, elb, iam, logs, rds, refused, secrets, ssm
+from deployer.aws import alarms, ec2, ecs, elb, iam, logs, rds, refused, secrets, ssm
 from deployer.check import WARNING, Check
 from deployer.deploy import prerequisites
 from deployer.deploy.preflight import NEEDED
@@ -63,6 +63,7 @@ def all_checks(at: Place) -> Mapping[str, Look]:
         "target group": lambda: _target_group(at),
         "secrets": lambda: _secrets(at),
         "log group": lambda: _log_group(at),
+        "alarms": lambda: prerequisites.alarms(at.spec, alarms.states(at.spec.alarms)),
         "database": lambda: _database(at),
     }
 
