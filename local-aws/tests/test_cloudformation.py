@@ -4,7 +4,9 @@ import json
 import time
 from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from local_aws.aws import LocalAws
 
@@ -607,3 +609,66 @@ def test_a_dynamic_reference_is_resolved_and_not_shown(stack: Stack) -> None:
     assert value not in str(stack.api.get_template(StackName=stack.name))
     assert value not in stack.reasons()
     assert stack.delete() == "DELETE_COMPLETE"
+
+
+def test_a_permissions_boundary_limits_a_role_that_it_knows_by_its_path(stack: Stack) -> None:
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html"""
+    root = {"AWS": {"Fn::Sub": "arn:aws:iam::${AWS::AccountId}:root"}}
+    path = {"Fn::Sub": "arn:aws:iam::${AWS::AccountId}:role/known/*"}
+    most = {"Effect": "Allow", "NotAction": "sqs:*", "Resource": "*"}
+    boundary = {
+        "Type": "AWS::IAM::ManagedPolicy",
+        "Properties": {
+            "PolicyDocument": _policy(most | {"Condition": {"ArnLike": {"aws:PrincipalArn": path}}})
+        },
+    }
+
+    def role(path: str, **limit: Any) -> Template:
+        allow = {"Effect": "Allow", "Action": ["sqs:ListQueues", "sns:ListTopics"], "Resource": "*"}
+        trust = _policy({"Effect": "Allow", "Principal": root, "Action": "sts:AssumeRole"})
+        own = {"PolicyName": "Own", "PolicyDocument": _policy(allow)}
+        made = {"Path": path, "AssumeRolePolicyDocument": trust, "Policies": [own]}
+        return {"Type": "AWS::IAM::Role", "Properties": made | limit}
+
+    def may(logical_id: str) -> tuple[bool, bool]:
+        """List queues, and list topics."""
+        session = stack.aws.client("sts").assume_role(
+            RoleArn=stack.outputs()[logical_id], RoleSessionName="test"
+        )["Credentials"]
+        caller: Any = boto3.Session(
+            session["AccessKeyId"],
+            session["SecretAccessKey"],
+            session["SessionToken"],
+            region_name="us-east-1",
+        )
+        found = []
+        for service, call in (("sqs", "list_queues"), ("sns", "list_topics")):
+            try:
+                getattr(caller.client(service, endpoint_url=stack.aws.endpoint), call)()
+                found.append(True)
+            except ClientError as error:
+                assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+                found.append(False)
+        return found[0], found[1]
+
+    limit = {"PermissionsBoundary": {"Ref": "Boundary"}}
+    roles = {
+        "Limited": role("/known/", **limit),
+        "Free": role("/known/"),
+        "Unknown": role("/", **limit),
+    }
+    outputs = _outputs(**{name: _get(name, "Arn") for name in roles})
+    template = {"Resources": {"Boundary": boundary, **roles}, "Outputs": outputs}
+    capabilities = ["CAPABILITY_IAM"]
+    assert stack.create(template, Capabilities=capabilities) == "CREATE_COMPLETE"
+    assert may("Limited") == (False, True)
+    assert may("Free") == (True, True)
+    assert may("Unknown") == (False, False)
+    template["Resources"]["Limited"] = role("/known/")
+    assert stack.update(template, Capabilities=capabilities) == "UPDATE_COMPLETE"
+    assert may("Limited") == (True, True)
+    assert stack.delete() == "DELETE_COMPLETE"
+
+
+def _policy(statement: Template) -> Template:
+    return {"Version": "2012-10-17", "Statement": [statement]}

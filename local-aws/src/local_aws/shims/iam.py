@@ -347,6 +347,17 @@ def _principal_keys(original: Callable[..., dict[str, Any]], credential: Any) ->
     return keys
 
 
+@shim.wraps(iam_evaluator, "_resolve_condition_key", "key ctx")
+def _resolve_condition_key(original: Callable[..., Any], key: str, ctx: Any) -> Any:
+    """aws:PrincipalArn of a session is the ARN of its role, with the role's path
+    (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html)."""
+    if key.lower() == "aws:principalarn" and ctx.principal_type == "AssumedRole":
+        name = ctx.principal_arn.split("/")[1]
+        role = iam._roles.get_scoped(ctx.principal_account, None, name)
+        return role["Arn"] if role else None
+    return original(key, ctx)
+
+
 @shim.wraps(app, "pin_request_origin", "source_ip secure_transport")
 def pin_request_origin(
     original: Callable[..., None], source_ip: str, secure_transport: bool

@@ -39,15 +39,17 @@ def denial(
         region=resource.split(":")[3] if resource.count(":") > 3 else "",
     )
     policies = iam_evaluator._gather_role_policies(name, account)
-    decision = iam_evaluator.evaluate(context, policies).decision
+    limits = iam_evaluator._permissions_boundary(iam._roles, name, account)
+    decision = iam_evaluator.evaluate(context, policies, *limits).decision
     decisions.record(caller, action, resource, allowed=decision == "Allow")
     if decision == "Allow":
         return None
-    why = (
-        "with an explicit deny in an identity-based policy"
-        if decision == "Deny"
-        else f"because no identity-based policy allows the {action} action"
-    )
+    if decision == "Deny":
+        why = "with an explicit deny in an identity-based policy"
+    elif iam_evaluator.evaluate(context, policies).decision == "Allow":
+        why = f"because no permissions boundary allows the {action} action"
+    else:
+        why = f"because no identity-based policy allows the {action} action"
     return f"User: {caller} is not authorized to perform: {action} on resource: {resource} {why}"
 
 
