@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from importlib.resources import files
 from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -23,9 +24,11 @@ class Request(TypedDict):
 
 
 class Checked(Plan):
-    """The build plan, and the repacked zip as `bucket/key`, CodeBuild's source format."""
+    """The build plan, the repacked zip as `bucket/key` (CodeBuild's source format), and the
+    buildspec that builds it."""
 
     archive: str
+    buildspec: str
 
 
 @logger.inject_lambda_context(correlation_id_path="execution")
@@ -41,4 +44,5 @@ def handler(event: Request, context: LambdaContext) -> Checked:
         repacked.seek(0)
         s3.upload(bucket, target, repacked)
     logger.info("sources checked", plan=plan)
-    return {**plan, "archive": f"{bucket}/{target}"}
+    buildspec = (files("buildspecs") / "docs.yaml").read_text()
+    return {**plan, "archive": f"{bucket}/{target}", "buildspec": buildspec}

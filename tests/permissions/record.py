@@ -115,16 +115,49 @@ def _name(physical: str) -> str:
 
 
 def _grants(aws: LocalAws, role: str) -> Iterator[tuple[str, str]]:
-    """What a role's policies allow, every action with every resource."""
+    """What a role may do, every action with every resource: what its policies allow, as far as its
+    permissions boundary allows it too."""
     iam = aws.client("iam")
-    assert not iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"], role
-    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
-        policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        for statement in policy["Statement"]:
-            assert statement["Effect"] == "Allow", role
-            for action in _listed(statement["Action"]):
-                for resource in _listed(statement["Resource"]):
-                    yield action, resource
+    documents = [
+        iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+    ]
+    for policy in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+        documents.append(_document(iam, policy["PolicyArn"]))
+    boundary = iam.get_role(RoleName=role)["Role"].get("PermissionsBoundary")
+    assert boundary or not iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"], role
+    limits = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
+    if boundary:
+        limits = _document(iam, boundary["PermissionsBoundaryArn"])["Statement"]
+    for statement in (s for document in documents for s in document["Statement"]):
+        assert statement["Effect"] == "Allow", role
+        for action in _listed(statement["Action"]):
+            for resource in _listed(statement["Resource"]):
+                for limit in limits:
+                    if _covers(limit, action):
+                        yield from ((action, r) for r in _narrowed(resource, limit["Resource"]))
+
+
+def _document(iam: Any, arn: str) -> dict[str, Any]:
+    """A managed policy's document."""
+    version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    found = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
+    return dict(found["Document"])
+
+
+def _covers(limit: dict[str, Any], action: str) -> bool:
+    assert limit["Effect"] == "Allow"
+    patterns = _listed(limit.get("Action", limit.get("NotAction")))
+    return any(_matches(action, pattern) for pattern in patterns) == ("Action" in limit)
+
+
+def _narrowed(resource: str, limit: str | list[str]) -> Iterator[str]:
+    """The part of a resource, a pattern, that is also one of a boundary's resources."""
+    for one in _listed(limit):
+        if _matches(resource, one):
+            yield resource
+        elif _matches(one, resource):
+            yield one
 
 
 def _compare(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cfnlint.decode import cfn_yaml  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +32,14 @@ def parsed(module: Path) -> ast.Module:
 @pytest.fixture(scope="session")
 def template() -> dict[str, Any]:
     return load(ROOT / "template.yaml")
+
+
+@pytest.fixture(scope="session")
+def transformed() -> dict[str, Any]:
+    """The template as SAM transforms it: with the roles of the functions."""
+    from tests.template.checkov import plain  # imports the SAM CLI, which takes seconds
+
+    return dict(yaml.safe_load(plain(ROOT / "template.yaml")))
 
 
 def definition(path: Path) -> dict[str, Any]:

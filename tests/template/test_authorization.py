@@ -16,7 +16,7 @@ from policy_sentry.shared.iam_data import get_service_prefix_data
 from tests.template.cloudformation import Stack
 from tests.template.test_infrastructure import BALANCED, OWN_EVERYTHING, stacks
 from tests.template.test_parameters import NAMES, SECRET
-from tests.template.test_permissions import listed, statements
+from tests.template.test_permissions import BOUNDARY, listed, statements
 
 CONNECTION = "arn:aws:codeconnections:us-east-1:123456789012:connection/12345678"
 # Settings under which every policy is made, in each of its forms.
@@ -46,7 +46,9 @@ UNNAMED = {
 
 @pytest.fixture(scope="module")
 def policies() -> dict[str, dict[str, Any]]:
-    """The statements of every role, policy and resource policy, by where they are."""
+    """The statements of every role, policy and resource policy, by where they are.
+
+    Not those of a boundary, which gives no permission."""
     made = {
         f"{name}{number}": stack
         for number, settings in enumerate(EVERYTHING)
@@ -58,6 +60,7 @@ def policies() -> dict[str, dict[str, Any]]:
         for where, stack in made.items()
         for name, properties in stack.resources.items()
         for number, statement in enumerate(statements(properties))
+        if name != BOUNDARY
     }
     return found
 

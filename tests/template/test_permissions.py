@@ -1,8 +1,10 @@
 """What each function may do is what its adapters ask of AWS, and not more."""
 
 import ast
+import copy
 import json
 import re
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,13 @@ ACCOUNT = {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root
 # What Lambda itself does in a function's role.
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
 LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents"}
+# What SAM attaches to the role of each function, and what cuts it to LAMBDA on one log group:
+# https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSLambdaBasicExecutionRole.html
+BASIC = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
+ATTACHED = {
+    BASIC: {"Effect": "Allow", "Action": ["logs:CreateLogGroup", *sorted(LAMBDA)], "Resource": "*"}
+}
+BOUNDARY = "FunctionBoundary"
 # Calls whose permission has another name.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
 OTHERWISE = {
@@ -162,14 +171,44 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def granting(resources: dict[str, Any]) -> list[dict[str, Any]]:
+    """The statements that give permissions; those of a boundary give none."""
+    return statements({name: found for name, found in resources.items() if name != BOUNDARY})
+
+
+def effective(template: dict[str, Any], function: str) -> list[tuple[str, Any]]:
+    """What a function may do, each action with its resource: what its role's policies allow, where
+    the role's boundary allows it too.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
+    """
+    resources = template["Resources"]
+    role = resources[f"{function}Role"]["Properties"]
+    attached = [ATTACHED[arn] for arn in role["ManagedPolicyArns"]]
+    everything = [{"Effect": "Allow", "NotAction": "none:*", "Resource": "*"}]
+    boundary = role.get("PermissionsBoundary")
+    limits = statements(resources[boundary["Ref"]]) if boundary else everything
+    return [
+        (action, resource if limit["Resource"] == "*" else limit["Resource"])
+        for statement in [*attached, *statements(role.get("Policies", []))]
+        for action in map(str, listed(statement["Action"]))
+        for resource in listed(statement["Resource"])
+        for limit in limits
+        if reaches(limit, action) and "*" in (resource, limit["Resource"])
+    ]
+
+
+def reaches(statement: dict[str, Any], action: str) -> bool:
+    assert statement["Effect"] == "Allow"
+    patterns = listed(statement.get("Action", statement.get("NotAction")))
+    return any(fnmatchcase(action, pattern) for pattern in patterns) == ("Action" in statement)
+
+
 @pytest.mark.parametrize("module", FUNCTIONS, ids=lambda m: m.stem)
-def test_a_function_may_do_what_it_does_and_no_more(template: dict[str, Any], module: Path) -> None:
-    role = template["Resources"][f"{logical_id(module.stem)}Role"]["Properties"]
-    allowed = {
-        str(name)
-        for statement in statements(role["Policies"])
-        for name in listed(statement["Action"])
-    }
+def test_a_function_may_do_what_it_does_and_no_more(
+    transformed: dict[str, Any], module: Path
+) -> None:
+    allowed = {action for action, _ in effective(transformed, logical_id(module.stem))}
     wanted = needed(module) | LAMBDA
     wanted |= {beside for beside, calls in BESIDE.items() if calls & wanted & allowed}
     wanted |= {more for more, call in PERHAPS.items() if call in wanted and more in allowed}
@@ -193,7 +232,7 @@ def test_a_statement_for_every_resource_says_why(path: Path) -> None:
     text = path.read_text().splitlines()
     stars = [line for line in text if re.search(r'(Resource|Principal): "\*"', line)]
     for line in stars:
-        assert '"*" #' in line, line
+        assert re.search(r'"\*"[^#]* # \w', line), line
     wide = {  # by identity: a statement that has an anchor is written once and used often
         (id(s), key)
         for s in statements(load(path))
@@ -205,7 +244,7 @@ def test_a_statement_for_every_resource_says_why(path: Path) -> None:
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 def test_nothing_is_allowed_by_wildcard_or_by_exception(path: Path) -> None:
-    for statement in statements(load(path)):
+    for statement in granting(load(path)["Resources"]):
         assert "NotAction" not in statement
         if statement["Effect"] == "Deny" or statement.get("Principal") == ACCOUNT:
             continue
@@ -214,9 +253,12 @@ def test_nothing_is_allowed_by_wildcard_or_by_exception(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
-def test_a_service_assumes_a_role_for_this_account_only(path: Path) -> None:
+def test_a_service_assumes_a_role_for_this_account_only(
+    transformed: dict[str, Any], path: Path
+) -> None:
     """https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html"""
-    for name, resource in load(path)["Resources"].items():
+    made = transformed if path.name == "template.yaml" else load(path)
+    for name, resource in made["Resources"].items():
         if resource["Type"] != "AWS::IAM::Role":
             continue
         for statement in statements(resource["Properties"]["AssumeRolePolicyDocument"]):
@@ -229,6 +271,29 @@ def test_a_service_assumes_a_role_for_this_account_only(path: Path) -> None:
             by_arn = condition.get("ArnLike") or condition.get("ArnEquals")
             assert (condition[demands] if demands else by_arn).keys() == {"aws:SourceArn"}, name
             assert not demands or by_arn is None, name
+
+
+@pytest.mark.parametrize(
+    ("kind", "service", "form"),
+    [
+        ("AWS::Serverless::StateMachine", "states", "stateMachine:{}"),
+        ("AWS::Events::Rule", "events", "rule/{}"),
+    ],
+)
+def test_roles_of_machines_and_rules_trust_those_of_the_stack_by_name(
+    template: dict[str, Any], kind: str, service: str, form: str
+) -> None:
+    resources = template["Resources"].values()
+    names = [r["Properties"]["Name"]["Fn::Sub"] for r in resources if r["Type"] == kind]
+    here = f"arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:"
+    roles = [r["Properties"] for r in resources if r["Type"] == "AWS::IAM::Role"]
+    trusts = [statements(role["AssumeRolePolicyDocument"])[0] for role in roles]
+    trusted = [
+        {arn["Fn::Sub"] for arn in trust["Condition"]["ArnEquals"]["aws:SourceArn"]}
+        for trust in trusts
+        if trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
+    ]
+    assert trusted == [{here + form.format(name) for name in names}] * 4
 
 
 def test_a_queue_takes_dead_letters_by_the_arn_of_their_rule(template: dict[str, Any]) -> None:
@@ -245,17 +310,83 @@ def test_a_queue_takes_dead_letters_by_the_arn_of_their_rule(template: dict[str,
             assert (operator, set(keys)) == ("ArnEquals", {"aws:SourceArn"}), name
 
 
-def test_every_role_is_one_that_we_wrote(template: dict[str, Any]) -> None:
-    """SAM's own role for a function could write to every log group."""
-    for name, resource in template["Resources"].items():
-        if resource["Type"] in ("AWS::Serverless::Function", "AWS::Serverless::StateMachine"):
-            assert resource["Properties"]["Role"] == {"Fn::GetAtt": [f"{name}Role", "Arn"]}
-            assert "Policies" not in resource["Properties"], name
+def writes_logs_elsewhere(template: dict[str, Any], function: str) -> bool:
+    """Whether a function may write to another log group than the functions' own, or not to that."""
+    logs = [
+        found
+        for found in effective(template, function)
+        if found[0].startswith("logs:") and not re.search(":(Describe|Get)", found[0])
+    ]
+    own = {"Fn::GetAtt": ["FunctionLogs", "Arn"]}
+    return sorted(logs, key=str) != [(action, own) for action in sorted(LAMBDA)]
+
+
+@pytest.mark.parametrize("module", FUNCTIONS, ids=lambda m: m.stem)
+def test_a_function_writes_to_its_own_log_group_and_no_other(
+    transformed: dict[str, Any], module: Path
+) -> None:
+    assert not writes_logs_elsewhere(transformed, logical_id(module.stem))
+
+
+@pytest.mark.parametrize("fault", ["no boundary", "no logs", "all groups", "a group of its own"])
+def test_a_wrong_permission_to_write_logs_would_be_seen(
+    transformed: dict[str, Any], fault: str
+) -> None:
+    wrong = copy.deepcopy(transformed)
+    role = wrong["Resources"]["VerifyReleaseRole"]["Properties"]
+    limits = wrong["Resources"][BOUNDARY]["Properties"]["PolicyDocument"]["Statement"]
+    match fault:
+        case "no boundary":
+            del role["PermissionsBoundary"]
+        case "no logs":
+            limits[:] = [limit for limit in limits if not reaches(limit, "logs:PutLogEvents")]
+        case "all groups":
+            limits[:] = [{"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}]
+        case "a group of its own":
+            limits.append({"Effect": "Allow", "Action": "logs:PutLogEvents", "Resource": "arn:x"})
+    assert writes_logs_elsewhere(wrong, "VerifyRelease")
+
+
+def test_roles_have_the_policies_that_the_template_writes_and_one_of_sams(
+    transformed: dict[str, Any],
+) -> None:
+    """A function's boundary takes away what is too much of that one."""
+    resources = transformed["Resources"]
+    functions = {n for n, r in resources.items() if r["Type"] == "AWS::Lambda::Function"}
+    assert functions == {logical_id(module.stem) for module in FUNCTIONS}
+    for name in functions:
+        role = {"Fn::GetAtt": [f"{name}Role", "Arn"]}
+        assert resources[name]["Properties"]["Role"] == role
+    for name, resource in resources.items():
+        if resource["Type"] == "AWS::IAM::Role":
+            of_function = name.removesuffix("Role") in functions
+            properties = resource["Properties"]
+            boundary = {"Ref": BOUNDARY} if of_function else None
+            assert properties.get("PermissionsBoundary") == boundary, name
+            assert properties.get("ManagedPolicyArns", []) == [BASIC] * of_function, name
+
+
+def test_the_boundary_is_attached_to_nobody_and_would_give_nothing(
+    template: dict[str, Any],
+) -> None:
+    """As a policy of anyone but the functions, it would allow nearly everything.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+    """
+    shared, boundary = template["Globals"]["Function"], template["Resources"][BOUNDARY]
+    assert not boundary["Properties"].keys() & {"Users", "Groups", "Roles"}
+    assert str(template).count(f"{{'Ref': '{BOUNDARY}'}}") == 1
+    assert shared["PermissionsBoundary"] == {"Ref": BOUNDARY}
+    path = shared["RolePath"]["Fn::Sub"]
+    roles = f"arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:role{path}*"
+    only = {"ArnLike": {"aws:PrincipalArn": {"Fn::Sub": roles}}}
+    for statement in statements(boundary):
+        assert statement["Resource"] != "*" or statement["Condition"] == only
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
 def test_a_role_is_passed_to_one_service_only(path: Path) -> None:
-    for statement in statements(load(path)):
+    for statement in granting(load(path)["Resources"]):
         if "iam:PassRole" in listed(statement["Action"]):
             assert statement["Resource"] != "*"
             assert statement["Condition"]["StringEquals"]["iam:PassedToService"]
@@ -277,7 +408,7 @@ def written_out(node: Any, length: int) -> Any:
     return {key: written_out(value, length) for key, value in node.items()}
 
 
-def test_the_document_names_what_each_function_may(template: dict[str, Any]) -> None:
+def test_the_document_names_what_each_function_may(transformed: dict[str, Any]) -> None:
     """The table of the functions in docs/permissions.md."""
     told: dict[str, set[str]] = {}
     names, service = "", ""
@@ -288,12 +419,12 @@ def test_the_document_names_what_each_function_may(template: dict[str, Any]) -> 
         for prefix, name in re.findall(r"`(?:([a-z0-9-]+):)?([A-Z]\w+)`", row[2]):
             service = prefix or service
             told[names].add(f"{service}:{name}")
-    resources = template["Resources"]
-    known = {n for n, r in resources.items() if r["Type"] == "AWS::Serverless::Function"}
+    known = {logical_id(module.stem) for module in FUNCTIONS}
     assert {name for names in told for name in names.split(", ")} == known
     for names, found in told.items():
-        roles = [resources[f"{name}Role"]["Properties"]["Policies"] for name in names.split(", ")]
-        allowed = {name for s in statements(roles) for name in listed(s["Action"])}
+        allowed = {
+            action for name in names.split(", ") for action, _ in effective(transformed, name)
+        }
         assert found == allowed - LAMBDA, names
 
 

@@ -21,6 +21,7 @@ import prune_docs
 import publish_docs
 import record_docs
 import verify_docs
+from demo import ROOT
 from demo.site import tar_gz, zipped
 from deployer.aws import client, s3
 from deployer.docs import publication, site
@@ -194,6 +195,7 @@ SOURCES = {
 def test_sources_are_handed_on_as_plain_files(context: Any) -> None:
     plan = check(context, tar_gz(SOURCES))
     assert (plan["directory"], plan["script"]) == ("offlinedocs", "export")
+    assert plan["buildspec"] == (ROOT / "buildspecs/docs.yaml").read_text()
     bucket, _, key = plan["archive"].partition("/")
     content = client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     with zipfile.ZipFile(io.BytesIO(content)) as checked:
