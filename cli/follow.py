@@ -46,7 +46,7 @@ def follow(
     Raises:
         TimeoutError: it still runs after `limit` seconds.
     """
-    began, seen, rolled = None, 0, False
+    followed, began, seen, rolled = time.monotonic(), None, 0, False
     with screen.progress() as progress:
         while True:
             now = look()
@@ -61,7 +61,7 @@ def follow(
             progress.show(steps(now, waits if running else ""), elapsed, running=running)
             if not running:
                 return now
-            if elapsed > limit:
+            if time.monotonic() - followed > limit:
                 raise TimeoutError(f"{now.arn} still runs after {limit:.0f} s, in {now.path[-1:]}")
             time.sleep(pause)
 

@@ -10,6 +10,8 @@ import click
 COMMANDS = {
     "status": "Show what is live, in flight and waiting, and what failed last.",
     "deploy": "Deploy an image from the repository, and follow it.",
+    "wait": "Wait for what a push becomes, as a CI job does.",
+    "follow": "Follow the deployment in flight, or the next.",
     "rollback": "Roll back to an earlier release, and follow it.",
     "hold": "Hold pushes.",
     "resume": "End a hold, and deploy the newest held push.",

@@ -1,11 +1,66 @@
-"""Find the release that the user names."""
+"""Find the release that the user names, that of a push, or those in flight."""
 
 import difflib
+from dataclasses import dataclass
 
 from cli.errors import WRONG, CommandFailed
 from deployer.deploy import history
 from deployer.deploy.history import History
-from deployer.deploy.release import Recorded
+from deployer.deploy.identification import NOT_SHOWN
+from deployer.deploy.release import Recorded, carried_out_by
+from deployer.store import locks, releases
+
+_NEWEST = 200  # records, among which is that of a push that was just made
+
+
+@dataclass(frozen=True)
+class Flight:
+    """A release in flight, the execution that carries it out, and since when (ISO 8601).
+
+    Attributes:
+        has_lock: whether it holds the lock, so may have changed something already.
+    """
+
+    record: Recorded
+    execution: str
+    since: str
+    has_lock: bool
+
+
+def in_flight(owner: str) -> list[Flight]:
+    """Return the releases of a service in flight, those that wait for the lock last."""
+    holder = locks.queue(owner).holder
+    flights = [
+        Flight(
+            record,
+            *carried_out_by(record),
+            bool(holder and holder["release"] == record["id"]),
+        )
+        for record in releases.history(owner)
+        if "outcome" not in record
+    ]
+    return sorted(flights, key=lambda flight: not flight.has_lock)
+
+
+def of_push(service: str, digest: str, tag: str | None) -> Recorded | None:
+    """Return the record of the newest push of an image; None if there is none yet.
+
+    Args:
+        tag: None for any; then one that deploys is preferred.
+    """
+    pushes = [
+        record
+        for record in releases.newest(service, _NEWEST)
+        if record["trigger"] == "push"
+        and record["digest"] == digest
+        and record.get("reason") != NOT_SHOWN  # it will be tried again
+    ]
+    of_tag = [record for record in pushes if tag in (None, record["tag"])]
+    return max(
+        of_tag,
+        key=lambda record: (record.get("outcome") != "IGNORED", record["pushedAt"], record["id"]),
+        default=None,
+    )
 
 
 def named(records: History, name: str) -> Recorded:

@@ -16,17 +16,18 @@ from typing import Any
 
 from cli import sources
 from cli.aws import AWS_ERRORS, Account, code_of, explained
-from cli.errors import BUSY, FAILED, INTERRUPTED, WRONG, CommandFailed
+from cli.errors import BUSY, FAILED, INTERRUPTED, REJECTED, UNREADY, WRONG, CommandFailed
 from cli.executions import Execution, look
 from cli.follow import Watch, conclude, deployed_nothing, follow
 from cli.patience import patiently
+from cli.releases import in_flight, of_push
 from cli.screen import Screen, brief, message, printable
 from cli.target import NAME_A_SERVICE, Target
-from deployer.aws import ssm
+from deployer.aws import ecr, ssm
 from deployer.build import image_build
 from deployer.deploy import history
 from deployer.deploy.reconciliation import recovery, recovery_name
-from deployer.deploy.release import Recorded
+from deployer.deploy.release import Recorded, carried_out_by
 from deployer.docs import site
 from deployer.store import releases
 
@@ -104,6 +105,88 @@ class Requests:
         else:
             self.result |= {"outcome": record.get("outcome"), "reason": record.get("reason")}
             self.screen.say("Resumed; no push was held.", "green")
+
+    # Pushes ---------------------------------------------------------------------------------------
+
+    def wait(self, image: str, seconds: float) -> None:
+        """Wait for what the push of an image becomes, and report it.
+
+        Args:
+            image: its tag or digest.
+            seconds: after which to stop waiting.
+        Raises:
+            CommandFailed: it did not go live, or not in time.
+        """
+        deadline, service = time.monotonic() + seconds, self.target.service
+        pushed = ecr.find(self.target.spec.repository, image)
+        if pushed is None:
+            raise CommandFailed(
+                UNREADY,
+                f"{image} is not in repository {self.target.spec.repository}",
+                ["Push it first; what is there:", "  deployer deploy --dry-run"],
+            )
+        self.screen.title(f"Waiting for {service} {image}")
+        record = self._find_push(pushed.digest, None if image == pushed.digest else image, deadline)
+        while True:
+            arn, _ = carried_out_by(record)
+            self._link(arn)
+            execution = self._follow(arn, "the deployment", deadline - time.monotonic())
+            record = releases.find(service, record["id"]) or record
+            superseding = releases.find(service, record.get("by", "")) if "by" in record else None
+            if record.get("outcome") != "SUPERSEDED" or not superseding:
+                break
+            if superseding["digest"] != record["digest"]:
+                break
+            record = superseding  # the same image under another tag
+        if record.get("outcome") == "IGNORED":
+            self.result |= {"outcome": "IGNORED", "deployed": False, "reason": record["reason"]}
+            raise CommandFailed(REJECTED, f"{image} deploys nothing: {printable(record['reason'])}")
+        self._report(execution, record, service)
+
+    def _find_push(self, digest: str, tag: str | None, deadline: float) -> Recorded:
+        """Return the record of a push, as soon as there is one."""
+        service, said = self.target.service, False
+        with self.screen.working("waiting until the push is recorded"):
+            while True:
+                record = self._patiently(lambda: of_push(service, digest, tag))
+                if record:
+                    return record
+                if time.monotonic() > deadline:
+                    raise CommandFailed(
+                        FAILED,
+                        f"the push of {tag or digest} is not recorded yet",
+                        [
+                            "ECR's event may have been lost; the deployer finds such pushes within"
+                            " five minutes. See what is wrong:",
+                            "  deployer doctor",
+                        ],
+                    )
+                undecided = self._patiently(lambda: releases.undecided(self.target.spec.repository))
+                failed = [push for push in undecided if push.get("digest") == digest]
+                if failed and not said:
+                    said = True
+                    reason = message(str(failed[0].get("reason", "")))
+                    self.screen.say(f"It could not be read yet: {printable(reason)}", "yellow")
+                time.sleep(self.pause)
+
+    def follow_next(self) -> None:
+        """Follow the release in flight; if there is none, the next one."""
+        service = self.target.service
+        flights = in_flight(service)
+        if not flights:
+            self.screen.say(
+                f"Nothing of {service} is in flight. Waiting for the next; Ctrl-C ends."
+            )
+        try:
+            while not flights:
+                time.sleep(self.pause)
+                flights = self._patiently(lambda: in_flight(service))
+        except KeyboardInterrupt:
+            raise CommandFailed(INTERRUPTED, "stopped waiting; nothing was in flight") from None
+        flight = flights[0]
+        self.screen.title(f"Following {service} {flight.record['version']}")
+        self._link(flight.execution)
+        self._follow_release(flight.execution)
 
     def recover(self, record: Recorded, ended: str) -> dict[str, Any]:
         """Recover a release from an execution that ended, without waiting for the reconciler.
@@ -435,11 +518,12 @@ class Requests:
         self.screen.say("Started. Follow it:")
         self.screen.command("deployer status --watch")
 
-    def _follow(self, arn: str, rollout: str = "") -> Execution:
+    def _follow(self, arn: str, rollout: str = "", limit: float = LIMIT_SECONDS) -> Execution:
         """Show an execution's progress until it ends.
 
         Args:
             rollout: what to call it, if it rolls out a service; the rollout is shown too.
+            limit: seconds after which to stop following.
         Raises:
             CommandFailed: it could not be followed to its end, or Ctrl-C stopped that.
         """
@@ -454,7 +538,7 @@ class Requests:
             return follow(
                 lambda: self._patiently(lambda: look(sfn, arn)),
                 self.screen,
-                LIMIT_SECONDS,
+                limit,
                 pause=self.pause,
                 **views,
             )

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -10,32 +9,18 @@ import click
 from cli.command import Call, command
 from cli.commands import status
 from cli.errors import FAILED, INTERRUPTED, REFUSED, WRONG, CommandFailed
-from cli.releases import named
+from cli.releases import Flight, in_flight, named
 from cli.requests import Requests
 from cli.screen import brief, printable
 from cli.target import Target
 from deployer.aws import ecs, sfn
 from deployer.build import image_build
 from deployer.deploy import history, rollout, serving
-from deployer.deploy.release import Recorded, carried_out_by
+from deployer.deploy.release import Recorded
 from deployer.docs import site
 from deployer.store import locks, releases
 
 _CLOSED_SECONDS = 60.0  # EventBridge reports the end of an execution within seconds
-
-
-@dataclass(frozen=True)
-class Flight:
-    """A release in flight, the execution that carries it out, and since when (ISO 8601).
-
-    Attributes:
-        has_lock: whether it holds the lock, so may have changed something already.
-    """
-
-    record: Recorded
-    execution: str
-    since: str
-    has_lock: bool
 
 
 @command(
@@ -84,21 +69,6 @@ def cancel(
         _report_published(call, owner)
     elif not of_build:
         _report_live(call, target)
-
-
-def in_flight(owner: str) -> list[Flight]:
-    """Return the releases of a service in flight, those that wait for the lock last."""
-    holder = locks.queue(owner).holder
-    flights = [
-        Flight(
-            record,
-            *carried_out_by(record),
-            bool(holder and holder["release"] == record["id"]),
-        )
-        for record in releases.history(owner)
-        if "outcome" not in record
-    ]
-    return sorted(flights, key=lambda flight: not flight.has_lock)
 
 
 def _chosen(flights: list[Flight], release: str | None, everything: bool) -> list[Flight]:

@@ -13,6 +13,7 @@ from deployer.deploy.spec import ServiceSpec
 from deployer.requests import Deploy, Push
 
 OPERATOR = "operator"
+NOT_SHOWN = "ECR does not show the image; once it does, the reconciler starts the deployment"
 
 
 def runnable(image: Image | None, platform: str) -> str | None:
@@ -48,7 +49,7 @@ def ignored(
     if by_tag:
         return by_tag
     if image is None:
-        return "ECR does not show the image; once it does, the reconciler starts the deployment"
+        return NOT_SHOWN
     return unfit(image, config, spec)
 
 
