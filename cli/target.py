@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ from cli.errors import UNREADY, WRONG, CommandFailed
 from cli.nextstep import DEFAULT_ENVIRONMENT, DEFAULT_STACK
 from deployer.aws import ssm
 from deployer.deploy.history import History
-from deployer.deploy.spec import ServiceSpec, for_service
+from deployer.deploy.spec import ServiceSpec, for_service, services
 from deployer.errors import ServiceUnknown, SpecInvalid
 from deployer.store import releases
 
@@ -52,6 +52,17 @@ class Target:
     @property
     def service(self) -> str:
         return self.spec.service
+
+    @property
+    def every(self) -> dict[str, "Target | None"]:
+        """The same deployer's services by name; None for one whose spec is invalid."""
+        found: dict[str, Target | None] = {}
+        for source, text in ssm.service_specs().items():
+            for valid in services({source: text}):
+                found[valid.service] = replace(self, asked=valid.service)
+            if not services({source: text}):
+                found[source.rpartition("/")[2]] = None
+        return dict(sorted(found.items()))
 
     @property
     def history(self) -> History:

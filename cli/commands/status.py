@@ -44,14 +44,16 @@ Examples:
 )
 @click.option("--watch", is_flag=True, help="Keep showing it until Ctrl-C.")
 def status(call: Call, watch: bool) -> None:
-    """Show what is live, running and queued, and what failed last."""
+    """Show what is live, running and queued, and what failed last; of all services, what is live,
+    unless one is named with --service."""
     if watch:
         _watch(call)
     else:
         _ = call.account  # may ask for an MFA code, which a spinner would hide
         with call.screen.working():
-            call.result |= _document(call.target)
-        say_alarm(call.screen, call.result)
+            call.result |= _seen(call)
+        if "services" not in call.result:
+            say_alarm(call.screen, call.result)
         call.screen.facts(list(_rows(call.result, datetime.now(UTC))))
 
 
@@ -83,7 +85,7 @@ def _watch(call: Call) -> None:
     try:
         with call.screen.watching() as show:
             while True:
-                current = patiently(lambda: _document(call.target), call.screen)
+                current = patiently(lambda: _seen(call), call.screen)
                 if call.json:
                     if current != previous:
                         call.tell(current)
@@ -98,6 +100,29 @@ def _watch(call: Call) -> None:
 
 
 # The document -------------------------------------------------------------------------------------
+
+
+def _seen(call: Call) -> Document:
+    """Return what --json prints: of one service, or of several where none is named."""
+    if call.service is None and len(every := call.target.every) > 1:
+        return {"services": [_brief(name, target) for name, target in every.items()]}
+    return _document(call.target)
+
+
+def _brief(name: str, target: Target | None) -> Document:
+    """Return what the table of all services tells of one."""
+    if target is None:
+        return {"service": name, "problem": "its service spec is invalid: deployer doctor"}
+    known, queue = serves(target), locks.queue(name)
+    live = history.live(target.history)
+    return {
+        "service": name,
+        "problem": known["alarm"],
+        "verified": live and {**_release(live), "since": live["endedAt"], "url": live.get("url")},
+        "serves": known["serves"],
+        "inFlight": [_claim(holder, target.history) for holder in (queue.holder,) if holder],
+        "hold": queue.hold and {name: queue.hold.get(name) for name in ("by", "at", "reason")},
+    }
 
 
 def _document(target: Target) -> Document:
@@ -274,6 +299,10 @@ def _build(target: Target) -> Document | None:
 
 def _rows(document: Document, now: datetime | None = None) -> Iterator[tuple[str, str]]:
     """Yield the rows to show. Without `now` they stay the same until something changes."""
+    if "services" in document:
+        for entry in document["services"]:
+            yield entry["service"], printable(_brief_text(entry, now))
+        return
     live, tasks, verified = document["live"], document["tasks"], document["verified"]
     if now is None and document["alarm"]:
         yield "NOT VERIFIED", printable(document["alarm"])
@@ -322,6 +351,20 @@ def _rows(document: Document, now: datetime | None = None) -> Iterator[tuple[str
         yield "build", f"{built['version']} {state}, {moment(built['startedAt'], now)}"
     for what, why in document["unseen"].items():
         yield "not seen", f"{what}: {printable(why)}"
+
+
+def _brief_text(entry: Document, now: datetime | None) -> str:
+    words = []
+    if verified := entry.get("verified"):
+        where = f" {verified['url']}" if verified["url"] else ""
+        words.append(f"{verified['version']} since {moment(verified['since'], now)}{where}")
+    elif "verified" in entry:
+        words.append("nothing live yet")
+    words += [f"PROBLEM: {entry['problem']}"] if entry["problem"] else []
+    words += [f"in flight: {_release_text(one, now)}" for one in entry.get("inFlight", ())]
+    if hold := entry.get("hold"):
+        words.append(f"held by {hold['by']}: {hold['reason']}")
+    return "; ".join(words)
 
 
 def _task_rows(

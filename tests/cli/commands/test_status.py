@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -44,6 +45,24 @@ def test_what_is_live_and_what_failed(rolled_back: Operator) -> None:
     for fact in ("1.0.0", told["url"], "1 of 1 running", task["id"][:8], "exited with 3"):
         assert fact in shown
     assert "\x1b" not in shown
+
+
+def test_all_services_are_shown_where_none_is_named(rolled_back: Operator, live: Operator) -> None:
+    live.stage.specify(tags="(")  # its spec is invalid now
+    stage = rolled_back.stage
+    command = [sys.executable, "-m", "cli", "status", "--stack", stage.stack]
+    shown, told = (
+        subprocess.run(
+            [*command, *more], env=rolled_back.env, capture_output=True, text=True, check=True
+        ).stdout
+        for more in ([], ["--json"])
+    )
+    services = {entry["service"]: entry for entry in json.loads(told)["services"]}
+    mine = services[stage.service]
+    assert (mine["verified"]["version"], mine["serves"]["verified"]) == ("1.0.0", True)
+    assert (mine["problem"], mine["inFlight"], mine["hold"]) == (None, [], None)
+    assert "doctor" in services[live.stage.service]["problem"]
+    assert stage.service in shown and mine["verified"]["url"] in shown
 
 
 def test_what_is_in_flight_waits_and_is_held(live: Operator) -> None:
