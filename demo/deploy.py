@@ -414,7 +414,7 @@ def what_next(screen: Screen) -> None:
 
 def _pushes(demo_tag: str, own_tag: str, option: str = "") -> list[str]:
     push = f"{_PYTHON} -m demo.image push{option} --repository demo --tag"
-    own = '--directory my-app --entrypoint "python3 server.py 0.0.0.0"'
+    own = '--directory my-app --entrypoint "python3 server.py"'
     return [f"{push} {demo_tag}", f"{push} {own_tag} {own}"]
 
 
@@ -430,8 +430,7 @@ def guide(stage: Stage, screen: Screen, demo_tag: str, own_tag: str) -> None:
     for command in _pushes(demo_tag, own_tag, "" if known else f" --endpoint {aws.endpoint}"):
         screen.command(command)
     screen.say("It must listen on port 3000 and answer what the service spec demands: GET /healthz")
-    screen.say("with 200, and its version in X-Coder-Build-Version. Without Docker, 0.0.0.0 in its")
-    screen.say("command becomes the task's own address.")
+    screen.say("with 200, and its version in X-Coder-Build-Version.")
     where = "" if known else f" --directory {shlex.quote(str(aws.directory))}"
     screen.title("The operator's command, and any AWS tool, from the checkout in a shell after")
     screen.command(f'eval "$({_PYTHON} -m local_aws{where} env)"')

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import socket
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+import ecs_support
 from ecs_support import NEVER, PROBE, World, completed, primary, until
 from local_aws.aws import LocalAws
 
@@ -235,6 +237,62 @@ def test_the_check_runs_in_the_environment_of_the_container(world: World) -> Non
     environment = [{"name": "COLOUR", "value": "blue"}]
     world.create(world.define(environment=environment, healthCheck=check(*command)))
     world.steady()
+
+
+# Who answers at a task's address. On Fargate it is the task, whatever address it listens on
+
+
+def test_tasks_that_listen_everywhere_answer_for_themselves(world: World) -> None:
+    wide = ecs_support.SERVER.replace(b'os.environ["HOST"]', b'"0.0.0.0"')
+    ports = [{"containerPort": 3000}]
+    definition = world.define(world.push({"/app/server": wide}, "/app/server"), portMappings=ports)
+    tasks = [world.run(definition) for _ in range(2)]
+    names = {world.get(task)["HOSTNAME"] for task in tasks}
+    assert names == {f"ip-{world.address(task).replace('.', '-')}" for task in tasks}
+
+
+def test_a_task_that_answers_for_all_tasks_fails_at_once(world: World, tmp_path: Path) -> None:
+    """It gets a listening socket from outside, for its own would be at its own address."""
+    path = str(tmp_path / "sockets")
+    program = (
+        "import socket, time; from_ = socket.socket(socket.AF_UNIX); from_.connect(PATH); "
+        "held = socket.recv_fds(from_, 1, 1); time.sleep(60)"
+    ).replace("PATH", repr(path))
+    with socket.socket(socket.AF_UNIX) as handing:
+        handing.bind(path)
+        handing.listen()
+        with socket.socket() as everywhere:
+            everywhere.bind(("0.0.0.0", 0))
+            everywhere.listen()
+            port = everywhere.getsockname()[1]
+            definition = world.define(
+                world.script(f'exec python3 -c "{program}"'),
+                portMappings=[{"containerPort": port}],
+            )
+            arn = world.run(definition)
+            receiving, _ = handing.accept()
+            assert world.task(arn)["desiredStatus"] == "RUNNING"
+            socket.send_fds(receiving, [b"."], [everywhere.fileno()])
+            receiving.close()
+    ended = world.ended(arn)
+    address = next(d["value"] for d in ended["attachments"][0]["details"] if "IPv4" in d["name"])
+    assert f"0.0.0.0:{port}" in ended["stoppedReason"]
+    assert address in ended["stoppedReason"]
+    assert ended["stopCode"] == "TaskFailedToStart"
+
+
+def test_a_program_of_this_machine_makes_no_task_healthy(world: World) -> None:
+    with socket.socket() as everywhere:
+        everywhere.bind(("0.0.0.0", 0))
+        everywhere.listen()
+        port = everywhere.getsockname()[1]
+        connect = f"import socket; socket.create_connection(('localhost', {port}))"
+        probe = check("CMD-SHELL", f'python3 -S -c "{connect}"')
+        definition = world.define(
+            world.script("sleep 60"), portMappings=[{"containerPort": port}], healthCheck=probe
+        )
+        arn = world.run(definition)
+        until(lambda: world.task(arn), lambda task: task["healthStatus"] == "UNHEALTHY")
 
 
 # The circuit breaker: deployment-circuit-breaker.html, containers-roadmap issue 1206

@@ -370,7 +370,7 @@ class Build:
         try:
             process = subprocess.Popen(
                 [
-                    *(sys.executable, "-I", "-S", str(_INIT), str(watched)),
+                    *(sys.executable, "-I", "-S", str(_INIT), str(watched), ""),
                     *(shell, "-c", _SCRIPT, str(script)),
                 ],
                 cwd=self._cwd if self._cwd.is_dir() else self._source,

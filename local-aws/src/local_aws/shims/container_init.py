@@ -1,25 +1,38 @@
-"""Process 1 of a container: `python -I -S container_init.py LIFELINE COMMAND...`.
+"""Process 1 of a container: `python -I -S container_init.py LIFELINE ADDRESS COMMAND...`.
 
 Runs COMMAND, passes SIGTERM and its kind on to it, and ends with its exit code as Docker reports it
 (128 + n for signal n). Whatever COMMAND leaves behind dies with it, as in a container. LIFELINE is
 the read end of a pipe whose other end the server holds: when the server closes it, or dies,
 everything here is killed. (A parent-death signal would not do: it follows the server's thread.)
 
+With an ADDRESS, not "", a program that listens on 0.0.0.0 or :: listens on that address instead,
+as seccomp_unotify(2) and proc_pid_mem(5) allow without root: each bind(2) waits until its argument
+is changed here. Where the kernel refuses that, the program runs as it is.
+
 Run as a script, so that a container costs 20 ms and not the import of the package.
 """
 
+import _socket  # socket itself would take as long again as all else here
+import contextlib
 import ctypes
+import fcntl
 import os
 import select
 import signal
+import struct
 import sys
 
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_SET_MODE_FILTER, _NEW_LISTENER = 1, 8
+_RECEIVE, _SEND, _CONTINUE = 0xC0502100, 0xC0182101, 1
+# By machine: AUDIT_ARCH, and the numbers of seccomp(2) and bind(2).
+_SYSCALLS = {"x86_64": (0xC000003E, 317, 49), "aarch64": (0xC00000B7, 277, 200)}
 _FORWARDED = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1]
 _FORWARDED += [signal.SIGUSR2, signal.SIGWINCH]
 
 
-def main(lifeline: int, command: list[str]) -> int:
+def main(lifeline: int, address: str, command: list[str]) -> int:
     # Processes that detach themselves stay ours instead of becoming the host's.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     woken, wake = os.pipe()
@@ -29,15 +42,15 @@ def main(lifeline: int, command: list[str]) -> int:
     for number in (signal.SIGCHLD, *_FORWARDED):
         signal.signal(number, lambda *_: None)
 
-    defaults = [signal.SIGCHLD, *_FORWARDED, signal.SIGPIPE]
-    try:
-        child = os.posix_spawn(command[0], command, os.environ, setsigdef=defaults)
-    except OSError as error:
-        print(f"exec {command[0]}: {(error.strerror or '').lower()}", file=sys.stderr)
-        return 1
+    ours, theirs = _socket.socketpair()
+    if (child := os.fork()) == 0:
+        start(command, theirs if address else None)
+    theirs.close()
+    _, passed, _, _ = ours.recvmsg(1, _socket.CMSG_SPACE(4))
+    binds = [struct.unpack("i", content)[0] for _, _, content in passed]  # none, if refused
     code: int | None = None
     while code is None:
-        ready, _, _ = select.select([woken, lifeline], [], [])
+        ready, _, _ = select.select([woken, lifeline, *binds], [], [])
         if lifeline in ready:
             code = 128 + int(signal.SIGKILL)
         elif woken in ready:
@@ -45,8 +58,74 @@ def main(lifeline: int, command: list[str]) -> int:
                 if received != signal.SIGCHLD:
                     os.kill(child, received)
             code = reap(child)
+        elif ready:
+            with contextlib.suppress(OSError):  # it died meanwhile
+                answer_bind(binds[0], address)
     end_all()
     return code
+
+
+def start(command: list[str], watcher: _socket.socket | None) -> None:
+    """Become the command, after its binds were given to the watcher. Does not return."""
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, *_FORWARDED, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        if watcher and (listener := notify_binds()) >= 0:
+            rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", listener))
+            watcher.sendmsg([b"."], [rights])
+            os.close(listener)
+        if watcher:
+            watcher.close()
+        os.execv(command[0], command)
+    except OSError as error:
+        print(f"exec {command[0]}: {(error.strerror or '').lower()}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(1)
+
+
+def notify_binds() -> int:
+    """Let each bind(2) of this process and its children wait for an answer; where to give it, or
+    -1."""
+    libc = ctypes.CDLL(None)
+    architecture, seccomp, bind = _SYSCALLS.get(os.uname().machine, (0, 0, 0))
+    if not architecture:
+        return -1
+    rules = (
+        (0x20, 0, 0, 4),  # load the architecture
+        (0x15, 0, 2, architecture),
+        (0x20, 0, 0, 0),  # load the system call's number
+        (0x15, 1, 0, bind),
+        (0x06, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
+        (0x06, 0, 0, 0x7FC00000),  # SECCOMP_RET_USER_NOTIF
+    )
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
+    filters = struct.pack("HxxxxxxQ", len(rules), ctypes.addressof(program))
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    return int(libc.syscall(seccomp, _SET_MODE_FILTER, _NEW_LISTENER, filters))
+
+
+def answer_bind(listener: int, address: str) -> None:
+    """Let a bind go on, to the address if it is to all of them at a port."""
+    request = bytearray(80)  # struct seccomp_notif
+    fcntl.ioctl(listener, _RECEIVE, request)
+    identifier, process, at, size = struct.unpack_from("=QI4x16x8xQQ", request)
+    with contextlib.suppress(OSError):
+        redirect(f"/proc/{process}/mem", at, min(size, 28), _socket.inet_aton(address))
+    fcntl.ioctl(listener, _SEND, struct.pack("QqiI", identifier, 0, 0, _CONTINUE))
+
+
+def redirect(memory: str, at: int, size: int, own: bytes) -> None:
+    """Put our address in the place of 0.0.0.0 or :: into a struct sockaddr that has a port."""
+    file = os.open(memory, os.O_RDWR)
+    try:
+        family, port, name = struct.unpack("=HH24s", os.pread(file, size, at).ljust(28))
+        if family == _socket.AF_INET and port and name[:4] == bytes(4):
+            os.pwrite(file, own, at + 4)
+        elif family == _socket.AF_INET6 and port and name[4:20] == bytes(16):
+            os.pwrite(file, bytes(10) + b"\xff\xff" + own, at + 8)
+    finally:
+        os.close(file)
 
 
 def reap(child: int) -> int | None:
@@ -81,4 +160,4 @@ def end_all() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3:]))

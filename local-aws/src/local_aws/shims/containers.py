@@ -4,8 +4,9 @@ An image is fetched by digest, verified, unpacked once, and copied for each cont
 the image's files, environment and working directory, the host's kernel, libraries and `/`. What a
 container would find at `/` is looked up in its copy of the image first and on the host then, for
 the words of its command line; a program that opens an absolute path by itself sees the host's. Each
-task has a loopback address of its own: `0.0.0.0` in its environment and command becomes that
-address, so that two tasks can listen on one port (Linux: all of 127.0.0.0/8 is loopback).
+task has a loopback address of its own (Linux: all of 127.0.0.0/8 is loopback), so that two tasks
+can listen on one port: a program that listens on 0.0.0.0 listens there (`container_init`), and
+`0.0.0.0` in its environment and command becomes that address, for where the kernel cannot do that.
 """
 
 import contextlib
@@ -29,6 +30,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, Protocol
 
 import zstandard
+
+from local_aws import server
 
 _INIT = Path(__file__).with_name("container_init.py")
 _INDEXES = (
@@ -356,6 +359,15 @@ class Container:
                 self._close()
                 self._stopped.wait()
 
+    def owns(self, inode: int) -> bool:
+        """Whether a program in it has this socket."""
+        for process in server.descendants(self._process.pid):
+            with contextlib.suppress(OSError):  # it has just ended
+                for file in Path(f"/proc/{process}/fd").iterdir():
+                    if str(file.readlink()) == f"socket:[{inode}]":
+                        return True
+        return False
+
     def run(self, command: Sequence[str], timeout: float) -> int:
         """Run a health check's command in this container: CMD or CMD-SHELL and the words.
 
@@ -434,7 +446,7 @@ class Container:
         watched, lifeline = os.pipe()
         try:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_INIT), str(watched), *command],
+                [sys.executable, "-I", "-S", str(_INIT), str(watched), self.address, *command],
                 cwd=self._directory,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

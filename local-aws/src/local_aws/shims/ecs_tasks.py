@@ -30,6 +30,7 @@ running: dict[str, "Task"] = {}
 # Fargate's interval is at least 5 s; 0.2 makes a check with that interval run every second.
 _HEALTH_SCALE = float(os.environ.get("ECS_HEALTH_CHECK_SCALE", "1"))
 _STOP_TIMEOUT = 30.0  # of containers whose definition has no stopTimeout
+_GUARD_SECONDS = 0.25
 
 
 class Task:
@@ -137,6 +138,8 @@ class Task:
             return
         try:
             self._start_containers()
+            if self._interface:
+                self._in_background(self._guard)
         except ecs_agent.InitializationError as error:
             raise _Failed(f"ResourceInitializationError: {error}") from error
         with lock:
@@ -193,7 +196,7 @@ class Task:
         started = containers.Container(
             image,
             directory=containers.images.directory,
-            address=self._interface.address if self._interface else "127.0.0.1",
+            address=self._address,
             entrypoint=definition.get("entryPoint"),
             command=override.get("command") or definition.get("command"),
             working_directory=definition.get("workingDirectory"),
@@ -282,13 +285,32 @@ class Task:
         container = self._containers[name]
         while not self._stopping.wait(interval) and container.exit_code is None:
             code = container.run(check["command"], check.get("timeout") or 5)
-            if code == 0:
+            if code == 0 and not self._another_answers():
                 failures, grace = 0, 0.0
                 self._set_health(name, "HEALTHY")
             elif time.monotonic() >= grace:
                 failures += 1
                 if failures >= (check.get("retries") or 3):
                     self._set_health(name, "UNHEALTHY")
+
+    def _another_answers(self) -> bool:
+        return any(network.another_answers(self._address, port) for port in self._ports())
+
+    def _guard(self) -> None:
+        """End at once with a program that listens everywhere: it answers for every task of this
+        machine, and their health checks and versions would be its own."""
+        while not self._stopping.wait(_GUARD_SECONDS):
+            for port in self._ports():
+                inode = network.listeners(port).get(network.EVERYWHERE)
+                if inode and any(c.owns(inode) for c in self._containers.values()):
+                    self.stop(
+                        f"The program listens on 0.0.0.0:{port}, where it answers for every task "
+                        "of this machine. Let it take the address to listen on from its command "
+                        f"or environment: 0.0.0.0 there becomes the task's own, {self._address}.",
+                        "TaskFailedToStart",
+                    )
+                    for container in self._containers.values():
+                        container.stop(0)
 
     def _set_health(self, name: str, status: str) -> None:
         with lock:
@@ -377,6 +399,14 @@ class Task:
     def _container(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = next(c for c in self.record["containers"] if c["name"] == name)
         return found
+
+    def _ports(self) -> set[int]:
+        mappings = (m for c in self._definitions() for m in c.get("portMappings") or [])
+        return {mapping["containerPort"] for mapping in mappings}
+
+    @property
+    def _address(self) -> str:
+        return self._interface.address if self._interface else "127.0.0.1"
 
     def _override(self, name: str) -> dict[str, Any]:
         overrides = self.record["overrides"].get("containerOverrides") or []

@@ -6,18 +6,24 @@ http://ADDRESS:3000) leads to it. AmazonECS/latest/developerguide/fargate-task-n
 """
 
 import collections
+import contextlib
 import random
 import socket
+import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import ec2
 
+_TASKS = "127.9"  # where the addresses of tasks are
+EVERYWHERE = "0.0.0.0"
 # An address is held by a socket at this UDP port of it, so no two servers give out the same one.
 _LEASE_PORT = 47999
+_LISTEN = "0A"  # TCP_LISTEN
 _recent: collections.deque[str] = collections.deque(maxlen=4096)
 
 
@@ -80,7 +86,7 @@ def check(configuration: dict[str, Any]) -> str | None:
 def attach(configuration: dict[str, Any]) -> Interface:
     """An interface for an `awsvpcConfiguration`, in the account and region of the request scope."""
     subnet = ec2._subnets[configuration["subnets"][0]]
-    address, held = lease("127.9")
+    address, held = lease(_TASKS)
     mac = "02:" + ":".join(f"{random.randrange(256):02x}" for _ in range(5))
     interface = Interface(
         id=f"eni-0{random.randbytes(8).hex()}",
@@ -193,6 +199,30 @@ def _by_known_id(original: Callable[..., Any]) -> Callable[..., Any]:
         return original(parameters)
 
     return describe
+
+
+def listeners(port: int) -> dict[str, int]:
+    """The sockets of this machine that listen at a port, as inodes, by address: proc_pid_net(5).
+
+    One for IPv6 is EVERYWHERE too, or at the IPv4 address that is mapped into its own.
+    """
+    found = {}
+    for table in ("tcp6", "tcp"):
+        with contextlib.suppress(FileNotFoundError):
+            for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+                columns = line.split()
+                address, _, at = columns[1].partition(":")
+                if columns[3] == _LISTEN and int(at, 16) == port:
+                    # The last 32 bits, in this machine's order of bytes.
+                    number = int(address[-8:], 16).to_bytes(4, sys.byteorder)
+                    found[socket.inet_ntoa(number)] = int(columns[9])
+    return found
+
+
+def another_answers(address: str, port: int) -> bool:
+    """Whether a program that listens everywhere answers for the task at this address."""
+    found = listeners(port) if address.startswith(f"{_TASKS}.") else {}
+    return EVERYWHERE in found and address not in found
 
 
 def lease(within: str) -> tuple[str, socket.socket]:
