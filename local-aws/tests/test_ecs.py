@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import ecs_support
@@ -460,6 +461,75 @@ def test_impaired_starts_are_slowed_down_and_said(world: World) -> None:
 
 
 # The API's errors and idempotency
+
+
+def test_what_a_document_holds_is_kept_as_it_was_given(world: World) -> None:
+    volume = {"name": "shared", "efsVolumeConfiguration": {"fileSystemId": "fs-1"}}
+    given = {
+        "family": world.name,
+        "requiresCompatibilities": ["FARGATE"],
+        "networkMode": "awsvpc",
+        "cpu": "256",
+        "memory": "512",
+        "executionRoleArn": world.execution_role,
+        "volumes": [volume],
+        "runtimePlatform": {"cpuArchitecture": "X86_64", "operatingSystemFamily": "LINUX"},
+        "ephemeralStorage": {"sizeInGiB": 30},
+        "enableFaultInjection": True,
+        "containerDefinitions": [
+            {
+                "name": "app",
+                "image": world.server,
+                "cpu": 0,
+                "essential": True,
+                "dependsOn": [{"containerName": "aside", "condition": "START"}],
+                "mountPoints": [{"sourceVolume": "shared", "containerPath": "/shared"}],
+                "ulimits": [{"name": "nofile", "softLimit": 1024, "hardLimit": 2048}],
+                "linuxParameters": {"initProcessEnabled": True},
+                "restartPolicy": {"enabled": True, "ignoredExitCodes": [0]},
+            },
+            {"name": "aside", "image": world.script("sleep 60"), "cpu": 0, "essential": False},
+        ],
+    }
+    arn = world.ecs.register_task_definition(**given)["taskDefinition"]["taskDefinitionArn"]
+    shown = world.ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]
+    assert {name: shown[name] for name in given} == given
+    assert not {"taskRoleArn", "pidMode", "ipcMode"} & set(shown)
+
+    alarms = {"alarmNames": ["errors"], "enable": True, "rollback": True}
+    connect = {"enabled": True, "namespace": "shop"}
+    service: dict[str, Any] = {
+        "availabilityZoneRebalancing": "ENABLED",
+        "placementStrategy": [{"type": "spread", "field": "attribute:ecs.availability-zone"}],
+        "serviceRegistries": [{"registryArn": "arn:aws:servicediscovery:us-east-1:0:service/s"}],
+    }
+    limits = {"alarms": alarms, "maximumPercent": 150}
+    created = world.create(
+        arn, deploymentConfiguration=limits, serviceConnectConfiguration=connect, **service
+    )
+    assert {name: created[name] for name in service} == service
+    assert created["deploymentConfiguration"]["alarms"] == alarms
+    assert primary(created)["serviceConnectConfiguration"] == connect
+    updated = world.update(
+        availabilityZoneRebalancing="DISABLED",
+        deploymentConfiguration={"minimumHealthyPercent": 50},
+    )
+    assert updated["availabilityZoneRebalancing"] == "DISABLED"
+    assert updated["placementStrategy"] == service["placementStrategy"]
+    assert updated["deploymentConfiguration"]["alarms"] == alarms
+    assert updated["deploymentConfiguration"]["maximumPercent"] == 150
+    assert updated["deployments"][0]["id"] == created["deployments"][0]["id"]
+    world.steady()
+
+
+def test_what_is_no_request_by_the_model_of_the_api_is_refused(world: World) -> None:
+    """Other clients than boto3 send what they like."""
+    unchecked: Any = world.aws.session().client("ecs", config=Config(parameter_validation=False))
+    with pytest.raises(ClientError, match="desiredCount") as refused:
+        unchecked.create_service(
+            cluster=world.name, serviceName=world.name, taskDefinition="x", desiredCount="two"
+        )
+    assert code(refused) == "InvalidParameterException"
 
 
 def test_create_service_with_one_token_is_one_service(world: World) -> None:

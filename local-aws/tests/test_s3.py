@@ -1,12 +1,15 @@
-"""S3: what is not there is told to who may list the bucket, and to nobody else."""
+"""S3: where objects are, and who is told that one is missing."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from local_aws import server
 from local_aws.aws import LocalAws
 
 
@@ -39,3 +42,21 @@ def test_what_is_not_there_is_forbidden_to_who_may_not_list(
     with pytest.raises(ClientError) as caught:
         getattr(s3, call)(Bucket=name, Key="nowhere")
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+
+
+def test_objects_are_not_in_memory(aws: LocalAws, name: str) -> None:
+    def used() -> int:
+        """Megabytes of all processes of the server."""
+        pids = [aws.pid, *server.descendants(aws.pid)]
+        texts = [Path(f"/proc/{pid}/status").read_text() for pid in pids]
+        return sum(int(m[1]) for t in texts if (m := re.search(r"VmRSS:\s+(\d+)", t))) // 1024
+
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    before = used()
+    contents = [bytes([number]) * (20 << 20) for number in range(6)]
+    versions = [s3.put_object(Bucket=name, Key="x", Body=each)["VersionId"] for each in contents]
+    assert used() - before < 80
+    for version, content in zip(versions, contents, strict=True):
+        assert s3.get_object(Bucket=name, Key="x", VersionId=version)["Body"].read() == content

@@ -423,6 +423,36 @@ def test_the_role_has_to_allow_what_other_services_do(aws: LocalAws, machines: M
         assert f"not authorized to perform: dynamodb:PutItem on resource: {arn}" in found["cause"]
 
 
+def test_a_permissions_boundary_limits_the_role(aws: LocalAws, machines: Machines) -> None:
+    iam, cloudformation = aws.client("iam"), aws.client("cloudformation")
+    allow = {"Effect": "Allow", "Action": "lambda:GetFunction", "Resource": "*"}
+    document = {"Version": "2012-10-17", "Statement": [allow]}
+    boundary = iam.create_policy(PolicyName=machines.name, PolicyDocument=json.dumps(document))
+    trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}}
+    invoke = allow | {"Action": "lambda:InvokeFunction"}
+    role = {
+        "Type": "AWS::IAM::Role",
+        "Properties": {
+            "RoleName": f"{machines.name}-bound",
+            "AssumeRolePolicyDocument": document
+            | {"Statement": [trust | {"Action": "sts:AssumeRole"}]},
+            "Policies": [{"PolicyName": "one", "PolicyDocument": document | {"Statement": invoke}}],
+            "PermissionsBoundary": boundary["Policy"]["Arn"],
+        },
+    }
+    cloudformation.create_stack(
+        StackName=machines.name,
+        TemplateBody=json.dumps({"Resources": {"Role": role}}),
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=machines.name)
+    arn = iam.get_role(RoleName=f"{machines.name}-bound")["Role"]["Arn"]
+    work = {"Work": task(End=True)}
+    assert machines.fails(work, role=arn)["error"] == "Lambda.AWSLambdaException"
+    iam.delete_role_permissions_boundary(RoleName=f"{machines.name}-bound")
+    machines.run(work, role=arn)
+
+
 # Starting
 
 

@@ -51,6 +51,7 @@ def environment(port: int, directory: Path) -> dict[str, str]:
         "MINISTACK_REGION": REGION,
         "STATE_DIR": str(directory / "state"),
         "S3_DATA_DIR": str(directory / "s3"),
+        "S3_PERSIST": "1",  # in memory, the sites of a few builds would be gigabytes
         "TMPDIR": str(directory / "tmp"),
         "NO_PROXY": f"{HOST},localhost",
         "no_proxy": f"{HOST},localhost",

@@ -100,6 +100,21 @@ class Shim:
         return decorate
 
 
+def after(kind: str, do: Callable[[str, dict[str, Any]], object]) -> None:
+    """Call `do(id, properties)` after CloudFormation made or changed a resource of this type."""
+    from ministack.services.cloudformation import provisioners
+
+    handlers = provisioners._RESOURCE_HANDLERS[kind]
+    for operation, place in (("create", 1), ("update", 2)):
+
+        def then(original: Callable[..., Any], place: int, *arguments: Any, **named: Any) -> Any:
+            made = original(*arguments, **named)
+            do(made[0], arguments[place])
+            return made
+
+        handlers[operation] = partial(then, handlers[operation], place)
+
+
 def install() -> None:
     """Install every shim, in order."""
     for name in MODULES:

@@ -38,7 +38,7 @@ from ministack.services import codebuild, eventbridge, stepfunctions, sts
 from ministack.services.cloudformation import provisioners
 
 from local_aws import server
-from local_aws.shims import Shim, roles, step_functions
+from local_aws.shims import Shim, after, roles, step_functions
 from local_aws.shims.codebuild_run import Build
 
 Json = dict[str, Any]
@@ -83,24 +83,11 @@ _running: dict[str, Build] = {}
 
 def install() -> None:
     shim.install()
-    handlers = provisioners._RESOURCE_HANDLERS["AWS::CodeBuild::Project"]
-    handlers["create"], handlers["update"] = _create, _update
+    after("AWS::CodeBuild::Project", _add)
 
 
 # Projects: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-codebuild-project.html
 # -------------------------------------------------------------------------------------------------
-
-
-def _create(logical_id: str, props: Json, stack_name: str) -> Any:
-    made = provisioners._codebuild_project_create(logical_id, props, stack_name)
-    _add(made[0], props)
-    return made
-
-
-def _update(physical_id: str, old_props: Json, new_props: Json, stack_name: str) -> Any:
-    made = provisioners._codebuild_project_update(physical_id, old_props, new_props, stack_name)
-    _add(made[0], new_props)
-    return made
 
 
 def _add(name: str, props: Json) -> None:

@@ -10,8 +10,10 @@ import hmac
 import json
 import logging
 import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from ministack import app
@@ -141,13 +143,36 @@ def _batch_delete_image(data: Data) -> Response:
     return _answer({"imageIds": deleted, "failures": failures})
 
 
-@shim.wraps(ecr, "_delete_repository", "data")
-def _delete_repository(original: Call, data: Data) -> Response:
+@shim.wraps(ecr, "_create_repository", "data")
+def _create_repository(original: Call, data: Data) -> Response:
     response = original(data)
     if response[0] == 200:
+        ecr._layer_blobs[data["repositoryName"]] = _Files()
         ecr._manifest_blobs.pop(data["repositoryName"], None)
-        ecr._layer_blobs.pop(data["repositoryName"], None)
     return response
+
+
+class _Files(dict[str, Any]):
+    """Layers by digest, each in a file: images are as large as the memory of this machine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._directory = Path(tempfile.mkdtemp(prefix="layers-"))
+
+    def __setitem__(self, digest: str, content: bytes) -> None:
+        path = self._directory / digest
+        path.write_bytes(content)
+        super().__setitem__(digest, path)
+
+    def __getitem__(self, digest: str) -> bytes:
+        path: Path = super().__getitem__(digest)
+        return path.read_bytes()
+
+    def get(self, digest: str, default: Any = None) -> Any:
+        try:
+            return self[digest]
+        except KeyError:
+            return default
 
 
 # What there is to know about an image

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from botocore.validate import ParamValidator
 from ministack.core.responses import error_response_json, get_account_id, get_region, json_response
 from ministack.services import ecs
 
@@ -40,13 +41,23 @@ _DEPLOYING = (
     "serviceConnectConfiguration",
     "volumeConfigurations",
 )
-_IN_PLACE = (
-    "capacityProviderStrategy",
-    "healthCheckGracePeriodSeconds",
-    "enableExecuteCommand",
-    "enableECSManagedTags",
-    "propagateTags",
+# What an update takes in its own way, or is not the service's.
+_OF_THE_REQUEST = (
+    *("cluster", "service", "role", "clientToken", "forceNewDeployment"),
+    *("taskDefinition", "deploymentConfiguration", "desiredCount"),
 )
+_DEFAULTS: dict[str, Any] = {
+    "loadBalancers": [],
+    "serviceRegistries": [],
+    "networkConfiguration": {},
+    "healthCheckGracePeriodSeconds": 0,
+    "schedulingStrategy": "REPLICA",
+    "deploymentController": {"type": "ECS"},
+    "enableECSManagedTags": False,
+    "propagateTags": "NONE",
+    "enableExecuteCommand": False,
+    "tags": [],
+}
 
 
 class _Refused(Exception):
@@ -55,6 +66,27 @@ class _Refused(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def _register(original: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """A revision is what was given, and nothing else: MiniStack drops some fields, and shows others
+    as "" or null."""
+
+    def register(data: Request) -> Response:
+        status, headers, body = original(data)
+        if status != 200:
+            return status, headers, body
+        answer = json.loads(body)["taskDefinition"]
+        stored = ecs._task_defs[f"{answer['family']}:{answer['revision']}"]
+        stored.update({k: v for k, v in data.items() if k not in stored and k != "tags"})
+        for field in [field for field, value in stored.items() if value in ("", None)]:
+            del stored[field]
+        shown: Response = json_response(
+            {"taskDefinition": ecs._sanitize(stored), "tags": data.get("tags") or []}
+        )
+        return shown
+
+    return register
 
 
 def _create_service(data: Request) -> Response:
@@ -84,14 +116,13 @@ def _create_service(data: Request) -> Response:
         answer: Response = refused
         return answer
     fargate = ecs._task_capacity(launch_type, strategy)[0] == "FARGATE"
+    account, region = get_account_id(), get_region()
+    given = {k: v for k, v in data.items() if k not in _OF_THE_REQUEST and v is not None}
     service: dict[str, Any] = {
-        "serviceArn": (
-            f"arn:aws:ecs:{get_region()}:{get_account_id()}:service/{cluster['clusterName']}/{name}"
-        ),
-        "serviceName": name,
+        **copy.deepcopy(_DEFAULTS),
+        **given,
+        "serviceArn": f"arn:aws:ecs:{region}:{account}:service/{cluster['clusterName']}/{name}",
         "clusterArn": cluster["clusterArn"],
-        "loadBalancers": data.get("loadBalancers") or [],
-        "serviceRegistries": data.get("serviceRegistries") or [],
         "status": "ACTIVE",
         "desiredCount": data.get("desiredCount") or 0,
         "runningCount": 0,
@@ -103,18 +134,10 @@ def _create_service(data: Request) -> Response:
         "taskDefinition": definition["taskDefinitionArn"],
         "deploymentConfiguration": _limits({}, data.get("deploymentConfiguration")),
         "deployments": [],
-        "roleArn": data.get("role") or None,
+        "roleArn": data.get("role"),
         "events": [],
         "createdAt": ecs_events.now(),
-        "networkConfiguration": network_configuration,
-        "healthCheckGracePeriodSeconds": data.get("healthCheckGracePeriodSeconds") or 0,
-        "schedulingStrategy": data.get("schedulingStrategy") or "REPLICA",
-        "deploymentController": data.get("deploymentController") or {"type": "ECS"},
-        "createdBy": f"arn:aws:iam::{get_account_id()}:root",
-        "enableECSManagedTags": data.get("enableECSManagedTags") or False,
-        "propagateTags": data.get("propagateTags") or "NONE",
-        "enableExecuteCommand": data.get("enableExecuteCommand") or False,
-        "tags": data.get("tags") or [],
+        "createdBy": f"arn:aws:iam::{account}:root",
         "_client_token": token,
     }
     if service["tags"]:
@@ -138,13 +161,10 @@ def _update_service(data: Request) -> Response:
         service["taskDefinition"] = arn
     if data.get("networkConfiguration"):
         _check_network(_definition(service["taskDefinition"]), data["networkConfiguration"])
-    for field in _DEPLOYING:
-        if data.get(field) is not None:
-            changed |= data[field] != service.get(field)
-            service[field] = data[field]
-    for field in _IN_PLACE:
-        if data.get(field) is not None:
-            service[field] = data[field]
+    for field, value in data.items():
+        if field not in _OF_THE_REQUEST and value is not None:
+            changed |= field in _DEPLOYING and value != service.get(field)
+            service[field] = value
     service["deploymentConfiguration"] = _limits(
         service["deploymentConfiguration"], data.get("deploymentConfiguration")
     )
@@ -348,10 +368,27 @@ def _guarded(handler: Callable[[Request], Response]) -> Callable[[Request], Resp
             with lock:
                 return handler(data)
         except _Refused as refused:
-            error: Response = error_response_json(refused.code, str(refused), 400)
-            return error
+            return _refusal(refused.code, str(refused))
 
     return guarded
+
+
+def _refusal(code: str, message: str) -> Response:
+    error: Response = error_response_json(code, message, 400)
+    return error
+
+
+def _valid(operation: str, handler: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """Refuses what is not a request by botocore's model of the operation."""
+
+    def validate(data: Request) -> Response:
+        model = ecs_agent.client("ecs", get_region()).meta.service_model
+        report = ParamValidator().validate(data, model.operation_model(operation).input_shape)
+        if report.has_errors():
+            return _refusal("InvalidParameterException", report.generate_report())
+        return handler(data)
+
+    return validate
 
 
 def _to_epoch(value: Any) -> Any:
@@ -372,6 +409,11 @@ def install() -> None:
     ecs_scheduler.install()
     # Other parts of MiniStack (CloudFormation, Step Functions) call these by name.
     for operation, name, handler in (
+        (
+            "RegisterTaskDefinition",
+            "_register_task_definition",
+            _register(ecs._register_task_definition),
+        ),
         ("CreateService", "_create_service", _create_service),
         ("UpdateService", "_update_service", _update_service),
         ("DeleteService", "_delete_service", _delete_service),
@@ -384,7 +426,7 @@ def install() -> None:
     ):
         guarded = _guarded(handler)
         setattr(ecs, name, guarded)
-        ecs._ACTION_MAP[operation] = guarded
+        ecs._ACTION_MAP[operation] = _valid(operation, guarded)
     ecs._reconcile_service_tasks = lambda cluster_name, svc_key: ecs_scheduler.wake(
         ecs._services[svc_key]
     )

@@ -39,6 +39,9 @@ _RESTART_SECONDS = float(os.environ.get("ECS_RESTART_SECONDS", "0.25"))
 _LONGEST_WAIT = 15 * 60.0  # between restarts of tasks that cannot start (service-throttle-logic)
 _IMPAIRED_AFTER = 3  # failed starts in a row; AWS publishes no number
 
+# Of a service's fields, those that DescribeServices shows with its deployments.
+_SHOWN_HERE = ("serviceConnectConfiguration", "volumeConfigurations", "vpcLatticeConfigurations")
+
 _due: list[tuple[float, Key]] = []
 _alarm = threading.Condition()
 
@@ -71,6 +74,7 @@ def new_deployment(service: Service) -> Deployment:
         "platformVersion": service["platformVersion"],
         "platformFamily": service["platformFamily"],
         "networkConfiguration": service["networkConfiguration"],
+        **{field: service[field] for field in _SHOWN_HERE if field in service},
         "_failed_starts": 0,
         "_not_before": 0.0,
     }

@@ -17,16 +17,14 @@ import logging
 import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
-from functools import partial
 from typing import Any
 
 from ministack.core import iam_evaluator
 from ministack.core.arn import parse_arn
 from ministack.core.responses import get_account_id
 from ministack.services import eventbridge, kms, lambda_svc, sns, sqs, stepfunctions
-from ministack.services.cloudformation import provisioners
 
-from local_aws.shims import Shim, roles
+from local_aws.shims import Shim, after, roles
 
 _log = logging.getLogger("eventbridge")
 _delivery: ContextVar[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = ContextVar(
@@ -37,18 +35,13 @@ shim = Shim()
 
 def install() -> None:
     shim.install()
-    handlers = provisioners._RESOURCE_HANDLERS["AWS::SNS::Topic"]
-    handlers["create"] = partial(_create_topic, handlers["create"])
+    after("AWS::SNS::Topic", _encrypt)
 
 
-def _create_topic(
-    original: Callable[..., Any], logical_id: str, props: dict[str, Any], stack: str
-) -> Any:
-    """CloudFormation, which forgot the topic's key."""
-    created = original(logical_id, props, stack)
-    if key := props.get("KmsMasterKeyId"):
-        sns._topics[created[0]]["attributes"]["KmsMasterKeyId"] = key
-    return created
+def _encrypt(topic: str, properties: dict[str, Any]) -> None:
+    """CloudFormation forgets the topic's key."""
+    if key := properties.get("KmsMasterKeyId"):
+        sns._topics[topic]["attributes"]["KmsMasterKeyId"] = key
 
 
 def execution_name(event: str, rule: str, target: str) -> str:

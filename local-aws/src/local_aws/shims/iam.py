@@ -21,7 +21,7 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import error_response_xml
 from ministack.services import iam, sts
 
-from local_aws.shims import Shim, decisions
+from local_aws.shims import Shim, after, decisions
 
 shim = Shim()
 
@@ -37,6 +37,45 @@ class Need(NamedTuple):
 _needs: ContextVar[list[Need] | None] = ContextVar("needs", default=None)
 
 
+# What an action is on, after arn:aws:SERVICE:REGION:ACCOUNT: the names in braces are parameters of
+# the request, and each of a list is a resource of its own.
+_RESOURCES: Mapping[tuple[str, str], str] = {
+    ("codebuild", "BatchGetBuilds"): "project/{ids}",
+    ("codebuild", "StopBuild"): "project/{id}",
+    ("ecr", "DescribeRepositories"): "repository/{repositoryNames}",
+    ("ecs", "CreateService"): "service/{cluster}/{serviceName}",
+    ("ecs", "DeleteService"): "service/{cluster}/{service}",
+    ("ecs", "DeregisterTaskDefinition"): "*",
+    ("ecs", "DescribeClusters"): "cluster/{clusters}",
+    ("ecs", "DescribeServices"): "service/{cluster}/{services}",
+    ("ecs", "DescribeTaskDefinition"): "*",
+    ("ecs", "DescribeTasks"): "task/{cluster}/{tasks}",
+    ("ecs", "ListTasks"): "*",
+    ("ecs", "RegisterTaskDefinition"): "task-definition/{family}:*",
+    ("ecs", "StopTask"): "task/{cluster}/{task}",
+    ("ecs", "UpdateService"): "service/{cluster}/{service}",
+    ("elasticloadbalancing", "DescribeLoadBalancers"): "*",
+    ("elasticloadbalancing", "DescribeTargetGroups"): "*",
+    ("elasticloadbalancing", "DescribeTargetHealth"): "*",
+    ("iam", "SimulatePrincipalPolicy"): "{PolicySourceArn}",
+    ("logs", "CreateLogStream"): "log-group:{logGroupName}:log-stream:{logStreamName}",
+    ("logs", "DescribeLogStreams"): "log-group:{logGroupName}:log-stream:",
+    ("logs", "FilterLogEvents"): "log-group:{logGroupName}:*",
+    ("logs", "GetLogEvents"): "log-group:{logGroupName}:log-stream:{logStreamName}",
+    ("logs", "PutLogEvents"): "log-group:{logGroupName}:log-stream:{logStreamName}",
+    ("monitoring", "DescribeAlarms"): "alarm:*",  # a prefix of names may be any
+    ("rds", "CreateDBSnapshot"): "snapshot:{DBSnapshotIdentifier}",
+    ("rds", "DeleteDBSnapshot"): "snapshot:{DBSnapshotIdentifier}",
+    ("rds", "DescribeDBInstances"): "db:{DBInstanceIdentifier}",
+    ("rds", "DescribeDBSnapshots"): "db:{DBInstanceIdentifier}",
+    ("rds", "RestoreDBInstanceFromDBSnapshot"): "snapshot:{DBSnapshotIdentifier}",
+    ("ssm", "GetParameters"): "parameter/{Names}",
+    ("ssm", "GetParametersByPath"): "parameter/{Path}",
+}
+_DEFAULTS = {"cluster": "default", "clusters": "default"}
+_NAMESPACES = {"monitoring": "cloudwatch"}
+
+
 def needs(service: str, action: str, request: Mapping[str, Any], where: str) -> list[Need] | None:
     """What a request needs; None leaves the answer to MiniStack.
 
@@ -45,179 +84,72 @@ def needs(service: str, action: str, request: Mapping[str, Any], where: str) -> 
         request: the request's parameters.
         where: region and account as an ARN has them, `us-east-1:123456789012`.
     """
-    rule = _RULES.get((service, action))
-    return list(rule(f"{service}:{action}", request, where)) if rule else None
+    if (service, action) == ("events", "PutEvents"):
+        return [
+            Need(
+                "events:PutEvents",
+                f"arn:aws:events:{where}:event-bus/{_name(entry.get('EventBusName', 'default'))}",
+                {"events:source": entry.get("Source", "")},
+            )
+            for entry in request.get("Entries", [])
+        ]
+    template = _RESOURCES.get((service, action))
+    if template is None:
+        return None
+    namespace = _NAMESPACES.get(service, service)
+    prefix = f"arn:aws:{namespace}:{where}:"
+    keys = {}
+    if "{cluster}" in template or action == "ListTasks":
+        (cluster,) = _filled("cluster/{cluster}", request)
+        keys = {"ecs:cluster": prefix + cluster}
+    found = [
+        Need(
+            f"{namespace}:{action}",
+            name if name == "*" or name.startswith("arn:") else prefix + name,
+            keys,
+        )
+        for name in _filled(template, request)
+    ]
+    return found + list(_further(service, action, request, found, prefix))
 
 
-def _short(name: str) -> str:
-    """The last part of an ARN, or the name itself."""
-    return name.rsplit("/", 1)[-1]
+def _further(
+    service: str, action: str, request: Mapping[str, Any], found: list[Need], prefix: str
+) -> Iterator[Need]:
+    """The permissions that a request needs besides its own action."""
+    if service == "ecs" and request.get("tags"):
+        yield Need("ecs:TagResource", found[0].resource, {"ecs:CreateAction": action})
+    if action == "RegisterTaskDefinition":
+        for role in (request.get("executionRoleArn"), request.get("taskRoleArn")):
+            if role:
+                yield Need("iam:PassRole", role, {"iam:PassedToService": "ecs-tasks.amazonaws.com"})
+    if action in ("CreateDBSnapshot", "RestoreDBInstanceFromDBSnapshot"):
+        database = f"{prefix}db:{request.get('DBInstanceIdentifier')}"
+        yield Need(f"rds:{action}", database)
+        tagged = found[0].resource if action == "CreateDBSnapshot" else database
+        yield Need("rds:AddTagsToResource", tagged)
+        for kind, name in (("subgrp", "DBSubnetGroupName"), ("pg", "DBParameterGroupName")):
+            if name in request:
+                yield Need(f"rds:{action}", f"{prefix}{kind}:{request[name]}")
 
 
-def _cluster(request: Mapping[str, Any]) -> str:
-    return _short(request.get("cluster", "default"))
+def _filled(template: str, request: Mapping[str, Any]) -> list[str]:
+    """A template of _RESOURCES with the request's parameters in their places."""
+    filled = [template]
+    for parameter in re.findall(r"{(\w+)}", template):
+        given = request.get(parameter) or _DEFAULTS.get(parameter, "*")
+        values = given if isinstance(given, list) else [given]
+        if template != f"{{{parameter}}}":
+            values = [_name(value) for value in values]
+        if template.startswith("parameter/"):
+            values = [value.strip("/") for value in values]
+        filled = [each.replace(f"{{{parameter}}}", value) for each in filled for value in values]
+    return filled
 
 
-def _on_cluster(request: Mapping[str, Any], where: str) -> dict[str, str]:
-    return {"ecs:cluster": f"arn:aws:ecs:{where}:cluster/{_cluster(request)}"}
-
-
-def _clusters(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    for name in request.get("clusters", ["default"]):
-        yield Need(action, f"arn:aws:ecs:{where}:cluster/{_short(name)}")
-
-
-def _services(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    names = request.get("services") or [request.get("serviceName") or request.get("service", "")]
-    for name in names:
-        resource = f"arn:aws:ecs:{where}:service/{_cluster(request)}/{_short(name)}"
-        yield Need(action, resource, _on_cluster(request, where))
-        if action == "ecs:CreateService" and request.get("tags"):
-            yield Need("ecs:TagResource", resource, {"ecs:CreateAction": "CreateService"})
-
-
-def _tasks(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    for name in request.get("tasks") or [request.get("task", "")]:
-        resource = f"arn:aws:ecs:{where}:task/{_cluster(request)}/{_short(name)}"
-        yield Need(action, resource, _on_cluster(request, where))
-
-
-def _list_tasks(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    yield Need(action, "*", _on_cluster(request, where))
-
-
-def _anything(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    yield Need(action, "*")
-
-
-def _register(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    resource = f"arn:aws:ecs:{where}:task-definition/{request.get('family', '')}:*"
-    yield Need(action, resource)
-    if request.get("tags"):
-        yield Need("ecs:TagResource", resource, {"ecs:CreateAction": "RegisterTaskDefinition"})
-    for role in (request.get("executionRoleArn"), request.get("taskRoleArn")):
-        if role:
-            yield Need("iam:PassRole", role, {"iam:PassedToService": "ecs-tasks.amazonaws.com"})
-
-
-def _parameter(where: str, name: str) -> str:
-    return f"arn:aws:ssm:{where}:parameter/{name.strip('/')}"
-
-
-def _parameters(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    for name in request.get("Names", []):
-        yield Need(action, _parameter(where, name))
-
-
-def _parameter_path(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    yield Need(action, _parameter(where, request.get("Path", "/")))
-
-
-def _repositories(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    for name in request.get("repositoryNames") or ["*"]:
-        yield Need(action, f"arn:aws:ecr:{where}:repository/{name}")
-
-
-def _database(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    yield Need(action, f"arn:aws:rds:{where}:db:{request.get('DBInstanceIdentifier', '*')}")
-
-
-def _snapshot(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    resource = f"arn:aws:rds:{where}:snapshot:{request.get('DBSnapshotIdentifier', '*')}"
-    yield Need(action, resource)
-    if action == "rds:CreateDBSnapshot":
-        yield from _database(action, request, where)
-        yield Need("rds:AddTagsToResource", resource)
-    if action == "rds:RestoreDBInstanceFromDBSnapshot":
-        yield from _database(action, request, where)
-        yield from _database("rds:AddTagsToResource", request, where)
-        if group := request.get("DBSubnetGroupName"):
-            yield Need(action, f"arn:aws:rds:{where}:subgrp:{group}")
-        if group := request.get("DBParameterGroupName"):
-            yield Need(action, f"arn:aws:rds:{where}:pg:{group}")
-
-
-def _put_events(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    for entry in request.get("Entries", []):
-        bus = _short(entry.get("EventBusName", "default"))
-        told = {"events:source": entry.get("Source", "")}
-        yield Need(action, f"arn:aws:events:{where}:event-bus/{bus}", told)
-
-
-def _alarms(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    """DescribeAlarms: alarms have ARNs, and a prefix names any."""
-    yield Need("cloudwatch:DescribeAlarms", f"arn:aws:cloudwatch:{where}:alarm:*")
-
-
-def _log_stream(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    group, stream = request.get("logGroupName", ""), request.get("logStreamName", "")
-    yield Need(action, f"arn:aws:logs:{where}:log-group:{group}:log-stream:{stream}")
-
-
-def _log_group(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    yield Need(action, f"arn:aws:logs:{where}:log-group:{request.get('logGroupName', '')}:*")
-
-
-def _log_streams(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    group = request.get("logGroupName", "")
-    yield Need(action, f"arn:aws:logs:{where}:log-group:{group}:log-stream:")
-
-
-def _principal(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    yield Need(action, request.get("PolicySourceArn", "*"))
-
-
-def _stack(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    name = request.get("StackName", "*")
-    named = f"arn:aws:cloudformation:{where}:stack/{name}/*"
-    yield Need(action, name if name.startswith("arn:") else named)
-
-
-type Rule = Callable[[str, Mapping[str, Any], str], Iterator[Need]]
-
-
-def _builds(action: str, request: Mapping[str, Any], where: str) -> Iterator[Need]:
-    """A build is of its project: the id begins with the project's name, in an ARN too."""
-    for build in request.get("ids") or [request.get("id", "")]:
-        project = build.rpartition(":build/")[2].partition(":")[0]
-        yield Need(action, f"arn:aws:codebuild:{where}:project/{project}")
-
-
-_RULES: Mapping[tuple[str, str], Rule] = {
-    ("cloudformation", "DescribeStacks"): _stack,
-    ("codebuild", "BatchGetBuilds"): _builds,
-    ("codebuild", "StopBuild"): _builds,
-    ("ecs", "DescribeClusters"): _clusters,
-    ("ecs", "CreateService"): _services,
-    ("ecs", "DeleteService"): _services,
-    ("ecs", "DescribeServices"): _services,
-    ("ecs", "UpdateService"): _services,
-    ("ecs", "DescribeTasks"): _tasks,
-    ("ecs", "StopTask"): _tasks,
-    ("ecs", "ListTasks"): _list_tasks,
-    ("ecs", "DescribeTaskDefinition"): _anything,
-    ("ecs", "DeregisterTaskDefinition"): _anything,
-    ("ecs", "RegisterTaskDefinition"): _register,
-    ("ecr", "DescribeRepositories"): _repositories,
-    ("events", "PutEvents"): _put_events,
-    ("monitoring", "DescribeAlarms"): _alarms,
-    ("rds", "CreateDBSnapshot"): _snapshot,
-    ("rds", "DeleteDBSnapshot"): _snapshot,
-    ("rds", "DescribeDBInstances"): _database,
-    ("rds", "DescribeDBSnapshots"): _database,
-    ("rds", "RestoreDBInstanceFromDBSnapshot"): _snapshot,
-    ("ssm", "GetParameters"): _parameters,
-    ("ssm", "GetParametersByPath"): _parameter_path,
-    ("iam", "SimulatePrincipalPolicy"): _principal,
-    ("logs", "CreateLogStream"): _log_stream,
-    ("logs", "DescribeLogStreams"): _log_streams,
-    ("logs", "FilterLogEvents"): _log_group,
-    ("logs", "GetLogEvents"): _log_stream,
-    ("logs", "PutLogEvents"): _log_stream,
-    ("elasticloadbalancing", "DescribeLoadBalancers"): _anything,
-    ("elasticloadbalancing", "DescribeTargetGroups"): _anything,
-    ("elasticloadbalancing", "DescribeTargetHealth"): _anything,
-}
+def _name(value: str) -> str:
+    """Of an ARN, the name at its end; of a build, its project, with which its id begins."""
+    return value.rpartition("/")[2].partition(":")[0] if ":" in value else value
 
 
 @shim.wraps(
@@ -283,7 +215,6 @@ def enforce(
 # -------------------------------------------------------------------------------------------------
 
 _mfa: ContextVar[bool] = ContextVar("mfa", default=False)
-_used: dict[str, str] = {}
 
 
 @shim.wraps(sts, "handle_request", "method path headers body query_params")
@@ -295,40 +226,21 @@ async def handle_request(
     body: bytes,
     query_params: Mapping[str, Any],
 ) -> Any:
-    """A device of six digits and its user: any six are right, but not the same twice."""
+    """A device of six digits and its user: any six are right."""
     asked = {**query_params, **parse_qs(body.decode(errors="replace"))}
     serial, code = (str((asked.get(key) or [""])[0]) for key in ("SerialNumber", "TokenCode"))
     if serial or code:
         caller = iam_evaluator.request_caller_arn(headers, query_params)
         user = (iam._mfa_devices.get(serial) or {}).get("User")
-        right = re.fullmatch("[0-9]{6}", code) and _used.get(serial) != code
+        right = re.fullmatch("[0-9]{6}", code)
         if not right or not user or not caller.endswith(f":user/{user}"):
             said = "MultiFactorAuthentication failed with invalid MFA one time pass code."
             return error_response_xml("AccessDenied", said, 403)
-        _used[serial] = code
     token = _mfa.set(bool(serial))
     try:
         return await original(method, path, headers, body, query_params)
     finally:
         _mfa.reset(token)
-
-
-@shim.wraps(iam, "handle_request", "method path headers body query_params")
-async def iam_request(
-    original: Callable[..., Any],
-    method: str,
-    path: str,
-    headers: Mapping[str, str],
-    body: bytes,
-    query_params: Mapping[str, Any],
-) -> Any:
-    """ListMFADevices without a name is about the caller
-    (https://docs.aws.amazon.com/IAM/latest/APIReference/API_ListMFADevices.html)."""
-    asked = parse_qs(body.decode(errors="replace"))
-    if asked.get("Action") == ["ListMFADevices"] and not asked.get("UserName"):
-        caller = iam_evaluator.request_caller_arn(headers, query_params)
-        body = body + b"&UserName=" + caller.rpartition("/")[2].encode()
-    return await original(method, path, headers, body, query_params)
 
 
 @shim.wraps(sts, "register_session", "access_key session")
@@ -367,4 +279,11 @@ def pin_request_origin(
     original(source_ip, True)
 
 
-install = shim.install
+def _bound(role: str, properties: Mapping[str, Any]) -> None:
+    """CloudFormation forgets a role's permissions boundary."""
+    iam._roles[role]["PermissionsBoundary"] = properties.get("PermissionsBoundary")
+
+
+def install() -> None:
+    shim.install()
+    after("AWS::IAM::Role", _bound)

@@ -9,21 +9,16 @@ Route53/latest/DeveloperGuide: DomainNameFormat.html (wildcards),
 resource-record-sets-choosing-alias-non-alias.html.
 """
 
-import datetime
 import functools
-import ipaddress
 import json
 import os
 import ssl
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from ministack.core import x509_utils
 from ministack.services import route53
 from ministack.services.cloudformation import provisioners
 
@@ -39,17 +34,6 @@ places: dict[str, Ports] = {}
 
 _published: dict[str, Any] = {}
 _LONGEST_CHAIN = 8
-_SIGNS_ONLY = x509.KeyUsage(
-    key_cert_sign=True,
-    crl_sign=True,
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    encipher_only=False,
-    decipher_only=False,
-)
 shim = Shim()
 
 
@@ -86,69 +70,25 @@ def _lead(
     return None
 
 
-def context(names: list[str]) -> ssl.SSLContext:
-    """A server's TLS with a certificate for these names or addresses, made and signed now."""
-    key, issuer = _authority()
-    own = ec.generate_private_key(ec.SECP256R1())
-    certificate = (
-        _certificate(names[0][:64], issuer.subject, own.public_key())
-        .add_extension(x509.SubjectAlternativeName([_general(n) for n in names]), False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), False)
-        .sign(key, hashes.SHA256())
+def context(names: list[str], addresses: Sequence[str] = ()) -> ssl.SSLContext:
+    """A server's TLS with a certificate for these names and addresses, made and signed now."""
+    signed = x509_utils.sign_leaf_certificate(
+        *_authority(), [*names, *addresses][0], names, list(addresses), key_type="ec256"
     )
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.NamedTemporaryFile() as file:  # which is for its owner only
-        file.write(certificate.public_bytes(serialization.Encoding.PEM) + _private(own))
+    with tempfile.NamedTemporaryFile("w") as file:  # which is for its owner only
+        file.write("".join(signed[:2]))
         file.flush()
         made.load_cert_chain(file.name)
     return made
 
 
-def _general(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
-
-
 @functools.cache
-def _authority() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+def _authority() -> tuple[str, str]:
     """Made when a certificate is needed first; the key never leaves this process."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Local AWS")])
-    certificate = (
-        _certificate("Local AWS", name, key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-        .add_extension(_SIGNS_ONLY, True)
-        .sign(key, hashes.SHA256())
-    )
-    _write(_directory() / AUTHORITY, certificate.public_bytes(serialization.Encoding.PEM))
-    return key, certificate
-
-
-def _certificate(
-    name: str, issuer: x509.Name, key: ec.EllipticCurvePublicKey
-) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=395))
-    )
-
-
-def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
+    certificate, key = x509_utils.generate_ca()
+    _write(_directory() / AUTHORITY, certificate.encode())
+    return certificate, key
 
 
 def _directory() -> Path:

@@ -222,7 +222,7 @@ class _Front:
 
     def __init__(self, address: str, port: int, inner: int) -> None:
         self._address, self._inner = address, inner
-        self._context = names.context([address])
+        self._context = names.context([], [address])
         self._listener = _on_loop(asyncio.start_server(self._serve, address, port))
 
     def close(self) -> None:

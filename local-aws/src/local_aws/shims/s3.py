@@ -49,6 +49,12 @@ def _dispatch_event(original: Callable[..., Any], event: dict[str, Any], view: A
     return original(event, view)
 
 
+@shim.wraps(s3, "_record_object_version", "bucket_name key prior_obj obj data")
+def _record_object_version(original: Callable[..., Any], *given: Any) -> Any:
+    """A version's content is in its file, and need not be in memory too."""
+    return original(*given[:-1], None)
+
+
 # Not found, or forbidden: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
 # -------------------------------------------------------------------------------------------------
 
