@@ -1,4 +1,4 @@
-"""ECR as AWS has it: push and delete events, image details, tags, a registry that asks who pushes.
+"""ECR as AWS has it: push events, image details, layers, a registry that asks who pushes.
 
 Follows the Amazon ECR user guide (Amazon ECR events and EventBridge; Private registry
 authentication) and API reference (DescribeImages, BatchDeleteImage, GetDownloadUrlForLayer).
@@ -12,7 +12,7 @@ import logging
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,8 @@ Response = tuple[int, dict[str, str], bytes]
 Call = Callable[..., Response]
 
 _log = logging.getLogger("ecr")
-_LINK_SECONDS = 3600
-_link_key = secrets.token_bytes(32)
 _password = secrets.token_urlsafe(32)
-
+_login = f"AWS:{_password}".encode()
 
 shim = Shim()
 
@@ -44,18 +42,19 @@ install = shim.install
 # -------------------------------------------------------------------------------------------------
 
 
-def _emit(action: str, repository: str, image: Image, tag: str | None) -> None:
+def _pushed(repository: str, digest: str, tag: str | None) -> None:
     """Deliver one `ECR Image Action`; in the background, so that it can neither delay nor fail
     the push. An image without a tag has the empty one, as seen in events from AWS."""
+    image = ecr._find_image(repository, {"imageDigest": digest})
     detail = {
         "result": "SUCCESS",
         "repository-name": repository,
-        "image-digest": image["imageDigest"],
-        "action-type": action,
+        "image-digest": digest,
+        "action-type": "PUSH",
         "image-tag": tag or "",
         "manifest-media-type": image["imageManifestMediaType"],
     }
-    if artifact := _artifact_media_type(image):
+    if artifact := _artifact_media_type(_content(image["imageManifest"])):
         detail["artifact-media-type"] = artifact
     entry = {
         "Source": "aws.ecr",
@@ -71,7 +70,7 @@ def _emit(action: str, repository: str, image: Image, tag: str | None) -> None:
             thread_name="ecr-image-action",
         )
     except RuntimeError:  # no more threads: the event is lost, which ECR's may be
-        _log.exception("the ECR Image Action of %s was lost", image["imageDigest"])
+        _log.exception("the ECR Image Action of %s was lost", digest)
 
 
 @shim.wraps(ecr, "_put_image", "data")
@@ -80,7 +79,7 @@ def _put_image(original: Call, data: Data) -> Response:
     if "imageManifestMediaType" not in data and (named := _content(manifest).get("mediaType")):
         data = {**data, "imageManifestMediaType": named}
     repository, tag = data.get("repositoryName", ""), data.get("imageTag")
-    there = _find_image(repository, {"imageDigest": ecr._image_digest(manifest)})
+    there = ecr._find_image(repository, {"imageDigest": ecr._image_digest(manifest)})
     if there and tag and tag in there.get("imageTags", []):
         return _refuse(
             "ImageAlreadyExistsException",
@@ -92,7 +91,7 @@ def _put_image(original: Call, data: Data) -> Response:
         digest = json.loads(response[2])["image"]["imageId"]["imageDigest"]
         # A manifest is pulled from where the registry looks for it, however it came.
         ecr._manifest_blobs.setdefault(repository, {})[digest] = manifest.encode()
-        _emit("PUSH", repository, _find_image(repository, {"imageDigest": digest}) or {}, tag)
+        _pushed(repository, digest, tag)
     return response
 
 
@@ -103,44 +102,90 @@ def _v2_put_manifest(
     response = original(name, ref, headers, body)
     if response[0] == 201:
         digest = response[1]["Docker-Content-Digest"]
-        image = _find_image(name, {"imageDigest": digest})
-        if image:
-            _emit("PUSH", name, image, None if ref.startswith("sha256:") else ref)
+        _pushed(name, digest, None if ref.startswith("sha256:") else ref)
     return response
 
 
-@shim.wraps(ecr, "_v2_delete_manifest", "name ref")
-def _v2_delete_manifest(original: Call, name: str, ref: str) -> Response:
-    image = _find_image(name, {"imageDigest": ref})
-    response = original(name, ref)
-    if response[0] == 202 and image:
-        _emit("DELETE", name, image, None)
-    return response
+# Images: https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageDetail.html
+# -------------------------------------------------------------------------------------------------
 
 
-@shim.replaces(ecr, "_batch_delete_image", "data")
-def _batch_delete_image(data: Data) -> Response:
+@shim.wraps(ecr, "_describe_images", "data")
+def _describe_images(original: Call, data: Data) -> Response:
+    name = data.get("repositoryName", "")
+    if name not in ecr._repositories:
+        return original(data)
+    tagged = data.get("filter", {}).get("tagStatus") == "TAGGED"
+    images = [i for i in ecr._images[name] if i["imageTags"] or not tagged]
+    if wanted := data.get("imageIds"):
+        images = [ecr._find_image(name, identifier) for identifier in wanted]
+        if None in images:
+            missing = wanted[images.index(None)]
+            digest, tag = missing.get("imageDigest", "null"), missing.get("imageTag", "null")
+            return _refuse(
+                "ImageNotFoundException",
+                f"The image with imageId {{imageDigest:'{digest}', imageTag:'{tag}'}} does not "
+                f"exist within the repository with name '{name}' in the registry with id "
+                f"'{get_account_id()}'",
+            )
+    start = int(data.get("nextToken") or 0)
+    end = start + int(data.get("maxResults") or 100)
+    answer: Data = {"imageDetails": [_detail(name, image) for image in images[start:end]]}
+    return _answer(answer | ({"nextToken": str(end)} if end < len(images) else {}))
+
+
+def _detail(name: str, image: Image) -> Data:
+    manifest = _content(image["imageManifest"])
+    blobs = [manifest.get("config", {}), *manifest.get("layers", [])]
+    detail: Data = {
+        "registryId": get_account_id(),
+        "repositoryName": name,
+        "imageDigest": image["imageDigest"],
+        "imageSizeInBytes": sum(blob.get("size", 0) for blob in blobs),
+        "imagePushedAt": image["imagePushedAt"],
+        "imageManifestMediaType": image["imageManifestMediaType"],
+        "imageStatus": "ACTIVE",
+    }
+    if image["imageTags"]:
+        detail["imageTags"] = list(image["imageTags"])
+    if artifact := _artifact_media_type(manifest):
+        detail["artifactMediaType"] = artifact
+    if subject := manifest.get("subject"):
+        detail["subjectManifestDigest"] = subject["digest"]
+    return detail
+
+
+def _artifact_media_type(manifest: Data) -> str | None:
+    """What the manifest is about: the type it declares, else its config's. An index has none."""
+    found: str | None = manifest.get("artifactType") or manifest.get("config", {}).get("mediaType")
+    return found
+
+
+def _content(manifest: str) -> Data:
+    try:
+        content = json.loads(manifest)
+    except json.JSONDecodeError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+@shim.wraps(ecr, "_batch_delete_image", "data")
+def _batch_delete_image(original: Call, data: Data) -> Response:
     """By digest the image goes, by tag only the tag, and with its last tag the image."""
     name = data.get("repositoryName", "")
-    if missing := _repository_missing(name):
-        return missing
-    deleted: list[Data] = []
-    failures: list[Data] = []
     for wanted in data.get("imageIds", []):
-        image = _find_image(name, wanted)
-        if image is None:
-            failures.append(_not_found(wanted))
-            continue
-        tags = image.get("imageTags", [])
-        tag = None if "imageDigest" in wanted else wanted["imageTag"]
-        gone = [tag] if tag else list(tags)
-        image["imageTags"] = [kept for kept in tags if kept not in gone]
-        if not image["imageTags"]:
-            ecr._images[name].remove(image)
+        image = ecr._find_image(name, wanted)
+        if image and "imageDigest" not in wanted and len(image["imageTags"]) > 1:
+            image["imageTags"].remove(wanted["imageTag"])
+            data = {**data, "imageIds": [each for each in data["imageIds"] if each != wanted]}
+        elif image:
             ecr._manifest_blobs.get(name, {}).pop(image["imageDigest"], None)
-            _emit("DELETE", name, image, tag or (gone[0] if gone else None))
-        deleted += _identifiers({**image, "imageTags": gone})
-    return _answer({"imageIds": deleted, "failures": failures})
+    return original(data)
+
+
+# Layers, pushed over the registry or the API
+# https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_UploadLayerPart.html
+# -------------------------------------------------------------------------------------------------
 
 
 @shim.wraps(ecr, "_create_repository", "data")
@@ -175,247 +220,38 @@ class _Files(dict[str, Any]):
             return default
 
 
-# What there is to know about an image
-# https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageDetail.html
-# -------------------------------------------------------------------------------------------------
+@shim.wraps(ecr, "_batch_check_layer_availability", "data")
+def _batch_check_layer_availability(original: Call, data: Data) -> Response:
+    status, headers, body = original(data)
+    answer = json.loads(body)
+    for layer in answer.get("layers", []):
+        if layer["layerDigest"] in ecr._layer_blobs[data["repositoryName"]]:
+            layer["layerAvailability"] = "AVAILABLE"
+    return status, headers, json.dumps(answer).encode()
 
 
-@shim.replaces(ecr, "_describe_images", "data")
-def _describe_images(data: Data) -> Response:
-    name = data.get("repositoryName", "")
-    if missing := _repository_missing(name):
-        return missing
-    wanted = data.get("imageIds")
-    images: list[Image] = []
-    for identifier in wanted or []:
-        image = _find_image(name, identifier)
-        if image is None:
-            digest, tag = identifier.get("imageDigest", "null"), identifier.get("imageTag", "null")
-            return _refuse(
-                "ImageNotFoundException",
-                f"The image with imageId {{imageDigest:'{digest}', imageTag:'{tag}'}} does not "
-                f"exist within the repository with name '{name}' in the registry with id "
-                f"'{get_account_id()}'",
-            )
-        if image not in images:
-            images.append(image)
-    if not wanted:
-        images = [i for i in ecr._images.get(name, []) if _passes(i, data.get("filter", {}))]
-    page, following = _page(images, data)
-    return _answer({"imageDetails": [_detail(name, image) for image in page]} | following)
+@shim.wraps(ecr, "_upload_layer_part", "data")
+def _upload_layer_part(original: Call, data: Data) -> Response:
+    """A part may be sent again, when the answer to the first time was lost."""
+    uploads = ecr._uploads.setdefault(data["repositoryName"], {})
+    received = uploads.setdefault(data["uploadId"], bytearray())
+    received[data["partFirstByte"] :] = base64.b64decode(data["layerPartBlob"])
+    return original(data)
 
 
-def _detail(name: str, image: Image) -> Data:
-    detail: Data = {
-        "registryId": get_account_id(),
-        "repositoryName": name,
-        "imageDigest": image["imageDigest"],
-        "imageSizeInBytes": _size(name, image),
-        "imagePushedAt": image["imagePushedAt"],
-        "imageManifestMediaType": image["imageManifestMediaType"],
-        "imageStatus": "ACTIVE",
-    }
-    if image.get("imageTags"):
-        detail["imageTags"] = list(image["imageTags"])
-    if artifact := _artifact_media_type(image):
-        detail["artifactMediaType"] = artifact
-    if subject := _content(image["imageManifest"]).get("subject"):
-        detail["subjectManifestDigest"] = subject["digest"]
-    return detail
-
-
-def _artifact_media_type(image: Image) -> str | None:
-    """What the manifest is about: the type it declares, else its config's. An index has none."""
-    manifest = _content(image["imageManifest"])
-    declared = manifest.get("artifactType") or manifest.get("config", {}).get("mediaType")
-    return declared if isinstance(declared, str) else None
-
-
-def _size(name: str, image: Image) -> int:
-    """Bytes of config and layers; of an index those of its largest manifest."""
-    manifest = _content(image["imageManifest"])
-    if "manifests" in manifest:
-        children = (_find_image(name, {"imageDigest": c["digest"]}) for c in manifest["manifests"])
-        return max((_size(name, child) for child in children if child), default=0)
-    return sum(blob.get("size", 0) for blob in [manifest.get("config", {}), *_layers(manifest)])
-
-
-def _layers(manifest: Data) -> list[Data]:
-    return manifest.get("layers") or manifest.get("blobs") or []
-
-
-def _content(manifest: str) -> Data:
-    try:
-        content = json.loads(manifest)
-    except json.JSONDecodeError:
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-@shim.replaces(ecr, "_list_images", "data")
-def _list_images(data: Data) -> Response:
-    """One entry for each tag, and one for each image without."""
-    name = data.get("repositoryName", "")
-    if missing := _repository_missing(name):
-        return missing
-    images = [i for i in ecr._images.get(name, []) if _passes(i, data.get("filter", {}))]
-    page, following = _page([i for image in images for i in _identifiers(image)], data)
-    return _answer({"imageIds": page} | following)
-
-
-@shim.replaces(ecr, "_batch_get_image", "data")
-def _batch_get_image(data: Data) -> Response:
-    name = data.get("repositoryName", "")
-    if missing := _repository_missing(name):
-        return missing
-    images, failures = [], []
-    for wanted in data.get("imageIds", []):
-        image = _find_image(name, wanted)
-        if image is None:
-            failures.append(_not_found(wanted))
-            continue
-        images.append(
-            {
-                "registryId": get_account_id(),
-                "repositoryName": name,
-                "imageId": {**wanted, "imageDigest": image["imageDigest"]},
-                "imageManifest": image["imageManifest"],
-                "imageManifestMediaType": image["imageManifestMediaType"],
-            }
-        )
-    return _answer({"images": images, "failures": failures})
-
-
-@shim.replaces(ecr, "_find_image", "repo_name image_id")
-def _find_image(repo_name: str, image_id: Data) -> Image | None:
-    """The image of a digest, of a tag, or of both where both are given and agree."""
-    digest, tag = image_id.get("imageDigest"), image_id.get("imageTag")
-    if not digest and not tag:
-        return None
-    for image in ecr._images.get(repo_name, []):
-        right = not digest or image["imageDigest"] == digest
-        if right and (not tag or tag in image.get("imageTags", [])):
-            return image  # type: ignore[no-any-return]
-    return None
-
-
-def _passes(image: Image, wanted: Data) -> bool:
-    status = wanted.get("tagStatus", "ANY")
-    if wanted.get("imageStatus", "ACTIVE") not in ("ACTIVE", "ANY"):
-        return False
-    return bool(status == "ANY" or (status == "TAGGED") == bool(image.get("imageTags")))
-
-
-def _identifiers(image: Image) -> Iterator[Data]:
-    tags = image.get("imageTags", [])
-    yield from ({"imageDigest": image["imageDigest"], "imageTag": tag} for tag in tags)
-    if not tags:
-        yield {"imageDigest": image["imageDigest"]}
-
-
-def _page(found: list[Data], data: Data) -> tuple[list[Data], Data]:
-    start = int(data.get("nextToken") or 0)
-    end = start + int(data.get("maxResults") or 100)
-    return found[start:end], {"nextToken": str(end)} if end < len(found) else {}
-
-
-def _not_found(wanted: Data) -> Data:
-    return {
-        "imageId": wanted,
-        "failureCode": "ImageNotFound",
-        "failureReason": "Requested image not found",
-    }
-
-
-def _repository_missing(name: str) -> Response | None:
-    if name in ecr._repositories:
-        return None
-    return _refuse(
-        "RepositoryNotFoundException",
-        f"The repository with name '{name}' does not exist in the registry with id "
-        f"'{get_account_id()}'",
-    )
+@shim.wraps(ecr, "_complete_layer_upload", "data")
+def _complete_layer_upload(original: Call, data: Data) -> Response:
+    received = ecr._uploads[data["repositoryName"]].pop(data["uploadId"])
+    digest = f"sha256:{hashlib.sha256(received).hexdigest()}"
+    if digest not in data["layerDigests"]:
+        message = f"Layer digest {digest} is not the one that was sent"
+        return _refuse("InvalidLayerException", message)
+    ecr._layer_blobs[data["repositoryName"]][digest] = received
+    return original(data)
 
 
 def _answer(content: Data) -> Response:
     return json_response(content)  # type: ignore[no-any-return]
-
-
-# Layers that are pushed over the API and not the registry
-# https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_UploadLayerPart.html
-# -------------------------------------------------------------------------------------------------
-
-
-@shim.replaces(ecr, "_batch_check_layer_availability", "data")
-def _batch_check_layer_availability(data: Data) -> Response:
-    if missing := _repository_missing(data.get("repositoryName", "")):
-        return missing
-    blobs = ecr._layer_blobs.get(data["repositoryName"], {})
-    layers = [
-        {
-            "layerDigest": digest,
-            "layerAvailability": "AVAILABLE" if digest in blobs else "UNAVAILABLE",
-            "layerSize": len(blobs.get(digest, b"")),
-        }
-        for digest in data.get("layerDigests", [])
-    ]
-    return _answer({"layers": layers, "failures": []})
-
-
-@shim.wraps(ecr, "_initiate_layer_upload", "data")
-def _initiate_layer_upload(original: Call, data: Data) -> Response:
-    response = original(data)
-    if response[0] == 200:
-        upload = json.loads(response[2])["uploadId"]
-        ecr._uploads.setdefault(data["repositoryName"], {})[upload] = bytearray()
-    return response
-
-
-@shim.replaces(ecr, "_upload_layer_part", "data")
-def _upload_layer_part(data: Data) -> Response:
-    name, upload = data.get("repositoryName", ""), data.get("uploadId", "")
-    received = ecr._uploads.get(name, {}).get(upload)
-    if received is None:
-        return _no_upload(name, upload)
-    part = base64.b64decode(data["layerPartBlob"])
-    first, last = data["partFirstByte"], data["partLastByte"]
-    # A part may be sent again, when the answer to the first time was lost.
-    if first > len(received) or last - first + 1 != len(part):
-        return _refuse(
-            "InvalidLayerPartException",
-            f"Layer part with first byte {first} cannot be uploaded: the next is {len(received)}",
-        )
-    received[first:] = part
-    about = {"registryId": get_account_id(), "repositoryName": name, "uploadId": upload}
-    return _answer({**about, "lastByteReceived": last})
-
-
-@shim.replaces(ecr, "_complete_layer_upload", "data")
-def _complete_layer_upload(data: Data) -> Response:
-    name, upload = data.get("repositoryName", ""), data.get("uploadId", "")
-    received = ecr._uploads.get(name, {}).get(upload)
-    if received is None:
-        return _no_upload(name, upload)
-    digest = f"sha256:{hashlib.sha256(received).hexdigest()}"
-    if digest not in data["layerDigests"]:
-        return _refuse(
-            "InvalidLayerException", f"Layer digest {digest} is not the one that was sent"
-        )
-    blobs = ecr._layer_blobs.setdefault(name, {})
-    if digest in blobs:
-        return _refuse(
-            "LayerAlreadyExistsException", f"Layer with digest '{digest}' exists already"
-        )
-    blobs[digest] = bytes(received)
-    del ecr._uploads[name][upload]
-    about = {"registryId": get_account_id(), "repositoryName": name, "uploadId": upload}
-    return _answer({**about, "layerDigest": digest})
-
-
-def _no_upload(name: str, upload: str) -> Response:
-    return _refuse(
-        "UploadNotFoundException", f"The upload {upload} of repository {name} does not exist"
-    )
 
 
 def _refuse(code: str, message: str) -> Response:
@@ -430,70 +266,53 @@ def _refuse(code: str, message: str) -> Response:
 @shim.replaces(ecr, "_get_authorization_token", "data")
 def _get_authorization_token(data: Data) -> Response:
     """User AWS and a password for twelve hours, for the registry that answers here."""
-    return _answer(
-        {
-            "authorizationData": [
-                {
-                    "authorizationToken": base64.b64encode(f"AWS:{_password}".encode()).decode(),
-                    "expiresAt": int(time.time()) + 43200,
-                    "proxyEndpoint": f"http://localhost:{_port()}",
-                }
-            ]
-        }
-    )
+    given = {
+        "authorizationToken": base64.b64encode(_login).decode(),
+        "expiresAt": int(time.time()) + 43200,
+        "proxyEndpoint": f"http://localhost:{app._MINISTACK_PORT}",
+    }
+    return _answer({"authorizationData": [given]})
 
 
-@shim.replaces(ecr, "_get_download_url_for_layer", "data")
-def _get_download_url_for_layer(data: Data) -> Response:
-    """A link that needs no credentials for an hour, as S3's presigned ones on AWS."""
+@shim.wraps(ecr, "_get_download_url_for_layer", "data")
+def _get_download_url_for_layer(original: Call, data: Data) -> Response:
+    """A link that needs no credentials, as S3's presigned ones on AWS."""
     name, digest = data.get("repositoryName", ""), data.get("layerDigest", "")
-    if missing := _repository_missing(name):
-        return missing
-    if digest not in ecr._layer_blobs.get(name, {}):
+    if name not in ecr._repositories:
+        return original(data)
+    if digest not in ecr._layer_blobs[name]:
         return _refuse(
             "LayersNotFoundException",
             f"The layer with digest '{digest}' does not exist in the repository with name "
             f"'{name}' in the registry with id '{get_account_id()}'",
         )
-    path, expires = f"/v2/{name}/blobs/{digest}", int(time.time()) + _LINK_SECONDS
-    query = f"expires={expires}&signature={_signature(path, expires)}"
-    url = f"http://127.0.0.1:{_port()}{path}?{query}"
-    return _answer({"downloadUrl": url, "layerDigest": digest})
+    path = f"/v2/{name}/blobs/{digest}"
+    link = f"http://127.0.0.1:{app._MINISTACK_PORT}{path}?signature={_signature(path)}"
+    return _answer({"downloadUrl": link, "layerDigest": digest})
 
 
 @shim.wraps(ecr, "handle_registry_request", "method path headers body query_params")
 async def _handle_registry_request(
     original: Any, method: str, path: str, headers: Data, body: bytes, query_params: Data
 ) -> Response:
-    if not _signed(method, path, query_params) and not _logged_in(headers):
+    given = query_params.get("signature", [""])[0]
+    signed = method == "GET" and hmac.compare_digest(given, _signature(path))
+    if not signed and not _logged_in(headers):
         status, answer, content = ecr._registry_error(
             401, "UNAUTHORIZED", "authentication required", None
         )
-        realm = f'Basic realm="http://localhost:{_port()}/",service="ecr.amazonaws.com"'
-        return status, {**answer, "WWW-Authenticate": realm}, content
+        realm = f"http://localhost:{app._MINISTACK_PORT}/"
+        asks = {"WWW-Authenticate": f'Basic realm="{realm}",service="ecr.amazonaws.com"'}
+        return status, answer | asks, content
     response: Response = await original(method, path, headers, body, query_params)
     return response
 
 
 def _logged_in(headers: Data) -> bool:
     scheme, _, given = headers.get("authorization", "").partition(" ")
-    expected = base64.b64encode(f"AWS:{_password}".encode()).decode()
+    expected = base64.b64encode(_login).decode()
     return scheme.lower() == "basic" and hmac.compare_digest(given.strip(), expected)
 
 
-def _signed(method: str, path: str, query: Data) -> bool:
-    expires, signature = (query.get(key, [""])[0] for key in ("expires", "signature"))
-    return (
-        method == "GET"
-        and expires.isdigit()
-        and int(expires) > time.time()
-        and hmac.compare_digest(signature, _signature(path, int(expires)))
-    )
-
-
-def _signature(path: str, expires: int) -> str:
-    return hmac.new(_link_key, f"{path}?{expires}".encode(), hashlib.sha256).hexdigest()
-
-
-def _port() -> str:
-    return str(app._MINISTACK_PORT)
+def _signature(path: str) -> str:
+    return hmac.new(_login, path.encode(), hashlib.sha256).hexdigest()
