@@ -1,13 +1,12 @@
 """CodeBuild that builds: StartBuild runs the buildspec, here as processes of this machine.
 
 MiniStack keeps projects and calls each build succeeded. This runs them (`codebuild_run`), with
-StartBuild's overrides, StopBuild, phases with durations, exported variables, and the events of
-builds. CloudFormation's projects keep their logs, cache and queue
-settings. Step Functions' startBuild.sync calls it, in the state machine's role.
+StartBuild's overrides, StopBuild, phases with durations and exported variables. CloudFormation's
+projects keep their logs and cache. Step Functions' startBuild.sync calls it, in the state machine's
+role.
 
-Follows the AWS CodeBuild API reference (StartBuild, StopBuild, BatchGetBuilds), its user guide
-(Build notifications input format reference) and the Step Functions developer guide (Call AWS
-CodeBuild with Step Functions).
+Follows the AWS CodeBuild API reference (StartBuild, StopBuild, BatchGetBuilds) and the Step
+Functions developer guide (Call AWS CodeBuild with Step Functions).
 """
 
 import contextvars
@@ -15,30 +14,26 @@ import copy
 import json
 import logging
 import os
-import secrets as random
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import boto3
-from ministack import app
 from ministack.core.responses import (
     error_response_json,
     get_account_id,
     get_region,
     json_response,
-    new_uuid,
 )
-from ministack.services import codebuild, eventbridge, stepfunctions, sts
+from ministack.services import codebuild, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 from local_aws import server
-from local_aws.shims import Shim, after, roles, step_functions
+from local_aws.shims import Shim, after, ecs_agent, roles, step_functions
 from local_aws.shims.codebuild_run import Build
 
 Json = dict[str, Any]
@@ -47,31 +42,13 @@ Call = Callable[..., Any]
 _log = logging.getLogger("local_aws.codebuild")
 _SENDER = "codebuild.amazonaws.com"
 _STATES = "arn:aws:states:::codebuild:"
-# What CloudFormation's provisioner of MiniStack leaves out, and its name in the API.
-_MORE = {
-    "LogsConfig": "logsConfig",
-    "Cache": "cache",
-    "QueuedTimeoutInMinutes": "queuedTimeoutInMinutes",
-    "ConcurrentBuildLimit": "concurrentBuildLimit",
-    "SecondarySources": "secondarySources",
-    "VpcConfig": "vpcConfig",
-}
+# What MiniStack leaves out of a project, and its name in the API.
+_MORE = {"LogsConfig": "logsConfig", "Cache": "cache"}
 _OVERRIDES = {
     "sourceTypeOverride": ("source", "type"),
     "sourceLocationOverride": ("source", "location"),
-    "sourceAuthOverride": ("source", "auth"),
-    "gitCloneDepthOverride": ("source", "gitCloneDepth"),
     "buildspecOverride": ("source", "buildspec"),
-    "artifactsOverride": ("artifacts",),
-    "environmentTypeOverride": ("environment", "type"),
-    "imageOverride": ("environment", "image"),
-    "computeTypeOverride": ("environment", "computeType"),
-    "privilegedModeOverride": ("environment", "privilegedMode"),
     "cacheOverride": ("cache",),
-    "logsConfigOverride": ("logsConfig",),
-    "serviceRoleOverride": ("serviceRole",),
-    "timeoutInMinutesOverride": ("timeoutInMinutes",),
-    "queuedTimeoutInMinutesOverride": ("queuedTimeoutInMinutes",),
 }
 # How this machine reaches the registries, where that goes through a proxy of its own.
 _WAY_OUT = ("HTTPS_PROXY", "HTTP_PROXY", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
@@ -91,27 +68,24 @@ def install() -> None:
 
 
 def _add(name: str, props: Json) -> None:
-    project = codebuild._projects[name]
     for given, known in _MORE.items():
         if given in props:
-            project[known] = provisioners._pascal_to_camel(props[given])
+            codebuild._projects[name][known] = provisioners._pascal_to_camel(props[given])
 
 
 @shim.wraps(codebuild, "_create_project", "data")
 def _create_project(original: Call, data: Json) -> Any:
     answer = original(data)
     if answer[0] == 200:
-        codebuild._projects[data["name"]].update(
-            {known: data[known] for known in _MORE.values() if known in data}
-        )
+        more = {known: data[known] for known in _MORE.values() if known in data}
+        codebuild._projects[data["name"]].update(more)
     return answer
 
 
 @shim.wraps(codebuild, "_project_shape", "project")
 def _project_shape(original: Call, project: Json) -> Any:
-    return original(project) | {
-        known: project[known] for known in _MORE.values() if known in project
-    }
+    more = {known: project[known] for known in _MORE.values() if known in project}
+    return original(project) | more
 
 
 # Builds
@@ -124,10 +98,9 @@ def _start_build(data: Json) -> Any:
     given = data.get("projectName", "")
     name = codebuild._project_name_from_identifier(given)
     if not name or name not in codebuild._projects:
+        arn = codebuild._project_arn(given)
         return error_response_json(
-            "ResourceNotFoundException",
-            f"Project cannot be found: {codebuild._project_arn(given)}",
-            400,
+            "ResourceNotFoundException", f"Project cannot be found: {arn}", 400
         )
     project = _overridden(codebuild._projects[name], data)
     record = _record(project, data)
@@ -135,7 +108,7 @@ def _start_build(data: Json) -> Any:
     build = _running[record["id"]] = _build(project, record)
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(_run, build), daemon=True).start()
-    return json_response({"build": _shown(record)})
+    return json_response({"build": copy.deepcopy(record)})
 
 
 @shim.replaces(codebuild, "_stop_build", "data")
@@ -148,7 +121,7 @@ def _stop_build(data: Json) -> Any:
         )
     if build := _running.get(record["id"]):
         build.stop()
-    return json_response({"build": _shown(record)})
+    return json_response({"build": copy.deepcopy(record)})
 
 
 @shim.replaces(codebuild, "_batch_get_builds", "data")
@@ -156,7 +129,7 @@ def _batch_get_builds(data: Json) -> Any:
     found = {given: _find(given) for given in data.get("ids", [])}
     return json_response(
         {
-            "builds": [_shown(record) for record in found.values() if record],
+            "builds": [copy.deepcopy(record) for record in found.values() if record],
             "buildsNotFound": [given for given, record in found.items() if not record],
         }
     )
@@ -168,18 +141,12 @@ def _find(given: str) -> Json | None:
     return found
 
 
-def _shown(record: Json) -> Json:
-    return copy.deepcopy(record)
-
-
 def _overridden(project: Json, data: Json) -> Json:
     merged = copy.deepcopy(project)
-    for parameter, path in _OVERRIDES.items():
+    for parameter, (*path, last) in _OVERRIDES.items():
         if parameter in data:
-            parent = merged
-            for step in path[:-1]:
-                parent = parent[step]
-            parent[path[-1]] = data[parameter]
+            parent = merged[path[0]] if path else merged
+            parent[last] = data[parameter]
     variables = {v["name"]: v for v in merged["environment"].get("environmentVariables") or []}
     variables |= {v["name"]: v for v in data.get("environmentVariablesOverride") or []}
     merged["environment"]["environmentVariables"] = list(variables.values())
@@ -190,34 +157,24 @@ def _record(project: Json, data: Json) -> Json:
     """A build that has just been submitted."""
     name, now = project["name"], time.time()
     build_id = codebuild._build_id(name)
-    number = 1 + sum(b.get("projectName") == name for b in codebuild._builds.values())
     logs = (project.get("logsConfig") or {}).get("cloudWatchLogs") or {}
     group = logs.get("groupName") or f"/aws/codebuild/{name}"
     stream = build_id.rpartition(":")[2]
-    if logs.get("streamName"):
-        stream = f"{logs['streamName']}/{stream}"
     region = get_region()
     link = f"https://console.aws.amazon.com/cloudwatch/home?region={region}#logsV2:log-groups"
-    quoted = {part: part.replace("/", "$252F") for part in (group, stream)}
+    quoted = group.replace("/", "$252F")
+    done = {"phaseStatus": "SUCCEEDED", "startTime": now, "endTime": now, "durationInSeconds": 0}
     return {
         "id": build_id,
         "arn": codebuild._build_arn(build_id),
-        "buildNumber": number,
+        "buildNumber": 1 + sum(b["projectName"] == name for b in codebuild._builds.values()),
         "startTime": now,
         "currentPhase": "QUEUED",
         "buildStatus": "IN_PROGRESS",
         "buildComplete": False,
         "sourceVersion": data.get("sourceVersion") or project.get("sourceVersion") or "",
         "projectName": name,
-        "phases": [
-            {
-                "phaseType": "SUBMITTED",
-                "phaseStatus": "SUCCEEDED",
-                "startTime": now,
-                "endTime": now,
-                "durationInSeconds": 0,
-            }
-        ],
+        "phases": [{"phaseType": kind, **done} for kind in ("SUBMITTED", "QUEUED")],
         "source": project["source"],
         "artifacts": {"location": ""},
         "cache": project.get("cache") or {"type": "NO_CACHE"},
@@ -226,37 +183,32 @@ def _record(project: Json, data: Json) -> Json:
         "logs": {
             "groupName": group,
             "streamName": stream,
-            "deepLink": f"{link}/log-group/{quoted[group]}/log-events/{quoted[stream]}",
+            "deepLink": f"{link}/log-group/{quoted}/log-events/{stream}",
             "cloudWatchLogsArn": f"arn:aws:logs:{region}:{get_account_id()}:log-group:{group}"
             f":log-stream:{stream}",
-            "cloudWatchLogs": {"status": "ENABLED", **logs},
         },
         "timeoutInMinutes": int(project.get("timeoutInMinutes") or 60),
-        "queuedTimeoutInMinutes": int(project.get("queuedTimeoutInMinutes") or 480),
         "initiator": f"{get_account_id()}/user",
-        "encryptionKey": project["encryptionKey"],
         "exportedEnvironmentVariables": [],
     }
 
 
 def _build(project: Json, record: Json) -> Build:
-    credentials = _credentials(project["serviceRole"])
+    credentials = ecs_agent.credentials(project["serviceRole"])
     session = boto3.Session(
         aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
         aws_session_token=credentials["AWS_SESSION_TOKEN"],
         region_name=get_region(),
     )
-    endpoint = f"http://{server.HOST}:{app._MINISTACK_PORT}"
     root = Path(tempfile.gettempdir()) / "codebuild"
-    directory = root / record["id"].replace(":", "-")
     base = {
         # The standard images have boto3 with their Python, as this one does.
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
         "HOME": os.environ.get("HOME", "/root"),
         "LANG": "C.UTF-8",
         "TMPDIR": str(root),
-        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ENDPOINT_URL": ecs_agent.endpoint(),
         "AWS_REGION": get_region(),
         "AWS_DEFAULT_REGION": get_region(),
         "AWS_CONFIG_FILE": os.devnull,
@@ -271,113 +223,24 @@ def _build(project: Json, record: Json) -> Build:
         record,
         project,
         session,
-        directory,
+        root / record["id"].replace(":", "-"),
         base,
-        endpoint,
-        lambda: _tell(record, project),
         lambda action, resource: roles.denial(
             project["serviceRole"], _SENDER, action, resource, source=project["arn"]
         ),
     )
 
 
-def _credentials(role: str) -> dict[str, str]:
-    """Those of a session of the role, which IAM then holds to what the role may do."""
-    key, secret, token = f"ASIA{random.token_hex(8).upper()}", new_uuid(), random.token_hex(32)
-    name = role.rpartition("/")[2]
-    sts.register_session(
-        key,
-        {
-            "Arn": f"arn:aws:sts::{get_account_id()}:assumed-role/{name}/AWSCodeBuild-{new_uuid()}",
-            "UserId": f"{name}:AWSCodeBuild",
-            "SecretAccessKey": secret,
-            "SessionToken": token,
-        },
-    )
-    return {
-        "AWS_ACCESS_KEY_ID": key,
-        "AWS_SECRET_ACCESS_KEY": secret,
-        "AWS_SESSION_TOKEN": token,
-    }
-
-
 def _run(build: Build) -> None:
     record = build.record
     try:
-        _tell(record, build.project)
-        now = time.time()
-        queued = {"phaseType": "QUEUED", "phaseStatus": "SUCCEEDED", "startTime": now}
-        record["phases"].append(queued | {"endTime": now, "durationInSeconds": 0})
         build.run()
     except Exception:
         _log.exception("build %s", record["id"])
         record |= {"buildStatus": "FAULT", "currentPhase": "COMPLETED", "buildComplete": True}
         record["endTime"] = time.time()
-        _tell(record, build.project)
     finally:
         _running.pop(record["id"], None)
-
-
-# Events: https://docs.aws.amazon.com/codebuild/latest/userguide/sample-build-notifications.html
-# -------------------------------------------------------------------------------------------------
-
-
-def _tell(record: Json, project: Json) -> None:
-    """That the build's status changed."""
-    environment = project["environment"]
-    logs = record["logs"]
-    about: Json = {
-        "artifact": {"location": record["artifacts"]["location"]},
-        "environment": {
-            "image": environment.get("image", ""),
-            "privileged-mode": bool(environment.get("privilegedMode")),
-            "compute-type": environment.get("computeType", ""),
-            "type": environment.get("type", ""),
-            "environment-variables": [
-                {"name": v["name"], "type": v.get("type", "PLAINTEXT"), "value": v["value"]}
-                for v in environment["environmentVariables"]
-            ],
-        },
-        "timeout-in-minutes": record["timeoutInMinutes"],
-        "build-complete": record["buildComplete"],
-        "build-number": float(record["buildNumber"]),
-        "initiator": record["initiator"],
-        "build-start-time": _moment(record["startTime"]),
-        "source": {
-            "location": project["source"].get("location", ""),
-            "type": project["source"]["type"],
-        },
-        "source-version": record["sourceVersion"],
-        "logs": {
-            "group-name": logs["groupName"],
-            "stream-name": logs["streamName"],
-            "deep-link": logs["deepLink"],
-        },
-        "exported-environment-variables": record["exportedEnvironmentVariables"],
-    }
-    detail: Json = {
-        "project-name": record["projectName"],
-        "build-id": record["arn"],
-        "build-status": record["buildStatus"],
-        "current-phase": record["currentPhase"],
-        "current-phase-context": "[]",
-    }
-    entry = {
-        "Source": "aws.codebuild",
-        "DetailType": "CodeBuild Build State Change",
-        "Detail": json.dumps(detail | {"additional-information": about, "version": "1"}),
-        "Resources": [record["arn"]],
-    }
-    try:
-        eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
-    except Exception:
-        _log.exception("no event of %s", record["id"])
-
-
-def _moment(seconds: float) -> str:
-    """Sep 1, 2017 4:12:29 PM"""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%b} {moment.day}, {moment.year} {moment.hour % 12 or 12}:{moment:%M:%S %p}"
 
 
 # Step Functions: https://docs.aws.amazon.com/step-functions/latest/dg/connect-codebuild.html
@@ -425,18 +288,16 @@ def _integrated(resource: str, given: Any, deadline: float | None) -> Any:
 def _wait(build_id: str, deadline: float | None) -> Json:
     """The build once it is over. Who stops waiting stops the build."""
     failure = stepfunctions._ExecutionError
-    run = step_functions._current.get()
+    run = step_functions._current.get() or step_functions._Run()
     record = codebuild._builds[build_id]
     while not record["buildComplete"]:
         late = deadline is not None and time.monotonic() > deadline
-        if late or (run and run.over.wait(0.05)):
+        if late or run.over.wait(0.05):
             _stop_build({"id": build_id})
             if late:
                 raise failure("States.Timeout", "")
             raise step_functions._Stopped
-        if run is None:
-            time.sleep(0.05)
-    result = {"Build": _pascal(_shown(record))}
+    result = {"Build": _pascal(record)}
     if record["buildStatus"] != "SUCCEEDED":
         raise failure("States.TaskFailed", json.dumps(result))
     return result

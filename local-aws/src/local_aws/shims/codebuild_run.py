@@ -13,7 +13,6 @@ import os
 import selectors
 import shutil
 import subprocess
-import sys
 import tarfile
 import threading
 import time
@@ -26,11 +25,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_aws.shims.buildspec import PHASES, BadBuildspec, Buildspec, Phase
+from local_aws.shims import containers, ecs_agent
+from local_aws.shims.buildspec import PHASES, BadBuildspec, parse
 
 Json = dict[str, Any]
 
-_INIT = Path(__file__).with_name("container_init.py")
 # All commands share one shell on CodeBuild: its variables, exported or not, and its directory.
 _SCRIPT = """[ ! -e "$0.vars" ] || . "$0.vars" 2>/dev/null
 trap '__code=$?; trap - EXIT; env -0 >"$0.env"; set >"$0.vars"; pwd >"$0.cwd"; exit "$__code"' EXIT
@@ -63,7 +62,6 @@ class Build:
     session    the project's role
     directory  the build's own, removed at the end
     base       variables every command gets: PATH, region, endpoint, credentials
-    changed    called when the build has ended
     denial     why the project's role may not do an action on a resource; None if it may. For what
                has no endpoint here
     """
@@ -73,8 +71,6 @@ class Build:
     session: Any
     directory: Path
     base: Mapping[str, str]
-    endpoint: str
-    changed: Callable[[], None]
     denial: Callable[[str, str], str | None]
     _environment: dict[str, str] = field(default_factory=dict)
     _succeeding: str = "1"
@@ -140,16 +136,14 @@ class Build:
         """
         failed = False
         for name in PHASES:
-            phase = self._spec.phases.get(name, Phase())
+            phase = self._spec["phases"].get(name, {})
             try:
-                self._phase(name.upper(), partial(self._all, phase))
+                self._phase(name.upper(), partial(self._each, phase.get("commands", ())))
             except PhaseFailed:
                 failed = True
                 self._succeeding = "0"
-                if phase.on_failure == "CONTINUE":
-                    continue
                 # A failed build is followed by post_build, a failed preparation by nothing.
-                if phase.on_failure == "ABORT" or name in ("install", "pre_build"):
+                if "on-failure" in phase or name in ("install", "pre_build"):
                     return "FAILED"
         try:
             self._phase("UPLOAD_ARTIFACTS", lambda: self._upload(failed))
@@ -185,9 +179,6 @@ class Build:
             entry |= {"endTime": ended, "durationInSeconds": int(ended - began)}
             entry["contexts"] = [context]
             self._say(f"Phase complete: {name} State: {entry.get('phaseStatus', 'FAULT')}")
-            self._say(
-                f"Phase context status code: {context['statusCode']} Message: {context['message']}"
-            )
 
     def _complete(self, status: str) -> None:
         now = time.time()
@@ -200,7 +191,6 @@ class Build:
                 "buildComplete": True,
                 "endTime": now,
             }
-        self.changed()
 
     # What the phases do
     # ---------------------------------------------------------------------------------------------
@@ -285,44 +275,34 @@ class Build:
             if why := self.denial(f"codeconnections:{action}", connection):
                 raise PhaseFailed("CLIENT_ERROR", f"Failed to get access token: {why}")
 
-    def _buildspec(self, given: str) -> Buildspec:
+    def _buildspec(self, given: str) -> Json:
         """Inline text, or a path in the source (buildspec.yml)."""
         try:
             if "\n" in given or given.lstrip().startswith("{"):
-                return Buildspec.parse(given)
+                return parse(given)
             path = self._source / (given or "buildspec.yml")
             if not path.is_file():
                 raise BadBuildspec(f"stat {path}: no such file or directory")
-            return Buildspec.parse(path.read_text())
+            return parse(path.read_text())
         except BadBuildspec as error:
             raise PhaseFailed("YAML_FILE_ERROR", f"YAML file error: {error}") from error
 
     def _known(self) -> dict[str, str]:
         """https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html"""
         build = self.record
-        source = self.project["source"]
         return {
+            "CI": "true",
             "CODEBUILD_BUILD_ARN": build["arn"],
             "CODEBUILD_BUILD_ID": build["id"],
-            "CODEBUILD_BUILD_IMAGE": self.project["environment"].get("image", ""),
             "CODEBUILD_BUILD_NUMBER": str(build["buildNumber"]),
-            "CODEBUILD_CI": "true",
-            "CI": "true",
-            "CODEBUILD_INITIATOR": build["initiator"],
-            "CODEBUILD_KMS_KEY_ID": build["encryptionKey"],
-            "CODEBUILD_LOG_PATH": build["logs"]["streamName"],
-            "CODEBUILD_PROJECT_ARN": self.project["arn"],
-            "CODEBUILD_PROJECT_UUID": build["id"].rpartition(":")[2],
-            "CODEBUILD_RESOLVED_SOURCE_VERSION": build.get("resolvedSourceVersion") or "",
-            "CODEBUILD_SOURCE_REPO_URL": source.get("location") or "",
-            "CODEBUILD_SOURCE_VERSION": build.get("sourceVersion") or "",
+            "CODEBUILD_RESOLVED_SOURCE_VERSION": build.get("resolvedSourceVersion", ""),
+            "CODEBUILD_SOURCE_VERSION": build["sourceVersion"],
             "CODEBUILD_SRC_DIR": str(self._source),
-            "CODEBUILD_START_TIME": str(int(build["startTime"] * 1000)),
         }
 
     def _variables(self) -> dict[str, str]:
         """The buildspec's, over them the project's and those of StartBuild."""
-        found: dict[str, str] = dict(self._spec.variables)
+        found = {name: str(value) for name, value in self._spec["env"].get("variables", {}).items()}
         for given in self.project["environment"].get("environmentVariables") or []:
             if given.get("type", "PLAINTEXT") != "PLAINTEXT":
                 raise PhaseFailed(
@@ -330,14 +310,6 @@ class Build:
                 )
             found[given["name"]] = str(given["value"])
         return found
-
-    def _all(self, phase: Phase) -> None:
-        """Run the phase's commands, and `finally` whatever came of them."""
-        try:
-            self._each(phase.commands)
-        finally:
-            if not self._over:
-                self._each(phase.finally_)
 
     def _each(self, commands: Sequence[str]) -> None:
         for command in commands:
@@ -356,33 +328,21 @@ class Build:
                 )
 
     def _execute(self, command: str) -> int:
-        shell = shutil.which(self._spec.shell, path=self._environment["PATH"])
-        if shell is None:
-            raise PhaseFailed("CLIENT_ERROR", f"shell {self._spec.shell} is not installed")
+        name = self._spec["env"].get("shell", "sh")
+        if not (shell := shutil.which(name, path=self._environment["PATH"])):
+            raise PhaseFailed("CLIENT_ERROR", f"shell {name} is not installed")
         script = self.directory / "command"
         # set last, for the shell remembers it too
         script.write_text(f"export CODEBUILD_BUILD_SUCCEEDING={self._succeeding}\n{command}\n")
-        watched, lifeline = os.pipe()
+        process, lifeline = containers.spawn(
+            [shell, "-c", _SCRIPT, str(script)],
+            self._environment,
+            self._cwd if self._cwd.is_dir() else self._source,
+        )
         with self._lock:
             self._lifeline = lifeline
             if self._over:
                 self._cut()
-        try:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-I", "-S", str(_INIT), str(watched), ""),
-                    *(shell, "-c", _SCRIPT, str(script)),
-                ],
-                cwd=self._cwd if self._cwd.is_dir() else self._source,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(watched,),
-                start_new_session=True,
-            )
-        finally:
-            os.close(watched)
         self._follow(process)
         code = process.wait()
         with self._lock:
@@ -420,15 +380,16 @@ class Build:
     def _upload(self, failed: bool) -> None:
         """Put the artifacts into their bucket, as one archive: ZIP is the only packaging here."""
         self._export()
-        target, wanted = self.project["artifacts"], self._spec.artifacts
+        target, spec = self.project["artifacts"], self._spec["artifacts"]
+        wanted = spec.get("files")
         if not wanted or target.get("type") != "S3":
             return
-        base = self._source / self._spec.base
+        base = self._source / spec.get("base-directory", ".")
         found = sorted({p for pattern in wanted for p in base.glob(pattern) if p.is_file()})
         if not found:
             if failed:
                 return
-            said = f"no matching artifact paths found: no matching files for {list(wanted)}"
+            said = f"no matching artifact paths found: no matching files for {wanted}"
             raise PhaseFailed("CLIENT_ERROR", said)
         if target.get("packaging") != "ZIP":
             raise PhaseFailed("CLIENT_ERROR", "artifacts are packed as ZIP only by this runner")
@@ -447,7 +408,7 @@ class Build:
     def _export(self) -> None:
         self.record["exportedEnvironmentVariables"] = [
             {"name": name, "value": self._environment[name]}
-            for name in self._spec.exported
+            for name in self._spec["env"].get("exported-variables", ())
             if name in self._environment
         ]
 
@@ -461,14 +422,14 @@ class Build:
 
     def _cache(self) -> Json | None:
         cache: Json = self.project.get("cache") or {}
-        return cache if self._spec.cache and cache.get("type") == "S3" else None
+        return cache if self._spec["cache"] and cache.get("type") == "S3" else None
 
     def _cache_object(self, cache: Json) -> tuple[str, str]:
         """CodeBuild names the object itself; location and namespace are its promise."""
         bucket, _, prefix = cache["location"].split(":::")[-1].partition("/")
         parts = [
             prefix.strip("/"),
-            cache.get("cacheNamespace") or self.project["name"],
+            self.project["name"],
             "cache.tar",
         ]
         return bucket, "/".join(part for part in parts if part)
@@ -495,7 +456,9 @@ class Build:
         archive = self.directory / "cache.tar"
         with tarfile.open(archive, mode="w") as packed:
             for path in (
-                path for pattern in self._spec.cache for path in self._source.glob(pattern)
+                path
+                for pattern in self._spec["cache"].get("paths", ())
+                for path in self._source.glob(pattern)
             ):
                 packed.add(path, path.relative_to(self._source), recursive=False)
         bucket, key = self._cache_object(cache)
@@ -510,7 +473,7 @@ class Build:
 
     def _client(self, service: str) -> Any:
         if service not in self._clients:
-            self._clients[service] = self.session.client(service, endpoint_url=self.endpoint)
+            self._clients[service] = self.session.client(service, endpoint_url=ecs_agent.endpoint())
         return self._clients[service]
 
     def _say(self, line: str) -> None:

@@ -443,24 +443,7 @@ class Container:
         return word.replace(_EVERYWHERE, self.address)
 
     def _spawn(self, command: Sequence[str], output: int) -> tuple[subprocess.Popen[bytes], int]:
-        watched, lifeline = os.pipe()
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_INIT), str(watched), self.address, *command],
-                cwd=self._directory,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT if output == subprocess.PIPE else output,
-                pass_fds=(watched,),
-                start_new_session=True,
-            )
-        except BaseException:
-            os.close(lifeline)
-            raise
-        finally:
-            os.close(watched)
-        return process, lifeline
+        return spawn(command, self._environment, self._directory, self.address, output)
 
     def _follow(self, write: Callable[[str], None], ended: Callable[[int], None]) -> None:
         assert self._process.stdout is not None
@@ -477,6 +460,35 @@ class Container:
         lifeline, self._lifeline = self._lifeline, -1
         if lifeline >= 0:
             os.close(lifeline)
+
+
+def spawn(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    directory: Path,
+    address: str = "",
+    output: int = subprocess.PIPE,
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Run a command below a process 1 of its own (`container_init`), and what ends it when it is
+    closed."""
+    watched, lifeline = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_INIT), str(watched), address, *command],
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=(watched,),
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(lifeline)
+        raise
+    finally:
+        os.close(watched)
+    return process, lifeline
 
 
 _NOT_IN_PATH = "executable file not found in $PATH"
