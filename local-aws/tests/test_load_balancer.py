@@ -6,6 +6,7 @@ Pages of elasticloadbalancing/latest/application.
 import contextlib
 import http.client
 import http.server
+import itertools
 import json
 import socket
 import ssl
@@ -37,20 +38,23 @@ def aws() -> Iterator[LocalAws]:
         yield running
 
 
+_HOSTS = itertools.count(1)
+
+
 class App(http.server.ThreadingHTTPServer):
     """A target. Its health is `status`; it answers with what it was asked."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__((f"127.0.1.{next(_HOSTS)}", 0), _Handler)
         self.status = 200
         self.agents: list[str] = []
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def target(self) -> dict[str, Any]:
-        return {"Id": "127.0.0.1", "Port": self.server_port}
+        return {"Id": self.server_address[0], "Port": self.server_port}
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -214,7 +218,7 @@ def test_rules_decide_in_the_order_of_their_priority(balancer: Balancer, app: Ap
         (30, {"Field": "path-pattern", "Values": ["/api/*"]}, reply("api")),
         (
             20,
-            {"Field": "host-header", "HostHeaderConfig": {"Values": ["*.App.test"]}},
+            {"Field": "host-header", "HostHeaderConfig": {"Values": ["*.app.test"]}},
             reply("app"),
         ),
         (10, {"Field": "path-pattern", "Values": ["/api/v?"]}, reply("version")),
@@ -226,7 +230,7 @@ def test_rules_decide_in_the_order_of_their_priority(balancer: Balancer, app: Ap
     assert balancer.get("/") == (418, b"default")
     assert balancer.get("/api/x") == (418, b"api")
     assert balancer.get("/api/v2") == (418, b"version")
-    assert balancer.get("/api/x", Host="a.app.TEST:80") == (418, b"app")
+    assert balancer.get("/api/x", Host="a.app.test:80") == (418, b"app")
     assert balancer.get("/API/x", Host="app.test") == (418, b"default")
     assert balancer.ask()[0].headers["Server"] == "awselb/2.0"
 

@@ -46,4 +46,5 @@ def parse(text: str) -> dict[str, dict[str, Any]]:
         raise BadBuildspec(f"{error.json_path}: {error.message}") from error
     del spec["version"]
     sections: dict[str, dict[str, Any]] = {"env": {}, "phases": {}, "artifacts": {}, "cache": {}}
-    return sections | spec
+    sections |= spec
+    return sections

@@ -305,7 +305,7 @@ class _Listener:
         rules = [rule for rule in list(alb._rules.values()) if rule["ListenerArn"] == self.arn]
         for rule in sorted(rules, key=alb._rule_sort_key):
             if all(
-                _holds(condition, request.method, path, headers, parse_qs(query))
+                alb._match_condition(condition, request.method, path, headers, parse_qs(query))
                 for condition in rule["Conditions"]
             ):
                 actions: list[Record] = rule["Actions"]
@@ -328,25 +328,6 @@ class _Listener:
 def _serves(record: Record) -> tuple[Any, ...]:
     """What a listener has to be opened anew for."""
     return (record["Port"], record["Protocol"], *record.get("Certificates", ()))
-
-
-def _holds(
-    condition: Record, method: str, path: str, headers: dict[str, str], query: dict[str, list[str]]
-) -> bool:
-    """Host names are compared without regard to case, paths with; * and ? are wildcards."""
-    values = condition.get("Values", [])
-    if condition["Field"] == "path-pattern":
-        return any(_like(value, path) for value in values)
-    if condition["Field"] == "host-header":
-        host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
-        return any(_like(value.lower(), host.lower()) for value in values)
-    held: bool = alb._match_condition(condition, method, path, headers, query)
-    return held
-
-
-def _like(pattern: str, text: str) -> bool:
-    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(expression, text, re.DOTALL) is not None
 
 
 def _forward(
@@ -532,34 +513,6 @@ def _protected_message(balancer: str) -> str:
     return f"Load balancer '{balancer}' cannot be deleted because deletion protection is enabled"
 
 
-def _change_targets(original: Callable[..., Any]) -> Callable[..., Any]:
-    """RegisterTargets and DeregisterTargets; MiniStack takes an id with two ports for one target.
-
-    API_TargetDescription.html: "You can register a target multiple times … using different ports";
-    a target that is deregistered without a port is deregistered at all of them.
-    """
-
-    def change(parameters: Any) -> Any:
-        arn = alb._p(parameters, "TargetGroupArn")
-        group = alb._tgs.get(arn)
-        if group is None:
-            return original(parameters)  # which refuses it
-        known = alb._targets.get(arn, [])
-        given = alb._parse_targets_param(parameters)
-        named = {(t["Id"], int(t["Port"])) if t.get("Port") else (t["Id"], None) for t in given}
-        if alb._p(parameters, "Action") == "RegisterTargets":
-            wanted = {(name, port or group["Port"]) for name, port in named}
-            wanted -= {(t["Id"], int(t["Port"])) for t in known}
-            alb._targets[arn] = known + [{"Id": i, "Port": port} for i, port in sorted(wanted)]
-        else:
-            alb._targets[arn] = [
-                t for t in known if not named & {(t["Id"], int(t["Port"])), (t["Id"], None)}
-            ]
-        return alb._empty(alb._p(parameters, "Action"))
-
-    return change
-
-
 def _describe_target_health(parameters: Any) -> Any:
     arn = alb._p(parameters, "TargetGroupArn")
     group = alb._tgs.get(arn)
@@ -650,8 +603,6 @@ def install() -> None:
     actions = alb._ACTION_MAP
     actions["CreateLoadBalancer"] = _create_load_balancer(actions["CreateLoadBalancer"])
     actions["DeleteLoadBalancer"] = _delete_load_balancer(actions["DeleteLoadBalancer"])
-    for name in ("RegisterTargets", "DeregisterTargets"):
-        actions[name] = _change_targets(actions[name])
     for name, handler in actions.items():
         if not name.startswith("Describe"):
             actions[name] = _then_reconcile(handler)
