@@ -55,8 +55,8 @@ _SETTINGS = {
 }
 
 # https://www.postgresql.org/docs/current/protocol-message-formats.html
-_CANCEL_REQUEST, _SSL_REQUEST, _GSSENC_REQUEST = 80877102, 80877103, 80877104
-_STARTUP_LIMIT = 10_000  # bytes, as in the server
+_SSL_REQUEST = bytes.fromhex("0000000804d2162f")
+_NO_TLS = b"SFATAL\0VFATAL\0C28000\0Mno pg_hba.conf entry for this host, no encryption\0\0"
 
 
 class NoServer(RuntimeError):
@@ -235,38 +235,19 @@ class _Front:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError), contextlib.closing(writer):
-            startup, encrypted = await self._negotiate(reader, writer)
-            if not encrypted and _code(startup) != _CANCEL_REQUEST:
-                writer.write(_refusal(startup, writer.get_extra_info("peername")[0]))
+            if await reader.readexactly(8) != _SSL_REQUEST:
+                writer.write(b"E" + (len(_NO_TLS) + 4).to_bytes(4) + _NO_TLS)
                 await writer.drain()
                 return
+            writer.write(b"S")
+            await writer.start_tls(self._context)
             back, out = await asyncio.open_connection(self._address, self._inner)
             with contextlib.closing(out):
-                out.write(startup)
                 pumps = [asyncio.create_task(_pump(reader, out))]
                 pumps.append(asyncio.create_task(_pump(back, writer)))
                 await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
                 for pump in pumps:
                     pump.cancel()
-
-    async def _negotiate(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> tuple[bytes, bool]:
-        """A client's first real message, and whether it came encrypted."""
-        encrypted = False
-        while True:
-            size = await reader.readexactly(4)
-            if not 8 <= int.from_bytes(size) <= _STARTUP_LIMIT:
-                raise ConnectionAbortedError("this is not the PostgreSQL protocol")
-            message = size + await reader.readexactly(int.from_bytes(size) - 4)
-            if _code(message) == _SSL_REQUEST and not encrypted:
-                writer.write(b"S")
-                await writer.start_tls(self._context)
-                encrypted = True
-            elif _code(message) in (_SSL_REQUEST, _GSSENC_REQUEST):
-                writer.write(b"N")
-            else:
-                return message, encrypted
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -274,28 +255,6 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while content := await reader.read(1 << 16):
             writer.write(content)
             await writer.drain()
-
-
-def _code(message: bytes) -> int:
-    return int.from_bytes(message[4:8])
-
-
-def _refusal(startup: bytes, host: str) -> bytes:
-    """What a server with rds.force_ssl answers to a connection without TLS."""
-    words = [word.decode(errors="replace") for word in startup[8:].split(b"\0")]
-    asked = dict(zip(words[::2], words[1::2], strict=False))
-    user = asked.get("user", "")
-    fields = {
-        "S": "FATAL",
-        "V": "FATAL",
-        "C": "28000",
-        "M": (
-            f'no pg_hba.conf entry for host "{host}", user "{user}", '
-            f'database "{asked.get("database", user)}", no encryption'
-        ),
-    }
-    body = b"".join(f"{key}{value}\0".encode() for key, value in fields.items()) + b"\0"
-    return b"E" + (len(body) + 4).to_bytes(4) + body
 
 
 @functools.cache
