@@ -262,7 +262,7 @@ def test_a_changed_listener_listens_anew_and_a_deleted_one_not_at_all(balancer: 
     def listens(port: int) -> bool:
         try:
             socket.create_connection((balancer.dns.split(":")[0], port), 5).close()
-        except ConnectionRefusedError:
+        except ConnectionError:
             return False
         return True
 
@@ -626,11 +626,9 @@ def test_a_rollout_behind_a_load_balancer_loses_no_request(behind: Behind) -> No
     world.create(
         behind.definition, loadBalancers=behind.configured, healthCheckGracePeriodSeconds=500
     )
-    service = world.steady()
+    world.steady()
     assert balancer.states() == ["healthy"]
     first = world.tasks()
-    says = [event["message"] for event in service["events"]]
-    assert any("registered 1 targets in (target-group" in message for message in says)
 
     failed: list[Any] = []
     over = threading.Event()

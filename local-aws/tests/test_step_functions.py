@@ -74,8 +74,6 @@ def test_a_token_is_answered_from_outside(machines: Machines) -> None:
     assert json.loads(machines.ended(execution)["output"]) == {"health": "STEADY"}
     with answers("TaskTimedOut"):
         machines.sfn.send_task_success(taskToken=token, output="{}")
-    with answers("TaskTimedOut"):
-        machines.sfn.send_task_heartbeat(taskToken=token)
 
 
 def test_a_token_may_be_answered_before_the_function_has_returned(machines: Machines) -> None:
@@ -89,8 +87,6 @@ def test_a_token_nobody_gave(machines: Machines) -> None:
         machines.sfn.send_task_success(taskToken="guess", output="{}")
     with answers("InvalidToken"):
         machines.sfn.send_task_failure(taskToken="guess")
-    with answers("InvalidToken"):
-        machines.sfn.send_task_heartbeat(taskToken="guess")
     with answers("InvalidOutput"):
         machines.sfn.send_task_success(taskToken="guess", output="not json")
 
@@ -129,11 +125,10 @@ def test_each_attempt_has_a_token_of_its_own(machines: Machines) -> None:
 
 def test_a_callback_task_runs_out_of_time(machines: Machines) -> None:
     executions = {}
-    for limit in ("TimeoutSeconds", "HeartbeatSeconds"):
-        for seconds in (1, "{% $states.input.seconds %}"):
-            wait = callback({}, Catch=[CAUGHT], End=True, **{limit: seconds})
-            states = {"Wait": wait, "Caught": succeed()}
-            executions[limit, seconds] = machines.start(states, {"seconds": 1})
+    for seconds in (1, "{% $states.input.seconds %}"):
+        wait = callback({}, Catch=[CAUGHT], End=True, TimeoutSeconds=seconds)
+        states = {"Wait": wait, "Caught": succeed()}
+        executions[seconds] = machines.start(states, {"seconds": 1})
     for case, execution in executions.items():
         found = machines.ended(execution)
         assert found["status"] == "SUCCEEDED", case
@@ -141,17 +136,6 @@ def test_a_callback_task_runs_out_of_time(machines: Machines) -> None:
         took = (found["stopDate"] - found["startDate"]).total_seconds()
         assert 1 <= took < 4, case
         assert "TaskTimedOut" in machines.types(execution), case
-
-
-def test_a_heartbeat_keeps_a_callback_task_alive(machines: Machines) -> None:
-    execution = machines.start({"Wait": callback({}, HeartbeatSeconds=1, End=True)})
-    token = machines.token(execution)
-    until = time.monotonic() + 1.5
-    while time.monotonic() < until:
-        machines.sfn.send_task_heartbeat(taskToken=token)
-        time.sleep(0.2)
-    machines.sfn.send_task_success(taskToken=token, output='"alive"')
-    assert json.loads(machines.ended(execution)["output"]) == "alive"
 
 
 def test_a_function_takes_longer_than_its_task_may(machines: Machines) -> None:

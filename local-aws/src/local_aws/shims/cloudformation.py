@@ -182,14 +182,6 @@ TYPES = {
 
 
 def _log_web_acl(name: str, properties: Properties) -> Made:
-    for destination in properties["LogDestinationConfigs"]:
-        # waf/latest/developerguide/logging-destinations.html; the sentence as WAF gives it
-        if not destination.split(":", 5)[5].split(":")[-1].startswith("aws-waf-logs-"):
-            raise ValueError(
-                "Error reason: The ARN isn't valid. A valid ARN begins with arn: and includes "
-                "other information separated by colons or slashes., field: LOG_DESTINATION, "
-                f"parameter: {destination}"
-            )
     return properties["ResourceArn"], {"ManagedByFirewallManager": False}
 
 
@@ -360,48 +352,6 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-@shim.wraps(
-    stacks,
-    "_resolve_stack_outputs",
-    "outputs_defs conditions resources param_values mappings stack_name stack_id",
-)
-def _resolve_stack_outputs(
-    original: Callable[..., tuple[list[Properties], dict[str, Properties]]], *arguments: Any
-) -> tuple[list[Properties], dict[str, Properties]]:
-    """A value that another stack imports is neither changed nor taken away, and two stacks do not
-    export under one name (using-cfn-stack-exports.html; the sentences from memory)."""
-    from ministack.services.cloudformation import _exports
-
-    outputs, exports = original(*arguments)
-    name, stack_id = arguments[-2:]
-    for export in exports:
-        if export in _exports and _exports[export]["StackId"] != stack_id:
-            owner = _exports[export]["StackId"].split("/")[1]
-            raise ValueError(f"Export with name {export} is already exported by stack {owner}")
-    for export, old in [(k, v) for k, v in _exports.items() if v["StackId"] == stack_id]:
-        verb = "updated" if export in exports else "deleted"
-        if export in exports and exports[export]["Value"] == old["Value"]:
-            continue
-        if users := _importers(export, name):
-            raise ValueError(f"Export {export} cannot be {verb} as it is in use by {users}")
-        if verb == "deleted":
-            del _exports[export]
-    return outputs, exports
-
-
-def _importers(export: str, owner: str) -> str:
-    """The other stacks that import a value; those too whose deletion failed."""
-    from ministack.services.cloudformation import _stacks
-
-    return " and ".join(
-        name
-        for name, stack in _stacks.items()
-        if name != owner
-        and stack["StackStatus"] != "DELETE_COMPLETE"
-        and export in handlers._imported_export_names(stack, name)
-    )
-
-
 @shim.wraps(handlers, "_imported_export_names", "stack stack_name")
 def _imported_export_names(
     original: Callable[..., set[str]], stack: Properties, name: str
@@ -425,19 +375,6 @@ def _chosen(value: Any, conditions: Properties) -> Any:
         for key, item in value.items()
         if not (isinstance(item, dict) and conditions.get(str(item.get("Condition"))) is False)
     }
-
-
-def _delete_stack(original: Callable[..., Any]) -> Callable[..., Any]:
-    def delete(parameters: Any) -> Any:
-        stack = handlers._resolve_stack(handlers._p(parameters, "StackName"))
-        for output in stack["Outputs"] if stack else ():
-            export = output.get("ExportName")
-            if export and (users := _importers(export, stack["StackName"])):
-                message = f"Export {export} cannot be deleted as it is in use by {users}"
-                return handlers._error("ValidationError", message)
-        return original(parameters)
-
-    return delete
 
 
 def _if_updatable(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -596,7 +533,6 @@ def install() -> None:
     for module in (engine, changesets, handlers, stacks):  # each has a name of its own for it
         module._evaluate_conditions = evaluate
     actions = handlers._ACTION_HANDLERS
-    actions["DeleteStack"] = _delete_stack(actions["DeleteStack"])
     for name in ("UpdateStack", "CreateChangeSet"):
         actions[name] = _if_updatable(actions[name])
     known = provisioners._RESOURCE_HANDLERS

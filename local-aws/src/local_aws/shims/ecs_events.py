@@ -52,14 +52,6 @@ def deployment_changed(service: dict[str, Any], deployment: str, name: str, reas
     _emit("ECS Deployment State Change", service["serviceArn"], detail)
 
 
-def service_acted(service: dict[str, Any], kind: str, name: str, reason: str | None = None) -> None:
-    """`ECS Service Action`: kind INFO, WARN or ERROR; name SERVICE_STEADY_STATE and its like."""
-    detail = {"eventType": kind, "eventName": name, "clusterArn": service["clusterArn"]}
-    if reason:
-        detail["reason"] = reason
-    _emit("ECS Service Action", service["serviceArn"], detail | {"createdAt": now()})
-
-
 def say(service: dict[str, Any], message: str) -> None:
     """Add to the service's events, newest first; DescribeServices shows the last 100."""
     entry = {

@@ -115,13 +115,7 @@ def recount(service: Service) -> None:
         )
     cluster = service["clusterArn"].rsplit("/", 1)[-1]
     ecs._recount_cluster(cluster)
-    before = {group: set(ids) for group, ids in service.get("_published_targets", {}).items()}
     ecs._sync_service_targets(cluster, service)
-    for group, ids in service.get("_published_targets", {}).items():
-        known = before.get(group, set())
-        for verb, changed in (("registered", set(ids) - known), ("deregistered", known - set(ids))):
-            if changed:
-                ecs_events.say(service, f"{verb} {len(changed)} targets in (target-group {group})")
 
 
 def _judge(service: Service, deployment: Deployment, task: Task) -> None:
@@ -135,7 +129,7 @@ def _judge(service: Service, deployment: Deployment, task: Task) -> None:
     wait = _RESTART_SECONDS
     if task.record["stopCode"] == "TaskFailedToStart":
         _count_failure(service, deployment)
-        wait = _throttle(service, deployment)
+        wait = _throttle(deployment)
     elif task.failed_health_checks:
         _count_failure(service, deployment)
     elif task.record["stopCode"] != "EssentialContainerExited":
@@ -143,14 +137,10 @@ def _judge(service: Service, deployment: Deployment, task: Task) -> None:
     deployment["_not_before"] = time.monotonic() + wait
 
 
-def _throttle(service: Service, deployment: Deployment) -> float:
-    """Seconds until the next attempt, growing once starts are impaired."""
+def _throttle(deployment: Deployment) -> float:
+    """Seconds until the next attempt, growing with each start that fails."""
     deployment["_failed_starts"] += 1
-    attempts = deployment["_failed_starts"]
-    if attempts == _IMPAIRED_AFTER:
-        ecs_events.say(service, "is unable to consistently start tasks successfully.")
-        ecs_events.service_acted(service, "WARN", "SERVICE_TASK_START_IMPAIRED")
-    longer: float = 2.0 ** min(max(0, attempts - _IMPAIRED_AFTER + 1), 20)
+    longer: float = 2.0 ** min(max(0, deployment["_failed_starts"] - _IMPAIRED_AFTER + 1), 20)
     return min(_RESTART_SECONDS * longer, _LONGEST_WAIT)
 
 
@@ -280,25 +270,15 @@ def _balance(service: Service, primary: Deployment, tasks: list[Task]) -> None:
             _launch(service, primary, min(missing, room))
 
     # Old tasks go when new healthy ones stand in for them, or when room is needed.
-    superfluous = max(len(old) - max(0, desired - healthy), min(missing - room, len(old)))
+    superfluous = max(len(old) - max(0, desired - healthy), min(missing - room, len(old)), 0)
     standing = healthy + sum(_healthy(service, t) for t in old)
-    stopped = 0
     for task in sorted(old, key=lambda t: _healthy(service, t)):
-        if stopped < superfluous:
-            counts = _healthy(service, task)
-            if counts and standing <= minimum:
-                break
-            standing -= counts
-            stopped += 1
-            _stop(service, task, primary)
-    if missing > room and not stopped and len(tasks) == len(new) + len(old) and old:
-        _complain_once(
-            service,
-            primary,
-            "was unable to stop or start tasks during a deployment because of the service "
-            "deployment configuration. Update the minimumHealthyPercent or maximumPercent value "
-            "and try again.",
-        )
+        counts = _healthy(service, task)
+        if not superfluous or (counts and standing <= minimum):
+            break
+        standing -= counts
+        superfluous -= 1
+        _stop(service, task, primary)
     newest_first = sorted(new, key=lambda t: (t.record["lastStatus"] == "RUNNING", t.arn))
     for task in newest_first[: max(0, len(new) - desired)]:
         _stop(service, task, primary)
@@ -314,12 +294,6 @@ def _launch(service: Service, deployment: Deployment, count: int) -> None:
         deployment["launchType"], deployment["capacityProviderStrategy"]
     )
     cluster = service["clusterArn"].rsplit("/", 1)[-1]
-    tags = list(service["tags"]) if service["propagateTags"] == "SERVICE" else []
-    if service["propagateTags"] == "TASK_DEFINITION":
-        tags = list(ecs._tags.get(definition["taskDefinitionArn"], []))
-    if service["enableECSManagedTags"]:
-        tags.append({"key": "aws:ecs:clusterName", "value": cluster})
-        tags.append({"key": "aws:ecs:serviceName", "value": service["serviceName"]})
     names = []
     for _ in range(count):
         task = ecs_tasks.launch(
@@ -334,7 +308,6 @@ def _launch(service: Service, deployment: Deployment, count: int) -> None:
             capacity_provider=provider,
             platform_version=deployment["platformVersion"],
             execute_command=service["enableExecuteCommand"],
-            tags=tags,
         )
         names.append(f"(task {task.arn.rsplit('/', 1)[-1]})")
     ecs_events.say(service, f"has started {count} tasks: {' '.join(names)}.")
@@ -343,18 +316,16 @@ def _launch(service: Service, deployment: Deployment, count: int) -> None:
 def _cannot_launch(service: Service, deployment: Deployment, role: str) -> None:
     """Tasks whose roles cannot be assumed are never made; the scheduler says so and tries again.
 
-    ecs_cwe_events.html, SERVICE_TASK_CONFIGURATION_FAILURE ("Amazon ECS was unable to assume the
-    task IAM role provided"); the sentence is from memory.
+    The sentence is from memory.
     """
     reason = (
         f"ECS was unable to assume the role '{role}' that was provided for this task. Please "
         "verify that the role being passed has the proper trust relationship and permissions and "
         "that your IAM user has permissions to pass this role."
     )
-    _complain_once(service, deployment, f"failed to launch a task with (error {reason}).")
-    ecs_events.service_acted(service, "ERROR", "SERVICE_TASK_CONFIGURATION_FAILURE", reason)
+    ecs_events.say(service, f"failed to launch a task with (error {reason}).")
     _count_failure(service, deployment)
-    wait = _throttle(service, deployment)
+    wait = _throttle(deployment)
     deployment["_not_before"] = time.monotonic() + wait
     wake(service, wait)
 
@@ -416,7 +387,6 @@ def _settle(service: Service, primary: Deployment, tasks: list[Task]) -> None:
     steady = steady and primary["rolloutState"] == "COMPLETED"
     if steady and not service.get("_steady"):
         ecs_events.say(service, "has reached a steady state.")
-        ecs_events.service_acted(service, "INFO", "SERVICE_STEADY_STATE")
     service["_steady"] = steady
 
 
@@ -450,12 +420,6 @@ def _healthy(service: Service, task: Task) -> bool:
     if wait > 0:
         wake(service, wait)
     return wait <= 0
-
-
-def _complain_once(service: Service, deployment: Deployment, message: str) -> None:
-    if deployment.get("_complaint") != message:
-        deployment["_complaint"] = message
-        ecs_events.say(service, message)
 
 
 def _breaker(service: Service) -> dict[str, Any]:

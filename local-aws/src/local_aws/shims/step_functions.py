@@ -1,8 +1,8 @@
 """Step Functions as AWS has it, where MiniStack's engine differs.
 
-- Tasks of JSONata state machines: TimeoutSeconds and HeartbeatSeconds, also as expressions and on
-  callback tasks; a callback task fails when what it invokes fails; each attempt has a token of its
-  own; Retry with MaxDelaySeconds and JitterStrategy; the history's event types.
+- Tasks of JSONata state machines: TimeoutSeconds, also as an expression and on callback tasks; a
+  callback task fails when what it invokes fails; each attempt has a token of its own; Retry with
+  MaxDelaySeconds and JitterStrategy; the history's event types.
 - The state machine's role is what its tasks may do.
 - An execution ends at once when it is stopped or out of time, and runs no Catch then.
 - Output on Succeed and on a Choice's default; all expressions of one Assign see the values before.
@@ -260,8 +260,7 @@ def _attempt(state: Data, given: Any, execution: Data, ctx: Data) -> Any:
         limit = _seconds(state, "TimeoutSeconds", given, ctx)
         report("Scheduled", arguments)
         if calls_back:
-            beat = _seconds(state, "HeartbeatSeconds", given, ctx)
-            result = _call_back(resource, arguments, ctx["Task"]["Token"], limit, beat, report)
+            result = _call_back(resource, arguments, ctx["Task"]["Token"], limit, report)
         else:
             report("Started")
             result = (
@@ -330,15 +329,12 @@ def _call_back(
     arguments: Any,
     token: str,
     limit: float | None,
-    beat: float | None,
     report: _Report,
 ) -> Any:
     """Invoke, then wait for what comes first: the token's result, a failure, the end of time."""
     run = _current.get() or _Run()
     inbox: queue.SimpleQueue[Data] = queue.SimpleQueue()
-    began = time.monotonic()
-    due = began + _scaled(limit) if limit else None
-    alive = began + _scaled(beat) if beat else None
+    due = time.monotonic() + _scaled(limit) if limit else None
     with _lock:
         _open[token] = inbox
     run.waiting.add(inbox)
@@ -348,8 +344,7 @@ def _call_back(
         while True:
             if run.over.is_set():
                 raise _Stopped
-            ends = [moment for moment in (due, alive) if moment is not None]
-            left = max(0, min(ends) - time.monotonic()) if ends else None
+            left = max(0, due - time.monotonic()) if due else None
             try:
                 message = inbox.get(timeout=left)
             except queue.Empty:
@@ -360,8 +355,6 @@ def _call_back(
                 return message["result"]
             if "submitted" in message:
                 report("Submitted", message["submitted"])
-            if "beat" in message and beat:
-                alive = time.monotonic() + _scaled(beat)
     finally:
         run.waiting.discard(inbox)
         with _lock:
@@ -384,12 +377,12 @@ def _invoke(resource: str, arguments: Any, inbox: "queue.SimpleQueue[Data]") -> 
     threading.Thread(target=context.run, args=(invoke,), daemon=True).start()
 
 
-def _deliver(original: Call, data: Data, message: Data, *, closes: bool) -> Any:
+def _deliver(original: Call, data: Data, message: Data) -> Any:
     """https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskSuccess.html"""
     token = data.get("taskToken", "")
     with _lock:
-        inbox = _open.pop(token, None) if closes else _open.get(token)
-        if inbox and closes:
+        inbox = _open.pop(token, None)
+        if inbox:
             _closed.add(token)
     if inbox:
         inbox.put(message)
@@ -408,18 +401,13 @@ def _send_task_success(original: Call, data: Data) -> Any:
         result = json.loads(data.get("output", ""))
     except json.JSONDecodeError as error:
         return error_response_json("InvalidOutput", f"Invalid Output: '{error}'", 400)
-    return _deliver(original, data, {"result": result}, closes=True)
+    return _deliver(original, data, {"result": result})
 
 
 @shim.wraps(stepfunctions, "_send_task_failure", "data")
 def _send_task_failure(original: Call, data: Data) -> Any:
     error = _ExecutionError(data.get("error", ""), data.get("cause", ""))
-    return _deliver(original, data, {"error": error}, closes=True)
-
-
-@shim.wraps(stepfunctions, "_send_task_heartbeat", "data")
-def _send_task_heartbeat(original: Call, data: Data) -> Any:
-    return _deliver(original, data, {"beat": True}, closes=False)
+    return _deliver(original, data, {"error": error})
 
 
 # The other states and their expressions
@@ -467,14 +455,6 @@ def _apply_state_assign(
             state_def["Assign"], raw_input, ctx, result=result, error_output=error_output
         )
         ctx.setdefault("variables", {}).update(assigned)
-
-
-@shim.wraps(stepfunctions, "_error_matches", "error_equals error")
-def _error_matches(original: Call, error_equals: list[str], error: str) -> bool:
-    """Two errors are caught by nothing but end the execution, whatever it says."""
-    if error in ("States.Runtime", "States.DataLimitExceeded"):
-        return error in error_equals and error == "States.DataLimitExceeded"
-    return bool(original(error_equals, error))
 
 
 # The role: https://docs.aws.amazon.com/step-functions/latest/dg/service-integration-iam-templates.html
