@@ -7,7 +7,8 @@ another content.
     python -m tests.benchmarks.publication 20000 2000    files and megabytes, without the sync
 """
 
-import asyncio
+import http.client
+import http.server
 import json
 import os
 import random
@@ -17,15 +18,14 @@ import threading
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from demo.site import DocsSite
 from demo.stage import Stage
-from local_aws import proxy
 from local_aws.aws import LocalAws
 
 PUBLISH = "PublishDocs"
@@ -101,37 +101,41 @@ class Counting:
         self._requests, self._sent = Counter(), 0
         return found
 
-    async def decide(self, request: proxy.Request) -> proxy.Forward:
-        copied = request.header("x-amz-copy-source") is not None
-        self._requests["COPY" if copied else request.method] += 1
-        self._sent += int(request.header("Content-Length") or 0)
-        nothing: Callable[..., None] = lambda *_: None  # noqa: E731
-        return proxy.Forward("127.0.0.1", self._target, request.headers, nothing, nothing)
-
-    async def _serve(self, started: threading.Event) -> None:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await proxy.serve(reader, writer, self.decide, lambda: 60.0)
-
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._over = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        started.set()
-        await self._over.wait()
-        server.close()
+    def pass_on(self, request: http.server.BaseHTTPRequestHandler) -> None:
+        size = int(request.headers.get("Content-Length") or 0)
+        copied = "x-amz-copy-source" in request.headers
+        self._requests["COPY" if copied else request.command] += 1
+        self._sent += size
+        with closing(http.client.HTTPConnection("127.0.0.1", self._target)) as connection:
+            headers = dict(request.headers.items())
+            connection.request(request.command, request.path, request.rfile.read(size), headers)
+            response = connection.getresponse()
+            body = response.read()
+        request.send_response(response.status)
+        for name, value in response.getheaders():
+            if name.lower() not in ("connection", "content-length", "transfer-encoding"):
+                request.send_header(name, value)
+        length = response.headers["Content-Length"] if request.command == "HEAD" else len(body)
+        request.send_header("Content-Length", str(length or 0))
+        request.end_headers()
+        request.wfile.write(body)
 
     @contextmanager
     def running(self) -> Iterator[str]:
         """Its URL, for as long as the block."""
-        started = threading.Event()
-        thread = threading.Thread(target=lambda: asyncio.run(self._serve(started)))
-        thread.start()
-        started.wait()
-        try:
-            yield f"http://127.0.0.1:{self.port}"
-        finally:
-            self._loop.call_soon_threadsafe(self._over.set)
-            thread.join()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        for method in ("GET", "HEAD", "PUT", "POST", "DELETE"):
+            setattr(Handler, f"do_{method}", lambda request: self.pass_on(request))
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            yield f"http://127.0.0.1:{server.server_port}"
+            server.shutdown()
 
 
 def files(count: int, size: int, build: int) -> Iterator[tuple[str, bytes]]:

@@ -1,18 +1,18 @@
 """Application Load Balancers that work: listeners that listen, targets that are checked.
 
-MiniStack keeps the load balancers, listeners, rules, target groups and registrations; after every
-change of them `reconcile` brings the sockets and the health checks to what they say. A load
-balancer has a loopback address of its own. A listener's port from 1024 on is its port there; port
-80, which would need root, is the one in the load balancer's DNSName (host:port), and any other has
-one that `places` knows.
+MiniStack keeps the load balancers, listeners, rules, target groups and registrations, and decides
+what happens with a request; after every change of them `reconcile` brings the sockets and the
+health checks to what they say. A load balancer has a loopback address of its own. A listener's port
+from 1024 on is its port there; port 80, which would need root, is the one in the load balancer's
+DNSName (host:port), and any other has one that `places` knows.
 
 Follows elasticloadbalancing/latest/application: target-group-health-checks.html (states, reason
-codes, "only one passing check" for a new target), load-balancer-listeners.html (actions),
-load-balancer-target-groups.html (deregistration delay), and the API reference of TargetHealth.
-ELB_TIME_SCALE scales the intervals of health checks and the deregistration delay.
+codes, "only one passing check" for a new target), load-balancer-target-groups.html (deregistration
+delay), and the API reference of TargetHealth. ELB_TIME_SCALE scales the intervals of health checks
+and the deregistration delay.
 
 Not modelled: Network and Gateway Load Balancers, stickiness, security groups, WAF rules, weights
-(the first target group of a forward action gets all), HTTP/2.
+(the first target group of a forward action gets all), HTTP/2, WebSockets, the idle timeout.
 """
 
 import asyncio
@@ -25,19 +25,21 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import parse_qs
 
-from ministack.core.responses import request_scope
+import hypercorn
+from hypercorn.asyncio import serve
+from ministack import app
+from ministack.core.responses import StreamingResponse, request_scope
 from ministack.services import acm, alb
 from ministack.services.cloudformation import provisioners
 
-from local_aws import proxy
-from local_aws.shims import names, network
+from local_aws.shims import Shim, names, network
 
 _log = logging.getLogger("local_aws.elb")
 TIME_SCALE = float(os.environ.get("ELB_TIME_SCALE", "1"))
-_FORWARDED = ("host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-port", "x-amzn-trace-id")
 _NO_REASON = ("", "")
 
 Record = dict[str, Any]
@@ -51,6 +53,7 @@ _listeners: dict[str, "_Listener"] = {}
 _places: dict[str, "Place"] = {}
 _loop = asyncio.new_event_loop()
 _turns = itertools.count()
+_shim = Shim()
 watchers: list[Callable[[str], None]] = []
 """Called with a target group after the health of one of its targets changed."""
 
@@ -166,24 +169,28 @@ class Target:
 
 
 class _Use:
-    """A request, or a WebSocket, that a target serves."""
+    """A request that is served, and the target that serves it."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self) -> None:
+        self._serving = asyncio.current_task()
+        self._target: Target | None = None
+
+    def of(self, target: Target) -> None:
         self._target = target
-        self._connection: asyncio.StreamWriter | None = None
         target.uses.add(self)
 
-    def opened(self, connection: asyncio.StreamWriter) -> None:
-        self._connection = connection
-
     def released(self) -> None:
-        with _lock:
-            self._target.uses.discard(self)
-            _forget_drained()
+        if self._target:
+            with _lock:
+                self._target.uses.discard(self)
+                _forget_drained()
 
     def cut(self) -> None:
-        if self._connection:
-            self._connection.transport.abort()
+        if self._serving:
+            self._serving.cancel()
+
+
+_current: ContextVar[_Use] = ContextVar("current")
 
 
 async def _probe(group: Record, target: Target) -> tuple[str, str] | None:
@@ -220,6 +227,24 @@ def _matches_code(matcher: str, code: int) -> bool:
     return False
 
 
+class _Config(hypercorn.Config):
+    """How one listener is served."""
+
+    def __init__(self, open_socket: socket.socket, tls: ssl.SSLContext | None) -> None:
+        super().__init__()
+        self.bind = [f"fd://{open_socket.detach()}"]
+        self.graceful_timeout = 0
+        self.loglevel = "ERROR"
+        self._tls = tls
+
+    @property
+    def ssl_enabled(self) -> bool:
+        return self._tls is not None
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        return self._tls
+
+
 class _Listener:
     """An open listener."""
 
@@ -229,88 +254,53 @@ class _Listener:
         self.port: int = record["Port"]
         self.serves = _serves(record)
         self._place = place
-        self._certificates: list[str] = record.get("Certificates", [])
-        self._connecting: set[asyncio.Task[None]] = set()
-        self._open = socket.socket()
-        self._open.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._open.bind((place.address, place.port(self.port)))
-        self._open.setblocking(False)
-        self._open.listen(128)  # from now on it answers, if only in a moment
-        self._tls = self._context() if self._certificates else None
-        # asyncio's own server forgets a connection that comes while it is closed.
-        _loop.call_soon_threadsafe(_loop.add_reader, self._open, self._accept)
+        self._over = asyncio.Event()
+        certificates: list[str] = record.get("Certificates", [])
+        opened = socket.socket()
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((place.address, place.port(self.port)))
+        opened.listen(128)  # from now on it answers, if only in a moment
+        config = _Config(opened, self._context(certificates[0]) if certificates else None)
+        _soon(serve(self._serve, config, shutdown_trigger=self._over.wait))
 
     def close(self) -> None:
-        _loop.call_soon_threadsafe(self._close)
+        _loop.call_soon_threadsafe(self._over.set)
 
-    def _close(self) -> None:
-        _loop.remove_reader(self._open)
-        self._open.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
-            connection, _ = self._open.accept()
-            connection.setblocking(False)
-            connecting = _loop.create_task(self._connect(connection))
-            self._connecting.add(connecting)
-            connecting.add_done_callback(self._connecting.discard)
-
-    async def _connect(self, connection: socket.socket) -> None:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await proxy.serve(reader, writer, self._decide, self._idle)
-
-        with contextlib.suppress(OSError):  # no TLS, or gone already
-            await _loop.connect_accepted_socket(
-                lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader(), serve),
-                connection,
-                ssl=self._tls,
-            )
-
-    def _context(self) -> ssl.SSLContext:
+    def _context(self, certificate: str) -> ssl.SSLContext:
         with request_scope(*_owner(self.arn)):
-            certificate = acm._certificates[self._certificates[0]]
-        main = certificate["DomainName"]
-        others = set(certificate.get("SubjectAlternativeNames", ())) - {main}
+            found = acm._certificates[certificate]
+        main = found["DomainName"]
+        others = set(found.get("SubjectAlternativeNames", ())) - {main}
         return names.context([main, *sorted(others)])
 
-    def _idle(self) -> float:
-        with request_scope(*_owner(self.arn)):
-            return float(alb._lb_attr(self.balancer, "idle_timeout.timeout_seconds", "60"))
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        use = _Use()
+        _current.set(use)
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            use.released()
 
-    async def _decide(self, request: proxy.Request) -> proxy.Reply | proxy.Forward:
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in scope["headers"]}
+        query = scope["query_string"].decode("latin-1")
         with request_scope(*_owner(self.arn)):
-            listener = alb._listeners.get(self.arn)
-            if listener is None:
-                return proxy.failure(503)
-            host = request.header("host") or ""
-            headers = {n.decode("latin-1").lower(): v.decode("latin-1") for n, v in request.headers}
-            headers = alb._target_headers(self.balancer, listener, headers, request.client)
-            action = self._action(request, headers)
-            if action["Type"] == "forward":
-                if alb._lb_attr(self.balancer, "routing.http.preserve_host_header.enabled", "") != (
-                    "true"
-                ):
-                    headers["host"] = alb._target_host_header(host, self.port)
-                return _forward(action.get("TargetGroupArn", ""), request, headers)
-            path, _, query = request.target.partition("?")
-            status, answered, body = await alb._execute_action(
-                action, request.method, path, headers, b"", parse_qs(query), query, path
-            )
-            answered = {name: self._reachable(value, host) for name, value in answered.items()}
-            return proxy.Reply(status, tuple(answered.items()), body)
-
-    def _action(self, request: proxy.Request, headers: dict[str, str]) -> Record:
-        """The last action, which decides, of the first rule whose conditions all hold."""
-        path, _, query = request.target.partition("?")
-        rules = [rule for rule in list(alb._rules.values()) if rule["ListenerArn"] == self.arn]
-        for rule in sorted(rules, key=alb._rule_sort_key):
-            if all(
-                alb._match_condition(condition, request.method, path, headers, parse_qs(query))
-                for condition in rule["Conditions"]
-            ):
-                actions: list[Record] = rule["Actions"]
-                return max(actions, key=lambda action: int(action.get("Order", 1)))
-        return {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "503"}}
+            status, answered, content = await alb.dispatch_request(
+                alb._lbs[self.balancer], scope["method"], scope["path"], headers, body,
+                parse_qs(query), self.port, scope["client"][0], query, scope["raw_path"].decode(),
+            )  # fmt: skip
+        if "Location" in answered:
+            answered["Location"] = self._reachable(answered["Location"], headers.get("host", ""))
+        if isinstance(content, StreamingResponse):
+            await app._send_streaming_response(send, receive, status, answered, content)
+        else:
+            await app._send_response(send, status, answered, content)
 
     def _reachable(self, location: str, host: str) -> str:
         """A redirect to another listener here, for a client that came by address and port."""
@@ -330,22 +320,29 @@ def _serves(record: Record) -> tuple[Any, ...]:
     return (record["Port"], record["Protocol"], *record.get("Certificates", ()))
 
 
-def _forward(
-    group: str, request: proxy.Request, headers: dict[str, str]
-) -> proxy.Reply | proxy.Forward:
+@_shim.wraps(
+    alb,
+    "_forward_to_tg",
+    "tg_arn method path headers body query_params raw_query_string raw_path",
+)
+async def _forward_to_tg(original: Callable[..., Any], group: str, *request: Any) -> Any:
+    """To the healthy targets by turns: "If a target group contains only unhealthy registered
+    targets, the load balancer routes requests to all those targets, regardless of their health
+    status." """
     with _lock:
         among = [target for target in _targets.values() if target.group == group]
-        # "If a target group contains only unhealthy registered targets, the load balancer routes
-        # requests to all those targets, regardless of their health status."
         healthy = [target for target in among if target.state == "healthy"]
         usable = healthy or [target for target in among if target.state == "unhealthy"]
         if not usable:
-            return proxy.failure(503)
+            return 503, {"Content-Type": "text/plain"}, b"503 Service Unavailable"
         target = usable[next(_turns) % len(usable)]
-        use = _Use(target)  # before it can be drained
-    kept = [(n, v) for n, v in request.headers if n.decode("latin-1").lower() not in _FORWARDED]
-    own = [(n.encode(), headers[n].encode("latin-1")) for n in _FORWARDED if n in headers]
-    return proxy.Forward(target.id, target.port, [*own, *kept], use.opened, use.released)
+        if use := _current.get(None):
+            use.of(target)  # before it can be drained
+    method, path, headers, body, query, raw_query, raw_path = request
+    return await alb._proxy_http_target(
+        {"Id": target.id, "Port": target.port}, alb._tgs[group], method, raw_path or path, headers,
+        body, query, raw_query,
+    )  # fmt: skip
 
 
 # What MiniStack keeps, and what is there
@@ -600,6 +597,7 @@ def _wrap_template_types() -> None:
 
 def install() -> None:
     """Put this in front of MiniStack's ELB, and start the thread of all load balancers."""
+    _shim.install()
     actions = alb._ACTION_MAP
     actions["CreateLoadBalancer"] = _create_load_balancer(actions["CreateLoadBalancer"])
     actions["DeleteLoadBalancer"] = _delete_load_balancer(actions["DeleteLoadBalancer"])
