@@ -97,15 +97,13 @@ def test_a_function_out_of_time(aws: LocalAws, make: Callable[..., Function]) ->
     assert function("nothing")["pid"] != first
 
 
-@pytest.mark.parametrize(
-    ("code", "said"), [(3, "with error: exit status 3"), (0, "without providing a reason")]
-)
-def test_a_function_that_exits(make: Callable[..., Function], code: int, said: str) -> None:
+@pytest.mark.parametrize("code", [3, 0])
+def test_a_function_that_exits(make: Callable[..., Function], code: int) -> None:
     function = make()
     failed = function("exit", code=code)["failed"]
     assert failed["errorType"] == "Runtime.ExitError"
     assert failed["errorMessage"].startswith("RequestId: ")
-    assert failed["errorMessage"].endswith(f" Error: Runtime exited {said}")
+    assert failed["errorMessage"].endswith(" Error: Runtime exited without providing a reason")
     assert function("nothing")["count"] == 1
 
 

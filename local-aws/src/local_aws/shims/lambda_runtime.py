@@ -188,13 +188,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
     ) -> dict[str, Any]:
         """The environment is lost: it exited, failed to start, or is killed now for its time."""
         process, self._proc = self._proc, None
-        if answer is None:
-            process.kill()
-        try:
-            code = process.wait(timeout=2)
-        except subprocess.TimeoutExpired:  # it closed its socket and lives on
-            process.kill()
-            code = process.wait()
+        process.kill()
         self._drain(process, log)
         process.stdout.close()
         self._discard_tmpdir()
@@ -203,7 +197,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         if answer is None:
             kind, said = "Sandbox.Timedout", f"Task timed out after {seconds:.2f} seconds"
         else:
-            kind, said = "Runtime.ExitError", _exit(code)
+            kind, said = "Runtime.ExitError", "Runtime exited without providing a reason"
         log.append(f"{request_id} {said}\n".encode())
         message = f"RequestId: {request_id} Error: {said}"
         return _failed({"errorType": kind, "errorMessage": message}, log)
@@ -219,17 +213,17 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         layers = [_unpacked(z) for z in map(lambda_svc._resolve_layer_zip, self._layers()) if z]
         # /var/task first, then /opt, where a later layer lies over an earlier one.
         search = [code, *(path for layer in reversed(layers) for path in _python_paths(layer))]
-        ours, theirs = socket.socketpair()
+        self._channel, theirs = socket.socketpair()
+        self._received = b""
+        request = {
+            "environment": self._environment(code),
+            "directory": str(code),
+            "search": [str(entry) for entry in search],
+        }
         with theirs:
-            self._proc = _forks.process(
-                {
-                    "environment": self._environment(code),
-                    "directory": str(code),
-                    "search": [str(entry) for entry in search],
-                },
-                theirs,
-            )
-        self._channel, self._received = ours, b""
+            self._proc = Process(self._channel, _forks.begin(request, theirs))
+        if answer := self._answer(time.monotonic() + _INIT_SECONDS, []):
+            self._proc.pid = answer["pid"]
 
     def _layers(self) -> list[Any]:
         return [layer for layer in self.config.get("Layers") or [] if layer]
@@ -271,48 +265,35 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
 
 
 class Process:
-    """A forked execution environment, as far as `subprocess.Popen` is needed of one."""
+    """A forked execution environment, as far as MiniStack's workers need `subprocess.Popen`."""
 
-    def __init__(self, output: int, status: socket.socket) -> None:
-        self.stdin = self.stderr = None
+    stdin = stderr = None
+    pid = 0
+
+    def __init__(self, channel: socket.socket, output: int) -> None:
         self.stdout = open(output, "rb", buffering=0)  # noqa: SIM115 - closed by who reads it
-        self.returncode: int | None = None
-        self._status, self._told = status, b""
-        self.pid = self._next(None)
+        self._channel = channel
 
     def poll(self) -> int | None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.wait(0)
-        return self.returncode
+        """None while it lives: then its end of the channel is open."""
+        if self._channel.fileno() < 0 or (wait([self._channel], 0) and not self._peek()):
+            return 0
+        return None
 
     def wait(self, timeout: float | None = None) -> int:
-        if self.returncode is None:
-            self.returncode = self._next(timeout)
-            self._status.close()
-        return self.returncode
-
-    def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
+        return 0
 
     def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
+        if self.pid and self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
-    def _next(self, timeout: float | None) -> int:
-        """The next number that the fork server tells; -SIGKILL if that is gone."""
-        while b"\n" not in self._told:
-            if not wait([self._status], timeout):
-                raise subprocess.TimeoutExpired("lambda", timeout or 0)
-            received = self._status.recv(64)
-            if not received:
-                return -signal.SIGKILL
-            self._told += received
-        number, _, self._told = self._told.partition(b"\n")
-        return int(number)
+    terminate = kill
+
+    def _peek(self) -> bytes:
+        with contextlib.suppress(ConnectionResetError):
+            return self._channel.recv(1, socket.MSG_PEEK)
+        return b""
 
 
 class _Forks:
@@ -323,16 +304,16 @@ class _Forks:
         self._server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
 
-    def process(self, request: dict[str, Any], channel: socket.socket) -> Process:
+    def begin(self, request: dict[str, Any], channel: socket.socket) -> int:
+        """Fork an environment that is spoken to over the channel; what it writes can be read."""
         read, write = os.pipe()
-        told, tell = socket.socketpair()
-        with self._lock, tell:
+        with self._lock:
             try:
-                descriptors = [channel.fileno(), write, tell.fileno()]
+                descriptors = [channel.fileno(), write]
                 socket.send_fds(self._connection(), [json.dumps(request).encode()], descriptors)
             finally:
                 os.close(write)
-        return Process(read, told)
+        return read
 
     def _connection(self) -> socket.socket:
         if self._control is None or self._server is None or self._server.poll() is not None:
@@ -364,14 +345,6 @@ def _failed(failure: Failure, log: list[bytes]) -> dict[str, Any]:
 
 def _text(log: list[bytes]) -> str:
     return b"".join(log).decode(errors="replace").rstrip("\n")
-
-
-def _exit(code: int) -> str:
-    if code < 0:
-        return f"Runtime exited with error: signal: {signal.Signals(-code).name}"
-    if code:
-        return f"Runtime exited with error: exit status {code}"
-    return "Runtime exited without providing a reason"
 
 
 def _unpacked(archive: bytes) -> Path:

@@ -14,16 +14,15 @@ import importlib
 import json
 import logging
 import os
-import select
 import signal
 import socket
 import ssl
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 Failure = dict[str, Any]
 
@@ -65,49 +64,34 @@ class Context:
 def main(control: socket.socket, packages: str) -> None:
     """Fork an execution environment for each request on `control`, until that is closed.
 
-    A request comes with three descriptors: the environment's channel, what it writes to, and one
-    that is told its process id and its exit code. What every function imports is imported here
-    once: a start then takes the time of the function's own modules.
+    A request comes with two descriptors: the environment's channel, and what it writes to. What
+    every function imports is imported here once: a start then takes the time of the function's own
+    modules.
     """
     sys.path.append(packages)
     for name in _PRELOADED:
         importlib.import_module(name)
     _warm_up()
-    woken, wake = socket.socketpair()
-    wake.setblocking(False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake.fileno())
-    told: dict[int, socket.socket] = {}
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
     while True:
-        ready, _, _ = select.select([control, woken], [], [])
-        if woken in ready:
-            woken.recv(4096)
-            for pid, code in _ended():
-                with contextlib.suppress(OSError), told.pop(pid) as teller:  # nobody may listen
-                    teller.sendall(f"{code}\n".encode())
-        if control in ready:
-            request, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 3)
-            if not descriptors:
-                return
-            channel, output, status = descriptors
-            if (pid := os.fork()) == 0:
-                signal.set_wakeup_fd(-1)
-                for of_server in (control, woken, wake, *told.values()):
-                    of_server.close()
-                os.close(status)
-                _begin(json.loads(request), output)
-                try:
-                    serve(socket.socket(fileno=channel))
-                except SystemExit as end:
-                    _end(end.code)
-                except BaseException:
-                    traceback.print_exc()
-                    _end(1)
-                _end(0)
-            os.close(channel)
-            os.close(output)
-            told[pid] = socket.socket(fileno=status)
-            told[pid].sendall(f"{pid}\n".encode())
+        request, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 2)
+        if not descriptors:
+            return
+        channel, output = descriptors
+        if os.fork() == 0:
+            control.close()
+            _begin(json.loads(request), output)
+            try:
+                serve(socket.socket(fileno=channel))
+            except SystemExit as end:
+                print(end.code or "", file=sys.stderr)
+            except BaseException:
+                traceback.print_exc()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
+        os.close(channel)
+        os.close(output)
 
 
 def _warm_up() -> None:
@@ -129,15 +113,6 @@ def _warm_up() -> None:
         session.client(service)  # type: ignore[call-overload]
     gc.collect()
     gc.freeze()
-
-
-def _ended() -> Iterator[tuple[int, int]]:
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                return
-            yield pid, os.waitstatus_to_exitcode(status)
 
 
 def _begin(request: dict[str, Any], output: int) -> None:
@@ -162,19 +137,9 @@ def _begin(request: dict[str, Any], output: int) -> None:
                 del sys.modules[loaded]
 
 
-def _end(code: Any) -> NoReturn:
-    """As the interpreter ends, but for what the fork server would do at its own end."""
-    if not isinstance(code, int):
-        if code is not None:
-            print(code, file=sys.stderr)
-        code = int(code is not None)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code & 0xFF)
-
-
 def serve(channel: socket.socket) -> None:
     """Answer invocations until the channel is closed."""
+    _send(channel, {"pid": os.getpid()})
     lines = channel.makefile("r", encoding="utf-8")
     http.client.HTTPSConnection.connect = _connect  # type: ignore[assignment, method-assign]
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
