@@ -88,16 +88,6 @@ def _get_docker() -> None:
     """The same with Docker on this machine as without."""
 
 
-@shim.wraps(rds, "_default_engine_version", "engine")
-def _default_engine_version(original: Callable[[str], str], engine: str) -> str:
-    if engine != "postgres":
-        return original(engine)
-    try:
-        return postgres.choose("")[0]
-    except postgres.NoServer:
-        return original(engine)
-
-
 # Instances ---------------------------------------------------------------------------------------
 
 
@@ -119,13 +109,6 @@ def _stand_up(instance: Record, fill: Callable[[postgres.Server], None]) -> Futu
             "RDS: %s is a record with no database in it: %s", instance["DBInstanceIdentifier"], why
         )
         return None
-    _log.info(
-        "RDS: %s is PostgreSQL %s at %s:%d",
-        instance["DBInstanceIdentifier"],
-        server.version,
-        server.address,
-        server.port,
-    )
     instance["Endpoint"]["Address"] = server.address
     database = _databases[instance["DbiResourceId"]] = Database(instance, server)
     return database.do(partial(fill, server), "creating")
@@ -196,14 +179,7 @@ def _delete_db_instance(original: Callable[..., Response], p: Record) -> Respons
         return _refusal("InvalidParameterCombination", PROTECTED)
     if not _database(instance):
         return original(p)
-    final = rds._p(p, "FinalDBSnapshotIdentifier")
-    if bool(final) == (rds._p(p, "SkipFinalSnapshot") == "true"):
-        said = "Either FinalDBSnapshotIdentifier or SkipFinalSnapshot is required."  # from memory
-        return _refusal("InvalidParameterCombination", said)
-    if instance["DBInstanceStatus"] == "deleting":
-        name = instance["DBInstanceIdentifier"]
-        return _refusal("InvalidDBInstanceState", f"Instance {name} is already being deleted.")
-    if final:
+    if final := rds._p(p, "FinalDBSnapshotIdentifier"):
         rds._create_snapshot_internal(final, instance)
     _remove(instance)
     return _answer("DeleteDBInstance", instance)
@@ -223,19 +199,6 @@ def _remove(instance: Record) -> Future[None]:
 
 
 # Snapshots ---------------------------------------------------------------------------------------
-
-
-@shim.wraps(rds, "_create_db_snapshot", "p")
-def _create_db_snapshot(original: Callable[..., Response], p: Record) -> Response:
-    instance = rds._resolve_instance(rds._p(p, "DBInstanceIdentifier"))
-    if _database(instance) and instance["DBInstanceStatus"] != "available":
-        # https://github.com/hashicorp/terraform-provider-aws/issues/7047
-        return _refusal(
-            "InvalidDBInstanceState",
-            "Cannot create a snapshot because the database instance "
-            f"{instance['DBInstanceIdentifier']} is not currently in the available state.",
-        )
-    return original(p)
 
 
 @shim.wraps(rds, "_create_snapshot_internal", "snap_id instance")
@@ -267,8 +230,6 @@ def _create_snapshot_internal(
 @shim.wraps(rds, "_delete_db_snapshot", "p")
 def _delete_db_snapshot(original: Callable[..., Response], p: Record) -> Response:
     snapshot = rds._snapshots.get(rds._p(p, "DBSnapshotIdentifier"))
-    if snapshot and snapshot["Status"] == "creating":
-        return _snapshot_not_available(snapshot)
     answer = original(p)
     if snapshot and (copy := _copies.pop(snapshot["DBSnapshotArn"], None)):
         shutil.rmtree(copy.parent, ignore_errors=True)
@@ -281,7 +242,8 @@ def _restore_from_snapshot(original: Callable[..., Response], p: Record) -> Resp
     API_RestoreDBInstanceFromDBSnapshot.html. The port and the credentials are the snapshot's."""
     snapshot = rds._snapshots.get(rds._p(p, "DBSnapshotIdentifier"))
     if snapshot and snapshot["Status"] != "available":
-        return _snapshot_not_available(snapshot)
+        name, status = snapshot["DBSnapshotIdentifier"], snapshot["Status"]
+        return _refusal("InvalidDBSnapshotState", f"DB snapshot {name} is {status}.")
     answer = original(p)
     if answer[0] != 200:
         return answer
@@ -312,12 +274,6 @@ def _restored(instance: Record, snapshot: Record) -> Callable[[postgres.Server],
         return None
     instance |= {key: snapshot[key] for key in ("MasterUsername", "_MasterUserPassword", "DBName")}
     return lambda server: server.restore(copy)
-
-
-def _snapshot_not_available(snapshot: Record) -> Response:
-    # The wording is from memory.
-    name, status = snapshot["DBSnapshotIdentifier"], snapshot["Status"]
-    return _refusal("InvalidDBSnapshotState", f"DB snapshot {name} is {status}, not available.")
 
 
 # CloudFormation ----------------------------------------------------------------------------------
@@ -370,7 +326,7 @@ def _secret_string(original: Callable[[Record], str], props: Record) -> str:
     if not asked or props.get("SecretString"):
         return original(props)
     wanted: Record = {
-        name: value if name == "ExcludeCharacters" else _true(value)
+        name: value if name == "ExcludeCharacters" else str(value).lower() == "true"
         for name, value in asked.items()
         if name.startswith(("Exclude", "Include", "Require"))
     }
@@ -383,7 +339,3 @@ def _secret_string(original: Callable[[Record], str], props: Record) -> str:
     if not (template := asked.get("SecretStringTemplate")):
         return password
     return json.dumps(json.loads(template) | {asked["GenerateStringKey"]: password})
-
-
-def _true(value: Any) -> bool:
-    return str(value).lower() == "true"
