@@ -43,7 +43,7 @@ _MODULE = (
     " return options && options.format === 'json' ? JSON.parse(held[key]) : held[key]; } }; } };"
 )
 _AGE = re.compile(r"(?:^|[\s,])(s-maxage|max-age)=(\d+)")
-_MOST_KEPT = 5000
+_MOST_KEPT = 500
 
 shim = Shim()
 # (distribution, path) to when it goes stale and the origin's answer

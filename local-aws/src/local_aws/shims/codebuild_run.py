@@ -84,7 +84,7 @@ class Build:
         self.directory.mkdir(parents=True)
         self._cwd = self._source = self.directory / "src"
         self._source.mkdir()
-        clock = threading.Timer(60 * self.record["timeoutInMinutes"], self._end, ("TIMED_OUT",))
+        clock = threading.Timer(60 * self.record["timeoutInMinutes"], self.stop, ("TIMED_OUT",))
         clock.daemon = True
         clock.start()
         self._log = _Log(self._client("logs"), self.record["logs"])
@@ -95,10 +95,7 @@ class Build:
             self._log.close()
             shutil.rmtree(self.directory, ignore_errors=True)
 
-    def stop(self) -> None:
-        self._end("STOPPED")
-
-    def _end(self, status: str) -> None:
+    def stop(self, status: str = "STOPPED") -> None:
         with self._lock:
             if self._over or self.record["buildComplete"]:
                 return
@@ -116,8 +113,8 @@ class Build:
     def _run(self) -> None:
         status = "SUCCEEDED"
         try:
-            for name, work in (("PROVISIONING", self._provision), ("DOWNLOAD_SOURCE", self._fetch)):
-                self._phase(name, work)
+            self._phase("PROVISIONING", self._log.open)
+            self._phase("DOWNLOAD_SOURCE", self._fetch)
             status = self._commands()
         except PhaseFailed:
             status = "FAILED"
@@ -170,7 +167,7 @@ class Build:
         except Ended:
             entry["phaseStatus"] = self._over
             raise
-        except (ClientError, BotoCoreError, OSError) as error:
+        except (ClientError, BotoCoreError, OSError, zipfile.BadZipFile) as error:
             entry["phaseStatus"] = "FAILED"
             context = {"statusCode": "CLIENT_ERROR", "message": str(error)}
             raise PhaseFailed("CLIENT_ERROR", str(error)) from error
@@ -195,9 +192,6 @@ class Build:
     # What the phases do
     # ---------------------------------------------------------------------------------------------
 
-    def _provision(self) -> None:
-        self._log.open()
-
     def _fetch(self) -> None:
         source = self.project["source"]
         kind, version = source["type"], self.record.get("sourceVersion") or ""
@@ -215,59 +209,49 @@ class Build:
         """A folder, or a ZIP file."""
         bucket, _, key = location.partition("/")
         s3, archive = self._client("s3"), self.directory / "source.zip"
-        try:
-            if key.endswith("/") or not key:
-                for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
-                    for found in page.get("Contents", []):
-                        target = self._source / found["Key"].removeprefix(key)
-                        target.parent.mkdir(parents=True, exist_ok=True)
-                        s3.download_file(bucket, found["Key"], str(target))
-                return
-            chosen = {"VersionId": version} if version else {}
-            answer = s3.get_object(Bucket=bucket, Key=key, **chosen)
-            with archive.open("wb") as file:
-                shutil.copyfileobj(answer["Body"], file)
-        except ClientError as error:
-            raise PhaseFailed(
-                "CLIENT_ERROR", f"error while downloading key {key}, error: {error}"
-            ) from error
+        if key.endswith("/") or not key:
+            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
+                for found in page.get("Contents", []):
+                    target = self._source / found["Key"].removeprefix(key)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    s3.download_file(bucket, found["Key"], str(target))
+            return
+        answer = s3.get_object(
+            Bucket=bucket, Key=key, **({"VersionId": version} if version else {})
+        )
+        with archive.open("wb") as file:
+            shutil.copyfileobj(answer["Body"], file)
         self.record["resolvedSourceVersion"] = answer.get("VersionId") or version
-        try:
-            with zipfile.ZipFile(archive) as packed:
-                packed.extractall(self._source)
-                for entry in packed.infolist():
-                    mode = entry.external_attr >> 16
-                    if mode and not entry.is_dir():
-                        (self._source / entry.filename).chmod(mode & 0o777)
-        except zipfile.BadZipFile as error:
-            raise PhaseFailed(
-                "CLIENT_ERROR", f"error while unpacking {key}: {error}; S3 sources are ZIP files"
-            ) from error
+        with zipfile.ZipFile(archive) as packed:
+            for entry in packed.infolist():
+                path = packed.extract(entry, self._source)
+                if (mode := entry.external_attr >> 16) and not entry.is_dir():
+                    Path(path).chmod(mode & 0o777)
         archive.unlink()
 
     def _fetch_git(self, source: Json, version: str) -> None:
         auth = source.get("auth") or {}
         if auth.get("type") == "CODECONNECTIONS":
             self._connect(auth["resource"])
-        depth = source.get("gitCloneDepth") or 0
-        shallow = [] if version or not depth else ["--depth", str(depth)]
-        branch = version.removeprefix("refs/heads/")
         stand_in = os.environ.get(_GITHUB)
         instead = ["-c", f"url.{stand_in}/.insteadOf=https://github.com/"] if stand_in else []
-        for command in (
-            [*instead, "clone", "--quiet", *shallow, source["location"], str(self._source)],
-            *([["-C", str(self._source), "checkout", "--quiet", branch]] if branch else []),
-        ):
-            done = subprocess.run(
-                ["git", *command], capture_output=True, text=True, env={**self.base}, check=False
-            )
-            if done.returncode:
-                raise PhaseFailed(
-                    "GIT_CLONE_FAILED", (done.stderr.strip().splitlines() or [""])[-1]
-                )
-        head = ["git", "-C", str(self._source), "rev-parse", "HEAD"]
-        found = subprocess.run(head, capture_output=True, text=True, env={**self.base}, check=True)
-        self.record["resolvedSourceVersion"] = found.stdout.strip()
+        self._git(*instead, "clone", "--quiet", source["location"], ".")
+        if version:
+            self._git("checkout", "--quiet", version.removeprefix("refs/heads/"))
+        self.record["resolvedSourceVersion"] = self._git("rev-parse", "HEAD")
+
+    def _git(self, *words: str) -> str:
+        done = subprocess.run(
+            ["git", *words],
+            cwd=self._source,
+            env={**self.base},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise PhaseFailed("GIT_CLONE_FAILED", done.stderr.strip().rpartition("\n")[2])
+        return done.stdout.strip()
 
     def _connect(self, connection: str) -> None:
         """https://docs.aws.amazon.com/codebuild/latest/userguide/connections-github-app.html"""
