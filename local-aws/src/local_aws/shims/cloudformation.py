@@ -33,19 +33,15 @@ shim = Shim()
 
 
 class Type(NamedTuple):
-    """A resource type in terms of a service's client.
+    """A resource type in terms of a service's client. Whatever changes but tags replaces it.
 
     `create(client, name, properties)` gets a name that is unique for the resource in its stack.
-    `update(client, id, properties)` makes the changes that do not replace. `delete(client, id,
-    properties)` may raise that there is no such resource. `tagged` is the attribute that EC2 knows
-    the resource by, if it has tags.
+    `delete(client, id, properties)` may raise that there is no such resource.
     """
 
     service: str
     create: Callable[[Any, str, Properties], Made]
     delete: Callable[[Any, str, Properties], object]
-    update: Callable[[Any, str, Properties], object] | None = None
-    tagged: str | None = None
 
 
 def _call(client: Any, operation: str, properties: Properties) -> dict[str, Any]:
@@ -109,20 +105,7 @@ def _rule(direction: str) -> Type:
         rule = {"GroupId": properties["GroupId"], "SecurityGroupRuleIds": [identifier]}
         _call(client, f"revoke_security_group_{direction}", rule)
 
-    def update(client: Any, identifier: str, properties: Properties) -> None:
-        changed = _permission(properties)
-        ranges = {k: v for k, v in changed.items() if isinstance(v, list)}
-        rule = {k: v for k, v in changed.items() if k not in ranges}
-        for members in ranges.values():
-            rule |= {
-                {"CidrIp": "CidrIpv4", "GroupId": "ReferencedGroupId"}.get(key, key): value
-                for key, value in members[0].items()
-            }
-        rules = [{"SecurityGroupRuleId": identifier, "SecurityGroupRule": rule}]
-        wanted = {"GroupId": properties["GroupId"], "SecurityGroupRules": rules}
-        _call(client, "modify_security_group_rules", wanted)
-
-    return Type("ec2", create, delete, update)
+    return Type("ec2", create, delete)
 
 
 def _create_address(client: Any, name: str, properties: Properties) -> Made:
@@ -158,18 +141,16 @@ def _associate_web_acl(client: Any, name: str, properties: Properties) -> Made:
 TYPES = {
     "AWS::EC2::SecurityGroupIngress": _rule("ingress"),
     "AWS::EC2::SecurityGroupEgress": _rule("egress"),
-    "AWS::EC2::EIP": Type("ec2", _create_address, _release_address, tagged="AllocationId"),
+    "AWS::EC2::EIP": Type("ec2", _create_address, _release_address),
     "AWS::EC2::NatGateway": Type(
         "ec2",
         _create_nat_gateway,
         lambda client, identifier, _: client.delete_nat_gateway(NatGatewayId=identifier),
-        tagged="NatGatewayId",
     ),
     "AWS::EC2::FlowLog": Type(
         "ec2",
         _create_flow_log,
         lambda client, identifier, _: client.delete_flow_logs(FlowLogIds=[identifier]),
-        tagged="Id",
     ),
     "AWS::WAFv2::WebACLAssociation": Type(
         "wafv2",
@@ -204,20 +185,6 @@ def _handlers(kind: Type) -> dict[str, Any]:
             ecs_agent.client(kind.service, get_region()), _name(logical_id, stack), properties
         )
 
-    def update(
-        identifier: str, old: Properties, new: Properties, stack: str, logical_id: str
-    ) -> Made:
-        attributes: Properties = _attributes(stack, logical_id)
-        client = ecs_agent.client(kind.service, get_region())
-        if kind.tagged:
-            resource = attributes[kind.tagged]
-            if gone := {t["Key"] for t in old["Tags"]} - {t["Key"] for t in new["Tags"]}:
-                client.delete_tags(Resources=[resource], Tags=[{"Key": key} for key in gone])
-            client.create_tags(Resources=[resource], Tags=new["Tags"])
-        if kind.update:
-            kind.update(client, identifier, new)
-        return identifier, attributes
-
     def delete(identifier: str, properties: Properties) -> None:
         try:
             kind.delete(ecs_agent.client(kind.service, get_region()), identifier, properties)
@@ -225,33 +192,14 @@ def _handlers(kind: Type) -> dict[str, Any]:
             if "NotFound" not in error.response["Error"]["Code"]:
                 raise
 
-    return {"create": create, "update": update, "update_with_logical_id": True, "delete": delete}
+    return {"create": create, "delete": delete}
 
 
 def _record(make: Callable[[str, Properties], Made]) -> dict[str, Any]:
     def create(logical_id: str, properties: Properties, stack: str) -> Made:
         return make(_name(logical_id, stack), properties)
 
-    def update(
-        identifier: str, old: Properties, new: Properties, stack: str, logical_id: str
-    ) -> Made:
-        make(identifier, new)  # which refuses what it would refuse at first
-        return identifier, _attributes(stack, logical_id)
-
-    return {
-        "create": create,
-        "update": update,
-        "update_with_logical_id": True,
-        "delete": lambda identifier, properties: None,
-    }
-
-
-def _attributes(stack: str, logical_id: str) -> Properties:
-    """The attributes of a resource that is being updated; those of the types here stay."""
-    from ministack.services.cloudformation import _stacks
-
-    found: Properties = _stacks[stack]["_resources"][logical_id]["Attributes"]
-    return found
+    return {"create": create, "delete": lambda identifier, properties: None}
 
 
 # Attributes of MiniStack's own types
@@ -538,14 +486,14 @@ def install() -> None:
     known = provisioners._RESOURCE_HANDLERS
     for kind, described in TYPES.items():
         known[kind] = _handlers(described)
-        if described.tagged:
-            provisioners._STACK_TAG_PROPERTY[kind] = ("Tags", "list")
     for kind, make in RECORDS.items():
         known[kind] = _record(make)
     for kind in [*TYPES, *RECORDS]:
         schema = _schema(kind)
         assert schema, kind
-        replacing = tuple(sorted(_top_level(schema, "createOnlyProperties")))
+        if "Tags" in schema["properties"]:
+            provisioners._STACK_TAG_PROPERTY[kind] = ("Tags", "list")
+        replacing = tuple(name for name in schema["properties"] if name != "Tags")
         provisioners._REPLACING_PROPERTIES[kind] = replacing
     for operation in ("create", "update"):
         vpc = known["AWS::EC2::VPC"]
