@@ -5,6 +5,7 @@ lacks a permission fails here with the words it fails with on AWS, where
 AmazonECS/latest/developerguide/task_execution_IAM_role.html lists the permissions.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -13,6 +14,7 @@ import secrets
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import boto3
@@ -25,6 +27,7 @@ from local_aws.shims import containers, roles
 
 _RETRIEVAL = (
     "unable to pull secrets or registry auth: execution resource retrieval failed: unable to "
+    "retrieve "
 )
 _making = threading.Lock()  # boto3 makes one client at a time
 
@@ -34,23 +37,20 @@ class InitializationError(Exception):
 
 
 class Agent:
-    """Acts for the tasks of one task definition, in one account and region."""
+    """Acts for the tasks of one task definition, in one account and region.
+
+    It is the containers.Registry of their images, too.
+    """
 
     def __init__(self, account: str, region: str, execution_role: str) -> None:
         self.account = account
         self.region = region
         self._role = execution_role
 
-    def registry(self) -> "_Ecr":
-        """ECR, after a login with the role."""
-        try:
+    def log_in(self) -> None:
+        """To ECR."""
+        with _retrieving("ecr registry auth: service call has been retried 1 time(s): "):
             self._client("ecr").get_authorization_token()
-        except ClientError as error:
-            raise InitializationError(
-                _RETRIEVAL + "retrieve ecr registry auth: service call has been retried "
-                f"1 time(s): {_said(error)}"
-            ) from error
-        return _Ecr(self)
 
     def secrets(self, container: dict[str, Any]) -> dict[str, str]:
         """The values of a container definition's `secrets`, from Secrets Manager or SSM."""
@@ -65,32 +65,24 @@ class Agent:
         key, stage, version = [*parts[7:], "", "", ""][:3]
         chosen = {"VersionStage": stage} if stage else {}
         chosen |= {"VersionId": version} if version else {}
-        try:
+        tried = "secret from asm: service call has been retried 1 time(s): "
+        with _retrieving(f"{tried}failed to fetch secret {arn} from secrets manager: "):
             found = self._client("secretsmanager").get_secret_value(SecretId=arn, **chosen)
-        except ClientError as error:
-            raise InitializationError(
-                _RETRIEVAL + "retrieve secret from asm: service call has been retried 1 time(s): "
-                f"failed to fetch secret {arn} from secrets manager: {_said(error)}"
-            ) from error
         value: str = found["SecretString"]
         if not key:
             return value
         try:
             return str(json.loads(value)[key])
         except (ValueError, KeyError, TypeError) as error:
-            raise InitializationError(
-                _RETRIEVAL + "retrieve secret from asm: service call has been retried 1 time(s): "
-                f"retrieved secret from Secrets Manager did not contain json key {key}"
-            ) from error
+            missing = f"retrieved secret from Secrets Manager did not contain json key {key}"
+            raise InitializationError(_RETRIEVAL + tried + missing) from error
 
     def _parameter(self, source: str) -> str:
-        failed = _RETRIEVAL + "retrieve secrets from ssm: service call has been retried 1 time(s): "
-        try:
+        tried = "secrets from ssm: service call has been retried 1 time(s): "
+        with _retrieving(tried):
             found = self._client("ssm").get_parameters(Names=[source], WithDecryption=True)
-        except ClientError as error:
-            raise InitializationError(failed + _said(error)) from error
         if not found["Parameters"]:
-            raise InitializationError(failed + f"invalid parameters: {source}")
+            raise InitializationError(f"{_RETRIEVAL}{tried}invalid parameters: {source}")
         value: str = found["Parameters"][0]["Value"]
         return value
 
@@ -115,21 +107,14 @@ class Agent:
         denied = roles.denial(self._role, sender, "logs:PutLogEvents", stream_arn, source=source)
         return not self._role or denied is None
 
-    def _client(self, service: str, region: str | None = None) -> Any:
-        return client(service, region or self.region, self._role)
-
-
-class _Ecr:
-    """A containers.Registry that asks ECR with the execution role."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-
     def manifest(self, reference: containers.Reference) -> bytes:
         by = {"imageDigest": reference.digest} if reference.digest else {"imageTag": reference.tag}
-        image = _written(reference, self._agent)
+        account = reference.account or self.account
+        host = f"{account}.dkr.ecr.{reference.region or self.region}.amazonaws.com"
+        tag = f"@{reference.digest}" if reference.digest else f":{reference.tag}"
+        image = f"{host}/{reference.repository}{tag}"
         try:
-            found = self._client(reference).batch_get_image(
+            found = self._client("ecr", reference.region).batch_get_image(
                 repositoryName=reference.repository, imageIds=[by]
             )
         except ClientError as error:
@@ -146,28 +131,27 @@ class _Ecr:
 
     def blob(self, reference: containers.Reference, digest: str) -> BinaryIO:
         try:
-            found = self._client(reference).get_download_url_for_layer(
+            found = self._client("ecr", reference.region).get_download_url_for_layer(
                 repositoryName=reference.repository, layerDigest=digest
             )
-            blob: BinaryIO = _open(found["downloadUrl"])
+            direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            blob: BinaryIO = direct.open(found["downloadUrl"], timeout=30)
             return blob
         except (ClientError, urllib.error.URLError) as error:
             raise containers.PullError(
                 f"ref pull has been retried 1 time(s): failed to copy: {digest}: {error}"
             ) from error
 
-    def _client(self, reference: containers.Reference) -> Any:
-        return self._agent._client("ecr", reference.region)
+    def _client(self, service: str, region: str | None = None) -> Any:
+        return client(service, region or self.region, self._role)
 
 
-def _host(reference: containers.Reference, agent: Agent) -> str:
-    account = reference.account or agent.account
-    return f"{account}.dkr.ecr.{reference.region or agent.region}.amazonaws.com"
-
-
-def _written(reference: containers.Reference, agent: Agent) -> str:
-    by = f"@{reference.digest}" if reference.digest else f":{reference.tag}"
-    return f"{_host(reference, agent)}/{reference.repository}{by}"
+@contextlib.contextmanager
+def _retrieving(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        raise InitializationError(f"{_RETRIEVAL}{what}{_said(error)}") from error
 
 
 def _unless_it_exists(create: Any, **named: str) -> None:
@@ -180,11 +164,6 @@ def _unless_it_exists(create: Any, **named: str) -> None:
 
 def _said(error: ClientError) -> str:
     return f"{error.response['Error']['Code']}: {error.response['Error']['Message']}"
-
-
-def _open(url: str) -> Any:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    return direct.open(url, timeout=30)
 
 
 def endpoint() -> str:

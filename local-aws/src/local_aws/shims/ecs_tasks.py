@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region, request_scope
-from ministack.services import ecs, ecs_metadata
+from ministack.services import ecs
 
 from local_aws.shims import containers, ecs_agent, ecs_events, load_balancer, network
 
@@ -60,7 +60,6 @@ class Task:
         self._region: str = get_region()
         self._interface: network.Interface | None = None
         self._containers: dict[str, containers.Container] = {}
-        self._tokens: list[str] = []
         self._inbox: queue.SimpleQueue[tuple[str, int | None]] = queue.SimpleQueue()
         self._stopping = threading.Event()
 
@@ -156,7 +155,7 @@ class Task:
             self._account, self._region, self.definition.get("executionRoleArn") or ""
         )
         secrets = {c["name"]: agent.secrets(c) for c in self._definitions()}
-        registry = agent.registry()
+        agent.log_in()
         logs = {c["name"]: self._open_log(agent, c) for c in self._definitions()}
         with lock:
             self.record.update(lastStatus="ACTIVATING", pullStartedAt=ecs_events.now())
@@ -165,7 +164,7 @@ class Task:
             name = definition["name"]
             try:
                 images[name] = containers.images.pull(
-                    definition["image"], self._architecture(), registry
+                    definition["image"], self._architecture(), agent
                 )
             except containers.PullError as error:
                 self._fail(name, f"CannotPullContainerError: {error}")
@@ -200,7 +199,7 @@ class Task:
             entrypoint=definition.get("entryPoint"),
             command=override.get("command") or definition.get("command"),
             working_directory=definition.get("workingDirectory"),
-            environment=self._platform_environment(definition) | environment,
+            environment=self._platform_environment() | environment,
             write=write,
             ended=lambda code: self._inbox.put((name, code)),
             architecture=self._architecture(),
@@ -212,31 +211,15 @@ class Task:
                 runtimeId=f"{self.arn.rsplit('/', 1)[-1]}-{int(started.id[:8], 16)}",
             )
 
-    def _platform_environment(self, definition: dict[str, Any]) -> dict[str, str]:
+    def _platform_environment(self) -> dict[str, str]:
         """What Fargate puts into every container, and the task role's credentials."""
-        found = {
+        role = self.definition.get("taskRoleArn")
+        return {
             "AWS_REGION": self._region,
             "AWS_DEFAULT_REGION": self._region,
             "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
-        }
-        self._tokens.append(
-            ecs._register_metadata(
-                self.arn,
-                self.record["clusterArn"],
-                self.definition,
-                definition,
-                self.record["launchType"],
-                found,
-                True,  # the server is at 127.0.0.1 for containers too
-                None,
-            )
-        )
-        found["AWS_ENDPOINT_URL"] = ecs_agent.endpoint()
-        # MiniStack's endpoint for these knows no roles; as variables the role's are the real ones.
-        del found["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
-        del found["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
-        role = self.definition.get("taskRoleArn")
-        return found | (ecs_agent.credentials(role) if role else {})
+            "AWS_ENDPOINT_URL": ecs_agent.endpoint(),
+        } | (ecs_agent.credentials(role) if role else {})
 
     def _open_log(
         self, agent: ecs_agent.Agent, definition: dict[str, Any]
@@ -351,8 +334,6 @@ class Task:
                 if started := self._containers.get(container["name"]):
                     container["exitCode"] = started.exit_code
             self._change(lastStatus="DEPROVISIONING")
-        for token in self._tokens:
-            ecs_metadata.unregister_token(token)
         if self._interface:
             network.detach(self._interface)
             with lock:
@@ -381,9 +362,6 @@ class Task:
         self._publish()
 
     def _publish(self) -> None:
-        ecs_metadata.set_task_status(
-            self.arn, self.record["lastStatus"], self.record["desiredStatus"]
-        )
         ecs_events.task_changed(self.record)
         self._changed(self)
 
