@@ -1,6 +1,5 @@
 """`python -m local_aws`: what a person sees, and the exit codes."""
 
-import json
 import os
 import shlex
 import signal
@@ -58,19 +57,13 @@ def test_a_life_in_the_background(local: Run, home: Path) -> None:
         f"A local AWS is already running: http://127.0.0.1:{port} "
         f"(pid {LocalAws.attach(home).pid})\n"
     )
-    for arguments in (("up",), ("up", "--detach", "--port", free_port())):
-        refused = local(*arguments)
-        assert (refused.returncode, refused.stdout) == (1, "")
-        assert refused.stderr == again.stdout
+    refused = local("up")
+    assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", again.stdout)
 
-    status = local("status", "--json")
-    facts = json.loads(status.stdout)
-    assert (status.returncode, facts["running"], facts["healthy"]) == (0, True, True)
-    assert (facts["endpoint"], facts["registry"]) == (
-        f"http://127.0.0.1:{port}",
-        f"localhost:{port}",
-    )
-    assert f"http://127.0.0.1:{port}" in local("status").stdout
+    status = local("status")
+    assert status.returncode == 0
+    assert f"Running: http://127.0.0.1:{port}" in status.stdout
+    assert f"localhost:{port}" in status.stdout
 
     stopped = local("down")
     assert (stopped.returncode, stopped.stdout) == (0, f"Stopped http://127.0.0.1:{port}.\n")
@@ -85,7 +78,6 @@ def test_when_none_runs(local: Run) -> None:
         assert "No local AWS is running. Start one with: python -m local_aws up" in (
             answer.stdout + answer.stderr
         )
-    assert json.loads(local("status", "--json").stdout) == {"running": False}
     nothing = local("down")
     assert (nothing.returncode, nothing.stdout) == (0, "No local AWS is running.\n")
 
@@ -186,5 +178,5 @@ def test_what_is_no_port(local: Run, port: str) -> None:
 def test_help_shows_examples(local: Run) -> None:
     shown = local("--help")
     assert shown.returncode == 0
-    for example in ("up --detach", "status --json", 'eval "$(python -m local_aws env)"'):
+    for example in ("up --detach", "local_aws status", 'eval "$(python -m local_aws env)"'):
         assert f"{example}" in shown.stdout

@@ -1,7 +1,6 @@
 """Run the local AWS, a stand-in for an AWS account: no Docker, no root, no credentials."""
 
 import argparse
-import json
 import shlex
 import signal
 import sys
@@ -17,7 +16,7 @@ examples:
   python -m local_aws up --detach            in the background
   python -m local_aws up --port 4600         where 4566 is taken
   eval "$(python -m local_aws env)"          let aws, sam and boto3 in this shell speak to it
-  python -m local_aws status --json
+  python -m local_aws status
   python -m local_aws down
 """
 PORT = 4566
@@ -31,9 +30,8 @@ def up(options: argparse.Namespace) -> int:
     try:
         running = LocalAws.start(port, options.directory, detach=options.detach)
     except AlreadyRunning as refusal:
-        fine = options.detach and options.port in (None, _port(options.directory))
-        say(str(refusal), error=not fine)
-        return 0 if fine else 1
+        say(str(refusal), error=not options.detach)
+        return 0 if options.detach else 1
     except PortTaken as refusal:
         say(f"{refusal} Choose another: python -m local_aws up --port {port + 1}", error=True)
         return 1
@@ -78,29 +76,13 @@ def down(options: argparse.Namespace) -> int:
 
 
 def status(options: argparse.Namespace) -> int:
-    try:
-        running = LocalAws.attach(options.directory)
-    except NotRunning as refusal:
-        say(json.dumps({"running": False}) if options.json else str(refusal))
-        return 1
-    facts = {
-        "running": True,
-        "healthy": running.healthy,
-        "endpoint": running.endpoint,
-        "registry": running.registry,
-        "region": running.region,
-        "account": running.account,
-        "pid": running.pid,
-        "log": str(running.log),
-    }
-    if options.json:
-        say(json.dumps(facts))
-    else:
-        say(f"{'Running' if facts['healthy'] else 'Does not answer'}: {running.endpoint}")
-        for name in ("registry", "region", "account", "pid"):
-            say(f"  {name:9} {facts[name]}")
-        say(f"  {'log':9} {_short(running.log)}")
-    return 0 if facts["healthy"] else 1
+    running = LocalAws.attach(options.directory)
+    healthy = running.healthy
+    say(f"{'Running' if healthy else 'Does not answer'}: {running.endpoint}")
+    for name in ("registry", "region", "account", "pid"):
+        say(f"  {name:9} {getattr(running, name)}")
+    say(f"  {'log':9} {_short(running.log)}")
+    return 0 if healthy else 1
 
 
 def env(options: argparse.Namespace) -> int:
@@ -136,9 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     starting.add_argument("--detach", action="store_true", help="start it in the background")
     starting.set_defaults(run=up)
     verbs.add_parser("down", help="stop it").set_defaults(run=down)
-    asking = verbs.add_parser("status", help="say whether it runs, and where")
-    asking.add_argument("--json", action="store_true", help="for programs")
-    asking.set_defaults(run=status)
+    verbs.add_parser("status", help="say whether it runs, and where").set_defaults(run=status)
     verbs.add_parser("env", help="print the variables that lead AWS tools to it").set_defaults(
         run=env
     )
@@ -154,13 +134,6 @@ def _number(text: str) -> int:
     if not text.isdigit() or not 0 < int(text) < 65536:
         raise argparse.ArgumentTypeError(f"{text} is not a port (1 to 65535)")
     return int(text)
-
-
-def _port(directory: Path) -> int | None:
-    try:
-        return LocalAws.attach(directory).port
-    except NotRunning:
-        return None
 
 
 def _short(path: Path) -> str:
