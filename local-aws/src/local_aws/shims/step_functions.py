@@ -524,10 +524,3 @@ def _invoke_dynamodb(original: Call, op_name: str, input_data: Any) -> Any:
     action = op_name[0].upper() + op_name[1:]
     _allow_call("dynamodb", action, input_data, "DynamoDB.AmazonDynamoDBException")
     return original(op_name, input_data)
-
-
-@shim.wraps(stepfunctions, "_invoke_nested_start_execution", "resource input_data")
-def _invoke_nested_start_execution(original: Call, resource: str, input_data: Any) -> Any:
-    machine = input_data.get("StateMachineArn", "")
-    _allow("states:StartExecution", machine, "StepFunctions.AccessDeniedException")
-    return original(resource, input_data)
