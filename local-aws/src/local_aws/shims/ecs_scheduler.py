@@ -9,7 +9,6 @@ for what the breaker does not see. One thread decides, after every change of a t
 Not modelled: daemon services, blue/green, alarms, placement.
 """
 
-import heapq
 import logging
 import math
 import os
@@ -26,8 +25,6 @@ from local_aws.shims.ecs_tasks import Task, lock
 
 _log = logging.getLogger("local_aws.ecs")
 
-Key = tuple[str, str, str]
-"""Account, region, and "cluster/service", as MiniStack keys its services."""
 Service = dict[str, Any]
 Deployment = dict[str, Any]
 
@@ -42,18 +39,13 @@ _IMPAIRED_AFTER = 3  # failed starts in a row; AWS publishes no number
 # Of a service's fields, those that DescribeServices shows with its deployments.
 _SHOWN_HERE = ("serviceConnectConfiguration", "volumeConfigurations", "vpcLatticeConfigurations")
 
-_due: list[tuple[float, Key]] = []
-_alarm = threading.Condition()
+_TICK_SECONDS = 0.1  # between two looks at a service that is not steady
+_changed = threading.Event()
 
 
-def wake(service: Service, after: float = 0.0) -> None:
-    """Look at the service again, at the latest `after` seconds from now."""
-    _, _, _, region, account, name = service["serviceArn"].split(":", 5)
-    with _alarm:
-        heapq.heappush(
-            _due, (time.monotonic() + after, (account, region, name.removeprefix("service/")))
-        )
-        _alarm.notify()
+def wake() -> None:
+    """Look at all services now."""
+    _changed.set()
 
 
 def new_deployment(service: Service) -> Deployment:
@@ -99,7 +91,7 @@ def task_changed(task: Task) -> None:
         if deployment and deployment["status"] == "PRIMARY":
             _judge(service, deployment, task)
     recount(service)
-    wake(service)
+    wake()
 
 
 def recount(service: Service) -> None:
@@ -208,10 +200,7 @@ def _in_grace_period(service: Service, task: Task) -> bool:
     if task.running_since is None:
         return False
     grace: float = service["healthCheckGracePeriodSeconds"] * load_balancer.TIME_SCALE
-    left = task.running_since + grace - time.monotonic()
-    if left > 0:
-        wake(service, left)
-    return left > 0
+    return task.running_since + grace > time.monotonic()
 
 
 def _stop_if_unhealthy(service: Service, task: Task) -> None:
@@ -262,12 +251,8 @@ def _balance(service: Service, primary: Deployment, tasks: list[Task]) -> None:
     # A task that stops takes its place until it is gone (from memory: the API reference speaks of
     # "the RUNNING or PENDING state" only).
     room = max(0, maximum - len(tasks))
-    if missing and room:
-        wait = primary["_not_before"] - time.monotonic()
-        if wait > 0:
-            wake(service, wait)
-        else:
-            _launch(service, primary, min(missing, room))
+    if missing and room and primary["_not_before"] <= time.monotonic():
+        _launch(service, primary, min(missing, room))
 
     # Old tasks go when new healthy ones stand in for them, or when room is needed.
     superfluous = max(len(old) - max(0, desired - healthy), min(missing - room, len(old)), 0)
@@ -325,9 +310,7 @@ def _cannot_launch(service: Service, deployment: Deployment, role: str) -> None:
     )
     ecs_events.say(service, f"failed to launch a task with (error {reason}).")
     _count_failure(service, deployment)
-    wait = _throttle(deployment)
-    deployment["_not_before"] = time.monotonic() + wait
-    wake(service, wait)
+    deployment["_not_before"] = time.monotonic() + _throttle(deployment)
 
 
 def _stop(service: Service, task: Task, primary: Deployment) -> None:
@@ -373,10 +356,8 @@ def _settle(service: Service, primary: Deployment, tasks: list[Task]) -> None:
     for earlier in service["deployments"][1:]:
         earlier["desiredCount"] = sum(t.wanted and _is_of(t, earlier) for t in tasks)
     steady = len(healthy) == len(tasks) == service["desiredCount"]
-    if rolling and (wait := primary["_began"] + _STEADY_SECONDS - time.monotonic()) > 0:
-        # Not even a rollback to tasks that still run is over at once on AWS.
-        wake(service, wait)
-        steady = False
+    if rolling and primary["_began"] + _STEADY_SECONDS > time.monotonic():
+        steady = False  # not even a rollback to tasks that still run is over at once on AWS
     if steady and rolling:
         service["deployments"] = [primary]
         service["_last_completed"] = primary
@@ -416,10 +397,7 @@ def _healthy(service: Service, task: Task) -> bool:
         return False
     if task.checked or targets:
         return task.passed
-    wait = task.running_since + _STEADY_SECONDS - time.monotonic()
-    if wait > 0:
-        wake(service, wait)
-    return wait <= 0
+    return task.running_since + _STEADY_SECONDS <= time.monotonic()
 
 
 def _breaker(service: Service) -> dict[str, Any]:
@@ -446,34 +424,21 @@ def _service_of(task: Task) -> Service | None:
     return found
 
 
-def _target_changed(group: str) -> None:
-    """Look at the services behind a target group."""
-    for service in list(ecs._services._data.values()):
-        if any(
-            configured.get("targetGroupArn") == group for configured in service["loadBalancers"]
-        ):
-            wake(service)
-
-
 def _run() -> None:
     while True:
-        with _alarm:
-            while not _due or _due[0][0] > time.monotonic():
-                _alarm.wait(_due[0][0] - time.monotonic() if _due else None)
-            account, region, name = key = heapq.heappop(_due)[1]
-            # Many changes at once are one look.
-            _due[:] = [due for due in _due if due[1] != key or due[0] > time.monotonic()]
-            heapq.heapify(_due)
-        try:
-            with lock, request_scope(account, region):
-                service = ecs._services.get(name)
-                if service is not None:
-                    _reconcile(service)
-        except Exception:
-            _log.exception("service %s", name)
+        woken = _changed.wait(_TICK_SECONDS)
+        _changed.clear()
+        for service in list(ecs._services._data.values()):
+            if service["status"] != "INACTIVE" and (woken or not service.get("_steady")):
+                _, _, _, region, account, _ = service["serviceArn"].split(":", 5)
+                try:
+                    with lock, request_scope(account, region):
+                        _reconcile(service)
+                except Exception:
+                    _log.exception("service %s", service["serviceName"])
 
 
 def install() -> None:
     """Start the scheduler's thread."""
-    load_balancer.watchers.append(_target_changed)
+    load_balancer.watchers.append(lambda group: wake())
     threading.Thread(target=_run, name="ecs-scheduler", daemon=True).start()
