@@ -9,7 +9,6 @@ Follows the template reference (what Ref and Fn::GetAtt return) and the user gui
 (protect-stack-resources.html), change sets (API_ResourceTargetDefinition.html).
 """
 
-import fnmatch
 import functools
 import importlib.util
 import json
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
+from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import ec2, iam, rds, secretsmanager
 from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
@@ -268,36 +268,22 @@ def _refusal(stack: str, action: str, logical_id: str, kind: str) -> str | None:
     policy = _stacks[stack].get("_stack_policy")
     if not policy:
         return None
-    allowed = False
-    for number, statement in enumerate(_listed(json.loads(policy)["Statement"]), 1):
-        if not _covers(statement, "Action", action):
-            continue
-        if not _covers(statement, "Resource", f"LogicalResourceId/{logical_id}"):
-            continue
-        conditions = statement.get("Condition", {})
-        kinds = [v for test in conditions.values() for v in _listed(test["ResourceType"])]
-        if kinds and not any(fnmatch.fnmatchcase(kind, pattern) for pattern in kinds):
-            continue
-        if statement["Effect"] == "Deny":
-            return (
-                f"Action denied by stack policy: Statement [#{number}] does not allow "
-                f"[{action}] for resource [{logical_id}]"
-            )
-        allowed = True
-    if allowed:
+    context = iam_evaluator.EvalContext(
+        principal_arn="*",
+        principal_type="User",
+        principal_account="",
+        action=action,
+        resource_arn=f"LogicalResourceId/{logical_id}",
+        region="",
+        service_context={"resourcetype": kind},
+    )
+    statements = iam_evaluator.parse_policy_document(policy)
+    decision = iam_evaluator.evaluate(context, [statements]).decision
+    if decision == "Allow":
         return None
-    return f"Action not allowed by stack policy: [{action}] for resource [{logical_id}]"
-
-
-def _covers(statement: Properties, element: str, value: str) -> bool:
-    """Whether the statement's Action or Resource, or its Not form, is about the value."""
-    patterns = _listed(statement.get(element, statement.get(f"Not{element}", [])))
-    matched = any(fnmatch.fnmatchcase(value, pattern) for pattern in patterns)
-    return matched == (element in statement)
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    denied = "denied by stack policy: Statement does not allow"
+    said = denied if decision == "Deny" else "not allowed by stack policy:"
+    return f"Action {said} [{action}] for resource [{logical_id}]"
 
 
 @shim.wraps(handlers, "_imported_export_names", "stack stack_name")
