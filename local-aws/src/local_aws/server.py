@@ -1,9 +1,9 @@
-"""`python -m local_aws.server`: MiniStack with the shims, and a supervisor that outlives neither.
+"""`python -m local_aws.server`: MiniStack with the shims, and an end for all that it started.
 
-Two processes. The supervisor starts MiniStack and ends everything that MiniStack started (Lambda
-workers, containers) when MiniStack ends, when it is told to stop, or, with `--tied`, when its
-standard input closes because whoever started it died, even by SIGKILL. Should the supervisor itself
-be killed, MiniStack gets a parent-death signal and does the same. Linux only.
+It ends everything below it (Lambda workers, containers) when it is told to stop, or, with `--tied`,
+when its standard input closes because whoever started it died, even by SIGKILL. Should it be killed
+itself, containers and databases notice it by a pipe, and the next start in its directory ends what
+else is left. Linux only.
 """
 
 import argparse
@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 import ctypes
 import os
-import select
 import shutil
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 
 ACCOUNT = "000000000000"
@@ -32,7 +32,6 @@ LET_GO = b"let go"
 """Written to the standard input of a tied server, this unties it."""
 
 _SCRATCH = ("state", "s3", "tmp", "names")
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -82,8 +81,28 @@ def listen(port: int) -> socket.socket:
     return bound
 
 
-def serve(bound: socket.socket, directory: Path) -> None:
-    """Run MiniStack with the shims on this socket until SIGTERM. Does not return."""
+def serve(bound: socket.socket, directory: Path, *, tied: bool, temporary: bool) -> None:
+    """Run MiniStack with the shims on this socket until it is to end. Does not return."""
+
+    def end(*_: object) -> None:
+        kill_tree(os.getpid())
+        clear(directory)
+        if temporary:
+            shutil.rmtree(directory, ignore_errors=True)
+        os._exit(0)
+
+    launcher = os.dup(0)
+    with Path(os.devnull).open() as nothing:
+        os.dup2(nothing.fileno(), 0)
+
+    def end_with_launcher() -> None:
+        if os.read(launcher, 4096) != LET_GO:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    for order in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(order, end)
+    if tied:
+        threading.Thread(target=end_with_launcher, daemon=True).start()
     os.environ.update(environment(bound.getsockname()[1], directory))
     for name in _SCRATCH:
         (directory / name).mkdir(parents=True, exist_ok=True)
@@ -106,7 +125,6 @@ def serve(bound: socket.socket, directory: Path) -> None:
         # the Lambda functions that still run would only delay Ctrl-C.
         await hypercorn_serve(app, config, shutdown_trigger=asyncio.Event().wait)
 
-    signal.signal(signal.SIGTERM, _end_at_once)
     asyncio.run(run())
 
 
@@ -117,42 +135,8 @@ def clear(directory: Path) -> None:
     (directory / STATE).unlink(missing_ok=True)
 
 
-def supervise(server: int, *, tied: bool) -> int:
-    """Wait until `server` ends or is to end, then end all that it started. Its exit code."""
-    woken, wake = os.pipe()
-    for end in (woken, wake):
-        os.set_blocking(end, False)
-    signal.set_wakeup_fd(wake)
-    stopping = False
-
-    def stop(*_: object) -> None:
-        nonlocal stopping
-        stopping = True
-
-    for order in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(order, stop)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-
-    code = _reap(server)
-    while code is None and not stopping:
-        ready, _, _ = select.select([woken, sys.stdin] if tied else [woken], [], [])
-        with contextlib.suppress(BlockingIOError):
-            os.read(woken, 4096)
-        if sys.stdin in ready:
-            tied = os.read(sys.stdin.fileno(), 4096) == LET_GO
-            stopping, tied = stopping or not tied, False
-        code = _reap(server)
-    # MiniStack first: it can then start nothing new while its children are being ended.
-    kill_tree(os.getpid(), first=server)
-    return 0 if stopping else (code if code is not None else 1)
-
-
-def kill_tree(root: int, first: int | None = None) -> None:
+def kill_tree(root: int) -> None:
     """SIGKILL everything below this process, `root`, until nothing of it is left."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    if first is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(first, signal.SIGKILL)
     while True:
         found = descendants(root)
         for pid in found:
@@ -193,59 +177,20 @@ def _parents() -> dict[int, int]:
     return parents
 
 
-def _reap(server: int) -> int | None:
-    """Collect dead children, adopted ones included; the exit code of `server` if it is dead."""
-    code = None
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
-                break
-            if pid == server:
-                code = os.waitstatus_to_exitcode(status)
-    return code
-
-
-def _end_at_once(*_: object) -> None:
-    kill_tree(os.getpid())
-    os._exit(0)
-
-
-def _prctl(option: int, value: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local_aws.server", description=__doc__)
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--port", type=int, default=4566, help="port to listen on (default 4566)")
-    where.add_argument("--fd", type=int, help="an inherited, bound socket to listen on instead")
+    parser.add_argument("--fd", type=int, required=True, help="an inherited, bound socket")
     parser.add_argument("--directory", type=Path, required=True, help="where its files go")
     parser.add_argument("--temporary", action="store_true", help="remove the directory at the end")
     parser.add_argument("--tied", action="store_true", help="end when standard input closes")
     options = parser.parse_args(arguments)
-    bound = socket.socket(fileno=options.fd) if options.fd is not None else listen(options.port)
+    bound = socket.socket(fileno=options.fd)
     directory = options.directory.resolve()
 
-    # Orphans of MiniStack become children of this process instead of init's, so none is lost.
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    supervisor = os.getpid()
-    server = os.fork()
-    if server == 0:
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != supervisor:  # it died before the signal was asked for
-            os._exit(1)
-        with Path(os.devnull).open() as nothing:
-            os.dup2(nothing.fileno(), 0)
-        serve(bound, directory)
-        os._exit(1)
-    bound.close()
-    code = supervise(server, tied=options.tied)
-    clear(directory)
-    if options.temporary and code == 0:  # otherwise the log is still of use
-        shutil.rmtree(directory, ignore_errors=True)
-    return code
+    # Orphans become children of this process instead of init's, so none is lost.
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    serve(bound, directory, tied=options.tied, temporary=options.temporary)
+    return 1
 
 
 if __name__ == "__main__":

@@ -5,9 +5,8 @@ are built without TLS, so TLS ends in front of them, in this process, and an une
 is refused there as `rds.force_ssl` has the server refuse it:
 https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/PostgreSQL.Concepts.General.SSL.html
 
-A server ends with this process: it is below it in the process tree, and works in a directory below
-TMPDIR, by which `local_aws.server` and `local_aws.aws` find it (its environment is lost: PostgreSQL
-writes its title over it). PostgreSQL does not run as root; see `_unprivileged`.
+A server ends with this process, as a container does. PostgreSQL does not run as root; see
+`_unprivileged`.
 """
 
 import asyncio
@@ -30,7 +29,7 @@ from typing import Any
 import psycopg2
 import psycopg2.sql
 
-from local_aws.shims import names, network
+from local_aws.shims import containers, names, network
 
 _ADMINISTRATOR = "rdsadmin"
 _PASSWORD = secrets.token_urlsafe()
@@ -129,12 +128,17 @@ class Server:
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         log = self._home / "postgresql.log"
         with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [*self._unprivileged, self._programs / "postgres", "-D", self._data, *options],
-                cwd=self._home,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+            self._process, self._lifeline = containers.spawn(
+                [
+                    *self._unprivileged,
+                    f"{self._programs}/postgres",
+                    "-D",
+                    f"{self._data}",
+                    *options,
+                ],
+                os.environ,
+                self._home,
+                output=output.fileno(),
             )
         deadline = time.monotonic() + _WITHIN
         while not self._answers():
@@ -150,11 +154,10 @@ class Server:
             self._front.close()
         if self._process:
             self._process.send_signal(order)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_WITHIN)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            os.close(self._lifeline)
+            self._process.wait()
         self._front = self._process = None
 
     def remove(self) -> None:
