@@ -130,6 +130,8 @@ class Balancer:
             LoadBalancerArn=self.arn, Protocol="HTTP", Port=port, DefaultActions=[action]
         )
         arn: str = made["Listeners"][0]["ListenerArn"]
+        if port == 80:
+            until(lambda: listens(*self.dns.split(":")), bool)
         return arn
 
     def register(self, *apps: App) -> None:
@@ -158,6 +160,14 @@ class Balancer:
             connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
             return answer, answer.read()
+
+
+def listens(host: str, port: str | int) -> bool:
+    try:
+        socket.create_connection((host, int(port)), 5).close()
+    except ConnectionError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -253,20 +263,13 @@ def test_a_changed_listener_listens_anew_and_a_deleted_one_not_at_all(balancer: 
     fixed = {"Type": "fixed-response", "FixedResponseConfig": config}
     listener = balancer.listen(8081, **fixed)
 
-    def listens(port: int) -> bool:
-        try:
-            socket.create_connection((balancer.dns.split(":")[0], port), 5).close()
-        except ConnectionError:
-            return False
-        return True
-
-    assert listens(8081)
+    host = balancer.dns.split(":")[0]
+    until(lambda: listens(host, 8081), bool)
     balancer.elb.modify_listener(ListenerArn=listener, Port=8082)
-    assert listens(8082)
-    until(lambda: listens(8081), lambda open_: not open_)
+    until(lambda: listens(host, 8082), bool)
+    until(lambda: listens(host, 8081), lambda open_: not open_)
     balancer.elb.delete_load_balancer(LoadBalancerArn=balancer.arn)
-    until(lambda: listens(8082), lambda open_: not open_)
-    assert not balancer.elb.describe_listeners(ListenerArns=[listener])["Listeners"]
+    until(lambda: listens(host, 8082), lambda open_: not open_)
 
 
 def test_a_protected_load_balancer_is_not_deleted(balancer: Balancer) -> None:
@@ -378,7 +381,7 @@ def test_an_idle_target_is_gone_at_once_and_a_busy_one_after_the_delay(
     balancer.register(app)
     balancer.until("healthy")
     deregister()
-    assert balancer.health() == []
+    until(balancer.health, lambda left: left == [], within=0.9)
 
     balancer.register(app)
     balancer.until("healthy")
@@ -471,7 +474,7 @@ def test_a_function_comes_by_its_name_over_tls(aws: LocalAws, name: str, app: Ap
             ]
         },
     )
-    assert aws.locate(domain, 443) == (domain, 443)
+    until(lambda: aws.locate(domain, 443), lambda found: found == (domain, 443))
 
 
 # CloudFormation
@@ -529,6 +532,7 @@ def test_a_load_balancer_out_of_a_template(aws: LocalAws, name: str, app: App) -
             connection.request("GET", path)
             return connection.getresponse().read()
 
+    until(lambda: listens(*host.split(":")), bool)
     assert get("/") == b"one"
     cloudformation.update_stack(StackName=name, TemplateBody=template("two"))
     until(lambda: get("/"), lambda body: body == b"two")

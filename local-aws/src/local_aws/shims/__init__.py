@@ -22,7 +22,6 @@ MODULES = (
     "eventbridge",
     "containers",
     "network",
-    "names",
     "load_balancer",
     "rds",
     "ecs",

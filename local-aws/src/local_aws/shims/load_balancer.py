@@ -52,6 +52,7 @@ _targets: dict[Key, "Target"] = {}
 _listeners: dict[str, "_Listener"] = {}
 _places: dict[str, "Place"] = {}
 _loop = asyncio.new_event_loop()
+_FOLLOW_SECONDS = 0.1  # until what was changed is seen
 _turns = itertools.count()
 _shim = Shim()
 watchers: list[Callable[[str], None]] = []
@@ -345,8 +346,8 @@ async def _forward_to_tg(original: Callable[..., Any], group: str, *request: Any
 
 
 def reconcile() -> None:
-    """Open, close, check and drain until all is as MiniStack's records have it. Quick; call it
-    after every change, from any thread."""
+    """Open, close, check and drain until all is as MiniStack's records have it. Quick; from any
+    thread."""
     with _lock:
         balancers = {lb["LoadBalancerArn"]: lb for lb in list(alb._lbs._data.values())}
         for arn in _places.keys() - balancers.keys():
@@ -372,11 +373,12 @@ def reconcile() -> None:
 
 
 def _used() -> set[str | None]:
-    """The target groups that an open listener forwards to."""
+    """The target groups that a listener forwards to."""
+    listeners = {record["ListenerArn"] for record in list(alb._listeners._data.values())}
     return {
         action.get("TargetGroupArn")
         for rule in list(alb._rules._data.values())
-        if rule["ListenerArn"] in _listeners
+        if rule["ListenerArn"] in listeners
         for action in rule["Actions"]
     }
 
@@ -486,8 +488,6 @@ def _delete_load_balancer(original: Callable[..., Any]) -> Callable[..., Any]:
         arn = alb._p(parameters, "LoadBalancerArn")
         if _protected(arn):
             return alb._error("OperationNotPermitted", _protected_message(arn))
-        for listener in [k for k, v in alb._listeners.items() if v["LoadBalancerArn"] == arn]:
-            alb._delete_listener({"ListenerArn": [listener]})
         return original(parameters)
 
     return delete
@@ -565,25 +565,13 @@ def _deleted_by_template(original: Callable[..., None]) -> Callable[..., None]:
     return delete
 
 
-def _wrap_template_types() -> None:
-    types = {
-        "LoadBalancer": "load_balancer",
-        "Listener": "listener",
-        "ListenerRule": "listener_rule",
-        "TargetGroup": "target_group",
-    }
-    for kind, word in types.items():
-        handlers = provisioners._RESOURCE_HANDLERS[f"AWS::ElasticLoadBalancingV2::{kind}"]
-        for operation in ("create", "update", "delete"):
-            name = f"_elbv2_{word}_{operation}"
-            wrapped = getattr(provisioners, name)
-            if name == "_elbv2_load_balancer_create":
-                wrapped = _made_by_template(wrapped)
-            if name == "_elbv2_load_balancer_delete":
-                wrapped = _deleted_by_template(wrapped)
-            # By name too: an update that replaces calls the others.
-            handlers[operation] = _then_reconcile(wrapped)
-            setattr(provisioners, name, handlers[operation])
+async def _follow() -> None:
+    while True:
+        try:
+            reconcile()
+        except Exception:
+            _log.exception("the load balancers are not as they should be")
+        await asyncio.sleep(_FOLLOW_SECONDS)
 
 
 def install() -> None:
@@ -592,11 +580,12 @@ def install() -> None:
     actions = alb._ACTION_MAP
     actions["CreateLoadBalancer"] = _create_load_balancer(actions["CreateLoadBalancer"])
     actions["DeleteLoadBalancer"] = _delete_load_balancer(actions["DeleteLoadBalancer"])
-    for name, handler in actions.items():
-        if not name.startswith("Describe"):
-            actions[name] = _then_reconcile(handler)
     actions["DescribeTargetHealth"] = _describe_target_health
     alb.set_targets_for_group = _then_reconcile(alb.set_targets_for_group)
-    alb.reset = _then_reconcile(alb.reset)
-    _wrap_template_types()
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::ElasticLoadBalancingV2::LoadBalancer"]
+    # By name too: an update that replaces calls the others.
+    for operation, wrapped in (("create", _made_by_template), ("delete", _deleted_by_template)):
+        handlers[operation] = wrapped(handlers[operation])
+        setattr(provisioners, f"_elbv2_load_balancer_{operation}", handlers[operation])
+    _soon(_follow())
     threading.Thread(target=_loop.run_forever, name="load-balancers", daemon=True).start()

@@ -14,16 +14,14 @@ import json
 import os
 import ssl
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ministack.core import x509_utils
 from ministack.services import route53
-from ministack.services.cloudformation import provisioners
 
 from local_aws import server
-from local_aws.shims import Shim
 from local_aws.shims.lambda_worker import AUTHORITY, NAMES
 
 Ports = dict[int, tuple[str, int]]
@@ -34,7 +32,6 @@ places: dict[str, Ports] = {}
 
 _published: dict[str, Any] = {}
 _LONGEST_CHAIN = 8
-shim = Shim()
 
 
 def publish() -> None:
@@ -100,30 +97,3 @@ def _write(path: Path, content: bytes) -> None:
     scratch = path.with_suffix(".new")
     scratch.write_bytes(content)
     scratch.replace(path)
-
-
-@shim.wraps(route53, "_change_resource_record_sets", "zone_id body")
-def _change_records(original: Callable[..., Any], *arguments: Any) -> Any:
-    return _then_publish(original)(*arguments)
-
-
-@shim.wraps(route53, "_delete_hosted_zone", "zone_id")
-def _delete_zone(original: Callable[..., Any], *arguments: Any) -> Any:
-    return _then_publish(original)(*arguments)
-
-
-def _then_publish(original: Callable[..., Any]) -> Callable[..., Any]:
-    def change(*arguments: Any, **named: Any) -> Any:
-        answer = original(*arguments, **named)
-        publish()
-        return answer
-
-    return change
-
-
-def install() -> None:
-    """Publish after every change of a record."""
-    shim.install()
-    handlers = provisioners._RESOURCE_HANDLERS["AWS::Route53::RecordSet"]
-    for operation in ("create", "update", "delete"):
-        handlers[operation] = _then_publish(handlers[operation])
