@@ -1,9 +1,8 @@
 """CloudFormation where MiniStack's lacks types, attributes or safeguards that templates rely on.
 
-A type that MiniStack refuses is made here through its service's own API, as the account, so that
-the service's Describe calls show what the template made. Where MiniStack has no such API, the
-resource is a record: the stack has it, and nothing else does (`RECORDS`). What a change replaces
-comes from the types' resource schemas, which cfn-lint ships.
+Types that MiniStack refuses are made here: a security group's rules through EC2's API, as the
+account; the others are records that the stack has, and nothing else. What a change replaces comes
+from the types' resource schemas, which cfn-lint ships.
 
 Follows the template reference (what Ref and Fn::GetAtt return) and the user guide: stack policies
 (protect-stack-resources.html), change sets (API_ResourceTargetDefinition.html).
@@ -14,7 +13,7 @@ import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from botocore.exceptions import ClientError
 from ministack.core import iam_evaluator
@@ -32,20 +31,9 @@ Made = tuple[str, Properties]
 shim = Shim()
 
 
-class Type(NamedTuple):
-    """A resource type in terms of a service's client. Whatever changes but tags replaces it.
-
-    `create(client, name, properties)` gets a name that is unique for the resource in its stack.
-    `delete(client, id, properties)` may raise that there is no such resource.
-    """
-
-    service: str
-    create: Callable[[Any, str, Properties], Made]
-    delete: Callable[[Any, str, Properties], object]
-
-
-def _call(client: Any, operation: str, properties: Properties) -> dict[str, Any]:
-    """Call an operation with the properties that it takes, in the types that it takes them in."""
+def _call(operation: str, properties: Properties) -> dict[str, Any]:
+    """Call an operation of EC2 with properties, in the types that it takes them in."""
+    client = ecs_agent.client("ec2", get_region())
     shape = client.meta.service_model.operation_model(
         client.meta.method_to_api_mapping[operation]
     ).input_shape
@@ -73,11 +61,6 @@ def _fitted(shape: Any, value: Any) -> Any:
             return json.dumps(value) if isinstance(value, dict | list) else str(value)
 
 
-def _tagged(kind: str, properties: Properties) -> Properties:
-    tags = properties.get("Tags")
-    return {"TagSpecifications": [{"ResourceType": kind, "Tags": tags}]} if tags else {}
-
-
 def _permission(properties: Properties) -> Properties:
     """An EC2 IpPermission out of the flat properties of a rule."""
     described = {k: v for k, v in properties.items() if k == "Description"}
@@ -94,100 +77,19 @@ def _permission(properties: Properties) -> Properties:
     return permission
 
 
-def _rule(direction: str) -> Type:
-    def create(client: Any, name: str, properties: Properties) -> Made:
+def _rule(direction: str) -> dict[str, Any]:
+    """The handlers of a security group's rules, which the group shows. A change replaces one."""
+
+    def create(logical_id: str, properties: Properties, stack: str) -> Made:
         wanted = {"GroupId": properties["GroupId"], "IpPermissions": [_permission(properties)]}
-        answer = _call(client, f"authorize_security_group_{direction}", wanted)
+        answer = _call(f"authorize_security_group_{direction}", wanted)
         identifier = answer["SecurityGroupRules"][0]["SecurityGroupRuleId"]
         return identifier, {"Id": identifier}
 
-    def delete(client: Any, identifier: str, properties: Properties) -> None:
-        rule = {"GroupId": properties["GroupId"], "SecurityGroupRuleIds": [identifier]}
-        _call(client, f"revoke_security_group_{direction}", rule)
-
-    return Type("ec2", create, delete)
-
-
-def _create_address(client: Any, name: str, properties: Properties) -> Made:
-    made = _call(client, "allocate_address", properties | _tagged("elastic-ip", properties))
-    return made["PublicIp"], {k: made[k] for k in ("AllocationId", "PublicIp")}
-
-
-def _release_address(client: Any, address: str, properties: Properties) -> None:
-    found = client.describe_addresses(PublicIps=[address])["Addresses"]
-    for each in found:
-        client.release_address(AllocationId=each["AllocationId"])
-
-
-def _create_nat_gateway(client: Any, name: str, properties: Properties) -> Made:
-    made = _call(client, "create_nat_gateway", properties | _tagged("natgateway", properties))
-    identifier = made["NatGateway"]["NatGatewayId"]
-    return identifier, {"NatGatewayId": identifier}
-
-
-def _create_flow_log(client: Any, name: str, properties: Properties) -> Made:
-    wanted = properties | {"ResourceIds": [properties["ResourceId"]]}
-    made = _call(client, "create_flow_logs", wanted | _tagged("vpc-flow-log", properties))
-    if made.get("Unsuccessful"):
-        raise ValueError(made["Unsuccessful"][0]["Error"]["Message"])
-    return made["FlowLogIds"][0], {"Id": made["FlowLogIds"][0]}
-
-
-def _associate_web_acl(client: Any, name: str, properties: Properties) -> Made:
-    _call(client, "associate_web_acl", properties)
-    return f"{properties['ResourceArn']}|{properties['WebACLArn']}", {}
-
-
-TYPES = {
-    "AWS::EC2::SecurityGroupIngress": _rule("ingress"),
-    "AWS::EC2::SecurityGroupEgress": _rule("egress"),
-    "AWS::EC2::EIP": Type("ec2", _create_address, _release_address),
-    "AWS::EC2::NatGateway": Type(
-        "ec2",
-        _create_nat_gateway,
-        lambda client, identifier, _: client.delete_nat_gateway(NatGatewayId=identifier),
-    ),
-    "AWS::EC2::FlowLog": Type(
-        "ec2",
-        _create_flow_log,
-        lambda client, identifier, _: client.delete_flow_logs(FlowLogIds=[identifier]),
-    ),
-    "AWS::WAFv2::WebACLAssociation": Type(
-        "wafv2",
-        _associate_web_acl,
-        lambda client, _, properties: client.disassociate_web_acl(
-            ResourceArn=properties["ResourceArn"]
-        ),
-    ),
-}
-
-
-def _log_web_acl(name: str, properties: Properties) -> Made:
-    return properties["ResourceArn"], {"ManagedByFirewallManager": False}
-
-
-RECORDS: dict[str, Callable[[str, Properties], Made]] = {
-    "AWS::WAFv2::LoggingConfiguration": _log_web_acl,
-}
-"""Types that are only recorded in their stack."""
-
-
-def _name(logical_id: str, stack: str) -> str:
-    name: str = provisioners._physical_name(stack, logical_id, max_len=255)
-    return name
-
-
-def _handlers(kind: Type) -> dict[str, Any]:
-    """A type in MiniStack's terms."""
-
-    def create(logical_id: str, properties: Properties, stack: str) -> Made:
-        return kind.create(
-            ecs_agent.client(kind.service, get_region()), _name(logical_id, stack), properties
-        )
-
     def delete(identifier: str, properties: Properties) -> None:
+        rule = {"GroupId": properties["GroupId"], "SecurityGroupRuleIds": [identifier]}
         try:
-            kind.delete(ecs_agent.client(kind.service, get_region()), identifier, properties)
+            _call(f"revoke_security_group_{direction}", rule)
         except ClientError as error:
             if "NotFound" not in error.response["Error"]["Code"]:
                 raise
@@ -195,11 +97,25 @@ def _handlers(kind: Type) -> dict[str, Any]:
     return {"create": create, "delete": delete}
 
 
-def _record(make: Callable[[str, Properties], Made]) -> dict[str, Any]:
+def _record(*attributes: str) -> dict[str, Any]:
+    """The handlers of a type that is only recorded in its stack: its name stands for all."""
+
     def create(logical_id: str, properties: Properties, stack: str) -> Made:
-        return make(_name(logical_id, stack), properties)
+        name: str = provisioners._physical_name(stack, logical_id, max_len=255)
+        return name, dict.fromkeys(attributes, name)
 
     return {"create": create, "delete": lambda identifier, properties: None}
+
+
+TYPES = {
+    "AWS::EC2::SecurityGroupIngress": _rule("ingress"),
+    "AWS::EC2::SecurityGroupEgress": _rule("egress"),
+    "AWS::EC2::EIP": _record("AllocationId", "PublicIp"),
+    "AWS::EC2::NatGateway": _record("NatGatewayId"),
+    "AWS::EC2::FlowLog": _record("Id"),
+    "AWS::WAFv2::WebACLAssociation": _record(),
+    "AWS::WAFv2::LoggingConfiguration": _record(),
+}
 
 
 # Attributes of MiniStack's own types
@@ -470,11 +386,8 @@ def install() -> None:
     for name in ("UpdateStack", "CreateChangeSet"):
         actions[name] = _if_updatable(actions[name])
     known = provisioners._RESOURCE_HANDLERS
-    for kind, described in TYPES.items():
-        known[kind] = _handlers(described)
-    for kind, make in RECORDS.items():
-        known[kind] = _record(make)
-    for kind in [*TYPES, *RECORDS]:
+    for kind, made in TYPES.items():
+        known[kind] = made
         schema = _schema(kind)
         assert schema, kind
         if "Tags" in schema["properties"]:
