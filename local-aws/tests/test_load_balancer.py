@@ -353,15 +353,6 @@ def test_a_new_target_needs_one_check_and_an_unhealthy_one_gets_no_requests(
     assert balancer.get()[0] == 200
 
 
-def test_targets_that_are_not_registered_are_unused(balancer: Balancer, app: App) -> None:
-    balancer.listen()
-    found = balancer.elb.describe_target_health(
-        TargetGroupArn=balancer.group, Targets=[app.target]
-    )["TargetHealthDescriptions"]
-    assert found[0]["TargetHealth"]["State"] == "unused"
-    assert found[0]["TargetHealth"]["Reason"] == "Target.NotRegistered"
-
-
 # Deregistration: load-balancer-target-groups.html
 
 

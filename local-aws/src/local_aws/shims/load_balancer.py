@@ -506,24 +506,10 @@ def _describe_target_health(parameters: Any) -> Any:
     group = alb._tgs.get(arn)
     if group is None:
         return alb._error("TargetGroupNotFound", f"Target group '{arn}' not found.")
-    asked = [
-        (arn, each["Id"], int(each.get("Port") or group["Port"]))
-        for each in alb._parse_targets_param(parameters)
-    ]
     with _lock:
-        shown = [
-            (key, _targets[key].state, *_targets[key].reason)
-            if key in _targets
-            else (
-                key,
-                "unused",
-                "Target.NotRegistered",
-                "Target is not registered to the target group",
-            )
-            for key in asked or [key for key in _targets if key[0] == arn]
-        ]
+        shown = [(t.id, t.port, t.state, *t.reason) for t in _targets.values() if t.group == arn]
     members = ""
-    for (_, identifier, port), state, reason, description in shown:
+    for identifier, port, state, reason, description in shown:
         checked = group["HealthCheckPort"]
         why = f"<Reason>{reason}</Reason><Description>{description}</Description>" if reason else ""
         members += (
