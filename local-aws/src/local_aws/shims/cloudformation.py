@@ -18,7 +18,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import ec2, iam, rds, secretsmanager
+from ministack.services import ec2, rds, secretsmanager
 from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
 
 from local_aws.shims import Shim, ecs_agent
@@ -362,20 +362,6 @@ def _unless_protected(original: Callable[..., None]) -> Callable[..., None]:
     return act
 
 
-def _with_boundary(original: Callable[..., Made], at: int) -> Callable[..., Made]:
-    """A role's PermissionsBoundary; the properties are the argument at this place.
-
-    AWSCloudFormation/latest/TemplateReference/aws-resource-iam-role.html
-    """
-
-    def make(*arguments: Any, **named: Any) -> Made:
-        name, attributes = original(*arguments, **named)
-        iam._roles[name]["PermissionsBoundary"] = arguments[at].get("PermissionsBoundary")
-        return name, attributes
-
-    return make
-
-
 def install() -> None:
     """Add the types and what they lack."""
     shim.install()
@@ -397,9 +383,6 @@ def install() -> None:
     for operation in ("create", "update"):
         vpc = known["AWS::EC2::VPC"]
         vpc[operation] = _with_attributes(vpc[operation], _vpc_attributes)
-    role = known["AWS::IAM::Role"]
-    role["create"] = _with_boundary(role["create"], 1)
-    role["update"] = _with_boundary(role["update"], 2)
     _by_arn(known["AWS::SecretsManager::Secret"])
     instance = known["AWS::RDS::DBInstance"]
     for operation in ("snapshot", "delete"):
