@@ -20,7 +20,7 @@ import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
@@ -40,6 +40,7 @@ IDLE_SECONDS = 0.5  # between two looks for a new execution
 DEMO_LIMIT = 150.0  # seconds for one release of the demo; its spec gives it 60 s, and 60 s back
 SERVE_LIMIT = 3 * 3600.0  # seconds; the state machine's own limit
 PORT = 4566
+WEB, WEB_PORT = "demo-web", 8080  # the plain web application of a local AWS that stays
 
 _PYTHON = ".venv/bin/python"
 _USER = {"email": "first@example.com", "username": "first", "password": "not kept"}
@@ -99,7 +100,7 @@ def address(stage: Stage) -> str | None:
         NetworkInterfaceIds=[details["networkInterfaceId"]]
     )["NetworkInterfaces"]
     public = interfaces[0].get("Association", {}).get("PublicIp")
-    return f"http://{public}:3000" if public else None
+    return f"http://{public}:{stage.port}" if public else None
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,8 @@ class Demo:
     def advise(self, stage: Stage, *, keep: bool) -> None:
         """Say what to try next, with the local AWS that stays if it is kept, else without."""
         if keep:
-            guide(stage, self.screen, "1.3.0", "1.4.0")
+            stage.plain(WEB)
+            guide(stage, self.screen, "1.3.0")
         else:
             what_next(self.screen)
 
@@ -349,7 +351,7 @@ def demonstrate(
             with demo.step("Start a local AWS, deploy the deployer into it"), screen.working():
                 aws = ending.enter_context(started())
                 screen.say(f"local AWS: {aws.endpoint}")
-                stage = Stage.set_up(aws, database=database, say=screen.say)
+                stage = Stage.set_up(aws, patterns="demo*", database=database, say=screen.say)
             demo.run(stage)
         except Exception as error:
             if not isinstance(error, EXPECTABLE):
@@ -404,7 +406,7 @@ def what_next(screen: Screen) -> None:
     screen.say("Keep a local AWS up, with the deployer in it, and see what is pushed to it:")
     screen.command("make local")
     screen.say("In another terminal, push the demo application, or a program of your own:")
-    for command in _pushes("1.0.0", "1.1.0"):
+    for command in _pushes("1.0.0"):
         screen.command(command)
     screen.say(
         "`docker push` and `aws stepfunctions start-execution` work too: `make local` prints"
@@ -412,29 +414,29 @@ def what_next(screen: Screen) -> None:
     screen.say("the commands. More: README.md#push-your-own-image")
 
 
-def _pushes(demo_tag: str, own_tag: str, option: str = "") -> list[str]:
-    push = f"{_PYTHON} -m demo.image push{option} --repository demo --tag"
+def _pushes(demo_tag: str, option: str = "") -> list[str]:
+    push = f"{_PYTHON} -m demo.image push{option} --repository"
     own = '--directory my-app --entrypoint "python3 server.py"'
-    return [f"{push} {demo_tag}", f"{push} {own_tag} {own}"]
+    return [f"{push} demo --tag {demo_tag}", f"{push} {WEB} --tag 1.0.0 {own}"]
 
 
 # The local AWS that stays ------------------------------------------------------------------------
 
 
-def guide(stage: Stage, screen: Screen, demo_tag: str, own_tag: str) -> None:
+def guide(stage: Stage, screen: Screen, demo_tag: str) -> None:
     """What one can do with a local AWS that stays up."""
     aws = stage.aws
     known = aws.directory == DIRECTORY.resolve()
-    target = f"{aws.registry}/{stage.service}:{own_tag}"
+    target = f"{aws.registry}/{WEB}:1.1.0"
     screen.title("Push the demo application, or a program of your own (in another terminal)")
-    for command in _pushes(demo_tag, own_tag, "" if known else f" --endpoint {aws.endpoint}"):
+    for command in _pushes(demo_tag, "" if known else f" --endpoint {aws.endpoint}"):
         screen.command(command)
-    screen.say("It must listen on port 3000 and answer what the service spec demands: GET /healthz")
-    screen.say("with 200, and its version in X-Coder-Build-Version.")
+    screen.say("Your own must listen on port 8080 and answer GET / with 200.")
     where = "" if known else f" --directory {shlex.quote(str(aws.directory))}"
     screen.title("The operator's command, and any AWS tool, from the checkout in a shell after")
     screen.command(f'eval "$({_PYTHON} -m local_aws{where} env)"')
-    for command in ("status --watch", "history", f"deploy {demo_tag}", "rollback", "doctor"):
+    screen.command(f"export DEPLOYER_SERVICE={WEB}   # or {stage.service}")
+    for command in ("status --watch", "history", "deploy 1.0.0", "rollback", "doctor"):
         screen.command(f"deployer {command}")
     screen.title(f"docker push, to {aws.registry}")
     login = f"docker login --username AWS --password-stdin {aws.registry}"
@@ -451,9 +453,10 @@ def serve(screen: Screen, port: int, directory: Path, *, database: bool = False)
     with started(port, directory) as aws:
         screen.say(f"local AWS: {aws.endpoint}, log: {_relative(aws.log)}")
         with screen.working():
-            stage = Stage.set_up(aws, database=database, say=screen.say)
+            stage = Stage.set_up(aws, patterns="demo*", database=database, say=screen.say)
+            stage.plain(WEB)
         screen.say("The local AWS is up, with the deployer in it.", "green")
-        guide(stage, screen, "1.0.0", "1.1.0")
+        guide(stage, screen, "1.0.0")
         return attend(stage, screen, set())
 
 
@@ -478,7 +481,7 @@ def attend(
                 if show:
                     show(arn)
                 else:
-                    _show(stage, arn, screen)
+                    _show(_of(arn, stage), arn, screen)
             time.sleep(IDLE_SECONDS)
     except (BotoCoreError, ClientError) as error:
         raise LocalAwsError(f"The local AWS does not answer any more: {error}") from error
@@ -494,6 +497,14 @@ def _show(stage: Stage, arn: str, screen: Screen) -> None:
         case {"outcome": "FAILED_ROLLED_BACK", "previous": {"version": str(version)}}:
             if back := address(stage):
                 live_line(screen, back, version)
+
+
+def _of(arn: str, stage: Stage) -> Stage:
+    """The service that an execution is about; the demo's if it does not say."""
+    match stage.look(arn).input:
+        case {"detail": {"repository-name": service}} | {"service": service} if service == WEB:
+            return replace(stage, service=WEB, port=WEB_PORT)
+    return stage
 
 
 def _asked(execution: Execution) -> str:

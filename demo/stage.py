@@ -50,6 +50,7 @@ class Stage:
     service: str
     cluster: str
     stack: str
+    port: int = 3000
     _found: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -104,6 +105,24 @@ class Stage:
         """
         other = Stage(self.aws, service, self.cluster, self.stack)
         other._create({**other._surroundings(), "ClusterName": self.cluster, **parameters})
+        return other
+
+    def plain(self, service: str) -> "Stage":
+        """A web application beside this one, of which nothing is asked but a 200 at port 8080."""
+        other = self.beside(
+            service,
+            ContainerPort="8080",
+            Database="none",
+            DatabaseUrlSecretArn="",
+            Environment="{}",
+            HealthCheck="null",
+            Strategy="rolling",
+            Verify=json.dumps({"path": "/"}),
+        )
+        ec2 = self.aws.client("ec2")
+        for group in self.spec()["network"]["securityGroups"]:
+            rule = {"IpProtocol": "tcp", "FromPort": 8080, "ToPort": 8080, "CidrIp": "0.0.0.0/0"}
+            ec2.authorize_security_group_ingress(GroupId=group, **rule)
         return other
 
     def _create(self, values: Mapping[str, str]) -> None:

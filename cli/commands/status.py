@@ -118,7 +118,9 @@ def _brief(name: str, target: Target | None) -> Document:
     return {
         "service": name,
         "problem": known["alarm"],
-        "verified": live and {**_release(live), "since": live["endedAt"], "url": live.get("url")},
+        "verified": live and {**_release(live), "since": live["endedAt"]},
+        # the address of a task changes with the task; --service asks for it
+        "url": url(target.spec, [], None) if target.spec.load_balancer else None,
         "serves": known["serves"],
         "inFlight": [_claim(holder, target.history) for holder in (queue.holder,) if holder],
         "hold": queue.hold and {name: queue.hold.get(name) for name in ("by", "at", "reason")},
@@ -356,7 +358,7 @@ def _rows(document: Document, now: datetime | None = None) -> Iterator[tuple[str
 def _brief_text(entry: Document, now: datetime | None) -> str:
     words = []
     if verified := entry.get("verified"):
-        where = f" {verified['url']}" if verified["url"] else ""
+        where = f" {entry['url']}" if entry["url"] else ""
         words.append(f"{verified['version']} since {moment(verified['since'], now)}{where}")
     elif "verified" in entry:
         words.append("nothing live yet")

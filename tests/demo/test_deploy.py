@@ -485,7 +485,7 @@ def test_serve_shows_what_is_pushed_until_ctrl_c(tmp_path: Path) -> None:
             check=True,
         ).stdout
         assert f"export AWS_ENDPOINT_URL={aws.endpoint}\n" in exports
-        run.until(rf"docker push localhost:{port}/demo:")
+        run.until(rf"docker push localhost:{port}/demo-web:")
 
         for elsewhere, complaint in (
             (home, rf"^error: A local AWS is already running: {re.escape(aws.endpoint)}"),
@@ -513,7 +513,7 @@ def test_serve_shows_what_is_pushed_until_ctrl_c(tmp_path: Path) -> None:
 
         aws.client("stepfunctions").start_execution(
             stateMachineArn=aws.outputs("deployer")["StateMachine"],
-            input=json.dumps({"action": "deploy", "image": "1.0.1"}),
+            input=json.dumps({"action": "deploy", "image": "1.0.1", "service": "demo"}),
         )
         run.until("^By hand: .*1.0.1")
         aws.close()
