@@ -1,14 +1,12 @@
-"""EventBridge delivers to state machines, functions and topics only what it is permitted to.
+"""EventBridge delivers to state machines and functions only what it is permitted to.
 
-A rule's state machine starts in the target's role; a function or a topic needs a resource policy
-that lets the rule in (so does a queue on AWS, which is not asked here unless it is a dead-letter
-queue). A schedule does all in its role. An execution's name is made from the event's id,
-so that a duplicate delivery collides with the first one. What cannot be delivered goes to the
-target's dead-letter queue.
+A rule's state machine starts in the target's role; a function needs a resource policy that lets the
+rule in (so does a queue on AWS, which is not asked here unless it is a dead-letter queue, and a
+topic). An execution's name is made from the event's id, so that a duplicate delivery collides with
+the first one. What cannot be delivered goes to the target's dead-letter queue.
 
 Follows the Amazon EventBridge user guide (Use identity-based policies; Use resource-based policies;
-Using dead-letter queues) and the EventBridge Scheduler user guide (Setting up the execution role).
-That the name holds the event's id is observed, not documented:
+Using dead-letter queues). That the name holds the event's id is observed, not documented:
 https://yufushiro.dev/articles/20250827_eventbridge_sfn_dedup
 """
 
@@ -22,26 +20,19 @@ from typing import Any
 from ministack.core import iam_evaluator
 from ministack.core.arn import parse_arn
 from ministack.core.responses import get_account_id
-from ministack.services import eventbridge, kms, lambda_svc, sns, sqs, stepfunctions
+from ministack.services import eventbridge, lambda_svc, sqs, stepfunctions
 
-from local_aws.shims import Shim, after, roles
+from local_aws.shims import Shim, roles
 
 _log = logging.getLogger("eventbridge")
+_SENDER = "events.amazonaws.com"
 _delivery: ContextVar[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = ContextVar(
     "delivery"
 )
 shim = Shim()
 
 
-def install() -> None:
-    shim.install()
-    after("AWS::SNS::Topic", _encrypt)
-
-
-def _encrypt(topic: str, properties: dict[str, Any]) -> None:
-    """CloudFormation forgets the topic's key."""
-    if key := properties.get("KmsMasterKeyId"):
-        sns._topics[topic]["attributes"]["KmsMasterKeyId"] = key
+install = shim.install
 
 
 def execution_name(event: str, rule: str, target: str) -> str:
@@ -60,36 +51,8 @@ def _invoke_target(
     token = _delivery.set((target, event, rule))
     try:
         original(target, event, rule, view)
-    except _NotJson as why:
-        body = eventbridge._pattern_event_view(event).event_with_detail()
-        _undelivered(json.dumps(body), "INVALID_JSON", str(why))
     finally:
         _delivery.reset(token)
-
-
-class _NotJson(ValueError):
-    """What an input transformer made cannot be delivered."""
-
-
-@shim.wraps(eventbridge, "_apply_input_transformer", "transformer rule view")
-def _apply_input_transformer(
-    original: Callable[..., str], transformer: dict[str, Any], rule: dict[str, Any], view: Any
-) -> str:
-    """Deliver what an input transformer makes only if it is JSON: an object, or a quoted text on
-    each line. "EventBridge doesn't escape values extracted by Input Path, when populating the Input
-    Template", so a value with a quote or a line end breaks the text that it is put into.
-
-    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
-    """
-    made = original(transformer, rule, view)
-    template = transformer.get("InputTemplate", "").strip()
-    quoted = template.startswith('"')
-    try:
-        for part in made.strip().split("\n") if quoted else [made]:
-            json.loads(part)
-    except json.JSONDecodeError as error:
-        raise _NotJson(f"The input transformer made no JSON: {error}") from None
-    return made
 
 
 @shim.replaces(eventbridge, "_dispatch_to_stepfunctions", "arn payload")
@@ -97,7 +60,7 @@ def _dispatch_to_stepfunctions(arn: str, payload: str) -> None:
     target, event, rule = _delivery.get()
     role = target.get("RoleArn") or ""
     if why := roles.denial(
-        role, _sender(rule), "states:StartExecution", arn, source=rule["Arn"], session="eventbridge"
+        role, _SENDER, "states:StartExecution", arn, source=rule["Arn"], session="eventbridge"
     ):
         return _undelivered(payload, "NO_PERMISSIONS", why)
     if stepfunctions._resolve_state_machine_arn(arn) is None:
@@ -117,77 +80,26 @@ def _dispatch_to_stepfunctions(arn: str, payload: str) -> None:
 
 @shim.wraps(eventbridge, "_dispatch_to_lambda", "arn payload")
 def _dispatch_to_lambda(original: Callable[..., None], arn: str, payload: str) -> None:
-    target, _, rule = _delivery.get()
+    _, _, rule = _delivery.get()
     found = lambda_svc.function_policy_for_arn(arn)
     if found is None:
         return _undelivered(payload, "RESOURCE_NOT_FOUND", f"Function {arn} does not exist")
     action = "lambda:InvokeFunction"
-    context = {"aws:sourcearn": rule["Arn"], "aws:sourceaccount": get_account_id()}
-    allowed = _policy_allows(found[0], action, arn, context)
-    if why := _refusal(target, rule, action, arn, allowed):
-        return _undelivered(payload, "NO_PERMISSIONS", why)
-    return original(arn, payload)
-
-
-@shim.wraps(eventbridge, "_dispatch_to_sns", "arn payload")
-def _dispatch_to_sns(original: Callable[..., None], arn: str, payload: str) -> None:
-    target, _, rule = _delivery.get()
-    # "You can't use Condition blocks in Amazon SNS topic policies for EventBridge": it does not say
-    # which rule or account it speaks for, so a statement with such a condition never allows, and
-    # neither does the policy that a topic has from the start.
-    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html
-    found = sns.topic_policy_for_arn(arn)
-    allowed = bool(found) and _policy_allows(found[0], "sns:Publish", arn)
-    if allowed and (key := (sns._topics[arn].get("attributes") or {}).get("KmsMasterKeyId")):
-        # The same goes for the policy of the topic's key:
-        # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
-        found = kms._resolve_key(key) or {"Arn": key}
-        for action in ("kms:GenerateDataKey", "kms:Decrypt"):
-            permitted = "Policy" in found and _policy_allows(found["Policy"], action, found["Arn"])
-            if why := _refusal(target, rule, action, found["Arn"], permitted):
-                return _undelivered(payload, "NO_PERMISSIONS", why)
-    if why := _refusal(target, rule, "sns:Publish", arn, allowed):
-        return _undelivered(payload, "NO_PERMISSIONS", why)
-    return original(arn, payload)
-
-
-def _refusal(
-    target: dict[str, Any], rule: dict[str, Any], action: str, resource: str, allowed: bool
-) -> str | None:
-    """Why not: a schedule needs a role that allows it, a rule a policy of the resource."""
-    sender = _sender(rule)
-    if sender == "scheduler.amazonaws.com":
-        role = target.get("RoleArn") or ""
-        return roles.denial(role, sender, action, resource, source=rule["Arn"], session="scheduler")
-    if allowed:
-        return None
-    return (
-        f"{sender} is not authorized to perform: {action} on resource: {resource} because no "
-        f"resource-based policy allows the {action} action"
-    )
-
-
-def _sender(rule: dict[str, Any]) -> str:
-    """The service that delivers: a schedule comes this way like a rule."""
-    return f"{parse_arn(rule['Arn']).service}.amazonaws.com"
-
-
-def _policy_allows(
-    policy: str | dict[str, Any], action: str, resource: str, keys: dict[str, str] | None = None
-) -> bool:
     context = iam_evaluator.EvalContext(
         principal_arn="*",
         principal_type="Service",
         principal_account="",
         action=action,
-        resource_arn=resource,
-        region=resource.split(":")[3],
-        service_context=keys or {},
+        resource_arn=arn,
+        region=arn.split(":")[3],
+        service_context={"aws:sourcearn": rule["Arn"], "aws:sourceaccount": get_account_id()},
     )
-    decision = iam_evaluator.evaluate_resource_policy(
-        policy, context, service="events.amazonaws.com"
-    )
-    return bool(decision.decision == "Allow")
+    policy = iam_evaluator.evaluate_resource_policy(found[0], context, service=_SENDER)
+    if policy.decision == "Allow":
+        return original(arn, payload)
+    why = f"{_SENDER} is not authorized to perform: {action} on resource: {arn} because no "
+    why += f"resource-based policy allows the {action} action"
+    return _undelivered(payload, "NO_PERMISSIONS", why)
 
 
 def _undelivered(payload: str, code: str, message: str) -> None:
@@ -202,7 +114,7 @@ def _undelivered(payload: str, code: str, message: str) -> None:
     if not queue:
         return
     source = rule.get("Arn", "")
-    if not sqs.queue_policy_allows(queue, "events.amazonaws.com", source, get_account_id()):
+    if not sqs.queue_policy_allows(queue, _SENDER, source, get_account_id()):
         _log.warning("rule %s: its dead-letter queue refuses EventBridge", rule.get("Name"))
         return
     eventbridge._dispatch_to_sqs(parse_arn(queue), payload)
