@@ -69,14 +69,12 @@ class Place:
     def port(self, listener: int) -> int:
         """The port at which the listener's port is found."""
         if listener not in self._ports:
-            wanted = listener if listener >= 1024 else 0
-            with contextlib.suppress(OSError), socket.socket() as probe:
-                probe.bind((self.address, wanted))
-                self._ports[listener] = probe.getsockname()[1]
-        if listener not in self._ports:  # another program has it at every address
-            with socket.socket() as probe:
-                probe.bind((self.address, 0))
-                self._ports[listener] = probe.getsockname()[1]
+            # Any, where another program has the port at every address.
+            for wanted in (listener if listener >= 1024 else 0, 0):
+                with contextlib.suppress(OSError), socket.socket() as probe:
+                    probe.bind((self.address, wanted))
+                    self._ports[listener] = probe.getsockname()[1]
+                    break
         return self._ports[listener]
 
     @property
