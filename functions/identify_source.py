@@ -101,7 +101,7 @@ def _existing_image(build: Build) -> str | None:
     while holder := builds.claim(build, replaced):
         earlier = releases.find(build["service"], holder)
         if earlier and (
-            reason := image_build.known(earlier, build, releases.history(build["service"]))
+            reason := image_build.already_built(earlier, build, releases.history(build["service"]))
         ):
             return reason
         replaced = holder

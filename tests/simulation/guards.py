@@ -617,7 +617,7 @@ BUILD_GUARDS = tuple(
         (
             "a content that failed is built again",
             "no false failure",
-            _returns(image_build, "known", "known"),
+            _returns(image_build, "already_built", "built before"),
         ),
         ("three tries are the most", "bounded", _machine_with(_tried_for_ever, "build")),
         ("what may pass is tried again", "no false failure", _machine_with(_tried_once, "build")),

@@ -110,9 +110,9 @@ def test_the_content_is_the_commit_that_the_archive_is_named_after_or_its_tag() 
 )
 def test_content_is_built_once_unless_that_failed(outcome: Any, known: str | None) -> None:
     earlier: Any = {**entry(), **(outcome if outcome is not None else {"outcome": "FAILED"})}
-    told = image_build.known(earlier, entry(), [earlier])
+    told = image_build.already_built(earlier, entry(), [earlier])
     assert told is None if known is None else known in str(told)
-    assert image_build.known(earlier, {**entry(), "trigger": "deploy"}, [earlier]) is None
+    assert image_build.already_built(earlier, {**entry(), "trigger": "deploy"}, [earlier]) is None
 
 
 def test_content_that_is_being_built_is_built_again_after_other_content() -> None:
@@ -121,9 +121,9 @@ def test_content_that_is_being_built_is_built_again_after_other_content() -> Non
         {**entry(at=(NOW + timedelta(seconds=n)).isoformat()), "id": str(n)} for n in range(3)
     )
     history: Any = [third, first]
-    assert image_build.known(history[1], third, history)  # type: ignore[arg-type]
+    assert image_build.already_built(history[1], third, history)  # type: ignore[arg-type]
     history.insert(1, second)
-    assert image_build.known(history[2], third, history) is None  # type: ignore[arg-type]
+    assert image_build.already_built(history[2], third, history) is None  # type: ignore[arg-type]
 
 
 def test_only_a_newer_upload_overtakes() -> None:

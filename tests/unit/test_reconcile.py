@@ -509,7 +509,7 @@ def test_a_build_whose_execution_is_over_is_closed_and_its_content_free(
     assert run(given, context)["settled"] == [made["id"]]
     assert (record(made)["outcome"], told()) == ("FAILED", ["FAILED"])
     assert locks.queue("build:coder").holder is None
-    assert image_build.known(record(made), made | {"id": "later"}, [record(made)]) is None
+    assert image_build.already_built(record(made), made | {"id": "later"}, [record(made)]) is None
     assert recoveries(world) == [], "there is nothing to put right"
 
 

@@ -233,7 +233,7 @@ def entry(upload: Upload, source: Source, execution: str, now: datetime) -> Buil
     }
 
 
-def known(earlier: Recorded, build: Build, history: Sequence[Recorded]) -> str | None:
+def already_built(earlier: Recorded, build: Build, history: Sequence[Recorded]) -> str | None:
     """Return why the archive need not be built: its content was, or is being. None if it must be.
 
     If the earlier build is being stopped for an upload of other content, this one is built again.
