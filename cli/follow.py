@@ -13,8 +13,10 @@ from cli.patience import UNANSWERED
 from cli.screen import Screen, awaits_lock, message, printable, rolls, standing, steps
 from cli.target import Target
 from deployer.aws import ecs
-from deployer.deploy import diagnosis
+from deployer.deploy import diagnosis, documents
+from deployer.deploy.documents import Log
 from deployer.deploy.rollout import primary
+from deployer.deploy.stop_reasons import Task
 from deployer.docs import site
 from deployer.store import locks, releases
 
@@ -127,6 +129,7 @@ class Watch:
         self._target, self._since = target, since
         self._service: Mapping[str, Any] = {}
         self._shown_events: set[str] = set()  # ids of events
+        self._logs: dict[str, Log | None] = {}  # by task definition
         self._next_tokens: dict[str, str] = {}  # by log stream, the token from which to read on
 
     def standing(self) -> str:
@@ -161,23 +164,36 @@ class Watch:
                 self._shown_events.add(event["id"])
                 yield _line("ecs", event["message"])
 
-    def _tasks(self) -> list[str]:
-        """Return the ids of the newest tasks of the current rollout, oldest first."""
+    def _tasks(self) -> list[Task]:
+        """Return the newest tasks of the current rollout, oldest first."""
         deployment, spec = primary(self._service), self._target.spec
         if deployment is None:
             return []
         tasks = ecs.stopped_tasks(spec.cluster, spec.service, deployment["id"])
         tasks += ecs.running_tasks(spec.cluster, spec.service, deployment["id"])
         recent = [task for task in tasks if task.get("createdAt", self._since) >= self._since]
-        return [task["taskArn"].rpartition("/")[2] for task in recent[-_TASKS:]]
+        return recent[-_TASKS:]
 
-    def _lines(self, task: str) -> Iterator[str]:
-        spec, logs = self._target.spec, self._target.account.client("logs")
-        stream = f"ecs/{spec.container.name}/{task}"
+    def _log(self, task: Task) -> Log | None:
+        """Return the log of the container of a task that runs the release's image."""
+        revision, spec = task["taskDefinitionArn"], self._target.spec
+        if revision not in self._logs:
+            described = ecs.task_definition(revision)
+            definition = described[0] if described else {}
+            container = documents.of_release(definition, spec.container, spec.repository)
+            self._logs[revision] = documents.log(container)
+        return self._logs[revision]
+
+    def _lines(self, running: Task) -> Iterator[str]:
+        log, logs = self._log(running), self._target.account.client("logs")
+        if log is None:
+            return
+        task = running["taskArn"].rpartition("/")[2]
+        stream = f"{log.prefix}{task}"
         position = {"nextToken": self._next_tokens[stream]} if stream in self._next_tokens else {}
         try:
             response = logs.get_log_events(
-                logGroupName=spec.log_group, logStreamName=stream, startFromHead=True, **position
+                logGroupName=log.group, logStreamName=stream, startFromHead=True, **position
             )
         except logs.exceptions.ResourceNotFoundException:
             return  # the task has not logged anything yet

@@ -4,6 +4,7 @@ from cli.aws import Account
 from cli.errors import UNREADY, CommandFailed
 from cli.target import Target
 from deployer.requests import COSIGN_TAG
+from deployer.usecases import read_documents
 
 
 def tags(target: Target) -> list[str]:
@@ -35,12 +36,15 @@ def newest(target: Target) -> str:
         raise CommandFailed(
             UNREADY,
             f"the repository {spec.repository} has no image yet whose tag deploys ({spec.tags})",
-            ["Push one:", *push_lines(target.account, spec.repository, spec.platform)],
+            [
+                "Push one:",
+                *push_lines(target.account, spec.repository, read_documents.platform(spec)),
+            ],
         )
     return deployable[0]
 
 
-def push_lines(account: Account, repository: str, platform: str) -> list[str]:
+def push_lines(account: Account, repository: str, platform: str | None) -> list[str]:
     """Return the commands that build an image and push it."""
     owner = account.client("sts").get_caller_identity()["Account"]
     domain = "amazonaws.com.cn" if account.region.startswith("cn-") else "amazonaws.com"
@@ -48,6 +52,6 @@ def push_lines(account: Account, repository: str, platform: str) -> list[str]:
     image = f"{registry}/{repository}:1.0.0"
     return [
         f"  aws ecr get-login-password | docker login --username AWS --password-stdin {registry}",
-        f"  docker build --platform {platform} --tag {image} .",
+        f"  docker build{f' --platform {platform}' if platform else ''} --tag {image} .",
         f"  docker push {image}",
     ]

@@ -19,18 +19,12 @@ from deployer.aws.logs import Line
 from deployer.deploy.history import History
 from deployer.deploy.release import Recorded
 from deployer.deploy.rollout import Rollout
-from deployer.deploy.spec import ServiceSpec
 
 _STEPS = [timedelta(minutes=1), *(timedelta(hours=h) for h in (0.25, 1, 6, 24, 7 * 24, 30 * 24))]
 _EVER = datetime.fromtimestamp(0, UTC)
 _LATE = timedelta(seconds=15)  # a line may arrive this much later than others of its time
 _ROOM = 10_000  # lines to remember before the oldest are forgotten
 _DRAINING = timedelta(minutes=5)  # how long tasks may run after their replacements started
-
-
-def prefix(spec: ServiceSpec, container: str | None = None) -> str:
-    """Return the prefix of a service's log streams, as `task_definitions.render` sets it."""
-    return f"ecs/{container or spec.container.name}/"
 
 
 def task_of(stream: str) -> str:

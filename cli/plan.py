@@ -1,6 +1,6 @@
 """Predict what a request would change, with the state machine's own decisions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,14 +22,13 @@ from deployer.deploy import (
     serving,
     task_definitions,
 )
-from deployer.deploy import prerequisites as service_prerequisites
 from deployer.deploy.history import History
 from deployer.deploy.image import Schema
-from deployer.deploy.release import Recorded, Release
+from deployer.deploy.release import Previous, Recorded, Release
 from deployer.deploy.rollout import Service
-from deployer.errors import DeployError, ImageMissing, RequestRejected
+from deployer.errors import DeployError, ImageMissing, PreflightFailed, RequestRejected
 from deployer.store import locks
-from deployer.usecases import check_prerequisites, resolve_request
+from deployer.usecases import check_prerequisites, read_documents, resolve_request
 
 _EXECUTION = "dry-run"  # in place of an execution's ARN
 
@@ -123,7 +122,8 @@ class Plan:
     runs: str | None
     becomes: str | None
     changes: list[task_definitions.Change]
-    strategy: str
+    service_changes: list[task_definitions.Change]
+    strategy: str | None
     work: database.Work
     applied: Schema | None
     rolls_back: bool
@@ -154,6 +154,7 @@ class Plan:
                 "registers": self.registers,
                 "changes": [change.__dict__ for change in self.changes],
             },
+            "service": {"changes": [change.__dict__ for change in self.service_changes]},
             "strategy": self.strategy,
             "database": self.work,
             "restore": self.release.get("restore"),
@@ -182,30 +183,52 @@ def of(target: Target, records: History, release: Release, *, holds: bool) -> Pl
     results = check_prerequisites.guarded(
         "preflight", lambda: check_prerequisites.before(release, spec)
     )
-    results += service_prerequisites.service(spec, current)
-    definition = task_definitions.render(spec, release["image"], target.account.region)
+    definition: Mapping[str, Any]
     if becomes:
         definition = _described(target, becomes)
     else:
-        revisions = [previous["taskDefinition"]] if previous else []
-        becomes = ecs.of_content(
-            [*revisions, spec.family], task_definitions.content_hash(definition)
-        )
+        definition, becomes = _definition(target, release, previous, current)
+    if definition:
+        results += check_prerequisites.service(spec, current, definition)
+    rolls_back = service.may_roll_back(spec, release, previous, current)
     return Plan(
         release=release,
         live=history.live(records),
         runs=runs,
         becomes=becomes,
-        changes=task_definitions.changes(_described(target, runs) if runs else {}, definition),
+        changes=task_definitions.changes(_described(target, runs) if runs else {}, definition)
+        if definition
+        else [],
+        service_changes=service.differences(
+            current, service.update(spec, current, "", rolls_back, definition)
+        )
+        if current and definition
+        else [],
         strategy=spec.strategy,
         work=database.work(spec, release, previous),
         applied=history.applied_schema(records),
-        rolls_back=service.may_roll_back(release, previous, current),
+        rolls_back=rolls_back,
         line=locks.queue(spec.service),
         holds=holds,
         problem=_problem(target, current, records, release, results),
         warnings=[check for check in results if check.state == WARNING],
     )
+
+
+def _definition(
+    target: Target, release: Release, previous: Previous | None, current: Service | None
+) -> tuple[Mapping[str, Any], str | None]:
+    """Return a release's task definition ({} if none can be made), and its ARN if it exists."""
+    try:
+        base = read_documents.base(target.spec, current)
+        definition = task_definitions.render(target.spec, base, release["image"])
+    except PreflightFailed:
+        return {}, None  # the checks say why
+    if base.adopted and definition == base.definition:
+        return definition, base.arn
+    revisions = [previous["taskDefinition"]] if previous else []
+    content = task_definitions.content_hash(definition)
+    return definition, ecs.of_content([*revisions, definition["family"]], content)
 
 
 def _described(target: Target, name: str) -> dict[str, Any]:
@@ -255,6 +278,9 @@ def show(plan: Plan, screen: Screen) -> None:
     if plan.changes:
         screen.title("The task definition")
         screen.table(["", "runs", "would run"], rows(plan.changes))
+    if plan.service_changes:
+        screen.title("The service")
+        screen.table(["", "is", "would be"], rows(plan.service_changes))
     screen.say()
     checks.show(screen, plan.warnings)
     if plan.problem:
@@ -285,6 +311,8 @@ def _revision(plan: Plan) -> str:
 def _strategy(plan: Plan) -> str:
     if plan.strategy == "recreate":
         return "recreate: the running tasks stop before the new ones start"
+    if plan.strategy is None:
+        return "the service's own: its deployment configuration stays"
     return "rolling: the running tasks stay until the new ones are healthy"
 
 

@@ -25,7 +25,7 @@ class BuildDemo(Demo):
 
     def run(self, stage: Stage) -> None:
         nix = shutil.which("nix-shell") is not None
-        stage.specify(build={"mode": "nix" if nix else "plain"})
+        stage.specify(build={**source.BUILD, "mode": "nix" if nix else "plain"})
         self.screen.say(
             "Commands run within nix-shell."
             if nix

@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Literal
 
 from demo.image import DEMO_APP
+from deployer.presets import named
 
+BUILD: Mapping[str, str] = named("coder").fields["build"]
+"""The commands of a tree shaped like Coder's, for the service spec."""
 TREE = Path(__file__).parent / "source_tree"
 MIGRATIONS = "coderd/database/migrations"
 

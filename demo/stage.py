@@ -297,6 +297,41 @@ class Stage:
             Overwrite=True,
         )
 
+    @property
+    def network(self) -> dict[str, Any]:
+        """The tasks' network in the service spec, as ECS's `awsvpcConfiguration`."""
+        definition = self.spec()["serviceDefinition"]
+        network: dict[str, Any] = definition["networkConfiguration"]["awsvpcConfiguration"]
+        return network
+
+    def specify_network(self, **fields: Any) -> None:
+        """Change fields of the tasks' network in the service spec."""
+        network = {"awsvpcConfiguration": self.network | fields}
+        definition = self.spec()["serviceDefinition"]
+        self.specify(serviceDefinition={**definition, "networkConfiguration": network})
+
+    def specify_container(self, **fields: Any) -> None:
+        """Change fields of what the service spec lays over the container."""
+        self.specify(override=self.spec()["override"] | fields)
+
+    def specify_definition(self, *without: str, **fields: Any) -> None:
+        """Write the task definition into the service spec, with fields changed, and the container
+        without some."""
+        found = self.aws.client("ecs").describe_task_definition(taskDefinition=self.service)
+        (container,) = found["taskDefinition"]["containerDefinitions"]
+        override = self.spec()["override"]
+        given = [{"name": name, "value": value} for name, value in override["environment"].items()]
+        kept = (
+            *("family", "networkMode", "requiresCompatibilities", "cpu", "memory"),
+            *("executionRoleArn", "taskRoleArn", "runtimePlatform"),
+        )
+        whole = {**container, "environment": given, "healthCheck": override["healthCheck"]}
+        left = {name: value for name, value in whole.items() if value and name not in without}
+        definition = {name: found["taskDefinition"][name] for name in kept}
+        self.specify(
+            taskDefinition={**definition, "containerDefinitions": [left], **fields}, override=None
+        )
+
     def look(self, arn: str) -> Execution:
         """An execution as it stands."""
         return look(self.aws.client("stepfunctions"), arn)

@@ -19,6 +19,7 @@ from deployer.deploy import (
     rollout,
     verification,
 )
+from deployer.deploy import service as services
 from deployer.deploy.database import Work
 from deployer.deploy.history import History
 from deployer.deploy.release import Previous, Release
@@ -52,7 +53,8 @@ class Checked(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Checked:
     spec = from_document(event["spec"], "the service spec")
-    checks = check_prerequisites.before(event["release"], spec)
+    place = check_prerequisites.place(spec)
+    checks = check_prerequisites.checks_at(place, event["release"])
     for check in checks:
         if check.state == WARNING:
             logger.warning("preflight warns", look=check.name, found=check.found)
@@ -62,7 +64,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
     last_rollout = newest.get("rollout") if newest else None
     revision = last_rollout["taskDefinition"] if last_rollout else None
     service = ecs.service_after(spec.cluster, spec.service, revision, last_rollout)
-    preflight.check(list(prerequisites.service(spec, service)))
+    preflight.check(list(check_prerequisites.service(spec, service, place.definition)))
     if newest and newest.get("cluster", spec.cluster) != spec.cluster:
         there = ecs.service(newest["cluster"], spec.service)
         preflight.check(list(prerequisites.moved(spec, newest, there)))
@@ -76,9 +78,13 @@ def handler(event: Request, context: LambdaContext) -> Checked:
         "desiredCount": preflight.desired_count(spec, service, records, datetime.now(UTC)),
         "previous": previous,
         "database": database.work(spec, event["release"], previous),
-        "probes": _probes(spec, service, records),
+        "probes": _probes(spec, service, records, place.served),
         "wasRunning": bool(service and service["runningCount"]),
     }
+    if service:
+        request = services.update(spec, service, "", False, place.definition)
+        differences = [change.__dict__ for change in services.differences(service, request)]
+        logger.info("the update changes the service", differences=differences)
     releases.note(
         event["release"],
         cluster=spec.cluster,
@@ -89,7 +95,9 @@ def handler(event: Request, context: LambdaContext) -> Checked:
     return checked
 
 
-def _probes(spec: ServiceSpec, service: Service | None, records: History) -> Mapping[str, str]:
+def _probes(
+    spec: ServiceSpec, service: Service | None, records: History, served: tuple[str, int] | None
+) -> Mapping[str, str]:
     """Return the answers of the `unchanged` probes: from now, or from the last verification."""
     live = history.live(records)
     values = dict(verification.remembered(live.get("probes", {}))) if live else {}
@@ -100,7 +108,8 @@ def _probes(spec: ServiceSpec, service: Service | None, records: History) -> Map
         return values  # a stopped execution left this revision running: its data may be wrong
     tasks = ecs.running_tasks(spec.cluster, spec.service, current["id"])
     public = ec2.public_addresses(addresses.interfaces(tasks))
-    hosts = addresses.of(spec, tasks, public, history.port(records, current["taskDefinition"]))
+    port = history.port(records, current["taskDefinition"]) or (served and served[1])
+    hosts = addresses.of(spec, tasks, public, port)
     for url in addresses.to_ask(spec, hosts)[:1]:
         values |= http.probe(url, spec.verify.unchanged)
     return values

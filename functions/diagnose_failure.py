@@ -5,12 +5,13 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from deployer import presets
 from deployer.aws import ecs, logs
 from deployer.aws.log import Logger
-from deployer.deploy import diagnosis, rollout
+from deployer.deploy import diagnosis, documents, rollout
 from deployer.deploy.diagnosis import Diagnosis, Failure
 from deployer.deploy.rollout import Rollout
-from deployer.deploy.spec import ServiceSpec, from_document
+from deployer.deploy.spec import from_document
 from deployer.deploy.stop_reasons import Task
 
 logger = Logger()
@@ -37,14 +38,23 @@ def handler(event: Request, context: LambdaContext) -> Diagnosis:
         stopped = ecs.stopped_tasks(spec.cluster, spec.service, deployment["id"])
         failed = rollout.failed_tasks(deployment, stopped)
         logged = failed or ecs.running_tasks(spec.cluster, spec.service, deployment["id"])
-    result = diagnosis.diagnose(event["failure"], failed, events, _log(spec, logged))
+    symptoms = presets.named(spec.preset).symptoms
+    result = diagnosis.diagnose(
+        event["failure"], failed, events, _log(deployment, logged), symptoms
+    )
     logger.info("failure diagnosed", diagnosis=result)
     return result
 
 
-def _log(spec: ServiceSpec, tasks: list[Task]) -> list[str]:
-    """Return the last log lines of the last task."""
-    if not tasks:
+def _log(deployment: Rollout | None, tasks: list[Task]) -> list[str]:
+    """Return the last log lines of the last task: of the container that failed, or else its own."""
+    if deployment is None or not tasks:
+        return []
+    described = ecs.task_definition(deployment["taskDefinition"])
+    if described is None:
         return []
     task = tasks[-1]["taskArn"].rsplit("/", 1)[-1]
-    return logs.last_lines(spec.log_group, f"ecs/{spec.container.name}/{task}", _LINES)
+    for name in diagnosis.failed_containers(tasks[-1], described[0]):
+        if log := documents.log(documents.container(described[0], name)):
+            return logs.last_lines(log.group, f"{log.prefix}{task}", _LINES)
+    return []

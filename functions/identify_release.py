@@ -18,7 +18,7 @@ from deployer.deploy.spec import ServiceSpec, Unread, ambiguous, for_push, for_s
 from deployer.errors import RequestRejected, SpecInvalid
 from deployer.requests import Deploy, Hold, Push, Recover, Resume, Rollback
 from deployer.store import locks, releases
-from deployer.usecases import resolve_request
+from deployer.usecases import read_documents, resolve_request
 
 logger = Logger()
 
@@ -90,9 +90,10 @@ def _handle_push(push: Push, execution: str, now: datetime) -> Identified:
         _record_refusal(push, services, image, refusal, execution, now)
         raise RequestRejected(refusal)
     spec, document = matches[0]
-    config = resolve_request.config(image, spec)
+    platform = read_documents.platform(spec)
+    config = resolve_request.config(image, spec, platform)
     release = identification.pushed(push, spec.service, image, config, execution, now)
-    reason = identification.ignored(push, spec, image, config)
+    reason = identification.ignored(push, spec, image, config, platform)
     if reason:
         missing = image is None and not identification.ignored_tag(push.tag, spec)
         releases.ignore_push(release, reason, None if missing else push.until)
@@ -129,7 +130,7 @@ def _record_refusal(
     for spec in specs:
         if push.tag and releases.knows_tag(spec.service, push.digest, push.tag, push.time):
             continue  # deployed before the tag matched several services
-        config = resolve_request.config(image, spec)
+        config = resolve_request.config(image, spec, read_documents.platform(spec))
         release = identification.pushed(push, spec.service, image, config, execution, now)
         releases.carry_out(execution, release)
         if releases.close_release(release, "FAILED", details):

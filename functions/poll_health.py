@@ -13,8 +13,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import alarms, ecs, elb, sfn
 from deployer.aws.log import Logger
-from deployer.deploy import addresses, rollout
-from deployer.deploy.rollout import Rollout, Verdict
+from deployer.deploy import addresses, documents, rollout
+from deployer.deploy.rollout import Rollout, Service, Verdict
 from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.deploy.stop_reasons import Task
 from deployer.store import releases
@@ -55,13 +55,13 @@ def handler(event: Request, context: LambdaContext) -> Verdict:
 def _judge(spec: ServiceSpec, deployment: Rollout) -> Verdict:
     service = ecs.service(spec.cluster, spec.service)
     running: list[Task] = []
-    if service and (spec.load_balancer or deployment.get("bake")):
+    if service and (documents.target_groups(service) or deployment.get("bake")):
         running = ecs.running_tasks(spec.cluster, spec.service, deployment["id"])
     return rollout.judge(
         service,
         deployment,
         ecs.stopped_tasks(spec.cluster, spec.service, deployment["id"]) if service else [],
-        _unready(spec, running) if service else [],
+        _unready(service, running) if service else [],
         spec.failure_threshold,
         datetime.now(UTC),
         running,
@@ -69,13 +69,17 @@ def _judge(spec: ServiceSpec, deployment: Rollout) -> Verdict:
     )
 
 
-def _unready(spec: ServiceSpec, tasks: Sequence[Task]) -> list[str]:
-    """Return a message for each of the rollout's tasks that the load balancer finds unhealthy."""
-    if not spec.load_balancer:
+def _unready(service: Service, tasks: Sequence[Task]) -> list[str]:
+    """Return a message for each of the rollout's tasks that a load balancer finds unhealthy."""
+    groups = documents.target_groups(service)
+    # targets of type instance have no addresses of their own; ECS checks them
+    if not groups or documents.vpc(service) is None:
         return []
-    healthy = elb.healthy_addresses(spec.load_balancer.target_group)
+    healthy = {group: elb.healthy_addresses(group) for group in groups}
     return [
         f"task {task['taskArn'].rsplit('/', 1)[-1]} is not healthy in the target group"
+        f" {group.split('/')[-2]}"
         for task in tasks
-        if addresses.private_address(task) not in healthy
+        for group in groups
+        if addresses.private_address(task) not in healthy[group]
     ]

@@ -1,6 +1,5 @@
 """Register the task definition revision that runs the release's image."""
 
-import os
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
@@ -12,6 +11,7 @@ from deployer.deploy import task_definitions
 from deployer.deploy.release import Previous, Release
 from deployer.deploy.spec import from_document
 from deployer.store import locks, releases
+from deployer.usecases import read_documents
 
 logger = Logger()
 
@@ -42,12 +42,15 @@ def _register(event: Request) -> Registered:
     if exact:
         return {"taskDefinition": exact, "new": False}
     spec = from_document(event["spec"], "the service spec")
-    definition = task_definitions.render(spec, event["release"]["image"], os.environ["AWS_REGION"])
+    base = read_documents.base(spec)
+    definition = task_definitions.render(spec, base, event["release"]["image"])
+    if base.adopted and base.arn and definition == base.definition:
+        return {"taskDefinition": base.arn, "new": False}  # it runs already
     content = task_definitions.content_hash(definition)
     # prefer the running revision; the newest is ours if an earlier try's response was lost
     candidates = [event["previous"]["taskDefinition"]] if event["previous"] else []
-    existing = ecs.of_content([*candidates, spec.family], content)
+    existing = ecs.of_content([*candidates, definition["family"]], content)
     if existing:
         return {"taskDefinition": existing, "new": False}
-    registered = ecs.register(definition, task_definitions.tags(event["release"], content))
-    return {"taskDefinition": registered, "new": True}
+    tags = task_definitions.tags(definition, event["release"], content)
+    return {"taskDefinition": ecs.register(definition, tags), "new": True}

@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import alarms, ecs, secrets
 from deployer.aws.log import Logger
-from deployer.deploy import database, rollback, rollout, service, task_definitions
+from deployer.deploy import database, rollback, rollout, service
 from deployer.deploy.release import Previous, Release, Restoration
 from deployer.deploy.rollback import Rollback
 from deployer.deploy.rollout import Rollout, Service
@@ -41,7 +41,7 @@ def handler(event: Request, context: LambdaContext) -> Rollback:
 
 def _roll_back(spec: ServiceSpec, event: Request) -> Rollback:
     revision, own_rollout, previous = event["taskDefinition"], event["rollout"], event["previous"]
-    network = service.network(spec)
+    network = (spec.service_definition or {}).get("networkConfiguration")
     live_service = ecs.service_after(spec.cluster, spec.service, revision, own_rollout, network)
     primary = rollout.primary(live_service) if live_service else None
     restoration = _restoration(event["release"])
@@ -50,18 +50,20 @@ def _roll_back(spec: ServiceSpec, event: Request) -> Rollback:
         event["release"],
         revision,
         previous,
-        was_running=event["wasRunning"],
+        # the deployer stops no service that it did not create
+        was_running=event["wasRunning"] or spec.service_definition is None,
         touched=own_rollout is not None,
         ran=_has_run(spec, _deployment_id(live_service, event)),
         snapshot=event["snapshot"],
         replaced=bool(own_rollout and primary and primary["id"] != own_rollout["id"]),
         restored=restoration is not None,
+        database=spec.database is not None,
     )
     if decision["action"] == "STOP":
         ecs.scale_to_zero(spec.cluster, spec.service)
     if restoration and not rollback.keeps_database(decision, live_service, revision, previous):
         decision = {**decision, "database": _switch_database_back(event["release"], restoration)}
-    if previous and decision["action"] == "ROLL_BACK":
+    if previous and live_service and decision["action"] == "ROLL_BACK":
         settings = _settings(spec, previous, live_service)
         if restoration and previous["taskDefinition"] == revision:
             settings["forceNewDeployment"] = True  # only a new task reads the secret
@@ -118,14 +120,14 @@ def _has_run(spec: ServiceSpec, deployment: str | None) -> bool:
     return any(task.get("startedAt") for task in tasks)
 
 
-def _settings(
-    spec: ServiceSpec, previous: Previous, live_service: Service | None
-) -> dict[str, Any]:
+def _settings(spec: ServiceSpec, previous: Previous, live_service: Service) -> dict[str, Any]:
     """Return the settings of the previous release; ECS does not roll back a rollback."""
-    revision, target = previous["taskDefinition"], None
-    if spec.load_balancer:
-        target = task_definitions.served(ecs.containers(revision), spec)
-    settings = service.settings(spec, revision, False, target, live_service)
-    if previous["networkConfiguration"]:
-        settings["networkConfiguration"] = previous["networkConfiguration"]
+    revision, network = previous["taskDefinition"], previous["networkConfiguration"]
+    described = ecs.task_definition(revision)
+    definition = described[0] if described else {}
+    settings = service.update(spec, live_service, revision, False, definition)
+    # an update of the release may have changed it, or one that failed before
+    changed = "networkConfiguration" in settings
+    if network and (changed or not rollout.same_network(network, rollout.network(live_service))):
+        settings["networkConfiguration"] = network
     return settings

@@ -9,10 +9,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import alarms, ecs
 from deployer.aws.log import Logger
-from deployer.deploy import rollout, service, task_definitions
+from deployer.deploy import documents, rollout, service
 from deployer.deploy.release import Previous, Release
 from deployer.deploy.rollout import Rollout
 from deployer.deploy.spec import ServiceSpec, from_document
+from deployer.errors import PreflightFailed
 from deployer.store import locks, releases
 
 logger = Logger()
@@ -42,28 +43,36 @@ def handler(event: Request, context: LambdaContext) -> Rollout:
 
 def _start(spec: ServiceSpec, event: Request) -> Rollout:
     revision, previous = event["taskDefinition"], event["previous"]
-    exact = event["release"].get("taskDefinition")
-    target = task_definitions.served(ecs.containers(exact), spec) if exact else None
+    definition = ecs.registered(revision)
     live_service = ecs.service(spec.cluster, spec.service)
-    rolls_back = service.may_roll_back(event["release"], previous, live_service)
-    settings = service.settings(spec, revision, rolls_back, target, live_service)
     if live_service:
+        rolls_back = service.may_roll_back(spec, event["release"], previous, live_service)
+        settings = service.update(spec, live_service, revision, rolls_back, definition)
         if event["desiredCount"] is not None:
             settings["desiredCount"] = event["desiredCount"]
         primary = rollout.primary(live_service)
         if event["release"].get("restore") and primary and primary["taskDefinition"] == revision:
             settings["forceNewDeployment"] = True  # only a new task reads the secret
         updated = ecs.update_service(spec.service, settings)
+    elif spec.service_definition is None:
+        raise PreflightFailed(
+            f"service {spec.service} is gone, and no serviceDefinition creates it"
+        )
     else:
         token = hashlib.sha256(event["release"]["id"].encode()).hexdigest()[:32]
-        updated = ecs.create_service(service.creation(spec, settings, token))
+        settings = service.creation(spec, revision, definition, token)
+        updated = ecs.create_service(settings)
     deployment = ecs.deployment_of(updated, revision)
     started = rollout.started(deployment, spec.timeout, datetime.now(UTC))
-    port = target[1] if target else spec.container.port
-    return {
-        **started,
-        "bake": service.bake_seconds(spec),
+    balancers = settings.get("loadBalancers") or updated.get("loadBalancers", ())
+    served = documents.served(definition, spec.container, spec.repository, balancers)
+    network = settings.get("networkConfiguration") or rollout.network(updated)
+    started |= {
+        "bake": service.bake_seconds(spec, updated, definition),
         "alarms": alarms.quiet(spec.alarms),
-        "port": port,
-        "network": settings["networkConfiguration"],
     }
+    if served:
+        started["port"] = served[1]
+    if network:
+        started["network"] = network
+    return started

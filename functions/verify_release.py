@@ -47,7 +47,7 @@ def handler(event: Request, context: LambdaContext) -> Verified:
         finding = _verify(urls, spec.verify, event)
         if finding["verdict"] == "VERIFIED" or time.monotonic() > deadline:
             break
-        if finding["verdict"] == "REFUTED" and not spec.load_balancer:
+        if finding["verdict"] == "REFUTED" and not spec.url:
             break  # a load balancer may still route to old tasks
         time.sleep(_REQUEST_PAUSE)
     late = datetime.now(UTC) >= datetime.fromisoformat(event["rollout"]["deadline"])

@@ -17,7 +17,7 @@ _COMMIT = re.compile(r"[0-9a-f]{7,40}")
     epilog="""\b
 Examples:
   deployer build                   the current checkout
-  deployer build ../coder          a directory, without the files that git ignores
+  deployer build ../app            a directory, without the files that git ignores
   deployer build source.tar.gz     an archive: .tar.gz, .tgz or .zip
   deployer build e0f93fb88         a commit of the connected repository
 """

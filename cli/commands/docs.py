@@ -12,7 +12,7 @@ from cli.requests import Requests
 @command(
     epilog="""\b
 Examples:
-  deployer docs ../coder           a directory, without the files that git ignores
+  deployer docs ../app             a directory, without the files that git ignores
   deployer docs docs.tar.gz        an archive: .tar.gz, .tgz or .zip
   deployer docs                    build the last upload again
   deployer docs rollback           roll back to the previous release

@@ -6,7 +6,7 @@ import click
 
 from cli.checks import document, failed, identity, show
 from cli.command import Call, command
-from cli.doctor.account import examine, known_names
+from cli.doctor.account import examine
 from cli.doctor.repairs import carry_out
 from cli.errors import UNREADY, WRONG, CommandFailed
 from deployer.check import FAILED, WARNING, Check, Repair
@@ -17,7 +17,7 @@ from deployer.check import FAILED, WARNING, Check, Repair
 Examples:
   deployer doctor
   deployer doctor --fix              asks before each repair
-  deployer doctor --checkout ~/coder compares variables with the names in these sources
+  deployer doctor --checkout ~/app   compares variables with the names in these sources
   deployer doctor --json | jq '.checks[] | select(.state == "failed")'
 
 \b
@@ -29,7 +29,7 @@ Exit codes: 0 no check failed, 3 some did. A check that you have no permission f
 @click.option(
     "--checkout",
     type=click.Path(exists=True, file_okay=False),
-    help="Sources of Coder or your fork, to check names of variables against.",
+    help="The application's sources, to check names of variables against.",
 )
 def doctor(call: Call, fix: bool, yes: bool, checkout: str | None) -> None:
     """Check the account and the service; report failures with their fixes.
@@ -39,34 +39,31 @@ def doctor(call: Call, fix: bool, yes: bool, checkout: str | None) -> None:
     executions left open, and starts the events that could not start an execution. It never
     restarts a service, and never touches secrets, roles, databases, names or certificates.
     """
-    names = known_names(checkout)
-    if checkout and not names:
-        raise CommandFailed(WRONG, f"no sources of Coder's server in {checkout}")
-    results = _look(call, names)
+    results = _look(call, checkout)
     repairs = [check.repair for check in results if check.repair]
     if fix and repairs:
         repaired = [repair.what for repair in repairs if _repaired(call, repair, agreed=yes)]
         call.result["repaired"] = repaired
         if repaired:
             call.screen.title("After the repairs")
-            results = _look(call, names)
+            results = _look(call, checkout)
     _end(call, results, fix=fix)
 
 
-def _look(call: Call, names: frozenset[str]) -> list[Check]:
+def _look(call: Call, checkout: str | None) -> list[Check]:
     """Run all checks and show their results."""
     with call.screen.working("Checking the account and the service"):
         results = identity(call.account, call.stack)
         if not failed(results):
-            results += _service(call, names)
+            results += _service(call, checkout)
     call.result["checks"] = [document(check, call.given) for check in results]
     show(call.screen, results)
     return results
 
 
-def _service(call: Call, names: frozenset[str]) -> list[Check]:
+def _service(call: Call, checkout: str | None) -> list[Check]:
     try:
-        return examine(call.target, names)
+        return examine(call.target, checkout)
     except CommandFailed as error:  # the stack or service is missing, or its spec is invalid
         if error.code == WRONG:
             raise

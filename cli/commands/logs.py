@@ -13,12 +13,16 @@ from rich.text import Text
 from cli.aws import code_of
 from cli.command import Call, command
 from cli.errors import INTERRUPTED, UNREADY, WRONG, CommandFailed
-from cli.loglines import Log, Tail, periods, prefix, task_of
+from cli.loglines import Log, Tail, periods, task_of
 from cli.patience import patiently
 from cli.releases import named
 from cli.screen import Screen, printable
+from deployer.aws import ecs
 from deployer.aws.logs import Line
+from deployer.deploy import documents, rollout
+from deployer.errors import PreflightFailed
 from deployer.store import releases
+from deployer.usecases import read_documents
 
 LOOK_SECONDS = 2.0  # between two polls with --follow; an account may poll 5 times a second
 _LINES = 100
@@ -100,7 +104,7 @@ def logs(
         raise CommandFailed(
             UNREADY,
             f"log group {log.group} does not exist",
-            ["Create it, or correct logGroup in the service spec: the service's stack has both."],
+            ["Create it, or correct awslogs-group in the service's task definition."],
         ) from error
     if not shown:
         what = "since then" if since else "by that release" if release else "yet"
@@ -109,15 +113,11 @@ def logs(
 
 def _log(call: Call, release: str | None, container: str | None) -> Log:
     spec = call.target.spec
-    containers = [spec.container.name, *(str(sidecar["name"]) for sidecar in spec.sidecars)]
-    if container and container not in containers:
-        names = ", ".join(containers)
-        raise CommandFailed(WRONG, f"no container is named {container}", [f"Containers: {names}."])
-    log = Log(spec.log_group, spec.cluster, prefix(spec, container))
-    if not release:
+    records = releases.newest(spec.service, 10_000) if release else []
+    record = named(records, release) if release else None
+    log = _log_of(call, container, record.get("taskDefinition") if record else None)
+    if not record:
         return log
-    records = releases.newest(spec.service, 10_000)
-    record = named(records, release)
     log.periods = periods(records, record)
     if not log.periods:
         outcome = record.get("outcome", "in flight")
@@ -127,6 +127,32 @@ def _log(call: Call, release: str | None, container: str | None) -> Log:
             [f"  deployer history {record['id']}"],
         )
     return log
+
+
+def _log_of(call: Call, container: str | None, revision: str | None) -> Log:
+    """Return the log of a container, by a task definition; None for the running one's."""
+    spec = call.target.spec
+    revision = revision or rollout.task_definition(ecs.service(spec.cluster, spec.service))
+    described = ecs.task_definition(revision) if revision else None
+    try:
+        definition = described[0] if described else read_documents.base(spec).definition
+    except PreflightFailed as error:
+        raise CommandFailed(UNREADY, f"{error}", ["  deployer doctor"]) from error
+    names = [str(one.get("name")) for one in documents.containers(definition)]
+    if container and container not in names:
+        listed = ", ".join(names)
+        raise CommandFailed(WRONG, f"no container is named {container}", [f"Containers: {listed}."])
+    own = documents.of_release(definition, spec.container, spec.repository)
+    name = container or str(own.get("name"))
+    log = documents.log(documents.container(definition, name))
+    if log is None:
+        raise CommandFailed(
+            UNREADY,
+            f"container {name} does not log to CloudWatch",
+            ["Set logConfiguration in its task definition: logDriver awslogs, with its group,"
+             " Region and stream prefix."],
+        )  # fmt: skip
+    return Log(log.group, spec.cluster, log.prefix)
 
 
 def _show(call: Call, line: Line) -> None:

@@ -151,7 +151,7 @@ def _is_restorable(spec: ServiceSpec, records: History, record: Recorded) -> boo
         database.restoration(spec, records, record, asked=True)
     except DeployError:
         return False
-    return history.unknown_schema(records, record) is not None
+    return history.unknown_schema(records, record, spec.database is not None) is not None
 
 
 def _agree(call: Call, snapshot: str) -> None:

@@ -18,7 +18,7 @@ from cli.screen import Screen, brief, moment, printable, span
 from cli.target import Target
 from deployer.aws import ec2, ecs, elb
 from deployer.build import image_build
-from deployer.deploy import addresses, diagnosis, history, rollout, serving
+from deployer.deploy import addresses, diagnosis, documents, history, rollout, serving
 from deployer.deploy.history import History
 from deployer.deploy.rollout import Service
 from deployer.deploy.spec import ServiceSpec
@@ -145,7 +145,7 @@ def _document(target: Target) -> Document:
     tasks: list[Task] = []
     if service:
         tasks = request_or("tasks", lambda: ecs.tasks(spec.cluster, spec.service), [])
-    healthy = request_or("targets", lambda: _healthy(spec), None) if tasks else None
+    healthy = request_or("targets", lambda: _healthy(service), None) if tasks else None
     live = history.live(records)
     permitted = not unseen.keys() & {"service", "tasks"}
     running = {t["taskDefinitionArn"] for t in tasks if t["lastStatus"] == "RUNNING"}
@@ -184,15 +184,17 @@ def _release(record: Mapping[str, Any]) -> Document:
 def url(spec: ServiceSpec, tasks: Sequence[Task], live: Mapping[str, Any] | None) -> str | None:
     """Return the service's current URL; a replaced task has a new public address."""
     running = [task for task in tasks if task["lastStatus"] == "RUNNING"]
-    if spec.load_balancer or spec.network.public_ip:
-        public = {} if spec.load_balancer else ec2.public_addresses(addresses.interfaces(running))
-        return addresses.of(spec, running, public)["url"]
+    port = ((live or {}).get("rollout") or {}).get("port")
+    if spec.url or port:
+        public = {} if spec.url else ec2.public_addresses(addresses.interfaces(running))
+        return addresses.of(spec, running, public, port)["url"]
     return live.get("url") if live else None
 
 
-def _healthy(spec: ServiceSpec) -> set[str] | None:
-    """Return the addresses that are healthy in the load balancer; None without one."""
-    return elb.healthy_addresses(spec.load_balancer.target_group) if spec.load_balancer else None
+def _healthy(service: Service | None) -> set[str] | None:
+    """Return the addresses that are healthy in each target group; None without one."""
+    groups = documents.target_groups(service or {})
+    return set.intersection(*map(elb.healthy_addresses, groups)) if groups else None
 
 
 def _tasks(tasks: Sequence[Task], records: History, healthy: set[str] | None) -> list[Document]:

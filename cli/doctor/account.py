@@ -16,13 +16,15 @@ from cli import quotas
 from cli.aws import AWS_ERRORS, DENIED, code_of
 from cli.checks import certificate
 from cli.doctor import findings
+from cli.errors import WRONG, CommandFailed
 from cli.target import Target
-from deployer import http
+from deployer import http, presets
 from deployer.aws import client, ec2, ecr, ecs, elb, logs, rds, sfn, ssm
 from deployer.build import image_build
 from deployer.check import FAILED, OK, WARNING, Check
 from deployer.deploy import (
     addresses,
+    documents,
     history,
     rollout,
     serving,
@@ -35,9 +37,10 @@ from deployer.deploy.release import Recorded, carried_out_by
 from deployer.deploy.rollout import Service
 from deployer.deploy.spec import ServiceSpec
 from deployer.deploy.stop_reasons import Task
-from deployer.errors import AwsUnavailable
+from deployer.errors import AwsUnavailable, PreflightFailed
+from deployer.presets import Preset
 from deployer.store import locks, releases
-from deployer.usecases import check_prerequisites, resolve_request
+from deployer.usecases import check_prerequisites, read_documents, resolve_request
 
 _LINES = 100
 _SOON, _WEEK = timedelta(days=14), timedelta(days=7)
@@ -52,24 +55,36 @@ _ACCOUNT_SERVICES = (
     *("service-quotas", "sqs", "stepfunctions"),
 )
 _UNREADABLE = (AwsUnavailable, *AWS_ERRORS)
-# The files in Coder's sources that list its variables.
-_NAMES = ("cli/testdata/coder_server_--help.golden", "codersdk/deployment.go")
 
 
-def known_names(checkout: str | None) -> frozenset[str]:
-    """Return the variables in a checkout of Coder or a fork; none without a checkout."""
-    if checkout is None:
-        return frozenset()
-    files = [Path(checkout) / name for name in _NAMES]
-    return findings.names_in("\n".join(f.read_text(errors="replace") for f in files if f.is_file()))
+def known_names(preset: Preset, checkout: str) -> frozenset[str]:
+    """Return the variables that a checkout of the application's sources names.
+
+    Raises:
+        CommandFailed: it is not a checkout of an application that the preset knows.
+    """
+    files = [Path(checkout) / name for name in preset.sources]
+    text = "\n".join(file.read_text(errors="replace") for file in files if file.is_file())
+    names = preset.names_in(text)
+    if not names:
+        raise CommandFailed(
+            WRONG,
+            f"{checkout} has no sources that the service's preset knows",
+            ["Name the application's preset in the service spec, or leave --checkout out."],
+        )
+    return names
 
 
-def examine(target: Target, names: frozenset[str]) -> list[Check]:
+def examine(target: Target, checkout: str | None) -> list[Check]:
     """Check everything. A check without permission is a warning.
 
     Args:
-        names: the variables that the application knows; none if unknown.
+        checkout: a folder with the application's sources; None for none.
+    Raises:
+        CommandFailed: see `known_names`.
     """
+    preset = presets.named(target.spec.preset)
+    names = known_names(preset, checkout) if checkout else frozenset()
     for name in (*_ADAPTER_SERVICES, "stepfunctions"):
         client(name)  # created here, because that is not thread-safe
     for name in _ACCOUNT_SERVICES:
@@ -94,6 +109,17 @@ class _Examination:
     def _spec(self) -> ServiceSpec:
         return self.target.spec
 
+    @property
+    def _preset(self) -> Preset:
+        return presets.named(self._spec.preset)
+
+    @property
+    def _container(self) -> documents.Document:
+        """The container of the next release that runs its image; {} if unknown."""
+        return documents.of_release(
+            self.place.definition, self._spec.container, self._spec.repository
+        )
+
     def __post_init__(self) -> None:
         self._notes = list[Check]()
         nothing: History = ()
@@ -104,7 +130,7 @@ class _Examination:
         self.place = self._request(
             "network",
             lambda: check_prerequisites.place(self._spec),
-            check_prerequisites.Place(self._spec, {}, {}),
+            check_prerequisites.Place(self._spec, {}, {}, self.service, (), {}, {}),
         )
 
     def _request[T](self, name: str, request: Callable[[], T], default: T) -> T:
@@ -184,20 +210,26 @@ class _Examination:
         ended = ecs.stopped_tasks(self._spec.cluster, self._spec.service, current["id"])
         failed = [task for task in ended if stop_reasons.failed(task)]
         lines = self._lines(failed[-1]) if failed else []
-        yield from findings.tasks(self.service, failed, lines, datetime.now(UTC))
+        yield from findings.tasks(self.service, failed, lines, datetime.now(UTC), self._preset)
 
     def _lines(self, task: Task) -> list[str]:
         """Return a task's first and last log lines: the start is logged at the beginning."""
-        name = task["taskArn"].rsplit("/", 1)[-1]
-        stream = f"ecs/{self._spec.container.name}/{name}"
-        first = logs.first_lines(self._spec.log_group, stream, _LINES)
-        last = logs.last_lines(self._spec.log_group, stream, _LINES)
+        described = ecs.task_definition(task["taskDefinitionArn"])
+        if described is None:
+            return []
+        container = documents.of_release(described[0], self._spec.container, self._spec.repository)
+        log = documents.log(container)
+        if log is None:
+            return []
+        stream = f"{log.prefix}{task['taskArn'].rsplit('/', 1)[-1]}"
+        first = logs.first_lines(log.group, stream, _LINES)
+        last = logs.last_lines(log.group, stream, _LINES)
         return first + [line for line in last if line not in first]
 
     def _log(self) -> Iterator[Check]:
         if self.running:
             lines = [line for task in self.running[:3] for line in self._lines(task)]
-            yield from findings.log(lines, coder=self._coder)
+            yield from findings.log(lines, self._preset)
 
     def _answers(self) -> Iterator[Check]:
         verify = self._spec.verify
@@ -206,12 +238,13 @@ class _Examination:
         public = ec2.public_addresses(addresses.interfaces(self.running))
         paths = {verify.path, *(probe.path for probe in verify.unchanged)}
         paths |= {verify.version.path} if verify.version else set()
-        for url in addresses.to_ask(self._spec, addresses.of(self._spec, self.running, public)):
+        served = self.place.served
+        port = self.live.get("rollout", {}).get("port") or (served and served[1])
+        hosts = addresses.of(self._spec, self.running, public, port)
+        for url in addresses.to_ask(self._spec, hosts):
             responses = {path: http.get(url + path) for path in sorted(paths)}
             before = self.live.get("probes", {})
-            checks = findings.answers(
-                verify, self.live["version"], before, responses, coder=self._coder
-            )
+            checks = findings.answers(verify, self.live["version"], before, responses, self._preset)
             for check in checks:
                 yield replace(check, found=f"{url}: {check.found}")
 
@@ -223,42 +256,40 @@ class _Examination:
             taskDefinition=current["taskDefinition"], include=["TAGS"]
         )
         tags = {tag["key"]: tag["value"] for tag in response.get("tags", ())}
-        rendered = task_definitions.render(
-            self._spec, self.live["image"], self.target.account.region
-        )
+        try:
+            base = read_documents.base(self._spec, self.service)
+            rendered = task_definitions.render(self._spec, base, self.live["image"])
+        except PreflightFailed:
+            return  # the check of the definitions says why
         yield from findings.drift(
-            self._spec,
             response["taskDefinition"],
             tags.get(task_definitions.CONTENT_TAG),
             rendered,
             task_definitions.content_hash(rendered),
             self.live.get("taskDefinition"),
+            self.live["digest"],
             next(
                 (e for e in self.records if e.get("taskDefinition") == current["taskDefinition"]),
                 None,
             ),
             self._serving["mend"],
         )
-        container = response["taskDefinition"]["containerDefinitions"][0]
-        names = {e["name"] for kind in ("environment", "secrets") for e in container.get(kind, ())}
+        container = documents.of_release(
+            response["taskDefinition"], self._spec.container, self._spec.repository
+        )
+        names = _variables(container)
         if names != self._names:
-            for check in findings.variables(names, self.known):
+            for check in self._preset.variables(names, self.known):
                 yield replace(check, name="variables that run")
 
     @property
     def _names(self) -> set[str]:
-        return {*self._spec.container.environment, *self._spec.container.secrets}
-
-    @property
-    def _coder(self) -> bool:
-        return findings.is_coder(self._names)
+        return _variables(self._container)
 
     def _targets(self) -> Iterator[Check]:
-        if not self._spec.load_balancer or not self.service:
-            return
-        arn = self._spec.load_balancer.target_group
-        modify = f"  aws elbv2 modify-target-group --target-group-arn {arn}"
-        yield from findings.targets(elb.health(arn), modify)
+        for arn in documents.target_groups(self.service or {}):
+            modify = f"  aws elbv2 modify-target-group --target-group-arn {arn}"
+            yield from findings.targets(elb.health(arn), modify)
 
     # Records
 
@@ -272,8 +303,9 @@ class _Examination:
         if not self.live:
             return
         image = ecr.find(self._spec.repository, self.live["digest"])
-        config = resolve_request.config(image, self._spec)
-        yield findings.image(self._spec, self.live["version"], self.live["digest"], image, config)
+        platform = documents.platform(self.place.definition)
+        config = resolve_request.config(image, self._spec, platform)
+        yield findings.image(self.live["version"], self.live["digest"], image, config, platform)
 
     def _lock(self) -> Iterator[Check]:
         owners = (self._spec.service, image_build.partition(self._spec.service))
@@ -336,11 +368,12 @@ class _Examination:
     # Configuration
 
     def _variables(self) -> Iterable[Check]:
-        return findings.variables(self._names, self.known)
+        return self._preset.variables(self._names, self.known) if self._container else ()
 
     def _database_url(self) -> Iterator[Check]:
-        secrets = self._spec.container.secrets
-        source = secrets.get("CODER_PG_CONNECTION_URL") or secrets.get("DATABASE_URL")
+        secrets = documents.secrets(self._container)
+        names = (name for name in self._preset.database_urls if name in secrets)
+        source = secrets.get(next(names, ""))
         if not source or ":secretsmanager:" not in source:
             return
         arn, key = ":".join(source.split(":")[:7]), ":".join(source.split(":")[7:8])
@@ -365,35 +398,33 @@ class _Examination:
     @cached_property
     def _host(self) -> str | None:
         """The service's own host name; None if it uses its load balancer's."""
-        balancer = self._spec.load_balancer
-        if not balancer:
+        if not self._spec.url or not self._balancer:
             return None
-        netloc = urlsplit(balancer.url).netloc
+        netloc = urlsplit(self._spec.url).netloc
         return None if netloc == self._balancer.get("DNSName") else netloc.partition(":")[0]
 
     @cached_property
     def _balancer(self) -> Mapping[str, Any]:
         """The load balancer; {} if there is none."""
-        if not self._spec.load_balancer:
-            return {}
-        group = elb.target_group(self._spec.load_balancer.target_group) or {}
-        return next(iter(elb.load_balancers(group.get("LoadBalancerArns", ()))), {})
+        for arn in documents.target_groups(self.place.service):
+            group = elb.target_group(arn) or {}
+            for balancer in elb.load_balancers(group.get("LoadBalancerArns", ())):
+                return balancer
+        return {}
 
     def _certificate(self) -> Iterator[Check]:
-        if not self._host or not self._spec.load_balancer:
-            return
-        if not self._spec.load_balancer.url.startswith("https:") or not self._balancer:
+        if not self._host or not (self._spec.url or "").startswith("https:"):
             return
         elbv2, acm = (self.target.account.client(name) for name in ("elbv2", "acm"))
         arn = self._balancer["LoadBalancerArn"]
         listeners = elbv2.describe_listeners(LoadBalancerArn=arn)["Listeners"]
         used = [c["CertificateArn"] for entry in listeners for c in entry.get("Certificates", ())]
-        coder = self._coder
+        wildcard = self._preset.wildcard
         checks = []
         for arn_used in used:
             description = acm.describe_certificate(CertificateArn=arn_used)["Certificate"]
             checks.append(
-                _lasting(certificate(description, self._host, wildcard=coder), description)
+                _lasting(certificate(description, self._host, wildcard=wildcard), description)
             )
         if not checks:
             problem = f"no listener of {self._balancer['DNSName']} has a certificate"
@@ -406,7 +437,7 @@ class _Examination:
         for summary in waiting["CertificateSummaryList"]:
             if summary["DomainName"] == self._host and summary["CertificateArn"] not in used:
                 description = acm.describe_certificate(CertificateArn=summary["CertificateArn"])
-                check = certificate(description["Certificate"], self._host, wildcard=coder)
+                check = certificate(description["Certificate"], self._host, wildcard=wildcard)
                 yield replace(check, name="certificate", state=WARNING if valid else FAILED)
 
     def _domain(self) -> Iterator[Check]:
@@ -436,6 +467,11 @@ def _lasting(check: Check, description: Mapping[str, Any]) -> Check:
         found=f"it ends at {expiry.isoformat()}",
         fix=fix,
     )
+
+
+def _variables(container: documents.Document) -> set[str]:
+    """Return the names of a container's variables and secrets."""
+    return {*documents.variables(container), *documents.secrets(container)}
 
 
 def _addresses(name: str) -> set[str]:

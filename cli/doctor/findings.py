@@ -4,11 +4,10 @@
 of `deployer doctor`. Nothing here calls AWS: functions turn AWS's descriptions into checks.
 """
 
-import difflib
 import json
 import re
 import string
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,33 +27,16 @@ from deployer.deploy.history import History
 from deployer.deploy.image import Document, Image
 from deployer.deploy.release import Recorded
 from deployer.deploy.rollout import Service, primary
-from deployer.deploy.spec import MISNAMED_FOR_CODER, ServiceSpec, Verification
+from deployer.deploy.spec import ServiceSpec, Verification
 from deployer.deploy.stop_reasons import Task
 from deployer.deploy.verification import Answer, Probes
 from deployer.lock import HoldNote
+from deployer.presets import Preset
 from deployer.redaction import redact
 
 _EVIDENCE = 5  # lines
 _IN_TAGS = string.digits + string.ascii_letters + "._-"
 _LATELY = timedelta(minutes=2)
-# Symptoms that do not stop an application, and are failures all the same.
-_NEVER_RIGHT = ("built-in-database", "public-tunnel", "replicas")
-# The variables of Coder's server that a deployment sets: cli/testdata/coder_server_--help.golden of
-# its sources has them all, and a fork's has the fork's names.
-_OF_CODER = frozenset(
-    f"CODER_{name}"
-    for name in (
-        *("ACCESS_URL", "ADDITIONAL_CSP_POLICY", "BLOCK_DIRECT", "CACHE_DIRECTORY", "CONFIG_PATH"),
-        *("DERP_FORCE_WEBSOCKETS", "DERP_SERVER_RELAY_URL", "DERP_SERVER_STUN_ADDRESSES"),
-        *("DOCS_URL", "EXTERNAL_TOKEN_ENCRYPTION_KEYS", "HTTP_ADDRESS", "LOGGING_HUMAN"),
-        *("LOGGING_JSON", "LOG_FILTER", "PG_AUTH", "PG_CONNECTION_URL", "PG_CONN_MAX_IDLE"),
-        *("PG_CONN_MAX_OPEN", "PPROF_ADDRESS", "PPROF_ENABLE", "PROMETHEUS_ADDRESS"),
-        *("PROMETHEUS_ENABLE", "PROVISIONER_DAEMONS", "PROXY_TRUSTED_HEADERS"),
-        *("PROXY_TRUSTED_ORIGINS", "REDIRECT_TO_ACCESS_URL", "SECURE_AUTH_COOKIE"),
-        *("TELEMETRY_ENABLE", "TLS_ENABLE", "UPDATE_CHECK", "VERBOSE", "WILDCARD_ACCESS_URL"),
-    )
-)
-_NAMED_IN_SOURCES = re.compile(r"\b((?:CODER|WORKBENCH)_[A-Z0-9_]*[A-Z0-9])\b")
 
 
 # What runs ---------------------------------------------------------------------------------------
@@ -121,7 +103,11 @@ def service(spec: ServiceSpec, described: Service | None, records: History) -> I
 
 
 def tasks(
-    described: Service, failed: Sequence[Task], lines: Sequence[str], now: datetime
+    described: Service,
+    failed: Sequence[Task],
+    lines: Sequence[str],
+    now: datetime,
+    preset: Preset,
 ) -> Iterator[Check]:
     """Check for tasks that failed within the last hour, with the diagnosis of a failed release.
 
@@ -134,7 +120,7 @@ def tasks(
         return
     events = [entry["message"] for entry in described.get("events", ())[:3]]
     failure: Failure = {"Error": "RolloutFailed", "Cause": f"{len(failed)} tasks failed"}
-    result = diagnosis.diagnose(failure, failed, events, lines)
+    result = diagnosis.diagnose(failure, failed, events, lines, preset.symptoms)
     complete = described.get("runningCount", 0) >= described.get("desiredCount", 0)
     # a running task may be the next to fail
     all_run = complete and now - failed[-1].get("stoppedAt", now) > _LATELY
@@ -150,17 +136,11 @@ def tasks(
     )
 
 
-def log(lines: Sequence[str], *, coder: bool = True) -> Iterator[Check]:
-    """Check the log lines of the running tasks for known problems.
-
-    Args:
-        coder: whether the application is Coder.
-    """
-    symptoms = [
-        s for s in log_patterns.found(lines) if coder or s.kind not in log_patterns.OF_CODER
-    ]
+def log(lines: Sequence[str], preset: Preset) -> Iterator[Check]:
+    """Check the log lines of the running tasks for known problems."""
+    symptoms = log_patterns.found(lines, preset.symptoms)
     for symptom in symptoms:
-        state: State = FAILED if symptom.kind in _NEVER_RIGHT else WARNING
+        state: State = FAILED if symptom.kind in preset.wrong else WARNING
         text = f"{symptom.kind}: {symptom.why}"
         yield Check("log", state, text, (symptom.advice,), evidence=(redact(symptom.line)[:500],))
     if not symptoms:
@@ -172,15 +152,13 @@ def answers(
     version: str,
     before: Probes,
     responses: Mapping[str, Answer | None],
-    *,
-    coder: bool = True,
+    preset: Preset,
 ) -> Iterator[Check]:
     """Check that the service answers with the live version, on the data it had when verified.
 
     Args:
         before: the results of the probes then.
         responses: the responses by path; None if there was none.
-        coder: whether the application is Coder, whose first user becomes the owner.
     """
     name = "answers"
     health = verification.healthy(verify, responses.get(verify.path))
@@ -213,20 +191,7 @@ def answers(
             "  deployer logs",
         )
         yield Check(name, FAILED, changed["reason"], fix, "The service runs on other data.")
-    first = "/api/v2/users/first"
-    if coder and values.get(first) == "404":
-        had_user = before.get(first) == "200"
-        yield Check(
-            "first user",
-            FAILED if had_user else WARNING,
-            "the database holds no user" + (", though it did" if had_user else ""),
-            (
-                "Look at the database's secret: is it another database?"
-                if had_user
-                else "Open the URL and create the first user.",
-            ),
-            "The first visitor becomes the owner of Coder.",
-        )
+    yield from preset.answers(before, values)
     if changed["verdict"] == "VERIFIED":
         yield Check(name, OK, health["reason"])
 
@@ -333,13 +298,18 @@ def last_build(records: History) -> Iterator[Check]:
 
 
 def image(
-    spec: ServiceSpec, version: str, digest: str, found: Image | None, config: Document | None
+    version: str,
+    digest: str,
+    found: Image | None,
+    config: Document | None,
+    platform: str | None,
 ) -> Check:
     """Check that the live release's image can still be pulled and run.
 
     Args:
         found: None if it is missing.
         config: of the image that a task would run; None if there is none.
+        platform: of the service's tasks; None if unknown.
     """
     why = "New tasks cannot pull it, so none can start."
     name = "image"
@@ -352,21 +322,22 @@ def image(
              "  deployer deploy"),
             why,
         )  # fmt: skip
-    if reason := identification.unfit(found, config, spec):
+    if reason := identification.unfit(found, config, platform):
         fix = (
-            f"Build it for {spec.platform}, or set the platform in the service spec (Platform).",
+            f"Build it for {platform}, or change runtimePlatform of the task definition"
+            " (Platform).",
         )
         return Check(name, FAILED, f"{version}: {reason}", fix, why)
-    return Check(name, OK, f"{version} is in the repository, for {spec.platform}")
+    return Check(name, OK, f"{version} is in the repository, for {platform or 'any platform'}")
 
 
 def drift(
-    spec: ServiceSpec,
     running: Mapping[str, Any],
     content: str | None,
     rendered: Mapping[str, Any],
     rendered_content: str,
     expected: str | None,
+    digest: str,
     record: Recorded | None = None,
     repair: str | None = None,
 ) -> Iterator[Check]:
@@ -378,9 +349,11 @@ def drift(
         rendered: the task definition of the live release, rendered from the spec now.
         rendered_content: the hash of its content.
         expected: the ARN of the live release's task definition; None if nothing is live.
+        digest: of the live release's image.
         record: the newest record of the service's task definition; None without one.
         repair: the command that makes the live release serve again, if it does not serve.
     """
+    redeploy = f"  deployer deploy {digest}"
     name, short = "drift", str(running.get("taskDefinitionArn", "")).rpartition("/")[2]
     differing = [change.what for change in task_definitions.changes(running, rendered)]
     if expected and running.get("taskDefinitionArn") != expected:
@@ -389,7 +362,7 @@ def drift(
             FAILED,
             f"the service is on {short}, and the live release on {expected.rpartition('/')[2]}"
             + (f"; not as the spec says: {', '.join(differing)}" if differing else ""),
-            ("Roll back to the last verified release:", repair or _redeploy(rendered)),
+            ("Roll back to the last verified release:", repair or redeploy),
             _unverified(record, registered=content is not None),
         )
     elif content == rendered_content or (content is None and not differing):
@@ -399,7 +372,7 @@ def drift(
             name,
             WARNING,
             f"{short} is not as the spec says now: {', '.join(differing) or 'a field'}",
-            ("The next release corrects it; to do it now:", _redeploy(rendered)),
+            ("The next release corrects it; to do it now:", redeploy),
         )
 
 
@@ -458,73 +431,7 @@ def unrecorded(failed: Sequence[tuple[str, str]]) -> Iterator[Check]:
         )
 
 
-def _redeploy(definition: Mapping[str, Any]) -> str:
-    image = str(definition["containerDefinitions"][0]["image"])
-    return f"  deployer deploy {image.rpartition('@')[2]}"
-
-
 # Configuration ------------------------------------------------------------------------------------
-
-
-def names_in(sources: str) -> frozenset[str]:
-    """Return the variables in a file of Coder's sources: its help, or the code of its options."""
-    return frozenset(_NAMED_IN_SOURCES.findall(sources))
-
-
-def is_coder(names: Collection[str]) -> bool:
-    """Return whether the variables belong to Coder's server or a fork, not to its clients."""
-    own = _OF_CODER | {name for name in MISNAMED_FOR_CODER if name.startswith("CODER_")}
-    return any(name in own or name.startswith("WORKBENCH_") for name in names)
-
-
-def variables(names: Collection[str], fork_names: Collection[str] = ()) -> Iterator[Check]:
-    """Check that Coder knows its variables; it ignores unknown ones.
-
-    Args:
-        names: of environment and secrets.
-        fork_names: the variables of the running fork; without them, those of Coder.
-    """
-    if not is_coder(names):
-        return
-    why = "Coder ignores a variable that it does not know, and starts without it."
-    misnamed = 0
-    for name in sorted(names):
-        correct = MISNAMED_FOR_CODER.get(name)
-        if correct and name not in fork_names:
-            misnamed += 1
-            yield _misnamed(FAILED, name, correct, why)
-        elif fork_names and name.startswith("CODER_") and name not in fork_names:
-            fork = name.replace("CODER_", "WORKBENCH_", 1)
-            similar = fork if fork in fork_names else _near(name, fork_names)
-            # a fork's own name may be given beside the usual one
-            if similar and similar not in names:
-                misnamed += 1
-                yield _misnamed(FAILED, name, similar, why)
-        elif not fork_names and name not in _OF_CODER:
-            similar = _near(name, _OF_CODER)
-            if similar and similar not in names:
-                misnamed += 1
-                yield _misnamed(WARNING, name, similar, why)
-    if "CODER_PG_CONNECTION_URL" not in names:
-        misnamed += 1
-        yield Check(
-            "variables",
-            FAILED,
-            "CODER_PG_CONNECTION_URL is missing",
-            ("Name the secret with the URL under container.secrets as CODER_PG_CONNECTION_URL.",),
-            "Coder then keeps its data inside the task; all data is lost when the task stops.",
-        )
-    if not misnamed:
-        source = "the sources" if fork_names else "Coder's usual ones"
-        yield Check("variables", OK, f"{len(names)}, none that {source} would have otherwise")
-
-
-def _near(name: str, names: Collection[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(name, sorted(names), 1, 0.9)), None)
-
-
-def _misnamed(state: State, name: str, correct: str, why: str) -> Check:
-    return Check("variables", state, f"{name} is not {correct}", (f"Name it {correct}.",), why)
 
 
 def connection_url(value: str, host: str | None, arn: str, *, whole: bool) -> Check:

@@ -184,7 +184,7 @@ class Command:
                 raise SettingsInvalid(
                     [
                         f"{path} does not exist: run this at a terminal to enter its values,"
-                        f" or write it; it begins with `{settings.REQUIRED_NAME}: coder`"
+                        f" or write it; it begins with `{settings.REQUIRED_NAME}: shop`"
                     ]
                 )
             return current

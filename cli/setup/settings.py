@@ -272,7 +272,7 @@ def load(file: Path) -> dict[str, str]:
         return {}
     if not isinstance(document, dict):
         raise SettingsInvalid(
-            [f"{file.name}: must hold `Name: value` lines, such as ServiceName: coder"]
+            [f"{file.name}: must hold `Name: value` lines, such as ServiceName: shop"]
         )
     nested = [str(name) for name, value in document.items() if isinstance(value, dict)]
     if nested:

@@ -27,10 +27,7 @@ _READ_HISTORY = (
     "AcquireLock",
 )
 
-_UNDO = (
-    "only where a release that restored a database fails, or the previous release's network and "
-    "port are read from its revision; unit tests and the simulation show it"
-)
+_UNDO = "only where a release that restored a database fails; unit tests and the simulation show it"
 
 UNUSED = {
     **{
@@ -40,7 +37,6 @@ UNUSED = {
             ("cloudwatch:PutMetricAlarm", "alarm:test*-monitoring-*"),
             ("dynamodb:GetItem", "table/{Releases}"),
             ("dynamodb:PutItem", "table/{Releases}"),
-            ("ecs:DescribeTaskDefinition", "*"),
             ("secretsmanager:GetSecretValue", "secret:test*/*"),
             ("secretsmanager:PutSecretValue", "secret:test*/*"),
         )

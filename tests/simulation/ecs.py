@@ -175,7 +175,7 @@ class Service:
 
     @property
     def breaker(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.configuration["deploymentCircuitBreaker"]
+        found: Mapping[str, Any] = self.configuration.get("deploymentCircuitBreaker", {})
         return found
 
     @property
@@ -196,6 +196,7 @@ class Service:
             "deploymentConfiguration": self.configuration,
             "networkConfiguration": self.network,
             "loadBalancers": self.balancers,
+            **({"healthCheckGracePeriodSeconds": self.grace} if self.balancers else {}),
             "events": [
                 {"id": str(i), "createdAt": moment(at), "message": f"(service {self.name}) {text}"}
                 for i, (at, text) in reversed(list(enumerate(self.events[-100:])))
@@ -342,7 +343,9 @@ class Ecs:
 
     def _must_serve(self, arn: str, balancers: list[Any]) -> None:
         containers = self.revisions[arn]["taskDefinition"]["containerDefinitions"]
-        ports = {c["name"]: [m["containerPort"] for m in c["portMappings"]] for c in containers}
+        ports = {
+            c["name"]: [m["containerPort"] for m in c.get("portMappings", ())] for c in containers
+        }
         for balancer in balancers:
             name, port = balancer["containerName"], balancer["containerPort"]
             if name not in ports:

@@ -253,24 +253,24 @@ def _schema_overlooked_going_back(put: Put) -> None:
 
 
 def _ecs_goes_back_always(put: Put) -> None:
-    settings = service.settings
+    update = service.update
 
-    def always(spec: Any, revision: str, automatic_rollback: bool, *rest: Any) -> Any:
-        return settings(spec, revision, True, *rest)
+    def always(spec: Any, there: Any, revision: str, _: bool, *rest: Any) -> Any:
+        return update(spec, there, revision, True, *rest)
 
-    put(service, "settings", always)
+    put(service, "update", always)
 
 
 def _ecs_goes_back_to_whatever_completed(put: Put) -> None:
     may_roll_back = service.may_roll_back
 
-    def always(release: Any, previous: Any, there: Any) -> Any:
+    def always(spec: Any, release: Any, previous: Any, there: Any) -> Any:
         steady = {"status": "PRIMARY", "rolloutState": "COMPLETED", "runningCount": 1}
         if previous and there:
             steady["taskDefinition"] = previous["taskDefinition"]
             there = {**there, "networkConfiguration": previous["networkConfiguration"]}
             there["deployments"] = [steady]
-        return may_roll_back(release, previous, there)
+        return may_roll_back(spec, release, previous, there)
 
     put(service, "may_roll_back", always)
 
@@ -734,7 +734,7 @@ GUARDS = (
     Guard("the network is compared, too", "rollback is exact", _returns(
         rollback, "same_network", True)),
     Guard("name and port are those of the revision", "every refusal is foreseen", lambda put: put(
-        task_definitions, "served", lambda _, spec: (spec.container.name, spec.container.port))),
+        service, "_fitting", lambda _, balancers, __: list(balancers))),
     Guard("what nothing can be asked of must run for a while", "no false success", lambda put: put(
         service, "UNCHECKED_BAKE", 0)),
     Guard("what could not be decided is tried again", "one outcome", _undecided_for_good),

@@ -56,6 +56,7 @@ class Invariants:
         self.began: dict[tuple[str, str], list[str]] = {}
         self.rollouts: list[tuple[str, str, str]] = []
         self.newest_push = ""
+        self.by_hand: Any = None  # what a service made by hand is, apart from its image
         self.writes = 0
         self.turns: dict[str, int] = {}  # which write gave it to an execution first
         self.holds: dict[str, int] = {}  # which write began it, by the time in it
@@ -63,6 +64,23 @@ class Invariants:
         self.humans_before = 0
         self.live: App | None = None
         self.first: Broken | None = None  # of this run
+
+    def made_by_hand(self) -> None:
+        """Somebody made the service: what the spec does not name must stay as it is."""
+        self.by_hand = self._apart_from_its_image()
+
+    def _apart_from_its_image(self) -> Any:
+        """The service and its task definition, without its image and the circuit breaker."""
+        service = self.world.ecs.services[self.world.spec["service"]]
+        moves = ("deployments", "events", "runningCount", "pendingCount", "taskDefinition")
+        shown = {k: v for k, v in service.described().items() if k not in moves}
+        configuration = dict(shown["deploymentConfiguration"])
+        configuration.pop("deploymentCircuitBreaker", None)
+        definition = dict(self.world.ecs.revisions[service.primary.revision]["taskDefinition"])
+        first, *others = definition.pop("containerDefinitions")
+        definition.pop("taskDefinitionArn")
+        containers = [{**first, "image": ""}, *others]
+        return {**shown, "deploymentConfiguration": configuration}, definition, containers
 
     def begin(self) -> None:
         """A run begins: what was before it is no matter of this one."""
@@ -160,11 +178,16 @@ class Invariants:
         other = asked.get("desiredCount") not in (None, 0, service.desired)
         if service.desired and other and not meanwhile:
             self.broken("the desired count is the team's", f"it was {service.desired}")
-        theirs = ":task-definition/by-hand:" in service.primary.revision
+        theirs = self._theirs(service.primary.revision)
         shown = "stale" not in self.world.plan.faults.values()
         shown = shown and service.changed + service.lag < invocation.begun
         if invocation.function == "RollBack" and theirs and shown:
             self.broken("others' changes stay", f"{service.primary.revision} is replaced")
+
+    def _theirs(self, revision: str) -> bool:
+        """Whether somebody else registered a revision meanwhile, past the deployer."""
+        tags = {tag["key"] for tag in self.world.ecs.revisions[revision]["tags"]}
+        return ":task-definition/by-hand:" in revision and "deployer:release" not in tags
 
     def _schema(self, revision: str, invocation: "Invocation") -> None:
         app, applied = self._app(revision), self.world.database.schema
@@ -218,7 +241,7 @@ class Invariants:
         self, invocation: "Invocation", asked: Mapping[str, Any], service: Mapping[str, Any]
     ) -> None:
         """The deployer changed the service: is that one rollout at a time, and once?"""
-        strategy = self.world.spec.get("strategy", "rolling")
+        strategy = self.world.spec.get("strategy")  # without one, the service's own counts
         limits = asked.get("deploymentConfiguration", {})
         if strategy == "rolling" and limits.get("minimumHealthyPercent", 100) < 100:
             self.broken("never dark", "a rolling service may run nothing")
@@ -357,8 +380,10 @@ class Invariants:
     @property
     def _bake(self) -> float:
         """How long tasks must run, as docs/service-spec.md has it."""
-        spec = self.world.spec
-        checked = "verify" in spec or "loadBalancer" in spec or "healthCheck" in spec["container"]
+        spec, service = self.world.spec, self.world.ecs.services[self.world.spec["service"]]
+        definition = self.world.ecs.revisions[service.primary.revision]["taskDefinition"]
+        probed = any("healthCheck" in one for one in definition["containerDefinitions"])
+        checked = "verify" in spec or service.balancers or probed
         return float(spec.get("bake", 0 if checked else 60))
 
     def _baked(self, running: list[Task], record: Mapping[str, Any]) -> None:
@@ -412,6 +437,7 @@ class Invariants:
         self._each_push_has_its_record(records)
         self._no_false_failure(records)
         self._what_runs(records)
+        self._the_rest_stays()
         self._where_the_data_is(records)
         self._history_is_whole(records)
 
@@ -523,6 +549,14 @@ class Invariants:
         had = [database.schema for database in self.world.rds.databases.values()]
         return app.schema is None or app.schema >= max([*had, *brought])
 
+    def _the_rest_stays(self) -> None:
+        """Of an adopted service nothing changes but its image and the circuit breaker."""
+        if self.by_hand is None or self.world.humans > self.humans_before:
+            return
+        now = self._apart_from_its_image()
+        if now != self.by_hand:
+            self.broken("others' changes stay", f"{now}, not {self.by_hand}")
+
     def _what_runs(self, records: list[Mapping[str, Any]]) -> None:
         """What the service runs is what the records say that it runs."""
         service = self.world.ecs.services.get(self.world.spec["service"])
@@ -543,7 +577,7 @@ class Invariants:
         if not done:
             return
         newest = max(done, key=lambda r: r["lockedAt"])
-        theirs = ":task-definition/by-hand:" in primary.revision  # what ran before may be theirs
+        theirs = self._theirs(primary.revision)  # what ran before may be theirs
         if self._acted_since(newest) or (theirs and newest["outcome"] != "SUCCEEDED"):
             return
         good = [r for r in done if r["outcome"] == "SUCCEEDED"]

@@ -108,11 +108,11 @@ def _more(dice: random.Random, spec: str, versions: list[str]) -> Iterator[Move]
     if dice.random() < 0.3:
         for _ in range(dice.choice((1, 2, 3))):
             yield dice.uniform(0, 250), "retag", (dice.choice(versions), "prod")
-    if dice.random() < 0.2:
+    if dice.random() < 0.2 and spec != "adopted":
         edits: list[tuple[str, tuple[Any, ...]]] = [
             ("edit", ("network", {"securityGroups": [OTHER_GROUP]})),
             ("edit", ("container", {"name": "server"})),
-            ("edit", ("container", {"port": 4000})),
+            ("edit", ("container", {"portMappings": [{"containerPort": 4000}]})),
             ("edit", ("cluster", ELSEWHERE)),
             ("seal", ()),
         ]

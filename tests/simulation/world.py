@@ -31,6 +31,10 @@ SUBNET, GROUP = "subnet-0123456789abcdef0", "sg-0123456789abcdef0"
 HOME, ELSEWHERE = "coder", "elsewhere"  # the cluster that the deployer is for, and another
 OTHER_GROUP = "sg-0123456789abcdef2"
 BALANCER = "http://coder.example"
+TARGET_GROUPS = [
+    f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/{name}/1"
+    for name in ("coder", "internal")
+]
 
 # What can befall a call; see docs/simulation.md
 CALL_FAULTS = (
@@ -709,11 +713,14 @@ class World:
         return {"SecurityGroups": [{"GroupId": name, "VpcId": "vpc-1", **rules}]}
 
     def describe_route_tables(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        public = self.spec["network"].get("publicIp")
-        gateway = {"GatewayId": "igw-1"} if public else {"NatGatewayId": "nat-1"}
+        gateway = {"GatewayId": "igw-1"} if self._public() else {"NatGatewayId": "nat-1"}
         way = {"DestinationCidrBlock": "0.0.0.0/0", "State": "active", **gateway}
         associated = {"Associations": [{"Main": True}], "VpcId": "vpc-1", "RouteTableId": "rtb-1"}
         return {"RouteTables": [{**associated, "Routes": [way]}]}
+
+    def _public(self) -> bool:
+        """Whether the spec gives each task a public IP."""
+        return self._part("network").get("assignPublicIp") == "ENABLED"
 
     def describe_vpc_endpoints(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         return {"VpcEndpoints": []}
@@ -741,7 +748,7 @@ class World:
             if task is None:
                 raise AwsError("InvalidNetworkInterfaceID.NotFound", name)
             entry: dict[str, Any] = {"NetworkInterfaceId": name}
-            if self.spec["network"].get("publicIp"):
+            if self._public():
                 entry["Association"] = {"PublicIp": task.public}
             found.append(entry)
         return {"NetworkInterfaces": found}
@@ -803,10 +810,15 @@ class World:
     # What the application does
 
     def app_of(self, image: str) -> App:
-        return self.ecr.apps[image.rpartition("@")[2]]
+        return self.ecr.apps[self._digest_of(image)]
+
+    def _digest_of(self, image: str) -> str:
+        """The digest of an image that a task definition names, by its digest or its tag."""
+        named = image.rpartition("@")[2]
+        return named if "@" in image else str(self.digest(image.rpartition(":")[2]))
 
     def pullable(self, image: str) -> bool:
-        stored = self.ecr.stored.get(image.rpartition("@")[2])
+        stored = self.ecr.stored.get(self._digest_of(image))
         return stored is not None and stored.active
 
     def times_run(self, app: App) -> int:
@@ -959,11 +971,43 @@ class World:
             self.tell_push(digest, tag)
 
     def do_edit(self, name: str, value: Any) -> None:
-        """The team changes a field of the spec."""
+        """The team changes a part of the spec: its cluster, container or network."""
         self.trace("person", f"sets {name} of the spec to {value}")
-        old = self.spec[name]
-        self.spec[name] = {**old, **value} if isinstance(old, dict) else value
+        self.spec = json.loads(self._spec_text)  # others share the old one
+        if name == "cluster":
+            self.spec[name] = value
+        else:
+            self._part(name).update(value)
         self._spec_text = json.dumps(self.spec)
+
+    def _part(self, name: str) -> dict[str, Any]:
+        """A part of the spec; {} if it leaves that to ECS."""
+        if name == "container":
+            containers = self.spec.get("taskDefinition", {}).get("containerDefinitions", [{}])
+            return containers[0]  # type: ignore[no-any-return]
+        network = self.spec.get("serviceDefinition", {}).get("networkConfiguration", {})
+        return network.get("awsvpcConfiguration", {})  # type: ignore[no-any-return]
+
+    def do_make_by_hand(self, definition: Mapping[str, Any], service: Mapping[str, Any]) -> None:
+        """Somebody pushes an image, and makes a service of it with what ECS has."""
+        self.ecr.push(App("0.9.0", 1), "0.9.0")
+        first, *others = definition["containerDefinitions"]
+        image = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{self.spec['repository']}:0.9.0"
+        containers = [{**first, "image": image}, *others]
+        made = self.ecs.register_task_definition({**definition, "containerDefinitions": containers})
+        (balancer,) = service["loadBalancers"]
+        self.ecs.create_service(
+            {
+                **service,
+                "serviceName": self.spec["service"],
+                "cluster": self.spec["cluster"],
+                "taskDefinition": made["taskDefinition"]["taskDefinitionArn"],
+                "desiredCount": 2,
+                "loadBalancers": [{**balancer, "targetGroupArn": arn} for arn in TARGET_GROUPS],
+                "deploymentConfiguration": {"minimumHealthyPercent": 50, "maximumPercent": 150},
+            }
+        )
+        self.invariants.made_by_hand()
 
     def do_seal(self) -> None:
         """The team chooses a security group that lets no task reach anything."""

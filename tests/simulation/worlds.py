@@ -9,22 +9,56 @@ from tests.simulation import builds, sites
 from tests.simulation.application import App
 from tests.simulation.cloud import SECRET_ARN
 from tests.simulation.ecs import ACCOUNT, REGION
-from tests.simulation.world import BALANCER, GROUP, OTHER_GROUP, SUBNET, Plan, World
+from tests.simulation.world import (
+    BALANCER,
+    GROUP,
+    OTHER_GROUP,
+    SUBNET,
+    TARGET_GROUPS,
+    Plan,
+    World,
+)
 
+_LOGS = {
+    "logDriver": "awslogs",
+    "options": {
+        "awslogs-group": "/ecs/coder",
+        "awslogs-region": REGION,
+        "awslogs-stream-prefix": "ecs",
+    },
+}
+_CONTAINER: dict[str, Any] = {
+    "name": "coder",
+    "portMappings": [{"containerPort": 3000}],
+    "secrets": [{"name": "CODER_PG_CONNECTION_URL", "valueFrom": SECRET_ARN}],
+    "logConfiguration": _LOGS,
+}
+_CHECKED = {**_CONTAINER, "healthCheck": {"command": ["CMD", "true"], "interval": 10, "retries": 3}}
 _SPEC: dict[str, Any] = {
     "service": "coder",
     "cluster": "coder",
     "repository": "coder",
     "tags": r"[0-9]+\.[0-9]+\.[0-9]+|prod",
-    "executionRole": f"arn:aws:iam::{ACCOUNT}:role/coder-execution",
-    "taskRole": f"arn:aws:iam::{ACCOUNT}:role/coder-task",
-    "container": {
-        "port": 3000,
-        "secrets": {"CODER_PG_CONNECTION_URL": SECRET_ARN},
-        "healthCheck": {"command": ["CMD", "true"], "interval": 10, "retries": 3},
+    "taskDefinition": {
+        "family": "coder",
+        "networkMode": "awsvpc",
+        "requiresCompatibilities": ["FARGATE"],
+        "cpu": "256",
+        "memory": "512",
+        "executionRoleArn": f"arn:aws:iam::{ACCOUNT}:role/coder-execution",
+        "taskRoleArn": f"arn:aws:iam::{ACCOUNT}:role/coder-task",
+        "containerDefinitions": [_CHECKED],
     },
-    "logGroup": "/ecs/coder",
-    "network": {"subnets": [SUBNET], "securityGroups": [GROUP], "publicIp": True},
+    "serviceDefinition": {
+        "launchType": "FARGATE",
+        "networkConfiguration": {
+            "awsvpcConfiguration": {
+                "subnets": [SUBNET],
+                "securityGroups": [GROUP],
+                "assignPublicIp": "ENABLED",
+            }
+        },
+    },
     "strategy": "rolling",
     "timeout": 300,
     "verify": {
@@ -36,23 +70,37 @@ _SPEC: dict[str, Any] = {
         ],
     },
 }
-_BALANCED = {
-    "network": {**_SPEC["network"], "publicIp": False},
-    "loadBalancer": {
-        "targetGroup": f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:targetgroup/coder/1",
-        "url": BALANCER,
-        "gracePeriod": 30,
+_PLAIN = {"taskDefinition": {**_SPEC["taskDefinition"], "containerDefinitions": [_CONTAINER]}}
+_BALANCED: dict[str, Any] = {
+    **_PLAIN,
+    "url": BALANCER,
+    "serviceDefinition": {
+        "launchType": "FARGATE",
+        "networkConfiguration": {
+            "awsvpcConfiguration": {"subnets": [SUBNET], "securityGroups": [GROUP]}
+        },
+        "loadBalancers": [
+            {
+                "targetGroupArn": TARGET_GROUPS[0],
+                "containerName": "coder",
+                "containerPort": 3000,
+            }
+        ],
+        "healthCheckGracePeriodSeconds": 30,
     },
-    "container": {k: v for k, v in _SPEC["container"].items() if k != "healthCheck"},
 }
-_PLAIN = {"container": _BALANCED["container"]}
 _DATABASE = {"database": {"instance": "coder-db", "secret": SECRET_ARN, "snapshots": 2}}
 SPECS: Mapping[str, Mapping[str, Any]] = {
+    "adopted": {name: _SPEC[name] for name in ("service", "cluster", "repository", "tags")},
     "checked": _SPEC,
     "recreated": {**_SPEC, "strategy": "recreate"},
     "balanced": {**_SPEC, **_BALANCED},
     "plain": {**_SPEC, **_PLAIN},
-    "three": {**_SPEC, **_BALANCED, "desiredCount": 3},
+    "three": {
+        **_SPEC,
+        **_BALANCED,
+        "serviceDefinition": {**_BALANCED["serviceDefinition"], "desiredCount": 3},
+    },
     "database": {**_SPEC, **_DATABASE, "strategy": "recreate"},
     "unverified": {k: v for k, v in _SPEC.items() if k != "verify"},
     "bare": {k: v for k, v in {**_SPEC, **_PLAIN}.items() if k != "verify"},
@@ -256,7 +304,7 @@ PLANS: Mapping[str, Plan] = {
     "another port, and back by hand": Plan(
         "checked",
         (
-            (0, "edit", ("container", {"port": 4000})),
+            (0, "edit", ("container", {"portMappings": [{"containerPort": 4000}]})),
             push(1, "1.0.1"),
             command(100, "rollback", to="previous"),
         ),
@@ -278,6 +326,18 @@ PLANS: Mapping[str, Plan] = {
         ),
     ),
     "stopped midway": Plan("checked", (push(0, "1.0.1"), (9, "stop", ()))),
+    "the first release of a service made by hand": Plan("adopted", (push(0, "1.0.1"),), live=False),
+    "a service made by hand": Plan(
+        "adopted",
+        (
+            push(0, "1.0.1"),
+            push(200, "1.0.2", "exit-at-start"),
+            command(500, "rollback", to="previous"),
+        ),
+    ),
+    "a service made by hand, whose first release fails": Plan(
+        "adopted", (push(0, "1.0.1", "never-healthy"), push(400, "1.0.2")), live=False
+    ),
 }
 
 
@@ -288,7 +348,7 @@ FOUND: Mapping[str, Plan] = {
     ),
     "a push of an older schema left nothing running": PLANS["an older schema after a newer"],
     "a retried update rolled out again what ECS had given up": Plan(
-        "balanced", (push(0, "1.0.1", "cannot-start"),), faults={46: "timed-out"}
+        "balanced", (push(0, "1.0.1", "cannot-start"),), faults={48: "timed-out"}
     ),
     "a new service that reads do not show yet was called deleted": Plan(
         "checked", (push(0, "1.0.1"),), live=False, noise=1
@@ -309,16 +369,16 @@ FOUND: Mapping[str, Plan] = {
             push(20, "1.0.1"),
         ),
         live=False,
-        noise=13,
+        noise=8,
     ),
     "a hold that came between the look and the lock was passed over": Plan(
         "checked", (push(0, "1.0.1"),), faults={11: "held"}
     ),
     "a recovery that got the lock called the service unchanged": Plan(
-        "checked", (push(0, "1.0.1"), (9.0, "stop", ())), faults={55: "denied"}
+        "checked", (push(0, "1.0.1"), (9.0, "stop", ())), faults={57: "denied"}
     ),
     "a look that lagged was taken for ECS's way back": Plan(
-        "checked", ((0.0, "push_index", (App("1.0.2", 1),)),), faults={57: "stopped"}, noise=16243
+        "checked", ((0.0, "push_index", (App("1.0.2", 1),)),), faults={57: "stopped"}, noise=7
     ),
     "a new service that the way back did not see yet was left running": Plan(
         "database",
@@ -353,7 +413,7 @@ FOUND: Mapping[str, Plan] = {
     "a late second try of the lock left its claim": Plan(
         "recreated",
         (push(50, "1.0.2", "empty-database"), push(130, "1.0.1")),
-        faults={39: "timed-out", 97: "twice", 126: "twice", 131: "lost"},
+        faults={51: "timed-out", 109: "twice", 138: "twice", 143: "lost"},
         noise=0,
     ),
     "a push after a first one that failed met an old desired count": Plan(
@@ -374,7 +434,7 @@ FOUND: Mapping[str, Plan] = {
             (230.0, "order", ({"action": "deploy", "image": "1.0.1"},)),
         ),
         live=False,
-        faults={69: "timed-out", 140: "stopped"},
+        faults={70: "timed-out", 141: "stopped"},
         news={},
         noise=1248,
     ),
@@ -429,7 +489,7 @@ FOUND: Mapping[str, Plan] = {
             push(128, "1.0.3"),
             (140.0, "stop", ()),
         ),
-        faults={222: "slow", 109: "twice"},
+        faults={227: "slow", 109: "twice"},
     ),
     "a request that was slow undid a later one": Plan(
         "rendered",
@@ -494,6 +554,19 @@ FOUND: Mapping[str, Plan] = {
 }
 
 
+# A task definition that no spec describes: a proxy beside the application, and a volume.
+_BY_HAND: Mapping[str, Any] = {
+    **_PLAIN["taskDefinition"],
+    "family": "made-by-hand",
+    "containerDefinitions": [
+        {**_CONTAINER, "mountPoints": [{"sourceVolume": "data", "containerPath": "/data"}]},
+        {"name": "proxy", "image": "public.ecr.aws/nginx/nginx:1.27", "essential": False},
+    ],
+    "volumes": [
+        {"name": "data", "efsVolumeConfiguration": {"fileSystemId": "fs-0123456789abcdef0"}}
+    ],
+}
+
 _KINDS: Mapping[str, tuple[type[World], Any]] = {
     "site": (sites.SiteWorld, sites.upload(0, "v0")),
     "builds": (builds.BuildWorld, builds.upload(0, "first")),
@@ -504,6 +577,8 @@ _KINDS: Mapping[str, tuple[type[World], Any]] = {
 def _saved(spec: str, live: bool) -> bytes:
     made, first = _KINDS.get(spec, (World, push(0, "1.0.0")))
     world = made(SPECS.get(spec, _SPEC))
+    if spec == "adopted":
+        world.run(Plan(spec, ((0, "make_by_hand", (_BY_HAND, _BALANCED["serviceDefinition"])),)))
     if live:
         world.run(Plan(spec, (first,)))
     return world.saved()

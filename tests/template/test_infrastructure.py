@@ -3,11 +3,11 @@ what one needs another exports before."""
 
 import json
 import tomllib
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
-from deployer.deploy.spec import FARGATE_MEMORY
 from tests.template.cloudformation import Stack
 from tests.template.conftest import ROOT, TEMPLATES, load
 from tests.template.test_parameters import (
@@ -20,6 +20,16 @@ from tests.template.test_parameters import (
     WEB,
 )
 
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
+FARGATE_MEMORY: dict[int, Iterable[int]] = {
+    256: (512, 1024, 2048),
+    512: range(1024, 4096 + 1, 1024),
+    1024: range(2048, 8192 + 1, 1024),
+    2048: range(4096, 16384 + 1, 1024),
+    4096: range(8192, 30720 + 1, 1024),
+    8192: range(16384, 61440 + 1, 4096),
+    16384: range(32768, 122880 + 1, 8192),
+}
 ORDER = ("network", "database", "load-balancer", "service", "monitoring", "docs")
 # What other templates than these export.
 ELSEWHERE = {

@@ -2,10 +2,16 @@
 service what Coder, or any other, needs."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.validate import validate_parameters
 
+from deployer.check import FAILED, Check
+from deployer.deploy import documents, prerequisites, task_definitions
 from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.errors import SpecInvalid
 from tests.template.test_infrastructure import (
@@ -19,24 +25,88 @@ from tests.template.test_infrastructure import (
 )
 from tests.template.test_parameters import SECRET, SUBNETS, TARGET
 
+ECS = ServiceModel(Loader().load_service_model("ecs", "service-2"))
+
 
 def spec(settings: dict[str, Any]) -> ServiceSpec:
     return from_document(stacks(settings)["service"].document, "/deployer/services/coder")
+
+
+def blueprint(settings: dict[str, Any]) -> dict[str, Any]:
+    """The task definition that the stack makes, as DescribeTaskDefinition gives it back."""
+    made = stacks(settings)["service"].resources["TaskDefinition"]
+    arn = "arn:aws:ecs:us-east-1:123456789012:task-definition/coder:1"
+    return {**_lowered(made), "taskDefinitionArn": arn, "status": "ACTIVE", "revision": 1}
+
+
+def _lowered(node: Any) -> Any:
+    """CloudFormation's names of fields are ECS's, but for their first letter."""
+    if isinstance(node, dict):
+        return {
+            name[0].lower() + name[1:]: int(value) if name == "ContainerPort" else _lowered(value)
+            for name, value in node.items()
+        }
+    return [_lowered(entry) for entry in node] if isinstance(node, list) else node
+
+
+def definition(settings: dict[str, Any]) -> dict[str, Any]:
+    """The task definition of a release."""
+    made = spec(settings)
+    return task_definitions.render(made, task_definitions.in_ecs(made, blueprint(settings), ()))
+
+
+def container(settings: dict[str, Any]) -> Mapping[str, Any]:
+    return documents.container(definition(settings), "coder")
+
+
+def environment(settings: dict[str, Any]) -> Mapping[str, str]:
+    return documents.variables(container(settings))
+
+
+def secrets(settings: dict[str, Any]) -> Mapping[str, str]:
+    return documents.secrets(container(settings))
+
+
+def network(settings: dict[str, Any]) -> Mapping[str, Any]:
+    return documents.vpc(spec(settings).service_definition or {}) or {}
+
+
+def checks(settings: dict[str, Any]) -> list[Check]:
+    """What the preflight says of the documents."""
+    made = spec(settings)
+    as_service = made.service_definition or {}
+    return list(prerequisites.definition(made, definition(settings), as_service, None))
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_the_deployer_takes_it(settings: dict[str, Any]) -> None:
     made = spec(settings)
     assert made.service == "coder"
-    assert made.container.stop_timeout == 120
+    assert container(settings)["stopTimeout"] == 120
     exposure = settings.get("Exposure", "load-balancer")
     assert (made.verify is None) == (exposure == "none")
-    assert (made.load_balancer is None) == (exposure != "load-balancer")
+    balancers = (made.service_definition or {}).get("loadBalancers", [])
+    assert bool(balancers) == bool(made.url) == (exposure == "load-balancer")
+    assert [check.found for check in checks(settings) if check.state == FAILED] == []
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_ecs_takes_what_it_says(settings: dict[str, Any]) -> None:
+    release = {**definition(settings), "tags": []}
+    validate_parameters(release, ECS.shape_for("RegisterTaskDefinitionRequest"))
+    service = {"serviceName": "coder", **(spec(settings).service_definition or {})}
+    validate_parameters(service, ECS.shape_for("CreateServiceRequest"))
+
+
+def test_releases_are_not_revisions_of_the_blueprint() -> None:
+    assert blueprint(SECURE)["family"] == spec(SECURE).task_definition == "coder"
+    assert definition(SECURE)["family"] == "coder-releases"
 
 
 def test_coder_behind_https() -> None:
-    made = spec(SECURE | {"DocsUrl": "https://docs.example.com"})
-    assert made.container.environment == {
+    settings = SECURE | {"DocsUrl": "https://docs.example.com"}
+    made = spec(settings)
+    assert environment(settings) == {
         "CODER_HTTP_ADDRESS": "0.0.0.0:3000",
         "CODER_ACCESS_URL": "https://coder.example.com",
         "WORKBENCH_ACCESS_URL": "https://coder.example.com",
@@ -49,11 +119,12 @@ def test_coder_behind_https() -> None:
         "CODER_TELEMETRY_ENABLE": "false",
         "CODER_UPDATE_CHECK": "false",
     }
-    assert made.container.secrets.keys() == {"CODER_PG_CONNECTION_URL"}
-    assert made.load_balancer and made.load_balancer.url == "https://coder.example.com"
-    assert made.load_balancer.grace_period == 900
+    assert secrets(settings).keys() == {"CODER_PG_CONNECTION_URL"}
+    assert made.url == "https://coder.example.com"
+    assert made.service_definition
+    assert made.service_definition["healthCheckGracePeriodSeconds"] == 900
     assert (made.strategy, made.desired_count, made.timeout) == ("recreate", 1, 1200)
-    assert made.container.health_check is None
+    assert "healthCheck" not in container(settings)
     assert made.database and made.database.secret
     assert made.verify and made.verify.version and made.verify.version.match == "build"
     assert [probe.path for probe in made.verify.unchanged] == [
@@ -64,113 +135,123 @@ def test_coder_behind_https() -> None:
 
 @pytest.mark.parametrize("url", ["", "none"])
 def test_without_a_docs_site_coders_links_lead_to_its_makers(url: str) -> None:
-    assert "CODER_DOCS_URL" not in spec(SECURE | {"DocsUrl": url}).container.environment
+    assert "CODER_DOCS_URL" not in environment(SECURE | {"DocsUrl": url})
 
 
 def test_coder_at_the_load_balancers_own_name() -> None:
-    environment = spec(BALANCED).container.environment
-    url = environment["CODER_ACCESS_URL"]
-    assert url == environment["WORKBENCH_ACCESS_URL"] == "http://LoadBalancer.DNSName"
-    assert not {"CODER_WILDCARD_ACCESS_URL", "CODER_SECURE_AUTH_COOKIE"} & environment.keys()
+    given = environment(BALANCED)
+    url = given["CODER_ACCESS_URL"]
+    assert url == given["WORKBENCH_ACCESS_URL"] == spec(BALANCED).url
+    assert url == "http://LoadBalancer.DNSName"
+    assert not {"CODER_WILDCARD_ACCESS_URL", "CODER_SECURE_AUTH_COOKIE"} & given.keys()
 
 
 def test_coder_at_its_tasks_own_address() -> None:
     exposed = BALANCED | {"Exposure": "public-ip", "DomainName": "coder.example.com"}
-    made = spec(exposed | {"ContainerPort": 8080})
-    assert made.load_balancer is None and made.network.public_ip
-    environment = made.container.environment
-    assert environment["CODER_ACCESS_URL"] == "http://coder.example.com:8080"
-    assert environment["CODER_HTTP_ADDRESS"] == "0.0.0.0:8080"
-    assert made.container.port == 8080
+    settings = exposed | {"ContainerPort": 8080}
+    assert spec(settings).url is None and network(settings)["assignPublicIp"] == "ENABLED"
+    given = environment(settings)
+    assert given["CODER_ACCESS_URL"] == "http://coder.example.com:8080"
+    assert given["CODER_HTTP_ADDRESS"] == "0.0.0.0:8080"
+    assert documents.ports(container(settings)) == [8080]
 
 
 def test_another_service_has_no_variable_of_coders() -> None:
-    made = spec(BALANCED | {"Application": "web", "HealthCheckPath": "/health"})
-    assert made.container.environment == {}
-    assert made.container.secrets.keys() == {"DATABASE_URL"}
+    settings = BALANCED | {"Application": "web", "HealthCheckPath": "/health"}
+    made = spec(settings)
+    assert made.preset is None
+    assert environment(settings) == {}
+    assert secrets(settings).keys() == {"DATABASE_URL"}
     assert made.verify and made.verify.path == "/health" and made.verify.version is None
 
 
 def test_a_service_without_a_database() -> None:
-    made = spec(PUBLIC)
-    assert made.container.secrets == {} and made.database is None
+    assert secrets(PUBLIC) == {} and spec(PUBLIC).database is None
 
 
 def test_what_a_team_has_is_used() -> None:
     made = spec(OWN_EVERYTHING)
-    assert made.container.secrets == {"CODER_PG_CONNECTION_URL": SECRET}
+    assert secrets(OWN_EVERYTHING) == {"CODER_PG_CONNECTION_URL": SECRET}
     assert made.database and made.database.instance == "prod-db"
     assert made.database.secret == SECRET
-    assert made.load_balancer and made.load_balancer.target_group == TARGET
+    assert documents.target_groups(made.service_definition or {}) == [TARGET]
+    assert "/team/coder" in container(OWN_EVERYTHING)["image"]
     assert (made.cluster, made.repository) == ("shared", "team/coder")
-    assert made.network.subnets == tuple(SUBNETS.split(","))
+    assert network(OWN_EVERYTHING)["subnets"] == SUBNETS.split(",")
     without = OWN_EVERYTHING | {"DatabaseInstance": ""}
     assert spec(without).database is None
 
 
 def test_private_tasks_have_no_address_of_their_own() -> None:
-    public, private = spec(SECURE).network, spec(SECURE | {"PrivateTasks": "true"}).network
-    assert public.public_ip and not private.public_ip
-    assert not set(public.subnets) & set(private.subnets)
-    assert not spec(OWN_VPC | {"PrivateTasks": "true"}).network.public_ip
+    public, private = network(SECURE), network(SECURE | {"PrivateTasks": "true"})
+    assert (public["assignPublicIp"], private["assignPublicIp"]) == ("ENABLED", "DISABLED")
+    assert not set(public["subnets"]) & set(private["subnets"])
+    assert network(OWN_VPC | {"PrivateTasks": "true"})["assignPublicIp"] == "DISABLED"
 
 
 def test_what_a_team_adds_goes_beside_what_the_application_needs() -> None:
     key = SECRET.replace("database-url", "api-key")
-    made = spec(
-        SECURE
-        | {
-            "Environment": '{"CODER_VERBOSE": "true", "JSON": "{\\"a\\": [1]}"}',
-            "Secrets": json.dumps({"API_KEY": f"{key}:key::"}),
-            "SecretArns": key,
-        }
-    )
-    assert made.container.environment["CODER_VERBOSE"] == "true"
-    assert made.container.environment["JSON"] == '{"a": [1]}'
-    assert made.container.environment["CODER_HTTP_ADDRESS"] == "0.0.0.0:3000"
-    assert made.container.secrets["API_KEY"] == f"{key}:key::"
+    settings = SECURE | {
+        "Environment": '{"CODER_VERBOSE": "true", "JSON": "{\\"a\\": [1]}"}',
+        "Secrets": json.dumps({"API_KEY": f"{key}:key::"}),
+        "SecretArns": key,
+    }
+    given = environment(settings)
+    assert given["CODER_VERBOSE"] == "true"
+    assert given["JSON"] == '{"a": [1]}'
+    assert given["CODER_HTTP_ADDRESS"] == "0.0.0.0:3000"
+    assert secrets(settings)["API_KEY"] == f"{key}:key::"
+    assert secrets(settings).keys() == {"CODER_PG_CONNECTION_URL", "API_KEY"}
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("CODER_HTTP_ADDRESS", "is given twice"),
-        ("CODER_ACCESS_URL", "is given twice"),
-        ("CODER_REDIRECT_TO_ACCESS_URL", "is given twice"),
         ("CODER_POSTGRES_URL", "is unknown to Coder: CODER_PG_CONNECTION_URL"),
         ("CODER_PG_CONNECTION_URL", "looks like a secret"),
     ],
 )
-def test_what_a_team_adds_cannot_undo_it(name: str, said: str) -> None:
-    with pytest.raises(SpecInvalid, match=f"container.environment.{name}: {said}"):
+def test_what_a_team_adds_is_checked(name: str, said: str) -> None:
+    with pytest.raises(SpecInvalid, match=f"override.environment.{name}: {said}"):
         spec(SECURE | {"Environment": json.dumps({name: "x"})})
 
 
+@pytest.mark.parametrize(
+    "added", [{"CODER_HTTP_ADDRESS": "127.0.0.1:3000"}, {"CODER_REDIRECT_TO_ACCESS_URL": "true"}]
+)
+def test_what_a_team_adds_cannot_undo_what_the_application_needs(added: dict[str, str]) -> None:
+    settings = SECURE | {"Environment": json.dumps(added)}
+    try:
+        found = [check.found for check in checks(settings) if check.state == FAILED]
+    except SpecInvalid as error:
+        found = [str(error)]
+    assert found and all(name in found[0] for name in added)
+
+
 def test_what_the_parameters_say_reaches_the_spec() -> None:
-    made = spec(
-        BALANCED
-        | {
-            "Application": "web",
-            "HealthCheck": '{"command": ["CMD", "true"], "startPeriod": 300}',
-            "GracePeriodSeconds": 120,
-            "Verify": "null",
-            "Strategy": "rolling",
-            "Cpu": 2048,
-            "Memory": 4096,
-            "DesiredCount": 2,
-            "TimeoutSeconds": 600,
-            "Platform": "linux/arm64",
-            "KeepReleases": 20,
-            "DatabaseUrlName": "PGURL",
-            "DatabaseSnapshots": 3,
-        }
-    )
+    settings = BALANCED | {
+        "Application": "web",
+        "HealthCheck": '{"command": ["CMD", "true"], "startPeriod": 300}',
+        "GracePeriodSeconds": 120,
+        "Verify": "null",
+        "Strategy": "rolling",
+        "Cpu": 2048,
+        "Memory": 4096,
+        "DesiredCount": 2,
+        "TimeoutSeconds": 600,
+        "Platform": "linux/arm64",
+        "KeepReleases": 20,
+        "DatabaseUrlName": "PGURL",
+        "DatabaseSnapshots": 3,
+    }
+    made, released = spec(settings), definition(settings)
     assert made.verify is None
-    assert made.container.health_check and made.container.health_check.start_period == 300
-    assert (made.strategy, made.cpu, made.memory) == ("rolling", 2048, 4096)
-    assert (made.desired_count, made.timeout, made.keep_releases) == (2, 600, 20)
-    assert made.platform == "linux/arm64"
-    assert made.container.secrets.keys() == {"PGURL"}
+    assert container(settings)["healthCheck"] == {"command": ["CMD", "true"], "startPeriod": 300}
+    assert (released["cpu"], released["memory"]) == ("2048", "4096")
+    assert (made.strategy, made.desired_count) == ("rolling", 2)
+    assert (made.timeout, made.keep_releases) == (600, 20)
+    assert documents.platform(released) == made.build.platform == "linux/arm64"
+    assert secrets(settings).keys() == {"PGURL"}
     assert made.database and made.database.snapshots == 3
 
 

@@ -24,29 +24,57 @@ ANOTHER_EXECUTION = f"arn:aws:states:us-east-1:{ACCOUNT}:execution:Deploy:anothe
 MISSING: Any = object()
 """In `document`: the field is left out."""
 
+SECRET = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:coder-db"
 _DOCUMENT: dict[str, Any] = {
     "service": "coder",
     "cluster": "coder",
     "repository": "coder",
     "tags": r"v?[0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9_.-]*",
-    "cpu": 1024,
-    "memory": 2048,
-    "executionRole": f"arn:aws:iam::{ACCOUNT}:role/coder-execution",
-    "taskRole": f"arn:aws:iam::{ACCOUNT}:role/coder-task",
-    "container": {
-        "port": 3000,
-        "environment": {"CODER_HTTP_ADDRESS": "0.0.0.0:3000"},
-        "secrets": {
-            "CODER_PG_CONNECTION_URL": f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:coder-db"
-        },
-        "healthCheck": {"command": ["CMD", "coder", "--version"], "startPeriod": 60},
-        "stopTimeout": 30,
+    "taskDefinition": {
+        "family": "coder",
+        "networkMode": "awsvpc",
+        "requiresCompatibilities": ["FARGATE"],
+        "cpu": "1024",
+        "memory": "2048",
+        "runtimePlatform": {"operatingSystemFamily": "LINUX", "cpuArchitecture": "X86_64"},
+        "executionRoleArn": f"arn:aws:iam::{ACCOUNT}:role/coder-execution",
+        "taskRoleArn": f"arn:aws:iam::{ACCOUNT}:role/coder-task",
+        "containerDefinitions": [
+            {
+                "name": "coder",
+                "essential": True,
+                "portMappings": [{"containerPort": 3000, "protocol": "tcp"}],
+                "environment": [{"name": "CODER_HTTP_ADDRESS", "value": "0.0.0.0:3000"}],
+                "secrets": [{"name": "CODER_PG_CONNECTION_URL", "valueFrom": SECRET}],
+                "healthCheck": {
+                    "command": ["CMD", "coder", "--version"],
+                    "interval": 30,
+                    "timeout": 5,
+                    "retries": 3,
+                    "startPeriod": 60,
+                },
+                "stopTimeout": 30,
+                "logConfiguration": {
+                    "logDriver": "awslogs",
+                    "options": {
+                        "awslogs-group": "/ecs/coder",
+                        "awslogs-region": "us-east-1",
+                        "awslogs-stream-prefix": "ecs",
+                    },
+                },
+            }
+        ],
     },
-    "logGroup": "/ecs/coder",
-    "network": {
-        "subnets": ["subnet-0123456789abcdef0"],
-        "securityGroups": ["sg-0123456789abcdef0"],
-        "publicIp": True,
+    "serviceDefinition": {
+        "launchType": "FARGATE",
+        "desiredCount": 1,
+        "networkConfiguration": {
+            "awsvpcConfiguration": {
+                "subnets": ["subnet-0123456789abcdef0"],
+                "securityGroups": ["sg-0123456789abcdef0"],
+                "assignPublicIp": "ENABLED",
+            }
+        },
     },
     "strategy": "recreate",
     "timeout": 900,
@@ -59,21 +87,44 @@ _DOCUMENT: dict[str, Any] = {
         ],
     },
 }
-BALANCER = {
-    "targetGroup": f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}:targetgroup/coder/0123456789",
+GROUP = f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}:targetgroup/coder/0123456789"
+BALANCER: dict[str, Any] = {
     "url": "https://coder.example.com",
-    "gracePeriod": 120,
+    "serviceDefinition__loadBalancers": [
+        {"targetGroupArn": GROUP, "containerName": "coder", "containerPort": 3000}
+    ],
+    "serviceDefinition__healthCheckGracePeriodSeconds": 120,
 }
+"""In `document`: the service is behind a load balancer."""
+_SHORT = {
+    "definition": ("taskDefinition",),
+    "one": ("taskDefinition", "containerDefinitions", 0),
+    "creates": ("serviceDefinition",),
+    "vpc": ("serviceDefinition", "networkConfiguration", "awsvpcConfiguration"),
+}
+ADOPTED: dict[str, Any] = {
+    "taskDefinition": MISSING,
+    "serviceDefinition": MISSING,
+    "strategy": MISSING,
+    "verify": MISSING,
+    "timeout": MISSING,
+}
+"""In `document`: the four lines that adopt a service."""
 
 
 def document(**changes: Any) -> dict[str, Any]:
-    """A service spec with some fields changed; `container__port=1` reaches into an object."""
+    """A service spec with some fields changed; `definition__cpu="512"` reaches into an object.
+
+    `one` is its container definition, `vpc` its network, `creates` its service definition.
+    """
     made = copy.deepcopy(_DOCUMENT)
     for path, value in changes.items():
-        *parents, name = path.split("__")
-        at = made
+        first, *rest = path.split("__")
+        whole: list[Any] = [*(_SHORT.get(first, (first,)) if rest else (first,)), *rest]
+        *parents, name = whole
+        at: Any = made
         for parent in parents:
-            at = at[parent]
+            at = at[int(parent) if isinstance(at, list) else parent]
         if value is MISSING:
             del at[name]
         else:
@@ -142,6 +193,7 @@ def rollout(**changes: Any) -> Rollout:
         "startedAt": (NOW - timedelta(seconds=60)).isoformat(),
         "since": (NOW - timedelta(seconds=60)).isoformat(),
         "deadline": (NOW + timedelta(seconds=840)).isoformat(),
+        "port": 3000,
     }
     return made | changes  # type: ignore[return-value]
 

@@ -7,7 +7,6 @@ import pytest
 from deployer.deploy import addresses
 from tests.unit.samples import BALANCER, spec, task
 
-BEHIND_A_BALANCER = {"loadBalancer": BALANCER}
 STARTING = task("t3", attachments=[{"type": "ElasticNetworkInterface", "details": []}])
 ELSEWHERE = task(
     "t4",
@@ -30,7 +29,10 @@ def test_a_task_may_have_no_interface_yet(bare: dict[str, Any]) -> None:
 
 def test_each_task_with_a_public_address_has_a_url() -> None:
     found = addresses.of(
-        spec(), [task("t1"), STARTING, task("t2")], {"eni-t1": "198.51.100.1", "eni-t2": "::2"[2:]}
+        spec(),
+        [task("t1"), STARTING, task("t2")],
+        {"eni-t1": "198.51.100.1", "eni-t2": "::2"[2:]},
+        3000,
     )
     assert found["tasks"][0] == "http://198.51.100.1:3000"
     assert found["url"] == found["tasks"][0]
@@ -38,13 +40,18 @@ def test_each_task_with_a_public_address_has_a_url() -> None:
 
 
 def test_a_service_whose_tasks_have_no_public_address_has_no_url() -> None:
-    found = addresses.of(spec(), [task()], {})
+    found = addresses.of(spec(), [task()], {}, 3000)
     assert found == {"url": None, "tasks": []}
     assert addresses.to_ask(spec(), found) == []
 
 
 def test_behind_a_load_balancer_its_url_is_the_one_that_counts() -> None:
-    made = spec(**BEHIND_A_BALANCER)
-    found = addresses.of(made, [task()], {"eni-t1": "198.51.100.1"})
+    made = spec(**BALANCER)
+    found = addresses.of(made, [task()], {"eni-t1": "198.51.100.1"}, 3000)
     assert found == {"url": "https://coder.example.com", "tasks": ["http://198.51.100.1:3000"]}
     assert addresses.to_ask(made, found) == ["https://coder.example.com"]
+
+
+def test_a_task_that_listens_on_no_port_has_no_url() -> None:
+    found = addresses.of(spec(), [task()], {"eni-t1": "198.51.100.1"}, None)
+    assert found == {"url": None, "tasks": []}

@@ -47,7 +47,7 @@ def with_service(script: Script, web: Web, described: dict[str, Any]) -> dict[st
     script("ecs", "DescribeTasks", {"tasks": [running]})
     interface = {"NetworkInterfaceId": "eni-t1", "Association": {"PublicIp": address}}
     script("ec2", "DescribeNetworkInterfaces", {"NetworkInterfaces": [interface]})
-    return document(container__port=int(port), container__environment={})
+    return document(one__portMappings=[{"containerPort": int(port)}], one__environment=[])
 
 
 def test_a_first_release_has_no_way_back(surroundings: Script, context: Any) -> None:
@@ -196,7 +196,7 @@ def test_a_parameter_of_ssm_is_looked_for_as_a_secret_is(
 ) -> None:
     pages = [{"Parameters": [], "NextToken": "more"}, {"Parameters": found}]
     surroundings("ssm", "DescribeParameters", *pages)
-    spec = document(container__secrets={"KEY": PARAMETER})
+    spec = document(one__secrets=[{"name": "KEY", "valueFrom": PARAMETER}])
     expected = pytest.raises(PreflightFailed, match=f"{PARAMETER} does not exist")
     with expected if missing else contextlib.nullcontext():
         check_preflight.handler(payload(spec=spec), context)
@@ -214,7 +214,7 @@ def test_a_secret_of_another_account_or_region_cannot_be_checked(
     surroundings: Script, context: Any, arn: str
 ) -> None:
     surroundings("secretsmanager", "DescribeSecret", refusal("ResourceNotFoundException"))
-    spec = document(container__secrets={"KEY": arn})
+    spec = document(one__secrets=[{"name": "KEY", "valueFrom": arn}])
     assert check_preflight.handler(payload(spec=spec), context)["previous"] is None
 
 
@@ -261,7 +261,7 @@ def test_a_first_release_that_we_stopped_is_started_again(
     surroundings("ecs", "DescribeServices", {"services": [stopped]})
     surroundings("ecs", "ListTasks", {"taskArns": []})
     releases.close_release(release(), "FAILED", {})
-    checked = check_preflight.handler(payload(spec=document(desiredCount=2)), context)
+    checked = check_preflight.handler(payload(spec=document(creates__desiredCount=2)), context)
     assert checked["desiredCount"] == 2
 
 

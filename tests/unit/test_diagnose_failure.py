@@ -8,7 +8,7 @@ import pytest
 import diagnose_failure
 from deployer.aws import client
 from tests.unit.conftest import Script
-from tests.unit.samples import crashed, ours, payload, service, task, unpullable
+from tests.unit.samples import crashed, document, ours, payload, service, task, unpullable
 
 
 @pytest.fixture
@@ -41,6 +41,7 @@ def failed(script: Script) -> Any:
             "DescribeTasks",
             lambda asked: {"tasks": [e for e in found if e["taskArn"] in asked["tasks"]]},
         )
+        script("ecs", "DescribeTaskDefinition", {"taskDefinition": document()["taskDefinition"]})
         events = [{"message": f"event {number}"} for number in range(9)]
         script("ecs", "DescribeServices", {"services": [service(ours(), events=events)]})
 
@@ -64,6 +65,26 @@ def test_a_release_that_runs_and_fails_is_explained_by_its_own_log(
     found = diagnose_failure.handler(payload(failure=failure), context)
     assert found["kind"] == "WrongVersion"
     assert found["log"] == ["t1: password=***"]
+
+
+def test_a_sidecar_that_failed_is_explained_by_its_own_log(
+    failed: Any, script: Script, context: Any
+) -> None:
+    (app,) = document()["taskDefinition"]["containerDefinitions"]
+    logging = {"logDriver": "awslogs", "options": {"awslogs-group": "/ecs/proxy"}}
+    logging["options"]["awslogs-stream-prefix"] = "side"  # type: ignore[index]
+    proxy = {"name": "proxy", "image": "proxy", "essential": False, "logConfiguration": logging}
+    containers = [{"name": "coder", "exitCode": 0}, {"name": "proxy", "exitCode": 1}]
+    failed(crashed("t1", containers=containers))
+    definition = {"containerDefinitions": [app, proxy]}
+    script("ecs", "DescribeTaskDefinition", {"taskDefinition": definition})
+    client("logs").create_log_group(logGroupName="/ecs/proxy")
+    client("logs").create_log_stream(logGroupName="/ecs/proxy", logStreamName="side/proxy/t1")
+    event = {"timestamp": int(time.time() * 1000), "message": "no upstream"}
+    client("logs").put_log_events(
+        logGroupName="/ecs/proxy", logStreamName="side/proxy/t1", logEvents=[event]
+    )
+    assert diagnose_failure.handler(payload(), context)["log"] == ["no upstream"]
 
 
 def test_a_task_that_never_started_has_no_log(failed: Any, context: Any) -> None:

@@ -38,7 +38,7 @@ def test_the_addresses_are_those_of_the_releases_own_tasks(tasks: Script, contex
 
 
 def test_behind_a_load_balancer_people_open_its_url(tasks: Script, context: Any) -> None:
-    found = fetch_addresses.handler(payload(spec=document(loadBalancer=BALANCER)), context)
+    found = fetch_addresses.handler(payload(spec=document(**BALANCER)), context)
     assert found["url"] == "https://coder.example.com"
 
 

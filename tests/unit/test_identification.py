@@ -22,7 +22,8 @@ from tests.unit.samples import (
     spec,
 )
 
-AMD64 = f"sha256:{0:064x}"
+CHILD = f"sha256:{0:064x}"
+AMD64 = "linux/amd64"
 
 
 def push(tag: str | None = "2.1.0") -> Push:
@@ -34,7 +35,7 @@ def push(tag: str | None = "2.1.0") -> Push:
     [
         (None, None),
         (image(), DIGEST),
-        (image(manifest=index("linux/amd64", "linux/arm64")), AMD64),
+        (image(manifest=index("linux/amd64", "linux/arm64")), CHILD),
         (image(manifest=index("linux/arm64")), None),
         (image(refers_to=OTHER_DIGEST), None),
         (image(active=False), None),
@@ -46,6 +47,12 @@ def test_a_task_runs_the_image_or_the_indexs_child(
     found: Image | None, expected: str | None
 ) -> None:
     assert identification.runnable(found, "linux/amd64") == expected
+
+
+def test_before_the_platform_is_known_every_image_may_run() -> None:
+    of_arm = image(manifest=index("linux/arm64"))
+    assert identification.runnable(of_arm, None) == CHILD
+    assert identification.unfit(of_arm, config() | {"architecture": "arm64"}, None) is None
 
 
 IGNORED = [
@@ -70,13 +77,13 @@ IGNORED = [
 def test_a_push_that_deploys_nothing_says_why(
     tag: str | None, found: Image | None, document: Any, named: str
 ) -> None:
-    reason = identification.ignored(push(tag), spec(), found, document)
+    reason = identification.ignored(push(tag), spec(), found, document, AMD64)
     assert named in str(reason)
 
 
 @pytest.mark.parametrize("found", [image(), image(manifest=index("linux/amd64"))])
 def test_a_push_that_fits_deploys(found: Image) -> None:
-    assert identification.ignored(push(), spec(), found, config()) is None
+    assert identification.ignored(push(), spec(), found, config(), AMD64) is None
 
 
 def test_a_push_is_the_release_of_a_tag_on_an_image_since_it_was_put_there() -> None:
@@ -116,7 +123,7 @@ def test_a_push_is_the_release_of_a_tag_on_an_image_since_it_was_put_there() -> 
 def test_the_tag_of_a_variant_deploys_nothing_where_the_versions_own_tag_does(
     tag: str, tags: str, ignored: bool
 ) -> None:
-    reason = identification.ignored(push(tag), spec(tags=tags), image(), config())
+    reason = identification.ignored(push(tag), spec(tags=tags), image(), config(), AMD64)
     assert (reason is not None) == ignored
     if reason:
         assert "variant of" in reason and tag in reason

@@ -154,8 +154,9 @@ def test_the_tools_have_a_name_for_each_version_of_them() -> None:
 
 
 def test_the_buildspec_is_told_by_the_service_spec() -> None:
+    coder = spec(preset="coder")
     told = {
-        v["Name"]: v["Value"] for v in image_build.variables(spec(), SOURCE, "bucket", EXECUTION)
+        v["Name"]: v["Value"] for v in image_build.variables(coder, SOURCE, "bucket", EXECUTION)
     }
     assert told["REPOSITORY"] == "coder"
     assert told["ARCHITECTURE"] == "amd64"
@@ -170,6 +171,24 @@ def test_the_buildspec_is_told_by_the_service_spec() -> None:
     assert (told["VERSION_COMMAND"], told["BUILD_COMMAND"]) == ("cat VERSION", "")
     assert told["IMAGE_COMMAND"].startswith("docker build")
     assert told["BASE_IMAGE"] == docker["baseImage"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "architecture"),
+    [
+        ({}, "amd64"),
+        ({"definition__runtimePlatform__cpuArchitecture": "ARM64"}, "arm64"),
+        ({"build": {"platform": "linux/arm64"}}, "arm64"),
+        ({"taskDefinition": "coder"}, "amd64"),
+        ({"taskDefinition": "coder", "build": {"platform": "linux/arm64"}}, "arm64"),
+    ],
+)
+def test_an_image_is_built_for_the_platform_that_the_spec_says(
+    changes: dict[str, Any], architecture: str
+) -> None:
+    variables = image_build.variables(spec(**changes), SOURCE, "bucket", EXECUTION)
+    told = {one["Name"]: one["Value"] for one in variables}
+    assert told["ARCHITECTURE"] == architecture
 
 
 # what became of it

@@ -4,8 +4,10 @@ import pytest
 
 from deployer.deploy import diagnosis, log_patterns
 from deployer.deploy.diagnosis import Failure
+from deployer.presets import named
 from tests.unit.samples import crashed, unpullable
 
+CODER = named("coder").symptoms
 FAILED = "error: connect to postgres failed: "
 
 
@@ -58,13 +60,20 @@ FAILED = "error: connect to postgres failed: "
     ],
 )
 def test_a_line_tells(line: str, kind: str) -> None:
-    kinds = [symptom.kind for symptom in log_patterns.found(["hello", line, "bye"])]
+    kinds = [symptom.kind for symptom in log_patterns.found(["hello", line, "bye"], CODER)]
     assert kinds == ([kind] if kind else [])
+
+
+def test_without_its_preset_an_application_has_no_lines_of_its_own() -> None:
+    assert log_patterns.found(["Using built-in PostgreSQL (/x)", "Opening tunnel"]) == []
 
 
 def test_what_ended_the_application_comes_before_what_it_lived_on_with() -> None:
     lines = ["Using built-in PostgreSQL (/x)", "no migration found for version 7"]
-    assert [s.kind for s in log_patterns.found(lines)] == ["schema-newer", "built-in-database"]
+    assert [s.kind for s in log_patterns.found(lines, CODER)] == [
+        "schema-newer",
+        "built-in-database",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +107,7 @@ def test_a_reason_of_ecs_that_leaves_nothing_open_counts_more_than_the_log() -> 
 
 def test_the_log_explains_other_data() -> None:
     failure: Failure = {"Error": "DataChanged", "Cause": "another deployment_id"}
-    found = diagnosis.diagnose(failure, [], [], ["Using built-in PostgreSQL (/x)"])
+    found = diagnosis.diagnose(failure, [], [], ["Using built-in PostgreSQL (/x)"], CODER)
     assert found["kind"] == "built-in-database"
 
 
@@ -109,6 +118,6 @@ def test_the_log_does_not_explain_what_is_clear_without_it() -> None:
 
 def test_a_diagnosis_keeps_the_last_lines() -> None:
     lines = ["Using built-in PostgreSQL (/x)", *map(str, range(90))]
-    found = diagnosis.diagnose(CRASH, [crashed()], [], lines)
+    found = diagnosis.diagnose(CRASH, [crashed()], [], lines, CODER)
     assert found["kind"] == "built-in-database"
     assert found["log"][-1] == "89" and len(found["log"]) < 90

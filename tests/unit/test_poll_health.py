@@ -9,7 +9,7 @@ import poll_health
 from deployer.store import table
 from tests.unit.conftest import Clock, Script, refusal
 from tests.unit.samples import (
-    BALANCER,
+    GROUP,
     before,
     crashed,
     document,
@@ -25,7 +25,10 @@ pytestmark = pytest.mark.usefixtures("releases_table")
 
 ROLLING = service(ours(rolloutState="IN_PROGRESS", runningCount=0), before(runningCount=1))
 STEADY = service(ours(), before())
-BEHIND_A_BALANCER = document(loadBalancer=BALANCER)
+BALANCED = {
+    "loadBalancers": [{"targetGroupArn": GROUP}],
+    "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-1"]}},
+}
 
 
 @pytest.fixture
@@ -192,12 +195,13 @@ def test_the_alarms_of_a_rollout_are_looked_at(aws_shows: Any, context: Any) -> 
 def test_the_rollouts_own_tasks_must_be_healthy_targets(
     aws_shows: Any, context: Any, healthy: list[str], health: str
 ) -> None:
-    script = aws_shows(STEADY, running=(task("t1"), task("t9", startedBy="ecs-svc/0")))
+    running = (task("t1"), task("t9", startedBy="ecs-svc/0"))
+    script = aws_shows(STEADY | BALANCED, running=running)
     targets = [
         {"Target": {"Id": address}, "TargetHealth": {"State": "healthy"}} for address in healthy
     ]
     script("elbv2", "DescribeTargetHealth", {"TargetHealthDescriptions": targets})
-    verdict = poll_health.handler(payload(spec=BEHIND_A_BALANCER), context)
+    verdict = poll_health.handler(payload(), context)
     assert verdict["health"] == health
     if health == "ROLLING":
         assert "t1" in verdict["reason"] and "t9" not in verdict["reason"]

@@ -7,9 +7,10 @@ import pytest
 
 from deployer.deploy import preflight, prerequisites
 from deployer.errors import PreflightFailed, ServiceScaledDown
-from tests.unit.samples import recorded, release, service, spec
+from tests.unit.samples import ADOPTED, recorded, release, service, spec
 
 SUBNETS = {"subnet-0123456789abcdef0": {"VpcId": "vpc-1"}}
+VPC = {"subnets": [*SUBNETS], "securityGroups": ["sg-0123456789abcdef0"]}
 NOW = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
 STOPPED = {"rollback": {"action": "STOP", "reason": ""}}
 GROUPS = {"sg-0123456789abcdef0": {"VpcId": "vpc-1"}}
@@ -23,7 +24,7 @@ def check(
 ) -> None:
     looked = [
         *prerequisites.cluster(spec(), cluster),
-        *prerequisites.network(spec(), subnets, groups),
+        *prerequisites.network(VPC, subnets, groups),
         *prerequisites.roles(roles or {"arn:role/a": True}),
     ]
     preflight.check(looked)
@@ -92,7 +93,12 @@ GOOD, BAD = recorded(), recorded(outcome="FAILED")
 def test_the_desired_count_belongs_to_the_team_once_a_release_was_good(
     now: dict[str, Any] | None, history: list[Any], expected: int | None
 ) -> None:
-    assert preflight.desired_count(spec(desiredCount=4), now, history, NOW) == expected
+    assert preflight.desired_count(spec(creates__desiredCount=4), now, history, NOW) == expected
+
+
+def test_a_service_that_is_only_adopted_is_not_scaled_up() -> None:
+    with pytest.raises(ServiceScaledDown, match="coder"):
+        preflight.desired_count(spec(**ADOPTED), service(desiredCount=0), [], NOW)
 
 
 def test_a_service_that_somebody_scaled_to_zero_is_not_deployed() -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from deployer.check import FAILED, OK, WARNING, Check
-from deployer.deploy import prerequisites
+from deployer.deploy import documents, prerequisites
 from deployer.deploy.prerequisites import Secret
-from tests.unit.samples import ACCOUNT, BALANCER, spec
+from tests.unit.samples import ACCOUNT, ADOPTED, BALANCER, document, service, spec
 
 SUBNET, GROUP = "subnet-0123456789abcdef0", "sg-0123456789abcdef0"
+DEFINITION: Any = document()["taskDefinition"]
 SUBNETS = {SUBNET: {"SubnetId": SUBNET, "VpcId": "vpc-1", "CidrBlock": "10.0.0.0/24"}}
 SECRET = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:coder-db"
 
@@ -75,8 +76,8 @@ ENDPOINTS = [endpoint("ecr.api"), endpoint("ecr.dkr")]
 def test_the_tasks_reach_ecr(
     tables: list[Any], endpoints: list[Any], public: bool, expected: list[str]
 ) -> None:
-    made = spec(network__publicIp=public, **({} if public else {"verify": None}))
-    assert states(prerequisites.way_out(made, SUBNETS, tables, endpoints)) == expected
+    vpc = {"subnets": [SUBNET], "assignPublicIp": "ENABLED" if public else "DISABLED"}
+    assert states(prerequisites.way_out(vpc, SUBNETS, tables, endpoints)) == expected
 
 
 # who may speak to whom
@@ -120,23 +121,17 @@ def members(*groups: str) -> dict[str, Any]:
     ],
 )
 def test_people_reach_tasks_at_their_own_addresses(ingress: Any, expected: list[str]) -> None:
-    assert states(prerequisites.public_port(spec(), [group(ingress=ingress)])) == expected
+    assert states(prerequisites.public_port(3000, True, [group(ingress=ingress)])) == expected
 
 
 def test_a_closed_port_can_be_opened() -> None:
-    (check,) = prerequisites.public_port(spec(), [group()])
+    (check,) = prerequisites.public_port(3000, True, [group()])
     assert check.repair
     assert check.repair.about == {"group": GROUP, "port": 3000, "cidr": "0.0.0.0/0"}
 
 
 def test_a_port_that_nobody_verifies_may_be_closed() -> None:
-    assert states(prerequisites.public_port(spec(verify=None), [group()])) == [WARNING]
-
-
-@pytest.mark.parametrize("changes", [{"loadBalancer": BALANCER}, {"network__publicIp": False}])
-def test_a_task_without_an_address_of_its_own_need_not_be_open(changes: Any) -> None:
-    made = spec(**changes, **({} if "loadBalancer" in changes else {"verify": None}))
-    assert states(prerequisites.public_port(made, [group()])) == []
+    assert states(prerequisites.public_port(3000, False, [group()])) == [WARNING]
 
 
 def test_the_tasks_may_call_aws() -> None:
@@ -188,11 +183,13 @@ def test_a_closed_database_can_be_opened_to_the_tasks() -> None:
 
 def test_secrets_are_named_once_without_their_keys() -> None:
     parameter = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/coder/key"
-    made = spec(
-        container__secrets={"A": f"{SECRET}:user::", "B": f"{SECRET}:password::", "C": parameter},
-        sidecars=[{"name": "s", "secrets": [{"name": "D", "valueFrom": f"{SECRET}2"}]}],
-    )
-    assert prerequisites.secret_arns(made) == [SECRET, parameter, f"{SECRET}2"]
+    values = [f"{SECRET}:user::", f"{SECRET}:password::", parameter, "a-parameters-name"]
+    containers = [
+        {"secrets": [{"name": f"S{n}", "valueFrom": v} for n, v in enumerate(values)]},
+        {"secrets": [{"name": "D", "valueFrom": f"{SECRET}2"}]},
+    ]
+    found = documents.secret_arns({"containerDefinitions": containers})
+    assert found == [SECRET, parameter, f"{SECRET}2"]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +210,7 @@ def test_secrets_are_named_once_without_their_keys() -> None:
     ],
 )
 def test_a_secret_is_there_and_readable(secret: Secret, expected: str) -> None:
-    (check,) = prerequisites.secrets(spec(), [secret])
+    (check,) = prerequisites.secrets("arn:aws:iam::1:role/coder-execution", [secret])
     assert states([check]) == [expected]
     assert check.denied == secret.denied
 
@@ -226,8 +223,8 @@ def test_alarms_must_exist_and_one_that_is_raised_already_is_told() -> None:
 
 
 def test_the_log_group_is_there() -> None:
-    assert states(prerequisites.log_group(spec(), True)) == [OK]
-    (check,) = prerequisites.log_group(spec(), False)
+    assert states(prerequisites.log_group("/ecs/coder", True)) == [OK]
+    (check,) = prerequisites.log_group("/ecs/coder", False)
     assert (check.state, bool(check.repair)) == (FAILED, True)
 
 
@@ -259,14 +256,27 @@ def target(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_tasks_can_join_the_target_group(found: Any, healthy: bool, expected: list[str]) -> None:
-    made = spec(loadBalancer=BALANCER, container__healthCheck=None)
-    assert states(prerequisites.target_group(made, found, {"vpc-1"}, healthy)) == expected
+    checks = prerequisites.target_group("arn", DEFINITION, spec().verify, found, {"vpc-1"}, healthy)
+    assert states(checks) == expected
+
+
+def test_a_task_on_its_hosts_network_joins_by_its_host() -> None:
+    for mode, kind in (("awsvpc", "ip"), ("bridge", "instance"), ("host", "instance")):
+        found = target(TargetType=kind)
+        definition = {**DEFINITION, "networkMode": mode}
+        checks = prerequisites.target_group("arn", definition, None, found, set(), False)
+        assert states(checks) == [OK]
 
 
 def test_a_sidecar_may_answer_the_health_check() -> None:
     proxy = {"name": "proxy", "portMappings": [{"containerPort": 8080}]}
-    made = spec(loadBalancer=BALANCER, container__healthCheck=None, sidecars=[proxy])
-    found = prerequisites.target_group(made, target(HealthCheckPort="8080"), {"vpc-1"}, False)
+    definition = {
+        **DEFINITION,
+        "containerDefinitions": [*DEFINITION["containerDefinitions"], proxy],
+    }
+    found = prerequisites.target_group(
+        "arn", definition, spec().verify, target(HealthCheckPort="8080"), {"vpc-1"}, False
+    )
     assert states(found) == [OK]
 
 
@@ -325,3 +335,113 @@ def test_a_service_whose_rollouts_cannot_be_judged_is_refused(
 )
 def test_a_service_that_ecs_rolls_is_taken(found: Any) -> None:
     assert all(check.state == OK for check in prerequisites.service(spec(), found))
+
+
+# ECS's documents
+
+FARGATE = {"launchType": "FARGATE", "networkConfiguration": {}}
+EXPOSED: dict[str, Any] = document()["serviceDefinition"]
+
+
+def definition(made: Any, here: Any = DEFINITION, as_service: Any = EXPOSED) -> list[Check]:
+    return list(prerequisites.definition(made, here, as_service, service()))
+
+
+def test_documents_that_fit_are_taken() -> None:
+    assert states(definition(spec())) == [OK]
+
+
+@pytest.mark.parametrize(
+    ("launched", "requires", "fits"),
+    [
+        ({"launchType": "FARGATE"}, ["FARGATE"], True),
+        ({"launchType": "FARGATE"}, ["EC2", "FARGATE"], True),
+        ({"launchType": "FARGATE"}, None, True),
+        ({"launchType": "FARGATE"}, ["EC2"], False),
+        ({"launchType": "EC2"}, ["FARGATE"], False),
+        ({"capacityProviderStrategy": [{"capacityProvider": "FARGATE_SPOT"}]}, ["EC2"], False),
+        ({"capacityProviderStrategy": [{"capacityProvider": "machines"}]}, ["EC2"], True),
+        ({}, ["FARGATE"], True),
+    ],
+)
+def test_a_task_definition_is_for_where_the_service_runs(
+    launched: dict[str, Any], requires: list[str] | None, fits: bool
+) -> None:
+    as_service = {**EXPOSED, "launchType": None, **launched}
+    checks = definition(spec(), {**DEFINITION, "requiresCompatibilities": requires}, as_service)
+    assert states(checks) == ([OK] if fits else [FAILED])
+
+
+@pytest.mark.parametrize(
+    ("made", "as_service", "problem"),
+    [
+        (spec(vpc__assignPublicIp="DISABLED"), {}, "verify needs an address"),
+        (spec(one__portMappings=[]), EXPOSED, "verify needs a port"),
+        (spec(**BALANCER), {}, None),
+        (spec(verify=None), {}, None),
+        (spec(), EXPOSED, None),
+    ],
+)
+def test_a_release_is_verified_somewhere(made: Any, as_service: Any, problem: str | None) -> None:
+    checks = definition(made, made.task_definition, as_service)
+    assert states(checks) == ([FAILED] if problem else [OK])
+    assert (problem or "") in checks[0].found
+
+
+def test_a_service_to_create_needs_its_definition() -> None:
+    theirs = document(one__image="1.dkr.ecr.us-east-1.amazonaws.com/coder:1")["taskDefinition"]
+    (check,) = prerequisites.definition(spec(**ADOPTED), theirs, {}, None)
+    assert check.state == FAILED and "serviceDefinition" in check.found
+    assert states(prerequisites.definition(spec(), DEFINITION, EXPOSED, None)) == [OK]
+
+
+def test_secrets_in_a_task_definition_of_the_teams_are_a_warning() -> None:
+    environment = [{"name": "DB_PASSWORD", "value": "hunter2"}]
+    image = "1.dkr.ecr.us-east-1.amazonaws.com/coder:1"
+    plain = document(one__environment=environment, one__image=image)["taskDefinition"]
+    (check,) = definition(spec(**ADOPTED), plain)
+    assert check.state == WARNING and "DB_PASSWORD of coder" in check.found
+    assert "hunter2" not in str(check)
+
+
+def test_a_preset_checks_a_task_definition_in_ecs_too() -> None:
+    environment = [{"name": "CODER_URL", "value": "https://coder.example.com"}]
+    wrong = document(one__environment=environment)["taskDefinition"]
+    made = spec(taskDefinition="coder", preset="coder")
+    (check,) = definition(made, wrong)
+    assert check.state == FAILED and "CODER_URL" in check.found
+
+
+GROUPS = [
+    {"targetGroupArn": f"arn:{name}", "containerName": "coder", "containerPort": 3000}
+    for name in ("public", "internal")
+]
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        (None, []),
+        ({}, []),
+        ({"enableExecuteCommand": True}, []),
+        ({"loadBalancers": GROUPS}, []),
+        ({"loadBalancers": GROUPS[:1]}, [FAILED]),
+        ({"launchType": "EC2"}, [WARNING]),
+    ],
+)
+def test_an_update_removes_nothing_that_the_spec_does_not_name(
+    named: Any, expected: list[str]
+) -> None:
+    made = spec(**ADOPTED | {"serviceDefinition": named})
+    here = service(loadBalancers=GROUPS, launchType="FARGATE")
+    checks = list(prerequisites.update(made, here, DEFINITION))
+    assert states(checks) == expected
+    assert not checks or any(word in checks[0].found for word in ("arn:internal", "launchType"))
+
+
+def test_all_wrong_fields_are_named_at_once() -> None:
+    invalid = [("taskDefinition.cpu", "must be a text"), ("serviceDefinition.x", "unknown field")]
+    (check,) = prerequisites.definitions(invalid)
+    assert "2 wrong field(s)" in check.found
+    assert all(path in check.found for path, _ in invalid)
+    assert states(prerequisites.definitions([])) == []

@@ -44,7 +44,7 @@ def test_a_retry_whose_reply_was_lost_registers_no_second_revision(context: Any)
 def test_another_image_or_another_spec_gets_a_revision_of_its_own(context: Any) -> None:
     register(context)
     assert register(context, release=release(image=OTHER_IMAGE))["new"]
-    assert register(context, spec=document(memory=4096))["new"]
+    assert register(context, spec=document(definition__memory="4096"))["new"]
     assert revisions() == 3
 
 

@@ -43,6 +43,7 @@ def broken(script: Script, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Any
 
     def shows(*services: dict[str, Any], tasks: tuple[dict[str, Any], ...] = ()) -> Script:
         script("ecs", "DescribeServices", *({"services": [entry]} for entry in services))
+        script("ecs", "DescribeTaskDefinition", {"taskDefinition": document()["taskDefinition"]})
         script("ecs", "UpdateService", {"service": service(BACK, ours(status="ACTIVE"))})
         script("ecs", "ListTasks", {"taskArns": [entry["taskArn"] for entry in tasks]})
         script("ecs", "DescribeTasks", {"tasks": list(tasks)})
@@ -183,7 +184,7 @@ def test_the_load_balancer_leads_to_the_container_of_the_revision_that_is_put_ba
 ) -> None:
     script = broken(IN_PLACE)
     script("ecs", "DescribeTaskDefinition", LISTED)
-    roll_back.handler(payload(spec=document(loadBalancer=BALANCER)), context)
+    roll_back.handler(payload(spec=document(**BALANCER)), context)
     ((target,),) = (asked["loadBalancers"] for asked in script.asked("UpdateService"))
     assert (target["containerName"], target["containerPort"]) == ("renamed-since", 9000)
     assert script.asked("DescribeTaskDefinition")[0]["taskDefinition"] == OLD_REVISION

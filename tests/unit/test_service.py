@@ -1,5 +1,6 @@
 """The ECS service that a spec makes, valid to botocore's model of ECS."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,42 +10,129 @@ from botocore.validate import validate_parameters
 
 from deployer.deploy import service
 from deployer.deploy.spec import ServiceSpec
-from tests.unit.samples import BALANCER, REVISION, release, spec
+from tests.unit.samples import ADOPTED, BALANCER, GROUP, REVISION, document, release, spec
 
 ECS = ServiceModel(Loader().load_service_model("ecs", "service-2"))
 SPECS = {
     "recreate": spec(),
     "rolling": spec(strategy="rolling"),
-    "load balancer": spec(loadBalancer=BALANCER, network__publicIp=False, strategy="rolling"),
+    "load balancer": spec(**BALANCER, vpc__assignPublicIp="DISABLED", strategy="rolling"),
 }
+DEFINITION: Any = document()["taskDefinition"]
+TWO_GROUPS = [
+    {"targetGroupArn": GROUP, "containerName": "coder", "containerPort": 3000},
+    {"targetGroupArn": "arn:internal", "containerName": "coder", "containerPort": 3000},
+]
+BY_HAND: Mapping[str, Any] = {
+    "serviceName": "coder",
+    "desiredCount": 7,
+    "launchType": "FARGATE",
+    "loadBalancers": TWO_GROUPS,
+    "serviceRegistries": [{"registryArn": "arn:registry"}],
+    "networkConfiguration": {
+        "awsvpcConfiguration": {
+            "subnets": ["subnet-b", "subnet-a"],
+            "securityGroups": ["sg-a"],
+            "assignPublicIp": "ENABLED",
+        }
+    },
+    "deploymentConfiguration": {"minimumHealthyPercent": 50, "maximumPercent": 150},
+    "healthCheckGracePeriodSeconds": 30,
+    "enableExecuteCommand": True,
+    "deployments": [],
+}
+"""A service that somebody made, with what the deployer has no words for."""
 
 
-def settings(made: ServiceSpec, automatic_rollback: bool = True) -> dict[str, Any]:
-    return service.settings(made, REVISION, automatic_rollback)
+def update(
+    made: ServiceSpec, automatic_rollback: bool = True, there: Mapping[str, Any] = {}
+) -> dict[str, Any]:
+    return service.update(made, there, REVISION, automatic_rollback, DEFINITION)
 
 
 @pytest.mark.parametrize("made", SPECS.values(), ids=SPECS)
 def test_ecs_takes_the_update(made: ServiceSpec) -> None:
-    request = settings(made) | {"service": made.service, "desiredCount": 1}
+    request = update(made) | {"service": made.service, "desiredCount": 1}
     validate_parameters(request, ECS.shape_for("UpdateServiceRequest"))
 
 
 @pytest.mark.parametrize("made", SPECS.values(), ids=SPECS)
 def test_ecs_takes_the_creation(made: ServiceSpec) -> None:
-    request = service.creation(made, settings(made), "t" * 32)
+    request = service.creation(made, REVISION, DEFINITION, "t" * 32)
     validate_parameters(request, ECS.shape_for("CreateServiceRequest"))
 
 
+def test_what_ecs_takes_at_the_creation_only_is_not_sent_later() -> None:
+    creation, later = (
+        set(ECS.shape_for(f"{name}ServiceRequest").members)  # type: ignore[attr-defined]
+        for name in ("Create", "Update")
+    )
+    assert set(service.AT_CREATION) >= creation - later
+
+
+def test_an_adopted_service_keeps_all_that_it_has() -> None:
+    made = update(spec(**ADOPTED), True, BY_HAND)
+    breaker = {"enable": True, "rollback": True}
+    assert made == {
+        "cluster": "coder",
+        "taskDefinition": REVISION,
+        "deploymentConfiguration": {
+            "minimumHealthyPercent": 50,
+            "maximumPercent": 150,
+            "deploymentCircuitBreaker": breaker,
+        },
+    }
+    assert service.removals(BY_HAND, made) == []
+    changes = {change.what: change.after for change in service.differences(BY_HAND, made)}
+    assert changes == {
+        "deploymentConfiguration deploymentCircuitBreaker enable": "True",
+        "deploymentConfiguration deploymentCircuitBreaker rollback": "True",
+    }
+
+
+def test_an_update_names_what_it_changes_and_what_it_removes() -> None:
+    named = {
+        "loadBalancers": TWO_GROUPS[:1],
+        "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-a", "subnet-b"]}},
+        "healthCheckGracePeriodSeconds": 60,
+        "desiredCount": 1,
+    }
+    made = update(spec(**ADOPTED | {"serviceDefinition": named}), False, BY_HAND)
+    assert "desiredCount" not in made
+    network = made["networkConfiguration"]["awsvpcConfiguration"]
+    assert network["assignPublicIp"] == "ENABLED", "not named, so it stays"
+    assert service.removals(BY_HAND, made) == ["loadBalancers arn:internal"]
+    changes = {change.what: change.after for change in service.differences(BY_HAND, made)}
+    assert changes["healthCheckGracePeriodSeconds"] == "60"
+    assert not [what for what in changes if "subnets" in what], "their order means nothing"
+
+
+@pytest.mark.parametrize(
+    ("own", "named", "expected"), [(30, None, 900), (1800, None, None), (30, 60, 60)]
+)
+def test_a_preset_gives_a_start_behind_a_load_balancer_its_time(
+    own: int, named: int | None, expected: int | None
+) -> None:
+    definition = {"healthCheckGracePeriodSeconds": named} if named else {}
+    made = spec(**ADOPTED | {"preset": "coder", "serviceDefinition": definition})
+    there = {**BY_HAND, "healthCheckGracePeriodSeconds": own}
+    assert update(made, True, there).get("healthCheckGracePeriodSeconds") == expected
+    alone = {**there, "loadBalancers": []}
+    without = spec(**ADOPTED | {"preset": "coder"})
+    assert "healthCheckGracePeriodSeconds" not in update(without, True, alone)
+
+
 def test_an_update_leaves_the_desired_count_to_the_team() -> None:
-    assert "desiredCount" not in settings(spec(desiredCount=4))
-    assert service.creation(spec(desiredCount=4), {}, "t")["desiredCount"] == 4
+    made = spec(creates__desiredCount=4)
+    assert "desiredCount" not in update(made)
+    assert service.creation(made, REVISION, DEFINITION, "t")["desiredCount"] == 4
 
 
 @pytest.mark.parametrize("automatic_rollback", [True, False])
 def test_the_circuit_breaker_is_on_and_goes_back_only_where_it_may(
     automatic_rollback: bool,
 ) -> None:
-    breaker = settings(spec(), automatic_rollback)["deploymentConfiguration"][
+    breaker = update(spec(), automatic_rollback)["deploymentConfiguration"][
         "deploymentCircuitBreaker"
     ]
     assert breaker == {"enable": True, "rollback": automatic_rollback}
@@ -56,16 +144,16 @@ def test_the_circuit_breaker_is_on_and_goes_back_only_where_it_may(
 def test_the_strategy_says_whether_two_versions_may_run_at_once(
     strategy: str, least: int, most: int
 ) -> None:
-    made = settings(spec(strategy=strategy))
+    made = update(spec(strategy=strategy))
     assert made["deploymentConfiguration"]["minimumHealthyPercent"] == least
     assert made["deploymentConfiguration"]["maximumPercent"] == most
     # rebalancing between zones would start the new task before it stops the old one
     assert ("availabilityZoneRebalancing" in made) == (strategy == "recreate")
 
 
-@pytest.mark.parametrize(("public", "assigned"), [(True, "ENABLED"), (False, "DISABLED")])
-def test_tasks_live_where_the_spec_says(public: bool, assigned: str) -> None:
-    made = settings(spec(network__publicIp=public, loadBalancer=BALANCER))
+@pytest.mark.parametrize("assigned", ["ENABLED", "DISABLED"])
+def test_tasks_live_where_the_spec_says(assigned: str) -> None:
+    made = update(spec(**BALANCER, vpc__assignPublicIp=assigned))
     assert made["networkConfiguration"]["awsvpcConfiguration"] == {
         "subnets": ["subnet-0123456789abcdef0"],
         "securityGroups": ["sg-0123456789abcdef0"],
@@ -74,20 +162,21 @@ def test_tasks_live_where_the_spec_says(public: bool, assigned: str) -> None:
 
 
 def test_behind_a_load_balancer_the_container_joins_its_target_group() -> None:
-    made = settings(SPECS["load balancer"])
+    made = update(SPECS["load balancer"])
     assert made["loadBalancers"] == [
         {
-            "targetGroupArn": BALANCER["targetGroup"],
+            "targetGroupArn": GROUP,
             "containerName": "coder",
             "containerPort": 3000,
         }
     ]
     assert made["healthCheckGracePeriodSeconds"] == 120
-    assert "loadBalancers" not in settings(spec())
+    assert "loadBalancers" not in update(spec())
 
 
 def test_a_creation_that_is_sent_twice_is_one() -> None:
-    assert service.creation(spec(), {}, "a-token")["clientToken"] == "a-token"
+    made = service.creation(spec(), REVISION, DEFINITION, "a-token")
+    assert made["clientToken"] == "a-token"
 
 
 THEIRS: dict[str, Any] = {
@@ -113,7 +202,7 @@ def test_the_teams_settings_are_said_again() -> None:
     known = ECS.shape_for("DeploymentConfiguration").members  # type: ignore[attr-defined]
     assert THEIRS.keys() == known.keys(), "ECS knows more settings: are they said again?"
     there = {"deploymentConfiguration": THEIRS}
-    said = service.settings(spec(), REVISION, True, None, there)["deploymentConfiguration"]
+    said = update(spec(), True, there)["deploymentConfiguration"]
     ours = {"deploymentCircuitBreaker", "maximumPercent", "minimumHealthyPercent"}
     assert {k: v for k, v in said.items() if k not in ours} == {
         k: v for k, v in THEIRS.items() if k not in ours
@@ -123,20 +212,27 @@ def test_the_teams_settings_are_said_again() -> None:
         "enable": True,
         "rollback": True,
     }
-    made = service.settings(spec(), REVISION, False, None, there)
+    made = update(spec(), False, there)
     assert made["deploymentConfiguration"]["alarms"] == {**THEIRS["alarms"], "rollback": False}
 
 
-def test_another_load_balancer_of_the_teams_stays() -> None:
-    made = SPECS["load balancer"]
-    group = made.load_balancer.target_group if made.load_balancer else ""
-    extra = {"targetGroupArn": "arn:other", "containerName": "admin", "containerPort": 9000}
-    ours = {"targetGroupArn": group, "containerName": "old", "containerPort": 1}
+def test_a_load_balancers_own_settings_stay() -> None:
     advanced = {"advancedConfiguration": {"roleArn": "arn:role"}}
-    there = {"loadBalancers": [{**ours, **advanced}, extra]}
-    said = service.settings(made, REVISION, True, ("app", 3000), there)["loadBalancers"]
-    served = {"targetGroupArn": group, "containerName": "app", "containerPort": 3000}
-    assert said == [{**served, **advanced}, extra]
+    there = {"loadBalancers": [{**TWO_GROUPS[0], "containerPort": 1, **advanced}]}
+    made = update(SPECS["load balancer"], True, there)
+    assert made["loadBalancers"] == [{**TWO_GROUPS[0], **advanced}]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_load_balancer_leads_to_the_container_that_the_revision_has(named: bool) -> None:
+    """ECS refuses a service whose load balancer leads to a container that is not there."""
+    made = SPECS["load balancer"] if named else spec(**ADOPTED)
+    older = document(one__name="app", one__portMappings=[{"containerPort": 80}])["taskDefinition"]
+    there = {"loadBalancers": TWO_GROUPS[:1]}
+    request = service.update(made, there, REVISION, True, older)
+    assert request["loadBalancers"] == [
+        {"targetGroupArn": GROUP, "containerName": "app", "containerPort": 80}
+    ]
 
 
 NETWORK = {"awsvpcConfiguration": {"subnets": ["a"], "securityGroups": ["g"]}}
@@ -167,6 +263,6 @@ def _steady(revision: str, state: str = "COMPLETED", subnet: str = "a") -> dict[
 )
 def test_ecs_goes_back_by_itself_only_to_what_we_would_go_back_to(there: Any, may: bool) -> None:
     made = release(schema=None)
-    assert service.may_roll_back(made, PREVIOUS, there) is may
-    assert not service.may_roll_back(made, None, there)
-    assert not service.may_roll_back(release(schema=None, restore="s"), PREVIOUS, there)
+    assert service.may_roll_back(spec(), made, PREVIOUS, there) is may
+    assert not service.may_roll_back(spec(), made, None, there)
+    assert not service.may_roll_back(spec(), release(schema=None, restore="s"), PREVIOUS, there)

@@ -9,9 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from deployer.deploy import spec as specs
-from deployer.deploy.spec import FARGATE_MEMORY, HealthCheck, ServiceSpec
+from deployer.deploy.spec import ServiceSpec
 from deployer.errors import RequestRejected, ServiceUnknown, SpecInvalid
-from tests.unit.samples import BALANCER, MISSING, document, spec
+from tests.unit.samples import ADOPTED, BALANCER, MISSING, document, spec
+from tests.unit.samples import SECRET as SECRET_ARN
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -34,12 +35,20 @@ def wrong_fields(made: object) -> list[str]:
     return found
 
 
-def test_a_spec_says_what_the_service_should_look_like() -> None:
-    made = spec()
-    assert made.service == made.cluster == made.family == made.container.name == "coder"
-    assert (made.cpu, made.memory, made.platform) == (1024, 2048, "linux/amd64")
-    assert made.container.health_check == HealthCheck(("CMD", "coder", "--version"), 30, 5, 3, 60)
-    assert made.network.public_ip
+def test_four_lines_adopt_a_service() -> None:
+    made = spec(**ADOPTED)
+    assert document(**ADOPTED).keys() == {"service", "cluster", "repository", "tags"}
+    assert made.task_definition is made.service_definition is None
+    assert made.strategy is None and made.url is None and made.container is None
+    assert made.verify is None and made.database is None
+    assert (made.timeout, made.failure_threshold, made.rollback) == (600, 3, "exact")
+
+
+def test_a_spec_has_ecs_documents_as_they_are() -> None:
+    made = spec(**BALANCER)
+    assert made.task_definition == document()["taskDefinition"]
+    assert made.service_definition == document(**BALANCER)["serviceDefinition"]
+    assert made.url == "https://coder.example.com"
     assert (made.strategy, made.timeout, made.desired_count) == ("recreate", 900, 1)
     assert made.verify and made.verify.version and made.verify.version.match == "build"
     assert [(probe.path, probe.field) for probe in made.verify.unchanged] == [
@@ -48,31 +57,46 @@ def test_a_spec_says_what_the_service_should_look_like() -> None:
     ]
 
 
-def test_what_is_left_out_has_a_default() -> None:
-    made = spec(
-        cpu=MISSING,
-        memory=MISSING,
-        taskRole=MISSING,
-        strategy=MISSING,
-        timeout=MISSING,
-        verify=MISSING,
-        container={"port": 80, "environment": {}, "secrets": {}},
-        network__publicIp=MISSING,
-    )
-    assert (made.cpu, made.memory, made.task_role) == (256, 512, None)
-    assert (made.strategy, made.timeout, made.failure_threshold) == ("rolling", 600, 3)
-    assert made.verify is None and made.load_balancer is None
-    assert made.container.health_check is None and made.container.stop_timeout is None
-    assert not made.network.public_ip
+def test_an_editors_schema_is_ignored() -> None:
+    assert spec(**{"$schema": "https://example.com/service-spec.schema.json"}) == spec()
 
 
-def test_a_load_balancer_gives_the_service_its_url() -> None:
-    made = spec(loadBalancer=BALANCER, network__publicIp=False)
-    assert made.load_balancer
-    assert made.load_balancer.url == "https://coder.example.com"
-    assert made.load_balancer.grace_period == 120
+@pytest.mark.parametrize(
+    "name", ["coder", "coder:7", "arn:aws-cn:ecs:cn-north-1:123456789012:task-definition/coder:7"]
+)
+def test_a_task_definition_may_be_the_name_of_one_in_ecs(name: str) -> None:
+    assert spec(taskDefinition=name).task_definition == name
 
 
+# presets
+
+
+def test_a_preset_gives_what_the_spec_leaves_out() -> None:
+    made = spec(**ADOPTED | {"preset": "coder"})
+    assert (made.strategy, made.timeout, made.build.mode) == ("recreate", 1200, "nix")
+    assert made.verify and made.verify.version and made.verify.version.path == "/healthz"
+    assert len(made.verify.unchanged) == 2
+    assert made.build.migrations == "coderd/database/migrations/*.up.sql"
+
+
+def test_a_spec_goes_before_its_preset_also_within_an_object() -> None:
+    own = {"build": {"mode": "plain"}, "verify": {"unchanged": None}, "strategy": "rolling"}
+    made = spec(**ADOPTED | {"preset": "coder", "timeout": 60} | own)
+    assert (made.strategy, made.timeout) == ("rolling", 60)
+    assert (made.build.mode, made.build.version) == ("plain", "./scripts/version.sh")
+    assert made.verify and made.verify.version and not made.verify.unchanged
+    assert spec(**ADOPTED | {"preset": "coder", "verify": None}).verify is None
+
+
+def test_without_a_preset_a_build_is_that_of_a_dockerfile() -> None:
+    build = spec(build={"mode": "nix"}).build
+    assert build.version.startswith("git describe") and build.image.startswith("docker build")
+    assert build.migrations == ""
+
+
+SIDECAR = {"name": "proxy", "image": "nginx", "essential": True}
+(CONTAINER,) = document()["taskDefinition"]["containerDefinitions"]
+ENVIRONMENT = "taskDefinition.containerDefinitions[0].environment"
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"service": MISSING}, "service"),
     ({"service": ""}, "service"),
@@ -85,75 +109,62 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"tags": "("}, "tags"),
     ({"tags": "a{99999999999999999999}"}, "tags"),
     ({"tags": "(" * 5000 + ")" * 5000}, "tags"),
-    ({"family": "a/b"}, "family"),
-    ({"platform": "linux/riscv64"}, "platform"),
-    ({"cpu": 300}, "cpu"),
-    ({"cpu": "1024"}, "cpu"),
-    ({"cpu": 1024.0}, "cpu"),
-    ({"cpu": True}, "cpu"),
-    ({"memory": 512}, "memory"),
-    ({"memory": "2048"}, "memory"),
-    ({"executionRole": MISSING}, "executionRole"),
-    ({"executionRole": "coder-execution"}, "executionRole"),
-    ({"taskRole": "arn:aws:s3:::bucket"}, "taskRole"),
-    ({"container": MISSING}, "container"),
-    ({"container__port": MISSING}, "container.port"),
-    ({"container__port": 0}, "container.port"),
-    ({"container__port": 65536}, "container.port"),
-    ({"container__port": True}, "container.port"),
-    ({"container__port": 80.5}, "container.port"),
-    ({"container__name": "a.b"}, "container.name"),
-    ({"container__environment__DEBUG": 1}, "container.environment.DEBUG"),
-    ({"container__environment__DB_PASSWORD": "x"}, "container.environment.DB_PASSWORD"),
-    ({"container__environment__github_secret": "x"}, "container.environment.github_secret"),
+    ({"container": "a.b"}, "container"),
+    ({"container": "web"}, "container"),
+    ({"taskDefinition": 7}, "taskDefinition"),
+    ({"taskDefinition": ["coder"]}, "taskDefinition"),
+    ({"taskDefinition": "coder.json"}, "taskDefinition"),
+    ({"taskDefinition": "arn:aws:iam::123456789012:role/coder"}, "taskDefinition"),
+    ({"definition__containerDefinitions": []}, "taskDefinition.containerDefinitions"),
+    ({"definition__containerDefinitions": "coder"}, "taskDefinition.containerDefinitions"),
     (
-        {"container__environment__URL": "postgres://coder:hunter2@db/coder"},
-        "container.environment.URL",
+        {"definition__containerDefinitions": [CONTAINER, SIDECAR]},
+        "taskDefinition.containerDefinitions",
+    ),
+    ({"one__environment": [{"name": "DB_PASSWORD", "value": "x"}]}, f"{ENVIRONMENT}[0]"),
+    ({"one__environment": [{}, {"name": "github_secret", "value": "x"}]}, f"{ENVIRONMENT}[1]"),
+    (
+        {"one__environment": [{"name": "URL", "value": "postgres://coder:hunter2@db/coder"}]},
+        f"{ENVIRONMENT}[0]",
     ),
     (
-        {"container__environment__CODER_PG_CONNECTION_URL": "postgres://db/coder"},
-        "container.environment.CODER_PG_CONNECTION_URL",
+        {"one__environment": [{"name": "CODER_PG_CONNECTION_URL", "value": "postgres://db/coder"}]},
+        f"{ENVIRONMENT}[0]",
     ),
-    ({"container__secrets__TOKEN": "hunter2"}, "container.secrets.TOKEN"),
-    ({"container__secrets__TOKEN": 7}, "container.secrets.TOKEN"),
-    ({"container__healthCheck__command": ["CMD"]}, "container.healthCheck.command"),
-    ({"container__healthCheck__command": ["curl", "x"]}, "container.healthCheck.command[0]"),
-    ({"container__healthCheck__command": ["CMD", 3]}, "container.healthCheck.command[1]"),
-    ({"container__healthCheck__interval": 4}, "container.healthCheck.interval"),
-    ({"container__healthCheck__timeout": 61}, "container.healthCheck.timeout"),
-    ({"container__healthCheck__retries": 11}, "container.healthCheck.retries"),
-    ({"container__healthCheck__startPeriod": 301}, "container.healthCheck.startPeriod"),
-    ({"container__healthCheck__grace": 1}, "container.healthCheck.grace"),
-    ({"container__stopTimeout": 121}, "container.stopTimeout"),
-    ({"container__extra": {"image": "nginx"}}, "container.extra.image"),
-    ({"container__extra": {"portMappings": []}}, "container.extra.portMappings"),
-    ({"container__imageUri": "nginx"}, "container.imageUri"),
-    ({"sidecars": {"name": "proxy"}}, "sidecars"),
-    ({"sidecars": ["proxy"]}, "sidecars[0]"),
-    ({"sidecars": [{"name": "proxy"}, {"image": "x"}]}, "sidecars[1].name"),
-    ({"sidecars": [{"name": "coder"}]}, "sidecars[0].name"),
-    ({"logGroup": "/ecs/a b"}, "logGroup"),
-    ({"network": []}, "network"),
-    ({"network__subnets": []}, "network.subnets"),
-    ({"network__subnets": ["vpc-1"]}, "network.subnets[0]"),
-    ({"network__subnets": ["subnet-01234567", 1]}, "network.subnets[1]"),
-    ({"network__securityGroups": "sg-01234567"}, "network.securityGroups"),
-    ({"network__publicIp": "ENABLED"}, "network.publicIp"),
-    ({"network__publicIp": 1}, "network.publicIp"),
-    ({"loadBalancer": BALANCER | {"targetGroup": "coder"}}, "loadBalancer.targetGroup"),
-    ({"loadBalancer": BALANCER | {"url": "coder.example.com"}}, "loadBalancer.url"),
-    ({"loadBalancer": BALANCER | {"gracePeriod": -1}}, "loadBalancer.gracePeriod"),
-    ({"loadBalancer": BALANCER | {"port": 80}}, "loadBalancer.port"),
-    ({"desiredCount": 0}, "desiredCount"),
+    ({"override": {"stopTimeout": 60}}, "override"),
+    ({"taskDefinition": "coder", "override": {"name": "x"}}, "override.name"),
+    ({"taskDefinition": "coder", "override": {"image": "nginx"}}, "override.image"),
+    (
+        {"taskDefinition": "coder", "override": {"environment": {"DEBUG": 1}}},
+        "override.environment.DEBUG",
+    ),
+    (
+        {"taskDefinition": "coder", "override": {"environment": {"DB_PASSWORD": "x"}}},
+        "override.environment.DB_PASSWORD",
+    ),
+    (
+        {"taskDefinition": "coder", "override": {"secrets": {"TOKEN": "hunter2"}}},
+        "override.secrets.TOKEN",
+    ),
+    ({"serviceDefinition": []}, "serviceDefinition"),
+    ({"creates__serviceName": "coder"}, "serviceDefinition.serviceName"),
+    ({"creates__cluster": "coder"}, "serviceDefinition.cluster"),
+    ({"creates__taskDefinition": "coder:7"}, "serviceDefinition.taskDefinition"),
+    ({"creates__clientToken": "x"}, "serviceDefinition.clientToken"),
+    ({"creates__desiredCount": "2"}, "serviceDefinition.desiredCount"),
+    ({"creates__desiredCount": 0}, "serviceDefinition.desiredCount"),
+    ({"url": "coder.example.com"}, "url"),
+    ({"url": "https://coder.example.com/app"}, "url"),
+    ({"preset": "gitlab"}, "preset"),
     ({"strategy": "blue-green"}, "strategy"),
     ({"timeout": 29}, "timeout"),
     ({"timeout": 3601}, "timeout"),
     ({"failureThreshold": 0}, "failureThreshold"),
     ({"verify": []}, "verify"),
     ({"build": {"mode": "bazel"}}, "build.mode"),
+    ({"build": {"platform": "linux/riscv64"}}, "build.platform"),
     ({"build": {"baseImage": "alpine:latest"}}, "build.baseImage"),
     ({"build": {"commands": "make"}}, "build.commands"),
-    ({"network__publicIp": False}, "verify"),
     ({"verify__path": "healthz"}, "verify.path"),
     ({"verify__path": "/health z"}, "verify.path"),
     ({"verify__path": "/gesundheitsprüfung"}, "verify.path"),
@@ -179,9 +190,12 @@ def test_a_wrong_field_is_named_with_its_path(changes: dict[str, Any], path: str
 
 
 def test_one_look_finds_all_that_is_wrong() -> None:
-    wrong = document(service="a b", container__port=0, timeout=1, verify__path="x", colour="red")
+    environment = [{"name": "DB_PASSWORD", "value": "x"}]
+    wrong = document(
+        service="a b", one__environment=environment, timeout=1, verify__path="x", colour="red"
+    )
     found = wrong_fields(wrong)
-    assert found == ["service", "container.port", "verify.path", "timeout", "colour"]
+    assert found == ["service", "timeout", "verify.path", f"{ENVIRONMENT}[0]", "colour"]
 
 
 @pytest.mark.parametrize("made", [None, [], "spec", 7])
@@ -195,25 +209,21 @@ SECRET = "hunter2-tr0ub4dor"
 @pytest.mark.parametrize(
     "changes",
     [
-        {"container__environment__DB_PASSWORD": SECRET},
-        {"container__environment__URL": f"postgres://coder:{SECRET}@db/coder"},
-        {"container__environment": [{"name": "DB", "value": SECRET}]},
-        {"container__environment": f"DB={SECRET}"},
-        {"container__environment__A": [SECRET]},
-        {"container__secrets__DB": SECRET},
-        {"container__secrets__DB": {"value": SECRET}},
-        {"container__secrets": [SECRET]},
-        {"container__secrets": SECRET},
-        {"container": [{"environment": {"A": SECRET}}]},
-        {"container": f'{{"environment": "{SECRET}"}}'},
-        {"container__port": {"A": SECRET}},
-        {"container__environmen": {"A": SECRET}},
-        {"sidecars": {"environment": [{"value": SECRET}]}},
-        {"sidecars": [{"environment": [{"value": SECRET}]}]},
-        {"sidecars": [[{"value": SECRET}]]},
+        {"one__environment": [{"name": "DB_PASSWORD", "value": SECRET}]},
+        {"one__environment": [{"name": "URL", "value": f"postgres://coder:{SECRET}@db/coder"}]},
+        {"definition__containerDefinitions": f"DB={SECRET}"},
+        {"definition__containerDefinitions": [[{"value": SECRET}]]},
+        {"taskDefinition": "coder", "override": {"environment": {"DB_PASSWORD": SECRET}}},
+        {"taskDefinition": "coder", "override": {"environment": f"DB={SECRET}"}},
+        {"taskDefinition": "coder", "override": {"environment": {"A": [SECRET]}}},
+        {"taskDefinition": "coder", "override": {"secrets": {"DB": SECRET}}},
+        {"taskDefinition": "coder", "override": {"secrets": {"DB": {"value": SECRET}}}},
+        {"taskDefinition": "coder", "override": {"secrets": [SECRET]}},
+        {"taskDefinition": "coder", "override": [{"environment": {"A": SECRET}}]},
+        {"container": {"environment": {"A": SECRET}}},
+        {"environment": {"A": SECRET}},
         {"service": {"A": SECRET}},
-        {"cpu": {"A": SECRET}},
-        {"network__subnets": [{"A": SECRET}]},
+        {"timeout": {"A": SECRET}},
     ],
 )
 def test_no_message_shows_what_may_be_a_secret(changes: dict[str, Any]) -> None:
@@ -231,35 +241,44 @@ def test_no_message_shows_what_may_be_a_secret(changes: dict[str, Any]) -> None:
     ],
 )
 def test_plain_environment_is_not_taken_for_a_secret(name: str, value: str) -> None:
-    made = spec(container__environment={name: value})
-    assert made.container.environment == {name: value}
+    spec(one__environment=[{"name": name, "value": value}])
 
 
-# environment and secrets
+# what is laid over a task definition in ECS
 
 ADDRESS = {"CODER_HTTP_ADDRESS": "0.0.0.0:3000"}
 
 
+def over(**fields: Any) -> dict[str, Any]:
+    return document(taskDefinition="coder", override=fields)
+
+
 def test_environment_may_come_in_several_objects() -> None:
     more = [ADDRESS, {}, {"LOG_LEVEL": "info"}]
-    made = spec(container__environment=more)
-    assert made.container.environment == ADDRESS | {"LOG_LEVEL": "info"}
+    assert spec(taskDefinition="coder", override={"environment": more}).override == {
+        "environment": [
+            {"name": "CODER_HTTP_ADDRESS", "value": "0.0.0.0:3000"},
+            {"name": "LOG_LEVEL", "value": "info"},
+        ]
+    }
 
 
 @pytest.mark.parametrize("value", ["value", "valueFrom"])
 def test_the_form_of_ecs_is_not_taken_for_two_variables(value: str) -> None:
     as_in_ecs = [{"name": "LOG_LEVEL", value: "info"}]
-    assert wrong_fields(document(container__environment=as_in_ecs)) == ["container.environment[0]"]
+    assert wrong_fields(over(environment=as_in_ecs)) == ["override.environment[0]"]
 
 
 def test_a_name_is_given_once() -> None:
-    """The surroundings give what the application needs; what a team adds must not undo it."""
-    twice = document(container__environment=[ADDRESS, {"A": "1"}, {"A": "1"} | ADDRESS])
+    twice = over(environment=[ADDRESS, {"A": "1"}, {"A": "1"} | ADDRESS])
     assert wrong_fields(twice) == [
-        "container.environment.A",
-        "container.environment.CODER_HTTP_ADDRESS",
+        "override.environment.A",
+        "override.environment.CODER_HTTP_ADDRESS",
     ]
     assert "is given twice" in rejection(twice)
+
+
+# what is Coder's
 
 
 @pytest.mark.parametrize(
@@ -274,33 +293,29 @@ def test_a_name_is_given_once() -> None:
 def test_a_name_that_coder_does_not_know_is_refused_with_the_right_one(
     name: str, right: str
 ) -> None:
-    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:coder/url-AbCdEf"
-    for kind, value in (("environment", "x"), ("secrets", arn)):
-        wrong = document(**{f"container__{kind}__{name}": value})
-        assert wrong_fields(wrong) == [f"container.{kind}.{name}"]
+    for kind, value in (("environment", "value"), ("secrets", "valueFrom")):
+        changes: dict[str, Any] = {f"one__{kind}": [{"name": name, value: SECRET_ARN}]}
+        wrong = document(**changes, preset="coder")
+        path = f"taskDefinition.containerDefinitions[0].{kind}.{name}"
+        assert wrong_fields(wrong) == [path]
         assert f"is unknown to Coder: {right}" in rejection(wrong)
-
-
-def test_another_application_may_call_its_variables_what_it_likes() -> None:
-    arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:shop/url-AbCdEf"
-    names = {"environment": {"POSTGRES_URL": "x"}, "secrets": {"DATABASE_URL": arn}}
-    assert spec(container={"port": 80, **names}).container.secrets == names["secrets"]
+        spec(**changes)  # another application may call its variables what it likes
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:8080", "127.0.0.1:3000", ":3000", "0.0.0.0", ""])
 def test_coder_listens_where_the_container_is_looked_for(address: str) -> None:
-    wrong = document(container__environment__CODER_HTTP_ADDRESS=address)
-    assert wrong_fields(wrong) == ["container.environment.CODER_HTTP_ADDRESS"]
+    environment = [{"name": "CODER_HTTP_ADDRESS", "value": address}]
+    wrong = document(one__environment=environment, preset="coder")
+    assert wrong_fields(wrong) == [f"{ENVIRONMENT}.CODER_HTTP_ADDRESS"]
 
 
 def test_coder_does_not_redirect_to_https_that_ends_before_it() -> None:
     name = "CODER_REDIRECT_TO_ACCESS_URL"
-    behind = {"loadBalancer": BALANCER, "container__healthCheck": None}
-    wrong = document(**behind, **{f"container__environment__{name}": "true"})
-    assert wrong_fields(wrong) == [f"container.environment.{name}"]
-    spec(**behind, **{f"container__environment__{name}": "false"})
-    plain = behind | {"loadBalancer": BALANCER | {"url": "http://coder.example.com"}}
-    spec(**plain, **{f"container__environment__{name}": "true"})
+    given: dict[str, Any] = {**BALANCER, "one__healthCheck": MISSING, "preset": "coder"}
+    redirects = {"one__environment": [{"name": name, "value": "true"}]}
+    assert wrong_fields(document(**given, **redirects)) == [f"{ENVIRONMENT}.{name}"]
+    spec(**given, one__environment=[{"name": name, "value": "false"}])
+    spec(**given | {"url": "http://coder.example.com"}, **redirects)
 
 
 @pytest.mark.parametrize(
@@ -311,26 +326,13 @@ def test_a_health_check_leaves_a_start_the_time_that_the_load_balancer_gives(
     start_period: int, grace_period: int, valid: bool
 ) -> None:
     made = document(
-        loadBalancer=BALANCER | {"gracePeriod": grace_period},
-        container__healthCheck={"command": ["CMD", "true"], "startPeriod": start_period},
+        **BALANCER | {"serviceDefinition__healthCheckGracePeriodSeconds": grace_period},
+        one__healthCheck={"command": ["CMD", "true"], "startPeriod": start_period},
     )
     if valid:
         specs.from_document(made, "sample")
     else:
-        assert wrong_fields(made) == ["container.healthCheck"]
-
-
-# cpu and memory
-
-
-@pytest.mark.parametrize("cpu", FARGATE_MEMORY)
-def test_fargates_sizes_and_no_others_pass(cpu: int) -> None:
-    sizes = FARGATE_MEMORY[cpu]
-    for memory in (min(sizes), max(sizes)):
-        assert spec(cpu=cpu, memory=memory).memory == memory
-    for memory in (min(sizes) - 1, min(sizes) + 1, max(sizes) + 1024):
-        wrong = rejection(document(cpu=cpu, memory=memory))
-        assert re.search(r"\bmemory: ", wrong)
+        assert wrong_fields(made) == ["taskDefinition.containerDefinitions[0].healthCheck"]
 
 
 # tags
@@ -442,7 +444,7 @@ def test_who_looks_for_a_spec_is_told_which_could_not_be_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", ["{", "[]", "", json.dumps(document(service="broken", repository="x", cpu=1))]
+    "broken", ["{", "[]", "", json.dumps(document(service="broken", repository="x", timeout=1))]
 )
 def test_a_broken_spec_stops_its_own_service_only(broken: str) -> None:
     parameters = stored(broken=broken, coder=document())
@@ -491,7 +493,9 @@ def paths(made: Any, path: str = "") -> list[str]:
     return [path, *below] if path else below
 
 
-FIELDS = sorted({*paths(document()), "loadBalancer", "sidecars", "container__extra", "family"})
+FIELDS = sorted(
+    {*paths(document()), "url", "container", "override", "preset", "$schema", "one__environment"}
+)
 
 
 @pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
@@ -512,10 +516,8 @@ def test_no_document_does_worse_than_being_called_invalid(made: object) -> None:
 def test_a_text_in_a_wrong_place_is_not_taken(path: str, value: object) -> None:
     """What passes has the kind that the sample has there, so nothing is read as something else."""
     assume(value is not None)
-    # a list of objects is as good as one of them, though none of them says anything
-    assume(
-        not isinstance(value, list) or path not in ("container__environment", "container__secrets")
-    )
+    # what the documents say is ECS's business, except for the few fields that are read at once
+    assume(not path.startswith(("taskDefinition", "serviceDefinition")))
     sample: Any = document()
     for name in path.split("__"):
         sample = sample[name]

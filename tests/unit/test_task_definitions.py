@@ -12,98 +12,145 @@ from deployer.deploy import task_definitions
 from deployer.deploy.spec import ServiceSpec
 from deployer.deploy.task_definitions import Change, changes
 from tests.unit.samples import (
-    ACCOUNT,
+    ADOPTED,
     IMAGE,
     MISSING,
+    NOW,
+    OLD_REVISION,
     OTHER_DIGEST,
     REVISION,
+    SECRET,
+    document,
     release,
     spec,
 )
 
 ECS = ServiceModel(Loader().load_service_model("ecs", "service-2"))
-SIDECAR = {"name": "proxy", "image": "public.ecr.aws/nginx/nginx:1.27", "essential": True}
+SIDECAR: dict[str, Any] = {
+    "name": "proxy",
+    "image": "public.ecr.aws/nginx/nginx:1.27",
+    "essential": True,
+}
+(CONTAINER,) = document()["taskDefinition"]["containerDefinitions"]
+TWO = [CONTAINER, SIDECAR]
 SPECS = {
     "as it is": spec(),
     "small": spec(
-        taskRole=MISSING,
-        container={"port": 80, "environment": {}, "secrets": {}},
-        platform="linux/arm64",
+        taskDefinition={"containerDefinitions": [{"name": "app", "memory": 128}]}, verify=MISSING
     ),
     "with more": spec(
-        family="team-coder",
-        sidecars=[SIDECAR, {"name": "agent", "image": "agent:1"}],
-        container__extra={"essential": False, "user": "1000", "readonlyRootFilesystem": True},
-        cpu=16384,
-        memory=122880,
+        definition__family="team-coder",
+        definition__containerDefinitions=TWO,
+        definition__volumes=[
+            {"name": "data", "efsVolumeConfiguration": {"fileSystemId": "fs-0123456789abcdef0"}}
+        ],
+        definition__ephemeralStorage={"sizeInGiB": 50},
+        container="coder",
     ),
 }
 
 
 def render(made: ServiceSpec | None = None, image: str = IMAGE) -> dict[str, Any]:
-    return task_definitions.render(made or spec(), image, "us-east-1")
+    made = made or spec()
+    assert isinstance(made.task_definition, dict)
+    return task_definitions.render(
+        made, task_definitions.in_spec(made, made.task_definition), image
+    )
 
 
 @pytest.mark.parametrize("made", SPECS.values(), ids=SPECS)
 def test_what_is_rendered_is_a_request_that_ecs_takes(made: ServiceSpec) -> None:
-    tags = [{"key": k, "value": v} for k, v in task_definitions.tags(release(), "c").items()]
-    validate_parameters(
-        render(made) | {"tags": tags}, ECS.shape_for("RegisterTaskDefinitionRequest")
-    )
+    definition = render(made)
+    named = task_definitions.tags(definition, release(), "c")
+    tags = [{"key": k, "value": v} for k, v in named.items()]
+    validate_parameters(definition | {"tags": tags}, ECS.shape_for("RegisterTaskDefinitionRequest"))
 
 
-def test_a_task_runs_the_digest_on_fargate() -> None:
-    made = render()
-    assert made["containerDefinitions"][0]["image"] == IMAGE
-    assert made["requiresCompatibilities"] == ["FARGATE"]
-    assert made["networkMode"] == "awsvpc"
-    assert (made["cpu"], made["memory"]) == ("1024", "2048")
-    assert made["runtimePlatform"]["cpuArchitecture"] == "X86_64"
-    assert made["executionRoleArn"].endswith("role/coder-execution")
-    assert made["taskRoleArn"].endswith("role/coder-task")
+def test_a_task_runs_the_digest_and_else_what_the_document_says() -> None:
+    made, given = render(SPECS["with more"]), SPECS["with more"].task_definition
+    assert isinstance(given, dict)
+    assert [one["image"] for one in made["containerDefinitions"]] == [IMAGE, SIDECAR["image"]]
+    assert made | {"containerDefinitions": None} == given | {"containerDefinitions": None}
+    assert {**made["containerDefinitions"][0], "image": None} == {**CONTAINER, "image": None}
 
 
-def test_a_container_gets_what_the_spec_says() -> None:
-    container = render()["containerDefinitions"][0]
-    assert container["name"] == "coder"
-    assert container["essential"] is True
-    assert container["portMappings"] == [{"containerPort": 3000, "protocol": "tcp"}]
-    assert container["environment"] == [{"name": "CODER_HTTP_ADDRESS", "value": "0.0.0.0:3000"}]
-    assert container["secrets"][0]["name"] == "CODER_PG_CONNECTION_URL"
-    assert container["secrets"][0]["valueFrom"].startswith("arn:aws:secretsmanager:")
-    assert container["healthCheck"]["command"] == ["CMD", "coder", "--version"]
-    assert container["healthCheck"]["startPeriod"] == 60
-    assert container["stopTimeout"] == 30
-    options = container["logConfiguration"]["options"]
-    assert options["awslogs-group"] == "/ecs/coder"
-    assert options["awslogs-region"] == "us-east-1"
+def test_a_family_is_the_services_unless_the_document_has_another() -> None:
+    assert render(SPECS["small"])["family"] == "coder"
+    assert render(SPECS["with more"])["family"] == "team-coder"
 
 
-def test_what_the_spec_does_not_say_is_left_to_ecs() -> None:
-    made = render(SPECS["small"])
-    assert "taskRoleArn" not in made
-    assert not {"healthCheck", "stopTimeout"} & made["containerDefinitions"][0].keys()
-    assert made["runtimePlatform"]["cpuArchitecture"] == "ARM64"
+# From a task definition in ECS
+
+IN_ECS: dict[str, Any] = {
+    **document(one__image="x.dkr.ecr.us-east-1.amazonaws.com/coder:1.0")["taskDefinition"],
+    "taskDefinitionArn": OLD_REVISION,
+    "revision": 6,
+    "status": "ACTIVE",
+    "compatibilities": ["EC2", "FARGATE"],
+    "requiresAttributes": [{"name": "com.amazonaws.ecs.capability.ecr-auth"}],
+    "registeredAt": NOW,
+    "registeredBy": "arn:aws:iam::123456789012:user/ann",
+    "volumes": [{"name": "data", "efsVolumeConfiguration": {"fileSystemId": "fs-1"}}],
+    "placementConstraints": [],
+    "ephemeralStorage": {"sizeInGiB": 50},
+}
+TAGS = [
+    {"key": "team", "value": "web"},
+    {"key": "deployer:content", "value": "old"},
+    {"key": "aws:cloudformation:stack-name", "value": "coder-service"},
+]
 
 
-def test_sidecars_log_too_and_may_die_unless_they_say_otherwise() -> None:
-    _, proxy, agent = render(SPECS["with more"])["containerDefinitions"]
-    assert proxy["logConfiguration"] == agent["logConfiguration"]
-    assert (proxy["essential"], agent["essential"]) == (True, False)
+def test_an_adopted_services_release_is_its_own_task_definition_with_the_digest() -> None:
+    made = spec(**ADOPTED)
+    base = task_definitions.in_ecs(made, IN_ECS, TAGS)
+    assert (base.adopted, base.arn) == (True, OLD_REVISION)
+    definition = task_definitions.render(made, base, IMAGE)
+    own = task_definitions.tags(definition, release(), "c")
+    assert (own["team"], own["deployer:content"]) == ("web", "c")
+    assert not [key for key in own if key.startswith("aws:")]
+    validate_parameters(definition, ECS.shape_for("RegisterTaskDefinitionRequest"))
+    differing = changes(IN_ECS, definition)
+    assert [change.what for change in differing] == ["container coder image"]
 
 
-def test_extra_settings_reach_the_container() -> None:
-    container = render(SPECS["with more"])["containerDefinitions"][0]
-    assert (container["user"], container["essential"]) == ("1000", False)
+@pytest.mark.parametrize("name", ["coder", "coder:6", OLD_REVISION])
+def test_releases_of_a_blueprint_have_a_family_of_their_own(name: str) -> None:
+    made = spec(taskDefinition=name)
+    base = task_definitions.in_ecs(made, IN_ECS, TAGS)
+    assert not base.adopted
+    assert base.definition["family"] == "coder-releases"
+
+
+def test_what_is_laid_over_a_blueprint_adds_variables_by_name() -> None:
+    override = {
+        "environment": [{"CODER_HTTP_ADDRESS": "0.0.0.0:4000"}, {"LOG_LEVEL": "info"}],
+        "secrets": {"API_KEY": SECRET},
+        "stopTimeout": 120,
+        "healthCheck": None,
+    }
+    made = spec(taskDefinition="coder", override=override)
+    base = task_definitions.in_ecs(made, IN_ECS, ())
+    (container,) = task_definitions.render(made, base, IMAGE)["containerDefinitions"]
+    assert container["environment"] == [
+        {"name": "CODER_HTTP_ADDRESS", "value": "0.0.0.0:4000"},
+        {"name": "LOG_LEVEL", "value": "info"},
+    ]
+    assert [entry["name"] for entry in container["secrets"]] == [
+        "CODER_PG_CONNECTION_URL",
+        "API_KEY",
+    ]
+    assert container["stopTimeout"] == 120
+    assert container["healthCheck"] == CONTAINER["healthCheck"]
+
+
+# What tells two apart
 
 
 def test_the_content_is_the_same_however_the_spec_is_ordered() -> None:
-    pairs = {"A": "1", "B": "2"}
-    backwards = dict(reversed(pairs.items()))
-    hashes = {
-        task_definitions.content_hash(render(spec(container__environment=environment)))
-        for environment in (pairs, backwards, dict(pairs))
-    }
+    definition = document()["taskDefinition"]
+    backwards = spec(taskDefinition=dict(reversed(definition.items())))
+    hashes = {task_definitions.content_hash(render(made)) for made in (spec(), backwards)}
     assert len(hashes) == 1
 
 
@@ -111,28 +158,28 @@ def test_the_content_changes_with_whatever_a_task_would_notice() -> None:
     variants = [
         render(),
         render(image=IMAGE.replace(IMAGE[-64:], OTHER_DIGEST[-64:])),
-        render(spec(cpu=2048, memory=4096)),
-        render(spec(memory=3072)),
-        render(spec(container__environment={"A": "1"})),
-        render(spec(container__environment={"A": "2"})),
-        render(spec(container__environment={})),
-        render(spec(container__environment={}, container__port=3001)),
-        render(spec(container__stopTimeout=31)),
-        render(spec(container__healthCheck__retries=4)),
-        render(spec(taskRole=MISSING)),
-        render(spec(logGroup="/ecs/other")),
-        render(spec(sidecars=[SIDECAR])),
+        render(spec(definition__cpu="2048", definition__memory="4096")),
+        render(spec(definition__memory="3072")),
+        render(spec(one__environment=[{"name": "A", "value": "1"}])),
+        render(spec(one__environment=[{"name": "A", "value": "2"}])),
+        render(spec(one__environment=[])),
+        render(spec(one__environment=[], one__portMappings=[{"containerPort": 3001}])),
+        render(spec(one__stopTimeout=31)),
+        render(spec(one__healthCheck__retries=4)),
+        render(spec(definition__taskRoleArn=MISSING)),
+        render(spec(one__logConfiguration__options={"awslogs-group": "/ecs/other"})),
+        render(spec(definition__containerDefinitions=TWO, container="coder")),
     ]
     assert len({task_definitions.content_hash(made) for made in variants}) == len(variants)
 
 
 def test_the_content_does_not_change_with_what_only_the_service_notices() -> None:
-    same = spec(desiredCount=5, strategy="rolling", timeout=60, tags=".*", verify=MISSING)
+    same = spec(creates__desiredCount=5, strategy="rolling", timeout=60, tags=".*", verify=MISSING)
     assert task_definitions.content_hash(render(same)) == task_definitions.content_hash(render())
 
 
 def test_a_revisions_tags_tell_what_it_is() -> None:
-    tags = task_definitions.tags(release(), "c0ffee")
+    tags = task_definitions.tags({}, release(), "c0ffee")
     assert set(tags.values()) >= {"2.1.0", release()["digest"], release()["id"], "c0ffee"}
     assert tags[task_definitions.CONTENT_TAG] == "c0ffee"
 
@@ -164,34 +211,30 @@ def test_what_ecs_fills_in_is_no_change() -> None:
 @pytest.mark.parametrize(
     ("fields", "change"),
     [
-        ({"cpu": 2048, "memory": 4096}, Change("cpu", "1024", "2048")),
+        ({"definition__cpu": "2048"}, Change("cpu", "1024", "2048")),
         (
-            {"container__environment": {"CODER_HTTP_ADDRESS": "0.0.0.0:3000", "NEW": ""}},
+            {"one__environment": [*CONTAINER["environment"], {"name": "NEW", "value": ""}]},
             Change("container coder environment NEW", None, ""),
         ),
         (
-            {"container__environment": {}},
+            {"one__environment": []},
             Change("container coder environment CODER_HTTP_ADDRESS", "0.0.0.0:3000", None),
         ),
         (
-            {"container__secrets": {}},
-            Change(
-                "container coder secret CODER_PG_CONNECTION_URL",
-                f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:coder-db",
-                None,
-            ),
+            {"one__secrets": []},
+            Change("container coder secret CODER_PG_CONNECTION_URL", SECRET, None),
         ),
         (
-            {"container__healthCheck": None},
+            {"one__healthCheck": MISSING},
             Change("container coder healthCheck command", "CMD coder --version", None),
         ),
-        ({"container__stopTimeout": 60}, Change("container coder stopTimeout", "30", "60")),
+        ({"one__stopTimeout": 60}, Change("container coder stopTimeout", "30", "60")),
         (
-            {"sidecars": [{"name": "agent", "image": "agent:2", "environment": []}]},
-            Change("container agent image", None, "agent:2"),
+            {"definition__containerDefinitions": TWO, "container": "coder"},
+            Change("container proxy image", None, SIDECAR["image"]),
         ),
         (
-            {"platform": "linux/arm64"},
+            {"definition__runtimePlatform__cpuArchitecture": "ARM64"},
             Change("runtimePlatform cpuArchitecture", "X86_64", "ARM64"),
         ),
     ],
@@ -201,7 +244,8 @@ def test_what_changes_is_told_by_its_name(fields: dict[str, Any], change: Change
 
 
 def test_a_value_named_like_a_secret_is_not_told() -> None:
-    before, after = described(render()), render(spec(container__environment={"A_TOKEN": "hunter2"}))
+    before, after = described(render()), render()
+    after["containerDefinitions"][0]["environment"] = [{"name": "A_TOKEN", "value": "hunter2"}]
     before["containerDefinitions"][0]["environment"] = [
         {"name": "A_TOKEN", "value": "hunter1"},
         {"name": "DB_PASSWORD", "value": "hunter3"},
@@ -223,7 +267,7 @@ def test_a_tag_holds_only_what_ecs_takes() -> None:
     value = ECS.shape_for("Tag").members["value"]  # type: ignore[attr-defined]
     assert "{P}" not in value.metadata["pattern"], "letters, separators, numbers and signs alone"
     odd = "1.0 (β) #1,\t„quoted“;é+x_y:z/=@-" + "9" * 300
-    version = task_definitions.tags(release(version=odd), "c")["deployer:version"]
+    version = task_definitions.tags({}, release(version=odd), "c")["deployer:version"]
     assert version.startswith("1.0 _β_ _1__") and len(version) == value.metadata["max"]
     assert "é+x_y:z/=@-999" in version
     assert task_definitions.tag_value("v2.1.0+build.5") == "v2.1.0+build.5"

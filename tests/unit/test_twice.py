@@ -115,8 +115,14 @@ class World:
 
         self.script("ecs", "DescribeServices", lambda _: {"services": [shown]})
         self.script("ecs", "UpdateService", update)
+        self.registered()
         self.script("ecs", "ListTasks", {"taskArns": [task()["taskArn"]]})
         self.script("ecs", "DescribeTasks", {"tasks": [task()]})
+
+    def registered(self) -> None:
+        """Every revision is of the service's own task definition."""
+        definition = document()["taskDefinition"]
+        self.script("ecs", "DescribeTaskDefinition", {"taskDefinition": definition})
 
     def flies(self, **changes: Any) -> Any:
         """A release is in flight and holds the lock, for which another waits."""
@@ -289,6 +295,7 @@ def update_service__update(world: World) -> Any:
 
 @case
 def update_service__create(world: World) -> Any:
+    world.registered()
     world.script("ecs", "DescribeServices", {"services": []})
     world.script("ecs", "CreateService", {"service": service(ours())})
     return world.flies()

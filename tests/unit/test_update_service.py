@@ -33,6 +33,7 @@ def there(script: Script, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Scri
     """A service that runs the release before."""
     monkeypatch.setattr(ecs, "time", clock)
     script("ecs", "DescribeServices", BEFORE)
+    script("ecs", "DescribeTaskDefinition", {"taskDefinition": document()["taskDefinition"]})
     script("ecs", "UpdateService", AFTER)
     script("ecs", "CreateService", refusal("MustNotBeAsked"))
     return script
@@ -62,8 +63,8 @@ def test_a_service_that_is_there_is_updated_once(there: Script, context: Any) ->
     [
         ({}, 0),
         ({"verify": MISSING}, 0),
-        ({"verify": MISSING, "container__healthCheck": MISSING}, 60),
-        ({"verify": MISSING, "container__healthCheck": MISSING, "bake": 0}, 0),
+        ({"verify": MISSING, "one__healthCheck": MISSING}, 60),
+        ({"verify": MISSING, "one__healthCheck": MISSING, "bake": 0}, 0),
         ({"bake": 300}, 300),
     ],
     ids=["verified", "a health check", "nothing to ask", "none wanted", "wanted"],
@@ -71,7 +72,9 @@ def test_a_service_that_is_there_is_updated_once(there: Script, context: Any) ->
 def test_what_nothing_checks_bakes(
     there: Script, context: Any, changes: dict[str, Any], bake: int
 ) -> None:
-    assert update_service.handler(payload(spec=document(**changes)), context)["bake"] == bake
+    spec = document(**changes)
+    there("ecs", "DescribeTaskDefinition", {"taskDefinition": spec["taskDefinition"]})
+    assert update_service.handler(payload(spec=spec), context)["bake"] == bake
 
 
 def test_an_alarm_that_is_raised_before_a_rollout_is_not_watched_in_it(
@@ -96,7 +99,7 @@ def test_an_earlier_revision_serves_by_its_own_container(there: Script, context:
     container = {"name": "old", "image": "x/coder:1", "portMappings": [{"containerPort": 9000}]}
     found = {"taskDefinition": {"containerDefinitions": [container]}}
     there("ecs", "DescribeTaskDefinition", found)
-    given = payload(spec=document(loadBalancer=BALANCER), release=release(taskDefinition=REVISION))
+    given = payload(spec=document(**BALANCER), release=release(taskDefinition=REVISION))
     assert update_service.handler(given, context)["port"] == 9000
     ((target,),) = (asked["loadBalancers"] for asked in there.asked("UpdateService"))
     assert (target["containerName"], target["containerPort"]) == ("old", 9000)
@@ -139,7 +142,8 @@ def test_a_service_that_we_stopped_is_started_with_the_update(there: Script, con
 def test_ecs_goes_back_by_itself_only_where_the_release_before_could_run(
     there: Script, context: Any, earlier: Any, now: Any, automatic: bool
 ) -> None:
-    update_service.handler(payload(previous=earlier, release=now), context)
+    spec = document(database={"instance": "coder-db"})
+    update_service.handler(payload(previous=earlier, release=now, spec=spec), context)
     (asked,) = there.asked("UpdateService")
     breaker = asked["deploymentConfiguration"]["deploymentCircuitBreaker"]
     assert breaker == {"enable": True, "rollback": automatic}

@@ -152,7 +152,7 @@ def test_a_load_balancer_may_still_hand_out_the_last_answers_of_old_tasks(
         handler.wfile.write(body)
 
     coder.answers["/api/v2/buildinfo"] = switching
-    spec = document(loadBalancer=BALANCER | {"url": coder.url})
+    spec = document(**BALANCER | {"url": coder.url})
     found = verify(coder, context, spec=spec, addresses={"url": coder.url, "tasks": []})
     assert found["verdict"] == "VERIFIED"
 
@@ -160,7 +160,7 @@ def test_a_load_balancer_may_still_hand_out_the_last_answers_of_old_tasks(
 def test_an_old_version_behind_a_load_balancer_is_refuted_in_the_end(
     coder: Web, context: Any
 ) -> None:
-    spec = document(loadBalancer=BALANCER | {"url": coder.url})
+    spec = document(**BALANCER | {"url": coder.url})
     found = verify(coder, context, spec=spec, release=release(version="9.9.9"))
     assert (found["verdict"], found["error"]) == ("REFUTED", "WrongVersion")
 

@@ -24,7 +24,7 @@ from demo.stage import Stage, StageError
 from local_aws.aws import LocalAws
 
 NIX = shutil.which("nix-shell") is not None
-PLAIN = {"mode": "plain"}
+PLAIN = {**source.BUILD, "mode": "plain"}
 BUILT = ["Initialise", "Identify source", "Is there something to build?", "Stop older build"]
 BUILT += [
     "Acquire lock",
@@ -93,7 +93,7 @@ def assert_nothing_left(stage: Stage) -> None:
 @pytest.mark.walk
 def test_an_upload_ends_with_the_new_version_live(service: Stage) -> None:
     print("the build ran within nix-shell" if NIX else "nix-shell is not installed: mode plain")
-    service.specify(build={} if NIX else PLAIN)
+    service.specify(build=source.BUILD if NIX else PLAIN)
     ended = built(service, source.archive("v1.2.0"))
     assert (ended.status, ended.path) == ("SUCCEEDED", BUILT)
 

@@ -136,11 +136,10 @@ def test_a_migration_that_never_started_is_rolled_back(make: Callable[..., Stage
 
 def test_a_missing_secret_is_called_at_once(live: Stage) -> None:
     """What is missing is a key of it, which no preflight can see."""
-    name = f"/deployer/services/{live.service}"
-    spec = json.loads(live.aws.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
-    container = spec["container"]
-    secrets = {key: f"{arn}:url::" for key, arn in container["secrets"][0].items()}
-    live.specify(container={**container, "secrets": secrets})
+    found = live.aws.client("ecs").describe_task_definition(taskDefinition=live.service)
+    (container,) = found["taskDefinition"]["containerDefinitions"]
+    secrets = {one["name"]: f"{one['valueFrom']}:url::" for one in container["secrets"]}
+    live.specify_container(secrets=secrets)
     done = live.deployed("1.1.0")
     assert (done.status, done.error) == ("FAILED", "RolloutFailed")
     record = live.records()[-1]

@@ -149,14 +149,14 @@ def write_spec(stage: Stage, text: str) -> None:
 
 def test_every_wrong_field_of_the_spec_is_named(live: Stage) -> None:
     spec = live.spec()
-    spec["cpu"] = 1000
-    spec["container"]["port"] = "3000"
+    spec["timeout"] = 1
+    spec["override"]["environment"] = {"DB_PASSWORD": "x"}
     spec["colour"] = "blue"
     write_spec(live, json.dumps(spec))
     before = live.described()["taskDefinition"]
     done = live.deployed("1.1.0")
     assert (done.status, done.error) == ("FAILED", "SpecInvalid")
-    for path in ("cpu", "container.port", "colour"):
+    for path in ("timeout", "override.environment.DB_PASSWORD", "colour"):
         assert path in done.cause
     assert live.described()["taskDefinition"] == before
 
@@ -165,9 +165,21 @@ def test_every_wrong_field_of_the_spec_is_named(live: Stage) -> None:
     ("change", "named"),
     [
         ({"cluster": "nowhere"}, "nowhere"),
-        ({"executionRole": "arn:aws:iam::000000000000:role/test-nobody"}, "test-nobody"),
+        ({"taskDefinition": "test-nothing"}, "test-nothing"),
+        ({"container": "sidecar"}, "sidecar"),
         (
-            {"network": {"subnets": ["subnet-0123456789"], "securityGroups": ["sg-12345678"]}},
+            {"override": {"executionRoleArn": "arn:aws:iam::000000000000:role/test-nobody"}},
+            "override.executionRoleArn",
+        ),
+        ({"serviceDefinition": {"desiredCounts": 1}}, "serviceDefinition.desiredCounts"),
+        (
+            {
+                "serviceDefinition": {
+                    "networkConfiguration": {
+                        "awsvpcConfiguration": {"subnets": ["subnet-0123456789"]}
+                    }
+                }
+            },
             "subnet-0123456789",
         ),
     ],
@@ -176,8 +188,6 @@ def test_missing_surroundings_stop_before_anything_changes(
     live: Stage, change: dict[str, Any], named: str
 ) -> None:
     spec = live.spec()
-    if "network" in change:
-        change["network"]["publicIp"] = True
     write_spec(live, json.dumps({**spec, **change}))
     before = live.described()["taskDefinition"]
     done = live.deployed("1.1.0")

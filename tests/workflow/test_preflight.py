@@ -25,7 +25,7 @@ def refused(stage: Stage, version: str, named: str) -> str:
 def group(stage: Stage, name: str) -> tuple[str, str]:
     """A security group that lets nobody in, and the VPC that it is of."""
     ec2 = stage.aws.client("ec2")
-    subnet = stage.spec()["network"]["subnets"][0]
+    subnet = stage.network["subnets"][0]
     vpc = ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["VpcId"]
     made = ec2.create_security_group(
         GroupName=f"{stage.service}-{name}", Description=name, VpcId=vpc
@@ -35,18 +35,17 @@ def group(stage: Stage, name: str) -> tuple[str, str]:
 
 def test_a_closed_security_group(live: Stage) -> None:
     closed, _ = group(live, "closed")
-    live.specify(network={**live.spec()["network"], "securityGroups": [closed]})
+    live.specify_network(securityGroups=[closed])
     refused(live, "1.1.0", closed)
 
 
 def test_a_subnet_without_a_way_to_ecr(live: Stage) -> None:
     ec2 = live.aws.client("ec2")
-    network = live.spec()["network"]
     _, vpc = group(live, "unused")
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="172.31.200.0/24")["Subnet"]["SubnetId"]
     table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
     ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
-    live.specify(network={**network, "subnets": [subnet]})
+    live.specify_network(subnets=[subnet])
     assert table in refused(live, "1.1.0", subnet)
 
 
@@ -66,8 +65,7 @@ def test_a_secret_that_the_execution_role_may_not_read(live: Stage) -> None:
     other = live.aws.client("secretsmanager").create_secret(
         Name=f"{live.service}/other", SecretString="x"
     )["ARN"]
-    container = live.spec()["container"]
-    live.specify(container={**container, "secrets": [*container["secrets"], {"OTHER": other}]})
+    live.specify_container(secrets={"OTHER": other})
     refused(live, "1.1.0", "put-role-policy")
 
 
@@ -78,13 +76,12 @@ def test_a_secret_named_otherwise_than_the_service(make: Callable[..., Stage]) -
     url = secrets.get_secret_value(SecretId=f"{before.service}/database-url")["SecretString"]
     elsewhere = secrets.create_secret(Name="elsewhere/url", SecretString=url)["ARN"]
     service = make(DatabaseUrlSecretArn=elsewhere)
-    container = service.spec()["container"]
     parameter = "arn:aws:ssm:us-east-1:000000000000:parameter/elsewhere/key"
     unnamed = elsewhere.replace(":elsewhere/", ":nowhere/")
-    service.specify(container={**container, "secrets": [{"A": parameter, "B": unnamed}]})
+    service.specify_container(secrets={"A": parameter, "B": unnamed})
     cause = refused(service, "0.1.0", f"{parameter} does not exist")
     assert f"no permission to describe {unnamed}" in cause
-    service.specify(container=container)
+    service.specify_container(secrets={})
     done = service.deployed("1.0.0")
     assert done.status == "SUCCEEDED", done.cause
 
@@ -98,9 +95,8 @@ def test_behind_a_load_balancer(make: Callable[..., Stage]) -> None:
     pair = [{"GroupId": front}]
     rule = {"IpProtocol": "tcp", "FromPort": 3000, "ToPort": 3000, "UserIdGroupPairs": pair}
     ec2.authorize_security_group_ingress(GroupId=tasks, IpPermissions=[rule])
-    spec = service.spec()
     balancer = elb.create_load_balancer(
-        Name=service.service, Subnets=spec["network"]["subnets"], SecurityGroups=[front]
+        Name=service.service, Subnets=service.network["subnets"], SecurityGroups=[front]
     )["LoadBalancers"][0]
     target = elb.create_target_group(
         Name=service.service,
@@ -113,14 +109,20 @@ def test_behind_a_load_balancer(make: Callable[..., Stage]) -> None:
         HealthCheckIntervalSeconds=5,
         HealthCheckTimeoutSeconds=2,
     )["TargetGroups"][0]["TargetGroupArn"]
+    service.specify_network(securityGroups=[tasks])
+    service.specify_container(healthCheck=None)
+    behind = {
+        "loadBalancers": [
+            {
+                "targetGroupArn": target,
+                "containerName": service.service,
+                "containerPort": 3000,
+            }
+        ]
+    }
     service.specify(
-        network={**spec["network"], "securityGroups": [tasks]},
-        container={**spec["container"], "healthCheck": None},
-        loadBalancer={
-            "targetGroup": target,
-            "url": f"http://{balancer['DNSName']}",
-            "gracePeriod": 0,
-        },
+        serviceDefinition=service.spec()["serviceDefinition"] | behind,
+        url=f"http://{balancer['DNSName']}",
     )
     refused(service, "0.1.0", "no listener")
     elb.create_listener(

@@ -67,11 +67,6 @@ def rules(stage: Stage, name: str) -> list[dict[str, Any]]:
     return list(found["SecurityGroups"][0]["IpPermissions"])
 
 
-def container(stage: Stage, **changes: Any) -> dict[str, Any]:
-    """The spec's container with some fields changed."""
-    return {**stage.spec()["container"], **changes}
-
-
 def secret(stage: Stage) -> str:
     return f"{stage.service}/database-url"
 
@@ -107,6 +102,7 @@ def test_a_service_that_was_never_deployed_is_well(operator: Operator) -> None:
 
 
 def test_a_service_that_is_live_is_well(live: Operator) -> None:
+    live.stage.specify(preset="coder")
     code, found = looked(live)
     assert (code, wrong(found)) == (0, {})
     told = {check["name"] for check in found}
@@ -116,6 +112,7 @@ def test_a_service_that_is_live_is_well(live: Operator) -> None:
 
 
 def test_operators_who_may_diagnose_see_everything(live: Operator, eyes: Mapping[str, str]) -> None:
+    live.stage.specify(preset="coder")
     code, found = looked(live, **eyes)
     assert (code, wrong(found)) == (0, {})
     assert warnings(found) == ["first user"]
@@ -163,7 +160,7 @@ def ill(deployer: Stage, make: Make) -> Iterator[Operator]:
             "TARGET_ARN": {"DataType": "String", "StringValue": stage.outputs["StateMachine"]}
         },
     )
-    stage.specify(memory=4096)
+    stage.specify_definition(memory="4096")
     yield operator
 
 
@@ -233,12 +230,12 @@ def test_a_subnet_without_a_way_to_ecr(operator: Operator) -> None:
     vpc = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.77.1.0/24")["Subnet"]["SubnetId"]
     tasks = ec2.create_security_group(GroupName="t", Description="t", VpcId=vpc)["GroupId"]
-    stage.specify(network={"subnets": [subnet], "securityGroups": [tasks]}, verify=None)
+    stage.specify(verify=None)
+    network = {"securityGroups": [tasks], "assignPublicIp": "DISABLED"}
+    stage.specify_network(subnets=[subnet], **network)
     assert wrong(looked(operator)[1]).keys() == {"way to ECR"}
 
-    stage.specify(
-        network={"subnets": [subnet, "subnet-0123456789abcdef0"], "securityGroups": [tasks]}
-    )
+    stage.specify_network(subnets=[subnet, "subnet-0123456789abcdef0"])
     assert "subnet-0123456789abcdef0" in wrong(looked(operator)[1])["network"]["found"]
 
 
@@ -248,8 +245,7 @@ def test_a_secret_that_the_execution_role_may_not_read(operator: Operator) -> No
         Name=f"{stage.service}/other", SecretString="x"
     )["ARN"]
     gone = other.replace("/other", "/gone")
-    given = container(stage)["secrets"]
-    stage.specify(container=container(stage, secrets=[*given, {"OTHER": other, "GONE": gone}]))
+    stage.specify_container(secrets={"OTHER": other, "GONE": gone})
     _, found = looked(operator)
     said = [c["found"] for c in found if c["name"] == "secrets" and c["state"] == "failed"]
     assert len(said) == 2
@@ -270,11 +266,7 @@ def balanced(deployer: Stage, make: Make) -> tuple[Operator, dict[str, Any]]:
         GroupId=tasks, IpPermissions=[{"IpProtocol": "tcp", **pair}]
     )
     operator = make(ServiceSecurityGroupId=tasks)
-    network = json.loads(
-        deployer.aws.client("ssm").get_parameter(
-            Name=f"/deployer/services/{operator.stage.service}"
-        )["Parameter"]["Value"]
-    )["network"]
+    network = operator.stage.network
     vpc = ec2.describe_subnets(SubnetIds=network["subnets"][:1])["Subnets"][0]["VpcId"]
     made = elb.create_load_balancer(
         Name=operator.stage.service, Subnets=network["subnets"], SecurityGroups=[front]
@@ -296,13 +288,20 @@ def balanced(deployer: Stage, make: Make) -> tuple[Operator, dict[str, Any]]:
         Port=80,
         DefaultActions=[{"Type": "forward", "TargetGroupArn": target}],
     )
+    operator.stage.specify_container(healthCheck=None)
+    balancer = {
+        "targetGroupArn": target,
+        "containerName": operator.stage.service,
+        "containerPort": 3000,
+    }
     operator.stage.specify(
-        loadBalancer={
-            "targetGroup": target,
-            "url": f"http://{made['DNSName']}",
-            "gracePeriod": 3600,
+        serviceDefinition={
+            **operator.stage.spec()["serviceDefinition"],
+            "loadBalancers": [balancer],
+            "healthCheckGracePeriodSeconds": 3600,
         },
-        container=container(operator.stage, healthCheck=None),
+        url=f"http://{made['DNSName']}",
+        preset="coder",
     )
     assert operator.stage.deployed("1.0.0").status == "SUCCEEDED"
     return operator, {"front": front, "tasks": tasks, "pair": pair, "target": target, **made}
@@ -346,8 +345,7 @@ def test_a_name_that_leads_nowhere_and_a_certificate_that_waits(
     operator, made = balanced
     stage, acm = operator.stage, operator.stage.aws.client("acm")
     host = f"{stage.service}.example.test"
-    balancer = {"targetGroup": made["target"], "url": f"https://{host}"}
-    stage.specify(loadBalancer=balancer)
+    stage.specify(url=f"https://{host}")
     acm.request_certificate(DomainName=host, ValidationMethod="DNS")
     bad = wrong(looked(operator, **eyes)[1])
     assert {"certificate", "domain"} <= bad.keys()
@@ -387,6 +385,7 @@ def test_a_release_that_crashed_says_why(live: Operator) -> None:
 def test_tasks_that_do_not_stay_say_why(live: Operator) -> None:
     """A JSON object in the place of the URL, and the task is started anew."""
     stage, ecs = live.stage, live.stage.aws.client("ecs")
+    stage.specify(preset="coder")
     stage.aws.client("secretsmanager").put_secret_value(
         SecretId=secret(stage), SecretString=json.dumps({"CODER_PG_CONNECTION_URL": "x"})
     )
@@ -412,13 +411,13 @@ def test_tasks_that_do_not_stay_say_why(live: Operator) -> None:
 def test_coder_that_keeps_its_data_inside_the_task(operator: Operator) -> None:
     """The wrong variable, in a task definition that somebody registered by hand."""
     stage, ecs = operator.stage, operator.stage.aws.client("ecs")
-    stage.specify(container=container(stage, secrets={}))
+    stage.specify_definition("secrets")
+    stage.specify(preset="coder")
     assert stage.deployed("1.0.0").status == "SUCCEEDED"
     bad = wrong(looked(operator)[1])
     assert bad.keys() == {"log", "variables"}
     assert "built-in-database" in bad["log"]["found"]
 
-    stage.specify(desiredCount=1)
     ran = stage.described()["taskDefinition"]
     definition = ecs.describe_task_definition(taskDefinition=ran)["taskDefinition"]
     (first,) = definition["containerDefinitions"]
@@ -440,7 +439,8 @@ def test_coder_that_keeps_its_data_inside_the_task(operator: Operator) -> None:
 def test_the_names_are_those_of_the_fork(operator: Operator, tmp_path: Path) -> None:
     stage = operator.stage
     environment = {"CODER_HTTP_ADDRESS": "0.0.0.0:3000", "CODER_ACCESS_URL": "http://x.test"}
-    stage.specify(container=container(stage, environment=environment))
+    stage.specify_container(environment=environment)
+    stage.specify(preset="coder")
     assert looked(operator)[0] == 0
     golden = tmp_path / "cli/testdata/coder_server_--help.golden"
     assert operator.run("doctor", "--checkout", str(tmp_path)).returncode == 2
@@ -457,7 +457,8 @@ def test_the_names_are_those_of_the_fork(operator: Operator, tmp_path: Path) -> 
 
 def test_an_image_that_cannot_be_pulled_any_more(live: Operator) -> None:
     stage = live.stage
-    stage.specify(platform="linux/arm64")
+    arm = {"operatingSystemFamily": "LINUX", "cpuArchitecture": "ARM64"}
+    stage.specify_definition(runtimePlatform=arm)
     assert "linux/amd64" in wrong(looked(live)[1])["image"]["found"]
     digest = stage.records()[-1]["digest"]
     stage.aws.client("ecr").batch_delete_image(
@@ -510,8 +511,9 @@ def test_a_stack_that_is_not_there(operator: Operator) -> None:
 
 def test_a_spec_with_a_wrong_name(operator: Operator) -> None:
     stage = operator.stage
-    given = {"CODER_POSTGRES_URL": container(stage)["secrets"][0]["CODER_PG_CONNECTION_URL"]}
-    stage.specify(container=container(stage, secrets=given))
+    arn = stage.aws.client("secretsmanager").describe_secret(SecretId=secret(stage))["ARN"]
+    stage.specify_container(secrets={"CODER_POSTGRES_URL": arn})
+    stage.specify(preset="coder")
     code, found = looked(operator)
     assert (code, set(wrong(found))) == (3, {"deployer"})
     assert "CODER_PG_CONNECTION_URL" in wrong(found)["deployer"]["found"]

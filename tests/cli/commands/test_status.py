@@ -67,9 +67,8 @@ def test_all_services_are_shown_where_none_is_named(rolled_back: Operator, live:
 
 def test_what_is_in_flight_waits_and_is_held(live: Operator) -> None:
     stage = live.stage
-    container = stage.spec()["container"]
-    patient = {**container["healthCheck"], "startPeriod": 300}
-    stage.specify(container={**container, "healthCheck": patient})
+    patient = {**stage.spec()["override"]["healthCheck"], "startPeriod": 300}
+    stage.specify_container(healthCheck=patient)
     first = stage.started_by(stage.release("2.0.0", fault="slow-start", seconds=300))
     while not live.told("status")["inFlight"]:
         pass

@@ -11,6 +11,7 @@ from cli.doctor import findings
 from deployer.check import FAILED, OK, WARNING, Check
 from deployer.deploy import task_definitions
 from deployer.deploy.verification import Answer
+from deployer.presets import named
 from tests.unit.samples import (
     DIGEST,
     IMAGE,
@@ -19,6 +20,7 @@ from tests.unit.samples import (
     REVISION,
     config,
     crashed,
+    document,
     image,
     manifest,
     ours,
@@ -26,6 +28,9 @@ from tests.unit.samples import (
     service,
     spec,
 )
+
+CODER, NONE = named("coder"), named(None)
+WANTED = document(one__image=IMAGE)["taskDefinition"]
 
 
 def states(found: Iterable[Check]) -> list[str]:
@@ -60,16 +65,16 @@ def test_the_service_runs_its_tasks(found: Any, past: Any, expected: str) -> Non
 
 def test_tasks_that_failed_say_why_as_a_failed_release_does() -> None:
     log = ["error: connect to postgres failed: dial tcp 10.0.1.5:5432: i/o timeout"]
-    (check,) = findings.tasks(service(ours(), runningCount=0), [crashed()], log, NOW)
+    (check,) = findings.tasks(service(ours(), runningCount=0), [crashed()], log, NOW, CODER)
     assert (check.state, check.evidence) == (FAILED, tuple(log))
     assert "database-unreachable" in check.found and "5432" in check.fix[0]
 
 
 def test_tasks_that_failed_while_others_run() -> None:
-    assert states(findings.tasks(service(ours()), [], [], NOW)) == [OK]
+    assert states(findings.tasks(service(ours()), [], [], NOW, CODER)) == [OK]
     just_now, long_ago = crashed(), crashed(stoppedAt=NOW - timedelta(minutes=20))
-    assert states(findings.tasks(service(ours()), [long_ago, just_now], [], NOW)) == [FAILED]
-    assert states(findings.tasks(service(ours()), [long_ago], [], NOW)) == [WARNING]
+    assert states(findings.tasks(service(ours()), [long_ago, just_now], [], NOW, CODER)) == [FAILED]
+    assert states(findings.tasks(service(ours()), [long_ago], [], NOW, CODER)) == [WARNING]
 
 
 @pytest.mark.parametrize(
@@ -82,11 +87,11 @@ def test_tasks_that_failed_while_others_run() -> None:
     ],
 )
 def test_the_log_of_what_runs(line: str, expected: str) -> None:
-    assert states(findings.log([line])) == [expected]
+    assert states(findings.log([line], CODER)) == [expected]
 
 
 def test_no_credential_is_told_with_a_log_line() -> None:
-    (check,) = findings.log(["postgres://app:hunter2@db:5432/app: i/o timeout"])
+    (check,) = findings.log(["postgres://app:hunter2@db:5432/app: i/o timeout"], CODER)
     assert "hunter2" not in str(check)
 
 
@@ -133,7 +138,7 @@ def test_the_service_answers_as_it_was_verified(
 ) -> None:
     verify = spec().verify
     assert verify
-    assert states(findings.answers(verify, "2.1.0", before, asked)) == expected
+    assert states(findings.answers(verify, "2.1.0", before, asked, CODER)) == expected
 
 
 def target(state: str, reason: str = "", said: str = "") -> dict[str, Any]:
@@ -224,35 +229,30 @@ def test_a_build_that_succeeded_since_is_well() -> None:
     ],
 )
 def test_the_image_can_be_pulled(found: Any, expected: str) -> None:
-    check = findings.image(spec(), "2.1.0", DIGEST, found, config())
+    check = findings.image("2.1.0", DIGEST, found, config(), "linux/amd64")
     assert check.state == expected
 
 
 def test_the_image_is_for_the_services_platform() -> None:
-    arm = spec(platform="linux/arm64")
-    check = findings.image(arm, "2.1.0", DIGEST, image(), config())
+    check = findings.image("2.1.0", DIGEST, image(), config(), "linux/arm64")
     assert (check.state, "linux/amd64" in check.found) == (FAILED, True)
-    check = findings.image(arm, "2.1.0", DIGEST, image(), None)
+    check = findings.image("2.1.0", DIGEST, image(), None, "linux/arm64")
     assert (check.state, "linux/arm64" in check.found) == (FAILED, True)
 
 
 def drift(running: dict[str, Any], content: str | None, expected: str | None = REVISION) -> Any:
-    wanted = task_definitions.render(spec(), IMAGE, "us-east-1")
-    hashed = task_definitions.content_hash(wanted)
-    return list(
-        findings.drift(
-            spec(), running, hashed if content == "same" else content, wanted, hashed, expected
-        )
-    )
+    hashed = task_definitions.content_hash(WANTED)
+    stored = hashed if content == "same" else content
+    return list(findings.drift(running, stored, WANTED, hashed, expected, DIGEST))
 
 
 def running(**changes: Any) -> dict[str, Any]:
     """The task definition as ECS describes it, with what it fills in."""
-    made = task_definitions.render(spec(), IMAGE, "us-east-1")
+    made = document(one__image=IMAGE)["taskDefinition"]
     (container,) = made["containerDefinitions"]
     container["portMappings"][0]["hostPort"] = 3000
     container |= {"cpu": 0, "mountPoints": []} | changes.pop("container", {})
-    return made | {"taskDefinitionArn": REVISION, "revision": 7} | changes
+    return {**made, "taskDefinitionArn": REVISION, "revision": 7, **changes}
 
 
 def test_what_runs_is_as_the_spec_says() -> None:
@@ -284,7 +284,6 @@ FORK = [*GOOD, "WORKBENCH_ACCESS_URL", "CODER_DOCS_URL"]
     ("names", "known", "expected"),
     [
         (GOOD, [], [OK]),
-        (["PORT"], [], []),
         (GOOD[:1], [], [FAILED]),
         ([*GOOD, "CODER_POSTGRES_URL"], [], [FAILED]),
         ([*GOOD, "DATABASE_URL"], [], [FAILED]),
@@ -298,13 +297,13 @@ FORK = [*GOOD, "WORKBENCH_ACCESS_URL", "CODER_DOCS_URL"]
     ],
 )
 def test_coder_knows_its_variables(names: list[str], known: list[str], expected: list[str]) -> None:
-    assert states(findings.variables(names, known)) == expected
+    assert states(CODER.variables(names, known)) == expected
 
 
 def test_the_names_of_a_fork_are_read_from_its_sources() -> None:
     help_text = "      --access-url url, $WORKBENCH_ACCESS_URL\n    --http, $CODER_HTTP_ADDRESS (x)"
     code = 'Env: "CODER_PG_CONNECTION_URL",'
-    assert findings.names_in(f"{help_text}\n{code}") == {
+    assert CODER.names_in(f"{help_text}\n{code}") == {
         *("WORKBENCH_ACCESS_URL", "CODER_HTTP_ADDRESS", "CODER_PG_CONNECTION_URL")
     }
 
@@ -378,21 +377,19 @@ def test_a_hold_is_told() -> None:
 def test_who_put_in_place_what_runs_is_told_by_the_records(
     known: Any, content: str | None, said: str
 ) -> None:
-    wanted = task_definitions.render(spec(), IMAGE, "us-east-1")
-    (check,) = findings.drift(spec(), running(), content, wanted, "x", OLD_REVISION, known)
+    (check,) = findings.drift(running(), content, WANTED, "x", OLD_REVISION, DIGEST, known)
     assert said in check.why
 
 
-def test_only_coders_server_gets_coders_checks() -> None:
+def test_an_application_without_a_preset_gets_no_checks_of_coders() -> None:
     verify = spec().verify
     assert verify
     asked = told(**{"/api/v2/users/first": answer(status=404)})
-    assert states(findings.answers(verify, "2.1.0", {}, asked, coder=False)) == [OK]
+    assert states(findings.answers(verify, "2.1.0", {}, asked, NONE)) == [OK]
     tunnel = ["Opening tunnel so workspaces can connect"]
-    assert states(findings.log(tunnel, coder=False)) == [OK]
-    assert states(findings.log(tunnel)) == [FAILED]
-    assert states(findings.variables(["CODER_SESSION_TOKEN", "DATABASE_URL"])) == []
-    assert findings.is_coder(["CODER_ACCESS_URL"])
+    assert states(findings.log(tunnel, NONE)) == [OK]
+    assert states(findings.log(tunnel, CODER)) == [FAILED]
+    assert states(NONE.variables(["CODER_SESSION_TOKEN", "DATABASE_URL"], ())) == []
 
 
 @pytest.mark.parametrize(

@@ -120,10 +120,7 @@ Resources:
       Type: String
       Value: !Sub >-
         {{"service": "${{ServiceName}}", "cluster": "${{ServiceName}}",
-        "repository": "${{ServiceName}}", "tags": ".+", "cpu": 256, "memory": 512,
-        "executionRole": "arn:aws:iam::${{AWS::AccountId}}:role/x", "logGroup": "/x",
-        "container": {{"port": 80}}, "network": {{"subnets": ["subnet-01234567"],
-        "securityGroups": ["sg-01234567"]}}}}
+        "repository": "${{ServiceName}}", "tags": ".+"}}
 Outputs:
   Table:
     Value: !Ref Records

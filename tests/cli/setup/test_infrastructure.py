@@ -115,7 +115,9 @@ def test_from_nothing_to_https_and_on_and_away(
     site = DocsSite(replace(stage, service=f"docs:{NAME}"), NAME)
     assert changed["docs"]["url"] == site.outputs["Url"]
     assert "This is index." in site.get("/").text
-    assert f'"CODER_DOCS_URL": "{site.outputs["Url"]}"' in spec(aws, NAME)
+    blueprint = aws.client("ecs").describe_task_definition(taskDefinition=NAME)["taskDefinition"]
+    variables = blueprint["containerDefinitions"][0]["environment"]
+    assert {"name": "CODER_DOCS_URL", "value": site.outputs["Url"]} in variables
     assert asked(aws, 443) == (200, "v1.1.0")
     assert record["probes"] == stage.records()[-1]["probes"], "the deployment id is another one"
     definition = stage.described()["taskDefinition"]
@@ -170,10 +172,13 @@ def test_with_what_the_team_has_already(
     )
     told = json.loads(spec(aws, name))
     assert (told["cluster"], told["repository"]) == ("theirs", "theirs/shop")
-    assert told["network"]["subnets"] == subnets
-    group = ec2.describe_security_groups(GroupIds=told["network"]["securityGroups"])
+    network = told["serviceDefinition"]["networkConfiguration"]["awsvpcConfiguration"]
+    assert network["subnets"] == subnets
+    group = ec2.describe_security_groups(GroupIds=network["securityGroups"])
     assert group["SecurityGroups"][0]["VpcId"] == vpc["VpcId"]
-    assert told["container"]["secrets"][0] == {"DATABASE_URL": secret["ARN"]}
+    blueprint = aws.client("ecs").describe_task_definition(taskDefinition=name)["taskDefinition"]
+    (container,) = blueprint["containerDefinitions"]
+    assert container["secrets"] == [{"name": "DATABASE_URL", "valueFrom": secret["ARN"]}]
 
 
 def spec(aws: LocalAws, service: str) -> str:

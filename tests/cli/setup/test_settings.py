@@ -292,7 +292,7 @@ def test_values_are_read_as_cloudformation_takes_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("- a\n", "s.yaml: must hold `Name: value` lines, such as ServiceName: coder"),
+        ("- a\n", "s.yaml: must hold `Name: value` lines, such as ServiceName: shop"),
         ("A: {b: c}\n", "A: must be one value, not a mapping; JSON goes into single quotes"),
         ("A: 'b\n", "s.yaml: line 2: found unexpected end of stream"),
         ("A: b\nA: c\n", 's.yaml: line 2: found duplicate key "A"'),

@@ -7,8 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from deployer.aws import client, ecs
-from deployer.deploy import task_definitions
-from deployer.errors import DeployError, ServiceDraining
+from deployer.errors import DeployError, PreflightFailed, ServiceDraining
 from tests.unit.conftest import Clock, Script, refusal
 from tests.unit.samples import (
     IMAGE,
@@ -17,13 +16,13 @@ from tests.unit.samples import (
     REVISION,
     before,
     crashed,
+    document,
     ours,
     service,
-    spec,
     task,
 )
 
-DEFINITION = task_definitions.render(spec(), IMAGE, "us-east-1")
+DEFINITION = document(one__image=IMAGE)["taskDefinition"]
 CREATION = {"serviceName": "coder", "cluster": "coder", "taskDefinition": REVISION}
 
 
@@ -253,3 +252,49 @@ def test_an_old_revision_is_none_of_ours(script: Script) -> None:
     assert OLD_REVISION != REVISION
     with_tasks(script, [task(taskDefinitionArn=OLD_REVISION, startedBy="ecs-svc/0")], page=100)
     assert ecs.running_tasks("coder", "coder", "ecs-svc/1") == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_", "invalid"),
+    [
+        ("RegisterTaskDefinition", DEFINITION, []),
+        (
+            "RegisterTaskDefinition",
+            {
+                "family": 7,
+                "volumes": [{"efsVolumeConfiguration": {}}],
+                "containerDefinitions": [
+                    {"portMappings": [{"containerPort": "80"}], "secretz": "hunter2"}
+                ],
+            },
+            [
+                ("family", "must be a text"),
+                ("containerDefinitions[0].portMappings[0].containerPort", "must be a whole number"),
+                ("volumes[0].efsVolumeConfiguration.fileSystemId", "is missing"),
+            ],
+        ),
+        ("CreateService", {"serviceName": "a"}, []),
+        ("CreateService", {}, [("serviceName", "is missing")]),
+        (
+            "CreateService",
+            {"serviceName": "a", "networkConfiguration": {"awsvpcConfiguration": {}}},
+            [("networkConfiguration.awsvpcConfiguration.subnets", "is missing")],
+        ),
+    ],
+)
+def test_what_ecs_does_not_take_is_named_with_its_path(
+    operation: str, request_: dict[str, Any], invalid: list[tuple[str, str]]
+) -> None:
+    found = ecs.invalid_fields(operation, request_)
+    assert "hunter2" not in str(found)
+    unknown = [(path, why) for path, why in found if "unknown field" in why]
+    assert sorted(set(found) - set(unknown)) == sorted(invalid)
+    assert [path for path, _ in unknown] == (
+        ["containerDefinitions[0].secretz"] if "volumes" in request_ else []
+    )
+
+
+def test_a_family_that_the_deployer_may_not_register_is_named(script: Script) -> None:
+    script("ecs", "RegisterTaskDefinition", refusal("AccessDeniedException"))
+    with pytest.raises(PreflightFailed, match="name the family in TaskFamilyPattern"):
+        ecs.register(DEFINITION, {})

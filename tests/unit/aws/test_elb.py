@@ -5,7 +5,7 @@ from botocore.exceptions import ClientError
 
 from deployer.aws import elb
 from tests.unit.conftest import Script, refusal
-from tests.unit.samples import BALANCER
+from tests.unit.samples import GROUP
 
 
 def test_only_targets_that_are_healthy_count(script: Script) -> None:
@@ -22,13 +22,13 @@ def test_only_targets_that_are_healthy_count(script: Script) -> None:
         for address, state in states.items()
     ]
     script("elbv2", "DescribeTargetHealth", {"TargetHealthDescriptions": targets})
-    group = str(BALANCER["targetGroup"])
+    group = GROUP
     assert elb.healthy_addresses(group) == {"10.0.0.1", "10.0.0.6"}
     assert script.asked("DescribeTargetHealth") == [{"TargetGroupArn": group}]
 
 
 def test_a_target_group_is_there_or_not(script: Script) -> None:
-    group = str(BALANCER["targetGroup"])
+    group = GROUP
     script("elbv2", "DescribeTargetGroups", {"TargetGroups": [{"TargetType": "ip"}]})
     assert elb.target_group(group) == {"TargetType": "ip"}
     script("elbv2", "DescribeTargetGroups", refusal("TargetGroupNotFound"))

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+from botocore.validate import ParamValidator
 
 from deployer.aws import client, refused
 from deployer.deploy.rollout import READ_LAG, Rollout, Service, primary, shows
 from deployer.deploy.stop_reasons import Task
 from deployer.deploy.task_definitions import CONTENT_TAG
-from deployer.errors import DeployError, ServiceDraining
+from deployer.errors import DeployError, PreflightFailed, ServiceDraining
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
@@ -20,6 +21,15 @@ _DESCRIBE_TASKS_LIMIT = 100
 _READS_AFTER_WRITE = 15
 _READ_PAUSE = 2.0  # seconds
 _NONE = timedelta(0)
+_JSON_TYPES = {
+    "<class 'str'>": "a text",
+    "<class 'int'>": "a whole number",
+    "<class 'float'>": "a number",
+    "<class 'bool'>": "true or false",
+    "<class 'list'>": "a list",
+    "<class 'tuple'>": "a list",
+    "<class 'dict'>": "an object",
+}
 
 
 def _ecs() -> "ECSClient":
@@ -127,15 +137,44 @@ def scale_to_zero(cluster: str, name: str) -> None:
 
 
 def register(definition: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-    """Register a task definition revision, and return its ARN."""
-    registered = _ecs().register_task_definition(
-        **definition, tags=[{"key": key, "value": value} for key, value in tags.items()]
-    )
+    """Register a task definition revision, and return its ARN.
+
+    Raises:
+        PreflightFailed: the deployer has no permission to register this family, or to pass its
+            roles.
+    """
+    request: Any = {
+        **definition,
+        "tags": [{"key": key, "value": value} for key, value in tags.items()],
+    }
+    try:
+        registered = _ecs().register_task_definition(**request)
+    except ClientError as error:
+        if refused(error):
+            raise PreflightFailed(
+                f"no permission to register a revision of {definition['family']}: name the family"
+                " in TaskFamilyPattern of the deployer's stack, and its roles in"
+                f" ExecutionRolePattern and TaskRolePattern. {error}"
+            ) from error
+        raise
     return registered["taskDefinition"]["taskDefinitionArn"]
 
 
 def revision(name: str) -> tuple[str, Mapping[str, str]] | None:
     """Return the ARN and tags of a task definition, or None if it is not ACTIVE.
+
+    Args:
+        name: a revision, or a family for its newest ACTIVE revision.
+    """
+    described = task_definition(name)
+    if described is None or described[0]["status"] != "ACTIVE":
+        return None
+    definition, tags = described
+    return definition["taskDefinitionArn"], {tag["key"]: tag["value"] for tag in tags}
+
+
+def task_definition(name: str) -> tuple[Mapping[str, Any], list[Mapping[str, str]]] | None:
+    """Return a task definition and its tags, whether it is ACTIVE or not; None if it is missing.
 
     Args:
         name: a revision, or a family for its newest ACTIVE revision.
@@ -147,16 +186,46 @@ def revision(name: str) -> tuple[str, Mapping[str, str]] | None:
         if error.response["Error"]["Code"] == "ClientException":
             return None
         raise
-    definition = response["taskDefinition"]
-    if definition["status"] != "ACTIVE":
-        return None
-    return definition["taskDefinitionArn"], {t["key"]: t["value"] for t in response.get("tags", [])}
+    return dict(response["taskDefinition"]), [dict(tag) for tag in response.get("tags", [])]  # type: ignore[arg-type]
 
 
-def containers(revision: str) -> list[Mapping[str, Any]]:
-    """Return the container definitions of a revision."""
-    response = _ecs().describe_task_definition(taskDefinition=revision)
-    return [dict(container) for container in response["taskDefinition"]["containerDefinitions"]]
+def registered(name: str) -> Mapping[str, Any]:
+    """Return a task definition that was registered, even if a moment ago: reads may lag.
+
+    Raises:
+        DeployError: ECS does not show it.
+    """
+    for _ in range(_READS_AFTER_WRITE):
+        if described := task_definition(name):
+            return described[0]
+        time.sleep(1)
+    raise DeployError(f"ECS does not show task definition {name}")
+
+
+def invalid_fields(operation: str, request: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the path of each field that an operation does not take, and why.
+
+    By botocore's model of ECS, as before each call. No value is shown: it may be a secret.
+    """
+    shape = _ecs().meta.service_model.operation_model(operation).input_shape
+    assert shape
+    errors = ParamValidator().validate(request, shape)._errors
+    return [_described_error(error, path, details) for error, path, details in errors]
+
+
+def _described_error(error: str, path: str, details: Mapping[str, Any]) -> tuple[str, str]:
+    path = path.lstrip(".")
+    if error == "missing required field":
+        return f"{path}.{details['required_name']}".lstrip("."), "is missing"
+    if error == "unknown field":
+        names = ", ".join(sorted(details["valid_names"]))
+        field = f"{path}.{details['unknown_param']}".lstrip(".")
+        return field, f"unknown field; expected one of: {names}"
+    if error == "invalid type":
+        names = ", ".join(sorted({_JSON_TYPES.get(n, n) for n in details["valid_types"]}))
+        return path, f"must be {names}"
+    least = details.get("min_allowed")
+    return path, f"must be at least {least}" if least is not None else error
 
 
 def of_content(names: Sequence[str], content: str) -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NotRequired, TypedDict
 
-from deployer.deploy import diagnosis, release
+from deployer.deploy import diagnosis, documents, release
 from deployer.deploy.diagnosis import Failure
 from deployer.deploy.release import Entry, Recorded, release_id
 from deployer.deploy.spec import ServiceSpec
@@ -22,7 +22,7 @@ from deployer.requests import text
 
 EXAMPLE = '{"action": "build", "service": "<service>", "key": "image/<service>/<archive>.tar.gz"}'
 BY_COMMIT = '{"action": "build", "service": "<service>", "commit": "<commit>"}'
-MAX_ARCHIVE = 5 * 1024**3  # bytes; Coder with its history has about 1 GiB
+MAX_ARCHIVE = 5 * 1024**3  # bytes; a large repository with its history has about 1 GiB
 
 _KEY = re.compile(r"image/(?P<service>[a-zA-Z0-9][a-zA-Z0-9_-]{0,254})/(?P<name>[^/]+)")
 _ARCHIVE = re.compile(r"(?P<stem>.+)\.(tar\.gz|tgz|zip)")
@@ -260,7 +260,7 @@ def variables(spec: ServiceSpec, source: Source, bucket: str, execution: str) ->
     values = {
         "SERVICE": spec.service,
         "REPOSITORY": spec.repository,
-        "ARCHITECTURE": spec.platform.partition("/")[2],
+        "ARCHITECTURE": _platform(spec).partition("/")[2],
         "TAGS": spec.tags,
         "MODE": build.mode,
         "VERSION_COMMAND": build.version,
@@ -274,6 +274,12 @@ def variables(spec: ServiceSpec, source: Source, bucket: str, execution: str) ->
         "EXECUTION": execution,
     }
     return [{"Name": name, "Value": value, "Type": "PLAINTEXT"} for name, value in values.items()]
+
+
+def _platform(spec: ServiceSpec) -> str:
+    """Return the platform to build for: the spec's, or that of the task definition in it."""
+    definition = spec.task_definition if isinstance(spec.task_definition, Mapping) else {}
+    return spec.build.platform or documents.platform(definition) or "linux/amd64"
 
 
 def fingerprint(files: Mapping[str, bytes]) -> str:

@@ -36,24 +36,24 @@ def _detail(task: Task, name: str) -> str | None:
 
 
 def of(
-    spec: ServiceSpec, tasks: Sequence[Task], public: Mapping[str, str], port: int | None = None
+    spec: ServiceSpec, tasks: Sequence[Task], public: Mapping[str, str], port: int | None
 ) -> Addresses:
     """Return the addresses of a service.
 
     Args:
         tasks: its running tasks.
         public: the public IP address by network interface.
-        port: the tasks' port; None for the spec's.
+        port: the tasks' port; None if they listen on none.
     """
     ips = [public[name] for name in interfaces(tasks) if name in public]
-    urls = [f"http://{address}:{port or spec.container.port}" for address in ips]
-    if spec.load_balancer:
-        return {"url": spec.load_balancer.url, "tasks": urls}
+    urls = [f"http://{address}:{port}" for address in ips] if port else []
+    if spec.url:
+        return {"url": spec.url, "tasks": urls}
     return {"url": urls[0] if urls else None, "tasks": urls}
 
 
 def to_ask(spec: ServiceSpec, addresses: Addresses) -> list[str]:
     """Return the URLs that must all respond for the release to be verified."""
-    if spec.load_balancer:
-        return [spec.load_balancer.url]
+    if spec.url:
+        return [spec.url]
     return addresses["tasks"]

@@ -130,7 +130,7 @@ def restoration(
         if spec.database is None or spec.database.secret is None:
             raise RequestRejected('the service spec has no "database" with its "secret"')
         return to_restore(history, target)["snapshot"]
-    problem = unknown_schema(history, target)
+    problem = unknown_schema(history, target, spec.database is not None)
     if problem is None:
         return None
     try:

@@ -5,10 +5,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict, cast
 
-from deployer.deploy import log_patterns, stop_reasons
+from deployer.deploy import documents, log_patterns, stop_reasons
 from deployer.deploy.rollback import Rollback
 from deployer.deploy.stop_reasons import Task
 from deployer.redaction import clip, redact
+from deployer.symptoms import Pattern
 
 _ADVICE = {
     "RequestRejected": "Start the execution again with an input as the message shows it.",
@@ -111,7 +112,11 @@ def explain(failure: Failure) -> tuple[str, str]:
 
 
 def diagnose(
-    failure: Failure, stopped_tasks: Sequence[Task], events: Sequence[str], log: Sequence[str]
+    failure: Failure,
+    stopped_tasks: Sequence[Task],
+    events: Sequence[str],
+    log: Sequence[str],
+    symptoms: Sequence[Pattern] = (),
 ) -> Diagnosis:
     """Explain a failure.
 
@@ -121,6 +126,7 @@ def diagnose(
         events: the service's newest events, newest first.
         log: the last lines of a failed task's container; they decide the kind if the task's
             own reason does not.
+        symptoms: the patterns of the application's preset.
     """
     error, cause = explain(failure)
     log = [clip(redact(line), _SEARCH_LIMIT) for line in log]
@@ -135,7 +141,7 @@ def diagnose(
             # ECS's own message says only that tasks failed
             cause = f"{_line(main_stop.reason)} ({cause})"
     if kind in _UNEXPLAINED_STOPS if stops else error in _UNEXPLAINED_ERRORS:
-        for symptom in log_patterns.found(log)[:1]:
+        for symptom in log_patterns.found(log, symptoms)[:1]:
             kind, advice = symptom.kind, f"{symptom.why} {symptom.advice}"
     return {
         "error": error,
@@ -146,6 +152,20 @@ def diagnose(
         "events": [_line(event) for event in events],
         "log": [clip(line, _LINE_LIMIT) for line in log[-_LOG_LIMIT:]],
     }
+
+
+def failed_containers(task: Task, definition: Mapping[str, Any]) -> list[str]:
+    """Return the names of a task's containers, those first that failed or that are essential.
+
+    Args:
+        definition: the task's task definition.
+    """
+    exits = {one.get("name"): one.get("exitCode") for one in task.get("containers", ())}
+    containers = documents.containers(definition)
+    containers.sort(
+        key=lambda one: (not exits.get(one.get("name")), one.get("essential", True) is False)
+    )
+    return [str(one.get("name")) for one in containers]
 
 
 def build_log(failure: Failure) -> tuple[str, str] | None:

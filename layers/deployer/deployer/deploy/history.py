@@ -157,14 +157,16 @@ def _may_have_migrated(entry: Recorded) -> bool:
     return "rollout" in entry and entry.get("outcome") != "FAILED_ROLLED_BACK" and not rolled_back
 
 
-def unknown_schema(history: History, release: Recorded) -> str | None:
+def unknown_schema(history: History, release: Recorded, database: bool = True) -> str | None:
     """Return why a release can't start on the current database.
 
+    Args:
+        database: whether the service spec names the database.
     Returns:
         None if it can. Releases in flight do not count: their schema is not certain yet.
     """
     applied = applied_schema([entry for entry in history if "outcome" in entry])
-    if not schema_grew(release["schema"], applied):
+    if not schema_grew(release["schema"], applied, database):
         return None
     return (
         f"{_described(release)} knows database schema {shown(release['schema'])} and the database"

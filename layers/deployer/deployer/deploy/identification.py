@@ -16,9 +16,11 @@ OPERATOR = "operator"
 NOT_SHOWN = "ECR does not show the image; once it does, the reconciler starts the deployment"
 
 
-def runnable(image: Image | None, platform: str) -> str | None:
+def runnable(image: Image | None, platform: str | None) -> str | None:
     """Return the digest of the manifest that a task on this platform runs.
 
+    Args:
+        platform: None if it is not known yet.
     Returns:
         The matching child of an index, or the image's own digest; None if no task can run it.
     """
@@ -27,22 +29,27 @@ def runnable(image: Image | None, platform: str) -> str | None:
     return images.child_for(image.manifest, platform) if image.is_index else image.digest
 
 
-def unfit(image: Image, config: Document | None, spec: ServiceSpec) -> str | None:
+def unfit(image: Image, config: Document | None, platform: str | None) -> str | None:
     """Return why an image can't run as this service; None if it can.
 
     Args:
         config: the config of the manifest that `runnable` returns; None if it returns none.
+        platform: of the service's tasks; None if it is not known yet.
     """
     reason = images.not_an_image(image)
     if reason:
         return reason
     if config is None:
-        return f"the index has no image for {spec.platform}"
-    return images.wrong_platform(config, spec.platform)
+        return f"the index has no image for {platform or 'any platform'}"
+    return images.wrong_platform(config, platform)
 
 
 def ignored(
-    push: Push, spec: ServiceSpec, image: Image | None, config: Document | None
+    push: Push,
+    spec: ServiceSpec,
+    image: Image | None,
+    config: Document | None,
+    platform: str | None,
 ) -> str | None:
     """Return why a push deploys nothing; None if it deploys."""
     by_tag = ignored_tag(push.tag, spec)
@@ -50,7 +57,7 @@ def ignored(
         return by_tag
     if image is None:
         return NOT_SHOWN
-    return unfit(image, config, spec)
+    return unfit(image, config, platform)
 
 
 def ignored_tag(tag: str | None, spec: ServiceSpec) -> str | None:

@@ -28,6 +28,7 @@ SCHEMA_NUMBER_LABEL = "deployer.schema.number"
 SCHEMA_HASH_LABEL = "deployer.schema.hash"
 
 type Document = Mapping[str, Any]
+_ATTESTATION = "unknown/unknown"  # the platform of what buildx adds to an index
 
 
 class Schema(TypedDict):
@@ -69,12 +70,15 @@ def media_type(manifest: Document) -> str:
     return INDEXES[0] if "manifests" in manifest else MANIFESTS[0]
 
 
-def child_for(index: Document, platform: str) -> str | None:
-    """Return the digest of an index's image for a platform such as `linux/amd64`, or None."""
-    system, architecture = platform.split("/")
+def child_for(index: Document, platform: str | None) -> str | None:
+    """Return the digest of an index's image for a platform such as `linux/amd64`, or None.
+
+    Without a platform, that of its first image.
+    """
     for entry in index.get("manifests", ()):
         runs_on = entry.get("platform", {})
-        if (runs_on.get("os"), runs_on.get("architecture")) == (system, architecture):
+        built_for = f"{runs_on.get('os')}/{runs_on.get('architecture')}"
+        if built_for == platform or (platform is None and built_for != _ATTESTATION):
             return str(entry["digest"])
     return None
 
@@ -97,10 +101,10 @@ def not_an_image(image: Image) -> str | None:
     return None
 
 
-def wrong_platform(config: Document, platform: str) -> str | None:
+def wrong_platform(config: Document, platform: str | None) -> str | None:
     """Return why an image with this config can't run on the platform; None if it can."""
     built_for = f"{config.get('os')}/{config.get('architecture')}"
-    if built_for != platform:
+    if platform and built_for != platform:
         return f"the image is for {built_for} and the service runs on {platform}"
     return None
 

@@ -1,41 +1,19 @@
 """Recognise failures in an application's last log lines, and advise what to do.
 
-Most wordings are from Coder and its libraries (lib/pq, Go's net and crypto/x509); those about
-databases and networks are common to many applications. Imports `redaction` only.
+The wordings about databases and networks are those of common libraries (lib/pq, Go's net and
+crypto/x509); a preset has those of its application. Imports `symptoms` only.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from deployer.redaction import clip
-
-_SEARCH_LIMIT = 4000  # characters of a line: some patterns take more than linear time
-
-
-@dataclass(frozen=True)
-class Symptom:
-    """A failure that a log line shows.
-
-    Attributes:
-        kind: a short name, as in `stop_reasons`.
-        line: the line.
-        why: what it means.
-        advice: what a person can do.
-    """
-
-    kind: str
-    line: str
-    why: str
-    advice: str
-
+from deployer import symptoms
+from deployer.symptoms import Pattern, Symptom
 
 _OF_DATABASE = r"(postgres|database|\bpq: |:5432)"
-# (kind, pattern of the line, meaning, advice); the first match wins. Symptoms that do not stop the
-# application are below those that do.
+# In order of importance
 _SYMPTOMS = tuple(
-    (kind, re.compile(pattern, re.IGNORECASE), why, advice)
-    for kind, pattern, why, advice in (
+    Pattern(*entry)
+    for entry in (
         (
             "schema-newer",
             r"no migration found for version",
@@ -48,12 +26,6 @@ _SYMPTOMS = tuple(
             r"dirty database version",
             "A migration was interrupted, so no release will start on this database.",
             "Restore the snapshot from before the migration, or repair the schema by hand.",
-        ),
-        (
-            "database-foreign",
-            r"connected to a coder v1 database",
-            "The connection URL leads to the database of Coder v1.",
-            "Give the service its own database, and correct the URL in the secret.",
         ),
         (
             "database-old",
@@ -119,18 +91,6 @@ _SYMPTOMS = tuple(
             "Give the containers of the task different ports.",
         ),
         (
-            "no-address",
-            r"tls is disabled\. enable with --tls-enable",
-            "Coder's listen address is empty.",
-            "Set CODER_HTTP_ADDRESS to 0.0.0.0 and the container's port.",
-        ),
-        (
-            "access-url",
-            r"access-url must include a scheme",
-            "The access URL does not begin with https:// or http://.",
-            "Correct CODER_ACCESS_URL and, for the fork, WORKBENCH_ACCESS_URL.",
-        ),
-        (
             "disk-full",
             r"no space left on device",
             "The task's disk is full.",
@@ -142,55 +102,23 @@ _SYMPTOMS = tuple(
             "The image was built for another processor than the service's.",
             "Build it for the platform in the service spec.",
         ),
-        (
-            "built-in-database",
-            r"using built-in postgresql",
-            "Coder has no database setting, so it keeps its data inside the task: all data is lost"
-            " when the task stops, at the next release at the latest.",
-            "Name the database under secrets as CODER_PG_CONNECTION_URL; Coder ignores any other"
-            " name, such as CODER_POSTGRES_URL.",
-        ),
-        (
-            "public-tunnel",
-            r"opening tunnel",
-            "Coder has no access URL, so it serves through a public tunnel of Coder's company.",
-            "Set CODER_ACCESS_URL and, for the fork, which ignores that name,"
-            " WORKBENCH_ACCESS_URL.",
-        ),
-        (
-            "replicas",
-            r"multiple replicas but high availability",
-            "Several tasks are running, which Coder allows only with a licence; workspaces are"
-            " unreachable.",
-            "Set desiredCount to 1 and strategy to recreate.",
-        ),
     )
 )
 
-OF_CODER = frozenset(
-    (
-        *("database-foreign", "no-address", "access-url"),
-        *("built-in-database", "public-tunnel", "replicas"),
-    )
-)
-"""The kinds that only Coder logs."""
 
+def found(log: Sequence[str], more: Sequence[Pattern] = ()) -> list[Symptom]:
+    """Return the symptoms in a log, in order of importance, each kind once with its last line.
 
-def found(log: Sequence[str]) -> list[Symptom]:
-    """Return the symptoms in a log, in order of importance, each kind once with its last line."""
-    symptoms: list[Symptom] = []
-    short = [clip(line, _SEARCH_LIMIT) for line in log]
-    for kind, pattern, why, advice in _SYMPTOMS:
-        matches = [line for line in short if pattern.search(line)]
-        if matches:
-            symptoms.append(Symptom(kind, matches[-1], why, advice))
-    return symptoms
+    Args:
+        more: the patterns of the application's preset.
+    """
+    return symptoms.found(log, (*_SYMPTOMS, *more))
 
 
 # For builds, which run Docker and version.sh: a timeout in `docker push` needs another attempt.
 _OF_BUILDS = tuple(
-    (kind, re.compile(pattern, re.IGNORECASE), why, advice)
-    for kind, pattern, why, advice in (
+    Pattern(*entry)
+    for entry in (
         (
             "version-format",
             r"invalid reference format|invalid tag|is not a valid (repository/)?tag",
@@ -209,9 +137,4 @@ _OF_BUILDS = tuple(
 
 def of_build(log: Sequence[str]) -> Symptom | None:
     """Return the symptom in a build's log; None if it shows no known one."""
-    short = [clip(line, _SEARCH_LIMIT) for line in log]
-    for kind, pattern, why, advice in _OF_BUILDS:
-        matches = [line for line in short if pattern.search(line)]
-        if matches:
-            return Symptom(kind, matches[-1], why, advice)
-    return None
+    return next(iter(symptoms.found(log, _OF_BUILDS)), None)

@@ -10,7 +10,7 @@ from deployer.deploy.rollout import READ_LAG, Service
 from deployer.deploy.spec import ServiceSpec
 from deployer.errors import PreflightFailed, ServiceScaledDown
 
-NEEDED = ("cluster", "network", "roles")
+NEEDED = ("definitions", "cluster", "network", "roles")
 """The checks that a preflight needs: it waits until AWS answers them."""
 
 NAMED = (*NEEDED, "target group", "secrets", "log group", "alarms", "database")
@@ -60,6 +60,8 @@ def desired_count(
     the next release starts it again. Right after the stop, reads may still show the previous count
     instead of zero, or a count that somebody has set since.
 
+    A service that is only adopted is never stopped by us, so its count is its team's.
+
     Raises:
         ServiceScaledDown: somebody scaled the service to zero, so no release could be judged.
     """
@@ -68,7 +70,7 @@ def desired_count(
     count = service.get("desiredCount", 0)
     if count > 0:
         return count if _just_stopped(history, now) else None
-    if live(history):
+    if live(history) or spec.service_definition is None:
         raise ServiceScaledDown(
             f"service {spec.service} is scaled to zero: scale it up, then deploy"
         )

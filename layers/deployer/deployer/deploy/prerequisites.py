@@ -10,9 +10,14 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
+from deployer import presets
 from deployer.check import FAILED, OK, WARNING, Check, Repair
+from deployer.deploy import documents
+from deployer.deploy import service as services
+from deployer.deploy.documents import Document
 from deployer.deploy.release import Recorded
-from deployer.deploy.spec import ServiceSpec
+from deployer.deploy.rollout import Service
+from deployer.deploy.spec import ServiceSpec, Verification, is_secret
 
 type Description = Mapping[str, Any]
 
@@ -98,18 +103,19 @@ def alarms(spec: ServiceSpec, states: Mapping[str, str]) -> Iterator[Check]:
 
 
 def network(
-    spec: ServiceSpec, subnets: Mapping[str, Description], groups: Mapping[str, Description]
+    vpc: Description, subnets: Mapping[str, Description], groups: Mapping[str, Description]
 ) -> Iterator[Check]:
     """Check that the subnets and security groups exist and belong to one VPC.
 
     Args:
+        vpc: the service's `awsvpcConfiguration`.
         subnets, groups: those that exist, by id.
     """
-    network = spec.network
-    problems = [f"subnet {name} is missing" for name in network.subnets if name not in subnets]
+    named = documents.names(vpc, "subnets")
+    problems = [f"subnet {name} is missing" for name in named if name not in subnets]
     problems += [
         f"security group {name} is missing"
-        for name in network.security_groups
+        for name in documents.names(vpc, "securityGroups")
         if name not in groups
     ]
     vpcs = sorted(
@@ -117,11 +123,14 @@ def network(
     )
     if len(vpcs) > 1:
         problems.append(f"subnets and security groups belong to several VPCs: {', '.join(vpcs)}")
-    fix = ("Correct network in the service spec:", "  make deploy MODE=infrastructure")
+    fix = (
+        "Correct networkConfiguration of the service:",
+        "  make deploy MODE=infrastructure",
+    )
     for problem in problems:
         yield Check("network", FAILED, problem, fix, "No task starts.")
     if not problems:
-        yield Check("network", OK, f"{', '.join(vpcs)}, with the spec's subnets and groups")
+        yield Check("network", OK, f"{', '.join(vpcs)}, with the service's subnets and groups")
 
 
 def roles(exists_by_arn: Mapping[str, bool | None]) -> Iterator[Check]:
@@ -185,11 +194,132 @@ def service(spec: ServiceSpec, description: Description | None) -> Iterator[Chec
         yield Check("service", OK, f"{spec.service} is deployed by ECS's rolling updates")
 
 
+# ECS's documents ---------------------------------------------------------------------------------
+
+
+def definitions(invalid: Sequence[tuple[str, str]]) -> Iterator[Check]:
+    """Check the spec's ECS documents.
+
+    Args:
+        invalid: the path of each field that ECS does not take, and why.
+    """
+    if invalid:
+        wrong = "; ".join(f"{path}: {why}" for path, why in invalid)
+        message = f"the service spec has {len(invalid)} wrong field(s): {wrong}"
+        yield Check("definitions", FAILED, message, ("Correct them in the service spec.",))
+
+
+def definition(
+    spec: ServiceSpec, document: Document, service: Document, current: Service | None
+) -> Iterator[Check]:
+    """Check that a task definition can run as the service, and be verified there.
+
+    Args:
+        document: the task definition of the next release, without its image.
+        service: the service as it would be.
+        current: the service as it is; None if it does not exist.
+    """
+    name, in_ecs = "definitions", not isinstance(spec.task_definition, Mapping)
+    problems = [
+        *_launch_problems(document, service),
+        *_verification_problems(spec, document, service),
+    ]
+    if current is None and spec.service_definition is None:
+        problems.append(
+            f"service {spec.service} does not exist in cluster {spec.cluster}, and the spec has no"
+            " serviceDefinition to create it. Correct service and cluster; or add it, such as"
+            ' {"launchType": "FARGATE", "networkConfiguration": {…}}'
+        )
+    container = documents.container(document, documents.release_container(spec, document))
+    if in_ecs:
+        problems += [
+            f"{field} of container {container.get('name')} {why}"
+            for field, why in presets.named(spec.preset).problems(container, spec.url)
+        ]
+    for problem in problems:
+        fix = ("Correct the service spec, or the task definition and service in ECS.",)
+        yield Check(name, FAILED, problem, fix, "No release can work.")
+    plain = [
+        f"{variable} of {one.get('name')}"
+        for one in (documents.containers(document) if in_ecs else ())
+        for variable, value in documents.variables(one).items()
+        if is_secret(variable, value)
+    ]
+    if plain:
+        message = f"{', '.join(plain)} look like secrets in plain environment"
+        fix = ("Store them in Secrets Manager, and name them under secrets.",)
+        yield Check(name, WARNING, message, fix, "All who may describe the task can read them.")
+    if not problems and not plain:
+        yield Check(name, OK, f"releases of {document.get('family')} run in {container['name']}")
+
+
+def _launch_problems(definition: Document, service: Document) -> Iterator[str]:
+    """Yield why tasks of a task definition cannot run where the service's run."""
+    requires = definition.get("requiresCompatibilities")
+    launch = service.get("launchType")
+    strategy = documents.listed(service, "capacityProviderStrategy")
+    providers = {str(entry.get("capacityProvider")) for entry in strategy}
+    if strategy:
+        fargate = providers <= {"FARGATE", "FARGATE_SPOT"}
+        launch = "FARGATE" if fargate else None  # others may be of EC2 or of machines of their own
+    if requires and launch and launch not in requires:
+        yield (
+            f"the task definition requires {', '.join(requires)}, and the service's tasks run on"
+            f" {launch}: name a task definition with requiresCompatibilities {launch}"
+        )
+
+
+def _verification_problems(
+    spec: ServiceSpec, definition: Document, service: Document
+) -> Iterator[str]:
+    """Yield why a release cannot be verified over HTTP."""
+    if not spec.verify or spec.url:
+        return
+    if not documents.has_public_ip(service):
+        yield (
+            "verify needs an address: name the load balancer's URL in `url`, or give the tasks a"
+            " public IP (assignPublicIp ENABLED), or leave verify out"
+        )
+    elif documents.served(definition, spec.container, spec.repository) is None:
+        yield "verify needs a port, and no container has portMappings: add one, or leave verify out"
+
+
+def update(spec: ServiceSpec, current: Service, document: Document) -> Iterator[Check]:
+    """Check that the update removes nothing of the service that the spec does not name.
+
+    Args:
+        current: the service now.
+        document: the task definition of the next release.
+    """
+    name = "service"
+    request = services.update(spec, current, "", True, document)
+    for removed in services.removals(current, request):
+        yield Check(
+            name,
+            FAILED,
+            f"the update would remove {removed} from {spec.service}",
+            (
+                "Name it in the same field of serviceDefinition, or leave the field out: what the"
+                " spec does not name stays as it is.",
+            ),
+            "The service has it, and the spec does not name it.",
+        )
+    named = spec.service_definition or {}
+    fixed = [
+        f"{field} is {current[field]}, not {named[field]}"
+        for field in ("launchType", "schedulingStrategy")
+        if field in named and current.get(field) not in (None, named[field])
+    ]
+    if fixed:
+        message = f"{'; '.join(fixed)}: ECS takes it at the creation only"
+        yield Check(name, WARNING, message, ("Correct it in serviceDefinition.",))
+
+
 # The way out -------------------------------------------------------------------------------------
 
 
 def way_out(
-    spec: ServiceSpec,
+    vpc: Description,
     subnets: Mapping[str, Description],
     tables: Sequence[Description],
     endpoints: Sequence[Description],
@@ -200,15 +330,16 @@ def way_out(
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-task-networking.html
 
     Args:
+        vpc: the service's `awsvpcConfiguration`.
         subnets: by id.
         tables: the route tables of the subnets' VPCs.
         endpoints: those VPCs' endpoints.
     """
     name = "way to ECR"
     routes = []
-    for subnet in spec.network.subnets:
-        vpc = subnets.get(subnet, {}).get("VpcId")
-        table = _table(subnet, vpc, tables)
+    for subnet in documents.names(vpc, "subnets"):
+        vpc_id = subnets.get(subnet, {}).get("VpcId")
+        table = _table(subnet, vpc_id, tables)
         if table is None:
             yield Check(name, WARNING, f"the route table of {subnet} is unknown")
             continue
@@ -219,7 +350,7 @@ def way_out(
         service_names = {
             str(endpoint.get("ServiceName", "")).split(".", 3)[-1]
             for endpoint in endpoints
-            if endpoint.get("VpcId") == vpc and endpoint.get("State", "").lower() not in _DELETED
+            if endpoint.get("VpcId") == vpc_id and endpoint.get("State", "").lower() not in _DELETED
         }
         if service_names >= {"ecr.api", "ecr.dkr"}:
             routes.append(f"{subnet} by endpoints")
@@ -243,14 +374,17 @@ def way_out(
                 ),
                 "Tasks there cannot pull images, read secrets or write logs.",
             )
-        elif all(gateway.startswith("igw-") for gateway in gateways) and not spec.network.public_ip:
+        elif (
+            all(gateway.startswith("igw-") for gateway in gateways)
+            and vpc.get("assignPublicIp") != "ENABLED"
+        ):
             yield Check(
                 name,
                 FAILED,
                 f"{subnet} reaches the internet only through an internet gateway, and the tasks"
                 " have no public IP",
                 (
-                    "Set network.publicIp in the service spec, or name subnets with a route to a"
+                    "Set assignPublicIp to ENABLED, or name subnets with a route to a"
                     " NAT gateway (PrivateTasks):",
                     "  make deploy MODE=infrastructure",
                 ),
@@ -322,16 +456,18 @@ def _sources(groups: Sequence[Description], port: int, direction: str = "") -> _
     )
 
 
-def public_port(spec: ServiceSpec, groups: Sequence[Description]) -> Iterator[Check]:
+def public_port(port: int, verified: bool, groups: Sequence[Description]) -> Iterator[Check]:
     """Check that people can reach the tasks at their public addresses.
 
     Args:
+        port: on which the tasks listen.
+        verified: whether a release is verified there.
         groups: the tasks' security groups.
     """
-    if spec.load_balancer or not spec.network.public_ip:
+    if not groups:
         return
-    name, port = "security group", spec.container.port
-    ids = ", ".join(spec.network.security_groups)
+    name, first = "security group", groups[0]["GroupId"]
+    ids = ", ".join(group["GroupId"] for group in groups)
     allowed = _sources(groups, port)
     if ANYWHERE in allowed.cidrs:
         yield Check(name, OK, f"{ids} allows everyone on port {port}")
@@ -339,18 +475,18 @@ def public_port(spec: ServiceSpec, groups: Sequence[Description]) -> Iterator[Ch
         sources = ", ".join(sorted(allowed.cidrs | allowed.lists))
         message = f"{ids} allows only {sources} on port {port}"
         why = "The deployer sends requests from the internet, so it cannot verify a release there."
-        yield Check(name, WARNING if spec.verify else OK, message, why=why if spec.verify else "")
+        yield Check(name, WARNING if verified else OK, message, why=why if verified else "")
     else:
         yield Check(
             name,
-            FAILED if spec.verify else WARNING,
+            FAILED if verified else WARNING,
             f"{ids} allows nobody from outside on port {port}",
             (
                 "Allow everyone, or only your own addresses:",
-                _open_command(spec.network.security_groups[0], port, f"--cidr {ANYWHERE}"),
+                _open_command(first, port, f"--cidr {ANYWHERE}"),
             ),
             "Nobody can reach the service, and no release of it can be verified.",
-            repair=_open_port(spec.network.security_groups[0], port, cidr=ANYWHERE),
+            repair=_open_port(first, port, cidr=ANYWHERE),
         )
 
 
@@ -452,7 +588,7 @@ def _overlap(rules: frozenset[str], cidrs: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class Secret:
-    """A secret, or an SSM parameter, that the spec names.
+    """A secret, or an SSM parameter, that a container names.
 
     Attributes:
         arn: without a JSON key or version.
@@ -463,7 +599,7 @@ class Secret:
         access: the execution role's, as SimulatePrincipalPolicy decides: allowed, explicitDeny,
             implicitDeny; None if unknown.
         otherwise: whether the real access may differ, by the secret's own policy, a condition, or
-            the end of its ARN if the spec leaves that out.
+            the end of its ARN if the container leaves that out.
     """
 
     arn: str
@@ -475,23 +611,8 @@ class Secret:
     otherwise: bool = False
 
 
-def secret_arns(spec: ServiceSpec) -> list[str]:
-    """Return the secrets that a task reads when it starts, each once, without their JSON keys.
-
-    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
-    """
-    listed = [entry for sidecar in spec.sidecars for entry in sidecar.get("secrets") or ()]
-    values = [*spec.container.secrets.values(), *(str(entry.get("valueFrom")) for entry in listed)]
-    arns = [
-        ":".join(arn.split(":")[:7]) if ":secretsmanager:" in arn else arn
-        for arn in values
-        if arn.startswith("arn:")
-    ]
-    return list(dict.fromkeys(arns))
-
-
-def secrets(spec: ServiceSpec, descriptions: Sequence[Secret]) -> Iterator[Check]:
-    """Check that the secrets exist and that the execution role can read them."""
+def secrets(execution_role: str, descriptions: Sequence[Secret]) -> Iterator[Check]:
+    """Check that the secrets exist and that the execution role, an ARN, can read them."""
     name, why, readable = "secrets", "No task starts without it.", 0
     for secret in descriptions:
         short = secret.arn.rpartition(":")[2]
@@ -506,7 +627,10 @@ def secrets(spec: ServiceSpec, descriptions: Sequence[Secret]) -> Iterator[Check
                 name,
                 FAILED,
                 f"{'parameter' if parameter else 'secret'} {secret.arn} does not exist",
-                ("Correct the ARN in the service spec, or create it. List them:", f"  {listing}"),
+                (
+                    "Correct the ARN in the task definition, or create it. List them:",
+                    f"  {listing}",
+                ),
                 why,
             )
         elif secret.going:
@@ -516,7 +640,7 @@ def secrets(spec: ServiceSpec, descriptions: Sequence[Secret]) -> Iterator[Check
             yield denied(name, f"no permission to describe {secret.arn}")
         elif secret.access in ("explicitDeny", "implicitDeny"):
             certain = secret.access == "explicitDeny" or not secret.otherwise
-            role = spec.execution_role.rpartition("/")[2]
+            role = execution_role.rpartition("/")[2]
             yield Check(
                 name,
                 FAILED if certain else WARNING,
@@ -552,22 +676,22 @@ def _policy(arn: str) -> str:
     return f'{{"Version":"2012-10-17","Statement":[{statement}]}}'
 
 
-def log_group(spec: ServiceSpec, exists: bool) -> Iterator[Check]:
-    """Check that the log group exists; ECS does not create it."""
+def log_group(group: str, exists: bool) -> Iterator[Check]:
+    """Check that a log group exists; ECS does not create it."""
     name = "log group"
     if exists:
-        yield Check(name, OK, spec.log_group)
+        yield Check(name, OK, group)
     else:
         yield Check(
             name,
             FAILED,
-            f"log group {spec.log_group} does not exist",
-            ("Create it:", f"  aws logs create-log-group --log-group-name {spec.log_group}"),
+            f"log group {group} does not exist",
+            ("Create it:", f"  aws logs create-log-group --log-group-name {group}"),
             "No task starts without it.",
             repair=Repair(
-                f"create the log group {spec.log_group}",
+                f"create the log group {group}",
                 "create-log-group",
-                {"name": spec.log_group},
+                {"name": group},
             ),
         )
 
@@ -576,7 +700,9 @@ def log_group(spec: ServiceSpec, exists: bool) -> Iterator[Check]:
 
 
 def target_group(
-    spec: ServiceSpec,
+    arn: str,
+    definition: Document,
+    verify: Verification | None,
     description: Description | None,
     vpcs: set[str],
     healthy: bool,
@@ -586,30 +712,31 @@ def target_group(
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/alb.html
 
     Args:
+        definition: the task definition.
         description: the target group; None if it does not exist.
         vpcs: the subnets' VPCs.
         healthy: whether some target is healthy now, which proves the health check's path and port.
     """
-    assert spec.load_balancer
-    name, arn = "target group", spec.load_balancer.target_group
+    name, kind = "target group", _target_type(definition)
     if description is None:
         fix = (
-            "Correct loadBalancer.targetGroup in the service spec. List them:",
+            "Correct targetGroupArn in loadBalancers of the service. List them:",
             "  aws elbv2 describe-target-groups --query 'TargetGroups[].TargetGroupArn'",
         )
         yield Check(name, FAILED, f"target group {arn} does not exist", fix)
         return
     problems = []
-    if description.get("TargetType", "ip") != "ip":
+    if description.get("TargetType", kind) != kind:
         problems.append(
-            f"its targets are of type {description['TargetType']}, and Fargate's are of type ip"
+            f"its targets are of type {description['TargetType']}, and the tasks' are of type"
+            f" {kind}"
         )
     if not description.get("LoadBalancerArns"):
         problems.append("no listener of a load balancer forwards to it")
     for message in problems:
         fix = (
-            "Name a target group of type ip in the tasks' VPC that a listener forwards to. Or leave"
-            " TargetGroupArn empty to create one:",
+            f"Name a target group of type {kind} in the tasks' VPC that a listener forwards to. Or"
+            " leave TargetGroupArn empty to create one:",
             "  make deploy MODE=infrastructure",
         )
         yield Check(name, FAILED, message, fix, "ECS refuses a service with it.")
@@ -623,33 +750,33 @@ def target_group(
         )
     modify = f"  aws elbv2 modify-target-group --target-group-arn {arn}"
     port = str(description.get("HealthCheckPort", "traffic-port"))
-    if port not in ("traffic-port", *_ports(spec)) and not healthy:
+    ports = [str(p) for one in documents.containers(definition) for p in documents.ports(one)]
+    if port not in ("traffic-port", *ports) and not healthy:
         yield Check(
             name,
             FAILED,
-            f"its health checks go to port {port}, and the container listens on"
-            f" {spec.container.port}",
+            f"its health checks go to port {port}, and the containers listen on"
+            f" {', '.join(ports) or 'none'}",
             ("Check the tasks' own port:", f"{modify} --health-check-port traffic-port"),
             "No task passes the load balancer's health checks, so tasks keep stopping.",
         )
         return
     path = description.get("HealthCheckPath")
-    if spec.verify and path and path != spec.verify.path and not healthy:
+    if verify and path and path != verify.path and not healthy:
         yield Check(
             name,
             WARNING,
-            f"its health checks request {path}, and a release is verified on {spec.verify.path}",
-            ("Request the same path:", f"{modify} --health-check-path {spec.verify.path}"),
+            f"its health checks request {path}, and a release is verified on {verify.path}",
+            ("Request the same path:", f"{modify} --health-check-path {verify.path}"),
             "If the application does not respond on that path, tasks keep stopping.",
         )
     elif not problems:
         yield Check(name, OK, f"health checks request {path or port}")
 
 
-def _ports(spec: ServiceSpec) -> list[str]:
-    """Return every port that the spec declares."""
-    mappings = [m for sidecar in spec.sidecars for m in sidecar.get("portMappings") or ()]
-    return [str(spec.container.port), *(str(m.get("containerPort")) for m in mappings)]
+def _target_type(definition: Document) -> str:
+    """Return the type of the tasks' targets: by its address, or by that of its host."""
+    return "ip" if definition.get("networkMode") == "awsvpc" else "instance"
 
 
 # The database ------------------------------------------------------------------------------------

@@ -208,12 +208,18 @@ def version_of(tag: str | None, labels: Mapping[str, str], label: str, digest: s
     return labelled if labelled and as_tag(labelled) in names else base
 
 
-def schema_grew(before: Schema | None, after: Schema | None) -> bool:
+def schema_grew(before: Schema | None, after: Schema | None, database: bool = True) -> bool:
     """Return whether a rollback from `after` to `before` would meet an unknown schema.
 
     Releases without a schema have no database to migrate.
+
+    Args:
+        database: whether the service spec names the database. If not, an image whose schema is
+            unknown is no obstacle.
     """
     if before is None and after is None:
+        return False
+    if not database and (before is None or after is None):
         return False
     return before != after
 

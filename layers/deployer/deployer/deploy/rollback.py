@@ -38,6 +38,7 @@ def decide(
     snapshot: str | None,
     replaced: bool = False,
     restored: bool = False,
+    database: bool = True,
 ) -> Rollback:
     """Decide what to do about a release that failed.
 
@@ -53,6 +54,7 @@ def decide(
         replaced: whether the release's rollout is known, and another deployment is primary.
         restored: whether the release switched the service to a restored database, to be switched
             back before the previous release starts.
+        database: whether the service spec names the database.
     """
     current = primary(service) if service else None
     if current is None:
@@ -76,7 +78,7 @@ def decide(
             "reason": "no previous release to roll back to; the service was scaled to zero, and the"
             " next push starts it again",
         }
-    if ran and not restored and schema_grew(previous["schema"], release["schema"]):
+    if ran and not restored and schema_grew(previous["schema"], release["schema"], database):
         to = previous["release"] or "<release id>"
         return _leave(
             f"{previous['version'] or previous['taskDefinition']} can't run on the database schema"

@@ -1,56 +1,37 @@
-"""Parse and validate the service spec: a JSON document that describes the desired service.
+"""Parse and validate the service spec: a JSON document that says what the deployer adds to ECS.
 
-SSM Parameter Store has one parameter per service. Field names follow the ECS API where a field
-means the same there. Imports the names of failures and patterns only.
+What the service is, ECS's own documents say: a task definition and a service definition, in the
+spec or in ECS. SSM Parameter Store has one parameter per service. Imports decisions only.
 """
 
 import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from deployer import pattern as patterns
-from deployer.errors import RequestRejected, ServiceUnknown, SpecInvalid
+from deployer import presets
+from deployer.deploy import documents
+from deployer.deploy.documents import Document
+from deployer.errors import PreflightFailed, RequestRejected, ServiceUnknown, SpecInvalid
 
 Strategy = Literal["rolling", "recreate"]
 Rollback = Literal["exact", "render"]
 VersionMatch = Literal["exact", "build"]
 BuildMode = Literal["nix", "plain", "docker"]
-type Document = Mapping[str, Any]
 
-# Fargate's valid sizes, CPU units → MiB:
-# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
-FARGATE_MEMORY: Mapping[int, range | tuple[int, ...]] = {
-    256: (512, 1024, 2048),
-    512: range(1024, 4096 + 1, 1024),
-    1024: range(2048, 8192 + 1, 1024),
-    2048: range(4096, 16384 + 1, 1024),
-    4096: range(8192, 30720 + 1, 1024),
-    8192: range(16384, 61440 + 1, 4096),
-    16384: range(32768, 122880 + 1, 8192),
-}
-PLATFORMS: Mapping[str, str] = {"linux/amd64": "X86_64", "linux/arm64": "ARM64"}
-# How to build Coder, with or without `nix-shell`: one fat binary, half the work of build-fat.
-_OF_CODER = (
-    "./scripts/version.sh",
-    "make build/coder_linux_$ARCHITECTURE",
-    './scripts/build_docker.sh --arch "$ARCHITECTURE" --version "$VERSION" --target "$IMAGE"'
-    ' "build/coder_${VERSION}_linux_$ARCHITECTURE"',
+# Commands of a tree with a Dockerfile; a preset has its application's.
+_BUILD_COMMANDS = (
+    "git describe --tags --always",
+    "",
+    'docker build --platform "linux/$ARCHITECTURE" --build-arg VERSION --tag "$IMAGE" .',
 )
-_COMMANDS: Mapping[BuildMode, tuple[str, str, str]] = {
-    "nix": _OF_CODER,
-    "plain": _OF_CODER,
-    "docker": (
-        "git describe --tags --always",
-        "",
-        'docker build --platform "linux/$ARCHITECTURE" --build-arg VERSION --tag "$IMAGE" .',
-    ),
-}
 
 _NAME = r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}"
 _ARN = r"arn:aws[a-z-]*:{service}:.*"
+_BLUEPRINT = rf"(arn:aws[a-z-]*:ecs:[a-z0-9-]+:[0-9]{{12}}:task-definition/)?{_NAME}(:[0-9]+)?"
 _PATH = r"/[!\"$-~]*"  # printable ASCII but "#", as HTTP takes it
 # Plain environment variables are in the task definition, readable by all who may describe it.
 _SECRET_NAME = re.compile(
@@ -59,66 +40,18 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _CREDENTIALS_IN_URL = re.compile(r"://[^/\s:@]+:[^/\s@]+@")
-# Coder ignores an unknown variable and uses the default: a database inside the task, whose data is
-# lost when the task stops.
-MISNAMED_FOR_CODER: Mapping[str, str] = {
-    "CODER_POSTGRES_URL": "CODER_PG_CONNECTION_URL",
-    "CODER_DATABASE_URL": "CODER_PG_CONNECTION_URL",
-    "CODER_DB_URL": "CODER_PG_CONNECTION_URL",
-    "CODER_PG_URL": "CODER_PG_CONNECTION_URL",
-    "POSTGRES_URL": "CODER_PG_CONNECTION_URL",
-    "DATABASE_URL": "CODER_PG_CONNECTION_URL",
-    "CODER_ADDRESS": "CODER_HTTP_ADDRESS",
-    "CODER_URL": "CODER_ACCESS_URL",
-    "CODER_LOG_LEVEL": "CODER_LOG_FILTER",
+# Fields of CreateService that the spec has by other names
+_OWN = {
+    "serviceName": "name it in `service`",
+    "cluster": "name it in `cluster`",
+    "taskDefinition": "name it in `taskDefinition` of the spec",
+    "clientToken": "leave it out",
 }
 
 _NO_SECRETS = (
     "looks like a secret, and environment is readable in the task definition: store it in Secrets"
     " Manager and name its ARN under secrets"
 )
-
-
-@dataclass(frozen=True)
-class HealthCheck:
-    """The container health check, as ECS takes it; times in seconds."""
-
-    command: tuple[str, ...]
-    interval: int
-    timeout: int
-    retries: int
-    start_period: int
-
-
-@dataclass(frozen=True)
-class Container:
-    """The container that runs the pushed image."""
-
-    name: str
-    port: int
-    environment: Mapping[str, str]
-    secrets: Mapping[str, str]
-    health_check: HealthCheck | None
-    stop_timeout: int | None
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Network:
-    """The tasks' network; `public_ip` gives each task a public IP address."""
-
-    subnets: tuple[str, ...]
-    security_groups: tuple[str, ...]
-    public_ip: bool
-
-
-@dataclass(frozen=True)
-class LoadBalancer:
-    """The target group that the tasks join, and the URL that it serves."""
-
-    target_group: str
-    url: str
-    grace_period: int
 
 
 @dataclass(frozen=True)
@@ -162,6 +95,7 @@ class Build:
     """How the service's image is built from its sources: the commands and the base image."""
 
     mode: BuildMode
+    platform: str | None
     version: str
     compile: str
     image: str
@@ -171,25 +105,29 @@ class Build:
 
 @dataclass(frozen=True)
 class ServiceSpec:
-    """The desired state of an ECS service, and which pushes deploy it. Times in seconds."""
+    """What the deployer adds to an ECS service, and which pushes deploy it. Times in seconds.
+
+    Attributes:
+        task_definition: as RegisterTaskDefinition takes it; or the name of one in ECS, from which
+            releases are made; None for that of the running service.
+        override: fields of a container definition for the release's container, in ECS's shape.
+        service_definition: as CreateService takes it; None for a service that is only adopted.
+        container: the name of the container that runs the pushed image; None to find it.
+        url: the base URL behind a load balancer.
+        strategy: None leaves the service's own percentages.
+        preset: the application's name in `deployer.presets`.
+    """
 
     service: str
     cluster: str
     repository: str
     tags: str
-    family: str
-    platform: str
-    cpu: int
-    memory: int
-    execution_role: str
-    task_role: str | None
-    container: Container
-    sidecars: tuple[Mapping[str, Any], ...]
-    log_group: str
-    network: Network
-    load_balancer: LoadBalancer | None
-    desired_count: int
-    strategy: Strategy
+    container: str | None
+    task_definition: Document | str | None
+    override: Document
+    service_definition: Document | None
+    url: str | None
+    strategy: Strategy | None
     timeout: int
     failure_threshold: int
     rollback: Rollback
@@ -199,6 +137,12 @@ class ServiceSpec:
     database: Database | None
     verify: Verification | None
     build: Build
+    preset: str | None
+
+    @property
+    def desired_count(self) -> int:
+        """The desired count of a new service."""
+        return int((self.service_definition or {}).get("desiredCount", 1))
 
     def deploys(self, tag: str) -> bool:
         """Return whether a push of this tag deploys."""
@@ -326,45 +270,29 @@ def from_document(document: object, source: str) -> ServiceSpec:
     problems: list[str] = []
     if not isinstance(document, dict):
         raise SpecInvalid(f"{source} must be a JSON object, not {type(document).__name__}")
-    spec = _service(Fields(document, "", problems))
+    spec = read(Fields(document, "", problems))
     if problems:
         raise SpecInvalid(f"{source} has {len(problems)} wrong field(s): " + "; ".join(problems))
     return spec
 
 
-def _service(at: "Fields") -> ServiceSpec:
-    service = at.text("service", pattern=_NAME)
-    container = _container(at.object("container"), default_name=service)
-    network = _network(at.object("network"))
-    balancer = at.optional_object("loadBalancer", _load_balancer)
-    cpu = at.choice("cpu", tuple(FARGATE_MEMORY), 256)
-    memory = at.integer("memory", 512, low=512, high=122880)
-    if memory not in FARGATE_MEMORY[cpu]:
-        fits = ", ".join(str(size) for size in FARGATE_MEMORY[cpu])
-        at.wrong("memory", f"{memory} MiB does not go with cpu {cpu} on Fargate; valid: {fits}")
-    verify = at.optional_object("verify", _verification)
-    if balancer:
-        _check_behind(balancer, container, at)
-    if verify and not balancer and not network.public_ip:
-        at.wrong("verify", "needs an address: network.publicIp or a loadBalancer")
+def read(at: "Fields") -> ServiceSpec:
+    """Read the fields of a spec; those that are wrong are noted, and read as stand-ins."""
+    at.given("$schema")  # for editors
+    preset = at.optional_choice("preset", tuple(presets.NAMES))
+    at = at.over(presets.named(preset).fields)
+    service_definition = at.optional_mapping("serviceDefinition")
     spec = ServiceSpec(
-        service=service,
+        service=at.text("service", pattern=_NAME),
         cluster=at.text("cluster", pattern=_NAME),
         repository=at.text("repository", pattern=r"[a-z0-9]+([._/-]+[a-z0-9]+)*"),
         tags=at.regex("tags"),
-        family=at.text("family", service, pattern=_NAME),
-        platform=at.choice("platform", tuple(PLATFORMS), "linux/amd64"),
-        cpu=cpu,
-        memory=memory,
-        execution_role=at.text("executionRole", pattern=_ARN.format(service="iam")),
-        task_role=at.optional_text("taskRole", pattern=_ARN.format(service="iam")),
-        container=container,
-        sidecars=at.objects("sidecars"),
-        log_group=at.text("logGroup", pattern=r"[\w./#-]{1,512}"),
-        network=network,
-        load_balancer=balancer,
-        desired_count=at.integer("desiredCount", 1, low=1, high=5000),
-        strategy=at.choice("strategy", ("rolling", "recreate"), "rolling"),
+        container=at.optional_text("container", pattern=_NAME),
+        task_definition=at.mapping_or_text("taskDefinition", pattern=_BLUEPRINT),
+        override=at.optional_object("override", _override) or {},
+        service_definition=service_definition,
+        url=at.optional_url("url"),
+        strategy=at.optional_choice("strategy", ("rolling", "recreate")),
         timeout=at.integer("timeout", 600, low=30, high=3600),
         failure_threshold=at.integer("failureThreshold", 3, low=1, high=200),
         rollback=at.choice("rollback", ("exact", "render"), "exact"),
@@ -372,115 +300,86 @@ def _service(at: "Fields") -> ServiceSpec:
         bake=at.optional_integer("bake", low=0, high=3600),
         alarms=at.texts("alarms", least=0, default=[]),
         database=at.optional_object("database", _database),
-        verify=verify,
+        verify=at.optional_object("verify", _verification),
         build=at.optional_object("build", _build) or _build(Fields({}, "build.", [])),
+        preset=preset,
     )
-    for index, sidecar in enumerate(spec.sidecars):
-        if sidecar.get("name") in (None, container.name):
-            at.wrong(f"sidecars[{index}].name", f"needs a name other than {container.name!r}")
-        for entry in sidecar.get("environment") or ():
-            pair = entry if isinstance(entry, dict) else {}
-            if _is_secret(str(pair.get("name", "")), str(pair.get("value", ""))):
-                at.wrong(f"sidecars[{index}].environment.{pair['name']}", _NO_SECRETS)
+    count = (service_definition or {}).get("desiredCount", 1)
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        at.wrong("serviceDefinition.desiredCount", "must be a whole number from 1")
+    for name in sorted((service_definition or {}).keys() & _OWN):
+        at.wrong(f"serviceDefinition.{name}", f"is set by the deployer: {_OWN[name]}")
+    for field, why in presets.named(preset).problems(spec.override, spec.url):
+        at.wrong(f"override.{field}", why)
+    if isinstance(spec.task_definition, Mapping):
+        _check_definition(spec, spec.task_definition, at)
     at.close()
     return spec
 
 
-def _check_behind(balancer: LoadBalancer, container: Container, at: "Fields") -> None:
-    """Check what can go wrong only behind a load balancer."""
-    check = container.health_check
-    patience = check.start_period + check.interval * check.retries if check else None
-    if patience is not None and patience < balancer.grace_period:
+def _check_definition(spec: ServiceSpec, definition: Document, at: "Fields") -> None:
+    """Check a task definition in the spec; ECS's model checks the rest in the preflight."""
+    if spec.override:
+        at.wrong("override", "is for a task definition in ECS: write it in taskDefinition instead")
+    try:
+        name = documents.release_container(spec, definition)
+    except PreflightFailed as error:
+        field = "container" if spec.container else "taskDefinition.containerDefinitions"
+        at.wrong(field, f"{error}")
+        name = None
+    for index, container in documents.indexed(definition):
+        path = f"taskDefinition.containerDefinitions[{index}]"
+        for number, variable in enumerate(documents.listed(container, "environment")):
+            if is_secret(str(variable.get("name", "")), str(variable.get("value", ""))):
+                label = f"{path}.environment[{number}]"
+                at.wrong(label, f"{variable.get('name')} {_NO_SECRETS}")
+        if container.get("name") == name:
+            for field, why in presets.named(spec.preset).problems(container, spec.url):
+                at.wrong(f"{path}.{field}", why)
+            _check_patience(container, spec.service_definition or {}, path, at)
+
+
+def _check_patience(container: Document, service: Document, path: str, at: "Fields") -> None:
+    """Check that the container's health check waits as long as the load balancer's."""
+    check, grace = container.get("healthCheck"), service.get("healthCheckGracePeriodSeconds", 0)
+    if not isinstance(check, Mapping) or not service.get("loadBalancers"):
+        return
+    start, interval, retries = (
+        check.get(name, default)
+        for name, default in (("startPeriod", 0), ("interval", 30), ("retries", 3))
+    )
+    if not all(isinstance(number, int) for number in (start, interval, retries, grace)):
+        return
+    if start + interval * retries < grace:
         at.wrong(
-            "container.healthCheck",
-            f"kills a task after {patience} s (startPeriod + interval * retries), while"
-            f" loadBalancer.gracePeriod gives it {balancer.grace_period} s to start: leave it out",
-        )
-    redirects = container.environment.get("CODER_REDIRECT_TO_ACCESS_URL", "false")
-    if balancer.url.startswith("https:") and redirects.lower() not in ("false", "0", ""):
-        at.wrong(
-            "container.environment.CODER_REDIRECT_TO_ACCESS_URL",
-            "must be false: HTTPS ends at the load balancer, so Coder would redirect for ever",
+            f"{path}.healthCheck",
+            f"kills a task after {start + interval * retries} s (startPeriod + interval * retries),"
+            f" while healthCheckGracePeriodSeconds gives it {grace} s to start: leave it out",
         )
 
 
-def _check_coder(container: Container, at: "Fields") -> None:
-    """Check for variables that Coder does not know, and an address with another port."""
-    for kind, names in (("environment", container.environment), ("secrets", container.secrets)):
-        for name in sorted(names.keys() & MISNAMED_FOR_CODER.keys()):
-            at.wrong(f"{kind}.{name}", f"is unknown to Coder: {MISNAMED_FOR_CODER[name]}")
-    address = container.environment.get("CODER_HTTP_ADDRESS")
-    port_is_valid = at.given("port") == container.port
-    if address is not None and port_is_valid and address != f"0.0.0.0:{container.port}":
-        at.wrong(
-            "environment.CODER_HTTP_ADDRESS",
-            f"must be 0.0.0.0:{container.port}, the container's port on every address",
-        )
-
-
-def _is_secret(name: str, value: str) -> bool:
+def is_secret(name: str, value: str) -> bool:
+    """Return whether a variable looks like a secret, by its name or by credentials in a URL."""
     return bool(_SECRET_NAME.search(name) or _CREDENTIALS_IN_URL.search(value))
 
 
-def _container(at: "Fields", default_name: str) -> Container:
+def _override(at: "Fields") -> Document:
+    """Read the fields of a container definition; its variables may be objects by name."""
     environment = at.texts_by_name("environment")
     secrets = at.texts_by_name("secrets", pattern=r"arn:aws[a-z-]*:(secretsmanager|ssm):.*")
     for name, value in environment.items():
-        if _is_secret(name, value):
+        if is_secret(name, value):
             at.wrong(f"environment.{name}", _NO_SECRETS)
         if name in secrets:
             at.wrong(f"environment.{name}", "is under secrets too; ECS refuses the name twice")
-    extra = at.mapping("extra")
-    for owned in ("name", "image", "environment", "secrets", "portMappings", "logConfiguration"):
-        if owned in extra:
-            at.wrong(f"extra.{owned}", "is set from the spec's own fields")
-    container = Container(
-        name=at.text("name", default_name, pattern=_NAME),
-        port=at.integer("port", low=1, high=65535),
-        environment=environment,
-        secrets=secrets,
-        health_check=at.optional_object("healthCheck", _health_check),
-        stop_timeout=at.optional_integer("stopTimeout", low=1, high=120),
-        extra=extra,
-    )
-    if any(name.startswith("CODER_") for name in (*environment, *secrets)):
-        _check_coder(container, at)
-    at.close()
-    return container
-
-
-def _health_check(at: "Fields") -> HealthCheck:
-    check = HealthCheck(
-        command=at.texts("command", least=2),
-        interval=at.integer("interval", 30, low=5, high=300),
-        timeout=at.integer("timeout", 5, low=2, high=60),
-        retries=at.integer("retries", 3, low=1, high=10),
-        start_period=at.integer("startPeriod", 0, low=0, high=300),
-    )
-    if check.command and check.command[0] not in ("CMD", "CMD-SHELL"):
-        at.wrong("command[0]", f"{check.command[0]!r} must be CMD or CMD-SHELL")
-    at.close()
-    return check
-
-
-def _network(at: "Fields") -> Network:
-    network = Network(
-        subnets=at.texts("subnets", pattern=r"subnet-[0-9a-f]{8,17}"),
-        security_groups=at.texts("securityGroups", pattern=r"sg-[0-9a-f]{8,17}"),
-        public_ip=at.boolean("publicIp", False),
-    )
-    at.close()
-    return network
-
-
-def _load_balancer(at: "Fields") -> LoadBalancer:
-    balancer = LoadBalancer(
-        target_group=at.text("targetGroup", pattern=_ARN.format(service="elasticloadbalancing")),
-        url=at.text("url", pattern=r"https?://[^\s/]+/?").rstrip("/"),
-        grace_period=at.integer("gracePeriod", 60, low=0, high=2147483647),
-    )
-    at.close()
-    return balancer
+    for name in ("name", "image"):
+        if at.given(name) is not None:
+            at.wrong(name, "is set by the deployer")
+    variables = {
+        "environment": [{"name": name, "value": value} for name, value in environment.items()],
+        "secrets": [{"name": name, "valueFrom": arn} for name, arn in secrets.items()],
+    }
+    return at.rest() | {name: entries for name, entries in variables.items() if entries}
 
 
 def _database(at: "Fields") -> Database:
@@ -494,16 +393,16 @@ def _database(at: "Fields") -> Database:
 
 
 def _build(at: "Fields") -> Build:
-    modes: tuple[BuildMode, ...] = ("nix", "plain", "docker")
-    mode = at.choice("mode", modes, "nix")
-    version, compile_, image = _COMMANDS[mode]
+    modes: tuple[BuildMode, ...] = ("docker", "nix", "plain")
+    version, compile_, image = _BUILD_COMMANDS
     build = Build(
-        mode=mode,
+        mode=at.choice("mode", modes, "docker"),
+        platform=at.optional_choice("platform", tuple(documents.PLATFORMS)),
         version=at.text("version", version),
         compile=at.text("compile", compile_, pattern=r"(?s).*"),
         image=at.text("image", image),
         base_image=at.optional_text("baseImage", pattern=r"\S+@sha256:[0-9a-f]{64}"),
-        migrations=at.text("migrations", "coderd/database/migrations/*.up.sql"),
+        migrations=at.text("migrations", "", pattern=r"(?s).*"),
     )
     at.close()
     return build
@@ -557,7 +456,24 @@ class Fields:
 
     def given(self, name: str) -> object:
         """Return the value of a field, valid or not."""
+        self._known.add(name)
         return self._document.get(name)
+
+    def over(self, defaults: Mapping[str, Any]) -> "Fields":
+        """Return the fields laid over defaults, also within an object; null leaves one out."""
+        merged = dict(self._document)
+        for name, default in defaults.items():
+            value: Any = merged.get(name, default)
+            both = isinstance(value, Mapping) and isinstance(default, Mapping)
+            merged[name] = {**default, **value} if both else value
+        fields = Fields(merged, self._path, self._problems)
+        fields._known = self._known
+        return fields
+
+    def rest(self) -> dict[str, Any]:
+        """Return the fields that nobody has read, but null."""
+        unread = self._document.keys() - self._known
+        return {name: self._document[name] for name in unread if self._document[name] is not None}
 
     def close(self) -> None:
         for name in sorted(self._document.keys() - self._known):
@@ -622,9 +538,6 @@ class Fields:
             return None
         return self.integer(name, low=low, high=high)
 
-    def boolean(self, name: str, default: bool) -> bool:
-        return self._read(name, bool, "true or false", default, default)
-
     def choice[T: str | int](self, name: str, choices: tuple[T, ...], default: T) -> T:
         self._known.add(name)
         value = cast(T, self._document.get(name, default))
@@ -634,6 +547,17 @@ class Fields:
             self.wrong(name, f"{_shown(value)} must be one of {offered}")
             return default
         return value
+
+    def optional_choice[T: str](self, name: str, choices: tuple[T, ...]) -> T | None:
+        self._known.add(name)
+        if self._document.get(name) is None:
+            return None
+        return self.choice(name, choices, choices[0])
+
+    def optional_url(self, name: str) -> str | None:
+        """Return a base URL without the slash at its end."""
+        url = self.optional_text(name, pattern=r"https?://[^\s/]+/?")
+        return url.rstrip("/") if url else None
 
     def _items(self, name: str, default: list[object] | None = None) -> list[object]:
         return self._read(name, list, "a list", [], default)
@@ -679,6 +603,15 @@ class Fields:
 
     def mapping(self, name: str) -> Mapping[str, Any]:
         return self._read(name, dict, "an object", {}, {})
+
+    def optional_mapping(self, name: str) -> Mapping[str, Any] | None:
+        self._known.add(name)
+        return None if self._document.get(name) is None else self.mapping(name)
+
+    def mapping_or_text(self, name: str, *, pattern: str) -> Mapping[str, Any] | str | None:
+        if isinstance(self._document.get(name), str):
+            return self.text(name, pattern=pattern)
+        return self.optional_mapping(name)
 
     def object(self, name: str) -> "Fields":
         value = self._read(name, dict, "an object", {})

@@ -1,4 +1,4 @@
-"""Build task definitions from the service spec and an image, and compare two of them.
+"""Make a release's task definition from ECS's own document, and compare two of them.
 
 Imports decisions only, no AWS.
 """
@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deployer.deploy import documents
 from deployer.deploy.release import Release
-from deployer.deploy.spec import PLATFORMS, Container, ServiceSpec
+from deployer.deploy.spec import ServiceSpec
 from deployer.redaction import redact
 
 CONTENT_TAG = "deployer:content"
@@ -29,95 +30,97 @@ _ASSIGNED_BY_ECS = (
     "registeredAt",
     "registeredBy",
     "deregisteredAt",
+    "deleteRequestedAt",
 )
+_VARIABLES = ("environment", "secrets")
 _WORDS = {"containerDefinitions": "container", "secrets": "secret"}
 
 type _Path = tuple[str, ...]
 """The path of a value: keys, and the names of containers, variables and secrets."""
 
 
-def render(spec: ServiceSpec, image: str, region: str) -> dict[str, Any]:
-    """Return the task definition for an image, without tags, as RegisterTaskDefinition takes it.
+@dataclass(frozen=True)
+class Base:
+    """The task definition from which a release's is made.
+
+    Attributes:
+        definition: as RegisterTaskDefinition takes it, without the release's image.
+        arn: of the revision in ECS from which it is; None if the spec has it.
+        adopted: whether it is the running service's own.
+    """
+
+    definition: Mapping[str, Any]
+    arn: str | None = None
+    adopted: bool = False
+
+
+def in_spec(spec: ServiceSpec, definition: Mapping[str, Any]) -> Base:
+    """Return the base that the spec itself has."""
+    return Base({"family": spec.service, **definition})
+
+
+def in_ecs(
+    spec: ServiceSpec, described: Mapping[str, Any], tags: Sequence[Mapping[str, str]]
+) -> Base:
+    """Return the base that is in ECS: the running service's own, or the one that the spec names.
+
+    Releases of a named one are registered under another family, so that its newest revision stays
+    the one that its owner registered.
 
     Args:
-        spec: the service spec.
-        image: `<registry>/<repository>@sha256:…`
-        region: the log group's Region.
+        described: as DescribeTaskDefinition returns it.
+        tags: of that revision; the deployer's own are left out.
     """
-    logs = _logs(spec, region)
-    definition: dict[str, Any] = {
-        "family": spec.family,
-        "networkMode": "awsvpc",
-        "requiresCompatibilities": ["FARGATE"],
-        "cpu": str(spec.cpu),
-        "memory": str(spec.memory),
-        "runtimePlatform": {
-            "operatingSystemFamily": "LINUX",
-            "cpuArchitecture": PLATFORMS[spec.platform],
-        },
-        "executionRoleArn": spec.execution_role,
-        "containerDefinitions": [
-            _container(spec.container, image) | {"logConfiguration": logs},
-            *({"logConfiguration": logs, "essential": False} | dict(s) for s in spec.sidecars),
-        ],
+    definition = {
+        name: value for name, value in described.items() if name not in _ASSIGNED_BY_ECS and value
     }
-    if spec.task_role:
-        definition["taskRoleArn"] = spec.task_role
-    return definition
+    kept = [dict(tag) for tag in tags if not tag["key"].startswith(("deployer:", "aws:"))]
+    adopted = spec.task_definition is None
+    if not adopted:
+        definition["family"] = releases_family(str(described["family"]))
+    if kept:
+        definition["tags"] = kept
+    return Base(definition, str(described["taskDefinitionArn"]), adopted)
 
 
-def _container(container: Container, image: str) -> dict[str, Any]:
-    definition: dict[str, Any] = {
-        "essential": True,
-        **container.extra,
-        "name": container.name,
-        "image": image,
-        "portMappings": [{"containerPort": container.port, "protocol": "tcp"}],
-        "environment": [
-            {"name": name, "value": value} for name, value in sorted(container.environment.items())
-        ],
-        "secrets": [
-            {"name": name, "valueFrom": arn} for name, arn in sorted(container.secrets.items())
-        ],
-    }
-    if container.health_check:
-        check = container.health_check
-        definition["healthCheck"] = {
-            "command": list(check.command),
-            "interval": check.interval,
-            "timeout": check.timeout,
-            "retries": check.retries,
-            "startPeriod": check.start_period,
-        }
-    if container.stop_timeout:
-        definition["stopTimeout"] = container.stop_timeout
-    return definition
+def releases_family(family: str) -> str:
+    """Return the family of the releases that are made from a task definition of a family."""
+    return f"{family}-releases"
 
 
-def _logs(spec: ServiceSpec, region: str) -> dict[str, Any]:
+def render(spec: ServiceSpec, base: Base, image: str | None = None) -> dict[str, Any]:
+    """Return the task definition of a release, as RegisterTaskDefinition takes it.
+
+    Args:
+        image: `<registry>/<repository>@sha256:…`; None to leave the one of the base.
+    Raises:
+        PreflightFailed: it is unclear which container runs the image.
+    """
+    name, own = documents.release_container(spec, base.definition), {"image": image}
     return {
-        "logDriver": "awslogs",
-        "options": {
-            "awslogs-group": spec.log_group,
-            "awslogs-region": region,
-            "awslogs-stream-prefix": "ecs",
-        },
+        **base.definition,
+        "containerDefinitions": [
+            {**overridden(one, spec.override), **(own if image else {})}
+            if one.get("name") == name
+            else one
+            for one in base.definition["containerDefinitions"]
+        ],
     }
 
 
-def served(containers: Sequence[Mapping[str, Any]], spec: ServiceSpec) -> tuple[str, int]:
-    """Return the name and port of a revision's serving container; the spec may be newer."""
-    with_ports = [container for container in containers if container.get("portMappings")]
-    best = max(with_ports, key=lambda container: _likeness(container, spec), default=None)
-    if best is None:
-        return spec.container.name, spec.container.port
-    ports = [int(mapping["containerPort"]) for mapping in best["portMappings"]]
-    return str(best["name"]), spec.container.port if spec.container.port in ports else ports[0]
+def overridden(container: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a container definition with another laid over it; variables are added by name."""
+    variables = {one["name"] for kind in _VARIABLES for one in override.get(kind, ())}
+    merged = {**container, **override}
+    for kind in _VARIABLES if variables else ():
+        own = [one for one in documents.listed(container, kind) if one["name"] not in variables]
+        merged[kind] = [*own, *override.get(kind, ())]
+    return merged
 
 
-def _likeness(container: Mapping[str, Any], spec: ServiceSpec) -> tuple[bool, bool]:
-    image = re.search(rf"/{re.escape(spec.repository)}[:@]", str(container.get("image")))
-    return image is not None, container["name"] == spec.container.name
+def runs(spec: ServiceSpec, base: Base, image: str) -> bool:
+    """Return whether the running service's own task definition runs an image already."""
+    return base.adopted and render(spec, base, image) == base.definition
 
 
 def content_hash(definition: Mapping[str, Any]) -> str:
@@ -129,9 +132,10 @@ def content_hash(definition: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def tags(release: Release, content: str) -> dict[str, str]:
-    """Return the tags of a revision, to identify it in the console."""
-    return {
+def tags(definition: Mapping[str, Any], release: Release, content: str) -> dict[str, str]:
+    """Return the tags of a revision: its own, and the deployer's to identify it in the console."""
+    own = {str(tag.get("key")): str(tag.get("value", "")) for tag in definition.get("tags", ())}
+    return own | {
         "deployer:version": tag_value(release["version"]),
         "deployer:digest": release["digest"],
         "deployer:release": release["id"],
@@ -156,7 +160,7 @@ def _allowed_in_tag(char: str) -> bool:
 
 @dataclass(frozen=True)
 class Change:
-    """A difference between two task definitions: its path in words, and both values.
+    """A difference between two documents: its path in words, and both values.
 
     A value is None if it is missing on that side.
     """
@@ -167,7 +171,7 @@ class Change:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """Return the differences between two task definitions.
+    """Return the differences between two task definitions, or two services.
 
     The values of variables that are named like secrets are hidden.
 
@@ -188,7 +192,7 @@ def _values(value: Any, path: _Path) -> Iterator[tuple[_Path, Any]]:
     """Yield each value with its path; empty, zero and false values count as missing."""
     if isinstance(value, Mapping):
         for key, entry in value.items():
-            if path or key not in _ASSIGNED_BY_ECS:
+            if path or key not in (*_ASSIGNED_BY_ECS, "tags"):
                 yield from _values(entry, (*path, _WORDS.get(key) or str(key)))
     elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
         for index, entry in enumerate(value):

@@ -31,7 +31,7 @@ _UNREADABLE = (
 )
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 _LEFT_OUT = {".git", "node_modules", "__MACOSX", ".DS_Store"}
-# Scripts that build a site, in order of preference: Coder's offlinedocs has both, and `export`
+# Scripts that build a site, in order of preference: some sites have both, and `export`
 # copies images too
 _SCRIPTS = ("export", "build")
 _USUAL = "offlinedocs"

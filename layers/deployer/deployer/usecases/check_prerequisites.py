@@ -5,21 +5,24 @@ warning.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deployer.aws import alarms, ec2, ecs, elb, iam, logs, rds, refused, secrets, ssm
-from deployer.check import WARNING, Check
-from deployer.deploy import prerequisites
+from deployer.check import FAILED, WARNING, Check
+from deployer.deploy import documents, prerequisites, task_definitions
+from deployer.deploy import service as services
 from deployer.deploy.preflight import NEEDED
 from deployer.deploy.prerequisites import Description, Secret
 from deployer.deploy.release import Release
+from deployer.deploy.rollout import Service
 from deployer.deploy.spec import ServiceSpec
-from deployer.errors import AwsUnavailable
+from deployer.errors import AwsUnavailable, PreflightFailed
 from deployer.store import releases
+from deployer.usecases import read_documents
 
 type Look = Callable[[], Iterable[Check]]
 
@@ -28,9 +31,21 @@ _SECONDS = 15  # time limit of a preflight's checks; the rollout finds what they
 
 @dataclass(frozen=True)
 class Place:
-    """A spec, and the descriptions of its existing subnets and security groups, by id."""
+    """A spec, ECS's documents of the service, and its existing subnets and security groups.
+
+    Attributes:
+        definition: the task definition of the next release; {} if there is none to make it from.
+        service: the service as it would be.
+        current: the service as it is; None if it does not exist.
+        problems: what is wrong with the documents, so that no release can be made.
+        subnets, groups: descriptions by id.
+    """
 
     spec: ServiceSpec
+    definition: Description
+    service: Description
+    current: Service | None
+    problems: Sequence[Check]
     subnets: Mapping[str, Description]
     groups: Mapping[str, Description]
 
@@ -42,30 +57,107 @@ class Place:
     def cidrs(self) -> list[str]:
         return [subnet["CidrBlock"] for subnet in self.subnets.values() if "CidrBlock" in subnet]
 
+    @property
+    def vpc(self) -> Description | None:
+        return documents.vpc(self.service)
+
+    @property
+    def served(self) -> tuple[str, int] | None:
+        """The name and port of the container that serves."""
+        balancers = documents.listed(self.service, "loadBalancers")
+        return documents.served(
+            self.definition, self.spec.container, self.spec.repository, balancers
+        )
+
 
 def place(spec: ServiceSpec) -> Place:
-    """Return the spec with its subnets and security groups as they exist."""
-    network = spec.network
-    return Place(spec, ec2.subnets(network.subnets), ec2.security_groups(network.security_groups))
+    """Return the spec with ECS's documents, subnets and security groups as they exist."""
+    current, problems = _current(spec)
+    service = services.effective(spec, current)
+    definition: Description = {}
+    if not problems:
+        definition, problems = _definition(spec, current)
+    vpc = documents.vpc(service)
+    return Place(
+        spec,
+        definition,
+        service,
+        current,
+        problems,
+        ec2.subnets(documents.names(vpc, "subnets")),
+        ec2.security_groups(documents.names(vpc, "securityGroups")),
+    )
+
+
+def _current(spec: ServiceSpec) -> tuple[Service | None, list[Check]]:
+    """Return the service as it is, and why it cannot be described."""
+    try:
+        return ecs.service(spec.cluster, spec.service), []
+    except ClientError as error:
+        if not refused(error):
+            raise
+        message = f"no permission to describe service {spec.service} in cluster {spec.cluster}"
+        return None, [prerequisites.denied("cluster", message)]
+
+
+def _definition(spec: ServiceSpec, current: Service | None) -> tuple[Description, list[Check]]:
+    """Return the next release's task definition ({} without one), and what is wrong with it."""
+    problems = list(prerequisites.definitions(invalid_fields(spec)))
+    if problems:
+        return {}, problems
+    try:
+        return task_definitions.render(spec, read_documents.base(spec, current)), []
+    except PreflightFailed as error:
+        return {}, [Check("definitions", FAILED, f"{error}")]
+
+
+def invalid_fields(spec: ServiceSpec) -> list[tuple[str, str]]:
+    """Return the path of each field of the spec's documents that ECS does not take, and why."""
+    requests: list[tuple[str, str, str, Description]] = []
+    if isinstance(spec.task_definition, Mapping):
+        request = {"family": spec.service, **spec.task_definition}
+        requests.append(("taskDefinition.", "", "RegisterTaskDefinition", request))
+    if spec.override:
+        request = {"family": spec.service, "containerDefinitions": [spec.override]}
+        prefix = "containerDefinitions[0]."
+        requests.append(("override.", prefix, "RegisterTaskDefinition", request))
+    if spec.service_definition is not None:
+        request = {"serviceName": spec.service, **spec.service_definition}
+        requests.append(("serviceDefinition.", "", "CreateService", request))
+    return [
+        (f"{path}{field.removeprefix(prefix)}", why)
+        for path, prefix, operation, request in requests
+        for field, why in ecs.invalid_fields(operation, request)
+    ]
 
 
 def all_checks(at: Place) -> Mapping[str, Look]:
     """Return all checks by name. A check calls AWS when it is run, and raises AWS's errors."""
     return {
+        "definitions": lambda: _definitions(at),
         "cluster": lambda: _cluster(at),
-        "service": lambda: prerequisites.service(
-            at.spec, ecs.service(at.spec.cluster, at.spec.service)
-        ),
+        "service": lambda: service(at.spec, at.current, at.definition),
         "roles": lambda: _roles(at),
-        "network": lambda: prerequisites.network(at.spec, at.subnets, at.groups),
+        "network": lambda: _network(at),
         "way to ECR": lambda: _ecr_access(at),
         "security group": lambda: _groups(at),
-        "target group": lambda: _target_group(at),
+        "target group": lambda: _target_groups(at),
         "secrets": lambda: _secrets(at),
-        "log group": lambda: _log_group(at),
+        "log group": lambda: _log_groups(at),
         "alarms": lambda: prerequisites.alarms(at.spec, alarms.states(at.spec.alarms)),
         "database": lambda: _database(at),
     }
+
+
+def service(spec: ServiceSpec, current: Service | None, definition: Description) -> Iterable[Check]:
+    """Check that the deployer can update the service and judge its rollouts.
+
+    Args:
+        definition: the task definition of the next release; {} if there is none.
+    """
+    yield from prerequisites.service(spec, current)
+    if current and definition:
+        yield from prerequisites.update(spec, current, definition)
 
 
 def before(release: Release, spec: ServiceSpec) -> list[Check]:
@@ -74,8 +166,13 @@ def before(release: Release, spec: ServiceSpec) -> list[Check]:
     Raises:
         AwsUnavailable, ClientError: a NEEDED check could not run.
     """
+    return checks_at(place(spec), release)
+
+
+def checks_at(at: Place, release: Release) -> list[Check]:
+    """Run the checks of a place; see `before`."""
     deadline, results = time.monotonic() + _SECONDS, list[Check]()
-    checks_by_name = all_checks(place(spec))
+    checks_by_name = all_checks(at)
     for name, run_check in checks_by_name.items():
         if name in NEEDED:
             results += run_check()
@@ -112,31 +209,52 @@ def _cluster(at: Place) -> Iterable[Check]:
     yield from prerequisites.cluster(at.spec, ecs.cluster_status(at.spec.cluster))
 
 
+def _definitions(at: Place) -> Iterable[Check]:
+    yield from at.problems
+    if at.definition:
+        yield from prerequisites.definition(at.spec, at.definition, at.service, at.current)
+
+
 def _roles(at: Place) -> Iterable[Check]:
-    arns = [arn for arn in (at.spec.execution_role, at.spec.task_role) if arn]
+    arns = documents.roles(at.definition)
     yield from prerequisites.roles({arn: iam.role_exists(arn) for arn in arns})
 
 
+def _network(at: Place) -> Iterable[Check]:
+    if at.vpc:
+        yield from prerequisites.network(at.vpc, at.subnets, at.groups)
+
+
 def _ecr_access(at: Place) -> Iterable[Check]:
+    if not at.vpc:
+        return
     vpcs = sorted(at.vpcs)
-    yield from prerequisites.way_out(
-        at.spec, at.subnets, ec2.route_tables(vpcs), ec2.endpoints(vpcs)
-    )
+    tables, endpoints = ec2.route_tables(vpcs), ec2.endpoints(vpcs)
+    yield from prerequisites.way_out(at.vpc, at.subnets, tables, endpoints)
 
 
 def _groups(at: Place) -> Iterable[Check]:
     groups = list(at.groups.values())
     yield from prerequisites.way_to_port(443, groups)
-    yield from prerequisites.public_port(at.spec, groups)
+    exposed = documents.has_public_ip(at.service) and not documents.target_groups(at.service)
+    if exposed and at.served:
+        verified = bool(at.spec.verify and not at.spec.url)
+        yield from prerequisites.public_port(at.served[1], verified, groups)
 
 
-def _target_group(at: Place) -> Iterable[Check]:
-    if not at.spec.load_balancer:
-        return
-    arn = at.spec.load_balancer.target_group
+def _target_groups(at: Place) -> Iterable[Check]:
+    for balancer in documents.listed(at.service, "loadBalancers"):
+        arn, port = balancer.get("targetGroupArn"), balancer.get("containerPort")
+        if isinstance(arn, str) and isinstance(port, int):
+            yield from _target_group(at, arn, port)
+
+
+def _target_group(at: Place, arn: str, port: int) -> Iterable[Check]:
     target_group = elb.target_group(arn)
     healthy = bool(target_group and elb.healthy_addresses(arn))
-    yield from prerequisites.target_group(at.spec, target_group, at.vpcs, healthy)
+    yield from prerequisites.target_group(
+        arn, at.definition, at.spec.verify, target_group, at.vpcs, healthy
+    )
     balancers = elb.load_balancers((target_group or {}).get("LoadBalancerArns", ()))
     balancer_groups = [
         name for balancer in balancers for name in balancer.get("SecurityGroups", ())
@@ -146,7 +264,7 @@ def _target_group(at: Place) -> Iterable[Check]:
     yield from prerequisites.between(
         "security group",
         ("the load balancer", "the tasks"),
-        at.spec.container.port,
+        port,
         list(ec2.security_groups(balancer_groups).values()),
         list(at.groups.values()),
         [subnet["CidrBlock"] for subnet in balancer_subnets.values() if "CidrBlock" in subnet],
@@ -155,14 +273,16 @@ def _target_group(at: Place) -> Iterable[Check]:
 
 
 def _secrets(at: Place) -> Iterable[Check]:
-    role = at.spec.execution_role
+    role = at.definition.get("executionRoleArn")
+    if not role:
+        return
     checked = []
-    for arn in prerequisites.secret_arns(at.spec):
+    for arn in documents.secret_arns(at.definition):
         secret, description = _describe_secret(arn, account=role.split(":")[4])
         if secret.there is False or secret.going:
             checked.append(secret)
             continue
-        # the spec may omit the random suffix of a secret's ARN, which a policy may contain
+        # the container may omit the random suffix of a secret's ARN, which a policy may contain
         full_arn = str(description.get("ARN", arn))
         try:
             access, otherwise = iam.decision(role, prerequisites.reads(arn), full_arn)
@@ -172,7 +292,7 @@ def _secrets(at: Place) -> Iterable[Check]:
         if access == "implicitDeny" and ":secretsmanager:" in arn:
             otherwise = otherwise or not description or secrets.has_policy(arn)
         checked.append(replace(secret, access=access, otherwise=otherwise))
-    yield from prerequisites.secrets(at.spec, checked)
+    yield from prerequisites.secrets(role, checked)
 
 
 def _describe_secret(arn: str, account: str) -> tuple[Secret, dict[str, Any]]:
@@ -189,8 +309,9 @@ def _describe_secret(arn: str, account: str) -> tuple[Secret, dict[str, Any]]:
     return Secret(arn, there=bool(description), going=deleting), description
 
 
-def _log_group(at: Place) -> Iterable[Check]:
-    yield from prerequisites.log_group(at.spec, logs.group_exists(at.spec.log_group))
+def _log_groups(at: Place) -> Iterable[Check]:
+    for group in documents.log_groups(at.definition):
+        yield from prerequisites.log_group(group, logs.group_exists(group))
 
 
 def _database(at: Place) -> Iterable[Check]:

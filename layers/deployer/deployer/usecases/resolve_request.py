@@ -15,11 +15,12 @@ from deployer.deploy.release import Release
 from deployer.deploy.spec import ServiceSpec
 from deployer.errors import ImageMissing, RequestRejected
 from deployer.requests import Deploy, Rollback
+from deployer.usecases import read_documents
 
 
-def config(image: Image | None, spec: ServiceSpec) -> Document | None:
+def config(image: Image | None, spec: ServiceSpec, platform: str | None) -> Document | None:
     """Return the config of the image that a task would run, or None if a task cannot run it."""
-    digest = identification.runnable(image, spec.platform)
+    digest = identification.runnable(image, platform)
     return ecr.config(spec.repository, digest) if digest else None
 
 
@@ -32,8 +33,9 @@ def to_deploy(request: Deploy, spec: ServiceSpec, execution: str, now: datetime)
     image = ecr.find(spec.repository, request.image)
     if image is None:
         raise ImageMissing(f"{request.image} is not in repository {spec.repository}")
-    image_config = config(image, spec)
-    reason = identification.unfit(image, image_config, spec)
+    platform = read_documents.platform(spec)
+    image_config = config(image, spec, platform)
+    reason = identification.unfit(image, image_config, platform)
     if reason:
         raise ImageMissing(f"{request.image} of {spec.repository} cannot be deployed: {reason}")
     return identification.requested(request, spec, image, image_config, execution, now)
@@ -58,7 +60,8 @@ def to_roll_back(
     if exact and ecs.revision(target.get("taskDefinition") or "") is None:
         raise RequestRejected(
             f"{target.get('taskDefinition')} of {target['version']} is no longer ACTIVE; set"
-            ' "rollback": "render" in the service spec to run its image with the current spec'
+            ' "rollback": "render" in the service spec to run its image with the current task'
+            " definition"
         )
     release = identification.again(target, "rollback", request.by, exact, execution, now)
     return {**release, "restore": restore}

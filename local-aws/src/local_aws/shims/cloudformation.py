@@ -107,9 +107,39 @@ def _record(*attributes: str) -> dict[str, Any]:
     return {"create": create, "delete": lambda identifier, properties: None}
 
 
+def _task_definition() -> dict[str, Any]:
+    """The handlers of task definitions; MiniStack's leave out fields, such as secrets."""
+
+    def create(logical_id: str, properties: Properties, stack: str) -> Made:
+        client = ecs_agent.client("ecs", get_region())
+        shape = client.meta.service_model.operation_model("RegisterTaskDefinition").input_shape
+        name = provisioners._physical_name(stack, logical_id, max_len=255)
+        wanted = _fitted(shape, _lowered(shape, {"Family": name, **properties}))
+        arn = client.register_task_definition(**wanted)["taskDefinition"]["taskDefinitionArn"]
+        return arn, {"TaskDefinitionArn": arn}
+
+    def delete(arn: str, properties: Properties) -> None:
+        ecs_agent.client("ecs", get_region()).deregister_task_definition(taskDefinition=arn)
+
+    return {"create": create, "delete": delete}
+
+
+def _lowered(shape: Any, value: Any) -> Any:
+    """A template's value with the names of fields as the API has them, with a small letter."""
+    match shape.type_name:
+        case "structure":
+            names = {name: name[0].lower() + name[1:] for name in value}
+            known = {name: low for name, low in names.items() if low in shape.members}
+            return {low: _lowered(shape.members[low], value[name]) for name, low in known.items()}
+        case "list":
+            return [_lowered(shape.member, item) for item in value]
+    return value
+
+
 TYPES = {
     "AWS::EC2::SecurityGroupIngress": _rule("ingress"),
     "AWS::EC2::SecurityGroupEgress": _rule("egress"),
+    "AWS::ECS::TaskDefinition": _task_definition(),
     "AWS::EC2::EIP": _record("AllocationId", "PublicIp"),
     "AWS::EC2::NatGateway": _record("NatGatewayId"),
     "AWS::EC2::FlowLog": _record("Id"),

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def builder(operator: Operator) -> Operator:
-    operator.stage.specify(build={"mode": "plain"})
+    operator.stage.specify(build={**source.BUILD, "mode": "plain"})
     return operator
 
 
@@ -75,7 +75,7 @@ def test_what_is_built_while_a_newer_push_comes_is_superseded(
     busy: tuple[Operator, str], tmp_path: Path
 ) -> None:
     operator, _ = busy
-    operator.stage.specify(build={"mode": "plain"})
+    operator.stage.specify(build={**source.BUILD, "mode": "plain"})
     archive = tmp_path / "source.zip"
     archive.write_bytes(source.archive("v1.2.0", kind="zip"))
     with at(operator, "build", str(archive)) as shown:

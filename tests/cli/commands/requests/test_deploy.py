@@ -156,13 +156,8 @@ def test_a_dry_run_tells_what_would_change_and_starts_nothing(live: Operator) ->
     assert len(held) == len(before) + 1
     digest = live.stage.release("1.1.0")
     live.stage.ended(live.stage.started_by(digest))
-    spec = json.loads(
-        live.stage.aws.client("ssm").get_parameter(Name=f"/deployer/services/{live.stage.service}")[
-            "Parameter"
-        ]["Value"]
-    )
-    container = spec["container"] | {"environment": {"CODER_NEW": "1"}}
-    live.stage.specify(cpu=512, memory=1024, container=container)
+    live.stage.specify_container(environment={"CODER_NEW": "1"})
+    live.stage.specify_definition(cpu="512", memory="1024")
     told = live.told("deploy", "1.1.0", "--dry-run")
     changed = {c["what"]: (c["before"], c["after"]) for c in told["taskDefinition"]["changes"]}
     name = live.stage.service
