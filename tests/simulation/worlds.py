@@ -503,8 +503,8 @@ FOUND: Mapping[str, Plan] = {
     "two tries of one function at once began two rollouts": Plan(
         "rendered",
         (push(90, "1.0.1", "exit-at-start", seconds=20.0), push(140, "1.0.2")),
-        faults={90: "denied", 138: "twice"},
-        noise=73537,
+        faults={94: "denied", 152: "twice"},
+        noise=367,
     ),
     "a rollout that could not be noted was taken for one that had never run": Plan(
         "database",
