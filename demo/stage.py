@@ -120,7 +120,7 @@ class Stage:
             Verify=json.dumps({"path": "/"}),
         )
         ec2 = self.aws.client("ec2")
-        for group in self.spec()["network"]["securityGroups"]:
+        for group in self.network["securityGroups"]:
             rule = {"IpProtocol": "tcp", "FromPort": 8080, "ToPort": 8080, "CidrIp": "0.0.0.0/0"}
             ec2.authorize_security_group_ingress(GroupId=group, **rule)
         return other

@@ -120,7 +120,7 @@ def _brief(name: str, target: Target | None) -> Document:
         "problem": known["alarm"],
         "verified": live and {**_release(live), "since": live["endedAt"]},
         # the address of a task changes with the task; --service asks for it
-        "url": url(target.spec, [], None) if target.spec.load_balancer else None,
+        "url": target.spec.url,
         "serves": known["serves"],
         "inFlight": [_claim(holder, target.history) for holder in (queue.holder,) if holder],
         "hold": queue.hold and {name: queue.hold.get(name) for name in ("by", "at", "reason")},
