@@ -26,6 +26,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _SET_MODE_FILTER, _NEW_LISTENER = 1, 8
 _RECEIVE, _SEND, _CONTINUE = 0xC0502100, 0xC0182101, 1
+_SINCE = (5, 5)  # Linux can let a call go on that it was asked about
 # By machine: AUDIT_ARCH, and the numbers of seccomp(2) and bind(2).
 _SYSCALLS = {"x86_64": (0xC000003E, 317, 49), "aarch64": (0xC00000B7, 277, 200)}
 _FORWARDED = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1]
@@ -87,10 +88,14 @@ def start(command: list[str], watcher: _socket.socket | None) -> None:
 def notify_binds() -> int:
     """Let each bind(2) of this process and its children wait for an answer; where to give it, or
     -1."""
-    libc = ctypes.CDLL(None)
-    architecture, seccomp, bind = _SYSCALLS.get(os.uname().machine, (0, 0, 0))
-    if not architecture:
+    kernel = os.uname()
+    major, minor = (
+        int("".join(filter(str.isdigit, n)) or 0) for n in kernel.release.split(".")[:2]
+    )
+    if kernel.machine not in _SYSCALLS or (major, minor) < _SINCE:
         return -1
+    libc = ctypes.CDLL(None)
+    architecture, seccomp, bind = _SYSCALLS[kernel.machine]
     rules = (
         (0x20, 0, 0, 4),  # load the architecture
         (0x15, 0, 2, architecture),

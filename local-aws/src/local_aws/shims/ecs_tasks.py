@@ -133,8 +133,10 @@ class Task:
                             "privateIpv4Address": self._interface.address,
                         }
                     ]
-        if not self._move("PENDING"):
-            return
+        with lock:
+            if not self.wanted:
+                return
+            self._change(lastStatus="PENDING")
         try:
             self._start_containers()
             if self._interface:
@@ -316,7 +318,8 @@ class Task:
                 self._changed(self)  # which takes it out of its target groups
             if self._interface:
                 load_balancer.wait_until_drained(self._interface.address)
-        self._move("STOPPING", event=False)
+        with lock:
+            self.record["lastStatus"] = "STOPPING"  # which is no event
         stopping = [
             self._in_background(
                 self._containers[container["name"]].stop,
@@ -344,17 +347,6 @@ class Task:
             self._change(lastStatus="STOPPED", stoppedAt=ecs_events.now())
 
     # Helpers
-
-    def _move(self, status: str, *, event: bool = True) -> bool:
-        """To another lastStatus; False, and nothing done, on the way up when it is to stop."""
-        with lock:
-            if status == "PENDING" and not self.wanted:
-                return False
-            if event:
-                self._change(lastStatus=status)
-            else:
-                self.record["lastStatus"] = status
-            return True
 
     def _change(self, **fields: Any) -> None:
         self.record.update(fields)
