@@ -13,6 +13,7 @@ COMMANDS = {
     "wait": "Wait for what a push becomes, as a CI job does.",
     "follow": "Follow the deployment in flight, or the next.",
     "rollback": "Roll back to an earlier release, and follow it.",
+    "restart": "Run the live release in new tasks, and follow it.",
     "hold": "Hold pushes.",
     "resume": "End a hold, and deploy the newest held push.",
     "build": "Build an image from sources, and follow it to its URL.",

@@ -86,6 +86,11 @@ class Requests:
             self.screen.say("Pushes are held until somebody resumes:")
             self.screen.command("deployer resume")
 
+    def restart(self) -> None:
+        """Run the live release in new tasks."""
+        self.screen.title(f"Restarting {self.target.service}")
+        self._follow_release(self._send({"action": "restart"}))
+
     def hold(self, reason: str | None) -> None:
         """Hold the service's pushes."""
         request = {"action": "hold"} | ({"reason": reason} if reason else {})

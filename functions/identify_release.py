@@ -16,7 +16,7 @@ from deployer.deploy.release import Previous, Recorded, Release
 from deployer.deploy.rollout import Rollout
 from deployer.deploy.spec import ServiceSpec, Unread, ambiguous, for_push, for_service
 from deployer.errors import RequestRejected, SpecInvalid
-from deployer.requests import Deploy, Hold, Push, Recover, Resume, Rollback
+from deployer.requests import Deploy, Hold, Push, Recover, Restart, Resume, Rollback
 from deployer.store import locks, releases
 from deployer.usecases import read_documents, resolve_request
 
@@ -58,6 +58,8 @@ def handler(event: Request, context: LambdaContext) -> Identified:
             identified = _handle_deploy(request, execution, now)
         case Rollback():
             identified = _handle_rollback(request, execution, now)
+        case Restart():
+            identified = _handle_restart(request, execution, now)
         case Hold():
             identified = _handle_hold(request, execution, now)
         case Resume():
@@ -157,6 +159,14 @@ def _handle_rollback(request: Rollback, execution: str, now: datetime) -> Identi
         reason = request.reason or f"rolled back to {release['version']}"
         locks.hold_back(spec.service, request.by, reason, now)
     return identified
+
+
+def _handle_restart(request: Restart, execution: str, now: datetime) -> Identified:
+    spec, document = for_service(ssm.service_specs(), request.service)
+    release = releases.of_execution(execution) or resolve_request.to_restart(
+        request, releases.history(spec.service), execution, now
+    )
+    return _open(release, document)
 
 
 def _handle_hold(request: Hold, execution: str, now: datetime) -> Identified:

@@ -51,8 +51,9 @@ def _start(spec: ServiceSpec, event: Request) -> Rollout:
         if event["desiredCount"] is not None:
             settings["desiredCount"] = event["desiredCount"]
         primary = rollout.primary(live_service)
-        if event["release"].get("restore") and primary and primary["taskDefinition"] == revision:
-            settings["forceNewDeployment"] = True  # only a new task reads the secret
+        anew = event["release"].get("restore") or event["release"]["trigger"] == "restart"
+        if anew and primary and primary["taskDefinition"] == revision:
+            settings["forceNewDeployment"] = True  # only a new task reads a secret
         updated = ecs.update_service(spec.service, settings)
     elif spec.service_definition is None:
         raise PreflightFailed(

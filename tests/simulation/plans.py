@@ -129,6 +129,8 @@ def _more(dice: random.Random, spec: str, versions: list[str]) -> Iterator[Move]
             begin = dice.uniform(0, 200)
             yield begin, "order", ({"action": "hold", "reason": "test"},)
             yield begin + dice.uniform(5, 200), "order", ({"action": "resume"},)
+    if dice.random() < 0.1:
+        yield dice.uniform(0, 300), "order", ({"action": "restart"},)
 
 
 def broken(plan: Plan) -> Broken | None:

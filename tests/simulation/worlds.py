@@ -237,6 +237,11 @@ PLANS: Mapping[str, Plan] = {
         (push(0, "1.0.1"), push(70, "1.0.2"), command(110, "rollback", to="1.0.0", hold=False)),
         news={3: "lost"},
     ),
+    "a restart": Plan("checked", (command(0, "restart"),)),
+    "a restart, and a push while it waits": Plan(
+        "checked", (push(0, "1.0.1"), command(5, "restart"), push(6, "1.0.2"))
+    ),
+    "a restart before any release": Plan("checked", (command(0, "restart"),), live=False),
     "scaled by the team": Plan("checked", ((0, "scale", (2,)), push(60, "1.0.1"))),
     "somebody else's change": Plan("checked", (push(0, "1.0.1"), (9, "update", ()))),
     "scaled to zero meanwhile": Plan("checked", (push(0, "1.0.1"), (9, "scale", (0,)))),

@@ -571,6 +571,20 @@ def test_a_service_that_is_not_held_is_not_resumed(registry: Script, context: An
     assert releases.history("coder") == []
 
 
+# restarting
+
+
+def test_a_restart_is_of_the_live_release(registry: Script, context: Any) -> None:
+    with pytest.raises(RequestRejected, match="no release is live"):
+        identify({"action": "restart"}, context)
+    releases.close_release(release(id="1"), "SUCCEEDED", {"taskDefinition": REVISION})
+    registry("ecs", "DescribeTaskDefinition", {"taskDefinition": {"taskDefinitionArn": REVISION, "status": "ACTIVE"}})
+    made = identify({"action": "restart", "by": "ada"}, context)
+    assert made["decision"] == "DEPLOY"
+    assert (made["release"]["to"], made["release"]["taskDefinition"]) == ("1", REVISION)
+    assert (made["release"]["trigger"], made["release"]["startedBy"]) == ("restart", "ada")
+
+
 # recovering
 
 

@@ -253,6 +253,27 @@ CASES: list[tuple[str, LockRequest, dict[str, Any], str, str]] = [
         "",
     ),
     (
+        "a restart of what is not live any more",
+        EARLY | {"trigger": "restart"},
+        {"history": [record(LATE, outcome="SUCCEEDED", endedAt="2026-11-23T14:00:30+00:00")]},
+        "SUPERSEDED",
+        LATE["release"],
+    ),
+    (
+        "a restart of what was live before",
+        LATE | {"trigger": "restart"},
+        {"history": [record(EARLY, outcome="SUCCEEDED", endedAt="2026-11-23T13:00:00+00:00")]},
+        "ACQUIRED",
+        "",
+    ),
+    (
+        "a restart that was carried out",
+        MINE,
+        {"history": [record(asks(7, 2, "restart", since=7), outcome="SUCCEEDED")]},
+        "ACQUIRED",
+        "",
+    ),
+    (
         "a request that was given before",
         LATE,
         {"history": [record(EARLY, outcome="SUCCEEDED")]},

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deployer import requests
 from deployer.errors import RequestRejected
-from deployer.requests import Deploy, Hold, Push, Recover, Resume, Rollback
+from deployer.requests import Deploy, Hold, Push, Recover, Restart, Resume, Rollback
 from tests.unit.samples import DIGEST, MISSING, push_event
 
 json = st.recursive(
@@ -214,7 +214,7 @@ def test_no_input_does_worse_than_being_rejected(document: Any) -> None:
     except RequestRejected as rejection:
         assert str(rejection)
     else:
-        assert isinstance(asked, Push | Deploy | Rollback | Hold | Resume | Recover)
+        assert isinstance(asked, Push | Deploy | Rollback | Restart | Hold | Resume | Recover)
     service, digest = requests.subject(document)
     assert service
     assert digest is None or requests.DIGEST.fullmatch(digest)

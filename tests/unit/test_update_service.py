@@ -196,3 +196,12 @@ def test_a_predecessor_that_still_drains_is_waited_for_by_name(
     not_there("ecs", "CreateService", refusal("InvalidParameterException"))
     with pytest.raises(ServiceDraining, match="coder"):
         update_service.handler(payload(), context)
+
+
+def test_a_restart_makes_new_tasks_of_the_same_revision(there: Script, context: Any) -> None:
+    runs = service(before(status="PRIMARY", runningCount=1, taskDefinition=REVISION))
+    there("ecs", "DescribeServices", {"services": [runs]})
+    again = release(trigger="restart", taskDefinition=REVISION)
+    update_service.handler(payload(release=again), context)
+    (asked,) = there.asked("UpdateService")
+    assert (asked["forceNewDeployment"], asked["taskDefinition"]) == (True, REVISION)

@@ -137,6 +137,10 @@ def decide(
             return _decision(
                 "SUPERSEDED", newer["id"], f"{newer['version']}, pushed later, is live"
             )
+        newer = _live_since(request, history) if request["trigger"] == "restart" else None
+        if newer:
+            why = f"{newer['version']} went live meanwhile, in new tasks"
+            return _decision("SUPERSEDED", newer["id"], why)
     if holder:
         return _decision("WAIT", holder["release"], f"{holder['release']} holds the lock")
     first = min([request, *waiting], key=_priority)
@@ -151,13 +155,16 @@ def _priority(entry: LockRequest) -> tuple[int, float, str]:
     return 0, datetime.fromisoformat(entry["since"]).timestamp(), entry["release"]
 
 
+_NOT_NEWER = ("hold", "restart", "resume")
+
+
 def _overtaken(
     request: LockRequest, holder: LockRequest | None, history: History
 ) -> Recorded | None:
     """Return the release that supersedes this push; None if none does.
 
     That is a newer push with any outcome, or a manual request made after this push that succeeded.
-    A resumption counts as the push that it deploys.
+    A resumption counts as the push that it deploys, and a restart is for whatever is live.
     """
     pushed = datetime.fromisoformat(request["pushedAt"])
     for entry in history:
@@ -170,7 +177,7 @@ def _overtaken(
         # ECR rounds push times to seconds; of pushes waiting from one second, the ids decide
         is_waiting = "outcome" not in entry and not (holder and holder["release"] == entry["id"])
         tie = time == pushed and is_waiting and entry["id"] > request["release"]
-        if counts and (time > pushed or tie) and entry["trigger"] not in ("hold", "resume"):
+        if counts and (time > pushed or tie) and entry["trigger"] not in _NOT_NEWER:
             return entry
     return None
 
@@ -220,6 +227,15 @@ def _newer_push(request: LockRequest, history: History) -> Recorded | None:
     for entry in good(history):
         newer = datetime.fromisoformat(entry["pushedAt"]) > pushed
         if newer and entry["trigger"] in ("push", "resume"):
+            return entry
+    return None
+
+
+def _live_since(request: LockRequest, history: History) -> Recorded | None:
+    """Return the release that went live after a request was made; None if none did."""
+    requested = datetime.fromisoformat(request["since"])
+    for entry in good(history):
+        if datetime.fromisoformat(entry["endedAt"]) > requested:
             return entry
     return None
 

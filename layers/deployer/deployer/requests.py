@@ -22,6 +22,7 @@ ONE_PUSH = timedelta(minutes=1)
 EXAMPLES = {
     "deploy": '{"action": "deploy", "image": "<tag or sha256:digest>"}',
     "rollback": '{"action": "rollback", "to": "previous"}',
+    "restart": '{"action": "restart"}',
     "hold": '{"action": "hold", "reason": "<why>"}',
     "resume": '{"action": "resume"}',
     "recover": '{"action": "recover", "service": "<service>", "release": "<release id>"}',
@@ -94,6 +95,14 @@ class Rollback:
 
 
 @dataclass(frozen=True)
+class Restart:
+    """A request to run the live release in new tasks, such as after a secret was rotated."""
+
+    service: str | None
+    by: str | None
+
+
+@dataclass(frozen=True)
 class Hold:
     """A request to keep pushes from deploying, until someone resumes or deploys by hand."""
 
@@ -118,10 +127,10 @@ class Recover:
     release: str
 
 
-type Manual = Deploy | Publish | Rollback | Hold | Resume | Recover
+type Manual = Deploy | Publish | Rollback | Restart | Hold | Resume | Recover
 
 
-def parse(document: object) -> Push | Deploy | Rollback | Hold | Resume | Recover:
+def parse(document: object) -> Push | Deploy | Rollback | Restart | Hold | Resume | Recover:
     """Read the input of an execution.
 
     Args:
@@ -214,6 +223,8 @@ def manual(request: Mapping[str, object], examples: Mapping[str, str], of: str) 
                 _boolean(request, "restoreDatabase", False),
             )
             return Rollback(text(request, "to", where), service, by, hold, reason, restore)
+        case "restart":
+            return Restart(service, by)
         case "hold":
             return Hold(service, by, reason)
         case "resume":
@@ -226,6 +237,7 @@ _FIELDS = {
     "deploy": {"image", "by"},
     "publish": {"by"},
     "rollback": {"to", "by", "hold", "reason", "restoreDatabase"},
+    "restart": {"by"},
     "hold": {"by", "reason"},
     "resume": {"by"},
     "recover": {"release"},

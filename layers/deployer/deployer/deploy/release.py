@@ -22,7 +22,7 @@ _VARIANT = re.compile(
 )
 
 Outcome = Literal["SUCCEEDED", "FAILED_ROLLED_BACK", "FAILED", "SUPERSEDED", "HELD", "IGNORED"]
-Trigger = Literal["push", "deploy", "rollback", "resume", "hold"]
+Trigger = Literal["push", "deploy", "rollback", "restart", "resume", "hold"]
 
 
 class Entry(TypedDict):

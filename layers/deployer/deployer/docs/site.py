@@ -182,7 +182,8 @@ def parse(document: object) -> Upload | Publish | Rollback | Hold | Resume | Rec
     """
     if isinstance(document, dict) and "action" in document:
         requested = requests.manual(document, requests.SITE_EXAMPLES, "site")
-        assert not isinstance(requested, requests.Deploy)  # not among the examples
+        # these are not among the examples
+        assert not isinstance(requested, requests.Deploy | requests.Restart)
         if isinstance(requested, Rollback) and requested.restore_database:
             raise RequestRejected("restoreDatabase is for services: a site has no database")
         return requested

@@ -41,6 +41,8 @@ _USUAL = frozenset(
 _NAMED_IN_SOURCES = re.compile(r"\b((?:CODER|WORKBENCH)_[A-Z0-9_]*[A-Z0-9])\b")
 _FIRST_USER = "/api/v2/users/first"
 _WHY = "Coder ignores a variable that it does not know, and starts without it."
+# one fat binary, half the work of build-fat
+_COMPILE = "make build/coder_linux_$ARCHITECTURE"
 
 
 class Coder(Preset):
@@ -58,10 +60,10 @@ class Coder(Preset):
                 {"path": _FIRST_USER},
             ],
         },
-        "build": {  # one fat binary, half the work of build-fat
+        "build": {
             "mode": "nix",
             "version": "./scripts/version.sh",
-            "compile": "make build/coder_linux_$ARCHITECTURE",
+            "compile": _COMPILE,
             "image": './scripts/build_docker.sh --arch "$ARCHITECTURE" --version "$VERSION"'
             ' --target "$IMAGE" "build/coder_${VERSION}_linux_$ARCHITECTURE"',
             "migrations": "coderd/database/migrations/*.up.sql",

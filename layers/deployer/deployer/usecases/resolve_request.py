@@ -14,7 +14,7 @@ from deployer.deploy.image import Document, Image
 from deployer.deploy.release import Release
 from deployer.deploy.spec import ServiceSpec
 from deployer.errors import ImageMissing, RequestRejected
-from deployer.requests import Deploy, Rollback
+from deployer.requests import Deploy, Restart, Rollback
 from deployer.usecases import read_documents
 
 
@@ -65,6 +65,18 @@ def to_roll_back(
         )
     release = identification.again(target, "rollback", request.by, exact, execution, now)
     return {**release, "restore": restore}
+
+
+def to_restart(request: Restart, records: History, execution: str, now: datetime) -> Release:
+    """Return the release for a request to restart: the live one, in new tasks.
+
+    Raises:
+        RequestRejected: no release is live.
+    """
+    live = history.live(records)
+    if live is None or ecs.revision(live.get("taskDefinition") or "") is None:
+        raise RequestRejected("no release is live whose task definition could be restarted")
+    return identification.again(live, "restart", request.by, True, execution, now)
 
 
 def _running_revision(spec: ServiceSpec) -> str | None:

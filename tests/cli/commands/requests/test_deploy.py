@@ -45,6 +45,17 @@ def test_what_runs_already_is_verified_and_not_deployed_again(live: Operator) ->
     assert ["SUCCEEDED (it ran already)" in line for line in listed[1:]] == [True, True, False]
 
 
+def test_a_restart_puts_new_tasks_in_place_of_the_same_release(live: Operator) -> None:
+    def tasks() -> set[str]:
+        return {task["id"] for task in live.told("status")["tasks"]["list"]}
+
+    before, first = tasks(), live.stage.records()[0]
+    told = live.told("restart")
+    assert (told["outcome"], told["version"], told["deployed"]) == ("SUCCEEDED", "1.0.0", True)
+    assert not before & tasks()
+    assert live.stage.records()[-1]["taskDefinition"] == first["taskDefinition"]
+
+
 def test_the_newest_push_is_deployed_where_none_is_named(operator: Operator) -> None:
     nothing = operator.run("deploy")
     assert nothing.returncode == 3
