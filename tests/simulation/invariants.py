@@ -610,7 +610,9 @@ class Invariants:
         self, records: list[Mapping[str, Any]], good: list[Mapping[str, Any]], revision: str
     ) -> None:
         """The newest push that is good runs, unless a request says otherwise."""
-        failed = {r["digest"] for r in records if r["outcome"].startswith("FAILED")}
+        # a release that was recovered did not go live, whether another one came before that or not
+        bad = [r for r in records if r["outcome"].startswith("FAILED") or "recoveredBy" in r]
+        failed = {r["digest"] for r in bad}
         tagged = [(d, t) for _, d, t in self.pushes if self._stands(d, t)]
         self._sticky(records, good, revision)
         if not tagged or self.record("#hold"):
