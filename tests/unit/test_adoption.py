@@ -225,8 +225,9 @@ def test_the_platform_is_that_of_the_task_definition(
     assert read_documents.platform(spec(**ADOPTED)) == platform
 
 
-def test_of_a_service_that_is_not_there_the_platform_is_unknown(here: Script) -> None:
-    here("ecs", "DescribeServices", {"services": []})
+@pytest.mark.parametrize("found", [{"services": []}, refusal("AccessDeniedException")])
+def test_of_a_service_that_nobody_can_see_the_platform_is_unknown(here: Script, found: Any) -> None:
+    here("ecs", "DescribeServices", found)
     assert read_documents.platform(spec(**ADOPTED)) is None
 
 

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from deployer.redaction import clip
-
 _SEARCH_LIMIT = 4000  # characters of a line: some patterns take more than linear time
 
 
@@ -38,6 +36,8 @@ class Pattern(NamedTuple):
 
 def found(log: Sequence[str], patterns: Sequence[Pattern]) -> list[Symptom]:
     """Return the symptoms in a log in the order of the patterns, each with its last line."""
+    from deployer.redaction import clip  # every function reads a spec, and few read logs
+
     symptoms: list[Symptom] = []
     short = [clip(line, _SEARCH_LIMIT) for line in log]
     for kind, pattern, why, advice in patterns:

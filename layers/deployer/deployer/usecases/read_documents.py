@@ -1,6 +1,8 @@
 """Read the task definition from which a service's releases are made: in the spec, or in ECS."""
 
-from deployer.aws import ecs
+from botocore.exceptions import ClientError
+
+from deployer.aws import ecs, refused
 from deployer.deploy import documents, rollout, task_definitions
 from deployer.deploy.rollout import Service
 from deployer.deploy.spec import ServiceSpec
@@ -47,9 +49,13 @@ def base(spec: ServiceSpec, service: Service | None = None) -> Base:
 def platform(spec: ServiceSpec) -> str | None:
     """Return the platform that an image of the service needs; None if nobody knows yet.
 
-    The preflight says what is missing.
+    The preflight says what is missing, and which permission.
     """
     try:
         return documents.platform(base(spec).definition)
     except PreflightFailed:
         return None
+    except ClientError as error:
+        if refused(error):
+            return None
+        raise
