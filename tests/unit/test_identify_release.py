@@ -578,7 +578,8 @@ def test_a_restart_is_of_the_live_release(registry: Script, context: Any) -> Non
     with pytest.raises(RequestRejected, match="no release is live"):
         identify({"action": "restart"}, context)
     releases.close_release(release(id="1"), "SUCCEEDED", {"taskDefinition": REVISION})
-    registry("ecs", "DescribeTaskDefinition", {"taskDefinition": {"taskDefinitionArn": REVISION, "status": "ACTIVE"}})
+    active = {"taskDefinitionArn": REVISION, "status": "ACTIVE"}
+    registry("ecs", "DescribeTaskDefinition", {"taskDefinition": active})
     made = identify({"action": "restart", "by": "ada"}, context)
     assert made["decision"] == "DEPLOY"
     assert (made["release"]["to"], made["release"]["taskDefinition"]) == ("1", REVISION)
