@@ -144,6 +144,7 @@ def _create_service(data: Request) -> Response:
         ecs._tags[service["serviceArn"]] = list(service["tags"])
     ecs._services[key] = service
     ecs_scheduler.new_deployment(service)
+    ecs_scheduler.wake()
     return _answer("service", service)
 
 
@@ -176,6 +177,7 @@ def _update_service(data: Request) -> Response:
     else:
         service["deployments"][0]["desiredCount"] = service["desiredCount"]
     service["_stale"] = (time.monotonic() + _READ_LAG, stale)
+    ecs_scheduler.wake()
     return _answer("service", service)
 
 
@@ -191,6 +193,7 @@ def _delete_service(data: Request) -> Response:
     service.update(status="DRAINING", desiredCount=0)
     for deployment in service["deployments"]:
         deployment["desiredCount"] = 0
+    ecs_scheduler.wake()
     return _answer("service", service)
 
 
@@ -424,5 +427,5 @@ def install() -> None:
         guarded = _guarded(handler)
         setattr(ecs, name, guarded)
         ecs._ACTION_MAP[operation] = _valid(operation, guarded)
-    ecs._reconcile_service_tasks = lambda cluster_name, svc_key: None
+    ecs._reconcile_service_tasks = lambda cluster_name, svc_key: ecs_scheduler.wake()
     ecs._ts_to_epoch = _to_epoch

@@ -4,7 +4,7 @@ Rolling updates with minimum and maximum healthy percent, the deployment circuit
 rollback. Followed: AmazonECS/latest/developerguide/deployment-type-ecs.html, deployment-circuit-
 breaker.html, service-throttle-logic.html, the API reference of DeploymentConfiguration and
 Deployment (quoted where it decides something), https://github.com/aws/containers-roadmap/issues/1206
-for what the breaker does not see. One thread decides, ten times a second.
+for what the breaker does not see. One thread decides, after every change of a task or service.
 
 Not modelled: daemon services, blue/green, alarms, placement.
 """
@@ -39,7 +39,13 @@ _IMPAIRED_AFTER = 3  # failed starts in a row; AWS publishes no number
 # Of a service's fields, those that DescribeServices shows with its deployments.
 _SHOWN_HERE = ("serviceConnectConfiguration", "volumeConfigurations", "vpcLatticeConfigurations")
 
-_TICK_SECONDS = 0.1  # between two looks at all services
+_TICK_SECONDS = 0.1  # between two looks at a service that is not steady
+_changed = threading.Event()
+
+
+def wake() -> None:
+    """Look at all services now."""
+    _changed.set()
 
 
 def new_deployment(service: Service) -> Deployment:
@@ -85,6 +91,7 @@ def task_changed(task: Task) -> None:
         if deployment and deployment["status"] == "PRIMARY":
             _judge(service, deployment, task)
     recount(service)
+    wake()
 
 
 def recount(service: Service) -> None:
@@ -419,16 +426,19 @@ def _service_of(task: Task) -> Service | None:
 
 def _run() -> None:
     while True:
-        time.sleep(_TICK_SECONDS)
+        woken = _changed.wait(_TICK_SECONDS)
+        _changed.clear()
         for service in list(ecs._services._data.values()):
-            _, _, _, region, account, _ = service["serviceArn"].split(":", 5)
-            try:
-                with lock, request_scope(account, region):
-                    _reconcile(service)
-            except Exception:
-                _log.exception("service %s", service["serviceName"])
+            if service["status"] != "INACTIVE" and (woken or not service.get("_steady")):
+                _, _, _, region, account, _ = service["serviceArn"].split(":", 5)
+                try:
+                    with lock, request_scope(account, region):
+                        _reconcile(service)
+                except Exception:
+                    _log.exception("service %s", service["serviceName"])
 
 
 def install() -> None:
     """Start the scheduler's thread."""
+    load_balancer.watchers.append(lambda group: wake())
     threading.Thread(target=_run, name="ecs-scheduler", daemon=True).start()

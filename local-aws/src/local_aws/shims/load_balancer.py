@@ -55,6 +55,8 @@ _loop = asyncio.new_event_loop()
 _FOLLOW_SECONDS = 0.1  # until what was changed is seen
 _turns = itertools.count()
 _shim = Shim()
+watchers: list[Callable[[str], None]] = []
+"""Called with a target group after the health of one of its targets changed."""
 
 
 class Place:
@@ -158,7 +160,11 @@ class Target:
                 self._set("unhealthy", *wrong)
 
     def _set(self, state: str, reason: str, description: str) -> None:
+        changed = self.state != state
         self.state, self.reason = state, (reason, description)
+        if changed:
+            for watcher in watchers:
+                watcher(self.group)
 
 
 class _Use:
@@ -407,6 +413,8 @@ def _forget_drained() -> None:
         if target.state == "draining" and not target.uses:
             del _targets[key]
             _drained.notify_all()
+            for watcher in watchers:
+                watcher(target.group)
 
 
 def wait_until_drained(address: str) -> None:
