@@ -37,7 +37,9 @@ def test_a_function_that_is_killed_runs_again_and_does_nothing_twice(
     assert kill_worker(live, function)
     done = live.ended(arn)
     assert done.status == "SUCCEEDED", (done.error, done.cause)
-    revisions = ecs.list_task_definitions(familyPrefix=f"{live.service}-releases")["taskDefinitionArns"]
+    revisions = ecs.list_task_definitions(familyPrefix=f"{live.service}-releases")[
+        "taskDefinitionArns"
+    ]
     assert len(revisions) == 2
     assert [record["outcome"] for record in live.records()] == ["SUCCEEDED", "SUCCEEDED"]
 

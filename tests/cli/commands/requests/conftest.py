@@ -53,10 +53,11 @@ def patient(make: Callable[..., Operator], session: dict[str, str]) -> Operator:
 
 
 @pytest.fixture
-def busy(patient: Operator) -> Iterator[tuple[Operator, str]]:
-    """The operator while 1.1.0 is on its way and stays so; the ARN of its execution."""
-    stage = patient.stage
-    arn = stage.started_by(stage.release("1.1.0", fault="slow-start", seconds=50))
+def busy(patient: Operator, request: pytest.FixtureRequest) -> Iterator[tuple[Operator, str]]:
+    """The operator while 1.1.0 is on its way and stays so, for 50 s or the parameter; the ARN of
+    its execution."""
+    stage, seconds = patient.stage, getattr(request, "param", 50)
+    arn = stage.started_by(stage.release("1.1.0", fault="slow-start", seconds=seconds))
     for now in stage.follow(arn):
         if now.states and now.states[-1].name == "Poll health":
             break

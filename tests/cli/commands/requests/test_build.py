@@ -71,6 +71,7 @@ def test_what_is_built_while_it_is_held_waits(builder: Operator, tmp_path: Path)
     assert "freeze" in told["error"]["message"]
 
 
+@pytest.mark.parametrize("busy", [250], indirect=True)  # a build takes its time
 def test_what_is_built_while_a_newer_push_comes_is_superseded(
     busy: tuple[Operator, str], tmp_path: Path
 ) -> None:
