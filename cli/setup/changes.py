@@ -26,6 +26,9 @@ STATEFUL = frozenset(
 )
 """Types of resources that hold data, or cannot be recreated."""
 
+REVISED = frozenset({"AWS::ECS::TaskDefinition"})
+"""Types that are never changed, but replaced by a new revision, which breaks nothing that runs."""
+
 
 # Change sets -------------------------------------------------------------------------------------
 
@@ -120,7 +123,12 @@ def judge(changes: Sequence[Change], allowed_losses: Collection[str] = ()) -> Ve
         for c in changes
         if c.stateful and c.action in destroying and c.resource not in allowed_losses
     ]
-    destructive = [c for c in changes if c.action in (*destroying, Action.MAY_REPLACE)]
+    destructive = [
+        c
+        for c in changes
+        if c.action in (*destroying, Action.MAY_REPLACE)
+        and not (c.type in REVISED and c.action is not Action.REMOVE)
+    ]
     return Verdict(tuple(refused), tuple(c for c in destructive if c not in refused))
 
 

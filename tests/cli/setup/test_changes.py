@@ -12,6 +12,7 @@ from cli.setup.changes import (
     Change,
     Event,
     Standing,
+    Verdict,
     advice,
     change,
     deletion,
@@ -84,6 +85,14 @@ def test_what_holds_data_may_not_go_unless_it_is_named() -> None:
     assert named.refused == ()
     assert named.destructive == (table, bucket, perhaps, queue)
     assert judge([added]).destructive == ()
+
+
+@pytest.mark.parametrize("action", [Action.REPLACE, Action.MAY_REPLACE])
+def test_a_new_revision_of_a_task_definition_need_not_be_confirmed(action: Action) -> None:
+    blueprint = Change(action, "TaskDefinition", "AWS::ECS::TaskDefinition")
+    assert judge([blueprint]) == Verdict((), ())
+    gone = Change(Action.REMOVE, "TaskDefinition", "AWS::ECS::TaskDefinition")
+    assert judge([gone]).destructive == (gone,)
 
 
 def test_a_stack_policy_denies_what_would_lose_data() -> None:
