@@ -33,7 +33,7 @@ UNUSED = {
     **{
         Permission("deployer.RollBackRole", action, resource): _UNDO
         for action, resource in (
-            ("cloudwatch:DescribeAlarms", "alarm:*"),
+            ("cloudwatch:DescribeAlarms", "*"),
             ("cloudwatch:PutMetricAlarm", "alarm:test*-monitoring-*"),
             ("dynamodb:GetItem", "table/{Releases}"),
             ("dynamodb:PutItem", "table/{Releases}"),
