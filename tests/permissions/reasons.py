@@ -95,13 +95,10 @@ DENIED = {
         "deployer.CheckPreflightRole", "ecs:DescribeClusters", "cluster/nowhere"
     ): "a spec names a cluster that is not the deployer's, and the preflight says so",
     Permission(
-        "deployer.CheckPreflightRole", "iam:GetRole", "role/test-nobody"
-    ): "a spec names a role that is not the deployer's, and the preflight says so",
+        "deployer.CheckPreflightRole", "ecs:DescribeServices", "service/nowhere/*"
+    ): "as above: the service that would be adopted is looked for there",
     Permission("deployer.DocsBuildRole", "s3:ListBucket", "{Sources}"): _ITS_CACHE,
     Permission("deployer.ImageBuildRole", "s3:ListBucket", "{Sources}"): _ITS_CACHE,
-    Permission(
-        "deployer.CheckPreflightRole", "iam:SimulatePrincipalPolicy", "role/test-nobody"
-    ): "as above: what that role may do is not looked at",
     Permission(
         "deployer.CheckPreflightRole",
         "secretsmanager:DescribeSecret",
