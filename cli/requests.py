@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from cli import sources
+from cli import images, sources
 from cli.aws import AWS_ERRORS, Account, code_of, explained
 from cli.errors import BUSY, FAILED, INTERRUPTED, REJECTED, UNREADY, WRONG, CommandFailed
 from cli.executions import Execution, look
@@ -125,10 +125,11 @@ class Requests:
         deadline, service = time.monotonic() + seconds, self.target.service
         pushed = ecr.find(self.target.spec.repository, image)
         if pushed is None:
+            tags = ", ".join(images.tags(self.target)[:10]) or "none"
             raise CommandFailed(
                 UNREADY,
                 f"{image} is not in repository {self.target.spec.repository}",
-                ["Push it first; what is there:", "  deployer deploy --dry-run"],
+                [f"Push it first. Tags in the repository, newest first: {tags}"],
             )
         self.screen.title(f"Waiting for {service} {image}")
         record = self._find_push(pushed.digest, None if image == pushed.digest else image, deadline)

@@ -49,7 +49,7 @@ _WRITE = ["docs/service-spec.md says what it holds; the smallest has four lines.
 
 
 def wrong_fields(document: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with a spec, as far as nobody need ask AWS: each path, and why."""
+    """Return each wrong field of a spec, and why, as far as that is known without asking AWS."""
     problems: list[str] = []
     made = specs.read(Fields(document, "", problems))
     problems += [f"{path}: {why}" for path, why in check_prerequisites.invalid_fields(made)]

@@ -58,9 +58,10 @@ class Target:
         """The same deployer's services by name; None for one whose spec is invalid."""
         found: dict[str, Target | None] = {}
         for source, text in ssm.service_specs().items():
-            for valid in services({source: text}):
-                found[valid.service] = replace(self, asked=valid.service)
-            if not services({source: text}):
+            valid = services({source: text})
+            for spec in valid:
+                found[spec.service] = replace(self, asked=spec.service)
+            if not valid:
                 found[source.rpartition("/")[2]] = None
         return dict(sorted(found.items()))
 

@@ -91,7 +91,7 @@ def _difference(before: str | None, document: dict[str, Any]) -> list[str]:
     """Return the lines of the spec that change, each with + or -, and some around them."""
     try:
         earlier = json.loads(before) if before else {}
-    except ValueError:  # what is there is no spec: all of it goes
+    except ValueError:  # the parameter holds no JSON: each of its lines is replaced
         old = (before or "").splitlines()
     else:
         if earlier == document:

@@ -61,10 +61,11 @@ def init(
         document["container"] = runs
     if problems := specfile.wrong_fields(document):
         raise CommandFailed(WRONG, "the spec would be wrong", [f"- {p}" for p in problems])
-    file.write_text(
-        f"# Each release is the task definition that {name} runs, with the new image.\n"
-        + yaml.safe_dump(document, sort_keys=False)
-    )
+    text = f"# Each release is the task definition that {name} runs, with the new image.\n"
+    try:
+        file.write_text(text + yaml.safe_dump(document, sort_keys=False))
+    except OSError as error:
+        raise CommandFailed(WRONG, f"{file} cannot be written: {error.strerror}") from error
     call.result |= {"file": str(file), "spec": document}
     call.screen.facts(list(_found(service, runs, document)))
     call.screen.say(f"Wrote {file}. Store it for the deployer:", "green")

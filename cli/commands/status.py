@@ -114,7 +114,8 @@ def _brief(name: str, target: Target | None) -> Document:
     if target is None:
         return {"service": name, "problem": "its service spec is invalid: deployer doctor"}
     known, queue = serves(target), locks.queue(name)
-    live = history.live(target.history)
+    records = target.history
+    live = history.live(records)
     return {
         "service": name,
         "problem": known["alarm"],
@@ -122,7 +123,7 @@ def _brief(name: str, target: Target | None) -> Document:
         # the address of a task changes with the task; --service asks for it
         "url": target.spec.url,
         "serves": known["serves"],
-        "inFlight": [_claim(holder, target.history) for holder in (queue.holder,) if holder],
+        "inFlight": [_claim(holder, records) for holder in (queue.holder,) if holder],
         "hold": queue.hold and {name: queue.hold.get(name) for name in ("by", "at", "reason")},
     }
 

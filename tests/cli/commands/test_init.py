@@ -35,4 +35,8 @@ def test_what_cannot_be_adopted_is_told(rolled_back: Operator, tmp_path: Path) -
     other = rolled_back.run(*words, "--container", "nobody")
     assert other.returncode == 3
     assert "no container nobody" in other.stderr
+    nowhere = tmp_path / "no-such-folder" / "deployer.yaml"
+    unwritten = rolled_back.run("init", "--cluster", words[2], "--file", str(nowhere))
+    assert unwritten.returncode == 2
+    assert "cannot be written" in unwritten.stderr
     assert not file.exists()
