@@ -1,7 +1,8 @@
 """`python -m cli.schema`: print the JSON Schema of the service spec's own fields, for editors.
 
-The functions that read a spec (`deployer.deploy.spec`) make it: they read from fields that note
-what is asked of them. What ECS's documents may hold, ECS's own model says.
+It comes from the functions that read a spec (`deployer.deploy.spec`), which are given fields that
+note each reading. `taskDefinition` and `serviceDefinition` are only objects in it: botocore's model
+of ECS checks what is in them.
 """
 
 import json

@@ -118,11 +118,6 @@ def overridden(container: Mapping[str, Any], override: Mapping[str, Any]) -> dic
     return merged
 
 
-def runs(spec: ServiceSpec, base: Base, image: str) -> bool:
-    """Return whether the running service's own task definition runs an image already."""
-    return base.adopted and render(spec, base, image) == base.definition
-
-
 def content_hash(definition: Mapping[str, Any]) -> str:
     """Return a hash of a task definition's content, for a tag of the revision.
 
