@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,12 @@ def _give_lock(stage: Stage, payload: Mapping[str, Any]) -> None:
     """Let the execution of a payload hold its service's lock, without which nothing is changed."""
     service = (payload.get("release") or payload.get("spec") or {}).get("service")
     if service:
-        item = {"service": service, "id": "#lock", "execution": payload["execution"]}
+        item = {
+            "service": service,
+            "id": "#lock",
+            "execution": payload["execution"],
+            "since": datetime.now(UTC).isoformat(),
+        }
         stage.aws.client("dynamodb").put_item(
             TableName=stage.outputs["ReleasesTable"],
             Item={name: {"S": value} for name, value in item.items()},

@@ -19,7 +19,7 @@ from tests.simulation.ecs import Deployment, Service, Task
 if TYPE_CHECKING:
     from tests.simulation.world import Execution, Invocation, World
 
-TRANSITIONS, FRESH = 1000, 90.0
+TRANSITIONS, FRESH, LEASE = 1000, 90.0, 60.0
 REACTION = 10.0  # seconds from ECS's end of a rollout to the record, if nothing is disturbed
 _WRITES = {
     "RegisterTaskDefinition",
@@ -178,7 +178,10 @@ class Invariants:
         other = asked.get("desiredCount") not in (None, 0, service.desired)
         if service.desired and other and not meanwhile:
             self.broken("the desired count is the team's", f"it was {service.desired}")
-        theirs = self._theirs(service.primary.revision)
+        release = self.record(invocation.payload["release"]["id"]) or {}
+        # a release of the same image may run on a revision that somebody else registered
+        own = release.get("taskDefinition") == service.primary.revision
+        theirs = self._theirs(service.primary.revision) and not own
         shown = "stale" not in self.world.plan.faults.values()
         shown = shown and service.changed + service.lag < invocation.begun
         if invocation.function == "RollBack" and theirs and shown:
@@ -285,8 +288,10 @@ class Invariants:
 
     def _settled(self, release: str, execution: str) -> bool:
         """Whether a release has its outcome, or the execution that began its rollout is over."""
-        record = self.record(release)
-        over = self.world.sfn.executions[execution].status != "RUNNING"
+        record, began = self.record(release), self.world.sfn.executions[execution]
+        over = began.status != "RUNNING"
+        if "RedriveCount" in began.context:  # it ran on after another had taken the lock over
+            over = over or (self.record("#lock") or {}).get("execution") != execution
         return record is None or "outcome" in record or over
 
     def record(self, release: str) -> Mapping[str, Any] | None:
@@ -405,7 +410,9 @@ class Invariants:
             self.broken("told in time", f"{waited:.0f} s after the rollout was complete")
 
     def _recent(self, when: float | None) -> bool:
-        return when is not None and self.world.engine.now - when < FRESH
+        # each try that died after its look may hold the next one up for as long as its lease
+        fresh = FRESH + LEASE * max(0, len(self.world.plan.faults) - 1)
+        return when is not None and self.world.engine.now - when < fresh
 
     def looked(self, service: Service) -> None:
         """ECS's scheduler took a step: did it go where it must not by what we set?"""

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,7 +27,7 @@ from tests.unit.samples import (
     spec,
 )
 
-PUSHED = PushedImage(DIGEST, ("latest", "2.1.0"), NOW - timedelta(minutes=5))
+PUSHED = PushedImage(DIGEST, ("2.1.0",), NOW - timedelta(minutes=5))
 SINCE = NOW - timedelta(days=7)
 
 
@@ -83,6 +84,23 @@ def test_a_tag_that_moved_to_an_image_of_old_was_put_there_after_it_was_on_the_o
         assert found.at == NOW - timedelta(hours=1) + timedelta(seconds=1)
         push = requests.push(found.event)
         assert push and push.until == found.at, "a later event is a push of its own"
+
+
+@pytest.mark.parametrize(
+    ("tags", "past"),
+    [(("2.1.0", "prod"), []), (("prod",), [recorded(tag="2.1.0")])],
+    ids=["both events were lost", "the first is recorded"],
+)
+def test_a_later_event_of_a_tag_that_was_added_to_an_image_is_a_push_of_its_own(
+    tags: Any, past: Any
+) -> None:
+    service = replace(spec(), tags="prod|[0-9.]+")
+    image_ = PushedImage(DIGEST, tags, PUSHED.pushed_at)
+    found = reconciliation.missed(service, [image_], past, (), SINCE, NOW)
+    assert [push.tag for push in found] == list(tags)
+    for one in found:
+        push = requests.push(one.event)
+        assert push and push.until == one.at, "only its own time says what came before it"
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,10 @@ class PushedImage:
 class MissedPush:
     """A push without a record: a tag on an image, and its time.
 
-    `first` is whether `at` is when the image itself was pushed; an event of that push may carry a
-    slightly later time. Otherwise `at` is the earliest possible time, if the tag moved to an image
-    of old, or that of an event. An event with a later time is then a push of its own: only its
-    time says whether another push came before it.
+    `first` is whether `at` is when the image itself was pushed, under this tag; an event of that
+    push may carry a slightly later time. Otherwise `at` is the earliest possible time, if the image
+    was there before the tag, or that of an event. An event with a later time is then a push of its
+    own: only its time says whether another push came before it.
     """
 
     repository: str
@@ -103,6 +103,9 @@ def missed(
     for entry in sorted(pushes, key=lambda entry: (entry["pushedAt"], entry["id"])):
         newest[entry["tag"] or ""] = entry
     recorded = {(entry["digest"], entry["tag"]) for entry in pushes}
+    tags_of: dict[str, set[str | None]] = {}
+    for digest, known_tag in recorded:
+        tags_of.setdefault(digest, set()).add(known_tag)
     tried_before = tries(undecided)
     missed_pushes = []
     for image in images:
@@ -119,9 +122,9 @@ def missed(
             if has_record or not (pushed_at or moved or image.pushed_at > since):
                 continue
             if now - at >= GRACE and ignored_tag(tag, service) is None:
-                missed_pushes.append(
-                    MissedPush(service.repository, image.digest, tag, at, at == image.pushed_at)
-                )
+                only_tag = {*image.tags, *tags_of.get(image.digest, ())} == {tag}
+                first = only_tag and at == image.pushed_at
+                missed_pushes.append(MissedPush(service.repository, image.digest, tag, at, first))
     return sorted(missed_pushes, key=lambda push: (push.at, push.digest, push.tag))
 
 
