@@ -12,11 +12,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import lock
 from deployer.aws import events, sfn
-from deployer.aws.log import Logger
 from deployer.deploy.history import History
 from deployer.deploy.release import Entry
 from deployer.errors import LockTimedOut
 from deployer.lock import Decision, LockRequest
+from deployer.log import Logger
 from deployer.store import locks, releases
 
 logger = Logger()

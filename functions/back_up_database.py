@@ -7,12 +7,12 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import rds
-from deployer.aws.log import Logger
 from deployer.deploy import database
 from deployer.deploy.database import Done
 from deployer.deploy.release import Release
 from deployer.deploy.spec import Database, ServiceSpec, from_document
 from deployer.errors import DatabaseFailed
+from deployer.log import Logger
 from deployer.store import locks, releases
 
 logger = Logger()

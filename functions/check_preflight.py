@@ -8,7 +8,6 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import http
 from deployer.aws import ec2, ecs
-from deployer.aws.log import Logger
 from deployer.check import WARNING
 from deployer.deploy import (
     addresses,
@@ -25,6 +24,7 @@ from deployer.deploy.history import History
 from deployer.deploy.release import Previous, Release
 from deployer.deploy.rollout import Service
 from deployer.deploy.spec import ServiceSpec, from_document
+from deployer.log import Logger
 from deployer.store import releases
 from deployer.usecases import check_prerequisites
 

@@ -8,11 +8,11 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import s3
-from deployer.aws.log import Logger
 from deployer.docs import site, sources
 from deployer.docs.site import DocsRelease
 from deployer.docs.sources import Plan
 from deployer.errors import SourcesRejected
+from deployer.log import Logger
 
 logger = Logger()
 

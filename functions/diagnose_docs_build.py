@@ -5,9 +5,9 @@ from typing import TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import logs
-from deployer.aws.log import Logger
 from deployer.deploy import diagnosis
 from deployer.deploy.diagnosis import Diagnosis, Failure
+from deployer.log import Logger
 
 logger = Logger()
 

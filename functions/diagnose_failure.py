@@ -7,12 +7,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import presets
 from deployer.aws import ecs, logs
-from deployer.aws.log import Logger
 from deployer.deploy import diagnosis, documents, rollout
 from deployer.deploy.diagnosis import Diagnosis, Failure
 from deployer.deploy.rollout import Rollout
 from deployer.deploy.spec import from_document
 from deployer.deploy.stop_reasons import Task
+from deployer.log import Logger
 
 logger = Logger()
 

@@ -5,11 +5,11 @@ from typing import TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import logs
-from deployer.aws.log import Logger
 from deployer.build import image_build
 from deployer.build.image_build import BuildDocument, Diagnosis
 from deployer.deploy import diagnosis
 from deployer.deploy.diagnosis import Failure
+from deployer.log import Logger
 
 logger = Logger()
 

@@ -7,12 +7,12 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import ec2, ecs
-from deployer.aws.log import Logger
 from deployer.deploy import addresses
 from deployer.deploy.addresses import Addresses
 from deployer.deploy.release import Release
 from deployer.deploy.rollout import Rollout
 from deployer.deploy.spec import from_document
+from deployer.log import Logger
 from deployer.store import releases
 
 logger = Logger()

@@ -9,12 +9,12 @@ from typing import Any, Literal, TypedDict, cast
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import events, s3, ssm
-from deployer.aws.log import Logger
 from deployer.deploy import history
 from deployer.deploy.diagnosis import Failure
 from deployer.docs import publication, site
 from deployer.docs.site import DocsRelease, SiteSpec, Upload
 from deployer.errors import RequestRejected, SourcesRejected
+from deployer.log import Logger
 from deployer.requests import Hold, Publish, Recover, Resume, Rollback
 from deployer.store import locks, releases
 

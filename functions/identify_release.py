@@ -8,7 +8,6 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import requests
 from deployer.aws import ecr, events, ssm
-from deployer.aws.log import Logger
 from deployer.deploy import diagnosis, history, identification
 from deployer.deploy.diagnosis import Failure
 from deployer.deploy.image import Image
@@ -16,6 +15,7 @@ from deployer.deploy.release import Previous, Recorded, Release
 from deployer.deploy.rollout import Rollout
 from deployer.deploy.spec import ServiceSpec, Unread, ambiguous, for_push, for_service
 from deployer.errors import RequestRejected, SpecInvalid
+from deployer.log import Logger
 from deployer.requests import Deploy, Hold, Push, Recover, Restart, Resume, Rollback
 from deployer.store import locks, releases
 from deployer.usecases import read_documents, resolve_request

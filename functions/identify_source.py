@@ -9,11 +9,11 @@ from typing import Any, Literal, NotRequired, TypedDict, cast
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import s3, ssm
-from deployer.aws.log import Logger
 from deployer.build import image_build
 from deployer.build.image_build import Build, Fetch, Source, Upload
 from deployer.deploy.spec import for_service
 from deployer.errors import RequestRejected, SourcesRejected
+from deployer.log import Logger
 from deployer.store import builds, releases
 
 logger = Logger()

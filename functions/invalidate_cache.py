@@ -9,10 +9,10 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import cloudfront, s3
-from deployer.aws.log import Logger
 from deployer.aws.s3 import Served
 from deployer.docs import publication, site
 from deployer.docs.site import DocsRelease
+from deployer.log import Logger
 from deployer.store import locks
 
 logger = Logger()

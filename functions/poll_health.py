@@ -12,11 +12,11 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import alarms, ecs, elb, sfn
-from deployer.aws.log import Logger
 from deployer.deploy import addresses, documents, rollout
 from deployer.deploy.rollout import Rollout, Service, Verdict
 from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.deploy.stop_reasons import Task
+from deployer.log import Logger
 from deployer.store import releases
 
 logger = Logger()

@@ -7,8 +7,8 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import s3
-from deployer.aws.log import Logger
 from deployer.docs import publication, site
+from deployer.log import Logger
 from deployer.store import locks
 
 logger = Logger()

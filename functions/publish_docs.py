@@ -16,12 +16,12 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import s3
-from deployer.aws.log import Logger
 from deployer.aws.s3 import Served
 from deployer.docs import publication, site
 from deployer.docs.publication import Change, File, Files, Manifest, Sample
 from deployer.docs.site import DocsRelease, SiteSpec
 from deployer.errors import SiteRejected
+from deployer.log import Logger
 from deployer.store import locks, releases
 
 logger = Logger()

@@ -11,13 +11,13 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import ecr, events, s3, sfn, ssm
-from deployer.aws.log import Logger
 from deployer.build import image_build
 from deployer.deploy import reconciliation, release, spec
 from deployer.deploy.release import Recorded
 from deployer.deploy.spec import ServiceSpec
 from deployer.docs import site
 from deployer.errors import DeployError
+from deployer.log import Logger
 from deployer.store import locks, releases
 
 logger = Logger()

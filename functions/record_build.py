@@ -6,11 +6,11 @@ from typing import Any, TypedDict, cast
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import events
-from deployer.aws.log import Logger
 from deployer.build import image_build
 from deployer.build.image_build import Build, BuildDocument, Diagnosis
 from deployer.deploy.diagnosis import Failure
 from deployer.deploy.release import Outcome, Unidentified
+from deployer.log import Logger
 from deployer.store import locks, releases
 
 logger = Logger()

@@ -7,10 +7,10 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import events
-from deployer.aws.log import Logger
 from deployer.deploy import history
 from deployer.docs import site
 from deployer.docs.site import DocsRelease
+from deployer.log import Logger
 from deployer.store import locks, releases
 
 logger = Logger()

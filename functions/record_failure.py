@@ -7,13 +7,13 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import ecs, events
-from deployer.aws.log import Logger
 from deployer.deploy import diagnosis, release, serving
 from deployer.deploy.diagnosis import Diagnosis, Failure
 from deployer.deploy.release import Entry, Outcome, Unidentified
 from deployer.deploy.rollback import Rollback
 from deployer.deploy.spec import from_document
 from deployer.docs import site
+from deployer.log import Logger
 from deployer.store import locks, releases
 
 logger = Logger()

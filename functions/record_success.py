@@ -7,7 +7,6 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import events
-from deployer.aws.log import Logger
 from deployer.deploy import history
 from deployer.deploy.addresses import Addresses
 from deployer.deploy.history import History
@@ -15,6 +14,7 @@ from deployer.deploy.release import Recorded, Release
 from deployer.deploy.rollout import Rollout
 from deployer.deploy.spec import from_document
 from deployer.deploy.verification import Probes
+from deployer.log import Logger
 from deployer.store import locks, releases
 
 logger = Logger()

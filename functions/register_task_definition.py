@@ -6,10 +6,10 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import ecs
-from deployer.aws.log import Logger
 from deployer.deploy import task_definitions
 from deployer.deploy.release import Previous, Release
 from deployer.deploy.spec import from_document
+from deployer.log import Logger
 from deployer.store import locks, releases
 from deployer.usecases import read_documents
 

@@ -11,12 +11,12 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import alarms, cloudformation, rds, secrets
-from deployer.aws.log import Logger
 from deployer.deploy import database, database_settings
 from deployer.deploy.database import Done
 from deployer.deploy.release import Release, Restoration
 from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.errors import DatabaseFailed
+from deployer.log import Logger
 from deployer.store import locks, releases
 
 logger = Logger()

@@ -7,13 +7,13 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import alarms, ecs, secrets
-from deployer.aws.log import Logger
 from deployer.deploy import database, rollback, rollout, service
 from deployer.deploy.release import Previous, Release, Restoration
 from deployer.deploy.rollback import Rollback
 from deployer.deploy.rollout import Rollout, Service
 from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.errors import DatabaseFailed
+from deployer.log import Logger
 from deployer.store import locks, releases
 
 logger = Logger()

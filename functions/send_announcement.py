@@ -12,8 +12,8 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import sns
-from deployer.aws.log import Logger
 from deployer.deploy.announcement import announcement
+from deployer.log import Logger
 
 logger = Logger()
 

@@ -6,9 +6,9 @@ from typing import TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import codebuild
-from deployer.aws.log import Logger
 from deployer.build import image_build
 from deployer.build.image_build import Build
+from deployer.log import Logger
 from deployer.store import locks
 
 logger = Logger()

@@ -8,12 +8,12 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import alarms, ecs
-from deployer.aws.log import Logger
 from deployer.deploy import documents, rollout, service
 from deployer.deploy.release import Previous, Release
 from deployer.deploy.rollout import Rollout
 from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.errors import PreflightFailed
+from deployer.log import Logger
 from deployer.store import locks, releases
 
 logger = Logger()

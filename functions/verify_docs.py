@@ -7,11 +7,11 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import http
-from deployer.aws.log import Logger
 from deployer.deploy.verification import Finding, refuted, verified
 from deployer.docs import publication, site
 from deployer.docs.publication import Sample
 from deployer.docs.site import DocsRelease
+from deployer.log import Logger
 
 logger = Logger()
 

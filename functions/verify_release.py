@@ -8,13 +8,13 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import http
-from deployer.aws.log import Logger
 from deployer.deploy import addresses, verification
 from deployer.deploy.addresses import Addresses
 from deployer.deploy.release import Release
 from deployer.deploy.rollout import Rollout
 from deployer.deploy.spec import Verification, from_document
 from deployer.deploy.verification import Finding, Probes
+from deployer.log import Logger
 
 logger = Logger()
 

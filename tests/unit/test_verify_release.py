@@ -1,6 +1,9 @@
 """Does it answer, with the version that was pushed, on the data that was there?"""
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -33,6 +36,16 @@ def verify(web: Web, context: Any, **changes: Any) -> dict[str, Any]:
         "probes": BEFORE,
     }
     return dict(verify_release.handler(payload(**given | changes), context))
+
+
+def test_a_cold_start_loads_neither_boto3_nor_the_certificates() -> None:
+    run = "import sys, verify_release, deployer.http as http; "
+    run += "print('botocore' in sys.modules, http._tls.cache_info().currsize)"
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", run], env=paths, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "0"]
 
 
 def test_a_release_that_answers_as_it_must_is_verified_at_once(

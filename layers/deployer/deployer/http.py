@@ -8,6 +8,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from deployer.deploy import verification
@@ -33,7 +34,7 @@ class _Connected(urllib.request.AbstractHTTPHandler):
         return self.do_open(self._kept(http.client.HTTPConnection, request), request)
 
     def https_open(self, request: urllib.request.Request) -> Any:
-        connected = self._kept(http.client.HTTPSConnection, request, context=_tls)
+        connected = self._kept(http.client.HTTPSConnection, request, context=_tls())
         return self.do_open(connected, request)
 
     http_request = urllib.request.AbstractHTTPHandler.do_request_
@@ -49,7 +50,12 @@ class _Connected(urllib.request.AbstractHTTPHandler):
         return lambda host, **arguments: Connection(host, **options, **arguments)
 
 
-_tls = ssl.create_default_context()
+@cache
+def _tls() -> ssl.SSLContext:
+    """Return the TLS settings. Loading the authorities takes longer than the rest of a start."""
+    return ssl.create_default_context()
+
+
 _opener = urllib.request.OpenerDirector()
 for _handler in (
     *(urllib.request.ProxyHandler(), _Connected(), _NoRedirects()),
@@ -131,6 +137,8 @@ def get(url: str, timeout: float = 3.0) -> Answer | None:
     Returns:
         The response, with as much of the body as arrived; None without complete headers.
     """
+    if url.startswith("https:"):
+        _tls()  # not in the time of the exchange
     return _Exchange(url, timeout).answer()
 
 

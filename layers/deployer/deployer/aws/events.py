@@ -4,8 +4,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from deployer.aws import client
-from deployer.aws.log import Logger
 from deployer.deploy.release import Entry, Unidentified
+from deployer.log import Logger
 from deployer.redaction import redact
 
 if TYPE_CHECKING:
