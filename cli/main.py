@@ -10,6 +10,7 @@ import click
 COMMANDS = {
     "status": "Show what is live, in flight and waiting, and what failed last.",
     "deploy": "Deploy an image from the repository, and follow it.",
+    "promote": "Deploy an image that another service or environment verified.",
     "wait": "Wait for what a push becomes, as a CI job does.",
     "follow": "Follow the deployment in flight, or the next.",
     "init": "Write the spec of a service that runs on ECS.",

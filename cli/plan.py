@@ -36,13 +36,18 @@ _EXECUTION = "dry-run"  # in place of an execution's ARN
 # The release of a request -------------------------------------------------------------------------
 
 
-def to_deploy(target: Target, image: str) -> Release:
+def to_deploy(
+    target: Target, image: str, promoted_from: Mapping[str, str] | None = None
+) -> Release:
     """Return the release that a request to deploy would create.
 
+    Args:
+        promoted_from: the release of another service that it promotes, as the request has it.
     Raises:
         ImageMissing, RequestRejected: the image does not exist, or cannot run as the service.
     """
-    request = requests.parse({"action": "deploy", "image": image})
+    origin = {"promotedFrom": promoted_from} if promoted_from else {}
+    request = requests.parse({"action": "deploy", "image": image, **origin})
     assert isinstance(request, requests.Deploy)
     return resolve_request.to_deploy(request, target.spec, _EXECUTION, datetime.now(UTC))
 

@@ -62,16 +62,23 @@ class Requests:
 
     # The service ----------------------------------------------------------------------------------
 
-    def deploy(self, image: str, version: str | None = None) -> None:
+    def deploy(
+        self,
+        image: str,
+        version: str | None = None,
+        promoted_from: Mapping[str, str] | None = None,
+    ) -> None:
         """Deploy an image of the service's repository.
 
         Args:
             image: its tag or digest.
             version: its version, to show.
+            promoted_from: the release of another service that it promotes.
         """
         name = f"{version} ({image})" if version and version != image else image
         self.screen.title(f"Deploying {self.target.service} {name}")
-        self._follow_release(self._send({"action": "deploy", "image": image}))
+        origin = {"promotedFrom": promoted_from} if promoted_from else {}
+        self._follow_release(self._send({"action": "deploy", "image": image, **origin}))
 
     def roll_back(
         self, to: Recorded, *, hold: bool, reason: str | None, restore_database: bool

@@ -143,10 +143,22 @@ def _handle_deploy(request: Deploy, execution: str, now: datetime) -> Identified
     spec, document = for_service(ssm.service_specs(), request.service)
     # keep the choice of an earlier try: the tag may have moved since
     recorded = releases.of_execution(execution)
-    release = recorded or resolve_request.to_deploy(request, spec, execution, now)
+    release = recorded or _requested_release(request, spec, execution, now)
     identified = _open(release, document)
     locks.release_hold(spec.service)
     return identified
+
+
+def _requested_release(
+    request: Deploy, spec: ServiceSpec, execution: str, now: datetime
+) -> Release:
+    release = resolve_request.to_deploy(request, spec, execution, now)
+    source = request.promoted_from
+    if source and not source.stack:  # another deployer's records are not ours to read
+        record = releases.find(source.service, source.release)
+        if refusal := identification.unpromotable(source, record, release["digest"]):
+            raise RequestRejected(refusal)
+    return release
 
 
 def _handle_rollback(request: Rollback, execution: str, now: datetime) -> Identified:

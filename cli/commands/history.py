@@ -162,6 +162,12 @@ def _facts(call: Call, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, key in (("tag", "tag"), ("digest", "digest"), ("url", "url"), ("back to", "to")):
         if record.get(key):
             yield name, str(record[key])
+    if origin := record.get("promotedFrom"):
+        stack = f", stack {origin['stack']}" if "stack" in origin else ""
+        yield (
+            "promoted",
+            f"from {origin['service']} {origin['version']} ({origin['release']}){stack}",
+        )
     if record.get("taskDefinition"):
         yield "task def", record["taskDefinition"].rpartition("/")[2]
     if previous := record.get("previous"):

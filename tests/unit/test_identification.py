@@ -7,18 +7,20 @@ import pytest
 
 from deployer.deploy import identification
 from deployer.deploy.image import Image
-from deployer.requests import Deploy, Push
+from deployer.requests import Deploy, Promotion, Push
 from tests.unit.samples import (
     ANOTHER_EXECUTION,
     DIGEST,
     EXECUTION,
     IMAGE,
+    MISSING,
     NOW,
     OTHER_DIGEST,
     config,
     image,
     index,
     manifest,
+    recorded,
     spec,
 )
 
@@ -136,6 +138,35 @@ def test_an_order_is_a_new_release_each_time() -> None:
     assert first["id"] != second["id"]
     assert first["id"].startswith("20261123T143000Z-abababababab-")
     assert (first["trigger"], first["startedBy"]) == ("deploy", "operator")
+
+
+@pytest.mark.parametrize("stack", [None, "deployer-staging"])
+def test_a_promotion_keeps_where_its_image_was_verified_and_as_which_version(stack: Any) -> None:
+    source = Promotion("staging", "r1", "2.1.0-rc1", stack)
+    command = Deploy(DIGEST, None, None, source)
+    made = identification.requested(command, spec(), image(), config(), EXECUTION, NOW)
+    origin = {"service": "staging", "release": "r1", "version": "2.1.0-rc1"}
+    assert made["promotedFrom"] == origin | ({"stack": stack} if stack else {})
+    assert made["version"] == "2.1.0-rc1"
+
+
+@pytest.mark.parametrize(
+    ("record", "refusal"),
+    [
+        (recorded(), None),
+        (None, "there is no release"),
+        (recorded(outcome="FAILED_ROLLED_BACK"), "FAILED_ROLLED_BACK"),
+        (recorded(outcome="HELD"), "HELD"),
+        (recorded(outcome=MISSING), "in flight"),
+        (recorded(trigger="hold"), "only a release that was verified"),
+        (recorded(digest=OTHER_DIGEST), OTHER_DIGEST),
+    ],
+)
+def test_only_what_was_live_and_verified_is_promoted(record: Any, refusal: str | None) -> None:
+    if record:
+        record = {name: value for name, value in record.items() if value is not MISSING}
+    reason = identification.unpromotable(Promotion("staging", "r1", "2.1.0"), record, DIGEST)
+    assert reason is None if refusal is None else reason and refusal in reason
 
 
 def test_an_order_keeps_who_gave_it() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deployer import requests
 from deployer.errors import RequestRejected
-from deployer.requests import Deploy, Hold, Push, Recover, Restart, Resume, Rollback
+from deployer.requests import Deploy, Hold, Promotion, Push, Recover, Restart, Resume, Rollback
 from tests.unit.samples import DIGEST, MISSING, push_event
 
 json = st.recursive(
@@ -23,6 +23,9 @@ json = st.recursive(
 fields = st.sampled_from(
     ["image", "to", "service", "by", "hold", "reason", "restoreDatabase", "release"]
 )
+
+
+ORIGIN = {"service": "staging", "release": "r1", "version": "2.1.0"}
 
 
 def command(**fields: Any) -> dict[str, Any]:
@@ -41,6 +44,15 @@ def test_a_push_is_read_from_the_event() -> None:
         tag="2.1.0",
         time=datetime(2026, 11, 23, 14, 25, 2, tzinfo=UTC),
     )
+
+
+def test_an_image_that_arrives_by_replication_is_a_push() -> None:
+    source = {"source-account": "210987654321", "source-region": "us-west-2"}
+    replicated = push_event(**{"action-type": "REPLICATE"}, **source)
+    replicated["detail-type"] = "ECR Replication Action"
+    assert requests.parse(replicated) == requests.parse(push_event())
+    with pytest.raises(RequestRejected, match="only REPLICATE SUCCESS"):
+        requests.parse({**push_event(), "detail-type": "ECR Replication Action"})
 
 
 @pytest.mark.parametrize("tag", [None, ""])
@@ -95,6 +107,15 @@ def test_an_order_names_an_image_by_tag_or_digest(image: str) -> None:
     assert requests.parse(command(image=image)) == Deploy(image=image, service=None, by=None)
 
 
+def test_an_order_may_name_what_it_promotes() -> None:
+    asked = requests.parse(command(promotedFrom=ORIGIN))
+    assert isinstance(asked, Deploy)
+    assert asked.promoted_from == Promotion("staging", "r1", "2.1.0", None)
+    asked = requests.parse(command(promotedFrom=ORIGIN | {"stack": "deployer-staging"}))
+    assert isinstance(asked, Deploy) and asked.promoted_from
+    assert asked.promoted_from.stack == "deployer-staging"
+
+
 def test_an_order_may_name_the_service_and_who_gave_it() -> None:
     asked = requests.parse(command(service="coder", by="ada"))
     assert asked == Deploy(image="2.1.0", service="coder", by="ada")
@@ -117,6 +138,11 @@ def test_an_order_may_name_the_service_and_who_gave_it() -> None:
         (command(service=None), "service"),
         (command(by=7), "by"),
         (command(tag="2.1.0", force=True), "force, tag"),
+        (command(promotedFrom="staging"), "must be an object"),
+        (command(promotedFrom={}), "service"),
+        (command(promotedFrom=ORIGIN | {"release": 1}), "release"),
+        (command(promotedFrom=ORIGIN | {"stack": ""}), "stack"),
+        (command(promotedFrom=ORIGIN | {"account": "1"}), "account"),
     ],
 )
 def test_a_wrong_order_is_rejected_by_what_is_wrong(document: Any, named: str) -> None:

@@ -16,6 +16,10 @@ TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 # cosign derives the tags of signatures, attestations and SBOMs from the image's digest
 COSIGN_TAG = re.compile(r"sha256-[0-9a-f]{64}(\.(sig|att|sbom))?")
 
+# The action types of ECR's events by which an image arrives: pushed, or replicated from another
+# account or Region (https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-eventbridge.html)
+_ARRIVALS = {"ECR Image Action": "PUSH", "ECR Replication Action": "REPLICATE"}
+
 # The most time between two tags of one push: `docker push --all-tags` pushes them in turn
 ONE_PUSH = timedelta(minutes=1)
 
@@ -39,7 +43,8 @@ SITE_EXAMPLES = {
 
 @dataclass(frozen=True)
 class Push:
-    """A push event: a manifest arrived in a repository, or an existing one got a tag.
+    """A push event: a manifest arrived in a repository, by a push or by replication, or an existing
+    one got a tag.
 
     `tag` is None for an untagged manifest. `found` is whether the reconciler found the push
     without its event. `time` is then that of the image's first push, the only one that ECR keeps
@@ -59,6 +64,19 @@ class Push:
 
 
 @dataclass(frozen=True)
+class Promotion:
+    """A release that was verified elsewhere: its service, id and version.
+
+    `stack` is the deployer's stack that verified it; None for this one.
+    """
+
+    service: str
+    release: str
+    version: str
+    stack: str | None = None
+
+
+@dataclass(frozen=True)
 class Deploy:
     """A request to deploy an image that is in the repository.
 
@@ -68,6 +86,7 @@ class Deploy:
     image: str
     service: str | None
     by: str | None
+    promoted_from: Promotion | None = None
 
 
 @dataclass(frozen=True)
@@ -165,17 +184,20 @@ def push(document: object) -> Push | None:
 
 
 def _push(event: Mapping[str, object]) -> Push:
-    if event.get("source") != "aws.ecr" or event["detail-type"] != "ECR Image Action":
+    arrival = _ARRIVALS.get(str(event["detail-type"]))
+    if event.get("source") != "aws.ecr" or arrival is None:
         raise RequestRejected(
             f"an event {event['detail-type']!r} from {event.get('source')!r} deploys nothing; "
-            "the rule must pass 'ECR Image Action' from 'aws.ecr' alone"
+            f"the rule must pass {' and '.join(map(repr, _ARRIVALS))} from 'aws.ecr' alone"
         )
     detail = event.get("detail")
     if not isinstance(detail, dict):
         raise RequestRejected("the ECR event has no detail object")
     action, result = detail.get("action-type"), detail.get("result")
-    if (action, result) != ("PUSH", "SUCCESS"):
-        raise RequestRejected(f"an ECR event {action} {result} deploys nothing; only PUSH SUCCESS")
+    if (action, result) != (arrival, "SUCCESS"):
+        raise RequestRejected(
+            f"an ECR event {action} {result} deploys nothing; only {arrival} SUCCESS"
+        )
     # a push by digest has no image-tag, or an empty one
     tag = detail.get("image-tag") or None
     return Push(
@@ -214,7 +236,7 @@ def manual(request: Mapping[str, object], examples: Mapping[str, str], of: str) 
     )
     match action:
         case "deploy":
-            return Deploy(_image(request, where), service, by)
+            return Deploy(_image(request, where), service, by, _promotion(request))
         case "publish":
             return Publish(service, by)
         case "rollback":
@@ -234,7 +256,7 @@ def manual(request: Mapping[str, object], examples: Mapping[str, str], of: str) 
 
 
 _FIELDS = {
-    "deploy": {"image", "by"},
+    "deploy": {"image", "by", "promotedFrom"},
     "publish": {"by"},
     "rollback": {"to", "by", "hold", "reason", "restoreDatabase"},
     "restart": {"by"},
@@ -242,6 +264,20 @@ _FIELDS = {
     "resume": {"by"},
     "recover": {"release"},
 }
+
+
+def _promotion(request: Mapping[str, object]) -> Promotion | None:
+    if "promotedFrom" not in request:
+        return None
+    where, source = "request's promotedFrom", request["promotedFrom"]
+    if not isinstance(source, dict):
+        raise RequestRejected(f"the {where} must be an object, not {str(source)[:80]!r}")
+    unknown = source.keys() - {"service", "release", "version", "stack"}
+    if unknown:
+        raise RequestRejected(f"the {where} takes no {', '.join(sorted(map(str, unknown)))[:200]}")
+    service, release, version = (text(source, n, where) for n in ("service", "release", "version"))
+    stack = text(source, "stack", where) if "stack" in source else None
+    return Promotion(service, release, version, stack)
 
 
 def _boolean(request: Mapping[str, object], name: str, default: bool) -> bool:

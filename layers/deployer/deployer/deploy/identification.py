@@ -7,10 +7,19 @@ from datetime import UTC, datetime
 
 from deployer import requests
 from deployer.deploy import image as images
+from deployer.deploy.history import was_live
 from deployer.deploy.image import Document, Image
-from deployer.deploy.release import Recorded, Release, Trigger, release_id, variant_of, version_of
+from deployer.deploy.release import (
+    PromotedFrom,
+    Recorded,
+    Release,
+    Trigger,
+    release_id,
+    variant_of,
+    version_of,
+)
 from deployer.deploy.spec import ServiceSpec
-from deployer.requests import Deploy, Push
+from deployer.requests import Deploy, Promotion, Push
 
 OPERATOR = "operator"
 NOT_SHOWN = "ECR does not show the image; once it does, the reconciler starts the deployment"
@@ -124,12 +133,41 @@ def requested(
     """Return the release for a request to deploy: a new one for each request."""
     tag = request.image if request.image != image.digest else next(iter(image.tags), None)
     push = Push(spec.repository, image.digest, tag, image.pushed_at)
-    return {
+    release: Release = {
         **pushed(push, spec.service, image, config, execution, now),
         "id": release_id(now, image.digest, execution),
         "trigger": "deploy",
         "startedBy": request.by or OPERATOR,
     }
+    if source := request.promoted_from:
+        origin: PromotedFrom = {
+            "service": source.service,
+            "release": source.release,
+            "version": source.version,
+        }
+        if source.stack:
+            origin["stack"] = source.stack
+        # its tags here may not name a version; the version that was verified is this one
+        release |= {"promotedFrom": origin, "version": source.version}
+    return release
+
+
+def unpromotable(promotion: Promotion, record: Recorded | None, digest: str) -> str | None:
+    """Return why a release cannot be promoted; None if its image was live and verified.
+
+    Args:
+        record: the release's own; None if there is none.
+        digest: of the image that the request deploys.
+    """
+    what = f"release {promotion.release} of {promotion.service}"
+    if record is None:
+        return f"there is no {what}"
+    if not was_live(record):
+        outcome = record.get("outcome", "in flight")
+        return f"{what} is {outcome}; only a release that was verified is promoted"
+    if record["digest"] != digest:
+        return f"{what} is image {record['digest']}, not {digest}"
+    return None
 
 
 def again(

@@ -44,6 +44,18 @@ class Entry(TypedDict):
     to: NotRequired[str]
 
 
+class PromotedFrom(TypedDict):
+    """The release of another service whose verified image is deployed.
+
+    `stack` is that of the deployer which verified it, if it is another one.
+    """
+
+    service: str
+    release: str
+    version: str
+    stack: NotRequired[str]
+
+
 class Release(Entry):
     """A release of a service as the states pass it on and the table keeps it.
 
@@ -56,6 +68,7 @@ class Release(Entry):
     schema: Schema | None
     restore: NotRequired[str | None]
     taskDefinition: NotRequired[str | None]
+    promotedFrom: NotRequired[PromotedFrom]
 
 
 class Recorded(Release):
