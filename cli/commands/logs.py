@@ -10,6 +10,7 @@ import click
 from botocore.exceptions import ClientError
 from rich.text import Text
 
+from cli import live
 from cli.aws import code_of
 from cli.command import Call, command
 from cli.errors import INTERRUPTED, UNREADY, WRONG, CommandFailed
@@ -138,12 +139,7 @@ def _log_of(call: Call, container: str | None, revision: str | None) -> Log:
         definition = described[0] if described else read_documents.base(spec).definition
     except PreflightFailed as error:
         raise CommandFailed(UNREADY, f"{error}", ["  deployer doctor"]) from error
-    names = [str(one.get("name")) for one in documents.containers(definition)]
-    if container and container not in names:
-        listed = ", ".join(names)
-        raise CommandFailed(WRONG, f"no container is named {container}", [f"Containers: {listed}."])
-    own = documents.of_release(definition, spec.container, spec.repository)
-    name = container or str(own.get("name"))
+    name = live.container(definition, spec, container)
     log = documents.log(documents.container(definition, name))
     if log is None:
         raise CommandFailed(

@@ -75,7 +75,9 @@ def rollback(
         plan.show(change, call.screen)
         return
     if restore_database and not yes:
-        _agree(call, release.get("restore") or "")
+        snapshot = release.get("restore") or ""
+        call.screen.say(f"This restores snapshot {snapshot}; all data written since is lost.")
+        call.confirm("Restore it?")
     requests = Requests(target, call.screen, call.result, follow)
     requests.roll_back(record, hold=hold, reason=reason, restore_database=restore_database)
 
@@ -152,11 +154,3 @@ def _is_restorable(spec: ServiceSpec, records: History, record: Recorded) -> boo
     except DeployError:
         return False
     return history.unknown_schema(records, record, spec.database is not None) is not None
-
-
-def _agree(call: Call, snapshot: str) -> None:
-    call.screen.say(f"This restores snapshot {snapshot}; all data written since is lost.")
-    if not call.interactive:
-        raise CommandFailed(REFUSED, "not a terminal; pass --yes to confirm")
-    if not call.screen.agreed("Restore it?"):
-        raise CommandFailed(REFUSED, "not confirmed; nothing was changed")
