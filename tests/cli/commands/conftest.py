@@ -25,7 +25,8 @@ class Operator:
         """The words to type: about this deployer and service, unless they say otherwise."""
         about = {"--stack": self.stage.stack, "--service": self.stage.service}
         given = [w for name, value in about.items() if name not in words for w in (name, value)]
-        return [sys.executable, "-m", "cli", *words, *given]
+        verb, *more = words
+        return [sys.executable, "-m", "cli", verb, *given, *more]
 
     @property
     def env(self) -> dict[str, str]:
