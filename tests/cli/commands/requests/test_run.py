@@ -1,7 +1,6 @@
 """`deployer run`: a command in a task of its own, by somebody with the stack's policies and MFA."""
 
 import json
-import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -47,3 +46,54 @@ def test_its_lines_and_exit_code_are_the_commands_and_the_service_is_undisturbed
     assert (told["taskDefinition"], told["release"]) == (record["taskDefinition"], record["id"])
     assert told["stoppedReason"] == "Essential container in task exited"
     assert standing(live) == before
+
+
+def test_ctrl_c_and_the_time_limit_stop_it(live: Operator) -> None:
+    with at(live, "run", "--", "sh", "-c", "echo begun; sleep 600") as shown:
+        shown.expect("begun")
+        shown.interrupt()
+        shown.expect("Stopping the task")
+        assert shown.ended() == 130
+    assert "interrupted; the task was stopped" in shown.screen
+    late = live.run("run", "--json", "--timeout", "4", "sh", "-c", "sleep 600")
+    told = json.loads(late.stdout)
+    assert (late.returncode, told["error"]["code"], told["stopCode"]) == (124, 124, "UserInitiated")
+    tasks = live.stage.aws.client("ecs").list_tasks(
+        cluster=live.stage.cluster, family=f"{live.stage.service}-releases"
+    )
+    assert len(tasks["taskArns"]) == 1, "only the service's own"
+
+
+def test_what_cannot_run_says_why(
+    live: Operator, deployer: Stage, make: Callable[..., Operator]
+) -> None:
+    gone = live.run("run", "--json", "--", "no-such-program")
+    told = json.loads(gone.stdout)
+    assert (gone.returncode, told["exitCode"]) == (1, 1), "the entrypoint ran, and found none"
+    unknown = live.run("run", "--container", "nobody", "true")
+    assert (unknown.returncode, "no container is named nobody" in unknown.stderr) == (125, True)
+    assert live.run("run").returncode == 125
+
+    service = live.stage.service
+    live.stage.aws.client("ecs").update_service(
+        cluster=live.stage.cluster, service=service, desiredCount=0
+    )
+    while live.stage.described()["runningCount"]:
+        time.sleep(0.2)
+    nothing = live.run("run", "true")
+    assert nothing.returncode == 125
+    assert "no release of" in nothing.stderr and "--desired-count 1" in nothing.stderr
+
+
+def test_who_may_deploy_may_not_run_commands(live: Operator, deployer: Stage) -> None:
+    person = Person(deployer.aws, deployer.outputs["OperatorsPolicy"])
+    made = person.session(**person.mfa)
+    names = {
+        "AWS_ACCESS_KEY_ID": "AccessKeyId",
+        "AWS_SECRET_ACCESS_KEY": "SecretAccessKey",
+        "AWS_SESSION_TOKEN": "SessionToken",
+    }
+    done = live.run("run", "true", **{name: made[key] for name, key in names.items()})
+    assert done.returncode == 125
+    for text in ("ecs:RunTask", "iam:PassRole", "RunPolicy", f"{live.stage.service}-task"):
+        assert text in done.stderr
