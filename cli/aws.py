@@ -110,6 +110,23 @@ class Account:
             "SAM_CLI_TELEMETRY": "0",
         }
 
+    @property
+    def signed_environment(self) -> dict[str, str]:
+        """Return the environment for a child process that gets these credentials themselves.
+
+        So it asks for no code of an MFA device: the AWS CLI does not share our cache of sessions.
+        """
+        keys = self._session.get_credentials()
+        frozen = keys.get_frozen_credentials() if keys else None
+        own = {
+            "AWS_ACCESS_KEY_ID": frozen and frozen.access_key,
+            "AWS_SECRET_ACCESS_KEY": frozen and frozen.secret_key,
+            "AWS_SESSION_TOKEN": frozen and frozen.token,
+        }
+        given = {name: str(value) for name, value in own.items() if value}
+        others = {n: v for n, v in os.environ.items() if n not in ("AWS_PROFILE", *own)}
+        return {**others, "AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region, **given}
+
 
 def code_of(error: Exception) -> str:
     """Return AWS's code of an error; for other errors, the name of the class."""

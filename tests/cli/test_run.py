@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 from botocore.exceptions import ClientError
 
 from cli import oneoff
@@ -18,6 +17,7 @@ from cli.live import Live
 from demo import ROOT
 from deployer.aws import ecs, logs
 from deployer.errors import AwsUnavailable
+from tests.template.conftest import load
 from tests.unit.samples import spec
 
 REVISION = "arn:aws:ecs:us-east-1:123456789012:task-definition/shop-releases:3"
@@ -62,10 +62,7 @@ def test_a_task_is_placed_as_the_release_is_and_not_as_the_next_one(
 
 
 def test_its_end_wakes_no_execution_and_counts_for_no_rollout() -> None:
-    class Loader(yaml.SafeLoader): ...
-
-    Loader.add_multi_constructor("!", lambda loader, suffix, node: suffix)
-    resources = yaml.load((ROOT / "template.yaml").read_text(), Loader)["Resources"]
+    resources = load(ROOT / "template.yaml")["Resources"]
     [rule] = resources["TaskRule"]["Properties"]["EventPattern"]["detail"]["startedBy"]
     by = oneoff.started_by("ecs-svc/Operators/ann@example.com" + "x" * 200)
     assert by.startswith("deployer-run/ecs-svc/Operators/ann-example-com")
