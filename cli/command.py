@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from cli import completion
 from cli.aws import AWS_ERRORS, Account, stopped_by
 from cli.ending import carried_out
 from cli.errors import NOT_RUN, REFUSED, CommandFailed
@@ -173,6 +174,7 @@ def command(
             click.option(
                 "--service",
                 envvar="DEPLOYER_SERVICE",
+                shell_complete=completion.services,
                 help="The service, where the deployer has several (DEPLOYER_SERVICE).",
             ),
             click.option(

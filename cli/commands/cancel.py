@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from cli import completion
 from cli.command import Call, command
 from cli.commands import status
 from cli.errors import FAILED, INTERRUPTED, WRONG, CommandFailed
@@ -34,7 +35,7 @@ Examples:
   deployer cancel --docs           the publication of the documentation site
 """
 )
-@click.argument("release", required=False)
+@click.argument("release", shell_complete=completion.in_flight, required=False)
 @click.option("--all", "everything", is_flag=True, help="Include those that wait for the lock.")
 @click.option("--build", "of_build", is_flag=True, help="Builds, not deployments.")
 @click.option("--docs", "of_docs", is_flag=True, help="Publications of the documentation site.")

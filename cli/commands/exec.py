@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from cli import live, oneoff
+from cli import completion, live, oneoff
 from cli.command import Call, command
 from cli.errors import REJECTED, UNREADY, WRONG, CommandFailed
 from cli.live import Live
@@ -43,7 +43,11 @@ the command (use `deployer run` for that); 125 if it could not be started.
 )
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND…]")
 @click.option("--task", help="The beginning of a task's id; by default the oldest is taken.")
-@click.option("--container", help="By default the container that gets the image.")
+@click.option(
+    "--container",
+    shell_complete=completion.containers,
+    help="By default the container that gets the image.",
+)
 def exec(call: Call, words: Sequence[str], task: str | None, container: str | None) -> None:
     """Open a shell in a running task of the live release, or run COMMAND there, by ECS Exec."""
     spec, release = call.target.spec, live.find(call.target)

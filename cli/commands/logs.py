@@ -10,7 +10,7 @@ import click
 from botocore.exceptions import ClientError
 from rich.text import Text
 
-from cli import live
+from cli import completion, live
 from cli.aws import code_of
 from cli.command import Call, command
 from cli.errors import INTERRUPTED, UNREADY, WRONG, CommandFailed
@@ -61,7 +61,11 @@ Examples:
 Credentials that the application logged are shown as ***, also with --json.
 """,
 )
-@click.option("--release", help="An id, version, tag, digest, `live` or `last`: its tasks only.")
+@click.option(
+    "--release",
+    shell_complete=completion.releases,
+    help="An id, version, tag, digest, `live` or `last`: its tasks only.",
+)
 @click.option("--follow", "-f", is_flag=True, help="Keep showing new lines until Ctrl-C.")
 @click.option("--since", type=_Moment(), help="90s, 15m, 1h, 2d ago, or a time in ISO 8601.")
 @click.option(
@@ -70,7 +74,11 @@ Credentials that the application logged are shown as ***, also with --json.
     type=click.IntRange(0, 100_000),
     help=f"How many of the last lines; {_LINES}, or all with --since.",
 )
-@click.option("--container", help="A sidecar's name; by default the application's container.")
+@click.option(
+    "--container",
+    shell_complete=completion.containers,
+    help="A sidecar's name; by default the application's container.",
+)
 def logs(
     call: Call,
     release: str | None,

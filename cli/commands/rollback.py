@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from cli import plan
+from cli import completion, plan
 from cli.command import Call, command, follows
 from cli.errors import REFUSED, REJECTED, WRONG, CommandFailed
 from cli.plan import Candidate
@@ -29,7 +29,7 @@ Examples:
   deployer rollback 1.1.0 --dry-run     what it would change
 """
 )
-@click.argument("to", required=False)
+@click.argument("to", shell_complete=completion.earlier, required=False)
 @click.option("--reason", help="Why, for the record and the hold.")
 @click.option("--hold/--no-hold", default=True, help="Hold later pushes (the default).")
 @click.option(

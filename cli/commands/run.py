@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import click
 from botocore.exceptions import ClientError
 
-from cli import live, oneoff
+from cli import completion, live, oneoff
 from cli.aws import AWS_ERRORS, DENIED, code_of, explained
 from cli.command import Call, command
 from cli.errors import FAILED, INTERRUPTED, TIMED_OUT, CommandFailed, ProgramFailed
@@ -55,7 +55,11 @@ Exit codes:
 """,
 )
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
-@click.option("--container", help="Where to run it; by default the container that gets the image.")
+@click.option(
+    "--container",
+    shell_complete=completion.containers,
+    help="Where to run it; by default the container that gets the image.",
+)
 @click.option(
     "--timeout",
     type=click.IntRange(1, 24 * 3600),
