@@ -12,6 +12,7 @@ import pytest
 
 from demo import ROOT
 from demo.stage import Stage
+from tests.cli.documents import check_printed
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Operator:
 
     def run(self, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """The command without a terminal, to its end."""
-        return subprocess.run(
+        done = subprocess.run(
             self.command(*words),
             env={**self.env, **environment},
             stdin=subprocess.DEVNULL,
@@ -45,6 +46,8 @@ class Operator:
             timeout=120,
             check=False,
         )
+        check_printed(words, done.stdout)
+        return done
 
     def told(self, *words: str) -> dict[str, Any]:
         """What the command tells a script; it must end well."""
