@@ -204,8 +204,9 @@ _ran: dict[tuple[str, str], tuple[Request, list[ecs_tasks.Task]]] = {}
 def _run_task(data: Request) -> Response:
     cluster = _cluster(data)
     token = (get_account_id(), data.get("clientToken") or "")
-    earlier, tasks = _ran.get(token) or (data, [])
-    if earlier != data:  # AmazonECS/latest/APIReference/ECS_Idempotency.html
+    asked = copy.deepcopy(data)  # what follows fills in defaults
+    earlier, tasks = _ran.get(token) or (asked, [])
+    if earlier != asked:  # AmazonECS/latest/APIReference/ECS_Idempotency.html
         raise _Refused("ConflictException", "The client token was used with other parameters.")
     if tasks:
         found = [ecs._sanitize(task.record) for task in tasks]
@@ -245,7 +246,7 @@ def _run_task(data: Request) -> Response:
         for _ in range(data.get("count") or 1)
     ]
     if token[1]:
-        _ran[token] = (data, tasks)
+        _ran[token] = (asked, tasks)
     found = [ecs._sanitize(task.record) for task in tasks]
     answered: Response = json_response({"tasks": found, "failures": []})
     return answered
