@@ -21,6 +21,11 @@ _AS_THE_SERVICE = (
     *("capacityProviderStrategy", "launchType", "networkConfiguration"),
     *("platformVersion", "volumeConfigurations"),
 )
+OURS = "deployer run: "  # how the reason of a stop by us begins
+# A task stopped from outside: its command was cut short, whatever its exit code
+_STOPPED = (
+    *("ServiceSchedulerInitiated", "SpotInterruption", "TerminationNotice", "UserInitiated"),
+)
 _NOT_IN_STARTED_BY = re.compile(r"[^A-Za-z0-9/_-]")
 
 
@@ -80,23 +85,27 @@ def document(task: Task, container: str) -> dict[str, Any]:
 def failure(task: Task, container: str) -> CommandFailed | None:
     """Return the failure of a task that ended; None if its command succeeded."""
     code, stop = entry(task, container).get("exitCode"), stop_reasons.why(task)
-    if code == 0:
+    reason = task.get("stoppedReason") or ""
+    cut_short = task.get("stopCode") in _STOPPED and not reason.startswith(OURS)
+    if code == 0 and not cut_short:
         return None
+    if cut_short and not code:
+        text = f"the task was stopped before its command was done: {stop.reason}"
+        return CommandFailed(FAILED, text)
     if code is None:
         began = "ended without an exit code" if task.get("startedAt") else "could not start"
         return CommandFailed(FAILED, f"the task {began}: {stop.reason}", [stop.advice])
     # the reason of a crash is its exit code, and the log has been shown
     more = [] if stop.kind in ("crash", "unknown") else [f"{stop.reason}. {stop.advice}"]
-    return ProgramFailed(
-        code if 0 < code < 256 else FAILED, f"the command exited with {code}", more
-    )
+    text = f"the command exited with {code}" + (f": it was stopped, {reason}" * cut_short)
+    return ProgramFailed(code if 0 < code < 256 else FAILED, text, more)
 
 
 def permissions(live: Live) -> list[str]:
     """Return what the caller must be allowed in order to run a task."""
     roles = documents.roles(live.definition)
     return [
-        "The stack's output RunPolicy names a policy that allows it. It needs",
-        f"- ecs:RunTask and ecs:StopTask for {live.revision.rpartition(':')[0]}:* and its tasks",
+        "Attach the policy in the stack's output RunPolicy, or allow:",
+        f"- ecs:RunTask for {live.revision.rpartition(':')[0]}:*, and ecs:StopTask for its tasks",
         *(f"- iam:PassRole for {role}, to ecs-tasks.amazonaws.com" for role in roles),
     ]

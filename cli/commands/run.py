@@ -29,7 +29,7 @@ LOOK_SECONDS = 2.0  # between two polls of the task and its log
 # How long to wait for a task that is being stopped: Fargate's longest stop timeout, and a minute
 STOP_SECONDS = 180.0
 # How long to wait for STOPPED once the exit code is known: meanwhile the last lines arrive
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 20.0
 
 
 @command(
@@ -119,9 +119,14 @@ class OneOff:
         self._screen.title(f"Running a task of {record['service']} {printable(record['version'])}")
         if self._live.in_flight:
             self._screen.say("A deployment is about to replace this release.", "yellow")
-        self._start()
         try:
+            self._start()
             self._follow()
+        except KeyboardInterrupt:
+            if not self._arn:
+                text = "interrupted while the task was started"
+                raise self._unknown(INTERRUPTED, text) from None
+            raise self._left(CommandFailed(INTERRUPTED, "interrupted")) from None
         except BrokenPipeError:  # as `head` does
             self._stop("its output was closed")
             raise
@@ -141,8 +146,6 @@ class OneOff:
             raise self._refused(error) from error
         except UNANSWERED as error:
             raise self._unknown(FAILED, f"AWS did not answer RunTask: {error}") from error
-        except KeyboardInterrupt:
-            raise self._unknown(INTERRUPTED, "interrupted while the task was started") from None
         if not tasks:
             reason = "; ".join(str(one.get("reason")) for one in failures) or "no reason given"
             stop = stop_reasons.why({"stoppedReason": reason})
@@ -155,7 +158,8 @@ class OneOff:
             self._screen.say("Its container does not log to CloudWatch: nothing to show.", "yellow")
             return
         stream = f"{log.prefix}{task_of(self._arn)}"
-        self._tail = Tail(Log(log.group, self._cluster, stream), datetime.now(UTC) - READ_LAG)
+        began = self._task.get("createdAt", datetime.now(UTC))  # by AWS's clock, not by ours
+        self._tail = Tail(Log(log.group, self._cluster, stream), began - READ_LAG)
 
     def _refused(self, error: ClientError) -> CommandFailed:
         """Return the failure of a request that ECS refused."""
@@ -224,7 +228,7 @@ class OneOff:
             self._stop("timed out")
 
     def _stop(self, why: str) -> None:
-        reason = f"deployer run: {why}"
+        reason = f"{oneoff.OURS}{why}"
         try:
             patiently(lambda: ecs.stop_task(self._cluster, self._arn, reason), self._screen)
         except (*AWS_ERRORS, AwsUnavailable) as error:

@@ -81,6 +81,18 @@ def task(status: str = "RUNNING", code: int | None = None, **fields: Any) -> dic
     ("ended", "code", "said", "advice"),
     [
         (task("STOPPED", 7), 7, "exited with 7", None),
+        (
+            task("STOPPED", 143, stopCode="UserInitiated", stoppedReason="by bob"),
+            143,
+            "exited with 143: it was stopped, by bob",
+            None,
+        ),
+        (
+            task("STOPPED", 0, stopCode="SpotInterruption", stoppedReason="no capacity"),
+            FAILED,
+            "stopped before its command was done",
+            None,
+        ),
         (task("STOPPED", 256), 1, "exited with 256", None),
         (
             task("STOPPED", 137, stoppedReason="OutOfMemoryError: killed"),
@@ -213,7 +225,8 @@ def test_who_takes_too_long_is_stopped(aws: Aws, run: Callable[..., Any]) -> Non
 def test_a_command_beside_which_others_go_on_is_done_when_it_is(
     aws: Aws, run: Callable[..., Any]
 ) -> None:
-    aws.shows = [[task()], [task("RUNNING", 0)], [task("STOPPED", 0)]]
+    ours = {"stopCode": "UserInitiated", "stoppedReason": "deployer run: its command has ended"}
+    aws.shows = [[task()], [task("RUNNING", 0)], [task("STOPPED", 0, **ours)]]
     assert run()["exitCode"] == 0
     assert aws.stopped == ["deployer run: its command has ended"]
 
@@ -230,6 +243,11 @@ def test_ctrl_c_stops_the_task_and_another_one_does_not_wait(
     with pytest.raises(CommandFailed) as failed:
         run()
     assert "is being stopped" in failed.value.message
+    aws.stops = [KeyboardInterrupt()]
+    aws.shows = [KeyboardInterrupt()]
+    with pytest.raises(CommandFailed) as failed:
+        run()
+    assert failed.value.message == "interrupted; the task runs on"
     assert failed.value.code == 130
 
 
