@@ -48,10 +48,10 @@ def test_its_lines_and_exit_code_are_the_commands_and_the_service_is_undisturbed
     assert standing(live) == before
 
 
-def test_ctrl_c_and_the_time_limit_stop_it(live: Operator) -> None:
+def test_a_cancelled_job_and_the_time_limit_stop_it(live: Operator) -> None:
     with at(live, "run", "--", "sh", "-c", "echo begun; sleep 600") as shown:
         shown.expect("begun")
-        shown.interrupt()
+        shown.process.terminate()  # as CI systems do; the handler of Ctrl-C takes it
         shown.expect("Stopping the task")
         assert shown.ended() == 130
     assert "interrupted; the task was stopped" in shown.screen
@@ -85,7 +85,9 @@ def test_what_cannot_run_says_why(
     assert "no release of" in nothing.stderr and "--desired-count 1" in nothing.stderr
 
 
-def test_who_may_deploy_may_not_run_commands(live: Operator, deployer: Stage) -> None:
+def test_who_may_deploy_may_not_run_commands_and_nobody_may_without_mfa(
+    live: Operator, deployer: Stage, ann: Person
+) -> None:
     person = Person(deployer.aws, deployer.outputs["OperatorsPolicy"])
     made = person.session(**person.mfa)
     names = {
@@ -97,3 +99,8 @@ def test_who_may_deploy_may_not_run_commands(live: Operator, deployer: Stage) ->
     assert done.returncode == 125
     for text in ("ecs:RunTask", "iam:PassRole", "RunPolicy", f"{live.stage.service}-task"):
         assert text in done.stderr
+
+    keys = {"AWS_ACCESS_KEY_ID": ann.key["AccessKeyId"], "AWS_SESSION_TOKEN": ""}
+    alone = live.run("run", "true", AWS_SECRET_ACCESS_KEY=ann.key["SecretAccessKey"], **keys)
+    assert alone.returncode == 125
+    assert "explicit deny" in alone.stderr and "aws configure mfa-login" in alone.stderr
