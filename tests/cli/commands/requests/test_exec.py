@@ -1,12 +1,13 @@
 """`deployer exec`: up to the AWS CLI, which it becomes."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from demo.stage import Stage
 from tests.cli.commands.conftest import Operator
+from tests.cli.commands.requests.conftest import environment
 from tests.person import Person
 
 PROGRAM = """#!/bin/sh
@@ -16,9 +17,11 @@ exit 7
 """
 
 
-@pytest.fixture(scope="session")
-def ann(deployer: Stage) -> Person:
-    return Person(deployer.aws, *(deployer.outputs[n] for n in ("OperatorsPolicy", "RunPolicy")))
+@pytest.fixture
+def operator(make: Callable[..., Operator], bob: Person) -> Operator:
+    made = make()
+    made.environment |= environment(bob)
+    return made
 
 
 def test_it_says_how_to_enable_it_and_becomes_the_aws_cli(live: Operator, tmp_path: Path) -> None:

@@ -9,13 +9,15 @@ import pytest
 
 from demo.stage import Stage
 from tests.cli.commands.conftest import Operator
-from tests.cli.commands.requests.conftest import at
+from tests.cli.commands.requests.conftest import at, environment
 from tests.person import Person
 
 
-@pytest.fixture(scope="session")
-def ann(deployer: Stage) -> Person:
-    return Person(deployer.aws, *(deployer.outputs[n] for n in ("OperatorsPolicy", "RunPolicy")))
+@pytest.fixture
+def operator(make: Callable[..., Operator], bob: Person) -> Operator:
+    made = make()
+    made.environment |= environment(bob)
+    return made
 
 
 def standing(operator: Operator) -> list[Any]:
@@ -64,9 +66,7 @@ def test_a_cancelled_job_and_the_time_limit_stop_it(live: Operator) -> None:
     assert len(tasks["taskArns"]) == 1, "only the service's own"
 
 
-def test_what_cannot_run_says_why(
-    live: Operator, deployer: Stage, make: Callable[..., Operator]
-) -> None:
+def test_what_cannot_run_says_why(live: Operator) -> None:
     gone = live.run("run", "--json", "--", "no-such-program")
     told = json.loads(gone.stdout)
     assert (gone.returncode, told["exitCode"]) == (1, 1), "the entrypoint ran, and found none"
@@ -86,21 +86,15 @@ def test_what_cannot_run_says_why(
 
 
 def test_who_may_deploy_may_not_run_commands_and_nobody_may_without_mfa(
-    live: Operator, deployer: Stage, ann: Person
+    live: Operator, deployer: Stage, bob: Person
 ) -> None:
     person = Person(deployer.aws, deployer.outputs["OperatorsPolicy"])
-    made = person.session(**person.mfa)
-    names = {
-        "AWS_ACCESS_KEY_ID": "AccessKeyId",
-        "AWS_SECRET_ACCESS_KEY": "SecretAccessKey",
-        "AWS_SESSION_TOKEN": "SessionToken",
-    }
-    done = live.run("run", "true", **{name: made[key] for name, key in names.items()})
+    done = live.run("run", "true", **environment(person))
     assert done.returncode == 125
     for text in ("ecs:RunTask", "iam:PassRole", "RunPolicy", f"{live.stage.service}-task"):
         assert text in done.stderr
 
-    keys = {"AWS_ACCESS_KEY_ID": ann.key["AccessKeyId"], "AWS_SESSION_TOKEN": ""}
-    alone = live.run("run", "true", AWS_SECRET_ACCESS_KEY=ann.key["SecretAccessKey"], **keys)
+    keys = {"AWS_ACCESS_KEY_ID": bob.key["AccessKeyId"], "AWS_SESSION_TOKEN": ""}
+    alone = live.run("run", "true", AWS_SECRET_ACCESS_KEY=bob.key["SecretAccessKey"], **keys)
     assert alone.returncode == 125
     assert "explicit deny" in alone.stderr and "aws configure mfa-login" in alone.stderr
