@@ -54,8 +54,13 @@ AWS_ERRORS = (ClientError, BotoCoreError)
 class Account:
     """A session with boto3's usual credential chain, and its clients, created once each."""
 
-    def __init__(self, profile: str | None = None, region: str | None = None) -> None:
+    def __init__(
+        self, profile: str | None = None, region: str | None = None, *, asks: bool = True
+    ) -> None:
         """Open the session. A role's profile with `mfa_serial` asks for the code at the terminal.
+
+        Args:
+            asks: whether it may ask for that code; otherwise the session has no credentials.
 
         Raises:
             CommandFailed: the profile does not exist, or no Region is set.
@@ -67,6 +72,8 @@ class Account:
             # the cache that `sam` uses too: a role that requires MFA asks for a code only once
             roles = core.get_component("credential_provider").get_provider("assume-role")
             roles.cache = JSONFileCache()
+            if not asks:
+                roles._prompter = _unasked
             self._session = boto3.Session(botocore_session=core, region_name=region_name)
         except ProfileNotFound as error:
             raise stopped_by(error, UNREADY) from error
@@ -109,6 +116,27 @@ class Account:
             "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
             "SAM_CLI_TELEMETRY": "0",
         }
+
+    @property
+    def signed_environment(self) -> dict[str, str]:
+        """Return the environment for a child process that gets these credentials themselves.
+
+        So it asks for no code of an MFA device: the AWS CLI does not share our cache of sessions.
+        """
+        keys = self._session.get_credentials()
+        frozen = keys.get_frozen_credentials() if keys else None
+        own = {
+            "AWS_ACCESS_KEY_ID": frozen and frozen.access_key,
+            "AWS_SECRET_ACCESS_KEY": frozen and frozen.secret_key,
+            "AWS_SESSION_TOKEN": frozen and frozen.token,
+        }
+        given = {name: str(value) for name, value in own.items() if value}
+        others = {n: v for n, v in os.environ.items() if n not in ("AWS_PROFILE", *own)}
+        return {**others, "AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region, **given}
+
+
+def _unasked(prompt: str) -> str:
+    raise NoCredentialsError
 
 
 def code_of(error: Exception) -> str:

@@ -11,8 +11,10 @@ from typing import Any
 
 import click
 
+from cli import completion
 from cli.aws import AWS_ERRORS, Account, stopped_by
 from cli.ending import carried_out
+from cli.errors import NOT_RUN, REFUSED, CommandFailed
 from cli.nextstep import DEFAULT_STACK, Given, of_the_checkout, unless_set
 from cli.screen import Screen
 from cli.target import Target, environment_of, find
@@ -83,6 +85,30 @@ class Call:
     def interactive(self) -> bool:
         return sys.stdin.isatty() and not self.json
 
+    def confirm(self, question: str, unchanged: str = "nothing was changed") -> None:
+        """Ask the user to agree.
+
+        Args:
+            unchanged: what a refusal leaves as it is.
+        Raises:
+            CommandFailed: the user does not agree, or cannot be asked.
+        """
+        if not self.interactive:
+            raise CommandFailed(REFUSED, "not a terminal; pass --yes to confirm")
+        if not self.screen.agreed(question):
+            raise CommandFailed(REFUSED, f"not confirmed; {unchanged}")
+
+
+class _Runs(click.Command):
+    """A command that ends with the exit code of a program: wrong usage has not run it."""
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **more)
+        except click.UsageError as error:
+            error.exit_code = NOT_RUN
+            raise
+
 
 def follows(function: Callable[..., None]) -> Callable[..., None]:
     """Add the option `follow`: whether to follow what the command starts to its end."""
@@ -98,13 +124,16 @@ def follows(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def command(
-    streams: Callable[[Mapping[str, Any]], bool] = lambda given: False, **settings: Any
+    streams: Callable[[Mapping[str, Any]], bool] = lambda given: False,
+    runs: bool = False,
+    **settings: Any,
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Make `function(call, …)` an operator's command, with the common options and endings.
 
     Args:
         streams: whether, with these options, --json prints a line for each result (see
             `Call.tell`) instead of a document at the end.
+        runs: whether it ends with the exit code of a program that it runs (see `carried_out`).
         settings: of click.command; `epilog` has the examples.
     """
 
@@ -127,7 +156,10 @@ def command(
                     raise stopped_by(error, account=call.known_account) from error
 
             document = as_json and not streams(arguments)
-            sys.exit(carried_out(work, call.result, as_json=document, given=lambda: call.given))
+            ending = carried_out(
+                work, call.result, as_json=document, given=lambda: call.given, runs=runs
+            )
+            sys.exit(ending)
 
         options = (
             click.option("--profile", help="An AWS profile (AWS_PROFILE)."),
@@ -142,6 +174,7 @@ def command(
             click.option(
                 "--service",
                 envvar="DEPLOYER_SERVICE",
+                shell_complete=completion.services,
                 help="The service, where the deployer has several (DEPLOYER_SERVICE).",
             ),
             click.option(
@@ -151,7 +184,8 @@ def command(
         decorated: Any = run
         for option in reversed(options):
             decorated = option(decorated)
-        done: click.Command = click.command(**settings)(decorated)
+        made_of = _Runs if runs else click.Command
+        done: click.Command = click.command(cls=made_of, **settings)(decorated)
         return done
 
     return made

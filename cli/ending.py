@@ -9,7 +9,16 @@ from io import TextIOWrapper
 from typing import Any
 
 from cli.aws import AWS_ERRORS, stopped_by, unanswered
-from cli.errors import CUT_OFF, FAILED, INTERRUPTED, REFUSED, WRONG, CommandFailed
+from cli.errors import (
+    CUT_OFF,
+    FAILED,
+    INTERRUPTED,
+    NOT_RUN,
+    REFUSED,
+    WRONG,
+    CommandFailed,
+    ProgramFailed,
+)
 from cli.nextstep import Given
 from deployer.errors import AwsUnavailable, DeployError, RequestRejected
 from deployer.redaction import redact, redact_all
@@ -21,6 +30,7 @@ def carried_out(
     *,
     as_json: bool,
     given: Callable[[], Given] = Given,
+    runs: bool = False,
 ) -> int:
     """Do the work and report how it ended.
 
@@ -29,6 +39,8 @@ def carried_out(
             at a question.
         result: filled by the work; printed as JSON beside `ok`, `seconds`, `error`.
         given: the options that the commands in the advice must repeat.
+        runs: whether the exit code is that of a program that the work runs; a failure of the work
+            itself then ends with NOT_RUN.
     Returns:
         The exit code.
     """
@@ -52,6 +64,8 @@ def carried_out(
         failure = CommandFailed(REFUSED, "the questions were not answered; nothing was changed")
     except KeyboardInterrupt:
         failure = CommandFailed(INTERRUPTED, "interrupted; nothing is under way")
+    if failure and runs and not isinstance(failure, ProgramFailed) and failure.code != INTERRUPTED:
+        failure.code = NOT_RUN
     if failure:
         failure.advice = given().lines(failure.advice)
         _complain(failure)

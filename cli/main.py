@@ -18,6 +18,8 @@ COMMANDS = {
     "apply": "Store a service spec from a file, after showing what changes.",
     "rollback": "Roll back to an earlier release, and follow it.",
     "restart": "Run the live release in new tasks, and follow it.",
+    "run": "Run a command in a task of its own of the live release; pass on its exit code.",
+    "exec": "Open a shell, or run a command, in a running task, by ECS Exec.",
     "hold": "Hold pushes.",
     "resume": "End a hold, and deploy the newest held push.",
     "build": "Build an image from sources, and follow it to its URL.",

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from cli import specfile
 from cli.aws import DENIED, code_of
 from cli.command import Call, command
-from cli.errors import REFUSED, WRONG, CommandFailed
+from cli.errors import WRONG, CommandFailed
 from cli.screen import printable
 
 
@@ -55,7 +55,7 @@ def apply(call: Call, file: Path, dry_run: bool, yes: bool) -> None:
     if dry_run:
         return
     if not yes:
-        _agree(call)
+        call.confirm("Store it?", "nothing was stored")
     call.account.client("ssm").put_parameter(
         Name=name,
         Value=specfile.as_stored(document),
@@ -69,13 +69,6 @@ def apply(call: Call, file: Path, dry_run: bool, yes: bool) -> None:
     )
     call.screen.command(f"deployer deploy --service {service} --dry-run")
     call.screen.command(f"deployer deploy --service {service}")
-
-
-def _agree(call: Call) -> None:
-    if not call.interactive:
-        raise CommandFailed(REFUSED, "not a terminal; pass --yes to confirm")
-    if not call.screen.agreed("Store it?"):
-        raise CommandFailed(REFUSED, "not confirmed; nothing was stored")
 
 
 def _stored(call: Call, name: str) -> str | None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
+from cli import completion
 from cli.command import Call, command
 from cli.commands import status
-from cli.errors import FAILED, INTERRUPTED, REFUSED, WRONG, CommandFailed
+from cli.errors import FAILED, INTERRUPTED, WRONG, CommandFailed
 from cli.releases import Flight, in_flight, named
 from cli.requests import Requests
 from cli.screen import brief, printable
@@ -34,7 +35,7 @@ Examples:
   deployer cancel --docs           the publication of the documentation site
 """
 )
-@click.argument("release", required=False)
+@click.argument("release", shell_complete=completion.in_flight, required=False)
 @click.option("--all", "everything", is_flag=True, help="Include those that wait for the lock.")
 @click.option("--build", "of_build", is_flag=True, help="Builds, not deployments.")
 @click.option("--docs", "of_docs", is_flag=True, help="Publications of the documentation site.")
@@ -61,7 +62,8 @@ def cancel(
         at = "is running" if flight.has_lock else "waits for the lock"
         call.screen.say(f"{_label(flight.record)} by {flight.record['startedBy']} {at}.")
     if not yes:
-        _agree(call, len(chosen))
+        them = "it" if len(chosen) == 1 else f"these {len(chosen)}"
+        call.confirm(f"Stop {them}?", "nothing was stopped")
     # waiting releases first: the lock would pass to them
     for flight in sorted(chosen, key=lambda flight: flight.has_lock):
         _cancel(call, requests, flight)
@@ -84,14 +86,6 @@ def _chosen(flights: list[Flight], release: str | None, everything: bool) -> lis
         return [flight for flight in flights if flight.record is record]
     first = [flight for flight in flights if flight.has_lock]
     return first or flights[:1]
-
-
-def _agree(call: Call, count: int) -> None:
-    what = "it" if count == 1 else f"these {count}"
-    if not call.interactive:
-        raise CommandFailed(REFUSED, "not a terminal; pass --yes to confirm")
-    if not call.screen.agreed(f"Stop {what}?"):
-        raise CommandFailed(REFUSED, "not confirmed; nothing was stopped")
 
 
 def _cancel(call: Call, requests: Requests, flight: Flight) -> None:

@@ -2,7 +2,7 @@
 
 import click
 
-from cli import images, plan
+from cli import completion, images, plan
 from cli.command import Call, command, follows
 from cli.requests import Requests
 from deployer.errors import DeployError
@@ -17,7 +17,7 @@ Examples:
   deployer deploy 1.2.0 --dry-run  what it would change
 """
 )
-@click.argument("image", required=False)
+@click.argument("image", shell_complete=completion.tags, required=False)
 @click.option("--dry-run", is_flag=True, help="Show what would change; start nothing.")
 @follows
 def deploy(call: Call, image: str | None, dry_run: bool, follow: bool) -> None:

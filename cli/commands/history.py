@@ -7,6 +7,7 @@ from typing import Any
 import click
 from botocore.exceptions import ClientError
 
+from cli import completion
 from cli.aws import DENIED, code_of
 from cli.command import Call, command
 from cli.commands.status import say_alarm, serves
@@ -34,7 +35,7 @@ Examples:
   deployer history --json | jq -r '.releases[] | select(.outcome == "FAILED").reason'
 """
 )
-@click.argument("release", required=False)
+@click.argument("release", shell_complete=completion.releases, required=False)
 @click.option(
     "--limit",
     type=click.IntRange(1, _ALL),

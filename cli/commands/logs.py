@@ -10,6 +10,7 @@ import click
 from botocore.exceptions import ClientError
 from rich.text import Text
 
+from cli import completion, live
 from cli.aws import code_of
 from cli.command import Call, command
 from cli.errors import INTERRUPTED, UNREADY, WRONG, CommandFailed
@@ -60,7 +61,11 @@ Examples:
 Credentials that the application logged are shown as ***, also with --json.
 """,
 )
-@click.option("--release", help="An id, version, tag, digest, `live` or `last`: its tasks only.")
+@click.option(
+    "--release",
+    shell_complete=completion.releases,
+    help="An id, version, tag, digest, `live` or `last`: its tasks only.",
+)
 @click.option("--follow", "-f", is_flag=True, help="Keep showing new lines until Ctrl-C.")
 @click.option("--since", type=_Moment(), help="90s, 15m, 1h, 2d ago, or a time in ISO 8601.")
 @click.option(
@@ -69,7 +74,11 @@ Credentials that the application logged are shown as ***, also with --json.
     type=click.IntRange(0, 100_000),
     help=f"How many of the last lines; {_LINES}, or all with --since.",
 )
-@click.option("--container", help="A sidecar's name; by default the application's container.")
+@click.option(
+    "--container",
+    shell_complete=completion.containers,
+    help="A sidecar's name; by default the application's container.",
+)
 def logs(
     call: Call,
     release: str | None,
@@ -138,12 +147,7 @@ def _log_of(call: Call, container: str | None, revision: str | None) -> Log:
         definition = described[0] if described else read_documents.base(spec).definition
     except PreflightFailed as error:
         raise CommandFailed(UNREADY, f"{error}", ["  deployer doctor"]) from error
-    names = [str(one.get("name")) for one in documents.containers(definition)]
-    if container and container not in names:
-        listed = ", ".join(names)
-        raise CommandFailed(WRONG, f"no container is named {container}", [f"Containers: {listed}."])
-    own = documents.of_release(definition, spec.container, spec.repository)
-    name = container or str(own.get("name"))
+    name = live.container(definition, spec, container)
     log = documents.log(documents.container(definition, name))
     if log is None:
         raise CommandFailed(

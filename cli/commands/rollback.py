@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from cli import plan
+from cli import completion, plan
 from cli.command import Call, command, follows
 from cli.errors import REFUSED, REJECTED, WRONG, CommandFailed
 from cli.plan import Candidate
@@ -29,7 +29,7 @@ Examples:
   deployer rollback 1.1.0 --dry-run     what it would change
 """
 )
-@click.argument("to", required=False)
+@click.argument("to", shell_complete=completion.earlier, required=False)
 @click.option("--reason", help="Why, for the record and the hold.")
 @click.option("--hold/--no-hold", default=True, help="Hold later pushes (the default).")
 @click.option(
@@ -75,7 +75,9 @@ def rollback(
         plan.show(change, call.screen)
         return
     if restore_database and not yes:
-        _agree(call, release.get("restore") or "")
+        snapshot = release.get("restore") or ""
+        call.screen.say(f"This restores snapshot {snapshot}; all data written since is lost.")
+        call.confirm("Restore it?")
     requests = Requests(target, call.screen, call.result, follow)
     requests.roll_back(record, hold=hold, reason=reason, restore_database=restore_database)
 
@@ -152,11 +154,3 @@ def _is_restorable(spec: ServiceSpec, records: History, record: Recorded) -> boo
     except DeployError:
         return False
     return history.unknown_schema(records, record, spec.database is not None) is not None
-
-
-def _agree(call: Call, snapshot: str) -> None:
-    call.screen.say(f"This restores snapshot {snapshot}; all data written since is lost.")
-    if not call.interactive:
-        raise CommandFailed(REFUSED, "not a terminal; pass --yes to confirm")
-    if not call.screen.agreed("Restore it?"):
-        raise CommandFailed(REFUSED, "not confirmed; nothing was changed")

@@ -2,6 +2,7 @@
 
 import click
 
+from cli import completion
 from cli.command import Call, command
 from cli.requests import Requests
 
@@ -21,7 +22,7 @@ Exit codes, beside the usual ones:
   6  the push deploys nothing, such as of a tag that the service spec does not name
 """
 )
-@click.argument("image")
+@click.argument("image", shell_complete=completion.tags)
 @click.option(
     "--timeout",
     type=click.IntRange(1, 24 * 3600),

@@ -20,6 +20,8 @@ What the release is, and what is wrong with it, is part of the image and lies be
     release.json              version, revision (40 hex digits), fault (see FAULTS), seconds
     migrations/               NNNNNN_name.up.sql; the highest number is the release's schema
 
+With arguments it becomes the command that they are, as `deployer run -- COMMAND` gives them.
+
 Exit codes: 0 when told to stop, 1 when it cannot start or go on, 3 for the fault `exit-at-start`.
 """
 
@@ -672,6 +674,9 @@ def run() -> int:
 
 
 def main() -> int:
+    if sys.argv[1:]:  # as the entrypoints of many images do
+        os.execvp(sys.argv[1], sys.argv[1:])
+
     def stop(signum: int, frame: FrameType | None) -> NoReturn:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)

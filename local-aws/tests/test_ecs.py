@@ -230,6 +230,24 @@ def test_the_check_runs_in_the_environment_of_the_container(world: World) -> Non
     world.steady()
 
 
+def test_a_client_token_starts_a_task_once(world: World) -> None:
+    """ECS_Idempotency.html; and what DescribeTasks shows of ECS Exec."""
+    definition = world.define(world.script("sleep 60"))
+    first, again = (
+        world.run(definition, clientToken=f"{world.name}-1", enableExecuteCommand=True)
+        for _ in range(2)
+    )
+    other = world.run(definition, clientToken=f"{world.name}-2")
+    assert first == again != other
+    with pytest.raises(ClientError) as refused:
+        world.run(definition, clientToken=f"{world.name}-1", startedBy="ann")
+    assert code(refused) == "ConflictException"
+    until(lambda: world.task(first), lambda task: task["lastStatus"] == "RUNNING")
+    [agent] = world.task(first)["containers"][0]["managedAgents"]
+    assert (agent["name"], agent["lastStatus"]) == ("ExecuteCommandAgent", "RUNNING")
+    assert "managedAgents" not in world.task(other)["containers"][0]
+
+
 # Who answers at a task's address. On Fargate it is the task, whatever address it listens on
 
 

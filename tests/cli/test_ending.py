@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cli.ending import carried_out
-from cli.errors import CommandFailed
+from cli.errors import CommandFailed, ProgramFailed
 from deployer.errors import AwsUnavailable, ImageMissing, RequestRejected
 
 
@@ -50,6 +50,21 @@ def test_what_ends_it_gives_a_code_and_a_line(
     assert err.startswith(said)
     told = json.loads(out)
     assert (told["ok"], told["found"], told["error"]["code"]) == (False, 1, code)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ProgramFailed(3, "the command exited with 3"), 3),
+        (CommandFailed(3, "not ready"), 125),
+        (AwsUnavailable("RunTask: 503"), 125),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_a_programs_exit_code_is_told_from_the_commands_own_failures(
+    error: BaseException, code: int
+) -> None:
+    assert carried_out(raises(error), {}, as_json=False, runs=True) == code
 
 
 def test_success_and_its_document(capsys: pytest.CaptureFixture[str]) -> None:

@@ -428,7 +428,7 @@ def test_the_document_names_what_each_function_may(transformed: dict[str, Any]) 
         assert found == allowed - LAMBDA, names
 
 
-@pytest.mark.parametrize("name", ["Operators", "Diagnosis"])
+@pytest.mark.parametrize("name", ["Operators", "Diagnosis", "Commands"])
 def test_a_policy_for_people_is_one_that_iam_takes(template: dict[str, Any], name: str) -> None:
     """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
     policy = template["Resources"][name]["Properties"]["PolicyDocument"]

@@ -12,6 +12,7 @@ import pytest
 
 from demo import ROOT
 from demo.stage import Stage
+from tests.cli.documents import check_printed
 
 
 @dataclass
@@ -25,7 +26,8 @@ class Operator:
         """The words to type: about this deployer and service, unless they say otherwise."""
         about = {"--stack": self.stage.stack, "--service": self.stage.service}
         given = [w for name, value in about.items() if name not in words for w in (name, value)]
-        return [sys.executable, "-m", "cli", *words, *given]
+        verb, *more = words
+        return [sys.executable, "-m", "cli", verb, *given, *more]
 
     @property
     def env(self) -> dict[str, str]:
@@ -35,7 +37,7 @@ class Operator:
 
     def run(self, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """The command without a terminal, to its end."""
-        return subprocess.run(
+        done = subprocess.run(
             self.command(*words),
             env={**self.env, **environment},
             stdin=subprocess.DEVNULL,
@@ -44,6 +46,8 @@ class Operator:
             timeout=120,
             check=False,
         )
+        check_printed(words, done.stdout)
+        return done
 
     def told(self, *words: str) -> dict[str, Any]:
         """What the command tells a script; it must end well."""

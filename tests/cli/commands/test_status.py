@@ -9,6 +9,7 @@ import pytest
 
 from demo.stage import Stage
 from tests.cli.commands.conftest import Operator
+from tests.cli.documents import check, check_printed
 from tests.cli.terminal import terminal
 from tests.person import Person
 
@@ -57,6 +58,7 @@ def test_all_services_are_shown_where_none_is_named(rolled_back: Operator, live:
         ).stdout
         for more in ([], ["--json"])
     )
+    check_printed(["status", "--json"], told)
     services = {entry["service"]: entry for entry in json.loads(told)["services"]}
     mine = services[stage.service]
     assert (mine["verified"]["version"], mine["serves"]["verified"]) == ("1.0.0", True)
@@ -145,6 +147,7 @@ def test_watching_without_a_terminal_is_a_line_per_change(live: Operator) -> Non
     plain, lines = (_watching(live, *words) for words in ((), ("--json",)))
     try:
         first = json.loads(_line(lines))
+        check("watched", first)
         assert first["live"]["version"] == "1.0.0"
         assert "live         1.0.0" in _line(plain)
         assert live.stage.deployed("1.0.1").status == "SUCCEEDED"

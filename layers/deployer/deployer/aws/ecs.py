@@ -256,6 +256,21 @@ def known_tasks(cluster: str, ids: Sequence[str]) -> list[Task]:
     return tasks
 
 
+def run_task(request: Mapping[str, Any]) -> tuple[list[Task], list[Mapping[str, Any]]]:
+    """Run tasks that belong to no service; return them, and the failures to place one.
+
+    Args:
+        request: with a `clientToken`, a repeated call is the same call.
+    """
+    response = _ecs().run_task(**request)
+    return [dict(one) for one in response["tasks"]], [dict(one) for one in response["failures"]]
+
+
+def stop_task(cluster: str, task: str, reason: str) -> None:
+    """Stop a task: its containers get SIGTERM, and SIGKILL when their stop timeout is over."""
+    _ecs().stop_task(cluster=cluster, task=task, reason=reason)
+
+
 def running_tasks(cluster: str, name: str, rollout_id: str) -> list[Task]:
     """Return the tasks of one rollout that run or are about to."""
     # ListTasks accepts startedBy only as its sole filter

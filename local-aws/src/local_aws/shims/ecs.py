@@ -197,8 +197,21 @@ def _delete_service(data: Request) -> Response:
     return _answer("service", service)
 
 
+_ran: dict[tuple[str, str], tuple[Request, list[ecs_tasks.Task]]] = {}
+"""What RunTask was asked for with a client token in an account, and the tasks that it started."""
+
+
 def _run_task(data: Request) -> Response:
     cluster = _cluster(data)
+    token = (get_account_id(), data.get("clientToken") or "")
+    asked = copy.deepcopy(data)  # what follows fills in defaults
+    earlier, tasks = _ran.get(token) or (asked, [])
+    if earlier != asked:  # AmazonECS/latest/APIReference/ECS_Idempotency.html
+        raise _Refused("ConflictException", "The client token was used with other parameters.")
+    if tasks:
+        found = [ecs._sanitize(task.record) for task in tasks]
+        same: Response = json_response({"tasks": found, "failures": []})
+        return same
     definition = _definition(data.get("taskDefinition") or "")
     _check_network(definition, data.get("networkConfiguration") or {})
     for role in (definition.get("taskRoleArn"), definition.get("executionRoleArn")):
@@ -232,6 +245,8 @@ def _run_task(data: Request) -> Response:
         )
         for _ in range(data.get("count") or 1)
     ]
+    if token[1]:
+        _ran[token] = (asked, tasks)
     found = [ecs._sanitize(task.record) for task in tasks]
     answered: Response = json_response({"tasks": found, "failures": []})
     return answered

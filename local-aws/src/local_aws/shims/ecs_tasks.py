@@ -206,11 +206,13 @@ class Task:
             ended=lambda code: self._inbox.put((name, code)),
             architecture=self._architecture(),
         )
+        agent = {"name": "ExecuteCommandAgent", "lastStatus": "RUNNING"}
         with lock:
             self._containers[name] = started
             self._container(name).update(
                 lastStatus="RUNNING",
                 runtimeId=f"{self.arn.rsplit('/', 1)[-1]}-{int(started.id[:8], 16)}",
+                **({"managedAgents": [agent]} if self.record["enableExecuteCommand"] else {}),
             )
 
     def _platform_environment(self) -> dict[str, str]:

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 from ministack import app
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import error_response_xml
-from ministack.services import iam, sts
+from ministack.services import ecs, iam, sts
 
 from local_aws.shims import Shim, after, decisions
 
@@ -52,6 +52,7 @@ _RESOURCES: Mapping[tuple[str, str], str] = {
     ("ecs", "DescribeTasks"): "task/{cluster}/{tasks}",
     ("ecs", "ListTasks"): "*",
     ("ecs", "RegisterTaskDefinition"): "task-definition/{family}:*",
+    ("ecs", "RunTask"): "task-definition/{taskDefinition}:*",
     ("ecs", "StopTask"): "task/{cluster}/{task}",
     ("ecs", "UpdateService"): "service/{cluster}/{service}",
     ("elasticloadbalancing", "DescribeLoadBalancers"): "*",
@@ -99,7 +100,7 @@ def needs(service: str, action: str, request: Mapping[str, Any], where: str) -> 
     namespace = _NAMESPACES.get(service, service)
     prefix = f"arn:aws:{namespace}:{where}:"
     keys = {}
-    if "{cluster}" in template or action == "ListTasks":
+    if "{cluster}" in template or action in ("ListTasks", "RunTask"):
         (cluster,) = _filled("cluster/{cluster}", request)
         keys = {"ecs:cluster": prefix + cluster}
     found = [
@@ -119,8 +120,11 @@ def _further(
     """The permissions that a request needs besides its own action."""
     if service == "ecs" and request.get("tags"):
         yield Need("ecs:TagResource", found[0].resource, {"ecs:CreateAction": action})
-    if action == "RegisterTaskDefinition":
-        for role in (request.get("executionRoleArn"), request.get("taskRoleArn")):
+    passing = request if action == "RegisterTaskDefinition" else {}
+    if action == "RunTask":  # the roles of the task definition
+        passing = ecs._task_defs.get(ecs._resolve_td_key(request.get("taskDefinition", ""))) or {}
+    if passing:
+        for role in (passing.get("executionRoleArn"), passing.get("taskRoleArn")):
             if role:
                 yield Need("iam:PassRole", role, {"iam:PassedToService": "ecs-tasks.amazonaws.com"})
     if action in ("CreateDBSnapshot", "RestoreDBInstanceFromDBSnapshot"):

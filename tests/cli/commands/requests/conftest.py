@@ -21,7 +21,18 @@ def ann(deployer: Stage) -> Person:
 @pytest.fixture(scope="session")
 def session(ann: Person) -> dict[str, str]:
     """The environment of Ann's session."""
-    made = ann.session(**ann.mfa)
+    return environment(ann)
+
+
+@pytest.fixture(scope="session")
+def bob(deployer: Stage) -> Person:
+    """Somebody who may run commands in tasks, too."""
+    return Person(deployer.aws, *(deployer.outputs[n] for n in ("OperatorsPolicy", "RunPolicy")))
+
+
+def environment(person: Person) -> dict[str, str]:
+    """The environment of a new session of a person with MFA."""
+    made = person.session(**person.mfa)
     return {
         "AWS_ACCESS_KEY_ID": made["AccessKeyId"],
         "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"],
