@@ -12,7 +12,7 @@ COMMANDS = {
     "deploy": "Deploy an image from the repository, and follow it.",
     "wait": "Wait for what a push becomes, as a CI job does.",
     "follow": "Follow the deployment in flight, or the next.",
-    "init": "Write the spec of a service that runs on ECS.",
+    "init": "Write the spec of a service: one that runs, or a new one.",
     "validate": "Check a service spec in a file, without asking AWS.",
     "apply": "Store a service spec from a file, after showing what changes.",
     "rollback": "Roll back to an earlier release, and follow it.",
