@@ -145,7 +145,7 @@ BAD: dict[str, list[object]] = {
     "SourceConnectionArn": ["coder", "arn:aws:codebuild:us-east-1:123456789012:connection/a"],
     "SourceBranch": ["", "release.*", "a b"],
     "SourceService": ["-a", "a b"],
-    "VerifySubnetIds": ["subnet-1", f"{SUBNETS},", SUBNETS.replace(",", ", "), VPC],
+    "VerifySubnetIds": ["subnet-0123456789abcdef0", f"{SUBNETS},", SUBNETS.replace(",", ", "), VPC],
     "VerifySecurityGroupId": ["sg-1", "default", VPC],
     "ReconcileSchedule": ["5 minutes", "every(5 minutes)"],
     "KmsKeyArn": ["alias/aws/sns", "1234abcd"],
