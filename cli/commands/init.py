@@ -290,11 +290,20 @@ def _asked(call: Call, cluster: str | None) -> Application:
     """
     if not call.interactive:
         where = f"cluster {cluster}" if cluster else call.account.region
+        there = (
+            _names(call.account.client("ecs"), "list_services", "serviceArns", cluster=cluster)
+            if cluster
+            else []
+        )
         raise CommandFailed(
             UNREADY,
             f"there is no service{f' {call.service}' if call.service else ''} to adopt in {where},"
             " and neither a compose file nor a Dockerfile here",
-            ["For a new one, say what it is, such as:", f"  deployer init {_AN_EXAMPLE}"],
+            [
+                *([f"Services in it: {', '.join(sorted(there))}."] if there else []),
+                "For a new one, say what it is, such as:",
+                f"  deployer init {_AN_EXAMPLE}",
+            ],
         )
     name = call.service or call.screen.ask("What is the service called?")
     port = call.screen.ask("On which port does it listen? [Enter for none: a worker]")
