@@ -13,7 +13,7 @@ COMMANDS = {
     "promote": "Deploy an image that another service or environment verified.",
     "wait": "Wait for what a push becomes, as a CI job does.",
     "follow": "Follow the deployment in flight, or the next.",
-    "init": "Write the spec of a service that runs on ECS.",
+    "init": "Write the spec of a service: one that runs, or a new one.",
     "validate": "Check a service spec in a file, without asking AWS.",
     "apply": "Store a service spec from a file, after showing what changes.",
     "rollback": "Roll back to an earlier release, and follow it.",

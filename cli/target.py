@@ -184,6 +184,8 @@ def _configure_adapters(
     account.as_default()
     os.environ["RELEASES_TABLE"] = outputs["ReleasesTable"]
     os.environ["SPEC_PATH"] = parameters["SpecPath"]
+    os.environ["VERIFY_SUBNETS"] = parameters.get("VerifySubnetIds", "")
+    os.environ["VERIFY_GROUP"] = parameters.get("VerifySecurityGroupId", "")
     os.environ["SITE_PATH"] = parameters.get("SitePath", "")
 
 

@@ -6,7 +6,6 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer import http
 from deployer.aws import ec2, ecs
 from deployer.check import WARNING
 from deployer.deploy import (
@@ -19,11 +18,13 @@ from deployer.deploy import (
     verification,
 )
 from deployer.deploy import service as services
+from deployer.deploy.addresses import Addresses
 from deployer.deploy.database import Work
 from deployer.deploy.history import History
 from deployer.deploy.release import Previous, Release
 from deployer.deploy.rollout import Service
 from deployer.deploy.spec import ServiceSpec, from_document
+from deployer.deploy.verification import Probes
 from deployer.log import Logger
 from deployer.store import releases
 from deployer.usecases import check_prerequisites
@@ -41,10 +42,12 @@ class Checked(TypedDict):
     """The state of the service before the deployment, for verification and rollback.
 
     `desiredCount` is the task count for the update; None keeps the service's current one.
+    `addresses` is where to read the probes; None if there are none to read.
     """
 
     previous: Previous | None
-    probes: Mapping[str, str]
+    probes: Probes
+    addresses: Addresses | None
     wasRunning: bool
     desiredCount: int | None
     database: Work
@@ -78,7 +81,8 @@ def handler(event: Request, context: LambdaContext) -> Checked:
         "desiredCount": preflight.desired_count(spec, service, records, datetime.now(UTC)),
         "previous": previous,
         "database": database.work(spec, event["release"], previous),
-        "probes": _probes(spec, service, records, place.served),
+        "probes": _remembered(records),
+        "addresses": _addresses(spec, service, records, place.served),
         "wasRunning": bool(service and service["runningCount"]),
     }
     if service:
@@ -95,21 +99,24 @@ def handler(event: Request, context: LambdaContext) -> Checked:
     return checked
 
 
-def _probes(
-    spec: ServiceSpec, service: Service | None, records: History, served: tuple[str, int] | None
-) -> Mapping[str, str]:
-    """Return the answers of the `unchanged` probes: from now, or from the last verification."""
+def _remembered(records: History) -> Probes:
+    """Return the probes of the last verification, for those that do not respond now."""
     live = history.live(records)
-    values = dict(verification.remembered(live.get("probes", {}))) if live else {}
+    return dict(verification.remembered(live.get("probes", {}))) if live else {}
+
+
+def _addresses(
+    spec: ServiceSpec, service: Service | None, records: History, served: tuple[str, int] | None
+) -> Addresses | None:
+    """Return where the `unchanged` probes of the running release are read; None without any."""
     current = rollout.primary(service) if service else None
-    if not spec.verify or not current:
-        return values
-    if values and history.unproven(records, current["taskDefinition"]):
-        return values  # a stopped execution left this revision running: its data may be wrong
+    if not spec.verify or not spec.verify.unchanged or not current:
+        return None
+    if _remembered(records) and history.unproven(records, current["taskDefinition"]):
+        return None  # a stopped execution left this revision running: its data may be wrong
+    inside = bool(ec2.verification_network()[0])
     tasks = ecs.running_tasks(spec.cluster, spec.service, current["id"])
-    public = ec2.public_addresses(addresses.interfaces(tasks))
+    public = {} if inside else ec2.public_addresses(addresses.interfaces(tasks))
     port = history.port(records, current["taskDefinition"]) or (served and served[1])
-    hosts = addresses.of(spec, tasks, public, port)
-    for url in addresses.to_ask(spec, hosts)[:1]:
-        values |= http.probe(url, spec.verify.unchanged)
-    return values
+    hosts = addresses.of(spec, tasks, public, port, inside=inside)
+    return hosts if addresses.to_ask(spec, hosts) else None

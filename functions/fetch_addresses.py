@@ -29,8 +29,9 @@ class Request(TypedDict):
 def handler(event: Request, context: LambdaContext) -> Addresses:
     spec = from_document(event["spec"], "the service spec")
     tasks = ecs.running_tasks(spec.cluster, spec.service, event["rollout"]["id"])
-    public = ec2.public_addresses(addresses.interfaces(tasks))
-    hosts = addresses.of(spec, tasks, public, event["rollout"].get("port"))
+    inside = bool(ec2.verification_network()[0])
+    public = {} if inside else ec2.public_addresses(addresses.interfaces(tasks))
+    hosts = addresses.of(spec, tasks, public, event["rollout"].get("port"), inside=inside)
     releases.note(event["release"], steadyAt=datetime.now(UTC).isoformat())
     logger.info("addresses fetched", addresses=hosts)
     return hosts

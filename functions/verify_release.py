@@ -24,9 +24,11 @@ _REQUEST_PAUSE = 0.5  # seconds
 
 
 class Request(TypedDict):
+    """`rollout` is None before an update: then the probes are read, for the comparison after it."""
+
     spec: Mapping[str, Any]
     release: Release
-    rollout: Rollout
+    rollout: Rollout | None
     addresses: Addresses
     probes: Probes
     execution: str
@@ -42,6 +44,12 @@ def handler(event: Request, context: LambdaContext) -> Verified:
     if spec.verify is None:
         return {**verification.verified("the spec has no `verify`"), "probes": {}}
     urls = addresses.to_ask(spec, event["addresses"])
+    if event["rollout"] is None:
+        values = [http.probe(url, spec.verify.unchanged) for url in urls[:1]]
+        return {
+            **verification.verified("read"),
+            "probes": {**event["probes"], **(values or [{}])[0]},
+        }
     deadline = time.monotonic() + _PATIENCE
     while True:
         finding = _verify(urls, spec.verify, event)

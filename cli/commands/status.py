@@ -187,8 +187,10 @@ def url(spec: ServiceSpec, tasks: Sequence[Task], live: Mapping[str, Any] | None
     running = [task for task in tasks if task["lastStatus"] == "RUNNING"]
     port = ((live or {}).get("rollout") or {}).get("port")
     if spec.url or port:
-        public = {} if spec.url else ec2.public_addresses(addresses.interfaces(running))
-        return addresses.of(spec, running, public, port)["url"]
+        inside = bool(ec2.verification_network()[0])
+        asked = not (spec.url or inside)
+        public = ec2.public_addresses(addresses.interfaces(running)) if asked else {}
+        return addresses.of(spec, running, public, port, inside=inside)["url"]
     return live.get("url") if live else None
 
 

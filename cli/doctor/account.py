@@ -235,6 +235,8 @@ class _Examination:
         verify = self._spec.verify
         if not verify or not self.live or not self.running:
             return
+        if ec2.verification_network()[0]:
+            return  # it responds in its VPC, and perhaps not here
         public = ec2.public_addresses(addresses.interfaces(self.running))
         paths = {verify.path, *(probe.path for probe in verify.unchanged)}
         paths |= {verify.version.path} if verify.version else set()

@@ -255,7 +255,8 @@ class _Checks:
                     ("The VPCs:", "  aws ec2 describe-vpcs --query 'Vpcs[].[VpcId,CidrBlock]'"),
                 )
                 return
-        for name in ("SubnetIds", "LoadBalancerSubnetIds", "DatabaseSubnetIds"):
+        subnet_parameters = ("SubnetIds", "LoadBalancerSubnetIds", "DatabaseSubnetIds")
+        for name in (*subnet_parameters, "VerifySubnetIds"):
             if ids := self._values_of(name):
                 response = ec2.describe_subnets(Filters=[{"Name": "subnet-id", "Values": ids}])
                 yield subnets(name, ids, response["Subnets"], vpc)
@@ -265,6 +266,7 @@ class _Checks:
             "LoadBalancerSecurityGroupId",
             "ServiceSecurityGroupId",
             "DatabaseSecurityGroupId",
+            "VerifySecurityGroupId",
         ):
             if ids := self._values_of(name):
                 response = ec2.describe_security_groups(

@@ -145,6 +145,8 @@ BAD: dict[str, list[object]] = {
     "SourceConnectionArn": ["coder", "arn:aws:codebuild:us-east-1:123456789012:connection/a"],
     "SourceBranch": ["", "release.*", "a b"],
     "SourceService": ["-a", "a b"],
+    "VerifySubnetIds": ["subnet-0123456789abcdef0", f"{SUBNETS},", SUBNETS.replace(",", ", "), VPC],
+    "VerifySecurityGroupId": ["sg-1", "default", VPC],
     "ReconcileSchedule": ["5 minutes", "every(5 minutes)"],
     "KmsKeyArn": ["alias/aws/sns", "1234abcd"],
     "RequireMfa": ["yes", ""],
@@ -292,6 +294,8 @@ CONTRADICTIONS: list[tuple[str, Mapping[str, object], str]] = [
     ),
     ("service", {"TargetGroupArn": TARGET}, "DomainName must be given with TargetGroupArn"),
     ("service", {"Secrets": f'{{"API_KEY": "{SECRET}"}}'}, "SecretArns must name the ARNs"),
+    ("deployer", {"VerifySubnetIds": SUBNETS}, "VerifySubnetIds and VerifySecurityGroupId go"),
+    ("deployer", {"VerifySecurityGroupId": GROUP}, "VerifySubnetIds and VerifySecurityGroupId go"),
     ("monitoring", {"AlarmTopicArn": TOPIC, "AlarmEmail": "a@b.com"}, "AlarmEmail is for"),
     ("monitoring", {"Database": "none", "DatabaseInstance": "a"}, "DatabaseInstance is for"),
 ]

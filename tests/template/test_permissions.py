@@ -32,8 +32,22 @@ LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents"}
 # What SAM attaches to the role of each function, and what cuts it to LAMBDA on one log group:
 # https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSLambdaBasicExecutionRole.html
 BASIC = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
+# What SAM attaches for a VpcConfig, also where a condition leaves that out; the boundary cuts it:
+# https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSLambdaVPCAccessExecutionRole.html
+IN_A_VPC = "arn:aws:iam::aws:policy/service-role/AWSLambdaVPCAccessExecutionRole"
+INSIDE = "VerifyRelease"
+CHANGES_INTERFACES = {
+    *("ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface"),
+    *("ec2:DeleteNetworkInterface", "ec2:UnassignPrivateIpAddresses"),
+}
+INTERFACES = CHANGES_INTERFACES | {"ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"}
 ATTACHED = {
-    BASIC: {"Effect": "Allow", "Action": ["logs:CreateLogGroup", *sorted(LAMBDA)], "Resource": "*"}
+    BASIC: {"Effect": "Allow", "Action": ["logs:CreateLogGroup", *sorted(LAMBDA)], "Resource": "*"},
+    IN_A_VPC: {
+        "Effect": "Allow",
+        "Action": ["logs:CreateLogGroup", *sorted(LAMBDA), *sorted(INTERFACES)],
+        "Resource": "*",
+    },
 }
 BOUNDARY = "FunctionBoundary"
 # Calls whose permission has another name.
@@ -188,7 +202,7 @@ def effective(template: dict[str, Any], function: str) -> list[tuple[str, Any]]:
     everything = [{"Effect": "Allow", "NotAction": "none:*", "Resource": "*"}]
     boundary = role.get("PermissionsBoundary")
     limits = statements(resources[boundary["Ref"]]) if boundary else everything
-    return [
+    found = [
         (action, resource if limit["Resource"] == "*" else limit["Resource"])
         for statement in [*attached, *statements(role.get("Policies", []))]
         for action in map(str, listed(statement["Action"]))
@@ -196,6 +210,7 @@ def effective(template: dict[str, Any], function: str) -> list[tuple[str, Any]]:
         for limit in limits
         if reaches(limit, action) and "*" in (resource, limit["Resource"])
     ]
+    return [entry for at, entry in enumerate(found) if entry not in found[:at]]
 
 
 def reaches(statement: dict[str, Any], action: str) -> bool:
@@ -210,6 +225,7 @@ def test_a_function_may_do_what_it_does_and_no_more(
 ) -> None:
     allowed = {action for action, _ in effective(transformed, logical_id(module.stem))}
     wanted = needed(module) | LAMBDA
+    wanted |= INTERFACES if logical_id(module.stem) == INSIDE else set()
     wanted |= {beside for beside, calls in BESIDE.items() if calls & wanted & allowed}
     wanted |= {more for more, call in PERHAPS.items() if call in wanted and more in allowed}
     wanted -= {call for call, other in INSTEAD.items() if other in allowed and call not in allowed}
@@ -339,7 +355,8 @@ def test_a_wrong_permission_to_write_logs_would_be_seen(
         case "no boundary":
             del role["PermissionsBoundary"]
         case "no logs":
-            limits[:] = [limit for limit in limits if not reaches(limit, "logs:PutLogEvents")]
+            whole = (limit for limit in limits if "Fn::If" not in limit)
+            limits[:] = [limit for limit in whole if not reaches(limit, "logs:PutLogEvents")]
         case "all groups":
             limits[:] = [{"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}]
         case "a group of its own":
@@ -363,7 +380,9 @@ def test_roles_have_the_policies_that_the_template_writes_and_one_of_sams(
             properties = resource["Properties"]
             boundary = {"Ref": BOUNDARY} if of_function else None
             assert properties.get("PermissionsBoundary") == boundary, name
-            assert properties.get("ManagedPolicyArns", []) == [BASIC] * of_function, name
+            attached = [BASIC, *([IN_A_VPC] if name == f"{INSIDE}Role" else [])]
+            found = properties.get("ManagedPolicyArns", [])
+            assert found == (attached if of_function else []), name
 
 
 def test_the_boundary_is_attached_to_nobody_and_would_give_nothing(
@@ -381,7 +400,29 @@ def test_the_boundary_is_attached_to_nobody_and_would_give_nothing(
     roles = f"arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:role{path}*"
     only = {"ArnLike": {"aws:PrincipalArn": {"Fn::Sub": roles}}}
     for statement in statements(boundary):
-        assert statement["Resource"] != "*" or statement["Condition"] == only
+        condition = statement.get("Condition", {})
+        assert statement["Resource"] != "*" or only.items() <= condition.items()
+
+
+def test_a_function_is_put_into_a_vpc_only_where_that_is_asked_for_and_not_by_its_own_code(
+    template: dict[str, Any],
+) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html"""
+    connected = {
+        name: resource["Properties"]["VpcConfig"]["Fn::If"]
+        for name, resource in template["Resources"].items()
+        if "VpcConfig" in resource.get("Properties", {})
+    }
+    nothing = {"Ref": "AWS::NoValue"}
+    assert connected.keys() == {INSIDE}
+    assert (connected[INSIDE][0], connected[INSIDE][2]) == ("VerifiesInside", nothing)
+    boundary = template["Resources"][BOUNDARY]["Properties"]["PolicyDocument"]["Statement"]
+    always = [entry for entry in boundary if "Fn::If" not in entry]
+    assert not [a for a in CHANGES_INTERFACES if any(reaches(entry, a) for entry in always)]
+    ((condition, given, otherwise),) = (e["Fn::If"] for e in boundary if "Fn::If" in e)
+    assert (condition, otherwise) == ("VerifiesInside", nothing)
+    assert set(given["Action"]) == CHANGES_INTERFACES
+    assert given["Condition"]["Null"] == {"lambda:SourceFunctionArn": "true"}
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)

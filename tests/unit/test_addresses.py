@@ -45,6 +45,11 @@ def test_a_service_whose_tasks_have_no_public_address_has_no_url() -> None:
     assert addresses.to_ask(spec(), found) == []
 
 
+def test_from_inside_the_vpc_tasks_are_asked_at_their_private_addresses() -> None:
+    found = addresses.of(spec(), [task(), STARTING], {"eni-t1": "198.51.100.1"}, 3000, inside=True)
+    assert found["tasks"] == ["http://10.0.0.5:3000"]
+
+
 def test_behind_a_load_balancer_its_url_is_the_one_that_counts() -> None:
     made = spec(**BALANCER)
     found = addresses.of(made, [task()], {"eni-t1": "198.51.100.1"}, 3000)

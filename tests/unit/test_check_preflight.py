@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import check_preflight
+import verify_release
 from deployer.errors import PreflightFailed, ServiceScaledDown
 from deployer.store import releases
 from deployer.usecases import check_prerequisites as around
@@ -50,10 +51,17 @@ def with_service(script: Script, web: Web, described: dict[str, Any]) -> dict[st
     return document(one__portMappings=[{"containerPort": int(port)}], one__environment=[])
 
 
+def probes(spec: dict[str, Any], context: Any) -> dict[str, str]:
+    """The probes before the update: the preflight says where, Read probes reads them there."""
+    checked = check_preflight.handler(payload(spec=spec), context)
+    given = {"addresses": checked["addresses"], "probes": checked["probes"], "rollout": None}
+    return dict(verify_release.handler(payload(spec=spec, **given), context)["probes"])
+
+
 def test_a_first_release_has_no_way_back(surroundings: Script, context: Any) -> None:
     checked = check_preflight.handler(payload(), context)
     assert checked["previous"] is None
-    assert checked["probes"] == {}
+    assert (checked["probes"], checked["addresses"]) == ({}, None)
     assert checked["wasRunning"] is False
     assert checked["desiredCount"] is None
 
@@ -75,8 +83,7 @@ def test_what_must_not_change_is_asked_of_the_service_as_it_runs(
 ) -> None:
     web.answer("/api/v2/buildinfo", '{"deployment_id": "d1"}')
     web.answer("/api/v2/users/first", "{}")
-    checked = check_preflight.handler(payload(spec=with_service(surroundings, web, RUNS)), context)
-    assert checked["probes"] == {
+    assert probes(with_service(surroundings, web, RUNS), context) == {
         "/api/v2/buildinfo#deployment_id": "d1",
         "/api/v2/users/first": "200",
     }
@@ -89,8 +96,8 @@ def test_a_service_that_does_not_answer_is_known_by_what_it_last_said(
     web.answer("/api/v2/users/first", status=503)
     noted = {"/api/v2/buildinfo#deployment_id": "d1", "/api/v2/users/first": "404"}
     releases.close_release(release(), "SUCCEEDED", {"probes": noted})
-    checked = check_preflight.handler(payload(spec=with_service(surroundings, web, RUNS)), context)
-    assert checked["probes"] == {"/api/v2/buildinfo#deployment_id": "d1"}
+    found = probes(with_service(surroundings, web, RUNS), context)
+    assert found == {"/api/v2/buildinfo#deployment_id": "d1"}
 
 
 def test_what_a_release_says_now_counts_more_than_what_it_said(
@@ -99,8 +106,18 @@ def test_what_a_release_says_now_counts_more_than_what_it_said(
     web.answer("/api/v2/buildinfo", '{"deployment_id": "d2"}')
     noted = {"/api/v2/buildinfo#deployment_id": "d1"}
     releases.close_release(release(), "SUCCEEDED", {"probes": noted})
-    checked = check_preflight.handler(payload(spec=with_service(surroundings, web, RUNS)), context)
-    assert checked["probes"]["/api/v2/buildinfo#deployment_id"] == "d2"
+    found = probes(with_service(surroundings, web, RUNS), context)
+    assert found["/api/v2/buildinfo#deployment_id"] == "d2"
+
+
+def test_from_inside_the_vpc_the_probes_are_read_at_the_private_address(
+    surroundings: Script, web: Web, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERIFY_SUBNETS", "subnet-0123456789abcdef0")
+    spec = with_service(surroundings, web, RUNS)
+    checked = check_preflight.handler(payload(spec=spec), context)
+    port = web.url.rpartition(":")[2]
+    assert checked["addresses"]["tasks"] == [f"http://10.0.0.5:{port}"]
 
 
 def test_what_is_missing_stops_the_deployment(surroundings: Script, context: Any) -> None:

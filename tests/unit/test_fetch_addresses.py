@@ -37,6 +37,13 @@ def test_the_addresses_are_those_of_the_releases_own_tasks(tasks: Script, contex
     }
 
 
+def test_from_inside_the_vpc_the_addresses_are_private(
+    tasks: Script, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERIFY_SUBNETS", "subnet-1,subnet-2")
+    assert fetch_addresses.handler(payload(), context)["url"] == "http://10.0.0.5:3000"
+
+
 def test_behind_a_load_balancer_people_open_its_url(tasks: Script, context: Any) -> None:
     found = fetch_addresses.handler(payload(spec=document(**BALANCER)), context)
     assert found["url"] == "https://coder.example.com"

@@ -388,6 +388,56 @@ def test_a_release_is_verified_somewhere(made: Any, as_service: Any, problem: st
     assert (problem or "") in checks[0].found
 
 
+def test_tasks_with_private_addresses_are_verified_from_inside_the_vpc() -> None:
+    made = spec(vpc__assignPublicIp="DISABLED")
+    (check,) = prerequisites.definition(made, DEFINITION, {}, None)
+    assert check.state == FAILED and "VerifySubnetIds" in check.found
+    assert states(prerequisites.definition(made, DEFINITION, {}, None, inside=True)) == [OK]
+
+
+INTERNAL, PUBLIC = ({"LoadBalancerName": "a", "Scheme": s} for s in ("internal", "internet-facing"))
+
+
+@pytest.mark.parametrize(
+    ("balancers", "resolved", "inside", "expected"),
+    [
+        ([INTERNAL], ["10.0.0.7"], False, [FAILED]),
+        ([INTERNAL], [], False, [FAILED]),
+        ([INTERNAL], ["10.0.0.7"], True, []),
+        ([INTERNAL], ["93.184.216.34", "10.0.0.7"], False, []),
+        ([INTERNAL], ["93.184.216.34"], False, []),
+        ([INTERNAL, PUBLIC], ["10.0.0.7"], False, []),
+        ([PUBLIC], ["10.0.0.7"], False, []),
+        ([], [], False, []),
+    ],
+    ids=[
+        *("internal", "a name of the VPC's only", "from inside", "also public", "CloudFront"),
+        *("one of two", "another scheme", "no load balancer"),
+    ],
+)
+def test_an_internal_load_balancer_is_not_reached_from_the_internet(
+    balancers: list[Any], resolved: list[str], inside: bool, expected: list[str]
+) -> None:
+    found = states(prerequisites.reach(spec(**BALANCER), balancers, resolved, inside=inside))
+    assert found == expected
+    assert not list(prerequisites.reach(spec(), balancers, resolved, inside=inside))
+
+
+@pytest.mark.parametrize(
+    ("vpcs", "named", "expected"),
+    [
+        ({"vpc-1"}, [SUBNET], []),
+        ({"vpc-2"}, [SUBNET], [WARNING]),
+        ({"vpc-1"}, [SUBNET, "subnet-none"], [FAILED]),
+        (set(), [SUBNET], []),
+    ],
+)
+def test_the_deployer_verifies_from_the_tasks_vpc(
+    vpcs: set[str], named: list[str], expected: list[str]
+) -> None:
+    assert states(prerequisites.vpc_of_verification(SUBNETS, named, vpcs)) == expected
+
+
 def test_a_service_to_create_needs_its_definition() -> None:
     theirs = document(one__image="1.dkr.ecr.us-east-1.amazonaws.com/coder:1")["taskDefinition"]
     (check,) = prerequisites.definition(spec(**ADOPTED), theirs, {}, None)

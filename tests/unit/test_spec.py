@@ -159,6 +159,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"strategy": "blue-green"}, "strategy"),
     ({"timeout": 29}, "timeout"),
     ({"timeout": 3601}, "timeout"),
+    ({"timeout": 3600, "bake": 60}, "bake"),
     ({"failureThreshold": 0}, "failureThreshold"),
     ({"verify": []}, "verify"),
     ({"build": {"mode": "bazel"}}, "build.mode"),
@@ -532,3 +533,9 @@ def test_a_text_in_a_wrong_place_is_not_taken(path: str, value: object) -> None:
 def test_tags_that_cannot_be_matched_in_bounded_time_are_refused(tags: str) -> None:
     with pytest.raises(SpecInvalid, match=r"tags: .*cannot be matched in bounded time"):
         specs.from_document(document(tags=tags), "a spec")
+
+
+def test_a_release_and_its_rollback_end_before_a_waiting_push_gives_up() -> None:
+    assert spec(timeout=3000, bake=1200).bake == 1200
+    assert wrong_fields(document(timeout=3000, bake=1201)) == ["bake"]
+    assert spec(timeout=3600).timeout == 3600

@@ -18,6 +18,7 @@ HAPPY = [
     "Acquire lock",
     "Is the lock acquired?",
     "Check preflight",
+    "Are there probes?",
     "Does it change the database?",
     "Register task definition",
     "Update service",

@@ -12,10 +12,11 @@ from typing import Literal, NotRequired, TypedDict
 from deployer.deploy.history import History, good, was_live
 from deployer.deploy.identification import OPERATOR
 from deployer.deploy.release import Entry, Recorded
+from deployer.deploy.spec import LOCK_PATIENCE
 from deployer.requests import ONE_PUSH
 
 # More than a deployment and the one before it may take; see the state machine's timeout.
-PATIENCE = timedelta(hours=2)
+PATIENCE = timedelta(seconds=LOCK_PATIENCE)
 
 _FAILED = ("FAILED", "FAILED_ROLLED_BACK")
 

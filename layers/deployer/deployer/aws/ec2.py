@@ -1,5 +1,6 @@
 """Subnets, security groups, routes, endpoints and network interfaces in EC2."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,15 @@ def public_addresses(interfaces: Sequence[str]) -> Mapping[str, str]:
         for interface in response["NetworkInterfaces"]
         if interface.get("Association", {}).get("PublicIp")
     }
+
+
+def verification_network() -> tuple[list[str], str]:
+    """Return the subnets and security group from which releases are verified; none, the internet.
+
+    The deployer's own, VerifySubnetIds and VerifySecurityGroupId.
+    """
+    names = os.environ.get("VERIFY_SUBNETS", "")
+    return [name for name in names.split(",") if name], os.environ.get("VERIFY_GROUP", "")
 
 
 def subnets(names: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:

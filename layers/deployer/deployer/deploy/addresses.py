@@ -11,7 +11,7 @@ from deployer.deploy.stop_reasons import Task
 
 
 class Addresses(TypedDict):
-    """`url` is the one that people open; `tasks` has a URL for each task with a public IP."""
+    """`url` is the one that people open; `tasks` has a URL for each task that can be asked."""
 
     url: str | None
     tasks: list[str]
@@ -36,7 +36,12 @@ def _detail(task: Task, name: str) -> str | None:
 
 
 def of(
-    spec: ServiceSpec, tasks: Sequence[Task], public: Mapping[str, str], port: int | None
+    spec: ServiceSpec,
+    tasks: Sequence[Task],
+    public: Mapping[str, str],
+    port: int | None,
+    *,
+    inside: bool = False,
 ) -> Addresses:
     """Return the addresses of a service.
 
@@ -44,8 +49,12 @@ def of(
         tasks: its running tasks.
         public: the public IP address by network interface.
         port: the tasks' port; None if they listen on none.
+        inside: whether releases are verified from inside the VPC, at private addresses.
     """
-    ips = [public[name] for name in interfaces(tasks) if name in public]
+    if inside:
+        ips = [address for task in tasks if (address := private_address(task))]
+    else:
+        ips = [public[name] for name in interfaces(tasks) if name in public]
     urls = [f"http://{address}:{port}" for address in ips] if port else []
     if spec.url:
         return {"url": spec.url, "tasks": urls}

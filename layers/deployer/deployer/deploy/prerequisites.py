@@ -7,7 +7,7 @@ Descriptions are those of AWS's Describe calls. Imports decisions only, no AWS.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from deployer import presets
@@ -22,6 +22,7 @@ from deployer.deploy.spec import ServiceSpec, Verification, is_secret
 type Description = Mapping[str, Any]
 
 ANYWHERE = "0.0.0.0/0"
+_INSIDE = "set VerifySubnetIds and VerifySecurityGroupId of the deployer's stack"
 _PARAMETERS = {
     "cluster": "ClusterName",
     "roles": "ExecutionRolePattern and TaskRolePattern",
@@ -210,7 +211,12 @@ def definitions(invalid: Sequence[tuple[str, str]]) -> Iterator[Check]:
 
 
 def definition(
-    spec: ServiceSpec, document: Document, service: Document, current: Service | None
+    spec: ServiceSpec,
+    document: Document,
+    service: Document,
+    current: Service | None,
+    *,
+    inside: bool = False,
 ) -> Iterator[Check]:
     """Check that a task definition can run as the service, and be verified there.
 
@@ -218,11 +224,12 @@ def definition(
         document: the task definition of the next release, without its image.
         service: the service as it would be.
         current: the service as it is; None if it does not exist.
+        inside: whether releases are verified from inside the VPC.
     """
     name, in_ecs = "definitions", not isinstance(spec.task_definition, Mapping)
     problems = [
         *_launch_problems(document, service),
-        *_verification_problems(spec, document, service),
+        *_verification_problems(spec, document, service, inside),
     ]
     if current is None and spec.service_definition is None:
         problems.append(
@@ -270,15 +277,16 @@ def _launch_problems(definition: Document, service: Document) -> Iterator[str]:
 
 
 def _verification_problems(
-    spec: ServiceSpec, definition: Document, service: Document
+    spec: ServiceSpec, definition: Document, service: Document, inside: bool
 ) -> Iterator[str]:
     """Yield why a release cannot be verified over HTTP."""
     if not spec.verify or spec.url:
         return
-    if not documents.has_public_ip(service):
+    if not documents.has_public_ip(service) and not inside:
         yield (
-            "verify needs an address: name the load balancer's URL in `url`, or give the tasks a"
-            " public IP (assignPublicIp ENABLED), or leave verify out"
+            "verify needs an address that the deployer reaches, and the tasks have private ones:"
+            f" {_INSIDE}; or name the load balancer's URL in `url`, or give the tasks a public IP"
+            " (assignPublicIp ENABLED), or leave verify out"
         )
     elif documents.served(definition, spec.container, spec.repository) is None:
         yield "verify needs a port, and no container has portMappings: add one, or leave verify out"
@@ -419,6 +427,54 @@ def _gateway(route: Description) -> str:
         *("VpcPeeringConnectionId", "LocalGatewayId", "CarrierGatewayId", "CoreNetworkArn"),
     )
     return next((str(route[name]) for name in targets if route.get(name)), "")
+
+
+# Where a release is verified from ----------------------------------------------------------------
+
+
+def reach(
+    spec: ServiceSpec, balancers: Sequence[Description], resolved: Sequence[str], *, inside: bool
+) -> Iterator[Check]:
+    """Check that the URL at which a release is verified can be reached from there.
+
+    Args:
+        balancers: the service's load balancers.
+        resolved: the addresses to which the URL's host resolves.
+        inside: whether releases are verified from inside the VPC.
+    """
+    if not (spec.verify and spec.url) or inside or not balancers:
+        return
+    internal = all(balancer.get("Scheme") == "internal" for balancer in balancers)
+    if internal and all(ip_address(address).is_private for address in resolved):
+        names = ", ".join(str(balancer.get("LoadBalancerName")) for balancer in balancers)
+        fix: tuple[str, ...] = (
+            f"In environments/, {_INSIDE}:",
+            "  make deploy MODE=infrastructure",
+            "Or leave verify out of the service spec.",
+        )
+        message = f"load balancer {names} is internal, and the deployer is not in the VPC"
+        yield Check("verification", FAILED, message, fix, "No release of it can be verified.")
+
+
+def vpc_of_verification(
+    own: Mapping[str, Description], named: Sequence[str], vpcs: set[str]
+) -> Iterator[Check]:
+    """Check the subnets from which releases are verified.
+
+    Args:
+        own: those that exist, by id.
+        named: those that the deployer's stack names.
+        vpcs: the VPCs of the tasks' subnets.
+    """
+    name, theirs = "verification", {str(subnet.get("VpcId")) for subnet in own.values()}
+    if missing := [subnet for subnet in named if subnet not in own]:
+        message = f"{', '.join(missing)} in VerifySubnetIds do not exist"
+        fix: tuple[str, ...] = ("Correct it in environments/:", "  make deploy MODE=infrastructure")
+        yield Check(name, FAILED, message, fix, "No release can be verified.")
+    elif vpcs and not theirs <= vpcs:
+        message = f"the deployer verifies from {', '.join(sorted(theirs))}, and the tasks are in"
+        fix = ("Unless the VPCs are connected, name subnets of the tasks' VPC in VerifySubnetIds.",)
+        yield Check(name, WARNING, f"{message} {', '.join(sorted(vpcs))}", fix)
 
 
 # Security groups ---------------------------------------------------------------------------------

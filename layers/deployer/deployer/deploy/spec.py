@@ -29,6 +29,8 @@ _BUILD_COMMANDS = (
     'docker build --platform "linux/$ARCHITECTURE" --build-arg VERSION --tag "$IMAGE" .',
 )
 
+LOCK_PATIENCE = 7200  # seconds; `deployer.lock` imports what imports this
+
 _NAME = r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}"
 _ARN = r"arn:aws[a-z-]*:{service}:.*"
 _BLUEPRINT = rf"(arn:aws[a-z-]*:ecs:[a-z0-9-]+:[0-9]{{12}}:task-definition/)?{_NAME}(:[0-9]+)?"
@@ -304,6 +306,13 @@ def read(at: "Fields") -> ServiceSpec:
         build=at.optional_object("build", _build) or _build(Fields({}, "build.", [])),
         preset=preset,
     )
+    held = 2 * spec.timeout + (spec.bake or 0)  # a rollback may take as long as the rollout
+    if spec.bake and held > LOCK_PATIENCE:
+        at.wrong(
+            "bake",
+            f"a release may hold the lock for {held} s (twice timeout, and bake), and a push waits"
+            f" {LOCK_PATIENCE} s for it: lower bake or timeout",
+        )
     count = (service_definition or {}).get("desiredCount", 1)
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         at.wrong("serviceDefinition.desiredCount", "must be a whole number from 1")

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from deployer import http
 from deployer.aws import alarms, ec2, ecs, elb, iam, logs, rds, refused, secrets, ssm
 from deployer.check import FAILED, WARNING, Check
 from deployer.deploy import documents, prerequisites, task_definitions
@@ -142,6 +144,7 @@ def all_checks(at: Place) -> Mapping[str, Look]:
         "way to ECR": lambda: _ecr_access(at),
         "security group": lambda: _groups(at),
         "target group": lambda: _target_groups(at),
+        "verification": lambda: _verification(at),
         "secrets": lambda: _secrets(at),
         "log group": lambda: _log_groups(at),
         "alarms": lambda: prerequisites.alarms(at.spec, alarms.states(at.spec.alarms)),
@@ -212,7 +215,10 @@ def _cluster(at: Place) -> Iterable[Check]:
 def _definitions(at: Place) -> Iterable[Check]:
     yield from at.problems
     if at.definition:
-        yield from prerequisites.definition(at.spec, at.definition, at.service, at.current)
+        inside = bool(ec2.verification_network()[0])
+        yield from prerequisites.definition(
+            at.spec, at.definition, at.service, at.current, inside=inside
+        )
 
 
 def _roles(at: Place) -> Iterable[Check]:
@@ -238,7 +244,8 @@ def _groups(at: Place) -> Iterable[Check]:
     yield from prerequisites.way_to_port(443, groups)
     exposed = documents.has_public_ip(at.service) and not documents.target_groups(at.service)
     if exposed and at.served:
-        verified = bool(at.spec.verify and not at.spec.url)
+        inside = bool(ec2.verification_network()[0])
+        verified = bool(at.spec.verify and not at.spec.url and not inside)
         yield from prerequisites.public_port(at.served[1], verified, groups)
 
 
@@ -269,6 +276,36 @@ def _target_group(at: Place, arn: str, port: int) -> Iterable[Check]:
         list(at.groups.values()),
         [subnet["CidrBlock"] for subnet in balancer_subnets.values() if "CidrBlock" in subnet],
         "No task passes the load balancer's health checks, so none stays.",
+    )
+
+
+def _verification(at: Place) -> Iterable[Check]:
+    if not at.spec.verify:
+        return
+    subnets, group = ec2.verification_network()
+    arns = [
+        arn
+        for name in documents.target_groups(at.service)
+        for arn in (elb.target_group(name) or {}).get("LoadBalancerArns", ())
+    ]
+    balancers = elb.load_balancers(arns) if at.spec.url else []
+    host = urlsplit(at.spec.url or "").hostname or ""
+    resolved = http.addresses(host) if balancers and not subnets else []
+    yield from prerequisites.reach(at.spec, balancers, resolved, inside=bool(subnets))
+    if not subnets:
+        return
+    own = ec2.subnets(subnets)
+    yield from prerequisites.vpc_of_verification(own, subnets, at.vpcs)
+    if at.spec.url or not at.served:
+        return
+    yield from prerequisites.between(
+        "verification",
+        ("the deployer", "the tasks"),
+        at.served[1],
+        list(ec2.security_groups([group]).values()),
+        list(at.groups.values()),
+        [subnet["CidrBlock"] for subnet in own.values() if "CidrBlock" in subnet],
+        "No release of it can be verified.",
     )
 
 

@@ -1,0 +1,234 @@
+"""Make the spec of a service that is yet to be created, from an application and the account."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cli.aws import AWS_ERRORS
+from cli.origins.account import Surroundings
+from cli.origins.application import Application, size
+from deployer.check import OK, Check
+from deployer.deploy import spec as specs
+from deployer.deploy.documents import PLATFORMS
+from deployer.usecases import check_prerequisites
+
+EXPOSURES = ("load-balancer", "public-ip", "internal")
+_GRACE = 60  # seconds that a load balancer gives a starting task
+_ASKED = "How do clients reach it? load-balancer, public-ip or internal (in the VPC only)"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user named; the rest is found, or asked for."""
+
+    cluster: str | None
+    repository: str | None
+    tags: str
+    port: int | None
+    exposure: str | None
+    health_path: str | None
+    target_group: str | None
+    url: str | None
+    subnets: Sequence[str]
+    groups: Sequence[str]
+    role: str | None
+    secrets: Mapping[str, str]
+
+
+def document(application: Application, around: Surroundings, asked: Options) -> dict[str, Any]:
+    """Return the spec of a new service; what is unclear is among the problems of `around`."""
+    name = around.service
+    around.facts.append(("service", f"{name}, from {application.origin}"))
+    port = _port(application, around, asked)
+    exposure = _exposure(around, asked, port)
+    cluster = around.cluster(asked.cluster)
+    role = around.execution_role(asked.role)
+    repository = around.repository(asked.repository or application.repository or name)
+    secrets = {
+        variable: arn
+        for variable in dict.fromkeys((*application.secrets, *asked.secrets))
+        if (arn := asked.secrets.get(variable) or around.secret(variable))
+    }
+    network = around.network(cluster, asked.subnets, asked.groups) if cluster else None
+    group = url = None
+    if exposure == "load-balancer" and cluster and network:
+        found = around.target_group(asked.target_group, cluster, network[0])
+        if found:
+            group, balancer = found
+            url = around.url(asked.url, balancer)
+    fits = size(application.cpu, application.memory)
+    if fits is None:
+        around.problems.append(
+            f"{application.cpu} CPU units with {application.memory} MiB: Fargate has at most 16384"
+            " with 122880"
+        )
+    if around.problems or not (cluster and network and fits):
+        return {}
+    around.facts += [
+        ("cluster", cluster),
+        ("repository", repository),
+        ("size", f"{fits[0] / 1024:g} vCPU, {fits[1]} MiB, {application.platform}"),
+        ("deploys", f"tags {asked.tags}"),
+    ]
+    public = exposure == "public-ip" or around.needs_public_ip(network[0])
+    if public and exposure != "public-ip":
+        around.facts.append(("public IPs", "the subnets reach ECR only with them"))
+    container = _container(application, around, port, secrets)
+    task = {
+        "networkMode": "awsvpc",
+        "requiresCompatibilities": ["FARGATE"],
+        "cpu": str(fits[0]),
+        "memory": str(fits[1]),
+        "runtimePlatform": {
+            "operatingSystemFamily": "LINUX",
+            "cpuArchitecture": PLATFORMS[application.platform],
+        },
+        "executionRoleArn": role,
+        "containerDefinitions": [container],
+    }
+    vpc = {
+        "subnets": list(network[0]),
+        "securityGroups": list(network[1]),
+        "assignPublicIp": "ENABLED" if public else "DISABLED",
+    }
+    service: dict[str, Any] = {
+        "launchType": "FARGATE",
+        "desiredCount": application.count,
+        "networkConfiguration": {"awsvpcConfiguration": vpc},
+    }
+    if group:
+        balancer = {"targetGroupArn": group, "containerName": name, "containerPort": port}
+        service["loadBalancers"] = [balancer]
+        service["healthCheckGracePeriodSeconds"] = _grace(container)
+    verify = _verify(application, around, asked, port, exposure)
+    made = {
+        "service": name,
+        "cluster": cluster,
+        "repository": repository,
+        "tags": asked.tags,
+        "strategy": "rolling",
+        **({"url": url} if url else {}),
+        "taskDefinition": task,
+        "serviceDefinition": service,
+        **({"verify": verify} if verify else {}),
+    }
+    around.permitted(
+        (
+            ("service", name, "ServicePattern", "{}"),
+            ("cluster", cluster, "ClusterName", "{}"),
+            ("repository", repository, "RepositoryPattern", "{}"),
+            ("family", name, "TaskFamilyPattern", "{}"),
+            ("role", role.rpartition("/")[2], "ExecutionRolePattern", "{}-execution"),
+            ("log group", f"/ecs/{name}", "LogGroupPattern", "/ecs/{}"),
+        )
+    )
+    return made
+
+
+def _port(application: Application, around: Surroundings, asked: Options) -> int | None:
+    """Return the port that serves; None for a worker."""
+    if asked.port is not None:
+        return asked.port or None
+    if not application.ports:
+        around.facts.append(("port", "none is named, so it is a worker; --port names one"))
+        return None
+    numbers = [str(port) for port in application.ports]
+    chosen = around.choose("port", "--port", numbers)
+    return int(chosen) if chosen else None
+
+
+def _exposure(around: Surroundings, asked: Options, port: int | None) -> str | None:
+    if port is None:
+        if asked.exposure or asked.target_group:
+            around.problems.append("--port: name the port on which it listens")
+        return None
+    if asked.target_group and asked.exposure in (None, "load-balancer"):
+        return "load-balancer"
+    if asked.target_group:
+        around.problems.append(f"--target-group: is not for --exposure {asked.exposure}")
+    if asked.exposure or (answer := around.ask(_ASKED, EXPOSURES)) is None:
+        if not asked.exposure:
+            around.problems.append(
+                f"--exposure: name how clients reach port {port}: {', '.join(EXPOSURES)}"
+            )
+        return asked.exposure
+    return answer
+
+
+def _container(
+    application: Application, around: Surroundings, port: int | None, secrets: Mapping[str, str]
+) -> dict[str, Any]:
+    ports = dict.fromkeys([port, *application.ports] if port else application.ports)
+    variables = [{"name": name, "valueFrom": arn} for name, arn in secrets.items()]
+    container = {"name": around.service, **application.container}
+    plain = [e for e in container.pop("environment", ()) if e["name"] not in secrets]
+    if ports:
+        container["portMappings"] = [{"containerPort": number} for number in ports]
+    if plain:
+        container["environment"] = plain
+    if variables:
+        container["secrets"] = variables
+    container["logConfiguration"] = {
+        "logDriver": "awslogs",
+        "options": {
+            "awslogs-group": f"/ecs/{around.service}",
+            "awslogs-region": around.account.region,
+            "awslogs-stream-prefix": "ecs",
+        },
+    }
+    return container
+
+
+def _grace(container: Mapping[str, Any]) -> int:
+    """Return the load balancer's patience: not more than that of the container's health check."""
+    check = container.get("healthCheck")
+    if not check:
+        return _GRACE
+    patience = check.get("startPeriod", 0) + check.get("interval", 30) * check.get("retries", 3)
+    return min(_GRACE, int(patience))
+
+
+def _verify(
+    application: Application,
+    around: Surroundings,
+    asked: Options,
+    port: int | None,
+    exposure: str | None,
+) -> dict[str, str] | None:
+    """Return how a release is verified over HTTP; None if nothing can be asked."""
+    if port is None:
+        how = "its health check" if "healthCheck" in application.container else "60 s of running"
+        around.facts.append(("live after", how))
+        return None
+    if exposure == "internal" and not (around.parameters or {}).get("VerifySubnetIds"):
+        around.facts.append(
+            ("verified", "not over HTTP: the deployer is not in the VPC (see VerifySubnetIds)")
+        )
+        return None
+    own = application.asked_path(port)
+    path = asked.health_path or own or "/"
+    why = "--health-path" if asked.health_path else "the health check's" if own else "the default"
+    around.facts.append(("verified", f"{path} answers 200 ({why}; --health-path names another)"))
+    return {"path": path}
+
+
+def lacking(made: Mapping[str, Any], around: Surroundings) -> list[Check]:
+    """Return what a release of the spec would fail on, as the preflight finds it."""
+    spec = specs.from_document(made, "the spec")
+    known = [check.name for check in around.missing]
+    try:
+        place = check_prerequisites.place(spec)
+    except AWS_ERRORS as error:
+        return [*around.missing, check_prerequisites.unseen("network", error)]
+    looks = {
+        name: look
+        for name, look in check_prerequisites.all_checks(place).items()
+        if name not in known and name not in ("alarms", "database")
+    }
+    found = [
+        check
+        for name, look in looks.items()
+        for check in check_prerequisites.guarded(name, look)
+        if check.state != OK and not check.denied
+    ]
+    return [*around.missing, *found]
