@@ -49,6 +49,7 @@ _OVERRIDES = {
     "sourceLocationOverride": ("source", "location"),
     "buildspecOverride": ("source", "buildspec"),
     "cacheOverride": ("cache",),
+    "artifactsOverride": ("artifacts",),
 }
 # How this machine reaches the registries, where that goes through a proxy of its own.
 _WAY_OUT = ("HTTPS_PROXY", "HTTP_PROXY", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
