@@ -27,7 +27,8 @@ PUBLISHED = ["Publish docs", "Is it published?"]
 SWITCHED = [*PUBLISHED, "Read switch", "Check lock", "Switch release", "Verify docs"]
 INVALIDATED = ["Is it verified?", "Invalidate cache", "Is it invalidated?"]
 ENDED = ["Prune docs", "Record docs", "Published"]
-BUILT = ["Check sources", "Build docs"]
+CHECKED = ["Check sources", "Is it built?"]
+BUILT = [*CHECKED, "Build docs"]
 FAILED = ["Record failure", "Failed"]
 
 LOCK = """lockfileVersion: '9.0'

@@ -18,7 +18,7 @@ _ADVICE = {
     "ImageMissing": "Push the image again, or deploy one that is in the repository.",
     "PreflightFailed": "Fix the named problems, then deploy again; `deployer doctor` checks.",
     "SiteUnknown": "Deploy infrastructure/docs.yaml for the site, or upload to its folder.",
-    "SourcesRejected": "Correct the archive and upload it again.",
+    "SourcesRejected": "Correct the sources and upload them again.",
     "SiteRejected": "See the build's log, correct the sources and upload them again.",
     "BuildNotBegun": "Do what the message says, then upload again.",
     "BuildFailed": "See the build's log; correct the sources and upload them again.",

@@ -246,7 +246,7 @@ def _entries(archive: IO[bytes], name: str) -> Iterator[_Entry]:
 def _tar(archive: IO[bytes], name: str) -> Iterator[_Entry]:
     with tarfile.open(fileobj=archive, mode="r|gz") as tar:
         for entry in tar:
-            path = _safe(entry.name, name)
+            path = safe_path(entry.name, name)
             if entry.islnk():
                 message = f"{name}: {path!r} is a hard link; put the file itself there"
                 raise SourcesRejected(message)
@@ -262,7 +262,7 @@ def _tar(archive: IO[bytes], name: str) -> Iterator[_Entry]:
 def _zip(archive: IO[bytes], name: str) -> Iterator[_Entry]:
     with zipfile.ZipFile(archive) as packed:
         for entry in packed.infolist():
-            path, mode = _safe(_name(entry), name), entry.external_attr >> 16
+            path, mode = safe_path(_name(entry), name), entry.external_attr >> 16
             kind = stat.S_IFMT(mode)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
                 raise SourcesRejected(f"{name}: {path!r} is neither a file nor a folder")
@@ -296,11 +296,15 @@ def _name(entry: zipfile.ZipInfo) -> str:
     return entry.filename
 
 
-def _safe(path: str, archive: str) -> str:
-    """Return the path of an entry, if it stays inside the folder it is unpacked to."""
+def safe_path(path: str, archive: str) -> str:
+    """Return the path of an entry, if it stays inside the folder it is unpacked to.
+
+    Raises:
+        SourcesRejected: it does not, or is not a name for a file.
+    """
     parts = PurePosixPath(path.replace("\\", "/")).parts
     if not path or path.startswith(("/", "\\")) or ".." in parts or ":" in (parts or ("",))[0]:
-        raise SourcesRejected(f"{archive}: {path[:200]!r} climbs out of the archive")
+        raise SourcesRejected(f"{archive}: {path[:200]!r} climbs out of it")
     if "\0" in path or "\n" in path or len(path.encode(errors="replace")) > _MAX_NAME:
         raise SourcesRejected(f"{archive}: {path[:200]!r} is not a name for a file")
     try:
