@@ -37,6 +37,8 @@ class DocsSources:
         files: the paths to send of a directory; none of an archive, which is sent as it is.
         count, size: the number of files, and their bytes.
         warnings: what is left out, or may not be as intended.
+        is_git: whether a directory is part of a git repository.
+        has_history: whether git has a commit of it.
     """
 
     source: Path
@@ -46,6 +48,7 @@ class DocsSources:
     size: int
     warnings: Sequence[str]
     is_git: bool = False
+    has_history: bool = False
 
     @contextlib.contextmanager
     def packed(self) -> Iterator[Archive]:
@@ -61,7 +64,7 @@ class DocsSources:
             with tarfile.open(fileobj=file, mode="w:gz", compresslevel=6) as tar:
                 for path in self.files:
                     tar.add(self.source / path, path, recursive=False)
-                if self.plan.history and self.is_git:
+                if self.plan.history and self.has_history:
                     _write_history(self.source, self.files, Path(history))
                     tar.add(history, ".git")
             file.flush()
@@ -130,10 +133,10 @@ def _examine_directory(source: Path, build: Build) -> DocsSources:
         else:
             with file.open("rb") as content:
                 tree.add(path, file.stat().st_size, iter(lambda: content.read(_CHUNK), b""))
-    tree.has_history = is_git
+    tree.has_history = is_git and bool(_run(source, "log", "-1", "--format=%H", "--", ".").stdout)
     plan, resolved = tree.check(build)
     warnings = [*plan.warnings, *listed.notes]
-    if plan.history and is_git:
+    if plan.history and tree.has_history:
         shallow = _git(source, "rev-parse", "--is-shallow-repository").strip() == "true"
         if shallow:
             warnings.append(
@@ -141,7 +144,9 @@ def _examine_directory(source: Path, build: Build) -> DocsSources:
                 " so the dates are wrong; get it with: git fetch --unshallow"
             )
     files = [path for path in sorted(listed.files) if path not in resolved.missing]
-    return DocsSources(source, plan, files, len(files), tree.size, warnings, is_git)
+    return DocsSources(
+        source, plan, files, len(files), tree.size, warnings, is_git, tree.has_history
+    )
 
 
 # Which files --------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ _DOCUMENT = re.compile(
 )
 # Settings of generators and plugins that read the dates of pages from git's history
 _HISTORY = re.compile(
-    rb"\blastUpdated\s*:\s*(?!false|undefined|null)|\bshowLastUpdate\w*\s*:\s*true"
+    rb"\blastUpdated\s*:(?!\s*(?:false|undefined|null))|\bshowLastUpdate\w*\s*:\s*true"
     rb"|git-revision-date|git-authors|git-committers|last_updated_by_git|gitstamp"
     rb"|\benableGitInfo\b\W+true"
 )
