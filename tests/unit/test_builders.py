@@ -167,7 +167,7 @@ def test_every_registry_that_the_sources_name_is_asked_first() -> None:
     assert planned(SITE).registries == ("https://registry.npmjs.org/",)
     requirements = "--extra-index-url https://me:pw@py.example/simple\nmkdocs\n"
     python = planned({"mkdocs.yml": "", "requirements.txt": requirements})
-    assert python.registries == ("https://me:pw@py.example/simple", "https://pypi.org/simple/")
+    assert python.registries == ("https://py.example/simple", "https://pypi.org/simple/")
     injected = planned({**SITE, ".npmrc": "registry=https://a.example/$(touch${IFS}x)\n"})
     assert not any("$" in url for url in injected.registries)
 

@@ -46,7 +46,7 @@ _OUTPUTS = (
 )
 _TOOLS = '"$CODEBUILD_SRC_DIR/.tools"'
 _PACKAGES = '"$CODEBUILD_SRC_DIR/.packages"'
-_URL = re.compile(r"https?://[\w.:@/~%+-]+")
+_URL = re.compile(r"https?://[\w.:/~%+-]+")
 _NPM, _PYPI = "https://registry.npmjs.org/", "https://pypi.org/simple/"
 
 
@@ -492,10 +492,12 @@ def _npm_registries(files: Files, folder: str, lock: bytes) -> tuple[str, ...]:
 def _distinct(urls: Sequence[str]) -> tuple[str, ...]:
     """Return one URL of each host, the first; yarn's registry is an alias of npm's."""
     hosts: dict[str, str] = {}
-    for url in filter(_URL.fullmatch, urls):
-        host = url.split("/")[2].rpartition("@")[2]
-        if host != "registry.yarnpkg.com":
-            hosts.setdefault(host, url)
+    for url in urls:
+        # whether it answers shows without credentials, which belong into no log
+        if address := _URL.fullmatch(re.sub(r"//[^/@]*@", "//", url)):
+            host = address[0].split("/")[2]
+            if host != "registry.yarnpkg.com":
+                hosts.setdefault(host, address[0])
     return tuple(list(hosts.values())[:5])
 
 

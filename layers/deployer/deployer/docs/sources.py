@@ -101,8 +101,6 @@ class Tree:
         Raises:
             SourcesRejected: the message names every link that leads out, or what a build misses.
         """
-        if not self.files:
-            raise SourcesRejected(f"{self.name} is empty: it has no files")
         for path in self.files:
             for parent in PurePosixPath(path).parents:
                 if self.linked and str(parent) in self.linked:
@@ -114,6 +112,8 @@ class Tree:
                 " themselves there; or give the folder that holds both, and name the site's with"
                 " --folder or DocsDirectory"
             )
+        if not self.files:
+            raise SourcesRejected(f"{self.name} is empty: it has no files")
         appear = {path: self.files[file] for path, file in resolved.copies.items()}
         plan = builders.plan(self.files | appear, self.name, build)
         warnings = list(plan.warnings)
