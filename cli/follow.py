@@ -3,7 +3,7 @@
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -255,18 +255,25 @@ class BuildWatch:
         except self._account.client("logs").exceptions.ResourceNotFoundException:
             return  # it waits for a place, or has not logged anything yet
         self._token = response["nextForwardToken"]
-        printed = []
+        printed: list[str] = []
         for event in response["events"]:
             text = event["message"].rstrip()
             if entered := _PHASE.search(text):
+                yield from _last(printed)
+                printed.clear()
                 self.phase = entered[1].lower().replace("_", " ")
-                printed.append(f"[{self.phase}]")
+                yield f"build: phase {self.phase}"
             elif text and not text.startswith("[Container]"):
                 printed.append(text)
-        if len(printed) > _LINES:
-            yield f"build: … {len(printed) - _LINES} more lines"
-        for line in printed[-_LINES:]:
-            yield _line("build", line)
+        yield from _last(printed)
+
+
+def _last(printed: Sequence[str]) -> Iterator[str]:
+    """Yield the last lines that a build printed since the last poll."""
+    if len(printed) > _LINES:
+        yield f"build: … {len(printed) - _LINES} more lines"
+    for line in printed[-_LINES:]:
+        yield _line("build", line)
 
 
 def _build_log(build: Mapping[str, Any]) -> tuple[str, str]:
