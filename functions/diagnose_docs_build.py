@@ -20,6 +20,6 @@ class Request(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Diagnosis:
     log = diagnosis.build_log(event["failure"])
-    result = diagnosis.diagnose_docs_build(event["failure"], logs.last_lines(*log) if log else [])
+    result = diagnosis.diagnose_docs_build(event["failure"], logs.last_lines(*log, count=60) if log else [])
     logger.info("docs build diagnosed", diagnosis=result)
     return result
