@@ -43,7 +43,7 @@ class Checked(TypedDict):
         cache: where the site's packages are cached, as `bucket/folder`.
         bucket, folder, name: where the build puts the built site's zip.
         secrets: the registries' credentials, for the build only.
-        reason: what was found, in words.
+        reason: what was found, and what may not be as intended.
     """
 
     built: str
@@ -77,7 +77,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
             repacked.seek(0)
             s3.upload(bucket, target, repacked)
     logger.info("sources checked", plan=vars(plan), built=bool(was_built))
-    reason = f"{plan.found}; built before from the same sources" if was_built else plan.found
+    before = ["built before from the same sources"] if was_built else []
     return {
         "built": f"arn:aws:s3:::{bucket}/{folder}/{name}" if was_built or plan.is_built else "",
         "archive": f"{bucket}/{target}",
@@ -90,5 +90,5 @@ def handler(event: Request, context: LambdaContext) -> Checked:
             {"Name": variable, "Value": secret, "Type": "SECRETS_MANAGER"}
             for variable, secret in spec.build.secrets.items()
         ],
-        "reason": reason,
+        "reason": "; ".join([plan.found, *before, *plan.warnings]),
     }

@@ -1,6 +1,9 @@
 """How a site is built: found out from its files, or said by name what is missing."""
 
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -289,6 +292,15 @@ def test_gits_history_is_needed_where_pages_show_their_dates(
     assert planned(files).history is needed
 
 
+def test_a_next_that_would_make_a_server_is_told() -> None:
+    fields = {"dependencies": {"next": "15"}, "scripts": {"build": "next build"}}
+    site = {"package.json": package(**fields), **PNPM}
+    server, static = "export default {};", "export default { output: 'export' };"
+    (warning,) = planned({**site, "next.config.mjs": server}).warnings
+    assert "output: 'export' in next.config.mjs" in warning
+    assert planned({**site, "next.config.mjs": static}).warnings == ()
+
+
 # The buildspec ------------------------------------------------------------------------------------
 
 
@@ -302,3 +314,42 @@ def test_the_buildspec_runs_what_was_planned() -> None:
     assert spec["cache"]["key"] == plan.packages
     assert spec["env"]["variables"]["FOUND"] == plan.found
     assert '"<' not in text
+
+
+def run(commands: list[str], here: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run commands of the buildspec as CodeBuild does, in one shell."""
+    environment = {**os.environ, "CODEBUILD_SRC_DIR": str(here), **variables}
+    script = ["bash", "-e", "-c", "\n".join(commands)]
+    return subprocess.run(script, cwd=here, env=environment, capture_output=True, text=True)
+
+
+def phase(name: str) -> dict[str, list[str]]:
+    spec = yaml.safe_load((ROOT / "buildspecs/docs.yaml").read_text())
+    found: dict[str, list[str]] = spec["phases"][name]
+    return found
+
+
+def test_a_registry_that_cannot_be_reached_is_named_at_once(tmp_path: Path) -> None:
+    closed = "http://127.0.0.1:9/npm/"
+    done = run(phase("install")["commands"], tmp_path, FOUND="x", REGISTRIES=closed)
+    assert done.returncode == 1
+    assert f"The registry {closed} cannot be reached from the build: curl:" in done.stdout
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_only_packages_that_were_all_installed_are_cached(tmp_path: Path, installed: bool) -> None:
+    (tmp_path / ".packages").mkdir()
+    if installed:
+        (tmp_path / ".installed").touch()
+    assert run(phase("pre_build")["finally"], tmp_path).returncode == 0
+    assert (tmp_path / ".packages").exists() is installed
+
+
+def test_a_build_on_another_version_says_so(tmp_path: Path) -> None:
+    (tmp_path / "node").write_text("#!/bin/sh\necho v20.20.2\n")
+    (tmp_path / "node").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    told = planned({**SITE, ".nvmrc": "24"}).install[-1]
+    said = run([told], tmp_path, PATH=path).stdout
+    assert said == "WARNING: this build runs on v20.20.2, not on Node.js 24 (.nvmrc)\n"
+    assert run([planned({**SITE, ".nvmrc": "20"}).install[-1]], tmp_path, PATH=path).stdout == ""

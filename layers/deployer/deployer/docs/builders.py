@@ -322,7 +322,7 @@ def _plan_node(site: _Site, files: Files, name: str, build: Build) -> Plan:
     return Plan(
         directory=site.folder,
         found=_sentence(*found, f"Node {version} ({wanted_by})"),
-        warnings=(*manager.warnings, *warnings),
+        warnings=(*manager.warnings, *warnings, *_not_static(generator, site.folder, files)),
         install=(_cd(manager.folder), *manager.install, _runs_on("node", version, wanted_by)),
         build=(_cd(site.folder), f"{manager.name} run {shlex.quote(script)}"),
         outputs=tuple(dict.fromkeys((*_node_outputs(generator, scripts[script]), *_OUTPUTS))),
@@ -340,6 +340,23 @@ def _script(scripts: Mapping[str, Any], generator: _Generator | None) -> str:
     ]
     chosen = [*[name for name in usual if name == "export"], *runs, *usual]
     return next(iter(chosen), "")
+
+
+def _not_static(generator: _Generator | None, folder: str, files: Files) -> Iterator[str]:
+    """Warn of a Next.js that makes a server, not files: it does so by default."""
+    if generator and generator.command == "next build":
+        configs = {
+            path: content
+            for path, content in files.items()
+            if re.fullmatch(r"next\.config\.\w+", PurePosixPath(path).name)
+            and str(PurePosixPath(path).parent) == folder
+        }
+        if not any(
+            b"export" in re.sub(rb"export default|module.exports", b"", content)
+            for content in configs.values()
+        ):
+            named = ", ".join(configs) or _in(folder, "next.config.mjs")
+            yield f"Next.js makes files only with output: 'export' in {named}"
 
 
 def _package_of(generator: _Generator, declared: Mapping[str, Any]) -> str:
