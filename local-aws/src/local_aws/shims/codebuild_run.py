@@ -306,10 +306,13 @@ class Build:
         return found
 
     def _secret(self, named: str) -> str:
-        """`secret-id:json-key`, as https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
-        has it, read in the project's role. The log never shows the value.
+        """`secret-id:json-key`, read in the project's role. The log never shows the value.
+
+        https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
         """
-        name, _, key = named.partition(":")
+        parts = named.split(":")
+        at = 7 if named.startswith("arn:") else 1
+        name, key = ":".join(parts[:at]), "".join(parts[at : at + 1])
         text = str(self._client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
         value = str(json.loads(text)[key]) if key else text
         self._secrets.append(value)
