@@ -72,6 +72,13 @@ def test_packages_are_cached_by_lock_file_and_the_same_sources_are_built_once(
     assert only_record(site, again)["uploaded"] == 0
 
 
+def test_a_folder_of_html_is_published_without_a_build(deployer: Stage) -> None:
+    site = DocsSite.set_up(deployer, "test-html")
+    done = published(site, {"index.html": b"<h1>Start</h1>", "a/b.css": b"h1 {}"}, "v1.tar.gz")
+    assert "Build docs" not in done.path
+    assert (site.get("/").text, site.get("/a/b.css").body) == ("<h1>Start</h1>", b"h1 {}")
+
+
 def test_the_credentials_of_registries_reach_the_build_and_no_log(
     deployer: Stage, registry: None
 ) -> None:
