@@ -103,6 +103,8 @@ def examine(source: Path, build: Build) -> DocsSources:
         plan, _ = tree.check(build)
     except SourcesRejected as error:
         raise CommandFailed(WRONG, str(error), list(_advice(source, build))) from None
+    except OSError as error:
+        raise CommandFailed(WRONG, f"{source} can't be read: {error}") from None
     return DocsSources(source, plan, (), len(tree.files), tree.size, plan.warnings)
 
 

@@ -336,7 +336,7 @@ class Requests:
         build = replace(spec.build, directory=folder) if folder else spec.build
         with self.screen.working(f"reading {source}"):
             examined = docs_sources.examine(source, build)
-        self.screen.say(f"Found {examined.plan.found}.")
+        self.screen.say(f"Found {printable(examined.plan.found)}.")
         for warning in examined.warnings:
             self.screen.say(f"Note: {printable(warning)}", "yellow")
         with contextlib.ExitStack() as stack:

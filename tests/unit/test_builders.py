@@ -58,6 +58,7 @@ SITE = {"package.json": package(), **PNPM}
         ({**SITE, "docs/package.json": package(**VITEPRESS), "docs/yarn.lock": ""},
          DETECTED, "docs"),
         ({**SITE, "mkdocs.yml": "", "requirements.txt": "mkdocs"}, DETECTED, "."),
+        ({**SITE, "out/index.html": "", "out/package.json": "{}"}, Build("out", "", ""), "out"),
     ],
 )  # fmt: skip
 def test_the_folder_of_the_site_is_found(files: dict[str, str], build: Build, folder: str) -> None:
@@ -173,6 +174,14 @@ def test_every_registry_that_the_sources_name_is_asked_first() -> None:
     assert python.registries == ("https://py.example/simple", "https://pypi.org/simple/")
     injected = planned({**SITE, ".npmrc": "registry=https://a.example/$(touch${IFS}x)\n"})
     assert not any("$" in url for url in injected.registries)
+
+
+def test_credentials_that_the_build_will_not_have_are_told() -> None:
+    files = {**SITE, ".npmrc": "//npm.example/:_authToken=${NPM_TOKEN}\n"}
+    (warning,) = planned(files).warnings
+    assert "NPM_TOKEN" in warning and "DocsSecrets" in warning
+    given = Build("", "", "", {"NPM_TOKEN": "docs/coder/npm"})
+    assert planned(files, given).warnings == ()
 
 
 # Runtimes -----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -154,11 +154,7 @@ def plan(files: Files, name: str, build: Build) -> Plan:
         if content and _in_folder(path, site.folder)
     )
     outputs = (build.output,) if build.output else planned.outputs
-    return _replaced(planned, warnings=warnings, history=history, outputs=outputs)
-
-
-def _replaced(planned: Plan, **changes: Any) -> Plan:
-    return Plan(**{**vars(planned), **changes})
+    return replace(planned, warnings=warnings, history=history, outputs=outputs)
 
 
 def buildspec(template: str, planned: Plan) -> str:
@@ -235,20 +231,21 @@ def _choose(
 ) -> tuple[_Site, list[_Site]]:
     """Return the site to build, and the others that could be built."""
     top = _top(files)
+    usual = [_in(top, folder) for folder in _USUAL] + list(_USUAL)
+
+    def order(site: _Site) -> tuple[int, int, bool]:
+        place = usual.index(site.folder) if site.folder in usual else len(usual)
+        return site.rank, place, site.kind != "node"
+
     if build.directory:
         asked = [build.directory, _in(top, build.directory)]
         inside = [site for folder in asked for site in sites if site.folder == folder]
-        inside.sort(
-            key=lambda site: (
-                site.kind != "node" if build.script else site.rank,
-                site.kind != "node",
-            )
-        )
         inside += [
             _Site(_HTML, folder, "html", _in(folder, "index.html"), "built HTML")
             for folder in asked
             if _in(folder, "index.html") in files
         ]
+        inside.sort(key=lambda site: (bool(build.script) and site.kind != "node", *order(site)))
         if inside:
             return inside[0], []
         raise SourcesRejected(
@@ -260,14 +257,8 @@ def _choose(
             f"{name} has no package.json, mkdocs.yml, conf.py or hugo.toml that says how to build"
             " a site, and no index.html at its top"
         )
-    usual = [_in(top, folder) for folder in _USUAL] + list(_USUAL)
-
-    def preference(site: _Site) -> tuple[int, int, bool]:
-        place = usual.index(site.folder) if site.folder in usual else len(usual)
-        return site.rank, place, site.kind != "node"
-
-    best, *others = sorted(sites, key=preference)
-    rivals = [other for other in others if preference(other) == preference(best)]
+    best, *others = sorted(sites, key=order)
+    rivals = [other for other in others if order(other) == order(best)]
     if rivals and best.folder not in usual:
         raise SourcesRejected(f"{name} has several folders that may be the site: {_choices(sites)}")
     return best, [site for site in others if site.rank <= _A_SCRIPT]
@@ -317,12 +308,18 @@ def _plan_node(site: _Site, files: Files, name: str, build: Build) -> Plan:
     found = [site.generator or f"the script {script} of {site.document}"]
     if generator:
         declared = _table(package, "dependencies") | _table(package, "devDependencies")
-        found = [f"{generator.name} ({declared[_package_of(generator, declared)]})"]
+        version_of = str(declared[_package_of(generator, declared)])[:40]
+        found = [f"{generator.name} ({version_of})"]
     found += [f"in {site.folder}" if site.folder != "." else "", manager.words]
     return Plan(
         directory=site.folder,
         found=_sentence(*found, f"Node {version} ({wanted_by})"),
-        warnings=(*manager.warnings, *warnings, *_not_static(generator, site.folder, files)),
+        warnings=(
+            *manager.warnings,
+            *warnings,
+            *_unset(files, site.folder, build),
+            *_not_static(generator, site.folder, files),
+        ),
         install=(_cd(manager.folder), *manager.install, _runs_on("node", version, wanted_by)),
         build=(_cd(site.folder), f"{manager.name} run {shlex.quote(script)}"),
         outputs=tuple(dict.fromkeys((*_node_outputs(generator, scripts[script]), *_OUTPUTS))),
@@ -489,13 +486,27 @@ def _tool(package: str) -> str:
     )
 
 
+def _settings(files: Files, folder: str) -> dict[str, bytes]:
+    """Return the settings of the package managers, the nearest first."""
+    names = (".npmrc", ".yarnrc.yml", ".yarnrc")
+    paths = [_in(above, name) for above in _above(folder) for name in names]
+    return {path: files[path] for path in paths if path in files}
+
+
+def _unset(files: Files, folder: str, build: Build) -> Iterator[str]:
+    """Warn of variables that the settings name and the build does not have."""
+    for path, content in _settings(files, folder).items():
+        names = {name.decode() for name in re.findall(rb"\$\{(\w+)\}", content)}
+        if missing := sorted(names - build.secrets.keys()):
+            yield (
+                f"{path} needs {', '.join(missing)}, which the build does not have: name the"
+                " secrets with DocsSecrets"
+            )
+
+
 def _npm_registries(files: Files, folder: str, lock: bytes) -> tuple[str, ...]:
     """Return where the packages come from, as the settings and the lock file name it."""
-    settings = b"\n".join(
-        files.get(_in(above, name), b"")
-        for above in _above(folder)
-        for name in (".npmrc", ".yarnrc.yml", ".yarnrc")
-    )
+    settings = b"\n".join(_settings(files, folder).values())
     named = re.findall(
         rb"(?m)^\s*(?:@[\w.-]+:)?(?:registry|npmRegistryServer)[\s=:]+[\"']?(https?://[^\s\"'#]+)",
         settings,
