@@ -12,7 +12,8 @@ class State:
     """A state that an execution entered; times are seconds since the execution started.
 
     kind is Task, Choice, Pass, Wait, Succeed or Fail. While the execution is in it, `left` and
-    `output` are None. `tries` is how often a task was begun.
+    `output` are None. `tries` is how often a task was begun, and `submitted` what the service that
+    runs it answered at once: the build, for one that CodeBuild runs.
     """
 
     name: str
@@ -21,6 +22,7 @@ class State:
     left: float | None = None
     output: Any = None
     tries: int = 0
+    submitted: Any = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ def states(events: Sequence[Mapping[str, Any]], started: datetime) -> list[State
             entries.append(State(entered["name"], at, kind))
         elif event["type"] in ("TaskScheduled", "LambdaFunctionScheduled") and entries:
             entries[-1] = replace(entries[-1], tries=entries[-1].tries + 1)
+        elif (submitted := event.get("taskSubmittedEventDetails")) and entries:
+            response = json.loads(submitted["output"]) if submitted.get("output") else None
+            entries[-1] = replace(entries[-1], submitted=response)
         elif exited := event.get("stateExitedEventDetails"):
             output = json.loads(exited["output"]) if exited.get("output") else None
             entries[-1] = replace(entries[-1], left=at, output=output)

@@ -1,16 +1,28 @@
 """Follow an execution of a state machine: its states, its rollout, and how it ended."""
 
 import contextlib
+import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from cli.aws import Account
 from cli.executions import Execution
 from cli.patience import UNANSWERED
-from cli.screen import Screen, awaits_lock, message, printable, rolls, standing, steps
+from cli.screen import (
+    Screen,
+    awaits_lock,
+    builds,
+    message,
+    printable,
+    reachable,
+    rolls,
+    standing,
+    steps,
+)
 from cli.target import Target
 from deployer.aws import ecs
 from deployer.deploy import diagnosis, documents
@@ -26,6 +38,7 @@ _LINES = 12  # of one task, per poll
 _WIDTH = 300  # characters of a line
 # Errors that only hide the rollout for one poll: following continues.
 _UNSEEN = (ClientError, *UNANSWERED)
+_PHASE = re.compile(r"^\[Container\].*Entering phase (\w+)")
 
 
 def follow(
@@ -36,6 +49,7 @@ def follow(
     pause: float = LOOK_SECONDS,
     lock: Callable[[], str] = lambda: "",
     news: Callable[[], Iterable[str]] = tuple,
+    build: "BuildWatch | None" = None,
 ) -> Execution:
     """Show an execution until it ends.
 
@@ -45,6 +59,7 @@ def follow(
         pause: seconds between two polls.
         lock: returns who holds the lock; called while the execution waits for it.
         news: returns the rollout's events and log lines since the last call of `rollout`.
+        build: shows the builds that CodeBuild runs.
     Raises:
         TimeoutError: it still runs after `limit` seconds.
     """
@@ -59,6 +74,9 @@ def follow(
             waits = rollout() if rolling else lock() if awaits_lock(now) else ""
             for line in news() if rolling else ():
                 progress.tell(line)
+            for line in build.news(now) if build else ():
+                progress.tell(line)
+            waits = waits or (build.phase if build else "")
             seen, rolled = len(now.states), any(rolls(state) for state in now.states[-1:])
             progress.show(steps(now, waits if running else ""), elapsed, running=running)
             if not running:
@@ -78,7 +96,7 @@ def conclude(record: Mapping[str, Any], execution: Execution, screen: Screen) ->
     if reason := deployed_nothing(record, execution):
         screen.say(f"Nothing was deployed: {printable(reason)}", style="yellow")
     elif outcome == "SUCCEEDED":
-        where = f": {record['url']}" if record.get("url") else ""
+        where = f": {reachable(record['url'])}" if record.get("url") else ""
         screen.say(f"Live and verified after {duration}{where}", style="green")
     elif execution.status == "SUCCEEDED":
         reason = record.get("reason") or "another execution recorded it"
@@ -203,6 +221,70 @@ class Watch:
             yield f"{task[:6]}: … {len(lines) - _LINES} more lines"
         for line in lines[-_LINES:]:
             yield _line(task[:6], line)
+
+
+class BuildWatch:
+    """The news of the builds of an execution, at each poll: what their commands print."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._stream = self._token = ""
+        self._read = False
+        self.phase = ""
+
+    def news(self, execution: Execution) -> Iterator[str]:
+        """Yield the log lines since the last poll, and note the phase that the build is in."""
+        state = next((state for state in reversed(execution.states) if builds(state)), None)
+        if state is None:
+            return
+        group, stream = _build_log(state.submitted["Build"])
+        if stream != self._stream:
+            self._stream, self._token, self._read, self.phase = stream, "", False, ""
+        if not self._read:
+            with contextlib.suppress(*_UNSEEN):
+                yield from self._lines(group, stream)
+            self._read = state.left is not None  # once more after it ended
+        self.phase = "" if self._read else self.phase
+
+    def _lines(self, group: str, stream: str) -> Iterator[str]:
+        position = {"nextToken": self._token} if self._token else {}
+        try:
+            response = self._account.client("logs").get_log_events(
+                logGroupName=group, logStreamName=stream, startFromHead=True, **position
+            )
+        except self._account.client("logs").exceptions.ResourceNotFoundException:
+            return  # it waits for a place, or has not logged anything yet
+        self._token = response["nextForwardToken"]
+        printed: list[str] = []
+        for event in response["events"]:
+            text = event["message"].rstrip()
+            if entered := _PHASE.search(text):
+                yield from _last(printed)
+                printed.clear()
+                self.phase = entered[1].lower().replace("_", " ")
+                yield f"build: phase {self.phase}"
+            elif text and not text.startswith("[Container]"):
+                printed.append(text)
+        yield from _last(printed)
+
+
+def _last(printed: Sequence[str]) -> Iterator[str]:
+    """Yield the last lines that a build printed since the last poll."""
+    if len(printed) > _LINES:
+        yield f"build: … {len(printed) - _LINES} more lines"
+    for line in printed[-_LINES:]:
+        yield _line("build", line)
+
+
+def _build_log(build: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the log group and stream of a build: the stream is named as the build.
+
+    https://docs.aws.amazon.com/codebuild/latest/APIReference/API_LogsLocation.html
+    """
+    logs = build.get("Logs") or {}
+    name, _, number = str(build.get("Id", "")).partition(":")
+    group = logs.get("GroupName") or (logs.get("CloudWatchLogs") or {}).get("GroupName")
+    return str(group or f"/aws/codebuild/{name}"), str(logs.get("StreamName") or number)
 
 
 def _line(source: str, text: str) -> str:

@@ -8,20 +8,21 @@ import json
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from cli import images, sources
+from cli import docs_sources, images, sources
 from cli.aws import AWS_ERRORS, Account, code_of, explained
 from cli.errors import BUSY, FAILED, INTERRUPTED, REJECTED, UNREADY, WRONG, CommandFailed
 from cli.executions import Execution, look
-from cli.follow import Watch, conclude, deployed_nothing, follow
+from cli.follow import BuildWatch, Watch, conclude, deployed_nothing, follow
 from cli.patience import patiently
 from cli.releases import in_flight, of_push
-from cli.screen import Screen, brief, message, printable
+from cli.screen import Screen, brief, message, printable, reachable
+from cli.sources import Archive
 from cli.target import NAME_A_SERVICE, Target
 from deployer.aws import ecr, ssm
 from deployer.build import image_build
@@ -236,7 +237,7 @@ class Requests:
     def build(self, source: Path) -> None:
         """Upload sources, follow their build, then the deployment of the image that it pushes."""
         previous = self._executions(self.target.output(*_DEPLOYS))
-        execution = self._upload(_BUILDS, f"image/{self.target.service}", source)
+        execution = self._upload_sources(_BUILDS, f"image/{self.target.service}", source)
         self._follow_build(execution, previous)
 
     def fetch(self, commit: str) -> None:
@@ -326,17 +327,57 @@ class Requests:
             NAME_A_SERVICE,
         )
 
-    def publish(self, source: Path | None) -> None:
+    def publish(self, source: Path | None, folder: str = "", *, dry_run: bool = False) -> None:
         """Publish the docs site, and follow that to its URL.
 
         Args:
             source: the sources to upload; None builds the last upload again.
+            folder: the site's folder in the sources, instead of the site spec's.
+            dry_run: only show what would be sent and built.
         """
-        if source:
-            self._follow_publication(self._upload(_DOCS, f"docs/{self.site}", source))
-        else:
+        if source is None:
             self.screen.title(f"Publishing {self.site} again")
-            self._follow_publication(self._start(_DOCS, self._docs_request({"action": "publish"})))
+            request = self._docs_request({"action": "publish"})
+            return self._follow_publication(self._start(_DOCS, request))
+        spec, _ = site.from_parameters(ssm.site_specs(), self.site)
+        build = replace(spec.build, directory=folder) if folder else spec.build
+        with self.screen.working(f"reading {source}"):
+            examined = docs_sources.examine(source, build)
+        self.screen.say(f"Found {printable(examined.plan.found)}.")
+        for warning in examined.warnings:
+            self.screen.say(f"Note: {printable(warning)}", "yellow")
+        with contextlib.ExitStack() as stack:
+            with self.screen.working(f"packing {source}"):
+                package = stack.enter_context(examined.packed())
+            described = docs_sources.described(examined, package.size, reachable(spec.url))
+            self.result |= described
+            if dry_run:
+                return self._show_dry_run(described, str(package.label))
+            metadata = {site.FOLDER: folder} if folder else {}
+            arn = self._upload(_DOCS, f"docs/{self.site}", package, metadata)
+        self._follow_publication(arn)
+
+    def _show_dry_run(self, described: Mapping[str, Any], label: str) -> None:
+        """Show what would be sent and built."""
+        sent = (
+            f"{described['files']} files, {docs_sources.words(described['bytes'])},"
+            f" packed {docs_sources.words(described['packed'])}"
+        )
+        history = [("", "the last commit of each file, for the dates of pages")]
+        commands = described["commands"] or ["nothing: the files are the site"]
+        built = [("" if index else "run", line) for index, line in enumerate(commands)]
+        outputs = described["outputs"]
+        first = f"{outputs[0]}, or else the first usual folder" if outputs[1:] else outputs[0]
+        self.screen.facts(
+            [
+                ("send", sent),
+                *(history if described["history"] else []),
+                *built,
+                *([("publish", first)] if described["commands"] else []),
+                ("to", str(described["url"])),
+            ]
+        )
+        self.screen.say(f"Dry run: nothing of {label} was uploaded.", "green")
 
     def roll_docs_back(self, to: str) -> None:
         """Roll the docs site back to a release that is kept."""
@@ -388,22 +429,36 @@ class Requests:
         self._link(arn)
         return arn
 
-    def _upload(self, machine: tuple[str, str], folder: str, source: Path) -> str:
-        """Upload sources, and return the ARN of the execution that this starts."""
-        arn = self.target.output(*machine)
-        bucket = self.target.output("SourceBucket", machine[1])
-        previous = self._executions(arn)
+    def _upload_sources(self, machine: tuple[str, str], folder: str, source: Path) -> str:
+        """Pack and upload sources, and return the ARN of the execution that this starts."""
         with contextlib.ExitStack() as stack:
             with self.screen.working(f"packing {source}"):
                 package = stack.enter_context(sources.archive(source))
-            label = re.sub(r"[^A-Za-z0-9._-]", "-", package.label).removesuffix(package.suffix)
-            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-            key = f"{folder}/{label}-{stamp}{package.suffix}"
-            self.screen.say(f"Uploading {package.size / 1e6:.1f} MB to s3://{bucket}/{key}")
-            with self.screen.transfer(package.size) as advance:
-                self.account.client("s3").upload_file(
-                    str(package.path), bucket, key, Callback=advance
-                )
+            return self._upload(machine, folder, package)
+
+    def _upload(
+        self,
+        machine: tuple[str, str],
+        folder: str,
+        package: Archive,
+        metadata: Mapping[str, str] | None = None,
+    ) -> str:
+        """Upload an archive of sources, and return the ARN of the execution that this starts."""
+        arn = self.target.output(*machine)
+        bucket = self.target.output("SourceBucket", machine[1])
+        previous = self._executions(arn)
+        label = re.sub(r"[^A-Za-z0-9._-]", "-", package.label).removesuffix(package.suffix)
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        key = f"{folder}/{label}-{stamp}{package.suffix}"
+        self.screen.say(f"Uploading {package.size / 1e6:.1f} MB to s3://{bucket}/{key}")
+        with self.screen.transfer(package.size) as advance:
+            self.account.client("s3").upload_file(
+                str(package.path),
+                bucket,
+                key,
+                ExtraArgs={"Metadata": dict(metadata or {})},
+                Callback=advance,
+            )
         self.screen.title(f"Building {package.label}")
         return self._started_execution(machine, previous, [key], "the upload")
 
@@ -488,6 +543,8 @@ class Requests:
         """
         fields = ("id", "outcome", "version", "digest", "url", "reason", "diagnosis", "rollback")
         self.result |= {"execution": execution.arn} | {name: record.get(name) for name in fields}
+        if record.get("url"):
+            self.result["url"] = reachable(str(record["url"]))
         no_deployment = deployed_nothing(record, execution)
         self.result["deployed"] = record.get("outcome") == "SUCCEEDED" and no_deployment is None
         if no_deployment is not None:
@@ -502,7 +559,10 @@ class Requests:
             raise CommandFailed(
                 BUSY,
                 f"{what} was not {participle}: {printable(record['reason'])}",
-                ["It waits for:", "  deployer resume"],
+                [
+                    "It waits for:",
+                    f"  deployer {'docs ' if participle == 'published' else ''}resume",
+                ],
             )
         if outcome == "SUPERSEDED":
             raise CommandFailed(
@@ -543,11 +603,11 @@ class Requests:
         sfn, subject = self.account.client("stepfunctions"), rollout or "the execution"
         advice = [f"The execution: {link(arn)}", *_SEE]
         try:
-            views: dict[str, Any] = {}
+            views: dict[str, Any] = {"build": BuildWatch(self.account)}
             if rollout:
                 description = self._patiently(lambda: sfn.describe_execution(executionArn=arn))
                 watch = Watch(self.target, description["startDate"])
-                views = {"rollout": watch.standing, "lock": watch.lock, "news": watch.news}
+                views |= {"rollout": watch.standing, "lock": watch.lock, "news": watch.news}
             return follow(
                 lambda: self._patiently(lambda: look(sfn, arn)),
                 self.screen,
@@ -595,6 +655,7 @@ class Requests:
 _DEPLOYS = ("StateMachine", "deploy")
 _BUILDS = ("BuildStateMachine", "build an image")
 _DOCS = ("DocsStateMachine", "build docs")
+_RESUME = {"deployed": "resume", "published": "docs resume"}
 _SEE = ["Follow it, or stop it:", "  deployer status --watch", "  deployer cancel"]
 
 

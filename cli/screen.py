@@ -53,7 +53,8 @@ def steps(execution: Execution, standing: str = "") -> list[Step]:
     """Return the steps of an execution, in order; repeated polls are one step.
 
     Args:
-        standing: what the current state waits for: the rollout's state, or the lock's holder.
+        standing: what the current state waits for: the rollout's state, the lock's holder, or the
+            build's phase.
     """
     active = [state for state in execution.states if state.kind in ("Task", "Wait")]
     rows = []
@@ -65,7 +66,9 @@ def steps(execution: Execution, standing: str = "") -> list[Step]:
         note = "; ".join([*notes[-1:], *([f"{tries} tries"] if tries > 1 else [])])
         pending = _pending(visits[-1].output)
         rows.append(Step(visits[0].at, visits[-1].left, name, note, failed, pending, tries))
-    waits = execution.states and (polls(execution.states[-1]) or awaits_lock(execution))
+    waits = execution.states and (
+        polls(execution.states[-1]) or awaits_lock(execution) or builds(execution.states[-1])
+    )
     if rows and standing and waits and execution.states[-1].left is None:
         rows[-1] = replace(rows[-1], note=standing)
     return rows
@@ -73,6 +76,11 @@ def steps(execution: Execution, standing: str = "") -> list[Step]:
 
 def polls(state: State) -> bool:
     return state.name.startswith("Poll health")
+
+
+def builds(state: State) -> bool:
+    """Return whether CodeBuild runs a build in this state."""
+    return isinstance(state.submitted, dict) and "Build" in state.submitted
 
 
 def awaits_lock(execution: Execution) -> bool:
@@ -109,7 +117,7 @@ def _note(output: Any) -> str:
         return ""
     for key in ("reason", "outcome", "url", "taskDefinition", "kind"):
         if isinstance(text := output.get(key), str) and text:
-            return printable(_short(text))
+            return printable(reachable(text) if key == "url" else _short(text))
     match output:
         case {"release": {"version": version, "service": service}}:
             return printable(f"{version} of {service}")
@@ -159,6 +167,12 @@ def _short(name: str) -> str:
 def printable(text: str) -> str:
     """Return an untrusted text, such as a log line, without credentials and control characters."""
     return "".join(character if character.isprintable() else " " for character in redact(text))
+
+
+def reachable(url: str) -> str:
+    """Return a URL as it answers: names below .localhost are the local AWS's, without TLS."""
+    host = url.removeprefix("https://").partition("/")[0].partition(":")[0]
+    return url.replace("https://", "http://", 1) if host.endswith(".localhost") else url
 
 
 def seconds_of(record: Mapping[str, Any]) -> float | None:

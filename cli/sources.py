@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cli.errors import WRONG, CommandFailed
 
-_ARCHIVES = (".tar.gz", ".tgz", ".zip")
+ARCHIVES = (".tar.gz", ".tgz", ".zip")
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ def archive(source: Path) -> Iterator[Archive]:
         CommandFailed: the source is neither.
     """
     if source.is_file():
-        suffix = next((s for s in _ARCHIVES if source.name.endswith(s)), None)
+        suffix = next((s for s in ARCHIVES if source.name.endswith(s)), None)
         if suffix is None:
             raise CommandFailed(
                 WRONG,
-                f"{source} is no archive: its name must end in {', '.join(_ARCHIVES)}",
+                f"{source} is no archive: its name must end in {', '.join(ARCHIVES)}",
                 ["Give such an archive, or a directory, which is packed for you."],
             )
         yield Archive(source, ".zip" if suffix == ".zip" else ".tar.gz", source.name)

@@ -20,6 +20,7 @@ class Request(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Diagnosis:
     log = diagnosis.build_log(event["failure"])
-    result = diagnosis.diagnose_docs_build(event["failure"], logs.last_lines(*log) if log else [])
+    lines = logs.last_lines(*log, count=60) if log else []
+    result = diagnosis.diagnose_docs_build(event["failure"], lines)
     logger.info("docs build diagnosed", diagnosis=result)
     return result

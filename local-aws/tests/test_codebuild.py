@@ -338,6 +338,59 @@ def test_a_cache_is_there_for_the_next_build(aws: LocalAws, name: str) -> None:
     assert project.lines(project.run(text)) == ["x", "x"]
 
 
+def test_a_cache_with_a_key_is_written_once(aws: LocalAws, name: str) -> None:
+    cache = {"type": "S3", "location": f"{bucket(aws, name)}/cache"}
+    project = Project(aws, name, "s3:GetObject", "s3:PutObject", cache=cache)
+
+    def kept(key: str, command: str = "echo x >>kept/count") -> list[str]:
+        text = spec(
+            build=["cat kept/count || true", command], cache={"key": key, "paths": ["kept/**/*"]}
+        )
+        return [line for line in project.lines(project.run(text)) if line == "x"]
+
+    assert kept("lock-1", "true") == []  # nothing to cache is not cached
+    assert kept("lock-1", "mkdir kept; echo x >kept/count") == []
+    assert kept("lock-1") == kept("lock-1") == ["x"]
+    assert kept("lock-2", "true") == []
+
+
+def test_what_comes_finally_runs_also_after_a_failure(project: Project) -> None:
+    build = project.run(
+        spec(build={"commands": ["echo 1; exit 7", "echo 2"], "finally": ["echo 3"]})
+    )
+    assert project.lines(build) == ["1", "3"]
+    assert build["buildStatus"] == "FAILED"
+
+
+def test_a_variable_may_be_a_secret_which_no_log_shows(aws: LocalAws, name: str) -> None:
+    secret = json.dumps({"token": "s3cr3t-t0k3n"})
+    made = aws.client("secretsmanager").create_secret(Name=f"docs/{name}", SecretString=secret)
+    text = spec(build=['echo "has $TOKEN, ${#TOKEN} characters"'])
+    for number, named in enumerate((f"docs/{name}", made["ARN"])):
+        variable = {"name": "TOKEN", "value": f"{named}:token", "type": "SECRETS_MANAGER"}
+        project = Project(aws, f"{name}-{number}", "secretsmanager:GetSecretValue")
+        build = project.run(text, environmentVariablesOverride=[variable])
+        assert project.lines(build) == ["has ***, 12 characters"]
+    denied = Project(aws, f"{name}-denied")
+    build = denied.run(text, environmentVariablesOverride=[variable])
+    assert ("DOWNLOAD_SOURCE", "FAILED") in phases(build)
+
+
+def test_a_start_may_say_where_artifacts_and_cache_are(aws: LocalAws, name: str) -> None:
+    project = Project(aws, name, "s3:GetObject", "s3:PutObject")
+    bucket(aws, name)
+    target = {"type": "S3", "location": name, "path": "out", "name": "1.zip", "packaging": "ZIP"}
+    build = project.run(
+        spec(build=["mkdir -p kept; echo a >kept/a"], artifacts={"files": ["kept/*"]},
+             cache={"key": "k", "paths": ["kept/**/*"]}),
+        artifactsOverride={**target, "namespaceType": "NONE"},
+        cacheOverride={"type": "S3", "location": f"{name}/site"},
+    )  # fmt: skip
+    assert build["artifacts"]["location"] == f"arn:aws:s3:::{name}/out/1.zip"
+    listed = aws.client("s3").list_objects_v2(Bucket=name)["Contents"]
+    assert [entry["Key"].split("/")[0] for entry in listed] == ["out", "site"]
+
+
 # Sources of GitHub, where a folder stands for it
 
 
@@ -423,10 +476,17 @@ def building(project: Project, buildspec: str, **fields: Any) -> Json:
 
 def test_sync_waits_for_the_build(machines: Machines, project: Project, role: str) -> None:
     text = spec({"exported-variables": ["V"]}, build=["export V=1.0"])
-    output = machines.run(building(project, text), role=role)["Build"]
+    execution = machines.start(building(project, text), None, role)
+    output = json.loads(machines.ended(execution)["output"])["Build"]
     assert output["BuildStatus"] == "SUCCEEDED"
     assert output["ExportedEnvironmentVariables"] == [{"Name": "V", "Value": "1.0"}]
     assert output["StartTime"] == pytest.approx(time.time() * 1000, abs=60_000)
+    (submitted,) = [
+        event["taskSubmittedEventDetails"]
+        for event in machines.history(execution)
+        if event["type"] == "TaskSubmitted"
+    ]
+    assert json.loads(submitted["output"])["Build"]["Id"] == output["Id"]
 
 
 def test_a_failed_build_fails_the_task(machines: Machines, project: Project, role: str) -> None:

@@ -4,9 +4,10 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from cli.executions import Execution, State, states
-from cli.follow import conclude, follow
+from cli.follow import BuildWatch, conclude, follow
 from cli.screen import Screen, standing, steps
 
 BEFORE = (State("Identify release", 0.1, left=0.2), State("Update service", 0.3))
@@ -37,6 +38,52 @@ def test_what_was_said_last_is_told_where_the_rollout_was_the_end() -> None:
     news = iter([["a: starts"], ["a: last words"]])
     ended = execution([*DURING, State("Failed", 4.0, "Fail")], "FAILED")
     assert "a: last words" in followed(execution(DURING), ended, news=news)
+
+
+class Logs:
+    """CloudWatch Logs with one stream, which gives its lines bit by bit."""
+
+    class exceptions:
+        ResourceNotFoundException = KeyError
+
+    def __init__(self, *given: list[str]) -> None:
+        self.given, self.asked = list(given), list[tuple[str, str]]()
+
+    def client(self, service: str) -> "Logs":
+        assert service == "logs"
+        return self
+
+    def get_log_events(self, **asked: Any) -> dict[str, Any]:
+        self.asked.append((asked["logGroupName"], asked["logStreamName"]))
+        number = int(asked.get("nextToken", 0))
+        if not self.given[number]:
+            raise KeyError
+        events = [{"message": f"{line}\n"} for line in self.given[number]]
+        return {"events": events, "nextForwardToken": str(number + 1)}
+
+
+def test_a_build_tells_its_phases_and_what_its_commands_print() -> None:
+    submitted = {"Build": {"Id": "docs:1-2", "Logs": {"CloudWatchLogs": {"GroupName": "builds"}}}}
+    building = State("Build docs", 1.0, submitted=submitted)
+    done = replace(building, left=9.0)
+    stamp = "[Container] 2026/11/29 18:00:00.000000"
+    logs = Logs(
+        [f"{stamp} Entering phase INSTALL", f"{stamp} Running command npm ci", "added 9 packages"],
+        [f"{stamp} Entering phase BUILD", *(f"page {number}" for number in range(20))],
+        ["last words"],
+        ["never asked for"],
+    )
+    looks = iter(
+        [execution([building]), execution([building]), execution([done]), execution([done], "OK")]
+    )
+    stream = io.StringIO()
+    follow(lambda: next(looks), Screen(stream), 60, pause=0, build=BuildWatch(logs))  # type: ignore[arg-type]
+    shown = stream.getvalue()
+    assert "added 9 packages" in shown and "last words" in shown
+    assert "8 more lines" in shown and "page 19" in shown and "page 3\n" not in shown
+    assert "npm ci" not in shown and "never asked for" not in shown
+    assert shown.index("phase install") < shown.index("added 9") < shown.index("phase build")
+    assert set(logs.asked) == {("builds", "1-2")}
 
 
 def test_the_counts_of_a_rollout() -> None:

@@ -64,7 +64,7 @@ class S3:
 
     def get_object(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         found = self.find(asked["Bucket"], asked["Key"], asked.get("VersionId"))
-        return {**self._shown(found), "Body": Body(found.body)}
+        return {**self._shown(found), "Metadata": {}, "Body": Body(found.body)}
 
     def head_object(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         return self._shown(self.find(asked["Bucket"], asked["Key"]))

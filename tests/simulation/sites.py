@@ -134,8 +134,10 @@ class Builds:
             build = {"Build": {"BuildStatus": "FAILED", "Phases": [phase]}}
             self.world.engine.fill(box, ("failed", ("States.TaskFailed", json.dumps(build))))
             return
-        s3.put(SOURCES, f"built/{name}/site.zip", site.built())
-        location = f"arn:aws:s3:::{SOURCES}/built/{name}/site.zip"
+        target = self.asked[name]["ArtifactsOverride"]
+        key = f"{target['Path']}/{target['Name']}"
+        s3.put(target["Location"], key, site.built())
+        location = f"arn:aws:s3:::{target['Location']}/{key}"
         done = {"Build": {"Artifacts": {"Location": location}}}
         self.world.engine.fill(box, ("done", done))
 
@@ -346,6 +348,7 @@ PLANS: Mapping[str, Plan] = {
     "docs: the same sources again": Plan(
         "site", (upload(0, "v1"), command(100, "publish"), command(200, "rollback", to="previous"))
     ),
+    "docs: the same upload again": Plan("site", (upload(0, "v1"), upload(100, "v1"))),
     "docs: a hold and its end": Plan(
         "site", (command(0, "hold"), upload(5, "v1"), command(60, "resume"))
     ),

@@ -79,6 +79,12 @@ BAD: dict[str, list[object]] = {
     "DocsPriceClass": ["100", ""],
     "DocsDirectory": ["/docs", "../docs", "docs/", "docs/../..", "a b"],
     "DocsScript": ["pnpm export", "-x", "a;b"],
+    "DocsSecrets": [
+        "NPM_TOKEN",
+        "NPM_TOKEN=coder/npm",
+        "A=docs/coder/a B=docs/coder/b",
+        "1=docs/a",
+    ],
     "DocsOutput": ["/out", "../out", "out/", "$HOME"],
     "KeepDocsReleases": [1, 21],
     "DocsMayShrinkTo": [-1, 101],

@@ -21,7 +21,6 @@ import prune_docs
 import publish_docs
 import record_docs
 import verify_docs
-from demo import ROOT
 from demo.site import tar_gz, zipped
 from deployer.aws import client, s3
 from deployer.docs import publication, site
@@ -176,12 +175,22 @@ def test_a_recovery_knows_what_the_switch_has_to_say(context: Any) -> None:
 # Check sources -----------------------------------------------------------------------------------
 
 
-def check(context: Any, content: bytes | None, name: str = "v1.tar.gz") -> Any:
+def check(
+    context: Any,
+    content: bytes | None,
+    name: str = "v1.tar.gz",
+    trigger: str = "push",
+    folder: str = "",
+    **build: str,
+) -> Any:
     key, version = f"docs/coder/{name}", "gone"
     if content is not None:
-        version = put("sources", key, content)
+        metadata = {"folder": folder} if folder else {}
+        stored = client("s3").put_object(Bucket="sources", Key=key, Body=content, Metadata=metadata)
+        version = stored["VersionId"]
     release = {**in_flight(), "source": f"sources/{key}", "sourceVersion": version}
-    asked: Any = {"spec": KEPT, "release": release, "execution": EXECUTION}
+    spec = {**KEPT, "build": build}
+    asked: Any = {"spec": spec, "release": {**release, "trigger": trigger}, "execution": EXECUTION}
     return check_sources.handler(asked, context)
 
 
@@ -193,13 +202,47 @@ SOURCES = {
 
 
 def test_sources_are_handed_on_as_plain_files(context: Any) -> None:
-    plan = check(context, tar_gz(SOURCES))
-    assert (plan["directory"], plan["script"]) == ("offlinedocs", "export")
-    assert plan["buildspec"] == (ROOT / "buildspecs/docs.yaml").read_text()
-    bucket, _, key = plan["archive"].partition("/")
+    checked = check(context, tar_gz(SOURCES))
+    assert checked["built"] == ""
+    assert "pnpm run export" in checked["buildspec"]
+    assert checked["cache"] == "sources/docs-cache/coder"
+    assert unzipped(*checked["archive"].split("/", 1)) == SOURCES
+
+
+def unzipped(bucket: str, key: str) -> dict[str, str]:
     content = client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-    with zipfile.ZipFile(io.BytesIO(content)) as checked:
-        assert {name: checked.read(name).decode() for name in checked.namelist()} == SOURCES
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name).decode() for name in archive.namelist()}
+
+
+def test_the_same_sources_are_built_once_unless_it_is_requested(context: Any) -> None:
+    first = check(context, tar_gz(SOURCES))
+    put(first["bucket"], f"{first['folder']}/{first['name']}", b"a site")
+    again = check(context, zipped(SOURCES), "v2.zip")
+    assert again["built"] == f"arn:aws:s3:::sources/{first['folder']}/{first['name']}"
+    assert check(context, tar_gz(SOURCES), trigger="deploy")["built"] == ""
+    assert check(context, tar_gz({**SOURCES, "docs/index.md": "# Other"}))["built"] == ""
+    assert check(context, tar_gz(SOURCES), output="public")["built"] == ""
+
+
+def test_a_folder_of_html_is_published_without_a_build(context: Any) -> None:
+    checked = check(context, tar_gz({"site/index.html": "x", "a.md": "y"}), directory="site")
+    bucket, _, key = checked["built"].removeprefix("arn:aws:s3:::").partition("/")
+    assert unzipped(bucket, key) == {"index.html": "x"}
+
+
+def test_an_upload_may_name_another_folder_than_the_spec(context: Any) -> None:
+    both = {**SOURCES, **{f"web/{p.split('/')[1]}": SOURCES[p] for p in SOURCES if "off" in p}}
+    checked = check(context, tar_gz(both), folder="web", directory="offlinedocs")
+    assert '/web", "pnpm run export"' in checked["buildspec"]
+
+
+def test_the_credentials_of_registries_go_to_the_build_by_name(context: Any) -> None:
+    named = "NPM_TOKEN=docs/coder/npm:token,PIP_INDEX_URL=docs/coder/pip"
+    assert check(context, tar_gz(SOURCES), secrets=named)["secrets"] == [
+        {"Name": "NPM_TOKEN", "Value": "docs/coder/npm:token", "Type": "SECRETS_MANAGER"},
+        {"Name": "PIP_INDEX_URL", "Value": "docs/coder/pip", "Type": "SECRETS_MANAGER"},
+    ]
 
 
 @pytest.mark.parametrize(

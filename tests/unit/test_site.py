@@ -162,3 +162,39 @@ def test_a_failed_builds_cause_has_the_phase_and_the_lines_that_tell() -> None:
         "BuildNotBegun",
         "CodeBuild did not begin a build: no",
     )
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        (
+            ["> site@1.0.0 postinstall", "> node fail.js", "libvips 8.1 is missing",
+             "npm error code 3", "npm error path /codebuild/src", "npm error command failed",
+             "npm error command sh -c node fail.js", "npm error A complete log of this run is in"],
+            "libvips 8.1 is missing",
+        ),
+        (
+            [". postinstall$ node fail.js", ". postinstall: libvips 8.1 is missing",
+             ". postinstall: Failed", " ELIFECYCLE  Command failed with exit code 3."],
+            "libvips 8.1 is missing",
+        ),
+        (
+            ["ERR_PNPM_OUTDATED_LOCKFILE  Cannot install with frozen-lockfile", "Note that in CI",
+             "  Failure reason:", "  specifiers do not match:", "* 1 was added", "* 1 went"],
+            "ERR_PNPM_OUTDATED_LOCKFILE",
+        ),
+    ],
+)  # fmt: skip
+def test_a_package_that_is_not_installed_says_why_in_its_own_words(
+    log: list[str], told: str
+) -> None:
+    message = "Error while executing command: npm ci. Reason: exit status 3"
+    phase = {"PhaseType": "PRE_BUILD", "PhaseStatus": "FAILED", "Contexts": [{"Message": message}]}
+    build = {"Id": "b:1", "BuildStatus": "FAILED", "Phases": [phase]}
+    failure: diagnosis.Failure = {
+        "Error": "States.TaskFailed",
+        "Cause": json.dumps({"Build": build}),
+    }
+    cause = diagnosis.diagnose_docs_build(failure, log)["cause"]
+    assert told in cause
+    assert "A complete log" not in cause

@@ -1,59 +1,139 @@
-"""Archives of sources: what is refused, and how what is in them is built."""
+"""Archives of sources: what is refused, what links lead to, and what goes on to the build."""
 
 import io
 import json
+import tarfile
 import zipfile
 
 import pytest
 
 from demo.site import tar_gz, zipped
 from deployer.docs import sources
+from deployer.docs.builders import Plan
 from deployer.docs.site import Build
 from deployer.errors import SourcesRejected
 
-FOUND = Build("", "", "")
+DETECTED = Build("", "", "")
 PACKAGE = json.dumps({"scripts": {"build": "next build", "export": "pnpm copy && next build"}})
 SITE = {"package.json": PACKAGE, "pnpm-lock.yaml": "", "pages/index.md": "Hello"}
 
 
-def repacked(archive: bytes, name: str, build: Build = FOUND) -> tuple[sources.Plan, list[str]]:
+def repacked(archive: bytes, name: str, build: Build = DETECTED) -> tuple[Plan, dict[str, bytes]]:
     into = io.BytesIO()
-    plan = sources.repack(io.BytesIO(archive), name, into, build)
-    return plan, zipfile.ZipFile(into).namelist()
+    plan, _ = sources.repack(io.BytesIO(archive), name, into, build)
+    with zipfile.ZipFile(into) as packed:
+        return plan, {path: packed.read(path) for path in packed.namelist()}
+
+
+def linked(links: dict[str, str], files: dict[str, str]) -> bytes:
+    """An archive with links; those come first, as in a sorted one."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for path, target in links.items():
+            entry = tarfile.TarInfo(path)
+            entry.type, entry.linkname = tarfile.SYMTYPE, target
+            tar.addfile(entry)
+        for path, text in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size, entry.mode = len(text.encode()), 0o755 if path.endswith(".sh") else 0o644
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    return packed.getvalue()
 
 
 @pytest.mark.parametrize(("pack", "name"), [(tar_gz, "a.tar.gz"), (zipped, "a.zip")])
 def test_plain_files_go_on_under_their_names(pack: object, name: str) -> None:
     files = {**SITE, ".git/config": "x", "node_modules/a/index.js": "x", "./docs/a.md": "y"}
-    plan, names = repacked(pack(files), name)  # type: ignore[operator]
-    assert sorted(names) == ["docs/a.md", "package.json", "pages/index.md", "pnpm-lock.yaml"]
-    assert plan == {"directory": ".", "script": "export", "output": "", "pnpm": "pnpm@10"}
+    plan, packed = repacked(pack(files), name)  # type: ignore[operator]
+    assert sorted(packed) == ["docs/a.md", "package.json", "pages/index.md", "pnpm-lock.yaml"]
+    assert (plan.directory, plan.build[-1]) == (".", "pnpm run export")
+
+
+def test_a_script_may_still_be_run() -> None:
+    into = io.BytesIO()
+    sources.repack(io.BytesIO(linked({}, {**SITE, "a.sh": "x"})), "a.tar.gz", into, DETECTED)
+    with zipfile.ZipFile(into) as packed:
+        modes = {entry.filename: entry.external_attr >> 16 for entry in packed.infolist()}
+    assert (modes["a.sh"] & 0o777, modes["package.json"] & 0o777) == (0o755, 0o644)
+
+
+def test_gits_history_goes_on_where_the_generator_reads_it() -> None:
+    dated = {"mkdocs.yml": "plugins: [git-revision-date]", "requirements.txt": "mkdocs"}
+    history = {".git/HEAD": "ref: refs/heads/main"}
+    _, packed = repacked(tar_gz({**history, **dated}), "a.tar.gz")
+    assert ".git/HEAD" in packed
+    plan, _ = repacked(tar_gz(dated), "a.tar.gz")
+    assert any("without git's history" in warning for warning in plan.warnings)
+
+
+def test_of_a_built_site_only_the_site_goes_on() -> None:
+    files = {"a.md": "x", "public/index.html": "x", "public/a/b.css": "y"}
+    plan, packed = repacked(tar_gz(files), "a.tar.gz", Build("public", "", ""))
+    assert plan.is_built
+    assert packed == {"index.html": b"x", "a/b.css": b"y"}
+
+
+def test_what_is_built_is_the_same_only_if_every_file_is() -> None:
+    def content(files: dict[str, str], pack: object = tar_gz, name: str = "a.tar.gz") -> str:
+        archive = io.BytesIO(pack(files))  # type: ignore[operator]
+        return sources.repack(archive, name, io.BytesIO(), DETECTED).content
+
+    first = content(SITE)
+    assert first == content(dict(reversed(SITE.items()))) == content(SITE, zipped, "b.zip")
+    assert first != content({**SITE, "pages/index.md": "Hallo"})
+    assert first != content({**SITE, "pages/other.md": ""})
+
+
+# Links --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("files", "build", "directory"),
+    ("links", "found"),
     [
-        ({f"offlinedocs/{k}": v for k, v in SITE.items()}, FOUND, "offlinedocs"),
-        (
-            {f"repo-1a2b/offlinedocs/{k}": v for k, v in SITE.items()},
-            FOUND,
-            "repo-1a2b/offlinedocs",
-        ),
-        ({f"some/where/{k}": v for k, v in SITE.items()}, FOUND, "some/where"),
-        ({**SITE, "web/package.json": PACKAGE}, Build("web", "", ""), "web"),
-        ({**SITE, "offlinedocs/package.json": PACKAGE}, FOUND, "offlinedocs"),
+        ({"readme.md": "pages/index.md"}, {"readme.md": b"Hello"}),
+        ({"docs/a.md": "../pages/index.md"}, {"docs/a.md": b"Hello"}),
+        ({"docs": "pages"}, {"docs/index.md": b"Hello"}),
+        ({"a": "b", "b": "c", "c": "pages"}, dict.fromkeys(
+            ("a/index.md", "b/index.md", "c/index.md"), b"Hello")),
+        # a link within a linked folder
+        ({"docs": "pages", "pages/x.md": "index.md"}, {
+            "docs/index.md": b"Hello", "docs/x.md": b"Hello", "pages/x.md": b"Hello"}),
+    ],
+)  # fmt: skip
+def test_links_that_stay_inside_become_files(
+    links: dict[str, str], found: dict[str, bytes]
+) -> None:
+    plan, packed = repacked(linked(links, SITE), "a.tar.gz")
+    plain = {path: text.encode() for path, text in SITE.items()}
+    assert packed == plain | found
+    assert plan.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"a": "nowhere.md"},
+        {"a": "node_modules/b"},
+        {"a": "b", "b": "a"},
+        {"pages/up": ".."},  # it would hold itself
     ],
 )
-def test_the_folder_of_the_package_is_found(
-    files: dict[str, str], build: Build, directory: str
-) -> None:
-    assert repacked(tar_gz(files), "a.tar.gz", build)[0]["directory"] == directory
+def test_links_to_nothing_are_left_out_and_told(links: dict[str, str]) -> None:
+    plan, packed = repacked(linked(links, {**SITE, "node_modules/b": "x"}), "a.tar.gz")
+    assert sorted(packed) == sorted(SITE)
+    (warning,) = plan.warnings
+    assert all(f"{path} -> {target}" in warning for path, target in links.items())
 
 
-def test_the_package_says_which_pnpm() -> None:
-    package = json.dumps({"scripts": {"build": "x"}, "packageManager": "pnpm@9.14.4+sha512.abc"})
-    plan, _ = repacked(tar_gz({**SITE, "package.json": package}), "a.tar.gz")
-    assert (plan["pnpm"], plan["script"]) == ("pnpm@9.14.4", "build")
+def test_links_that_lead_out_are_refused_all_of_them() -> None:
+    links = {"a": "/etc/passwd", "b/c": "../../x", "node_modules/.bin/d": "/usr/bin/d"}
+    with pytest.raises(SourcesRejected) as refused:
+        repacked(linked(links, SITE), "a.tar.gz")
+    assert "a -> /etc/passwd" in str(refused.value)
+    assert "b/c -> ../../x" in str(refused.value)
+    assert "node_modules" not in str(refused.value)
+
+
+# What is refused ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -82,21 +162,3 @@ def test_an_archive_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sources, "MAX_FILES", 2)
     with pytest.raises(SourcesRejected, match="too large"):
         repacked(tar_gz(SITE), "a.tar.gz")
-
-
-@pytest.mark.parametrize(
-    ("files", "build", "told"),
-    [
-        ({"a.md": "x"}, FOUND, "has no package.json"),
-        ({"a/package.json": "{}", "b/package.json": "{}"}, FOUND, "set DocsDirectory to one"),
-        (SITE, Build("web", "", ""), "has no package.json in web"),
-        (SITE, Build("", "docs", ""), "has no script docs; it has build, export"),
-        ({**SITE, "package.json": "[]"}, FOUND, "has no script export or build; it has none"),
-        ({"package.json": PACKAGE}, FOUND, "has no pnpm-lock.yaml"),
-    ],
-)
-def test_what_a_build_needs_is_missed_by_name(
-    files: dict[str, str], build: Build, told: str
-) -> None:
-    with pytest.raises(SourcesRejected, match=told):
-        repacked(tar_gz(files), "a.tar.gz", build)

@@ -27,7 +27,8 @@ PUBLISHED = ["Publish docs", "Is it published?"]
 SWITCHED = [*PUBLISHED, "Read switch", "Check lock", "Switch release", "Verify docs"]
 INVALIDATED = ["Is it verified?", "Invalidate cache", "Is it invalidated?"]
 ENDED = ["Prune docs", "Record docs", "Published"]
-BUILT = ["Check sources", "Build docs"]
+CHECKED = ["Check sources", "Is it built?"]
+BUILT = [*CHECKED, "Build docs"]
 FAILED = ["Record failure", "Failed"]
 
 LOCK = """lockfileVersion: '9.0'
@@ -391,14 +392,14 @@ ARCHIVES: dict[str, tuple[bytes, str, str]] = {
     "empty": (tar_gz({}), "a.tar.gz", "is empty"),
     "climbing out": (tar_gz({"../../etc/passwd": "x"}), "a.tar.gz", "'../../etc/passwd' climbs"),
     "absolute": (zipped({"/etc/passwd": "x"}), "a.zip", "'/etc/passwd' climbs"),
-    "a link": (linked("/etc"), "a.tar.gz", "'docs/images' is a link to '/etc'"),
+    "a link": (linked("/etc"), "a.tar.gz", "docs/images -> /etc, out of it"),
     "no package.json": (tar_gz(sources({PACKAGE: None})), "a.tar.gz", "has no package.json"),
     "a broken package.json": (tar_gz(sources({PACKAGE: "{"})), "a.tar.gz", "is not valid JSON"),
     "no script": (tar_gz(sources({PACKAGE: "{}"})), "a.tar.gz", "has no script export or build"),
     "no lock file": (
         tar_gz(sources({"offlinedocs/pnpm-lock.yaml": None})),
         "a.tar.gz",
-        "has no pnpm-lock.yaml",
+        "has no lock file beside offlinedocs/package.json",
     ),
 }
 

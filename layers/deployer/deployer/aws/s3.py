@@ -65,6 +65,15 @@ def download(bucket: str, key: str, into: IO[bytes], version: str | None = None)
     return True
 
 
+def metadata(bucket: str, key: str, version: str | None = None) -> Mapping[str, str]:
+    """Return an object's own metadata; none if the object does not exist."""
+    response = _get(bucket, key, version)
+    if response is None:
+        return {}
+    response["Body"].close()
+    return response["Metadata"]
+
+
 def _get(bucket: str, key: str, version: str | None = None) -> "GetObjectOutputTypeDef | None":
     """Return an object with its content unread, or None if it, or that version, does not exist.
 

@@ -18,7 +18,7 @@ _ADVICE = {
     "ImageMissing": "Push the image again, or deploy one that is in the repository.",
     "PreflightFailed": "Fix the named problems, then deploy again; `deployer doctor` checks.",
     "SiteUnknown": "Deploy infrastructure/docs.yaml for the site, or upload to its folder.",
-    "SourcesRejected": "Correct the archive and upload it again.",
+    "SourcesRejected": "Correct the sources and upload them again.",
     "SiteRejected": "See the build's log, correct the sources and upload them again.",
     "BuildNotBegun": "Do what the message says, then upload again.",
     "BuildFailed": "See the build's log; correct the sources and upload them again.",
@@ -64,6 +64,11 @@ _UNEXPLAINED_ERRORS = (
     *("AlarmRaised", "DataChanged"),
 )
 _UNEXPLAINED_STOPS = ("crash", "container-health", "load-balancer-health", "unknown")
+# What package managers add about a script that failed, after its own words
+_OF_A_PACKAGE_MANAGER = re.compile(
+    r"^\s*(npm (warn|notice)|npm (error|ERR!) (code|errno|path|command|signal|A complete log)\b|> "
+    r"|ELIFECYCLE\b|info Visit https|➤ YN0000: [└┌])"
+)
 _ERROR_LINE = re.compile(r"(?i)error|ERR_|can't|cannot|not found|no such|refus|fail|made no|hold")
 
 
@@ -198,10 +203,23 @@ def diagnose_docs_build(failure: Failure, log: Sequence[str]) -> Diagnosis:
     if not reasons:
         return diagnose(failure, [], [], lines)
     cause = "; ".join(reasons)
-    errors = [line.strip() for line in lines if _ERROR_LINE.search(line)] or lines
-    if errors:
-        cause += ". Its log says: " + " | ".join(errors[-_CAUSE_LINES:])
+    installing = any(reason.startswith(("INSTALL:", "PRE_BUILD:")) for reason in reasons)
+    if told := _telling(lines, installing):
+        cause += ". Its log says: " + " | ".join(told)
     return diagnose({"Error": "BuildFailed", "Cause": cause}, [], [], lines)
+
+
+def _telling(lines: Sequence[str], installing: bool) -> list[str]:
+    """Return the last lines of a log that say why a build failed.
+
+    Args:
+        installing: whether packages were installed; their scripts print anything before they fail.
+    """
+    own = [line.strip() for line in lines if not _OF_A_PACKAGE_MANAGER.search(line)]
+    errors = [index for index, line in enumerate(own) if _ERROR_LINE.search(line)]
+    last = range(len(own))[-_CAUSE_LINES:]
+    chosen = {*errors[-_CAUSE_LINES:], *(last if installing or not errors else ())}
+    return [own[index] for index in sorted(chosen)]
 
 
 def build_of(failure: Failure) -> Mapping[str, Any]:

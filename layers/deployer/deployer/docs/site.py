@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NotRequired, cast
 
@@ -21,20 +21,27 @@ from deployer.deploy.spec import Fields
 from deployer.errors import RequestRejected, SiteUnknown, SpecInvalid
 from deployer.requests import Hold, Publish, Recover, Resume, Rollback
 
+FOLDER = "folder"  # in an upload's metadata: the site's folder, instead of the spec's
 _OWNER = "docs:"
 _NAME = "[a-z][a-z0-9-]{0,44}"
 _PATH = r"\.?[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
 _SOURCE = re.compile(rf"docs/({_NAME})/([^/]+)\.(tar\.gz|tgz|zip)")
+_SECRET = r"([A-Za-z_][A-Za-z0-9_]*)=(docs/[A-Za-z0-9/_+.@-]+(?::[A-Za-z0-9_.-]+)?)"
 _ENDINGS = re.compile(r"\.(tar\.gz|tgz|zip)$")
 
 
 @dataclass(frozen=True)
 class Build:
-    """How a site is built; empty fields are detected from the sources."""
+    """How a site is built; empty fields are detected from the sources.
+
+    `secrets` has the build's variables with secrets' values: what Secrets Manager calls each, and
+    after a colon the key in its JSON.
+    """
 
     directory: str
     script: str
     output: str
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,11 @@ def of_owner(service: str) -> str:
     return service.removeprefix(_OWNER)
 
 
+def is_folder(path: str) -> bool:
+    """Return whether a path can be the folder of a site in its sources."""
+    return path == "." or bool(re.fullmatch(_PATH, path))
+
+
 def named(parameters: Mapping[str, str]) -> list[str]:
     """Return the names of the sites that have a spec."""
     return [name.rsplit("/", 1)[-1] for name in parameters]
@@ -156,6 +168,9 @@ def from_document(document: object, source: str = "the site spec") -> SiteSpec:
             directory=build.possibly("directory", _PATH),
             script=build.possibly("script", "[A-Za-z0-9_][A-Za-z0-9_:.-]*"),
             output=build.possibly("output", _PATH),
+            secrets=dict(
+                re.findall(_SECRET, build.possibly("secrets", rf"{_SECRET}(,{_SECRET})*"))
+            ),
         ),
         keep_releases=at.integer("keepReleases", 5, low=2, high=20),
         may_shrink_to=at.integer("mayShrinkTo", 50, low=0, high=100),

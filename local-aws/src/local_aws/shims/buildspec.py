@@ -17,7 +17,12 @@ def _object(**properties: Any) -> dict[str, Any]:
 
 _TEXTS = {"type": "array", "items": {"type": "string"}}
 _PHASE = _object(
-    **{"on-failure": {"const": "ABORT"}, "commands": _TEXTS, "runtime-versions": {"type": "object"}}
+    **{
+        "on-failure": {"const": "ABORT"},
+        "commands": _TEXTS,
+        "runtime-versions": {"type": "object"},
+    },
+    **{"finally": _TEXTS},
 )
 _SCHEMA = _object(
     version={"enum": [0.2, "0.2"]},  # where all commands share one shell
@@ -27,7 +32,7 @@ _SCHEMA = _object(
     ),
     phases=_object(**dict.fromkeys(PHASES, _PHASE)),
     artifacts=_object(**{"base-directory": {"type": "string"}, "files": _TEXTS}),
-    cache=_object(paths=_TEXTS),
+    cache=_object(key={"type": "string"}, paths=_TEXTS),
 )
 
 

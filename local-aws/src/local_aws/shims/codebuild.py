@@ -49,6 +49,7 @@ _OVERRIDES = {
     "sourceLocationOverride": ("source", "location"),
     "buildspecOverride": ("source", "buildspec"),
     "cacheOverride": ("cache",),
+    "artifactsOverride": ("artifacts",),
 }
 # How this machine reaches the registries, where that goes through a proxy of its own.
 _WAY_OUT = ("HTTPS_PROXY", "HTTP_PROXY", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
@@ -282,6 +283,12 @@ def _integrated(resource: str, given: Any, deadline: float | None) -> Any:
     if status >= 400:
         kind = str(answer.get("__type", "")).rpartition("#")[2]
         raise failure(f"CodeBuild.{kind}", answer.get("message", ""))
+    if (run := step_functions._current.get()) and run.execution:
+        details = {"resourceType": "codebuild", "resource": "startBuild.sync"}
+        details["output"] = json.dumps({"Build": _pascal(answer["build"])})
+        stepfunctions._add_event(
+            run.execution, "TaskSubmitted", {"taskSubmittedEventDetails": details}
+        )
     return _wait(answer["build"]["id"], deadline)
 
 

@@ -9,6 +9,7 @@ Environment variables in build environments; Build caching.
 """
 
 import contextlib
+import json
 import os
 import selectors
 import shutil
@@ -75,9 +76,11 @@ class Build:
     _environment: dict[str, str] = field(default_factory=dict)
     _succeeding: str = "1"
     _over: str = ""
+    _restored: bool = False
     _lifeline: int = -1
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _clients: dict[str, Any] = field(default_factory=dict)
+    _secrets: list[str] = field(default_factory=list)
 
     def run(self) -> None:
         """Run it to its end. What fails is in the record, never raised."""
@@ -135,7 +138,7 @@ class Build:
         for name in PHASES:
             phase = self._spec["phases"].get(name, {})
             try:
-                self._phase(name.upper(), partial(self._each, phase.get("commands", ())))
+                self._phase(name.upper(), partial(self._commands_of, phase))
             except PhaseFailed:
                 failed = True
                 self._succeeding = "0"
@@ -147,6 +150,14 @@ class Build:
         except PhaseFailed:
             failed = True
         return "FAILED" if failed else "SUCCEEDED"
+
+    def _commands_of(self, phase: Json) -> None:
+        """Run a phase's commands; those of `finally` run also after one that failed."""
+        try:
+            self._each(phase.get("commands", ()))
+        finally:
+            if not self._over:
+                self._each(phase.get("finally", ()))
 
     def _phase(self, name: str, work: Callable[[], None]) -> None:
         began = time.time()
@@ -288,12 +299,24 @@ class Build:
         """The buildspec's, over them the project's and those of StartBuild."""
         found = {name: str(value) for name, value in self._spec["env"].get("variables", {}).items()}
         for given in self.project["environment"].get("environmentVariables") or []:
-            if given.get("type", "PLAINTEXT") != "PLAINTEXT":
-                raise PhaseFailed(
-                    "CLIENT_ERROR", f"{given['name']}: {given['type']} not known here"
-                )
-            found[given["name"]] = str(given["value"])
+            kind, value = given.get("type", "PLAINTEXT"), str(given["value"])
+            if kind not in ("PLAINTEXT", "SECRETS_MANAGER"):
+                raise PhaseFailed("CLIENT_ERROR", f"{given['name']}: {kind} not known here")
+            found[given["name"]] = self._secret(value) if kind == "SECRETS_MANAGER" else value
         return found
+
+    def _secret(self, named: str) -> str:
+        """`secret-id:json-key`, read in the project's role. The log never shows the value.
+
+        https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
+        """
+        parts = named.split(":")
+        at = 7 if named.startswith("arn:") else 1
+        name, key = ":".join(parts[:at]), "".join(parts[at : at + 1])
+        text = str(self._client("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
+        value = str(json.loads(text)[key]) if key else text
+        self._secrets.append(value)
+        return value
 
     def _each(self, commands: Sequence[str]) -> None:
         for command in commands:
@@ -411,11 +434,8 @@ class Build:
     def _cache_object(self, cache: Json) -> tuple[str, str]:
         """CodeBuild names the object itself; location and namespace are its promise."""
         bucket, _, prefix = cache["location"].split(":::")[-1].partition("/")
-        parts = [
-            prefix.strip("/"),
-            self.project["name"],
-            "cache.tar",
-        ]
+        key = self._spec["cache"].get("key", "")
+        parts = [prefix.strip("/"), self.project["name"], key, "cache.tar"]
         return bucket, "/".join(part for part in parts if part)
 
     def _restore_cache(self) -> None:
@@ -431,12 +451,13 @@ class Build:
                 return
             with tarfile.open(archive) as packed:
                 packed.extractall(self._source, filter="fully_trusted")
+            self._restored = True
             self._say("Restored cache")
 
     def _keep_cache(self) -> None:
         cache = self._cache()
-        if cache is None or self._over:
-            return
+        if cache is None or self._over or (self._restored and "key" in self._spec["cache"]):
+            return  # what is kept under a key is never written again
         archive = self.directory / "cache.tar"
         with tarfile.open(archive, mode="w") as packed:
             for path in (
@@ -445,6 +466,8 @@ class Build:
                 for path in self._source.glob(pattern)
             ):
                 packed.add(path, path.relative_to(self._source), recursive=False)
+            if not packed.getmembers():
+                return self._say("Nothing to cache")
         bucket, key = self._cache_object(cache)
         try:
             with archive.open("rb") as file:
@@ -466,6 +489,8 @@ class Build:
         self._write(f"[Container] {stamp}.{int(now % 1 * 1e6):06d} {line}")
 
     def _write(self, line: str) -> None:
+        for secret in filter(None, self._secrets):
+            line = line.replace(secret, "***")
         self._log.write(line)
 
 

@@ -61,6 +61,7 @@ class _Run:
 
     role: str = ""
     machine: str = ""
+    execution: Data | None = None
     over: threading.Event = field(default_factory=threading.Event)
     waiting: set["queue.SimpleQueue[Data]"] = field(default_factory=set)
 
@@ -107,7 +108,9 @@ def _start_execution(original: Call, data: Data) -> Any:
 def _run_execution(original: Call, exec_arn: str) -> None:
     execution = stepfunctions._executions.get(exec_arn)
     machine = stepfunctions._state_machines.get((execution or {}).get("stateMachineArn")) or {}
-    run = _runs[exec_arn] = _Run(machine.get("roleArn", ""), machine.get("stateMachineArn", ""))
+    run = _runs[exec_arn] = _Run(
+        machine.get("roleArn", ""), machine.get("stateMachineArn", ""), execution
+    )
     _current.set(run)
     limit = json.loads(machine.get("definition") or "{}").get("TimeoutSeconds")
     clock = threading.Timer(_scaled(limit), _time_out, (execution, run)) if limit else None

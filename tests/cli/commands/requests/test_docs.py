@@ -29,19 +29,28 @@ def test_published_switched_back_held_and_resumed(
 ) -> None:
     none = operator.run("docs", "nowhere")
     assert (none.returncode, "no such file or directory: nowhere" in none.stderr) == (2, True)
-    first = operator.told("docs", archive(tmp_path / "one.tar.gz", "The first."))
-    assert (first["outcome"], first["url"]) == ("SUCCEEDED", site.outputs["Url"])
+    one = archive(tmp_path / "one.tar.gz", "The first.")
+    dry = operator.run("docs", one, "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert "pnpm run export" in dry.stdout and "nothing of one.tar.gz was uploaded" in dry.stdout
+    assert site.stage.records() == []
+    first = operator.told("docs", one)
+    assert (first["outcome"], first["url"]) == ("SUCCEEDED", site.url)
+    assert first["directory"] == "offlinedocs"
     assert "The first." in site.get("/").text
 
     second = operator.run("docs", archive(tmp_path / "two.tar.gz", "The second."))
     assert second.returncode == 0, second.stderr
-    assert "Live and verified after" in second.stdout
+    assert f": {site.url}\n" in second.stdout  # where it answers
+    assert "build: phase pre build" in second.stdout
+    assert "node build.js" in second.stdout, "what the build prints"
     assert "The second." in site.get("/").text
 
     assert operator.told("docs", "rollback")["outcome"] == "SUCCEEDED"
     assert "The first." in site.get("/").text
     held = operator.run("docs", archive(tmp_path / "three.tar.gz", "The third."), "--json")
     assert (held.returncode, json.loads(held.stdout)["outcome"]) == (5, "HELD")
+    assert "  deployer docs resume" in json.loads(held.stdout)["error"]["advice"]
     assert operator.told("docs", "resume")["outcome"] == "SUCCEEDED"
     assert "The third." in site.get("/").text
     assert operator.told("docs", "hold")["outcome"] == "SUCCEEDED"
