@@ -82,10 +82,10 @@ class Switch:
     def describe_key_value_store(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         return {"ETag": str(self.etag)}
 
-    def put_key(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def update_keys(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         if asked["IfMatch"] != str(self.etag):
             raise AwsError("ConflictException", "the store has another version")
-        self.value, self.etag = asked["Value"], self.etag + 1
+        self.value, self.etag = _value(asked), self.etag + 1
         self.world.engine.after(EDGE, self._reach, self.value)
         return {"ETag": str(self.etag)}
 
@@ -95,6 +95,11 @@ class Switch:
     @property
     def folders(self) -> list[str]:
         return [name for name in self.value.split(",") if name]
+
+
+def _value(asked: Mapping[str, Any]) -> str:
+    """The releases that an update of the store names, the live one first."""
+    return next(str(p["Value"]).partition(";")[0] for p in asked["Puts"] if p["Key"] == "releases")
 
 
 class Builds:
@@ -220,8 +225,8 @@ class SiteInvariants(Invariants):
                 folder = entry["Key"].split("/")[1].removesuffix(".json")
                 if folder in self.world.switch.folders:
                     self.broken("live site never half deleted", f"{entry['Key']} is deleted")
-        if operation == "PutKey" and asked["IfMatch"] == str(self.world.switch.etag):
-            self._may_switch(invocation, asked["Value"].split(",")[0])
+        if operation == "UpdateKeys" and asked["IfMatch"] == str(self.world.switch.etag):
+            self._may_switch(invocation, _value(asked).split(",")[0])
 
     def answered(self, *_: Any) -> None:
         pass
