@@ -29,6 +29,7 @@ from tests.simulation.world import (
 
 EDGE = 3.0  # seconds until a switch has reached the edge
 BUILD_SECONDS = 30.0
+_OF_NEWEST = ("push", "resume", "deploy")  # a request to publish names no archive
 _SITE_WRITES = {"PutObject", "CopyObject", "DeleteObjects"}
 SITE = {
     "site": "guide",
@@ -251,10 +252,10 @@ class SiteInvariants(Invariants):
         if execution.path[-1] != "Switch release":
             return
         release = next(r for r in self.records() if r["execution"] == execution.arn)
-        if release["trigger"] not in ("push", "resume"):
+        if release["trigger"] not in _OF_NEWEST:
             return
         live = [r for r in self.records() if r.get("outcome") == "SUCCEEDED"]
-        newest = max((r["pushedAt"] for r in live if r["trigger"] == "push"), default="")
+        newest = max((r["pushedAt"] for r in live if r["trigger"] in _OF_NEWEST), default="")
         if release["pushedAt"] < newest:
             self.broken("newest push wins", f"{release['id']} after {newest}")
         hold, taken = self.record("#hold"), self.turns.get(execution.arn)

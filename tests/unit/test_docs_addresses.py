@@ -28,18 +28,15 @@ def of_pages(*built: str, slash: Slash = "") -> dict[str, str]:
         (["a/index.html"], "always", {"a": "/a/"}),
         (["a/index.html"], "never", {"a": "a/index.html", "a/index.html": "/a"}),
         # names with a dot
-        (["guides/node.js.html"], "", {"guides/node.js": "guides/node.js.html"}),
-        (
-            ["ref/terraform.output/index.html"],
-            "",
-            {"ref/terraform.output": "/ref/terraform.output/"},
-        ),
+        (["b/a.js.html"], "", {"b/a.js": "b/a.js.html", "b/a.js/index.html": "/b/a.js"}),
+        (["b/tf.output/index.html"], "", {"b/tf.output": "/b/tf.output/"}),
         (["ü b.html"], "", {"ü b": "ü b.html", "ü b/index.html": "/%C3%BC%20b"}),
         # a file has the address
         (["a.js.html", "a.js"], "", {}),
         (["a", "a/index.html"], "never", {}),
         # both: VitePress's guide.html and guide/index.html
-        (["a.html", "a/index.html"], "", {}),
+        (["a.html", "a/index.html"], "", {"a": "a.html"}),
+        (["a.html", "a/index.html"], "always", {"a": "a.html"}),
         # these have their address already
         (["index.html", "404.html", "de/404.html"], "", {}),
     ],
@@ -52,10 +49,8 @@ def test_each_page_has_its_addresses(
 
 def test_two_pages_of_one_name_keep_their_own_addresses() -> None:
     """/a is a.html, and /a/ is a/index.html."""
-    assert of_pages("a.html", "a/index.html") == {}
-    assert addresses.of_redirects(
-        [Redirect("b", "/a", 200, False, False)], {}, ["a.html", "a/index.html"]
-    )[0] == {"b": {"of": "a/index.html"}, "b/index.html": {"of": "a/index.html"}}
+    objects, _ = redirected("/x /a 200\n/y /a/ 200", "a.html", "a/index.html")
+    assert (objects["x"], objects["y"]) == ({"of": "a.html"}, {"of": "a/index.html"})
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-import yaml
 from ministack.core import cloudfront_js
 
-from demo import ROOT
 from deployer.docs import addresses, publication, site
 from deployer.docs.publication import Contents, File
-from tests.template.cloudformation import Loader
+from tests.template.cloudformation import parsed
 
 pytestmark = pytest.mark.skipif(not cloudfront_js.available(), reason="there is no Node")
 
@@ -22,8 +20,7 @@ MOST_BYTES = 10_240
 
 
 def code(name: str) -> str:
-    template = yaml.load((ROOT / "infrastructure/docs.yaml").read_text(), Loader)
-    return str(template["Resources"][name]["Properties"]["FunctionCode"])
+    return str(json.loads(parsed("docs"))["Resources"][name]["Properties"]["FunctionCode"])
 
 
 def run(name: str, event: Mapping[str, Any], store: Mapping[str, str] | None = None) -> Any:

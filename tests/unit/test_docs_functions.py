@@ -20,6 +20,7 @@ import invalidate_cache
 import prune_docs
 import publish_docs
 import record_docs
+import record_failure
 import verify_docs
 from demo import ROOT
 from demo.site import tar_gz, zipped
@@ -590,3 +591,48 @@ def test_pruning_stops_before_its_call_does_and_goes_on_the_next_time(context: A
     context.get_remaining_time_in_millis = lambda: 40_000
     prune_docs.handler(asked, context)
     assert {key.split("/")[1].removesuffix(".json") for key in keys(BUCKET)} == {"r3"}
+
+
+# Record failure ----------------------------------------------------------------------------------
+
+
+def failed(
+    context: Any, url: str, rollback: Any, restored: bool = False, name: str = "r2"
+) -> Any:
+    release = in_flight(name=name)
+    releases.open_release(release)
+    asked: Any = {
+        **{"input": {}, "spec": {**KEPT, "url": url}, "release": release, "taskDefinition": None},
+        **{"failure": {"Error": "VerificationFailed", "Cause": "it says 404"}, "diagnosis": None},
+        **{"rollback": rollback, "restored": restored, "startedAt": NOW.isoformat()},
+        "execution": EXECUTION,
+    }
+    record_failure.handler(asked, context)
+    return releases.find(DOCS, name)
+
+
+SWITCHED: Any = {"action": "ROLL_BACK", "reason": "AccessDenied"}
+
+
+def test_a_release_that_serves_unverified_is_named_with_what_mends_it(
+    context: Any, web: Web, announced: Any
+) -> None:
+    published("r1", PAGES, context)
+    served(web)
+    record = failed(context, web.url, SWITCHED)
+    assert record["serves"] == {"what": "v1", "release": "r2", "verified": False}
+    assert record["verified"]["release"] == "r1"
+    assert "v1 serves, and is not verified; the last verified release is v1." in record["reason"]
+    assert record["reason"].endswith("Bring it back: deployer docs rollback r1")
+
+
+def test_a_site_that_was_switched_back_or_never_switched_is_no_alarm(
+    context: Any, web: Web, announced: Any
+) -> None:
+    published("r1", PAGES, context)
+    served(web)  # the edge lags
+    record = failed(context, web.url, SWITCHED, restored=True)
+    assert record["serves"] == {"what": "v1", "release": "r1", "verified": True}
+    assert "Bring it back" not in record["reason"]
+    assert "serves" not in failed(context, web.url, None, name="r3")
+    assert web.asked == []

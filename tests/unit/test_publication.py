@@ -122,13 +122,6 @@ def test_the_sample_is_the_front_page_and_pages_that_changed() -> None:
     assert len(publication.sample({f"{n}.html": file("x") for n in range(99)} | SITE, {})) == 6
 
 
-def test_a_page_is_asked_for_by_its_name_as_a_url_has_it() -> None:
-    names = ("index.html", "a b/ü/index.html", "a/50%.html", "a/my-index.html")
-    assert [publication.address(name) for name in names] == [
-        *("/", "/a%20b/%C3%BC/", "/a/50%25.html", "/a/my-index.html")
-    ]
-
-
 @pytest.mark.parametrize(
     ("answer", "verdict", "told"),
     [

@@ -76,19 +76,16 @@ def of_pages(built: Collection[str], slash: Slash) -> dict[str, Served]:
         is_index = name == FRONT_PAGE
         bare = folder if is_index else path.removesuffix(".html")
         within = f"{bare}/{FRONT_PAGE}"
-        if is_index and f"{bare}.html" in built:
-            continue  # /a is a.html, and /a/ is a/index.html
-        if slash == "always" or (is_index and slash != "never"):
-            pages, elsewhere = within, bare
-            location = f"/{quote(bare)}/"
-        else:
-            pages, elsewhere = bare, within
-            location = f"/{quote(bare)}"
-        if bare in built or (within in built and not is_index):
+        if bare in built:
             continue  # a file has the address
-        if pages != path:
-            objects[pages] = {"of": path}
-        objects[elsewhere] = {"location": location, "status": 302}
+        if f"{bare}.html" in built and within in built:
+            objects[bare] = {"of": f"{bare}.html"}  # and a/index.html is /a/
+        elif slash == "always" or (is_index and slash != "never"):
+            objects |= {within: {"of": path}} if within != path else {}
+            objects[bare] = {"location": f"/{quote(bare)}/", "status": 302}
+        else:
+            objects[bare] = {"of": path}
+            objects[within] = {"location": f"/{quote(bare)}", "status": 302}
     return objects
 
 
@@ -258,8 +255,9 @@ def _keys(source: str) -> tuple[str, ...]:
 
 
 def _page(target: str, known: Mapping[str, Served], built: Collection[str]) -> str | None:
-    path = unquote(urlsplit(target).path).strip("/")
-    for key in (path, *_keys(path)):
+    path = unquote(urlsplit(target).path)
+    keys = _keys(path.strip("/"))
+    for key in reversed(keys) if path.endswith("/") else keys:
         if key in built:
             return key
         if key in known and "of" in known[key]:

@@ -4,6 +4,7 @@ The releases table keeps a site's records and lock as it does a service's, under
 Imports decisions only, no AWS.
 """
 
+import contextlib
 import hashlib
 import json
 import re
@@ -112,6 +113,13 @@ def of_owner(service: str) -> str:
 def named(parameters: Mapping[str, str]) -> list[str]:
     """Return the names of the sites that have a spec."""
     return [name.rsplit("/", 1)[-1] for name in parameters]
+
+
+def url(parameters: Mapping[str, str], name: str) -> str | None:
+    """Return a site's URL by its spec; None without a spec that can be read."""
+    with contextlib.suppress(SiteUnknown, SpecInvalid, RequestRejected):
+        return from_parameters(parameters, name)[0].url
+    return None
 
 
 def from_parameters(
