@@ -439,11 +439,6 @@ BUILDS: dict[str, tuple[Sources, str, str]] = {
         "BuildFailed",
         "symbolic links",
     ),
-    "an unknown type": (
-        sources({"docs/images/a.exe": b"MZ"}),
-        "SiteRejected",
-        "'images/a.exe'",
-    ),
     "much smaller": (sources(pages=10), "SiteRejected", "shrank from 34 files to 14"),
 }
 
