@@ -161,6 +161,12 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in redact(text))
 
 
+def reachable(url: str) -> str:
+    """Return a URL as it answers: names below .localhost are the local AWS's, without TLS."""
+    host = url.removeprefix("https://").partition("/")[0].partition(":")[0]
+    return url.replace("https://", "http://", 1) if host.endswith(".localhost") else url
+
+
 def seconds_of(record: Mapping[str, Any]) -> float | None:
     """Return how long a release took; None while it is in flight."""
     if "endedAt" not in record:

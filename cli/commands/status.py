@@ -14,7 +14,7 @@ from cli.command import Call, command
 from cli.errors import INTERRUPTED, CommandFailed
 from cli.executions import look
 from cli.patience import patiently
-from cli.screen import Screen, brief, moment, printable, span
+from cli.screen import Screen, brief, moment, printable, reachable, span
 from cli.target import Target
 from deployer import http
 from deployer.aws import ec2, ecs, elb, ssm
@@ -299,9 +299,8 @@ def _docs(target: Target) -> Document | None:
 def docs_serves(target: Target, records: History) -> Document:
     """Return the documentation site's last verified release, and the one that it serves."""
     live = history.live(records)
-    url = str(live.get("url") or "") if live else ""
-    url = url or site.url(ssm.site_specs(), target.service)
-    folder = docs_serving.served(http.get(f"{docs_serving.reachable(url)}/")) if url else None
+    url = (str(live.get("url") or "") if live else "") or site.url(ssm.site_specs(), target.service)
+    folder = docs_serving.served(http.get(f"{reachable(url)}/")) if url else None
     in_flight = any("outcome" not in entry for entry in records)
     return {"url": url, **docs_serving.summary(records, folder, in_flight)}
 

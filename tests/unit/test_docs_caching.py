@@ -55,6 +55,7 @@ VITEPRESS = (
     "assets/chunks/framework.C1x2y3z4.js",
     "assets/guide_x.md.AbC12_-x.lean.js",
     "assets/style.BHzxKabc.css",
+    "assets/inter-roman-greek.BBVDIX6e.woff2",
 )
 NOT_HASHED = (
     # only look so

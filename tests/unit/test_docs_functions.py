@@ -596,9 +596,7 @@ def test_pruning_stops_before_its_call_does_and_goes_on_the_next_time(context: A
 # Record failure ----------------------------------------------------------------------------------
 
 
-def failed(
-    context: Any, url: str, rollback: Any, restored: bool = False, name: str = "r2"
-) -> Any:
+def failed(context: Any, url: str, rollback: Any, restored: bool = False, name: str = "r2") -> Any:
     release = in_flight(name=name)
     releases.open_release(release)
     asked: Any = {

@@ -70,9 +70,3 @@ def test_the_site_says_what_it_serves() -> None:
     assert serving.served(None) is None
     assert serving.served(Answer(503, {}, b"")) == ""
     assert serving.served(Answer(200, {"x-amz-meta-release": "r1"}, b"")) == "r1"
-
-
-def test_the_local_aws_is_asked_without_tls() -> None:
-    local = "https://d1.cloudfront.localhost:4566"
-    assert serving.reachable(local) == "http://d1.cloudfront.localhost:4566"
-    assert serving.reachable("https://docs.example.com") == "https://docs.example.com"

@@ -37,7 +37,13 @@ _GENERATORS = re.compile(
     )$""",
     re.ASCII | re.VERBOSE,
 )
-_VITEPRESS = re.compile(rf"^assets/(?:chunks/)?[^/]*\.{_ROLLUP}(?:\.lean)?\.(?:js|css)$", re.ASCII)
+_VITEPRESS = re.compile(
+    rf"""^assets/(?:
+        (?:chunks/)?[^/]*\.{_ROLLUP}(?:\.lean)?\.(?:js|css)
+        | inter-(?:roman|italic)-[a-z-]+\.[\w-]{{8}}\.woff2 # its own font
+    )$""",
+    re.ASCII | re.VERBOSE,
+)
 _VITEPRESS_PAGE = re.compile(rb"<meta name=\"?generator\"? content=\"?VitePress")
 
 # Where generators put what their pages load

@@ -5,7 +5,6 @@ AWS.
 """
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from deployer.deploy import history
 from deployer.deploy.history import History
@@ -20,13 +19,6 @@ def served(answer: Answer | None) -> str | None:
         "" if the site serves none; None if it did not answer.
     """
     return None if answer is None else answer.headers.get("x-amz-meta-release", "")
-
-
-def reachable(url: str) -> str:
-    """Return the URL at which a site answers: the local AWS speaks no TLS."""
-    parts = urlsplit(url)
-    local = (parts.hostname or "").endswith(".localhost")
-    return parts._replace(scheme="http").geturl() if local else url
 
 
 def summary(records: History, folder: str | None, in_flight: bool) -> dict[str, Any]:
