@@ -414,6 +414,9 @@ class Requests:
             self.screen.say(f"Done: {printable(record.get('reason', ''))}.", "green")
         else:
             self._report(execution, record, self.site, "published")
+            self.result["warnings"] = warnings = record.get("warnings", [])
+            for warning in warnings:
+                self.screen.say(f"Warning: {printable(warning)}", "yellow")
 
     # Executions -----------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from deployer.aws import events, s3, ssm
 from deployer.deploy import history
 from deployer.deploy.diagnosis import Failure
 from deployer.docs import publication, site
+from deployer.docs.addresses import Pair
 from deployer.docs.site import DocsRelease, SiteSpec, Upload
 from deployer.errors import RequestRejected, SourcesRejected
 from deployer.log import Logger
@@ -30,7 +31,7 @@ class Request(TypedDict):
 class Identified(TypedDict):
     """The decision: BUILD and publish, ROLL_BACK to a kept release, RECOVER a release, or NOTHING.
 
-    `back` and `failure` are set only for a recovery. `back` is the switch value that makes the last
+    `back` and `failure` are set only for a recovery. `back` is the switch that makes the last
     live release live again; empty if there is none.
     """
 
@@ -38,7 +39,7 @@ class Identified(TypedDict):
     reason: str
     release: DocsRelease
     spec: Mapping[str, Any] | None
-    back: str
+    back: list[Pair]
     failure: Failure | None
 
 
@@ -169,9 +170,17 @@ def _handle_recover(request: Recover, execution: str, now: datetime) -> Identifi
     cause = f"the execution {record['execution']} ended before the release had an outcome"
     return {
         **_result("RECOVER", cause, release, document),
-        "back": site.switch(site.kept(releases.history(owner), spec.keep_releases)),
+        "back": _switch_back(spec),
         "failure": {"Error": "ExecutionEnded", "Cause": cause},
     }
+
+
+def _switch_back(spec: SiteSpec) -> list[Pair]:
+    """Return the switch that makes the last live release live again."""
+    folders = site.kept(releases.history(site.owner(spec.site)), spec.keep_releases)
+    key = publication.manifest_key(folders[0]) if folders else ""
+    manifest = s3.document(spec.bucket, key) if key else None
+    return site.switch(folders, publication.contents_of(manifest).pairs)
 
 
 def _of_execution(execution: str) -> DocsRelease | None:
@@ -210,6 +219,6 @@ def _result(
         "reason": reason,
         "release": release,
         "spec": spec,
-        "back": "",
+        "back": [],
         "failure": None,
     }

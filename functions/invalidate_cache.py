@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import cloudfront, s3
 from deployer.aws.s3 import Served
-from deployer.docs import publication, site
+from deployer.docs import addresses, publication, site
 from deployer.docs.site import DocsRelease
 from deployer.log import Logger
 from deployer.store import locks
@@ -31,9 +31,8 @@ class Invalidated(TypedDict):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Invalidated:
     spec, release = site.from_document(event["spec"]), event["release"]
-    page = publication.ERROR_PAGE
-    kind = publication.content_type(page) or ""
-    served = Served(kind, publication.ERROR_CACHE, release["folder"])
+    page = addresses.ERROR_PAGE
+    served = Served(publication.HTML, publication.ERROR_CACHE, {"release": release["folder"]})
     with locks.lease(release["service"], event["execution"]):
         s3.copy(spec.bucket, publication.key(release["folder"], page), page, served)
         done = cloudfront.invalidate(spec.distribution, f"/{page}", release["id"])

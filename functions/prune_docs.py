@@ -8,6 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import s3
 from deployer.docs import publication, site
+from deployer.docs.addresses import Pair
 from deployer.log import Logger
 from deployer.store import locks
 
@@ -17,10 +18,10 @@ _RESERVE = 25_000  # milliseconds; with less time left, the next prune goes on
 
 
 class Request(TypedDict):
-    """`switch` lists the kept releases, the live one first."""
+    """`switch` names the kept releases, the live one first."""
 
     spec: Mapping[str, Any]
-    switch: str
+    switch: list[Pair]
     execution: str
 
 
@@ -35,7 +36,7 @@ class OutOfTime(Exception):
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Pruned:
     spec = site.from_document(event["spec"])
-    bucket, kept, pruned = spec.bucket, event["switch"].split(","), list[str]()
+    bucket, kept, pruned = spec.bucket, site.switched(event["switch"]), list[str]()
 
     def check_time() -> None:
         if context.get_remaining_time_in_millis() < _RESERVE:

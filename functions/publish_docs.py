@@ -4,7 +4,7 @@ No visitor sees the files before the switch, so publishing may take several call
 Each call continues where the previous one stopped.
 """
 
-import hashlib
+import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +16,10 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import s3
-from deployer.aws.s3 import Served
-from deployer.docs import publication, site
-from deployer.docs.publication import Change, File, Files, Manifest, Sample
+from deployer.docs import addresses, caching, media, publication, site
+from deployer.docs.addresses import FRONT_PAGE, HEADERS, REDIRECTS, Links, Pair, Served
+from deployer.docs.caching import Content
+from deployer.docs.publication import Change, Contents, File, Files, Manifest, Sample
 from deployer.docs.site import DocsRelease, SiteSpec
 from deployer.errors import SiteRejected
 from deployer.log import Logger
@@ -32,10 +33,6 @@ _RESERVE = 150_000
 _AT_ONCE = 32  # the client's connections
 _BATCH = 256
 _CHUNK = 1024 * 1024
-_NO_ERROR_PAGE = b"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Not found</title></head>
-<body><h1>Not found</h1><p><a href="/">To the front page</a></p></body></html>
-"""
 
 
 class Progress(TypedDict):
@@ -58,17 +55,18 @@ class Request(TypedDict):
 
 
 class Published(TypedDict):
-    """`switch` makes this release live. `back` is the current switch value, empty if there is none.
+    """`switch` makes this release live. `back` is the current switch, empty if there is none.
 
     `stale`: whether the error page, which all releases share, differs from the live one.
     """
 
     done: bool
     progress: Progress
-    switch: str
-    back: str
+    switch: list[Pair]
+    back: list[Pair]
     stale: bool
     sample: list[Sample]
+    warnings: list[str]
 
 
 @logger.inject_lambda_context(correlation_id_path="execution")
@@ -86,26 +84,25 @@ def _publish_release(
     records, folder = releases.history(release["service"]), release["folder"]
     live = next(iter(site.kept(records, 1)), None)
     kept = site.kept(records, spec.keep_releases, live=folder)
-    live_files: Files = publication.files_of(_manifest(spec, live)) if live else {}
+    before = publication.contents_of(_manifest(spec, live) if live else None)
     progress = event["progress"]
     if event["built"] is None:
-        files: Files = publication.files_of(_manifest(spec, folder))
-        progress = {**progress, "files": len(files)}
+        contents = publication.contents_of(_manifest(spec, folder))
+        progress = {**progress, "files": len(contents.files)}
     else:
         archive = _download(event["built"], folder)
         with zipfile.ZipFile(archive) as built:
-            files = _list_files(spec, folder, live, live_files, built, kept, extend_lease)
-            changes = publication.changes(files, live_files, live)
-            progress = _publish(
-                spec, folder, built, changes, live_files, progress, remaining, extend_lease
-            )
+            contents = _list_files(spec, folder, live, before.files, built, kept, extend_lease)
+            changes = publication.changes(contents.files, folder, before.files, live)
+            progress = _publish(spec, folder, built, changes, progress, remaining, extend_lease)
     return {
-        "done": progress["files"] == len(files),
+        "done": progress["files"] == len(contents.files),
         "progress": progress,
-        "switch": site.switch(kept),
-        "back": site.switch(site.kept(records, spec.keep_releases)),
-        "stale": _error_page(files) != _error_page(live_files),
-        "sample": publication.sample(files, live_files),
+        "switch": site.switch(kept, contents.pairs),
+        "back": site.switch(site.kept(records, spec.keep_releases), before.pairs),
+        "stale": _error_page(contents.files) != _error_page(before.files),
+        "sample": publication.sample(contents.files, before.files),
+        "warnings": contents.warnings,
     }
 
 
@@ -139,37 +136,52 @@ def _list_files(
     built: zipfile.ZipFile,
     kept: Sequence[str],
     extend_lease: Callable[[], None],
-) -> Files:
-    """Return the release's files: built files, aliases, and files carried over from live."""
+) -> Contents:
+    """Return the release's files: built files, and those that are carried over from live."""
     manifest = s3.document(spec.bucket, publication.manifest_key(folder))
     if manifest:
-        return publication.files_of(manifest)
-    built_files = {
-        entry.filename: File(_digest(built, entry.filename), entry.file_size, folder)
-        for entry in built.infolist()
-        if not entry.is_dir()
-    }
-    publication.check(built_files, publication.made_by(live or "", live_files), spec.may_shrink_to)
-    if publication.ERROR_PAGE not in built_files:
-        digest = hashlib.sha256(_NO_ERROR_PAGE).hexdigest()
-        built_files[publication.ERROR_PAGE] = File(digest, len(_NO_ERROR_PAGE), folder)
-    built_files |= {
-        name: built_files[path] for name, path in publication.aliases(built_files).items()
-    }
-    files = built_files | publication.carried(built_files, live_files, kept)
+        return publication.contents_of(manifest)
+    sizes = {entry.filename: entry.file_size for entry in built.infolist() if not entry.is_dir()}
+    links, texts, unknown = Links.among(sizes), dict[str, str](), list[str]()
+    vitepress = FRONT_PAGE in sizes and caching.by_vitepress(_head(built, FRONT_PAGE))
+    files: dict[str, File] = {}
+    for path, size in sizes.items():
+        head, content = _read(built, path)
+        kind, known = media.media(path, head)
+        served: Served = {"kind": kind}
+        if publication.is_immutable(path, content.names(), vitepress):
+            served["immutable"] = True
+        files[path] = File(content.digest, size, folder, served)
+        if path in (HEADERS, REDIRECTS):
+            texts[path] = head.decode(errors="replace").removeprefix("\ufeff")
+        elif not known:
+            unknown.append(path)
+        if addresses.is_page(path):
+            links.count(path, head.decode(errors="replace"))
+    publication.check(files, publication.made_by(live or "", live_files), spec.may_shrink_to)
+    slash = spec.trailing_slash or links.slash
+    contents = publication.contents(folder, files, live_files, kept, texts, slash)
+    if unknown:
+        contents.warnings.append(media.unknown_endings(unknown))
     extend_lease()  # unpacking a large site takes long
-    s3.keep_document(
-        spec.bucket, publication.manifest_key(folder), publication.manifest(folder, files)
-    )
-    return files
+    document = publication.manifest(folder, contents)
+    s3.keep_document(spec.bucket, publication.manifest_key(folder), document)
+    return contents
 
 
-def _digest(built: zipfile.ZipFile, path: str) -> str:
-    digest = hashlib.sha256()
-    with built.open(path) as content:
-        while chunk := content.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+def _read(built: zipfile.ZipFile, path: str) -> tuple[bytes, Content]:
+    """Return the beginning of a file and what its content is."""
+    content, head = Content(path), b""
+    with built.open(path) as file:
+        while chunk := file.read(_CHUNK):
+            head = head or chunk
+            content.update(chunk)
+    return head, content
+
+
+def _head(built: zipfile.ZipFile, path: str) -> bytes:
+    with built.open(path) as file:
+        return file.read(_CHUNK)
 
 
 def _publish(
@@ -177,7 +189,6 @@ def _publish(
     folder: str,
     built: zipfile.ZipFile,
     changes: Sequence[Change],
-    live_files: Files,
     progress: Progress,
     remaining: Callable[[], int],
     extend_lease: Callable[[], None],
@@ -187,20 +198,23 @@ def _publish(
     def put(change: Change) -> bool:
         if remaining() < _RESERVE:
             return False
-        cache = publication.cache_control(change.path, change.file, live_files)
-        kind = publication.content_type(change.path) or ""
-        key, served = publication.key(folder, change.path), Served(kind, cache, folder)
+        key, served = publication.key(folder, change.path), _served(change.file, folder)
+        path = change.file.served.get("of", change.path)
         if change.copied:
             s3.copy(spec.bucket, change.copied, key, served)
-        elif (path := publication.made_as(change.path, names)) is None:
-            s3.publish(spec.bucket, key, _NO_ERROR_PAGE, served)
+        elif change.file.size == 0:
+            s3.publish(spec.bucket, key, b"", served)
+        elif path not in names:
+            s3.publish(spec.bucket, key, publication.NO_ERROR_PAGE, served)
         else:
             with built.open(path) as content:
                 s3.publish(spec.bucket, key, content, served)
         return True
 
+    first = sum(not change.again for change in changes)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        while batch := changes[published : published + _BATCH]:
+        # what is copied from the release itself waits for all the rest
+        while batch := changes[published : first if published < first else None][:_BATCH]:
             extend_lease()
             results = list(pool.map(put, batch))
             # count up to the first skipped file; files published after it are published again
@@ -217,6 +231,18 @@ def _publish(
     }
 
 
+def _served(file: File, folder: str) -> s3.Served:
+    """Return how S3 serves a file; the edge does what its metadata says."""
+    served = file.served
+    more = {
+        "status": str(served["status"]) if "status" in served else "",
+        "location": served.get("location", ""),
+        "headers": json.dumps(served["headers"]) if "headers" in served else "",
+    }
+    metadata = {"release": folder, **{name: value for name, value in more.items() if value}}
+    return s3.Served(served.get("kind", media.BINARY), publication.cache_control(file), metadata)
+
+
 def _error_page(files: Files) -> str | None:
-    page = files.get(publication.ERROR_PAGE)
+    page = files.get(addresses.ERROR_PAGE)
     return page.digest if page else None

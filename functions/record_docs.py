@@ -21,6 +21,7 @@ class Request(TypedDict):
     release: DocsRelease
     progress: Mapping[str, int]
     reason: str
+    warnings: list[str]
     execution: str
 
 
@@ -36,6 +37,7 @@ def handler(event: Request, context: LambdaContext) -> Success:
     release, spec = event["release"], site.from_document(event["spec"])
     ended = datetime.now(UTC).isoformat()
     details = {"endedAt": ended, "url": spec.url, "reason": event["reason"], **event["progress"]}
+    details |= {"warnings": event["warnings"]} if event["warnings"] else {}
     record = releases.find(release["service"], release["id"])
     recorded = record is not None and record.get("outcome") == "SUCCEEDED"  # by an earlier try
     if not recorded:

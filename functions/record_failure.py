@@ -6,13 +6,16 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from deployer import http
 from deployer.aws import ecs, events
-from deployer.deploy import diagnosis, release, serving
+from deployer.deploy import diagnosis, history, release, serving
 from deployer.deploy.diagnosis import Diagnosis, Failure
 from deployer.deploy.release import Entry, Outcome, Unidentified
 from deployer.deploy.rollback import Rollback
 from deployer.deploy.spec import from_document
+from deployer.docs import serving as docs_serving
 from deployer.docs import site
+from deployer.docs.site import SiteSpec
 from deployer.log import Logger
 from deployer.store import locks, releases
 
@@ -38,14 +41,16 @@ _ROLLBACKS = ("ROLL_BACK", "AWAIT")
 
 
 def _serving(event: Request) -> Mapping[str, Any] | None:
-    """Return what the service runs now and what was verified last, or None if that is unknown.
+    """Return what the service or site serves and what was verified last; None if that is unknown.
 
     An error here must not prevent the record of the failure.
     """
     document, rollback, entry = event["spec"], event["rollback"], event["release"]
-    if document is None or entry is None or site.is_site(entry["service"]):
+    if document is None or entry is None:
         return None
     try:
+        if site.is_site(entry["service"]):
+            return _site_serving(event, site.from_document(document))
         spec = from_document(document, "the service spec")
         service = ecs.service(spec.cluster, spec.service)
         revisions = serving.running(service)
@@ -57,6 +62,19 @@ def _serving(event: Request) -> Mapping[str, Any] | None:
     except Exception:
         logger.exception("could not describe what the service runs")
         return None
+
+
+def _site_serving(event: Request, spec: SiteSpec) -> Mapping[str, Any] | None:
+    """Return what the site serves and what was verified last; None if it was not switched."""
+    if event["rollback"] is None and not event["restored"]:
+        return None
+    records = releases.history(site.owner(spec.site))
+    live = history.live(records)
+    if event["restored"] and live:
+        folder = live.get("folder")  # the write succeeded; the edge lags
+    else:
+        folder = docs_serving.served(http.get(f"{spec.url}/"))
+    return docs_serving.summary(records, folder, in_flight=False)
 
 
 def _database_note(record: Entry | Unidentified, rollback: Rollback | None) -> str:

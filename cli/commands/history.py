@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from cli import completion
 from cli.aws import DENIED, code_of
 from cli.command import Call, command
-from cli.commands.status import say_alarm, serves
+from cli.commands.status import docs_serves, say_alarm, serves
 from cli.executions import Execution, look
 from cli.releases import named
 from cli.screen import Screen, Step, moment, printable, seconds_of, span, steps
@@ -61,6 +61,9 @@ def history(call: Call, release: str | None, limit: int, builds: bool, docs: boo
         return
     if partition == service:
         call.result |= serves(call.target)
+        say_alarm(call.screen, call.result)
+    elif docs:
+        call.result |= docs_serves(call.target, releases.history(partition))
         say_alarm(call.screen, call.result)
     records = releases.newest(partition, limit)
     call.result["releases"] = [{**record, "seconds": seconds_of(record)} for record in records]
@@ -122,7 +125,7 @@ def _one(call: Call, record: Recorded) -> None:
         else:
             rows = [(f"{s.at:.1f} s", _took(s, execution), s.name, s.note) for s in phases]
             screen.table(("At", "Took", "Phase", ""), rows)
-    for name, lines in _diagnosis(record):
+    for name, lines in (*_diagnosis(record), *_warnings(record)):
         screen.title(name)
         for line in lines:
             screen.say(f"  {printable(line)}")
@@ -195,6 +198,11 @@ def _facts(call: Call, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     region = call.account.region
     console = f"https://{region}.console.aws.amazon.com/states/home?region={region}"
     yield "execution", f"{console}#/v2/executions/details/{record['execution']}"
+
+
+def _warnings(record: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str]]]:
+    if warnings := record.get("warnings"):
+        yield "Warnings", warnings
 
 
 def _diagnosis(record: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str]]]:

@@ -14,15 +14,17 @@ from cli.command import Call, command
 from cli.errors import INTERRUPTED, CommandFailed
 from cli.executions import look
 from cli.patience import patiently
-from cli.screen import Screen, brief, moment, printable, span
+from cli.screen import Screen, brief, moment, printable, reachable, span
 from cli.target import Target
-from deployer.aws import ec2, ecs, elb
+from deployer import http
+from deployer.aws import ec2, ecs, elb, ssm
 from deployer.build import image_build
 from deployer.deploy import addresses, diagnosis, documents, history, rollout, serving
 from deployer.deploy.history import History
 from deployer.deploy.rollout import Service
 from deployer.deploy.spec import ServiceSpec
 from deployer.deploy.stop_reasons import Task
+from deployer.docs import serving as docs_serving
 from deployer.docs import site
 from deployer.lock import LockRequest
 from deployer.store import locks, releases
@@ -54,13 +56,14 @@ def status(call: Call, watch: bool) -> None:
             call.result |= _seen(call)
         if "services" not in call.result:
             say_alarm(call.screen, call.result)
+            say_alarm(call.screen, call.result["docs"] or {"alarm": None}, "The docs: ")
         call.screen.facts(list(_rows(call.result, datetime.now(UTC))))
 
 
-def say_alarm(screen: Screen, document: Document) -> None:
+def say_alarm(screen: Screen, document: Document, of: str = "") -> None:
     """Warn if something other than the last verified release serves, with the command to fix it."""
     if document["alarm"]:
-        screen.say(printable(document["alarm"]), "red")
+        screen.say(of + printable(document["alarm"]), "red")
         if document["mend"]:
             screen.command(document["mend"].strip())
 
@@ -287,10 +290,21 @@ def _failure(records: History) -> Document | None:
 
 
 def _docs(target: Target) -> Document | None:
-    live = history.live(releases.history(site.owner(target.service)))
-    if not live:
+    records = releases.history(site.owner(target.service))
+    if not records:
         return None
-    return {**_release(live), "since": live.get("endedAt"), "url": live.get("url")}
+    live, known = history.live(records), docs_serves(target, records)
+    verified = {**_release(live), "since": live.get("endedAt")} if live else {}
+    return {**verified, "url": known["url"], **{n: known[n] for n in ("serves", "alarm", "mend")}}
+
+
+def docs_serves(target: Target, records: History) -> Document:
+    """Return the documentation site's last verified release, and the one that it serves."""
+    live = history.live(records)
+    url = (str(live.get("url") or "") if live else "") or site.url(ssm.site_specs(), target.service)
+    folder = docs_serving.served(http.get(f"{reachable(url)}/")) if url else None
+    in_flight = any("outcome" not in entry for entry in records)
+    return {"url": url, **docs_serving.summary(records, folder, in_flight)}
 
 
 def _build(target: Target) -> Document | None:
@@ -351,13 +365,25 @@ def _rows(document: Document, now: datetime | None = None) -> Iterator[tuple[str
         if failed["advice"] and not settled:
             yield "what to do", printable(failed["advice"])
     if docs := document["docs"]:
-        where = f"{docs['url']} " if docs["url"] else ""
-        yield "docs", f"{where}since {moment(docs['since'], now)}"
+        yield from _docs_rows(docs, now)
     if built := document["build"]:
         state = built["outcome"] or "in flight"
         yield "build", f"{built['version']} {state}, {moment(built['startedAt'], now)}"
     for what, why in document["unseen"].items():
         yield "not seen", f"{what}: {printable(why)}"
+
+
+def _docs_rows(docs: Document, now: datetime | None) -> Iterator[tuple[str, str]]:
+    if now is None and docs["alarm"]:
+        yield "docs", f"NOT VERIFIED: {printable(docs['alarm'])}"
+    serves, words = docs["serves"], [docs["url"]]
+    if "release" in docs:
+        words.append(f"{docs['version']} since {moment(docs['since'], now)}")
+    if serves is None:
+        words.append("(what it serves is unknown: no answer)")
+    elif not serves["verified"]:
+        words.append(f"(verified last; it serves {serves['what'] or 'nothing'})")
+    yield "docs", printable(" ".join(word for word in words if word))
 
 
 def _brief_text(entry: Document, now: datetime | None) -> str:

@@ -5,6 +5,7 @@ fresh build gives every file a new time, as `git clone` and a generator do; one 
 another content.
 
     python -m tests.benchmarks.publication 20000 2000    files and megabytes, without the sync
+    python -m tests.benchmarks.publication own           a small site, without its generator's time
 """
 
 import http.client
@@ -24,9 +25,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from demo.site import DocsSite
+from demo.site import DocsSite, tar_gz
 from demo.stage import Stage
 from local_aws.aws import LocalAws
+from tests.workflow.test_docs import sources
 
 PUBLISH = "PublishDocs"
 CHANGED = 100  # one in so many
@@ -213,6 +215,23 @@ class Contest:
         return Run(time.monotonic() - began, *self.counting.take())
 
 
+def own_times(stage: Stage, number: int) -> list[float]:
+    """Publish the builds of a small site; the seconds of each that are not its generator's.
+
+    The first also replaces the error page, and waits for CloudFront to forget the one before.
+    """
+    site, seconds = DocsSite.set_up(stage, "bench-own"), []
+    for build in range(number):
+        archive = tar_gz(sources({"docs/index.md": f"Build {build}."}))
+        done = site.published(archive, f"v{build}.tar.gz")
+        if done.status != "SUCCEEDED":
+            raise RuntimeError(f"{done.error}: {done.cause}")
+        builds = [state for state in done.states if state.name == "Build docs"]
+        built = sum((state.left or done.seconds) - state.at for state in builds)
+        seconds.append(done.seconds - built)
+    return seconds
+
+
 def _release(owner: str, build: int) -> dict[str, Any]:
     name = f"2026010{build}T000000Z-bench"
     at = f"2026-01-0{build}T00:00:00+00:00"
@@ -255,6 +274,11 @@ def measure(stage: Stage, count: int, size: int, *, beside: bool = True) -> Comp
 
 
 def main(arguments: Sequence[str]) -> int:
+    if list(arguments) == ["own"]:
+        with LocalAws.start() as aws:
+            stage = Stage.set_up(aws, "bench", patterns="bench*", say=print)
+            print("own time, s:", *(f"{each:.1f}" for each in own_times(stage, 4)))
+        return 0
     count, megabytes = int(arguments[0]), int(arguments[1])
     with LocalAws.start() as aws:
         stage = Stage.set_up(aws, "bench", patterns="bench*", say=print)

@@ -594,6 +594,11 @@ SITE_GUARDS = tuple(
             "newest push wins",
             _returns(lock, "_newer_push", None),
         ),
+        (
+            "a newer upload supersedes a request to publish",
+            "newest push wins",
+            lambda put: put(lock, "_of_newest", lambda asked, _: asked["trigger"] == "resume"),
+        ),
     )
 )
 BUILD_GUARDS = tuple(

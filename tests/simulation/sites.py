@@ -29,6 +29,7 @@ from tests.simulation.world import (
 
 EDGE = 3.0  # seconds until a switch has reached the edge
 BUILD_SECONDS = 30.0
+_OF_NEWEST = ("push", "resume", "deploy")  # a request to publish names no archive
 _SITE_WRITES = {"PutObject", "CopyObject", "DeleteObjects"}
 SITE = {
     "site": "guide",
@@ -82,10 +83,10 @@ class Switch:
     def describe_key_value_store(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         return {"ETag": str(self.etag)}
 
-    def put_key(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def update_keys(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         if asked["IfMatch"] != str(self.etag):
             raise AwsError("ConflictException", "the store has another version")
-        self.value, self.etag = asked["Value"], self.etag + 1
+        self.value, self.etag = _value(asked), self.etag + 1
         self.world.engine.after(EDGE, self._reach, self.value)
         return {"ETag": str(self.etag)}
 
@@ -95,6 +96,11 @@ class Switch:
     @property
     def folders(self) -> list[str]:
         return [name for name in self.value.split(",") if name]
+
+
+def _value(asked: Mapping[str, Any]) -> str:
+    """The releases that an update of the store names, the live one first."""
+    return next(str(p["Value"]).partition(";")[0] for p in asked["Puts"] if p["Key"] == "releases")
 
 
 class Builds:
@@ -222,8 +228,8 @@ class SiteInvariants(Invariants):
                 folder = entry["Key"].split("/")[1].removesuffix(".json")
                 if folder in self.world.switch.folders:
                     self.broken("live site never half deleted", f"{entry['Key']} is deleted")
-        if operation == "PutKey" and asked["IfMatch"] == str(self.world.switch.etag):
-            self._may_switch(invocation, asked["Value"].split(",")[0])
+        if operation == "UpdateKeys" and asked["IfMatch"] == str(self.world.switch.etag):
+            self._may_switch(invocation, _value(asked).split(",")[0])
 
     def answered(self, *_: Any) -> None:
         pass
@@ -248,10 +254,10 @@ class SiteInvariants(Invariants):
         if execution.path[-1] != "Switch release":
             return
         release = next(r for r in self.records() if r["execution"] == execution.arn)
-        if release["trigger"] not in ("push", "resume"):
+        if release["trigger"] not in _OF_NEWEST:
             return
         live = [r for r in self.records() if r.get("outcome") == "SUCCEEDED"]
-        newest = max((r["pushedAt"] for r in live if r["trigger"] == "push"), default="")
+        newest = max((r["pushedAt"] for r in live if r["trigger"] in _OF_NEWEST), default="")
         if release["pushedAt"] < newest:
             self.broken("newest push wins", f"{release['id']} after {newest}")
         hold, taken = self.record("#hold"), self.turns.get(execution.arn)

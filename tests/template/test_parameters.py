@@ -78,6 +78,7 @@ BAD: dict[str, list[object]] = {
     "DocsCertificateArn": ["docs", CERTIFICATE.replace("us-east-1", "eu-west-1")],
     "DocsPriceClass": ["100", ""],
     "DocsDirectory": ["/docs", "../docs", "docs/", "docs/../..", "a b"],
+    "DocsTrailingSlash": ["sometimes", "true"],
     "DocsScript": ["pnpm export", "-x", "a;b"],
     "DocsSecrets": [
         "NPM_TOKEN",

@@ -115,7 +115,7 @@ def test_a_state_asks_in_the_words_of_the_service() -> None:
         capitals = {name[0].upper() + name[1:] for name in found.input_shape.required_members}
         assert capitals <= arguments.keys(), where
         seen.add(f"{service}:{method}")
-    assert {"codebuild:startBuild", "cloudfrontkeyvaluestore:putKey"} <= seen
+    assert {"codebuild:startBuild", "cloudfrontkeyvaluestore:updateKeys"} <= seen
 
 
 def unknown(value: Any, shape: Any) -> Iterator[str]:

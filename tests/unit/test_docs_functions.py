@@ -20,6 +20,7 @@ import invalidate_cache
 import prune_docs
 import publish_docs
 import record_docs
+import record_failure
 import verify_docs
 from demo.site import tar_gz, zipped
 from deployer.aws import client, s3
@@ -169,7 +170,7 @@ def test_a_recovery_knows_what_the_switch_has_to_say(context: Any) -> None:
     releases.open_release(in_flight("dead", "r3"))
     found = identify({"action": "recover", "site": "coder", "release": "r3"}, context, "other")
     assert (found["decision"], found["failure"]["Error"]) == ("RECOVER", "ExecutionEnded")
-    assert found["back"] == "r2,r1"
+    assert found["back"] == site.switch(["r2", "r1"])
 
 
 # Check sources -----------------------------------------------------------------------------------
@@ -270,11 +271,14 @@ def test_sources_that_are_refused_reach_no_build(
 def test_what_changed_is_uploaded_and_the_rest_is_copied(context: Any) -> None:
     published("r1", PAGES, context)
     done = publish(context, {**PAGES, "a/index.html": "another a"}, release=in_flight("x", "r2"))
-    assert done["progress"] == {"files": 4, "uploaded": 1, "copied": 3, "bytes": 9}
-    assert (done["switch"], done["back"], done["stale"]) == ("r2,r1", "r1", False)
+    assert done["progress"] == {"files": 5, "uploaded": 1, "copied": 4, "bytes": 9}
+    assert (done["switch"], done["back"], done["stale"]) == (
+        *(site.switch(["r2", "r1"]), site.switch(["r1"])),
+        False,
+    )
     assert [page["path"] for page in done["sample"]] == ["/", "/a/"]
     assert keys(BUCKET, "releases/r2/") == [
-        f"releases/r2/{path}" for path in sorted([*PAGES, "404.html"])
+        f"releases/r2/{path}" for path in sorted([*PAGES, "404.html", "a"])
     ]
 
 
@@ -301,11 +305,11 @@ def test_nothing_is_begun_that_the_call_may_not_live_to_end(
     none = publish(running_out(enough - 1), progress=first["progress"])
     assert none["progress"] == first["progress"]
     last = publish(context, progress=first["progress"])
-    assert (last["done"], last["progress"]["files"], last["progress"]["uploaded"]) == (True, 4, 4)
+    assert (last["done"], last["progress"]["files"], last["progress"]["uploaded"]) == (True, 5, 5)
     assert last["progress"]["bytes"] == sum(map(len, PAGES.values())) + len(
-        publish_docs._NO_ERROR_PAGE
+        publication.NO_ERROR_PAGE
     )
-    assert len(keys(BUCKET, "releases/")) == 4
+    assert len(keys(BUCKET, "releases/")) == 5
 
 
 def test_a_file_that_was_put_out_of_turn_is_put_again(
@@ -317,7 +321,7 @@ def test_a_file_that_was_put_out_of_turn_is_put_again(
     first = publish(running_out(enough, 0, enough, enough))
     assert first["progress"]["files"] == 1
     last = publish(context, progress=first["progress"])
-    assert (last["done"], last["progress"]["uploaded"]) == (True, 4)
+    assert (last["done"], last["progress"]["uploaded"]) == (True, 5)
 
 
 def test_a_build_that_left_nothing_is_refused(context: Any) -> None:
@@ -329,7 +333,6 @@ def test_a_build_that_left_nothing_is_refused(context: Any) -> None:
     ("files", "told"),
     [
         ({"a.html": "a"}, "made no index.html; it made a.html"),
-        ({**PAGES, "setup.exe": "MZ"}, "'setup.exe'"),
         ({"index.html": ""}, "an empty index.html"),
         ({"index.html": "x"}, "shrank from 4 files to 1"),
     ],
@@ -348,10 +351,84 @@ def test_a_release_is_gone_back_to_only_if_its_files_are_there(context: Any) -> 
     for name in ("r1", "r2"):
         published(name, PAGES, context)
     back = publish(context, built=None, release={**in_flight("x", "r3"), "folder": "r1"})
-    assert (back["done"], back["switch"], back["back"]) == (True, "r1,r2", "r2,r1")
-    assert (back["progress"]["files"], back["progress"]["uploaded"]) == (4, 0)
+    assert back["done"]
+    assert (site.switched(back["switch"]), site.switched(back["back"])) == (
+        ["r1", "r2"],
+        ["r2", "r1"],
+    )
+    assert (back["progress"]["files"], back["progress"]["uploaded"]) == (5, 0)
     with pytest.raises(SiteRejected, match="the files of release r0 are not in bucket"):
         publish(context, built=None, release={**in_flight("x", "r3"), "folder": "r0"})
+
+
+def head(key: str) -> Any:
+    return client("s3").head_object(Bucket=BUCKET, Key=f"releases/{in_flight()['folder']}/{key}")
+
+
+def test_what_has_an_unknown_ending_is_published_and_named(context: Any) -> None:
+    odd = {**PAGES, "main.zzz": "text", "data.yyy": "\0\1", "setup.sh": "#!/bin/sh\n"}
+    done = publish(context, odd)
+    (warning,) = done["warnings"]
+    assert "2 file(s) have an ending without a known content type (.yyy, .zzz)" in warning
+    kinds = {name: head(name)["ContentType"] for name in ("main.zzz", "data.yyy", "setup.sh")}
+    assert kinds == {
+        "main.zzz": "text/plain; charset=utf-8",
+        "data.yyy": "application/octet-stream",
+        "setup.sh": "application/x-sh",
+    }
+
+
+def test_what_the_edge_does_is_in_the_metadata_of_the_objects(context: Any) -> None:
+    site_files = {
+        **PAGES,
+        "b.html": "b",
+        "de/404.html": "weg",
+        "_redirects": "/old /b 302\n/before/* /a/:splat",
+        "_headers": "/b\n  X-Robots-Tag: noindex\n  Cache-Control: no-store",
+    }
+    done = publish(context, site_files)
+    release = in_flight()["folder"]
+    assert done["warnings"] == []
+    found = {name: head(name)["Metadata"] for name in ("a", "old", "de/404.html")}
+    assert found == {
+        "a": {"release": release, "location": "/a/", "status": "302"},
+        "old": {"release": release, "location": "/b", "status": "302"},
+        "de/404.html": {"release": release, "status": "404"},
+    }
+    page = head("b")
+    assert (page["ContentLength"], page["ContentType"]) == (1, publication.HTML)
+    assert page["CacheControl"] == "no-store"
+    assert json.loads(page["Metadata"]["headers"]) == {"x-robots-tag": "noindex"}
+    assert [pair["Key"] for pair in done["switch"]] == ["releases", "rules", "0"]
+    assert json.loads(done["switch"][1]["Value"]) == [[["before", "/a/:splat", 301]], ["de"]]
+
+
+def test_what_is_copied_from_the_release_itself_comes_after_all_the_rest(
+    context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are put side by side, so the one to copy from could be missing yet."""
+    monkeypatch.setattr(publish_docs, "_BATCH", 2)
+    copied: list[str] = []
+    copy_object = s3.copy
+
+    def copy(bucket: str, source: str, *more: Any) -> None:
+        assert source in keys(BUCKET)
+        copied.append(source)
+        copy_object(bucket, source, *more)
+
+    monkeypatch.setattr("deployer.aws.s3.copy", copy)
+    pages = {f"p{number}.html": f"page {number}" for number in range(6)}
+    done = publish(context, {"index.html": "front", **pages})
+    # each page twice; one error page and the front page; and one empty object, the others copies
+    assert len(copied) == 6 + 5
+    assert (done["progress"]["files"], done["progress"]["uploaded"]) == (20, 9)
+
+
+def test_what_the_pages_say_of_a_slash_at_the_end_decides(context: Any) -> None:
+    pages = {"index.html": "<a href='/a'>", "a/index.html": "<a href='/'>"}
+    publish(context, pages)
+    assert head("a")["ContentLength"] == len(pages["a/index.html"])
+    assert head("a/index.html")["Metadata"]["location"] == "/a"
 
 
 # Invalidate cache --------------------------------------------------------------------------------
@@ -454,7 +531,7 @@ def test_what_the_switch_does_not_name_is_deleted_with_its_manifest(context: Any
         published(name, PAGES, context)
     put(BUCKET, "releases/failed/index.html", b"left by a build that failed midway")
     put(BUCKET, "404.html", b"lost")
-    asked: Any = {"spec": KEPT, "switch": "r3,r2", "execution": EXECUTION}
+    asked: Any = {"spec": KEPT, "switch": site.switch(["r3", "r2"]), "execution": EXECUTION}
     locks.acquire(DOCS, lock_request())
     assert prune_docs.handler(asked, context) == {"pruned": ["failed", "r1"]}
     assert prune_docs.handler(asked, context) == {"pruned": []}
@@ -483,12 +560,13 @@ def test_a_live_release_is_recorded_and_hands_its_turn_on(context: Any, announce
     assert locks.acquire(DOCS, lock_request)
     progress = {"files": 4, "uploaded": 1, "copied": 3, "bytes": 9}
     known: Any = {"spec": KEPT, "release": release, "execution": EXECUTION}
-    known |= {"progress": progress, "reason": "it answers"}
+    known |= {"progress": progress, "reason": "it answers", "warnings": ["one"]}
     told = record_docs.handler(known, context)
     assert (told["outcome"], told["url"]) == ("SUCCEEDED", KEPT["url"])
     record: Any = releases.find(DOCS, release["id"])
     assert {name: record[name] for name in progress} == progress
     assert (record["outcome"], record["reason"]) == ("SUCCEEDED", "it answers")
+    assert record["warnings"] == ["one"]
     assert locks.queue(DOCS).holder is None
     assert announced() == ["SUCCEEDED"]
     expiring = {e["id"] for e in releases.history(DOCS) if "expiresAt" in e}
@@ -511,10 +589,11 @@ def test_a_redriven_execution_whose_site_is_another_release_changes_nothing(
         "spec": KEPT,
         "release": in_flight(),
         "execution": EXECUTION,
-        "switch": "r1",
+        "switch": site.switch(["r1"]),
         "built": "arn:aws:s3:::sources/built/1/site.zip",
         "progress": NOTHING_YET,
         "reason": "it answers",
+        "warnings": [],
     }
     with pytest.raises(LockLost, match="instead of redriving it"):
         import_module(name).handler(asked, context)
@@ -547,7 +626,7 @@ def test_pruning_stops_before_its_call_does_and_goes_on_the_next_time(context: A
         published(name, PAGES, context)
     left = iter([40_000, 40_000, 20_000])
     context.get_remaining_time_in_millis = lambda: next(left)
-    asked: Any = {"spec": KEPT, "switch": "r3", "execution": EXECUTION}
+    asked: Any = {"spec": KEPT, "switch": site.switch(["r3"]), "execution": EXECUTION}
     locks.acquire(DOCS, lock_request())
     assert prune_docs.handler(asked, context) == {"pruned": []}
     assert publication.manifest_key("r1") not in keys(BUCKET)
@@ -555,3 +634,46 @@ def test_pruning_stops_before_its_call_does_and_goes_on_the_next_time(context: A
     context.get_remaining_time_in_millis = lambda: 40_000
     prune_docs.handler(asked, context)
     assert {key.split("/")[1].removesuffix(".json") for key in keys(BUCKET)} == {"r3"}
+
+
+# Record failure ----------------------------------------------------------------------------------
+
+
+def failed(context: Any, url: str, rollback: Any, restored: bool = False, name: str = "r2") -> Any:
+    release = in_flight(name=name)
+    releases.open_release(release)
+    asked: Any = {
+        **{"input": {}, "spec": {**KEPT, "url": url}, "release": release, "taskDefinition": None},
+        **{"failure": {"Error": "VerificationFailed", "Cause": "it says 404"}, "diagnosis": None},
+        **{"rollback": rollback, "restored": restored, "startedAt": NOW.isoformat()},
+        "execution": EXECUTION,
+    }
+    record_failure.handler(asked, context)
+    return releases.find(DOCS, name)
+
+
+SWITCHED: Any = {"action": "ROLL_BACK", "reason": "AccessDenied"}
+
+
+def test_a_release_that_serves_unverified_is_named_with_what_mends_it(
+    context: Any, web: Web, announced: Any
+) -> None:
+    published("r1", PAGES, context)
+    served(web)
+    record = failed(context, web.url, SWITCHED)
+    assert record["serves"] == {"what": "v1", "release": "r2", "verified": False}
+    assert record["verified"]["release"] == "r1"
+    assert "v1 serves, and is not verified; the last verified release is v1." in record["reason"]
+    assert record["reason"].endswith("Bring it back: deployer docs rollback r1")
+
+
+def test_a_site_that_was_switched_back_or_never_switched_is_no_alarm(
+    context: Any, web: Web, announced: Any
+) -> None:
+    published("r1", PAGES, context)
+    served(web)  # the edge lags
+    record = failed(context, web.url, SWITCHED, restored=True)
+    assert record["serves"] == {"what": "v1", "release": "r1", "verified": True}
+    assert "Bring it back" not in record["reason"]
+    assert "serves" not in failed(context, web.url, None, name="r3")
+    assert web.asked == []

@@ -141,6 +141,22 @@ CASES: list[tuple[str, LockRequest, dict[str, Any], str, str]] = [
         )
         for outcome in ("SUCCEEDED", "FAILED", "FAILED_ROLLED_BACK", "HELD", "SUPERSEDED", None)
     ),
+    *(
+        (
+            f"a request for {'a site' if newest else 'an image'}, and a newer push is live",
+            MINE | {"trigger": "deploy"},
+            {
+                "history": [
+                    record(NEWER, outcome="SUCCEEDED"),
+                    record(
+                        MINE, trigger="deploy", **({"source": "sources/a.zip"} if newest else {})
+                    ),
+                ]
+            },
+            *(("SUPERSEDED", NEWER["release"]) if newest else ("ACQUIRED", "")),
+        )
+        for newest in (True, False)
+    ),
     (
         "a resumption, and an older push that is live",
         MINE | {"trigger": "resume"},

@@ -1,12 +1,16 @@
 """What is published of a built site, and how it is served."""
 
 import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from deployer.deploy.verification import Answer
 from deployer.docs import publication
-from deployer.docs.publication import File, Files
+from deployer.docs.addresses import Slash
+from deployer.docs.publication import Contents, File, Files
 from deployer.errors import SiteRejected
 
 
@@ -15,47 +19,20 @@ def file(content: str, since: str = "r1") -> File:
 
 
 HASHED = "_next/static/chunks/main-1a2b3c4d.js"
-SITE = {"index.html": file("front"), "a/index.html": file("a"), HASHED: file("js")}
+SITE = {
+    "index.html": file("front"),
+    "a/index.html": file("a"),
+    HASHED: file("js")._replace(served={"immutable": True}),
+}
 
 
-@pytest.mark.parametrize(
-    ("path", "kind"),
-    [
-        ("a.html", "text/html; charset=utf-8"),
-        ("a.WOFF2", "font/woff2"),
-        ("a.b.js", "text/javascript; charset=utf-8"),
-        ("LICENSE", "text/plain; charset=utf-8"),
-        (".nojekyll", "text/plain; charset=utf-8"),
-        ("a.exe", None),
-    ],
-)
-def test_the_name_tells_the_content_type(path: str, kind: str | None) -> None:
-    assert publication.content_type(path) == kind
-
-
-@pytest.mark.parametrize(
-    ("path", "kept"),
-    [
-        (HASHED, True),
-        ("assets/index-BYc4dDKc.js", True),
-        ("app.0f8e2d1c.css", True),
-        ("_next/static/chunks/pages/[[...slug]]-e3ae5bb6541ef423.js", True),
-        ("_next/static/eUXhK0gdZbLSzFQ2Tq4Pn/_buildManifest.js", True),
-        ("_next/static/handbook/_buildManifest.js", False),
-        ("index.html", False),
-        ("images/getting-started.png", False),
-        ("logo.svg", False),
-        ("_next/static/page.html", False),
-    ],
-)
-def test_only_what_is_named_by_its_content_is_kept_for_good(path: str, kept: bool) -> None:
-    cache = publication.cache_control(path, file("x"), {})
-    assert (cache == publication.HASHED_CACHE) == kept
-
-
-def test_a_name_that_had_another_content_is_no_hash() -> None:
-    cache = publication.cache_control(HASHED, file("new"), {HASHED: file("old")})
-    assert cache == publication.PAGE_CACHE
+def contents(
+    built: Files,
+    live: Files | None = None,
+    texts: Mapping[str, str] | None = None,
+    slash: Slash = "",
+) -> Contents:
+    return publication.contents("r2", built, live or {}, ["r2", "r1"], texts or {}, slash)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +41,6 @@ def test_a_name_that_had_another_content_is_no_hash() -> None:
         ({}, {}, "no file"),
         ({"a.html": file("a")}, {}, "no index.html; it made a.html"),
         ({"index.html": file("")}, {}, "empty index.html"),
-        ({**SITE, "x.exe": file("x")}, {}, "'x.exe'"),
         ({"index.html": file("x")}, SITE, "shrank from 3 files to 1"),
     ],
 )
@@ -79,42 +55,71 @@ def test_a_site_may_shrink_as_far_as_the_spec_says() -> None:
 
 def test_what_the_live_release_has_is_copied_whatever_its_name_was() -> None:
     new = {"index.html": file("front"), "b/index.html": file("a"), "c/index.html": file("c")}
-    changes = publication.changes(new, SITE, "r1")
+    changes = publication.changes(new, "r2", SITE, "r1")
     assert {change.path: change.copied for change in changes} == {
         "b/index.html": "releases/r1/a/index.html",
         "c/index.html": None,
         "index.html": "releases/r1/index.html",
     }
-    assert all(change.copied is None for change in publication.changes(new, {}, None))
+    assert all(change.copied is None for change in publication.changes(new, "r2", {}, None))
 
 
 def test_hashed_assets_are_carried_on_while_their_release_is_kept() -> None:
     new = {"index.html": file("new", "r2")}
-    assert publication.carried(new, SITE, ["r2", "r1"]) == {HASHED: file("js")}
+    assert publication.carried(new, SITE, ["r2", "r1"]) == {HASHED: SITE[HASHED]}
     assert publication.carried(new, SITE, ["r3", "r2"]) == {}
     assert publication.made_by("r2", {**new, HASHED: file("js")}) == new
 
 
-def test_a_page_without_a_folder_gets_an_address_with_a_slash() -> None:
-    made = {"a.html": file("a"), "b.html": file("b"), "b/index.html": file("c"), **SITE}
-    made |= {"404.html": file("x")}
-    assert publication.aliases({**made, "d/e.html": file("e")}) == {"d/e/index.html": "d/e.html"}
-    assert publication.made_as("d/e/index.html", {"d/e.html"}) == "d/e.html"
-    assert publication.made_as("404.html", {"d/e.html"}) is None
+def test_what_was_taken_from_the_site_is_gone_although_its_name_looks_hashed() -> None:
+    live = {"release-notes-2024.pdf": file("pdf"), "assets/app.Ab3dEf7h.js": file("js")}
+    assert publication.carried({}, live, ["r1"]) == {"assets/app.Ab3dEf7h.js": file("js")}
+
+
+def test_content_that_is_new_is_uploaded_once_and_then_copied() -> None:
+    new = contents({"index.html": file("front"), "b.html": file("b", "r2")}).files
+    changes = publication.changes(new, "r2", SITE, "r1")
+    copied = {change.path: (change.copied, change.again) for change in changes}
+    assert copied["b"] == (None, False)
+    assert copied["b.html"] == ("releases/r2/b", True)
+    assert [change.again for change in changes] == sorted(change.again for change in changes)
+
+
+def test_the_first_release_decides_how_long_a_file_is_kept() -> None:
+    """A later release cannot correct it: who has the file does not ask again."""
+    first, again = file("one", "r1"), file("two", "r2")
+    assert publication.cache_control(first) == publication.PAGE_CACHE
+    new = contents({"index.html": file("x"), HASHED: again}, SITE)
+    assert [HASHED in warning for warning in new.warnings] == [True]
+    assert publication.cache_control(SITE[HASHED]) == publication.HASHED_CACHE
+
+
+def test_a_release_without_an_error_page_gets_one() -> None:
+    made = contents({"index.html": file("front")}).files["404.html"]
+    assert made.served == {"kind": publication.HTML, "status": 404}
+    own = contents({"index.html": file("front"), "404.html": file("lost")}).files["404.html"]
+    assert (own.digest, own.served["status"]) == (file("lost").digest, 404)
+
+
+def test_headers_and_redirects_are_not_published() -> None:
+    built = {"index.html": file("x"), "_headers": file("h"), "_redirects": file("r")}
+    texts = {"_redirects": "/a /b\n/c", "_headers": "/*\n  X-Robots-Tag: noindex\n  Date: x"}
+    made = contents(built, texts=texts)
+    assert set(made.files) == {"index.html", "404.html", "a", "a/index.html"}
+    assert made.files["index.html"].served["headers"] == {"x-robots-tag": "noindex"}
+    assert [warning.partition(" (")[0] for warning in made.warnings] == [
+        "_redirects, line 2",
+        "_headers, line 3",
+    ]
 
 
 def test_the_sample_is_the_front_page_and_pages_that_changed() -> None:
-    new = {**SITE, "a/index.html": file("changed"), "404.html": file("lost")}
-    sampled = publication.sample(new, SITE)
+    built = {**SITE, "a/index.html": file("changed"), "404.html": file("lost")}
+    sampled = publication.sample(contents(built).files, SITE)
     assert [page["path"] for page in sampled] == ["/", "/a/"]
+    sampled = publication.sample(contents(built, slash="never").files, SITE)
+    assert [page["path"] for page in sampled] == ["/", "/a"]
     assert len(publication.sample({f"{n}.html": file("x") for n in range(99)} | SITE, {})) == 6
-
-
-def test_a_page_is_asked_for_by_its_name_as_a_url_has_it() -> None:
-    names = ("index.html", "a b/ü/index.html", "a/50%.html", "a/my-index.html")
-    assert [publication.address(name) for name in names] == [
-        *("/", "/a%20b/%C3%BC/", "/a/50%25.html", "/a/my-index.html")
-    ]
 
 
 @pytest.mark.parametrize(
@@ -150,5 +155,15 @@ def test_a_path_where_nothing_is_must_answer_404() -> None:
 
 
 def test_a_manifest_says_what_is_in_a_release() -> None:
-    assert publication.files_of(publication.manifest("r1", SITE)) == SITE
-    assert publication.files_of(None) == {}
+    texts = {"_redirects": "/old/* /new/:splat"}
+    made = contents({**SITE, "de/404.html": file("weg")}, texts=texts)
+    kept = json.loads(json.dumps(publication.manifest("r1", made)))
+    assert publication.contents_of(kept).files == made.files
+    assert publication.contents_of(kept).pairs == made.pairs != []
+    assert publication.contents_of(None).files == {}
+
+
+def test_a_manifest_of_an_older_deployer_is_read() -> None:
+    kept: Any = {"release": "r1", "files": {"a.css": ["d", 1, "r1"]}}
+    read = publication.contents_of(kept)
+    assert (read.files, read.pairs, read.warnings) == ({"a.css": File("d", 1, "r1")}, [], [])

@@ -13,7 +13,7 @@ from tests.unit.samples import NOW
 
 BUCKET = "sources"
 NEVER = "never-given-out"
-PAGE = Served("text/html; charset=utf-8", "public, max-age=0", "r1")
+PAGE = Served("text/html; charset=utf-8", "public, max-age=0", {"release": "r1"})
 
 
 @pytest.fixture
@@ -109,16 +109,16 @@ def test_a_document_is_read_as_it_was_written(bucket: str) -> None:
     assert s3.document(bucket, "manifests/r1.json") == {"files": {"ä.html": ["0", 1]}}
 
 
-def served(key: str) -> tuple[bytes, str, str, str]:
+def served(key: str) -> tuple[bytes, str, str, dict[str, str]]:
     got = client("s3").get_object(Bucket=BUCKET, Key=key)
-    told = got["ContentType"], got["CacheControl"], got["Metadata"]["release"]
+    told = got["ContentType"], got["CacheControl"], got["Metadata"]
     return (got["Body"].read(), *told)
 
 
 def test_a_copy_is_served_as_its_own_release_says(bucket: str) -> None:
     s3.publish(bucket, "releases/r1/[a] b.html", io.BytesIO(b"page"), PAGE)
     assert served("releases/r1/[a] b.html") == (b"page", *PAGE)
-    other = Served("text/plain", "no-store", "r2")
+    other = Served("text/plain", "no-store", {"release": "r2", "location": "/a"})
     s3.copy(bucket, "releases/r1/[a] b.html", "releases/r2/[a] b.html", other)
     assert served("releases/r2/[a] b.html") == (b"page", *other)
 

@@ -8,6 +8,7 @@ import pytest
 
 from deployer.deploy import diagnosis, history
 from deployer.docs import site
+from deployer.docs.addresses import Pair
 from deployer.docs.site import Upload
 from deployer.errors import RequestRejected, SiteUnknown, SpecInvalid
 from deployer.requests import Publish, Rollback
@@ -102,7 +103,16 @@ def test_the_live_release_comes_first_and_each_folder_once() -> None:
     past = [live("r2"), live("r3"), live("r2"), live("r1")]
     assert site.kept(past, 2) == ["r2", "r3"]
     assert site.kept(past, 5, live="r4") == ["r4", "r2", "r3", "r1"]
-    assert site.switch(site.kept(past, 5, live="r1")) == "r1,r2,r3"
+    switch = site.switch(site.kept(past, 5, live="r1"))
+    assert switch == [{"Key": "releases", "Value": "r1,r2,r3"}]
+    assert site.switch([]) == []
+
+
+def test_a_switch_says_how_much_the_store_holds_for_missing_pages() -> None:
+    pairs: list[Pair] = [{"Key": "rules", "Value": "[]"}, {"Key": "0", "Value": "-"}]
+    switch = site.switch(["r2", "r1"], pairs)
+    assert switch == [{"Key": "releases", "Value": "r2,r1;1"}, *pairs]
+    assert site.switched(switch) == ["r2", "r1"]
     assert site.kept([], 5) == []
 
 

@@ -22,6 +22,7 @@ from deployer.build import image_build
 from deployer.build.image_build import Upload
 from deployer.deploy import database
 from deployer.docs import publication, site
+from deployer.docs.addresses import Missing
 from deployer.docs.publication import File
 from deployer.store import locks, releases
 from tests.unit.conftest import Clock, Machine, Script, Web, refusal, surround
@@ -463,7 +464,8 @@ def docs(world: World, **changes: Any) -> Any:
         old = recorded(**folder, version=name, execution=name, source="s", sourceVersion="1")
         releases.close_release(old, "SUCCEEDED", {"endedAt": f"2026-11-2{number}T00:00:00+00:00"})
         files = {path: File(f"{name} {path}", 1, name) for path in (*FILES, "404.html")}
-        kept = json.dumps(publication.manifest(name, files)).encode()
+        contents = publication.Contents(files, Missing(), [])
+        kept = json.dumps(publication.manifest(name, contents)).encode()
         put(SPEC["bucket"], publication.manifest_key(name), kept)
         for path in files:
             put(SPEC["bucket"], publication.key(name, path), name.encode())
@@ -475,7 +477,8 @@ def docs(world: World, **changes: Any) -> Any:
     locks.enqueue(DOCS, lock_request(release="next", execution=ANOTHER_EXECUTION, token="next's"))
     known: dict[str, Any] = {"spec": spec, "release": made, "execution": made["execution"]}
     known["progress"] = {"files": 0, "uploaded": 0, "copied": 0, "bytes": 0}
-    known |= {"built": "arn:aws:s3:::sources/built.zip", "switch": f"{made['folder']},second"}
+    switch = site.switch([made["folder"], "second"])
+    known |= {"built": "arn:aws:s3:::sources/built.zip", "switch": switch, "warnings": []}
     return known | {"reason": "2 page(s) have the content", "startedAt": NOW.isoformat()} | changes
 
 

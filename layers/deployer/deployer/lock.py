@@ -133,7 +133,7 @@ def decide(
         if newer:
             why = f"a later request, for {newer['version']}, was carried out first"
             return _decision("SUPERSEDED", newer["id"], why)
-        newer = _newer_push(request, history) if request["trigger"] == "resume" else None
+        newer = _newer_push(request, history) if _of_newest(request, release) else None
         if newer:
             return _decision(
                 "SUPERSEDED", newer["id"], f"{newer['version']}, pushed later, is live"
@@ -222,8 +222,17 @@ def _carried_out_since(request: LockRequest, history: History) -> Recorded | Non
     return None
 
 
+def _of_newest(request: LockRequest, release: Recorded | None) -> bool:
+    """Return whether a request is for the newest push there was when it was made.
+
+    A resumption is, and a request to publish a site: it names no archive.
+    """
+    publishes = request["trigger"] == "deploy" and release is not None and "source" in release
+    return publishes or request["trigger"] == "resume"
+
+
 def _newer_push(request: LockRequest, history: History) -> Recorded | None:
-    """Return a newer push than the one to resume that was live, so that it stays deployed."""
+    """Return a newer push than that of the request that was live, so that it stays deployed."""
     pushed = datetime.fromisoformat(request["pushedAt"])
     for entry in good(history):
         newer = datetime.fromisoformat(entry["pushedAt"]) > pushed

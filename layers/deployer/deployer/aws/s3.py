@@ -18,11 +18,14 @@ _CHUNK = 1024 * 1024
 
 
 class Served(NamedTuple):
-    """How an object is served: its type, its caching, and the release that it belongs to."""
+    """How an object is served: its type, its caching, and the metadata for the edge.
+
+    `metadata` has the release that it belongs to.
+    """
 
     content_type: str
     cache_control: str
-    release: str
+    metadata: Mapping[str, str]
 
 
 def _s3() -> "S3Client":
@@ -130,7 +133,7 @@ def _headers(served: Served) -> Mapping[str, Any]:
     return {
         "ContentType": served.content_type,
         "CacheControl": served.cache_control,
-        "Metadata": {"release": served.release},
+        "Metadata": dict(served.metadata),
     }
 
 

@@ -6,69 +6,34 @@ only, no AWS.
 """
 
 import hashlib
-import re
-from collections.abc import Collection, Mapping
-from pathlib import PurePosixPath
-from typing import NamedTuple, TypedDict
-from urllib.parse import quote
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, NotRequired, TypedDict
 
 from deployer.deploy.verification import Answer, Finding, pending, verified
+from deployer.docs import addresses, caching
+from deployer.docs.addresses import (
+    ERROR_PAGE,
+    FRONT_PAGE,
+    HEADERS,
+    REDIRECTS,
+    Missing,
+    Pair,
+    Served,
+    Slash,
+    address,
+    is_page,
+)
 from deployer.errors import SiteRejected
 
 MAX_FILES = 50_000
 MAX_BYTES = 4 * 1024**3
-FRONT_PAGE = "index.html"
-ERROR_PAGE = "404.html"
+HTML = "text/html; charset=utf-8"
+NO_ERROR_PAGE = b"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Not found</title></head>
+<body><h1>Not found</h1><p><a href="/">To the front page</a></p></body></html>
+"""
 _SAMPLE = 5
 _SAMPLE_BYTES = 1024 * 1024
-
-_TYPES = {
-    "avif": "image/avif",
-    "css": "text/css; charset=utf-8",
-    "csv": "text/csv; charset=utf-8",
-    "eot": "application/vnd.ms-fontobject",
-    "gif": "image/gif",
-    "htm": "text/html; charset=utf-8",
-    "html": "text/html; charset=utf-8",
-    "ico": "image/x-icon",
-    "jpeg": "image/jpeg",
-    "jpg": "image/jpeg",
-    "js": "text/javascript; charset=utf-8",
-    "json": "application/json",
-    "map": "application/json",
-    "md": "text/markdown; charset=utf-8",
-    "mjs": "text/javascript; charset=utf-8",
-    "mp3": "audio/mpeg",
-    "mp4": "video/mp4",
-    "otf": "font/otf",
-    "pagefind": "application/octet-stream",
-    "pdf": "application/pdf",
-    "pf_fragment": "application/octet-stream",
-    "pf_index": "application/octet-stream",
-    "pf_meta": "application/octet-stream",
-    "png": "image/png",
-    "rss": "application/rss+xml; charset=utf-8",
-    "svg": "image/svg+xml",
-    "tar": "application/x-tar",
-    "tgz": "application/gzip",
-    "gz": "application/gzip",
-    "ttf": "font/ttf",
-    "txt": "text/plain; charset=utf-8",
-    "wasm": "application/wasm",
-    "webm": "video/webm",
-    "webmanifest": "application/manifest+json",
-    "webp": "image/webp",
-    "woff": "font/woff",
-    "woff2": "font/woff2",
-    "xml": "application/xml; charset=utf-8",
-    "yaml": "application/yaml",
-    "yml": "application/yaml",
-    "zip": "application/zip",
-}
-# Next.js, Astro and Nuxt put only hashed files here; other generators put the hash into the name.
-# The folder with Next.js's build id is unique only if Next.js itself chose the id.
-_HASHED_FOLDER = re.compile(r"(^|/)(_next/static/(chunks|css|media|[\w-]{21})|_astro|_nuxt)/", re.A)
-_HASHED_NAME = re.compile(r"[.-](?=[\w-]*[0-9A-Z])[\w-]{8,}\.\w+$", re.ASCII)
 
 # Browsers revalidate a page each time, by its ETag, which costs a few bytes. CloudFront need not:
 # its cache keys contain the release's folder.
@@ -81,46 +46,80 @@ class File(NamedTuple):
     """A file of a release: the SHA-256 of its content, its size in bytes, and `since`.
 
     `since` is the newest release whose build made it, an earlier one for an asset that is only kept
-    for open tabs.
+    for open tabs. `served` says how it is served.
     """
 
     digest: str
     size: int
     since: str
+    served: Served = Served()
 
 
 type Files = Mapping[str, File]
 
 
 class Change(NamedTuple):
-    """How a file gets into a release: `copied` is its key in the bucket; None to upload it."""
+    """How a file gets into a release: `copied` is its key in the bucket; None to upload it.
+
+    `again`: the key to copy from is in the release itself, so it has to be there first.
+    """
 
     path: str
     file: File
     copied: str | None
+    again: bool = False
 
 
 class Manifest(TypedDict):
-    """The files of a release, as stored beside it."""
+    """The files of a release, as stored beside it; `missing`: see `addresses.Missing`."""
 
     release: str
-    files: dict[str, tuple[str, int, str]]
+    files: dict[str, tuple[str, int, str] | tuple[str, int, str, Served]]
+    missing: NotRequired[tuple[Sequence[tuple[str, str, int]], Sequence[str]]]
+    warnings: NotRequired[list[str]]
 
 
-def manifest(release: str, files: Files) -> Manifest:
+class Contents(NamedTuple):
+    """A release: its files, what the edge does with other addresses, and what to warn of."""
+
+    files: Files
+    missing: Missing
+    warnings: list[str]
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """What the key value store holds for it, besides the name of the release."""
+        return self.missing.pairs(self.files)
+
+
+def manifest(release: str, contents: Contents) -> Manifest:
     """Return the manifest of a release."""
-    entries = {path: (file.digest, file.size, file.since) for path, file in files.items()}
-    return {"release": release, "files": entries}
+    files, missing, warnings = contents
+    return {
+        "release": release,
+        "files": {path: file if file.served else file[:3] for path, file in files.items()},
+        "missing": (missing.redirects, missing.errors),
+        "warnings": warnings,
+    }
 
 
-def files_of(kept: Manifest | None) -> dict[str, File]:
-    """Return the files in a manifest; none without a manifest."""
-    return {path: File(*entry) for path, entry in kept["files"].items()} if kept else {}
+def contents_of(kept: Manifest | None) -> Contents:
+    """Return the release that a manifest describes; an empty one without a manifest."""
+    if kept is None:
+        return Contents({}, Missing(), [])
+    files = {path: File(*entry) for path, entry in kept["files"].items()}
+    redirects, errors = kept.get("missing", ((), ()))
+    missing = Missing([(source, to, status) for source, to, status in redirects], errors)
+    return Contents(files, missing, kept.get("warnings", []))
 
 
 def made_by(release: str, files: Files) -> dict[str, File]:
-    """Return the files that the release's own build made."""
-    return {path: file for path, file in files.items() if file.since == release}
+    """Return the files that the release's own build made, each once."""
+    return {
+        path: file
+        for path, file in files.items()
+        if file.since == release and not file.served.keys() & {"of", "location"}
+    }
 
 
 def manifest_key(folder: str) -> str:
@@ -133,31 +132,21 @@ def key(folder: str, path: str) -> str:
     return f"releases/{folder}/{path}"
 
 
-def content_type(path: str) -> str | None:
-    """Return the content type of a file by its name; None for an unknown extension."""
-    name = PurePosixPath(path).name
-    ending = name.rpartition(".")[2].lower() if "." in name[1:] else ""
-    return _TYPES.get(ending) if ending else "text/plain; charset=utf-8"
+def cache_control(file: File) -> str:
+    """Return a file's Cache-Control."""
+    if "cache" in file.served:
+        return file.served["cache"]
+    return HASHED_CACHE if file.served.get("immutable") else PAGE_CACHE
 
 
-def is_page(path: str) -> bool:
-    """Return whether a file is a page."""
-    return path.endswith((".html", ".htm"))
+def is_immutable(path: str, names_content: bool, vitepress: bool) -> bool:
+    """Return whether browsers may keep a file for good; see `caching`.
 
-
-def cache_control(path: str, file: File, before: Files) -> str:
-    """Return a file's Cache-Control: immutable only if its name contains a hash.
-
-    A name with another content in the previous release does not, whatever it looks like.
+    Args:
+        names_content: whether the name holds a hash of the content.
     """
-    if is_page(path) or not _looks_hashed(path):
-        return PAGE_CACHE
-    previous = before.get(path)
-    return HASHED_CACHE if previous is None or previous.digest == file.digest else PAGE_CACHE
-
-
-def _looks_hashed(path: str) -> bool:
-    return bool(_HASHED_FOLDER.search(path) or _HASHED_NAME.search(path))
+    hashed = names_content or caching.hashed_by_generator(path, vitepress)
+    return hashed and not is_page(path)
 
 
 def check(files: Files, live: Files, may_shrink_to: int) -> None:
@@ -183,12 +172,6 @@ def check(files: Files, live: Files, may_shrink_to: int) -> None:
             f"the site is too large: {len(files)} files, {size} bytes; {MAX_FILES} files and"
             f" {MAX_BYTES} bytes are the most"
         )
-    unknown = sorted(path for path in files if content_type(path) is None)
-    if unknown:
-        raise SiteRejected(
-            f"{len(unknown)} file(s) have a type that is not known, such as {unknown[0]!r}; leave"
-            " them out of the site or give them an ending that is"
-        )
     if len(files) * 100 < len(live) * may_shrink_to:
         raise SiteRejected(
             f"the site shrank from {len(live)} files to {len(files)}, below {may_shrink_to} %; if"
@@ -196,23 +179,62 @@ def check(files: Files, live: Files, may_shrink_to: int) -> None:
         )
 
 
-def aliases(files: Files) -> dict[str, str]:
-    """Return additional paths with the path of their content: `x/index.html` for `x.html`.
+def contents(
+    release: str,
+    built: Files,
+    live: Files,
+    kept: Collection[str],
+    texts: Mapping[str, str],
+    slash: Slash,
+) -> Contents:
+    """Return what a release serves, and how.
 
-    So every page has an address that ends with a slash, however the site is built.
+    Args:
+        built: the build's files.
+        live: the live release's files.
+        kept: the releases that are kept.
+        texts: `_redirects` and `_headers`, as far as the build made them.
+        slash: see `addresses.of_pages`.
     """
-    names = {
-        f"{path.removesuffix('.html')}/{FRONT_PAGE}": path
-        for path in files
-        if path.endswith(".html") and PurePosixPath(path).name not in (FRONT_PAGE, ERROR_PAGE)
+    rules, unsupported = addresses.redirects(texts.get(REDIRECTS, ""))
+    headers, not_set = addresses.header_rules(texts.get(HEADERS, ""))
+    made = {path: file for path, file in built.items() if path not in (REDIRECTS, HEADERS)}
+    if ERROR_PAGE not in made:
+        digest = hashlib.sha256(NO_ERROR_PAGE).hexdigest()
+        made[ERROR_PAGE] = File(digest, len(NO_ERROR_PAGE), release, {"kind": HTML})
+    known = addresses.of_pages(made, slash) | addresses.error_pages(made)
+    redirected, lost = addresses.of_redirects(rules, known, made)
+    files = {
+        **carried(made, live, kept),
+        **made,
+        **{key: _object(key, served, made, release) for key, served in known.items()},
+        **{key: _object(key, served, made, release) for key, served in redirected.items()},
     }
-    return {name: path for name, path in names.items() if name not in files}
+    missing, too_many = addresses.missing(rules, files)
+    warnings = [*unsupported, *lost, *not_set, *too_many]
+    if headers:
+        for key, file in files.items():
+            served, problem = addresses.with_headers(key, file.served, headers)
+            files[key] = file._replace(served=served)
+            warnings += [problem] if problem else []
+    replaced = [
+        path
+        for path, file in sorted(files.items())
+        if path in live and live[path].served.get("immutable") and live[path].digest != file.digest
+    ]
+    if replaced:
+        warnings.append(
+            f"{len(replaced)} file(s) have other content under a name that browsers keep for a"
+            f" year, such as {replaced[0]!r}: rename them"
+        )
+    return Contents(files, missing, warnings)
 
 
-def made_as(path: str, names: Collection[str]) -> str | None:
-    """Return the build output's path of a release's file; None if the build did not make it."""
-    page = f"{path.removesuffix('/' + FRONT_PAGE)}.html"
-    return next((name for name in (path, page) if name in names), None)
+def _object(key: str, served: Served, made: Files, release: str) -> File:
+    if "location" in served:
+        return File(hashlib.sha256().hexdigest(), 0, release, {"kind": HTML, **served})
+    file = made[served.get("of", key)]
+    return file._replace(served={**file.served, **served})
 
 
 def carried(files: Files, live: Files, kept: Collection[str]) -> dict[str, File]:
@@ -223,26 +245,33 @@ def carried(files: Files, live: Files, kept: Collection[str]) -> dict[str, File]
     return {
         path: file
         for path, file in live.items()
-        if path not in files and file.since in kept and _looks_hashed(path) and not is_page(path)
+        if path not in files
+        and file.since in kept
+        and (file.served.get("immutable") or caching.is_asset(path))
+        and not is_page(path)
     }
 
 
-def changes(files: Files, live: Files, live_folder: str | None) -> list[Change]:
-    """Return the copies and uploads that make a release, sorted by path."""
+def changes(files: Files, folder: str, live: Files, live_folder: str | None) -> list[Change]:
+    """Return the copies and uploads that make a release, those from itself last.
+
+    Content that the live release has is copied from there, whatever its name was; what is new is
+    uploaded once.
+    """
     live_paths = {file.digest: path for path, file in live.items()}
-    changes = []
+    new_paths: dict[str, str] = {}
+    first, again = [], []
     for path, file in sorted(files.items()):
         same = path in live and live[path].digest == file.digest
         live_path = path if same else live_paths.get(file.digest)
-        copied = key(live_folder, live_path) if live_folder and live_path is not None else None
-        changes.append(Change(path, file, copied))
-    return changes
-
-
-def address(path: str) -> str:
-    """Return the path of a page's URL."""
-    folder = path.removesuffix(FRONT_PAGE)
-    return "/" + quote(folder if PurePosixPath(path).name == FRONT_PAGE else path)
+        if live_folder and live_path is not None:
+            first.append(Change(path, file, key(live_folder, live_path)))
+        elif file.digest in new_paths:
+            again.append(Change(path, file, key(folder, new_paths[file.digest]), again=True))
+        else:
+            new_paths[file.digest] = path
+            first.append(Change(path, file, None))
+    return [*first, *again]
 
 
 class Sample(TypedDict):
@@ -257,8 +286,9 @@ def sample(files: Files, live: Files) -> list[Sample]:
     changed = [
         path
         for path, file in sorted(files.items())
-        if is_page(path)
-        and path not in (FRONT_PAGE, ERROR_PAGE)
+        if (is_page(path) or is_page(file.served.get("of", "")))
+        and path != FRONT_PAGE
+        and not file.served.keys() & {"location", "status"}
         and 0 < file.size <= _SAMPLE_BYTES
         and (path not in live or live[path].digest != file.digest)
     ]

@@ -4,6 +4,7 @@ The releases table keeps a site's records and lock as it does a service's, under
 Imports decisions only, no AWS.
 """
 
+import contextlib
 import hashlib
 import json
 import re
@@ -18,10 +19,14 @@ from deployer.deploy.history import History
 from deployer.deploy.identification import OPERATOR
 from deployer.deploy.release import Entry, Recorded, Trigger, release_id
 from deployer.deploy.spec import Fields
+from deployer.docs.addresses import Pair, Slash
 from deployer.errors import RequestRejected, SiteUnknown, SpecInvalid
 from deployer.requests import Hold, Publish, Recover, Resume, Rollback
 
 FOLDER = "folder"  # in an upload's metadata: the site's folder, instead of the spec's
+SWITCH = "releases"
+"""The key of the key value store that names the live release."""
+
 _OWNER = "docs:"
 _NAME = "[a-z][a-z0-9-]{0,44}"
 _PATH = r"\.?[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
@@ -50,7 +55,8 @@ class SiteSpec:
 
     `store` is the ARN of the key value store whose key `releases` names the live release. The
     deployer refuses a release with fewer files than `may_shrink_to` percent of the live one's. A
-    release fails if the site does not serve it `timeout` seconds after the switch.
+    release fails if the site does not serve it `timeout` seconds after the switch. `trailing_slash`
+    is empty to find it out: see `addresses.of_pages`.
     """
 
     site: str
@@ -62,6 +68,7 @@ class SiteSpec:
     keep_releases: int
     may_shrink_to: int
     timeout: int
+    trailing_slash: Slash
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,13 @@ def is_folder(path: str) -> bool:
 def named(parameters: Mapping[str, str]) -> list[str]:
     """Return the names of the sites that have a spec."""
     return [name.rsplit("/", 1)[-1] for name in parameters]
+
+
+def url(parameters: Mapping[str, str], name: str) -> str | None:
+    """Return a site's URL by its spec; None without a spec that can be read."""
+    with contextlib.suppress(SiteUnknown, SpecInvalid, RequestRejected):
+        return from_parameters(parameters, name)[0].url
+    return None
 
 
 def from_parameters(
@@ -177,6 +191,7 @@ def from_document(document: object, source: str = "the site spec") -> SiteSpec:
         # a change of a key value store takes seconds everywhere; the rest is for slow
         # days: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions.html
         timeout=at.integer("timeout", 180, low=1, high=900),
+        trailing_slash=cast(Slash, at.possibly("trailingSlash", "always|never")),
     )
     build.close()
     at.close()
@@ -341,6 +356,20 @@ def kept(records: History, keep: int, live: str | None = None) -> list[str]:
     return list(dict.fromkeys([live, *folders] if live else folders))[:keep]
 
 
-def switch(folders: Sequence[str]) -> str:
-    """Return the value of the key `releases`: the live release, then the others that are kept."""
-    return ",".join(folders)
+def switch(folders: Sequence[str], pairs: Sequence[Pair] = ()) -> list[Pair]:
+    """Return what makes a release live in the key value store; nothing without a release.
+
+    Args:
+        folders: the live release, then the others that are kept.
+        pairs: what the store holds for the live release besides; see `addresses.Missing`.
+    """
+    if not folders:
+        return []
+    shards = f";{len(pairs) - 1}" if pairs else ""
+    return [{"Key": SWITCH, "Value": ",".join(folders) + shards}, *pairs]
+
+
+def switched(pairs: Sequence[Pair]) -> list[str]:
+    """Return the folders that a switch names, the live release's first."""
+    value = next(pair["Value"] for pair in pairs if pair["Key"] == SWITCH)
+    return value.partition(";")[0].split(",")

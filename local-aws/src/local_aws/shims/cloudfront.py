@@ -220,13 +220,15 @@ def _invoke_aws_sdk_integration(original: Call, resource: str, input_data: Json)
         "CloudFrontKeyValueStore.AccessDeniedException",
     )
     key = quote(input_data.get("Key", ""), safe="")
-    method, path = {
-        "describeKeyValueStore": ("GET", ""),
-        "getKey": ("GET", f"/keys/{key}"),
-        "putKey": ("PUT", f"/keys/{key}"),
+    method, path, sent = {
+        "describeKeyValueStore": ("GET", "", ()),
+        "getKey": ("GET", f"/keys/{key}", ()),
+        "putKey": ("PUT", f"/keys/{key}", ("Value",)),
+        "updateKeys": ("POST", "/keys", ("Puts", "Deletes")),
     }[action]
     headers = {"if-match": input_data["IfMatch"]} if "IfMatch" in input_data else {}
-    body = json.dumps({"Value": input_data["Value"]}).encode() if method == "PUT" else b""
+    content = {name: input_data[name] for name in sent if name in input_data}
+    body = json.dumps(content).encode() if sent else b""
     status, answered, content = app.call_service_handler_sync(
         cloudfront_keyvaluestore.handle_request,
         method,
