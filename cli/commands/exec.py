@@ -66,8 +66,7 @@ def exec(call: Call, words: Sequence[str], task: str | None, container: str | No
         return
     if missing := list(_missing_programs()):
         raise CommandFailed(UNREADY, "ECS Exec needs a program that is missing here", missing)
-    call.screen.say(f"Task {task_of(chosen['taskArn'])}, container {name}", "dim")
-    call.screen.console.file.flush()
+    click.echo(f"Task {task_of(chosen['taskArn'])}, container {name}", err=True)
     os.execvpe("aws", ["aws", *arguments], call.account.signed_environment)
 
 
