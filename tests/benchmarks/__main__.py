@@ -16,7 +16,7 @@ from rich.table import Table
 
 from demo.stage import Stage
 from local_aws.aws import LocalAws
-from tests.benchmarks import cold_start, command, publication, reaction
+from tests.benchmarks import cold_start, command, first_release, publication, reaction
 from tests.benchmarks.cold_start import Starts
 from tests.benchmarks.publication import Comparison
 from tests.benchmarks.reaction import Failure, Observer, Reaction, Rollout
@@ -85,6 +85,9 @@ def measured(rounds: Rounds, console: Console) -> Iterator[Row]:
         say(f"{rounds.rollouts} rollouts beside waiters, as many by ecs-deploy, and scaled ones")
         reacted = reaction.measure(stage, observer, rounds.rollouts, MINUTES)
         yield from reactions(reacted)
+        say("from nothing to live: a worker, a web application, an internal service, Coder")
+        for kind, seconds in first_release.measure(stage):
+            yield Row(f"{kind}, from nothing to live, s", f"{seconds:.0f}")
         say("a release that can never start")
         yield from failures(reaction.measure_failure(stage, observer))
         yield from steps(reacted)

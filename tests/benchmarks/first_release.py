@@ -8,8 +8,9 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,3 +140,17 @@ def coder(aws: LocalAws, directory: Path) -> float:
     execution = Stage(aws, "coder", "coder", "deployer").deployed("1.0.0")
     assert execution.status == "SUCCEEDED", (execution.error, execution.cause)
     return time.monotonic() - began
+
+
+def measure(stage: Stage) -> Iterator[tuple[str, float]]:
+    """Bring each kind of service to live, Coder in an account of its own; the seconds of each."""
+    with tempfile.TemporaryDirectory() as directory:
+        for kind, made in KINDS.items():
+            service = f"{stage.service}-{kind.split()[1]}"
+            place = Path(directory) / service
+            place.mkdir()
+            yield kind, walk(stage, service, made, place)
+        place = Path(directory) / "coder"
+        place.mkdir()
+        with LocalAws.start(settings={"ECS_HEALTH_CHECK_SCALE": "0.2"}) as aws:
+            yield "Coder", coder(aws, place)

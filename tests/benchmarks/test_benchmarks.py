@@ -17,5 +17,6 @@ def test_every_figure_is_measured() -> None:
     assert {f"steps and calls, {minutes} min" for minutes in MINUTES} <= ours.keys()
     cold = {figure.split()[0] for figure in ours if " cold, " in figure}
     assert {"PollHealth", "VerifyRelease", "RollBack", "RecordSuccess", "RecordFailure"} <= cold
+    assert {f"{kind}, from nothing to live, s" for kind in ("a worker", "Coder")} <= ours.keys()
     peers = " ".join(row.peer for row in rows)
     assert "waiter" in peers and "ecs-deploy" in peers and "s3 sync" in peers

@@ -27,6 +27,10 @@ _READ_HISTORY = (
     "AcquireLock",
 )
 
+_SAMS = (
+    "of AWSLambdaVPCAccessExecutionRole, which SAM attaches to a function with a VpcConfig, also "
+    "where a condition leaves it out; Lambda itself uses it where VerifySubnetIds is set"
+)
 _UNDO = "only where a release that restored a database fails; unit tests and the simulation show it"
 
 UNUSED = {
@@ -44,6 +48,10 @@ UNUSED = {
     Permission(
         "deployer.CheckPreflightRole", "secretsmanager:GetResourcePolicy", "secret:elsewhere/*"
     ): "only where the role's own policies do not say whether it may read the secret",
+    **{
+        Permission("deployer.VerifyReleaseRole", action, "*"): _SAMS
+        for action in ("ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets")
+    },
     Permission("deployer.PublishDocsRole", "s3:ListBucket", "{Sources}"): (
         "without it, S3 says forbidden of an archive that a build did not leave; unit tests do"
     ),

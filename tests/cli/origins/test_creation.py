@@ -1,0 +1,216 @@
+"""What a new service needs is found in the account where it is unambiguous, and never guessed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from cli.aws import Account
+from cli.origins import creation
+from cli.origins.account import Surroundings
+from cli.origins.application import Application
+from cli.origins.creation import Options
+from cli.specfile import wrong_fields
+
+NOTHING = Options(
+    cluster=None,
+    repository=None,
+    tags="v.*",
+    port=None,
+    exposure=None,
+    health_path=None,
+    target_group=None,
+    url=None,
+    subnets=(),
+    groups=(),
+    role=None,
+    secrets={},
+)
+DEPLOYER = {"ServicePattern": "shop*", "ClusterName": "web"}
+LATER = "arn:aws:secretsmanager:us-east-1:123456789012:secret:elsewhere-AbCdEf"
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    """An account with a default VPC and the cluster `web`."""
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "false")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "false")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setattr(Surroundings, "_of_stacks", lambda self: [])  # moto needs more for stacks
+    with mock_aws():
+        made = Account(region="us-east-1")
+        made.as_default()
+        made.client("ecs").create_cluster(clusterName="web")
+        yield made
+
+
+def around(account: Account, *answers: str, **changes: Any) -> Surroundings:
+    replies = list(answers)
+
+    def ask(question: str, names: Sequence[str]) -> str | None:
+        answer = replies.pop(0) if replies else None
+        assert answer is None or answer in names, (question, names)
+        return answer
+
+    parameters = changes.pop("parameters", DEPLOYER)
+    return Surroundings(account, changes.pop("service", "shop"), parameters, ask)
+
+
+def web(**changes: Any) -> Application:
+    return Application("shop", "Dockerfile", ports=[8080], **changes)
+
+
+def test_a_web_application_in_an_account_with_one_of_each(account: Account) -> None:
+    found = around(account)
+    made = creation.document(web(), found, replace(NOTHING, exposure="public-ip"))
+    assert (found.problems, wrong_fields(made)) == ([], [])
+    assert (made["cluster"], made["repository"], made["verify"]) == ("web", "shop", {"path": "/"})
+    vpc = made["serviceDefinition"]["networkConfiguration"]["awsvpcConfiguration"]
+    assert vpc["assignPublicIp"] == "ENABLED" and vpc["subnets"] and vpc["securityGroups"]
+    assert {check.name for check in found.missing} == {"roles", "repository"}
+    facts = dict(found.facts)
+    assert "default VPC" in facts["network"] and "to be created" in facts["role"]
+
+
+def test_what_is_ambiguous_is_all_asked_for_at_once(account: Account) -> None:
+    account.client("ecs").create_cluster(clusterName="other")
+    found = around(account, parameters=None)
+    several = Application("shop", "x", ports=[80, 8080], secrets=["API_TOKEN"])
+    assert creation.document(several, found, NOTHING) == {}
+    told = " ".join(found.problems)
+    for option in ("--cluster", "--port", "API_TOKEN", "create-secret"):
+        assert option in told, option
+    assert not creation.document(web(), answered := around(account, parameters=None), NOTHING)
+    assert "--exposure" in " ".join(answered.problems)
+
+
+def test_what_the_user_answers_is_taken(account: Account) -> None:
+    account.client("ecs").create_cluster(clusterName="other")
+    found = around(account, "8080", "internal", "other", parameters=None)
+    two = Application("shop", "x", ports=[80, 8080])
+    made = creation.document(two, found, NOTHING)
+    assert (found.problems, made["cluster"]) == ([], "other")
+    (container,) = made["taskDefinition"]["containerDefinitions"]
+    assert [m["containerPort"] for m in container["portMappings"]] == [8080, 80]
+    assert "verify" not in made
+
+
+def test_an_internal_service_is_verified_where_the_deployer_is_in_the_vpc(
+    account: Account,
+) -> None:
+    inside = {**DEPLOYER, "VerifySubnetIds": "subnet-1,subnet-2"}
+    application = web()
+    application.check(["CMD-SHELL", "curl -f http://localhost:8080/up"], {"interval": 5})
+    options = replace(NOTHING, exposure="internal")
+    made = creation.document(application, around(account, parameters=inside), options)
+    assert made["verify"] == {"path": "/up"}
+
+
+def test_a_worker_has_neither_port_nor_address(account: Account) -> None:
+    found = around(account)
+    made = creation.document(web(), found, replace(NOTHING, port=0))
+    (container,) = made["taskDefinition"]["containerDefinitions"]
+    assert container["portMappings"] == [{"containerPort": 8080}], "it may be a metrics port"
+    assert not {"verify", "url"} & made.keys()
+    refused = around(account)
+    worker = Application("shop", "x")
+    creation.document(worker, refused, replace(NOTHING, exposure="public-ip"))
+    assert "--port" in refused.problems[0]
+
+
+def balanced(account: Account, name: str, *protocols: tuple[str, int]) -> str:
+    """Make a target group behind a load balancer in the default VPC."""
+    elb, ec2 = account.client("elbv2"), account.client("ec2")
+    subnets = ec2.describe_subnets()["Subnets"]
+    balancer = elb.create_load_balancer(Name=name, Subnets=[s["SubnetId"] for s in subnets])
+    arn = balancer["LoadBalancers"][0]["LoadBalancerArn"]
+    group = elb.create_target_group(
+        Name=name, TargetType="ip", Protocol="HTTP", Port=8080, VpcId=subnets[0]["VpcId"]
+    )["TargetGroups"][0]["TargetGroupArn"]
+    for protocol, port in protocols:
+        certificates = [{"CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/a"}]
+        elb.create_listener(
+            LoadBalancerArn=arn,
+            Protocol=protocol,
+            Port=port,
+            DefaultActions=[{"Type": "forward", "TargetGroupArn": group}],
+            **({"Certificates": certificates} if protocol == "HTTPS" else {}),
+        )
+    return str(group)
+
+
+def test_a_service_joins_the_only_target_group_that_is_free(account: Account) -> None:
+    group = balanced(account, "shop", ("HTTP", 80))
+    found = around(account)
+    application = web()
+    application.check(["CMD", "true"], {"interval": 5, "retries": 2})
+    made = creation.document(application, found, replace(NOTHING, exposure="load-balancer"))
+    assert (found.problems, wrong_fields(made)) == ([], [])
+    (balancer,) = made["serviceDefinition"]["loadBalancers"]
+    assert balancer == {"targetGroupArn": group, "containerName": "shop", "containerPort": 8080}
+    assert made["serviceDefinition"]["healthCheckGracePeriodSeconds"] == 10
+    assert made["url"].startswith("http://shop-")
+
+
+def test_a_url_with_tls_and_one_of_several_target_groups_are_named(account: Account) -> None:
+    balanced(account, "secure", ("HTTP", 80), ("HTTPS", 443))
+    balanced(account, "plain", ("HTTP", 80))
+    found = around(account)
+    creation.document(web(), found, replace(NOTHING, exposure="load-balancer"))
+    assert "plain, secure" in found.problems[0]
+    without = around(account)
+    creation.document(web(), without, replace(NOTHING, target_group="secure"))
+    assert "--url" in without.problems[0]
+    named = replace(NOTHING, target_group="secure", url="https://shop.example.com")
+    made = creation.document(web(), around(account), named)
+    assert made["url"] == "https://shop.example.com"
+    missing = around(account)
+    creation.document(web(), missing, replace(NOTHING, target_group="nobody"))
+    assert "there is no nobody" in missing.problems[0]
+
+
+def test_secrets_are_found_by_their_name_or_given(account: Account) -> None:
+    secret = account.client("secretsmanager").create_secret(
+        Name="shop/API_TOKEN", SecretString="hunter2"
+    )
+    application = web(secrets=["API_TOKEN", "LATER_TOKEN"])
+    options = replace(NOTHING, exposure="public-ip", secrets={"LATER_TOKEN": LATER})
+    made = creation.document(application, around(account), options)
+    (container,) = made["taskDefinition"]["containerDefinitions"]
+    assert {s["name"]: s["valueFrom"] for s in container["secrets"]} == {
+        "API_TOKEN": secret["ARN"],
+        "LATER_TOKEN": LATER,
+    }
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory", "size"),
+    [
+        (0, 0, ("256", "512")),
+        (100, 2049, ("512", "3072")),
+        (1500, 100, ("2048", "4096")),
+        (16384, 122880, ("16384", "122880")),
+    ],
+)
+def test_limits_become_the_next_size_of_fargate(
+    account: Account, cpu: int, memory: int, size: tuple[str, str]
+) -> None:
+    options = replace(NOTHING, exposure="public-ip")
+    made = creation.document(web(cpu=cpu, memory=memory), around(account), options)
+    assert (made["taskDefinition"]["cpu"], made["taskDefinition"]["memory"]) == size
+
+
+def test_what_is_larger_than_fargate_or_not_the_deployers_is_reported(account: Account) -> None:
+    large = around(account)
+    options = replace(NOTHING, exposure="public-ip")
+    assert creation.document(web(cpu=20000), large, options) == {}
+    assert "16384" in large.problems[0]
+    strange = around(account, service="mailer")
+    creation.document(web(), strange, options)
+    (check,) = (c for c in strange.missing if c.name == "deployer")
+    assert "ServicePattern (shop*)" in check.found
