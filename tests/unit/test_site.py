@@ -207,5 +207,5 @@ def test_a_site_gets_only_secrets_of_its_own() -> None:
     both = {"A": "docs/coder/a:token", "B": "docs/coder/b"}
     assert secrets("A=docs/coder/a:token,B=docs/coder/b") == both
     for wrong in ("A=docs/other/a", "A=coder/database-url", "A", "A=docs/coder/a,"):
-        with pytest.raises(SpecInvalid, match="build.secrets"):
+        with pytest.raises(SpecInvalid, match="secrets"):
             secrets(wrong)
