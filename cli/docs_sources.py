@@ -322,6 +322,21 @@ def words(size: float) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
+def readable(commands: Sequence[str]) -> list[str]:
+    """Return the commands of a build without those that only prepare it; paths are the sources'."""
+    shown, here = list[str](), "cd ."
+    for line in commands:
+        if line.startswith(("export ", "case ")):
+            continue
+        plain = re.sub(r'"?\$CODEBUILD_SRC_DIR"?/?', "./", line).replace('"', "")
+        plain = re.sub(r"\./(?=\s|$)", ".", plain)
+        if plain != here:
+            shown.append(plain)
+        if plain.startswith("cd "):
+            here = plain
+    return shown
+
+
 def described(examined: DocsSources, packed: int, site_url: str) -> Mapping[str, object]:
     """Return what is sent and built, as --json prints it."""
     plan = examined.plan

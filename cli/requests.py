@@ -364,7 +364,8 @@ class Requests:
             f" packed {docs_sources.words(described['packed'])}"
         )
         history = [("", "the last commit of each file, for the dates of pages")]
-        commands = described["commands"] or ["nothing: the files are the site"]
+        commands = docs_sources.readable(described["commands"])
+        commands = commands or ["nothing: the files are the site"]
         built = [("" if index else "run", line) for index, line in enumerate(commands)]
         outputs = described["outputs"]
         first = f"{outputs[0]}, or else the first usual folder" if outputs[1:] else outputs[0]

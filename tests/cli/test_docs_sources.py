@@ -1,5 +1,6 @@
 """What `deployer docs` sends of a directory, and what it says before it sends anything."""
 
+import io
 import json
 import subprocess
 import tarfile
@@ -10,6 +11,7 @@ import pytest
 from cli import docs_sources
 from cli.docs_sources import DocsSources
 from cli.errors import CommandFailed
+from deployer.docs import sources
 from deployer.docs.site import Build
 from tests.cli.test_sources import git
 
@@ -106,6 +108,20 @@ def test_pages_keep_the_dates_of_their_last_changes(tmp_path: Path) -> None:
     status = ["git", "-C", str(unpacked), "status", "--porcelain"]
     assert subprocess.check_output(status, text=True) == ""
 
+    def content() -> str:
+        with examined.packed() as archive, archive.path.open("rb") as file:
+            return sources.repack(file, "a.tar.gz", io.BytesIO(), DETECTED).content
+
+    first = content()
+    assert content() == first, "the same tree is not built twice"
+    git(top, "commit", "--quiet", "--allow-empty", "-m", "elsewhere")
+    assert content() == first
+    write(top, **{"a b.md": "2023\n"})
+    git(top, "commit", "--quiet", "--all", "-m", "changed")
+    write(top, **{"a b.md": "2020\n"})
+    git(top, "commit", "--quiet", "--all", "-m", "and back")
+    assert content() != first, "its date has changed"
+
 
 def test_a_clone_without_all_of_the_history_is_told(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
@@ -142,3 +158,15 @@ def test_a_file_that_is_not_an_archive_is_refused(tmp_path: Path, name: str, tol
     (tmp_path / name).write_text("x")
     with pytest.raises(CommandFailed, match=told):
         docs_sources.examine(tmp_path / name, DETECTED)
+
+
+def test_the_commands_of_a_build_are_shown_as_one_would_type_them(tmp_path: Path) -> None:
+    write(tmp_path, **{"mkdocs.yml": "", "docs/requirements.txt": "mkdocs"})
+    plan = docs_sources.examine(tmp_path, DETECTED).plan
+    assert docs_sources.readable([*plan.install, *plan.build]) == [
+        "cd ./docs",
+        "python3 -m venv ./.tools",
+        "pip install --quiet --cache-dir ./.packages --requirement requirements.txt",
+        "cd .",
+        "mkdocs build --site-dir site",
+    ]

@@ -208,3 +208,14 @@ def test_a_package_that_is_not_installed_says_why_in_its_own_words(
     cause = diagnosis.diagnose_docs_build(failure, log)["cause"]
     assert told in cause
     assert "A complete log" not in cause
+
+
+def test_a_site_gets_only_secrets_of_its_own() -> None:
+    def secrets(named: str) -> object:
+        return site.from_document({**SPEC, "build": {"secrets": named}}).build.secrets
+
+    both = {"A": "docs/coder/a:token", "B": "docs/coder/b"}
+    assert secrets("A=docs/coder/a:token,B=docs/coder/b") == both
+    for wrong in ("A=docs/other/a", "A=coder/database-url", "A", "A=docs/coder/a,"):
+        with pytest.raises(SpecInvalid, match="secrets"):
+            secrets(wrong)

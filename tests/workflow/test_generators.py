@@ -5,9 +5,11 @@ Starlight with yarn, Sphinx with uv, MkDocs with pip. test_handbook.py has Next.
 """
 
 import json
+import re
 from datetime import datetime
 
 import pytest
+from playwright.sync_api import Browser, expect
 
 from cli.executions import Execution
 from demo import ROOT
@@ -27,6 +29,22 @@ def published(site: DocsSite, files: dict[str, bytes], name: str) -> Execution:
     return done
 
 
+def click(site: DocsSite, browser: Browser) -> None:
+    """Go from the front page to the guide, as a visitor does; no script fails."""
+    context = browser.new_context()
+    page, failed = context.new_page(), list[str]()
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    page.goto(site.url, wait_until="networkidle")
+    link = page.get_by_role("link", name=re.compile("^guide$", re.IGNORECASE))
+    link.locator("visible=true").first.click()
+    heading = page.get_by_role("heading", level=1).filter(has_text="Guide")
+    expect(heading.first).to_be_visible(timeout=60_000)
+    page.reload(wait_until="networkidle")
+    expect(heading.first).to_be_visible(timeout=60_000)
+    assert failed == []
+    context.close()
+
+
 def cached(site: DocsSite) -> list[tuple[str, datetime]]:
     """The site's caches of packages, and when each was written."""
     listed = site.stage.aws.client("s3").list_objects_v2(
@@ -44,7 +62,7 @@ def cached(site: DocsSite) -> list[tuple[str, datetime]]:
     ],
 )
 def test_a_site_is_built_with_what_it_names(
-    deployer: Stage, registry: None, name: str, guide: str, found: str
+    deployer: Stage, registry: None, browser: Browser, name: str, guide: str, found: str
 ) -> None:
     site = DocsSite.set_up(deployer, f"test-{name}")
     done = published(site, tree(SITES / name), "v1.tar.gz")
@@ -53,14 +71,16 @@ def test_a_site_is_built_with_what_it_names(
     for path, heading in (("/", "Start"), (guide, "Guide")):
         page = site.get(path)
         assert (page.status, heading in page.text) == (200, True), path
+    click(site, browser)
 
 
 def test_packages_are_cached_by_lock_file_and_the_same_sources_are_built_once(
-    deployer: Stage, registry: None
+    deployer: Stage, registry: None, browser: Browser
 ) -> None:
     site, files = DocsSite.set_up(deployer, "test-vitepress"), tree(SITES / "vitepress")
     published(site, files, "v1.tar.gz")
     assert "To the" in site.get("/").text
+    click(site, browser)
     ((key, written),) = cached(site)
     assert "/npm-" in key
     changed = {**files, "docs/guide.md": b"# Guide\n\nAnother.\n"}
@@ -80,7 +100,7 @@ def test_a_folder_of_html_is_published_without_a_build(deployer: Stage) -> None:
 
 
 def test_the_credentials_of_registries_reach_the_build_and_no_log(
-    deployer: Stage, registry: None
+    deployer: Stage, registry: None, browser: Browser
 ) -> None:
     site = DocsSite.set_up(
         deployer, "test-mkdocs", DocsSecrets="PRIVATE_TOKEN=docs/test-mkdocs/pip:token"
@@ -90,6 +110,7 @@ def test_the_credentials_of_registries_reach_the_build_and_no_log(
     files = {**tree(SITES / "mkdocs"), "secret.py": HOOK, "mkdocs.yml": CONFIG}
     published(site, files, "v1.tar.gz")
     assert "It has 12 characters." in site.get("/guide/").text
+    click(site, browser)
     logs = deployer.aws.client("logs")
     group = next(
         found["logGroupName"]

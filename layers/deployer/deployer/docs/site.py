@@ -31,7 +31,7 @@ _OWNER = "docs:"
 _NAME = "[a-z][a-z0-9-]{0,44}"
 _PATH = r"\.?[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
 _SOURCE = re.compile(rf"docs/({_NAME})/([^/]+)\.(tar\.gz|tgz|zip)")
-_SECRET = r"([A-Za-z_][A-Za-z0-9_]*)=(docs/[A-Za-z0-9/_+.@-]+(?::[A-Za-z0-9_.-]+)?)"
+_VARIABLE = r"([A-Za-z_][A-Za-z0-9_]*)=(docs/{site}/[A-Za-z0-9/_+.@-]+(?::[A-Za-z0-9_.-]+)?)"
 _ENDINGS = re.compile(r"\.(tar\.gz|tgz|zip)$")
 
 
@@ -171,9 +171,10 @@ def from_document(document: object, source: str = "the site spec") -> SiteSpec:
     if not isinstance(document, dict):
         raise SpecInvalid(f"{source} must be a JSON object, not {type(document).__name__}")
     at = Fields(document, "", problems)
-    build = at.object("build")
+    build, name = at.object("build"), at.text("site", pattern=_NAME)
+    variable = _VARIABLE.replace("{site}", re.escape(name))  # a site's secrets are not another's
     spec = SiteSpec(
-        site=at.text("site", pattern=_NAME),
+        site=name,
         url=at.text("url", pattern=r"https?://[^/]+"),
         bucket=at.text("bucket", pattern="[a-z0-9.-]{3,63}"),
         distribution=at.text("distribution", pattern="[A-Z0-9]+"),
@@ -183,7 +184,7 @@ def from_document(document: object, source: str = "the site spec") -> SiteSpec:
             script=build.possibly("script", "[A-Za-z0-9_][A-Za-z0-9_:.-]*"),
             output=build.possibly("output", _PATH),
             secrets=dict(
-                re.findall(_SECRET, build.possibly("secrets", rf"{_SECRET}(,{_SECRET})*"))
+                re.findall(variable, build.possibly("secrets", rf"{variable}(,{variable})*"))
             ),
         ),
         keep_releases=at.integer("keepReleases", 5, low=2, high=20),

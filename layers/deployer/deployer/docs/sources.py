@@ -7,6 +7,7 @@ of plain files with plain names. Imports decisions only, no AWS.
 import contextlib
 import hashlib
 import json
+import re
 import shutil
 import stat
 import struct
@@ -38,6 +39,8 @@ _UNREADABLE = (
 )
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 _HISTORY = ".git"
+# What names the commits: how git packs them is another each time
+_COMMITS = re.compile(r"\.git/(HEAD|packed-refs|refs/.+)$")
 _LEFT_OUT = {_HISTORY, "node_modules", "__MACOSX", ".DS_Store"}
 
 
@@ -193,7 +196,8 @@ def repack(archive: IO[bytes], name: str, into: IO[bytes], build: Build) -> Repa
                 paths = [path.removeprefix(top) for path in paths if path.startswith(top)]
             if entry.content is not None and paths:
                 digest = _write(entry, name, packed, paths)
-                digests |= dict.fromkeys(paths, (digest, entry.executable))
+                if not entry.is_history or _COMMITS.search(entry.path):
+                    digests |= dict.fromkeys(paths, (digest, entry.executable))
     content = json.dumps(sorted(digests.items()))
     return Repacked(plan, hashlib.sha256(content.encode()).hexdigest())
 
