@@ -159,7 +159,7 @@ def _list_files(
         if addresses.is_page(path):
             links.count(path, head.decode(errors="replace"))
     publication.check(files, publication.made_by(live or "", live_files), spec.may_shrink_to)
-    slash = spec.trailing_slash or links.slash
+    slash = links.slash if spec.trailing_slash == "" else spec.trailing_slash
     contents = publication.contents(folder, files, live_files, kept, texts, slash)
     if unknown:
         contents.warnings.append(media.unknown_endings(unknown))

@@ -123,6 +123,17 @@ def test_what_belongs_to_an_open_page_comes_from_its_release(ask: Callable[..., 
     assert of("document") == "/releases/r2/de/404.html"
 
 
+@pytest.mark.parametrize(
+    ("path", "location"), [("/a?", "/a?/"), ("/a", "/a/"), ("/a.b/c", "/a.b/c/")]
+)
+def test_a_release_of_an_older_deployer_has_pages_with_a_slash(path: str, location: str) -> None:
+    request = {"uri": path, "querystring": {}, "headers": {}, "cookies": {}}
+    answer = run("Route", {"request": request}, {"releases": "r2,r1"})
+    assert (answer["statusCode"], answer["headers"]["location"]["value"]) == (302, location)
+    style = run("Route", {"request": {**request, "uri": "/a.css"}}, {"releases": "r2,r1"})
+    assert style["uri"] == "/releases/r2/a.css"
+
+
 def test_a_store_that_changes_meanwhile_fails_no_request() -> None:
     request = {"uri": "/a", "querystring": {}, "headers": {}, "cookies": {}}
     assert run("Route", {"request": request}, {"releases": "r2;9"})["uri"] == "/releases/r2/a"

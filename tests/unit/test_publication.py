@@ -30,7 +30,7 @@ def contents(
     built: Files,
     live: Files | None = None,
     texts: Mapping[str, str] | None = None,
-    slash: Slash = "",
+    slash: Slash | None = "",
 ) -> Contents:
     return publication.contents("r2", built, live or {}, ["r2", "r1"], texts or {}, slash)
 
@@ -166,4 +166,13 @@ def test_a_manifest_says_what_is_in_a_release() -> None:
 def test_a_manifest_of_an_older_deployer_is_read() -> None:
     kept: Any = {"release": "r1", "files": {"a.css": ["d", 1, "r1"]}}
     read = publication.contents_of(kept)
-    assert (read.files, read.pairs, read.warnings) == ({"a.css": File("d", 1, "r1")}, [], [])
+    assert (read.files, read.pairs, read.warnings) == ({"a.css": File("d", 1, "r1")}, None, [])
+
+
+def test_at_an_older_edge_each_page_has_an_address_with_a_slash() -> None:
+    """It redirects to a slash itself, and does nothing that an object's metadata says."""
+    made = contents({"index.html": file("x"), "a.html": file("a")}, slash=None)
+    assert "location" not in made.files["a/index.html"].served
+    assert made.files["a/index.html"].digest == file("a").digest
+    assert made.pairs is None
+    assert "older than the deployer" in made.warnings[0]
