@@ -101,6 +101,7 @@ def address(key: str) -> str:
 
 
 _LINK = re.compile(r"""\shref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.ASCII)
+_MOST_PAGES = 500
 _CANONICAL = re.compile(r"""<link\b[^>]*\brel\s*=\s*["']?canonical\b[^>]*>""", re.ASCII)
 
 
@@ -113,6 +114,7 @@ class Links:
 
     with_slash: int = 0
     without: int = 0
+    _pages: int = 0
     _folders: Collection[str] = field(default_factory=frozenset)
 
     @classmethod
@@ -123,7 +125,10 @@ class Links:
         return cls(_folders={name for name in names if f"{name}.html" not in built})
 
     def count(self, page: str, text: str) -> None:
-        """Count the links of a page."""
+        """Count the links of a page, of the first few hundred."""
+        self._pages += 1
+        if self._pages > _MOST_PAGES:
+            return
         canonical = "".join(_CANONICAL.findall(text))
         for match in _LINK.finditer(text):
             self._count(page, match[1] or match[2] or match[3] or "", canonical)
