@@ -98,8 +98,8 @@ def _publish_release(
     return {
         "done": progress["files"] == len(contents.files),
         "progress": progress,
-        "switch": site.switch(kept, contents.pairs),
-        "back": site.switch(site.kept(records, spec.keep_releases), before.pairs),
+        "switch": site.switch(kept, contents.pairs, contents.slash),
+        "back": site.switch(site.kept(records, spec.keep_releases), before.pairs, before.slash),
         "stale": _error_page(contents.files) != _error_page(before.files),
         "sample": publication.sample(contents.files, before.files),
         "warnings": contents.warnings,

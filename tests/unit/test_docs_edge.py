@@ -124,14 +124,15 @@ def test_what_belongs_to_an_open_page_comes_from_its_release(ask: Callable[..., 
 
 
 @pytest.mark.parametrize(
-    ("path", "location"), [("/a?", "/a?/"), ("/a", "/a/"), ("/a.b/c", "/a.b/c/")]
+    "value", ["r2,r1", "r2,r1;0;/"], ids=["older deployer", "all with a slash"]
 )
-def test_a_release_of_an_older_deployer_has_pages_with_a_slash(path: str, location: str) -> None:
-    request = {"uri": path, "querystring": {}, "headers": {}, "cookies": {}}
-    answer = run("Route", {"request": request}, {"releases": "r2,r1"})
-    assert (answer["statusCode"], answer["headers"]["location"]["value"]) == (302, location)
-    style = run("Route", {"request": {**request, "uri": "/a.css"}}, {"releases": "r2,r1"})
-    assert style["uri"] == "/releases/r2/a.css"
+def test_where_all_names_get_a_slash_the_edge_adds_it(value: str) -> None:
+    request = {"uri": "/a.b/c", "querystring": {}, "headers": {}, "cookies": {}}
+    answer = run("Route", {"request": request}, {"releases": value})
+    assert (answer["statusCode"], answer["headers"]["location"]["value"]) == (302, "/a.b/c/")
+    for path in ("/a.css", "/tf.output"):
+        answer = run("Route", {"request": {**request, "uri": path}}, {"releases": value})
+        assert answer["uri"] == f"/releases/r2{path}"
 
 
 def test_a_store_that_changes_meanwhile_fails_no_request() -> None:

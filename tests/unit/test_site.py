@@ -107,6 +107,7 @@ def test_the_live_release_comes_first_and_each_folder_once() -> None:
     switch = site.switch(site.kept(past, 5, live="r1"))
     assert switch == [{"Key": "releases", "Value": "r1,r2,r3;0"}]
     assert site.switch([]) == []
+    assert site.switch(["r1"], slash=True) == [{"Key": "releases", "Value": "r1;0;/"}]
     assert site.switch(["r1"], None) == [{"Key": "releases", "Value": "r1"}]
 
 

@@ -89,6 +89,20 @@ def of_pages(built: Collection[str], slash: Slash) -> dict[str, Served]:
     return objects
 
 
+# what the function at the edge takes for the ending of a file
+_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,9}$", re.ASCII)
+
+
+def by_the_edge(objects: Mapping[str, Served]) -> set[str]:
+    """Return the redirects from `/a` to `/a/` that the edge can make itself, without objects.
+
+    It can where that holds for all names without an ending; none if the site has other such names.
+    """
+    bare = {key for key in objects if not _ENDING.search(key)}
+    to_slash = {key for key in bare if objects[key].get("location") == f"/{quote(key)}/"}
+    return to_slash if to_slash == bare else set()
+
+
 def error_pages(built: Collection[str]) -> dict[str, Served]:
     """Return the error pages, which are served with their status."""
     return {p: {"status": 404} for p in built if p == ERROR_PAGE or p.endswith(f"/{ERROR_PAGE}")}
@@ -393,10 +407,12 @@ class Missing:
     Attributes:
         redirects: prefixes, each with its target and status.
         errors: the folders that have an error page of their own.
+        slash: whether a name without an ending redirects to the same with a slash.
     """
 
     redirects: Sequence[tuple[str, str, int]] = ()
     errors: Sequence[str] = ()
+    slash: bool = False
 
     def pairs(self, keys: Collection[str]) -> list[Pair]:
         """Return what the store holds for it: the rules, and a filter of the keys that exist.

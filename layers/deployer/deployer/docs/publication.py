@@ -7,6 +7,7 @@ only, no AWS.
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, NotRequired, TypedDict
 
 from deployer.deploy.verification import Answer, Finding, pending, verified
@@ -75,7 +76,7 @@ class Manifest(TypedDict):
 
     release: str
     files: Mapping[str, tuple[str, int, str] | tuple[str, int, str, Served]]
-    missing: NotRequired[tuple[Sequence[tuple[str, str, int]], Sequence[str]]]
+    missing: NotRequired[tuple[Sequence[tuple[str, str, int]], Sequence[str], bool]]
     warnings: NotRequired[list[str]]
 
 
@@ -94,13 +95,20 @@ class Contents(NamedTuple):
         """
         return self.missing.pairs(self.files) if self.missing else None
 
+    @property
+    def slash(self) -> bool:
+        """Whether the edge adds a slash to names without an ending."""
+        return self.missing is not None and self.missing.slash
+
 
 def manifest(release: str, contents: Contents) -> Manifest:
     """Return the manifest of a release."""
     files, missing, warnings = contents
     entries = {path: file if file.served else file[:3] for path, file in files.items()}
     decided: Manifest = {"release": release, "files": entries, "warnings": warnings}
-    return {**decided, "missing": (missing.redirects, missing.errors)} if missing else decided
+    if missing is None:
+        return decided
+    return {**decided, "missing": (missing.redirects, missing.errors, missing.slash)}
 
 
 def contents_of(kept: Manifest | None) -> Contents:
@@ -110,8 +118,9 @@ def contents_of(kept: Manifest | None) -> Contents:
     files = {path: File(*entry) for path, entry in kept["files"].items()}
     missing = None
     if "missing" in kept:
-        redirects, errors = kept["missing"]
-        missing = Missing([(source, to, status) for source, to, status in redirects], errors)
+        redirects, errors, slash = kept["missing"]
+        rules = [(source, to, status) for source, to, status in redirects]
+        missing = Missing(rules, errors, slash)
     return Contents(files, missing, kept.get("warnings", []))
 
 
@@ -214,8 +223,13 @@ def contents(
         **{key: _object(key, served, made, release) for key, served in known.items()},
         **{key: _object(key, served, made, release) for key, served in redirected.items()},
     }
+    by_edge = set[str]()
+    if slash is not None and not any(rule.prefix for rule in rules):
+        by_edge = addresses.by_the_edge({key: file.served for key, file in files.items()})
+    files = {key: file for key, file in files.items() if key not in by_edge}
     missing: Missing | None
     missing, too_many = addresses.missing(rules, files)
+    missing = replace(missing, slash=bool(by_edge))
     warnings = [*unsupported, *lost, *not_set, *too_many]
     if slash is None:
         missing = None

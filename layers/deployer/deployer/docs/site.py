@@ -344,18 +344,21 @@ def kept(records: History, keep: int, live: str | None = None) -> list[str]:
     return list(dict.fromkeys([live, *folders] if live else folders))[:keep]
 
 
-def switch(folders: Sequence[str], pairs: Sequence[Pair] | None = ()) -> list[Pair]:
+def switch(
+    folders: Sequence[str], pairs: Sequence[Pair] | None = (), slash: bool = False
+) -> list[Pair]:
     """Return what makes a release live in the key value store; nothing without a release.
 
     Args:
         folders: the live release, then the others that are kept.
         pairs: what the store holds for the live release besides; see `addresses.Missing`. None for
             a release of an older deployer, whose addresses all end with a slash.
+        slash: whether the edge adds a slash to names without an ending.
     """
     if not folders:
         return []
-    shards = "" if pairs is None else f";{max(0, len(pairs) - 1)}"
-    return [{"Key": SWITCH, "Value": ",".join(folders) + shards}, *(pairs or ())]
+    how = "" if pairs is None else f";{max(0, len(pairs) - 1)}{';/' if slash else ''}"
+    return [{"Key": SWITCH, "Value": ",".join(folders) + how}, *(pairs or ())]
 
 
 def switched(pairs: Sequence[Pair]) -> list[str]:
