@@ -180,7 +180,8 @@ def _switch_back(spec: SiteSpec) -> list[Pair]:
     folders = site.kept(releases.history(site.owner(spec.site)), spec.keep_releases)
     key = publication.manifest_key(folders[0]) if folders else ""
     manifest = s3.document(spec.bucket, key) if key else None
-    return site.switch(folders, publication.contents_of(manifest).pairs)
+    contents = publication.contents_of(manifest)
+    return site.switch(folders, contents.pairs, contents.slash)
 
 
 def _of_execution(execution: str) -> DocsRelease | None:

@@ -98,8 +98,8 @@ def _publish_release(
     return {
         "done": progress["files"] == len(contents.files),
         "progress": progress,
-        "switch": site.switch(kept, contents.pairs),
-        "back": site.switch(site.kept(records, spec.keep_releases), before.pairs),
+        "switch": site.switch(kept, contents.pairs, contents.slash),
+        "back": site.switch(site.kept(records, spec.keep_releases), before.pairs, before.slash),
         "stale": _error_page(contents.files) != _error_page(before.files),
         "sample": publication.sample(contents.files, before.files),
         "warnings": contents.warnings,
@@ -159,7 +159,7 @@ def _list_files(
         if addresses.is_page(path):
             links.count(path, head.decode(errors="replace"))
     publication.check(files, publication.made_by(live or "", live_files), spec.may_shrink_to)
-    slash = spec.trailing_slash or links.slash
+    slash = links.slash if spec.trailing_slash == "" else spec.trailing_slash
     contents = publication.contents(folder, files, live_files, kept, texts, slash)
     if unknown:
         contents.warnings.append(media.unknown_endings(unknown))

@@ -40,6 +40,7 @@ SITE = {
     "build": {},
     "keepReleases": 2,
     "timeout": 60,
+    "trailingSlash": "",
 }
 
 

@@ -123,6 +123,18 @@ def test_what_belongs_to_an_open_page_comes_from_its_release(ask: Callable[..., 
     assert of("document") == "/releases/r2/de/404.html"
 
 
+@pytest.mark.parametrize(
+    "value", ["r2,r1", "r2,r1;0;/"], ids=["older deployer", "all with a slash"]
+)
+def test_where_all_names_get_a_slash_the_edge_adds_it(value: str) -> None:
+    request = {"uri": "/a.b/c", "querystring": {}, "headers": {}, "cookies": {}}
+    answer = run("Route", {"request": request}, {"releases": value})
+    assert (answer["statusCode"], answer["headers"]["location"]["value"]) == (302, "/a.b/c/")
+    for path in ("/a.css", "/tf.output"):
+        answer = run("Route", {"request": {**request, "uri": path}}, {"releases": value})
+        assert answer["uri"] == f"/releases/r2{path}"
+
+
 def test_a_store_that_changes_meanwhile_fails_no_request() -> None:
     request = {"uri": "/a", "querystring": {}, "headers": {}, "cookies": {}}
     assert run("Route", {"request": request}, {"releases": "r2;9"})["uri"] == "/releases/r2/a"

@@ -30,7 +30,7 @@ def contents(
     built: Files,
     live: Files | None = None,
     texts: Mapping[str, str] | None = None,
-    slash: Slash = "",
+    slash: Slash | None = "",
 ) -> Contents:
     return publication.contents("r2", built, live or {}, ["r2", "r1"], texts or {}, slash)
 
@@ -166,4 +166,43 @@ def test_a_manifest_says_what_is_in_a_release() -> None:
 def test_a_manifest_of_an_older_deployer_is_read() -> None:
     kept: Any = {"release": "r1", "files": {"a.css": ["d", 1, "r1"]}}
     read = publication.contents_of(kept)
-    assert (read.files, read.pairs, read.warnings) == ({"a.css": File("d", 1, "r1")}, [], [])
+    assert (read.files, read.pairs, read.warnings) == ({"a.css": File("d", 1, "r1")}, None, [])
+
+
+def test_where_all_names_get_a_slash_the_edge_adds_it_and_no_object_is_made() -> None:
+    made = contents(SITE)
+    assert (set(made.files), made.slash) == ({*SITE, "404.html"}, True)
+    again = publication.contents_of(json.loads(json.dumps(publication.manifest("r1", made))))
+    assert again.slash
+
+
+@pytest.mark.parametrize(
+    ("more", "texts"),
+    [
+        ({"b.html": file("b")}, {}),
+        ({"LICENSE": file("MIT")}, {}),
+        ({}, {"_redirects": "/old /a/"}),
+        ({}, {"_redirects": "/old/* /a/:splat"}),
+    ],
+)
+def test_where_a_name_without_an_ending_is_something_else_each_redirect_is_an_object(
+    more: Files, texts: dict[str, str]
+) -> None:
+    made = contents({**SITE, **more}, texts=texts)
+    assert made.files["a"].served["location"] == "/a/"
+    assert not made.slash
+
+
+def test_a_folder_whose_name_has_a_dot_gets_its_redirect_as_an_object() -> None:
+    made = contents({**SITE, "tf.output/index.html": file("b")})
+    assert made.files["tf.output"].served["location"] == "/tf.output/"
+    assert (made.slash, "a" in made.files) == (True, False)
+
+
+def test_at_an_older_edge_each_page_has_an_address_with_a_slash() -> None:
+    """It redirects to a slash itself, and does nothing that an object's metadata says."""
+    made = contents({"index.html": file("x"), "a.html": file("a")}, slash=None)
+    assert "location" not in made.files["a/index.html"].served
+    assert made.files["a/index.html"].digest == file("a").digest
+    assert made.pairs is None
+    assert "older than the deployer" in made.warnings[0]

@@ -23,6 +23,7 @@ SPEC: dict[str, Any] = {
     "build": {"directory": "", "script": "", "output": ""},
     "keepReleases": 5,
     "mayShrinkTo": 50,
+    "trailingSlash": "",
 }
 UPLOAD = Upload("coder", "sources", "docs/coder/v1.tar.gz", "version-1", NOW)
 
@@ -104,8 +105,10 @@ def test_the_live_release_comes_first_and_each_folder_once() -> None:
     assert site.kept(past, 2) == ["r2", "r3"]
     assert site.kept(past, 5, live="r4") == ["r4", "r2", "r3", "r1"]
     switch = site.switch(site.kept(past, 5, live="r1"))
-    assert switch == [{"Key": "releases", "Value": "r1,r2,r3"}]
+    assert switch == [{"Key": "releases", "Value": "r1,r2,r3;0"}]
     assert site.switch([]) == []
+    assert site.switch(["r1"], slash=True) == [{"Key": "releases", "Value": "r1;0;/"}]
+    assert site.switch(["r1"], None) == [{"Key": "releases", "Value": "r1"}]
 
 
 def test_a_switch_says_how_much_the_store_holds_for_missing_pages() -> None:

@@ -145,7 +145,7 @@ def test_an_upload_is_built_published_verified_and_recorded(site: DocsSite) -> N
     assert record["outcome"] == "SUCCEEDED"
     assert (record["version"], record["startedBy"]) == ("docs-1.2.3", "upload")
     assert record["url"] == site.outputs["Url"]
-    assert (record["files"], record["uploaded"], record["copied"]) == (64, 35, 29)
+    assert (record["files"], record["uploaded"], record["copied"]) == (34, 34, 0)
     front = site.get("/")
     assert (front.status, front.release) == (200, record["folder"])
     assert "This is index." in front.text
@@ -167,7 +167,7 @@ def test_every_answer_is_as_a_site_on_the_internet_should_be(untouched: DocsSite
     assert untouched.get("/images/logo.svg").headers["content-type"] == "image/svg+xml"
     folder = untouched.get("/guide/page-1?a=1&b=2")
     assert (folder.status, folder.headers["location"]) == (302, "/guide/page-1/?a=1&b=2")
-    assert untouched.get("//guide/page-1").headers["location"] == "/guide/page-1/"
+    assert untouched.get("//example/a").headers["location"] == "/example/a/"
     lost = untouched.get("/nowhere/")
     assert (lost.status, lost.headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert "Lost in" in lost.text
@@ -199,7 +199,7 @@ def test_only_what_changed_is_uploaded(site: DocsSite) -> None:
     # the error page is the same, so nothing is stale and nothing invalidated
     assert done.path == [*BEGUN, *BUILT, *SWITCHED, "Is it verified?", *ENDED]
     record = only_record(site, done)
-    assert (record["files"], record["uploaded"], record["copied"]) == (64, 1, 63)
+    assert (record["files"], record["uploaded"], record["copied"]) == (34, 1, 33)
     assert record["bytes"] == len(site.get("/guide/page-3/").body)
     assert "This is another page." in site.get("/guide/page-3/").text
     assert site.get("/").release == site.get("/images/logo.svg").release == record["folder"]

@@ -129,6 +129,16 @@ def test_a_build_and_the_docs_are_told(live: Operator) -> None:
         assert version in live.run("history", option).stdout
         one = live.told("history", version, option)  # whose execution Step Functions forgot
         assert (one["release"]["version"], one["phases"]) == (version, None)
+    # a later release was switched live and failed, and so did the way back
+    rollback = {"M": {"action": {"S": "ROLL_BACK"}, "reason": {"S": "AccessDenied"}}}
+    failed = {"id": {"S": "20261128T000000Z-def"}, "outcome": {"S": "FAILED"}, "rollback": rollback}
+    failed |= {"service": {"S": f"docs:{service}"}, "version": {"S": "docs-8"}}
+    failed |= {"endedAt": {"S": "2026-11-28T00:01:00+00:00"}}
+    dynamodb.put_item(TableName=live.stage.outputs["ReleasesTable"], Item=item | failed)
+    for shown in (live.run("status").stdout, live.run("history", "--docs").stdout):
+        first, second, *_ = shown.splitlines()
+        assert "docs-8 may serve" in first
+        assert second.strip() == "deployer docs rollback 20261127T000000Z-abc"
 
 
 def test_watching_goes_on_until_ctrl_c(live: Operator) -> None:

@@ -89,6 +89,20 @@ def of_pages(built: Collection[str], slash: Slash) -> dict[str, Served]:
     return objects
 
 
+# what the function at the edge takes for the ending of a file
+_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,9}$", re.ASCII)
+
+
+def by_the_edge(objects: Mapping[str, Served]) -> set[str]:
+    """Return the redirects from `/a` to `/a/` that the edge can make itself, without objects.
+
+    It can where that holds for all names without an ending; none if the site has other such names.
+    """
+    bare = {key for key in objects if not _ENDING.search(key)}
+    to_slash = {key for key in bare if objects[key].get("location") == f"/{quote(key)}/"}
+    return to_slash if to_slash == bare else set()
+
+
 def error_pages(built: Collection[str]) -> dict[str, Served]:
     """Return the error pages, which are served with their status."""
     return {p: {"status": 404} for p in built if p == ERROR_PAGE or p.endswith(f"/{ERROR_PAGE}")}
@@ -101,6 +115,7 @@ def address(key: str) -> str:
 
 
 _LINK = re.compile(r"""\shref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"']+))""", re.ASCII)
+_MOST_PAGES = 500
 _CANONICAL = re.compile(r"""<link\b[^>]*\brel\s*=\s*["']?canonical\b[^>]*>""", re.ASCII)
 
 
@@ -113,6 +128,7 @@ class Links:
 
     with_slash: int = 0
     without: int = 0
+    _pages: int = 0
     _folders: Collection[str] = field(default_factory=frozenset)
 
     @classmethod
@@ -123,7 +139,10 @@ class Links:
         return cls(_folders={name for name in names if f"{name}.html" not in built})
 
     def count(self, page: str, text: str) -> None:
-        """Count the links of a page."""
+        """Count the links of a page, of the first few hundred."""
+        self._pages += 1
+        if self._pages > _MOST_PAGES:
+            return
         canonical = "".join(_CANONICAL.findall(text))
         for match in _LINK.finditer(text):
             self._count(page, match[1] or match[2] or match[3] or "", canonical)
@@ -388,10 +407,12 @@ class Missing:
     Attributes:
         redirects: prefixes, each with its target and status.
         errors: the folders that have an error page of their own.
+        slash: whether a name without an ending redirects to the same with a slash.
     """
 
     redirects: Sequence[tuple[str, str, int]] = ()
     errors: Sequence[str] = ()
+    slash: bool = False
 
     def pairs(self, keys: Collection[str]) -> list[Pair]:
         """Return what the store holds for it: the rules, and a filter of the keys that exist.

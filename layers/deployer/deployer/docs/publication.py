@@ -7,6 +7,7 @@ only, no AWS.
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, NotRequired, TypedDict
 
 from deployer.deploy.verification import Answer, Finding, pending, verified
@@ -74,8 +75,8 @@ class Manifest(TypedDict):
     """The files of a release, as stored beside it; `missing`: see `addresses.Missing`."""
 
     release: str
-    files: dict[str, tuple[str, int, str] | tuple[str, int, str, Served]]
-    missing: NotRequired[tuple[Sequence[tuple[str, str, int]], Sequence[str]]]
+    files: Mapping[str, tuple[str, int, str] | tuple[str, int, str, Served]]
+    missing: NotRequired[tuple[Sequence[tuple[str, str, int]], Sequence[str], bool]]
     warnings: NotRequired[list[str]]
 
 
@@ -83,24 +84,31 @@ class Contents(NamedTuple):
     """A release: its files, what the edge does with other addresses, and what to warn of."""
 
     files: Files
-    missing: Missing
+    missing: Missing | None
     warnings: list[str]
 
     @property
-    def pairs(self) -> list[Pair]:
-        """What the key value store holds for it, besides the name of the release."""
-        return self.missing.pairs(self.files)
+    def pairs(self) -> list[Pair] | None:
+        """What the key value store holds for it, besides the name of the release.
+
+        None for a release of an older deployer.
+        """
+        return self.missing.pairs(self.files) if self.missing else None
+
+    @property
+    def slash(self) -> bool:
+        """Whether the edge adds a slash to names without an ending."""
+        return self.missing is not None and self.missing.slash
 
 
 def manifest(release: str, contents: Contents) -> Manifest:
     """Return the manifest of a release."""
     files, missing, warnings = contents
-    return {
-        "release": release,
-        "files": {path: file if file.served else file[:3] for path, file in files.items()},
-        "missing": (missing.redirects, missing.errors),
-        "warnings": warnings,
-    }
+    entries = {path: file if file.served else file[:3] for path, file in files.items()}
+    decided: Manifest = {"release": release, "files": entries, "warnings": warnings}
+    if missing is None:
+        return decided
+    return {**decided, "missing": (missing.redirects, missing.errors, missing.slash)}
 
 
 def contents_of(kept: Manifest | None) -> Contents:
@@ -108,8 +116,11 @@ def contents_of(kept: Manifest | None) -> Contents:
     if kept is None:
         return Contents({}, Missing(), [])
     files = {path: File(*entry) for path, entry in kept["files"].items()}
-    redirects, errors = kept.get("missing", ((), ()))
-    missing = Missing([(source, to, status) for source, to, status in redirects], errors)
+    missing = None
+    if "missing" in kept:
+        redirects, errors, slash = kept["missing"]
+        rules = [(source, to, status) for source, to, status in redirects]
+        missing = Missing(rules, errors, slash)
     return Contents(files, missing, kept.get("warnings", []))
 
 
@@ -185,7 +196,7 @@ def contents(
     live: Files,
     kept: Collection[str],
     texts: Mapping[str, str],
-    slash: Slash,
+    slash: Slash | None,
 ) -> Contents:
     """Return what a release serves, and how.
 
@@ -194,7 +205,7 @@ def contents(
         live: the live release's files.
         kept: the releases that are kept.
         texts: `_redirects` and `_headers`, as far as the build made them.
-        slash: see `addresses.of_pages`.
+        slash: see `addresses.of_pages`; None if the edge is that of an older deployer.
     """
     rules, unsupported = addresses.redirects(texts.get(REDIRECTS, ""))
     headers, not_set = addresses.header_rules(texts.get(HEADERS, ""))
@@ -202,7 +213,9 @@ def contents(
     if ERROR_PAGE not in made:
         digest = hashlib.sha256(NO_ERROR_PAGE).hexdigest()
         made[ERROR_PAGE] = File(digest, len(NO_ERROR_PAGE), release, {"kind": HTML})
-    known = addresses.of_pages(made, slash) | addresses.error_pages(made)
+    known = addresses.of_pages(made, "always" if slash is None else slash) | addresses.error_pages(
+        made
+    )
     redirected, lost = addresses.of_redirects(rules, known, made)
     files = {
         **carried(made, live, kept),
@@ -210,8 +223,20 @@ def contents(
         **{key: _object(key, served, made, release) for key, served in known.items()},
         **{key: _object(key, served, made, release) for key, served in redirected.items()},
     }
+    by_edge = set[str]()
+    if slash is not None and not any(rule.prefix for rule in rules):
+        by_edge = addresses.by_the_edge({key: file.served for key, file in files.items()})
+    files = {key: file for key, file in files.items() if key not in by_edge}
+    missing: Missing | None
     missing, too_many = addresses.missing(rules, files)
+    missing = replace(missing, slash=bool(by_edge))
     warnings = [*unsupported, *lost, *not_set, *too_many]
+    if slash is None:
+        missing = None
+        warnings.append(
+            "the site's stack is older than the deployer: update it to infrastructure/docs.yaml for"
+            f" addresses without a slash, {REDIRECTS}, {HEADERS} and a {ERROR_PAGE} per folder"
+        )
     if headers:
         for key, file in files.items():
             served, problem = addresses.with_headers(key, file.served, headers)

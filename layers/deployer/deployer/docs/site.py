@@ -56,7 +56,8 @@ class SiteSpec:
     `store` is the ARN of the key value store whose key `releases` names the live release. The
     deployer refuses a release with fewer files than `may_shrink_to` percent of the live one's. A
     release fails if the site does not serve it `timeout` seconds after the switch. `trailing_slash`
-    is empty to find it out: see `addresses.of_pages`.
+    is empty to find it out: see `addresses.of_pages`. It is None if the site's stack is of an older
+    deployer: its edge knows pages with a slash only.
     """
 
     site: str
@@ -68,7 +69,7 @@ class SiteSpec:
     keep_releases: int
     may_shrink_to: int
     timeout: int
-    trailing_slash: Slash
+    trailing_slash: Slash | None
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,9 @@ def from_document(document: object, source: str = "the site spec") -> SiteSpec:
         # a change of a key value store takes seconds everywhere; the rest is for slow
         # days: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions.html
         timeout=at.integer("timeout", 180, low=1, high=900),
-        trailing_slash=cast(Slash, at.possibly("trailingSlash", "always|never")),
+        trailing_slash=cast(Slash, at.possibly("trailingSlash", "always|never"))
+        if "trailingSlash" in document
+        else None,
     )
     build.close()
     at.close()
@@ -357,17 +360,21 @@ def kept(records: History, keep: int, live: str | None = None) -> list[str]:
     return list(dict.fromkeys([live, *folders] if live else folders))[:keep]
 
 
-def switch(folders: Sequence[str], pairs: Sequence[Pair] = ()) -> list[Pair]:
+def switch(
+    folders: Sequence[str], pairs: Sequence[Pair] | None = (), slash: bool = False
+) -> list[Pair]:
     """Return what makes a release live in the key value store; nothing without a release.
 
     Args:
         folders: the live release, then the others that are kept.
-        pairs: what the store holds for the live release besides; see `addresses.Missing`.
+        pairs: what the store holds for the live release besides; see `addresses.Missing`. None for
+            a release of an older deployer, whose addresses all end with a slash.
+        slash: whether the edge adds a slash to names without an ending.
     """
     if not folders:
         return []
-    shards = f";{len(pairs) - 1}" if pairs else ""
-    return [{"Key": SWITCH, "Value": ",".join(folders) + shards}, *pairs]
+    how = "" if pairs is None else f";{max(0, len(pairs) - 1)}{';/' if slash else ''}"
+    return [{"Key": SWITCH, "Value": ",".join(folders) + how}, *(pairs or ())]
 
 
 def switched(pairs: Sequence[Pair]) -> list[str]:
