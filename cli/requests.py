@@ -27,9 +27,9 @@ from deployer.aws import ecr, ssm
 from deployer.build import image_build
 from deployer.deploy import history
 from deployer.deploy.reconciliation import recovery, recovery_name
-from deployer.deploy.release import Recorded, carried_out_by
+from deployer.deploy.release import Record, Recorded, carried_out_by
 from deployer.docs import site
-from deployer.store import releases
+from deployer.store import builds, releases
 
 LOOK_SECONDS = 2.0
 START_SECONDS = 120.0  # an upload or push starts its execution within seconds
@@ -194,7 +194,7 @@ class Requests:
         self._link(flight.execution)
         self._follow_release(flight.execution)
 
-    def recover(self, record: Recorded, ended: str) -> dict[str, Any]:
+    def recover(self, record: Record, ended: str) -> dict[str, Any]:
         """Recover a release from an execution that ended, without waiting for the reconciler.
         Args:
             ended: the ARN of the execution that ended.
@@ -282,7 +282,7 @@ class Requests:
         build = next(
             (
                 entry
-                for entry in releases.history(image_build.partition(self.target.service))
+                for entry in builds.history(image_build.partition(self.target.service))
                 if entry.get("outcome") == "SUCCEEDED"
                 and entry.get("content") == record.get("content")
             ),
@@ -578,7 +578,7 @@ class Requests:
     def _record(self, arn: str) -> dict[str, Any]:
         """Return the record of the release that an execution carried out; {} if there is none."""
         self.target.output("ReleasesTable", "tell the outcome")
-        return dict(self._patiently(lambda: releases.found_by(arn)) or {})
+        return dict(self._patiently(lambda: releases.of_any_kind.found_by(arn)) or {})
 
     def _patiently[T](self, look: Callable[[], T]) -> T:
         return patiently(look, self.screen)

@@ -22,7 +22,7 @@ from deployer.docs import publication, site
 from deployer.docs.publication import Change, File, Files, Manifest, Sample
 from deployer.docs.site import DocsRelease, SiteSpec
 from deployer.errors import SiteRejected
-from deployer.store import locks, releases
+from deployer.store import locks, publications
 
 logger = Logger()
 
@@ -83,7 +83,7 @@ def _publish_release(
     event: Request, remaining: Callable[[], int], extend_lease: Callable[[], None]
 ) -> Published:
     spec, release = site.from_document(event["spec"]), event["release"]
-    records, folder = releases.history(release["service"]), release["folder"]
+    records, folder = publications.history(release["service"]), release["folder"]
     live = next(iter(site.kept(records, 1)), None)
     kept = site.kept(records, spec.keep_releases, live=folder)
     live_files: Files = publication.files_of(_manifest(spec, live)) if live else {}

@@ -76,14 +76,14 @@ def _database_note(record: Entry | Unidentified, rollback: Rollback | None) -> s
     )
 
 
-class Recorded(TypedDict):
+class Result(TypedDict):
     outcome: str
     error: str
     cause: str
 
 
 @logger.inject_lambda_context(correlation_id_path="execution")
-def handler(event: Request, context: LambdaContext) -> Recorded:
+def handler(event: Request, context: LambdaContext) -> Result:
     result = event["diagnosis"] or diagnosis.diagnose(event["failure"], [], [], [])
     outcome: Outcome = "FAILED_ROLLED_BACK" if event["restored"] else "FAILED"
     record = event["release"] or release.unidentified(

@@ -25,7 +25,7 @@ from deployer.deploy.spec import ServiceSpec
 from deployer.deploy.stop_reasons import Task
 from deployer.docs import site
 from deployer.lock import LockRequest
-from deployer.store import locks, releases
+from deployer.store import builds, locks, publications
 
 LOOK_SECONDS = 2.0  # between two polls with --watch
 
@@ -272,7 +272,7 @@ def _failure(records: History) -> Document | None:
     failed = next((e for e in records if str(e.get("outcome")).startswith("FAILED")), None)
     if not failed:
         return None
-    failure: Mapping[str, Any] = failed.get("diagnosis") or {}  # type: ignore[assignment]
+    failure: Mapping[str, Any] = failed.get("diagnosis") or {}
     rollback, restored = failed.get("rollback"), failed.get("outcome") == "FAILED_ROLLED_BACK"
     return {
         **_release(failed),
@@ -285,14 +285,14 @@ def _failure(records: History) -> Document | None:
 
 
 def _docs(target: Target) -> Document | None:
-    live = history.live(releases.history(site.owner(target.service)))
+    live = history.live(publications.history(site.owner(target.service)))
     if not live:
         return None
     return {**_release(live), "since": live.get("endedAt"), "url": live.get("url")}
 
 
 def _build(target: Target) -> Document | None:
-    newest = next(iter(releases.newest(image_build.partition(target.service), 1)), None)
+    newest = next(iter(builds.newest(image_build.partition(target.service), 1)), None)
     if not newest:
         return None
     fields = {name: newest.get(name) for name in ("outcome", "startedAt", "endedAt", "execution")}

@@ -39,7 +39,7 @@ from deployer.deploy.spec import ServiceSpec
 from deployer.deploy.stop_reasons import Task
 from deployer.errors import AwsUnavailable, PreflightFailed
 from deployer.presets import Preset
-from deployer.store import locks, releases
+from deployer.store import builds, locks, releases
 from deployer.usecases import check_prerequisites, read_documents, resolve_request
 
 _LINES = 100
@@ -297,7 +297,7 @@ class _Examination:
         yield from findings.last_release(releases.newest(self._spec.service, _NEWEST))
 
     def _build(self) -> Iterator[Check]:
-        yield from findings.last_build(releases.history(image_build.partition(self._spec.service)))
+        yield from findings.last_build(builds.history(image_build.partition(self._spec.service)))
 
     def _image(self) -> Iterator[Check]:
         if not self.live:

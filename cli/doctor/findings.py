@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deployer import pattern as patterns
+from deployer.build.image_build import RecordedBuild
 from deployer.check import FAILED, OK, WARNING, Check, Repair, State
 from deployer.deploy import (
     diagnosis,
@@ -256,7 +257,7 @@ def last_release(records: History) -> Iterator[Check]:
     if outcome == "SUCCEEDED":
         yield Check("last release", OK, f"{record['version']} {outcome}")
         return
-    failure: Mapping[str, Any] = record.get("diagnosis") or {}  # type: ignore[assignment]
+    failure: Mapping[str, Any] = record.get("diagnosis") or {}
     advice = str(failure.get("advice") or "See its record.")
     yield Check(
         "last release",
@@ -269,14 +270,14 @@ def last_release(records: History) -> Iterator[Check]:
     )
 
 
-def last_build(records: History) -> Iterator[Check]:
+def last_build(records: Sequence[RecordedBuild]) -> Iterator[Check]:
     """Check the outcome of the last build of the image."""
     record = next((e for e in records if e.get("outcome") in ("SUCCEEDED", "FAILED")), None)
     if record is None or record.get("outcome") == "SUCCEEDED":
         if record:
             yield Check("last build", OK, str(record["version"]))
         return
-    failure: Mapping[str, Any] = record.get("diagnosis") or {}  # type: ignore[assignment]
+    failure: Mapping[str, Any] = record.get("diagnosis") or {}
     lines = [str(line) for line in failure.get("lines", ())]
     symptom = log_patterns.of_build([*lines, str(failure.get("cause", ""))])
     advice = "Correct the sources and build again; the build's log says what it did."

@@ -34,7 +34,7 @@ from deployer.deploy import (
     verification,
 )
 from deployer.store import builds as aws_builds
-from deployer.store import locks, releases, table
+from deployer.store import locks, publications, releases, table
 from tests.simulation import builds, plans, runtime, sites
 from tests.simulation.asl import Machine
 from tests.simulation.invariants import Broken
@@ -487,8 +487,13 @@ def _tried_once(states: dict[str, Any]) -> None:
 
 
 def _archive_chosen_again(put: Put) -> None:
-    known = {**vars(releases), "of_execution": lambda _: None}
-    put(_function("identify_source"), "releases", SimpleNamespace(**known))
+    forgetful = {**vars(aws_builds), "of_execution": lambda _: None}
+    put(_function("identify_source"), "builds", SimpleNamespace(**forgetful))
+
+
+def _upload_chosen_again(put: Put) -> None:
+    forgetful = {**vars(publications), "of_execution": lambda _: None}
+    put(_function("identify_docs"), "publications", SimpleNamespace(**forgetful))
 
 
 def _always_restored(states: dict[str, Any]) -> None:
@@ -585,7 +590,7 @@ SITE_GUARDS = tuple(
         (
             "a retry keeps to its archive",
             "no false failure",
-            lambda put: put(_function("identify_docs"), "_of_execution", lambda _: None),
+            _upload_chosen_again,
         ),
         ("held only while there is a hold", "newest push wins", _held_whatever_the_hold),
         ("a hold ends before the choice", "newest push wins", _hold_ends_last),

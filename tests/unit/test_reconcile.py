@@ -557,7 +557,6 @@ def test_every_service_has_its_turn_however_long_others_take(
     names = [f"service-{number:02}" for number in range(30)]
     services: Any = [Mock(service=name) for name in names]
     monkeypatch.setattr("deployer.deploy.spec.services", lambda _: services)
-    monkeypatch.setattr(releases, "history", lambda _: [])
     now, seen = [0.0], []
 
     def look(name: str, _: Any) -> Any:
@@ -569,7 +568,7 @@ def test_every_service_has_its_turn_however_long_others_take(
         return "settled"
 
     monkeypatch.setattr(reconcile, "_abandoned", look)
-    monkeypatch.setattr(reconcile, "_missed", lambda *_: iter(()))
+    monkeypatch.setattr(reconcile, "_records", lambda *_: ((), iter(())))
     context.get_remaining_time_in_millis = lambda: int((120 - now[0]) * 1000)
     for _ in range(2):
         now[0] = 0.0
@@ -585,7 +584,6 @@ def test_what_does_not_fit_into_one_round_is_first_in_the_next(
 ) -> None:
     services: Any = [Mock(service=f"service-{number:03}") for number in range(100)]
     monkeypatch.setattr("deployer.deploy.spec.services", lambda _: services)
-    monkeypatch.setattr(releases, "history", lambda _: [])
     now = [0.0]
     rounds: list[list[str]] = []
 
@@ -595,7 +593,7 @@ def test_what_does_not_fit_into_one_round_is_first_in_the_next(
         return iter(())
 
     monkeypatch.setattr(reconcile, "_abandoned", look)
-    monkeypatch.setattr(reconcile, "_missed", lambda *_: iter(()))
+    monkeypatch.setattr(reconcile, "_records", lambda *_: ((), iter(())))
     context.get_remaining_time_in_millis = lambda: int((120 - now[0]) * 1000)
     for _ in range(7):
         now[0] = 0.0

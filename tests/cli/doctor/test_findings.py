@@ -216,7 +216,9 @@ def test_what_became_of_the_last_build(past: Any, fix: str) -> None:
 
 def test_a_build_that_succeeded_since_is_well() -> None:
     assert states(findings.last_build([])) == []
-    assert states(findings.last_build([recorded(), build("FAILED", error="BuildFailed")])) == [OK]
+    assert states(
+        findings.last_build([build("SUCCEEDED"), build("FAILED", error="BuildFailed")])
+    ) == [OK]
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict, final
 
 from deployer.deploy import diagnosis, documents, release
 from deployer.deploy.diagnosis import Failure
-from deployer.deploy.release import Entry, Recorded, release_id
+from deployer.deploy.release import Entry, Record, release_id
 from deployer.deploy.spec import ServiceSpec
 from deployer.errors import RequestRejected
 from deployer.redaction import clip, redact
@@ -83,6 +83,13 @@ class Build(Entry):
 
     source: Source
     content: str
+
+
+@final
+class RecordedBuild(Build, Record):
+    """The record of a build. `digest` is the image's if it produced one."""
+
+    diagnosis: NotRequired["Diagnosis"]
 
 
 class Variable(TypedDict):
@@ -233,7 +240,7 @@ def entry(upload: Upload, source: Source, execution: str, now: datetime) -> Buil
     }
 
 
-def already_built(earlier: Recorded, build: Build, history: Sequence[Recorded]) -> str | None:
+def already_built(earlier: Record, build: Build, history: Sequence[Record]) -> str | None:
     """Return why the archive need not be built: its content was, or is being. None if it must be.
 
     If the earlier build is being stopped for an upload of other content, this one is built again.
@@ -418,7 +425,7 @@ def reason(diagnosis: Diagnosis) -> str:
     return ". ".join([diagnosis["cause"], " | ".join(errors[:3] or lines[-1:])]).removesuffix(". ")
 
 
-def newer(build: Entry, history: Sequence[Recorded]) -> Recorded | None:
+def newer(build: Entry, history: Sequence[Record]) -> Record | None:
     """Return the newer upload for which a build was stopped; None if a person stopped it."""
     pushed = datetime.fromisoformat(build["pushedAt"])
     for record in history:

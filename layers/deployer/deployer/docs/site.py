@@ -10,13 +10,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NotRequired, cast
+from typing import Any, NotRequired, final
 
 from deployer import requests
 from deployer.deploy import history
-from deployer.deploy.history import History
 from deployer.deploy.identification import OPERATOR
-from deployer.deploy.release import Entry, Recorded, Trigger, release_id
+from deployer.deploy.release import Entry, Record, Trigger, release_id
 from deployer.deploy.spec import Fields
 from deployer.errors import RequestRejected, SiteUnknown, SpecInvalid
 from deployer.requests import Hold, Publish, Recover, Resume, Rollback
@@ -81,6 +80,11 @@ class DocsRelease(Entry):
     sourceVersion: str
     folder: str
     url: NotRequired[str]
+
+
+@final
+class RecordedDocs(DocsRelease, Record):
+    """The record of a site's release."""
 
 
 def owner(site: str) -> str:
@@ -269,10 +273,9 @@ def _release(
 
 
 def again(
-    earlier: Recorded, trigger: Trigger, by: str | None, execution: str, now: datetime
+    before: DocsRelease, trigger: Trigger, by: str | None, execution: str, now: datetime
 ) -> DocsRelease:
     """Return the release that publishes an earlier one again: a rollback, or a resumption."""
-    before = cast(DocsRelease, earlier)
     name = release_id(now, before["digest"].rpartition(":")[2], execution)
     return {
         "service": before["service"],
@@ -315,14 +318,14 @@ def noted(
     }
 
 
-def kept(records: History, keep: int, live: str | None = None) -> list[str]:
+def kept(records: Sequence[RecordedDocs], keep: int, live: str | None = None) -> list[str]:
     """Return the folders to keep, the live one first.
 
     Args:
         keep: how many.
         live: the folder that becomes live; None for the live release's.
     """
-    folders = [str(entry.get("folder")) for entry in history.good(records)]
+    folders = [entry["folder"] for entry in history.good(records)]
     return list(dict.fromkeys([live, *folders] if live else folders))[:keep]
 
 
