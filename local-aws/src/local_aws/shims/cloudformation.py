@@ -8,10 +8,10 @@ Follows the template reference (what Ref and Fn::GetAtt return) and the user gui
 (protect-stack-resources.html), change sets (API_ResourceTargetDefinition.html).
 """
 
-import functools
 import importlib.util
 import json
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,7 @@ def _call(operation: str, properties: Properties) -> dict[str, Any]:
     shape = client.meta.service_model.operation_model(
         client.meta.method_to_api_mapping[operation]
     ).input_shape
-    answer: dict[str, Any] = getattr(client, operation)(**_fitted(shape, properties))
-    return answer
+    return getattr(client, operation)(**_fitted(shape, properties))
 
 
 def _fitted(shape: Any, value: Any) -> Any:
@@ -152,13 +151,10 @@ TYPES = {
 
 
 def _with_attributes(
-    original: Callable[..., Made], more: Callable[[str], Properties]
-) -> Callable[..., Made]:
-    def make(*arguments: Any, **named: Any) -> Made:
-        identifier, attributes = original(*arguments, **named)
-        return identifier, attributes | more(identifier)
-
-    return make
+    original: Callable[..., Made], more: Callable[[str], Properties], *arguments: Any, **named: Any
+) -> Made:
+    identifier, attributes = original(*arguments, **named)
+    return identifier, attributes | more(identifier)
 
 
 def _vpc_attributes(identifier: str) -> Properties:
@@ -257,21 +253,17 @@ def _chosen(value: Any, conditions: Properties) -> Any:
     }
 
 
-def _if_updatable(original: Callable[..., Any]) -> Callable[..., Any]:
+def _if_updatable(original: Callable[..., Any], parameters: Any) -> Any:
     """A stack whose creation was rolled back can only be deleted (view-stack-events.html, stack
     status codes); MiniStack takes a change set for it."""
-
-    def change(parameters: Any) -> Any:
-        stack = handlers._resolve_stack(handlers._p(parameters, "StackName"))
-        status = stack["StackStatus"] if stack else ""
-        if status in _NOT_UPDATABLE or (
-            status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS"
-        ):
-            message = f"Stack:{stack['StackId']} is in {status} state and can not be updated."
-            return handlers._error("ValidationError", message)
-        return original(parameters)
-
-    return change
+    stack = handlers._resolve_stack(handlers._p(parameters, "StackName"))
+    status = stack["StackStatus"] if stack else ""
+    if status in _NOT_UPDATABLE or (
+        status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS"
+    ):
+        message = f"Stack:{stack['StackId']} is in {status} state and can not be updated."
+        return handlers._error("ValidationError", message)
+    return original(parameters)
 
 
 _NOT_UPDATABLE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED")
@@ -340,15 +332,14 @@ def _schemas() -> Path:
     return Path(found.submodule_search_locations[0]) / "data" / "schemas"
 
 
-@functools.cache
+@cache
 def _schema(kind: str) -> Properties | None:
     """A resource type's schema, as of the cfn-lint that is installed."""
     schemas = _schemas()
     found = json.loads((schemas / "providers" / "us-east-1.json").read_text()).get(kind)
     if not found:
         return None
-    schema: Properties = json.loads((schemas / "resources" / f"{found}.json").read_text())
-    return schema
+    return json.loads((schemas / "resources" / f"{found}.json").read_text())
 
 
 @shim.wraps(stacks, "_runs_on_worker_thread", "resource_type")
@@ -381,26 +372,24 @@ def _by_arn(known: Properties) -> None:
     known.update(create=created, update=updated, delete=deleted)
 
 
-def _unless_protected(original: Callable[..., None]) -> Callable[..., None]:
+def _unless_protected(
+    original: Callable[..., None], identifier: str, properties: Properties
+) -> None:
     """DeleteDBInstance: "You can't delete a DB instance when deletion protection is enabled"."""
-
-    def act(identifier: str, properties: Properties) -> None:
-        if rds._instances.get(identifier, {}).get("DeletionProtection"):
-            raise ValueError(PROTECTED)
-        original(identifier, properties)
-
-    return act
+    if rds._instances.get(identifier, {}).get("DeletionProtection"):
+        raise ValueError(PROTECTED)
+    original(identifier, properties)
 
 
 def install() -> None:
     """Add the types and what they lack."""
     shim.install()
-    evaluate = functools.partial(_with_pseudo_parameters, engine._evaluate_conditions)
+    evaluate = partial(_with_pseudo_parameters, engine._evaluate_conditions)
     for module in (engine, changesets, handlers, stacks):  # each has a name of its own for it
         module._evaluate_conditions = evaluate
     actions = handlers._ACTION_HANDLERS
     for name in ("UpdateStack", "CreateChangeSet"):
-        actions[name] = _if_updatable(actions[name])
+        actions[name] = partial(_if_updatable, actions[name])
     known = provisioners._RESOURCE_HANDLERS
     for kind, made in TYPES.items():
         known[kind] = made
@@ -412,8 +401,8 @@ def install() -> None:
         provisioners._REPLACING_PROPERTIES[kind] = replacing
     for operation in ("create", "update"):
         vpc = known["AWS::EC2::VPC"]
-        vpc[operation] = _with_attributes(vpc[operation], _vpc_attributes)
+        vpc[operation] = partial(_with_attributes, vpc[operation], _vpc_attributes)
     _by_arn(known["AWS::SecretsManager::Secret"])
     instance = known["AWS::RDS::DBInstance"]
     for operation in ("snapshot", "delete"):
-        instance[operation] = _unless_protected(instance[operation])
+        instance[operation] = partial(_unless_protected, instance[operation])

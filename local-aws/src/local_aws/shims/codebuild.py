@@ -137,8 +137,7 @@ def _batch_get_builds(data: Json) -> Any:
 
 def _find(given: str) -> Json | None:
     """By id or ARN."""
-    found: Json | None = codebuild._builds.get(given.rpartition(":build/")[2])
-    return found
+    return codebuild._builds.get(given.rpartition(":build/")[2])
 
 
 def _overridden(project: Json, data: Json) -> Json:

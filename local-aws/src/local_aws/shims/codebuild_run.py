@@ -1,8 +1,8 @@
 """One build, run as CodeBuild runs it, its commands as processes of this machine.
 
 What CodeBuild does in the project's role is done here with that role's credentials over the local
-AWS's own endpoint: logs, source, cache, artifacts. So a permission that the
-role lacks fails the build as it does on AWS. The build environment's image is this machine.
+AWS's own endpoint (source, cache, artifacts, log), so a permission that the role lacks fails the
+build as it does on AWS. The build environment's image is this machine.
 
 Follows the AWS CodeBuild user guide: Build phase transitions; Build specification reference;
 Environment variables in build environments; Build caching.
@@ -10,7 +10,6 @@ Environment variables in build environments; Build caching.
 
 import contextlib
 import os
-import selectors
 import shutil
 import subprocess
 import tarfile
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from ministack.services import cloudwatch_logs
 
 from local_aws.shims import containers, ecs_agent
 from local_aws.shims.buildspec import PHASES, BadBuildspec, parse
@@ -35,8 +35,6 @@ _SCRIPT = """[ ! -e "$0.vars" ] || . "$0.vars" 2>/dev/null
 trap '__code=$?; trap - EXIT; env -0 >"$0.env"; set >"$0.vars"; pwd >"$0.cwd"; exit "$__code"' EXIT
 . "$0"
 """
-_FLUSH_SECONDS = 0.25
-_BATCH = 500
 # A folder that stands for https://github.com: a repository is at <owner>/<name> in it.
 _GITHUB = "CODEBUILD_GITHUB"
 _HIDDEN = {"_", "SHLVL", "OLDPWD", "BASH_EXECUTION_STRING"}
@@ -78,6 +76,8 @@ class Build:
     _lifeline: int = -1
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _clients: dict[str, Any] = field(default_factory=dict)
+    _log: Json = field(default_factory=dict)
+    _early: list[Json] = field(default_factory=list)
 
     def run(self) -> None:
         """Run it to its end. What fails is in the record, never raised."""
@@ -87,12 +87,10 @@ class Build:
         clock = threading.Timer(60 * self.record["timeoutInMinutes"], self.stop, ("TIMED_OUT",))
         clock.daemon = True
         clock.start()
-        self._log = _Log(self._client("logs"), self.record["logs"])
         try:
             self._run()
         finally:
             clock.cancel()
-            self._log.close()
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def stop(self, status: str = "STOPPED") -> None:
@@ -113,7 +111,7 @@ class Build:
     def _run(self) -> None:
         status = "SUCCEEDED"
         try:
-            self._phase("PROVISIONING", self._log.open)
+            self._phase("PROVISIONING", self._open_log)
             self._phase("DOWNLOAD_SOURCE", self._fetch)
             status = self._commands()
         except PhaseFailed:
@@ -180,7 +178,6 @@ class Build:
     def _complete(self, status: str) -> None:
         now = time.time()
         self.record["phases"].append({"phaseType": "COMPLETED", "startTime": now})
-        self._log.flush()
         with self._lock:
             self.record |= {
                 "buildStatus": status,
@@ -336,21 +333,9 @@ class Build:
 
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
-        pending = b""
-        with process.stdout as output, selectors.DefaultSelector() as ready:
-            os.set_blocking(output.fileno(), False)
-            ready.register(output, selectors.EVENT_READ)
-            while True:
-                if not ready.select(_FLUSH_SECONDS):
-                    self._log.flush()
-                    continue
-                if not (read := os.read(output.fileno(), 65536)):
-                    break
-                *lines, pending = (pending + read).split(b"\n")
-                for line in lines:
-                    self._write(line.decode(errors="replace").rstrip("\r"))
-        if pending:
-            self._write(pending.decode(errors="replace"))
+        with process.stdout as output:
+            for line in output:
+                self._write(line.decode(errors="replace").rstrip("\r\n"))
 
     def _remember(self, script: Path) -> None:
         state, cwd = script.with_name("command.env"), script.with_name("command.cwd")
@@ -465,48 +450,30 @@ class Build:
         stamp = time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime(now))
         self._write(f"[Container] {stamp}.{int(now % 1 * 1e6):06d} {line}")
 
-    def _write(self, line: str) -> None:
-        self._log.write(line)
-
-
-class _Log:
-    """The build's log stream. Lines before the stream is open wait for it."""
-
-    def __init__(self, logs: Any, where: Json) -> None:
-        self._logs, self._where = logs, where
-        self._pending: list[Json] = []
-        self._open = False
-        self._flushed = time.monotonic()
-
-    def open(self) -> None:
-        """Make group and stream where they are missing. ClientError if the role may not."""
-        group, stream = self._where["groupName"], self._where["streamName"]
-        exists = self._logs.exceptions.ResourceAlreadyExistsException
+    def _open_log(self) -> None:
+        """Make group and stream where they are missing, as the role, and write what waited."""
+        logs, where = self._client("logs"), self.record["logs"]
+        group, stream = where["groupName"], where["streamName"]
+        exists = logs.exceptions.ResourceAlreadyExistsException
         try:
-            self._logs.create_log_stream(logGroupName=group, logStreamName=stream)
-        except self._logs.exceptions.ResourceNotFoundException:
+            logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        except logs.exceptions.ResourceNotFoundException:
             with contextlib.suppress(exists):
-                self._logs.create_log_group(logGroupName=group)
+                logs.create_log_group(logGroupName=group)
             with contextlib.suppress(exists):
-                self._logs.create_log_stream(logGroupName=group, logStreamName=stream)
-        self._open = True
+                logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        if why := self.denial("logs:PutLogEvents", where["cloudWatchLogsArn"]):
+            raise PhaseFailed("CLIENT_ERROR", why)
+        self._log = {"logGroupName": group, "logStreamName": stream}
+        self._put(self._early)
 
-    def write(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         # CloudWatch Logs refuses empty messages.
-        self._pending.append({"timestamp": int(time.time() * 1000), "message": line or " "})
-        if time.monotonic() - self._flushed > _FLUSH_SECONDS or len(self._pending) >= _BATCH:
-            self.flush()
+        event = {"timestamp": int(time.time() * 1000), "message": line or " "}
+        if self._log:
+            self._put([event])
+        else:
+            self._early.append(event)
 
-    def flush(self) -> None:
-        self._flushed = time.monotonic()
-        while self._open and self._pending:
-            batch, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
-            self._logs.put_log_events(
-                logGroupName=self._where["groupName"],
-                logStreamName=self._where["streamName"],
-                logEvents=batch,
-            )
-
-    def close(self) -> None:
-        with contextlib.suppress(ClientError, BotoCoreError):
-            self.flush()
+    def _put(self, events: list[Json]) -> None:
+        cloudwatch_logs._put_log_events(self._log | {"logEvents": events})

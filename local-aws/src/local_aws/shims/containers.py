@@ -175,8 +175,7 @@ def _choose(children: Sequence[dict[str, Any]], architecture: str, image: str) -
     for child in children:
         platform = child.get("platform") or {}
         if (platform.get("os"), platform.get("architecture")) == ("linux", architecture):
-            digest: str = child["digest"]
-            return digest
+            return child["digest"]
     raise PullError(
         f"image Manifest does not contain descriptor matching platform 'linux/{architecture}'"
         f" ({image})"

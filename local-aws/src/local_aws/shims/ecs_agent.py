@@ -83,8 +83,7 @@ class Agent:
             found = self._client("ssm").get_parameters(Names=[source], WithDecryption=True)
         if not found["Parameters"]:
             raise InitializationError(f"{_RETRIEVAL}{tried}invalid parameters: {source}")
-        value: str = found["Parameters"][0]["Value"]
-        return value
+        return found["Parameters"][0]["Value"]
 
     def open_log(self, group: str, stream: str, region: str, *, create_group: bool) -> None:
         """Make the log stream that the awslogs driver writes to."""
@@ -135,8 +134,7 @@ class Agent:
                 repositoryName=reference.repository, layerDigest=digest
             )
             direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            blob: BinaryIO = direct.open(found["downloadUrl"], timeout=30)
-            return blob
+            return direct.open(found["downloadUrl"], timeout=30)
         except (ClientError, urllib.error.URLError) as error:
             raise containers.PullError(
                 f"ref pull has been retried 1 time(s): failed to copy: {digest}: {error}"
@@ -194,13 +192,21 @@ def credentials(role: str) -> dict[str, str]:
     }
 
 
-def assumable(role: str) -> bool:
-    """Whether ECS may assume the role for a task; it does not say of which cluster.
+def unassumable(definition: dict[str, Any]) -> str | None:
+    """Why ECS may not assume the roles of a task definition; None if it may. It does not say of
+    which cluster. The sentence is from memory.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
     """
     source = f"arn:aws:ecs:{get_region()}:{get_account_id()}:*"
-    return roles.trusts(role, "ecs-tasks.amazonaws.com", source)
+    for role in (definition.get("taskRoleArn"), definition.get("executionRoleArn")):
+        if role and not roles.trusts(role, "ecs-tasks.amazonaws.com", source):
+            return (
+                f"ECS was unable to assume the role '{role}' that was provided for this task. "
+                "Please verify that the role being passed has the proper trust relationship and "
+                "permissions and that your IAM user has permissions to pass this role."
+            )
+    return None
 
 
 @functools.cache

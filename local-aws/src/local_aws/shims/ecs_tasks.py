@@ -317,7 +317,7 @@ class Task:
                 self.record["lastStatus"] = "DEACTIVATING"
                 self._changed(self)  # which takes it out of its target groups
             if self._interface:
-                load_balancer.wait_until_drained(self._interface.address)
+                load_balancer.wait_until_idle(self._interface.address)
         with lock:
             self.record["lastStatus"] = "STOPPING"  # which is no event
         stopping = [
@@ -363,12 +363,10 @@ class Task:
         raise _Failed(reason)
 
     def _definitions(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.definition["containerDefinitions"]
-        return found
+        return self.definition["containerDefinitions"]
 
     def _container(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = next(c for c in self.record["containers"] if c["name"] == name)
-        return found
+        return next(c for c in self.record["containers"] if c["name"] == name)
 
     def _ports(self) -> set[int]:
         mappings = (m for c in self._definitions() for m in c.get("portMappings") or [])

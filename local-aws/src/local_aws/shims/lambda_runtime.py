@@ -51,8 +51,6 @@ _LAMBDA = "lambda.amazonaws.com"
 _RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six.py")
 _lock = threading.Lock()
 shim = Shim()
-
-
 install = shim.install
 
 
@@ -176,7 +174,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
                 return {}  # both ends are closed
         line, _, self._received = self._received.partition(b"\n")
         self._drain(self._proc, log)
-        return json.loads(line)  # type: ignore[no-any-return]
+        return json.loads(line)
 
     def _drain(self, process: Any, log: list[bytes]) -> None:
         output = process.stdout.fileno()

@@ -230,7 +230,7 @@ def _find_handler(name: str) -> Callable[..., Any] | Failure:
         return _raised(error)
     found = getattr(module, function, None)
     if callable(found):
-        return found  # type: ignore[no-any-return]
+        return found
     return _failure(
         "Runtime.HandlerNotFound", f"Handler '{function}' missing on module '{module_name}'"
     )

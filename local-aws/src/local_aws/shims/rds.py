@@ -129,10 +129,7 @@ def _create_db_instance(original: Callable[..., Response], p: Record) -> Respons
 
 
 def _answer(action: str, instance: Record) -> Response:
-    answer: Response = rds._single_instance_response(
-        f"{action}Response", f"{action}Result", instance
-    )
-    return answer
+    return rds._single_instance_response(f"{action}Response", f"{action}Result", instance)
 
 
 @shim.wraps(rds, "_instance_xml", "i")
@@ -156,8 +153,7 @@ def _rotate_instance_password(
 
 
 def _refusal(code: str, message: str, status: int = 400) -> Response:
-    answer: Response = rds._error(code, message, status)
-    return answer
+    return rds._error(code, message, status)
 
 
 # The end of an instance --------------------------------------------------------------------------

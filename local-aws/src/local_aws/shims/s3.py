@@ -15,8 +15,6 @@ type Response = tuple[int, dict[str, Any], Any]
 _version: ContextVar[str | None] = ContextVar("version", default=None)
 
 shim = Shim()
-
-
 install = shim.install
 
 

@@ -214,7 +214,7 @@ def _execute_task(original: Call, state: Data, given: Any, execution: Data, ctx:
     mocked = stepfunctions._sfn_mock_config
     activity = ":activity:" in state.get("Resource", "")
     if stepfunctions._state_query_language(state, ctx) != "JSONata" or mocked or activity:
-        return original(state, given, execution, ctx)  # type: ignore[no-any-return]
+        return original(state, given, execution, ctx)
     retried: dict[int, int] = {}
     while True:
         ctx["State"]["RetryCount"] = sum(retried.values())
@@ -430,7 +430,7 @@ def _apply_output_path(original: Call, state: Data, data: Any, ctx: Any = None) 
 def _execute_choice(original: Call, state: Data, given: Any, ctx: Any = None) -> Step:
     """Conditions are boolean; `Output` and `Assign` of the state belong to its default."""
     if stepfunctions._state_query_language(state, ctx) != "JSONata":
-        return original(state, given, ctx)  # type: ignore[no-any-return]
+        return original(state, given, ctx)
     for choice in state["Choices"]:
         if stepfunctions._jsonata_state_field(choice, "Condition", "boolean", given, ctx):
             return _leave(choice, given, ctx), choice["Next"]
