@@ -62,7 +62,7 @@ class Call:
         return Account(self.profile, self.region)
 
     @property
-    def known_account(self) -> Account | None:
+    def opened_account(self) -> Account | None:
         """The account, if the command has opened it already."""
         return self.__dict__.get("account")
 
@@ -124,7 +124,7 @@ def command(
                 try:
                     function(call, **arguments)
                 except AWS_ERRORS as error:
-                    raise stopped_by(error, account=call.known_account) from error
+                    raise stopped_by(error, account=call.opened_account) from error
 
             document = as_json and not streams(arguments)
             sys.exit(carried_out(work, call.result, as_json=document, given=lambda: call.given))

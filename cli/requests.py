@@ -308,14 +308,14 @@ class Requests:
             CommandFailed: neither exists.
         """
         sites = site.named(ssm.site_specs())
-        if self.target.asked in sites:
-            return str(self.target.asked)
+        if self.target.requested in sites:
+            return str(self.target.requested)
         if len(sites) == 1:
             return sites[0]
         existing = f"existing: {', '.join(sorted(sites))}" if sites else "none exists yet"
         raise CommandFailed(
             WRONG,
-            f"no documentation site is named {self.target.asked or '(none given)'}; {existing}",
+            f"no documentation site is named {self.target.requested or '(none given)'}; {existing}",
             NAME_A_SERVICE,
         )
 
@@ -578,7 +578,7 @@ class Requests:
     def _record(self, arn: str) -> dict[str, Any]:
         """Return the record of the release that an execution carried out; {} if there is none."""
         self.target.output("ReleasesTable", "tell the outcome")
-        return dict(self._patiently(lambda: releases.of_any_kind.found_by(arn)) or {})
+        return dict(self._patiently(lambda: releases.of_any_kind.handled_by(arn)) or {})
 
     def _patiently[T](self, look: Callable[[], T]) -> T:
         return patiently(look, self.screen)

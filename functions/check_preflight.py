@@ -57,7 +57,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
     checks = check_prerequisites.checks_at(place, event["release"])
     for check in checks:
         if check.state == WARNING:
-            logger.warning("preflight warns", look=check.name, found=check.found)
+            logger.warning("preflight warns", look=check.name, finding=check.finding)
     preflight.check(checks)
     records = releases.history(spec.service)
     newest = history.live(records)

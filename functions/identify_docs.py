@@ -128,7 +128,7 @@ def _rollback_release(
 def _handle_hold(request: Hold, execution: str, now: datetime) -> Identified:
     spec, _ = site.from_parameters(ssm.site_specs(), request.service)
     note = locks.hold_back(site.owner(spec.site), request.by, request.reason, now)
-    release = site.noted(spec, "hold", request.by, execution, now)
+    release = site.no_op(spec, "hold", request.by, execution, now)
     return _record_hold(release, f"held: {note['reason']}", now)
 
 
@@ -152,7 +152,7 @@ def _resumed_release(request: Resume, spec: SiteSpec, execution: str, now: datet
         raise RequestRejected(f"site {spec.site} is not held")
     held = history.newest_held(publications.history(site.owner(spec.site)), hold["at"])
     if held is None:
-        return site.noted(spec, "hold", request.by, execution, now)
+        return site.no_op(spec, "hold", request.by, execution, now)
     return site.again(held, "resume", request.by, execution, now)
 
 

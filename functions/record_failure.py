@@ -106,7 +106,7 @@ def handler(event: Request, context: LambdaContext) -> Result:
         "reason": reason,
     }
     # a refused push has its records under the services that it matches
-    recorded_push = None if event["release"] else releases.found_by(event["execution"])
+    recorded_push = None if event["release"] else releases.handled_by(event["execution"])
     recorded = releases.close_release(record, outcome, details)
     locks.dequeue(record["service"], record["id"])
     locks.release(record["service"], event["execution"])

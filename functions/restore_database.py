@@ -118,7 +118,7 @@ def _switch(service: str, release: Release, restoration: Restoration) -> None:
 
 def _protect_secret(secret: str) -> None:
     """Block updates of the secret's stack that would reset it to the old host."""
-    if origin := secrets.made_by(secret):
+    if origin := secrets.created_by(secret):
         stack, resource = origin
         protected = cloudformation.change_policy(
             stack, partial(database.keeping, resource=resource)

@@ -104,8 +104,8 @@ def _watch(call: Call) -> None:
 
 def _seen(call: Call) -> Document:
     """Return what --json prints: of one service, or of several where none is named."""
-    if call.service is None and len(every := call.target.every) > 1:
-        return {"services": [_brief(name, target) for name, target in every.items()]}
+    if call.service is None and len(services := call.target.services) > 1:
+        return {"services": [_brief(name, target) for name, target in services.items()]}
     return _document(call.target)
 
 

@@ -246,7 +246,7 @@ class _Examination:
             before = self.live.get("probes", {})
             checks = findings.answers(verify, self.live["version"], before, responses, self._preset)
             for check in checks:
-                yield replace(check, found=f"{url}: {check.found}")
+                yield replace(check, finding=f"{url}: {check.finding}")
 
     def _drift(self) -> Iterator[Check]:
         current = rollout.primary(self.service) if self.service else None
@@ -344,7 +344,7 @@ class _Examination:
             arn = entry["executionArn"]
             if datetime.now(UTC) - entry["startDate"] > _WEEK:
                 break
-            if releases.found_by(arn) is None and not self._recorded(arn):
+            if releases.handled_by(arn) is None and not self._recorded(arn):
                 description = client_.describe_execution(executionArn=arn)
                 failed.append(
                     (arn, str(description.get("cause") or description.get("error", ""))[:300])
@@ -464,7 +464,7 @@ def _lasting(check: Check, description: Mapping[str, Any]) -> Check:
     return replace(
         check,
         state=FAILED if expired else WARNING,
-        found=f"it ends at {expiry.isoformat()}",
+        finding=f"it ends at {expiry.isoformat()}",
         fix=fix,
     )
 

@@ -146,7 +146,7 @@ def test_following_goes_on_from_what_was_shown(kept: Kept) -> None:
     kept.write(16.1, "back", "one")
     kept.write(16.1, "back", "two")
     tail = Tail(log, after(600))
-    tail.told(kept.written[-2])
+    tail.mark_shown(kept.written[-2])
     kept.write(16.2, "back", "three")
     assert [line.text for line in tail.more()] == ["two", "three"]
 

@@ -20,7 +20,7 @@ LARGE = "Concurrently running builds for Linux/Large environment"
 def test_room() -> None:
     assert quotas.room(replace(VPCS, used=4, value=5), 1).state == OK
     full = quotas.room(replace(VPCS, used=5, value=5), 1, "give VpcId, one of your own")
-    assert (full.state, full.found) == (FAILED, "5 of 5 VPCs are used, 1 more needed")
+    assert (full.state, full.finding) == (FAILED, "5 of 5 VPCs are used, 1 more needed")
     assert "--service-code vpc --quota-code L-F678F1CE --desired-value 6" in full.fix[1]
     assert "give VpcId" in full.fix[-1]
     assert quotas.room(VPCS, 1).state == WARNING  # nobody knows
@@ -73,7 +73,7 @@ def test_fargate(
 def test_builds_at_once(quota: Quota, now: bool, state: str, said: str) -> None:
     check = quotas.concurrency(quota, now=now)
     assert check.state == state
-    assert said in " ".join([check.found, *check.fix])
+    assert said in " ".join([check.finding, *check.fix])
 
 
 @pytest.mark.parametrize(

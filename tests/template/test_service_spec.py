@@ -87,7 +87,7 @@ def test_the_deployer_takes_it(settings: dict[str, Any]) -> None:
     assert (made.verify is None) == (exposure == "none")
     balancers = (made.service_definition or {}).get("loadBalancers", [])
     assert bool(balancers) == bool(made.url) == (exposure == "load-balancer")
-    assert [check.found for check in checks(settings) if check.state == FAILED] == []
+    assert [check.finding for check in checks(settings) if check.state == FAILED] == []
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
@@ -222,7 +222,7 @@ def test_what_a_team_adds_is_checked(name: str, said: str) -> None:
 def test_what_a_team_adds_cannot_undo_what_the_application_needs(added: dict[str, str]) -> None:
     settings = SECURE | {"Environment": json.dumps(added)}
     try:
-        found = [check.found for check in checks(settings) if check.state == FAILED]
+        found = [check.finding for check in checks(settings) if check.state == FAILED]
     except SpecInvalid as error:
         found = [str(error)]
     assert found and all(name in found[0] for name in added)

@@ -260,7 +260,7 @@ def test_a_push_whose_spec_is_invalid_has_a_record_and_may_deploy_yet(
     for execution in (EXECUTION, EXECUTION, ANOTHER_EXECUTION):
         with pytest.raises(SpecInvalid, match="timeout"):
             identify(event, context, execution)
-        assert releases.found_by(execution)
+        assert releases.handled_by(execution)
     found = record()
     assert (found["outcome"], found["version"], found["execution"]) == (
         *("FAILED", "2.1.0"),
@@ -667,7 +667,7 @@ def test_a_push_that_fits_two_services_has_a_record_under_each(
     with pytest.raises(RequestRejected):  # tried again
         identify(pushed(digest), context)
     assert len(releases.newest("other", 9)) == 1
-    assert releases.found_by(EXECUTION)
+    assert releases.handled_by(EXECUTION)
 
 
 def test_what_was_deployed_is_not_refused_once_its_tag_fits_another_service_too(

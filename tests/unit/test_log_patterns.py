@@ -60,17 +60,17 @@ FAILED = "error: connect to postgres failed: "
     ],
 )
 def test_a_line_tells(line: str, kind: str) -> None:
-    kinds = [symptom.kind for symptom in log_patterns.found(["hello", line, "bye"], CODER)]
+    kinds = [symptom.kind for symptom in log_patterns.matching(["hello", line, "bye"], CODER)]
     assert kinds == ([kind] if kind else [])
 
 
 def test_without_its_preset_an_application_has_no_lines_of_its_own() -> None:
-    assert log_patterns.found(["Using built-in PostgreSQL (/x)", "Opening tunnel"]) == []
+    assert log_patterns.matching(["Using built-in PostgreSQL (/x)", "Opening tunnel"]) == []
 
 
 def test_what_ended_the_application_comes_before_what_it_lived_on_with() -> None:
     lines = ["Using built-in PostgreSQL (/x)", "no migration found for version 7"]
-    assert [s.kind for s in log_patterns.found(lines, CODER)] == [
+    assert [s.kind for s in log_patterns.matching(lines, CODER)] == [
         "schema-newer",
         "built-in-database",
     ]

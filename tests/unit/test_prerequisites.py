@@ -20,7 +20,7 @@ SECRET = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:coder-db"
 def states(found: Iterable[Check]) -> list[str]:
     checks = list(found)
     for check in checks:
-        assert check.state != FAILED or (check.fix and check.found), check
+        assert check.state != FAILED or (check.fix and check.finding), check
     return [check.state for check in checks]
 
 
@@ -195,15 +195,15 @@ def test_secrets_are_named_once_without_their_keys() -> None:
 @pytest.mark.parametrize(
     ("secret", "expected"),
     [
-        (Secret(SECRET, there=True, access="allowed"), OK),
-        (Secret(SECRET, there=False), FAILED),
-        (Secret(SECRET, there=True, going=True), FAILED),
-        (Secret(SECRET, there=True, access="implicitDeny"), FAILED),
-        (Secret(SECRET, there=None, access="implicitDeny", otherwise=True), WARNING),
-        (Secret(SECRET, there=True, access="implicitDeny", otherwise=True), WARNING),
-        (Secret(SECRET, there=True, access="explicitDeny", otherwise=True), FAILED),
-        (Secret(SECRET, there=None, access="allowed"), WARNING),
-        (Secret(SECRET, there=True, access=None), WARNING),
+        (Secret(SECRET, exists=True, access="allowed"), OK),
+        (Secret(SECRET, exists=False), FAILED),
+        (Secret(SECRET, exists=True, going=True), FAILED),
+        (Secret(SECRET, exists=True, access="implicitDeny"), FAILED),
+        (Secret(SECRET, exists=None, access="implicitDeny", otherwise=True), WARNING),
+        (Secret(SECRET, exists=True, access="implicitDeny", otherwise=True), WARNING),
+        (Secret(SECRET, exists=True, access="explicitDeny", otherwise=True), FAILED),
+        (Secret(SECRET, exists=None, access="allowed"), WARNING),
+        (Secret(SECRET, exists=True, access=None), WARNING),
         (Secret(SECRET, denied=True, access="allowed"), WARNING),
         (Secret(SECRET, denied=True, access="implicitDeny", otherwise=True), WARNING),
         (Secret(SECRET, elsewhere=True, access="allowed"), WARNING),
@@ -315,7 +315,7 @@ def test_a_service_whose_rollouts_cannot_be_judged_is_refused(
     found: dict[str, Any], said: str
 ) -> None:
     (check,) = prerequisites.service(spec(), found)
-    assert check.state == FAILED and said in check.found
+    assert check.state == FAILED and said in check.finding
     assert any("aws ecs update-service --cluster" in line for line in check.fix)
 
 
@@ -385,13 +385,13 @@ def test_a_task_definition_is_for_where_the_service_runs(
 def test_a_release_is_verified_somewhere(made: Any, as_service: Any, problem: str | None) -> None:
     checks = definition(made, made.task_definition, as_service)
     assert states(checks) == ([FAILED] if problem else [OK])
-    assert (problem or "") in checks[0].found
+    assert (problem or "") in checks[0].finding
 
 
 def test_a_service_to_create_needs_its_definition() -> None:
     theirs = document(one__image="1.dkr.ecr.us-east-1.amazonaws.com/coder:1")["taskDefinition"]
     (check,) = prerequisites.definition(spec(**ADOPTED), theirs, {}, None)
-    assert check.state == FAILED and "serviceDefinition" in check.found
+    assert check.state == FAILED and "serviceDefinition" in check.finding
     assert states(prerequisites.definition(spec(), DEFINITION, EXPOSED, None)) == [OK]
 
 
@@ -400,7 +400,7 @@ def test_secrets_in_a_task_definition_of_the_teams_are_a_warning() -> None:
     image = "1.dkr.ecr.us-east-1.amazonaws.com/coder:1"
     plain = document(one__environment=environment, one__image=image)["taskDefinition"]
     (check,) = definition(spec(**ADOPTED), plain)
-    assert check.state == WARNING and "DB_PASSWORD of coder" in check.found
+    assert check.state == WARNING and "DB_PASSWORD of coder" in check.finding
     assert "hunter2" not in str(check)
 
 
@@ -409,7 +409,7 @@ def test_a_preset_checks_a_task_definition_in_ecs_too() -> None:
     wrong = document(one__environment=environment)["taskDefinition"]
     made = spec(taskDefinition="coder", preset="coder")
     (check,) = definition(made, wrong)
-    assert check.state == FAILED and "CODER_URL" in check.found
+    assert check.state == FAILED and "CODER_URL" in check.finding
 
 
 GROUPS = [
@@ -436,12 +436,12 @@ def test_an_update_removes_nothing_that_the_spec_does_not_name(
     here = service(loadBalancers=GROUPS, launchType="FARGATE")
     checks = list(prerequisites.update(made, here, DEFINITION))
     assert states(checks) == expected
-    assert not checks or any(word in checks[0].found for word in ("arn:internal", "launchType"))
+    assert not checks or any(word in checks[0].finding for word in ("arn:internal", "launchType"))
 
 
 def test_all_wrong_fields_are_named_at_once() -> None:
     invalid = [("taskDefinition.cpu", "must be a text"), ("serviceDefinition.x", "unknown field")]
     (check,) = prerequisites.definitions(invalid)
-    assert "2 wrong field(s)" in check.found
-    assert all(path in check.found for path, _ in invalid)
+    assert "2 wrong field(s)" in check.finding
+    assert all(path in check.finding for path, _ in invalid)
     assert states(prerequisites.definitions([])) == []

@@ -349,7 +349,7 @@ def test_a_push_of_which_no_event_told_is_started(
     assert run(CLOCK, context)["started"] == [name(9, OTHER_DIGEST, "2.0.0"), name(5)]
     asked = {named: requests.parse(given) for named, given in world.executions().items()}
     assert asked[name(5)] == Push(
-        "coder", DIGEST, "2.1.0", LATELY - timedelta(minutes=5), found=True
+        "coder", DIGEST, "2.1.0", LATELY - timedelta(minutes=5), reconciled=True
     )
 
 

@@ -43,7 +43,7 @@ def failed(at: datetime, tried: datetime, digest: str = DIGEST) -> Any:
 def test_a_missed_push_is_started_with_the_event_that_should_have_told_of_it() -> None:
     (found,) = missed()
     asked = requests.parse(json.loads(json.dumps(found.event)))
-    assert asked == Push("coder", DIGEST, "2.1.0", PUSHED.pushed_at, found=True)
+    assert asked == Push("coder", DIGEST, "2.1.0", PUSHED.pushed_at, reconciled=True)
     made = identification.pushed(asked, "coder", image(), config(), EXECUTION, NOW)
     assert made["id"] == found.id
 

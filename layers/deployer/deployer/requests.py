@@ -41,7 +41,7 @@ SITE_EXAMPLES = {
 class Push:
     """A push event: a manifest arrived in a repository, or an existing one got a tag.
 
-    `tag` is None for an untagged manifest. `found` is whether the reconciler found the push
+    `tag` is None for an untagged manifest. `reconciled` is whether the reconciler noticed the push
     without its event. `time` is then that of the image's first push, the only one that ECR keeps
     (https://github.com/aws/containers-roadmap/issues/2746); otherwise it is the event's.
     """
@@ -50,12 +50,12 @@ class Push:
     digest: str
     tag: str | None
     time: datetime
-    found: bool = False
+    reconciled: bool = False
 
     @property
     def until(self) -> datetime:
         """The latest time of an event, for the same tag and digest, that is about this push."""
-        return self.time + ONE_PUSH if self.found else self.time
+        return self.time + ONE_PUSH if self.reconciled else self.time
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _push(event: Mapping[str, object]) -> Push:
         digest=_matching(detail, "image-digest", DIGEST, "ECR event's detail"),
         tag=None if tag is None else text(detail, "image-tag", "ECR event's detail"),
         time=time_of(event, "ECR event"),
-        found=event.get("reconciled") is True,
+        reconciled=event.get("reconciled") is True,
     )
 
 

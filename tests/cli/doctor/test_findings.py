@@ -36,7 +36,7 @@ WANTED = document(one__image=IMAGE)["taskDefinition"]
 def states(found: Iterable[Check]) -> list[str]:
     checks = list(found)
     for check in checks:
-        assert check.state != FAILED or (check.fix and check.found), check
+        assert check.state != FAILED or (check.fix and check.finding), check
     return [check.state for check in checks]
 
 
@@ -67,7 +67,7 @@ def test_tasks_that_failed_say_why_as_a_failed_release_does() -> None:
     log = ["error: connect to postgres failed: dial tcp 10.0.1.5:5432: i/o timeout"]
     (check,) = findings.tasks(service(ours(), runningCount=0), [crashed()], log, NOW, CODER)
     assert (check.state, check.evidence) == (FAILED, tuple(log))
-    assert "database-unreachable" in check.found and "5432" in check.fix[0]
+    assert "database-unreachable" in check.finding and "5432" in check.fix[0]
 
 
 def test_tasks_that_failed_while_others_run() -> None:
@@ -237,9 +237,9 @@ def test_the_image_can_be_pulled(found: Any, expected: str) -> None:
 
 def test_the_image_is_for_the_services_platform() -> None:
     check = findings.image("2.1.0", DIGEST, image(), config(), "linux/arm64")
-    assert (check.state, "linux/amd64" in check.found) == (FAILED, True)
+    assert (check.state, "linux/amd64" in check.finding) == (FAILED, True)
     check = findings.image("2.1.0", DIGEST, image(), None, "linux/arm64")
-    assert (check.state, "linux/arm64" in check.found) == (FAILED, True)
+    assert (check.state, "linux/arm64" in check.finding) == (FAILED, True)
 
 
 def drift(running: dict[str, Any], content: str | None, expected: str | None = REVISION) -> Any:
@@ -264,14 +264,14 @@ def test_what_runs_is_as_the_spec_says() -> None:
 
 def test_a_spec_that_changed_since_is_no_failure() -> None:
     (check,) = drift(running(memory="4096"), "other")
-    assert (check.state, "memory" in check.found) == (WARNING, True)
+    assert (check.state, "memory" in check.finding) == (WARNING, True)
 
 
 def test_a_task_definition_of_somebody_elses_is_a_failure() -> None:
     environment = [{"name": "CODER_POSTGRES_URL", "value": "hunter2"}]
     (check,) = drift(running(container={"environment": environment}), None, OLD_REVISION)
     assert check.state == FAILED
-    assert "environment CODER_POSTGRES_URL" in check.found
+    assert "environment CODER_POSTGRES_URL" in check.finding
     assert "hunter2" not in str(check)
     assert check.fix[-1].endswith(DIGEST)
 
@@ -364,7 +364,7 @@ def test_what_is_left_open_and_undelivered_can_be_repaired() -> None:
 def test_a_hold_is_told() -> None:
     assert states(findings.hold(None)) == []
     (check,) = findings.hold({"by": "ada", "at": "2026-11-23", "reason": "a freeze"})
-    assert check.state == WARNING and "ada" in check.found
+    assert check.state == WARNING and "ada" in check.finding
 
 
 @pytest.mark.parametrize(
@@ -432,5 +432,5 @@ def test_what_serves_unverified_has_the_command_that_mends_it(
     verified = {"release": "1", "version": "1.1.0"}
     found = findings.serves({"alarm": alarm, "mend": mend, "verified": verified})
     assert found.state == state
-    assert (alarm or "1.1.0") in found.found
+    assert (alarm or "1.1.0") in found.finding
     assert found.fix[-1:] == ((mend,) if mend else ())

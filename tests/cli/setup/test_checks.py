@@ -42,7 +42,7 @@ def subnet(name: str, zone: str = "a", vpc: str = "vpc-1") -> dict[str, str]:
 )
 def test_subnets(found: list[dict[str, str]], state: str, said: str) -> None:
     check = checks.subnets("SubnetIds", ["s-1", "s-2"], found, "vpc-1")
-    assert (check.name, check.state, check.found) == ("SubnetIds", state, said)
+    assert (check.name, check.state, check.finding) == ("SubnetIds", state, said)
     assert bool(check.fix) == (state == FAILED)
 
 
@@ -52,7 +52,7 @@ def test_subnets(found: list[dict[str, str]], state: str, said: str) -> None:
 )
 def test_a_security_group(found: list[dict[str, str]], state: str) -> None:
     check = checks.security_group("ServiceSecurityGroupId", "sg-1", found, "vpc-1")
-    assert (check.state, "sg-1" in check.found) == (state, True)
+    assert (check.state, "sg-1" in check.finding) == (state, True)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_certificate(
     }
     check = certificate(told, "c.example.com", wildcard=wildcard)
     assert check.state == state
-    assert said in check.found
+    assert said in check.finding
     assert bool(check.fix) == (state == FAILED)
 
 
@@ -184,7 +184,7 @@ def test_zones(
 ) -> None:
     named = {f"us-east-1{letter}" for letter in default}
     check = checks.zones(there, named, given, ZONES, "us-east-1")
-    assert (check.state, said in check.found) == (state, True), check
+    assert (check.state, said in check.finding) == (state, True), check
     assert fix in ("", *check.fix)
 
 
@@ -192,7 +192,7 @@ def test_tasks_subnets_lie_in_zones_with_fargate() -> None:
     subnet = {"SubnetId": "s-1", "AvailabilityZone": "us-east-1e", "AvailabilityZoneId": "use1-az3"}
     (check,) = checks.without_fargate([subnet, subnet | {"AvailabilityZoneId": "use1-az1"}], ZONES)
     assert check.state == FAILED
-    assert "s-1 is in use1-az3 (us-east-1e)" in check.found
+    assert "s-1 is in use1-az3 (us-east-1e)" in check.finding
     local = subnet | {"AvailabilityZoneId": "use1-bos1-az1"}
     assert len(list(checks.without_fargate([local], ZONES))) == 1
     assert list(checks.without_fargate([local], None)) == []
@@ -311,15 +311,15 @@ def client(service: str) -> Any:
 
 
 def failures(by_name: Mapping[str, list[Check]]) -> list[str]:
-    return [c.found for told in by_name.values() for c in told if c.state == FAILED]
+    return [c.finding for told in by_name.values() for c in told if c.state == FAILED]
 
 
 def test_an_empty_account_is_ready(account: Account) -> None:
     told = found(account)
     assert failures(told) == []
     assert [check.state for check in told["names"]] == [OK]
-    assert f"{NAMED} looked up" in told["names"][0].found
-    assert told["credentials"][0].found.endswith("account 123456789012")
+    assert f"{NAMED} looked up" in told["names"][0].finding
+    assert told["credentials"][0].finding.endswith("account 123456789012")
 
 
 def test_names_that_are_taken_are_told_with_what_to_do(account: Account) -> None:
@@ -347,7 +347,7 @@ def test_names_that_are_taken_are_told_with_what_to_do(account: Account) -> None
     secret = client("secretsmanager").create_secret(Name="web/url", SecretString="x")["ARN"]
     client("secretsmanager").delete_secret(SecretId=secret, RecoveryWindowInDays=7)
     told = [check for check in found(account)["names"] if check.state == FAILED]
-    assert {check.found.split(",")[0] for check in told} == {
+    assert {check.finding.split(",")[0] for check in told} == {
         "ECR::Repository web is there",
         "ECS::Cluster web is there",
         "Logs::LogGroup /ecs/web is there",
@@ -358,7 +358,7 @@ def test_names_that_are_taken_are_told_with_what_to_do(account: Account) -> None
         "DynamoDB::Table web is there",
         "SecretsManager::Secret web/url is scheduled for deletion",
     }
-    fixes = {check.found.split(" ")[0]: check.fix for check in told}
+    fixes = {check.finding.split(" ")[0]: check.fix for check in told}
     assert "To use it, add to the settings:  RepositoryName: web" in fixes["ECR::Repository"]
     assert "  aws ecs delete-cluster --cluster web" in fixes["ECS::Cluster"]
     assert any("force-delete" in line for line in fixes["SecretsManager::Secret"])
@@ -416,7 +416,7 @@ def test_what_is_given_must_exist(account: Account) -> None:
         assert check.state == FAILED, check
         assert any(line.startswith("  aws ") for line in check.fix), check
     elsewhere = found(account, CertificateArn=arn.replace(REGION, "eu-west-1"))["CertificateArn"]
-    assert "the certificate is in eu-west-1" in elsewhere[0].found
+    assert "the certificate is in eu-west-1" in elsewhere[0].finding
 
 
 def test_what_must_be_of_this_account_is(account: Account) -> None:
@@ -424,7 +424,7 @@ def test_what_must_be_of_this_account_is(account: Account) -> None:
     policies = "arn:aws:iam::aws:policy/x,arn:aws:iam::210987654321:policy/y"
     told = found(account, TargetGroupArn=other, TaskPolicyArns=policies)
     for name in ("TargetGroupArn", "TaskPolicyArns"):
-        assert any("is of account 210987654321, not 123456789012" in c.found for c in told[name])
+        assert any("is of account 210987654321, not 123456789012" in c.finding for c in told[name])
     assert len(told["TaskPolicyArns"]) == 1
 
 
@@ -448,14 +448,14 @@ def test_what_is_there_is_found(account: Account) -> None:
 
 
 def test_quotas_count_what_is_new(account: Account) -> None:
-    assert found(account, "network")["quota"][0].found.endswith("VPCs used")
+    assert found(account, "network")["quota"][0].finding.endswith("VPCs used")
     assert "quota" not in found(account, "service")
     assert "quota" not in found(account, "network", VpcId="vpc-0123456789abcdef0")
 
 
 def test_what_a_new_account_may_not_is_told_before_anything_is_made(account: Account) -> None:
     (fargate,) = found(account, Cpu="2048", DesiredCount="1", Strategy="recreate")["Fargate quota"]
-    assert (fargate.state, fargate.found) == (
+    assert (fargate.state, fargate.finding) == (
         FAILED,
         "0 of 1 Fargate vCPUs are used, 2 more needed",
     )
@@ -464,7 +464,7 @@ def test_what_a_new_account_may_not_is_told_before_anything_is_made(account: Acc
     assert builds.state == WARNING
     assert "--quota-code L-4DDC4A99 --desired-value 1" in builds.fix[1]
     (site,) = found(account, "docs")["CloudFront"]
-    assert (site.state, "no API tells" in site.found) == (WARNING, True)
+    assert (site.state, "no API tells" in site.finding) == (WARNING, True)
     client("cloudfront").create_distribution(DistributionConfig=DISTRIBUTION)
     (site,) = found(account, "docs")["CloudFront"]
     assert site.state == OK
@@ -488,10 +488,10 @@ def test_no_docs_site_where_cloudfront_is_not(partition: str) -> None:
 def test_service_roles_are_looked_for(account: Account) -> None:
     role = checks.SERVICE_ROLES["service"]
     (check,) = found(account, "service")["service roles"]
-    assert check.found == f"{role.name} is missing, and is created first"
+    assert check.finding == f"{role.name} is missing, and is created first"
     client("iam").create_service_linked_role(AWSServiceName=role.service)
     (check,) = found(account, "service")["service roles"]
-    assert (check.state, check.found) == (OK, role.name)
+    assert (check.state, check.finding) == (OK, role.name)
 
 
 def test_what_may_not_be_looked_at_is_a_warning(
@@ -502,7 +502,7 @@ def test_what_may_not_be_looked_at_is_a_warning(
 
     monkeypatch.setattr(account.client("ec2"), "describe_vpcs", refuse)
     (check,) = found(account, VpcId="vpc-0123456789abcdef0")["VPC"]
-    assert (check.state, check.found) == (
+    assert (check.state, check.finding) == (
         WARNING,
         "no permission to check: you may not do this: no",
     )
@@ -537,6 +537,6 @@ def test_credentials_that_do_not_do_end_it_all(
     told = found(account)
     (check,) = told["credentials"]
     assert check.state == FAILED
-    assert said in check.found
+    assert said in check.finding
     assert any("aws configure mfa-login --serial-number" in line for line in check.fix)
     assert set(told) == {"sam", "python3.13", "region", "credentials"}

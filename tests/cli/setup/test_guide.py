@@ -99,15 +99,15 @@ def test_a_kind_is_asked_what_matters_for_it_and_makes_stacks(
     account: Account, answers: Mapping[str, str], needed: Sequence[str], some: Mapping[str, str]
 ) -> None:
     person, given = Person(answers), settings.load(REAL.file)
-    chosen = guide.kind(person, REAL.known, "as it is")
-    told = guide.asked(person, account, REAL, given, [], first=True, chosen=chosen)
+    chosen = guide.kind(person, REAL.parameters, "as it is")
+    told = guide.ask(person, account, REAL, given, [], first=True, chosen=chosen)
     assert person.answers == []
     said = person.console.file.getvalue()  # type: ignore[attr-defined]
     network, *_, docs = REAL.stacks({})
     about = network.parameters["ServiceName"].description
     assert about in said and about != docs.parameters["ServiceName"].description
     assert some.items() <= told.items()
-    effective = settings.effective(given | told, REAL.known)
+    effective = settings.effective(given | told, REAL.parameters)
     stacks = REAL.stacks(given | told)
     assert [stack.kind for stack in settings.needed(stacks, effective)] == needed
     assert settings.problems(given | told, stacks, REAL.file, "us-east-1") == []
@@ -119,15 +119,15 @@ def test_coder_again_after_a_worker(account: Account) -> None:
         with Stubber(account.client("ec2")) as ec2, Stubber(account.client("route53")):
             ec2.add_response("describe_vpcs", {"Vpcs": []})
             person = Person(answers)
-            chosen = guide.kind(person, REAL.known)
-            told = guide.asked(person, account, REAL, given, [], first=True, chosen=chosen)
+            chosen = guide.kind(person, REAL.parameters)
+            told = guide.ask(person, account, REAL, given, [], first=True, chosen=chosen)
         given = given | told
     assert given["Application"] == "coder"
     assert settings.problems(given, REAL.stacks(given), REAL.file, "us-east-1") == []
 
 
 def test_the_settings_may_stay_as_they_are() -> None:
-    assert guide.kind(Person({"as it is": "4"}), REAL.known, "as it is") is None
+    assert guide.kind(Person({"as it is": "4"}), REAL.parameters, "as it is") is None
     assert guide.kind(Person({}), {}) is None  # templates that know one kind only
 
 
@@ -145,7 +145,7 @@ def test_what_will_exist_what_it_costs_and_what_was_checked_is_said(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     given = settings.load(REAL.file)
-    effective = settings.effective(given, REAL.known)
+    effective = settings.effective(given, REAL.parameters)
     kinds = [stack.kind for stack in settings.needed(REAL.stacks(given), effective)]
     made: Infrastructure = infrastructure(account, *kinds, ServiceName="coder")
     stream = _Terminal() if live else io.StringIO()

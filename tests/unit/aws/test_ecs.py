@@ -226,8 +226,8 @@ def test_a_services_tasks_are_found_whoever_started_them(script: Script) -> None
 def test_what_ecs_has_forgotten_is_left_out(script: Script) -> None:
     with_tasks(script, [task("t1")], page=100)
     known = task("t1")["taskArn"]
-    assert [t["taskArn"] for t in ecs.known_tasks("coder", [known, f"{known}0"])] == [known]
-    assert ecs.known_tasks("coder", []) == []
+    assert [t["taskArn"] for t in ecs.existing_tasks("coder", [known, f"{known}0"])] == [known]
+    assert ecs.existing_tasks("coder", []) == []
 
 
 def test_running_and_stopped_tasks_are_told_apart(script: Script) -> None:

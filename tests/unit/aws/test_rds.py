@@ -55,7 +55,7 @@ def test_a_snapshot_is_taken_once_and_is_known_as_ours(instance: str) -> None:
     assert OURS in found["TagList"]
     (ours,) = rds.snapshots(instance, "deployer-coder-")
     assert (ours.name, ours.status) == ("deployer-coder-1", "available")
-    assert ours.made
+    assert ours.created_at
 
 
 def test_snapshots_of_others_and_of_other_instances_are_not_ours(instance: str) -> None:
@@ -77,7 +77,7 @@ def test_every_page_of_snapshots_is_read_and_one_in_the_making_has_no_time(scrip
     script("rds", "DescribeDBSnapshots", page)
     found = rds.snapshots("coder-db", "deployer-coder-")
     assert names(found) == ["deployer-coder-1", "deployer-coder-2"]
-    assert found[0].made is None
+    assert found[0].created_at is None
     assert script.asked("DescribeDBSnapshots")[0]["SnapshotType"] == "manual"
 
 

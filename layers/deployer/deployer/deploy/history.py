@@ -76,9 +76,9 @@ def _kept_length[R: (Recorded, "RecordedDocs")](releases: list[R], rollback: R) 
     return (by_id or by_content or [len(releases)])[-1]
 
 
-def _same(one: "Recorded | RecordedDocs", other: "Recorded | RecordedDocs") -> bool:
+def _same(first: "Recorded | RecordedDocs", second: "Recorded | RecordedDocs") -> bool:
     """Return whether two releases deploy the same."""
-    return (_content(one), _revision(one)) == (_content(other), _revision(other))
+    return (_content(first), _revision(first)) == (_content(second), _revision(second))
 
 
 def _content(entry: "Recorded | RecordedDocs") -> tuple[str, str | None]:

@@ -296,7 +296,7 @@ def again(
     }
 
 
-def noted(
+def no_op(
     spec: SiteSpec, trigger: Trigger, by: str | None, execution: str, now: datetime
 ) -> DocsRelease:
     """Return the record of a request that publishes nothing, such as a hold."""

@@ -75,7 +75,7 @@ class Records[R: Record]:
         pointer = table.get(f"execution:{execution}", "release")
         return self.find(pointer["of"], pointer["release"]) if pointer else None
 
-    def found_by(self, execution: str) -> R | None:
+    def handled_by(self, execution: str) -> R | None:
         """Return the record of the push or request that an execution handled, or None.
 
         Includes pushes that deployed nothing.
@@ -127,7 +127,7 @@ of_any_kind = Records[Record]()
 _of_services = Records[Recorded]()
 open_release = _of_services.open_release
 find, find_push = _of_services.find, _of_services.find_push
-of_execution, found_by = _of_services.of_execution, _of_services.found_by
+of_execution, handled_by = _of_services.of_execution, _of_services.handled_by
 history, newest = _of_services.history, _of_services.newest
 
 

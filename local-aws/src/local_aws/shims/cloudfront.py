@@ -66,10 +66,10 @@ def _cloudfront_domain(original: Call) -> str:
 
 @shim.replaces(cloudfront, "find_distribution_for_label", "label")
 def find_distribution_for_label(label: str) -> Json | None:
-    found = (
+    matching = (
         d for d in cloudfront._distributions.values() if d["DomainName"].startswith(f"{label}.")
     )
-    return next(found, None)
+    return next(matching, None)
 
 
 @shim.wraps(

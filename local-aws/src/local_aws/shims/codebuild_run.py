@@ -199,7 +199,7 @@ class Build:
         elif kind != "NO_SOURCE":
             raise PhaseFailed("CLIENT_ERROR", f"source type {kind} is not known to this runner")
         self._spec = self._buildspec(source.get("buildspec") or "")
-        self._environment = {**self.base, **self._known(), **self._variables()}
+        self._environment = {**self.base, **self._standard_variables(), **self._variables()}
         self._restore_cache()
 
     def _fetch_s3(self, location: str, version: str) -> None:
@@ -208,10 +208,10 @@ class Build:
         s3, archive = self._client("s3"), self.directory / "source.zip"
         if key.endswith("/") or not key:
             for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
-                for found in page.get("Contents", []):
-                    target = self._source / found["Key"].removeprefix(key)
+                for stored in page.get("Contents", []):
+                    target = self._source / stored["Key"].removeprefix(key)
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    s3.download_file(bucket, found["Key"], str(target))
+                    s3.download_file(bucket, stored["Key"], str(target))
             return
         answer = s3.get_object(
             Bucket=bucket, Key=key, **({"VersionId": version} if version else {})
@@ -268,7 +268,7 @@ class Build:
         except BadBuildspec as error:
             raise PhaseFailed("YAML_FILE_ERROR", f"YAML file error: {error}") from error
 
-    def _known(self) -> dict[str, str]:
+    def _standard_variables(self) -> dict[str, str]:
         """https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html"""
         build = self.record
         return {
@@ -283,14 +283,16 @@ class Build:
 
     def _variables(self) -> dict[str, str]:
         """The buildspec's, over them the project's and those of StartBuild."""
-        found = {name: str(value) for name, value in self._spec["env"].get("variables", {}).items()}
+        values = {
+            name: str(value) for name, value in self._spec["env"].get("variables", {}).items()
+        }
         for given in self.project["environment"].get("environmentVariables") or []:
             if given.get("type", "PLAINTEXT") != "PLAINTEXT":
                 raise PhaseFailed(
                     "CLIENT_ERROR", f"{given['name']}: {given['type']} not known here"
                 )
-            found[given["name"]] = str(given["value"])
-        return found
+            values[given["name"]] = str(given["value"])
+        return values
 
     def _each(self, commands: Sequence[str]) -> None:
         for command in commands:
@@ -354,12 +356,12 @@ class Build:
         if not wanted or target.get("type") != "S3":
             return
         base = self._source / spec.get("base-directory", ".")
-        found = sorted({p for pattern in wanted for p in base.glob(pattern) if p.is_file()})
-        if not found:
+        files = sorted({p for pattern in wanted for p in base.glob(pattern) if p.is_file()})
+        if not files:
             if failed:
                 return
-            said = f"no matching artifact paths found: no matching files for {wanted}"
-            raise PhaseFailed("CLIENT_ERROR", said)
+            message = f"no matching artifact paths found: no matching files for {wanted}"
+            raise PhaseFailed("CLIENT_ERROR", message)
         if target.get("packaging") != "ZIP":
             raise PhaseFailed("CLIENT_ERROR", "artifacts are packed as ZIP only by this runner")
         build = self.record["id"].rpartition(":")[2]
@@ -368,7 +370,7 @@ class Build:
         key = "/".join(part for part in parts if part)
         bucket, archive = target["location"].split(":::")[-1], self.directory / "artifacts.zip"
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
-            for path in found:
+            for path in files:
                 packed.write(path, path.relative_to(base))
         with archive.open("rb") as file:
             self._client("s3").put_object(Bucket=bucket, Key=key, Body=file)
@@ -408,9 +410,9 @@ class Build:
             archive = self.directory / "cache.tar"
             bucket, key = self._cache_object(cache)
             try:
-                found = self._client("s3").get_object(Bucket=bucket, Key=key)
+                stored = self._client("s3").get_object(Bucket=bucket, Key=key)
                 with archive.open("wb") as file:
-                    shutil.copyfileobj(found["Body"], file)
+                    shutil.copyfileobj(stored["Body"], file)
             except ClientError as error:  # the first build has none, and a cache is only that
                 self._say(f"Unable to download cache: {error.response['Error']['Code']}")
                 return

@@ -77,11 +77,11 @@ def _put_image(original: Call, data: Data) -> Response:
     if "imageManifestMediaType" not in data and (named := _content(manifest).get("mediaType")):
         data = {**data, "imageManifestMediaType": named}
     repository, tag = data.get("repositoryName", ""), data.get("imageTag")
-    there = ecr._find_image(repository, {"imageDigest": ecr._image_digest(manifest)})
-    if there and tag and tag in there.get("imageTags", []):
+    existing = ecr._find_image(repository, {"imageDigest": ecr._image_digest(manifest)})
+    if existing and tag and tag in existing.get("imageTags", []):
         return _refuse(
             "ImageAlreadyExistsException",
-            f"Image with digest '{there['imageDigest']}' and tag '{tag}' already exists in the "
+            f"Image with digest '{existing['imageDigest']}' and tag '{tag}' already exists in the "
             f"repository with name '{repository}' in registry with id '{get_account_id()}'",
         )
     response = original(data)

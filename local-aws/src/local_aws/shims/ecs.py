@@ -218,8 +218,8 @@ def _run_task(data: Request) -> Response:
         )
         for _ in range(data.get("count") or 1)
     ]
-    found = [ecs._sanitize(task.record) for task in tasks]
-    return json_response({"tasks": found, "failures": []})
+    shown = [ecs._sanitize(task.record) for task in tasks]
+    return json_response({"tasks": shown, "failures": []})
 
 
 def _stop_task(data: Request) -> Response:
@@ -265,28 +265,28 @@ def _with_cluster(original: Callable[[Request], Response], data: Request) -> Res
 
 def _cluster(data: Request) -> dict[str, Any]:
     name = ecs._resolve_cluster_name(data.get("cluster") or "default")
-    found: dict[str, Any] | None = ecs._clusters.get(name)
-    if not found or found["status"] != "ACTIVE":
+    cluster: dict[str, Any] | None = ecs._clusters.get(name)
+    if not cluster or cluster["status"] != "ACTIVE":
         raise _Refused("ClusterNotFoundException", "Cluster not found.")
-    return found
+    return cluster
 
 
 def _service(data: Request) -> dict[str, Any]:
     cluster = _cluster(data)["clusterName"]
     name, of_arn = ecs._resolve_service_ref(data.get("service") or "") or ("", None)
-    found: dict[str, Any] | None = ecs._services.get(f"{cluster}/{name}")
-    if not found or of_arn not in (None, cluster):
+    service: dict[str, Any] | None = ecs._services.get(f"{cluster}/{name}")
+    if not service or of_arn not in (None, cluster):
         raise _Refused("ServiceNotFoundException", "Service not found.")
-    return found
+    return service
 
 
 def _definition(reference: str) -> dict[str, Any]:
-    found: dict[str, Any] | None = ecs._task_defs.get(ecs._resolve_td_key(reference))
-    if found is None:
+    definition: dict[str, Any] | None = ecs._task_defs.get(ecs._resolve_td_key(reference))
+    if definition is None:
         raise _Refused("ClientException", "TaskDefinition not found.")
-    if found["status"] != "ACTIVE":
+    if definition["status"] != "ACTIVE":
         raise _Refused("ClientException", "TaskDefinition is inactive")
-    return found
+    return definition
 
 
 def _check_network(definition: dict[str, Any], configuration: dict[str, Any]) -> None:

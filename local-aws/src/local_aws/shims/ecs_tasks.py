@@ -303,10 +303,10 @@ class Task:
             if self.wanted and container["healthStatus"] != status:
                 container["healthStatus"] = status
                 essential = {c["name"] for c in self._definitions() if _essential(c)}
-                found = {
+                statuses = {
                     c["healthStatus"] for c in self.record["containers"] if c["name"] in essential
                 }
-                worst = next(s for s in ("UNHEALTHY", "UNKNOWN", "HEALTHY") if s in found)
+                worst = next(s for s in ("UNHEALTHY", "UNKNOWN", "HEALTHY") if s in statuses)
                 self._change(healthStatus=worst)
 
     # Stopping
@@ -396,8 +396,8 @@ class _Failed(Exception):
 
 def _check(definition: dict[str, Any]) -> dict[str, Any] | None:
     """A container's health check. Docker's command NONE means none."""
-    found: dict[str, Any] | None = definition.get("healthCheck")
-    return found if found and found["command"] != ["NONE"] else None
+    check: dict[str, Any] | None = definition.get("healthCheck")
+    return check if check and check["command"] != ["NONE"] else None
 
 
 def _essential(definition: dict[str, Any]) -> bool:

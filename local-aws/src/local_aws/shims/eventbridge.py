@@ -76,11 +76,11 @@ def _dispatch_to_stepfunctions(arn: str, payload: str) -> None:
 @shim.wraps(eventbridge, "_dispatch_to_lambda", "arn payload")
 def _dispatch_to_lambda(original: Callable[..., None], arn: str, payload: str) -> None:
     _, _, rule = _delivery.get()
-    found = lambda_svc.function_policy_for_arn(arn)
-    if found is None:
+    resource_policy = lambda_svc.function_policy_for_arn(arn)
+    if resource_policy is None:
         return _undelivered(f"Function {arn} does not exist")
     action = "lambda:InvokeFunction"
-    if roles.lets_in(found[0], _SENDER, action, arn, source=rule["Arn"]):
+    if roles.lets_in(resource_policy[0], _SENDER, action, arn, source=rule["Arn"]):
         return original(arn, payload)
     why = f"{_SENDER} is not authorized to perform: {action} on resource: {arn} because no "
     why += f"resource-based policy allows the {action} action"

@@ -228,9 +228,9 @@ class _Listener:
 
     def _context(self, certificate: str) -> ssl.SSLContext:
         with request_scope(*_owner(self.arn)):
-            found = acm._certificates[certificate]
-        main = found["DomainName"]
-        others = set(found.get("SubjectAlternativeNames", ())) - {main}
+            record = acm._certificates[certificate]
+        main = record["DomainName"]
+        others = set(record.get("SubjectAlternativeNames", ())) - {main}
         return names.context([main, *sorted(others)])
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:

@@ -187,8 +187,8 @@ def _with_association(original: Callable[..., str], eni: dict[str, Any], tag: st
 
 def _by_known_id(original: Callable[..., Any], parameters: Any) -> Any:
     """EC2 answers InvalidNetworkInterfaceID.NotFound for an id it does not know."""
-    asked = ec2._parse_member_list(parameters, "NetworkInterfaceId")
-    for eni in asked:
+    ids = ec2._parse_member_list(parameters, "NetworkInterfaceId")
+    for eni in ids:
         if eni not in ec2._network_interfaces:
             message = f"The networkInterface ID '{eni}' does not exist"
             return ec2._error("InvalidNetworkInterfaceID.NotFound", message, 400)
@@ -200,7 +200,7 @@ def listeners(port: int) -> dict[str, int]:
 
     One for IPv6 is EVERYWHERE too, or at the IPv4 address that is mapped into its own.
     """
-    found = {}
+    inodes = {}
     for table in ("tcp6", "tcp"):
         with contextlib.suppress(FileNotFoundError):
             for line in Path("/proc/net", table).read_text().splitlines()[1:]:
@@ -209,14 +209,14 @@ def listeners(port: int) -> dict[str, int]:
                 if columns[3] == _LISTEN and int(at, 16) == port:
                     # The last 32 bits, in this machine's order of bytes.
                     number = int(address[-8:], 16).to_bytes(4, sys.byteorder)
-                    found[socket.inet_ntoa(number)] = int(columns[9])
-    return found
+                    inodes[socket.inet_ntoa(number)] = int(columns[9])
+    return inodes
 
 
 def another_answers(address: str, port: int) -> bool:
     """Whether a program that listens everywhere answers for the task at this address."""
-    found = listeners(port) if address.startswith(f"{_TASKS}.") else {}
-    return EVERYWHERE in found and address not in found
+    inodes = listeners(port) if address.startswith(f"{_TASKS}.") else {}
+    return EVERYWHERE in inodes and address not in inodes
 
 
 def lease(within: str) -> tuple[str, socket.socket]:

@@ -66,7 +66,7 @@ def _get_object(
     query_params: dict[str, Any] | None = None,
 ) -> Response:
     answer = original(bucket_name, key, headers, query_params)
-    return _told(answer, bucket_name, headers, query_params)
+    return _denied_to(answer, bucket_name, headers, query_params)
 
 
 @shim.wraps(s3, "_head_object", "bucket_name key headers query_params")
@@ -78,10 +78,10 @@ def _head_object(
     query_params: dict[str, Any] | None = None,
 ) -> Response:
     answer = original(bucket_name, key, headers, query_params)
-    return _told(answer, bucket_name, headers, query_params)
+    return _denied_to(answer, bucket_name, headers, query_params)
 
 
-def _told(
+def _denied_to(
     answer: Response,
     bucket: str,
     headers: dict[str, str] | None,

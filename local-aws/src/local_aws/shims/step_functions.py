@@ -97,9 +97,13 @@ def _start_execution(original: Call, data: Data) -> Any:
     if name is not None and answer[0] == 400:
         machine = stepfunctions._resolve_state_machine_arn(data.get("stateMachineArn", "")) or ""
         arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
-        there = stepfunctions._executions.get(arn)
-        if there and there["status"] == "RUNNING" and there["input"] == data.get("input", "{}"):
-            return json_response({"executionArn": arn, "startDate": there["startDate"]})
+        running = stepfunctions._executions.get(arn)
+        if (
+            running
+            and running["status"] == "RUNNING"
+            and running["input"] == data.get("input", "{}")
+        ):
+            return json_response({"executionArn": arn, "startDate": running["startDate"]})
     return answer
 
 
