@@ -41,9 +41,9 @@ class Rule:
 @pytest.fixture
 def rule(machines: Machines, name: str) -> Iterator[Rule]:
     role = machines.make_role("events.amazonaws.com", "states:StartExecution", "*")
-    made = Rule(machines, name, RoleArn=role)
-    yield made
-    made.remove()
+    result = Rule(machines, name, RoleArn=role)
+    yield result
+    result.remove()
 
 
 def test_a_rule_starts_an_execution_named_after_the_event(rule: Rule) -> None:
@@ -120,10 +120,10 @@ def test_a_function_has_to_let_the_rule_in(
 
     def written() -> list[str]:
         try:
-            found = logs.filter_log_events(logGroupName=group, filterPattern='"ran"')
+            result = logs.filter_log_events(logGroupName=group, filterPattern='"ran"')
         except logs.exceptions.ResourceNotFoundException:
             return []
-        return [entry["message"] for entry in found["events"]]
+        return [entry["message"] for entry in result["events"]]
 
     machines.until(written)
     assert written() == [f"ran {event}"]

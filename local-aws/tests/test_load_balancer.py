@@ -101,8 +101,8 @@ class Balancer:
     def __init__(self, aws: LocalAws, name: str, **attributes: str) -> None:
         self.elb = aws.client("elbv2")
         self.name = name
-        made = self.elb.create_load_balancer(Name=name)["LoadBalancers"][0]
-        self.arn, self.dns = made["LoadBalancerArn"], made["DNSName"]
+        result = self.elb.create_load_balancer(Name=name)["LoadBalancers"][0]
+        self.arn, self.dns = result["LoadBalancerArn"], result["DNSName"]
         self.set(self.elb.modify_load_balancer_attributes, LoadBalancerArn=self.arn, **attributes)
         self.group = self.create_group(name)
 
@@ -116,8 +116,8 @@ class Balancer:
             "HealthyThresholdCount": 3,
             "UnhealthyThresholdCount": 2,
         }
-        made = self.elb.create_target_group(Name=name, **(settings | more))
-        arn: str = made["TargetGroups"][0]["TargetGroupArn"]
+        result = self.elb.create_target_group(Name=name, **(settings | more))
+        arn: str = result["TargetGroups"][0]["TargetGroupArn"]
         return arn
 
     def set(self, modify: Any, **more: str) -> None:
@@ -127,10 +127,10 @@ class Balancer:
 
     def listen(self, port: int = 80, **action: Any) -> str:
         action = action or {"Type": "forward", "TargetGroupArn": self.group}
-        made = self.elb.create_listener(
+        result = self.elb.create_listener(
             LoadBalancerArn=self.arn, Protocol="HTTP", Port=port, DefaultActions=[action]
         )
-        arn: str = made["Listeners"][0]["ListenerArn"]
+        arn: str = result["Listeners"][0]["ListenerArn"]
         if port == 80:
             until(lambda: listens(*self.dns.split(":")), bool)
         return arn
@@ -139,8 +139,8 @@ class Balancer:
         self.elb.register_targets(TargetGroupArn=self.group, Targets=[each.target for each in apps])
 
     def health(self) -> list[dict[str, Any]]:
-        found = self.elb.describe_target_health(TargetGroupArn=self.group)
-        return found["TargetHealthDescriptions"]  # type: ignore[no-any-return]
+        response = self.elb.describe_target_health(TargetGroupArn=self.group)
+        return response["TargetHealthDescriptions"]  # type: ignore[no-any-return]
 
     def states(self) -> list[str]:
         return [each["TargetHealth"]["State"] for each in self.health()]
@@ -437,7 +437,7 @@ def test_a_function_comes_by_its_name_over_tls(aws: LocalAws, name: str, app: Ap
             ]
         },
     )
-    until(lambda: aws.locate(domain, 443), lambda found: found == (domain, 443))
+    until(lambda: aws.locate(domain, 443), lambda described: described == (domain, 443))
 
 
 # CloudFormation

@@ -580,8 +580,8 @@ _KINDS: Mapping[str, tuple[type[World], Any]] = {
 
 @cache
 def _saved(spec: str, live: bool) -> bytes:
-    made, first = _KINDS.get(spec, (World, push(0, "1.0.0")))
-    world = made(SPECS.get(spec, _SPEC))
+    result, first = _KINDS.get(spec, (World, push(0, "1.0.0")))
+    world = result(SPECS.get(spec, _SPEC))
     if spec == "adopted":
         world.run(Plan(spec, ((0, "make_by_hand", (_BY_HAND, _BALANCED["serviceDefinition"])),)))
     if live:
@@ -591,8 +591,8 @@ def _saved(spec: str, live: bool) -> bytes:
 
 def world(spec: str, live: bool) -> World:
     """A world at rest, with a release live in it or none."""
-    made: World = pickle.loads(_saved(spec, live))
-    return made
+    result: World = pickle.loads(_saved(spec, live))
+    return result
 
 
 def run(plan: Plan, lines: list[str] | None = None) -> World:

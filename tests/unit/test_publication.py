@@ -59,7 +59,7 @@ def test_a_name_that_had_another_content_is_no_hash() -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "live", "told"),
+    ("files", "live", "message"),
     [
         ({}, {}, "no file"),
         ({"a.html": file("a")}, {}, "no index.html; it made a.html"),
@@ -68,8 +68,8 @@ def test_a_name_that_had_another_content_is_no_hash() -> None:
         ({"index.html": file("x")}, SITE, "shrank from 3 files to 1"),
     ],
 )
-def test_what_must_not_replace_a_site_is_refused(files: Files, live: Files, told: str) -> None:
-    with pytest.raises(SiteRejected, match=told):
+def test_what_must_not_replace_a_site_is_refused(files: Files, live: Files, message: str) -> None:
+    with pytest.raises(SiteRejected, match=message):
         publication.check(files, live, 50)
 
 
@@ -96,9 +96,9 @@ def test_hashed_assets_are_carried_on_while_their_release_is_kept() -> None:
 
 
 def test_a_page_without_a_folder_gets_an_address_with_a_slash() -> None:
-    made = {"a.html": file("a"), "b.html": file("b"), "b/index.html": file("c"), **SITE}
-    made |= {"404.html": file("x")}
-    assert publication.aliases({**made, "d/e.html": file("e")}) == {"d/e/index.html": "d/e.html"}
+    result = {"a.html": file("a"), "b.html": file("b"), "b/index.html": file("c"), **SITE}
+    result |= {"404.html": file("x")}
+    assert publication.aliases({**result, "d/e.html": file("e")}) == {"d/e/index.html": "d/e.html"}
     assert publication.made_as("d/e/index.html", {"d/e.html"}) == "d/e.html"
     assert publication.made_as("404.html", {"d/e.html"}) is None
 
@@ -118,7 +118,7 @@ def test_a_page_is_asked_for_by_its_name_as_a_url_has_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "verdict", "told"),
+    ("answer", "verdict", "message"),
     [
         (None, "PENDING", "no answer on /"),
         (Answer(503, {}, b""), "PENDING", "answered 503"),
@@ -136,12 +136,12 @@ def test_a_page_is_asked_for_by_its_name_as_a_url_has_it() -> None:
     ],
 )
 def test_an_answer_is_right_if_release_and_content_are(
-    answer: Answer | None, verdict: str, told: str
+    answer: Answer | None, verdict: str, message: str
 ) -> None:
     page: publication.Sample = {"path": "/", "digest": file("front").digest}
-    found = publication.answers(page, "r1", answer)
-    assert found["verdict"] == verdict
-    assert told in found["reason"]
+    result = publication.answers(page, "r1", answer)
+    assert result["verdict"] == verdict
+    assert message in result["reason"]
 
 
 def test_a_path_where_nothing_is_must_answer_404() -> None:

@@ -57,7 +57,7 @@ def test_the_package_says_which_pnpm() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "message"),
     [
         ("../a", "climbs out"),
         ("a/../../b", "climbs out"),
@@ -68,8 +68,8 @@ def test_the_package_says_which_pnpm() -> None:
         ("a" * 2000, "is not a name"),
     ],
 )
-def test_a_name_that_leads_elsewhere_is_refused(path: str, told: str) -> None:
-    with pytest.raises(SourcesRejected, match=told):
+def test_a_name_that_leads_elsewhere_is_refused(path: str, message: str) -> None:
+    with pytest.raises(SourcesRejected, match=message):
         repacked(tar_gz({**SITE, path: "x"}), "a.tar.gz")
 
 
@@ -85,7 +85,7 @@ def test_an_archive_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("files", "build", "told"),
+    ("files", "build", "message"),
     [
         ({"a.md": "x"}, FOUND, "has no package.json"),
         ({"a/package.json": "{}", "b/package.json": "{}"}, FOUND, "set DocsDirectory to one"),
@@ -96,7 +96,7 @@ def test_an_archive_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch
     ],
 )
 def test_what_a_build_needs_is_missed_by_name(
-    files: dict[str, str], build: Build, told: str
+    files: dict[str, str], build: Build, message: str
 ) -> None:
-    with pytest.raises(SourcesRejected, match=told):
+    with pytest.raises(SourcesRejected, match=message):
         repacked(tar_gz(files), "a.tar.gz", build)

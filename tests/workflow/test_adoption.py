@@ -26,7 +26,7 @@ def made_by_hand(stage: Stage) -> dict[str, Any]:
         *("networkMode", "requiresCompatibilities", "cpu", "memory", "executionRoleArn"),
         *("taskRoleArn", "runtimePlatform"),
     )
-    made = ecs.register_task_definition(
+    rendered = ecs.register_task_definition(
         family=stage.service,
         containerDefinitions=[{**container, "image": image, "environment": environment}],
         ephemeralStorage={"sizeInGiB": 30},
@@ -36,7 +36,7 @@ def made_by_hand(stage: Stage) -> dict[str, Any]:
     ecs.create_service(
         cluster=stage.cluster,
         serviceName=stage.service,
-        taskDefinition=made["taskDefinition"]["taskDefinitionArn"],
+        taskDefinition=rendered["taskDefinition"]["taskDefinitionArn"],
         desiredCount=2,
         launchType="FARGATE",
         networkConfiguration=spec["serviceDefinition"]["networkConfiguration"],
@@ -61,25 +61,25 @@ def apart(service: Mapping[str, Any]) -> dict[str, Any]:
 
 def definition(stage: Stage) -> tuple[dict[str, Any], str, dict[str, str]]:
     """The task definition that runs, without its image; the image; and its tags."""
-    found = stage.aws.client("ecs").describe_task_definition(
+    response = stage.aws.client("ecs").describe_task_definition(
         taskDefinition=stage.described()["taskDefinition"], include=["TAGS"]
     )
-    shown = dict(found["taskDefinition"])
+    shown = dict(response["taskDefinition"])
     for name in ("taskDefinitionArn", "revision", "registeredAt", "registeredBy"):
         shown.pop(name, None)
     (container,) = shown["containerDefinitions"]
-    tags = {tag["key"]: tag["value"] for tag in found.get("tags", ())}
+    tags = {tag["key"]: tag["value"] for tag in response.get("tags", ())}
     return {**shown, "containerDefinitions": [{**container, "image": ""}]}, container["image"], tags
 
 
 def test_four_lines_adopt_a_service_that_somebody_made(service: Stage) -> None:
-    before, (made, _, _) = made_by_hand(service), definition(service)
+    before, (rendered, _, _) = made_by_hand(service), definition(service)
 
     digest = service.release("1.0.0")
     assert service.ended(service.started_by(digest)).status == "SUCCEEDED"
     now, image, tags = definition(service)
     assert image.endswith(f"@{digest}")
-    assert (now, tags["team"]) == (made, "web")
+    assert (now, tags["team"]) == (rendered, "web")
     assert apart(service.described()) == apart(before)
     live = service.described()["taskDefinition"]
 

@@ -42,11 +42,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    result = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if result is None:
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        launched = playwright.chromium.launch(executable_path=result, args=list(FLAGS))
         yield launched
         launched.close()
 
@@ -88,9 +88,9 @@ class Visitor:
         self.page.on("pageerror", lambda error: self._complain("pageerror", str(error)))
         self.page.on("console", self._hear)
 
-    def _hear(self, said: ConsoleMessage) -> None:
-        if said.type == "error":
-            self._complain(said.text)
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self._complain(message.text)
 
     def _complain(self, *what: str) -> None:
         if "net::ERR_ABORTED" not in what:  # Next.js itself gives up what it need not have ahead

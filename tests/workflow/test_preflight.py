@@ -27,10 +27,10 @@ def group(stage: Stage, name: str) -> tuple[str, str]:
     ec2 = stage.aws.client("ec2")
     subnet = stage.network["subnets"][0]
     vpc = ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["VpcId"]
-    made = ec2.create_security_group(
+    result = ec2.create_security_group(
         GroupName=f"{stage.service}-{name}", Description=name, VpcId=vpc
     )
-    return made["GroupId"], vpc
+    return result["GroupId"], vpc
 
 
 def test_a_closed_security_group(live: Stage) -> None:

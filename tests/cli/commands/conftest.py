@@ -45,7 +45,7 @@ class Operator:
             check=False,
         )
 
-    def told(self, *words: str) -> dict[str, Any]:
+    def output(self, *words: str) -> dict[str, Any]:
         """What the command tells a script; it must end well."""
         done = self.run(*words, "--json")
         assert done.returncode == 0, done.stderr

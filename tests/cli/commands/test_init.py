@@ -13,9 +13,9 @@ def test_a_service_that_runs_is_adopted_by_a_spec_of_four_lines(
 ) -> None:
     stage, file = rolled_back.stage, tmp_path / "deployer.yaml"
     words = ("init", "--cluster", stage.cluster, "--file", str(file))
-    told = rolled_back.told(*words)
+    output = rolled_back.output(*words)
     written = yaml.safe_load(file.read_text())
-    assert told["spec"] == written
+    assert output["spec"] == written
     assert written.keys() == {"service", "cluster", "repository", "tags"}
     assert (written["service"], written["repository"]) == (stage.service, stage.service)
     assert rolled_back.run("validate", str(file)).returncode == 0

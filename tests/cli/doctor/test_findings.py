@@ -33,8 +33,8 @@ CODER, NONE = named("coder"), named(None)
 WANTED = document(one__image=IMAGE)["taskDefinition"]
 
 
-def states(found: Iterable[Check]) -> list[str]:
-    checks = list(found)
+def states(described: Iterable[Check]) -> list[str]:
+    checks = list(described)
     for check in checks:
         assert check.state != FAILED or (check.fix and check.finding), check
     return [check.state for check in checks]
@@ -44,7 +44,7 @@ FLYING = {key: value for key, value in recorded().items() if key != "outcome"}
 
 
 @pytest.mark.parametrize(
-    ("found", "past", "expected"),
+    ("described", "past", "expected"),
     [
         (None, [], OK),
         (None, [recorded()], FAILED),
@@ -59,8 +59,8 @@ FLYING = {key: value for key, value in recorded().items() if key != "outcome"}
         *("a release on its way", "tasks replaced for no release"),
     ],
 )
-def test_the_service_runs_its_tasks(found: Any, past: Any, expected: str) -> None:
-    assert states(findings.service(spec(), found, past)) == [expected]
+def test_the_service_runs_its_tasks(described: Any, past: Any, expected: str) -> None:
+    assert states(findings.service(spec(), described, past)) == [expected]
 
 
 def test_tasks_that_failed_say_why_as_a_failed_release_does() -> None:
@@ -103,12 +103,12 @@ def answer(body: str = "OK", status: int = 200, **headers: str) -> Answer:
 
 
 def told(**changes: Any) -> dict[str, Any]:
-    made: dict[str, Any] = {
+    result: dict[str, Any] = {
         "/healthz": answer(),
         "/api/v2/buildinfo": answer(json.dumps({"version": "v2.1.0", "deployment_id": "d1"})),
         "/api/v2/users/first": answer(),
     }
-    return made | changes
+    return result | changes
 
 
 BEFORE = {"/api/v2/buildinfo#deployment_id": "d1", "/api/v2/users/first": "200"}
@@ -117,7 +117,7 @@ OLDER = answer(json.dumps({"version": "v1.0.0", "deployment_id": "d1"}))
 
 
 @pytest.mark.parametrize(
-    ("asked", "before", "expected"),
+    ("requested", "before", "expected"),
     [
         (told(), BEFORE, [OK]),
         (told(**{"/healthz": None}), BEFORE, [FAILED]),
@@ -134,19 +134,19 @@ OLDER = answer(json.dumps({"version": "v1.0.0", "deployment_id": "d1"}))
     ],
 )
 def test_the_service_answers_as_it_was_verified(
-    asked: Any, before: Any, expected: list[str]
+    requested: Any, before: Any, expected: list[str]
 ) -> None:
     verify = spec().verify
     assert verify
-    assert states(findings.answers(verify, "2.1.0", before, asked, CODER)) == expected
+    assert states(findings.answers(verify, "2.1.0", before, requested, CODER)) == expected
 
 
-def target(state: str, reason: str = "", said: str = "") -> dict[str, Any]:
-    return {"TargetHealth": {"State": state, "Reason": reason, "Description": said}}
+def target(state: str, reason: str = "", message: str = "") -> dict[str, Any]:
+    return {"TargetHealth": {"State": state, "Reason": reason, "Description": message}}
 
 
 @pytest.mark.parametrize(
-    ("found", "expected", "fix"),
+    ("described", "expected", "fix"),
     [
         ([target("healthy")], OK, ""),
         ([target("initial")], OK, ""),
@@ -156,8 +156,8 @@ def target(state: str, reason: str = "", said: str = "") -> dict[str, Any]:
         ([target("healthy"), target("unhealthy", "Target.Timeout")], WARNING, "security group"),
     ],
 )
-def test_what_the_load_balancer_says(found: Any, expected: str, fix: str) -> None:
-    (check,) = findings.targets(found, "  modify")
+def test_what_the_load_balancer_says(described: Any, expected: str, fix: str) -> None:
+    (check,) = findings.targets(described, "  modify")
     assert check.state == expected
     assert fix in str(check.fix)
 
@@ -222,7 +222,7 @@ def test_a_build_that_succeeded_since_is_well() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("described", "expected"),
     [
         (image(), OK),
         (None, FAILED),
@@ -230,8 +230,8 @@ def test_a_build_that_succeeded_since_is_well() -> None:
         (image(manifest=manifest(artifactType="application/spdx+json")), FAILED),
     ],
 )
-def test_the_image_can_be_pulled(found: Any, expected: str) -> None:
-    check = findings.image("2.1.0", DIGEST, found, config(), "linux/amd64")
+def test_the_image_can_be_pulled(described: Any, expected: str) -> None:
+    check = findings.image("2.1.0", DIGEST, described, config(), "linux/amd64")
     assert check.state == expected
 
 
@@ -250,11 +250,11 @@ def drift(running: dict[str, Any], content: str | None, expected: str | None = R
 
 def running(**changes: Any) -> dict[str, Any]:
     """The task definition as ECS describes it, with what it fills in."""
-    made = document(one__image=IMAGE)["taskDefinition"]
-    (container,) = made["containerDefinitions"]
+    rendered = document(one__image=IMAGE)["taskDefinition"]
+    (container,) = rendered["containerDefinitions"]
     container["portMappings"][0]["hostPort"] = 3000
     container |= {"cpu": 0, "mountPoints": []} | changes.pop("container", {})
-    return {**made, "taskDefinitionArn": REVISION, "revision": 7, **changes}
+    return {**rendered, "taskDefinitionArn": REVISION, "revision": 7, **changes}
 
 
 def test_what_runs_is_as_the_spec_says() -> None:
@@ -368,7 +368,7 @@ def test_a_hold_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "content", "said"),
+    ("known", "content", "message"),
     [
         (None, None, "other than the deployer"),
         (None, "hash", "deployer registered"),
@@ -377,17 +377,17 @@ def test_a_hold_is_told() -> None:
     ],
 )
 def test_who_put_in_place_what_runs_is_told_by_the_records(
-    known: Any, content: str | None, said: str
+    known: Any, content: str | None, message: str
 ) -> None:
     (check,) = findings.drift(running(), content, WANTED, "x", OLD_REVISION, DIGEST, known)
-    assert said in check.why
+    assert message in check.why
 
 
 def test_an_application_without_a_preset_gets_no_checks_of_coders() -> None:
     verify = spec().verify
     assert verify
-    asked = told(**{"/api/v2/users/first": answer(status=404)})
-    assert states(findings.answers(verify, "2.1.0", {}, asked, NONE)) == [OK]
+    request = told(**{"/api/v2/users/first": answer(status=404)})
+    assert states(findings.answers(verify, "2.1.0", {}, request, NONE)) == [OK]
     tunnel = ["Opening tunnel so workspaces can connect"]
     assert states(findings.log(tunnel, NONE)) == [OK]
     assert states(findings.log(tunnel, CODER)) == [FAILED]
@@ -430,7 +430,7 @@ def test_what_serves_unverified_has_the_command_that_mends_it(
     alarm: str | None, mend: str | None, state: str
 ) -> None:
     verified = {"release": "1", "version": "1.1.0"}
-    found = findings.serves({"alarm": alarm, "mend": mend, "verified": verified})
-    assert found.state == state
-    assert (alarm or "1.1.0") in found.finding
-    assert found.fix[-1:] == ((mend,) if mend else ())
+    checks = findings.serves({"alarm": alarm, "mend": mend, "verified": verified})
+    assert checks.state == state
+    assert (alarm or "1.1.0") in checks.finding
+    assert checks.fix[-1:] == ((mend,) if mend else ())

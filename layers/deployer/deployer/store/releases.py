@@ -124,11 +124,10 @@ def _ignored(service: str) -> str:
 
 
 of_any_kind = Records[Record]()
-_of_services = Records[Recorded]()
-open_release = _of_services.open_release
-find, find_push = _of_services.find, _of_services.find_push
-of_execution, handled_by = _of_services.of_execution, _of_services.handled_by
-history, newest = _of_services.history, _of_services.newest
+_records = Records[Recorded]()
+open_release, find, find_push = _records.open_release, _records.find, _records.find_push
+of_execution, handled_by = _records.of_execution, _records.handled_by
+history, newest = _records.history, _records.newest
 
 
 def open_push(release: Release, until: datetime) -> Recorded | None:

@@ -29,7 +29,7 @@ def test_published_switched_back_held_and_resumed(
 ) -> None:
     none = operator.run("docs", "nowhere")
     assert (none.returncode, "no such file or directory: nowhere" in none.stderr) == (2, True)
-    first = operator.told("docs", archive(tmp_path / "one.tar.gz", "The first."))
+    first = operator.output("docs", archive(tmp_path / "one.tar.gz", "The first."))
     assert (first["outcome"], first["url"]) == ("SUCCEEDED", site.outputs["Url"])
     assert "The first." in site.get("/").text
 
@@ -38,18 +38,18 @@ def test_published_switched_back_held_and_resumed(
     assert "Live and verified after" in second.stdout
     assert "The second." in site.get("/").text
 
-    assert operator.told("docs", "rollback")["outcome"] == "SUCCEEDED"
+    assert operator.output("docs", "rollback")["outcome"] == "SUCCEEDED"
     assert "The first." in site.get("/").text
     held = operator.run("docs", archive(tmp_path / "three.tar.gz", "The third."), "--json")
     assert (held.returncode, json.loads(held.stdout)["outcome"]) == (5, "HELD")
-    assert operator.told("docs", "resume")["outcome"] == "SUCCEEDED"
+    assert operator.output("docs", "resume")["outcome"] == "SUCCEEDED"
     assert "The third." in site.get("/").text
-    assert operator.told("docs", "hold")["outcome"] == "SUCCEEDED"
-    assert "no upload was held back" in operator.told("docs", "resume")["reason"]
+    assert operator.output("docs", "hold")["outcome"] == "SUCCEEDED"
+    assert "no upload was held back" in operator.output("docs", "resume")["reason"]
 
     wrong = operator.run("docs", "rollback", "nothing-like-it")
     assert (wrong.returncode, "no release is named" in wrong.stderr) == (1, True)
-    assert operator.told("docs")["outcome"] == "SUCCEEDED"
+    assert operator.output("docs")["outcome"] == "SUCCEEDED"
 
 
 def test_what_does_not_build_is_told(operator: Operator, site: DocsSite, tmp_path: Path) -> None:
@@ -64,18 +64,18 @@ def test_what_does_not_build_is_told(operator: Operator, site: DocsSite, tmp_pat
 def test_a_publication_is_cancelled_and_the_site_stays_as_it_was(
     operator: Operator, site: DocsSite, tmp_path: Path
 ) -> None:
-    assert operator.told("cancel", "--docs", "--yes")["inFlight"] == []
-    operator.told("docs", archive(tmp_path / "one.tar.gz", "The first."))
-    started = operator.told("docs", archive(tmp_path / "two.tar.gz", "The second."), "--detach")
+    assert operator.output("cancel", "--docs", "--yes")["inFlight"] == []
+    operator.output("docs", archive(tmp_path / "one.tar.gz", "The first."))
+    started = operator.output("docs", archive(tmp_path / "two.tar.gz", "The second."), "--detach")
     for now in operator.stage.follow(started["execution"]):
         if now.states and now.states[-1].name == "Build docs":
             break
-    told = operator.told("cancel", "--docs", "--yes")
-    assert (len(told["cancelled"]), told["outcome"]) == (1, "FAILED_ROLLED_BACK")
-    assert told["live"]["url"] == site.outputs["Url"]
+    output = operator.output("cancel", "--docs", "--yes")
+    assert (len(output["cancelled"]), output["outcome"]) == (1, "FAILED_ROLLED_BACK")
+    assert output["live"]["url"] == site.outputs["Url"]
     assert "The first." in site.get("/").text
     assert operator.stage.look(started["execution"]).status == "ABORTED"
-    assert operator.told("docs", archive(tmp_path / "three.tar.gz", "The third."))["outcome"]
+    assert operator.output("docs", archive(tmp_path / "three.tar.gz", "The third."))["outcome"]
     assert "The third." in site.get("/").text
 
 
