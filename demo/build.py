@@ -8,12 +8,12 @@ docker if there is a daemon, else without. The demo says which.
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cli.screen import Screen, printable
+from cli.screen import printable
 from demo import source
-from demo.deploy import DEMO_LIMIT, Demo, demonstrate, expect, follow
+from demo.deploy import DEMO_LIMIT, Demo, expect, follow, parser_of, perform
 from demo.image import DEMO_APP
 from demo.stage import Stage
 
@@ -90,5 +90,18 @@ class BuildDemo(Demo):
         return str(release["url"])
 
 
+EXAMPLES = """\
+examples:
+  python -m demo.build           the demo, about a minute; its local AWS is gone afterwards
+  python -m demo.build --keep    keeps that local AWS up until Ctrl-C
+  python -m demo.build --json    for programs: one JSON document instead of prose
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    about = "Watch uploaded sources become live releases, on a local AWS."
+    return perform(BuildDemo, parser_of("build", about, EXAMPLES).parse_args(arguments))
+
+
 if __name__ == "__main__":
-    sys.exit(demonstrate(Screen(sys.stdout), keep=False, as_json=False, story=BuildDemo))
+    sys.exit(main())

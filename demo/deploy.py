@@ -21,6 +21,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
@@ -556,15 +557,22 @@ not, 2 wrong arguments, 130 ended by Ctrl-C before that.
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_of(demo: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """The parser of a demo's command, with the options that all have."""
     parser = argparse.ArgumentParser(
-        prog="python -m demo.deploy",
-        description="Watch pushes become live releases, on a local AWS.",
-        epilog=EXAMPLES,
+        prog=f"python -m demo.{demo}",
+        description=description,
+        epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--keep", action="store_true", help="do not end after the demo")
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
+    return parser
+
+
+def _parser() -> argparse.ArgumentParser:
+    about = "Watch pushes become live releases, on a local AWS."
+    parser = parser_of("deploy", about, EXAMPLES)
     parser.add_argument("--serve", action="store_true", help="no demo: a local AWS for your pushes")
     parser.add_argument(
         "--database", action="store_true", help="PostgreSQL in an RDS instance, not a file"
@@ -602,6 +610,14 @@ def as_command(run: Callable[[Screen], int], *, quiet: bool) -> int:
         return 128 + signal.SIGINT
 
 
+def perform(story: type[Demo], options: argparse.Namespace, *, database: bool = False) -> int:
+    """Run a demo as a command, with the options that all have. The exit code."""
+    show = partial(
+        demonstrate, keep=options.keep, as_json=options.json, database=database, story=story
+    )
+    return as_command(show, quiet=options.json)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -612,19 +628,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.port is not None and not 0 < options.port < 65536:
         parser.error(f"--port {options.port} is no port (1 to 65535)")
 
+    if not options.serve:
+        return perform(Demo, options, database=options.database)
+    port, directory = options.port or PORT, options.directory or DIRECTORY
+
     def run(screen: Screen) -> int:
-        if not options.serve:
-            return demonstrate(
-                screen, keep=options.keep, as_json=options.json, database=options.database
-            )
-        port, directory = options.port or PORT, options.directory or DIRECTORY
         try:
             return serve(screen, port, directory, database=options.database)
         except PortTaken as error:
             _complain(f"{error} Choose another, such as --port {port + 1}")
             return 1
 
-    return as_command(run, quiet=options.json)
+    return as_command(run, quiet=False)
 
 
 if __name__ == "__main__":

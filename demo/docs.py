@@ -5,7 +5,6 @@ the npm registry, and CloudFront's edge is the local one. The demo checks each s
 and ends at the first that is not as it must be.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 import cli.follow
 from cli.screen import printable
-from demo.deploy import Demo, Surprise, as_command, attend, demonstrate, expect, follow
+from demo.deploy import Demo, Surprise, attend, expect, follow, parser_of, perform
 from demo.site import DocsSite, Page, handbook, tar_gz
 from demo.stage import Stage
 
@@ -150,17 +149,9 @@ arguments, 130 ended by Ctrl-C before that.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m demo.docs",
-        description="Watch uploaded documentation become a live site, on a local AWS.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--keep", action="store_true", help="do not end after the demo")
-    parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
-    options = parser.parse_args(arguments)
-    shown = partial(demonstrate, keep=options.keep, as_json=options.json, story=DocsDemo)
-    return as_command(shown, quiet=options.json)
+    about = "Watch uploaded documentation become a live site, on a local AWS."
+    options = parser_of("docs", about, EXAMPLES).parse_args(arguments)
+    return perform(DocsDemo, options)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Check, before anything changes, that the deployment can work; record the answers to compare."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
@@ -83,7 +84,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
     }
     if service:
         request = services.update(spec, service, "", False, place.definition)
-        differences = [change.__dict__ for change in services.differences(service, request)]
+        differences = [asdict(change) for change in services.differences(service, request)]
         logger.info("the update changes the service", differences=differences)
     releases.note(
         event["release"],

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from deployer.presets.coder import Coder
 from tests.simulation import builds, sites
 from tests.simulation.application import App
 from tests.simulation.cloud import SECRET_ARN
@@ -61,14 +62,7 @@ _SPEC: dict[str, Any] = {
     },
     "strategy": "rolling",
     "timeout": 300,
-    "verify": {
-        "path": "/healthz",
-        "version": {"path": "/healthz", "header": "X-Coder-Build-Version", "match": "build"},
-        "unchanged": [
-            {"path": "/api/v2/buildinfo", "field": "deployment_id"},
-            {"path": "/api/v2/users/first"},
-        ],
-    },
+    "verify": Coder.fields["verify"],
 }
 _PLAIN = {"taskDefinition": {**_SPEC["taskDefinition"], "containerDefinitions": [_CONTAINER]}}
 _BALANCED: dict[str, Any] = {

@@ -9,6 +9,7 @@ from deployer.deploy.release import Previous, Recorded, Release
 from deployer.deploy.rollout import Rollout
 from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.lock import LockRequest
+from deployer.presets.coder import Coder
 
 ACCOUNT = "123456789012"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com"
@@ -79,12 +80,8 @@ _DOCUMENT: dict[str, Any] = {
     "strategy": "recreate",
     "timeout": 900,
     "verify": {
-        "path": "/healthz",
+        **Coder.fields["verify"],
         "version": {"path": "/api/v2/buildinfo", "field": "version", "match": "build"},
-        "unchanged": [
-            {"path": "/api/v2/buildinfo", "field": "deployment_id"},
-            {"path": "/api/v2/users/first"},
-        ],
     },
 }
 GROUP = f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}:targetgroup/coder/0123456789"
