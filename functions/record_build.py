@@ -10,7 +10,7 @@ from deployer.aws.log import Logger
 from deployer.build import image_build
 from deployer.build.image_build import Build, BuildDocument, Diagnosis
 from deployer.deploy.diagnosis import Failure
-from deployer.deploy.release import Outcome, Unidentified
+from deployer.deploy.release import Ending, Outcome, Unidentified
 from deployer.store import builds, locks, releases
 
 logger = Logger()
@@ -30,14 +30,8 @@ class Request(TypedDict):
     startedAt: str
 
 
-class Result(TypedDict):
-    outcome: str
-    error: str
-    cause: str
-
-
 @logger.inject_lambda_context(correlation_id_path="execution")
-def handler(event: Request, context: LambdaContext) -> Result:
+def handler(event: Request, context: LambdaContext) -> Ending:
     release = event["release"] or image_build.unidentified(
         event["input"], event["execution"], event["startedAt"]
     )
@@ -63,7 +57,7 @@ def _record(
     error: str,
     reason: str,
     details: dict[str, Any],
-) -> Result:
+) -> Ending:
     ended = {"endedAt": datetime.now(UTC).isoformat(), "reason": reason}
     recorded = releases.close_release(release, outcome, {**details, **ended})
     locks.dequeue(release["service"], release["id"])

@@ -10,7 +10,7 @@ from deployer.aws import ecs, events
 from deployer.aws.log import Logger
 from deployer.deploy import diagnosis, release, serving
 from deployer.deploy.diagnosis import Diagnosis, Failure
-from deployer.deploy.release import Entry, Outcome, Unidentified
+from deployer.deploy.release import Ending, Entry, Outcome, Unidentified
 from deployer.deploy.rollback import Rollback
 from deployer.deploy.spec import from_document
 from deployer.docs import site
@@ -76,14 +76,8 @@ def _database_note(record: Entry | Unidentified, rollback: Rollback | None) -> s
     )
 
 
-class Result(TypedDict):
-    outcome: str
-    error: str
-    cause: str
-
-
 @logger.inject_lambda_context(correlation_id_path="execution")
-def handler(event: Request, context: LambdaContext) -> Result:
+def handler(event: Request, context: LambdaContext) -> Ending:
     result = event["diagnosis"] or diagnosis.diagnose(event["failure"], [], [], [])
     outcome: Outcome = "FAILED_ROLLED_BACK" if event["restored"] else "FAILED"
     record = event["release"] or release.unidentified(

@@ -6,27 +6,20 @@ The old instance stays until somebody deletes it.
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import alarms, cloudformation, rds, secrets
 from deployer.aws.log import Logger
 from deployer.deploy import database, database_settings
-from deployer.deploy.database import Done
+from deployer.deploy.database import Done, Request
 from deployer.deploy.release import Release, Restoration
 from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.errors import DatabaseFailed
 from deployer.store import locks, releases
 
 logger = Logger()
-
-
-class Request(TypedDict):
-    spec: Mapping[str, Any]
-    release: Release
-    since: str
-    execution: str
 
 
 @logger.inject_lambda_context(correlation_id_path="execution")

@@ -1,8 +1,6 @@
 """Images of the demo application, and the command that pushes them."""
 
 import hashlib
-import io
-import tarfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +11,9 @@ import requests
 
 from demo import image as command
 from demo.image import DEMO_APP, DEMO_FAULTS, demo_release
-from demo.oci import Image, ImageError, ecr_login
+from demo.oci import ImageError, ecr_login
 from local_aws.aws import LocalAws
-
-
-def members(image: Image) -> dict[str, tarfile.TarInfo]:
-    matches: dict[str, tarfile.TarInfo] = {}
-    for layer in image.layers:
-        with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
-            matches |= {member.name: member for member in archive}
-    return matches
-
+from tests.demo.conftest import members
 
 # The demo application
 

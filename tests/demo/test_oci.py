@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import io
 import json
 import os
 import random
@@ -32,6 +31,7 @@ from demo.oci import (
     signature,
 )
 from local_aws.aws import LocalAws
+from tests.demo.conftest import members
 
 PROGRAM: dict[str, bytes | File | Link] = {
     "/app/run": File(b"#!/bin/sh\nexec sleep 60\n", executable=True),
@@ -54,14 +54,6 @@ def release(version: str, platform: str = "linux/amd64") -> Image:
 
 def sha256(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def members(image: Image) -> dict[str, tarfile.TarInfo]:
-    matches: dict[str, tarfile.TarInfo] = {}
-    for layer in image.layers:
-        with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
-            matches |= {member.name: member for member in archive}
-    return matches
 
 
 # The image

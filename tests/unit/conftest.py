@@ -216,6 +216,18 @@ def script(aws: None) -> Iterator[Script]:
         yield resource
 
 
+@pytest.fixture
+def announced(script: Script) -> Any:
+    """The states that were announced."""
+    script("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
+
+    def states() -> list[str]:
+        requests = script.requests("PutEvents")
+        return [json.loads(one["Entries"][0]["Detail"])["state"] for one in requests]
+
+    return states
+
+
 def refusal(code: str, message: str = "refused") -> ClientError:
     """The error by which AWS refuses a call."""
     return ClientError({"Error": {"Code": code, "Message": message}}, "operation")

@@ -30,18 +30,6 @@ def woken(script: Script) -> Any:
     return announced
 
 
-@pytest.fixture
-def announced(script: Script) -> Any:
-    """The states that were announced."""
-    script("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
-
-    def states() -> list[str]:
-        requests = script.requests("PutEvents")
-        return [json.loads(one["Entries"][0]["Detail"])["state"] for one in requests]
-
-    return states
-
-
 def coming(machine: Machine, name: str, minute: int = 0, **changes: Any) -> Any:
     """A release whose execution runs; a later minute is a later push."""
     pushed = datetime(2026, 11, 23, 14, minute, tzinfo=UTC)

@@ -39,18 +39,6 @@ def woken(script: Script) -> Any:
 
 
 @pytest.fixture
-def announced(script: Script) -> Any:
-    """The states that were announced."""
-    script("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
-
-    def states() -> list[str]:
-        requests = script.requests("PutEvents")
-        return [json.loads(one["Entries"][0]["Detail"])["state"] for one in requests]
-
-    return states
-
-
-@pytest.fixture
 def world(machine: Machine, woken: Any, announced: Any, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """The machine, a spec for a service, nobody who sleeps or listens, and no sources."""
     for name in ("BUILD", "DOCS"):

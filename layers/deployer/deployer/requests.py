@@ -130,6 +130,19 @@ class Recover:
 type Manual = Deploy | Publish | Rollback | Restart | Hold | Resume | Recover
 
 
+def fields_of(document: object, example: str) -> Mapping[str, object]:
+    """Return the fields of an execution's input.
+
+    Raises:
+        RequestRejected: it is not an object.
+    """
+    if not isinstance(document, dict):
+        raise RequestRejected(
+            f"the input must be an object, not {type(document).__name__}; for example {example}"
+        )
+    return document
+
+
 def parse(document: object) -> Push | Deploy | Rollback | Restart | Hold | Resume | Recover:
     """Read the input of an execution.
 
@@ -140,10 +153,7 @@ def parse(document: object) -> Push | Deploy | Rollback | Restart | Hold | Resum
     Raises:
         RequestRejected: the message names the problem and has a valid example.
     """
-    if not isinstance(document, dict):
-        raise RequestRejected(
-            f"the input must be an object, not {type(document).__name__}; for example {EXAMPLE}"
-        )
+    document = fields_of(document, EXAMPLE)
     if "action" in document:
         requested = manual(document, EXAMPLES, "service")
         assert not isinstance(requested, Publish)  # not among the examples

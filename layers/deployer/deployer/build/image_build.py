@@ -18,7 +18,7 @@ from deployer.deploy.release import Entry, Record, release_id
 from deployer.deploy.spec import ServiceSpec
 from deployer.errors import RequestRejected
 from deployer.redaction import clip, redact
-from deployer.requests import text
+from deployer.requests import fields_of, text
 
 EXAMPLE = '{"action": "build", "service": "<service>", "key": "image/<service>/<archive>.tar.gz"}'
 BY_COMMIT = '{"action": "build", "service": "<service>", "commit": "<commit>"}'
@@ -152,10 +152,7 @@ def parse(document: object) -> Upload | Fetch:
     Raises:
         RequestRejected: the message names the problem and has a valid example.
     """
-    if not isinstance(document, dict):
-        raise RequestRejected(
-            f"the input must be an object, not {type(document).__name__}; for example {EXAMPLE}"
-        )
+    document = fields_of(document, EXAMPLE)
     if "action" in document:
         return _manual(document)
     detail = document.get("detail")

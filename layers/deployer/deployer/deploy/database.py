@@ -36,6 +36,15 @@ class Snapshot:
     created_at: datetime | None
 
 
+class Request(TypedDict):
+    """What backing up and restoring need; `since` is when the first call began."""
+
+    spec: Mapping[str, Any]
+    release: Release
+    since: str
+    execution: str
+
+
 class Done(TypedDict):
     """Whether the database is ready; `name` is the snapshot or the instance."""
 

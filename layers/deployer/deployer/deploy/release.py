@@ -102,6 +102,14 @@ class Recorded(Release, Record):
     url: NotRequired[str | None]
 
 
+class Ending(TypedDict):
+    """The outcome of an execution; `error` and `cause` are those that it fails with."""
+
+    outcome: str
+    error: str
+    cause: str
+
+
 class Endpoint(TypedDict):
     """A database instance, and the host that the application connects to."""
 
