@@ -108,7 +108,7 @@ def command(
         settings: of click.command; `epilog` has the examples.
     """
 
-    def made(function: Callable[..., None]) -> click.Command:
+    def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)
         def run(
             profile: str | None,
@@ -154,4 +154,4 @@ def command(
         done: click.Command = click.command(**settings)(decorated)
         return done
 
-    return made
+    return decorate

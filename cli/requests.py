@@ -151,7 +151,7 @@ class Requests:
 
     def _find_push(self, digest: str, tag: str | None, deadline: float) -> Recorded:
         """Return the record of a push, as soon as there is one."""
-        service, said = self.target.service, False
+        service, explained = self.target.service, False
         with self.screen.working("waiting until the push is recorded"):
             while True:
                 record = self._patiently(lambda: of_push(service, digest, tag))
@@ -169,8 +169,8 @@ class Requests:
                     )
                 undecided = self._patiently(lambda: releases.undecided(self.target.spec.repository))
                 failed = [push for push in undecided if push.get("digest") == digest]
-                if failed and not said:
-                    said = True
+                if failed and not explained:
+                    explained = True
                     reason = message(str(failed[0].get("reason", "")))
                     self.screen.say(f"It could not be read yet: {printable(reason)}", "yellow")
                 time.sleep(self.pause)

@@ -56,14 +56,14 @@ class Target:
     @property
     def services(self) -> dict[str, "Target | None"]:
         """The same deployer's services by name; None for one whose spec is invalid."""
-        found: dict[str, Target | None] = {}
+        targets: dict[str, Target | None] = {}
         for source, text in ssm.service_specs().items():
             valid = services({source: text})
             for spec in valid:
-                found[spec.service] = replace(self, requested=spec.service)
+                targets[spec.service] = replace(self, requested=spec.service)
             if not valid:
-                found[source.rpartition("/")[2]] = None
-        return dict(sorted(found.items()))
+                targets[source.rpartition("/")[2]] = None
+        return dict(sorted(targets.items()))
 
     @property
     def history(self) -> History:

@@ -281,7 +281,7 @@ class Demo:
         return url
 
     def broken(self, stage: Stage, report: dict[str, Any], version: str, previous: str) -> None:
-        """A release that must fail, explain itself, and give way to the one before."""
+        """A release that must fail, explain itself, and be rolled back."""
         ended, record = self.released(stage, report, version, fault="exit-at-start")
         expect(f"the execution of {version}", "FAILED", ended.status)
         expect(f"the error of {version}", "RolloutFailed", ended.error)
@@ -292,15 +292,15 @@ class Demo:
             raise Surprise(f"expected the exit code 3 in the diagnosis, saw {diagnosis['stops']}")
         if not any("exits at start" in line for line in diagnosis["log"]):
             raise Surprise(f"expected the task's last words in the log, saw {diagnosis['log']}")
-        expect("the release that was put back", previous, record["previous"]["version"])
+        expect("the previous release", previous, record["previous"]["version"])
 
     def rolled_back(self, stage: Stage, report: dict[str, Any], version: str) -> str:
-        """A request to go back, which must put this version in place; its URL."""
+        """A request to roll back, after which this version must be live; its URL."""
         request = {"action": "rollback", "to": "previous", "by": "the demo", "hold": False}
         self.screen.say(f"started by hand with {json.dumps(request)}", "cyan")
         ended, record = self.followed(stage, report, stage.start(request))
         expect("the execution of the rollback", "SUCCEEDED", ended.status)
-        expect("the release that was gone back to", version, record.get("version"))
+        expect("the release that was rolled back to", version, record.get("version"))
         url = str(record["url"])
         report["url"] = url
         self.serves(url, version)
@@ -589,7 +589,7 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
 
 
 def as_command(run: Callable[[Screen], int], *, quiet: bool) -> int:
-    """Run a demo's command: signals end it, and what may go wrong is told in a line.
+    """Run a demo's command: signals end it, and an expected failure is one line.
 
     Args:
         quiet: nothing is shown to people, for programs read what is printed.

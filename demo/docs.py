@@ -57,7 +57,7 @@ class DocsDemo(Demo):
             self.screen.say(f"started by hand with {json.dumps(request)}", "cyan")
             arn = self.site.stage.start({**request, "site": self.site.site}, "DocsStateMachine")
             back = self.followed_docs(report, arn)
-            expect("the release that was gone back to", first["id"], back.get("to"))
+            expect("the release that was rolled back to", first["id"], back.get("to"))
             expect("the build of the rollback", False, "Build docs" in report["states"])
             self.shows(PAGE, first["folder"], NEWS, False)
             self.screen.say(
@@ -91,7 +91,7 @@ class DocsDemo(Demo):
         return record
 
     def followed_docs(self, report: dict[str, Any], arn: str) -> Mapping[str, Any]:
-        """Show an execution to its end; its record, which is told; {} if none is its own."""
+        """Show an execution to its end; its record, {} if it has none. What matters is reported."""
         stage = self.site.stage
         ended = follow(stage, arn, self.screen, LIMIT)
         record = next((entry for entry in stage.records() if entry["execution"] == arn), {})

@@ -224,7 +224,7 @@ class Settings(TypedDict, total=False):
     labels: Mapping[str, str]
     working_dir: str
     ports: Sequence[int]
-    platform: str  # os/architecture[/variant], linux/amd64 unless told otherwise
+    platform: str  # os/architecture[/variant], linux/amd64 by default
 
 
 @dataclass(frozen=True)

@@ -111,8 +111,8 @@ class DocsSite:
         try:
             connection.request("GET", path, headers={"Host": host, **sent})
             answer = connection.getresponse()
-            found = {name.lower(): value for name, value in answer.getheaders()}
-            return Page(answer.status, found, answer.read())
+            by_name = {name.lower(): value for name, value in answer.getheaders()}
+            return Page(answer.status, by_name, answer.read())
         finally:
             connection.close()
 

@@ -72,7 +72,7 @@ class Stage:
                     None allows just this one.
         database    make the service's database an RDS instance; otherwise it is a file.
         parameters  more of the deployer's, such as the repository whose pushes are built.
-        say         told what comes next, for a person who waits.
+        say         called with what comes next, for a person who waits.
         """
         stage = cls(aws, service, service, "deployer")
         if database:
@@ -174,19 +174,22 @@ class Stage:
             "Verify": json.dumps(VERIFY),
         }
 
-    def make_database(self) -> str:
-        """Make an RDS instance for the service, and the secret with its URL, which its stack takes
-        instead of a file's. The instance's name. Call it before `beside`."""
-        rds, name, password = self.aws.client("rds"), f"{self.service}-db", token_urlsafe()
-        rds.create_db_instance(
+    def create_instance(self, name: str, **settings: Any) -> None:
+        """Begin to create a PostgreSQL instance in RDS."""
+        self.aws.client("rds").create_db_instance(
             DBInstanceIdentifier=name,
             Engine="postgres",
             DBInstanceClass="db.t4g.micro",
             AllocatedStorage=20,
-            DBName="app",
             MasterUsername="app",
-            MasterUserPassword=password,
+            **{"MasterUserPassword": "not-a-secret", **settings},
         )
+
+    def make_database(self) -> str:
+        """Make an RDS instance for the service, and the secret with its URL, which its stack takes
+        instead of a file's. The instance's name. Call it before `beside`."""
+        rds, name, password = self.aws.client("rds"), f"{self.service}-db", token_urlsafe()
+        self.create_instance(name, MasterUserPassword=password, DBName="app")
         rds.get_waiter("db_instance_available").wait(
             DBInstanceIdentifier=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
         )

@@ -105,15 +105,15 @@ def _container(service: Service, requested: str | None) -> tuple[str, str]:
     described = ecs.task_definition(rollout.task_definition(service) or "")
     declared = documents.containers(described[0] if described else {})
     images = {str(one.get("name")): str(one.get("image")) for one in declared}
-    found: Mapping[str, str] = {
+    candidates: Mapping[str, str] = {
         name: match["repository"]
         for name, image in images.items()
         if (match := _IMAGE.match(image)) and requested in (None, name)
     }
-    if len(found) == 1:
-        return next(iter(found.items()))
+    if len(candidates) == 1:
+        return next(iter(candidates.items()))
     listed = [f"- {name}: {image}" for name, image in images.items()]
-    if found:
+    if candidates:
         raise CommandFailed(
             WRONG, "name the container whose image is deployed: --container", listed
         )

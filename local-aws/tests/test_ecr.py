@@ -296,18 +296,18 @@ def test_a_layer_is_uploaded_in_parts_and_found_again(aws: LocalAws, name: str) 
     parts, where = [b"one", b"two"], {"repositoryName": name}
     digest = f"sha256:{hashlib.sha256(b''.join(parts)).hexdigest()}"
 
-    def there() -> str:
+    def availability() -> str:
         result = ecr.batch_check_layer_availability(**where, layerDigests=[digest])
         return str(result["layers"][0]["layerAvailability"])
 
-    assert there() == "UNAVAILABLE"
+    assert availability() == "UNAVAILABLE"
     upload = where | {"uploadId": ecr.initiate_layer_upload(**where)["uploadId"]}
     for first, part in ((0, parts[0]), (0, parts[0]), (3, parts[1])):  # one is sent again
         ecr.upload_layer_part(
             **upload, partFirstByte=first, partLastByte=first + 2, layerPartBlob=part
         )
     ecr.complete_layer_upload(**upload, layerDigests=[digest])
-    assert there() == "AVAILABLE"
+    assert availability() == "AVAILABLE"
     link = ecr.get_download_url_for_layer(**where, layerDigest=digest)["downloadUrl"]
     with urllib.request.urlopen(link) as content:
         assert content.read() == b"onetwo"

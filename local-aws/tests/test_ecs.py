@@ -796,7 +796,7 @@ def test_overrides_and_the_task_role_reach_the_container(world: World) -> None:
     assert f"assumed-role/{world.name}-task/" in sts.get_caller_identity()["Arn"]
 
 
-# What the local AWS can be told
+# What can be set
 
 
 def test_waiting_times_and_stale_reads_can_be_set(name: str) -> None:

@@ -1,4 +1,4 @@
-"""S3: where objects are, and who is told that one is missing."""
+"""S3: where objects are, and who learns that one is missing."""
 
 import io
 import json

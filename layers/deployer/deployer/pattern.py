@@ -106,7 +106,7 @@ def compile(pattern: str) -> Pattern:
 
 def common(first_pattern: Pattern, second_pattern: Pattern, characters: str) -> str | None:
     """Return a short text that both patterns match; None if none is found, which is not to say that
-    there is none: only so many are looked at.
+    there is none: only so many are tried.
 
     Args:
         characters: those that the text may have.

@@ -347,7 +347,7 @@ def _closing(text: str, begin: int, opening: str) -> int:
 
 
 def _group(text: str, at: int) -> tuple[int, int]:
-    """The inside of a list; nothing of an object, whose names are looked at one by one."""
+    """The inside of a list; nothing of an object, whose names are checked one by one."""
     inside = at + 1
     if text[at] == "{" or _OBJECTS.match(text, inside):
         return at, at

@@ -268,7 +268,7 @@ class LocalAws:
         return self.directory / lambda_worker.AUTHORITY
 
     def wait(self) -> int:
-        """Wait until it ends; 0 if it was told to. Only for the process that started it."""
+        """Wait until it ends; 0 if it was stopped. Only for the process that started it."""
         assert self._process is not None
         return self._process.wait()
 

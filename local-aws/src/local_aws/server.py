@@ -1,6 +1,6 @@
 """`python -m local_aws.server`: MiniStack with the shims, and an end for all that it started.
 
-It ends everything below it (Lambda workers, containers) when it is told to stop, or, with `--tied`,
+It ends everything below it (Lambda workers, containers) when it is stopped, or, with `--tied`,
 when its standard input closes because whoever started it died, even by SIGKILL. Should it be killed
 itself, containers and databases notice it by a pipe, and the next start in its directory ends what
 else is left. Linux only.

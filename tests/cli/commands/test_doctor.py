@@ -197,15 +197,7 @@ def test_a_database_that_is_closed_to_the_tasks_is_opened(
     stage, rds = operator.stage, operator.stage.aws.client("rds")
     closed = group(stage)
     name = f"{stage.service}-db"
-    rds.create_db_instance(
-        DBInstanceIdentifier=name,
-        Engine="postgres",
-        DBInstanceClass="db.t4g.micro",
-        AllocatedStorage=20,
-        MasterUsername="app",
-        MasterUserPassword="not-a-secret",
-        VpcSecurityGroupIds=[closed],
-    )
+    stage.create_instance(name, VpcSecurityGroupIds=[closed])
     stage.specify(database={"instance": name})
     rds.get_waiter("db_instance_available").wait(
         DBInstanceIdentifier=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}

@@ -226,8 +226,10 @@ def roles(definition: Document) -> list[str]:
 def vpc(service: Document) -> Document | None:
     """Return a service's `awsvpcConfiguration`; None if its tasks use their host's network."""
     configuration = service.get("networkConfiguration")
-    found = configuration.get("awsvpcConfiguration") if isinstance(configuration, Mapping) else None
-    return found if isinstance(found, Mapping) else None
+    network = (
+        configuration.get("awsvpcConfiguration") if isinstance(configuration, Mapping) else None
+    )
+    return network if isinstance(network, Mapping) else None
 
 
 def has_public_ip(service: Document) -> bool:

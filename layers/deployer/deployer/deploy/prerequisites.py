@@ -97,9 +97,9 @@ def alarms(spec: ServiceSpec, states: Mapping[str, str]) -> Iterator[Check]:
         if name not in states:
             yield Check("alarms", FAILED, f"alarm {name} does not exist", fix, "It guards nothing.")
         elif states[name] == "ALARM":
-            found = f"alarm {name} is raised already, so it cannot tell whether a release is bad"
+            finding = f"alarm {name} is raised already, so it cannot tell whether a release is bad"
             why = "A release goes live in spite of it."
-            yield Check("alarms", WARNING, found, (), why)
+            yield Check("alarms", WARNING, finding, (), why)
         else:
             yield Check("alarms", OK, f"{name} is {states[name]}")
 

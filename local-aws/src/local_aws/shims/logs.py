@@ -21,7 +21,7 @@ shim = Shim()
 @shim.wraps(cloudwatch_logs, "_filter_log_events", "data")
 def _filter_log_events(original: Callable[[Any], Any], data: dict[str, Any]) -> Any:
     """ "As many log events as can fit in 1 MB (up to 10,000)"; the token is the time from which to
-    go on, and how many lines of that time were told."""
+    go on, and how many lines of that time were sent."""
     prefix, request = data.get("logStreamNamePrefix"), dict(data)
     if prefix and data.get("logStreamNames"):
         message = "logStreamNames and logStreamNamePrefix cannot be given together."

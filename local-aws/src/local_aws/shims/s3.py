@@ -1,4 +1,4 @@
-"""S3's events name the object's version, and what is not there is told to who may list alone."""
+"""S3's events name the object's version, and only who may list a bucket learns what is missing."""
 
 import json
 from collections.abc import Callable
