@@ -19,7 +19,7 @@ _STYLES = {OK: None, WARNING: "yellow", FAILED: "red"}
 def show(screen: Screen, checks: Sequence[Check]) -> None:
     """Show the results of checks."""
     for check in checks:
-        text = f"{_MARKS[check.state]} {check.name}: {printable(check.found)}"
+        text = f"{_MARKS[check.state]} {check.name}: {printable(check.finding)}"
         screen.say(text, _STYLES[check.state])
         if check.why:
             screen.say(f"    {check.why}")
@@ -39,7 +39,7 @@ def document(check: Check, given: Given) -> dict[str, Any]:
         given: the options that its commands must repeat.
     """
     fix = given.lines(check.fix)
-    fields = {"name": check.name, "state": check.state, "found": check.found, "fix": fix}
+    fields = {"name": check.name, "state": check.state, "found": check.finding, "fix": fix}
     optional = {
         "why": check.why,
         "evidence": list(check.evidence),

@@ -64,7 +64,7 @@ class Call:
         return Account(self.profile, self.region)
 
     @property
-    def known_account(self) -> Account | None:
+    def opened_account(self) -> Account | None:
         """The account, if the command has opened it already."""
         return self.__dict__.get("account")
 
@@ -137,7 +137,7 @@ def command(
         settings: of click.command; `epilog` has the examples.
     """
 
-    def made(function: Callable[..., None]) -> click.Command:
+    def decorate(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)
         def run(
             profile: str | None,
@@ -153,7 +153,7 @@ def command(
                 try:
                     function(call, **arguments)
                 except AWS_ERRORS as error:
-                    raise stopped_by(error, account=call.known_account) from error
+                    raise stopped_by(error, account=call.opened_account) from error
 
             document = as_json and not streams(arguments)
             ending = carried_out(
@@ -188,4 +188,4 @@ def command(
         done: click.Command = click.command(cls=made_of, **settings)(decorated)
         return done
 
-    return made
+    return decorate

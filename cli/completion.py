@@ -74,6 +74,6 @@ def _containers(target: Target) -> Iterable[str | None]:
     return [str(one.get("name")) for one in documents.containers(described[0] if described else {})]
 
 
-services = _from(lambda target: target.every)
+services = _from(lambda target: target.services)
 tags, releases = _from(_tags), _from(_releases)
 earlier, in_flight, containers = _from(_earlier), _from(_in_flight), _from(_containers)

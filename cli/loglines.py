@@ -121,7 +121,7 @@ class Log:
         """Determine which of these streams belong to the release."""
         rollouts = {period.rollout for period in self.periods}
         try:
-            tasks = ecs.known_tasks(self.cluster, [task_of(stream) for stream in streams])
+            tasks = ecs.existing_tasks(self.cluster, [task_of(stream) for stream in streams])
         except ClientError as error:
             if code_of(error) not in DENIED:
                 raise
@@ -145,7 +145,7 @@ class Tail:
     _seen: dict[str, datetime] = field(default_factory=dict)
     _room: int = _ROOM
 
-    def told(self, line: Line) -> None:
+    def mark_shown(self, line: Line) -> None:
         """Record a line that was shown already; the tail continues after it."""
         self.since = line.at
         self._note(line)

@@ -1,7 +1,7 @@
 """Predict what a request would change, with the state machine's own decisions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -157,9 +157,9 @@ class Plan:
                 "runs": self.runs,
                 "becomes": self.becomes,
                 "registers": self.registers,
-                "changes": [change.__dict__ for change in self.changes],
+                "changes": [asdict(change) for change in self.changes],
             },
-            "service": {"changes": [change.__dict__ for change in self.service_changes]},
+            "service": {"changes": [asdict(change) for change in self.service_changes]},
             "strategy": self.strategy,
             "database": self.work,
             "restore": self.release.get("restore"),

@@ -1,13 +1,13 @@
 """Find the release that the user names, that of a push, or those in flight."""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cli.errors import WRONG, CommandFailed
 from deployer.deploy import history
-from deployer.deploy.history import History
 from deployer.deploy.identification import NOT_SHOWN
-from deployer.deploy.release import Recorded, carried_out_by
+from deployer.deploy.release import Record, Recorded, carried_out_by
 from deployer.store import locks, releases
 
 _NEWEST = 200  # records, among which is that of a push that was just made
@@ -21,7 +21,7 @@ class Flight:
         has_lock: whether it holds the lock, so may have changed something already.
     """
 
-    record: Recorded
+    record: Record
     execution: str
     since: str
     has_lock: bool
@@ -36,7 +36,7 @@ def in_flight(owner: str) -> list[Flight]:
             *carried_out_by(record),
             bool(holder and holder["release"] == record["id"]),
         )
-        for record in releases.history(owner)
+        for record in releases.of_any_kind.history(owner)
         if "outcome" not in record
     ]
     return sorted(flights, key=lambda flight: not flight.has_lock)
@@ -63,7 +63,7 @@ def of_push(service: str, digest: str, tag: str | None) -> Recorded | None:
     )
 
 
-def named(records: History, name: str) -> Recorded:
+def named[R: Record](records: Sequence[R], name: str) -> R:
     """Return the release that the user names.
 
     Args:
@@ -108,5 +108,5 @@ def named(records: History, name: str) -> Recorded:
     )
 
 
-def _shown(record: Recorded) -> str:
+def _shown(record: Record) -> str:
     return f"{record['id']}  {record['version']}  {record.get('outcome', 'in flight')}"

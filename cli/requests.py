@@ -28,9 +28,9 @@ from deployer.aws import ecr, ssm
 from deployer.build import image_build
 from deployer.deploy import history
 from deployer.deploy.reconciliation import recovery, recovery_name
-from deployer.deploy.release import Recorded, carried_out_by
+from deployer.deploy.release import Record, Recorded, carried_out_by
 from deployer.docs import site
-from deployer.store import releases
+from deployer.store import builds, releases
 
 LOOK_SECONDS = 2.0
 START_SECONDS = 120.0  # an upload or push starts its execution within seconds
@@ -159,7 +159,7 @@ class Requests:
 
     def _find_push(self, digest: str, tag: str | None, deadline: float) -> Recorded:
         """Return the record of a push, as soon as there is one."""
-        service, said = self.target.service, False
+        service, explained = self.target.service, False
         with self.screen.working("waiting until the push is recorded"):
             while True:
                 record = self._patiently(lambda: of_push(service, digest, tag))
@@ -177,8 +177,8 @@ class Requests:
                     )
                 undecided = self._patiently(lambda: releases.undecided(self.target.spec.repository))
                 failed = [push for push in undecided if push.get("digest") == digest]
-                if failed and not said:
-                    said = True
+                if failed and not explained:
+                    explained = True
                     reason = message(str(failed[0].get("reason", "")))
                     self.screen.say(f"It could not be read yet: {printable(reason)}", "yellow")
                 time.sleep(self.pause)
@@ -202,7 +202,7 @@ class Requests:
         self._link(flight.execution)
         self._follow_release(flight.execution)
 
-    def recover(self, record: Recorded, ended: str) -> dict[str, Any]:
+    def recover(self, record: Record, ended: str) -> dict[str, Any]:
         """Recover a release from an execution that ended, without waiting for the reconciler.
         Args:
             ended: the ARN of the execution that ended.
@@ -290,7 +290,7 @@ class Requests:
         build = next(
             (
                 entry
-                for entry in releases.history(image_build.partition(self.target.service))
+                for entry in builds.history(image_build.partition(self.target.service))
                 if entry.get("outcome") == "SUCCEEDED"
                 and entry.get("content") == record.get("content")
             ),
@@ -316,14 +316,14 @@ class Requests:
             CommandFailed: neither exists.
         """
         sites = site.named(ssm.site_specs())
-        if self.target.asked in sites:
-            return str(self.target.asked)
+        if self.target.requested in sites:
+            return str(self.target.requested)
         if len(sites) == 1:
             return sites[0]
         existing = f"existing: {', '.join(sorted(sites))}" if sites else "none exists yet"
         raise CommandFailed(
             WRONG,
-            f"no documentation site is named {self.target.asked or '(none given)'}; {existing}",
+            f"no documentation site is named {self.target.requested or '(none given)'}; {existing}",
             NAME_A_SERVICE,
         )
 
@@ -649,7 +649,7 @@ class Requests:
     def _record(self, arn: str) -> dict[str, Any]:
         """Return the record of the release that an execution carried out; {} if there is none."""
         self.target.output("ReleasesTable", "tell the outcome")
-        return dict(self._patiently(lambda: releases.found_by(arn)) or {})
+        return dict(self._patiently(lambda: releases.of_any_kind.handled_by(arn)) or {})
 
     def _patiently[T](self, look: Callable[[], T]) -> T:
         return patiently(look, self.screen)

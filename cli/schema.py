@@ -17,7 +17,7 @@ _ANY = r"(?s).+"
 
 def document() -> dict[str, Any]:
     """Return the JSON Schema of a service spec."""
-    fields = _Noted()
+    fields = _Recorder()
     spec.read(fields)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -26,7 +26,7 @@ def document() -> dict[str, Any]:
     }
 
 
-class _Noted(Fields):
+class _Recorder(Fields):
     """Fields that note each reading as a property, and give a stand-in for its value."""
 
     def __init__(self) -> None:
@@ -122,13 +122,13 @@ class _Noted(Fields):
         return {}
 
     def optional_object[T](self, name: str, read: Callable[[Fields], T]) -> T | None:
-        inner = _Noted()
+        inner = _Recorder()
         read(inner)
         self._properties[name] = {"anyOf": [inner, {"type": "null"}]}
         return None
 
     def children(self, name: str) -> tuple[Fields, ...]:
-        inner = _Noted()
+        inner = _Recorder()
         self._properties[name] = {"type": ["array", "null"], "items": inner}
         return (inner,)
 
@@ -141,7 +141,7 @@ def _matching(pattern: str) -> dict[str, Any]:
 
 
 def _resolved(value: Any) -> Any:
-    if isinstance(value, _Noted):
+    if isinstance(value, _Recorder):
         return value.schema()
     if isinstance(value, Mapping):
         return {name: _resolved(entry) for name, entry in value.items()}

@@ -30,14 +30,14 @@ class Target:
     Created by `find`, which also configures the adapters of `deployer.aws` for its account.
 
     Attributes:
-        asked: the service's name; None if it is the only one.
+        requested: the service's name; None if it is the only one.
     """
 
     account: Account
     stack: str
     outputs: Mapping[str, str]
     parameters: Mapping[str, str]
-    asked: str | None
+    requested: str | None
     environment: str | None = None  # of the settings that created it
 
     @cached_property
@@ -47,23 +47,23 @@ class Target:
         Raises:
             CommandFailed: the service is unknown, or its spec is invalid.
         """
-        return _spec(self.parameters["SpecPath"], self.asked)
+        return _spec(self.parameters["SpecPath"], self.requested)
 
     @property
     def service(self) -> str:
         return self.spec.service
 
     @property
-    def every(self) -> dict[str, "Target | None"]:
+    def services(self) -> dict[str, "Target | None"]:
         """The same deployer's services by name; None for one whose spec is invalid."""
-        found: dict[str, Target | None] = {}
+        targets: dict[str, Target | None] = {}
         for source, text in ssm.service_specs().items():
             valid = services({source: text})
             for spec in valid:
-                found[spec.service] = replace(self, asked=spec.service)
+                targets[spec.service] = replace(self, requested=spec.service)
             if not valid:
-                found[source.rpartition("/")[2]] = None
-        return dict(sorted(found.items()))
+                targets[source.rpartition("/")[2]] = None
+        return dict(sorted(targets.items()))
 
     @property
     def history(self) -> History:

@@ -21,6 +21,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
@@ -189,35 +190,35 @@ class Demo:
     def step(self, name: str) -> Iterator[dict[str, Any]]:
         """One step of the story; what it puts into the dictionary is in the document."""
         self.screen.title(f"{len(self.steps) + 1}. {name}")
-        told: dict[str, Any] = {"name": name, "ok": False}
-        self.steps.append(told)
+        report: dict[str, Any] = {"name": name, "ok": False}
+        self.steps.append(report)
         began = time.monotonic()
         try:
-            yield told
-            told["ok"] = True
+            yield report
+            report["ok"] = True
         finally:
-            told["seconds"] = round(time.monotonic() - began, 2)
+            report["seconds"] = round(time.monotonic() - began, 2)
 
     def run(self, stage: Stage) -> None:
         """Raises Surprise, or one of EXPECTABLE, at the first step that is not as it must be."""
-        with self.step("Push 1.0.0, the first release") as told:
-            first = self.pushed(stage, told, "1.0.0")
-        with self.step("Create the first user, then push 1.1.0") as told:
+        with self.step("Push 1.0.0, the first release") as report:
+            first = self.pushed(stage, report, "1.0.0")
+        with self.step("Create the first user, then push 1.1.0") as report:
             expect("POST users/first", 201, ask(f"{first}/api/v2/users/first", _USER).status)
             self.screen.say("POST /api/v2/users/first: 201, so that there is data to lose")
-            url = self.pushed(stage, told, "1.1.0")
+            url = self.pushed(stage, report, "1.1.0")
             self.kept_data(url)
-        with self.step("Push 1.2.0, which is broken: it exits at start") as told:
-            self.broken(stage, told, "1.2.0", "1.1.0")
-        with self.step("Ask who serves now") as told:
+        with self.step("Push 1.2.0, which is broken: it exits at start") as report:
+            self.broken(stage, report, "1.2.0", "1.1.0")
+        with self.step("Ask who serves now") as report:
             back = address(stage)
             if back is None:
                 raise Surprise("expected a running task with a public IP, saw none")
-            told["url"] = back
+            report["url"] = back
             self.serves(back, "1.1.0")
             self.kept_data(back)
-        with self.step("Roll back by hand, to the release before") as told:
-            back = self.rolled_back(stage, told, "1.0.0")
+        with self.step("Roll back by hand, to the release before") as report:
+            back = self.rolled_back(stage, report, "1.0.0")
             self.kept_data(back)
         self.records = stage.records()
         outcomes = [(record["version"], record.get("outcome")) for record in self.records]
@@ -243,22 +244,22 @@ class Demo:
         attend(stage, self.screen, set(stage.executions()))
 
     def released(
-        self, stage: Stage, told: dict[str, Any], version: str, **variant: Any
+        self, stage: Stage, report: dict[str, Any], version: str, **variant: Any
     ) -> tuple[Execution, dict[str, Any]]:
         """Push a release and show what comes of it; the execution and the record."""
         digest = stage.release(version, **variant)
         where = f"{stage.aws.registry}/{stage.service}:{version}"
         self.screen.say(f"pushed {where}, {digest[:19]}…", "cyan")
-        told |= {"version": version, "digest": digest}
-        return self.followed(stage, told, stage.started_by(digest))
+        report |= {"version": version, "digest": digest}
+        return self.followed(stage, report, stage.started_by(digest))
 
     def followed(
-        self, stage: Stage, told: dict[str, Any], arn: str
+        self, stage: Stage, report: dict[str, Any], arn: str
     ) -> tuple[Execution, dict[str, Any]]:
         """Show an execution to its end; the execution and the record."""
         ended = follow(stage, arn, self.screen, DEMO_LIMIT)
         record = conclude(stage, ended, self.screen)
-        told |= {
+        report |= {
             "execution": ended.arn,
             "status": ended.status,
             "error": ended.error,
@@ -269,39 +270,39 @@ class Demo:
         }
         return ended, record
 
-    def pushed(self, stage: Stage, told: dict[str, Any], version: str) -> str:
+    def pushed(self, stage: Stage, report: dict[str, Any], version: str) -> str:
         """A release that must succeed; its URL."""
-        ended, record = self.released(stage, told, version)
+        ended, record = self.released(stage, report, version)
         expect(f"the execution of {version}", "SUCCEEDED", ended.status)
         expect(f"the outcome of {version}", "SUCCEEDED", record.get("outcome"))
         url = str(record["url"])
-        told["url"] = url
-        told["deploymentId"] = self.serves(url, version)
+        report["url"] = url
+        report["deploymentId"] = self.serves(url, version)
         return url
 
-    def broken(self, stage: Stage, told: dict[str, Any], version: str, previous: str) -> None:
-        """A release that must fail, explain itself, and give way to the one before."""
-        ended, record = self.released(stage, told, version, fault="exit-at-start")
+    def broken(self, stage: Stage, report: dict[str, Any], version: str, previous: str) -> None:
+        """A release that must fail, explain itself, and be rolled back."""
+        ended, record = self.released(stage, report, version, fault="exit-at-start")
         expect(f"the execution of {version}", "FAILED", ended.status)
         expect(f"the error of {version}", "RolloutFailed", ended.error)
         expect(f"the outcome of {version}", "FAILED_ROLLED_BACK", record.get("outcome"))
         diagnosis = record["diagnosis"]
-        told["diagnosis"] = diagnosis
+        report["diagnosis"] = diagnosis
         if not any("exited with 3" in stop for stop in diagnosis["stops"]):
             raise Surprise(f"expected the exit code 3 in the diagnosis, saw {diagnosis['stops']}")
         if not any("exits at start" in line for line in diagnosis["log"]):
             raise Surprise(f"expected the task's last words in the log, saw {diagnosis['log']}")
-        expect("the release that was put back", previous, record["previous"]["version"])
+        expect("the previous release", previous, record["previous"]["version"])
 
-    def rolled_back(self, stage: Stage, told: dict[str, Any], version: str) -> str:
-        """A request to go back, which must put this version in place; its URL."""
+    def rolled_back(self, stage: Stage, report: dict[str, Any], version: str) -> str:
+        """A request to roll back, after which this version must be live; its URL."""
         request = {"action": "rollback", "to": "previous", "by": "the demo", "hold": False}
         self.screen.say(f"started by hand with {json.dumps(request)}", "cyan")
-        ended, record = self.followed(stage, told, stage.start(request))
+        ended, record = self.followed(stage, report, stage.start(request))
         expect("the execution of the rollback", "SUCCEEDED", ended.status)
-        expect("the release that was gone back to", version, record.get("version"))
+        expect("the release that was rolled back to", version, record.get("version"))
         url = str(record["url"])
-        told["url"] = url
+        report["url"] = url
         self.serves(url, version)
         return url
 
@@ -310,8 +311,8 @@ class Demo:
         health, build = ask(f"{url}/healthz"), ask(f"{url}/api/v2/buildinfo")
         facts = {"GET /healthz": health.brief}
         if isinstance(build.body, dict):
-            told = ("version", "deployment_id")
-            facts["GET /api/v2/buildinfo"] = ", ".join(f"{k} {build.body.get(k)}" for k in told)
+            names = ("version", "deployment_id")
+            facts["GET /api/v2/buildinfo"] = ", ".join(f"{k} {build.body.get(k)}" for k in names)
         for name, fact in facts.items():
             self.screen.say(f"{name}: {printable(fact)}")
         expect(f"the status of {url}/healthz", 200, health.status)
@@ -356,7 +357,7 @@ def demonstrate(
         except Exception as error:
             if not isinstance(error, EXPECTABLE):
                 traceback.print_exc()
-            message, log = _told(error), _kept(aws.log) if aws else ""
+            message, log = _in_words(error), _kept(aws.log) if aws else ""
             demo.error = {"message": message, "log": log}
             _complain(f"{demo.steps[-1]['name']}: {message}", log)
         else:
@@ -383,7 +384,7 @@ def live_line(screen: Screen, url: str, version: str) -> None:
     screen.console.print(f"LIVE {url} {version}", soft_wrap=True)
 
 
-def _told(error: Exception) -> str:
+def _in_words(error: Exception) -> str:
     """An error in words; AWS's own and ours need no class name."""
     return str(error) if isinstance(error, EXPECTABLE) else f"{type(error).__name__}: {error}"
 
@@ -426,13 +427,13 @@ def _pushes(demo_tag: str, option: str = "") -> list[str]:
 def guide(stage: Stage, screen: Screen, demo_tag: str) -> None:
     """What one can do with a local AWS that stays up."""
     aws = stage.aws
-    known = aws.directory == DIRECTORY.resolve()
+    is_default = aws.directory == DIRECTORY.resolve()
     target = f"{aws.registry}/{WEB}:1.1.0"
     screen.title("Push the demo application, or a program of your own (in another terminal)")
-    for command in _pushes(demo_tag, "" if known else f" --endpoint {aws.endpoint}"):
+    for command in _pushes(demo_tag, "" if is_default else f" --endpoint {aws.endpoint}"):
         screen.command(command)
     screen.say("Your own must listen on port 8080 and answer GET / with 200.")
-    where = "" if known else f" --directory {shlex.quote(str(aws.directory))}"
+    where = "" if is_default else f" --directory {shlex.quote(str(aws.directory))}"
     screen.title("The operator's command, and any AWS tool, from the checkout in a shell after")
     screen.command(f'eval "$({_PYTHON} -m local_aws{where} env)"')
     screen.command(f"export DEPLOYER_SERVICE={WEB}   # or {stage.service}")
@@ -463,21 +464,21 @@ def serve(screen: Screen, port: int, directory: Path, *, database: bool = False)
 def attend(
     stage: Stage,
     screen: Screen,
-    known: set[str],
+    seen: set[str],
     machine: str = "StateMachine",
     show: Callable[[str], object] | None = None,
 ) -> int:
     """Show the executions that start, one after the other, until Ctrl-C, which is the end of it.
 
-    known    the executions that are not to be shown.
+    seen    the executions that are not to be shown.
     machine  the output that names their state machine.
     show     shows one to its end; None shows it as a deployment.
     """
     try:
         while True:
-            for arn in [arn for arn in reversed(stage.executions(machine)) if arn not in known]:
-                known.add(arn)
-                screen.title(_asked(stage.look(arn)))
+            for arn in [arn for arn in reversed(stage.executions(machine)) if arn not in seen]:
+                seen.add(arn)
+                screen.title(_describe_start(stage.look(arn)))
                 if show:
                     show(arn)
                 else:
@@ -507,7 +508,7 @@ def _of(arn: str, stage: Stage) -> Stage:
     return stage
 
 
-def _asked(execution: Execution) -> str:
+def _describe_start(execution: Execution) -> str:
     """What started an execution."""
     match execution.input:
         case {"detail": {"repository-name": repository, "image-tag": str(tag)}} if tag:
@@ -556,15 +557,22 @@ not, 2 wrong arguments, 130 ended by Ctrl-C before that.
 """
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_of(demo: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """The parser of a demo's command, with the options that all have."""
     parser = argparse.ArgumentParser(
-        prog="python -m demo.deploy",
-        description="Watch pushes become live releases, on a local AWS.",
-        epilog=EXAMPLES,
+        prog=f"python -m demo.{demo}",
+        description=description,
+        epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--keep", action="store_true", help="do not end after the demo")
     parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
+    return parser
+
+
+def _parser() -> argparse.ArgumentParser:
+    about = "Watch pushes become live releases, on a local AWS."
+    parser = parser_of("deploy", about, EXAMPLES)
     parser.add_argument("--serve", action="store_true", help="no demo: a local AWS for your pushes")
     parser.add_argument(
         "--database", action="store_true", help="PostgreSQL in an RDS instance, not a file"
@@ -581,7 +589,7 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
 
 
 def as_command(run: Callable[[Screen], int], *, quiet: bool) -> int:
-    """Run a demo's command: signals end it, and what may go wrong is told in a line.
+    """Run a demo's command: signals end it, and an expected failure is one line.
 
     Args:
         quiet: nothing is shown to people, for programs read what is printed.
@@ -595,34 +603,43 @@ def as_command(run: Callable[[Screen], int], *, quiet: bool) -> int:
     try:
         return run(Screen(sys.stdout, quiet=quiet))
     except EXPECTABLE as error:
-        _complain(_told(error))
+        _complain(_in_words(error))
         return 1
     except KeyboardInterrupt:
         _complain("interrupted; the local AWS is stopped and nothing is left behind")
         return 128 + signal.SIGINT
 
 
+def perform(story: type[Demo], options: argparse.Namespace, *, database: bool = False) -> int:
+    """Run a demo as a command, with the options that all have. The exit code."""
+    show = partial(
+        demonstrate, keep=options.keep, as_json=options.json, database=database, story=story
+    )
+    return as_command(show, quiet=options.json)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
-    asked = parser.parse_args(arguments)
-    if asked.serve and (asked.json or asked.keep):
+    options = parser.parse_args(arguments)
+    if options.serve and (options.json or options.keep):
         parser.error("--serve runs no demo: --json and --keep do not go with it")
-    if not asked.serve and (asked.port is not None or asked.directory is not None):
+    if not options.serve and (options.port is not None or options.directory is not None):
         parser.error("--port and --directory belong to --serve; the demo takes a free port")
-    if asked.port is not None and not 0 < asked.port < 65536:
-        parser.error(f"--port {asked.port} is no port (1 to 65535)")
+    if options.port is not None and not 0 < options.port < 65536:
+        parser.error(f"--port {options.port} is no port (1 to 65535)")
+
+    if not options.serve:
+        return perform(Demo, options, database=options.database)
+    port, directory = options.port or PORT, options.directory or DIRECTORY
 
     def run(screen: Screen) -> int:
-        if not asked.serve:
-            return demonstrate(screen, keep=asked.keep, as_json=asked.json, database=asked.database)
-        port, directory = asked.port or PORT, asked.directory or DIRECTORY
         try:
-            return serve(screen, port, directory, database=asked.database)
+            return serve(screen, port, directory, database=options.database)
         except PortTaken as error:
             _complain(f"{error} Choose another, such as --port {port + 1}")
             return 1
 
-    return as_command(run, quiet=asked.json)
+    return as_command(run, quiet=False)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ the npm registry, and CloudFront's edge is the local one. The demo checks each s
 and ends at the first that is not as it must be.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 import cli.follow
 from cli.screen import printable
-from demo.deploy import Demo, Surprise, as_command, attend, demonstrate, expect, follow
+from demo.deploy import Demo, Surprise, attend, expect, follow, parser_of, perform
 from demo.site import DocsSite, Page, handbook, tar_gz
 from demo.stage import Stage
 
@@ -35,53 +34,55 @@ class DocsDemo(Demo):
         with self.step("Make the site: bucket, distribution, switch"):
             self.site = DocsSite.set_up(stage, "demo")
             self.screen.say(f"{self.site.url} answers {self.site.get('/').status}: nothing yet")
-        with self.step("Upload the sources of the handbook") as told:
-            first = self.published(told, "handbook-1.0", {})
+        with self.step("Upload the sources of the handbook") as report:
+            first = self.published(report, "handbook-1.0", {})
             self.shows(PAGE, first["folder"], NEWS, False)
-        with self.step("Change one page, and upload everything again") as told:
+        with self.step("Change one page, and upload everything again") as report:
             file = f"docs{PAGE.rstrip('/')}.md"
             text = str(handbook()[file])
-            second = self.published(told, "handbook-1.1", {file: f"{text}\n{NEWS}\n"})
+            second = self.published(report, "handbook-1.1", {file: f"{text}\n{NEWS}\n"})
             self.shows(PAGE, second["folder"], NEWS, True)
             if second["uploaded"] * 20 > second["files"]:
                 raise Surprise(
                     f"expected that one page changes few files, saw {second['uploaded']} of"
                     f" {second['files']} uploaded"
                 )
-        with self.step("Upload sources that do not build: a page is missing") as told:
-            failed = self.uploaded(told, "handbook-1.2", {"docs/storage/part-02.md": None})
+        with self.step("Upload sources that do not build: a page is missing") as report:
+            failed = self.uploaded(report, "handbook-1.2", {"docs/storage/part-02.md": None})
             expect("the outcome", "FAILED", failed.get("outcome"))
             expect("the error", "BuildFailed", failed["diagnosis"]["error"])
             self.shows(PAGE, second["folder"], NEWS, True)
-        with self.step("Roll back by hand, to the release before") as told:
+        with self.step("Roll back by hand, to the release before") as report:
             request = {"action": "rollback", "to": "previous", "by": "the demo", "hold": False}
             self.screen.say(f"started by hand with {json.dumps(request)}", "cyan")
             arn = self.site.stage.start({**request, "site": self.site.site}, "DocsStateMachine")
-            back = self.followed_docs(told, arn)
-            expect("the release that was gone back to", first["id"], back.get("to"))
-            expect("the build of the rollback", False, "Build docs" in told["states"])
+            back = self.followed_docs(report, arn)
+            expect("the release that was rolled back to", first["id"], back.get("to"))
+            expect("the build of the rollback", False, "Build docs" in report["states"])
             self.shows(PAGE, first["folder"], NEWS, False)
-            self.screen.say(f"no build, {back['uploaded']} files uploaded, in {told['took']:.1f} s")
+            self.screen.say(
+                f"no build, {back['uploaded']} files uploaded, in {report['took']:.1f} s"
+            )
         self.records = self.site.stage.records()
         wanted = ["SUCCEEDED", "SUCCEEDED", "FAILED", "SUCCEEDED"]
         expect("the outcomes", wanted, [record.get("outcome") for record in self.records])
         self.live = {"url": self.site.url, "version": str(back["version"])}
 
     def uploaded(
-        self, told: dict[str, Any], version: str, changes: Mapping[str, str | None]
+        self, report: dict[str, Any], version: str, changes: Mapping[str, str | None]
     ) -> Mapping[str, Any]:
         """Upload the handbook with changes, and show what comes of it; its record."""
         sources = handbook(changes)
         archive, name = tar_gz(sources), f"{version}.tar.gz"
         size = f"{len(sources)} files, {len(archive) / 1000:.0f} kB"
         self.screen.say(f"uploaded docs/{self.site.site}/{name}: {size}", "cyan")
-        return self.followed_docs(told, self.site.started_by(self.site.upload(archive, name)))
+        return self.followed_docs(report, self.site.started_by(self.site.upload(archive, name)))
 
     def published(
-        self, told: dict[str, Any], version: str, changes: Mapping[str, str | None]
+        self, report: dict[str, Any], version: str, changes: Mapping[str, str | None]
     ) -> Mapping[str, Any]:
         """Sources that must become live; their record."""
-        record = self.uploaded(told, version, changes)
+        record = self.uploaded(report, version, changes)
         expect(f"the outcome of {version}", "SUCCEEDED", record.get("outcome"))
         self.screen.say(
             f"{record['files']} files: {record['uploaded']} uploaded ({record['bytes'] / 1000:.0f}"
@@ -89,25 +90,25 @@ class DocsDemo(Demo):
         )
         return record
 
-    def followed_docs(self, told: dict[str, Any], arn: str) -> Mapping[str, Any]:
-        """Show an execution to its end; its record, which is told; {} if none is its own."""
+    def followed_docs(self, report: dict[str, Any], arn: str) -> Mapping[str, Any]:
+        """Show an execution to its end; its record, {} if it has none. What matters is reported."""
         stage = self.site.stage
         ended = follow(stage, arn, self.screen, LIMIT)
-        record = next((found for found in stage.records() if found["execution"] == arn), {})
+        record = next((entry for entry in stage.records() if entry["execution"] == arn), {})
         cli.follow.conclude({**record, "url": self.site.url}, ended, self.screen)
-        told |= {name: record.get(name) for name in ("version", "outcome", "reason")}
+        report |= {name: record.get(name) for name in ("version", "outcome", "reason")}
         numbers = ("files", "uploaded", "copied", "bytes")
-        told |= {name: int(record[name]) for name in numbers if name in record}
-        told |= {"execution": arn, "states": ended.path, "took": ended.seconds}
+        report |= {name: int(record[name]) for name in numbers if name in record}
+        report |= {"execution": arn, "states": ended.path, "took": ended.seconds}
         return record
 
-    def shows(self, path: str, release: str, words: str, there: bool) -> None:
+    def shows(self, path: str, release: str, words: str, expected: bool) -> None:
         """Ask the site for a page, which must be of this release and have these words or not."""
         page: Page = self.site.get(path)
         expect(f"the status of {path}", 200, page.status)
         expect(f"the release of {path}", release, page.release)
-        expect(f"that {path} has the new sentence", there, words in page.text)
-        news = "with" if there else "without"
+        expect(f"that {path} has the new sentence", expected, words in page.text)
+        news = "with" if expected else "without"
         self.screen.say(
             f"GET {path}: 200, of release {printable(release)}, {news} the new sentence"
         )
@@ -129,9 +130,9 @@ class DocsDemo(Demo):
 
     def attend(self, stage: Stage) -> None:
         machine = "DocsStateMachine"
-        known = set(self.site.stage.executions(machine))
+        seen = set(self.site.stage.executions(machine))
         show = partial(self.followed_docs, {})
-        attend(self.site.stage, self.screen, known, machine, show)
+        attend(self.site.stage, self.screen, seen, machine, show)
 
 
 EXAMPLES = """\
@@ -148,17 +149,9 @@ arguments, 130 ended by Ctrl-C before that.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m demo.docs",
-        description="Watch uploaded documentation become a live site, on a local AWS.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--keep", action="store_true", help="do not end after the demo")
-    parser.add_argument("--json", action="store_true", help="print one JSON document at the end")
-    asked = parser.parse_args(arguments)
-    shown = partial(demonstrate, keep=asked.keep, as_json=asked.json, story=DocsDemo)
-    return as_command(shown, quiet=asked.json)
+    about = "Watch uploaded documentation become a live site, on a local AWS."
+    options = parser_of("docs", about, EXAMPLES).parse_args(arguments)
+    return perform(DocsDemo, options)
 
 
 if __name__ == "__main__":

@@ -163,24 +163,26 @@ def _pair(value: str) -> tuple[str, str]:
     return name, text
 
 
-def _build(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> Image:
+def _build(parser: argparse.ArgumentParser, requested: argparse.Namespace) -> Image:
     options = {"schema", "fault", "seconds", "serves"}
-    given = {name: getattr(asked, name) for name in options if getattr(asked, name) is not None}
-    labels = dict(asked.label)
-    if asked.directory is None:
-        if asked.entrypoint or asked.env:
+    given = {
+        name: getattr(requested, name) for name in options if getattr(requested, name) is not None
+    }
+    labels = dict(requested.label)
+    if requested.directory is None:
+        if requested.entrypoint or requested.env:
             parser.error("--entrypoint and --env belong to --directory")
-        return demo_release(asked.tag, platform=asked.platform, labels=labels, **given)
+        return demo_release(requested.tag, platform=requested.platform, labels=labels, **given)
     if given:
         parser.error(f"--{min(given)} belongs to the demo application, not to --directory")
-    if not asked.entrypoint:
+    if not requested.entrypoint:
         parser.error("--directory needs --entrypoint")
     return Image.from_directory(
-        asked.directory,
-        entrypoint=asked.entrypoint,
-        env=dict(asked.env or []),
-        labels={"org.opencontainers.image.version": asked.tag, **labels},
-        platform=asked.platform,
+        requested.directory,
+        entrypoint=requested.entrypoint,
+        env=dict(requested.env or []),
+        labels={"org.opencontainers.image.version": requested.tag, **labels},
+        platform=requested.platform,
     )
 
 
@@ -191,20 +193,20 @@ def _report(blob: Blob, existed: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
-    asked = parser.parse_args(arguments)
+    requested = parser.parse_args(arguments)
     try:
-        image = _build(parser, asked)
-        if asked.endpoint is None:
+        image = _build(parser, requested)
+        if requested.endpoint is None:
             aws = LocalAws.attach()
             endpoint, ecr = aws.endpoint, aws.client("ecr")
         else:
-            endpoint = asked.endpoint
+            endpoint = requested.endpoint
             session = boto3.Session("test", "test", region_name=server.REGION)
             once = Config(retries={"total_max_attempts": 1})
             ecr = session.client("ecr", endpoint_url=endpoint, config=once)
         username, password = ecr_login(ecr)
-        repository = f"{urllib.parse.urlsplit(endpoint).netloc}/{asked.repository}"
-        tag = asked.tag.replace("+", "-")
+        repository = f"{urllib.parse.urlsplit(endpoint).netloc}/{requested.repository}"
+        tag = requested.tag.replace("+", "-")
         push(image, repository, tag, username=username, password=password, progress=_report)
     except NotRunning:
         print("error: no local AWS is running; start one with: make local", file=sys.stderr)
@@ -218,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{asked.repository}:{tag}@{image.digest}")
+    print(f"{requested.repository}:{tag}@{image.digest}")
     return 0
 
 

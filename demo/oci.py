@@ -224,7 +224,7 @@ class Settings(TypedDict, total=False):
     labels: Mapping[str, str]
     working_dir: str
     ports: Sequence[int]
-    platform: str  # os/architecture[/variant], linux/amd64 unless told otherwise
+    platform: str  # os/architecture[/variant], linux/amd64 by default
 
 
 @dataclass(frozen=True)
@@ -518,8 +518,8 @@ def _send_blob(registry: Any, container: Any, blob: Blob) -> None:
 
 def _expect(answer: requests.Response, *codes: int) -> None:
     if answer.status_code not in codes:
-        said = f"{answer.request.method} {answer.url} was answered {answer.status_code}"
-        raise PushRefused(f"{said}: {answer.text.strip()}")
+        failure = f"{answer.request.method} {answer.url} was answered {answer.status_code}"
+        raise PushRefused(f"{failure}: {answer.text.strip()}")
 
 
 def ecr_login(ecr: Any) -> tuple[str, str]:

@@ -84,14 +84,14 @@ def _make(aws: LocalAws, kept: Path) -> None:
     built = aws.build(ROOT / _TEMPLATE, aws.directory / "build")
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
-        made = Path(scratch) / "made"
-        made.mkdir()
-        aws.package(built, _BUCKET, made / _TEMPLATE)
+        partial = Path(scratch) / "made"
+        partial.mkdir()
+        aws.package(built, _BUCKET, partial / _TEMPLATE)
         s3 = aws.client("s3")
-        for found in s3.list_objects_v2(Bucket=_BUCKET).get("Contents", []):
-            body = s3.get_object(Bucket=_BUCKET, Key=found["Key"])["Body"].read()
-            (made / found["Key"]).write_bytes(body)
+        for stored in s3.list_objects_v2(Bucket=_BUCKET).get("Contents", []):
+            body = s3.get_object(Bucket=_BUCKET, Key=stored["Key"])["Body"].read()
+            (partial / stored["Key"]).write_bytes(body)
         with contextlib.suppress(OSError):  # another run was faster
-            made.rename(kept)
+            partial.rename(kept)
     for older in sorted(kept.parent.iterdir(), key=os.path.getmtime)[:-_NEWEST]:
         shutil.rmtree(older, ignore_errors=True)

@@ -77,8 +77,8 @@ class DocsSite:
         """Upload an archive of sources as `docs/<site>/<name>`; the release's digest."""
         bucket, key = self.stage.outputs["SourceBucket"], f"docs/{self.site}/{name}"
         stored = self.stage.aws.client("s3").put_object(Bucket=bucket, Key=key, Body=archive)
-        told = f"{bucket}/{key}@{stored['VersionId']}"
-        return f"source:{hashlib.sha256(told.encode()).hexdigest()}"
+        version = f"{bucket}/{key}@{stored['VersionId']}"
+        return f"source:{hashlib.sha256(version.encode()).hexdigest()}"
 
     def started_by(self, digest: str, seconds: float = 30) -> str:
         """The ARN of the execution that an upload started, as soon as it is recorded."""
@@ -111,8 +111,8 @@ class DocsSite:
         try:
             connection.request("GET", path, headers={"Host": host, **sent})
             answer = connection.getresponse()
-            found = {name.lower(): value for name, value in answer.getheaders()}
-            return Page(answer.status, found, answer.read())
+            by_name = {name.lower(): value for name, value in answer.getheaders()}
+            return Page(answer.status, by_name, answer.read())
         finally:
             connection.close()
 

@@ -65,10 +65,10 @@ def repository(where: Path, tag: str) -> str:
     """Make a git repository of the demo's tree under a tag; its commit."""
     write(where, {})
     _commit(where, tag)
-    told = subprocess.run(
+    result = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=where, capture_output=True, text=True, check=True
     )
-    return told.stdout.strip()
+    return result.stdout.strip()
 
 
 def write(tree: Path, changes: Mapping[str, str | None]) -> None:

@@ -51,7 +51,7 @@ class Stage:
     cluster: str
     stack: str
     port: int = 3000
-    _found: dict[str, str] = field(default_factory=dict, repr=False)
+    _outputs: dict[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def set_up(
@@ -72,7 +72,7 @@ class Stage:
                     None allows just this one.
         database    make the service's database an RDS instance; otherwise it is a file.
         parameters  more of the deployer's, such as the repository whose pushes are built.
-        say         told what comes next, for a person who waits.
+        say         called with what comes next, for a person who waits.
         """
         stage = cls(aws, service, service, "deployer")
         if database:
@@ -174,26 +174,29 @@ class Stage:
             "Verify": json.dumps(VERIFY),
         }
 
-    def make_database(self) -> str:
-        """Make an RDS instance for the service, and the secret with its URL, which its stack takes
-        instead of a file's. The instance's name. Call it before `beside`."""
-        rds, name, password = self.aws.client("rds"), f"{self.service}-db", token_urlsafe()
-        rds.create_db_instance(
+    def create_instance(self, name: str, **settings: Any) -> None:
+        """Begin to create a PostgreSQL instance in RDS."""
+        self.aws.client("rds").create_db_instance(
             DBInstanceIdentifier=name,
             Engine="postgres",
             DBInstanceClass="db.t4g.micro",
             AllocatedStorage=20,
-            DBName="app",
             MasterUsername="app",
-            MasterUserPassword=password,
+            **{"MasterUserPassword": "not-a-secret", **settings},
         )
+
+    def make_database(self) -> str:
+        """Make an RDS instance for the service, and the secret with its URL, which its stack takes
+        instead of a file's. The instance's name. Call it before `beside`."""
+        rds, name, password = self.aws.client("rds"), f"{self.service}-db", token_urlsafe()
+        self.create_instance(name, MasterUserPassword=password, DBName="app")
         rds.get_waiter("db_instance_available").wait(
             DBInstanceIdentifier=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
         )
-        found = rds.describe_db_instances(DBInstanceIdentifier=name)["DBInstances"][0]["Endpoint"]
-        if found["Address"] == "localhost":
+        result = rds.describe_db_instances(DBInstanceIdentifier=name)["DBInstances"][0]["Endpoint"]
+        if result["Address"] == "localhost":
             raise StageError(f"no PostgreSQL can run here; {self.aws.log} says why")
-        address = f"{found['Address']}:{found['Port']}"
+        address = f"{result['Address']}:{result['Port']}"
         self.aws.client("secretsmanager").create_secret(
             Name=f"{self.service}/database-url",
             SecretString=f"postgresql://app:{password}@{address}/app?sslmode=require",
@@ -209,9 +212,9 @@ class Stage:
     @property
     def outputs(self) -> Mapping[str, str]:
         """The outputs of the deployer's stack."""
-        if not self._found:
-            self._found.update(self.aws.outputs(self.stack))
-        return self._found
+        if not self._outputs:
+            self._outputs.update(self.aws.outputs(self.stack))
+        return self._outputs
 
     @cached_property
     def _login(self) -> tuple[str, str]:
@@ -241,9 +244,9 @@ class Stage:
         """The ARNs of all executions, newest first, of the machine that an output names."""
         pages = self.aws.client("stepfunctions").get_paginator("list_executions")
         return [
-            str(found["executionArn"])
+            str(result["executionArn"])
             for page in pages.paginate(stateMachineArn=self.outputs[machine])
-            for found in page["executions"]
+            for result in page["executions"]
         ]
 
     def started_by(self, digest: str, seconds: float = 15, machine: str = "StateMachine") -> str:
@@ -253,12 +256,12 @@ class Stage:
         for _ in _until(seconds):
             for arn in self.executions(machine):
                 try:
-                    told = sfn.describe_execution(executionArn=arn)["input"]
+                    given = sfn.describe_execution(executionArn=arn)["input"]
                 except sfn.exceptions.ExecutionDoesNotExist:
                     continue  # as below
-                if digest not in told:
+                if digest not in given:
                     continue
-                pushed_to = json.loads(told).get("detail", {}).get("repository-name")
+                pushed_to = json.loads(given).get("detail", {}).get("repository-name")
                 if pushed_to in (None, self.service):
                     return arn
         raise StageError(f"no execution was started by the push of {digest} within {seconds} s")
@@ -285,8 +288,8 @@ class Stage:
 
     def spec(self) -> dict[str, Any]:
         """The service spec, as it lies in the parameter store."""
-        found = self.aws.client("ssm").get_parameter(Name=f"/deployer/services/{self.service}")
-        spec: dict[str, Any] = json.loads(found["Parameter"]["Value"])
+        result = self.aws.client("ssm").get_parameter(Name=f"/deployer/services/{self.service}")
+        spec: dict[str, Any] = json.loads(result["Parameter"]["Value"])
         return spec
 
     def specify(self, **fields: Any) -> None:
@@ -317,8 +320,8 @@ class Stage:
     def specify_definition(self, *without: str, **fields: Any) -> None:
         """Write the task definition into the service spec, with fields changed, and the container
         without some."""
-        found = self.aws.client("ecs").describe_task_definition(taskDefinition=self.service)
-        (container,) = found["taskDefinition"]["containerDefinitions"]
+        result = self.aws.client("ecs").describe_task_definition(taskDefinition=self.service)
+        (container,) = result["taskDefinition"]["containerDefinitions"]
         override = self.spec()["override"]
         given = [{"name": name, "value": value} for name, value in override["environment"].items()]
         kept = (
@@ -327,7 +330,7 @@ class Stage:
         )
         whole = {**container, "environment": given, "healthCheck": override["healthCheck"]}
         left = {name: value for name, value in whole.items() if value and name not in without}
-        definition = {name: found["taskDefinition"][name] for name in kept}
+        definition = {name: result["taskDefinition"][name] for name in kept}
         self.specify(
             taskDefinition={**definition, "containerDefinitions": [left], **fields}, override=None
         )
@@ -362,8 +365,8 @@ class Stage:
 
     def records(self, service: str | None = None) -> list[dict[str, Any]]:
         """The records of a service's releases, in the order in which they were started."""
-        found = [item for item in self.items(service) if not item["id"].startswith("#")]
-        return sorted(found, key=lambda record: str(record["startedAt"]))
+        releases = [item for item in self.items(service) if not item["id"].startswith("#")]
+        return sorted(releases, key=lambda record: str(record["startedAt"]))
 
     def items(self, service: str | None = None) -> list[dict[str, Any]]:
         """All items of a service: releases, and what else is kept of it under names with `#`."""
@@ -385,17 +388,17 @@ class Stage:
 
     def record(self, digest: str, service: str | None = None) -> dict[str, Any]:
         """The one record of a digest."""
-        found = [r for r in self.records(service) if r.get("digest") == digest]
-        if len(found) != 1:
-            raise StageError(f"{len(found)} records of {digest}, not one: {found}")
-        return found[0]
+        records = [r for r in self.records(service) if r.get("digest") == digest]
+        if len(records) != 1:
+            raise StageError(f"{len(records)} records of {digest}, not one: {records}")
+        return records[0]
 
     def described(self) -> dict[str, Any]:
         """The ECS service."""
-        found = self.aws.client("ecs").describe_services(
+        result = self.aws.client("ecs").describe_services(
             cluster=self.cluster, services=[self.service]
         )
-        return dict(found["services"][0])
+        return dict(result["services"][0])
 
 
 def _until(seconds: float, between: float = 0.2) -> Iterator[None]:

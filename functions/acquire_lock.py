@@ -12,8 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import lock
 from deployer.aws import events, sfn
-from deployer.deploy.history import History
-from deployer.deploy.release import Entry
+from deployer.deploy.release import Entry, Record
 from deployer.errors import LockTimedOut
 from deployer.lock import Decision, LockRequest
 from deployer.log import Logger
@@ -125,12 +124,12 @@ def _is_running(lock_request: LockRequest) -> bool:
     return sfn.running(lock_request["execution"], lock_request["since"])
 
 
-def _history(release: Entry) -> History:
+def _history(release: Entry) -> list[Record]:
     """Return the service's records, always including that of the release itself."""
-    records = releases.history(release["service"])
+    records = releases.of_any_kind.history(release["service"])
     if any(entry["id"] == release["id"] for entry in records):
         return records
-    own = releases.find(release["service"], release["id"])
+    own = releases.of_any_kind.find(release["service"], release["id"])
     return [*records, own] if own else records
 
 

@@ -1,14 +1,12 @@
 """Back up the database before a release that may change its schema."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import rds
 from deployer.deploy import database
-from deployer.deploy.database import Done
+from deployer.deploy.database import Done, Request
 from deployer.deploy.release import Release
 from deployer.deploy.spec import Database, ServiceSpec, from_document
 from deployer.errors import DatabaseFailed
@@ -16,13 +14,6 @@ from deployer.log import Logger
 from deployer.store import locks, releases
 
 logger = Logger()
-
-
-class Request(TypedDict):
-    spec: Mapping[str, Any]
-    release: Release
-    since: str
-    execution: str
 
 
 @logger.inject_lambda_context(correlation_id_path="execution")

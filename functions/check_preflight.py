@@ -1,6 +1,7 @@
 """Check, before anything changes, that the deployment can work; record the answers to compare."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
@@ -60,7 +61,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
     checks = check_prerequisites.checks_at(place, event["release"])
     for check in checks:
         if check.state == WARNING:
-            logger.warning("preflight warns", look=check.name, found=check.found)
+            logger.warning("preflight warns", look=check.name, finding=check.finding)
     preflight.check(checks)
     records = releases.history(spec.service)
     newest = history.live(records)
@@ -87,7 +88,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
     }
     if service:
         request = services.update(spec, service, "", False, place.definition)
-        differences = [change.__dict__ for change in services.differences(service, request)]
+        differences = [asdict(change) for change in services.differences(service, request)]
         logger.info("the update changes the service", differences=differences)
     releases.note(
         event["release"],

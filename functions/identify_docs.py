@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -17,7 +17,7 @@ from deployer.docs.site import DocsRelease, SiteSpec, Upload
 from deployer.errors import RequestRejected, SourcesRejected
 from deployer.log import Logger
 from deployer.requests import Hold, Publish, Recover, Resume, Rollback
-from deployer.store import locks, releases
+from deployer.store import locks, publications, releases
 
 logger = Logger()
 
@@ -50,7 +50,7 @@ def handler(event: Request, context: LambdaContext) -> Identified:
     match request:
         case Upload():
             _, document = site.from_parameters(ssm.site_specs(), request.site)
-            release = _of_execution(execution) or site.uploaded(
+            release = publications.of_execution(execution) or site.uploaded(
                 _describe_upload(request), execution, now
             )
             identified = _open("BUILD", release, document)
@@ -84,8 +84,8 @@ def _describe_upload(upload: Upload) -> Upload:
 def _handle_publish(request: Publish, execution: str, now: datetime) -> Identified:
     spec, document = site.from_parameters(ssm.site_specs(), request.service)
     # keep the choice of an earlier try: the newest upload may be another by now
-    release = _of_execution(execution) or _newest_upload(request, spec, execution, now)
-    if locks.release_hold(site.owner(spec.site)) and not _of_execution(execution):
+    release = publications.of_execution(execution) or _newest_upload(request, spec, execution, now)
+    if locks.release_hold(site.owner(spec.site)) and not publications.of_execution(execution):
         release = _newest_upload(request, spec, execution, now)  # uploads held back count now
     return _open("BUILD", release, document)
 
@@ -102,7 +102,9 @@ def _newest_upload(request: Publish, spec: SiteSpec, execution: str, now: dateti
 
 def _handle_rollback(request: Rollback, execution: str, now: datetime) -> Identified:
     spec, document = site.from_parameters(ssm.site_specs(), request.service)
-    release = _of_execution(execution) or _rollback_release(request, spec, execution, now)
+    release = publications.of_execution(execution) or _rollback_release(
+        request, spec, execution, now
+    )
     identified = _open("ROLL_BACK", release, document)
     if request.hold:
         reason = request.reason or f"rolled back to {release['version']}"
@@ -113,11 +115,10 @@ def _handle_rollback(request: Rollback, execution: str, now: datetime) -> Identi
 def _rollback_release(
     request: Rollback, spec: SiteSpec, execution: str, now: datetime
 ) -> DocsRelease:
-    records = releases.history(site.owner(spec.site))
+    records = publications.history(site.owner(spec.site))
     earlier = [entry for entry in records if entry["execution"] != execution]
     target = history.target(earlier, request.to)
-    folder = str(target.get("folder"))
-    if s3.document(spec.bucket, publication.manifest_key(folder)) is None:
+    if s3.document(spec.bucket, publication.manifest_key(target["folder"])) is None:
         raise RequestRejected(
             f"release {target['id']} is no longer kept: only the newest {spec.keep_releases} are"
             f" ({', '.join(site.kept(earlier, spec.keep_releases))})"
@@ -128,13 +129,15 @@ def _rollback_release(
 def _handle_hold(request: Hold, execution: str, now: datetime) -> Identified:
     spec, _ = site.from_parameters(ssm.site_specs(), request.service)
     note = locks.hold_back(site.owner(spec.site), request.by, request.reason, now)
-    release = site.noted(spec, "hold", request.by, execution, now)
+    release = site.no_op(spec, "hold", request.by, execution, now)
     return _record_hold(release, f"held: {note['reason']}", now)
 
 
 def _handle_resume(request: Resume, execution: str, now: datetime) -> Identified:
     spec, document = site.from_parameters(ssm.site_specs(), request.service)
-    release = _of_execution(execution) or _resumed_release(request, spec, execution, now)
+    release = publications.of_execution(execution) or _resumed_release(
+        request, spec, execution, now
+    )
     if release["trigger"] == "resume":
         return _open("BUILD", release, document)
     return _record_hold(release, "resumed; no upload was held back", now)
@@ -148,28 +151,27 @@ def _resumed_release(request: Resume, spec: SiteSpec, execution: str, now: datet
     hold = locks.end_hold(site.owner(spec.site), execution)
     if hold is None:
         raise RequestRejected(f"site {spec.site} is not held")
-    held = history.newest_held(releases.history(site.owner(spec.site)), hold["at"])
+    held = history.newest_held(publications.history(site.owner(spec.site)), hold["at"])
     if held is None:
-        return site.noted(spec, "hold", request.by, execution, now)
+        return site.no_op(spec, "hold", request.by, execution, now)
     return site.again(held, "resume", request.by, execution, now)
 
 
 def _handle_recover(request: Recover, execution: str, now: datetime) -> Identified:
     owner = site.owner(request.service)
-    record = releases.find(owner, request.release)
+    record = publications.find(owner, request.release)
     if record is None:
         raise RequestRejected(f"site {request.service} has no release {request.release}")
     releases.carry_out(execution, record)
-    release = cast(DocsRelease, record)
     if "outcome" in record:
         return _nothing(
-            release, f"release {record['id']} already has an outcome: {record['outcome']}"
+            record, f"release {record['id']} already has an outcome: {record['outcome']}"
         )
     releases.note(record, recoveredBy=execution, recoveredAt=now.isoformat())
     spec, document = site.from_parameters(ssm.site_specs(), request.service)
     cause = f"the execution {record['execution']} ended before the release had an outcome"
     return {
-        **_result("RECOVER", cause, release, document),
+        **_result("RECOVER", cause, record, document),
         "back": _switch_back(spec),
         "failure": {"Error": "ExecutionEnded", "Cause": cause},
     }
@@ -177,29 +179,25 @@ def _handle_recover(request: Recover, execution: str, now: datetime) -> Identifi
 
 def _switch_back(spec: SiteSpec) -> list[Pair]:
     """Return the switch that makes the last live release live again."""
-    folders = site.kept(releases.history(site.owner(spec.site)), spec.keep_releases)
+    folders = site.kept(publications.history(site.owner(spec.site)), spec.keep_releases)
     key = publication.manifest_key(folders[0]) if folders else ""
     manifest = s3.document(spec.bucket, key) if key else None
     contents = publication.contents_of(manifest)
     return site.switch(folders, contents.pairs, contents.slash)
 
 
-def _of_execution(execution: str) -> DocsRelease | None:
-    return cast(DocsRelease | None, releases.of_execution(execution))
-
-
 def _open(
     decision: Literal["BUILD", "ROLL_BACK"], release: DocsRelease, document: Mapping[str, Any]
 ) -> Identified:
-    record = releases.open_release(release)
+    record = publications.open_release(release)
     if record:
         reason = f"this upload is release {record['id']} of execution {record['execution']}"
-        return _nothing(cast(DocsRelease, record), reason)
+        return _nothing(record, reason)
     return _result(decision, "", release, document)
 
 
 def _record_hold(release: DocsRelease, reason: str, now: datetime) -> Identified:
-    releases.open_release(release)
+    publications.open_release(release)
     releases.close_release(release, "SUCCEEDED", {"endedAt": now.isoformat(), "reason": reason})
     events.announce(release, "SUCCEEDED", reason)
     return _nothing(release, reason)

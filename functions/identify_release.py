@@ -184,7 +184,7 @@ def _handle_restart(request: Restart, execution: str, now: datetime) -> Identifi
 def _handle_hold(request: Hold, execution: str, now: datetime) -> Identified:
     spec, _ = for_service(ssm.service_specs(), request.service)
     note = locks.hold_back(spec.service, request.by, request.reason, now)
-    release = identification.noted(spec, "hold", request.by, execution, now)
+    release = identification.no_op(spec, "hold", request.by, execution, now)
     return _record_hold(release, f"held: {note['reason']}", now)
 
 
@@ -206,7 +206,7 @@ def _resumed_release(request: Resume, spec: ServiceSpec, execution: str, now: da
         raise RequestRejected(f"service {spec.service} is not held")
     held = history.newest_held(releases.history(spec.service), hold["at"])
     if held is None:
-        return identification.noted(spec, "hold", request.by, execution, now)
+        return identification.no_op(spec, "hold", request.by, execution, now)
     return identification.again(held, "resume", request.by, False, execution, now)
 
 

@@ -65,7 +65,7 @@ def _handle_fetch(request: Fetch) -> Identified:
 
 def _handle_upload(upload: Upload, execution: str, now: datetime) -> Identified:
     bucket = os.environ["SOURCES"]
-    earlier = cast(Build | None, releases.of_execution(execution))
+    earlier = builds.of_execution(execution)
     # keep the archive of an earlier try: it may have been overwritten since
     source = earlier["source"] if earlier else _source(bucket, upload)
     build = image_build.entry(upload, source, execution, now)
@@ -73,7 +73,7 @@ def _handle_upload(upload: Upload, execution: str, now: datetime) -> Identified:
     if refusal:
         raise SourcesRejected(refusal)
     spec, _ = for_service(ssm.service_specs(), upload.service)
-    recorded = releases.open_release(build)
+    recorded = builds.open_build(build)
     if recorded:
         return _result("NOTHING", f"this upload is build {recorded['id']}", build, [], "")
     reason = _existing_image(build)
@@ -99,9 +99,9 @@ def _existing_image(build: Build) -> str | None:
     """
     replaced = ""
     while holder := builds.claim(build, replaced):
-        earlier = releases.find(build["service"], holder)
+        earlier = builds.find(build["service"], holder)
         if earlier and (
-            reason := image_build.already_built(earlier, build, releases.history(build["service"]))
+            reason := image_build.already_built(earlier, build, builds.history(build["service"]))
         ):
             return reason
         replaced = holder

@@ -23,7 +23,7 @@ from deployer.docs.publication import Change, Contents, File, Files, Manifest, S
 from deployer.docs.site import DocsRelease, SiteSpec
 from deployer.errors import SiteRejected
 from deployer.log import Logger
-from deployer.store import locks, releases
+from deployer.store import locks, publications
 
 logger = Logger()
 
@@ -81,7 +81,7 @@ def _publish_release(
     event: Request, remaining: Callable[[], int], extend_lease: Callable[[], None]
 ) -> Published:
     spec, release = site.from_document(event["spec"]), event["release"]
-    records, folder = releases.history(release["service"]), release["folder"]
+    records, folder = publications.history(release["service"]), release["folder"]
     live = next(iter(site.kept(records, 1)), None)
     kept = site.kept(records, spec.keep_releases, live=folder)
     before = publication.contents_of(_manifest(spec, live) if live else None)

@@ -4,7 +4,7 @@ Runs on a schedule, and when an execution fails, times out or is aborted.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
@@ -13,12 +13,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from deployer.aws import ecr, events, s3, sfn, ssm
 from deployer.build import image_build
 from deployer.deploy import reconciliation, release, spec
-from deployer.deploy.release import Recorded
+from deployer.deploy.history import History
+from deployer.deploy.release import Record
 from deployer.deploy.spec import ServiceSpec
 from deployer.docs import site
 from deployer.errors import DeployError
 from deployer.log import Logger
-from deployer.store import locks, releases
+from deployer.store import builds, locks, publications, releases
 
 logger = Logger()
 
@@ -68,9 +69,9 @@ def _reconcile_all(
             break
         until = remaining() - (remaining() - _RESERVE) / (len(names) - number)
         try:
-            history = releases.history(name)
-            _run_until(until, remaining, _abandoned(name, history), done["settled"])
-            _run_until(until, remaining, _missed(name, pushed, history), done["started"])
+            records, missed = _records(name, pushed)
+            _run_until(until, remaining, _abandoned(name, records), done["settled"])
+            _run_until(until, remaining, missed, done["started"])
         except Exception:
             logger.exception("could not reconcile", of=name)
             failed.append(name)
@@ -93,7 +94,7 @@ def _run_until(
 def _settle_execution(detail: Mapping[str, Any]) -> list[str]:
     """Settle the release of one execution."""
     execution = detail["executionArn"]
-    record = releases.of_execution(execution)
+    record = releases.of_any_kind.of_execution(execution)
     if record:
         others = "recoveredBy" in record or record["execution"] != execution
         # if that execution has ended too, the scheduled round settles the release
@@ -110,7 +111,7 @@ def _settle_execution(detail: Mapping[str, Any]) -> list[str]:
     return [unrecorded["id"]] if releases.close_release(unrecorded, "FAILED", details) else []
 
 
-def _abandoned(service: str, history: list[Recorded]) -> Iterator[str]:
+def _abandoned(service: str, history: Sequence[Record]) -> Iterator[str]:
     """Settle every open release whose execution has ended, and release such an execution's lock.
 
     Yields:
@@ -126,12 +127,12 @@ def _abandoned(service: str, history: list[Recorded]) -> Iterator[str]:
             locks.dequeue(service, lock_request["release"], lock_request["execution"])
     holder = queue.holder
     if holder and not sfn.running(holder["execution"], holder["since"]):
-        holder_record = releases.of_execution(holder["execution"])
+        holder_record = releases.of_any_kind.of_execution(holder["execution"])
         if holder_record and "outcome" in holder_record:
             yield from _settle(holder_record, holder["execution"])
 
 
-def _settle(record: Recorded, execution: str) -> list[str]:
+def _settle(record: Record, execution: str) -> list[str]:
     """Settle a release whose execution has ended: start a recovery if it may have changed the
     service, otherwise close its record."""
     holder = locks.queue(record["service"]).holder
@@ -153,37 +154,44 @@ def _settle(record: Recorded, execution: str) -> list[str]:
     return [record["id"]] if closed else []
 
 
-def _missed(
-    name: str, services: Mapping[str, ServiceSpec], history: list[Recorded]
-) -> Iterator[str]:
-    """Start the pushes or uploads without a record."""
+def _records(
+    name: str, services: Mapping[str, ServiceSpec]
+) -> tuple[Sequence[Record], Iterator[str]]:
+    """Return the records of a service, its builds or a site, and what starts the pushes or uploads
+    that have none."""
     if name in services:
-        return _missed_pushes(services[name], history)
-    return _missed_uploads(name, history)
+        pushes = releases.history(name)
+        return pushes, _missed_pushes(services[name], pushes)
+    if site.is_site(name):
+        uploads, folder = publications.history(name), f"docs/{site.of_owner(name)}/"
+        keys = {(upload["source"].partition("/")[2], upload["pushedAt"]) for upload in uploads}
+        return uploads, _missed_uploads("DOCS", folder, site.is_archive, keys)
+    archives, folder = builds.history(name), f"image/{image_build.of_partition(name)}/"
+    keys = {(build["source"]["key"], build["pushedAt"]) for build in archives}
+    return archives, _missed_uploads("BUILD", folder, image_build.is_archive, keys)
 
 
-def _missed_uploads(owner: str, history: list[Recorded]) -> Iterator[str]:
-    bucket, of_site = os.environ["SOURCES"], site.is_site(owner)
-    folder = (
-        f"docs/{site.of_owner(owner)}/" if of_site else f"image/{image_build.of_partition(owner)}/"
-    )
-    machine, archive = ("DOCS", site.is_archive) if of_site else ("BUILD", image_build.is_archive)
-    recorded = {_upload_key(record) for record in history}
+def _missed_uploads(
+    machine: str,
+    folder: str,
+    is_archive: Callable[[Mapping[str, Any]], bool],
+    recorded: Collection[tuple[str, str]],
+) -> Iterator[str]:
+    """Start the uploads without a record.
+
+    Args:
+        machine: the environment variable that holds the state machine's ARN.
+        recorded: the key of each recorded upload, and when S3 stored it.
+    """
+    bucket = os.environ["SOURCES"]
     for stored in s3.stored_since(bucket, folder, releases.missed_since()):
         event = reconciliation.missed_upload(bucket, stored, datetime.now(UTC))
-        if event and archive(stored) and (stored["key"], stored["at"]) not in recorded:
+        if event and is_archive(stored) and (stored["key"], stored["at"]) not in recorded:
             started = reconciliation.upload_name(stored)
             yield started if sfn.start(os.environ[machine], started, event, once=True) else ""
 
 
-def _upload_key(record: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the key of a record's upload, and when S3 stored it."""
-    source = record.get("source")
-    key = source["key"] if isinstance(source, Mapping) else str(source).partition("/")[2]
-    return key, record["pushedAt"]
-
-
-def _missed_pushes(service: ServiceSpec, history: list[Recorded]) -> Iterator[str]:
+def _missed_pushes(service: ServiceSpec, history: History) -> Iterator[str]:
     pushes = reconciliation.missed(
         service,
         ecr.tagged(service.repository),

@@ -9,9 +9,9 @@ from deployer.aws import events
 from deployer.build import image_build
 from deployer.build.image_build import Build, BuildDocument, Diagnosis
 from deployer.deploy.diagnosis import Failure
-from deployer.deploy.release import Outcome, Unidentified
+from deployer.deploy.release import Ending, Outcome, Unidentified
 from deployer.log import Logger
-from deployer.store import locks, releases
+from deployer.store import builds, locks, releases
 
 logger = Logger()
 
@@ -30,14 +30,8 @@ class Request(TypedDict):
     startedAt: str
 
 
-class Recorded(TypedDict):
-    outcome: str
-    error: str
-    cause: str
-
-
 @logger.inject_lambda_context(correlation_id_path="execution")
-def handler(event: Request, context: LambdaContext) -> Recorded:
+def handler(event: Request, context: LambdaContext) -> Ending:
     release = event["release"] or image_build.unidentified(
         event["input"], event["execution"], event["startedAt"]
     )
@@ -48,7 +42,7 @@ def handler(event: Request, context: LambdaContext) -> Recorded:
     result = event["diagnosis"] or image_build.explain(event["failure"])
     details: dict[str, Any] = {"diagnosis": result, **(image or {})}
     if result["error"] == "BuildStopped" and event["release"]:
-        newer = image_build.newer(event["release"], releases.history(release["service"]))
+        newer = image_build.newer(event["release"], builds.history(release["service"]))
         if newer:
             details["by"] = newer["id"]
             reason = f"superseded by {newer['version']}"
@@ -63,7 +57,7 @@ def _record(
     error: str,
     reason: str,
     details: dict[str, Any],
-) -> Recorded:
+) -> Ending:
     ended = {"endedAt": datetime.now(UTC).isoformat(), "reason": reason}
     recorded = releases.close_release(release, outcome, {**details, **ended})
     locks.dequeue(release["service"], release["id"])

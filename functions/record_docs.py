@@ -11,7 +11,7 @@ from deployer.deploy import history
 from deployer.docs import site
 from deployer.docs.site import DocsRelease
 from deployer.log import Logger
-from deployer.store import locks, releases
+from deployer.store import locks, publications, releases
 
 logger = Logger()
 
@@ -38,12 +38,12 @@ def handler(event: Request, context: LambdaContext) -> Success:
     ended = datetime.now(UTC).isoformat()
     details = {"endedAt": ended, "url": spec.url, "reason": event["reason"], **event["progress"]}
     details |= {"warnings": event["warnings"]} if event["warnings"] else {}
-    record = releases.find(release["service"], release["id"])
+    record = publications.find(release["service"], release["id"])
     recorded = record is not None and record.get("outcome") == "SUCCEEDED"  # by an earlier try
     if not recorded:
         with locks.lease(release["service"], event["execution"]):
             recorded = releases.close_release(release, "SUCCEEDED", details)
-    for entry in history.expendable(releases.history(release["service"]), spec.keep_releases):
+    for entry in history.expendable(publications.history(release["service"]), spec.keep_releases):
         releases.expire(entry)
     # a second run of Acquire lock may have queued the request again
     locks.dequeue(release["service"], release["id"])

@@ -10,14 +10,14 @@ from deployer import http
 from deployer.aws import ecs, events
 from deployer.deploy import diagnosis, history, release, serving
 from deployer.deploy.diagnosis import Diagnosis, Failure
-from deployer.deploy.release import Entry, Outcome, Unidentified
+from deployer.deploy.release import Ending, Entry, Outcome, Unidentified
 from deployer.deploy.rollback import Rollback
 from deployer.deploy.spec import from_document
 from deployer.docs import serving as docs_serving
 from deployer.docs import site
 from deployer.docs.site import SiteSpec
 from deployer.log import Logger
-from deployer.store import locks, releases
+from deployer.store import locks, publications, releases
 
 logger = Logger()
 
@@ -68,10 +68,11 @@ def _site_serving(event: Request, spec: SiteSpec) -> Mapping[str, Any] | None:
     """Return what the site serves and what was verified last; None if it was not switched."""
     if event["rollback"] is None and not event["restored"]:
         return None
-    records = releases.history(site.owner(spec.site))
+    records = publications.history(site.owner(spec.site))
     live = history.live(records)
+    folder: str | None
     if event["restored"] and live:
-        folder = live.get("folder")  # the write succeeded; the edge lags
+        folder = live["folder"]  # the write succeeded; the edge lags
     else:
         folder = docs_serving.served(http.get(f"{spec.url}/"))
     return docs_serving.summary(records, folder, in_flight=False)
@@ -94,14 +95,8 @@ def _database_note(record: Entry | Unidentified, rollback: Rollback | None) -> s
     )
 
 
-class Recorded(TypedDict):
-    outcome: str
-    error: str
-    cause: str
-
-
 @logger.inject_lambda_context(correlation_id_path="execution")
-def handler(event: Request, context: LambdaContext) -> Recorded:
+def handler(event: Request, context: LambdaContext) -> Ending:
     result = event["diagnosis"] or diagnosis.diagnose(event["failure"], [], [], [])
     outcome: Outcome = "FAILED_ROLLED_BACK" if event["restored"] else "FAILED"
     record = event["release"] or release.unidentified(
@@ -124,7 +119,7 @@ def handler(event: Request, context: LambdaContext) -> Recorded:
         "reason": reason,
     }
     # a refused push has its records under the services that it matches
-    recorded_push = None if event["release"] else releases.found_by(event["execution"])
+    recorded_push = None if event["release"] else releases.handled_by(event["execution"])
     recorded = releases.close_release(record, outcome, details)
     locks.dequeue(record["service"], record["id"])
     locks.release(record["service"], event["execution"])

@@ -6,13 +6,13 @@ The old instance stays until somebody deletes it.
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import alarms, cloudformation, rds, secrets
 from deployer.deploy import database, database_settings
-from deployer.deploy.database import Done
+from deployer.deploy.database import Done, Request
 from deployer.deploy.release import Release, Restoration
 from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.errors import DatabaseFailed
@@ -20,13 +20,6 @@ from deployer.log import Logger
 from deployer.store import locks, releases
 
 logger = Logger()
-
-
-class Request(TypedDict):
-    spec: Mapping[str, Any]
-    release: Release
-    since: str
-    execution: str
 
 
 @logger.inject_lambda_context(correlation_id_path="execution")
@@ -118,7 +111,7 @@ def _switch(service: str, release: Release, restoration: Restoration) -> None:
 
 def _protect_secret(secret: str) -> None:
     """Block updates of the secret's stack that would reset it to the old host."""
-    if origin := secrets.made_by(secret):
+    if origin := secrets.created_by(secret):
         stack, resource = origin
         protected = cloudformation.change_policy(
             stack, partial(database.keeping, resource=resource)

@@ -47,11 +47,11 @@ def pytest_runtest_makereport(
 def registry() -> None:
     """The npm registry, or what stands for it in npm's configuration; without it, a test skips."""
     try:
-        asked = subprocess.run(["npm", "ping"], capture_output=True, text=True, timeout=60)
+        request = subprocess.run(["npm", "ping"], capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired) as error:
         pytest.skip(f"the npm registry can't be asked: {error}")
-    if asked.returncode:
-        pytest.skip(f"the npm registry does not answer: {asked.stderr.strip()[-500:]}")
+    if request.returncode:
+        pytest.skip(f"the npm registry does not answer: {request.stderr.strip()[-500:]}")
 
 
 # One local AWS with one deployer, for all tests of a worker that need one -----------------------

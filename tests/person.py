@@ -55,10 +55,10 @@ class Person:
 
     def role(self, policy: str, **mfa: str) -> dict[str, Any]:
         """A session of a role that the person may assume."""
-        made = self.client("sts").assume_role(
+        result = self.client("sts").assume_role(
             RoleArn=self.role_for(policy), RoleSessionName="ann", **mfa
         )
-        return dict(made["Credentials"])
+        return dict(result["Credentials"])
 
     def role_for(self, policy: str) -> str:
         """The ARN of a role that the person may assume."""

@@ -30,15 +30,15 @@ class Word:
 
 def words(lines: str) -> list[Word]:
     """The words of a list. Raises ValueError for a line that cannot be understood."""
-    found = []
+    matches = []
     for line in lines.splitlines():
         if not line or line.startswith("#"):
             continue
         scope, pattern, better = (part.strip() for part in re.split(r" \| ", line, maxsplit=2))
         if scope not in ("text", "all"):
             raise ValueError(f"unknown scope {scope!r}; expected text or all: {line}")
-        found.append(Word(scope == "all", re.compile(pattern, re.IGNORECASE), better))
-    return found
+        matches.append(Word(scope == "all", re.compile(pattern, re.IGNORECASE), better))
+    return matches
 
 
 def refused(name: str, content: str, listed: list[Word]) -> Iterator[str]:
@@ -65,9 +65,11 @@ def files() -> list[str]:
 
 def main() -> int:
     listed = words((ROOT / WORDS).read_text())
-    found = [line for name in files() for line in refused(name, (ROOT / name).read_text(), listed)]
-    print("\n".join(found), end="\n" if found else "", file=sys.stderr)
-    return 1 if found else 0
+    matches = [
+        line for name in files() for line in refused(name, (ROOT / name).read_text(), listed)
+    ]
+    print("\n".join(matches), end="\n" if matches else "", file=sys.stderr)
+    return 1 if matches else 0
 
 
 if __name__ == "__main__":

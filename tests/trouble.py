@@ -17,8 +17,8 @@ def stage_in(fixtures: Mapping[str, Any]) -> "Stage | None":
     module = sys.modules.get("demo.stage")
     if module is None:
         return None
-    found = [getattr(value, "stage", value) for value in fixtures.values()]
-    stages = [stage for stage in found if isinstance(stage, module.Stage)]
+    matches = [getattr(value, "stage", value) for value in fixtures.values()]
+    stages = [stage for stage in matches if isinstance(stage, module.Stage)]
     return max(stages, key=lambda stage: stage.service != stage.cluster, default=None)
 
 
@@ -38,12 +38,12 @@ def _executions(stage: "Stage") -> Iterator[str]:
         if machine not in stage.outputs:
             continue
         looked = (stage.look(arn) for arn in stage.executions(machine))
-        ours = (found for found in looked if stage.service in str(found.input))
-        for found, _ in zip(ours, range(_EXECUTIONS), strict=False):
-            yield f"{found.arn.rpartition(':')[2]} {found.status} after {found.seconds:.1f} s"
-            if found.error:
-                yield f"  {found.error}: {found.cause}"
-            yield from (f"  {state.at:7.2f} s {state.name}" for state in found.states)
+        ours = (item for item in looked if stage.service in str(item.input))
+        for item, _ in zip(ours, range(_EXECUTIONS), strict=False):
+            yield f"{item.arn.rpartition(':')[2]} {item.status} after {item.seconds:.1f} s"
+            if item.error:
+                yield f"  {item.error}: {item.cause}"
+            yield from (f"  {state.at:7.2f} s {state.name}" for state in item.states)
 
 
 def _records(stage: "Stage") -> Iterator[str]:
@@ -55,11 +55,13 @@ def _records(stage: "Stage") -> Iterator[str]:
 def _logs(stage: "Stage") -> Iterator[str]:
     logs = stage.aws.client("logs")
     pages = logs.get_paginator("describe_log_groups").paginate()
-    for group in (found["logGroupName"] for page in pages for found in page["logGroups"]):
+    for group in (item["logGroupName"] for page in pages for item in page["logGroups"]):
         events = logs.filter_log_events(logGroupName=group)["events"]
-        said = [event["message"].rstrip() for event in events]
+        message = [event["message"].rstrip() for event in events]
         if group.startswith("/ecs/"):
-            told = said if group.endswith(f"/{stage.service}") else []
+            output = message if group.endswith(f"/{stage.service}") else []
         else:
-            told = [line for line in said if any(w in line for w in ("ERROR", "WARNING", "error"))]
-        yield from (f"{group}: {line}" for line in told[-_LINES:])
+            output = [
+                line for line in message if any(w in line for w in ("ERROR", "WARNING", "error"))
+            ]
+        yield from (f"{group}: {line}" for line in output[-_LINES:])

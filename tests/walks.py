@@ -44,7 +44,7 @@ def mark(items: list[pytest.Item]) -> None:
 @functools.cache
 def _emulator_changed() -> bool:
     """Whether the local AWS or its tests differ from the commit, which `make test-all` proved."""
-    told = subprocess.run(
+    output = subprocess.run(
         [
             "git",
             "status",
@@ -59,7 +59,7 @@ def _emulator_changed() -> bool:
         capture_output=True,
         check=False,
     )
-    return bool(told.stdout)
+    return bool(output.stdout)
 
 
 class OneLocalAws(LoadFileScheduling):  # type: ignore[misc]

@@ -17,9 +17,9 @@ from cli.target import Target
 from deployer.aws import ecs, sfn
 from deployer.build import image_build
 from deployer.deploy import history, rollout, serving
-from deployer.deploy.release import Recorded
+from deployer.deploy.release import Record
 from deployer.docs import site
-from deployer.store import locks, releases
+from deployer.store import locks, publications, releases
 
 _CLOSED_SECONDS = 60.0  # EventBridge reports the end of an execution within seconds
 
@@ -127,11 +127,11 @@ def _wait_for_end(call: Call, requests: Requests, flight: Flight) -> Mapping[str
         return _closed(flight.record)
 
 
-def _closed(record: Recorded) -> Recorded:
+def _closed(record: Record) -> Record:
     """Return a release's record once its end is recorded, or as it is after a timeout."""
     deadline = time.monotonic() + _CLOSED_SECONDS
     while True:
-        current = releases.find(record["service"], record["id"]) or record
+        current = releases.of_any_kind.find(record["service"], record["id"]) or record
         if "outcome" in current or time.monotonic() > deadline:
             return current
         time.sleep(1)
@@ -176,7 +176,7 @@ def _report_live(call: Call, target: Target) -> None:
 
 def _report_published(call: Call, owner: str) -> None:
     """Report which release of the site is live, by its records."""
-    good = history.live(releases.history(owner))
+    good = history.live(publications.history(owner))
     call.result["live"] = good and {name: good.get(name) for name in ("id", "version", "url")}
     if holder := locks.queue(owner).holder:
         call.screen.say(f"{holder['release']} is on its way.")
@@ -186,5 +186,5 @@ def _report_published(call: Call, owner: str) -> None:
         call.screen.say(printable(f"{good['version']} is live: {good.get('url')}"), "green")
 
 
-def _label(record: Recorded) -> str:
+def _label(record: Record) -> str:
     return f"{record['version']} ({record['id']})"

@@ -16,9 +16,9 @@ from cli.releases import named
 from cli.screen import Screen, Step, moment, printable, seconds_of, span, steps
 from deployer.build import image_build
 from deployer.deploy import diagnosis
-from deployer.deploy.release import Recorded
+from deployer.deploy.release import Record
 from deployer.docs import site
-from deployer.store import releases
+from deployer.store import publications, releases
 
 _NEWEST = 20
 _WIDE = 100  # columns that the tables need
@@ -57,15 +57,15 @@ def history(call: Call, release: str | None, limit: int, builds: bool, docs: boo
         image_build.partition(service) if builds else site.owner(service) if docs else service
     )
     if release:
-        _one(call, named(releases.newest(partition, _ALL), release))
+        _one(call, named(releases.of_any_kind.newest(partition, _ALL), release))
         return
     if partition == service:
         call.result |= serves(call.target)
         say_alarm(call.screen, call.result)
     elif docs:
-        call.result |= docs_serves(call.target, releases.history(partition))
+        call.result |= docs_serves(call.target, publications.history(partition))
         say_alarm(call.screen, call.result)
-    records = releases.newest(partition, limit)
+    records = releases.of_any_kind.newest(partition, limit)
     call.result["releases"] = [{**record, "seconds": seconds_of(record)} for record in records]
     if not records:
         what = "builds" if builds else "publications" if docs else "releases"
@@ -74,7 +74,7 @@ def history(call: Call, release: str | None, limit: int, builds: bool, docs: boo
     _table(call.screen, records)
 
 
-def _table(screen: Screen, records: Sequence[Recorded]) -> None:
+def _table(screen: Screen, records: Sequence[Record]) -> None:
     if screen.live and screen.console.width < _WIDE:
         for record in records:
             screen.say(f"{printable(record['version'])}  {_outcome(record)}")
@@ -105,7 +105,7 @@ def _outcome(record: Mapping[str, Any]) -> str:
 # One release --------------------------------------------------------------------------------------
 
 
-def _one(call: Call, record: Recorded) -> None:
+def _one(call: Call, record: Record) -> None:
     execution = _execution(call, record["execution"])
     phases = steps(execution) if execution else []
     call.result |= {

@@ -223,27 +223,27 @@ def _one(call: Call, what: str, names: Sequence[str]) -> str:
     return chosen
 
 
-def _container(service: Service, asked: str | None) -> tuple[str, str]:
+def _container(service: Service, requested: str | None) -> tuple[str, str]:
     """Return the container that gets the image, and its repository."""
     described = ecs.task_definition(rollout.task_definition(service) or "")
-    every = documents.containers(described[0] if described else {})
-    images = {str(one.get("name")): str(one.get("image")) for one in every}
-    found: Mapping[str, str] = {
+    declared = documents.containers(described[0] if described else {})
+    images = {str(one.get("name")): str(one.get("image")) for one in declared}
+    candidates: Mapping[str, str] = {
         name: match["repository"]
         for name, image in images.items()
-        if (match := _IMAGE.match(image)) and asked in (None, name)
+        if (match := _IMAGE.match(image)) and requested in (None, name)
     }
-    if len(found) == 1:
-        return next(iter(found.items()))
+    if len(candidates) == 1:
+        return next(iter(candidates.items()))
     listed = [f"- {name}: {image}" for name, image in images.items()]
-    if found:
+    if candidates:
         raise CommandFailed(
             WRONG, "name the container whose image is deployed: --container", listed
         )
     raise CommandFailed(
         UNREADY,
-        f"no container{f' {asked}' if asked else ''} runs an image of ECR; the deployer deploys"
-        " from there",
+        f"no container{f' {requested}' if requested else ''} runs an image of ECR; the deployer"
+        " deploys from there",
         ["Push the image to ECR and run it from there once. The containers:", *listed],
     )
 

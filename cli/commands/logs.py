@@ -99,7 +99,7 @@ def logs(
     try:
         shown = 0
         for line in log.lines(since) if since and count is None else log.last(count or 0, since):
-            tail.told(line)
+            tail.mark_shown(line)
             _show(call, line)
             shown += 1
         while follow:

@@ -81,7 +81,7 @@ def _destination(call: Call, source: Target, name: str) -> Target:
     Raises:
         CommandFailed: there is neither, or it is where the release comes from.
     """
-    services = source.every
+    services = source.services
     target = services.get(name)
     if name in services and target is None:
         raise CommandFailed(UNREADY, f"the spec of {name} is invalid", ["  deployer doctor"])

@@ -150,7 +150,7 @@ def _alternatives(
 def _is_restorable(spec: ServiceSpec, records: History, record: Recorded) -> bool:
     """Return whether the database's schema prevents the rollback, and a snapshot exists."""
     try:
-        database.restoration(spec, records, record, asked=True)
+        database.restoration(spec, records, record, requested=True)
     except DeployError:
         return False
     return history.unknown_schema(records, record, spec.database is not None) is not None

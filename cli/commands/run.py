@@ -163,7 +163,7 @@ class OneOff:
 
     def _refused(self, error: ClientError) -> CommandFailed:
         """Return the failure of a request that ECS refused."""
-        message, advice = explained(error, self._call.known_account)
+        message, advice = explained(error, self._call.opened_account)
         if code_of(error) in DENIED and "explicit deny" not in message:
             advice = oneoff.permissions(self._live)
         elif self._live.definition.get("status") == "INACTIVE":
@@ -198,7 +198,7 @@ class OneOff:
 
     def _look(self) -> None:
         before = self._task.get("lastStatus")
-        found = patiently(lambda: ecs.known_tasks(self._cluster, [self._arn]), self._screen)
+        found = patiently(lambda: ecs.existing_tasks(self._cluster, [self._arn]), self._screen)
         if found:
             self._task = found[0]
         elif time.monotonic() - self._began > READ_LAG.total_seconds():

@@ -26,8 +26,9 @@ from deployer.deploy.spec import ServiceSpec
 from deployer.deploy.stop_reasons import Task
 from deployer.docs import serving as docs_serving
 from deployer.docs import site
+from deployer.docs.site import RecordedDocs
 from deployer.lock import LockRequest
-from deployer.store import locks, releases
+from deployer.store import builds, locks, publications
 
 LOOK_SECONDS = 2.0  # between two polls with --watch
 
@@ -107,8 +108,8 @@ def _watch(call: Call) -> None:
 
 def _seen(call: Call) -> Document:
     """Return what --json prints: of one service, or of several where none is named."""
-    if call.service is None and len(every := call.target.every) > 1:
-        return {"services": [_brief(name, target) for name, target in every.items()]}
+    if call.service is None and len(services := call.target.services) > 1:
+        return {"services": [_brief(name, target) for name, target in services.items()]}
     return _document(call.target)
 
 
@@ -277,7 +278,7 @@ def _failure(records: History) -> Document | None:
     failed = next((e for e in records if str(e.get("outcome")).startswith("FAILED")), None)
     if not failed:
         return None
-    failure: Mapping[str, Any] = failed.get("diagnosis") or {}  # type: ignore[assignment]
+    failure: Mapping[str, Any] = failed.get("diagnosis") or {}
     rollback, restored = failed.get("rollback"), failed.get("outcome") == "FAILED_ROLLED_BACK"
     return {
         **_release(failed),
@@ -290,7 +291,7 @@ def _failure(records: History) -> Document | None:
 
 
 def _docs(target: Target) -> Document | None:
-    records = releases.history(site.owner(target.service))
+    records = publications.history(site.owner(target.service))
     if not records:
         return None
     live, known = history.live(records), docs_serves(target, records)
@@ -298,7 +299,7 @@ def _docs(target: Target) -> Document | None:
     return {**verified, "url": known["url"], **{n: known[n] for n in ("serves", "alarm", "mend")}}
 
 
-def docs_serves(target: Target, records: History) -> Document:
+def docs_serves(target: Target, records: Sequence[RecordedDocs]) -> Document:
     """Return the documentation site's last verified release, and the one that it serves."""
     live = history.live(records)
     url = (str(live.get("url") or "") if live else "") or site.url(ssm.site_specs(), target.service)
@@ -308,7 +309,7 @@ def docs_serves(target: Target, records: History) -> Document:
 
 
 def _build(target: Target) -> Document | None:
-    newest = next(iter(releases.newest(image_build.partition(target.service), 1)), None)
+    newest = next(iter(builds.newest(image_build.partition(target.service), 1)), None)
     if not newest:
         return None
     fields = {name: newest.get(name) for name in ("outcome", "startedAt", "endedAt", "execution")}

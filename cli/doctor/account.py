@@ -39,7 +39,7 @@ from deployer.deploy.spec import ServiceSpec
 from deployer.deploy.stop_reasons import Task
 from deployer.errors import AwsUnavailable, PreflightFailed
 from deployer.presets import Preset
-from deployer.store import locks, releases
+from deployer.store import builds, locks, releases
 from deployer.usecases import check_prerequisites, read_documents, resolve_request
 
 _LINES = 100
@@ -248,7 +248,7 @@ class _Examination:
             before = self.live.get("probes", {})
             checks = findings.answers(verify, self.live["version"], before, responses, self._preset)
             for check in checks:
-                yield replace(check, found=f"{url}: {check.found}")
+                yield replace(check, finding=f"{url}: {check.finding}")
 
     def _drift(self) -> Iterator[Check]:
         current = rollout.primary(self.service) if self.service else None
@@ -299,7 +299,7 @@ class _Examination:
         yield from findings.last_release(releases.newest(self._spec.service, _NEWEST))
 
     def _build(self) -> Iterator[Check]:
-        yield from findings.last_build(releases.history(image_build.partition(self._spec.service)))
+        yield from findings.last_build(builds.history(image_build.partition(self._spec.service)))
 
     def _image(self) -> Iterator[Check]:
         if not self.live:
@@ -346,7 +346,7 @@ class _Examination:
             arn = entry["executionArn"]
             if datetime.now(UTC) - entry["startDate"] > _WEEK:
                 break
-            if releases.found_by(arn) is None and not self._recorded(arn):
+            if releases.handled_by(arn) is None and not self._recorded(arn):
                 description = client_.describe_execution(executionArn=arn)
                 failed.append(
                     (arn, str(description.get("cause") or description.get("error", ""))[:300])
@@ -466,7 +466,7 @@ def _lasting(check: Check, description: Mapping[str, Any]) -> Check:
     return replace(
         check,
         state=FAILED if expired else WARNING,
-        found=f"it ends at {expiry.isoformat()}",
+        finding=f"it ends at {expiry.isoformat()}",
         fix=fix,
     )
 

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from deployer import pattern as patterns
+from deployer.build.image_build import RecordedBuild
 from deployer.check import FAILED, OK, WARNING, Check, Repair, State
 from deployer.deploy import (
     diagnosis,
@@ -138,7 +139,7 @@ def tasks(
 
 def log(lines: Sequence[str], preset: Preset) -> Iterator[Check]:
     """Check the log lines of the running tasks for known problems."""
-    symptoms = log_patterns.found(lines, preset.symptoms)
+    symptoms = log_patterns.matching(lines, preset.symptoms)
     for symptom in symptoms:
         state: State = FAILED if symptom.kind in preset.wrong else WARNING
         text = f"{symptom.kind}: {symptom.why}"
@@ -196,17 +197,19 @@ def answers(
         yield Check(name, OK, health["reason"])
 
 
-def targets(found: Sequence[Mapping[str, Any]], modify: str) -> Iterator[Check]:
+def targets(descriptions: Sequence[Mapping[str, Any]], modify: str) -> Iterator[Check]:
     """Check the health of the load balancer's targets.
 
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
 
     Args:
-        found: the target health descriptions.
+        descriptions: the target health descriptions.
         modify: the beginning of a command that changes the target group.
     """
-    states = [entry["TargetHealth"].get("State") for entry in found]
-    unhealthy = [e for e in found if e["TargetHealth"].get("State") in ("unhealthy", "unavailable")]
+    states = [entry["TargetHealth"].get("State") for entry in descriptions]
+    unhealthy = [
+        e for e in descriptions if e["TargetHealth"].get("State") in ("unhealthy", "unavailable")
+    ]
     if not unhealthy:
         yield Check("targets", OK, f"{states.count('healthy')} healthy")
         return
@@ -222,7 +225,8 @@ def targets(found: Sequence[Mapping[str, Any]], modify: str) -> Iterator[Check]:
             "Nothing listens there. Check the tasks' own port, on every address (0.0.0.0):",
             f"{modify} --health-check-port traffic-port",
         )
-    text = f"{len(unhealthy)} of {len(found)} unhealthy: {reason} {health.get('Description', '')}"
+    count = f"{len(unhealthy)} of {len(descriptions)} unhealthy"
+    text = f"{count}: {reason} {health.get('Description', '')}"
     state: State = WARNING if "healthy" in states else FAILED
     yield Check("targets", state, text.strip(), fix, "The load balancer sends it no requests.")
 
@@ -256,7 +260,7 @@ def last_release(records: History) -> Iterator[Check]:
     if outcome == "SUCCEEDED":
         yield Check("last release", OK, f"{record['version']} {outcome}")
         return
-    failure: Mapping[str, Any] = record.get("diagnosis") or {}  # type: ignore[assignment]
+    failure: Mapping[str, Any] = record.get("diagnosis") or {}
     advice = str(failure.get("advice") or "See its record.")
     yield Check(
         "last release",
@@ -269,14 +273,14 @@ def last_release(records: History) -> Iterator[Check]:
     )
 
 
-def last_build(records: History) -> Iterator[Check]:
+def last_build(records: Sequence[RecordedBuild]) -> Iterator[Check]:
     """Check the outcome of the last build of the image."""
     record = next((e for e in records if e.get("outcome") in ("SUCCEEDED", "FAILED")), None)
     if record is None or record.get("outcome") == "SUCCEEDED":
         if record:
             yield Check("last build", OK, str(record["version"]))
         return
-    failure: Mapping[str, Any] = record.get("diagnosis") or {}  # type: ignore[assignment]
+    failure: Mapping[str, Any] = record.get("diagnosis") or {}
     lines = [str(line) for line in failure.get("lines", ())]
     symptom = log_patterns.of_build([*lines, str(failure.get("cause", ""))])
     advice = "Correct the sources and build again; the build's log says what it did."
@@ -300,20 +304,20 @@ def last_build(records: History) -> Iterator[Check]:
 def image(
     version: str,
     digest: str,
-    found: Image | None,
+    stored: Image | None,
     config: Document | None,
     platform: str | None,
 ) -> Check:
     """Check that the live release's image can still be pulled and run.
 
     Args:
-        found: None if it is missing.
+        stored: None if it is missing.
         config: of the image that a task would run; None if there is none.
         platform: of the service's tasks; None if unknown.
     """
     why = "New tasks cannot pull it, so none can start."
     name = "image"
-    if found is None:
+    if stored is None:
         return Check(
             name,
             FAILED,
@@ -322,7 +326,7 @@ def image(
              "  deployer deploy"),
             why,
         )  # fmt: skip
-    if reason := identification.unfit(found, config, platform):
+    if reason := identification.unfit(stored, config, platform):
         fix = (
             f"Build it for {platform}, or change runtimePlatform of the task definition"
             " (Platform).",
@@ -582,11 +586,11 @@ def domain(
     )
 
 
-def _same_name(one: str, other: str) -> bool:
+def _same_name(first: str, second: str) -> bool:
     def plain(name: str) -> str:
         return name.rstrip(".").lower().removeprefix("dualstack.")
 
-    return plain(one) == plain(other)
+    return plain(first) == plain(second)
 
 
 def _some(addresses: set[str]) -> str:

@@ -119,7 +119,7 @@ class Command:
         current = self._settings(project, account)
         stacks = project.stacks(current)
         current = settings.with_deployer(current, stacks)
-        values = settings.effective(current, project.known)
+        values = settings.effective(current, project.parameters)
         needed = settings.needed(stacks, values)
         self.given = replace(
             self.given,
@@ -175,7 +175,7 @@ class Command:
         """
         exists = project.file.exists()
         current = settings.load(project.file) if exists else {}
-        values = settings.effective(current, project.known)
+        values = settings.effective(current, project.parameters)
         needed = settings.needed(project.stacks(current), values)
         required = settings.missing(current, needed)
         path = project.file.relative_to(project.root)
@@ -195,15 +195,15 @@ class Command:
             self.screen.say(f"Nothing is deployed yet with {path}.")
             first = True
         kind = None
-        if first and "Application" in project.known:
+        if first and "Application" in project.parameters:
             kind = guide.kind(
-                self.screen, project.known, "" if required else f"keep the settings in {path}"
+                self.screen, project.parameters, "" if required else f"keep the settings in {path}"
             )
             if kind is None:
                 return current
         elif first and not required and not self.screen.agreed("Review the main settings now?"):
             return current
-        answers = guide.asked(
+        answers = guide.ask(
             self.screen, account, project, current, required, first=first, chosen=kind
         )
         settings.save(project.file, answers)

@@ -73,7 +73,7 @@ def kind(screen: Screen, parameters: Mapping[str, Parameter], unchanged: str = "
     return KINDS[index] if index < len(KINDS) else None
 
 
-def asked(
+def ask(
     screen: Screen,
     account: Account,
     project: Project,
@@ -93,7 +93,7 @@ def asked(
     Raises:
         EOFError: the input ended.
     """
-    guide = _Guide(screen, account, project.known, current)
+    guide = _Guide(screen, account, project.parameters, current)
     screen.title(f"Settings for {project.file.relative_to(project.root)}")
     screen.say("Nothing is written or created before the last answer; Ctrl-C cancels.")
     names = [p.name for p in required]
@@ -103,7 +103,10 @@ def asked(
         if name != _PATTERN:
             guide.ask(name)
     # the deployer serves this service, unless the settings say otherwise
-    if _PATTERN in project.known and current.get(_PATTERN, "") in ("", current.get(REQUIRED_NAME)):
+    if _PATTERN in project.parameters and current.get(_PATTERN, "") in (
+        "",
+        current.get(REQUIRED_NAME),
+    ):
         guide.answers[_PATTERN] = guide.value(REQUIRED_NAME)
     if first:
         for name, value in (chosen.sets if chosen else {}).items():

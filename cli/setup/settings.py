@@ -173,7 +173,7 @@ class Project:
         return [self._stack(kind, settings) for kind in ORDER if self._path(kind).exists()]
 
     @cached_property
-    def known(self) -> Mapping[str, Parameter]:
+    def parameters(self) -> Mapping[str, Parameter]:
         """Return the parameters of all templates, each as its first template declares it.
 
         A parameter that any template requires is required.
@@ -292,9 +292,9 @@ def _yaml_message(error: YAMLError) -> str:
     return f"line {mark.line + 1}: {problem}" if mark else problem
 
 
-def effective(settings: Mapping[str, str], known: Mapping[str, Parameter]) -> dict[str, str]:
+def effective(settings: Mapping[str, str], parameters: Mapping[str, Parameter]) -> dict[str, str]:
     """Return the settings, completed with the templates' defaults."""
-    defaults = {name: p.default for name, p in known.items() if p.default is not None}
+    defaults = {name: p.default for name, p in parameters.items() if p.default is not None}
     return defaults | dict(settings)
 
 

@@ -22,7 +22,7 @@ What the release is, and what is wrong with it, is part of the image and lies be
 
 With arguments it becomes the command that they are, as `deployer run -- COMMAND` gives them.
 
-Exit codes: 0 when told to stop, 1 when it cannot start or go on, 3 for the fault `exit-at-start`.
+Exit codes: 0 when asked to stop, 1 when it cannot start or go on, 3 for the fault `exit-at-start`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ FAULTS = {
     "empty-database": "comes up with an empty database instead of the configured one",
 }
 
-FINISH_SECONDS = 0.5  # how long requests under way may take once we are told to stop
+FINISH_SECONDS = 0.5  # how long requests under way may take once we are asked to stop
 LOCK_SECONDS = 15  # how long to wait for another instance's migration (golang-migrate's default)
 MIGRATION_LOCK = 1037  # any number that all releases share
 MAX_BODY_BYTES = 64 * 1024
@@ -231,8 +231,8 @@ class Postgres:
                 context.check_hostname = False  # `require` encrypts, and trusts any certificate
                 context.verify_mode = ssl.CERT_NONE
                 self._socket = context.wrap_socket(self._socket)
-            asked = f"user\0{self._user}\0database\0{self._database}\0\0"
-            self._send(b"", (3 << 16).to_bytes(4, "big") + asked.encode())
+            startup = f"user\0{self._user}\0database\0{self._database}\0\0"
+            self._send(b"", (3 << 16).to_bytes(4, "big") + startup.encode())
             self._log_in()
         except BaseException:
             self._close()
@@ -244,27 +244,27 @@ class Postgres:
         for kind, body in self._until_ready():
             if kind != b"R":
                 continue
-            method, told = int.from_bytes(body[:4], "big"), body[4:]
+            method, received = int.from_bytes(body[:4], "big"), body[4:]
             if method == 10:  # a choice of SASL mechanisms
-                if b"SCRAM-SHA-256" not in told.split(b"\0"):
+                if b"SCRAM-SHA-256" not in received.split(b"\0"):
                     raise DatabaseError("pq: the server does not offer SCRAM-SHA-256")
                 first = f"n,,{bare}".encode()
                 size = len(first).to_bytes(4, "big")
                 self._send(b"p", b"SCRAM-SHA-256\0" + size + first)
             elif method == 11:
-                answer, expected = self._prove(bare, told.decode())
+                answer, expected = self._prove(bare, received.decode())
                 self._send(b"p", answer)
-            elif method == 12 and not hmac.compare_digest(told, expected):
+            elif method == 12 and not hmac.compare_digest(received, expected):
                 raise DatabaseError("pq: the server does not know the password either")
             elif method not in (0, 12):
                 raise DatabaseError(f"pq: unknown authentication response: {method}")
 
     def _prove(self, bare: str, challenge: str) -> tuple[bytes, bytes]:
         """The proof that we know the password, and the one that the server must give in turn."""
-        told = dict(field.split("=", 1) for field in challenge.split(","))
-        salt, rounds = base64.b64decode(told["s"]), int(told["i"])
+        received = dict(field.split("=", 1) for field in challenge.split(","))
+        salt, rounds = base64.b64decode(received["s"]), int(received["i"])
         salted = hashlib.pbkdf2_hmac("sha256", self._password.encode(), salt, rounds)
-        final = f"c=biws,r={told['r']}"
+        final = f"c=biws,r={received['r']}"
         signed = f"{bare},{challenge},{final}".encode()
         key = hmac.digest(salted, b"Client Key", "sha256")
         signature = hmac.digest(hashlib.sha256(key).digest(), signed, "sha256")
@@ -368,8 +368,8 @@ class Database:
             "CREATE TABLE IF NOT EXISTS schema_migrations"
             " (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)"
         )
-        found = execute("SELECT version, CASE WHEN dirty THEN 1 ELSE 0 END FROM schema_migrations")
-        current, dirty = (int(value) for value in found[0]) if found else (0, 0)
+        rows = execute("SELECT version, CASE WHEN dirty THEN 1 ELSE 0 END FROM schema_migrations")
+        current, dirty = (int(value) for value in rows[0]) if rows else (0, 0)
         if dirty:
             raise Refused(f"Dirty database version {current}. Fix and force version.")
         if current and current not in {migration.number for migration in migrations}:
@@ -391,8 +391,8 @@ class Database:
 
     def deployment_id(self) -> str:
         """What tells this database from every other: made with it, and never changed."""
-        found = self._execute("SELECT value FROM site_configs WHERE key = 'deployment_id'")
-        return str(found[0][0])
+        rows = self._execute("SELECT value FROM site_configs WHERE key = 'deployment_id'")
+        return str(rows[0][0])
 
     def has_user(self) -> bool:
         return bool(self._execute("SELECT 1 FROM users LIMIT 1"))
@@ -622,7 +622,7 @@ def run() -> int:
         log("error: this release exits at start, with code 3")
         return 3
 
-    # Coder's order: the port is open, and whoever connects waits, before the database is looked at.
+    # Coder's order: the port is open, and whoever connects waits, before the database is checked.
     try:
         address = read_address(os.environ.get("CODER_HTTP_ADDRESS", "127.0.0.1:3000"))
         listener = Listener(address, Handler)

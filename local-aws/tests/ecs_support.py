@@ -184,10 +184,10 @@ class World:
     # Looking
 
     def service(self) -> Service:
-        found: Service = self.ecs.describe_services(cluster=self.name, services=[self.name])[
+        response: Service = self.ecs.describe_services(cluster=self.name, services=[self.name])[
             "services"
         ][0]
-        return found
+        return response
 
     def until(self, right: Callable[[Service], Any], within: float = 15.0) -> Service:
         return until(self.service, right, within)
@@ -197,12 +197,16 @@ class World:
         return self.until(lambda s: len(s["deployments"]) == 1 and completed(s), within)
 
     def tasks(self, status: str = "RUNNING") -> list[str]:
-        found: list[str] = self.ecs.list_tasks(cluster=self.name, desiredStatus=status)["taskArns"]
-        return found
+        response: list[str] = self.ecs.list_tasks(cluster=self.name, desiredStatus=status)[
+            "taskArns"
+        ]
+        return response
 
     def task(self, arn: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.ecs.describe_tasks(cluster=self.name, tasks=[arn])["tasks"][0]
-        return found
+        response: dict[str, Any] = self.ecs.describe_tasks(cluster=self.name, tasks=[arn])["tasks"][
+            0
+        ]
+        return response
 
     def stopped(self, count: int = 1, within: float = 15.0) -> list[dict[str, Any]]:
         """The service's stopped tasks, oldest first, once there are that many."""
@@ -211,11 +215,11 @@ class World:
             arns = self.ecs.list_tasks(
                 cluster=self.name, serviceName=self.name, desiredStatus="STOPPED"
             )["taskArns"]
-            found = [self.task(arn) for arn in arns]
-            return [task for task in found if task["lastStatus"] == "STOPPED"]
+            result = [self.task(arn) for arn in arns]
+            return [task for task in result if task["lastStatus"] == "STOPPED"]
 
-        found = until(look, lambda seen: len(seen) >= count, within)
-        return sorted(found, key=lambda task: task["createdAt"])
+        result = until(look, lambda seen: len(seen) >= count, within)
+        return sorted(result, key=lambda task: task["createdAt"])
 
     def ended(self, arn: str, within: float = 15.0) -> dict[str, Any]:
         return until(lambda: self.task(arn), lambda t: t["lastStatus"] == "STOPPED", within)
@@ -225,8 +229,8 @@ class World:
         running = until(lambda: self.task(arn), lambda task: task["lastStatus"] == "RUNNING")
         attached = running["attachments"][0]["details"]
         interface = next(d["value"] for d in attached if d["name"] == "networkInterfaceId")
-        found = self.ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])
-        address: str = found["NetworkInterfaces"][0]["Association"]["PublicIp"]
+        response = self.ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])
+        address: str = response["NetworkInterfaces"][0]["Association"]["PublicIp"]
         return address
 
     def get(self, arn: str, path: str = "/") -> dict[str, str]:
@@ -241,9 +245,9 @@ class World:
             except OSError:
                 return None
 
-        found = until(look, lambda answer: answer is not None)
-        assert found is not None
-        return found
+        result = until(look, lambda answer: answer is not None)
+        assert result is not None
+        return result
 
     def post(self, arn: str, path: str) -> None:
         """Tell the server in the task to get sick, or to exit. Waits until it listens."""
@@ -276,9 +280,9 @@ class World:
         """
         deadline = time.monotonic() + within
         while True:
-            while found := [event for event in self._heard if event["detail-type"] == kind]:
-                self._heard.remove(found[0])
-                yield found[0]
+            while matches := [event for event in self._heard if event["detail-type"] == kind]:
+                self._heard.remove(matches[0])
+                yield matches[0]
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no more {kind} within {within} s")
             self._hear()
@@ -300,8 +304,8 @@ class World:
 
 
 def primary(service: Service) -> dict[str, Any]:
-    found: dict[str, Any] = next(d for d in service["deployments"] if d["status"] == "PRIMARY")
-    return found
+    result: dict[str, Any] = next(d for d in service["deployments"] if d["status"] == "PRIMARY")
+    return result
 
 
 def completed(service: Service) -> bool:

@@ -65,8 +65,8 @@ def put(ecr: Any, repository: str, manifest: Mapping[str, Any], tag: str | None 
 def blob(ecr: Any, repository: str, media_type: str, content: bytes) -> dict[str, Any]:
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     where = {"repositoryName": repository}
-    found = ecr.batch_check_layer_availability(**where, layerDigests=[digest])["layers"]
-    if found[0]["layerAvailability"] != "AVAILABLE":
+    result = ecr.batch_check_layer_availability(**where, layerDigests=[digest])["layers"]
+    if result[0]["layerAvailability"] != "AVAILABLE":
         upload = ecr.initiate_layer_upload(**where)["uploadId"]
         last = len(content) - 1
         part = {"partFirstByte": 0, "partLastByte": last, "layerPartBlob": content}

@@ -161,22 +161,22 @@ class Machines:
         """The description of the execution once it has ended."""
 
         def look() -> Json | None:
-            found: Json = self.sfn.describe_execution(executionArn=execution)
-            return found if found["status"] != "RUNNING" else None
+            response: Json = self.sfn.describe_execution(executionArn=execution)
+            return response if response["status"] != "RUNNING" else None
 
         return self.until(look, so=lambda: self.history(execution)) or {}
 
     def run(self, states: Json, given: Any = None, role: str | None = None, **top: Any) -> Any:
         """The output of an execution that succeeds."""
         execution = self.start(states, given, role, **top)
-        found = self.ended(execution)
-        assert found["status"] == "SUCCEEDED", (found, self.history(execution))
-        return json.loads(found["output"])
+        result = self.ended(execution)
+        assert result["status"] == "SUCCEEDED", (result, self.history(execution))
+        return json.loads(result["output"])
 
     def fails(self, states: Json, given: Any = None, role: str | None = None, **top: Any) -> Json:
-        found = self.ended(self.start(states, given, role, **top))
-        assert found["status"] == "FAILED", found
-        return found
+        result = self.ended(self.start(states, given, role, **top))
+        assert result["status"] == "FAILED", result
+        return result
 
     def history(self, execution: str) -> list[Json]:
         return list(
@@ -210,16 +210,16 @@ class Machines:
 
 def received(aws: LocalAws, url: str, count: int) -> list[Json]:
     sqs = aws.client("sqs")
-    found: list[Json] = []
+    matches: list[Json] = []
     deadline = time.monotonic() + 15
-    while len(found) < count and time.monotonic() < deadline:
+    while len(matches) < count and time.monotonic() < deadline:
         answer = sqs.receive_message(
             QueueUrl=url, WaitTimeSeconds=1, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
         )
         for message in answer.get("Messages", []):
             attributes = message.get("MessageAttributes", {})
             values = {key: value["StringValue"] for key, value in attributes.items()}
-            found.append(json.loads(message["Body"]) | ({"attributes": values} if values else {}))
+            matches.append(json.loads(message["Body"]) | ({"attributes": values} if values else {}))
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-    assert len(found) == count, found
-    return found
+    assert len(matches) == count, matches
+    return matches

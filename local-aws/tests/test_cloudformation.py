@@ -40,11 +40,11 @@ class Stack:
         self.api.create_change_set(
             ChangeSetName="preview", ChangeSetType=kind, **self._request(resources, more)
         )
-        found = self.api.describe_change_set(ChangeSetName="preview", StackName=self.name)
+        response = self.api.describe_change_set(ChangeSetName="preview", StackName=self.name)
         self.api.delete_change_set(ChangeSetName="preview", StackName=self.name)
         return {
             change["ResourceChange"]["LogicalResourceId"]: change["ResourceChange"]
-            for change in found["Changes"]
+            for change in response["Changes"]
         }
 
     def status(self, identifier: str | None = None) -> str:
@@ -60,8 +60,10 @@ class Stack:
         return {o["OutputKey"]: o["OutputValue"] for o in self._described()["Outputs"]}
 
     def physical(self, logical_id: str) -> str:
-        found = self.api.describe_stack_resource(StackName=self.name, LogicalResourceId=logical_id)
-        identifier: str = found["StackResourceDetail"]["PhysicalResourceId"]
+        response = self.api.describe_stack_resource(
+            StackName=self.name, LogicalResourceId=logical_id
+        )
+        identifier: str = response["StackResourceDetail"]["PhysicalResourceId"]
         return identifier
 
     def reasons(self) -> str:
@@ -69,8 +71,8 @@ class Stack:
         return "\n".join(event.get("ResourceStatusReason", "") for event in events)
 
     def _described(self, identifier: str | None = None) -> dict[str, Any]:
-        found: dict[str, Any] = self.api.describe_stacks(StackName=identifier or self.name)
-        return found["Stacks"][0]  # type: ignore[no-any-return]
+        response: dict[str, Any] = self.api.describe_stacks(StackName=identifier or self.name)
+        return response["Stacks"][0]  # type: ignore[no-any-return]
 
     def _request(self, template: Template, more: dict[str, Any]) -> dict[str, Any]:
         body = template if "Resources" in template else {"Resources": template}
@@ -127,8 +129,8 @@ def test_security_group_rules(stack: Stack) -> None:
     ec2 = stack.aws.client("ec2")
 
     def rules(group: str, field: str) -> list[Any]:
-        found = ec2.describe_security_groups(GroupIds=[stack.physical(group)])["SecurityGroups"]
-        return [rule for rule in found[0][field] if rule["IpProtocol"] == "tcp"]
+        response = ec2.describe_security_groups(GroupIds=[stack.physical(group)])["SecurityGroups"]
+        return [rule for rule in response[0][field] if rule["IpProtocol"] == "tcp"]
 
     assert stack.create(template("3000", "app")) == "CREATE_COMPLETE"
     (ingress,), (egress,) = (
@@ -194,8 +196,8 @@ def test_alarms_on_metric_math(stack: Stack) -> None:
     cloudwatch = stack.aws.client("cloudwatch")
 
     def alarm() -> dict[str, Any]:
-        found = cloudwatch.describe_alarms(AlarmNames=[stack.physical("Errors")])
-        return found["MetricAlarms"][0]  # type: ignore[no-any-return]
+        response = cloudwatch.describe_alarms(AlarmNames=[stack.physical("Errors")])
+        return response["MetricAlarms"][0]  # type: ignore[no-any-return]
 
     assert stack.create(template(1)) == "CREATE_COMPLETE"
     shown = alarm()
@@ -302,9 +304,9 @@ def test_a_condition_that_turns_adds_or_removes_a_resource(stack: Stack) -> None
     # Nothing at all is a failed change set.
     names = {"StackName": stack.name, "ChangeSetName": "nothing"}
     stack.api.create_change_set(TemplateBody=json.dumps(template()), **names, **extra)
-    made = stack.api.describe_change_set(**names)
-    assert (made["Status"], made["Changes"]) == ("FAILED", [])
-    assert "didn't contain changes" in made["StatusReason"]
+    result = stack.api.describe_change_set(**names)
+    assert (result["Status"], result["Changes"]) == ("FAILED", [])
+    assert "didn't contain changes" in result["StatusReason"]
     assert stack.delete() == "DELETE_COMPLETE"
 
 
@@ -314,8 +316,8 @@ def test_a_condition_knows_where_the_stack_is(stack: Stack) -> None:
     conditions["IsElsewhere"] = {"Fn::Equals": [{"Ref": "AWS::Partition"}, "aws-cn"]}
     topics = {f"Topic{name}": _topic(Condition=name) for name in conditions}
     assert stack.create({"Conditions": conditions, "Resources": topics}) == "CREATE_COMPLETE"
-    made = stack.api.list_stack_resources(StackName=stack.name)["StackResourceSummaries"]
-    assert {resource["LogicalResourceId"] for resource in made} == topics.keys() - {
+    result = stack.api.list_stack_resources(StackName=stack.name)["StackResourceSummaries"]
+    assert {resource["LogicalResourceId"] for resource in result} == topics.keys() - {
         "TopicIsElsewhere"
     }
 
@@ -427,7 +429,7 @@ def test_rules_and_patterns_are_checked_before_anything_is_made(stack: Stack) ->
 
 
 def test_an_export_in_use_is_not_deleted(aws: LocalAws, name: str) -> None:
-    made, used = Stack(aws, f"{name}-network"), Stack(aws, f"{name}-service")
+    result, used = Stack(aws, f"{name}-network"), Stack(aws, f"{name}-service")
 
     def exporting(value: str) -> Template:
         output = {"Value": value, "Export": {"Name": {"Fn::Sub": "${AWS::StackName}-VpcId"}}}
@@ -448,13 +450,13 @@ def test_an_export_in_use_is_not_deleted(aws: LocalAws, name: str) -> None:
     assert f"{name}-network-VpcId" in used.reasons()
     assert used.delete() == "DELETE_COMPLETE"
 
-    assert made.create(exporting("vpc-1")) == "CREATE_COMPLETE"
+    assert result.create(exporting("vpc-1")) == "CREATE_COMPLETE"
     assert used.create(consumer) == "CREATE_COMPLETE"
     assert used.outputs() == {"Vpc": "vpc-1"}
-    with pytest.raises(made.api.exceptions.ClientError, match="is imported by stack"):
-        made.delete()
+    with pytest.raises(result.api.exceptions.ClientError, match="is imported by stack"):
+        result.delete()
     assert used.update(choosing) == "UPDATE_COMPLETE"  # which does not import it
-    assert made.delete() == "DELETE_COMPLETE"
+    assert result.delete() == "DELETE_COMPLETE"
     assert used.delete() == "DELETE_COMPLETE"
 
 
@@ -537,8 +539,8 @@ def test_a_permissions_boundary_limits_a_role_that_it_knows_by_its_path(stack: S
         allow = {"Effect": "Allow", "Action": ["sqs:ListQueues", "sns:ListTopics"], "Resource": "*"}
         trust = _policy({"Effect": "Allow", "Principal": root, "Action": "sts:AssumeRole"})
         own = {"PolicyName": "Own", "PolicyDocument": _policy(allow)}
-        made = {"Path": path, "AssumeRolePolicyDocument": trust, "Policies": [own]}
-        return {"Type": "AWS::IAM::Role", "Properties": made | limit}
+        result = {"Path": path, "AssumeRolePolicyDocument": trust, "Policies": [own]}
+        return {"Type": "AWS::IAM::Role", "Properties": result | limit}
 
     def may(logical_id: str) -> tuple[bool, bool]:
         """List queues, and list topics."""
@@ -551,15 +553,15 @@ def test_a_permissions_boundary_limits_a_role_that_it_knows_by_its_path(stack: S
             session["SessionToken"],
             region_name="us-east-1",
         )
-        found = []
+        matches = []
         for service, call in (("sqs", "list_queues"), ("sns", "list_topics")):
             try:
                 getattr(caller.client(service, endpoint_url=stack.aws.endpoint), call)()
-                found.append(True)
+                matches.append(True)
             except ClientError as error:
                 assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 403
-                found.append(False)
-        return found[0], found[1]
+                matches.append(False)
+        return matches[0], matches[1]
 
     limit = {"PermissionsBoundary": {"Ref": "Boundary"}}
     roles = {

@@ -53,10 +53,10 @@ class Project:
 
     def ended(self, build: str, within: float = 20) -> Json:
         deadline = time.monotonic() + within
-        while not (found := self.look(build))["buildComplete"]:
-            assert time.monotonic() < deadline, found
+        while not (result := self.look(build))["buildComplete"]:
+            assert time.monotonic() < deadline, result
             time.sleep(0.02)
-        return found
+        return result
 
     def look(self, build: str) -> Json:
         return dict(self.client.batch_get_builds(ids=[build])["builds"][0])
@@ -281,8 +281,10 @@ def test_the_source_is_an_archive_and_its_version_can_be_chosen(aws: LocalAws, n
     text = spec(build=["cat said '[[...x]]'"])
     odd = {"[[...x]]": "and a name with dots\n"}
     versions = [
-        s3.put_object(Bucket=name, Key="a.zip", Body=archive(said=said, buildspec__yml=text, **odd))
-        for said in ("old", "new")
+        s3.put_object(
+            Bucket=name, Key="a.zip", Body=archive(said=message, buildspec__yml=text, **odd)
+        )
+        for message in ("old", "new")
     ]
     source = {"type": "S3", "location": f"{name}/a.zip"}
     project = Project(aws, name, "s3:GetObject*", source=source)
@@ -490,9 +492,9 @@ def test_sync_waits_for_the_build(machines: Machines, project: Project, role: st
 
 
 def test_a_failed_build_fails_the_task(machines: Machines, project: Project, role: str) -> None:
-    found = machines.fails(building(project, spec(build=["false"])), role=role)
-    assert found["error"] == "States.TaskFailed"
-    assert json.loads(found["cause"])["Build"]["BuildStatus"] == "FAILED"
+    result = machines.fails(building(project, spec(build=["false"])), role=role)
+    assert result["error"] == "States.TaskFailed"
+    assert json.loads(result["cause"])["Build"]["BuildStatus"] == "FAILED"
 
 
 def test_who_stops_waiting_stops_the_build(machines: Machines, project: Project, role: str) -> None:
@@ -511,9 +513,9 @@ def _two(project: Project) -> list[str]:
 
 
 def test_the_machine_needs_permission(machines: Machines, project: Project) -> None:
-    found = machines.fails(building(project, spec(build=["true"])))
-    assert found["error"] == "CodeBuild.AccessDeniedException"
-    assert "codebuild:StartBuild" in found["cause"]
+    result = machines.fails(building(project, spec(build=["true"])))
+    assert result["error"] == "CodeBuild.AccessDeniedException"
+    assert "codebuild:StartBuild" in result["cause"]
 
 
 # From CloudFormation
@@ -521,12 +523,12 @@ def test_the_machine_needs_permission(machines: Machines, project: Project) -> N
 
 def test_a_project_of_a_template_keeps_logs_and_cache(aws: LocalAws, name: str) -> None:
     role = Project(aws, f"{name}-role", "s3:GetObject", "s3:PutObject")
-    found = role.client.batch_get_projects(names=[role.name])["projects"][0]
+    response = role.client.batch_get_projects(names=[role.name])["projects"][0]
     resource = {
         "Type": "AWS::CodeBuild::Project",
         "Properties": {
             "Name": name,
-            "ServiceRole": found["serviceRole"],
+            "ServiceRole": response["serviceRole"],
             "Artifacts": {"Type": "NO_ARTIFACTS"},
             "Source": {"Type": "NO_SOURCE", "BuildSpec": spec(build=["echo $V"])},
             "Environment": {

@@ -30,9 +30,9 @@ REPOSITORY = "000000000000.dkr.ecr.us-east-1.amazonaws.com/app"
 
 @pytest.fixture
 def world(aws: LocalAws, name: str) -> Iterator[World]:
-    made = World(aws, name)
-    yield made
-    made.close()
+    result = World(aws, name)
+    yield result
+    result.close()
 
 
 class Memory:
@@ -173,8 +173,8 @@ def test_an_index_gives_the_child_of_the_platform(
         ],
     }
     digest = registry.add(json.dumps(index).encode())["digest"]
-    for asked, name in (("X86_64", "amd64"), ("ARM64", "arm64")):
-        unpacked = images.pull(f"{REPOSITORY}@{digest}", asked, registry)
+    for request, name in (("X86_64", "amd64"), ("ARM64", "arm64")):
+        unpacked = images.pull(f"{REPOSITORY}@{digest}", request, registry)
         assert (unpacked.root / "which").read_text() == name
         assert (unpacked.digest, unpacked.architecture) == (digest, name)
     del index["manifests"][2]  # type: ignore[attr-defined]
@@ -198,8 +198,8 @@ def test_content_that_is_not_what_its_digest_says_is_refused(
     images: containers.Images, registry: Memory, what: str
 ) -> None:
     digest = registry.put(layer(("a", b"1")))
-    found = digest if what == "manifest" else json.loads(registry.content[digest])["layers"][0]
-    key = found if isinstance(found, str) else found["digest"]
+    document = digest if what == "manifest" else json.loads(registry.content[digest])["layers"][0]
+    key = document if isinstance(document, str) else document["digest"]
     registry.content[key] += b" "
     with pytest.raises(containers.PullError, match="unexpected"):
         images.pull(f"{REPOSITORY}@{digest}", "X86_64", registry)
@@ -225,12 +225,12 @@ def test_later_layers_change_and_remove_what_earlier_ones_made(tmp_path: Path) -
         ),
         tmp_path,
     )
-    found = {
+    matches = {
         str(path.relative_to(tmp_path)): path.read_bytes()
         for path in tmp_path.rglob("*")
         if path.is_file()
     }
-    assert found == {"a/one": b"changed", "b/new": b"6", "c/inside": b"7"}
+    assert matches == {"a/one": b"changed", "b/new": b"6", "c/inside": b"7"}
 
 
 @pytest.mark.parametrize("name", ["../out", "a/../../out", "/../out"])
@@ -334,14 +334,14 @@ def test_a_container_gets_its_image_and_its_task_and_nothing_of_the_server(
     )
     started = run(images, registry, digest, environment={"B": "task"})
     assert started.code() == 0
-    where, said, *data = started.lines
+    where, message, *data = started.lines
     assert where.startswith(str(images.directory)) and where.endswith("/srv")
-    assert said == "image task 127.9.250.250:3000 ip-127-9-250-250 []"
+    assert message == "image task 127.9.250.250:3000 ip-127-9-250-250 []"
     assert data == ["data of the image"] * 2
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({}, "image command"),
         ({"command": ["task"]}, "image task"),
@@ -350,12 +350,12 @@ def test_a_container_gets_its_image_and_its_task_and_nothing_of_the_server(
     ],
 )
 def test_the_task_definition_overrides_as_docker_does(
-    images: containers.Images, registry: Memory, given: dict[str, Any], said: str
+    images: containers.Images, registry: Memory, given: dict[str, Any], message: str
 ) -> None:
     digest = registry.put(Entrypoint=["/bin/echo", "image"], Cmd=["command"])
     started = run(images, registry, digest, **given)
     assert started.code() == 0
-    assert started.lines == [said]
+    assert started.lines == [message]
 
 
 def test_what_the_image_brings_comes_before_what_the_host_has(

@@ -60,8 +60,8 @@ class Repository:
         return digest
 
     def describe(self, **image_id: str) -> dict[str, Any]:
-        found = self.ecr.describe_images(repositoryName=self.name, imageIds=[image_id])
-        return dict(found["imageDetails"][0])
+        response = self.ecr.describe_images(repositoryName=self.name, imageIds=[image_id])
+        return dict(response["imageDetails"][0])
 
 
 @pytest.fixture
@@ -133,13 +133,13 @@ def test_tagging_a_pushed_image_again_is_another_push(
 ) -> None:
     digest = repository.image("v1")
     ecr, named = repository.ecr, {"repositoryName": repository.name}
-    (found,) = ecr.batch_get_image(**named, imageIds=[{"imageTag": "v1"}])["images"]
-    assert found["imageId"] == {"imageDigest": digest, "imageTag": "v1"}
-    ecr.put_image(**named, imageManifest=found["imageManifest"], imageTag="stable")
+    (result,) = ecr.batch_get_image(**named, imageIds=[{"imageTag": "v1"}])["images"]
+    assert result["imageId"] == {"imageDigest": digest, "imageTag": "v1"}
+    ecr.put_image(**named, imageManifest=result["imageManifest"], imageTag="stable")
     assert [e["detail"]["image-tag"] for e in events(2)] == ["stable", "v1"]
     assert sorted(repository.describe(imageDigest=digest)["imageTags"]) == ["stable", "v1"]
     with error("ImageAlreadyExistsException"):
-        ecr.put_image(**named, imageManifest=found["imageManifest"], imageTag="v1")
+        ecr.put_image(**named, imageManifest=result["imageManifest"], imageTag="v1")
 
 
 def test_a_tag_moves_to_the_newest_image(repository: Repository) -> None:
@@ -208,9 +208,9 @@ def test_pages_and_filters(repository: Repository) -> None:
     pages = ecr.get_paginator("describe_images").paginate(
         **named, PaginationConfig={"PageSize": 2}, filter={"tagStatus": "TAGGED"}
     )
-    found = [[image["imageDigest"] for image in page["imageDetails"]] for page in pages]
-    assert [len(page) for page in found] == [2, 1]
-    assert {digest for page in found for digest in page} == tagged
+    matches = [[image["imageDigest"] for image in page["imageDetails"]] for page in pages]
+    assert [len(page) for page in matches] == [2, 1]
+    assert {digest for page in matches for digest in page} == tagged
 
 
 def test_deleting_a_tag_and_then_the_image(repository: Repository) -> None:
@@ -230,10 +230,10 @@ def test_the_config_is_fetched_without_credentials_by_its_link_only(
     aws: LocalAws, repository: Repository
 ) -> None:
     digest = repository.image("v1")
-    (found,) = repository.ecr.batch_get_image(
+    (result,) = repository.ecr.batch_get_image(
         repositoryName=repository.name, imageIds=[{"imageDigest": digest}]
     )["images"]
-    config = json.loads(found["imageManifest"])["config"]["digest"]
+    config = json.loads(result["imageManifest"])["config"]["digest"]
     url = repository.ecr.get_download_url_for_layer(
         repositoryName=repository.name, layerDigest=config
     )["downloadUrl"]
@@ -296,18 +296,18 @@ def test_a_layer_is_uploaded_in_parts_and_found_again(aws: LocalAws, name: str) 
     parts, where = [b"one", b"two"], {"repositoryName": name}
     digest = f"sha256:{hashlib.sha256(b''.join(parts)).hexdigest()}"
 
-    def there() -> str:
-        found = ecr.batch_check_layer_availability(**where, layerDigests=[digest])
-        return str(found["layers"][0]["layerAvailability"])
+    def availability() -> str:
+        result = ecr.batch_check_layer_availability(**where, layerDigests=[digest])
+        return str(result["layers"][0]["layerAvailability"])
 
-    assert there() == "UNAVAILABLE"
+    assert availability() == "UNAVAILABLE"
     upload = where | {"uploadId": ecr.initiate_layer_upload(**where)["uploadId"]}
     for first, part in ((0, parts[0]), (0, parts[0]), (3, parts[1])):  # one is sent again
         ecr.upload_layer_part(
             **upload, partFirstByte=first, partLastByte=first + 2, layerPartBlob=part
         )
     ecr.complete_layer_upload(**upload, layerDigests=[digest])
-    assert there() == "AVAILABLE"
+    assert availability() == "AVAILABLE"
     link = ecr.get_download_url_for_layer(**where, layerDigest=digest)["downloadUrl"]
     with urllib.request.urlopen(link) as content:
         assert content.read() == b"onetwo"

@@ -36,9 +36,9 @@ def aws() -> Iterator[LocalAws]:
 
 @pytest.fixture
 def world(aws: LocalAws, name: str) -> Iterator[World]:
-    made = World(aws, name)
-    yield made
-    made.close()
+    result = World(aws, name)
+    yield result
+    result.close()
 
 
 def check(*command: str, **more: int) -> dict[str, Any]:
@@ -46,8 +46,8 @@ def check(*command: str, **more: int) -> dict[str, Any]:
 
 
 def code(error: pytest.ExceptionInfo[ClientError]) -> str:
-    found: str = error.value.response["Error"]["Code"]
-    return found
+    result: str = error.value.response["Error"]["Code"]
+    return result
 
 
 # Deployments: API_Deployment.html
@@ -642,14 +642,14 @@ def test_secrets_become_environment_variables(world: World) -> None:
         )
     )
     world.steady()
-    found = world.get(world.tasks()[0])
-    assert found["WHOLE"] == '{"url": "postgres://db", "port": 5432}'
-    assert (found["URL"], found["PORT"]) == ("postgres://db", "5432")
-    assert found["BY_NAME"] == found["BY_ARN"] == "sesame"
+    result = world.get(world.tasks()[0])
+    assert result["WHOLE"] == '{"url": "postgres://db", "port": 5432}'
+    assert (result["URL"], result["PORT"]) == ("postgres://db", "5432")
+    assert result["BY_NAME"] == result["BY_ARN"] == "sesame"
 
 
 @pytest.mark.parametrize(
-    ("source", "allowed", "said"),
+    ("source", "allowed", "message"),
     [
         ("{asm}:secret:none-abcdef", True, "from asm: .* ResourceNotFoundException"),
         ("{asm}:secret:none-abcdef", False, "from asm: .* AccessDeniedException"),
@@ -657,7 +657,9 @@ def test_secrets_become_environment_variables(world: World) -> None:
         ("/none", False, "from ssm: .* AccessDeniedException"),
     ],
 )
-def test_a_secret_that_cannot_be_had(world: World, source: str, allowed: bool, said: str) -> None:
+def test_a_secret_that_cannot_be_had(
+    world: World, source: str, allowed: bool, message: str
+) -> None:
     if allowed:
         world.allow(world.execution_role, "secretsmanager:GetSecretValue", "ssm:GetParameters")
     name = source.format(asm=f"arn:aws:secretsmanager:{world.aws.region}:{world.aws.account}")
@@ -666,7 +668,7 @@ def test_a_secret_that_cannot_be_had(world: World, source: str, allowed: bool, s
     assert task["stopCode"] == "TaskFailedToStart"
     assert re.match(
         "ResourceInitializationError: unable to pull secrets or registry auth: execution resource "
-        f"retrieval failed: unable to retrieve secrets? {said}",
+        f"retrieval failed: unable to retrieve secrets? {message}",
         task["stoppedReason"],
     )
 
@@ -799,20 +801,20 @@ def test_overrides_and_the_task_role_reach_the_container(world: World) -> None:
         world.define(taskRoleArn=role, environment=[{"name": "COLOUR", "value": "blue"}]),
         overrides={"containerOverrides": [override]},
     )
-    found = world.get(arn)
-    assert found["COLOUR"] == "red"
-    assert found["AWS_REGION"] == world.aws.region
+    result = world.get(arn)
+    assert result["COLOUR"] == "red"
+    assert result["AWS_REGION"] == world.aws.region
     session = world.aws.session()
     sts = session.client(
         "sts",
-        aws_access_key_id=found["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=found["AWS_SECRET_ACCESS_KEY"],
-        aws_session_token=found["AWS_SESSION_TOKEN"],
+        aws_access_key_id=result["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=result["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token=result["AWS_SESSION_TOKEN"],
     )
     assert f"assumed-role/{world.name}-task/" in sts.get_caller_identity()["Arn"]
 
 
-# What the local AWS can be told
+# What can be set
 
 
 def test_waiting_times_and_stale_reads_can_be_set(name: str) -> None:

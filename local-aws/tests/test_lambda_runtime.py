@@ -55,14 +55,14 @@ def handler(event, context):
 
 @pytest.fixture
 def make(aws: LocalAws, name: str) -> Iterator[Callable[..., Function]]:
-    made: list[Function] = []
+    result: list[Function] = []
 
     def one(code: bytes | None = None, **settings: Any) -> Function:
-        made.append(Function(aws, f"{name}-{len(made)}", code or packed(app=CODE), **settings))
-        return made[-1]
+        result.append(Function(aws, f"{name}-{len(result)}", code or packed(app=CODE), **settings))
+        return result[-1]
 
     yield one
-    for function in made:
+    for function in result:
         function.client.delete_function(FunctionName=function.name)
 
 
@@ -250,5 +250,5 @@ def test_the_role_has_to_let_lambda_in_and_lambda_write_the_log(
         make(role, name)
         aws.client("lambda").invoke(FunctionName=name)
         aws.client("lambda").delete_function(FunctionName=name)
-        found = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}", filterPattern="ran")
-        assert len(found["events"]) == lines
+        result = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}", filterPattern="ran")
+        assert len(result["events"]) == lines

@@ -22,11 +22,11 @@ def write(aws: LocalAws, group: str, stream: str, *lines: tuple[int, str]) -> No
     logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
 
 
-def pages(aws: LocalAws, group: str, **asked: Any) -> list[list[str]]:
-    found = aws.client("logs").get_paginator("filter_log_events")
+def pages(aws: LocalAws, group: str, **request: Any) -> list[list[str]]:
+    response = aws.client("logs").get_paginator("filter_log_events")
     return [
         [event["message"] for event in page["events"]]
-        for page in found.paginate(logGroupName=group, **asked)
+        for page in response.paginate(logGroupName=group, **request)
     ]
 
 
@@ -45,8 +45,8 @@ def test_pages_lose_and_repeat_nothing(aws: LocalAws, group: str) -> None:
     now = int(time.time() * 1000)
     lines = [(now + index // 3, f"{index:02}") for index in range(20)]
     write(aws, group, "one", *lines)
-    found = pages(aws, group, PaginationConfig={"PageSize": 4})
-    assert [len(page) for page in found[:5]] == [4, 4, 4, 4, 4]
-    assert [text for page in found for text in page] == [text for _, text in lines]
+    result = pages(aws, group, PaginationConfig={"PageSize": 4})
+    assert [len(page) for page in result[:5]] == [4, 4, 4, 4, 4]
+    assert [text for page in result for text in page] == [text for _, text in lines]
     write(aws, group, "large", *((now + 100, "x" * 200_000) for _ in range(7)))
     assert [len(page) for page in pages(aws, group, startTime=now + 100)] == [5, 2]

@@ -89,14 +89,14 @@ def test_the_variables_are_for_a_shell(home: Path, local: Run) -> None:
         script = f"{exports.stdout}{shlex.quote(sys.executable)} -c " + shlex.quote(
             "import boto3; print(boto3.client('sts').get_caller_identity()['Account'])"
         )
-        said = subprocess.run(
+        message = subprocess.run(
             ["sh", "-ec", script],
             env={"PATH": os.environ["PATH"], "AWS_PROFILE": "production"},
             capture_output=True,
             text=True,
             timeout=60,
         )
-        assert (said.stderr, said.stdout.strip()) == ("", aws.account)
+        assert (message.stderr, message.stdout.strip()) == ("", aws.account)
 
 
 @pytest.mark.parametrize("order", [signal.SIGINT, signal.SIGTERM])

@@ -12,9 +12,9 @@ from local_aws.aws import LocalAws
 
 @pytest.fixture
 def world(aws: LocalAws, name: str) -> Iterator[World]:
-    made = World(aws, name)
-    yield made
-    made.close()
+    result = World(aws, name)
+    yield result
+    result.close()
 
 
 def test_the_interface_leads_to_the_task(world: World) -> None:
@@ -24,22 +24,22 @@ def test_the_interface_leads_to_the_task(world: World) -> None:
     (attachment,) = world.task(arn)["attachments"]
     assert (attachment["type"], attachment["status"]) == ("ElasticNetworkInterface", "ATTACHED")
     details = {detail["name"]: detail["value"] for detail in attachment["details"]}
-    found = world.ec2.describe_network_interfaces(
+    response = world.ec2.describe_network_interfaces(
         NetworkInterfaceIds=[details["networkInterfaceId"]]
     )["NetworkInterfaces"][0]
     assert details == {
         "subnetId": world.subnet,
-        "networkInterfaceId": found["NetworkInterfaceId"],
-        "macAddress": found["MacAddress"],
-        "privateDnsName": found["PrivateDnsName"],
-        "privateIPv4Address": found["PrivateIpAddress"],
+        "networkInterfaceId": response["NetworkInterfaceId"],
+        "macAddress": response["MacAddress"],
+        "privateDnsName": response["PrivateDnsName"],
+        "privateIPv4Address": response["PrivateIpAddress"],
     }
-    assert found["Status"] == "in-use"
-    assert found["Description"].endswith(f":attachment/{attachment['id']}")
-    assert [group["GroupName"] for group in found["Groups"]] == ["default"]
+    assert response["Status"] == "in-use"
+    assert response["Description"].endswith(f":attachment/{attachment['id']}")
+    assert [group["GroupName"] for group in response["Groups"]] == ["default"]
     # http://PUBLIC-IP:3000, and the task that answers is that one.
     answer = world.get(arn)
-    assert answer["HOST"] == found["Association"]["PublicIp"] == found["PrivateIpAddress"]
+    assert answer["HOST"] == response["Association"]["PublicIp"] == response["PrivateIpAddress"]
     container = world.task(arn)["containers"][0]["networkInterfaces"][0]
     assert container == {
         "attachmentId": attachment["id"],
@@ -60,8 +60,8 @@ def test_without_a_public_address_there_is_no_association(world: World) -> None:
     world.steady()
     details = world.task(world.tasks()[0])["attachments"][0]["details"]
     interface = next(d["value"] for d in details if d["name"] == "networkInterfaceId")
-    found = world.ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])
-    assert "Association" not in found["NetworkInterfaces"][0]
+    response = world.ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])
+    assert "Association" not in response["NetworkInterfaces"][0]
 
 
 def test_the_interface_goes_with_the_task(world: World) -> None:

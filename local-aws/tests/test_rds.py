@@ -43,8 +43,8 @@ class Rds:
         return self.available(name)
 
     def describe(self, name: str | None = None) -> dict[str, Any]:
-        found = self.client.describe_db_instances(DBInstanceIdentifier=name or self.name)
-        return dict(found["DBInstances"][0])
+        response = self.client.describe_db_instances(DBInstanceIdentifier=name or self.name)
+        return dict(response["DBInstances"][0])
 
     def waited(self, status: str, name: str | None = None) -> dict[str, Any]:
         return until(lambda: self.describe(name), lambda i: i["DBInstanceStatus"] == status)
@@ -64,8 +64,8 @@ class Rds:
 
     def taken(self, snapshot: str) -> None:
         def look() -> Any:
-            found = self.client.describe_db_snapshots(DBSnapshotIdentifier=snapshot)
-            return found["DBSnapshots"][0]["Status"]
+            response = self.client.describe_db_snapshots(DBSnapshotIdentifier=snapshot)
+            return response["DBSnapshots"][0]["Status"]
 
         until(look, lambda status: status == "available")
 
@@ -79,7 +79,7 @@ class Rds:
         """A connection, by default as the master user to the one instance of the test."""
         name = other.pop("name", None)
         endpoint = self.describe(name)["Endpoint"]
-        asked = {
+        request = {
             "host": endpoint["Address"],
             "port": endpoint["Port"],
             "user": "owner",
@@ -87,7 +87,7 @@ class Rds:
             "dbname": "app",
             "sslmode": "require",
         }
-        return psycopg2.connect(**asked | other)
+        return psycopg2.connect(**request | other)
 
     def query(self, statement: str, **other: Any) -> list[tuple[Any, ...]]:
         with (
@@ -102,8 +102,8 @@ class Rds:
         """The action must be refused so."""
         with pytest.raises(self.client.exceptions.ClientError) as refusal:
             getattr(self.client, action)(**request)
-        told = refusal.value.response["Error"]
-        assert (told["Code"], told["Message"]) == (code, message)
+        output = refusal.value.response["Error"]
+        assert (output["Code"], output["Message"]) == (code, message)
 
 
 def until[T](look: Callable[[], T], good: Callable[[T], bool], within: float = 30) -> T:
@@ -141,8 +141,8 @@ def test_an_instance_is_a_server_once_it_is_available(rds: Rds) -> None:
 
     assert endpoint["Address"].startswith("127.11.")
     assert endpoint["Port"] == 5432
-    told = rds.query("SELECT current_user, current_setting('server_version_num')::int / 10000")
-    assert told == [("owner", 16)]
+    output = rds.query("SELECT current_user, current_setting('server_version_num')::int / 10000")
+    assert output == [("owner", 16)]
     may = "SELECT rolcreatedb, rolcreaterole, rolsuper FROM pg_roles WHERE rolname = current_user"
     assert rds.query(may, dbname="postgres") == [(True, True, False)]
     with closing(rds.connect()) as connection, connection.cursor() as cursor:
@@ -170,10 +170,10 @@ def test_who_may_not_come_in_is_told_why(shared: Rds, other: dict[str, str], mes
 @pytest.fixture(scope="module")
 def shared(aws: LocalAws) -> Iterator[Rds]:
     """An instance that no test changes."""
-    made = Rds(aws, "test-shared")
-    made.create(Port=5433)
-    yield made
-    remove_all(made.client, made.name)
+    result = Rds(aws, "test-shared")
+    result.create(Port=5433)
+    yield result
+    remove_all(result.client, result.name)
 
 
 def test_each_instance_has_an_address_of_its_own_and_the_port_that_was_asked_for(
@@ -241,18 +241,18 @@ def test_a_snapshot_is_the_data_of_its_time_and_restored_beside_the_instance(rds
     rds.snapshot(snapshot)
     rds.query("UPDATE kept SET x = 2")
 
-    found = rds.restore(
+    result = rds.restore(
         snapshot,
         restored,
         VpcSecurityGroupIds=["sg-1"],
         Tags=[{"Key": "team:managed", "Value": "true"}],
     )
 
-    assert found["Endpoint"]["Port"] == 5432
-    assert found["DBName"] == "app"
-    assert found["DeletionProtection"] is False, "nothing but the data comes from the snapshot"
-    assert found["VpcSecurityGroups"] == [{"VpcSecurityGroupId": "sg-1", "Status": "active"}]
-    assert found["TagList"] == [{"Key": "team:managed", "Value": "true"}]
+    assert result["Endpoint"]["Port"] == 5432
+    assert result["DBName"] == "app"
+    assert result["DeletionProtection"] is False, "nothing but the data comes from the snapshot"
+    assert result["VpcSecurityGroups"] == [{"VpcSecurityGroupId": "sg-1", "Status": "active"}]
+    assert result["TagList"] == [{"Key": "team:managed", "Value": "true"}]
     assert rds.query("SELECT x FROM kept", name=restored) == [(1,)]
     rds.query("UPDATE kept SET x = 3", name=restored)
     assert rds.query("SELECT x FROM kept") == [(2,)]
@@ -347,8 +347,8 @@ def test_a_stack_makes_the_database_and_its_url_and_leaves_a_snapshot(
 ) -> None:
     stack(_STACK)
     cloudformation = aws.client("cloudformation")
-    found = cloudformation.describe_stack_resources(StackName=name)["StackResources"]
-    ids = {r["LogicalResourceId"]: r["PhysicalResourceId"] for r in found}
+    response = cloudformation.describe_stack_resources(StackName=name)["StackResources"]
+    ids = {r["LogicalResourceId"]: r["PhysicalResourceId"] for r in response}
     secrets = aws.client("secretsmanager")
     url = secrets.get_secret_value(SecretId=ids["Url"])["SecretString"]
     password = json.loads(secrets.get_secret_value(SecretId=ids["Password"])["SecretString"])
@@ -421,13 +421,13 @@ def test_a_stack_whose_database_cannot_be_made_fails_and_leaves_none(
 
 def servers(directory: Path) -> set[int]:
     """The PostgreSQL processes that work in an instance's directory."""
-    found = set()
+    matches = set()
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if (entry / "cwd").readlink().is_relative_to(directory):
                 name = (entry / "comm").read_text().strip()
-                found |= {int(entry.name)} if name == "postgres" else set()
-    return found
+                matches |= {int(entry.name)} if name == "postgres" else set()
+    return matches
 
 
 def segments(owners: set[int]) -> set[str]:
@@ -444,7 +444,7 @@ def test_a_server_ends_with_the_local_aws_and_leaves_nothing(order: signal.Signa
         assert segments(mine)
         os.kill(aws.pid, order)
         aws.wait()
-        until(lambda: servers(aws.directory), lambda found: not found)
+        until(lambda: servers(aws.directory), lambda described: not described)
         until(lambda: segments(mine), lambda left: not left)
 
 

@@ -23,12 +23,12 @@ CAUGHT = {"ErrorEquals": ["States.ALL"], "Next": "Caught", "Output": "{% $states
 
 
 def test_a_failure_has_the_name_of_the_exception(machines: Machines) -> None:
-    found = machines.fails({"Work": task(End=True)}, {"do": "raise"})
-    assert found["error"] == "ImageMissing"
-    cause = json.loads(found["cause"])
+    result = machines.fails({"Work": task(End=True)}, {"do": "raise"})
+    assert result["error"] == "ImageMissing"
+    cause = json.loads(result["cause"])
     assert (cause["errorType"], cause["errorMessage"]) == ("ImageMissing", "no image")
     assert cause["stackTrace"]
-    assert "output" not in found
+    assert "output" not in result
 
 
 def test_catch_by_name_sees_the_error_and_may_assign(machines: Machines) -> None:
@@ -96,8 +96,8 @@ def test_a_token_fails_the_task(machines: Machines) -> None:
     machines.sfn.send_task_failure(
         taskToken=machines.token(execution), error="Superseded", cause="a newer push"
     )
-    found = machines.ended(execution)
-    assert (found["status"], found["error"], found["cause"]) == (
+    result = machines.ended(execution)
+    assert (result["status"], result["error"], result["cause"]) == (
         "FAILED",
         "Superseded",
         "a newer push",
@@ -106,8 +106,8 @@ def test_a_token_fails_the_task(machines: Machines) -> None:
 
 def test_a_function_that_fails_fails_the_callback_task(machines: Machines) -> None:
     started = time.monotonic()
-    found = machines.fails({"Wait": callback({"do": "raise"}, TimeoutSeconds=20, End=True)})
-    assert found["error"] == "ImageMissing"
+    result = machines.fails({"Wait": callback({"do": "raise"}, TimeoutSeconds=20, End=True)})
+    assert result["error"] == "ImageMissing"
     assert time.monotonic() - started < 5
 
 
@@ -130,10 +130,10 @@ def test_a_callback_task_runs_out_of_time(machines: Machines) -> None:
         states = {"Wait": wait, "Caught": succeed()}
         executions[seconds] = machines.start(states, {"seconds": 1})
     for case, execution in executions.items():
-        found = machines.ended(execution)
-        assert found["status"] == "SUCCEEDED", case
-        assert json.loads(found["output"])["Error"] == "States.Timeout", case
-        took = (found["stopDate"] - found["startDate"]).total_seconds()
+        result = machines.ended(execution)
+        assert result["status"] == "SUCCEEDED", case
+        assert json.loads(result["output"])["Error"] == "States.Timeout", case
+        took = (result["stopDate"] - result["startDate"]).total_seconds()
         assert 1 <= took < 4, case
         assert "TaskTimedOut" in machines.types(execution), case
 
@@ -163,8 +163,12 @@ def test_a_stopped_execution_ends_at_once_and_runs_no_catch(
     execution = machines.start({"Sleep": state, "Caught": succeed()})
     machines.entered(execution, "Sleep")
     machines.sfn.stop_execution(executionArn=execution, error="ByHand", cause="enough")
-    found = machines.sfn.describe_execution(executionArn=execution)
-    assert (found["status"], found["error"], found["cause"]) == ("ABORTED", "ByHand", "enough")
+    response = machines.sfn.describe_execution(executionArn=execution)
+    assert (response["status"], response["error"], response["cause"]) == (
+        "ABORTED",
+        "ByHand",
+        "enough",
+    )
     if state["Type"] == "Task" and "waitForTaskToken" in state["Resource"]:
         token = machines.token(execution)
         with answers("TaskTimedOut"):
@@ -187,8 +191,8 @@ def test_what_a_stopped_execution_began_changes_nothing_when_it_ends(machines: M
 def test_a_state_machine_runs_out_of_time(machines: Machines) -> None:
     states = {"Wait": callback({}, Catch=[CAUGHT], End=True), "Caught": succeed()}
     execution = machines.start(states, TimeoutSeconds=1)
-    found = machines.ended(execution)
-    assert (found["status"], found["error"]) == ("TIMED_OUT", "States.Timeout")
+    result = machines.ended(execution)
+    assert (result["status"], result["error"]) == ("TIMED_OUT", "States.Timeout")
     assert machines.types(execution)[-1] == "ExecutionTimedOut"
     assert "Caught" not in json.dumps(machines.history(execution), default=str)
 
@@ -327,15 +331,15 @@ def test_the_context_object(machines: Machines) -> None:
     }
     output = {key: f"{{% $states.context.{path} %}}" for key, path in names.items()}
     execution = machines.start({"Look": {"Type": "Pass", "Output": output, "End": True}}, {"a": 1})
-    found = machines.ended(execution)
-    seen = json.loads(found["output"])
+    result = machines.ended(execution)
+    seen = json.loads(result["output"])
     assert seen["id"] == execution
-    assert seen["name"] == found["name"] == execution.rpartition(":")[2]
+    assert seen["name"] == result["name"] == execution.rpartition(":")[2]
     assert seen["input"] == {"a": 1}
     assert seen["state"] == "Look"
-    assert seen["machine"] == found["stateMachineArn"]
-    assert abs(found["startDate"].timestamp() - time.time()) < 60
-    assert seen["start"].startswith(found["startDate"].strftime("%Y-%m-%dT%H:"))
+    assert seen["machine"] == result["stateMachineArn"]
+    assert abs(result["startDate"].timestamp() - time.time()) < 60
+    assert seen["start"].startswith(result["startDate"].strftime("%Y-%m-%dT%H:"))
 
 
 def test_the_functions_of_jsonata(machines: Machines) -> None:
@@ -402,9 +406,9 @@ def test_the_role_has_to_allow_what_other_services_do(aws: LocalAws, machines: M
         arguments = {"TableName": table, "Item": {"id": {"S": resource}}}
         put = {"Put": task(f"arn:aws:states:::{resource}", Arguments=arguments, End=True)}
         machines.run(put, role=allowed)
-        found = machines.fails(put, role=other)
-        assert found["error"] == error
-        assert f"not authorized to perform: dynamodb:PutItem on resource: {arn}" in found["cause"]
+        result = machines.fails(put, role=other)
+        assert result["error"] == error
+        assert f"not authorized to perform: dynamodb:PutItem on resource: {arn}" in result["cause"]
 
 
 def test_a_permissions_boundary_limits_the_role(aws: LocalAws, machines: Machines) -> None:

@@ -101,27 +101,27 @@ def measured(rounds: Rounds, console: Console) -> Iterator[Row]:
     say("done")
 
 
-def reactions(found: Reaction) -> Iterator[Row]:
-    ours = [rollout.lag for rollout in found.real]
-    waiter = [rollout.waiter for rollout in found.real if rollout.waiter is not None]
-    heard = _spread([rollout.heard for rollout in found.real])
+def reactions(described: Reaction) -> Iterator[Row]:
+    ours = [rollout.lag for rollout in described.real]
+    waiter = [rollout.waiter for rollout in described.real if rollout.waiter is not None]
+    heard = _spread([rollout.heard for rollout in described.real])
     met, event = median(ours) <= 1, f"event {heard}"
     yield Row("steady noticed, s", _spread(ours), f"waiter {_spread(waiter)}", event, "1", met)
-    yield Row("", "", f"ecs-deploy {_spread(found.ecs_deploy)}")
-    own = [rollout.own for rollout in found.real]
+    yield Row("", "", f"ecs-deploy {_spread(described.ecs_deploy)}")
+    own = [rollout.own for rollout in described.real]
     yield Row("own time of a deployment, s", _spread(own), goal="3", met=median(own) <= 3)
 
 
-def failures(found: Failure) -> Iterator[Row]:
-    ours, event = f"{found.named:.1f}", f"event {found.heard:.1f}"
-    theirs = "live" if found.ecs_deploy is None else f"{found.ecs_deploy:.1f}"
+def failures(described: Failure) -> Iterator[Row]:
+    ours, event = f"{described.named:.1f}", f"event {described.heard:.1f}"
+    theirs = "live" if described.ecs_deploy is None else f"{described.ecs_deploy:.1f}"
     peer = f"ecs-deploy {theirs}"
-    yield Row("hopeless failure named, s", ours, peer, event, "10", found.named <= 10)
-    yield Row("", "", f"waiter {found.waiter:.1f}: stable")
+    yield Row("hopeless failure named, s", ours, peer, event, "10", described.named <= 10)
+    yield Row("", "", f"waiter {described.waiter:.1f}: stable")
 
 
-def steps(found: Reaction) -> Iterator[Row]:
-    for minutes, rollout in zip(MINUTES, found.scaled, strict=True):
+def steps(described: Reaction) -> Iterator[Row]:
+    for minutes, rollout in zip(MINUTES, described.scaled, strict=True):
         yield _steps(minutes, rollout)
 
 
@@ -132,9 +132,9 @@ def _steps(minutes: int, rollout: Rollout) -> Row:
     return Row(f"steps and calls, {minutes} min", ours, f"15 s loop {12 * minutes}", "", goal, met)
 
 
-def starts(found: Starts) -> Iterator[Row]:
-    bare = found.bare
-    for name, (shipped, uncompiled) in found.functions.items():
+def starts(described: Starts) -> Iterator[Row]:
+    bare = described.bare
+    for name, (shipped, uncompiled) in described.functions.items():
         most = 1.0 if shipped.calls else 0.3
         ratio = shipped.cold / bare
         yield Row(
@@ -147,9 +147,9 @@ def starts(found: Starts) -> Iterator[Row]:
         )
 
 
-def publications(found: Comparison) -> Iterator[Row]:
-    assert found.sync
-    ours, theirs = found.publish, found.sync
+def publications(described: Comparison) -> Iterator[Row]:
+    assert described.sync
+    ours, theirs = described.publish, described.sync
     pairs = (
         ("requests", sum(ours.requests.values()), sum(theirs.requests.values())),
         ("uploads", ours.requests["PUT"], theirs.requests["PUT"]),
@@ -169,11 +169,11 @@ def own_times(found: Sequence[float]) -> Iterator[Row]:
     yield Row("own time of a publication, s", _spread(later), goal="5", met=met)
 
 
-def commands(found: dict[str, float]) -> Iterator[Row]:
-    aws = found.pop("aws --version", None)
+def commands(described: dict[str, float]) -> Iterator[Row]:
+    aws = described.pop("aws --version", None)
     peer = "" if aws is None else f"aws --version {aws:.2f}"
-    floor = found.pop("python")
-    for typed, seconds in found.items():
+    floor = described.pop("python")
+    for typed, seconds in described.items():
         yield Row(f"{typed}, s", f"{seconds:.2f}", peer, f"python {floor:.2f}")
 
 
@@ -184,13 +184,13 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    made = Table(title="Median to longest; (ratio to the floor)", title_justify="left")
+    result = Table(title="Median to longest; (ratio to the floor)", title_justify="left")
     for column in ("figure", "ours", "peer", "floor", "goal", ""):
-        made.add_column(column, overflow="fold")
+        result.add_column(column, overflow="fold")
     for row in rows:
         verdict = {True: "met", False: "MISSED", None: ""}[row.met]
-        made.add_row(row.figure, row.ours, row.peer, row.floor, row.goal, verdict)
-    return made
+        result.add_row(row.figure, row.ours, row.peer, row.floor, row.goal, verdict)
+    return result
 
 
 if __name__ == "__main__":

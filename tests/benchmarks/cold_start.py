@@ -109,15 +109,15 @@ def measure(stage: Stage, built: Path, given: Mapping[str, Any], rounds: int) ->
         for page in stage.aws.client("lambda").get_paginator("list_functions").paginate()
         for function in page["Functions"]
     }
-    found, bare = {}, []
+    result, bare = {}, []
     for name, payload in sorted(given.items()):
         tries: tuple[list[Start], list[Start]] = ([], [])
         for _ in range(rounds):
             bare.append(_bare(stage, runtime))
             for directory, starts in zip((built, uncompiled), tries, strict=True):
                 starts.append(_start(stage, name, payload, variables[name], directory, runtime))
-        found[name] = (_least(tries[0]), _least(tries[1]))
-    return Starts(found, min(bare))
+        result[name] = (_least(tries[0]), _least(tries[1]))
+    return Starts(result, min(bare))
 
 
 def _least(starts: Sequence[Start]) -> Start:
@@ -134,10 +134,10 @@ def _runtime(directory: Path) -> Path:
     """A directory with the libraries of Lambda's Python, as links."""
     directory.mkdir()
     for name in _RUNTIME:
-        found = distribution(name)
-        tops = {file.parts[0] for file in found.files or () if ".." not in file.parts}
+        result = distribution(name)
+        tops = {file.parts[0] for file in result.files or () if ".." not in file.parts}
         for top in tops - {"__pycache__"}:
-            (directory / top).symlink_to(Path(str(found.locate_file(top))))
+            (directory / top).symlink_to(Path(str(result.locate_file(top))))
     return directory
 
 

@@ -17,15 +17,15 @@ def measure(rounds: int) -> dict[str, float]:
     """Seconds by what was typed, an empty `python` too; `aws --version` where there is an `aws`."""
     ours = str(Path(sys.executable).with_name("deployer"))
     completion = {"_DEPLOYER_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
-    found = {
+    matches = {
         "python": _least(rounds, [sys.executable, "-c", ""]),
         "deployer --help": _least(rounds, [ours, "--help"]),
         "deployer st<TAB>": _least(rounds, [ours], **completion),
         "deployer status --help": _least(rounds, [ours, "status", "--help"]),
     }
     if aws := shutil.which("aws"):
-        found["aws --version"] = _least(rounds, [aws, "--version"])
-    return found
+        matches["aws --version"] = _least(rounds, [aws, "--version"])
+    return matches
 
 
 def _least(rounds: int, command: Sequence[str], **environment: str) -> float:

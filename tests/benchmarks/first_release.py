@@ -136,7 +136,7 @@ def coder(aws: LocalAws, directory: Path) -> float:
     settings = yaml.safe_load((ROOT / "environments/default.yaml").read_text())
     project.write(**{name: str(value) for name, value in settings.items()})
     began = time.monotonic()
-    project.told("--mode", "infrastructure", "--yes")
+    project.output("--mode", "infrastructure", "--yes")
     execution = Stage(aws, "coder", "coder", "deployer").deployed("1.0.0")
     assert execution.status == "SUCCEEDED", (execution.error, execution.cause)
     return time.monotonic() - began

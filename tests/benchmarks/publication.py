@@ -99,9 +99,9 @@ class Counting:
         self._sent = 0
 
     def take(self) -> tuple[Counter[str], int]:
-        found = self._requests, self._sent
+        result = self._requests, self._sent
         self._requests, self._sent = Counter(), 0
-        return found
+        return result
 
     def pass_on(self, request: http.server.BaseHTTPRequestHandler) -> None:
         size = int(request.headers.get("Content-Length") or 0)
@@ -174,15 +174,15 @@ class Contest:
         packed.unlink()
         built, layer = aws.directory / "build" / PUBLISH, "DeployerLayer/python"
         function = f"{self.site.stage.stack}-{PUBLISH}"
-        found = aws.client("lambda").get_function_configuration(FunctionName=function)
+        response = aws.client("lambda").get_function_configuration(FunctionName=function)
         environment = {
             **self._environment(),
-            **found["Environment"]["Variables"],
+            **response["Environment"]["Variables"],
             "PYTHONPATH": f"{built}:{built.parent / layer}",
             "POWERTOOLS_LOG_LEVEL": "CRITICAL",
             "TMPDIR": str(self.directory),
         }
-        asked = {
+        request = {
             "spec": self._spec(),
             "release": _release(self.site.stage.service, build),
             "built": f"arn:aws:s3:::{bucket}/{name}",
@@ -191,8 +191,8 @@ class Contest:
         }
         self.counting.take()
         child = [sys.executable, "-c", _CHILD]
-        said = _run(child, environment, json.dumps(asked))
-        seconds, _, peak, progress = json.loads(said.splitlines()[-1])
+        message = _run(child, environment, json.dumps(request))
+        seconds, _, peak, progress = json.loads(message.splitlines()[-1])
         return Run(seconds, *self.counting.take(), peak * 1024, progress)
 
     def _spec(self) -> Any:
@@ -282,8 +282,8 @@ def main(arguments: Sequence[str]) -> int:
     count, megabytes = int(arguments[0]), int(arguments[1])
     with LocalAws.start() as aws:
         stage = Stage.set_up(aws, "bench", patterns="bench*", say=print)
-        found = measure(stage, count, megabytes * 1_000_000 // count, beside=False)
-    for name, run in (("the first", found.first), ("the next", found.publish)):
+        result = measure(stage, count, megabytes * 1_000_000 // count, beside=False)
+    for name, run in (("the first", result.first), ("the next", result.publish)):
         requests = ", ".join(f"{number} {kind}" for kind, number in sorted(run.requests.items()))
         print(
             f"{name}: {run.seconds:.0f} s, peak {run.peak / 1e6:.0f} MB, {requests},"

@@ -132,12 +132,12 @@ class Observer:
 
     def wakes_of(self, service: str, since: datetime) -> list[tuple[datetime, datetime, Any]]:
         """The events of a service since a moment: when each arrived, when it happened, and it."""
-        found = [
+        matches = [
             (heard, datetime.fromisoformat(event["detail"]["updatedAt"]), event)
             for heard, event in self.wakes
             if _service_of(event) == service
         ]
-        return [entry for entry in found if entry[1] > since]
+        return [entry for entry in matches if entry[1] > since]
 
     def steady(self, service: str, since: datetime) -> datetime:
         """When ECS completed a rollout of a service that began after a moment."""
@@ -156,10 +156,10 @@ class Observer:
         rollout = entered["Update service"].output["id"]
         wakes = self.wakes_of(stage.service, began)
         heard, ended, _ = next(w for w in wakes if w[2]["detail"].get("deploymentId") == rollout)
-        asked = began + timedelta(seconds=entered["Update service"].at)
+        request = began + timedelta(seconds=entered["Update service"].at)
         went_on = began + timedelta(seconds=entered["Fetch addresses"].at)
         waited = self.waiters.get(stage.service)
-        length = (ended - asked).total_seconds()
+        length = (ended - request).total_seconds()
         return Rollout(
             length=length,
             lag=(went_on - ended).total_seconds(),
@@ -295,7 +295,7 @@ def _scaled(stage: Stage) -> str:
     arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(document))["Role"]
     policy = iam.get_role_policy(RoleName=original, PolicyName="Own")["PolicyDocument"]
     iam.put_role_policy(RoleName=role, PolicyName="Own", PolicyDocument=json.dumps(policy))
-    made = sfn.create_state_machine(
+    rendered = sfn.create_state_machine(
         name="scaled", definition=json.dumps(definition), roleArn=arn["Arn"]
     )
-    return str(made["stateMachineArn"])
+    return str(rendered["stateMachineArn"])

@@ -53,8 +53,8 @@ def _pass_on(source: socket.socket, to: socket.socket) -> None:
 
 @contextlib.contextmanager
 def network(to: tuple[str, int]) -> Iterator[Network]:
-    made = Network(to)
+    result = Network(to)
     try:
-        yield made
+        yield result
     finally:
-        made.goes()
+        result.goes()

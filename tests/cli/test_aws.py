@@ -40,7 +40,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said", "advice"),
+    ("error", "message", "advice"),
     [
         (refused("ExpiredToken"), "your AWS session has expired (ExpiredToken)", RENEW),
         (refused("ExpiredTokenException"), "your AWS session has expired", RENEW),
@@ -63,10 +63,10 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ],
 )
 def test_an_error_is_explained_with_what_to_do(
-    error: ClientError | BotoCoreError, said: str, advice: str
+    error: ClientError | BotoCoreError, message: str, advice: str
 ) -> None:
     what, lines = explained(error, Account(region="us-east-1"), USER)
-    assert said in what
+    assert message in what
     assert (not advice and lines == []) or any(line.startswith(advice) for line in lines)
 
 
@@ -78,15 +78,15 @@ def test_a_session_without_mfa_is_told_apart_from_a_user(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("profile", "region", "said"),
+    ("profile", "region", "message"),
     [(None, None, "no Region is set"), ("nobody", "us-east-1", "(nobody) could not be found")],
 )
 def test_no_region_and_no_profile_end_the_command(
-    profile: str | None, region: str | None, said: str
+    profile: str | None, region: str | None, message: str
 ) -> None:
     with pytest.raises(CommandFailed) as stopped:
         Account(profile, region)
-    assert said in stopped.value.message
+    assert message in stopped.value.message
     assert (stopped.value.code, bool(stopped.value.advice)) == (3, True)
 
 

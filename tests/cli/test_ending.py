@@ -21,7 +21,7 @@ def raises(error: BaseException) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (
             CommandFailed(3, "not ready", ["- one", "  two"]),
@@ -40,16 +40,16 @@ def raises(error: BaseException) -> Callable[[], None]:
 def test_what_ends_it_gives_a_code_and_a_line(
     error: BaseException,
     code: int,
-    said: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     assert carried_out(raises(error), {"found": 1}, as_json=True) == code
     out, err = capsys.readouterr()
-    assert err.startswith(said)
-    told = json.loads(out)
-    assert (told["ok"], told["found"], told["error"]["code"]) == (False, 1, code)
+    assert err.startswith(message)
+    output = json.loads(out)
+    assert (output["ok"], output["found"], output["error"]["code"]) == (False, 1, code)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_a_programs_exit_code_is_told_from_the_commands_own_failures(
 def test_success_and_its_document(capsys: pytest.CaptureFixture[str]) -> None:
     assert carried_out(lambda: None, {"found": 1}, as_json=True) == 0
     out, err = capsys.readouterr()
-    told = json.loads(out)
-    assert (told["ok"], told["found"], told["error"], err) == (True, 1, None, "")
+    output = json.loads(out)
+    assert (output["ok"], output["found"], output["error"], err) == (True, 1, None, "")
 
 
 def test_an_error_that_nobody_expected_is_not_hidden() -> None:

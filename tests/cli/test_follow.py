@@ -90,8 +90,8 @@ def test_the_counts_of_a_rollout() -> None:
     ours = {"taskDefinition": "arn:aws:ecs:x:1:task-definition/demo:2", "status": "PRIMARY"}
     counts = {"runningCount": 1, "desiredCount": 3, "pendingCount": 2, "failedTasks": 1}
     before = {"status": "ACTIVE", "runningCount": 3}
-    told = standing({"deployments": [ours | counts, before]})
-    assert told == "demo:2, 1 of 3 running, 2 pending, 3 from before, 1 failed"
+    output = standing({"deployments": [ours | counts, before]})
+    assert output == "demo:2, 1 of 3 running, 2 pending, 3 from before, 1 failed"
 
 
 def concluded(output: object, **record: object) -> str:
@@ -132,8 +132,8 @@ def test_a_rollback_that_was_not_steady_is_said() -> None:
         **{"action": "ROLL_BACK", "reason": "rolling back to 1.0.0"},
         "failure": {"Error": "RolloutTimedOut", "Cause": "0 of 1 running"},
     }
-    found = {"cause": "it crashed", "stops": [], "log": [], "advice": "mend it"}
-    record = {"outcome": "FAILED", "service": "coder", "diagnosis": found, "rollback": rollback}
+    matches = {"cause": "it crashed", "stops": [], "log": [], "advice": "mend it"}
+    record = {"outcome": "FAILED", "service": "coder", "diagnosis": matches, "rollback": rollback}
     stream = io.StringIO()
     conclude(record, execution(AFTER, "FAILED"), Screen(stream))
     assert "The rollback failed too: 0 of 1 running." in stream.getvalue()

@@ -60,9 +60,9 @@ def test_every_command_has_what_it_imports(home: Path, name: str) -> None:
 def test_nothing_of_the_checkout_is_used(home: Path) -> None:
     [python] = (home / "tools").glob("*/bin/python")
     look = "import cli, deployer; print(cli.__file__, deployer.__file__)"
-    found = run([str(python), "-c", look], home).stdout.split()
-    assert len(found) == 2
-    assert all(Path(path).is_relative_to(home) for path in found)
+    result = run([str(python), "-c", look], home).stdout.split()
+    assert len(result) == 2
+    assert all(Path(path).is_relative_to(home) for path in result)
     setup = run([str(python), "-c", "import cli.setup"], home)
     assert setup.returncode != 0, "what works on a checkout is not installed"
 

@@ -34,7 +34,7 @@ PAST = [REFUSED, AGAIN, FAILED, FIRST]
 
 
 @pytest.mark.parametrize(
-    ("release", "found"),
+    ("release", "described"),
     [
         (FIRST, [Period("a", after(0), after(10)), Period("c", after(15), None)]),
         (FAILED, [Period("b", after(10), after(15))]),
@@ -42,8 +42,8 @@ PAST = [REFUSED, AGAIN, FAILED, FIRST]
         (REFUSED, []),
     ],
 )
-def test_when_tasks_were_started_for_a_release(release: Any, found: list[Period]) -> None:
-    assert periods(PAST, release) == found
+def test_when_tasks_were_started_for_a_release(release: Any, described: list[Period]) -> None:
+    assert periods(PAST, release) == described
 
 
 class Kept:
@@ -55,7 +55,7 @@ class Kept:
         self.windows: list[timedelta] = []
         monkeypatch.setattr(logs, "lines", self._lines)
         monkeypatch.setattr(logs, "begun", self._begun)
-        monkeypatch.setattr(ecs, "known_tasks", self._known)
+        monkeypatch.setattr(ecs, "existing_tasks", self._known)
 
     def write(self, minutes: float, stream: str, text: str) -> None:
         self.written.append(
@@ -64,8 +64,8 @@ class Kept:
 
     def _lines(self, group: str, prefix: str, since: datetime, until: Any = None) -> Any:
         self.windows.append((until or after(600)) - since)
-        found = [x for x in self.written if since <= x.at and (until is None or x.at <= until)]
-        return iter(sorted(found, key=lambda line: line.at))
+        matches = [x for x in self.written if since <= x.at and (until is None or x.at <= until)]
+        return iter(sorted(matches, key=lambda line: line.at))
 
     def _begun(self, group: str, stream: str) -> datetime | None:
         return min((line.at for line in self.written if line.stream == stream), default=None)
@@ -80,12 +80,12 @@ class Kept:
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
-    made = Kept(monkeypatch)
-    made.write(1, "old", "first says a")
-    made.write(11, "new", "failed says b")
-    made.write(12, "old", "first says it stops")
-    made.write(16, "back", "first is back")
-    return made
+    result = Kept(monkeypatch)
+    result.write(1, "old", "first says a")
+    result.write(11, "new", "failed says b")
+    result.write(12, "old", "first says it stops")
+    result.write(16, "back", "first is back")
+    return result
 
 
 def texts(release: Any) -> list[str]:
@@ -117,8 +117,8 @@ def test_the_last_lines_are_looked_for_from_the_end(
     log = Log("/g", "c", "ecs/x/")
     assert [line.text for line in log.last(1)] == ["first is back"]
     assert kept.windows == [timedelta(minutes=1)]
-    for count, found in ((2, 2), (100, 4), (0, 0)):
-        assert len(log.last(count)) == found
+    for count, item in ((2, 2), (100, 4), (0, 0)):
+        assert len(log.last(count)) == item
     assert [line.text for line in log.last(9, after(12))] == [
         "first says it stops",
         "first is back",
@@ -146,7 +146,7 @@ def test_following_goes_on_from_what_was_shown(kept: Kept) -> None:
     kept.write(16.1, "back", "one")
     kept.write(16.1, "back", "two")
     tail = Tail(log, after(600))
-    tail.told(kept.written[-2])
+    tail.mark_shown(kept.written[-2])
     kept.write(16.2, "back", "three")
     assert [line.text for line in tail.more()] == ["two", "three"]
 

@@ -62,14 +62,14 @@ def printed(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def commands() -> list[tuple[str, str]]:
-    found = []
+    matches = []
     for place in PLACES:
         for file in sorted((ROOT / place).rglob("*.py")):
             if "shims" in file.parts or "demo_app" in file.parts:
                 continue
             for line, command in printed(ast.parse(file.read_text())):
-                found.append((f"{file.relative_to(ROOT)}:{line}", command))
-    return found
+                matches.append((f"{file.relative_to(ROOT)}:{line}", command))
+    return matches
 
 
 COMMANDS_PRINTED = commands()
@@ -84,8 +84,8 @@ def test_each_printed_command_is_whole_and_understood(command: str) -> None:
 
 
 def test_the_scan_finds_them() -> None:
-    found = {command.split()[0] for _, command in COMMANDS_PRINTED}
-    assert found >= {"aws", "deployer", "make", "docker", "export"}
+    matches = {command.split()[0] for _, command in COMMANDS_PRINTED}
+    assert matches >= {"aws", "deployer", "make", "docker", "export"}
     assert len(COMMANDS_PRINTED) > 80
 
 

@@ -24,9 +24,9 @@ GONE = (AwsUnavailable("503"), EndpointConnectionError(endpoint_url="https://x")
 
 
 def test_it_looks_again_and_says_so_once() -> None:
-    told = io.StringIO()
-    assert patiently(Look(*GONE), Screen(told), pause=0) == "found"
-    assert told.getvalue().count("trying again") == 1
+    output = io.StringIO()
+    assert patiently(Look(*GONE), Screen(output), pause=0) == "found"
+    assert output.getvalue().count("trying again") == 1
     silent = io.StringIO()
     assert patiently(Look(), Screen(silent), pause=0) == "found"
     assert silent.getvalue() == ""

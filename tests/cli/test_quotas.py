@@ -20,16 +20,16 @@ LARGE = "Concurrently running builds for Linux/Large environment"
 def test_room() -> None:
     assert quotas.room(replace(VPCS, used=4, value=5), 1).state == OK
     full = quotas.room(replace(VPCS, used=5, value=5), 1, "give VpcId, one of your own")
-    assert (full.state, full.found) == (FAILED, "5 of 5 VPCs are used, 1 more needed")
+    assert (full.state, full.finding) == (FAILED, "5 of 5 VPCs are used, 1 more needed")
     assert "--service-code vpc --quota-code L-F678F1CE --desired-value 6" in full.fix[1]
     assert "give VpcId" in full.fix[-1]
     assert quotas.room(VPCS, 1).state == WARNING  # nobody knows
 
 
 def test_an_increase_that_was_asked_for_is_not_asked_for_again() -> None:
-    asked = quotas.room(replace(VPCS, used=5, value=5, requested=10), 1)
-    assert "request-service-quota-increase" not in " ".join(asked.fix)
-    assert "list-requested-service-quota-change-history-by-quota" in asked.fix[1]
+    request = quotas.room(replace(VPCS, used=5, value=5, requested=10), 1)
+    assert "request-service-quota-increase" not in " ".join(request.fix)
+    assert "list-requested-service-quota-change-history-by-quota" in request.fix[1]
     too_few = quotas.room(replace(VPCS, used=5, value=5, requested=5), 1)
     assert "request-service-quota-increase" in too_few.fix[1]
 
@@ -56,7 +56,7 @@ def test_fargate(
 
 
 @pytest.mark.parametrize(
-    ("quota", "now", "state", "said"),
+    ("quota", "now", "state", "message"),
     [
         (Quota("x", "codebuild", "L-1", value=0), False, WARNING, "--desired-value 1"),
         (Quota("x", "codebuild", "L-1", value=0), True, FAILED, "--desired-value 1"),
@@ -70,10 +70,10 @@ def test_fargate(
         (Quota("x", "codebuild"), False, WARNING, "list-service-quotas --service-code codebuild"),
     ],
 )
-def test_builds_at_once(quota: Quota, now: bool, state: str, said: str) -> None:
+def test_builds_at_once(quota: Quota, now: bool, state: str, message: str) -> None:
     check = quotas.concurrency(quota, now=now)
     assert check.state == state
-    assert said in " ".join([check.found, *check.fix])
+    assert message in " ".join([check.finding, *check.fix])
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,12 @@ def test_builds_at_once(quota: Quota, now: bool, state: str, said: str) -> None:
 def test_each_environment_of_codebuild_has_a_quota(
     compute: str, environment: str, name: str
 ) -> None:
-    found = builds(compute, environment)
-    assert found.name == f"Concurrently running builds for {name} environment"
+    result = builds(compute, environment)
+    assert result.name == f"Concurrently running builds for {name} environment"
 
 
 @pytest.mark.parametrize(
-    ("told", "database", "state"),
+    ("message", "database", "state"),
     [
         (None, True, OK),
         ({"accountPlanType": "PAID"}, True, OK),
@@ -102,8 +102,8 @@ def test_each_environment_of_codebuild_has_a_quota(
         ({"accountPlanType": "FREE"}, False, WARNING),
     ],
 )
-def test_the_plan(told: dict[str, str] | None, database: bool, state: str) -> None:
-    assert quotas.plan(told, database=database).state == state
+def test_the_plan(message: dict[str, str] | None, database: bool, state: str) -> None:
+    assert quotas.plan(message, database=database).state == state
 
 
 # As AWS answers ----------------------------------------------------------------------------------
@@ -132,8 +132,8 @@ def test_a_quota_is_seen_with_what_is_used_and_asked_for(
         "MetricStatisticRecommendation": "Maximum",
     }
     code = {"ServiceCode": "fargate", "QuotaCode": "L-3032A538"}
-    told = answer("L-3032A538", "Fargate On-Demand vCPU", 6.0, UsageMetric=metric)
-    service.add_response("get_service_quota", {"Quota": told}, code)
+    output = answer("L-3032A538", "Fargate On-Demand vCPU", 6.0, UsageMetric=metric)
+    service.add_response("get_service_quota", {"Quota": output}, code)
     requests = [
         {"DesiredValue": 12.0, "Status": "CASE_OPENED"},
         {"DesiredValue": 40.0, "Status": "DENIED"},
@@ -143,13 +143,13 @@ def test_a_quota_is_seen_with_what_is_used_and_asked_for(
         {"Timestamp": datetime(2026, 1, 1, hour, tzinfo=UTC), "Maximum": float(hour)}
         for hour in (2, 3, 1)
     ]
-    asked = {name: ANY for name in ("Dimensions", "StartTime", "EndTime", "Period")} | {
+    request = {name: ANY for name in ("Dimensions", "StartTime", "EndTime", "Period")} | {
         "Namespace": "AWS/Usage",
         "MetricName": "ResourceCount",
         "Statistics": ["Maximum"],
     }
     with Stubber(account.client("cloudwatch")) as metrics:
-        metrics.add_response("get_metric_statistics", {"Datapoints": points}, asked)
+        metrics.add_response("get_metric_statistics", {"Datapoints": points}, request)
         seen = Quotas(account).look(FARGATE)
     assert (seen.value, seen.applied, seen.used, seen.requested) == (6, True, 3, 12)
 
@@ -189,8 +189,8 @@ def test_an_account_older_than_plans_has_none(account: Account) -> None:
     with Stubber(account.client("freetier", "us-east-1")) as stub:
         stub.add_client_error("get_account_plan_state", "ResourceNotFoundException")
         assert quotas.account_plan(account, database=True).state == OK
-        told = {"accountId": "123456789012", "accountPlanStatus": "ACTIVE"}
-        stub.add_response("get_account_plan_state", told | {"accountPlanType": "FREE"})
+        output = {"accountId": "123456789012", "accountPlanStatus": "ACTIVE"}
+        stub.add_response("get_account_plan_state", output | {"accountPlanType": "FREE"})
         assert quotas.account_plan(account, database=True).state == FAILED
         stub.add_client_error("get_account_plan_state", "AccessDeniedException")
         with pytest.raises(ClientError):

@@ -11,8 +11,8 @@ from cli.sources import archive
 
 
 def names(source: Path) -> list[str]:
-    with archive(source) as made, tarfile.open(made.path) as packed:
-        assert made.suffix == ".tar.gz"
+    with archive(source) as resource, tarfile.open(resource.path) as packed:
+        assert resource.suffix == ".tar.gz"
         return sorted(packed.getnames())
 
 
@@ -44,33 +44,38 @@ def test_a_checkout_is_packed_with_its_history_and_without_what_git_ignores(
     git(tmp_path, "tag", "v1.2.0")
     (tmp_path / "gone.txt").unlink()
     (tmp_path / "new.txt").write_text("x")
-    found = names(tmp_path)
-    assert ".git/HEAD" in found
-    assert [name for name in found if not name.startswith(".git/")] == [
+    result = names(tmp_path)
+    assert ".git/HEAD" in result
+    assert [name for name in result if not name.startswith(".git/")] == [
         ".gitignore",
         "new.txt",
         "ä b.txt",
     ]
-    with archive(tmp_path) as made:
-        assert made.label == "v1.2.0-dirty"
-    assert not made.path.exists()
+    with archive(tmp_path) as resource:
+        assert resource.label == "v1.2.0-dirty"
+    assert not resource.path.exists()
 
 
 def test_an_archive_is_taken_as_it_is(tmp_path: Path) -> None:
     given = tmp_path / "source.zip"
     given.write_bytes(b"PK")
-    with archive(given) as made:
-        assert (made.path, made.suffix, made.label, made.size) == (given, ".zip", given.name, 2)
+    with archive(given) as resource:
+        assert (resource.path, resource.suffix, resource.label, resource.size) == (
+            given,
+            ".zip",
+            given.name,
+            2,
+        )
     assert given.exists()
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [("a.rar", "its name must end in .tar.gz, .tgz, .zip"), ("none", "there is no file or direc")],
 )
-def test_what_is_no_source_is_refused(tmp_path: Path, name: str, said: str) -> None:
+def test_what_is_no_source_is_refused(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "a.rar").touch()
-    with pytest.raises(CommandFailed, match=said), archive(tmp_path / name):
+    with pytest.raises(CommandFailed, match=message), archive(tmp_path / name):
         pass
 
 

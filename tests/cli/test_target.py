@@ -21,7 +21,7 @@ def stack(name: str, **outputs: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("stacks", "said", "lines"),
+    ("stacks", "message", "lines"),
     [
         (
             [stack("team-deployer", ReleasesTable="t"), stack("coder-network")],
@@ -36,7 +36,7 @@ def stack(name: str, **outputs: str) -> dict[str, Any]:
     ],
 )
 def test_what_there_is_instead_is_listed(
-    account: Account, stacks: list[dict[str, Any]], said: str, lines: set[str]
+    account: Account, stacks: list[dict[str, Any]], message: str, lines: set[str]
 ) -> None:
     with Stubber(account.client("cloudformation")) as stub:
         stub.add_client_error(
@@ -48,7 +48,7 @@ def test_what_there_is_instead_is_listed(
             target.find(account, "deployer", None)
     assert failed.value.code == UNREADY
     assert failed.value.message.startswith("there is no stack deployer in us-east-1")
-    assert said in failed.value.message
+    assert message in failed.value.message
     assert lines <= set(failed.value.advice)
 
 

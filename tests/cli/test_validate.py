@@ -93,7 +93,7 @@ def test_a_container_that_the_task_definition_lacks_is_named(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("content", "said", "code"),
+    ("content", "message", "code"),
     [
         (None, "cannot be read", 2),
         ("a: [", "neither YAML nor JSON", 3),
@@ -105,8 +105,8 @@ def test_a_container_that_the_task_definition_lacks_is_named(tmp_path: Path) -> 
     ids=["no file", "no yaml", "a list", "empty", "no text", "too large"],
 )
 def test_what_is_no_spec_is_told(
-    tmp_path: Path, content: str | bytes | None, said: str, code: int
+    tmp_path: Path, content: str | bytes | None, message: str, code: int
 ) -> None:
     stopped = refused(tmp_path / "spec", content)
     assert stopped.code == code
-    assert said in " ".join([stopped.message, *stopped.advice])
+    assert message in " ".join([stopped.message, *stopped.advice])

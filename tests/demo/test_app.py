@@ -159,8 +159,8 @@ def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 def test_every_answer_carries_the_version(start: Start) -> None:
     app = start().serving()
 
-    asked = [("GET", "/healthz"), ("GET", "/nowhere"), ("POST", "/healthz"), ("DELETE", "/")]
-    answers = [app.ask(path, method) for method, path in asked]
+    requests = [("GET", "/healthz"), ("GET", "/nowhere"), ("POST", "/healthz"), ("DELETE", "/")]
+    answers = [app.ask(path, method) for method, path in requests]
 
     assert [answer.status for answer in answers] == [200, 404, 405, 501]
     assert answers[0].body == b"OK"
@@ -496,8 +496,8 @@ def server(aws: LocalAws) -> Iterator[str]:
     """The URL of an RDS instance, without a database's name."""
     stage = Stage(aws, "test-demo-app", "", "")
     instance = stage.make_database()
-    found = aws.client("secretsmanager").get_secret_value(SecretId="test-demo-app/database-url")
-    yield found["SecretString"].partition("/app?")[0]
+    response = aws.client("secretsmanager").get_secret_value(SecretId="test-demo-app/database-url")
+    yield response["SecretString"].partition("/app?")[0]
     aws.client("rds").delete_db_instance(DBInstanceIdentifier=instance, SkipFinalSnapshot=True)
 
 

@@ -104,7 +104,7 @@ def deployment(running: int, status: str = "PRIMARY", **more: Any) -> dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("deployments", "told"),
+    ("deployments", "message"),
     [
         ([], ""),
         ([deployment(0)], "demo:2, 0 of 1 running"),
@@ -118,8 +118,8 @@ def deployment(running: int, status: str = "PRIMARY", **more: Any) -> dict[str, 
         ),
     ],
 )
-def test_a_rollout_is_told_in_counts(deployments: list[dict[str, Any]], told: str) -> None:
-    assert standing({"deployments": deployments}) == told
+def test_a_rollout_is_told_in_counts(deployments: list[dict[str, Any]], message: str) -> None:
+    assert standing({"deployments": deployments}) == message
 
 
 # Drawing -----------------------------------------------------------------------------------------
@@ -171,9 +171,9 @@ def test_a_terminal_of_any_width_shows_every_state_and_note(
     lines = drawn(width, monkeypatch).splitlines()
     assert max(len(line.rstrip()) for line in lines) <= width
     words = " ".join(lines).split()
-    said = "✓ 0.1 s Identify release 1.0 of demo ✗ 1.0 s Poll health of previous release"
-    assert words[: len(said.split())] == said.split() or width < 59
-    assert sorted(words) == sorted([*said.split(), *FAILED["reason"].split()])
+    message = "✓ 0.1 s Identify release 1.0 of demo ✗ 1.0 s Poll health of previous release"
+    assert words[: len(message.split())] == message.split() or width < 59
+    assert sorted(words) == sorted([*message.split(), *FAILED["reason"].split()])
 
 
 RECORDS: list[dict[str, Any]] = [
@@ -263,20 +263,20 @@ def impostor() -> Iterator[str]:
 
 
 def test_another_version_than_was_pushed_is_a_surprise(impostor: str) -> None:
-    told = demo.Demo(Screen(io.StringIO()))
-    assert told.serves(impostor, "1.0.0") == "d"
+    output = demo.Demo(Screen(io.StringIO()))
+    assert output.serves(impostor, "1.0.0") == "d"
     with pytest.raises(demo.Surprise) as surprise:
-        told.serves(impostor, "1.1.0")
+        output.serves(impostor, "1.1.0")
     assert str(surprise.value) == f"expected the version at {impostor} to be 'v1.1.0', saw 'v1.0.0'"
 
 
 def test_lost_data_is_a_surprise(impostor: str) -> None:
-    told = demo.Demo(Screen(io.StringIO()))
-    told.steps = [{}, {"deploymentId": "d"}]
-    told.kept_data(impostor)
-    told.steps = [{}, {"deploymentId": "another"}]
+    output = demo.Demo(Screen(io.StringIO()))
+    output.steps = [{}, {"deploymentId": "d"}]
+    output.kept_data(impostor)
+    output.steps = [{}, {"deploymentId": "another"}]
     with pytest.raises(demo.Surprise, match="expected the deployment id to be 'another', saw 'd'"):
-        told.kept_data(impostor)
+        output.kept_data(impostor)
 
 
 def test_no_answer_is_a_surprise() -> None:
@@ -304,8 +304,8 @@ def test_a_step_that_fails_is_named_and_the_log_is_kept(
     monkeypatch.setattr(Stage, "set_up", fail)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     code = demo.demonstrate(Screen(io.StringIO(), quiet=True), keep=True, as_json=True)
-    told = capsys.readouterr()
-    document = json.loads(told.out)
+    output = capsys.readouterr()
+    document = json.loads(output.out)
     [log] = tmp_path.iterdir()  # the log, and nothing else is left
     assert code == 1
     assert not document["ok"]
@@ -315,7 +315,7 @@ def test_a_step_that_fails_is_named_and_the_log_is_kept(
         ("Start a local AWS, deploy the deployer into it", False)
     ]
     step = "Start a local AWS, deploy the deployer into it"
-    assert told.err.endswith(f"error: {step}: {message}\nlog: {log}\n")
+    assert output.err.endswith(f"error: {step}: {message}\nlog: {log}\n")
     assert not left_of(tmp_path)
 
 
@@ -354,16 +354,16 @@ class Run:
 
     def until(self, pattern: str) -> re.Match[str]:
         """The first line that matches, as soon as it is printed."""
-        found: list[re.Match[str]] = []
+        matches: list[re.Match[str]] = []
 
         def seen() -> bool:
-            found.extend(m for line in self.lines if (m := re.search(pattern, line)))
-            return bool(found) or not self._reader.is_alive()
+            matches.extend(m for line in self.lines if (m := re.search(pattern, line)))
+            return bool(matches) or not self._reader.is_alive()
 
         with self._news:
             self._news.wait_for(seen, WITHIN)
-        assert found, f"no {pattern!r} in:\n" + "\n".join(self.lines)
-        return found[0]
+        assert matches, f"no {pattern!r} in:\n" + "\n".join(self.lines)
+        return matches[0]
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
@@ -388,21 +388,21 @@ class Run:
 def left_of(home: Path) -> list[str]:
     """The command lines of processes that carry or live in this directory, once they had time."""
     deadline = time.monotonic() + 5
-    while (found := _carriers(home)) and time.monotonic() < deadline:
+    while (result := _carriers(home)) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return found
+    return result
 
 
 def _carriers(home: Path) -> list[str]:
-    found = []
+    matches = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             carries = f"={home}".encode() in (entry / "environ").read_bytes()
             if carries or (entry / "cwd").readlink().is_relative_to(home):
-                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                matches.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
         except OSError:
             continue
-    return found
+    return matches
 
 
 def test_the_demo_ends_with_the_good_release_live(tmp_path: Path) -> None:

@@ -60,5 +60,5 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         demo_docs.main(["--help"])
     assert end.value.code == 0
-    told = capsys.readouterr().out
-    assert "python -m demo.docs --keep" in told and "exit codes:" in told
+    output = capsys.readouterr().out
+    assert "python -m demo.docs --keep" in output and "exit codes:" in output

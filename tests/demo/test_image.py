@@ -1,8 +1,6 @@
 """Images of the demo application, and the command that pushes them."""
 
 import hashlib
-import io
-import tarfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +11,9 @@ import requests
 
 from demo import image as command
 from demo.image import DEMO_APP, DEMO_FAULTS, demo_release
-from demo.oci import Image, ImageError, ecr_login
+from demo.oci import ImageError, ecr_login
 from local_aws.aws import LocalAws
-
-
-def members(image: Image) -> dict[str, tarfile.TarInfo]:
-    found: dict[str, tarfile.TarInfo] = {}
-    for layer in image.layers:
-        with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
-            found |= {member.name: member for member in archive}
-    return found
-
+from tests.demo.conftest import members
 
 # The demo application
 
@@ -39,11 +29,11 @@ def test_a_release_is_labelled_with_its_version_and_schema() -> None:
 
 
 def test_a_release_has_the_migrations_up_to_its_schema() -> None:
-    found = members(demo_release("1.0.0", schema=2))
+    result = members(demo_release("1.0.0", schema=2))
 
-    names = [name.rpartition("/")[2] for name in found if name.endswith(".sql")]
+    names = [name.rpartition("/")[2] for name in result if name.endswith(".sql")]
     assert names == ["000001_initial.up.sql", "000002_workspaces.up.sql"]
-    assert found["opt/app/server.py"].mode == 0o755
+    assert result["opt/app/server.py"].mode == 0o755
 
 
 def test_releases_differ_in_their_last_layer_alone() -> None:

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import io
 import json
 import os
 import random
@@ -32,6 +31,7 @@ from demo.oci import (
     signature,
 )
 from local_aws.aws import LocalAws
+from tests.demo.conftest import members
 
 PROGRAM: dict[str, bytes | File | Link] = {
     "/app/run": File(b"#!/bin/sh\nexec sleep 60\n", executable=True),
@@ -54,14 +54,6 @@ def release(version: str, platform: str = "linux/amd64") -> Image:
 
 def sha256(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def members(image: Image) -> dict[str, tarfile.TarInfo]:
-    found: dict[str, tarfile.TarInfo] = {}
-    for layer in image.layers:
-        with tarfile.open(fileobj=io.BytesIO(layer.tar)) as archive:
-            found |= {member.name: member for member in archive}
-    return found
 
 
 # The image
@@ -134,9 +126,9 @@ def test_layers_are_named_by_what_they_unpack_to() -> None:
 
 
 def test_files_keep_what_matters_about_them() -> None:
-    found = members(Image.from_files(PROGRAM))
+    result = members(Image.from_files(PROGRAM))
 
-    kinds = {name: (member.type, member.mode) for name, member in found.items()}
+    kinds = {name: (member.type, member.mode) for name, member in result.items()}
     assert kinds == {
         "app": (tarfile.DIRTYPE, 0o755),
         "app/cache": (tarfile.DIRTYPE, 0o755),
@@ -144,8 +136,8 @@ def test_files_keep_what_matters_about_them() -> None:
         "app/readme.txt": (tarfile.REGTYPE, 0o644),
         "app/run": (tarfile.REGTYPE, 0o755),
     }
-    assert found["app/current"].linkname == "run"
-    assert {(m.uid, m.gid, m.uname, m.mtime) for m in found.values()} == {(0, 0, "", 0)}
+    assert result["app/current"].linkname == "run"
+    assert {(m.uid, m.gid, m.uname, m.mtime) for m in result.values()} == {(0, 0, "", 0)}
 
 
 def test_the_order_of_the_files_does_not_change_the_digest() -> None:
@@ -305,8 +297,8 @@ class Repository:
             return session.get(url, auth=self.login, timeout=10)
 
     def images(self) -> dict[str, dict[str, Any]]:
-        found = self.aws.client("ecr").describe_images(repositoryName=self.name)["imageDetails"]
-        return {image["imageDigest"]: image for image in found}
+        response = self.aws.client("ecr").describe_images(repositoryName=self.name)["imageDetails"]
+        return {image["imageDigest"]: image for image in response}
 
 
 @pytest.fixture
@@ -369,10 +361,10 @@ def test_the_children_of_an_index_are_pushed_before_it_and_by_digest(
     pushed = [blob.digest for blob, existed in repository.progress if not existed]
     manifests = [one for one in pushed if one in {m.digest for m in (*children, index)}]
     assert manifests == [*(child.digest for child in children), digest]
-    found = repository.images()
-    assert found[digest]["imageTags"] == ["1.0.0"]
-    assert found[digest]["imageManifestMediaType"] == "application/vnd.oci.image.index.v1+json"
-    assert not any(found[child.digest].get("imageTags") for child in children)
+    result = repository.images()
+    assert result[digest]["imageTags"] == ["1.0.0"]
+    assert result[digest]["imageManifestMediaType"] == "application/vnd.oci.image.index.v1+json"
+    assert not any(result[child.digest].get("imageTags") for child in children)
     assert repository.get("manifests/1.0.0").json() == index.manifest
 
 
@@ -393,10 +385,10 @@ def test_artifacts_lie_beside_their_image(repository: Repository) -> None:
     repository.push(signed, cosign_tag(image.digest))
     repository.push(listed)
 
-    found = repository.images()
-    assert found.keys() == {image.digest, signed.digest, listed.digest}
-    assert found[signed.digest]["imageTags"] == [f"sha256-{image.digest[7:]}.sig"]
-    assert not found[listed.digest].get("imageTags")
+    result = repository.images()
+    assert result.keys() == {image.digest, signed.digest, listed.digest}
+    assert result[signed.digest]["imageTags"] == [f"sha256-{image.digest[7:]}.sig"]
+    assert not result[listed.digest].get("imageTags")
     pulled = repository.get(f"manifests/{listed.digest}").json()
     assert pulled["subject"]["digest"] == image.digest
 

@@ -54,12 +54,12 @@ def write(aws: LocalAws, directory: Path) -> None:
     for earlier in directory.iterdir():
         if json.loads(earlier.read_text()).get("code") != _code():
             earlier.unlink(missing_ok=True)
-    found = _of(aws)
+    result = _of(aws)
     document: dict[str, Any] = {
-        kind: [vars(p) for p in sorted(getattr(found, kind))]
+        kind: [vars(p) for p in sorted(getattr(result, kind))]
         for kind in ("allowed", "used", "denied")
     }
-    document |= {"roles": sorted(found.roles), "code": _code()}
+    document |= {"roles": sorted(result.roles), "code": _code()}
     (directory / f"{uuid.uuid4().hex}.json").write_text(json.dumps(document, indent=1))
 
 
@@ -91,19 +91,19 @@ def _of(aws: LocalAws) -> Record:
         call = json.loads(line)
         calls.setdefault(call["role"], []).append(call)
     pages = aws.client("cloudformation").get_paginator("describe_stacks").paginate()
-    for stack in (found["StackName"] for page in pages for found in page["Stacks"]):
+    for stack in (item["StackName"] for page in pages for item in page["Stacks"]):
         template = stack.rpartition("-")[2]
         if template not in TEMPLATES:
             continue
         resources = aws.client("cloudformation").describe_stack_resources(StackName=stack)
         names = {
-            _name(found["PhysicalResourceId"]): found["LogicalResourceId"]
-            for found in resources["StackResources"]
+            _name(item["PhysicalResourceId"]): item["LogicalResourceId"]
+            for item in resources["StackResources"]
         }
-        for found in resources["StackResources"]:
-            if found["ResourceType"] == "AWS::IAM::Role":
-                role = f"{template}.{found['LogicalResourceId']}"
-                physical = found["PhysicalResourceId"]
+        for item in resources["StackResources"]:
+            if item["ResourceType"] == "AWS::IAM::Role":
+                role = f"{template}.{item['LogicalResourceId']}"
+                physical = item["PhysicalResourceId"]
                 record.roles.add(role)
                 _compare(record, role, list(_grants(aws, physical)), calls.get(physical, []), names)
     return record
@@ -141,8 +141,8 @@ def _grants(aws: LocalAws, role: str) -> Iterator[tuple[str, str]]:
 def _document(iam: Any, arn: str) -> dict[str, Any]:
     """A managed policy's document."""
     version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-    found = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
-    return dict(found["Document"])
+    response = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]
+    return dict(response["Document"])
 
 
 def _covers(limit: dict[str, Any], action: str) -> bool:

@@ -15,12 +15,12 @@ from tests.template.conftest import ROOT, load
 
 @pytest.fixture(scope="module")
 def record(request: pytest.FixtureRequest) -> Record:
-    found = read(request.config.cache.mkdir("permissions"))
-    if found is None:
+    result = read(request.config.cache.mkdir("permissions"))
+    if result is None:
         pytest.fail(
             "There is no record of these roles: run all workflow tests first (make test does)"
         )
-    return found
+    return result
 
 
 def listed(permissions: set[Permission]) -> str:
@@ -46,20 +46,20 @@ def test_every_role_of_the_templates_was_tried(record: Record) -> None:
 def denied(record: Record) -> set[Permission]:
     """Return what was denied, of the missing cluster whatever service was asked about."""
     return {
-        replace(found, resource=re.sub("^(service/nowhere/).*", r"\1*", found.resource))
-        for found in record.denied
+        replace(item, resource=re.sub("^(service/nowhere/).*", r"\1*", item.resource))
+        for item in record.denied
     }
 
 
 def test_nothing_that_was_asked_was_denied(record: Record) -> None:
-    assert not (found := denied(record) - DENIED.keys()), listed(found)
+    assert not (result := denied(record) - DENIED.keys()), listed(result)
 
 
 def test_nothing_is_allowed_that_was_never_used(record: Record) -> None:
-    assert not (found := record.allowed - record.used - UNUSED.keys()), listed(found)
+    assert not (result := record.allowed - record.used - UNUSED.keys()), listed(result)
 
 
 def test_a_reason_is_given_only_where_one_is_needed(record: Record) -> None:
-    assert not (found := UNUSED.keys() & record.used), listed(found)
-    assert not (found := UNUSED.keys() - record.allowed), listed(found)
-    assert not (found := DENIED.keys() - denied(record)), listed(found)
+    assert not (result := UNUSED.keys() & record.used), listed(result)
+    assert not (result := UNUSED.keys() - record.allowed), listed(result)
+    assert not (result := DENIED.keys() - denied(record)), listed(result)

@@ -41,9 +41,9 @@ def main(command: str, *arguments: str) -> int:
             return _run(every, len(every))
         case "replay", seed:
             plan = plans.random_plan(int(seed))
-            found = plans.broken(plan)
-            print(plans.told(plans.shortest(plan, found.name) if found else plan))
-            return found is not None
+            result = plans.broken(plan)
+            print(plans.told(plans.shortest(plan, result.name) if result else plan))
+            return result is not None
         case "guards", *names:
             return _guards(names)
         case ["race"]:
@@ -69,10 +69,10 @@ def _run(work: Iterable[int | tuple[str, "Plan"]], number: int) -> int:
     """Run plans, given by their seeds or with a name, on all cores; tell of those that break."""
     begun, failures = time.monotonic(), 0
     with ProcessPoolExecutor(initializer=_begin) as pool:
-        for done, told in enumerate(pool.map(_what_breaks, work, chunksize=50), 1):
-            if told:
+        for done, entry in enumerate(pool.map(_what_breaks, work, chunksize=50), 1):
+            if entry:
                 failures += 1
-                print(f"{told}\n", flush=True)
+                print(f"{entry}\n", flush=True)
                 if failures == _ENOUGH:
                     pool.shutdown(cancel_futures=True)
                     number = done
@@ -90,8 +90,8 @@ def _what_breaks(work: "int | tuple[str, Plan]") -> str:
     from tests.simulation import plans
 
     name, plan = (str(work), plans.random_plan(work)) if isinstance(work, int) else work
-    found = plans.broken(plan)
-    return f"{name}: {found}\n{plans.told(plans.shortest(plan, found.name))}" if found else ""
+    result = plans.broken(plan)
+    return f"{name}: {result}\n{plans.told(plans.shortest(plan, result.name))}" if result else ""
 
 
 def _guards(names: list[str]) -> int:
@@ -101,9 +101,9 @@ def _guards(names: list[str]) -> int:
     wanted = [guard.name for guard in GUARDS if guard.name in names or not names]
     caught = 0
     with ProcessPoolExecutor(initializer=_begin) as pool:
-        for name, told in zip(wanted, pool.map(_without, wanted), strict=True):
-            caught += bool(told)
-            print(f"{name:50} {(told or 'NOT CAUGHT')[:110]}", flush=True)
+        for name, entry in zip(wanted, pool.map(_without, wanted), strict=True):
+            caught += bool(entry)
+            print(f"{name:50} {(entry or 'NOT CAUGHT')[:110]}", flush=True)
     print(f"{caught} of {len(wanted)} caught")
     return caught < len(wanted)
 
@@ -111,8 +111,8 @@ def _guards(names: list[str]) -> int:
 def _without(name: str) -> str:
     from tests.simulation.guards import GUARDS, caught
 
-    found = caught(next(guard for guard in GUARDS if guard.name == name))
-    return f"caught by plan {found.tried}: {found.broken}" if found else ""
+    result = caught(next(guard for guard in GUARDS if guard.name == name))
+    return f"caught by plan {result.tried}: {result.broken}" if result else ""
 
 
 if __name__ == "__main__":

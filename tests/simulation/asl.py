@@ -247,11 +247,11 @@ class Run:
                 if again is not None:
                     self._host.sleep(again)
                     continue
-                told = {"Error": error.error, "Cause": error.cause}
+                output = {"Error": error.error, "Cause": error.cause}
                 for equals, assign, following in state.catch:
                     if names(error.error, equals):
-                        self._assign(assign, self._scope(value, errorOutput=told))
-                        return following, told
+                        self._assign(assign, self._scope(value, errorOutput=output))
+                        return following, output
                 raise
 
     def _again(self, state: _State, error: StateError, counts: list[int]) -> float | None:
@@ -291,7 +291,7 @@ class Run:
 def packed(value: Any) -> bytes:
     """What JSON can say, for somebody who may change it: by marshal, which takes a third of JSON's
     time. Raises StateError if its JSON is longer than a state may take."""
-    made = marshal.dumps(value, 2)
-    if len(made) * _LONGEST > LIMIT and len(json.dumps(value)) > LIMIT:
+    result = marshal.dumps(value, 2)
+    if len(result) * _LONGEST > LIMIT and len(json.dumps(value)) > LIMIT:
         raise StateError("States.DataLimitExceeded", f"{len(json.dumps(value))} characters")
-    return made
+    return result

@@ -40,41 +40,41 @@ class S3:
         self.world = world
         self.objects: dict[tuple[str, str], list[Object]] = {}
 
-    def put_object(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        body = asked["Body"]
+    def put_object(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        body = request["Body"]
         if not isinstance(body, bytes):
             body.seek(0)  # as botocore does before it tries again
         content = body if isinstance(body, bytes) else body.read()
-        return self.put(asked["Bucket"], asked["Key"], content, asked.get("Metadata"))
+        return self.put(request["Bucket"], request["Key"], content, request.get("Metadata"))
 
     def put(
-        self, bucket: str, key: str, body: bytes, told: Mapping[str, str] | None = None
+        self, bucket: str, key: str, body: bytes, message: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
         versions = self.objects.setdefault((bucket, key), [])
-        made = f"version-{self.world.calls}-{len(versions)}-{len(self.objects)}"
+        result = f"version-{self.world.calls}-{len(versions)}-{len(self.objects)}"
         now = float(int(self.world.engine.now))
-        versions.append(Object(body, now, made, (told or {}).get("release", "")))
-        return {"VersionId": made, "ETag": f'"{_etag(body)}"'}
+        versions.append(Object(body, now, result, (message or {}).get("release", "")))
+        return {"VersionId": result, "ETag": f'"{_etag(body)}"'}
 
-    def copy_object(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        bucket, _, key = asked["CopySource"].partition("/")
-        found = self.find(bucket, key)
-        self.put(asked["Bucket"], asked["Key"], found.body, asked.get("Metadata"))
+    def copy_object(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        bucket, _, key = request["CopySource"].partition("/")
+        result = self.find(bucket, key)
+        self.put(request["Bucket"], request["Key"], result.body, request.get("Metadata"))
         return {}
 
     def get_object(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         found = self.find(asked["Bucket"], asked["Key"], asked.get("VersionId"))
         return {**self._shown(found), "Metadata": {}, "Body": Body(found.body)}
 
-    def head_object(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        return self._shown(self.find(asked["Bucket"], asked["Key"]))
+    def head_object(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return self._shown(self.find(request["Bucket"], request["Key"]))
 
-    def _shown(self, found: Object) -> dict[str, Any]:
+    def _shown(self, described: Object) -> dict[str, Any]:
         return {
-            "VersionId": found.version,
-            "ETag": f'"{_etag(found.body)}"',
-            "ContentLength": len(found.body),
-            "LastModified": moment(found.at),
+            "VersionId": described.version,
+            "ETag": f'"{_etag(described.body)}"',
+            "ContentLength": len(described.body),
+            "LastModified": moment(described.at),
         }
 
     def find(self, bucket: str, key: str, version: str | None = None) -> Object:
@@ -84,17 +84,17 @@ class S3:
             raise AwsError("NoSuchVersion" if versions else "NoSuchKey", key, 404)
         return fitting[-1]
 
-    def list_objects_v2(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        bucket, prefix = asked["Bucket"], asked["Prefix"]
+    def list_objects_v2(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        bucket, prefix = request["Bucket"], request["Prefix"]
         keys = sorted(k for b, k in self.objects if b == bucket and k.startswith(prefix))
-        if "Delimiter" in asked:
+        if "Delimiter" in request:
             names = dict.fromkeys(prefix + k[len(prefix) :].split("/")[0] + "/" for k in keys)
-            found: list[Any] = [{"Prefix": name} for name in names]
+            matches: list[Any] = [{"Prefix": name} for name in names]
         else:
-            found = [{"Key": key, **self._listed(bucket, key)} for key in keys]
-        page, following = self.world.paged(found, asked.get("ContinuationToken"))
+            matches = [{"Key": key, **self._listed(bucket, key)} for key in keys]
+        page, following = self.world.paged(matches, request.get("ContinuationToken"))
         answer: dict[str, Any] = {"IsTruncated": following is not None}
-        answer["CommonPrefixes" if "Delimiter" in asked else "Contents"] = page
+        answer["CommonPrefixes" if "Delimiter" in request else "Contents"] = page
         return {**answer, **({"NextContinuationToken": following} if following else {})}
 
     def _listed(self, bucket: str, key: str) -> dict[str, Any]:
@@ -102,9 +102,9 @@ class S3:
         shown = self._shown(newest)
         return {"ETag": shown["ETag"], "Size": len(newest.body), "LastModified": moment(newest.at)}
 
-    def delete_objects(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        for entry in asked["Delete"]["Objects"]:
-            self.objects.pop((asked["Bucket"], entry["Key"]), None)
+    def delete_objects(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        for entry in request["Delete"]["Objects"]:
+            self.objects.pop((request["Bucket"], entry["Key"]), None)
         return {}
 
     def __contains__(self, key: str) -> bool:

@@ -80,8 +80,8 @@ class Build:
 
     @property
     def variables(self) -> Mapping[str, str]:
-        told = self.asked.get("EnvironmentVariablesOverride", ())
-        return {entry["Name"]: entry["Value"] for entry in told}
+        output = self.asked.get("EnvironmentVariablesOverride", ())
+        return {entry["Name"]: entry["Value"] for entry in output}
 
     def document(self) -> dict[str, Any]:
         """What Step Functions shows of it when it is over."""
@@ -110,12 +110,12 @@ class CodeBuild:
         self.tokens: dict[str, str] = {}
         self.waiting: dict[str, Box] = {}
 
-    def start_build(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        token, now = asked.get("IdempotencyToken"), self.world.engine.now
+    def start_build(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        token, now = request.get("IdempotencyToken"), self.world.engine.now
         before = self.builds.get(self.tokens.get(token or "", ""))
         if before and now - before.begun < _TOKEN_LIFE:
             return {"build": {"id": before.name}}
-        build = Build(f"build-{len(self.builds)}", asked, now)
+        build = Build(f"build-{len(self.builds)}", request, now)
         self.builds[build.name] = build
         if token:
             self.tokens[token] = build.name
@@ -136,13 +136,13 @@ class CodeBuild:
                 del self.waiting[name]
                 self._end(self.builds[name], "STOPPED")
 
-    def list_builds_for_project(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        wanted = f"${{{asked['projectName']}}}"  # as the state machine's text names it
+    def list_builds_for_project(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        wanted = f"${{{request['projectName']}}}"  # as the state machine's text names it
         ours = [b.name for b in self.builds.values() if b.project == wanted]
         return {"ids": ours[::-1]} if ours else {}
 
-    def batch_get_builds(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        return {"builds": [self._shown(self.builds[name]) for name in asked["ids"]]}
+    def batch_get_builds(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"builds": [self._shown(self.builds[name]) for name in request["ids"]]}
 
     def _shown(self, build: Build) -> dict[str, Any]:
         variables = [{"name": n, "value": v} for n, v in build.variables.items()]
@@ -160,8 +160,8 @@ class CodeBuild:
             },
         }
 
-    def stop_build(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        self._end(self.builds[asked["id"]], "STOPPED")
+    def stop_build(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self._end(self.builds[request["id"]], "STOPPED")
         return {}
 
     def _run(self, build: Build) -> None:
@@ -172,12 +172,12 @@ class CodeBuild:
         fault = archive.fault or ""
         if fault in _ONCE and world.tried(archive) > 1:
             fault = ""
-        fails, said, _ = _FAILURES.get(fault, ("", "", False))
+        fails, message, _ = _FAILURES.get(fault, ("", "", False))
         for name, seconds in _PHASES:
             build.phases.append(name)
             if name == fails:
                 world.engine.pause(seconds / 2)
-                build.said = said
+                build.said = message
                 self._end(build, "FAULT" if name == "PROVISIONING" else "FAILED")
                 return
             if name == "POST_BUILD":
@@ -248,9 +248,9 @@ class BuildWorld(World):
         self.images[archive.content] = self.engine.now, build
         self.trace("builds", f"{build.name} pushes {archive}")
 
-    def get_log_events(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        said = self.codebuild.builds[asked["logStreamName"]].said
-        return {"events": [{"timestamp": 0, "message": said}] if said else []}
+    def get_log_events(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        message = self.codebuild.builds[request["logStreamName"]].said
+        return {"events": [{"timestamp": 0, "message": message}] if message else []}
 
     def do_upload(self, archive: Archive) -> None:
         """Somebody uploads an archive of sources."""
@@ -289,9 +289,9 @@ class BuildInvariants(Invariants):
 
     world: BuildWorld
 
-    def asked(self, invocation: Invocation, operation: str, asked: Mapping[str, Any]) -> None:
+    def asked(self, invocation: Invocation, operation: str, request: Mapping[str, Any]) -> None:
         if operation in ("PutItem", "UpdateItem", "TransactWriteItems", "PutEvents"):
-            self._sent(asked, operation)
+            self._sent(request, operation)
 
     def answered(self, *_: Any) -> None:
         pass

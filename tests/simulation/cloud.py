@@ -76,22 +76,22 @@ def condition(expression: str) -> Callable[[Item, Mapping[str, str], Mapping[str
 
 
 def _term(text: str) -> Callable[[Item, Mapping[str, str], Mapping[str, Any]], bool]:
-    if found := re.fullmatch(r"\s*attribute_(not_)?exists\((#\w+)\)\s*", text):
-        absent, name = bool(found[1]), found[2]
+    if match := re.fullmatch(r"\s*attribute_(not_)?exists\((#\w+)\)\s*", text):
+        absent, name = bool(match[1]), match[2]
         return lambda item, names, values: (names[name] in item) != absent
-    if found := re.fullmatch(r"\s*begins_with\((#\w+), (:\w+)\)\s*", text):
-        name, value = found[1], found[2]
+    if match := re.fullmatch(r"\s*begins_with\((#\w+), (:\w+)\)\s*", text):
+        name, value = match[1], match[2]
         return lambda item, names, values: str(item[names[name]]["S"]).startswith(
             values[value]["S"]
         )
-    if found := re.fullmatch(r"\s*(#\w+) (<=?) (:\w+)\s*", text):  # of numbers; ours are whole
-        name, equal, value = found[1], found[2] == "<=", found[3]
+    if match := re.fullmatch(r"\s*(#\w+) (<=?) (:\w+)\s*", text):  # of numbers; ours are whole
+        name, equal, value = match[1], match[2] == "<=", match[3]
         return lambda item, names, values: (
             names[name] in item
             and int(item[names[name]]["N"]) < int(values[value]["N"]) + int(equal)
         )
-    if found := re.fullmatch(r"\s*(#\w+) (=|>=) (:\w+)\s*", text):
-        name, sign, value = found[1], found[2], found[3]
+    if match := re.fullmatch(r"\s*(#\w+) (=|>=) (:\w+)\s*", text):
+        name, sign, value = match[1], match[2], match[3]
         if sign == "=":
             return lambda item, names, values: item.get(names[name]) == values[value]
         return lambda item, names, values: item[names[name]]["S"] >= values[value]["S"]
@@ -101,26 +101,26 @@ def _term(text: str) -> Callable[[Item, Mapping[str, str], Mapping[str, Any]], b
 class Table:
     """The releases table."""
 
-    def __init__(self, world: "World", made: float) -> None:
-        self.world, self.made = world, made
+    def __init__(self, world: "World", document: float) -> None:
+        self.world, self.made = world, document
         self.items: dict[str, dict[str, Item]] = {}
         self.replaced: dict[tuple[str, str], tuple[float, Item]] = {}  # when, and what was there
 
-    def describe_table(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        return {"Table": {"TableName": asked["TableName"], "CreationDateTime": moment(self.made)}}
+    def describe_table(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"Table": {"TableName": request["TableName"], "CreationDateTime": moment(self.made)}}
 
-    def get_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        service, name = asked["Key"]["service"]["S"], asked["Key"]["id"]["S"]
-        found = self._shown(service, asked).get(name)
-        return {"Item": found} if found else {}
+    def get_item(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        service, name = request["Key"]["service"]["S"], request["Key"]["id"]["S"]
+        result = self._shown(service, request).get(name)
+        return {"Item": result} if result else {}
 
-    def _shown(self, service: str, asked: Mapping[str, Any]) -> dict[str, Item]:
+    def _shown(self, service: str, request: Mapping[str, Any]) -> dict[str, Item]:
         """What a read shows of a service: a consistent one all, another not the last second's.
 
         https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.ReadConsistency.html
         """
         there = self.items.get(service, {})
-        if asked.get("ConsistentRead"):
+        if request.get("ConsistentRead"):
             return there
         since = self.world.engine.now - READ_LAG
         old = {
@@ -130,16 +130,16 @@ class Table:
         }
         return {name: item for name, item in {**there, **old}.items() if item}
 
-    def put_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        item = asked["Item"]
+    def put_item(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        item = request["Item"]
         before = self._at(item)
-        self._hold(asked, before)
+        self._hold(request, before)
         self._write(item, before, Item(item))
         return {}
 
-    def transact_write_items(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def transact_write_items(self, request: Mapping[str, Any]) -> dict[str, Any]:
         reasons = []
-        for part in asked["TransactItems"]:
+        for part in request["TransactItems"]:
             ((_, member),) = part.items()
             fits = self._fits(member, self._at(member.get("Item") or member["Key"]))
             reasons.append({"Code": "None" if fits else "ConditionalCheckFailed"})
@@ -149,7 +149,7 @@ class Table:
                 "Transaction cancelled, please refer cancellation reasons for specific reasons",
                 CancellationReasons=reasons,
             )
-        for part in asked["TransactItems"]:
+        for part in request["TransactItems"]:
             if "Put" in part:
                 item = part["Put"]["Item"]
                 self._write(item, self._at(item), Item(item))
@@ -157,59 +157,59 @@ class Table:
                 self._set(part["Update"])
         return {}
 
-    def update_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        self._hold(asked, self._at(asked["Key"]))
-        self._set(asked)
+    def update_item(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self._hold(request, self._at(request["Key"]))
+        self._set(request)
         return {}
 
-    def _set(self, asked: Mapping[str, Any]) -> None:
-        before = self._at(asked["Key"])
-        after = Item(asked["Key"] | before)
-        names, values = asked["ExpressionAttributeNames"], asked["ExpressionAttributeValues"]
-        for part in asked["UpdateExpression"].removeprefix("SET ").split(", "):
+    def _set(self, request: Mapping[str, Any]) -> None:
+        before = self._at(request["Key"])
+        after = Item(request["Key"] | before)
+        names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
+        for part in request["UpdateExpression"].removeprefix("SET ").split(", "):
             name, value = part.split(" = ")
             after[names[name]] = values[value]
-        self._write(asked["Key"], before, after)
+        self._write(request["Key"], before, after)
 
-    def delete_item(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        before = self._at(asked["Key"])
-        self._hold(asked, before)
-        self._replace(asked["Key"], before)
-        self.items.get(asked["Key"]["service"]["S"], {}).pop(asked["Key"]["id"]["S"], None)
+    def delete_item(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        before = self._at(request["Key"])
+        self._hold(request, before)
+        self._replace(request["Key"], before)
+        self.items.get(request["Key"]["service"]["S"], {}).pop(request["Key"]["id"]["S"], None)
         return {}
 
-    def query(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        names, values = asked["ExpressionAttributeNames"], asked["ExpressionAttributeValues"]
-        meets = condition(asked["KeyConditionExpression"])
-        within = self._shown(values[":service"]["S"], asked)
-        sort = INDEXES[asked["IndexName"]] if "IndexName" in asked else "id"
+    def query(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
+        meets = condition(request["KeyConditionExpression"])
+        within = self._shown(values[":service"]["S"], request)
+        sort = INDEXES[request["IndexName"]] if "IndexName" in request else "id"
         there = [item for item in within.values() if sort in item]
-        there.sort(key=lambda item: item[sort]["S"], reverse=not asked["ScanIndexForward"])
-        found = [item for item in there if meets(item, names, values)]
-        if start := asked.get("ExclusiveStartKey"):
-            found = [item for item in found if item[sort]["S"] < start[sort]["S"]]
-        limit = min(asked.get("Limit", len(found) or 1), self.world.page or len(found))
-        answer: dict[str, Any] = {"Items": found[:limit]}
-        if len(found) > limit:
-            last = found[limit - 1]
+        there.sort(key=lambda item: item[sort]["S"], reverse=not request["ScanIndexForward"])
+        matches = [item for item in there if meets(item, names, values)]
+        if start := request.get("ExclusiveStartKey"):
+            matches = [item for item in matches if item[sort]["S"] < start[sort]["S"]]
+        limit = min(request.get("Limit", len(matches) or 1), self.world.page or len(matches))
+        answer: dict[str, Any] = {"Items": matches[:limit]}
+        if len(matches) > limit:
+            last = matches[limit - 1]
             answer["LastEvaluatedKey"] = {name: last[name] for name in ("service", "id", sort)}
         return answer
 
     def _at(self, key: Mapping[str, Any]) -> Item:
         return self.items.get(key["service"]["S"], {}).get(key["id"]["S"], NOTHING)
 
-    def _hold(self, asked: Mapping[str, Any], before: Item) -> None:
-        if not self._fits(asked, before):
-            old = asked.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and before
+    def _hold(self, request: Mapping[str, Any], before: Item) -> None:
+        if not self._fits(request, before):
+            old = request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD" and before
             members: dict[str, Any] = {"Item": before} if old else {}
             raise AwsError(
                 "ConditionalCheckFailedException", "The conditional request failed", **members
             )
 
-    def _fits(self, asked: Mapping[str, Any], before: Item) -> bool:
-        expression = asked.get("ConditionExpression")
-        names = asked.get("ExpressionAttributeNames", {})
-        values = asked.get("ExpressionAttributeValues", {})
+    def _fits(self, request: Mapping[str, Any], before: Item) -> bool:
+        expression = request.get("ConditionExpression")
+        names = request.get("ExpressionAttributeNames", {})
+        values = request.get("ExpressionAttributeValues", {})
         return expression is None or condition(expression)(before, names, values)
 
     def _replace(self, key: Mapping[str, Any], before: Item) -> None:
@@ -287,24 +287,24 @@ class Ecr:
         if tag:
             stored.tags.append(tag)
 
-    def describe_images(self, asked: Mapping[str, Any], stale: bool = False) -> dict[str, Any]:
+    def describe_images(self, request: Mapping[str, Any], stale: bool = False) -> dict[str, Any]:
         now = self.world.engine.now
-        if "imageIds" in asked:
-            wanted = asked["imageIds"][0]
-            found = [
+        if "imageIds" in request:
+            wanted = request["imageIds"][0]
+            matches = [
                 (digest, stored)
                 for digest, stored in self.stored.items()
                 if digest == wanted.get("imageDigest") or wanted.get("imageTag") in stored.tags
             ]
-            found = [(d, s) for d, s in found if not stale or now - s.pushed > IMAGE_LAG]
-            if not found:
+            matches = [(d, s) for d, s in matches if not stale or now - s.pushed > IMAGE_LAG]
+            if not matches:
                 raise AwsError("ImageNotFoundException", "The image does not exist")
         else:
-            found = [(d, s) for d, s in self.stored.items() if s.tags and s.active]
-        details = [self._detail(digest, stored) for digest, stored in found]
-        if "imageIds" in asked:
+            matches = [(d, s) for d, s in self.stored.items() if s.tags and s.active]
+        details = [self._detail(digest, stored) for digest, stored in matches]
+        if "imageIds" in request:
             return {"imageDetails": details}
-        page, following = self.world.paged(details, asked.get("nextToken"))
+        page, following = self.world.paged(details, request.get("nextToken"))
         return {"imageDetails": page, **({"nextToken": following} if following else {})}
 
     def _detail(self, digest: str, stored: Stored) -> dict[str, Any]:
@@ -315,18 +315,18 @@ class Ecr:
         }
         return {**detail, "imageTags": list(stored.tags)} if stored.tags else detail
 
-    def batch_get_image(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        digest = asked["imageIds"][0]["imageDigest"]
+    def batch_get_image(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        digest = request["imageIds"][0]["imageDigest"]
         stored = self.stored.get(digest)
         images = [{"imageManifest": json.dumps(stored.manifest)}] if stored else []
         return {"images": images, "failures": []}
 
-    def describe_repositories(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def describe_repositories(self, request: Mapping[str, Any]) -> dict[str, Any]:
         uri = f"{REGISTRY}/{self.repository}"
         return {"repositories": [{"repositoryName": self.repository, "repositoryUri": uri}]}
 
-    def get_download_url_for_layer(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        return {"downloadUrl": f"https://layers.example/{asked['layerDigest']}"}
+    def get_download_url_for_layer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"downloadUrl": f"https://layers.example/{request['layerDigest']}"}
 
 
 # RDS and the connection secret ----------------------------------------------------------------
@@ -346,8 +346,8 @@ class Rds:
         self.secret = CONNECTION
         self.watched = "coder-db"  # by the alarm of the monitoring stack
 
-    def create_db_snapshot(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        name = asked["DBSnapshotIdentifier"]
+    def create_db_snapshot(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        name = request["DBSnapshotIdentifier"]
         if name in self.snapshots:
             raise AwsError("DBSnapshotAlreadyExists", name)
         if any(s["Status"] == "creating" for s in self.snapshots.values()):
@@ -355,11 +355,11 @@ class Rds:
         now = self.world.engine.now
         self.snapshots[name] = {
             "DBSnapshotIdentifier": name,
-            "DBInstanceIdentifier": asked["DBInstanceIdentifier"],
+            "DBInstanceIdentifier": request["DBInstanceIdentifier"],
             "Status": "creating",
             "SnapshotCreateTime": moment(now),
         }
-        database = self.databases[asked["DBInstanceIdentifier"]]
+        database = self.databases[request["DBInstanceIdentifier"]]
         self.schemas[name] = database.schema, database.data
         ended = "failed" if self.failing else "available"
         self.world.engine.after(SNAPSHOT_SECONDS, self._become, self.snapshots, name, ended)
@@ -370,25 +370,25 @@ class Rds:
         if name in things:
             things[name][key] = status
 
-    def describe_db_snapshots(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        instance = asked["DBInstanceIdentifier"]
-        found = [s for s in self.snapshots.values() if s["DBInstanceIdentifier"] == instance]
-        page, following = self.world.paged([dict(s) for s in found], asked.get("Marker"))
+    def describe_db_snapshots(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        instance = request["DBInstanceIdentifier"]
+        matches = [s for s in self.snapshots.values() if s["DBInstanceIdentifier"] == instance]
+        page, following = self.world.paged([dict(s) for s in matches], request.get("Marker"))
         return {"DBSnapshots": page, **({"Marker": following} if following else {})}
 
-    def delete_db_snapshot(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        if self.snapshots.pop(asked["DBSnapshotIdentifier"], None) is None:
-            raise AwsError("DBSnapshotNotFound", asked["DBSnapshotIdentifier"], 404)
+    def delete_db_snapshot(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if self.snapshots.pop(request["DBSnapshotIdentifier"], None) is None:
+            raise AwsError("DBSnapshotNotFound", request["DBSnapshotIdentifier"], 404)
         return {}
 
-    def describe_db_instances(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        found = self.instances.get(asked["DBInstanceIdentifier"])
-        if found is None:
-            raise AwsError("DBInstanceNotFound", asked["DBInstanceIdentifier"], 404)
-        return {"DBInstances": [dict(found)]}
+    def describe_db_instances(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        result = self.instances.get(request["DBInstanceIdentifier"])
+        if result is None:
+            raise AwsError("DBInstanceNotFound", request["DBInstanceIdentifier"], 404)
+        return {"DBInstances": [dict(result)]}
 
-    def restore_db_instance_from_db_snapshot(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        name, snapshot = asked["DBInstanceIdentifier"], asked["DBSnapshotIdentifier"]
+    def restore_db_instance_from_db_snapshot(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        name, snapshot = request["DBInstanceIdentifier"], request["DBSnapshotIdentifier"]
         if name in self.instances:
             raise AwsError("DBInstanceAlreadyExists", name)
         if self.snapshots.get(snapshot, {}).get("Status") != "available":
@@ -398,31 +398,31 @@ class Rds:
         self.world.engine.after(RESTORE_SECONDS, self._become, self.instances, name, "available")
         return {"DBInstance": dict(self.instances[name])}
 
-    def get_secret_value(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def get_secret_value(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"ARN": SECRET_ARN, "Name": "coder/database-url", "SecretString": self.secret}
 
-    def describe_secret(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        return {"ARN": asked["SecretId"], "Name": "coder/database-url"}
+    def describe_secret(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"ARN": request["SecretId"], "Name": "coder/database-url"}
 
-    def put_secret_value(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        self.secret = asked["SecretString"]
+    def put_secret_value(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.secret = request["SecretString"]
         return {"ARN": SECRET_ARN}
 
-    def describe_alarms(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def describe_alarms(self, request: Mapping[str, Any]) -> dict[str, Any]:
         dimension = {"Name": "DBInstanceIdentifier", "Value": self.watched}
         alarm = {
-            "AlarmName": f"{asked['AlarmNamePrefix']}DatabaseIsBusy-1",
+            "AlarmName": f"{request['AlarmNamePrefix']}DatabaseIsBusy-1",
             "Namespace": "AWS/RDS",
             "MetricName": "CPUUtilization",
             "EvaluationPeriods": 3,
             "ComparisonOperator": "GreaterThanThreshold",
             "Dimensions": [dimension],
         }
-        page, following = self.world.paged([alarm], asked.get("NextToken"))
+        page, following = self.world.paged([alarm], request.get("NextToken"))
         return {"MetricAlarms": page, **({"NextToken": following} if following else {})}
 
-    def put_metric_alarm(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        self.watched = asked["Dimensions"][0]["Value"]
+    def put_metric_alarm(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.watched = request["Dimensions"][0]["Value"]
         return {}
 
     @property

@@ -81,7 +81,7 @@ class Task:
             container["exitCode"] = self.exit_code
         if self.container_reason:
             container["reason"] = self.container_reason
-        found: dict[str, Any] = {
+        matches: dict[str, Any] = {
             "taskArn": self.arn,
             "taskDefinitionArn": self.deployment.revision,
             "startedBy": self.deployment.id,
@@ -97,19 +97,19 @@ class Task:
                 "networkInterfaceId": f"eni-{self.name}",
                 "privateIPv4Address": self.private,
             }
-            found["attachments"] = [
+            matches["attachments"] = [
                 {
                     "type": "ElasticNetworkInterface",
                     "details": [{"name": k, "value": v} for k, v in details.items()],
                 }
             ]
         if self.started is not None:
-            found["startedAt"] = moment(self.started)
+            matches["startedAt"] = moment(self.started)
         if self.stopped is not None:
-            found["stoppedAt"] = moment(self.stopped)
+            matches["stoppedAt"] = moment(self.stopped)
         if not self.wanted:
-            found |= {"stopCode": self.stop_code, "stoppedReason": self.reason}
-        return found
+            matches |= {"stopCode": self.stop_code, "stoppedReason": self.reason}
+        return matches
 
 
 @dataclass(eq=False)
@@ -175,8 +175,8 @@ class Service:
 
     @property
     def breaker(self) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.configuration.get("deploymentCircuitBreaker", {})
-        return found
+        result: Mapping[str, Any] = self.configuration.get("deploymentCircuitBreaker", {})
+        return result
 
     @property
     def primary(self) -> Deployment:
@@ -218,74 +218,74 @@ class Ecs:
 
     # What the API answers
 
-    def describe_clusters(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        found = [
+    def describe_clusters(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        matches = [
             {"clusterName": name, "status": "ACTIVE"}
-            for name in asked["clusters"]
+            for name in request["clusters"]
             if name in self.clusters
         ]
-        return {"clusters": found, "failures": []}
+        return {"clusters": matches, "failures": []}
 
-    def describe_services(self, asked: Mapping[str, Any], stale: bool = False) -> dict[str, Any]:
-        found = []
-        for name in asked["services"]:
+    def describe_services(self, request: Mapping[str, Any], stale: bool = False) -> dict[str, Any]:
+        matches = []
+        for name in request["services"]:
             service = self.services.get(name)
             if service is None:
                 continue
             lags = self.world.engine.now - service.changed < (STALE if stale else service.lag)
             shown = service.before if lags else service.described()
             if shown is not None:
-                found.append(shown)
-        return {"services": found, "failures": []}
+                matches.append(shown)
+        return {"services": matches, "failures": []}
 
-    def create_service(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        name = asked["serviceName"]
+    def create_service(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        name = request["serviceName"]
         there = self.services.get(name)
         if there and there.status != "INACTIVE":
-            same = there.token == asked.get("clientToken")
+            same = there.token == request.get("clientToken")
             if there.status == "ACTIVE" and same:
                 return {"service": there.described()}
             word = "not idempotent" if there.status == "ACTIVE" else "Unable to Start a service"
             raise AwsError(
                 "InvalidParameterException", f"Creation of service was {word} that is still there."
             )
-        self._must_run(asked["taskDefinition"])
-        self._must_serve(asked["taskDefinition"], asked.get("loadBalancers", []))
+        self._must_run(request["taskDefinition"])
+        self._must_serve(request["taskDefinition"], request.get("loadBalancers", []))
         service = self.services[name] = Service(
             name=name,
-            cluster=asked["cluster"],
-            desired=asked["desiredCount"],
-            configuration=asked["deploymentConfiguration"],
-            limits=_limits(asked),
-            network=asked["networkConfiguration"],
-            balancers=asked.get("loadBalancers", []),
-            grace=asked.get("healthCheckGracePeriodSeconds", 0),
-            token=asked.get("clientToken", ""),
+            cluster=request["cluster"],
+            desired=request["desiredCount"],
+            configuration=request["deploymentConfiguration"],
+            limits=_limits(request),
+            network=request["networkConfiguration"],
+            balancers=request.get("loadBalancers", []),
+            grace=request.get("healthCheckGracePeriodSeconds", 0),
+            token=request.get("clientToken", ""),
         )
         self._changed(service, None)
-        self._roll_out(service, asked["taskDefinition"])
+        self._roll_out(service, request["taskDefinition"])
         return {"service": service.described()}
 
-    def update_service(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        service = self.services.get(asked["service"])
+    def update_service(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        service = self.services.get(request["service"])
         if service is None or service.status != "ACTIVE":
             known = service is not None
             code = "ServiceNotActiveException" if known else "ServiceNotFoundException"
             raise AwsError(code, "Service was not ACTIVE." if known else "Service not found.")
-        revision = asked.get("taskDefinition", service.primary.revision)
-        network = asked.get("networkConfiguration", service.network)
-        if "taskDefinition" in asked:
+        revision = request.get("taskDefinition", service.primary.revision)
+        network = request.get("networkConfiguration", service.network)
+        if "taskDefinition" in request:
             self._must_run(revision)
-        self._must_serve(revision, asked.get("loadBalancers", []))
+        self._must_serve(revision, request.get("loadBalancers", []))
         self._changed(service, service.described())
-        if "desiredCount" in asked:
-            service.desired = asked["desiredCount"]
-        if "deploymentConfiguration" in asked:
-            service.configuration = asked["deploymentConfiguration"]
-            service.limits = _limits(asked)
-        service.balancers = asked.get("loadBalancers", service.balancers)
-        service.grace = asked.get("healthCheckGracePeriodSeconds", service.grace)
-        forced = asked.get("forceNewDeployment", False)
+        if "desiredCount" in request:
+            service.desired = request["desiredCount"]
+        if "deploymentConfiguration" in request:
+            service.configuration = request["deploymentConfiguration"]
+            service.limits = _limits(request)
+        service.balancers = request.get("loadBalancers", service.balancers)
+        service.grace = request.get("healthCheckGracePeriodSeconds", service.grace)
+        forced = request.get("forceNewDeployment", False)
         if forced or revision != service.primary.revision or network != service.network:
             service.network = network
             self._roll_out(service, revision)
@@ -298,41 +298,41 @@ class Ecs:
         service.status, service.desired = "DRAINING", 0
         self.look(service)
 
-    def register_task_definition(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        family = asked["family"]
+    def register_task_definition(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        family = request["family"]
         arns = self.families.setdefault(family, [])
         arn = f"{_ARN}:task-definition/{family}:{len(arns) + 1}"
         arns.append(arn)
-        definition = {k: v for k, v in asked.items() if k != "tags"}
+        definition = {k: v for k, v in request.items() if k != "tags"}
         self.revisions[arn] = {
             "taskDefinition": {**definition, "taskDefinitionArn": arn, "status": "ACTIVE"},
-            "tags": asked.get("tags", []),
+            "tags": request.get("tags", []),
         }
         return dict(self.revisions[arn])
 
-    def describe_task_definition(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        name = asked["taskDefinition"]
+    def describe_task_definition(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        name = request["taskDefinition"]
         active = [a for a in self.families.get(name, []) if self._active(a)]
         arn = active[-1] if active else name
         if arn not in self.revisions:
             raise AwsError("ClientException", "Unable to describe task definition.")
         return dict(self.revisions[arn])
 
-    def list_tasks(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        service = self.services.get(asked["serviceName"])
+    def list_tasks(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        service = self.services.get(request["serviceName"])
         if service is None:
             raise AwsError("ServiceNotFoundException", "Service not found.")
-        wanted = asked["desiredStatus"] == "RUNNING"
+        wanted = request["desiredStatus"] == "RUNNING"
         tasks = [t for t in self._seen(service) if t.wanted == wanted]
-        first, size = int(asked.get("nextToken", "0")), self.world.page or 100
+        first, size = int(request.get("nextToken", "0")), self.world.page or 100
         answer: dict[str, Any] = {"taskArns": [t.arn for t in tasks[first : first + size]]}
         if len(tasks) > first + size:
             answer["nextToken"] = str(first + size)
         return answer
 
-    def describe_tasks(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def describe_tasks(self, request: Mapping[str, Any]) -> dict[str, Any]:
         every = {t.arn: t for s in self.services.values() for t in self._seen(s)}
-        return {"tasks": [every[arn].described() for arn in asked["tasks"] if arn in every]}
+        return {"tasks": [every[arn].described() for arn in request["tasks"] if arn in every]}
 
     def _seen(self, service: Service) -> list[Task]:
         since = self.world.engine.now - FORGOTTEN_AFTER
@@ -458,8 +458,8 @@ class Ecs:
 
     def _check(self, task: Task) -> Mapping[str, Any] | None:
         definition = self.revisions[task.deployment.revision]["taskDefinition"]
-        found: Mapping[str, Any] | None = definition["containerDefinitions"][0].get("healthCheck")
-        return found
+        result: Mapping[str, Any] | None = definition["containerDefinitions"][0].get("healthCheck")
+        return result
 
     def _settle(self, service: Service, primary: Deployment) -> None:
         new = [t for t in service.tasks if t.deployment is primary]
@@ -687,6 +687,6 @@ def threshold(breaker: Mapping[str, Any], desired: int) -> int:
     return count if given["type"] == "UNBOUNDED_PERCENT" else min(200, max(3, count))
 
 
-def _limits(asked: Mapping[str, Any]) -> tuple[int, int]:
-    given = asked.get("deploymentConfiguration", {})
+def _limits(request: Mapping[str, Any]) -> tuple[int, int]:
+    given = request.get("deploymentConfiguration", {})
     return given.get("minimumHealthyPercent", 100), given.get("maximumPercent", 200)

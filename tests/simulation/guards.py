@@ -34,7 +34,7 @@ from deployer.deploy import (
     verification,
 )
 from deployer.store import builds as aws_builds
-from deployer.store import locks, releases, table
+from deployer.store import locks, publications, releases, table
 from tests.simulation import builds, plans, runtime, sites
 from tests.simulation.asl import Machine
 from tests.simulation.invariants import Broken
@@ -82,9 +82,9 @@ def caught(guard: Guard, seeds: int = 400) -> Caught | None:
     tries = _PLANS[guard.of](seeds)
     with _without(guard):
         for tried, plan in enumerate(tries, 1):
-            found = plans.broken(plan)
-            if found and found.name == guard.protects:
-                return Caught(plan, found, tried)
+            result = plans.broken(plan)
+            if result and result.name == guard.protects:
+                return Caught(plan, result, tried)
     return None
 
 
@@ -172,18 +172,18 @@ def _outcome_written_again(put: Put) -> None:
 
 
 def _opened_whatever_is_there(put: Put) -> None:
-    def opened(made: Any) -> None:
-        releases.carry_out(made["execution"], made)
-        table.put(made)
+    def opened(document: Any) -> None:
+        releases.carry_out(document["execution"], document)
+        table.put(document)
 
     put(releases, "open_release", opened)
 
 
 def _opened_again_by_its_own(put: Put) -> None:
-    def opened(made: Any) -> Any:
-        releases.carry_out(made["execution"], made)
+    def opened(document: Any) -> Any:
+        releases.carry_out(document["execution"], document)
         ours = "attribute_not_exists(#id) OR #execution = :me OR #outcome = :ignored"
-        return table.put_if(made, ours, me=made["execution"], ignored="IGNORED")
+        return table.put_if(document, ours, me=document["execution"], ignored="IGNORED")
 
     put(releases, "open_release", opened)
 
@@ -240,10 +240,10 @@ def _running_is_steady(put: Put) -> None:
 def _nobody_else_deploys(put: Put) -> None:
     decide = rollback.decide
 
-    def decided(service: Any, made: Any, _: Any, *rest: Any, **named: Any) -> Any:
+    def decided(service: Any, document: Any, _: Any, *rest: Any, **named: Any) -> Any:
         current = rollout.primary(service) if service else None
         revision = current["taskDefinition"] if current else None
-        return decide(service, made, revision, *rest, **named)
+        return decide(service, document, revision, *rest, **named)
 
     put(rollback, "decide", decided)
 
@@ -301,8 +301,8 @@ def _addresses_must_be_there(put: Put) -> None:
     def asked(interfaces: Any) -> Any:
         if not interfaces:
             return {}
-        found = ec2._ec2().describe_network_interfaces(NetworkInterfaceIds=list(interfaces))
-        there = [entry for entry in found["NetworkInterfaces"] if "Association" in entry]
+        response = ec2._ec2().describe_network_interfaces(NetworkInterfaceIds=list(interfaces))
+        there = [entry for entry in response["NetworkInterfaces"] if "Association" in entry]
         return {e["NetworkInterfaceId"]: e["Association"]["PublicIp"] for e in there}
 
     put(ec2, "public_addresses", asked)
@@ -356,9 +356,9 @@ def _throttles_unknown(put: Put) -> None:
 def _ordered_by_the_image(put: Put) -> None:
     pushed = identification.pushed
 
-    def by_the_image(push: Any, spec: Any, found: Any, *rest: Any) -> Any:
-        push = replace(push, time=found.pushed_at) if found else push
-        return pushed(push, spec, found, *rest)
+    def by_the_image(push: Any, spec: Any, described: Any, *rest: Any) -> Any:
+        push = replace(push, time=described.pushed_at) if described else push
+        return pushed(push, spec, described, *rest)
 
     put(identification, "pushed", by_the_image)
 
@@ -368,8 +368,8 @@ def _snapshot_by_the_release(put: Put) -> None:
 
     def by_the_release(past: Any, target: Any) -> Any:
         before: list[tuple[Any, Any]] = [(e, e["previous"]) for e in past if e.get("previous")]
-        told: Any = [{**e, "previous": {**p, "databaseSchema": p["schema"]}} for e, p in before]
-        return to_restore(told, target)
+        output: Any = [{**e, "previous": {**p, "databaseSchema": p["schema"]}} for e, p in before]
+        return to_restore(output, target)
 
     put(database, "to_restore", by_the_release)
 
@@ -378,8 +378,8 @@ def _undecided_for_good(put: Put) -> None:
     missed = reconciliation.missed
 
     def but_the_undecided(service: Any, images: Any, past: Any, undecided: Any, *rest: Any) -> Any:
-        found = missed(service, images, past, [], *rest)
-        return [p for p in found if (p.digest, p.tag) not in reconciliation.tries(undecided)]
+        result = missed(service, images, past, [], *rest)
+        return [p for p in result if (p.digest, p.tag) not in reconciliation.tries(undecided)]
 
     put(reconciliation, "missed", but_the_undecided)
 
@@ -453,7 +453,11 @@ def _files_before_their_manifest(put: Put) -> None:
 
 
 def _held_whatever_the_hold(put: Put) -> None:
-    put(releases, "close_held", lambda made, told: releases.close_release(made, "HELD", told))
+    put(
+        releases,
+        "close_held",
+        lambda document, message: releases.close_release(document, "HELD", message),
+    )
 
 
 def _hold_ends_last(put: Put) -> None:
@@ -461,9 +465,9 @@ def _hold_ends_last(put: Put) -> None:
     resumed = identify._handle_resume
 
     def late(*arguments: Any) -> Any:
-        found = resumed(*arguments)
+        result = resumed(*arguments)
         locks.release_hold(sites.SiteWorld.OWNER)
-        return found
+        return result
 
     put(identify, "_handle_resume", late)
     peek = {**vars(locks), "end_hold": lambda service, _: locks.queue(service).hold}
@@ -487,8 +491,13 @@ def _tried_once(states: dict[str, Any]) -> None:
 
 
 def _archive_chosen_again(put: Put) -> None:
-    known = {**vars(releases), "of_execution": lambda _: None}
-    put(_function("identify_source"), "releases", SimpleNamespace(**known))
+    forgetful = {**vars(aws_builds), "of_execution": lambda _: None}
+    put(_function("identify_source"), "builds", SimpleNamespace(**forgetful))
+
+
+def _upload_chosen_again(put: Put) -> None:
+    forgetful = {**vars(publications), "of_execution": lambda _: None}
+    put(_function("identify_docs"), "publications", SimpleNamespace(**forgetful))
 
 
 def _always_restored(states: dict[str, Any]) -> None:
@@ -524,14 +533,14 @@ class _Eventual:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
-    def get_item(self, **asked: Any) -> Any:
-        return self._client.get_item(**{**asked, "ConsistentRead": False})
+    def get_item(self, **request: Any) -> Any:
+        return self._client.get_item(**{**request, "ConsistentRead": False})
 
     def get_paginator(self, operation: str) -> Any:
         pages = self._client.get_paginator(operation)
 
-        def paginate(**asked: Any) -> Any:
-            return pages.paginate(**{**asked, "ConsistentRead": False})
+        def paginate(**request: Any) -> Any:
+            return pages.paginate(**{**request, "ConsistentRead": False})
 
         return SimpleNamespace(paginate=paginate)
 
@@ -544,9 +553,9 @@ def _reads_that_lag(put: Put) -> None:
 def _announced_twice(put: Put) -> None:
     announce = events.announce
 
-    def twice(*told: Any, **more: Any) -> None:
-        announce(*told, **more)
-        announce(*told, **more)
+    def twice(*message: Any, **more: Any) -> None:
+        announce(*message, **more)
+        announce(*message, **more)
 
     put(events, "announce", twice)
 
@@ -554,8 +563,8 @@ def _announced_twice(put: Put) -> None:
 def _closed_whatever_is_there(put: Put) -> None:
     close = releases.close_release
 
-    def closed(*told: Any) -> bool:
-        close(*told)
+    def closed(*message: Any) -> bool:
+        close(*message)
         return True
 
     put(releases, "close_release", closed)
@@ -585,7 +594,7 @@ SITE_GUARDS = tuple(
         (
             "a retry keeps to its archive",
             "no false failure",
-            lambda put: put(_function("identify_docs"), "_of_execution", lambda _: None),
+            _upload_chosen_again,
         ),
         ("held only while there is a hold", "newest push wins", _held_whatever_the_hold),
         ("a hold ends before the choice", "newest push wins", _hold_ends_last),

@@ -115,8 +115,8 @@ class Invariants:
                 continue
             dead = [t for t in service.dead if t.deployment.id == record["rollout"]["id"]]
             # what ended before is no failure of a release that found the rollout there
-            found = (t.stopped or 0.0 for t in dead if t.failed)
-            ends = sorted(when for when in found if when >= execution.polls)
+            result = (t.stopped or 0.0 for t in dead if t.failed)
+            ends = sorted(when for when in result if when >= execution.polls)
             late = ends[self.world.spec.get("failureThreshold", 3) - 1 :]
             if late and self.world.engine.now - late[0] > REACTION:
                 waited = self.world.engine.now - late[0]
@@ -126,9 +126,9 @@ class Invariants:
         if SECRET in text:
             self.broken("no secret told", f"{where}: {text[:300]}")
 
-    def _sent(self, asked: Mapping[str, Any], operation: str) -> None:
-        if _SECRET in marshal.dumps(dict(asked)):  # a third of the time that its text takes
-            self.told(str(asked), operation)
+    def _sent(self, request: Mapping[str, Any], operation: str) -> None:
+        if _SECRET in marshal.dumps(dict(request)):  # a third of the time that its text takes
+            self.told(str(request), operation)
 
     def raised(self, invocation: "Invocation", error: Exception) -> None:
         """A function failed by an error that nobody foresaw."""
@@ -141,9 +141,9 @@ class Invariants:
         if isinstance(error, ClientError) and not self.world.plan.hostile:
             raise Broken("every refusal is foreseen", f"{invocation.function}: {error}") from error
 
-    def asked(self, invocation: "Invocation", operation: str, asked: Mapping[str, Any]) -> None:
+    def asked(self, invocation: "Invocation", operation: str, request: Mapping[str, Any]) -> None:
         if operation in _TELL:
-            self._sent(asked, operation)
+            self._sent(request, operation)
         if operation not in _WRITES:
             return
         execution = invocation.execution
@@ -153,11 +153,11 @@ class Invariants:
         if not passed:
             self.broken("preflight first", f"{invocation.function} calls {operation} before it")
         if operation == "RestoreDBInstanceFromDBSnapshot":
-            self._fits(invocation.payload["release"], asked["DBSnapshotIdentifier"])
+            self._fits(invocation.payload["release"], request["DBSnapshotIdentifier"])
         if operation in _CHANGES:
-            self._may_change(invocation, asked)
-        if operation in _CHANGES and "taskDefinition" in asked:
-            self._schema(asked["taskDefinition"], invocation)
+            self._may_change(invocation, request)
+        if operation in _CHANGES and "taskDefinition" in request:
+            self._schema(request["taskDefinition"], invocation)
 
     def _fits(self, release: Mapping[str, Any], snapshot: str) -> None:
         """A snapshot is about to be restored for a release: does it know that database?"""
@@ -166,16 +166,16 @@ class Invariants:
             why = f"{snapshot} has schema {held}, {release['version']} knows {release['schema']}"
             self.broken("a snapshot fits", why)
 
-    def _may_change(self, invocation: "Invocation", asked: Mapping[str, Any]) -> None:
+    def _may_change(self, invocation: "Invocation", request: Mapping[str, Any]) -> None:
         """The deployer is about to change the service: is it its to change, and as it does?"""
-        if not self.world.surroundings >= {*asked_subnets(asked)}:
+        if not self.world.surroundings >= {*asked_subnets(request)}:
             self.broken("preflight first", "a subnet is missing")
         service = self.world.ecs.services.get(self.world.spec["service"])
         if service is None or service.status != "ACTIVE":
             return
         begun = invocation.execution.started if invocation.execution else 0.0
         meanwhile = self.world.last_human >= begun
-        other = asked.get("desiredCount") not in (None, 0, service.desired)
+        other = request.get("desiredCount") not in (None, 0, service.desired)
         if service.desired and other and not meanwhile:
             self.broken("the desired count is the team's", f"it was {service.desired}")
         release = self.record(invocation.payload["release"]["id"]) or {}
@@ -227,34 +227,34 @@ class Invariants:
         self,
         invocation: "Invocation",
         operation: str,
-        asked: Mapping[str, Any],
+        request: Mapping[str, Any],
         answer: Mapping[str, Any],
     ) -> None:
         if operation == "RegisterTaskDefinition":
             arn = answer["taskDefinition"]["taskDefinitionArn"]
-            tags = {tag["key"]: tag["value"] for tag in asked["tags"]}
+            tags = {tag["key"]: tag["value"] for tag in request["tags"]}
             earlier = self.registered.setdefault(tags["deployer:release"], arn)
             at_once = {"repeated", "twice"} & set(self.world.plan.faults.values())
             if earlier != arn and not at_once:
                 self.broken("no needless revision", f"{arn} and {earlier} of one release")
         if operation in _CHANGES:
-            self._changed(invocation, asked, answer["service"])
+            self._changed(invocation, request, answer["service"])
 
     def _changed(
-        self, invocation: "Invocation", asked: Mapping[str, Any], service: Mapping[str, Any]
+        self, invocation: "Invocation", request: Mapping[str, Any], service: Mapping[str, Any]
     ) -> None:
         """The deployer changed the service: is that one rollout at a time, and once?"""
         strategy = self.world.spec.get("strategy")  # without one, the service's own counts
-        limits = asked.get("deploymentConfiguration", {})
+        limits = request.get("deploymentConfiguration", {})
         if strategy == "rolling" and limits.get("minimumHealthyPercent", 100) < 100:
             self.broken("never dark", "a rolling service may run nothing")
-        if asked.get("desiredCount") == 0 and self.live:
+        if request.get("desiredCount") == 0 and self.live:
             self.broken("never dark", f"{invocation.function} scales a live service to zero")
         rollout = service["deployments"][0]["id"]
         release = invocation.payload["release"]
         if self.rollouts and rollout == self.rollouts[-1][0]:
             return
-        if asked.get("desiredCount") == 0:
+        if request.get("desiredCount") == 0:
             return
         if self.rollouts:
             before, of, execution = self.rollouts[-1]
@@ -318,20 +318,20 @@ class Invariants:
             if new["S"] == "FAILED_ROLLED_BACK":
                 self._rolled_back(after.plain)
 
-    def announced(self, told: Mapping[str, Any]) -> None:
+    def announced(self, message: Mapping[str, Any]) -> None:
         """A release's start or outcome is announced: is it the recorded one, and told once?"""
-        state, plan = told["state"], self.world.plan
+        state, plan = message["state"], self.world.plan
         if state == "STARTED":
             return
-        item = self.world.table.items.get(str(told["service"]), {}).get(told["id"])
+        item = self.world.table.items.get(str(message["service"]), {}).get(message["id"])
         recorded = item.plain.get("outcome") if item else None
         if state != recorded:
-            self.broken("announced once", f"{told['id']} is {recorded}, announced as {state}")
-        again = [a for a in self.world.announced if (a["id"], a["state"]) == (told["id"], state)]
+            self.broken("announced once", f"{message['id']} is {recorded}, announced as {state}")
+        again = [a for a in self.world.announced if (a["id"], a["state"]) == (message["id"], state)]
         # of two tries at once neither can know whether the other lived to announce it
         at_once = str(item.plain["execution"]) in self.world.overlapped if item else False
         if again and not plan.disturbed and not self.stopped and not at_once:
-            self.broken("announced once", f"{told['id']} is announced as {state} again")
+            self.broken("announced once", f"{message['id']} is announced as {state} again")
 
     def _rolled_back(self, record: Mapping[str, Any]) -> None:
         """A release is called rolled back: is the release before steady?"""
@@ -504,17 +504,17 @@ class Invariants:
     def records(self) -> list[Mapping[str, Any]]:
         """The records of the service's releases, in the order of their end."""
         items = self.world.table.items.get(self.world.owner, {})
-        found = [item.plain for name, item in items.items() if not name.startswith("#")]
+        matches = [item.plain for name, item in items.items() if not name.startswith("#")]
         return sorted(
-            (r for r in found if "version" in r), key=lambda r: r.get("endedAt", r["startedAt"])
+            (r for r in matches if "version" in r), key=lambda r: r.get("endedAt", r["startedAt"])
         )
 
     def _each_outcome_is_announced(self, records: list[Mapping[str, Any]]) -> None:
         if self.world.plan.faults or self.stopped:
             return
-        told = {(detail["id"], detail["state"]) for detail in self.world.announced}
+        output = {(detail["id"], detail["state"]) for detail in self.world.announced}
         for record in records:
-            if record["outcome"] != "IGNORED" and (record["id"], record["outcome"]) not in told:
+            if record["outcome"] != "IGNORED" and (record["id"], record["outcome"]) not in output:
                 self.broken("announced once", f"{record['id']}: {record['outcome']} is not")
 
     def _no_orphans(self) -> None:
@@ -593,17 +593,17 @@ class Invariants:
         last_good = good[-1]["taskDefinition"] if good else None
         if newest["outcome"] == "FAILED_ROLLED_BACK" and primary.revision != last_good:
             self.broken("rollback is exact", f"{primary.revision} runs; good was {last_good}")
-        told = self.world.denied and "needs manual attention" in str(newest.get("reason"))
-        elsewhere = good and primary.network != good[-1]["rollout"]["network"] and not told
+        output = self.world.denied and "needs manual attention" in str(newest.get("reason"))
+        elsewhere = good and primary.network != good[-1]["rollout"]["network"] and not output
         if newest["outcome"] != "SUCCEEDED" and primary.revision == last_good and elsewhere:
             self.broken("rollback is exact", f"{primary.network}: {newest['reason']}")
         action = (newest.get("rollback") or {}).get("action")
         if good and newest["outcome"] != "FAILED":
             self._serves(service, primary.revision)
         unmended = newest["outcome"] == "FAILED" and action not in ("LEAVE", "STOP")
-        if unmended and not told and good and primary.revision != last_good:
+        if unmended and not output and good and primary.revision != last_good:
             self.broken("what runs", f"{primary.revision} after {newest['reason']}")
-        if not told:
+        if not output:
             self._newest_or_ordered(records, good, primary.revision)
 
     def _serves(self, service: Service, revision: str) -> None:
@@ -689,7 +689,7 @@ def began(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def asked_subnets(asked: Mapping[str, Any]) -> list[str]:
+def asked_subnets(request: Mapping[str, Any]) -> list[str]:
     """The subnets that a request for a service names."""
-    network = asked.get("networkConfiguration", {}).get("awsvpcConfiguration", {})
+    network = request.get("networkConfiguration", {}).get("awsvpcConfiguration", {})
     return list(network.get("subnets", []))

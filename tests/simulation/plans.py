@@ -148,8 +148,8 @@ def shortest(plan: Plan, name: str) -> Plan:
     while smaller:
         smaller = False
         for candidate in _less(plan):
-            found = broken(candidate)
-            if found and found.name == name:
+            result = broken(candidate)
+            if result and result.name == name:
                 plan, smaller = candidate, True
                 break
     return plan

@@ -111,8 +111,8 @@ def _world(scenario: Scenario) -> World:
     world: Any = worlds.world(scenario.spec, live=True)
     world.plan_lag = lambda: scenario.lag
     world.ecs.no_room = not scenario.room
-    made: World = world
-    return made
+    result: World = world
+    return result
 
 
 def watched(scenario: Scenario) -> dict[str, bool]:
@@ -140,12 +140,12 @@ def _put(world: World, app: App) -> Deployment:
     image = f"{REGISTRY}/coder@{world.ecr.push(app, None)}"
     now = world.ecs.revisions[service.primary.revision]["taskDefinition"]
     containers = [{**now["containerDefinitions"][0], "image": image}]
-    made = world.ecs.register_task_definition(
+    rendered = world.ecs.register_task_definition(
         {"family": "coder", "containerDefinitions": containers}
     )
     breaker = {"enable": True, "rollback": True}
     service.configuration = {**service.configuration, "deploymentCircuitBreaker": breaker}
-    revision = made["taskDefinition"]["taskDefinitionArn"]
+    revision = rendered["taskDefinition"]["taskDefinitionArn"]
     world.ecs.update_service({"service": "coder", "taskDefinition": revision})
     return service.primary
 

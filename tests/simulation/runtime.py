@@ -90,8 +90,8 @@ def handler(function: str) -> Callable[[Any, Any], Any]:
     if function == "Wake":
         return _wake
     module = snake(function)
-    found: Callable[[Any, Any], Any] = sys.modules[module].handler
-    return getattr(found, "__wrapped__", found)
+    result: Callable[[Any, Any], Any] = sys.modules[module].handler
+    return getattr(result, "__wrapped__", result)
 
 
 class _Express:
@@ -123,11 +123,11 @@ class _Express:
         service, prefix = _INTEGRATIONS[name]
         client = sys.modules["deployer.aws"].client(service)
         method = f"{operation[0].upper()}{operation[1:]}"
-        asked = arguments
+        request = arguments
         if service == "stepfunctions":  # its API begins its fields with a small letter
-            asked = {f"{key[0].lower()}{key[1:]}": value for key, value in arguments.items()}
+            request = {f"{key[0].lower()}{key[1:]}": value for key, value in arguments.items()}
         try:
-            return json.loads(json.dumps(client._make_api_call(method, asked)))
+            return json.loads(json.dumps(client._make_api_call(method, request)))
         except client.exceptions.ClientError as error:
             code = error.response["Error"]["Code"].removesuffix("Exception")
             raise StateError(f"{prefix}.{code}Exception", str(error)) from error
@@ -355,5 +355,5 @@ def within(world: "World") -> Iterator[None]:
 
 def iso(seconds: float) -> str:
     """A time as Step Functions tells it."""
-    told = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-    return told.replace("+00:00", "Z")
+    output = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return output.replace("+00:00", "Z")

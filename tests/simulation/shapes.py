@@ -22,8 +22,8 @@ type Look = Callable[[Any], bool]
 @cache
 def _shapes(service_model: Any, operation: str) -> tuple[Any, Any, Look, Look]:
     model = service_model.operation_model(operation)
-    asked, answered = model.input_shape, model.output_shape
-    return asked, answered, look(asked), look(answered)
+    request, answered = model.input_shape, model.output_shape
+    return request, answered, look(request), look(answered)
 
 
 def check_request(service_model: Any, operation: str, values: Mapping[str, Any]) -> None:
@@ -59,23 +59,23 @@ def look(shape: Any, known: dict[str, Look] | None = None) -> Look:
     least = shape.metadata.get("min", 0)
     match shape.type_name:
         case "structure" if not shape.is_document_type and not shape.serialization.get("jsonvalue"):
-            made = _structure(shape, {n: look(m, known) for n, m in shape.members.items()})
+            result = _structure(shape, {n: look(m, known) for n, m in shape.members.items()})
         case "map":
-            made = _map(look(shape.key, known), look(shape.value, known), least)
+            result = _map(look(shape.key, known), look(shape.value, known), least)
         case "list":
-            made = _list(look(shape.member, known), least)
+            result = _list(look(shape.member, known), least)
         case "string" if not shape.serialization.keys() & {"hostLabel", "jsonvalue"}:
-            made = _text if least == 0 else _longer(least)
+            result = _text if least == 0 else _longer(least)
         case "boolean":
-            made = _boolean
+            result = _boolean
         case "timestamp":
-            made = _moment
+            result = _moment
         case "integer" | "long":
-            made = _not_less(least) if "min" in shape.metadata else _whole
+            result = _not_less(least) if "min" in shape.metadata else _whole
         case _:
-            made = _not_sure
-    known[shape.name] = made
-    return made
+            result = _not_sure
+    known[shape.name] = result
+    return result
 
 
 def _not_sure(_: Any) -> bool:

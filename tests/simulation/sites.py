@@ -81,7 +81,7 @@ class Switch:
         self.world = world
         self.value, self.etag, self.seen = "", 0, ""
 
-    def describe_key_value_store(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def describe_key_value_store(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"ETag": str(self.etag)}
 
     def update_keys(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,9 +112,9 @@ class Builds:
         self.waiting: dict[str, Box | None] = {}
         self.asked: dict[str, Mapping[str, Any]] = {}
 
-    def start_build(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def start_build(self, request: Mapping[str, Any]) -> dict[str, Any]:
         name = f"build-{len(self.asked)}"
-        self.asked[name], self.waiting[name] = asked, None
+        self.asked[name], self.waiting[name] = request, None
         self.world.engine.after(BUILD_SECONDS, self._end, name)
         return {"build": {"id": name}}
 
@@ -161,13 +161,13 @@ class SiteWorld(World):
         self.invalidated: dict[str, float] = {}
         self.uploads: list[tuple[float, str, Site]] = []  # when, which version, of what
 
-    def get_parameters_by_path(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        if asked["Path"] != runtime.ENVIRONMENT["SITE_PATH"]:
+    def get_parameters_by_path(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if request["Path"] != runtime.ENVIRONMENT["SITE_PATH"]:
             return {"Parameters": []}
-        return {"Parameters": [{"Name": f"{asked['Path']}/guide", "Value": json.dumps(SITE)}]}
+        return {"Parameters": [{"Name": f"{request['Path']}/guide", "Value": json.dumps(SITE)}]}
 
-    def create_invalidation(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        batch = asked["InvalidationBatch"]
+    def create_invalidation(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        batch = request["InvalidationBatch"]
         begun = self.invalidated.setdefault(batch["CallerReference"], self.engine.now)
         status = "Completed" if self.engine.now - begun > 15 else "InProgress"
         shown = {"Id": "I1", "Status": status, "CreateTime": moment(begun)}
@@ -184,8 +184,8 @@ class SiteWorld(World):
         key = f"releases/{folder}/{path}" + ("index.html" if not path or path[-1] == "/" else "")
         if key not in self.s3:
             return Answer(404, {}, b"")
-        found = self.s3.objects[BUCKET, key][-1]
-        return Answer(200, {"x-amz-meta-release": found.release}, found.body)
+        result = self.s3.objects[BUCKET, key][-1]
+        return Answer(200, {"x-amz-meta-release": result.release}, result.body)
 
     def site_in(self, folder: str) -> Site:
         """The sources that a folder was built from."""
@@ -203,9 +203,9 @@ class SiteWorld(World):
 
     def do_tell_again(self, version: str, late: float = 0.0) -> None:
         """The event of an upload comes once more."""
-        for _, made, site in self.uploads:
+        for _, entry, site in self.uploads:
             if site.version == version:
-                self.engine.after(late, self._tell_upload, f"docs/guide/{version}.zip", made)
+                self.engine.after(late, self._tell_upload, f"docs/guide/{version}.zip", entry)
                 break
 
     def _tell_upload(self, key: str, version: str) -> None:
@@ -221,16 +221,16 @@ class SiteInvariants(Invariants):
 
     world: SiteWorld
 
-    def asked(self, invocation: Invocation, operation: str, asked: Mapping[str, Any]) -> None:
-        if operation in _SITE_WRITES and asked["Bucket"] == BUCKET:
+    def asked(self, invocation: Invocation, operation: str, request: Mapping[str, Any]) -> None:
+        if operation in _SITE_WRITES and request["Bucket"] == BUCKET:
             self._has_lock(invocation, operation)
         if operation == "DeleteObjects":
-            for entry in asked["Delete"]["Objects"]:
+            for entry in request["Delete"]["Objects"]:
                 folder = entry["Key"].split("/")[1].removesuffix(".json")
                 if folder in self.world.switch.folders:
                     self.broken("live site never half deleted", f"{entry['Key']} is deleted")
-        if operation == "UpdateKeys" and asked["IfMatch"] == str(self.world.switch.etag):
-            self._may_switch(invocation, _value(asked).split(",")[0])
+        if operation == "UpdateKeys" and request["IfMatch"] == str(self.world.switch.etag):
+            self._may_switch(invocation, _value(request).split(",")[0])
 
     def answered(self, *_: Any) -> None:
         pass
@@ -284,11 +284,11 @@ class SiteInvariants(Invariants):
 
     def _each_push_has_its_record(self, records: list[Mapping[str, Any]]) -> None:
         known = {r["sourceVersion"] for r in records}
-        newest: dict[str, str] = {site.version: made for _, made, site in self.world.uploads}
+        newest: dict[str, str] = {site.version: entry for _, entry, site in self.world.uploads}
         unread = self.world.denied or "denied" in self.world.plan.faults.values()
-        for made in newest.values():  # of a key that was written twice S3 lists the newest only
-            if made not in known and not unread:
-                self.broken("one outcome", f"{made} has no record")
+        for entry in newest.values():  # of a key that was written twice S3 lists the newest only
+            if entry not in known and not unread:
+                self.broken("one outcome", f"{entry} has no record")
 
     def _no_false_failure(self, records: list[Mapping[str, Any]]) -> None:
         faults = [*self.world.plan.faults.values()]
@@ -410,8 +410,8 @@ def _deed(dice: random.Random, uploads: int) -> Any:
         {"action": "hold", "reason": "test"},
         {"action": "resume"},
     )
-    told = "tell_again", (f"v{dice.randrange(uploads)}",)
-    return dice.choice([*(("order", (command,)) for command in requests), ("stop", ()), told])
+    output = "tell_again", (f"v{dice.randrange(uploads)}",)
+    return dice.choice([*(("order", (command,)) for command in requests), ("stop", ()), output])
 
 
 __all__ = ["PLANS", "SITE", "Site", "SiteWorld", "upload"]

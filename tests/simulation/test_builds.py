@@ -18,8 +18,8 @@ QUICK = {
 @pytest.mark.parametrize("tens", range(10))
 def test_random_schedules_of_builds_hold(tens: int) -> None:
     for seed in range(10 * tens, 10 * tens + 10):
-        found = plans.broken(builds.random_plan(seed))
-        assert found is None, f"seed {seed}: {found}"
+        result = plans.broken(builds.random_plan(seed))
+        assert result is None, f"seed {seed}: {result}"
 
 
 @pytest.mark.parametrize("plan", [*builds.AT_CALLS, *builds.FOUND.values()])

@@ -22,10 +22,10 @@ def installed() -> None:
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     with LocalAws.start(settings={"ECS_HEALTH_CHECK_SCALE": "0.2"}) as aws:
-        made = Stage.set_up(aws, "same", kept=True)
-        assert made.deployed("1.0.0").status == "SUCCEEDED"
-        yield made
-        made.end()
+        result = Stage.set_up(aws, "same", kept=True)
+        assert result.deployed("1.0.0").status == "SUCCEEDED"
+        yield result
+        result.end()
 
 
 def simulated(*moves: tuple[float, str, tuple[object, ...]], last: int = 1) -> list[str]:
@@ -41,13 +41,13 @@ def simulated(*moves: tuple[float, str, tuple[object, ...]], last: int = 1) -> l
 
 def once(path: list[str]) -> list[str]:
     """A path with each loop gone through once: how often it polls depends on the real time."""
-    found: list[str] = []
+    matches: list[str] = []
     for name in path:
-        found.append(name)
+        matches.append(name)
         for size in (1, 2, 3):
-            if found[-size:] == found[-2 * size : -size]:
-                del found[-size:]
-    return found
+            if matches[-size:] == matches[-2 * size : -size]:
+                del matches[-size:]
+    return matches
 
 
 def entered(stage: Stage, arn: str, state: str) -> None:

@@ -76,13 +76,13 @@ def put(world: World, fault: str | None = None, *, seconds: float = 60.0, rollba
     digest = world.ecr.push(App("2.0.0", 1, fault, seconds), None)
     now = world.ecs.revisions[service.primary.revision]["taskDefinition"]
     container = {**now["containerDefinitions"][0], "image": f"{REGISTRY}/coder@{digest}"}
-    made = world.ecs.register_task_definition(
+    rendered = world.ecs.register_task_definition(
         {"family": "coder", "containerDefinitions": [container]}
     )
     world.ecs.update_service(
         {
             "service": "coder",
-            "taskDefinition": made["taskDefinition"]["taskDefinitionArn"],
+            "taskDefinition": rendered["taskDefinition"]["taskDefinitionArn"],
             "deploymentConfiguration": {
                 "deploymentCircuitBreaker": {"enable": True, "rollback": rollback, **breaker},
                 "minimumHealthyPercent": low,
@@ -155,10 +155,10 @@ def test_an_inactive_revision_cannot_be_put(world: World) -> None:
     "ECS API reference, RegisterTaskDefinition",
 )
 def test_registering_again_makes_a_second_revision(world: World) -> None:
-    asked = {"family": "twice", "containerDefinitions": []}
-    first = world.ecs.register_task_definition(asked)
-    second = world.ecs.register_task_definition(asked)
-    arns = [made["taskDefinition"]["taskDefinitionArn"] for made in (first, second)]
+    request = {"family": "twice", "containerDefinitions": []}
+    first = world.ecs.register_task_definition(request)
+    second = world.ecs.register_task_definition(request)
+    arns = [entry["taskDefinition"]["taskDefinitionArn"] for entry in (first, second)]
     assert [arn.rpartition(":")[2] for arn in arns] == ["1", "2"]
 
 
@@ -266,9 +266,9 @@ def test_a_rollout_is_complete_when_no_other_task_runs(make: Callable[[str], Wor
 @rule("the newest deployment is PRIMARY, those before are ACTIVE", "ECS API reference, Deployment")
 def test_the_newest_deployment_is_the_primary(world: World) -> None:
     new = put(world)
-    told = coder(world).described()["deployments"]
-    assert [d["status"] for d in told] == ["PRIMARY", "ACTIVE"]
-    assert told[0]["id"] == new.id
+    output = coder(world).described()["deployments"]
+    assert [d["status"] for d in output] == ["PRIMARY", "ACTIVE"]
+    assert output[0]["id"] == new.id
 
 
 @rule("an update during a rollout supersedes it", "ECS API reference, UpdateService")
@@ -490,9 +490,9 @@ def test_why_a_task_stopped(
     world = make(spec)
     bad = put(world, fault)
     until(world, lambda: coder(world).dead and coder(world).dead[-1].deployment is bad)
-    told = coder(world).dead[-1].described()
-    assert told["stopCode"] == code
-    assert reason in told["stoppedReason"]
+    output = coder(world).dead[-1].described()
+    assert output["stopCode"] == code
+    assert reason in output["stoppedReason"]
 
 
 @rule(
@@ -569,35 +569,35 @@ def test_stopped_tasks_are_forgotten(world: World) -> None:
     (task,) = coder(world).tasks
     world.ecs.stop(task, "UserInitiated", "")
     wait(world, 60)
-    asked = {"tasks": [task.arn]}
-    assert world.ecs.describe_tasks(asked)["tasks"]
+    request = {"tasks": [task.arn]}
+    assert world.ecs.describe_tasks(request)["tasks"]
     wait(world, 3601)
-    assert not world.ecs.describe_tasks(asked)["tasks"]
+    assert not world.ecs.describe_tasks(request)["tasks"]
 
 
 @rule("ListTasks filters by the desired status", "ECS API reference, ListTasks")
 def test_tasks_are_listed_by_what_is_wanted(world: World) -> None:
     (task,) = coder(world).tasks
     world.ecs.stop(task, "UserInitiated", "")
-    asked = {"serviceName": "coder"}
-    assert task.arn in world.ecs.list_tasks({**asked, "desiredStatus": "STOPPED"})["taskArns"]
-    assert task.arn not in world.ecs.list_tasks({**asked, "desiredStatus": "RUNNING"})["taskArns"]
+    request = {"serviceName": "coder"}
+    assert task.arn in world.ecs.list_tasks({**request, "desiredStatus": "STOPPED"})["taskArns"]
+    assert task.arn not in world.ecs.list_tasks({**request, "desiredStatus": "RUNNING"})["taskArns"]
 
 
 @rule("ListTasks gives 100 at a time", "ECS API reference, ListTasks")
 def test_tasks_are_listed_in_pages(world: World) -> None:
     world.ecs.update_service({"service": "coder", "desiredCount": 120})
-    asked = {"serviceName": "coder", "desiredStatus": "RUNNING"}
-    first = world.ecs.list_tasks(asked)
-    second = world.ecs.list_tasks({**asked, "nextToken": first["nextToken"]})
+    request = {"serviceName": "coder", "desiredStatus": "RUNNING"}
+    first = world.ecs.list_tasks(request)
+    second = world.ecs.list_tasks({**request, "nextToken": first["nextToken"]})
     assert (len(first["taskArns"]), len(second["taskArns"])) == (100, 20)
     assert "nextToken" not in second
 
 
 @rule("tasks of a service that is gone cannot be listed", "turbot/steampipe-plugin-aws issue 1415")
 def test_tasks_of_no_service(world: World) -> None:
-    asked = {"serviceName": "gone", "desiredStatus": "RUNNING"}
-    assert refusal(lambda: world.ecs.list_tasks(asked)) == "ServiceNotFoundException"
+    request = {"serviceName": "gone", "desiredStatus": "RUNNING"}
+    assert refusal(lambda: world.ecs.list_tasks(request)) == "ServiceNotFoundException"
 
 
 @rule("a task names the deployment that started it", "ECS API reference, Task")
@@ -613,8 +613,8 @@ def test_reads_lag_behind(world: World) -> None:
     coder(world).lag = 9.0
 
     def shown() -> str:
-        found = world.ecs.describe_services({"services": ["coder"]})["services"][0]
-        return str(found["deployments"][0]["id"])
+        response = world.ecs.describe_services({"services": ["coder"]})["services"][0]
+        return str(response["deployments"][0]["id"])
 
     assert shown() == before
     wait(world, 9)
@@ -630,16 +630,16 @@ def test_an_unknown_service_is_left_out(world: World) -> None:
 def test_a_deleted_service_drains(world: World) -> None:
     world.ecs.delete_service("coder")
     assert coder(world).status == "DRAINING"
-    asked = {"service": "coder", "forceNewDeployment": True}
-    assert refusal(lambda: world.ecs.update_service(asked)) == "ServiceNotActiveException"
+    request = {"service": "coder", "forceNewDeployment": True}
+    assert refusal(lambda: world.ecs.update_service(request)) == "ServiceNotActiveException"
     wait(world, 60)
     assert (coder(world).status, coder(world).tasks) == ("INACTIVE", [])
 
 
 @rule("an unknown service cannot be updated", "ECS API reference, UpdateService")
 def test_an_unknown_service_cannot_be_updated(world: World) -> None:
-    asked = {"service": "none"}
-    assert refusal(lambda: world.ecs.update_service(asked)) == "ServiceNotFoundException"
+    request = {"service": "none"}
+    assert refusal(lambda: world.ecs.update_service(request)) == "ServiceNotFoundException"
 
 
 @rule(
@@ -647,12 +647,12 @@ def test_an_unknown_service_cannot_be_updated(world: World) -> None:
     "ECS API reference, CreateService",
 )
 def test_a_service_is_created_once(world: World) -> None:
-    asked = {"serviceName": "coder", "clientToken": coder(world).token}
+    request = {"serviceName": "coder", "clientToken": coder(world).token}
     before = coder(world).primary
-    told = world.ecs.create_service(asked)
-    assert told["service"]["deployments"][0]["id"] == before.id
-    asked["clientToken"] = "another"
-    assert refusal(lambda: world.ecs.create_service(asked)) == "InvalidParameterException"
+    output = world.ecs.create_service(request)
+    assert output["service"]["deployments"][0]["id"] == before.id
+    request["clientToken"] = "another"
+    assert refusal(lambda: world.ecs.create_service(request)) == "InvalidParameterException"
 
 
 @rule("a family's name is its newest active revision", "ECS API reference, DescribeTaskDefinition")
@@ -660,8 +660,8 @@ def test_a_family_is_its_newest_active_revision(world: World) -> None:
     first = world.ecs.register_task_definition({"family": "f"})["taskDefinition"]
     second = world.ecs.register_task_definition({"family": "f"})["taskDefinition"]
     second["status"] = "INACTIVE"
-    told = world.ecs.describe_task_definition({"taskDefinition": "f"})
-    assert told["taskDefinition"]["taskDefinitionArn"] == first["taskDefinitionArn"]
+    output = world.ecs.describe_task_definition({"taskDefinition": "f"})
+    assert output["taskDefinition"]["taskDefinitionArn"] == first["taskDefinitionArn"]
 
 
 # Load balancer --------------------------------------------------------------------------------
@@ -689,8 +689,8 @@ def test_a_target_drains(make: Callable[[str], World]) -> None:
 
 
 def _targets(world: World) -> dict[str, str]:
-    told = world.describe_target_health({})["TargetHealthDescriptions"]
-    return {d["Target"]["Id"]: d["TargetHealth"]["State"] for d in told}
+    output = world.describe_target_health({})["TargetHealthDescriptions"]
+    return {d["Target"]["Id"]: d["TargetHealth"]["State"] for d in output}
 
 
 # DynamoDB, images and executions --------------------------------------------------------------
@@ -733,14 +733,14 @@ def test_a_name_starts_one_execution(world: World) -> None:
     "Step Functions API reference, DescribeExecution",
 )
 def test_an_execution_is_shown_late(world: World) -> None:
-    asked = {"executionArn": world.sfn.begin("a-name", '{"action": "hold"}')}
+    request = {"executionArn": world.sfn.begin("a-name", '{"action": "hold"}')}
 
     def stale() -> str:
-        return str(world.sfn.describe_execution(asked, stale=True)["status"])
+        return str(world.sfn.describe_execution(request, stale=True)["status"])
 
     assert refusal(stale) == "ExecutionDoesNotExist"
     wait(world, STALE)
-    assert (stale(), world.sfn.describe_execution(asked)["status"]) == ("RUNNING", "SUCCEEDED")
+    assert (stale(), world.sfn.describe_execution(request)["status"]) == ("RUNNING", "SUCCEEDED")
     wait(world, STALE)
     assert stale() == "SUCCEEDED"
 
@@ -751,11 +751,11 @@ def test_an_execution_is_shown_late(world: World) -> None:
 )
 def test_a_condition_that_does_not_hold_changes_nothing(world: World) -> None:
     item = {"service": {"S": "s"}, "id": {"S": "i"}, "a": {"S": "1"}}
-    asked = {"ConditionExpression": "attribute_not_exists(#id)",
+    request = {"ConditionExpression": "attribute_not_exists(#id)",
              "ExpressionAttributeNames": {"#id": "id"}}  # fmt: skip
-    world.table.put_item({"Item": item, **asked})
+    world.table.put_item({"Item": item, **request})
     with pytest.raises(AwsError) as refused:
-        world.table.put_item({"Item": {**item, "a": {"S": "2"}}, **asked})
+        world.table.put_item({"Item": {**item, "a": {"S": "2"}}, **request})
     assert refused.value.code == "ConditionalCheckFailedException"
     assert world.table.items["s"]["i"] == item
 
@@ -769,26 +769,26 @@ def test_a_transaction_writes_all_or_nothing(world: World) -> None:
     absent = {"ConditionExpression": "attribute_not_exists(#id)",
               "ExpressionAttributeNames": {"#id": "id"}}  # fmt: skip
     put = {"Put": {"Item": {**key, "id": {"S": "lock"}}}}
-    asked = {"TransactItems": [put, {"ConditionCheck": {"Key": key, **absent}}]}
+    request = {"TransactItems": [put, {"ConditionCheck": {"Key": key, **absent}}]}
     world.table.put_item({"Item": key})
     with pytest.raises(AwsError) as refused:
-        world.table.transact_write_items(asked)
+        world.table.transact_write_items(request)
     assert refused.value.code == "TransactionCanceledException"
     reasons = [{"Code": "None"}, {"Code": "ConditionalCheckFailed"}]
     assert refused.value.members["CancellationReasons"] == reasons
     assert "lock" not in world.table.items["s"]
     world.table.delete_item({"Key": key})
-    world.table.transact_write_items(asked)
+    world.table.transact_write_items(request)
     assert "lock" in world.table.items["s"]
 
 
 @rule("a page may be empty and name a next one", "SSM API reference, GetParametersByPath")
 def test_a_page_may_be_empty(world: World) -> None:
     world.page = 1
-    asked = {"Path": runtime.ENVIRONMENT["SPEC_PATH"]}
-    first = world.get_parameters_by_path(asked)
+    request = {"Path": runtime.ENVIRONMENT["SPEC_PATH"]}
+    first = world.get_parameters_by_path(request)
     assert first["Parameters"] == []
-    second = world.get_parameters_by_path({**asked, "NextToken": first["NextToken"]})
+    second = world.get_parameters_by_path({**request, "NextToken": first["NextToken"]})
     assert len(second["Parameters"]) == 1
     assert "NextToken" not in second
 
@@ -841,21 +841,21 @@ def test_a_tag_moves(world: World) -> None:
 
 @rule("an unknown image is refused", "ECR API reference, DescribeImages")
 def test_an_unknown_image(world: World) -> None:
-    asked = {"imageIds": [{"imageTag": "none"}]}
-    assert refusal(lambda: world.ecr.describe_images(asked)) == "ImageNotFoundException"
+    request = {"imageIds": [{"imageTag": "none"}]}
+    assert refusal(lambda: world.ecr.describe_images(request)) == "ImageNotFoundException"
 
 
 @rule("an image may be shown seconds after its push", "AWS documents no bound")
 def test_an_image_is_shown_late(world: World) -> None:
-    asked = {"imageIds": [{"imageDigest": world.ecr.push(App("1.1.0"), "1.1.0")}]}
+    request = {"imageIds": [{"imageDigest": world.ecr.push(App("1.1.0"), "1.1.0")}]}
 
     def stale() -> object:
-        return world.ecr.describe_images(asked, stale=True)
+        return world.ecr.describe_images(request, stale=True)
 
-    assert world.ecr.describe_images(asked)["imageDetails"]
+    assert world.ecr.describe_images(request)["imageDetails"]
     assert refusal(stale) == "ImageNotFoundException"
     wait(world, 12)
-    assert stale() == world.ecr.describe_images(asked)
+    assert stale() == world.ecr.describe_images(request)
 
 
 @rule("an index tells one push a manifest, its own with the tag", "docker/buildx issue 940")
@@ -934,8 +934,8 @@ def test_what_can_be_restored(make: Callable[[str], World]) -> None:
     _snapshot(world, "s")
 
     def restore(name: str) -> object:
-        asked = {"DBInstanceIdentifier": name, "DBSnapshotIdentifier": "s"}
-        return world.rds.restore_db_instance_from_db_snapshot(asked)
+        request = {"DBInstanceIdentifier": name, "DBSnapshotIdentifier": "s"}
+        return world.rds.restore_db_instance_from_db_snapshot(request)
 
     assert refusal(lambda: restore("new")) == "InvalidDBSnapshotState"
     wait(world, 101)
@@ -945,8 +945,8 @@ def test_what_can_be_restored(make: Callable[[str], World]) -> None:
 
 
 def _snapshot(world: World, name: str) -> dict[str, Any]:
-    asked = {"DBSnapshotIdentifier": name, "DBInstanceIdentifier": "coder-db"}
-    return world.rds.create_db_snapshot(asked)
+    request = {"DBSnapshotIdentifier": name, "DBInstanceIdentifier": "coder-db"}
+    return world.rds.create_db_snapshot(request)
 
 
 # Step Functions -------------------------------------------------------------------------------
@@ -1099,13 +1099,13 @@ def test_an_expression_that_gives_nothing() -> None:
     "Step Functions API reference, SendTaskSuccess",
 )
 def test_a_token_is_of_use_once(world: World) -> None:
-    asked = {"taskToken": "t", "output": "{}"}
-    assert refusal(lambda: world.sfn.send_task_success(asked)) == "InvalidToken"
+    request = {"taskToken": "t", "output": "{}"}
+    assert refusal(lambda: world.sfn.send_task_success(request)) == "InvalidToken"
     world.sfn.tokens["t"] = Box()
-    world.sfn.send_task_success(asked)
-    assert refusal(lambda: world.sfn.send_task_success(asked)) == "TaskTimedOut"
+    world.sfn.send_task_success(request)
+    assert refusal(lambda: world.sfn.send_task_success(request)) == "TaskTimedOut"
     world.sfn.tokens["t"] = None
-    assert refusal(lambda: world.sfn.send_task_success(asked)) == "TaskTimedOut"
+    assert refusal(lambda: world.sfn.send_task_success(request)) == "TaskTimedOut"
 
 
 @rule(
@@ -1146,5 +1146,5 @@ def test_the_errors_of_functions(world: World, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_documentation_lists_the_rules() -> None:
     assert len(RULES) >= 60
-    told = (runtime.ROOT / "docs/simulation.md").read_text()
-    assert table() in told, "put what `python -m tests.simulation rules` prints into it"
+    output = (runtime.ROOT / "docs/simulation.md").read_text()
+    assert table() in output, "put what `python -m tests.simulation rules` prints into it"

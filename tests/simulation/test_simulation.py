@@ -39,8 +39,8 @@ def test_every_world_holds_undisturbed_and_with_single_faults(name: str) -> None
 @pytest.mark.parametrize("tens", range(100))
 def test_random_schedules_hold(tens: int) -> None:
     for seed in range(10 * tens, 10 * tens + 10):
-        found = plans.broken(plans.random_plan(seed))
-        assert found is None, f"seed {seed}: {found}"
+        result = plans.broken(plans.random_plan(seed))
+        assert result is None, f"seed {seed}: {result}"
 
 
 def test_a_plan_runs_the_same_each_time() -> None:
@@ -124,19 +124,19 @@ def test_an_expression_gives_what_the_library_gives() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operation", "asked"),
+    ("operation", "requested"),
     [
         ("PutItem", {"TableName": "t", "Item": {"id": {"S": "x"}, "n": {"M": {"a": {"N": "1"}}}}}),
         ("Query", {"TableName": "t", "Limit": 5, "ConsistentRead": True}),
     ],
 )
 def test_a_quick_look_passes_nothing_that_the_validator_does_not(
-    operation: str, asked: dict[str, Any]
+    operation: str, requested: dict[str, Any]
 ) -> None:
     shape = client("dynamodb").meta.service_model.operation_model(operation).input_shape
     right = shapes.look(shape)
-    assert right(asked)
-    spoilt = list(_spoilt(asked))
+    assert right(requested)
+    spoilt = list(_spoilt(requested))
     assert len(spoilt) > 15
     for values in spoilt:
         assert not (right(values) and ParamValidator().validate(values, shape).has_errors())
@@ -157,6 +157,6 @@ def test_a_bad_release_is_no_good_one() -> None:
 
 
 def test_the_documentation_holds_the_race_and_the_guards() -> None:
-    told = (runtime.ROOT / "docs/simulation.md").read_text()
-    assert race.table() in told, "put what `make race` prints into it"
-    assert table_of_guards() in told, "put each guard of guards.py into it"
+    output = (runtime.ROOT / "docs/simulation.md").read_text()
+    assert race.table() in output, "put what `make race` prints into it"
+    assert table_of_guards() in output, "put each guard of guards.py into it"

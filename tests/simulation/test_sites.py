@@ -18,15 +18,15 @@ QUICK = {
 @pytest.mark.parametrize("name", [*sites.HELD, "a hold and its end"])
 def test_people_act_at_every_call_of_a_hold_and_its_end(name: str) -> None:
     for plan in plans.interleaved(name):
-        found = plans.broken(plan)
-        assert found is None, f"{plan.faults}: {found}"
+        result = plans.broken(plan)
+        assert result is None, f"{plan.faults}: {result}"
 
 
 @pytest.mark.parametrize("tens", range(10))
 def test_random_schedules_of_a_site_hold(tens: int) -> None:
     for seed in range(10 * tens, 10 * tens + 10):
-        found = plans.broken(sites.random_plan(seed))
-        assert found is None, f"seed {seed}: {found}"
+        result = plans.broken(sites.random_plan(seed))
+        assert result is None, f"seed {seed}: {result}"
 
 
 @pytest.mark.parametrize("guard", [g for g in SITE_GUARDS if g.name in QUICK], ids=lambda g: g.name)

@@ -38,9 +38,9 @@ EXITED = {
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    made = worlds.world("checked", live=True)
-    with runtime.within(made):
-        yield made
+    result = worlds.world("checked", live=True)
+    with runtime.within(result):
+        yield result
 
 
 @pytest.fixture

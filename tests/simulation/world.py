@@ -275,16 +275,16 @@ class Execution:
 
     def _await(self, box: Box, seconds: float) -> Any:
         self.box = box
-        found = self.world.engine.wait(box, seconds)
+        result = self.world.engine.wait(box, seconds)
         if self.status != "RUNNING" or getcurrent() is not self._process:
             raise asl.Over
         self.box = None
-        return found
+        return result
 
-    def _result(self, found: Any) -> Any:
-        if found is None:
+    def _result(self, described: Any) -> Any:
+        if described is None:
             raise asl.StateError("States.Timeout", "")
-        kind, value = found
+        kind, value = described
         if kind == "failed":
             raise asl.StateError(*value)
         return value
@@ -306,38 +306,38 @@ class Sfn:
             if there.status == "RUNNING" and there.text == text:
                 return there.arn
             raise AwsError("ExecutionAlreadyExists", f"Execution Already Exists: '{name}'")
-        made = Execution(self.world, name, text, machine)
-        self.executions[made.arn] = made
+        result = Execution(self.world, name, text, machine)
+        self.executions[result.arn] = result
         self.world.trace("sfn", f"{name[:12]} starts: {text[:160]}")
-        return made.arn
+        return result.arn
 
-    def start_execution(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def start_execution(self, request: Mapping[str, Any]) -> dict[str, Any]:
         from tests.simulation.ecs import moment
 
-        machine = asked["stateMachineArn"].rpartition(":")[2].lower()
-        arn = self.begin(asked["name"], asked["input"], machine)
+        machine = request["stateMachineArn"].rpartition(":")[2].lower()
+        arn = self.begin(request["name"], request["input"], machine)
         return {"executionArn": arn, "startDate": moment(self.executions[arn].started)}
 
-    def describe_execution(self, asked: Mapping[str, Any], stale: bool = False) -> dict[str, Any]:
+    def describe_execution(self, request: Mapping[str, Any], stale: bool = False) -> dict[str, Any]:
         from tests.simulation.ecs import moment
 
-        found, now = self.executions.get(asked["executionArn"]), self.world.engine.now
-        if found is None or now - found.started < (STALE if stale else found.lag):
+        result, now = self.executions.get(request["executionArn"]), self.world.engine.now
+        if result is None or now - result.started < (STALE if stale else result.lag):
             raise AwsError("ExecutionDoesNotExist", "Execution Does Not Exist")
-        lags = found.status != "RUNNING" and now - found.ended < (STALE if stale else found.lag)
+        lags = result.status != "RUNNING" and now - result.ended < (STALE if stale else result.lag)
         return {
-            "executionArn": found.arn,
-            "stateMachineArn": runtime.arn(found.machine),
-            "status": "RUNNING" if lags else found.status,
-            "startDate": moment(found.started),
+            "executionArn": result.arn,
+            "stateMachineArn": runtime.arn(result.machine),
+            "status": "RUNNING" if lags else result.status,
+            "startDate": moment(result.started),
         }
 
-    def send_task_success(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        token = asked["taskToken"]
+    def send_task_success(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        token = request["taskToken"]
         if token not in self.tokens:
             raise AwsError("InvalidToken", "Invalid Token")
         box = self.tokens[token]
-        if box is None or not self.world.engine.fill(box, ("done", json.loads(asked["output"]))):
+        if box is None or not self.world.engine.fill(box, ("done", json.loads(request["output"]))):
             raise AwsError("TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'")
         return {}
 
@@ -523,17 +523,17 @@ class World:
     def integrate(self, action: str, payload: bytes, box: Box, execution: Execution | None) -> None:
         """Step Functions itself calls AWS."""
         now = self.engine.now
-        made = Invocation(action, payload, box, execution, now, now + 50, integrated=True)
-        self.engine.spawn(self._integrate, made)
+        result = Invocation(action, payload, box, execution, now, now + 50, integrated=True)
+        self.engine.spawn(self._integrate, result)
 
     def _integrate(self, invocation: Invocation) -> None:
         process: Any = getcurrent()
         process.invocation, execution = invocation, invocation.execution
         service, operation = invocation.function.removesuffix(".sync").split(":")[-2:]
         prefix = PREFIXES[service]
-        asked = marshal.loads(invocation.packed)
+        request = marshal.loads(invocation.packed)
         try:
-            answer = self.call(service, operation[0].upper() + operation[1:], asked)
+            answer = self.call(service, operation[0].upper() + operation[1:], request)
         except (Killed, AwsError) as error:
             code = error.code if isinstance(error, AwsError) else ""
             known = code in _REFUSALS
@@ -573,7 +573,7 @@ class World:
 
     # Calls of AWS
 
-    def call(self, service: str, operation: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def call(self, service: str, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a call of AWS, or let the fault befall it that the plan has for it."""
         process: Any = getcurrent()
         invocation: Invocation = process.invocation
@@ -615,15 +615,17 @@ class World:
                 invocation.execution.end("ABORTED" if stopped else "TIMED_OUT")
         if self.engine.now < self.denied.get((invocation.function, operation), 0.0):
             raise AwsError("AccessDeniedException", f"{operation} is not authorized")
-        if service == "ecs" and {asked.get("cluster", HOME), *asked.get("clusters", ())} != {HOME}:
+        if service == "ecs" and {request.get("cluster", HOME), *request.get("clusters", ())} != {
+            HOME
+        }:
             # template.yaml names the cluster (ClusterName) in what the functions may do
             raise AwsError("AccessDeniedException", f"{operation} is not authorized")
-        answer = self._answer(invocation, service, operation, asked, fault == "stale")
+        answer = self._answer(invocation, service, operation, request, fault == "stale")
         match fault:
             case "lost":
                 raise AwsError("", "")
             case "repeated":
-                answer = self._answer(invocation, service, operation, asked, False)
+                answer = self._answer(invocation, service, operation, request, False)
             case "killed-after":
                 raise Killed("Lambda.Unknown")
             case "timed-out":
@@ -650,15 +652,15 @@ class World:
         ahead = self.skew.get(process.invocation.function, 0.0)
         return self.engine.now + ahead + self.looks % 1000 / 1e6
 
-    def paged(self, found: list[Any], start: str | None) -> tuple[list[Any], str | None]:
+    def paged(self, described: list[Any], start: str | None) -> tuple[list[Any], str | None]:
         """A page of what was found, and where the next begins; None for nowhere. If pages are
         small, the first is empty."""
         if not self.page:
-            return found, None
+            return described, None
         begin = int(start or -1)
         following = begin + self.page if start else 0
-        page = found[begin:following] if start else []
-        return page, str(following) if following < len(found) else None
+        page = described[begin:following] if start else []
+        return page, str(following) if following < len(described) else None
 
     def _pause(self, invocation: Invocation, seconds: float) -> None:
         left = invocation.deadline - self.engine.now
@@ -672,36 +674,36 @@ class World:
         invocation: Invocation,
         service: str,
         operation: str,
-        asked: Mapping[str, Any],
+        request: Mapping[str, Any],
         stale: bool,
     ) -> dict[str, Any]:
         name = runtime.snake(operation)
         owner: Any = getattr(self, _OWNERS.get(service, ""), self)
         if not hasattr(owner, name):
             raise Unmodelled(f"{service} {operation}")
-        self.invariants.asked(invocation, operation, asked)
+        self.invariants.asked(invocation, operation, request)
         if stale and operation == "DescribeServices":
-            return self.ecs.describe_services(asked, stale=True)
+            return self.ecs.describe_services(request, stale=True)
         if stale and operation == "DescribeExecution":
-            return self.sfn.describe_execution(asked, stale=True)
+            return self.sfn.describe_execution(request, stale=True)
         if stale and operation == "DescribeImages":
-            return self.ecr.describe_images(asked, stale=True)
-        answer: dict[str, Any] = getattr(owner, name)(asked)
+            return self.ecr.describe_images(request, stale=True)
+        answer: dict[str, Any] = getattr(owner, name)(request)
         if self.lines is not None:
-            self.trace(invocation.function, f"{operation} {_short(asked)}")
-        self.invariants.answered(invocation, operation, asked, answer)
+            self.trace(invocation.function, f"{operation} {_short(request)}")
+        self.invariants.answered(invocation, operation, request, answer)
         return answer
 
     # What is small: the network, roles, specs, logs and announcements
 
-    def describe_subnets(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        (name,) = asked["SubnetIds"]
+    def describe_subnets(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        (name,) = request["SubnetIds"]
         if name not in self.surroundings:
             raise AwsError("InvalidSubnetID.NotFound", name)
         return {"Subnets": [{"SubnetId": name, "VpcId": "vpc-1"}]}
 
-    def describe_security_groups(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        (name,) = asked["GroupIds"]
+    def describe_security_groups(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        (name,) = request["GroupIds"]
         if name not in self.surroundings:
             raise AwsError("InvalidGroup.NotFound", name)
         anyone = [{"CidrIp": "0.0.0.0/0"}]
@@ -712,7 +714,7 @@ class World:
         }
         return {"SecurityGroups": [{"GroupId": name, "VpcId": "vpc-1", **rules}]}
 
-    def describe_route_tables(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def describe_route_tables(self, request: Mapping[str, Any]) -> dict[str, Any]:
         gateway = {"GatewayId": "igw-1"} if self._public() else {"NatGatewayId": "nat-1"}
         way = {"DestinationCidrBlock": "0.0.0.0/0", "State": "active", **gateway}
         associated = {"Associations": [{"Main": True}], "VpcId": "vpc-1", "RouteTableId": "rtb-1"}
@@ -722,39 +724,39 @@ class World:
         """Whether the spec gives each task a public IP."""
         return self._part("network").get("assignPublicIp") == "ENABLED"
 
-    def describe_vpc_endpoints(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def describe_vpc_endpoints(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"VpcEndpoints": []}
 
-    def describe_target_groups(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        (arn,) = asked["TargetGroupArns"]
-        found = {"TargetGroupArn": arn, "TargetType": "ip", "VpcId": "vpc-1"}
-        return {"TargetGroups": [{**found, "LoadBalancerArns": ["balancer"]}]}
+    def describe_target_groups(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        (arn,) = request["TargetGroupArns"]
+        matches = {"TargetGroupArn": arn, "TargetType": "ip", "VpcId": "vpc-1"}
+        return {"TargetGroups": [{**matches, "LoadBalancerArns": ["balancer"]}]}
 
-    def describe_load_balancers(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def describe_load_balancers(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"LoadBalancers": [{"SecurityGroups": [GROUP]}]}
 
-    def describe_log_streams(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def describe_log_streams(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"logStreams": []}
 
-    def simulate_principal_policy(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        (action,) = asked["ActionNames"]
+    def simulate_principal_policy(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        (action,) = request["ActionNames"]
         allowed = {"EvalActionName": action, "EvalDecision": "allowed"}
         return {"EvaluationResults": [allowed]}
 
-    def describe_network_interfaces(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        found = []
-        for name in asked["NetworkInterfaceIds"]:
+    def describe_network_interfaces(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        matches = []
+        for name in request["NetworkInterfaceIds"]:
             task = next((t for t in self._tasks() if f"eni-{t.name}" == name), None)
             if task is None:
                 raise AwsError("InvalidNetworkInterfaceID.NotFound", name)
             entry: dict[str, Any] = {"NetworkInterfaceId": name}
             if self._public():
                 entry["Association"] = {"PublicIp": task.public}
-            found.append(entry)
-        return {"NetworkInterfaces": found}
+            matches.append(entry)
+        return {"NetworkInterfaces": matches}
 
-    def get_role(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        name = asked["RoleName"]
+    def get_role(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        name = request["RoleName"]
         if name in self.broken_roles:
             raise AwsError("NoSuchEntity", name, 404)
         arn = f"arn:aws:iam::{ACCOUNT}:role/{name}"
@@ -768,15 +770,15 @@ class World:
             }
         }
 
-    def get_parameters_by_path(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        if asked["Path"] != runtime.ENVIRONMENT["SPEC_PATH"]:
+    def get_parameters_by_path(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if request["Path"] != runtime.ENVIRONMENT["SPEC_PATH"]:
             return {"Parameters": []}  # it has no documentation site
-        name = f"{asked['Path']}/{self.spec['service']}"
-        found = [{"Name": name, "Value": self._spec_text}]
-        page, following = self.paged(found, asked.get("NextToken"))
+        name = f"{request['Path']}/{self.spec['service']}"
+        matches = [{"Name": name, "Value": self._spec_text}]
+        page, following = self.paged(matches, request.get("NextToken"))
         return {"Parameters": page, **({"NextToken": following} if following else {})}
 
-    def describe_target_health(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def describe_target_health(self, request: Mapping[str, Any]) -> dict[str, Any]:
         states = {"initial": "initial", "healthy": "healthy", "unhealthy": "unhealthy"}
         return {
             "TargetHealthDescriptions": [
@@ -789,7 +791,7 @@ class World:
             ]
         }
 
-    def get_log_events(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def get_log_events(self, request: Mapping[str, Any]) -> dict[str, Any]:
         lines = [
             "listening on :3000",
             f"connecting to postgres://coder:{SECRET}@coder-db.example:5432/coder",
@@ -797,8 +799,8 @@ class World:
         ]
         return {"events": [{"timestamp": 0, "message": line} for line in lines]}
 
-    def put_events(self, asked: Mapping[str, Any]) -> dict[str, Any]:
-        detail = json.loads(asked["Entries"][0]["Detail"])
+    def put_events(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        detail = json.loads(request["Entries"][0]["Detail"])
         self.invariants.announced(detail)
         self.announced.append(detail)
         self.trace("told", f"{detail['state']} {detail.get('version')}: {detail['reason'][:150]}")
@@ -994,14 +996,16 @@ class World:
         first, *others = definition["containerDefinitions"]
         image = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/{self.spec['repository']}:0.9.0"
         containers = [{**first, "image": image}, *others]
-        made = self.ecs.register_task_definition({**definition, "containerDefinitions": containers})
+        rendered = self.ecs.register_task_definition(
+            {**definition, "containerDefinitions": containers}
+        )
         (balancer,) = service["loadBalancers"]
         self.ecs.create_service(
             {
                 **service,
                 "serviceName": self.spec["service"],
                 "cluster": self.spec["cluster"],
-                "taskDefinition": made["taskDefinition"]["taskDefinitionArn"],
+                "taskDefinition": rendered["taskDefinition"]["taskDefinitionArn"],
                 "desiredCount": 2,
                 "loadBalancers": [{**balancer, "targetGroupArn": arn} for arn in TARGET_GROUPS],
                 "deploymentConfiguration": {"minimumHealthyPercent": 50, "maximumPercent": 150},
@@ -1118,15 +1122,15 @@ class World:
         return next(tagged, None)
 
     def _service(self) -> Service | None:
-        found = self.ecs.services.get(self.spec["service"])
-        return found if found and found.status == "ACTIVE" else None
+        result = self.ecs.services.get(self.spec["service"])
+        return result if result and result.status == "ACTIVE" else None
 
     def checked(self, service: Service) -> None:
         self.invariants.looked(service)
 
 
-def _short(asked: Mapping[str, Any]) -> str:
-    return str({k: v for k, v in asked.items() if k not in ("TableName", "cluster")})[:140]
+def _short(request: Mapping[str, Any]) -> str:
+    return str({k: v for k, v in request.items() if k not in ("TableName", "cluster")})[:140]
 
 
 __all__ = ["REGION", "Execution", "Invocation", "Killed", "Plan", "World"]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from deployer.presets.coder import Coder
 from tests.simulation import builds, sites
 from tests.simulation.application import App
 from tests.simulation.cloud import SECRET_ARN
@@ -61,14 +62,7 @@ _SPEC: dict[str, Any] = {
     },
     "strategy": "rolling",
     "timeout": 300,
-    "verify": {
-        "path": "/healthz",
-        "version": {"path": "/healthz", "header": "X-Coder-Build-Version", "match": "build"},
-        "unchanged": [
-            {"path": "/api/v2/buildinfo", "field": "deployment_id"},
-            {"path": "/api/v2/users/first"},
-        ],
-    },
+    "verify": Coder.fields["verify"],
 }
 _PLAIN = {"taskDefinition": {**_SPEC["taskDefinition"], "containerDefinitions": [_CONTAINER]}}
 _BALANCED: dict[str, Any] = {
@@ -580,8 +574,8 @@ _KINDS: Mapping[str, tuple[type[World], Any]] = {
 
 @cache
 def _saved(spec: str, live: bool) -> bytes:
-    made, first = _KINDS.get(spec, (World, push(0, "1.0.0")))
-    world = made(SPECS.get(spec, _SPEC))
+    result, first = _KINDS.get(spec, (World, push(0, "1.0.0")))
+    world = result(SPECS.get(spec, _SPEC))
     if spec == "adopted":
         world.run(Plan(spec, ((0, "make_by_hand", (_BY_HAND, _BALANCED["serviceDefinition"])),)))
     if live:
@@ -591,8 +585,8 @@ def _saved(spec: str, live: bool) -> bytes:
 
 def world(spec: str, live: bool) -> World:
     """A world at rest, with a release live in it or none."""
-    made: World = pickle.loads(_saved(spec, live))
-    return made
+    result: World = pickle.loads(_saved(spec, live))
+    return result
 
 
 def run(plan: Plan, lines: list[str] | None = None) -> World:

@@ -38,10 +38,10 @@ def main() -> int:
             text=True,
         )
     # it ends with 0 even if it could not read a template, or found none
-    said = done.stdout + done.stderr
-    read = "Passed checks: " in said and "Parsing errors" not in said
+    message = done.stdout + done.stderr
+    read = "Passed checks: " in message and "Parsing errors" not in message
     if done.returncode or not read:
-        print(said, file=sys.stderr)
+        print(message, file=sys.stderr)
     return done.returncode or int(not read)
 
 

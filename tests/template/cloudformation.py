@@ -153,7 +153,7 @@ class Stack:
 
     def value(self, node: Any) -> Any:
         """A node of the template with its functions resolved. ValueError: an export is missing."""
-        made = {
+        result = {
             name: {
                 "PhysicalResourceId": _id(resource["Type"], name),
                 "Attributes": _Attributes(resource["Type"], name),
@@ -163,7 +163,7 @@ class Stack:
         }
         with _exported(self._exports):
             return engine._resolve_refs(
-                node, made, self._parameters, self._conditions, {}, self.name, "id"
+                node, result, self._parameters, self._conditions, {}, self.name, "id"
             )
 
 

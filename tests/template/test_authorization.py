@@ -49,20 +49,20 @@ def policies() -> dict[str, dict[str, Any]]:
     """The statements of every role, policy and resource policy, by where they are.
 
     Not those of a boundary, which gives no permission."""
-    made = {
+    result = {
         f"{name}{number}": stack
         for number, settings in enumerate(EVERYTHING)
         for name, stack in stacks(settings).items()
     }
-    made["deployer"] = Stack("deployer", {**NAMES, "SourceConnectionArn": CONNECTION})
-    found = {
+    result["deployer"] = Stack("deployer", {**NAMES, "SourceConnectionArn": CONNECTION})
+    matches = {
         f"{where}: {name} {number}": statement
-        for where, stack in made.items()
+        for where, stack in result.items()
         for name, properties in stack.resources.items()
         for number, statement in enumerate(statements(properties))
         if name != BOUNDARY
     }
-    return found
+    return matches
 
 
 @cache
@@ -130,9 +130,9 @@ def test_what_could_be_named_is_named(policies: dict[str, Any]) -> None:
 def test_a_condition_key_is_one_that_its_action_has(policies: dict[str, Any]) -> None:
     wrong = []
     for where, statement in policies.items():
-        asked = {key for test in statement.get("Condition", {}).values() for key in test}
+        request = {key for test in statement.get("Condition", {}).values() for key in test}
         for name in listed(statement["Action"]):
-            for key in asked - GLOBAL:
+            for key in request - GLOBAL:
                 if not any(key_fits(key, known) for known in keys(name)):
                     wrong.append((where, name, key))
     assert wrong == []

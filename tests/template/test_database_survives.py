@@ -50,17 +50,17 @@ def names(node: Any) -> Iterator[str]:
 def parameters_behind(node: Any) -> set[str]:
     """The parameters that a change of which can change a value. A reference to a resource is its
     id, which changes only if that resource is replaced."""
-    found: set[str] = set()
+    matches: set[str] = set()
     for name in names(node):
         if name in TEMPLATE["Parameters"]:
-            found.add(name)
+            matches.add(name)
         elif name in TEMPLATE["Conditions"]:
-            found |= parameters_behind(TEMPLATE["Conditions"][name])
+            matches |= parameters_behind(TEMPLATE["Conditions"][name])
         elif name in RESOURCES:
             properties = RESOURCES[name]["Properties"]
             for key in set_at_creation(RESOURCES[name]["Type"]) & properties.keys():
-                found |= parameters_behind(properties[key])
-    return found
+                matches |= parameters_behind(properties[key])
+    return matches
 
 
 def test_no_parameter_is_in_what_only_a_new_instance_could_change() -> None:
@@ -90,9 +90,9 @@ def test_an_instance_that_goes_leaves_a_snapshot(policy: str) -> None:
 
 
 def test_a_deletion_is_refused_unless_somebody_allows_it_first() -> None:
-    made = stacks(BALANCED)["database"].resources["Instance"]
-    assert made["DeletionProtection"] == "true"
-    assert made["DeleteAutomatedBackups"] is False
+    result = stacks(BALANCED)["database"].resources["Instance"]
+    assert result["DeletionProtection"] == "true"
+    assert result["DeleteAutomatedBackups"] is False
 
 
 def test_backups_are_kept_for_a_week_at_least() -> None:
@@ -101,18 +101,18 @@ def test_backups_are_kept_for_a_week_at_least() -> None:
 
 
 def test_it_is_encrypted_at_rest_and_on_its_way() -> None:
-    made = stacks(BALANCED)["database"].resources
-    assert made["Instance"]["StorageEncrypted"] is True
-    assert made["Settings"]["Parameters"]["rds.force_ssl"] == "1"
-    assert made["Url"]["SecretString"].endswith(":5432/app?sslmode=require")
+    result = stacks(BALANCED)["database"].resources
+    assert result["Instance"]["StorageEncrypted"] is True
+    assert result["Settings"]["Parameters"]["rds.force_ssl"] == "1"
+    assert result["Url"]["SecretString"].endswith(":5432/app?sslmode=require")
 
 
 def test_the_password_is_nowhere_but_in_its_secret() -> None:
-    made = stacks(BALANCED)["database"].resources
+    result = stacks(BALANCED)["database"].resources
     reference = "{{resolve:secretsmanager:" + made_arn() + ":SecretString}}"
-    assert made["Instance"]["MasterUserPassword"] == reference
-    assert f"postgresql://app:{reference}@" in made["Url"]["SecretString"]
-    assert made["Password"]["GenerateSecretString"]["ExcludePunctuation"] is True
+    assert result["Instance"]["MasterUserPassword"] == reference
+    assert f"postgresql://app:{reference}@" in result["Url"]["SecretString"]
+    assert result["Password"]["GenerateSecretString"]["ExcludePunctuation"] is True
     outputs = str(TEMPLATE["Outputs"])
     assert "resolve" not in outputs and "SecretString" not in outputs
 
@@ -124,8 +124,8 @@ def made_arn() -> str:
 
 def test_the_url_leads_to_the_host_that_a_restoration_made() -> None:
     host = "coder-db-2.abcdefghijkl.us-east-1.rds.amazonaws.com"
-    made = stacks(BALANCED | {"DatabaseHost": host})["database"].resources
-    assert made["Url"]["SecretString"].endswith(f"@{host}:5432/app?sslmode=require")
+    result = stacks(BALANCED | {"DatabaseHost": host})["database"].resources
+    assert result["Url"]["SecretString"].endswith(f"@{host}:5432/app?sslmode=require")
     monitoring = stacks(BALANCED | {"DatabaseInstance": "coder-db-2"})["monitoring"].resources
     for alarm in ("DatabaseIsFull", "DatabaseIsBusy", "DatabaseIsCrowded"):
         assert monitoring[alarm]["Dimensions"][0]["Value"] == "coder-db-2"

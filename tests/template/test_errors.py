@@ -58,13 +58,13 @@ def matched(states: States) -> set[str]:
 
 def raised() -> set[str]:
     """The names that the code raises."""
-    found = set()
+    matches = set()
     for module in (*FUNCTIONS, *MODULES):
         for node in ast.walk(parsed(module)):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
                 assert isinstance(node.exc.func, ast.Name), f"{module.name}:{node.lineno}"
-                found.add(node.exc.func.id)
-    return found
+                matches.add(node.exc.func.id)
+    return matches
 
 
 def test_every_name_that_a_machine_matches_is_one_of_ours(states: States) -> None:

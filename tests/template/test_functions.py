@@ -53,7 +53,7 @@ def answer(module: str) -> set[str]:
 def functions_of(template: dict[str, Any], machine: str) -> set[str]:
     """The functions that the template names to a machine; it may name other things too."""
     filled = template["Resources"][machine]["Properties"]["DefinitionSubstitutions"]
-    types = {name: found["Type"] for name, found in template["Resources"].items()}
+    types = {name: item["Type"] for name, item in template["Resources"].items()}
     functions = {name for name in filled if types.get(name) == "AWS::Serverless::Function"}
     for name in functions:
         assert filled[name] == {"Fn::GetAtt": [name, "Arn"]}
@@ -114,9 +114,9 @@ def test_a_function_is_handed_what_it_asks_for(states: States) -> None:
 def test_what_a_state_reads_of_a_result_is_what_its_function_returns(states: States) -> None:
     for name, task in calls(states).items():
         read = {
-            found
+            match
             for text in expressions(task)
-            for found in re.findall(r"\$states\.result\.(\w+)", text)
+            for match in re.findall(r"\$states\.result\.(\w+)", text)
         }
         assert read <= answer(function_of(task)), name
 
@@ -137,9 +137,9 @@ def test_what_a_state_reads_of_its_input_is_what_the_function_before_returned(
     checked = 0
     for name, state in states.items():
         read = {
-            found
+            match
             for text in expressions(state)
-            for found in re.findall(r"\$states\.input\.(\w+)", text)
+            for match in re.findall(r"\$states\.input\.(\w+)", text)
         }
         if not read:
             continue

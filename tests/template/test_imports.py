@@ -15,7 +15,7 @@ LIBRARIES = {"aws_lambda_powertools", "boto3", "botocore", "deployer", "content_
 def imports(module: Path) -> set[str]:
     """The modules that a module imports when it runs; those for type checkers alone are left out.
     `from deployer import x` is `deployer.x`."""
-    found: set[str] = set()
+    matches: set[str] = set()
     typing_only = {
         inner
         for node in ast.walk(parsed(module))
@@ -26,11 +26,11 @@ def imports(module: Path) -> set[str]:
         if ast.unparse(node) in typing_only:
             continue
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            matches |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}: relative import"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            matches |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return matches
 
 
 def roots(module: Path) -> set[str]:

@@ -84,13 +84,13 @@ def stacks(settings: dict[str, Any]) -> dict[str, Stack]:
         or "TargetGroupArn" in settings,
         "docs": "DocsUrl" in settings,
     }
-    made: dict[str, Stack] = {}
+    result: dict[str, Stack] = {}
     exports = dict(ELSEWHERE)
     for name in ORDER:
         if not without.get(name):
-            made[name] = Stack(name, settings, exports)
-            exports |= made[name].exports
-    return made
+            result[name] = Stack(name, settings, exports)
+            exports |= result[name].exports
+    return result
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
@@ -170,23 +170,23 @@ def test_an_export_keeps_its_value_whatever_changes() -> None:
 
 def rules(stack: Stack, group: str, direction: str) -> set[tuple[Any, ...]]:
     """A security group's rules: port, and whom."""
-    made = stack.resources
-    inline = made[group].get(f"SecurityGroup{direction}", [])
+    result = stack.resources
+    inline = result[group].get(f"SecurityGroup{direction}", [])
     gid = stack.value({"Fn::GetAtt": [group, "GroupId"]})
     apart = [
-        made[name]
+        result[name]
         for name, resource in stack.template["Resources"].items()
         if resource["Type"] == f"AWS::EC2::SecurityGroup{direction}"
-        and name in made
-        and made[name]["GroupId"] == gid
+        and name in result
+        and result[name]["GroupId"] == gid
     ]
-    names = {stack.value({"Fn::GetAtt": [n, "GroupId"]}): n for n in made if n.endswith("Group")}
-    found = set()
+    names = {stack.value({"Fn::GetAtt": [n, "GroupId"]}): n for n in result if n.endswith("Group")}
+    matches = set()
     for rule in [*inline, *apart]:
         whom = rule.get("CidrIp") or next(v for k, v in rule.items() if "SecurityGroupId" in k)
         assert rule["IpProtocol"] == "-1" or int(rule["FromPort"]) == int(rule["ToPort"])
-        found.add((int(rule.get("FromPort", -1)), names.get(whom, whom)))
-    return found
+        matches.add((int(rule.get("FromPort", -1)), names.get(whom, whom)))
+    return matches
 
 
 WORLD = "0.0.0.0/0"
@@ -228,15 +228,15 @@ def test_a_database_elsewhere_is_reached_on_its_port() -> None:
 
 
 def test_groups_of_ones_own_are_used() -> None:
-    made = stacks(
+    result = stacks(
         OWN_VPC | {"LoadBalancerSecurityGroupId": GROUP, "DatabaseSecurityGroupId": GROUP}
     )
-    network = made["network"]
+    network = result["network"]
     assert rules(network, "ServiceGroup", "Ingress") == {(3000, GROUP)}
     assert (5432, GROUP) in rules(network, "ServiceGroup", "Egress")
     assert not {"Vpc", "LoadBalancerGroup", "DatabaseGroup"} & network.resources.keys()
-    assert made["load-balancer"].resources["LoadBalancer"]["SecurityGroups"] == [GROUP]
-    assert made["database"].resources["Instance"]["VPCSecurityGroups"] == [GROUP]
+    assert result["load-balancer"].resources["LoadBalancer"]["SecurityGroups"] == [GROUP]
+    assert result["database"].resources["Instance"]["VPCSecurityGroups"] == [GROUP]
 
 
 def test_tasks_may_reach_everything_if_they_must() -> None:
@@ -256,16 +256,16 @@ def test_tasks_may_reach_everything_if_they_must() -> None:
 def test_nat_is_there_for_private_tasks_alone(
     settings: dict[str, Any], gateways: list[str], second: str | None
 ) -> None:
-    made = stacks(settings)["network"].resources
-    assert [name for name in made if name.startswith("Nat") and "Address" not in name] == gateways
-    assert made.get("RouteThroughNat2", {}).get("NatGatewayId") == second
+    result = stacks(settings)["network"].resources
+    assert [name for name in result if name.startswith("Nat") and "Address" not in name] == gateways
+    assert result.get("RouteThroughNat2", {}).get("NatGatewayId") == second
 
 
 def test_subnets_are_in_the_zones_that_are_named() -> None:
-    made = stacks(BALANCED | {"Zones": "use1-az4,use1-az6"})["network"].resources
+    result = stacks(BALANCED | {"Zones": "use1-az4,use1-az6"})["network"].resources
     for kind in ("Public", "Private"):
         for number, zone in enumerate(("use1-az4", "use1-az6"), 1):
-            subnet = made[f"{kind}Subnet{number}"]
+            subnet = result[f"{kind}Subnet{number}"]
             assert subnet["AvailabilityZoneId"] == zone
             assert "AvailabilityZone" not in subnet
     default = stacks(BALANCED)["network"].resources
@@ -274,9 +274,9 @@ def test_subnets_are_in_the_zones_that_are_named() -> None:
 
 
 def test_the_database_has_no_way_out_and_nobody_in() -> None:
-    made = stacks(BALANCED)["network"].resources
-    private = {made[f"PrivateSubnet{zone}Routes"]["RouteTableId"] for zone in (1, 2)}
-    routes = {route["RouteTableId"] for name, route in made.items() if name.startswith("RouteTo")}
+    result = stacks(BALANCED)["network"].resources
+    private = {result[f"PrivateSubnet{zone}Routes"]["RouteTableId"] for zone in (1, 2)}
+    routes = {route["RouteTableId"] for name, route in result.items() if name.startswith("RouteTo")}
     assert not private & routes
     assert stacks(BALANCED)["database"].resources["Instance"]["PubliclyAccessible"] is False
 
@@ -285,35 +285,35 @@ def test_the_database_has_no_way_out_and_nobody_in() -> None:
 
 
 def test_without_a_domain_the_load_balancer_serves_http() -> None:
-    made = stacks(BALANCED)["load-balancer"].resources
-    assert made["Http"]["DefaultActions"][0]["Type"] == "forward"
-    assert not {"Https", "Certificate", "Name"} & made.keys()
+    result = stacks(BALANCED)["load-balancer"].resources
+    assert result["Http"]["DefaultActions"][0]["Type"] == "forward"
+    assert not {"Https", "Certificate", "Name"} & result.keys()
 
 
 def test_with_a_domain_http_leads_to_https() -> None:
-    made = stacks(SECURE)["load-balancer"].resources
-    assert made["Http"]["DefaultActions"][0]["RedirectConfig"]["Protocol"] == "HTTPS"
-    assert made["Https"]["Certificates"] == [{"CertificateArn": "Certificate"}]
-    assert made["Certificate"]["SubjectAlternativeNames"] == ["*.coder.example.com"]
-    assert made["Name"]["Name"] == "coder.example.com"
-    assert made["WildcardName"]["Name"] == "*.coder.example.com"
+    result = stacks(SECURE)["load-balancer"].resources
+    assert result["Http"]["DefaultActions"][0]["RedirectConfig"]["Protocol"] == "HTTPS"
+    assert result["Https"]["Certificates"] == [{"CertificateArn": "Certificate"}]
+    assert result["Certificate"]["SubjectAlternativeNames"] == ["*.coder.example.com"]
+    assert result["Name"]["Name"] == "coder.example.com"
+    assert result["WildcardName"]["Name"] == "*.coder.example.com"
 
 
 def test_only_coder_has_names_below_its_own() -> None:
-    made = stacks(SECURE | {"Application": "web"})["load-balancer"].resources
-    assert "SubjectAlternativeNames" not in made["Certificate"]
-    assert len(made["Certificate"]["DomainValidationOptions"]) == 1
-    assert "WildcardName" not in made
+    result = stacks(SECURE | {"Application": "web"})["load-balancer"].resources
+    assert "SubjectAlternativeNames" not in result["Certificate"]
+    assert len(result["Certificate"]["DomainValidationOptions"]) == 1
+    assert "WildcardName" not in result
 
 
 @pytest.mark.parametrize(
-    ("zone", "made"), [({}, set()), ({"HostedZoneId": "Z0123"}, {"Name", "WildcardName"})]
+    ("zone", "document"), [({}, set()), ({"HostedZoneId": "Z0123"}, {"Name", "WildcardName"})]
 )
-def test_a_certificate_of_ones_own_is_used(zone: dict[str, str], made: set[str]) -> None:
+def test_a_certificate_of_ones_own_is_used(zone: dict[str, str], document: set[str]) -> None:
     own = {"DomainName": "coder.example.com", "CertificateArn": CERTIFICATE} | zone
-    found = stacks(BALANCED | own)["load-balancer"].resources
-    assert found["Https"]["Certificates"] == [{"CertificateArn": CERTIFICATE}]
-    assert {name for name in found if "Name" in name or name == "Certificate"} == made
+    result = stacks(BALANCED | own)["load-balancer"].resources
+    assert result["Https"]["Certificates"] == [{"CertificateArn": CERTIFICATE}]
+    assert {name for name in result if "Name" in name or name == "Certificate"} == document
 
 
 def attributes(of: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -321,11 +321,11 @@ def attributes(of: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def test_a_websocket_stays_open_as_long_as_aws_lets_it() -> None:
-    made = stacks(BALANCED)["load-balancer"].resources
-    found = attributes(made["LoadBalancer"], "LoadBalancer")
-    assert int(found["idle_timeout.timeout_seconds"]) == 4000
-    assert found["routing.http.drop_invalid_header_fields.enabled"] == "true"
-    assert "access_logs.s3.bucket" not in found
+    created = stacks(BALANCED)["load-balancer"].resources
+    result = attributes(created["LoadBalancer"], "LoadBalancer")
+    assert int(result["idle_timeout.timeout_seconds"]) == 4000
+    assert result["routing.http.drop_invalid_header_fields.enabled"] == "true"
+    assert "access_logs.s3.bucket" not in result
 
 
 def test_the_load_balancer_may_write_its_logs_whatever_source_it_names() -> None:
@@ -333,10 +333,10 @@ def test_the_load_balancer_may_write_its_logs_whatever_source_it_names() -> None
 
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
     """
-    made = stacks(BALANCED | {"AccessLogDays": 30})["load-balancer"].resources
+    result = stacks(BALANCED | {"AccessLogDays": 30})["load-balancer"].resources
     (writes,) = [
         statement
-        for statement in made["AccessLogsPolicy"]["PolicyDocument"]["Statement"]
+        for statement in result["AccessLogsPolicy"]["PolicyDocument"]["Statement"]
         if statement["Effect"] == "Allow"
     ]
     assert writes["Principal"] == {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"}
@@ -345,22 +345,22 @@ def test_the_load_balancer_may_write_its_logs_whatever_source_it_names() -> None
 
 
 def test_access_logs_go_to_a_bucket_that_takes_them_before() -> None:
-    made = stacks(BALANCED | {"AccessLogDays": 30})["load-balancer"]
-    found = attributes(made.resources["LoadBalancer"], "LoadBalancer")
-    assert found["access_logs.s3.enabled"] == "true"
-    assert found["access_logs.s3.bucket"] == "AccessLogs"
-    assert "AccessLogsPolicy" in json.dumps(made.template["Resources"]["LoadBalancer"])
+    created = stacks(BALANCED | {"AccessLogDays": 30})["load-balancer"]
+    result = attributes(created.resources["LoadBalancer"], "LoadBalancer")
+    assert result["access_logs.s3.enabled"] == "true"
+    assert result["access_logs.s3.bucket"] == "AccessLogs"
+    assert "AccessLogsPolicy" in json.dumps(created.template["Resources"]["LoadBalancer"])
 
 
 def test_the_firewall_lets_through_what_coder_is_for() -> None:
-    made = stacks(BALANCED)["load-balancer"].resources
-    by_name = {rule["Name"]: rule for rule in made["WebAcl"]["Rules"]}
+    result = stacks(BALANCED)["load-balancer"].resources
+    by_name = {rule["Name"]: rule for rule in result["WebAcl"]["Rules"]}
     common = by_name["Common"]["Statement"]["ManagedRuleGroupStatement"]
     counted = {rule["Name"] for rule in common["RuleActionOverrides"]}
     assert {"SizeRestrictions_BODY", "CrossSiteScripting_BODY", "GenericLFI_BODY"} <= counted
     limit = by_name["RateLimit"]["Statement"]["RateBasedStatement"]
     assert "workspaceagents" in json.dumps(limit["ScopeDownStatement"])
-    assert made["WebAclAssociation"]["ResourceArn"] == "LoadBalancer"
+    assert result["WebAclAssociation"]["ResourceArn"] == "LoadBalancer"
     capacity = 25 + 200 + 700  # of AWS's three groups; with the limit it must be within 1500
     assert capacity < 1500 and len(by_name) == 4
 
@@ -391,11 +391,11 @@ def test_the_sizes_are_those_that_the_deployer_takes() -> None:
 
 
 def test_the_roles_are_those_of_the_contract_and_trust_ecs_for_this_account_alone() -> None:
-    made = stacks(BALANCED)["service"].resources
-    assert made["ExecutionRole"]["RoleName"] == "coder-execution"
-    assert made["TaskRole"]["RoleName"] == "coder-task"
+    result = stacks(BALANCED)["service"].resources
+    assert result["ExecutionRole"]["RoleName"] == "coder-execution"
+    assert result["TaskRole"]["RoleName"] == "coder-task"
     for role in ("ExecutionRole", "TaskRole"):
-        (trust,) = made[role]["AssumeRolePolicyDocument"]["Statement"]
+        (trust,) = result[role]["AssumeRolePolicyDocument"]["Statement"]
         assert trust["Condition"]["StringEquals"].keys() == {"aws:SourceAccount"}
         assert trust["Condition"]["ArnLike"]["aws:SourceArn"].startswith("arn:aws:ecs:us-east-1:")
 
@@ -415,21 +415,21 @@ def test_the_execution_role_reads_the_services_secrets_alone() -> None:
         "SecretArns": other,
         "SecretKeyArn": key,
     }
-    made = allowed(stacks(full)["service"].resources["ExecutionRole"])
-    assert ("secretsmanager:GetSecretValue", SECRET) in made
-    assert (["secretsmanager:GetSecretValue", "ssm:GetParameters"], [other]) in made
-    assert ("kms:Decrypt", key) in made
-    pulls = next(resource for action, resource in made if "ecr:BatchGetImage" in action)
+    result = allowed(stacks(full)["service"].resources["ExecutionRole"])
+    assert ("secretsmanager:GetSecretValue", SECRET) in result
+    assert (["secretsmanager:GetSecretValue", "ssm:GetParameters"], [other]) in result
+    assert ("kms:Decrypt", key) in result
+    pulls = next(resource for action, resource in result if "ecr:BatchGetImage" in action)
     assert pulls == "arn:aws:ecr:us-east-1:000000000000:repository/team/coder"
 
 
 def test_images_that_a_rollback_needs_stay() -> None:
-    made = stacks(BALANCED | {"KeepImages": 20, "KeepReleases": 20})
+    result = stacks(BALANCED | {"KeepImages": 20, "KeepReleases": 20})
     policy = json.loads(
-        made["service"].resources["Repository"]["LifecyclePolicy"]["LifecyclePolicyText"]
+        result["service"].resources["Repository"]["LifecyclePolicy"]["LifecyclePolicyText"]
     )
     tagged = next(r["selection"] for r in policy["rules"] if "tagPatternList" in r["selection"])
-    assert tagged["countNumber"] == 20 >= made["service"].document["keepReleases"]
+    assert tagged["countNumber"] == 20 >= result["service"].document["keepReleases"]
     parameters = load(ROOT / "infrastructure" / "service.yaml")["Parameters"]
     assert parameters["KeepImages"]["MinValue"] >= parameters["KeepReleases"]["MaxValue"]
 
@@ -439,10 +439,10 @@ def test_images_that_a_rollback_needs_stay() -> None:
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_the_dashboard_shows_what_is_there(settings: dict[str, Any]) -> None:
-    made = stacks(settings)
-    body = json.loads(made["monitoring"].resources["Dashboard"]["DashboardBody"])
+    result = stacks(settings)
+    body = json.loads(result["monitoring"].resources["Dashboard"]["DashboardBody"])
     shown = json.dumps(body)
-    assert ("AWS/ApplicationELB" in shown) == ("load-balancer" in made)
+    assert ("AWS/ApplicationELB" in shown) == ("load-balancer" in result)
     assert ("AWS/RDS" in shown) == (settings.get("Database") != "none")
     assert "deployer-Deploy" in shown and "ExecutionTime" in shown
     assert "/ecs/coder" in shown
@@ -450,8 +450,8 @@ def test_the_dashboard_shows_what_is_there(settings: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_an_alarm_tells_somebody_of_something_that_is_there(settings: dict[str, Any]) -> None:
-    made = stacks(settings)["monitoring"].resources
-    alarms = {name: alarm for name, alarm in made.items() if "AlarmActions" in alarm}
+    result = stacks(settings)["monitoring"].resources
+    alarms = {name: alarm for name, alarm in result.items() if "AlarmActions" in alarm}
     (topic,) = {target for alarm in alarms.values() for target in alarm["AlarmActions"]}
     assert topic == settings.get("AlarmTopicArn", "arn:aws:sns:us-east-1:000000000000:Topic")
     balanced = "load-balancer" in stacks(settings)
@@ -466,9 +466,9 @@ def test_an_alarm_tells_somebody_of_something_that_is_there(settings: dict[str, 
 
 
 def test_the_topic_is_encrypted_under_a_key_that_alarms_can_use() -> None:
-    made = stacks(BALANCED)["monitoring"].resources
-    assert made["Topic"]["KmsMasterKeyId"] == "TopicKey"
-    statements = made["TopicKey"]["KeyPolicy"]["Statement"]
+    result = stacks(BALANCED)["monitoring"].resources
+    assert result["Topic"]["KmsMasterKeyId"] == "TopicKey"
+    statements = result["TopicKey"]["KeyPolicy"]["Statement"]
     (alarms,) = [s for s in statements if s["Principal"] == {"Service": "cloudwatch.amazonaws.com"}]
     assert set(alarms["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey"}
 
@@ -479,11 +479,11 @@ def test_the_topic_is_encrypted_under_a_key_that_alarms_can_use() -> None:
 @pytest.mark.parametrize("environment", ["default", "production"])
 def test_the_settings_make_every_stack(environment: str) -> None:
     settings = load(ROOT / "environments" / f"{environment}.yaml")
-    made = stacks(settings)
-    assert made.keys() == set(ORDER)
+    result = stacks(settings)
+    assert result.keys() == set(ORDER)
     names = {"default": "deployer", "production": "deployer-production"}
     assert settings.get("DeployerStack", "deployer") == names[environment]
-    assert made["service"].document
+    assert result["service"].document
 
 
 @pytest.mark.parametrize("environment", ["default", "production"])

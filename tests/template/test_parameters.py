@@ -183,11 +183,11 @@ def test_a_bad_value_is_refused_by_name(stack: str, name: str) -> None:
 def test_a_refusal_says_what_is_good(stack: str, name: str) -> None:
     """An example that is itself good, or all that there is to choose from."""
     parameter = template(stack)["Parameters"][name]
-    said = " ".join(parameter["ConstraintDescription"].split())
-    if "such as" not in said:
-        assert all(str(value) in said for value in parameter["AllowedValues"])
+    message = " ".join(parameter["ConstraintDescription"].split())
+    if "such as" not in message:
+        assert all(str(value) in message for value in parameter["AllowedValues"])
         return
-    example = re.sub(r"(, or empty| \(not .*| with Cpu .*)$", "", said.split("such as ")[1])
+    example = re.sub(r"(, or empty| \(not .*| with Cpu .*)$", "", message.split("such as ")[1])
     for value in example.split(" or "):
         if "AllowedPattern" in parameter:
             assert re.fullmatch(parameter["AllowedPattern"], value)
@@ -356,9 +356,9 @@ def test_every_contradiction_is_shown_above() -> None:
         for assertion in rule["Assertions"]
     ]
     unseen = [
-        (stack, said)
-        for stack, said in messages
-        if not any(shown == stack and re.match(start, said) for shown, start in shown_above)
+        (stack, message)
+        for stack, message in messages
+        if not any(shown == stack and re.match(start, message) for shown, start in shown_above)
     ]
     assert unseen == []
 

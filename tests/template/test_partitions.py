@@ -37,10 +37,10 @@ def test_an_arn_is_of_the_partition_of_its_stack(path: Path) -> None:
     document = json.loads(path.read_text()) if path.suffix == ".json" else load(path)
     parameters = document.pop("Parameters", {})
     patterns = [p["AllowedPattern"] for p in parameters.values() if "AllowedPattern" in p]
-    found = [
+    match = [
         text for text in texts(document) if re.search(r"arn:(?!\$\{(AWS::)?Partition\})", text)
     ]
-    assert found == []
+    assert match == []
     for pattern in patterns:
         # CloudFront takes certificates of us-east-1 alone, which is in one partition
         assert "arn:aws:" not in pattern or "acm:us-east-1:" in pattern

@@ -100,8 +100,27 @@ def action(service: str, method: str) -> set[str]:
     return OTHERWISE.get(f"{service}:{operation}", {f"{prefix}:{operation}"})
 
 
+@cache
 def functions(adapter: str) -> dict[str, ast.FunctionDef]:
-    return {n.name: n for n in ADAPTERS[adapter].body if isinstance(n, ast.FunctionDef)}
+    """An adapter's functions and the methods of its classes, also under the names that a line such
+    as `find, history = _records.find, _records.history` gives them."""
+    body = ADAPTERS[adapter].body
+    classes = [node for node in body if isinstance(node, ast.ClassDef)]
+    definitions = [node for each in (body, *(c.body for c in classes)) for node in each]
+    named = {n.name: n for n in definitions if isinstance(n, ast.FunctionDef)}
+    for node in body:
+        if isinstance(node, ast.Assign) and "_records." in ast.unparse(node):
+            (target,), value = node.targets, node.value
+            for alias, method in zip(_items(target), _items(value), strict=True):
+                assert isinstance(alias, ast.Name) and isinstance(method, ast.Attribute)
+                named[alias.id] = (named if adapter == "releases" else functions("releases"))[
+                    method.attr
+                ]
+    return named
+
+
+def _items(node: ast.expr) -> list[ast.expr]:
+    return node.elts if isinstance(node, ast.Tuple) else [node]
 
 
 def service_of(adapter: str, maker: str) -> str:
@@ -127,19 +146,22 @@ def references(tree: ast.AST) -> set[str]:
 def actions(adapter: str, name: str) -> frozenset[str]:
     """The IAM actions that a function of an adapter needs, with all that it calls in turn."""
     body = functions(adapter)[name]
-    found: set[str] = set()
+    matches: set[str] = set()
     for call in calls(body):
         if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Call):
             maker, method = ast.unparse(call.func.value.func), call.func.attr
             if maker in functions(adapter):
                 if method == "get_paginator":
                     method = str(ast.literal_eval(call.args[0]))
-                found |= action(service_of(adapter, maker), method)
+                matches |= action(service_of(adapter, maker), method)
     for reference in references(body) - {name}:
         module, _, function = reference.rpartition(".")
-        if not makes_a_client(module or adapter, function):
-            found |= reached(module or adapter, function)
-    return frozenset(found)
+        if module in ("", "self", "of_any_kind"):
+            module = "releases" if adapter in ("builds", "publications") else adapter
+            module = module if function in functions(module) else adapter
+        if not makes_a_client(module, function):
+            matches |= reached(module, function)
+    return frozenset(matches)
 
 
 def makes_a_client(adapter: str, name: str) -> bool:
@@ -164,10 +186,10 @@ def needed(module: Path) -> set[str]:
     }
     dotted = (reference.rpartition(".") for reference in references(tree))
     return {
-        found
-        for name, _, function in dotted
+        item
+        for name, _, function in ((n.removesuffix(".of_any_kind"), _, f) for n, _, f in dotted)
         if name in adapters
-        for found in reached(adapters[name], function)
+        for item in reached(adapters[name], function)
     }
 
 
@@ -175,9 +197,9 @@ def statements(node: Any) -> list[dict[str, Any]]:
     """Every statement of a policy anywhere in a template."""
     if isinstance(node, dict):
         own = [node] if "Effect" in node and ("Action" in node or "NotAction" in node) else []
-        return own + [found for value in node.values() for found in statements(value)]
+        return own + [item for value in node.values() for item in statements(value)]
     if isinstance(node, list):
-        return [found for value in node for found in statements(value)]
+        return [item for value in node for item in statements(value)]
     return []
 
 
@@ -187,7 +209,7 @@ def listed(value: Any) -> list[Any]:
 
 def granting(resources: dict[str, Any]) -> list[dict[str, Any]]:
     """The statements that give permissions; those of a boundary give none."""
-    return statements({name: found for name, found in resources.items() if name != BOUNDARY})
+    return statements({name: item for name, item in resources.items() if name != BOUNDARY})
 
 
 def effective(template: dict[str, Any], function: str) -> list[tuple[str, Any]]:
@@ -273,8 +295,8 @@ def test_a_service_assumes_a_role_for_this_account_only(
     transformed: dict[str, Any], path: Path
 ) -> None:
     """https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html"""
-    made = transformed if path.name == "template.yaml" else load(path)
-    for name, resource in made["Resources"].items():
+    result = transformed if path.name == "template.yaml" else load(path)
+    for name, resource in result["Resources"].items():
         if resource["Type"] != "AWS::IAM::Role":
             continue
         for statement in statements(resource["Properties"]["AssumeRolePolicyDocument"]):
@@ -329,9 +351,9 @@ def test_a_queue_takes_dead_letters_by_the_arn_of_their_rule(template: dict[str,
 def writes_logs_elsewhere(template: dict[str, Any], function: str) -> bool:
     """Whether a function may write to another log group than the functions' own, or not to that."""
     logs = [
-        found
-        for found in effective(template, function)
-        if found[0].startswith("logs:") and not re.search(":(Describe|Get)", found[0])
+        item
+        for item in effective(template, function)
+        if item[0].startswith("logs:") and not re.search(":(Describe|Get)", item[0])
     ]
     own = {"Fn::GetAtt": ["FunctionLogs", "Arn"]}
     return sorted(logs, key=str) != [(action, own) for action in sorted(LAMBDA)]
@@ -451,22 +473,22 @@ def written_out(node: Any, length: int) -> Any:
 
 def test_the_document_names_what_each_function_may(transformed: dict[str, Any]) -> None:
     """The table of the functions in docs/permissions.md."""
-    told: dict[str, set[str]] = {}
+    output: dict[str, set[str]] = {}
     names, service = "", ""
     table = DOCUMENT.read_text().partition("| --- |")[2].partition("\nThe Build state")[0]
     for row in (line.split("|") for line in table.splitlines() if line.startswith("| ")):
         names = row[1].strip() or names
-        told.setdefault(names, set())
+        output.setdefault(names, set())
         for prefix, name in re.findall(r"`(?:([a-z0-9-]+):)?([A-Z]\w+)`", row[2]):
             service = prefix or service
-            told[names].add(f"{service}:{name}")
+            output[names].add(f"{service}:{name}")
     known = {logical_id(module.stem) for module in FUNCTIONS}
-    assert {name for names in told for name in names.split(", ")} == known
-    for names, found in told.items():
+    assert {name for names in output for name in names.split(", ")} == known
+    for names, item in output.items():
         allowed = {
             action for name in names.split(", ") for action, _ in effective(transformed, name)
         }
-        assert found == allowed - LAMBDA, names
+        assert item == allowed - LAMBDA, names
 
 
 @pytest.mark.parametrize("name", ["Operators", "Diagnosis", "Commands"])

@@ -68,9 +68,9 @@ def client_of(adapter: str, node: ast.expr) -> str | None:
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_adapter_asks_in_the_words_of_the_service(adapter: str) -> None:
     for service, method, given, complete in requests(adapter):
-        found = operation(service, method)
-        assert found, f"{service} has no {method}"
-        shape = found.input_shape
+        result = operation(service, method)
+        assert result, f"{service} has no {method}"
+        shape = result.input_shape
         known = set(shape.members) if shape else set()
         assert given <= known, (service, method, given - known)
         if complete and shape:
@@ -97,9 +97,9 @@ def integrations() -> Iterator[tuple[str, dict[str, Any], str, str]]:
     resource = re.compile(r"arn:\$\{Partition\}:states:::(?:aws-sdk:)?(\w+):(\w+)")
     for path in MACHINES:
         for name, task in tasks(dict(definition(path)["States"])).items():
-            found = resource.match(task["Resource"])
-            if found and found[1] != "lambda":
-                yield f"{path.stem}: {name}", task["Arguments"], found[1], found[2]
+            match = resource.match(task["Resource"])
+            if match and match[1] != "lambda":
+                yield f"{path.stem}: {name}", task["Arguments"], match[1], match[2]
 
 
 def test_a_state_asks_in_the_words_of_the_service() -> None:
@@ -108,11 +108,11 @@ def test_a_state_asks_in_the_words_of_the_service() -> None:
     }
     seen = set()
     for where, arguments, service, method in integrations():
-        found = operation(services[service], xform_name(method[0].upper() + method[1:]))
-        assert found and found.input_shape, (where, service, method)
-        problems = list(unknown(arguments, found.input_shape))
+        result = operation(services[service], xform_name(method[0].upper() + method[1:]))
+        assert result and result.input_shape, (where, service, method)
+        problems = list(unknown(arguments, result.input_shape))
         assert problems == [], where
-        capitals = {name[0].upper() + name[1:] for name in found.input_shape.required_members}
+        capitals = {name[0].upper() + name[1:] for name in result.input_shape.required_members}
         assert capitals <= arguments.keys(), where
         seen.add(f"{service}:{method}")
     assert {"codebuild:startBuild", "cloudfrontkeyvaluestore:updateKeys"} <= seen
@@ -141,8 +141,8 @@ def test_wrong_words_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ADAPTERS, "rds", ast.parse(source))
     ((service, method, given, complete),) = requests("rds")
     assert (service, method, complete) == ("rds", "describe_db_instances", True)
-    found = operation(service, method)
-    assert found and found.input_shape and not given <= set(found.input_shape.members)
+    result = operation(service, method)
+    assert result and result.input_shape and not given <= set(result.input_shape.members)
     assert operation("rds", "describe_db_instance") is None
     start = operation("codebuild", "start_build")
     assert start

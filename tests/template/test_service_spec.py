@@ -34,9 +34,9 @@ def spec(settings: dict[str, Any]) -> ServiceSpec:
 
 def blueprint(settings: dict[str, Any]) -> dict[str, Any]:
     """The task definition that the stack makes, as DescribeTaskDefinition gives it back."""
-    made = stacks(settings)["service"].resources["TaskDefinition"]
+    rendered = stacks(settings)["service"].resources["TaskDefinition"]
     arn = "arn:aws:ecs:us-east-1:123456789012:task-definition/coder:1"
-    return {**_lowered(made), "taskDefinitionArn": arn, "status": "ACTIVE", "revision": 1}
+    return {**_lowered(rendered), "taskDefinitionArn": arn, "status": "ACTIVE", "revision": 1}
 
 
 def _lowered(node: Any) -> Any:
@@ -51,8 +51,8 @@ def _lowered(node: Any) -> Any:
 
 def definition(settings: dict[str, Any]) -> dict[str, Any]:
     """The task definition of a release."""
-    made = spec(settings)
-    return task_definitions.render(made, task_definitions.in_ecs(made, blueprint(settings), ()))
+    result = spec(settings)
+    return task_definitions.render(result, task_definitions.in_ecs(result, blueprint(settings), ()))
 
 
 def container(settings: dict[str, Any]) -> Mapping[str, Any]:
@@ -73,21 +73,21 @@ def network(settings: dict[str, Any]) -> Mapping[str, Any]:
 
 def checks(settings: dict[str, Any]) -> list[Check]:
     """What the preflight says of the documents."""
-    made = spec(settings)
-    as_service = made.service_definition or {}
-    return list(prerequisites.definition(made, definition(settings), as_service, None))
+    result = spec(settings)
+    as_service = result.service_definition or {}
+    return list(prerequisites.definition(result, definition(settings), as_service, None))
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_the_deployer_takes_it(settings: dict[str, Any]) -> None:
-    made = spec(settings)
-    assert made.service == "coder"
+    result = spec(settings)
+    assert result.service == "coder"
     assert container(settings)["stopTimeout"] == 120
     exposure = settings.get("Exposure", "load-balancer")
-    assert (made.verify is None) == (exposure == "none")
-    balancers = (made.service_definition or {}).get("loadBalancers", [])
-    assert bool(balancers) == bool(made.url) == (exposure == "load-balancer")
-    assert [check.found for check in checks(settings) if check.state == FAILED] == []
+    assert (result.verify is None) == (exposure == "none")
+    balancers = (result.service_definition or {}).get("loadBalancers", [])
+    assert bool(balancers) == bool(result.url) == (exposure == "load-balancer")
+    assert [check.finding for check in checks(settings) if check.state == FAILED] == []
 
 
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
@@ -105,7 +105,7 @@ def test_releases_are_not_revisions_of_the_blueprint() -> None:
 
 def test_coder_behind_https() -> None:
     settings = SECURE | {"DocsUrl": "https://docs.example.com"}
-    made = spec(settings)
+    result = spec(settings)
     assert environment(settings) == {
         "CODER_HTTP_ADDRESS": "0.0.0.0:3000",
         "CODER_ACCESS_URL": "https://coder.example.com",
@@ -120,14 +120,14 @@ def test_coder_behind_https() -> None:
         "CODER_UPDATE_CHECK": "false",
     }
     assert secrets(settings).keys() == {"CODER_PG_CONNECTION_URL"}
-    assert made.url == "https://coder.example.com"
-    assert made.service_definition
-    assert made.service_definition["healthCheckGracePeriodSeconds"] == 900
-    assert (made.strategy, made.desired_count, made.timeout) == ("recreate", 1, 1200)
+    assert result.url == "https://coder.example.com"
+    assert result.service_definition
+    assert result.service_definition["healthCheckGracePeriodSeconds"] == 900
+    assert (result.strategy, result.desired_count, result.timeout) == ("recreate", 1, 1200)
     assert "healthCheck" not in container(settings)
-    assert made.database and made.database.secret
-    assert made.verify and made.verify.version and made.verify.version.match == "build"
-    assert [probe.path for probe in made.verify.unchanged] == [
+    assert result.database and result.database.secret
+    assert result.verify and result.verify.version and result.verify.version.match == "build"
+    assert [probe.path for probe in result.verify.unchanged] == [
         "/api/v2/buildinfo",
         "/api/v2/users/first",
     ]
@@ -158,11 +158,11 @@ def test_coder_at_its_tasks_own_address() -> None:
 
 def test_another_service_has_no_variable_of_coders() -> None:
     settings = BALANCED | {"Application": "web", "HealthCheckPath": "/health"}
-    made = spec(settings)
-    assert made.preset is None
+    result = spec(settings)
+    assert result.preset is None
     assert environment(settings) == {}
     assert secrets(settings).keys() == {"DATABASE_URL"}
-    assert made.verify and made.verify.path == "/health" and made.verify.version is None
+    assert result.verify and result.verify.path == "/health" and result.verify.version is None
 
 
 def test_a_service_without_a_database() -> None:
@@ -170,13 +170,13 @@ def test_a_service_without_a_database() -> None:
 
 
 def test_what_a_team_has_is_used() -> None:
-    made = spec(OWN_EVERYTHING)
+    result = spec(OWN_EVERYTHING)
     assert secrets(OWN_EVERYTHING) == {"CODER_PG_CONNECTION_URL": SECRET}
-    assert made.database and made.database.instance == "prod-db"
-    assert made.database.secret == SECRET
-    assert documents.target_groups(made.service_definition or {}) == [TARGET]
+    assert result.database and result.database.instance == "prod-db"
+    assert result.database.secret == SECRET
+    assert documents.target_groups(result.service_definition or {}) == [TARGET]
     assert "/team/coder" in container(OWN_EVERYTHING)["image"]
-    assert (made.cluster, made.repository) == ("shared", "team/coder")
+    assert (result.cluster, result.repository) == ("shared", "team/coder")
     assert network(OWN_EVERYTHING)["subnets"] == SUBNETS.split(",")
     without = OWN_EVERYTHING | {"DatabaseInstance": ""}
     assert spec(without).database is None
@@ -205,14 +205,14 @@ def test_what_a_team_adds_goes_beside_what_the_application_needs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("CODER_POSTGRES_URL", "is unknown to Coder: CODER_PG_CONNECTION_URL"),
         ("CODER_PG_CONNECTION_URL", "looks like a secret"),
     ],
 )
-def test_what_a_team_adds_is_checked(name: str, said: str) -> None:
-    with pytest.raises(SpecInvalid, match=f"override.environment.{name}: {said}"):
+def test_what_a_team_adds_is_checked(name: str, message: str) -> None:
+    with pytest.raises(SpecInvalid, match=f"override.environment.{name}: {message}"):
         spec(SECURE | {"Environment": json.dumps({name: "x"})})
 
 
@@ -222,10 +222,10 @@ def test_what_a_team_adds_is_checked(name: str, said: str) -> None:
 def test_what_a_team_adds_cannot_undo_what_the_application_needs(added: dict[str, str]) -> None:
     settings = SECURE | {"Environment": json.dumps(added)}
     try:
-        found = [check.found for check in checks(settings) if check.state == FAILED]
+        matches = [check.finding for check in checks(settings) if check.state == FAILED]
     except SpecInvalid as error:
-        found = [str(error)]
-    assert found and all(name in found[0] for name in added)
+        matches = [str(error)]
+    assert matches and all(name in matches[0] for name in added)
 
 
 def test_what_the_parameters_say_reaches_the_spec() -> None:
@@ -244,15 +244,15 @@ def test_what_the_parameters_say_reaches_the_spec() -> None:
         "DatabaseUrlName": "PGURL",
         "DatabaseSnapshots": 3,
     }
-    made, released = spec(settings), definition(settings)
-    assert made.verify is None
+    rendered, released = spec(settings), definition(settings)
+    assert rendered.verify is None
     assert container(settings)["healthCheck"] == {"command": ["CMD", "true"], "startPeriod": 300}
     assert (released["cpu"], released["memory"]) == ("2048", "4096")
-    assert (made.strategy, made.desired_count) == ("rolling", 2)
-    assert (made.timeout, made.keep_releases) == (600, 20)
-    assert documents.platform(released) == made.build.platform == "linux/arm64"
+    assert (rendered.strategy, rendered.desired_count) == ("rolling", 2)
+    assert (rendered.timeout, rendered.keep_releases) == (600, 20)
+    assert documents.platform(released) == rendered.build.platform == "linux/arm64"
     assert secrets(settings).keys() == {"PGURL"}
-    assert made.database and made.database.snapshots == 3
+    assert rendered.database and rendered.database.snapshots == 3
 
 
 @pytest.mark.parametrize(

@@ -236,10 +236,10 @@ def expressions(value: Any) -> Iterator[str]:
 
 
 def assigned(state: dict[str, Any]) -> set[str]:
-    found = set(state.get("Assign", {}))
+    matches = set(state.get("Assign", {}))
     for inner in (*state.get("Catch", []), *state.get("Choices", [])):
-        found |= set(inner.get("Assign", {}))
-    return found
+        matches |= set(inner.get("Assign", {}))
+    return matches
 
 
 def used(state: dict[str, Any]) -> set[str]:

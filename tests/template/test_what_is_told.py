@@ -95,46 +95,46 @@ UNAVAILABLE = StateError("AwsUnavailable", '{"errorMessage": "ECS throttles"}')
 def test_the_previous_release_is_back_only_if_it_was_seen_steady(
     deploying: States, looks: list[Any], restored: bool, why: str | None
 ) -> None:
-    found = recorded(
+    result = recorded(
         deploying,
         "Poll health of previous release",
         Functions(PollHealth=looks),
         rollback=BACK,
         failure=FAILURE,
     )
-    assert found["restored"] is restored
-    assert found["failure"] == FAILURE, "what failed first is what is recorded"
-    said = diagnosis.of_rollback(found["rollback"], restored, "service")
-    assert said == (
+    assert result["restored"] is restored
+    assert result["failure"] == FAILURE, "what failed first is what is recorded"
+    message = diagnosis.of_rollback(result["rollback"], restored, "service")
+    assert message == (
         f"The rollback failed too: {why}. The service needs manual attention."
         if why
         else "The previous release is back and steady."
     )
 
 
-@pytest.mark.parametrize(("tries", "said"), [(1, "bad"), (7, "was tried 7 times")])
-def test_how_often_a_state_was_tried_is_told(deploying: States, tries: int, said: str) -> None:
+@pytest.mark.parametrize(("tries", "message"), [(1, "bad"), (7, "was tried 7 times")])
+def test_how_often_a_state_was_tried_is_told(deploying: States, tries: int, message: str) -> None:
     answers = [UNAVAILABLE] * 7 if tries > 1 else [StateError("PreflightFailed", "bad")]
-    found = recorded(deploying, "Check preflight", Functions(CheckPreflight=answers))
-    assert (found["failure"]["State"], found["failure"]["Tries"]) == ("Check preflight", tries)
-    assert diagnosis.explain(found["failure"])[1].endswith(f"{said})" if tries > 1 else said)
+    result = recorded(deploying, "Check preflight", Functions(CheckPreflight=answers))
+    assert (result["failure"]["State"], result["failure"]["Tries"]) == ("Check preflight", tries)
+    assert diagnosis.explain(result["failure"])[1].endswith(f"{message})" if tries > 1 else message)
 
 
 def test_a_rollback_that_could_not_begin_says_why_and_how_often(deploying: States) -> None:
     functions = Functions(RollBack=[UNAVAILABLE] * 7)
-    found = recorded(deploying, "Roll back", functions, failure=FAILURE)
-    assert found["restored"] is False
-    said = diagnosis.of_rollback(found["rollback"], False, "service")
-    assert "ECS throttles (Roll back was tried 7 times)" in said
+    result = recorded(deploying, "Roll back", functions, failure=FAILURE)
+    assert result["restored"] is False
+    message = diagnosis.of_rollback(result["rollback"], False, "service")
+    assert "ECS throttles (Roll back was tried 7 times)" in message
 
 
 def test_every_failure_that_is_caught_tells_how_often_it_was_tried() -> None:
-    told = 0
+    output = 0
     for path in MACHINES:
         for name, state in definition(path)["States"].items():
             for catch in state.get("Catch", []):
                 if failure := catch.get("Assign", {}).get("failure"):
                     fixed = failure != TRIED
                     assert not fixed or failure["Error"] == "LockLost", name
-                    told += not fixed
-    assert told > 20
+                    output += not fixed
+    assert output > 20

@@ -117,8 +117,8 @@ def lock_held(releases_table: None) -> None:
 def items(service: str) -> list[Any]:
     """What the releases table holds under a service, as it lies there."""
     table = boto3.resource("dynamodb").Table("releases")
-    found = table.query(KeyConditionExpression=Key("service").eq(service))
-    return list(found["Items"])
+    result = table.query(KeyConditionExpression=Key("service").eq(service))
+    return list(result["Items"])
 
 
 @dataclass
@@ -137,26 +137,26 @@ class Machine:
 
     def executions(self) -> dict[str, Any]:
         """Name and input of those that run."""
-        asked: dict[str, Any] = {"stateMachineArn": self.arn, "statusFilter": "RUNNING"}
+        request: dict[str, Any] = {"stateMachineArn": self.arn, "statusFilter": "RUNNING"}
         return {
-            found["name"]: json.loads(
-                client("stepfunctions").describe_execution(executionArn=found["executionArn"])[
+            item["name"]: json.loads(
+                client("stepfunctions").describe_execution(executionArn=item["executionArn"])[
                     "input"
                 ]
             )
-            for found in client("stepfunctions").list_executions(**asked)["executions"]
+            for item in client("stepfunctions").list_executions(**request)["executions"]
         }
 
 
 @pytest.fixture
 def machine(aws: None, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    made = client("stepfunctions").create_state_machine(
+    rendered = client("stepfunctions").create_state_machine(
         name="Deploy",
         definition='{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}',
         roleArn=f"arn:aws:iam::{ACCOUNT}:role/deploy",
     )
-    monkeypatch.setenv("DEPLOY", made["stateMachineArn"])
-    return Machine(made["stateMachineArn"])
+    monkeypatch.setenv("DEPLOY", rendered["stateMachineArn"])
+    return Machine(rendered["stateMachineArn"])
 
 
 @dataclass
@@ -177,8 +177,8 @@ class Script:
         self._turns[service, operation] = list(answers)
         if known:
             return
-        made = client(service)
-        model = made.meta.service_model.operation_model(operation)
+        created = client(service)
+        model = created.meta.service_model.operation_model(operation)
 
         def note(params: dict[str, Any], **_: Any) -> None:
             self.calls.append((operation, dict(params)))
@@ -186,34 +186,46 @@ class Script:
         def answer(**_: Any) -> tuple[AWSResponse, dict[str, Any]]:
             turns = self._turns[service, operation]
             turn = turns.pop(0) if len(turns) > 1 else turns[0]
-            found = turn(self.calls[-1][1]) if callable(turn) else turn
-            if isinstance(found, ClientError):
-                status, parsed = 400, dict(found.response)
+            result = turn(self.calls[-1][1]) if callable(turn) else turn
+            if isinstance(result, ClientError):
+                status, parsed = 400, dict(result.response)
             else:
-                status, parsed = 200, dict(found)
+                status, parsed = 200, dict(result)
                 if model.output_shape:  # some operations answer nothing
                     validate_parameters(parsed, model.output_shape)
             parsed["ResponseMetadata"] = {"HTTPStatusCode": status}
             return AWSResponse("", status, HTTPHeaders(), None), parsed
 
-        name = f"{made.meta.service_model.service_id.hyphenize()}.{operation}"
+        name = f"{created.meta.service_model.service_id.hyphenize()}.{operation}"
         for event, handler in (("provide-client-params", note), ("before-call", answer)):
-            made.meta.events.register(f"{event}.{name}", handler)
-            self._registered.callback(made.meta.events.unregister, f"{event}.{name}", handler)
+            created.meta.events.register(f"{event}.{name}", handler)
+            self._registered.callback(created.meta.events.unregister, f"{event}.{name}", handler)
 
     def close(self) -> None:
         """Leave the clients as they were: making new ones for each test takes half of its time."""
         self._registered.close()
 
-    def asked(self, operation: str) -> list[dict[str, Any]]:
+    def requests(self, operation: str) -> list[dict[str, Any]]:
         """The requests of one operation, in order."""
         return [params for name, params in self.calls if name == operation]
 
 
 @pytest.fixture
 def script(aws: None) -> Iterator[Script]:
-    with contextlib.closing(Script()) as made:
-        yield made
+    with contextlib.closing(Script()) as resource:
+        yield resource
+
+
+@pytest.fixture
+def announced(script: Script) -> Any:
+    """The states that were announced."""
+    script("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
+
+    def states() -> list[str]:
+        requests = script.requests("PutEvents")
+        return [json.loads(one["Entries"][0]["Detail"])["state"] for one in requests]
+
+    return states
 
 
 def refusal(code: str, message: str = "refused") -> ClientError:
@@ -228,8 +240,8 @@ def surround(script: Script) -> None:
     script("ec2", "DescribeSubnets", {"Subnets": [{"SubnetId": subnet, "VpcId": "vpc-1"}]})
     anyone = [{"CidrIp": "0.0.0.0/0"}]
     rules = {"IpPermissions": [{"IpProtocol": "-1", "IpRanges": anyone}]}
-    found = {"GroupId": group, "VpcId": "vpc-1", **rules}
-    script("ec2", "DescribeSecurityGroups", {"SecurityGroups": [found]})
+    matches = {"GroupId": group, "VpcId": "vpc-1", **rules}
+    script("ec2", "DescribeSecurityGroups", {"SecurityGroups": [matches]})
     way = {"GatewayId": "igw-1", "DestinationCidrBlock": "0.0.0.0/0", "State": "active"}
     table = {"RouteTableId": "rtb-1", "VpcId": "vpc-1", "Associations": [{"Main": True}]}
     script("ec2", "DescribeRouteTables", {"RouteTables": [{**table, "Routes": [way]}]})
@@ -280,11 +292,11 @@ def clock() -> Clock:
 @dataclass
 class Web:
     """A real HTTP server on this machine. `answers`: path → (status, headers, body), or a
-    function that writes the answer itself. `asked` holds the paths, in order."""
+    function that writes the answer itself. `paths` are those requested, in order."""
 
     url: str
     answers: dict[str, Any]
-    asked: list[str]
+    paths: list[str]
 
     def answer(self, path: str, body: bytes | str = b"", status: int = 200, **headers: str) -> None:
         content = body.encode() if isinstance(body, str) else body
@@ -295,11 +307,11 @@ class Web:
 @pytest.fixture
 def web() -> Iterator[Web]:
     answers: dict[str, Any] = {}
-    asked: list[str] = []
+    requests: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requests.append(self.path)
             answer = answers.get(self.path, (404, {}, b""))
             if callable(answer):
                 answer(self)
@@ -318,6 +330,6 @@ def web() -> Iterator[Web]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield Web(f"http://127.0.0.1:{server.server_port}", answers, asked)
+        yield Web(f"http://127.0.0.1:{server.server_port}", answers, requests)
         server.shutdown()
         thread.join()

@@ -9,6 +9,7 @@ from deployer.deploy.release import Previous, Recorded, Release
 from deployer.deploy.rollout import Rollout
 from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.lock import LockRequest
+from deployer.presets.coder import Coder
 
 ACCOUNT = "123456789012"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com"
@@ -79,12 +80,8 @@ _DOCUMENT: dict[str, Any] = {
     "strategy": "recreate",
     "timeout": 900,
     "verify": {
-        "path": "/healthz",
+        **Coder.fields["verify"],
         "version": {"path": "/api/v2/buildinfo", "field": "version", "match": "build"},
-        "unchanged": [
-            {"path": "/api/v2/buildinfo", "field": "deployment_id"},
-            {"path": "/api/v2/users/first"},
-        ],
     },
 }
 GROUP = f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}:targetgroup/coder/0123456789"
@@ -117,19 +114,19 @@ def document(**changes: Any) -> dict[str, Any]:
 
     `one` is its container definition, `vpc` its network, `creates` its service definition.
     """
-    made = copy.deepcopy(_DOCUMENT)
+    result = copy.deepcopy(_DOCUMENT)
     for path, value in changes.items():
         first, *rest = path.split("__")
         whole: list[Any] = [*(_SHORT.get(first, (first,)) if rest else (first,)), *rest]
         *parents, name = whole
-        at: Any = made
+        at: Any = result
         for parent in parents:
             at = at[int(parent) if isinstance(at, list) else parent]
         if value is MISSING:
             del at[name]
         else:
             at[name] = value
-    return made
+    return result
 
 
 def spec(**changes: Any) -> ServiceSpec:
@@ -137,7 +134,7 @@ def spec(**changes: Any) -> ServiceSpec:
 
 
 def release(**changes: Any) -> Release:
-    made: dict[str, Any] = {
+    result: dict[str, Any] = {
         "service": "coder",
         "repository": "coder",
         "digest": DIGEST,
@@ -152,18 +149,18 @@ def release(**changes: Any) -> Release:
         "startedAt": "2026-11-23T14:25:04+00:00",
         "execution": EXECUTION,
     }
-    return made | changes  # type: ignore[return-value]
+    return result | changes  # type: ignore[return-value]
 
 
 def recorded(**changes: Any) -> Recorded:
     """A release of the history, which succeeded."""
-    made = {**release(), "outcome": "SUCCEEDED", "taskDefinition": OLD_REVISION}
-    return made | changes  # type: ignore[return-value]
+    entry = {**release(), "outcome": "SUCCEEDED", "taskDefinition": OLD_REVISION}
+    return entry | changes  # type: ignore[return-value]
 
 
 def lock_request(**changes: Any) -> LockRequest:
     """The claim of that release to its service's turn."""
-    made: dict[str, Any] = {
+    result: dict[str, Any] = {
         "release": "20261123T142502Z-abababababab",
         "execution": EXECUTION,
         "trigger": "push",
@@ -171,23 +168,23 @@ def lock_request(**changes: Any) -> LockRequest:
         "since": "2026-11-23T14:25:04.123Z",
         "token": "a-token",
     }
-    return made | changes  # type: ignore[return-value]
+    return result | changes  # type: ignore[return-value]
 
 
 def previous(**changes: Any) -> Previous:
-    made: dict[str, Any] = {
+    rendered: dict[str, Any] = {
         "taskDefinition": OLD_REVISION,
         "release": "20261120T090000Z-cdcdcdcdcdcd",
         "version": "2.0.0",
         "schema": {"number": 12, "hash": "f00"},
         "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-before"]}},
     }
-    return made | changes  # type: ignore[return-value]
+    return rendered | changes  # type: ignore[return-value]
 
 
 def rollout(**changes: Any) -> Rollout:
     """The rollout of REVISION that was started a minute ago and has 14 minutes left."""
-    made: dict[str, Any] = {
+    rendered: dict[str, Any] = {
         "id": "ecs-svc/1",
         "taskDefinition": REVISION,
         "startedAt": (NOW - timedelta(seconds=60)).isoformat(),
@@ -195,7 +192,7 @@ def rollout(**changes: Any) -> Rollout:
         "deadline": (NOW + timedelta(seconds=840)).isoformat(),
         "port": 3000,
     }
-    return made | changes  # type: ignore[return-value]
+    return rendered | changes  # type: ignore[return-value]
 
 
 def ours(**changes: Any) -> dict[str, Any]:
@@ -275,7 +272,7 @@ def crashed(name: str = "t1", **changes: Any) -> dict[str, Any]:
 
 def unpullable(name: str = "t1", **changes: Any) -> dict[str, Any]:
     """A task of that rollout whose image is not there: no further attempt can heal it."""
-    made = task(
+    result = task(
         name,
         **{
             "lastStatus": "STOPPED",
@@ -285,8 +282,8 @@ def unpullable(name: str = "t1", **changes: Any) -> dict[str, Any]:
         }
         | changes,
     )
-    del made["startedAt"]
-    return made
+    del result["startedAt"]
+    return result
 
 
 def manifest(**changes: Any) -> dict[str, Any]:
@@ -328,7 +325,7 @@ def config(**labels: str) -> dict[str, Any]:
 
 
 def image(**changes: Any) -> Image:
-    made: dict[str, Any] = {
+    result: dict[str, Any] = {
         "digest": DIGEST,
         "uri": IMAGE,
         "tags": ("2.1.0",),
@@ -337,7 +334,7 @@ def image(**changes: Any) -> Image:
         "refers_to": None,
         "manifest": manifest(),
     }
-    return Image(**made | changes)
+    return Image(**result | changes)
 
 
 def push_event(**detail: Any) -> dict[str, Any]:
@@ -367,7 +364,7 @@ def push_event(**detail: Any) -> dict[str, Any]:
 
 def payload(**changes: Any) -> Any:
     """What the state machine hands to its functions: each takes of it what it needs."""
-    made: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "input": push_event(),
         "execution": EXECUTION,
         "startedAt": "2026-11-23T14:25:04.123Z",
@@ -391,4 +388,4 @@ def payload(**changes: Any) -> Any:
         "reason": "it serves version 2.1.0",
         "since": NOW.isoformat(),
     }
-    return made | changes
+    return entry | changes

@@ -23,29 +23,17 @@ def woken(script: Script) -> Any:
     """What was told to whom, by token."""
     script("stepfunctions", "SendTaskSuccess", {})
 
-    def told() -> dict[str, Any]:
-        asked = script.asked("SendTaskSuccess")
-        return {one["taskToken"]: json.loads(one["output"])["action"] for one in asked}
+    def announced() -> dict[str, Any]:
+        requests = script.requests("SendTaskSuccess")
+        return {one["taskToken"]: json.loads(one["output"])["action"] for one in requests}
 
-    return told
-
-
-@pytest.fixture
-def told(script: Script) -> Any:
-    """The states that were announced."""
-    script("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
-
-    def states() -> list[str]:
-        asked = script.asked("PutEvents")
-        return [json.loads(one["Entries"][0]["Detail"])["state"] for one in asked]
-
-    return states
+    return announced
 
 
 def coming(machine: Machine, name: str, minute: int = 0, **changes: Any) -> Any:
     """A release whose execution runs; a later minute is a later push."""
     pushed = datetime(2026, 11, 23, 14, minute, tzinfo=UTC)
-    made = release(
+    entry = release(
         id=f"{pushed:%Y%m%dT%H%M%SZ}-{name}",
         version=name,
         execution=machine.start(name),
@@ -53,8 +41,8 @@ def coming(machine: Machine, name: str, minute: int = 0, **changes: Any) -> Any:
         startedAt=(pushed + timedelta(seconds=2)).isoformat(),
         **changes,
     )
-    releases.open_release(made)
-    return made
+    releases.open_release(entry)
+    return entry
 
 
 def look(of: Any, context: Any, execution: str | None = None, **changes: Any) -> Any:
@@ -73,8 +61,8 @@ def record(of: Any) -> Any:
 
 
 def holder() -> str | None:
-    found = locks.queue("coder").holder
-    return found and found["release"]
+    result = locks.queue("coder").holder
+    return result and result["release"]
 
 
 def waiting() -> set[str]:
@@ -82,31 +70,31 @@ def waiting() -> set[str]:
 
 
 def test_a_turn_that_is_free_is_taken_at_once(
-    machine: Machine, woken: Any, told: Any, context: Any
+    machine: Machine, woken: Any, announced: Any, context: Any
 ) -> None:
     mine = coming(machine, "mine")
     assert look(mine, context)["action"] == "ACQUIRED"
     assert holder() == mine["id"] and waiting() == set()
     assert woken() == {"token-mine": "ACQUIRED"}
-    assert told() == ["STARTED"]
+    assert announced() == ["STARTED"]
     assert "lockedAt" in record(mine) and "outcome" not in record(mine)
 
 
 def test_a_turn_that_is_taken_is_waited_for_asleep(
-    machine: Machine, woken: Any, told: Any, context: Any
+    machine: Machine, woken: Any, announced: Any, context: Any
 ) -> None:
     first, second = coming(machine, "first", 1), coming(machine, "second", 2)
     locks.acquire("coder", lock_request(release=first["id"], execution=first["execution"]))
     decision = look(second, context)
     assert (decision["action"], decision["by"]) == ("WAIT", first["id"])
     assert waiting() == {second["id"]} and holder() == first["id"]
-    assert woken() == {} and told() == []
+    assert woken() == {} and announced() == []
     (mine,) = locks.queue("coder").waiting
     assert mine["token"] == "token-second"
 
 
 def test_a_push_that_a_newer_one_overtook_stands_aside(
-    machine: Machine, woken: Any, told: Any, context: Any
+    machine: Machine, woken: Any, announced: Any, context: Any
 ) -> None:
     old, new = coming(machine, "old", 1), coming(machine, "new", 2)
     decision = look(old, context)
@@ -115,11 +103,11 @@ def test_a_push_that_a_newer_one_overtook_stands_aside(
     assert "new" in record(old)["reason"] and "endedAt" in record(old)
     assert waiting() == set() and holder() is None
     assert woken() == {"token-old": "SUPERSEDED"}
-    assert told() == ["SUPERSEDED"]
+    assert announced() == ["SUPERSEDED"]
 
 
 def test_a_held_service_lets_no_push_through_but_an_order(
-    machine: Machine, woken: Any, told: Any, context: Any
+    machine: Machine, woken: Any, announced: Any, context: Any
 ) -> None:
     locks.hold("coder", HOLD)
     push, command = coming(machine, "push", 1), coming(machine, "order", 2, trigger="deploy")
@@ -127,11 +115,11 @@ def test_a_held_service_lets_no_push_through_but_an_order(
     assert record(push)["outcome"] == "HELD"
     assert record(push)["by"] == "ada" and "checkout is slow" in record(push)["reason"]
     assert look(command, context)["action"] == "ACQUIRED"
-    assert told() == ["HELD", "STARTED"]
+    assert announced() == ["HELD", "STARTED"]
 
 
 def test_a_newer_push_wakes_the_older_ones_that_wait(
-    machine: Machine, woken: Any, told: Any, context: Any
+    machine: Machine, woken: Any, announced: Any, context: Any
 ) -> None:
     running = coming(machine, "running", 0)
     locks.acquire("coder", lock_request(release=running["id"], execution=running["execution"]))
@@ -146,7 +134,7 @@ def test_a_newer_push_wakes_the_older_ones_that_wait(
 
 
 def test_whoever_goes_first_is_woken_by_whoever_finds_the_turn_free(
-    machine: Machine, woken: Any, told: Any, context: Any
+    machine: Machine, woken: Any, announced: Any, context: Any
 ) -> None:
     command, push = coming(machine, "order", 1, trigger="rollback"), coming(machine, "push", 0)
     locks.enqueue(
@@ -161,7 +149,7 @@ def test_whoever_goes_first_is_woken_by_whoever_finds_the_turn_free(
 
 
 def test_a_dead_holders_turn_is_taken_over(
-    machine: Machine, woken: Any, told: Any, context: Any
+    machine: Machine, woken: Any, announced: Any, context: Any
 ) -> None:
     dead, mine = coming(machine, "dead", 1), coming(machine, "mine", 2)
     locks.acquire("coder", lock_request(release=dead["id"], execution=dead["execution"]))
@@ -172,7 +160,7 @@ def test_a_dead_holders_turn_is_taken_over(
 
 
 def test_a_dead_claim_is_taken_out_of_the_line(
-    machine: Machine, script: Script, told: Any, context: Any
+    machine: Machine, script: Script, announced: Any, context: Any
 ) -> None:
     script("stepfunctions", "SendTaskSuccess", refusal("TaskTimedOut"))
     dead, mine = coming(machine, "dead", 1, trigger="deploy"), coming(machine, "mine", 2)
@@ -186,7 +174,7 @@ def test_a_dead_claim_is_taken_out_of_the_line(
 
 
 def test_a_recovery_takes_the_turn_of_the_execution_that_it_puts_right(
-    machine: Machine, woken: Any, told: Any, context: Any
+    machine: Machine, woken: Any, announced: Any, context: Any
 ) -> None:
     dead, push = coming(machine, "dead", 1), coming(machine, "push", 2)
     locks.acquire("coder", lock_request(release=dead["id"], execution=dead["execution"]))
@@ -195,13 +183,13 @@ def test_a_recovery_takes_the_turn_of_the_execution_that_it_puts_right(
     locks.enqueue("coder", deciding.lock_request(dead, recovery, now(), "token-recovery"))
     assert look(push, context)["by"] == dead["id"]
     assert look(dead, context, recovery)["action"] == "ACQUIRED"
-    found = locks.queue("coder").holder
-    assert found and (found["execution"], found["trigger"]) == (recovery, "recover")
+    result = locks.queue("coder").holder
+    assert result and (result["execution"], result["trigger"]) == (recovery, "recover")
     assert look(push, context)["action"] == "WAIT"
 
 
 def test_of_two_that_see_the_turn_free_the_slower_one_looks_again(
-    machine: Machine, woken: Any, told: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, woken: Any, announced: Any, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between its look and its taking, another acquires the lock."""
     mine = coming(machine, "mine", 2)
@@ -219,7 +207,7 @@ def test_of_two_that_see_the_turn_free_the_slower_one_looks_again(
 
 
 def test_a_hold_that_comes_between_the_look_and_the_turn_holds(
-    machine: Machine, woken: Any, told: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, woken: Any, announced: Any, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take = locks.acquire
 
@@ -235,7 +223,7 @@ def test_a_hold_that_comes_between_the_look_and_the_turn_holds(
 
 
 def test_a_recovery_stands_aside_for_a_release_that_changed_the_service_since(
-    machine: Machine, woken: Any, told: Any, context: Any
+    machine: Machine, woken: Any, announced: Any, context: Any
 ) -> None:
     dead, later = coming(machine, "dead", 1), coming(machine, "later", 2)
     releases.note(dead, lockedAt="2026-11-23T14:01:00+00:00")
@@ -252,7 +240,7 @@ def test_a_recovery_stands_aside_for_a_release_that_changed_the_service_since(
 def test_a_function_of_a_dead_execution_is_waited_for(
     machine: Machine,
     woken: Any,
-    told: Any,
+    announced: Any,
     context: Any,
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
@@ -275,7 +263,7 @@ def test_a_function_of_a_dead_execution_is_waited_for(
 
 
 def test_a_recovery_stands_aside_for_what_was_published_since(
-    machine: Machine, woken: Any, told: Any, context: Any
+    machine: Machine, woken: Any, announced: Any, context: Any
 ) -> None:
     """A site has no rollouts."""
     dead, later = coming(machine, "dead", 1), coming(machine, "later", 2)
@@ -292,7 +280,7 @@ def test_a_recovery_stands_aside_for_what_was_published_since(
 
 
 def test_who_is_held_stays_held_when_the_look_is_tried_again(
-    machine: Machine, script: Script, told: Any, context: Any
+    machine: Machine, script: Script, announced: Any, context: Any
 ) -> None:
     """The waking failed after the record was closed; meanwhile the hold ended."""
     script("stepfunctions", "SendTaskSuccess", refusal("AccessDeniedException"), {})
@@ -308,7 +296,7 @@ def test_who_is_held_stays_held_when_the_look_is_tried_again(
 
 
 def test_who_stood_aside_gives_up_the_turn_that_an_overlapping_try_took(
-    machine: Machine, woken: Any, told: Any, context: Any
+    machine: Machine, woken: Any, announced: Any, context: Any
 ) -> None:
     older = coming(machine, "1.1.0")
     look(older, context)
@@ -317,7 +305,7 @@ def test_who_stood_aside_gives_up_the_turn_that_an_overlapping_try_took(
     assert locks.queue(older["service"]).holder is None
 
 
-def test_nobody_waits_for_ever(machine: Machine, woken: Any, told: Any, context: Any) -> None:
+def test_nobody_waits_for_ever(machine: Machine, woken: Any, announced: Any, context: Any) -> None:
     first, second = coming(machine, "first", 1), coming(machine, "second", 2)
     locks.acquire("coder", lock_request(release=first["id"], execution=first["execution"]))
     long_ago = datetime.now(UTC) - deciding.PATIENCE
@@ -329,7 +317,7 @@ def test_nobody_waits_for_ever(machine: Machine, woken: Any, told: Any, context:
 
 
 def test_a_hold_that_ends_between_the_look_and_the_record_holds_nothing_back(
-    machine: Machine, woken: Any, told: Any, context: Any, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, woken: Any, announced: Any, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever ended it has looked for what was held back already, and did not find this push."""
     close = releases.close_held
@@ -342,4 +330,4 @@ def test_a_hold_that_ends_between_the_look_and_the_record_holds_nothing_back(
     locks.hold("coder", HOLD)
     push = coming(machine, "push")
     assert look(push, context)["action"] == "ACQUIRED"
-    assert "outcome" not in record(push) and told() == ["STARTED"]
+    assert "outcome" not in record(push) and announced() == ["STARTED"]

@@ -28,21 +28,21 @@ def test_a_task_may_have_no_interface_yet(bare: dict[str, Any]) -> None:
 
 
 def test_each_task_with_a_public_address_has_a_url() -> None:
-    found = addresses.of(
+    result = addresses.of(
         spec(),
         [task("t1"), STARTING, task("t2")],
         {"eni-t1": "198.51.100.1", "eni-t2": "::2"[2:]},
         3000,
     )
-    assert found["tasks"][0] == "http://198.51.100.1:3000"
-    assert found["url"] == found["tasks"][0]
-    assert addresses.to_ask(spec(), found) == found["tasks"]
+    assert result["tasks"][0] == "http://198.51.100.1:3000"
+    assert result["url"] == result["tasks"][0]
+    assert addresses.to_ask(spec(), result) == result["tasks"]
 
 
 def test_a_service_whose_tasks_have_no_public_address_has_no_url() -> None:
-    found = addresses.of(spec(), [task()], {}, 3000)
-    assert found == {"url": None, "tasks": []}
-    assert addresses.to_ask(spec(), found) == []
+    result = addresses.of(spec(), [task()], {}, 3000)
+    assert result == {"url": None, "tasks": []}
+    assert addresses.to_ask(spec(), result) == []
 
 
 def test_from_inside_the_vpc_tasks_are_asked_at_their_private_addresses() -> None:
@@ -51,12 +51,12 @@ def test_from_inside_the_vpc_tasks_are_asked_at_their_private_addresses() -> Non
 
 
 def test_behind_a_load_balancer_its_url_is_the_one_that_counts() -> None:
-    made = spec(**BALANCER)
-    found = addresses.of(made, [task()], {"eni-t1": "198.51.100.1"}, 3000)
-    assert found == {"url": "https://coder.example.com", "tasks": ["http://198.51.100.1:3000"]}
-    assert addresses.to_ask(made, found) == ["https://coder.example.com"]
+    created = spec(**BALANCER)
+    result = addresses.of(created, [task()], {"eni-t1": "198.51.100.1"}, 3000)
+    assert result == {"url": "https://coder.example.com", "tasks": ["http://198.51.100.1:3000"]}
+    assert addresses.to_ask(created, result) == ["https://coder.example.com"]
 
 
 def test_a_task_that_listens_on_no_port_has_no_url() -> None:
-    found = addresses.of(spec(), [task()], {"eni-t1": "198.51.100.1"}, None)
-    assert found == {"url": None, "tasks": []}
+    result = addresses.of(spec(), [task()], {"eni-t1": "198.51.100.1"}, None)
+    assert result == {"url": None, "tasks": []}

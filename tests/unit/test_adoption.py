@@ -94,7 +94,7 @@ def test_four_lines_are_enough(here: Script, context: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"repository": "shop"}, ["no container runs an image of repository shop", BY_TAG]),
         ({"container": "web"}, ["'web' is not a container", "coder, proxy"]),
@@ -157,10 +157,10 @@ def test_four_lines_are_enough(here: Script, context: Any) -> None:
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_changes(
-    here: Script, context: Any, changes: dict[str, Any], said: list[str]
+    here: Script, context: Any, changes: dict[str, Any], expected: list[str]
 ) -> None:
     message = refused(context, **changes)
-    assert [text for text in said if text not in message] == []
+    assert [text for text in expected if text not in message] == []
 
 
 def test_an_image_of_another_repository_may_be_replaced_if_the_spec_says_so(
@@ -177,7 +177,7 @@ def test_a_service_that_does_not_exist_is_not_adopted(here: Script, context: Any
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("described", "message"),
     [
         (refusal("ClientException"), "does not exist"),
         ({"taskDefinition": THEIRS | {"status": "INACTIVE"}}, "is INACTIVE"),
@@ -185,10 +185,10 @@ def test_a_service_that_does_not_exist_is_not_adopted(here: Script, context: Any
     ],
 )
 def test_a_blueprint_that_cannot_run_is_refused(
-    here: Script, context: Any, found: Any, said: str
+    here: Script, context: Any, described: Any, message: str
 ) -> None:
-    here("ecs", "DescribeTaskDefinition", found)
-    assert said in refused(context, taskDefinition="coder:6")
+    here("ecs", "DescribeTaskDefinition", described)
+    assert message in refused(context, taskDefinition="coder:6")
 
 
 def test_roles_that_the_deployer_may_not_pass_are_named(here: Script, context: Any) -> None:
@@ -225,9 +225,11 @@ def test_the_platform_is_that_of_the_task_definition(
     assert read_documents.platform(spec(**ADOPTED)) == platform
 
 
-@pytest.mark.parametrize("found", [{"services": []}, refusal("AccessDeniedException")])
-def test_of_a_service_that_nobody_can_see_the_platform_is_unknown(here: Script, found: Any) -> None:
-    here("ecs", "DescribeServices", found)
+@pytest.mark.parametrize("described", [{"services": []}, refusal("AccessDeniedException")])
+def test_of_a_service_that_nobody_can_see_the_platform_is_unknown(
+    here: Script, described: Any
+) -> None:
+    here("ecs", "DescribeServices", described)
     assert read_documents.platform(spec(**ADOPTED)) is None
 
 
@@ -251,11 +253,11 @@ def test_a_release_is_the_running_task_definition_with_the_digest(
     locked: Script, context: Any
 ) -> None:
     assert register(context) == {"taskDefinition": "arn:new", "new": True}
-    (asked,) = locked.asked("RegisterTaskDefinition")
-    assert asked["containerDefinitions"] == [{**CONTAINER, "image": IMAGE}, SIDECAR]
+    (request,) = locked.requests("RegisterTaskDefinition")
+    assert request["containerDefinitions"] == [{**CONTAINER, "image": IMAGE}, SIDECAR]
     for field in ("family", "volumes", "ephemeralStorage", "taskRoleArn", "cpu"):
-        assert asked[field] == THEIRS[field]
-    tags = {tag["key"]: tag["value"] for tag in asked["tags"]}
+        assert request[field] == THEIRS[field]
+    tags = {tag["key"]: tag["value"] for tag in request["tags"]}
     assert tags["team"] == "web" and tags["deployer:version"] == "2.1.0"
 
 
@@ -263,13 +265,13 @@ def test_what_runs_the_image_already_is_not_registered_again(locked: Script, con
     same = {**THEIRS, "containerDefinitions": [{**CONTAINER, "image": IMAGE}, SIDECAR]}
     locked("ecs", "DescribeTaskDefinition", {"taskDefinition": same})
     assert register(context) == {"taskDefinition": OLD_REVISION, "new": False}
-    assert not locked.asked("RegisterTaskDefinition")
+    assert not locked.requests("RegisterTaskDefinition")
 
 
 def test_releases_of_a_blueprint_leave_its_own_family_alone(locked: Script, context: Any) -> None:
     register(context, taskDefinition="coder")
     register(context, taskDefinition="coder")  # a retry whose reply was lost
-    first, second = locked.asked("RegisterTaskDefinition")
+    first, second = locked.requests("RegisterTaskDefinition")
     assert first["family"] == second["family"] == "coder-releases"
     content = [{t["key"]: t["value"] for t in one["tags"]}[CONTENT_TAG] for one in (first, second)]
     assert content[0] == content[1], "which is how a revision that is there is found again"
@@ -280,9 +282,9 @@ def test_an_update_sends_nothing_but_the_task_definition_and_the_breaker(
 ) -> None:
     given = payload(spec=document(**ADOPTED), taskDefinition="arn:new")
     update_service.handler(given, context)
-    (asked,) = locked.asked("UpdateService")
-    configuration = asked.pop("deploymentConfiguration")
-    assert asked == {"cluster": "coder", "service": "coder", "taskDefinition": "arn:new"}
+    (request,) = locked.requests("UpdateService")
+    configuration = request.pop("deploymentConfiguration")
+    assert request == {"cluster": "coder", "service": "coder", "taskDefinition": "arn:new"}
     assert configuration.pop("deploymentCircuitBreaker")["enable"] is True
     assert configuration == RUNS["deploymentConfiguration"]
 
@@ -291,7 +293,7 @@ def test_a_service_that_is_gone_meanwhile_is_not_created(locked: Script, context
     locked("ecs", "DescribeServices", {"services": []})
     with pytest.raises(PreflightFailed, match="no serviceDefinition creates it"):
         update_service.handler(payload(spec=document(**ADOPTED)), context)
-    assert not locked.asked("CreateService")
+    assert not locked.requests("CreateService")
 
 
 def test_a_service_that_somebody_made_is_never_stopped(locked: Script, context: Any) -> None:
@@ -301,7 +303,7 @@ def test_a_service_that_somebody_made_is_never_stopped(locked: Script, context: 
     locked("ecs", "DescribeTasks", {"tasks": [crashed()]})
     given = payload(spec=document(**ADOPTED), previous=None, wasRunning=False)
     assert roll_back.handler(given, context)["action"] == "LEAVE"
-    assert not locked.asked("UpdateService")
+    assert not locked.requests("UpdateService")
 
 
 def test_a_rollback_changes_nothing_else_either(locked: Script, context: Any) -> None:
@@ -313,6 +315,6 @@ def test_a_rollback_changes_nothing_else_either(locked: Script, context: Any) ->
     earlier = payload()["previous"] | {"networkConfiguration": network}
     given = payload(spec=document(**ADOPTED), previous=earlier)
     assert roll_back.handler(given, context)["action"] == "ROLL_BACK"
-    (asked,) = locked.asked("UpdateService")
-    assert asked.keys() == {"cluster", "service", "taskDefinition", "deploymentConfiguration"}
-    assert asked["taskDefinition"] == OLD_REVISION
+    (request,) = locked.requests("UpdateService")
+    assert request.keys() == {"cluster", "service", "taskDefinition", "deploymentConfiguration"}
+    assert request["taskDefinition"] == OLD_REVISION

@@ -34,11 +34,11 @@ def test_a_reason_arrives_whole_and_as_it_was_written(
     monkeypatch.setenv("TOPIC", "arn:aws:sns:us-east-1:123456789012:releases")
     script("sns", "Publish", {"MessageId": "1"})
     send_announcement.handler({"detail": DETAIL}, context)
-    (asked,) = script.asked("Publish")
-    assert asked["TopicArn"].endswith(":releases")
-    assert asked["Subject"] == "coder 1.2.0 failed and was rolled back"
-    headline, _, rest = asked["Message"].partition("\n\n")
-    assert headline == asked["Subject"]
+    (request,) = script.requests("Publish")
+    assert request["TopicArn"].endswith(":releases")
+    assert request["Subject"] == "coder 1.2.0 failed and was rolled back"
+    headline, _, rest = request["Message"].partition("\n\n")
+    assert headline == request["Subject"]
     assert rest.startswith(REASON)
     assert "Execution: arn:aws:states:" in rest and "URL" not in rest
 

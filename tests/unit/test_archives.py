@@ -66,9 +66,9 @@ def patched(archive: bytes, local: int, central: int, value: int) -> bytes:
 
 
 def member(path: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
-    made = tarfile.TarInfo(path)
-    made.type, made.linkname = kind, link
-    return made
+    result = tarfile.TarInfo(path)
+    result.type, result.linkname = kind, link
+    return result
 
 
 def built(archive: bytes, name: str, here: Path) -> dict[str, bytes]:
@@ -211,7 +211,7 @@ def test_other_content_is_never_taken_for_the_same(
 ) -> None:
     """A name, a content, and where one ends and the other begins each make another source."""
     monkeypatch.chdir(tmp_path)
-    found = set()
+    matches = set()
     trees: list[dict[str, bytes]] = [
         {"a": b"x"}, {"b": b"x"}, {"a": b"y"}, {"a": b"x", "b": b""}, {"d/a": b"x"},
         {"a": b"xb"}, {"a": b"", "b": b"x"}, {"ab": b"x"}, {"a": b"x", "b": b"x"},
@@ -222,5 +222,5 @@ def test_other_content_is_never_taken_for_the_same(
             (folder / "tree" / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / "tree" / path).write_bytes(content)
         monkeypatch.chdir(folder)
-        found.add(image.source()[1])
-    assert len(found) == len(trees)
+        matches.add(image.source()[1])
+    assert len(matches) == len(trees)

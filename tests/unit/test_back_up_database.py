@@ -21,8 +21,8 @@ MADE = datetime(2026, 11, 23, 14, 26, tzinfo=UTC)
 
 
 def snapshot(name: str = NAME, status: str = "available", days: int = 0) -> dict[str, Any]:
-    found: dict[str, Any] = {"DBSnapshotIdentifier": name, "Status": status}
-    return found | {"SnapshotCreateTime": MADE - timedelta(days=days)}
+    matches: dict[str, Any] = {"DBSnapshotIdentifier": name, "Status": status}
+    return matches | {"SnapshotCreateTime": MADE - timedelta(days=days)}
 
 
 @pytest.fixture
@@ -57,11 +57,13 @@ def test_a_snapshot_is_begun_and_waited_for(rds: Any, context: Any) -> None:
         assert "snapshot" not in record()
     assert back_up(context) == {"done": True, "name": NAME}
     assert record()["snapshot"] == NAME
-    assert {asked["DBSnapshotIdentifier"] for asked in script.asked("CreateDBSnapshot")} == {NAME}
-    assert {asked["DBInstanceIdentifier"] for asked in script.asked("CreateDBSnapshot")} == {
+    assert {request["DBSnapshotIdentifier"] for request in script.requests("CreateDBSnapshot")} == {
+        NAME
+    }
+    assert {request["DBInstanceIdentifier"] for request in script.requests("CreateDBSnapshot")} == {
         "coder-db"
     }
-    assert script.asked("DeleteDBSnapshot") == []
+    assert script.requests("DeleteDBSnapshot") == []
 
 
 def test_once_it_is_complete_the_oldest_of_ours_go(rds: Any, context: Any) -> None:
@@ -70,9 +72,9 @@ def test_once_it_is_complete_the_oldest_of_ours_go(rds: Any, context: Any) -> No
     other = snapshot(f"{database.prefix('coder-db')}9", days=9)
     script = rds([*older, other, snapshot(status="creating")], [*older, other, snapshot()])
     assert not back_up(context)["done"]
-    assert script.asked("DeleteDBSnapshot") == [], "nothing goes before the new one is complete"
+    assert script.requests("DeleteDBSnapshot") == [], "nothing goes before the new one is complete"
     assert back_up(context)["done"]
-    gone = [asked["DBSnapshotIdentifier"] for asked in script.asked("DeleteDBSnapshot")]
+    gone = [request["DBSnapshotIdentifier"] for request in script.requests("DeleteDBSnapshot")]
     assert gone == [f"{prefix}2", f"{prefix}3"]
 
 
@@ -81,7 +83,7 @@ def test_after_a_restoration_the_restored_instance_is_backed_up(rds: Any, contex
     script = rds([snapshot()])
     back_up(context)
     for operation in ("CreateDBSnapshot", "DescribeDBSnapshots"):
-        assert script.asked(operation)[0]["DBInstanceIdentifier"] == "restored"
+        assert script.requests(operation)[0]["DBInstanceIdentifier"] == "restored"
 
 
 def test_a_snapshot_that_fails_stops_the_deployment(rds: Any, context: Any) -> None:
@@ -107,5 +109,5 @@ def test_on_a_real_instance(script: Script, context: Any) -> None:
     releases.open_release(release())
     for _ in range(2):
         assert back_up(context) == {"done": True, "name": NAME}
-    found = client("rds").describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
-    assert [one["DBSnapshotIdentifier"] for one in found] == [NAME]
+    response = client("rds").describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
+    assert [one["DBSnapshotIdentifier"] for one in response] == [NAME]

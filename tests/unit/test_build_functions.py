@@ -48,18 +48,18 @@ def uploaded(content: bytes = b"archive", key: str = KEY) -> dict[str, Any]:
 
 
 def identify(given: Any, context: Any, execution: str = EXECUTION) -> Any:
-    asked = {"input": given, "execution": execution, "startedAt": NOW.isoformat()}
-    return identify_source.handler(asked, context)  # type: ignore[arg-type]
+    request = {"input": given, "execution": execution, "startedAt": NOW.isoformat()}
+    return identify_source.handler(request, context)  # type: ignore[arg-type]
 
 
 def test_an_upload_is_opened_and_its_tools_are_where_codebuild_finds_them(
     bucket: str, context: Any
 ) -> None:
-    found = identify(uploaded(), context)
-    assert found["decision"] == "BUILD"
-    told = {variable["Name"]: variable["Value"] for variable in found["variables"]}
-    assert (told["SOURCE_KEY"], told["EXECUTION"]) == (KEY, EXECUTION)
-    folder = found["tools"].partition("/")[2]
+    result = identify(uploaded(), context)
+    assert result["decision"] == "BUILD"
+    output = {variable["Name"]: variable["Value"] for variable in result["variables"]}
+    assert (output["SOURCE_KEY"], output["EXECUTION"]) == (KEY, EXECUTION)
+    folder = result["tools"].partition("/")[2]
     for name in ("image.yaml", "image.py"):
         assert client("s3").get_object(Bucket=bucket, Key=folder + name)["Body"].read()
     record = releases.of_execution(EXECUTION)
@@ -102,9 +102,9 @@ def test_a_commit_is_fetched_where_a_repository_is_connected(
     with pytest.raises(RequestRejected, match="no repository of coder is connected"):
         identify(command, context)
     monkeypatch.setenv("FETCH_PROJECT", "deployer-FetchSource")
-    found = identify(command, context)
-    assert (found["decision"], found["project"]) == ("FETCH", "deployer-FetchSource")
-    assert found["commit"] == "e0f93fb88"
+    result = identify(command, context)
+    assert (result["decision"], result["project"]) == ("FETCH", "deployer-FetchSource")
+    assert result["commit"] == "e0f93fb88"
 
 
 def mine(minute: int = 0, execution: str = EXECUTION) -> image_build.Build:
@@ -114,19 +114,19 @@ def mine(minute: int = 0, execution: str = EXECUTION) -> image_build.Build:
 
 
 def opened(minute: int = 0, execution: str = EXECUTION) -> image_build.Build:
-    made = mine(minute, execution)
-    releases.open_release(made)
-    assert locks.acquire(made["service"], claim_of(made))
-    return made
+    result = mine(minute, execution)
+    releases.open_release(result)
+    assert locks.acquire(result["service"], claim_of(result))
+    return result
 
 
-def claim_of(made: image_build.Build) -> Any:
+def claim_of(document: image_build.Build) -> Any:
     return {
-        "release": made["id"],
-        "execution": made["execution"],
-        "trigger": made["trigger"],
-        "pushedAt": made["pushedAt"],
-        "since": made["startedAt"],
+        "release": document["id"],
+        "execution": document["execution"],
+        "trigger": document["trigger"],
+        "pushedAt": document["pushedAt"],
+        "since": document["startedAt"],
     }
 
 
@@ -172,18 +172,18 @@ def test_a_newer_upload_stops_the_build_of_the_holder_that_has_not_pushed(
     newer = mine(minute, ANOTHER_EXECUTION)
     answer = stop_older_build.handler({"release": newer, "execution": ANOTHER_EXECUTION}, context)
     assert answer == {"stopped": "p:1" if stopped else None}
-    assert len(script.asked("StopBuild")) == stopped
+    assert len(script.requests("StopBuild")) == stopped
 
 
 def test_nothing_is_stopped_where_nothing_runs(
     script: Script, context: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROJECT", "deployer-ImageBuild")
-    asked: Any = {"release": mine(5), "execution": EXECUTION}
-    assert stop_older_build.handler(asked, context) == {"stopped": None}
+    request: Any = {"release": mine(5), "execution": EXECUTION}
+    assert stop_older_build.handler(request, context) == {"stopped": None}
     opened(1, ANOTHER_EXECUTION)
     script("codebuild", "ListBuildsForProject", {})
-    assert stop_older_build.handler(asked, context) == {"stopped": None}
+    assert stop_older_build.handler(request, context) == {"stopped": None}
 
 
 def test_the_lines_of_the_builds_own_log_are_read(script: Script, context: Any) -> None:
@@ -192,10 +192,10 @@ def test_the_lines_of_the_builds_own_log_are_read(script: Script, context: Any) 
     line = {"message": "image: SourcesRejected: it is empty", "timestamp": 1, "ingestionTime": 1}
     script("logs", "GetLogEvents", {"events": [line]})
     failure: Any = {"Error": "States.TaskFailed", "Cause": json.dumps({"Build": failed})}
-    found = diagnose_image_build.handler({"failure": failure, "execution": EXECUTION}, context)
-    assert found["diagnosis"]["error"] == "SourcesRejected"
-    assert found["build"] == failed
-    assert script.asked("GetLogEvents")[0]["logStreamName"] == "one"
+    result = diagnose_image_build.handler({"failure": failure, "execution": EXECUTION}, context)
+    assert result["diagnosis"]["error"] == "SourcesRejected"
+    assert result["build"] == failed
+    assert script.requests("GetLogEvents")[0]["logStreamName"] == "one"
 
 
 @pytest.mark.parametrize(
@@ -217,11 +217,11 @@ def test_an_error_of_startbuild_itself_is_no_failed_build(
     context: Any, announced: Any, error: str, cause: str, says: str
 ) -> None:
     failure: Any = {"Error": error, "Cause": cause}
-    found = diagnose_image_build.handler({"failure": failure, "execution": EXECUTION}, context)
-    assert found["build"] is None
-    assert found["diagnosis"]["error"] == "BuildNotBegun"
-    assert not found["diagnosis"]["again"]
-    answer = record(context, release=opened(), failure=failure, diagnosis=found["diagnosis"])
+    result = diagnose_image_build.handler({"failure": failure, "execution": EXECUTION}, context)
+    assert result["build"] is None
+    assert result["diagnosis"]["error"] == "BuildNotBegun"
+    assert not result["diagnosis"]["again"]
+    answer = record(context, release=opened(), failure=failure, diagnosis=result["diagnosis"])
     assert answer["error"] == "BuildNotBegun"
     assert re.search(says, answer["cause"])
     # a fetch that CodeBuild did not begin is recorded without a diagnosis of its own
@@ -237,12 +237,13 @@ def test_a_failed_fetch_is_recorded_in_words(context: Any, announced: Any) -> No
 def announced(script: Script) -> Iterator[Any]:
     script("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
     yield lambda: [
-        json.loads(asked["Entries"][0]["Detail"])["state"] for asked in script.asked("PutEvents")
+        json.loads(request["Entries"][0]["Detail"])["state"]
+        for request in script.requests("PutEvents")
     ]
 
 
 def record(context: Any, **given: Any) -> Any:
-    asked = {
+    request = {
         "input": event(),
         "release": None,
         "build": None,
@@ -251,35 +252,35 @@ def record(context: Any, **given: Any) -> Any:
         "execution": EXECUTION,
         "startedAt": NOW.isoformat(),
     }
-    return record_build.handler({**asked, **given}, context)  # type: ignore[typeddict-item]
+    return record_build.handler({**request, **given}, context)  # type: ignore[typeddict-item]
 
 
 def test_a_build_that_pushed_is_recorded_and_gives_its_turn_up(
     context: Any, announced: Any
 ) -> None:
-    made = opened()
+    result = opened()
     exported = {"VERSION": "1.0", "TAG": "1.0", "DIGEST": "sha256:0", "COMMIT": "e0f9"}
-    answer = record(context, release=made, build=finished("SUCCEEDED", **exported))
+    answer = record(context, release=result, build=finished("SUCCEEDED", **exported))
     assert answer["outcome"] == "SUCCEEDED"
-    kept: Any = releases.find(made["service"], made["id"])
+    kept: Any = releases.find(result["service"], result["id"])
     assert (kept["version"], kept["digest"], kept["commit"]) == ("1.0", "sha256:0", "e0f9")
     assert kept["durations"] == {"INSTALL": 30, "BUILD": 60}
-    assert locks.queue(made["service"]).holder is None
+    assert locks.queue(result["service"]).holder is None
     assert announced() == ["SUCCEEDED"]
 
 
 def test_a_failed_build_is_recorded_with_its_diagnosis(context: Any, announced: Any) -> None:
-    made, failure = opened(), {"Error": "States.TaskFailed", "Cause": "{}"}
-    found = image_build.diagnose(finished("FAILED"), ["main.go:1:1: syntax error"])
+    created, failure = opened(), {"Error": "States.TaskFailed", "Cause": "{}"}
+    result = image_build.diagnose(finished("FAILED"), ["main.go:1:1: syntax error"])
     answer = record(
-        context, release=made, build=finished("FAILED"), diagnosis=found, failure=failure
+        context, release=created, build=finished("FAILED"), diagnosis=result, failure=failure
     )
     assert answer == {
         "outcome": "FAILED",
         "error": "BuildFailed",
         "cause": "exit status 1. main.go:1:1: syntax error",
     }
-    kept: Any = releases.find(made["service"], made["id"])
+    kept: Any = releases.find(created["service"], created["id"])
     assert kept["diagnosis"]["lines"] == ["main.go:1:1: syntax error"]
     assert announced() == ["FAILED"]
 
@@ -287,18 +288,18 @@ def test_a_failed_build_is_recorded_with_its_diagnosis(context: Any, announced: 
 def test_a_build_stopped_for_a_newer_one_is_superseded_else_failed(
     context: Any, announced: Any
 ) -> None:
-    made, failure = opened(), {"Error": "States.TaskFailed", "Cause": "{}"}
-    found = image_build.diagnose(finished("STOPPED"), [])
+    created, failure = opened(), {"Error": "States.TaskFailed", "Cause": "{}"}
+    result = image_build.diagnose(finished("STOPPED"), [])
     newer = mine(20, ANOTHER_EXECUTION)
     releases.open_release(newer)
     answer = record(
-        context, release=made, build=finished("STOPPED"), diagnosis=found, failure=failure
+        context, release=created, build=finished("STOPPED"), diagnosis=result, failure=failure
     )
     assert answer["outcome"] == "SUPERSEDED"
-    kept: Any = releases.find(made["service"], made["id"])
+    kept: Any = releases.find(created["service"], created["id"])
     assert kept["by"] == newer["id"]
     alone = record(
-        context, release=newer, build=finished("STOPPED"), diagnosis=found, failure=failure
+        context, release=newer, build=finished("STOPPED"), diagnosis=result, failure=failure
     )
     assert (alone["outcome"], alone["error"]) == ("FAILED", "BuildStopped")
 

@@ -124,18 +124,18 @@ def snapshot(name: str, minutes: int | None, status: str = "available") -> Snaps
     ("keep", "gone"), [(1, ["b", "a", "z"]), (2, ["a", "z"]), (3, ["z"]), (4, [])]
 )
 def test_the_snapshots_made_last_are_kept(keep: int, gone: list[str]) -> None:
-    made = [snapshot("a", 2), snapshot("z", 1), snapshot("b", 3), snapshot("c", 4)]
-    assert database.expendable(made, keep) == gone
+    result = [snapshot("a", 2), snapshot("z", 1), snapshot("b", 3), snapshot("c", 4)]
+    assert database.expendable(result, keep) == gone
 
 
 def test_what_is_not_complete_is_neither_kept_nor_pruned() -> None:
-    made = [
+    result = [
         snapshot("a", 1),
         snapshot("b", 2, "creating"),
         snapshot("c", 3, "failed"),
         snapshot("d", None, "available"),
     ]
-    assert database.expendable(made, 1) == []
+    assert database.expendable(result, 1) == []
 
 
 # going back in time
@@ -174,9 +174,11 @@ def test_without_schemas_it_is_the_first_snapshot_since_the_target_ran() -> None
 
 
 def test_the_way_to_restore_is_told_as_an_order_that_is_taken() -> None:
-    told = database.how_to_restore("coder", "2.0.0", "snapshot-1", "2.1.0")
-    assert "Snapshot snapshot-1" in told and "before 2.1.0" in told and "would be lost" in told
-    command = requests.parse(json.loads(told[told.index("{") :]))
+    output = database.how_to_restore("coder", "2.0.0", "snapshot-1", "2.1.0")
+    assert (
+        "Snapshot snapshot-1" in output and "before 2.1.0" in output and "would be lost" in output
+    )
+    command = requests.parse(json.loads(output[output.index("{") :]))
     assert command == Rollback("2.0.0", "coder", None, True, None, restore_database=True)
 
 

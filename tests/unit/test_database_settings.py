@@ -109,9 +109,9 @@ NOT_MODIFIED = {
 
 
 def shape(operation: str) -> StructureShape:
-    found = MODEL.operation_model(operation).input_shape
-    assert found
-    return found
+    result = MODEL.operation_model(operation).input_shape
+    assert result
+    return result
 
 
 def members(operation: str) -> set[str]:
@@ -119,37 +119,37 @@ def members(operation: str) -> set[str]:
 
 
 def test_every_setting_of_a_restoration_is_set_or_left_out_on_purpose() -> None:
-    asked = restored_settings(OLD)
-    given = asked.keys() | {"DBInstanceIdentifier", "DBSnapshotIdentifier"}
+    requests = restored_settings(OLD)
+    given = requests.keys() | {"DBInstanceIdentifier", "DBSnapshotIdentifier"}
     assert given | NOT_RESTORED.keys() == members("RestoreDBInstanceFromDBSnapshot")
     assert not given & NOT_RESTORED.keys()
-    request = {"DBInstanceIdentifier": "new", "DBSnapshotIdentifier": "s", **asked}
+    request = {"DBInstanceIdentifier": "new", "DBSnapshotIdentifier": "s", **requests}
     validate_parameters(request, shape("RestoreDBInstanceFromDBSnapshot"))
 
 
 def test_every_setting_of_a_modification_is_set_or_left_out_on_purpose() -> None:
-    asked = remaining_settings(OLD, BARE)
-    given = asked.keys() | {"DBInstanceIdentifier", "ApplyImmediately"}
+    requests = remaining_settings(OLD, BARE)
+    given = requests.keys() | {"DBInstanceIdentifier", "ApplyImmediately"}
     restored = members("RestoreDBInstanceFromDBSnapshot")
     assert given | (NOT_MODIFIED.keys() - restored) == members("ModifyDBInstance") - restored | {
         "DBInstanceIdentifier"
     }
     assert not given & NOT_MODIFIED.keys()
-    assert not asked.keys() & restored
-    request = {"DBInstanceIdentifier": "new", "ApplyImmediately": True, **asked}
+    assert not requests.keys() & restored
+    request = {"DBInstanceIdentifier": "new", "ApplyImmediately": True, **requests}
     validate_parameters(request, shape("ModifyDBInstance"))
 
 
 def test_each_setting_is_the_old_instances() -> None:
     assert validated(OLD)
-    asked = restored_settings(OLD)
-    assert asked["EnableCloudwatchLogsExports"] == ["postgresql", "upgrade"]
-    assert asked["EnableIAMDatabaseAuthentication"] is True
-    assert asked["AutoMinorVersionUpgrade"] is False
-    assert asked["Port"] == 5433
-    assert asked["VpcSecurityGroupIds"] == ["sg-1"]
-    assert asked["DBParameterGroupName"] == "tuned"
-    assert asked["Tags"] == [{"Key": "team", "Value": "platform"}], "aws: is CloudFormation's"
+    request = restored_settings(OLD)
+    assert request["EnableCloudwatchLogsExports"] == ["postgresql", "upgrade"]
+    assert request["EnableIAMDatabaseAuthentication"] is True
+    assert request["AutoMinorVersionUpgrade"] is False
+    assert request["Port"] == 5433
+    assert request["VpcSecurityGroupIds"] == ["sg-1"]
+    assert request["DBParameterGroupName"] == "tuned"
+    assert request["Tags"] == [{"Key": "team", "Value": "platform"}], "aws: is CloudFormation's"
     rest = remaining_settings(OLD, BARE)
     assert rest["EnablePerformanceInsights"] is True
     assert (rest["MaxAllocatedStorage"], rest["MonitoringInterval"]) == (1000, 60)
@@ -181,9 +181,9 @@ def test_a_small_gp3_volume_has_the_iops_that_rds_gives_it(
     engine: str, size: int, fixed: bool
 ) -> None:
     """RDS shows them, and refuses them in a request."""
-    asked = restored_settings(OLD | {"Engine": engine, "AllocatedStorage": size})
-    assert ("Iops" not in asked) == fixed
-    assert ("StorageThroughput" not in asked) == fixed
+    request = restored_settings(OLD | {"Engine": engine, "AllocatedStorage": size})
+    assert ("Iops" not in request) == fixed
+    assert ("StorageThroughput" not in request) == fixed
     assert restored_settings(OLD | {"StorageType": "io2", "AllocatedStorage": 100})["Iops"]
 
 
@@ -193,7 +193,7 @@ def test_a_default_option_group_is_rdss_own_choice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("differs", "asked"),
+    ("differs", "requested"),
     [
         ({}, set()),
         ({"MaxAllocatedStorage": None}, {"MaxAllocatedStorage"}),
@@ -209,8 +209,8 @@ def test_a_default_option_group_is_rdss_own_choice() -> None:
         ),
     ],
 )
-def test_only_what_differs_is_modified(differs: dict[str, Any], asked: set[str]) -> None:
-    assert remaining_settings(OLD, OLD | differs).keys() == asked
+def test_only_what_differs_is_modified(differs: dict[str, Any], requested: set[str]) -> None:
+    assert remaining_settings(OLD, OLD | differs).keys() == requested
 
 
 def test_what_is_off_is_not_turned_on() -> None:

@@ -16,8 +16,8 @@ def failed(script: Script) -> Any:
     """Scripts the tasks that the rollout left; each has a log that says who wrote it."""
     client("logs").create_log_group(logGroupName="/ecs/coder")
 
-    def tasks(*found: dict[str, Any]) -> None:
-        for entry in found:
+    def tasks(*described: dict[str, Any]) -> None:
+        for entry in described:
             name = entry["taskArn"].rsplit("/", 1)[-1]
             stream = f"ecs/coder/{name}"
             client("logs").create_log_stream(logGroupName="/ecs/coder", logStreamName=stream)
@@ -28,18 +28,18 @@ def failed(script: Script) -> Any:
         script(
             "ecs",
             "ListTasks",
-            lambda asked: {
+            lambda request: {
                 "taskArns": [
                     entry["taskArn"]
-                    for entry in found
-                    if entry["lastStatus"] == asked["desiredStatus"]
+                    for entry in described
+                    if entry["lastStatus"] == request["desiredStatus"]
                 ]
             },
         )
         script(
             "ecs",
             "DescribeTasks",
-            lambda asked: {"tasks": [e for e in found if e["taskArn"] in asked["tasks"]]},
+            lambda request: {"tasks": [e for e in described if e["taskArn"] in request["tasks"]]},
         )
         script("ecs", "DescribeTaskDefinition", {"taskDefinition": document()["taskDefinition"]})
         events = [{"message": f"event {number}"} for number in range(9)]
@@ -50,11 +50,11 @@ def failed(script: Script) -> Any:
 
 def test_a_crash_is_explained_by_the_last_failed_tasks_log(failed: Any, context: Any) -> None:
     failed(crashed("t1"), crashed("t2"), task("t3"))
-    found = diagnose_failure.handler(payload(), context)
-    assert found["kind"] == "crash"
-    assert found["log"] == ["t2: password=***"]
-    assert found["events"][0] == "event 0"
-    assert len(found["events"]) <= 10
+    result = diagnose_failure.handler(payload(), context)
+    assert result["kind"] == "crash"
+    assert result["log"] == ["t2: password=***"]
+    assert result["events"][0] == "event 0"
+    assert len(result["events"]) <= 10
 
 
 def test_a_release_that_runs_and_fails_is_explained_by_its_own_log(
@@ -62,9 +62,9 @@ def test_a_release_that_runs_and_fails_is_explained_by_its_own_log(
 ) -> None:
     failed(task("t1"), task("t2", startedBy="ecs-svc/0"))
     failure = {"Error": "WrongVersion", "Cause": "it serves 1"}
-    found = diagnose_failure.handler(payload(failure=failure), context)
-    assert found["kind"] == "WrongVersion"
-    assert found["log"] == ["t1: password=***"]
+    result = diagnose_failure.handler(payload(failure=failure), context)
+    assert result["kind"] == "WrongVersion"
+    assert result["log"] == ["t1: password=***"]
 
 
 def test_a_sidecar_that_failed_is_explained_by_its_own_log(
@@ -90,8 +90,8 @@ def test_a_sidecar_that_failed_is_explained_by_its_own_log(
 def test_a_task_that_never_started_has_no_log(failed: Any, context: Any) -> None:
     failed(unpullable("t1"))
     client("logs").delete_log_stream(logGroupName="/ecs/coder", logStreamName="ecs/coder/t1")
-    found = diagnose_failure.handler(payload(), context)
-    assert (found["kind"], found["log"]) == ("image", [])
+    result = diagnose_failure.handler(payload(), context)
+    assert (result["kind"], result["log"]) == ("image", [])
 
 
 def test_a_failure_without_a_rollout_is_explained_by_its_error(
@@ -99,5 +99,5 @@ def test_a_failure_without_a_rollout_is_explained_by_its_error(
 ) -> None:
     script("ecs", "DescribeServices", {"services": []})
     failure = {"Error": "ServiceDraining", "Cause": "it drains"}
-    found = diagnose_failure.handler(payload(rollout=None, failure=failure), context)
-    assert (found["kind"], found["cause"], found["log"]) == ("ServiceDraining", "it drains", [])
+    result = diagnose_failure.handler(payload(rollout=None, failure=failure), context)
+    assert (result["kind"], result["cause"], result["log"]) == ("ServiceDraining", "it drains", [])

@@ -41,13 +41,13 @@ def test_a_failure_may_come_without_a_cause() -> None:
 
 
 def test_a_failure_without_failed_tasks_is_explained_by_its_error() -> None:
-    found = diagnosis.diagnose({"Error": "WrongVersion", "Cause": "it serves 1"}, [], [], [])
-    assert (found["error"], found["kind"], found["cause"]) == (
+    result = diagnosis.diagnose({"Error": "WrongVersion", "Cause": "it serves 1"}, [], [], [])
+    assert (result["error"], result["kind"], result["cause"]) == (
         "WrongVersion",
         "WrongVersion",
         "it serves 1",
     )
-    assert "Tag the image" in found["advice"]
+    assert "Tag the image" in result["advice"]
 
 
 def test_an_error_that_nobody_foresaw_is_not_left_without_advice() -> None:
@@ -57,7 +57,7 @@ def test_an_error_that_nobody_foresaw_is_not_left_without_advice() -> None:
 @pytest.mark.parametrize(
     "error",
     # about AWS being away nothing is to be done but waiting
-    sorted({found.__name__ for found in DeployError.__subclasses__()} - {"AwsUnavailable"}),
+    sorted({item.__name__ for item in DeployError.__subclasses__()} - {"AwsUnavailable"}),
 )
 def test_every_error_of_our_own_has_advice_of_its_own(error: str) -> None:
     common = diagnosis.diagnose({"Error": "?", "Cause": ""}, [], [], [])["advice"]
@@ -65,15 +65,15 @@ def test_every_error_of_our_own_has_advice_of_its_own(error: str) -> None:
 
 
 def test_a_failed_task_explains_more_than_the_error() -> None:
-    found = diagnosis.diagnose(FAILURE, [crashed()], [], [])
-    assert (found["error"], found["kind"]) == ("RolloutFailed", "crash")
-    assert "log lines" in found["advice"]
+    result = diagnosis.diagnose(FAILURE, [crashed()], [], [])
+    assert (result["error"], result["kind"]) == ("RolloutFailed", "crash")
+    assert "log lines" in result["advice"]
 
 
 def test_a_reason_that_cannot_heal_explains_more_than_one_that_may() -> None:
-    found = diagnosis.diagnose(FAILURE, [crashed("a"), unpullable("b"), crashed("c")], [], [])
-    assert found["kind"] == "image"
-    assert len(found["stops"]) == 2
+    result = diagnosis.diagnose(FAILURE, [crashed("a"), unpullable("b"), crashed("c")], [], [])
+    assert result["kind"] == "image"
+    assert len(result["stops"]) == 2
 
 
 def test_of_reasons_that_may_heal_the_newest_explains() -> None:
@@ -84,14 +84,14 @@ def test_of_reasons_that_may_heal_the_newest_explains() -> None:
 
 def test_tasks_that_did_not_fail_explain_nothing() -> None:
     scaled = crashed(stopCode="ServiceSchedulerInitiated")
-    found = diagnosis.diagnose(FAILURE, [scaled], [], [])
-    assert (found["kind"], found["stops"]) == ("RolloutFailed", [])
+    result = diagnosis.diagnose(FAILURE, [scaled], [], [])
+    assert (result["kind"], result["stops"]) == ("RolloutFailed", [])
 
 
 def test_what_ecs_and_the_application_say_goes_into_the_diagnosis() -> None:
-    found = diagnosis.diagnose(FAILURE, [], ["(service coder) failed"], ["panic: no database"])
-    assert found["events"] == ["(service coder) failed"]
-    assert found["log"] == ["panic: no database"]
+    result = diagnosis.diagnose(FAILURE, [], ["(service coder) failed"], ["panic: no database"])
+    assert result["events"] == ["(service coder) failed"]
+    assert result["log"] == ["panic: no database"]
 
 
 # credentials
@@ -111,14 +111,14 @@ REDACTED = [
 
 @pytest.mark.parametrize(("text", "secret"), REDACTED, ids=[text for text, _ in REDACTED])
 def test_credentials_in_what_is_quoted_are_struck_out(text: str, secret: str) -> None:
-    found = diagnosis.diagnose(
+    result = diagnosis.diagnose(
         {"Error": "X", "Cause": text},
         [crashed(containers=[{"name": "coder", "reason": text}])],
         [text],
         [text],
     )
-    assert secret not in json.dumps(found)
-    assert "***" in found["cause"]
+    assert secret not in json.dumps(result)
+    assert "***" in result["cause"]
 
 
 def test_no_log_however_long_outgrows_what_the_workflow_can_carry() -> None:
@@ -128,10 +128,10 @@ def test_no_log_however_long_outgrows_what_the_workflow_can_carry() -> None:
         crashed(f"t{number}", stoppedReason=f"Essential container {number} {'x' * 1000}")
         for number in range(400)
     ]
-    found = diagnosis.diagnose(FAILURE, tasks, [giant] * 5, [giant] * 20)
-    assert len(json.dumps(found)) < 128 * 1024
-    assert len(found["log"]) == 20
-    assert "container 399" in found["stops"][-1]
+    result = diagnosis.diagnose(FAILURE, tasks, [giant] * 5, [giant] * 20)
+    assert len(json.dumps(result)) < 128 * 1024
+    assert len(result["log"]) == 20
+    assert "container 399" in result["stops"][-1]
 
 
 # the summary
@@ -152,11 +152,11 @@ def test_no_log_however_long_outgrows_what_the_workflow_can_carry() -> None:
 def test_the_summary_says_what_became_of_the_service(
     rollback: Any, restored: bool, named: str
 ) -> None:
-    found = diagnosis.diagnose(FAILURE, [], [], [])
-    summary = diagnosis.summary(found, rollback, restored, "service")
+    result = diagnosis.diagnose(FAILURE, [], [], [])
+    summary = diagnosis.summary(result, rollback, restored, "service")
     assert "3 new tasks failed" in summary
     assert named in summary
-    assert found["advice"] in summary
+    assert result["advice"] in summary
     assert ("steady" in summary) == restored
 
 
@@ -168,8 +168,8 @@ def test_the_summary_says_what_became_of_the_service(
     ],
 )
 def test_the_summary_of_a_site_does_not_speak_of_a_service(rollback: Any, named: str) -> None:
-    found = diagnosis.diagnose({"Error": "SiteRejected", "Cause": "too small"}, [], [], [])
-    summary = diagnosis.summary(found, rollback, False, "site")
+    result = diagnosis.diagnose({"Error": "SiteRejected", "Cause": "too small"}, [], [], [])
+    summary = diagnosis.summary(result, rollback, False, "site")
     assert named in summary
     assert "service" not in summary
 

@@ -89,7 +89,7 @@ def published(name: str, files: Mapping[str, str], context: Any) -> Any:
 
 def publish(context: Any, files: Mapping[str, str] = PAGES, **changes: Any) -> Any:
     put("sources", "built/1/site.zip", zipped(files))
-    asked = {
+    request = {
         "spec": KEPT,
         "release": in_flight(),
         "built": "arn:aws:s3:::sources/built/1/site.zip",
@@ -98,14 +98,14 @@ def publish(context: Any, files: Mapping[str, str] = PAGES, **changes: Any) -> A
     }
     locks.acquire(DOCS, lock_request())
     try:
-        return publish_docs.handler({**asked, **changes}, context)  # type: ignore[typeddict-item]
+        return publish_docs.handler({**request, **changes}, context)  # type: ignore[typeddict-item]
     finally:
         locks.release(DOCS, EXECUTION)
 
 
 def identify(given: Any, context: Any, execution: str = EXECUTION) -> Any:
-    asked = {"input": given, "execution": execution, "startedAt": NOW.isoformat()}
-    return identify_docs.handler(asked, context)  # type: ignore[arg-type]
+    request = {"input": given, "execution": execution, "startedAt": NOW.isoformat()}
+    return identify_docs.handler(request, context)  # type: ignore[arg-type]
 
 
 # Identify docs -----------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_an_upload_for_a_site_that_nobody_made_is_refused(context: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "error", "told"),
+    ("command", "error", "message"),
     [
         ({"action": "publish"}, SourcesRejected, "s3://sources/docs/coder/ holds no archive"),
         ({"action": "rollback", "to": "previous"}, RequestRejected, "no release was ever live"),
@@ -136,9 +136,9 @@ def test_an_upload_for_a_site_that_nobody_made_is_refused(context: Any) -> None:
     ],
 )
 def test_an_order_that_can_not_be_served_names_what_is_missing(
-    context: Any, command: Any, error: type[Exception], told: str
+    context: Any, command: Any, error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=message):
         identify({**command, "site": "coder"}, context)
     assert locks.queue(DOCS).hold is None
 
@@ -157,8 +157,8 @@ def test_nobody_goes_back_to_a_release_whose_files_are_gone(context: Any) -> Non
 def test_what_has_its_outcome_needs_no_recovery(context: Any) -> None:
     published("r1", PAGES, context)
     command = {"action": "recover", "site": "coder", "release": "r1"}
-    found = identify(command, context)
-    assert (found["decision"], found["reason"]) == (
+    result = identify(command, context)
+    assert (result["decision"], result["reason"]) == (
         "NOTHING",
         "release r1 already has an outcome: SUCCEEDED",
     )
@@ -247,7 +247,7 @@ def test_the_credentials_of_registries_go_to_the_build_by_name(context: Any) -> 
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (None, "s3://sources/docs/coder/v1.tar.gz is gone; upload it again"),
         (b"no archive", "v1.tar.gz can't be read as an archive"),
@@ -258,9 +258,9 @@ def test_the_credentials_of_registries_go_to_the_build_by_name(context: Any) -> 
     ids=["gone", "no-archive", "empty", "climbs-out", "no-package"],
 )
 def test_sources_that_are_refused_reach_no_build(
-    context: Any, content: bytes | None, told: str
+    context: Any, content: bytes | None, message: str
 ) -> None:
-    with pytest.raises(SourcesRejected, match=told):
+    with pytest.raises(SourcesRejected, match=message):
         check(context, content)
     assert not keys("sources", "checked/")
 
@@ -330,7 +330,7 @@ def test_a_build_that_left_nothing_is_refused(context: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "message"),
     [
         ({"a.html": "a"}, "made no index.html; it made a.html"),
         ({"index.html": ""}, "an empty index.html"),
@@ -338,11 +338,11 @@ def test_a_build_that_left_nothing_is_refused(context: Any) -> None:
     ],
 )
 def test_what_must_not_replace_a_site_leaves_nothing_in_its_bucket(
-    context: Any, files: Mapping[str, str], told: str
+    context: Any, files: Mapping[str, str], message: str
 ) -> None:
     published("r1", PAGES, context)
     before = keys(BUCKET)
-    with pytest.raises(SiteRejected, match=told):
+    with pytest.raises(SiteRejected, match=message):
         publish(context, files, release=in_flight("x", "r2"))
     assert keys(BUCKET) == before
 
@@ -436,9 +436,9 @@ def test_what_the_pages_say_of_a_slash_at_the_end_decides(context: Any) -> None:
 
 def invalidate(context: Any) -> Any:
     put(BUCKET, publication.key("r1", "404.html"), b"lost")
-    asked: Any = {"spec": KEPT, "release": in_flight("x", "r1"), "execution": EXECUTION}
+    request: Any = {"spec": KEPT, "release": in_flight("x", "r1"), "execution": EXECUTION}
     locks.acquire(DOCS, lock_request())
-    return invalidate_cache.handler(asked, context)
+    return invalidate_cache.handler(request, context)
 
 
 def test_the_error_page_is_put_in_its_place_until_the_edge_has_it(
@@ -449,7 +449,7 @@ def test_the_error_page_is_put_in_its_place_until_the_edge_has_it(
     answers = [{"Invalidation": {**begun, "Status": s}} for s in ("InProgress", "Completed")]
     world("cloudfront", "CreateInvalidation", *answers)
     assert [invalidate(context)["done"] for _ in range(2)] == [False, True]
-    first, second = world.asked("CreateInvalidation")
+    first, second = world.requests("CreateInvalidation")
     assert first == second, "the same call again begins no second invalidation"
     page = client("s3").get_object(Bucket=BUCKET, Key="404.html")
     assert (page["Body"].read(), page["CacheControl"]) == (b"lost", publication.ERROR_CACHE)
@@ -472,14 +472,14 @@ def test_an_invalidation_is_tried_again_only_where_that_helps(
 
 def verify(context: Any, web: Web, since: datetime | None = None, timeout: int = 180) -> Any:
     sample = publication.sample({"index.html": file("front"), "a/index.html": file("a")}, {})
-    asked: Any = {
+    request: Any = {
         "spec": {**KEPT, "url": web.url, "timeout": timeout},
         "release": in_flight("x", "r2"),
         "sample": sample,
         "since": (since or datetime.now(UTC)).isoformat(),
         "execution": EXECUTION,
     }
-    return verify_docs.handler(asked, context)
+    return verify_docs.handler(request, context)
 
 
 def file(content: str) -> publication.File:
@@ -494,11 +494,11 @@ def served(web: Web, release: str = "r2", **pages: str) -> None:
 def test_a_site_that_answers_as_published_is_verified(context: Any, web: Web) -> None:
     served(web)
     assert verify(context, web)["verdict"] == "VERIFIED"
-    assert web.asked == ["/", "/a/", "/r2/"]
+    assert web.paths == ["/", "/a/", "/r2/"]
 
 
 @pytest.mark.parametrize(
-    ("release", "pages", "told"),
+    ("release", "pages", "message"),
     [
         ("r1", {}, "/ is of release r1, not r2"),
         ("r2", {"/a/": "old"}, "/a/ does not have the published content"),
@@ -506,21 +506,21 @@ def test_a_site_that_answers_as_published_is_verified(context: Any, web: Web) ->
     ],
 )
 def test_another_answer_is_waited_for_and_then_refuted(
-    context: Any, web: Web, release: str, pages: dict[str, str], told: str
+    context: Any, web: Web, release: str, pages: dict[str, str], message: str
 ) -> None:
     served(web, release, **pages)
     soon = verify(context, web)
-    assert (soon["verdict"], soon["reason"]) == ("PENDING", told)
+    assert (soon["verdict"], soon["reason"]) == ("PENDING", message)
     late = verify(context, web, datetime.now(UTC) - timedelta(seconds=181))
     assert (late["verdict"], late["error"], late["reason"]) == (
         *("REFUTED", "VerificationFailed"),
-        told,
+        message,
     )
 
 
 def test_a_site_that_does_not_answer_is_not_verified(context: Any, web: Web) -> None:
-    found = verify(context, Web("http://127.0.0.1:9", {}, []))
-    assert (found["verdict"], found["reason"]) == ("PENDING", "no answer on /")
+    result = verify(context, Web("http://127.0.0.1:9", {}, []))
+    assert (result["verdict"], result["reason"]) == ("PENDING", "no answer on /")
 
 
 # Prune docs --------------------------------------------------------------------------------------
@@ -531,10 +531,10 @@ def test_what_the_switch_does_not_name_is_deleted_with_its_manifest(context: Any
         published(name, PAGES, context)
     put(BUCKET, "releases/failed/index.html", b"left by a build that failed midway")
     put(BUCKET, "404.html", b"lost")
-    asked: Any = {"spec": KEPT, "switch": site.switch(["r3", "r2"]), "execution": EXECUTION}
+    request: Any = {"spec": KEPT, "switch": site.switch(["r3", "r2"]), "execution": EXECUTION}
     locks.acquire(DOCS, lock_request())
-    assert prune_docs.handler(asked, context) == {"pruned": ["failed", "r1"]}
-    assert prune_docs.handler(asked, context) == {"pruned": []}
+    assert prune_docs.handler(request, context) == {"pruned": ["failed", "r1"]}
+    assert prune_docs.handler(request, context) == {"pruned": []}
     left = {key.split("/")[1].removesuffix(".json") for key in keys(BUCKET) if "/" in key}
     assert left == {"r2", "r3"}
     assert "404.html" in keys(BUCKET)
@@ -546,7 +546,8 @@ def test_what_the_switch_does_not_name_is_deleted_with_its_manifest(context: Any
 @pytest.fixture
 def announced(world: Script) -> Iterator[Any]:
     yield lambda: [
-        json.loads(asked["Entries"][0]["Detail"])["state"] for asked in world.asked("PutEvents")
+        json.loads(request["Entries"][0]["Detail"])["state"]
+        for request in world.requests("PutEvents")
     ]
 
 
@@ -585,7 +586,7 @@ def test_a_redriven_execution_whose_site_is_another_release_changes_nothing(
         published(release, PAGES, context)
     before = keys(BUCKET)
     locks.acquire(DOCS, lock_request(execution=f"{EXECUTION}-another"))
-    asked: Any = {
+    request: Any = {
         "spec": KEPT,
         "release": in_flight(),
         "execution": EXECUTION,
@@ -596,9 +597,9 @@ def test_a_redriven_execution_whose_site_is_another_release_changes_nothing(
         "warnings": [],
     }
     with pytest.raises(LockLost, match="instead of redriving it"):
-        import_module(name).handler(asked, context)
+        import_module(name).handler(request, context)
     assert keys(BUCKET) == before
-    assert "outcome" not in (releases.find(DOCS, asked["release"]["id"]) or {})
+    assert "outcome" not in (releases.find(DOCS, request["release"]["id"]) or {})
 
 
 def test_a_long_change_keeps_the_turn_until_it_is_done(
@@ -626,13 +627,13 @@ def test_pruning_stops_before_its_call_does_and_goes_on_the_next_time(context: A
         published(name, PAGES, context)
     left = iter([40_000, 40_000, 20_000])
     context.get_remaining_time_in_millis = lambda: next(left)
-    asked: Any = {"spec": KEPT, "switch": site.switch(["r3"]), "execution": EXECUTION}
+    request: Any = {"spec": KEPT, "switch": site.switch(["r3"]), "execution": EXECUTION}
     locks.acquire(DOCS, lock_request())
-    assert prune_docs.handler(asked, context) == {"pruned": []}
+    assert prune_docs.handler(request, context) == {"pruned": []}
     assert publication.manifest_key("r1") not in keys(BUCKET)
     assert publication.manifest_key("r2") in keys(BUCKET)
     context.get_remaining_time_in_millis = lambda: 40_000
-    prune_docs.handler(asked, context)
+    prune_docs.handler(request, context)
     assert {key.split("/")[1].removesuffix(".json") for key in keys(BUCKET)} == {"r3"}
 
 
@@ -676,4 +677,4 @@ def test_a_site_that_was_switched_back_or_never_switched_is_no_alarm(
     assert record["serves"] == {"what": "v1", "release": "r1", "verified": True}
     assert "Bring it back" not in record["reason"]
     assert "serves" not in failed(context, web.url, None, name="r3")
-    assert web.asked == []
+    assert web.paths == []

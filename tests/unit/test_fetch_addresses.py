@@ -20,10 +20,10 @@ def tasks(script: Script) -> Script:
     script(
         "ec2",
         "DescribeNetworkInterfaces",
-        lambda asked: {
+        lambda request: {
             "NetworkInterfaces": [
                 {"NetworkInterfaceId": name, "Association": {"PublicIp": f"198.51.100.{name[-1]}"}}
-                for name in asked["NetworkInterfaceIds"]
+                for name in request["NetworkInterfaceIds"]
             ]
         },
     )
@@ -45,8 +45,8 @@ def test_from_inside_the_vpc_the_addresses_are_private(
 
 
 def test_behind_a_load_balancer_people_open_its_url(tasks: Script, context: Any) -> None:
-    found = fetch_addresses.handler(payload(spec=document(**BALANCER)), context)
-    assert found["url"] == "https://coder.example.com"
+    result = fetch_addresses.handler(payload(spec=document(**BALANCER)), context)
+    assert result["url"] == "https://coder.example.com"
 
 
 def test_a_task_without_a_public_address_has_no_url(tasks: Script, context: Any) -> None:

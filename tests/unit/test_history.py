@@ -12,12 +12,12 @@ from tests.unit.samples import OLD_REVISION, REVISION, recorded, rollout
 
 
 def runs(task_definition: str, outcome: str | None = "SUCCEEDED", **fields: Any) -> Any:
-    made = recorded(taskDefinition=task_definition, id=f"of {task_definition}", **fields)
+    rendered = recorded(taskDefinition=task_definition, id=f"of {task_definition}", **fields)
     if outcome is None:
-        del made["outcome"]
+        del rendered["outcome"]
     else:
-        made["outcome"] = outcome  # type: ignore[typeddict-item]
-    return made
+        rendered["outcome"] = outcome  # type: ignore[typeddict-item]
+    return rendered
 
 
 STRANGER = f"{OLD_REVISION}0"
@@ -53,8 +53,8 @@ STRANGER = f"{OLD_REVISION}0"
 def test_the_way_back_leads_to_what_is_not_known_to_be_bad(
     steady: str | None, records: list[Any], expected: str | None
 ) -> None:
-    found = history.previous_release(steady, None, records)
-    assert (found and found["taskDefinition"]) == expected
+    result = history.previous_release(steady, None, records)
+    assert (result and result["taskDefinition"]) == expected
 
 
 def test_the_way_back_to_a_release_that_does_not_run_is_in_the_network_that_it_had() -> None:
@@ -62,8 +62,8 @@ def test_the_way_back_to_a_release_that_does_not_run_is_in_the_network_that_it_h
     now: Any = {"awsvpcConfiguration": {"subnets": ["b"]}}
     entry = runs(OLD_REVISION) | {"rollout": rollout(network=theirs)}
     for known, expected in ((entry, theirs), (runs(OLD_REVISION), now)):
-        found = history.previous_release(None, now, [known])
-        assert found and found["networkConfiguration"] == expected
+        result = history.previous_release(None, now, [known])
+        assert result and result["networkConfiguration"] == expected
 
 
 def test_the_way_back_carries_what_is_known_of_the_release() -> None:
@@ -80,14 +80,14 @@ def test_the_way_back_carries_what_is_known_of_the_release() -> None:
 
 
 def test_nothing_is_known_of_a_task_definition_that_the_table_does_not_have() -> None:
-    found = history.previous_release(STRANGER, None, [runs(OLD_REVISION)])
-    assert found and (found["release"], found["version"], found["schema"]) == (None, None, None)
+    result = history.previous_release(STRANGER, None, [runs(OLD_REVISION)])
+    assert result and (result["release"], result["version"], result["schema"]) == (None, None, None)
 
 
 # where one can go back to
 
 
-def told(story: str) -> list[Any]:
+def records_of(story: str) -> list[Any]:
     """The records that a story leaves, newest first.
 
     A word is a release: `A` was pushed and lived, `A*` is the same image otherwise configured,
@@ -96,7 +96,7 @@ def told(story: str) -> list[Any]:
     records: list[Any] = []
     for number, word in enumerate(story.split()):
         name = word.strip("<!~?*")
-        made = recorded(
+        rendered = recorded(
             id=f"20261123T14{number:02}00Z-{name}",
             version=f"{name}.0",
             tag=f"v{name}",
@@ -106,15 +106,15 @@ def told(story: str) -> list[Any]:
             endedAt=f"2026-11-23T14:{number:02}:30+00:00",
         )
         if word[0] == "<":
-            earlier = next(r for r in records if r["taskDefinition"] == made["taskDefinition"])
-            made |= {"trigger": "rollback", "to": earlier["id"]}
+            earlier = next(r for r in records if r["taskDefinition"] == rendered["taskDefinition"])
+            rendered |= {"trigger": "rollback", "to": earlier["id"]}
         if word[0] == "!":
-            made["outcome"] = "FAILED"
+            rendered["outcome"] = "FAILED"
         elif word[0] == "~":
-            made["outcome"] = "HELD"
+            rendered["outcome"] = "HELD"
         elif word[0] == "?":
-            del made["outcome"]
-        records.insert(0, made)
+            del rendered["outcome"]
+        records.insert(0, rendered)
     return records
 
 
@@ -148,22 +148,24 @@ NOTE = recorded(trigger="hold", version="", digest="", id="20261123T150000Z-hold
     ],
 )
 def test_the_line_leads_to_the_live_release_without_what_was_left(story: str, line: str) -> None:
-    assert names(history.lineage(told(story))) == line
+    assert names(history.lineage(records_of(story))) == line
 
 
 def test_notes_of_holds_are_no_releases() -> None:
-    assert names(history.lineage([NOTE, *told("A B")])) == "A B"
+    assert names(history.lineage([NOTE, *records_of("A B")])) == "A B"
     assert history.live([NOTE]) is None
 
 
 def test_a_rollback_to_a_release_of_which_the_line_knows_the_image_alone() -> None:
-    records = told("A B <A C")
-    back = told("A B <A C <A")[0] | {"to": records[-1]["id"]}  # the A that was left and redone
+    records = records_of("A B <A C")
+    back = records_of("A B <A C <A")[0] | {
+        "to": records[-1]["id"]
+    }  # the A that was left and redone
     assert names(history.lineage([back, *records])) == "A"
 
 
 def test_a_rollback_to_what_the_records_forgot_ends_the_line() -> None:
-    records = told("A B C <A")
+    records = records_of("A B C <A")
     assert names(history.lineage(records[:-1])) == "B C A"
 
 
@@ -180,14 +182,14 @@ def test_a_rollback_to_what_the_records_forgot_ends_the_line() -> None:
     ],
 )
 def test_previous_is_what_was_live_before_the_live_one_came(story: str, expected: str) -> None:
-    assert history.target(told(story), "previous")["taskDefinition"] == expected
+    assert history.target(records_of(story), "previous")["taskDefinition"] == expected
 
 
 @pytest.mark.parametrize(("runs", "expected"), [(None, "A"), ("B", "A"), ("C", "B"), ("A", "B")])
 def test_previous_is_the_last_verified_release_if_another_runs(
     runs: str | None, expected: str
 ) -> None:
-    assert history.target(told("A B !C"), "previous", runs)["taskDefinition"] == expected
+    assert history.target(records_of("A B !C"), "previous", runs)["taskDefinition"] == expected
 
 
 @pytest.mark.parametrize(
@@ -204,12 +206,12 @@ def test_previous_is_the_last_verified_release_if_another_runs(
 )
 def test_there_may_be_nothing_to_go_back_to(story: str, named: str) -> None:
     with pytest.raises(RequestRejected, match=named):
-        history.target(told(story), "previous")
+        history.target(records_of(story), "previous")
 
 
 @given(st.lists(st.sampled_from(["A", "A*", "B", "C", "!D"]), min_size=1, max_size=7))
 def test_going_back_again_and_again_ends_at_the_first_release(pushes: list[str]) -> None:
-    records = told(" ".join(pushes))
+    records = records_of(" ".join(pushes))
     for number in range(len(pushes) + 1):
         line = history.lineage(records)
         if len(line) < 2:
@@ -224,22 +226,22 @@ def test_going_back_again_and_again_ends_at_the_first_release(pushes: list[str])
 
 @pytest.mark.parametrize("to", ["A.0", "vA", f"sha256:{'A' * 64}", "20261123T140000Z-A"])
 def test_a_release_is_named_by_version_tag_digest_or_id(to: str) -> None:
-    assert history.target(told("A B C"), to)["taskDefinition"] == "A"
+    assert history.target(records_of("A B C"), to)["taskDefinition"] == "A"
 
 
 @pytest.mark.parametrize(("story", "to"), [("A B", "B.0"), ("A B", "vB"), ("A B <A", "A.0")])
 def test_the_last_verified_release_may_be_put_back_since_another_may_run(
     story: str, to: str
 ) -> None:
-    assert history.target(told(story), to) == history.live(told(story))
+    assert history.target(records_of(story), to) == history.live(records_of(story))
 
 
 def test_of_one_image_that_was_live_twice_the_newest_is_meant() -> None:
-    assert history.target(told("A B A* C"), "A.0")["taskDefinition"] == "A*"
+    assert history.target(records_of("A B A* C"), "A.0")["taskDefinition"] == "A*"
 
 
 def test_an_earlier_configuration_of_the_live_image_is_named_by_its_id() -> None:
-    records = told("A A*")
+    records = records_of("A A*")
     assert history.target(records, records[-1]["id"])["taskDefinition"] == "A"
 
 
@@ -255,11 +257,11 @@ def test_an_earlier_configuration_of_the_live_image_is_named_by_its_id() -> None
 )
 def test_what_one_can_not_go_back_to_is_refused_by_name(story: str, to: str, named: str) -> None:
     with pytest.raises(RequestRejected, match=named):
-        history.target(told(story), to)
+        history.target(records_of(story), to)
 
 
 def test_a_name_that_several_images_had_is_refused_with_the_candidates() -> None:
-    records = [record | {"tag": "stable"} for record in told("A B C")]
+    records = [record | {"tag": "stable"} for record in records_of("A B C")]
     with pytest.raises(RequestRejected, match="names several releases") as caught:
         history.target(records, "stable")
     assert all(record["id"] in str(caught.value) for record in records)
@@ -344,7 +346,7 @@ def test_what_is_in_flight_may_yet_leave_the_schema_as_it_is() -> None:
 
 @pytest.mark.parametrize(("keep", "gone"), [(2, "B A"), (3, "A"), (4, ""), (9, "")])
 def test_the_newest_good_releases_are_kept_whatever_failed_between(keep: int, gone: str) -> None:
-    records = [NOTE, *told("A B !X C ~Y D ?Z")]
+    records = [NOTE, *records_of("A B !X C ~Y D ?Z")]
     assert names(history.expendable(records, keep)) == gone
 
 
@@ -352,13 +354,13 @@ def test_the_newest_good_releases_are_kept_whatever_failed_between(keep: int, go
 
 
 def held(number: int, **changes: Any) -> Any:
-    made = {
+    result = {
         "id": f"20261123T14{number:02}00Z-aaaa",
         "outcome": "HELD",
         "pushedAt": f"2026-11-23T14:{number:02}:00+00:00",
         "endedAt": f"2026-11-23T14:{number:02}:05+00:00",
     }
-    return recorded(**made | changes)
+    return recorded(**result | changes)
 
 
 SINCE = "2026-11-23T14:10:00.000Z"
@@ -386,8 +388,8 @@ SINCE = "2026-11-23T14:10:00.000Z"
 def test_a_resumption_deploys_the_newest_push_that_this_hold_kept_back(
     records: list[Any], expected: int | None
 ) -> None:
-    found = history.newest_held(records, SINCE)
-    assert (found and found["id"]) == (expected and held(expected)["id"])
+    result = history.newest_held(records, SINCE)
+    assert (result and result["id"]) == (expected and held(expected)["id"])
 
 
 def test_of_pushes_within_one_second_the_ids_decide() -> None:

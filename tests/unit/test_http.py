@@ -16,24 +16,24 @@ from tests.unit.conftest import Web
 
 def test_an_answer_has_status_headers_and_body(web: Web) -> None:
     web.answer("/x?y=1", "hello", X_Coder_Build_Version="2.1.0")
-    found = http.get(f"{web.url}/x?y=1")
-    assert found and (found.status, found.body) == (200, b"hello")
-    assert found.headers["x-coder-build-version"] == "2.1.0"
+    result = http.get(f"{web.url}/x?y=1")
+    assert result and (result.status, result.body) == (200, b"hello")
+    assert result.headers["x-coder-build-version"] == "2.1.0"
 
 
 @pytest.mark.parametrize("status", [204, 400, 404, 500, 503])
 def test_any_status_is_an_answer(web: Web, status: int) -> None:
     web.answer("/", status=status)
-    found = http.get(f"{web.url}/")
-    assert found and found.status == status
+    result = http.get(f"{web.url}/")
+    assert result and result.status == status
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_an_answer_and_is_not_followed(web: Web, status: int) -> None:
     web.answer("/", status=status, Location=f"{web.url}/elsewhere")
-    found = http.get(f"{web.url}/")
-    assert found and found.status == status
-    assert web.asked == ["/"]
+    result = http.get(f"{web.url}/")
+    assert result and result.status == status
+    assert web.paths == ["/"]
 
 
 def test_a_port_that_nobody_listens_on_gives_no_answer() -> None:
@@ -72,14 +72,14 @@ def test_what_is_not_http_gives_no_answer(web: Web, raw: bytes) -> None:
 def test_a_body_is_read_to_a_limit(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "_BODY_LIMIT", 1000)
     web.answer("/", b"x" * 3 * 1024 * 1024)
-    found = http.get(f"{web.url}/")
-    assert found and len(found.body) == 1000
+    result = http.get(f"{web.url}/")
+    assert result and len(result.body) == 1000
 
 
 def test_a_page_of_several_megabytes_arrives_whole(web: Web) -> None:
     web.answer("/", b"x" * 3 * 1024 * 1024)
-    found = http.get(f"{web.url}/")
-    assert found and len(found.body) == 3 * 1024 * 1024
+    result = http.get(f"{web.url}/")
+    assert result and len(result.body) == 3 * 1024 * 1024
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
@@ -117,10 +117,10 @@ def test_what_drips_does_not_hold_us(at_once: bytes, drips: bytes, status: int |
 
         threading.Thread(target=drip, daemon=True).start()
         began = time.monotonic()
-        found = http.get(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=0.3)
+        result = http.get(f"http://127.0.0.1:{server.getsockname()[1]}/", timeout=0.3)
         seconds = time.monotonic() - began
         assert ended.wait(10), "the connection was left open"
-    assert (found and found.status) == status
+    assert (result and result.status) == status
     assert seconds < 3
 
 
@@ -129,10 +129,10 @@ def test_a_name_that_is_resolved_too_late_gives_no_answer(
 ) -> None:
     resolve, late, tried = socket.getaddrinfo, threading.Event(), threading.Event()
 
-    def resolved(*asked: Any, **options: Any) -> Any:
+    def resolved(*request: Any, **options: Any) -> Any:
         tried.set()
         late.wait(10)
-        return resolve(*asked, **options)
+        return resolve(*request, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolved)
     web.answer("/")
@@ -148,5 +148,5 @@ def test_probes_that_answer_are_told_by_name(web: Web) -> None:
     web.answer("/first", status=404)
     web.answer("/ill", status=500)
     probes = [Probe("/info", "id"), Probe("/info", "none"), Probe("/first", None)]
-    found: dict[str, Any] = http.probe(web.url, [*probes, Probe("/ill", None)])
-    assert found == {"/info#id": "a", "/first": "404"}
+    result: dict[str, Any] = http.probe(web.url, [*probes, Probe("/ill", None)])
+    assert result == {"/info#id": "a", "/first": "404"}

@@ -33,7 +33,7 @@ def push(tag: str | None = "2.1.0") -> Push:
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("described", "expected"),
     [
         (None, None),
         (image(), DIGEST),
@@ -46,9 +46,9 @@ def push(tag: str | None = "2.1.0") -> Push:
     ids=["gone", "image", "index", "index without it", "referrer", "archived", "artifact"],
 )
 def test_a_task_runs_the_image_or_the_indexs_child(
-    found: Image | None, expected: str | None
+    described: Image | None, expected: str | None
 ) -> None:
-    assert identification.runnable(found, "linux/amd64") == expected
+    assert identification.runnable(described, "linux/amd64") == expected
 
 
 def test_before_the_platform_is_known_every_image_may_run() -> None:
@@ -72,39 +72,39 @@ IGNORED = [
 
 
 @pytest.mark.parametrize(
-    ("tag", "found", "document", "named"),
+    ("tag", "described", "document", "named"),
     [case[1:] for case in IGNORED],
     ids=[case[0] for case in IGNORED],
 )
 def test_a_push_that_deploys_nothing_says_why(
-    tag: str | None, found: Image | None, document: Any, named: str
+    tag: str | None, described: Image | None, document: Any, named: str
 ) -> None:
-    reason = identification.ignored(push(tag), spec(), found, document, AMD64)
+    reason = identification.ignored(push(tag), spec(), described, document, AMD64)
     assert named in str(reason)
 
 
-@pytest.mark.parametrize("found", [image(), image(manifest=index("linux/amd64"))])
-def test_a_push_that_fits_deploys(found: Image) -> None:
-    assert identification.ignored(push(), spec(), found, config(), AMD64) is None
+@pytest.mark.parametrize("described", [image(), image(manifest=index("linux/amd64"))])
+def test_a_push_that_fits_deploys(described: Image) -> None:
+    assert identification.ignored(push(), spec(), described, config(), AMD64) is None
 
 
 def test_a_push_is_the_release_of_a_tag_on_an_image_since_it_was_put_there() -> None:
     labels = config(deployer__schema__number="12")
-    made = identification.pushed(push(), "coder", image(), labels, EXECUTION, NOW)
+    created = identification.pushed(push(), "coder", image(), labels, EXECUTION, NOW)
     again = identification.pushed(push(), "coder", None, labels, ANOTHER_EXECUTION, NOW)
-    assert made["id"] == again["id"] == "20261123T142503Z-abababababab-8248"
-    assert made["image"] == IMAGE and again["image"] == ""
-    assert made["digest"] == DIGEST
-    assert made["schema"] == {"number": 12, "hash": None}
-    assert (made["trigger"], made["startedBy"]) == ("push", "push")
-    assert made["pushedAt"] == "2026-11-23T14:25:03+00:00"
-    assert made["startedAt"] == NOW.isoformat()
+    assert created["id"] == again["id"] == "20261123T142503Z-abababababab-8248"
+    assert created["image"] == IMAGE and again["image"] == ""
+    assert created["digest"] == DIGEST
+    assert created["schema"] == {"number": 12, "hash": None}
+    assert (created["trigger"], created["startedBy"]) == ("push", "push")
+    assert created["pushedAt"] == "2026-11-23T14:25:03+00:00"
+    assert created["startedAt"] == NOW.isoformat()
     for other in (
         Push("coder", DIGEST, "v2.1.0", push().time),
         Push("coder", DIGEST, "2.1.0", NOW),
     ):
-        found = identification.pushed(other, "coder", image(), labels, EXECUTION, NOW)
-        assert found["id"] != made["id"]
+        result = identification.pushed(other, "coder", image(), labels, EXECUTION, NOW)
+        assert result["id"] != created["id"]
 
 
 @pytest.mark.parametrize(
@@ -171,12 +171,12 @@ def test_only_what_was_live_and_verified_is_promoted(record: Any, refusal: str |
 
 def test_an_order_keeps_who_gave_it() -> None:
     command = Deploy("2.1.0", None, "ada")
-    made = identification.requested(command, spec(), image(), config(), EXECUTION, NOW)
-    assert made["startedBy"] == "ada"
+    result = identification.requested(command, spec(), image(), config(), EXECUTION, NOW)
+    assert result["startedBy"] == "ada"
 
 
 @pytest.mark.parametrize(
-    ("asked", "tags", "tag", "version"),
+    ("requested", "tags", "tag", "version"),
     [
         ("v2.1.0", ("2.1.0", "v2.1.0"), "v2.1.0", "v2.1.0"),
         (DIGEST, ("2.1.0", "v2.1.0"), "2.1.0", "2.1.0"),
@@ -184,8 +184,8 @@ def test_an_order_keeps_who_gave_it() -> None:
     ],
 )
 def test_an_order_by_digest_takes_the_version_of_a_tag_if_there_is_one(
-    asked: str, tags: tuple[str, ...], tag: str | None, version: str
+    requested: str, tags: tuple[str, ...], tag: str | None, version: str
 ) -> None:
-    command = Deploy(asked, None, None)
-    found = identification.requested(command, spec(), image(tags=tags), config(), EXECUTION, NOW)
-    assert (found["tag"], found["version"]) == (tag, version)
+    command = Deploy(requested, None, None)
+    result = identification.requested(command, spec(), image(tags=tags), config(), EXECUTION, NOW)
+    assert (result["tag"], result["version"]) == (tag, version)

@@ -45,9 +45,9 @@ def registry(script: Script, web: Web) -> Script:
     return script
 
 
-def push(tag: str = "2.1.0", made: dict[str, Any] | None = None) -> str:
+def push(tag: str = "2.1.0", document: dict[str, Any] | None = None) -> str:
     """Push an image; returns its digest."""
-    text = json.dumps(made or manifest())
+    text = json.dumps(document or manifest())
     digest = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
     client("ecr").put_image(
         repositoryName="coder", imageManifest=text, imageTag=tag, imageDigest=digest
@@ -70,13 +70,13 @@ def record() -> Any:
 
 def test_a_push_that_fits_is_deployed_by_digest(registry: Script, context: Any) -> None:
     digest = push()
-    found = identify(pushed(digest), context)
-    assert found["decision"] == "DEPLOY"
-    assert found["spec"] == document()
-    assert found["release"]["image"] == f"{REGISTRY}/coder@{digest}"
-    assert found["release"]["version"] == "2.1.0"
-    assert found["release"]["schema"] == {"number": 12, "hash": None}
-    assert record()["id"] == found["release"]["id"]
+    result = identify(pushed(digest), context)
+    assert result["decision"] == "DEPLOY"
+    assert result["spec"] == document()
+    assert result["release"]["image"] == f"{REGISTRY}/coder@{digest}"
+    assert result["release"]["version"] == "2.1.0"
+    assert result["release"]["schema"] == {"number": 12, "hash": None}
+    assert record()["id"] == result["release"]["id"]
     assert "outcome" not in record()
 
 
@@ -92,9 +92,9 @@ def test_a_retry_of_the_same_execution_deploys_the_same_release(
 def test_an_event_that_comes_twice_deploys_once(registry: Script, context: Any) -> None:
     event = pushed(push())
     identify(event, context)
-    found = identify(event, context, ANOTHER_EXECUTION)
-    assert found["decision"] != "DEPLOY"
-    assert EXECUTION in found["reason"]
+    result = identify(event, context, ANOTHER_EXECUTION)
+    assert result["decision"] != "DEPLOY"
+    assert EXECUTION in result["reason"]
     assert record()["execution"] == EXECUTION
 
 
@@ -124,8 +124,8 @@ def test_an_image_that_was_live_answers_as_it_did_whatever_tag_it_gets(
     digest = push("2.2.0")
     before = release(digest=digest, id="20261120T090000Z-before", version="2.1.0")
     releases.close_release(before, "SUCCEEDED" if live else "FAILED", {})
-    found = identify(pushed(digest, "2.2.0"), context)["release"]
-    assert (found["version"], found["tag"]) == (version, "2.2.0")
+    result = identify(pushed(digest, "2.2.0"), context)["release"]
+    assert (result["version"], result["tag"]) == (version, "2.2.0")
 
 
 def test_an_index_deploys_once_and_not_once_for_each_child(registry: Script, context: Any) -> None:
@@ -142,7 +142,7 @@ def test_an_index_deploys_once_and_not_once_for_each_child(registry: Script, con
 
 
 @pytest.mark.parametrize(
-    ("tag", "made", "named"),
+    ("tag", "document", "named"),
     [
         ("nightly", manifest(), "nightly"),
         (None, manifest(), "no tag"),
@@ -154,11 +154,11 @@ def test_an_index_deploys_once_and_not_once_for_each_child(registry: Script, con
     ids=["another tag", "untagged", "signature", "artifact", "referrer", "platform"],
 )
 def test_a_push_that_deploys_nothing_is_recorded_with_its_reason(
-    registry: Script, context: Any, tag: str | None, made: dict[str, Any], named: str
+    registry: Script, context: Any, tag: str | None, document: dict[str, Any], named: str
 ) -> None:
-    found = identify(pushed(push("2.1.0", made), tag), context)
-    assert found["decision"] != "DEPLOY"
-    assert named in found["reason"]
+    result = identify(pushed(push("2.1.0", document), tag), context)
+    assert result["decision"] != "DEPLOY"
+    assert named in result["reason"]
     assert record()["outcome"] == "IGNORED"
     assert named in record()["reason"]
 
@@ -167,8 +167,8 @@ def test_an_image_that_ecr_does_not_show_is_ignored_for_now(registry: Script, co
     digest = push("2.1.0")
     unseen = f"sha256:{'ee' * 32}"
     for seen, decided in ((unseen, False), (digest, True)):
-        found = identify(pushed(seen), context, seen)
-        assert (found["decision"] == "DEPLOY") == decided
+        result = identify(pushed(seen), context, seen)
+        assert (result["decision"] == "DEPLOY") == decided
         assert (
             releases.knows_tag("coder", seen, "2.1.0", datetime(2026, 1, 1, tzinfo=UTC)) == decided
         )
@@ -186,8 +186,8 @@ def test_a_digest_ignored_under_one_tag_deploys_under_another(
     digest = push("nightly")
     push("2.1.0")
     assert identify(pushed(digest, "nightly"), context)["decision"] != "DEPLOY"
-    found = identify(pushed(digest, "2.1.0"), context, ANOTHER_EXECUTION)
-    assert found["decision"] == "DEPLOY"
+    result = identify(pushed(digest, "2.1.0"), context, ANOTHER_EXECUTION)
+    assert result["decision"] == "DEPLOY"
     outcomes = {entry["tag"]: entry.get("outcome") for entry in releases.newest("coder", 9)}
     assert outcomes == {"nightly": "IGNORED", "2.1.0": None}
 
@@ -201,10 +201,10 @@ def test_an_order_deploys_an_image_by_tag_or_digest(
 ) -> None:
     digest = push("nightly")
     command = {"action": "deploy", "image": digest if by_digest else "nightly", "by": "ada"}
-    found = identify(command, context)
-    assert found["decision"] == "DEPLOY"
-    assert found["release"]["digest"] == digest
-    assert found["release"]["startedBy"] == "ada"
+    result = identify(command, context)
+    assert result["decision"] == "DEPLOY"
+    assert result["release"]["digest"] == digest
+    assert result["release"]["startedBy"] == "ada"
 
 
 def test_an_order_deploys_what_a_push_deployed_before(registry: Script, context: Any) -> None:
@@ -216,7 +216,7 @@ def test_an_order_deploys_what_a_push_deployed_before(registry: Script, context:
 
 
 @pytest.mark.parametrize(
-    ("made", "image", "named"),
+    ("document", "image", "named"),
     [
         (manifest(), "9.9.9", "9.9.9 is not in repository coder"),
         (manifest(artifactType="x/y"), "2.1.0", "x/y"),
@@ -224,9 +224,9 @@ def test_an_order_deploys_what_a_push_deployed_before(registry: Script, context:
     ],
 )
 def test_an_order_for_what_cannot_run_is_refused(
-    registry: Script, context: Any, made: dict[str, Any], image: str, named: str
+    registry: Script, context: Any, document: dict[str, Any], image: str, named: str
 ) -> None:
-    push("2.1.0", made)
+    push("2.1.0", document)
     with pytest.raises(ImageMissing, match=named):
         identify({"action": "deploy", "image": image}, context)
     assert releases.history("coder") == []
@@ -236,7 +236,7 @@ def test_an_order_for_what_cannot_run_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("asked", "error"),
+    ("requested", "error"),
     [
         ({"action": "explode"}, RequestRejected),
         (push_event(**{"repository-name": "nobody"}), ServiceUnknown),
@@ -244,10 +244,10 @@ def test_an_order_for_what_cannot_run_is_refused(
     ],
 )
 def test_an_input_that_cannot_be_served_is_refused_by_name(
-    registry: Script, context: Any, asked: Any, error: type[Exception]
+    registry: Script, context: Any, requested: Any, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        identify(asked, context)
+        identify(requested, context)
     assert releases.history("coder") == []
 
 
@@ -260,15 +260,15 @@ def test_a_push_whose_spec_is_invalid_has_a_record_and_may_deploy_yet(
     for execution in (EXECUTION, EXECUTION, ANOTHER_EXECUTION):
         with pytest.raises(SpecInvalid, match="timeout"):
             identify(event, context, execution)
-        assert releases.found_by(execution)
-    found = record()
-    assert (found["outcome"], found["version"], found["execution"]) == (
+        assert releases.handled_by(execution)
+    result = record()
+    assert (result["outcome"], result["version"], result["execution"]) == (
         *("FAILED", "2.1.0"),
         EXECUTION,
     )
-    assert "timeout" in found["reason"] and found["diagnosis"]["error"] == "SpecInvalid"
+    assert "timeout" in result["reason"] and result["diagnosis"]["error"] == "SpecInvalid"
     assert releases.history("coder") == [], "no decision need see it"
-    assert len(registry.asked("PutEvents")) == 1
+    assert len(registry.requests("PutEvents")) == 1
     respecify()
     assert identify(event, context, "the reconciler's")["decision"] == "DEPLOY"
     assert "outcome" not in record(), "one push is one record"
@@ -324,8 +324,8 @@ NOW = "2026-11-23T14:25:04.123000+00:00"
 
 def held() -> Any:
     """The hold, without the keys of the table."""
-    found: Any = locks.queue("coder").hold
-    return found and {name: found[name] for name in ("by", "at", "reason")}
+    result: Any = locks.queue("coder").hold
+    return result and {name: result[name] for name in ("by", "at", "reason")}
 
 
 def lived(version: str, hour: int, **changes: Any) -> Any:
@@ -335,7 +335,7 @@ def lived(version: str, hour: int, **changes: Any) -> Any:
         family="coder", containerDefinitions=[{"name": "coder", "image": version, "memory": 1}]
     )
     began = f"2026-11-23T{hour:02}:00:00+00:00"
-    made = release(
+    entry = release(
         id=f"20261123T{hour:02}0000Z-{digest[7:19]}",
         digest=digest,
         image=f"{REGISTRY}/coder@{digest}",
@@ -349,8 +349,8 @@ def lived(version: str, hour: int, **changes: Any) -> Any:
         "endedAt": f"2026-11-23T{hour:02}:05:00+00:00",
         "taskDefinition": registered["taskDefinition"]["taskDefinitionArn"],
     }
-    releases.close_release(made, "SUCCEEDED", details | changes)
-    return releases.find("coder", made["id"])
+    releases.close_release(entry, "SUCCEEDED", details | changes)
+    return releases.find("coder", entry["id"])
 
 
 def back(context: Any, execution: str = EXECUTION, **command: Any) -> dict[str, Any]:
@@ -361,14 +361,14 @@ def test_a_rollback_runs_the_very_task_definition_that_was_live(
     registry: Script, context: Any
 ) -> None:
     old, _ = lived("1.0.0", 1), lived("1.1.0", 2)
-    found = back(context, by="ada", reason="checkout is slow")
-    assert found["decision"] == "DEPLOY"
-    made = found["release"]
-    assert made["taskDefinition"] == old["taskDefinition"]
-    assert (made["trigger"], made["to"], made["restore"]) == ("rollback", old["id"], None)
-    assert (made["digest"], made["image"]) == (old["digest"], old["image"])
-    assert (made["version"], made["startedBy"]) == ("1.0.0", "ada")
-    assert releases.find("coder", made["id"]) == made
+    result = back(context, by="ada", reason="checkout is slow")
+    assert result["decision"] == "DEPLOY"
+    created = result["release"]
+    assert created["taskDefinition"] == old["taskDefinition"]
+    assert (created["trigger"], created["to"], created["restore"]) == ("rollback", old["id"], None)
+    assert (created["digest"], created["image"]) == (old["digest"], old["image"])
+    assert (created["version"], created["startedBy"]) == ("1.0.0", "ada")
+    assert releases.find("coder", created["id"]) == created
     assert held() == {"by": "ada", "at": NOW, "reason": "checkout is slow"}
 
 
@@ -469,9 +469,9 @@ def test_no_release_is_put_on_a_schema_that_it_does_not_know(
     respecify(database={"instance": "coder-db", "secret": SECRET})
     with pytest.raises(RequestRejected, match="deployer-coder-1") as caught:
         back(context)
-    told = str(caught.value)
-    assert "would be lost" in told and "before 1.1.0" in told
-    command = json.loads(told[told.index('{"action"') :])
+    output = str(caught.value)
+    assert "would be lost" in output and "before 1.1.0" in output
+    command = json.loads(output[output.index('{"action"') :])
     respecify(database={"instance": "coder-db", "secret": SECRET})
     assert identify(command, context)["release"]["restore"] == "deployer-coder-1"
 
@@ -505,38 +505,38 @@ def waited(version: str, hour: int) -> Any:
     """A push that was held back."""
     digest = push(version, manifest(annotations={"of": version}))
     pushed_at = f"2026-11-23T{hour:02}:00:00+00:00"
-    made = release(
+    entry = release(
         id=f"20261123T{hour:02}0000Z-{digest[7:19]}",
         digest=digest,
         version=version,
         execution=f"execution-{version}",
         pushedAt=pushed_at,
     )
-    releases.close_release(made, "HELD", {"endedAt": pushed_at})
-    return made
+    releases.close_release(entry, "HELD", {"endedAt": pushed_at})
+    return entry
 
 
 def test_a_hold_is_noted_and_deploys_nothing(registry: Script, context: Any) -> None:
     registry("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
-    found = identify({"action": "hold", "by": "ada", "reason": "freeze"}, context)
-    assert found["decision"] == "NOTHING"
+    result = identify({"action": "hold", "by": "ada", "reason": "freeze"}, context)
+    assert result["decision"] == "NOTHING"
     assert held() == {"by": "ada", "at": NOW, "reason": "freeze"}
     assert (record()["trigger"], record()["outcome"]) == ("hold", "SUCCEEDED")
     assert record()["reason"] == "held: freeze"
-    (told,) = registry.asked("PutEvents")
-    assert json.loads(told["Entries"][0]["Detail"])["reason"] == "held: freeze"
+    (message,) = registry.requests("PutEvents")
+    assert json.loads(message["Entries"][0]["Detail"])["reason"] == "held: freeze"
 
 
 def test_a_resumption_deploys_the_newest_push_that_was_held(registry: Script, context: Any) -> None:
     locks.hold("coder", HOLD)
     waited("1.1.0", 13)  # before the hold began
     newest, _ = waited("1.3.0", 16), waited("1.2.0", 15)
-    found = identify({"action": "resume", "by": "ada"}, context)
-    assert found["decision"] == "DEPLOY"
-    made = found["release"]
-    assert (made["digest"], made["version"]) == (newest["digest"], "1.3.0")
-    assert (made["trigger"], made["to"]) == ("resume", newest["id"])
-    assert made["taskDefinition"] is None, "it never ran"
+    result = identify({"action": "resume", "by": "ada"}, context)
+    assert result["decision"] == "DEPLOY"
+    created = result["release"]
+    assert (created["digest"], created["version"]) == (newest["digest"], "1.3.0")
+    assert (created["trigger"], created["to"]) == ("resume", newest["id"])
+    assert created["taskDefinition"] is None, "it never ran"
     assert held() is None
 
 
@@ -580,10 +580,10 @@ def test_a_restart_is_of_the_live_release(registry: Script, context: Any) -> Non
     releases.close_release(release(id="1"), "SUCCEEDED", {"taskDefinition": REVISION})
     active = {"taskDefinitionArn": REVISION, "status": "ACTIVE"}
     registry("ecs", "DescribeTaskDefinition", {"taskDefinition": active})
-    made = identify({"action": "restart", "by": "ada"}, context)
-    assert made["decision"] == "DEPLOY"
-    assert (made["release"]["to"], made["release"]["taskDefinition"]) == ("1", REVISION)
-    assert (made["release"]["trigger"], made["release"]["startedBy"]) == ("restart", "ada")
+    result = identify({"action": "restart", "by": "ada"}, context)
+    assert result["decision"] == "DEPLOY"
+    assert (result["release"]["to"], result["release"]["taskDefinition"]) == ("1", REVISION)
+    assert (result["release"]["trigger"], result["release"]["startedBy"]) == ("restart", "ada")
 
 
 # recovering
@@ -606,13 +606,13 @@ def test_a_recovery_knows_what_the_execution_that_ended_had_found_out(
         "rollout": rollout(),
     }
     releases.note(dead, **found_out)
-    found = recover(context, dead["id"])
-    assert found["decision"] == "RECOVER"
-    assert {name: found[name] for name in found_out} == found_out
-    assert found["spec"] == document()
-    assert found["release"]["execution"] == EXECUTION, "the release stays the one that it was"
-    assert found["failure"]["Error"] == "ExecutionEnded"
-    assert EXECUTION in found["failure"]["Cause"]
+    result = recover(context, dead["id"])
+    assert result["decision"] == "RECOVER"
+    assert {name: result[name] for name in found_out} == found_out
+    assert result["spec"] == document()
+    assert result["release"]["execution"] == EXECUTION, "the release stays the one that it was"
+    assert result["failure"]["Error"] == "ExecutionEnded"
+    assert EXECUTION in result["failure"]["Cause"]
     assert record()["recoveredBy"] == ANOTHER_EXECUTION
     assert releases.of_execution(ANOTHER_EXECUTION) == record()
 
@@ -629,16 +629,16 @@ def test_a_recovery_of_what_had_found_out_nothing_stops_no_service(
     registry: Script, context: Any
 ) -> None:
     releases.open_release(release())
-    found = recover(context, release()["id"])
-    assert found["wasRunning"] is True, "what is not known to have stood still is not stopped"
-    assert (found["taskDefinition"], found["previous"], found["rollout"]) == (None, None, None)
+    result = recover(context, release()["id"])
+    assert result["wasRunning"] is True, "what is not known to have stood still is not stopped"
+    assert (result["taskDefinition"], result["previous"], result["rollout"]) == (None, None, None)
 
 
 def test_a_release_that_has_its_outcome_needs_no_recovery(registry: Script, context: Any) -> None:
     releases.close_release(release(), "SUCCEEDED", {})
-    found = recover(context, release()["id"])
-    assert (found["decision"], found["spec"]) == ("NOTHING", None)
-    assert "SUCCEEDED" in found["reason"]
+    result = recover(context, release()["id"])
+    assert (result["decision"], result["spec"]) == ("NOTHING", None)
+    assert "SUCCEEDED" in result["reason"]
     assert "recoveredBy" not in record()
 
 
@@ -667,7 +667,7 @@ def test_a_push_that_fits_two_services_has_a_record_under_each(
     with pytest.raises(RequestRejected):  # tried again
         identify(pushed(digest), context)
     assert len(releases.newest("other", 9)) == 1
-    assert releases.found_by(EXECUTION)
+    assert releases.handled_by(EXECUTION)
 
 
 def test_what_was_deployed_is_not_refused_once_its_tag_fits_another_service_too(

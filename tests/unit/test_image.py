@@ -41,8 +41,8 @@ def test_an_index_is_told_from_an_image(kind: str) -> None:
     [("linux/amd64", 0), ("linux/arm64", 1), ("windows/amd64", None), ("unknown/unknown", 2)],
 )
 def test_an_index_has_a_child_for_a_platform(platform: str, child: int | None) -> None:
-    found = images.child_for(index("linux/amd64", "linux/arm64"), platform)
-    assert found == (None if child is None else f"sha256:{child:064x}")
+    result = images.child_for(index("linux/amd64", "linux/arm64"), platform)
+    assert result == (None if child is None else f"sha256:{child:064x}")
 
 
 @pytest.mark.parametrize("entries", [{}, {"manifests": []}, {"manifests": [{"digest": "x"}]}])
@@ -51,7 +51,7 @@ def test_an_index_without_platforms_has_no_child(entries: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize(
-    "found",
+    "described",
     [
         image(),
         image(manifest=without_type(manifest())),
@@ -60,12 +60,12 @@ def test_an_index_without_platforms_has_no_child(entries: dict[str, Any]) -> Non
         image(manifest=index("linux/amd64") | {"mediaType": INDEXES[1]}),
     ],
 )
-def test_an_image_and_an_index_can_be_run(found: images.Image) -> None:
-    assert images.not_an_image(found) is None
+def test_an_image_and_an_index_can_be_run(described: images.Image) -> None:
+    assert images.not_an_image(described) is None
 
 
 @pytest.mark.parametrize(
-    ("found", "named"),
+    ("described", "named"),
     [
         (image(refers_to=OTHER_DIGEST), OTHER_DIGEST),
         (image(refers_to=OTHER_DIGEST, manifest=index("linux/amd64")), OTHER_DIGEST),
@@ -87,8 +87,8 @@ def test_an_image_and_an_index_can_be_run(found: images.Image) -> None:
     ],
     ids=["referrer", "index", "archived", "artifactType", "empty config", "helm", "none", "v1"],
 )
-def test_what_is_no_image_is_called_by_what_it_is(found: images.Image, named: str) -> None:
-    assert named in str(images.not_an_image(found))
+def test_what_is_no_image_is_called_by_what_it_is(described: images.Image, named: str) -> None:
+    assert named in str(images.not_an_image(described))
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,12 @@ SOURCE: Source = {
 }
 
 
-def event(key: str = KEY, **found: Any) -> dict[str, Any]:
-    found = {"key": key, "size": 1000, "etag": "ab" * 16, "version-id": "v1"} | found
+def event(key: str = KEY, **matches: Any) -> dict[str, Any]:
+    matches = {"key": key, "size": 1000, "etag": "ab" * 16, "version-id": "v1"} | matches
     return {
         "detail-type": "Object Created",
         "source": "aws.s3",
-        "detail": {"bucket": {"name": "sources"}, "object": found},
+        "detail": {"bucket": {"name": "sources"}, "object": matches},
     }
 
 
@@ -110,8 +110,8 @@ def test_the_content_is_the_commit_that_the_archive_is_named_after_or_its_tag() 
 )
 def test_content_is_built_once_unless_that_failed(outcome: Any, known: str | None) -> None:
     earlier: Any = {**entry(), **(outcome if outcome is not None else {"outcome": "FAILED"})}
-    told = image_build.already_built(earlier, entry(), [earlier])
-    assert told is None if known is None else known in str(told)
+    output = image_build.already_built(earlier, entry(), [earlier])
+    assert output is None if known is None else known in str(output)
     assert image_build.already_built(earlier, {**entry(), "trigger": "deploy"}, [earlier]) is None
 
 
@@ -155,22 +155,22 @@ def test_the_tools_have_a_name_for_each_version_of_them() -> None:
 
 def test_the_buildspec_is_told_by_the_service_spec() -> None:
     coder = spec(preset="coder")
-    told = {
+    output = {
         v["Name"]: v["Value"] for v in image_build.variables(coder, SOURCE, "bucket", EXECUTION)
     }
-    assert told["REPOSITORY"] == "coder"
-    assert told["ARCHITECTURE"] == "amd64"
-    assert told["MODE"] == "nix"
-    assert told["BUILD_COMMAND"] == "make build/coder_linux_$ARCHITECTURE"
-    assert told["SOURCE_KEY"] == KEY
+    assert output["REPOSITORY"] == "coder"
+    assert output["ARCHITECTURE"] == "amd64"
+    assert output["MODE"] == "nix"
+    assert output["BUILD_COMMAND"] == "make build/coder_linux_$ARCHITECTURE"
+    assert output["SOURCE_KEY"] == KEY
     docker = {"mode": "docker", "version": "cat VERSION", "baseImage": f"base@sha256:{'0' * 64}"}
-    told = {
+    output = {
         v["Name"]: v["Value"]
         for v in image_build.variables(spec(build=docker), SOURCE, "bucket", EXECUTION)
     }
-    assert (told["VERSION_COMMAND"], told["BUILD_COMMAND"]) == ("cat VERSION", "")
-    assert told["IMAGE_COMMAND"].startswith("docker build")
-    assert told["BASE_IMAGE"] == docker["baseImage"]
+    assert (output["VERSION_COMMAND"], output["BUILD_COMMAND"]) == ("cat VERSION", "")
+    assert output["IMAGE_COMMAND"].startswith("docker build")
+    assert output["BASE_IMAGE"] == docker["baseImage"]
 
 
 @pytest.mark.parametrize(
@@ -187,8 +187,8 @@ def test_an_image_is_built_for_the_platform_that_the_spec_says(
     changes: dict[str, Any], architecture: str
 ) -> None:
     variables = image_build.variables(spec(**changes), SOURCE, "bucket", EXECUTION)
-    told = {one["Name"]: one["Value"] for one in variables}
-    assert told["ARCHITECTURE"] == architecture
+    output = {one["Name"]: one["Value"] for one in variables}
+    assert output["ARCHITECTURE"] == architecture
 
 
 # what became of it
@@ -219,11 +219,15 @@ def finished(status: str, phase: str = "BUILD", **exported: str) -> dict[str, An
 
 def test_what_was_made_is_what_the_build_exported() -> None:
     exported = {"VERSION": "1.0", "TAG": "1.0", "DIGEST": "sha256:0", "COMMIT": "e0f93fb88"}
-    made = image_build.result(finished("SUCCEEDED", **exported, OUTCOME="PUSHED"))
-    assert made["durations"] == {"INSTALL": 30, "BUILD": 60}
-    assert (made["version"], made["digest"], made["log"]) == ("1.0", "sha256:0", "https://console")
+    result = image_build.result(finished("SUCCEEDED", **exported, OUTCOME="PUSHED"))
+    assert result["durations"] == {"INSTALL": 30, "BUILD": 60}
+    assert (result["version"], result["digest"], result["log"]) == (
+        "1.0",
+        "sha256:0",
+        "https://console",
+    )
     assert (
-        image_build.summary("coder", made)
+        image_build.summary("coder", result)
         == "coder 1.0 was built from e0f93fb88 and pushed in 90 s"
     )
     skipped = image_build.result(finished("SUCCEEDED", **exported, OUTCOME="SKIPPED"))
@@ -243,10 +247,10 @@ LOG = [
 
 
 def test_a_compile_error_is_told_by_its_line_and_not_tried_again() -> None:
-    found = image_build.diagnose(finished("FAILED"), LOG)
-    assert (found["error"], found["again"]) == ("BuildFailed", False)
-    assert found["lines"] == LOG[2:4]
-    assert image_build.reason(found) == (
+    result = image_build.diagnose(finished("FAILED"), LOG)
+    assert (result["error"], result["again"]) == ("BuildFailed", False)
+    assert result["lines"] == LOG[2:4]
+    assert image_build.reason(result) == (
         "the build command failed (2): make build/coder_linux_amd64. "
         "server/main.go:12:5: syntax error: unexpected newline"
     )
@@ -276,17 +280,17 @@ def test_where_no_line_speaks_of_an_error_the_last_one_tells() -> None:
 def test_only_what_may_pass_by_itself_is_tried_again(
     status: str, phase: str, lines: list[str], error: str, again: bool
 ) -> None:
-    found = image_build.diagnose(finished(status, phase), lines)
-    assert (found["error"], found["again"]) == (error, again)
+    result = image_build.diagnose(finished(status, phase), lines)
+    assert (result["error"], result["again"]) == (error, again)
 
 
 def test_lines_that_matter_are_few_short_and_without_credentials() -> None:
     log = [f"step {n}" for n in range(50)]
     assert image_build.telling(log) == log[-12:]
-    told = image_build.telling(
+    output = image_build.telling(
         [*log, "fatal: https://ada:hunter2@github.com/x not found", "x" * 1000]
     )
-    assert told == ["fatal: https://ada:***@github.com/x not found"]
+    assert output == ["fatal: https://ada:***@github.com/x not found"]
     assert len(image_build.telling(["error " + "x" * 1000])[0]) == 300
 
 

@@ -139,11 +139,11 @@ def test_the_commands_see_one_version_no_ci_and_the_caches(monkeypatch: pytest.M
     monkeypatch.setenv("VERSION", "1.0")
     monkeypatch.setenv("TAG", "1.0")
     monkeypatch.setenv("BASE_IMAGE", "base@sha256:0")
-    told = image.environment()
-    assert "CI" not in told
-    assert (told["CODER_FORCE_VERSION"], told["IMAGE"]) == ("1.0", "coder:1.0")
-    assert told["CODER_BASE_IMAGE_TAG"] == "base@sha256:0"
-    assert told["GOCACHE"].endswith("/cache/go-build")
+    output = image.environment()
+    assert "CI" not in output
+    assert (output["CODER_FORCE_VERSION"], output["IMAGE"]) == ("1.0", "coder:1.0")
+    assert output["CODER_BASE_IMAGE_TAG"] == "base@sha256:0"
+    assert output["GOCACHE"].endswith("/cache/go-build")
 
 
 def test_the_schema_is_counted_from_the_migrations(here: Path) -> None:
@@ -205,8 +205,8 @@ def test_only_the_same_content_counts_as_built(
     (here / "VERSION").write_text("1.1.0")
     (here / "tree/VERSION").write_text("1.1.0")
     name = {"the same": image.source()[1], "other": "sha256:0"}.get(there or "")
-    found = {"digest": "sha256:1", "labels": {image.CONTENT_LABEL: name} if name else {}}
-    monkeypatch.setattr(image, "labels_in_ecr", lambda *_: found if there else None)
+    matches = {"digest": "sha256:1", "labels": {image.CONTENT_LABEL: name} if name else {}}
+    monkeypatch.setattr(image, "labels_in_ecr", lambda *_: matches if there else None)
     if outcome == "refused":
         with pytest.raises(Failed, match="built from other content"):
             image.identify()

@@ -38,7 +38,7 @@ def asks(
 
 def record(of: LockRequest, **changes: Any) -> Any:
     """The record that a claim's release has while it is in flight."""
-    made: Any = recorded(
+    result: Any = recorded(
         id=of["release"],
         version=of["release"],
         trigger="deploy" if of["trigger"] == "recover" else of["trigger"],
@@ -46,8 +46,8 @@ def record(of: LockRequest, **changes: Any) -> Any:
         startedAt=of["since"],
         execution=of["execution"],
     )
-    del made["outcome"]
-    return made | changes
+    del result["outcome"]
+    return result | changes
 
 
 MINE = asks(5, 5)
@@ -346,7 +346,7 @@ def test_what_a_claim_comes_to(
 
 def test_who_is_held_back_is_told_by_whom_and_why() -> None:
     reason = decide(hold=HOLD)["reason"]
-    assert all(said in reason for said in (HOLD["by"], HOLD["at"], HOLD["reason"]))
+    assert all(message in reason for message in (HOLD["by"], HOLD["at"], HOLD["reason"]))
 
 
 def test_times_are_compared_as_times_and_not_as_texts() -> None:
@@ -357,13 +357,13 @@ def test_times_are_compared_as_times_and_not_as_texts() -> None:
 
 
 def test_a_claim_says_who_asks_for_what() -> None:
-    made = lock.lock_request(release(), EXECUTION, "2026-11-23T14:25:04.123Z", "a-token")
-    assert made == lock_request()
+    entry = lock.lock_request(release(), EXECUTION, "2026-11-23T14:25:04.123Z", "a-token")
+    assert entry == lock_request()
 
 
 def test_an_execution_that_puts_right_what_another_left_claims_as_such() -> None:
-    made = lock.lock_request(release(), ANOTHER_EXECUTION, at(0), "a-token")
-    assert (made["trigger"], made["execution"]) == ("recover", ANOTHER_EXECUTION)
+    entry = lock.lock_request(release(), ANOTHER_EXECUTION, at(0), "a-token")
+    assert (entry["trigger"], entry["execution"]) == ("recover", ANOTHER_EXECUTION)
 
 
 # everyone

@@ -60,17 +60,17 @@ FAILED = "error: connect to postgres failed: "
     ],
 )
 def test_a_line_tells(line: str, kind: str) -> None:
-    kinds = [symptom.kind for symptom in log_patterns.found(["hello", line, "bye"], CODER)]
+    kinds = [symptom.kind for symptom in log_patterns.matching(["hello", line, "bye"], CODER)]
     assert kinds == ([kind] if kind else [])
 
 
 def test_without_its_preset_an_application_has_no_lines_of_its_own() -> None:
-    assert log_patterns.found(["Using built-in PostgreSQL (/x)", "Opening tunnel"]) == []
+    assert log_patterns.matching(["Using built-in PostgreSQL (/x)", "Opening tunnel"]) == []
 
 
 def test_what_ended_the_application_comes_before_what_it_lived_on_with() -> None:
     lines = ["Using built-in PostgreSQL (/x)", "no migration found for version 7"]
-    assert [s.kind for s in log_patterns.found(lines, CODER)] == [
+    assert [s.kind for s in log_patterns.matching(lines, CODER)] == [
         "schema-newer",
         "built-in-database",
     ]
@@ -84,8 +84,8 @@ def test_what_ended_the_application_comes_before_what_it_lived_on_with() -> None
     ],
 )
 def test_a_builds_line_tells(line: str, kind: str) -> None:
-    found = log_patterns.of_build(["step 1", line])
-    assert found and found.kind == kind
+    result = log_patterns.of_build(["step 1", line])
+    assert result and result.kind == kind
     assert log_patterns.of_build(["step 1"]) is None
 
 
@@ -96,9 +96,9 @@ UNREACHABLE = [f"{FAILED}dial tcp 10.0.1.5:5432: i/o timeout"]
 
 
 def test_the_log_says_why_a_task_crashed() -> None:
-    found = diagnosis.diagnose(CRASH, [crashed()], [], UNREACHABLE)
-    assert found["kind"] == "database-unreachable"
-    assert "5432" in found["advice"]
+    result = diagnosis.diagnose(CRASH, [crashed()], [], UNREACHABLE)
+    assert result["kind"] == "database-unreachable"
+    assert "5432" in result["advice"]
 
 
 def test_a_reason_of_ecs_that_leaves_nothing_open_counts_more_than_the_log() -> None:
@@ -107,8 +107,8 @@ def test_a_reason_of_ecs_that_leaves_nothing_open_counts_more_than_the_log() -> 
 
 def test_the_log_explains_other_data() -> None:
     failure: Failure = {"Error": "DataChanged", "Cause": "another deployment_id"}
-    found = diagnosis.diagnose(failure, [], [], ["Using built-in PostgreSQL (/x)"], CODER)
-    assert found["kind"] == "built-in-database"
+    result = diagnosis.diagnose(failure, [], [], ["Using built-in PostgreSQL (/x)"], CODER)
+    assert result["kind"] == "built-in-database"
 
 
 def test_the_log_does_not_explain_what_is_clear_without_it() -> None:
@@ -118,6 +118,6 @@ def test_the_log_does_not_explain_what_is_clear_without_it() -> None:
 
 def test_a_diagnosis_keeps_the_last_lines() -> None:
     lines = ["Using built-in PostgreSQL (/x)", *map(str, range(90))]
-    found = diagnosis.diagnose(CRASH, [crashed()], [], lines, CODER)
-    assert found["kind"] == "built-in-database"
-    assert found["log"][-1] == "89" and len(found["log"]) < 90
+    result = diagnosis.diagnose(CRASH, [crashed()], [], lines, CODER)
+    assert result["kind"] == "built-in-database"
+    assert result["log"][-1] == "89" and len(result["log"]) < 90

@@ -98,8 +98,8 @@ def test_what_is_not_a_regular_expression_is_an_error(text: str) -> None:
     ],
 )
 def test_a_text_that_two_patterns_match_is_found(one: str, other: str, text: str | None) -> None:
-    found = pattern.common(pattern.compile(one), pattern.compile(other), "01abcdefprsv.-")
-    assert found == text
+    result = pattern.common(pattern.compile(one), pattern.compile(other), "01abcdefprsv.-")
+    assert result == text
 
 
 def test_the_search_for_a_common_text_ends() -> None:

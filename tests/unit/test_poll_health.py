@@ -51,13 +51,15 @@ def aws_shows(script: Script, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> 
         script(
             "ecs",
             "ListTasks",
-            lambda asked: {"taskArns": [t["taskArn"] for t in by_status[asked["desiredStatus"]]]},
+            lambda request: {
+                "taskArns": [t["taskArn"] for t in by_status[request["desiredStatus"]]]
+            },
         )
         script(
             "ecs",
             "DescribeTasks",
-            lambda asked: {
-                "tasks": [t for t in (*running, *stopped) if t["taskArn"] in asked["tasks"]]
+            lambda request: {
+                "tasks": [t for t in (*running, *stopped) if t["taskArn"] in request["tasks"]]
             },
         )
         return script
@@ -66,7 +68,7 @@ def aws_shows(script: Script, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def woken(script: Script) -> list[Any]:
-    return [json.loads(call["output"]) for call in script.asked("SendTaskSuccess")]
+    return [json.loads(call["output"]) for call in script.requests("SendTaskSuccess")]
 
 
 def test_a_rollout_that_still_rolls_lets_the_execution_sleep(aws_shows: Any, context: Any) -> None:
@@ -74,13 +76,13 @@ def test_a_rollout_that_still_rolls_lets_the_execution_sleep(aws_shows: Any, con
     verdict = poll_health.handler(payload(), context)
     assert verdict["health"] == "ROLLING"
     assert woken(script) == []
-    assert len(script.asked("DescribeServices")) == 1
+    assert len(script.requests("DescribeServices")) == 1
 
 
 def kept_token() -> Any:
     """Where statemachine/wake.asl.json looks for the token of rollout ecs-svc/1."""
-    found = table.get("rollout:ecs-svc/1", "token")
-    return found["token"] if found else None
+    result = table.get("rollout:ecs-svc/1", "token")
+    return result["token"] if result else None
 
 
 def test_whoever_brings_the_news_finds_the_token(aws_shows: Any, context: Any) -> None:
@@ -120,7 +122,7 @@ def test_a_verdict_wakes_the_execution_at_once(
     verdict = poll_health.handler(payload(), context)
     assert (verdict["health"], verdict["error"]) == (health, error)
     assert woken(script) == [verdict]
-    assert script.asked("SendTaskSuccess")[0]["taskToken"] == "a-token"
+    assert script.requests("SendTaskSuccess")[0]["taskToken"] == "a-token"
 
 
 def test_tasks_that_die_are_counted_by_ourselves(aws_shows: Any, context: Any) -> None:
@@ -152,14 +154,14 @@ def test_an_event_that_is_ahead_of_the_read_is_insisted_on(
     script = aws_shows(ROLLING, ROLLING, ROLLING, STEADY)
     verdict = poll_health.handler(payload(ended=True), context)
     assert verdict["health"] == "STEADY"
-    assert len(script.asked("DescribeServices")) == 4
+    assert len(script.requests("DescribeServices")) == 4
     assert len(clock.sleeps) == 3
 
 
 def test_insisting_has_an_end(aws_shows: Any, context: Any, clock: Clock) -> None:
     script = aws_shows(ROLLING)
     assert poll_health.handler(payload(ended=True), context)["health"] == "ROLLING"
-    assert 1 < len(script.asked("DescribeServices")) < 20
+    assert 1 < len(script.requests("DescribeServices")) < 20
     assert sum(clock.sleeps) < 10
 
 
@@ -182,8 +184,8 @@ def test_the_alarms_of_a_rollout_are_looked_at(aws_shows: Any, context: Any) -> 
         "AlarmRaised",
         "alarm errors is raised: 5 of 5",
     )
-    (asked,) = script.asked("DescribeAlarms")
-    assert asked["AlarmNames"] == ["errors"]
+    (request,) = script.requests("DescribeAlarms")
+    assert request["AlarmNames"] == ["errors"]
 
 
 # behind a load balancer

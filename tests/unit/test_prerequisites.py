@@ -17,10 +17,10 @@ SUBNETS = {SUBNET: {"SubnetId": SUBNET, "VpcId": "vpc-1", "CidrBlock": "10.0.0.0
 SECRET = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:coder-db"
 
 
-def states(found: Iterable[Check]) -> list[str]:
-    checks = list(found)
+def states(described: Iterable[Check]) -> list[str]:
+    checks = list(described)
     for check in checks:
-        assert check.state != FAILED or (check.fix and check.found), check
+        assert check.state != FAILED or (check.fix and check.finding), check
     return [check.state for check in checks]
 
 
@@ -30,8 +30,8 @@ def states(found: Iterable[Check]) -> list[str]:
 def table(*routes: dict[str, str], **associated: Any) -> dict[str, Any]:
     local = {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "State": "active"}
     by = associated or {"Main": True}
-    made = {"RouteTableId": "rtb-1", "VpcId": "vpc-1", "Associations": [by]}
-    return {**made, "Routes": [local, *routes]}
+    result = {"RouteTableId": "rtb-1", "VpcId": "vpc-1", "Associations": [by]}
+    return {**result, "Routes": [local, *routes]}
 
 
 def route(state: str = "active", **to: str) -> dict[str, str]:
@@ -39,8 +39,8 @@ def route(state: str = "active", **to: str) -> dict[str, str]:
 
 
 def endpoint(service: str, **changes: Any) -> dict[str, Any]:
-    made = {"ServiceName": f"com.amazonaws.us-east-1.{service}", "State": "available"}
-    return {"VpcId": "vpc-1", **made, **changes}
+    result = {"ServiceName": f"com.amazonaws.us-east-1.{service}", "State": "available"}
+    return {"VpcId": "vpc-1", **result, **changes}
 
 
 INTERNET, NAT = route(GatewayId="igw-1"), route(NatGatewayId="nat-1")
@@ -163,10 +163,10 @@ def test_the_tasks_may_call_aws() -> None:
     ],
 )
 def test_one_may_speak_to_another(sending: Any, receiving: Any, expected: list[str]) -> None:
-    found = prerequisites.between(
+    checks = prerequisites.between(
         "database", ("the tasks", "db"), 5432, [sending], [receiving], ["10.0.0.0/24"], "why"
     )
-    assert states(found) == expected
+    assert states(checks) == expected
 
 
 def test_a_closed_database_can_be_opened_to_the_tasks() -> None:
@@ -188,22 +188,22 @@ def test_secrets_are_named_once_without_their_keys() -> None:
         {"secrets": [{"name": f"S{n}", "valueFrom": v} for n, v in enumerate(values)]},
         {"secrets": [{"name": "D", "valueFrom": f"{SECRET}2"}]},
     ]
-    found = documents.secret_arns({"containerDefinitions": containers})
-    assert found == [SECRET, parameter, f"{SECRET}2"]
+    result = documents.secret_arns({"containerDefinitions": containers})
+    assert result == [SECRET, parameter, f"{SECRET}2"]
 
 
 @pytest.mark.parametrize(
     ("secret", "expected"),
     [
-        (Secret(SECRET, there=True, access="allowed"), OK),
-        (Secret(SECRET, there=False), FAILED),
-        (Secret(SECRET, there=True, going=True), FAILED),
-        (Secret(SECRET, there=True, access="implicitDeny"), FAILED),
-        (Secret(SECRET, there=None, access="implicitDeny", otherwise=True), WARNING),
-        (Secret(SECRET, there=True, access="implicitDeny", otherwise=True), WARNING),
-        (Secret(SECRET, there=True, access="explicitDeny", otherwise=True), FAILED),
-        (Secret(SECRET, there=None, access="allowed"), WARNING),
-        (Secret(SECRET, there=True, access=None), WARNING),
+        (Secret(SECRET, exists=True, access="allowed"), OK),
+        (Secret(SECRET, exists=False), FAILED),
+        (Secret(SECRET, exists=True, going=True), FAILED),
+        (Secret(SECRET, exists=True, access="implicitDeny"), FAILED),
+        (Secret(SECRET, exists=None, access="implicitDeny", otherwise=True), WARNING),
+        (Secret(SECRET, exists=True, access="implicitDeny", otherwise=True), WARNING),
+        (Secret(SECRET, exists=True, access="explicitDeny", otherwise=True), FAILED),
+        (Secret(SECRET, exists=None, access="allowed"), WARNING),
+        (Secret(SECRET, exists=True, access=None), WARNING),
         (Secret(SECRET, denied=True, access="allowed"), WARNING),
         (Secret(SECRET, denied=True, access="implicitDeny", otherwise=True), WARNING),
         (Secret(SECRET, elsewhere=True, access="allowed"), WARNING),
@@ -217,8 +217,8 @@ def test_a_secret_is_there_and_readable(secret: Secret, expected: str) -> None:
 
 def test_alarms_must_exist_and_one_that_is_raised_already_is_told() -> None:
     named = spec(alarms=["errors", "latency", "gone"])
-    found = list(prerequisites.alarms(named, {"errors": "ALARM", "latency": "OK"}))
-    assert [check.state for check in found] == [WARNING, OK, FAILED]
+    checks = list(prerequisites.alarms(named, {"errors": "ALARM", "latency": "OK"}))
+    assert [check.state for check in checks] == [WARNING, OK, FAILED]
     assert list(prerequisites.alarms(spec(), {})) == []
 
 
@@ -232,12 +232,12 @@ def test_the_log_group_is_there() -> None:
 
 
 def target(**changes: Any) -> dict[str, Any]:
-    made = {"TargetType": "ip", "VpcId": "vpc-1", "LoadBalancerArns": ["arn"]}
-    return {**made, "HealthCheckPath": "/healthz", "HealthCheckPort": "traffic-port", **changes}
+    result = {"TargetType": "ip", "VpcId": "vpc-1", "LoadBalancerArns": ["arn"]}
+    return {**result, "HealthCheckPath": "/healthz", "HealthCheckPort": "traffic-port", **changes}
 
 
 @pytest.mark.parametrize(
-    ("found", "healthy", "expected"),
+    ("described", "healthy", "expected"),
     [
         (target(), False, [OK]),
         (None, False, [FAILED]),
@@ -255,16 +255,20 @@ def target(**changes: Any) -> dict[str, Any]:
         *("another port, which answers", "another path", "another path, which answers"),
     ],
 )
-def test_tasks_can_join_the_target_group(found: Any, healthy: bool, expected: list[str]) -> None:
-    checks = prerequisites.target_group("arn", DEFINITION, spec().verify, found, {"vpc-1"}, healthy)
+def test_tasks_can_join_the_target_group(
+    described: Any, healthy: bool, expected: list[str]
+) -> None:
+    checks = prerequisites.target_group(
+        "arn", DEFINITION, spec().verify, described, {"vpc-1"}, healthy
+    )
     assert states(checks) == expected
 
 
 def test_a_task_on_its_hosts_network_joins_by_its_host() -> None:
     for mode, kind in (("awsvpc", "ip"), ("bridge", "instance"), ("host", "instance")):
-        found = target(TargetType=kind)
+        result = target(TargetType=kind)
         definition = {**DEFINITION, "networkMode": mode}
-        checks = prerequisites.target_group("arn", definition, None, found, set(), False)
+        checks = prerequisites.target_group("arn", definition, None, result, set(), False)
         assert states(checks) == [OK]
 
 
@@ -274,10 +278,10 @@ def test_a_sidecar_may_answer_the_health_check() -> None:
         **DEFINITION,
         "containerDefinitions": [*DEFINITION["containerDefinitions"], proxy],
     }
-    found = prerequisites.target_group(
+    checks = prerequisites.target_group(
         "arn", definition, spec().verify, target(HealthCheckPort="8080"), {"vpc-1"}, False
     )
-    assert states(found) == [OK]
+    assert states(checks) == [OK]
 
 
 # the database
@@ -291,8 +295,8 @@ def test_a_sidecar_may_answer_the_health_check() -> None:
     ],
 )
 def test_the_database_can_answer(status: str | None, expected: str) -> None:
-    found = {"DBInstanceStatus": status} if status else None
-    assert states(prerequisites.database("coder-db", found)) == [expected]
+    matches = {"DBInstanceStatus": status} if status else None
+    assert states(prerequisites.database("coder-db", matches)) == [expected]
 
 
 def test_the_databases_port_is_its_own() -> None:
@@ -301,7 +305,7 @@ def test_the_databases_port_is_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "said"),
+    ("described", "message"),
     [
         ({"deploymentController": {"type": "CODE_DEPLOY"}}, "CODE_DEPLOY"),
         ({"deploymentController": {"type": "EXTERNAL"}}, "EXTERNAL"),
@@ -312,15 +316,15 @@ def test_the_databases_port_is_its_own() -> None:
     ],
 )
 def test_a_service_whose_rollouts_cannot_be_judged_is_refused(
-    found: dict[str, Any], said: str
+    described: dict[str, Any], message: str
 ) -> None:
-    (check,) = prerequisites.service(spec(), found)
-    assert check.state == FAILED and said in check.found
+    (check,) = prerequisites.service(spec(), described)
+    assert check.state == FAILED and message in check.finding
     assert any("aws ecs update-service --cluster" in line for line in check.fix)
 
 
 @pytest.mark.parametrize(
-    "found",
+    "described",
     [
         None,
         {},
@@ -333,8 +337,8 @@ def test_a_service_whose_rollouts_cannot_be_judged_is_refused(
         },
     ],
 )
-def test_a_service_that_ecs_rolls_is_taken(found: Any) -> None:
-    assert all(check.state == OK for check in prerequisites.service(spec(), found))
+def test_a_service_that_ecs_rolls_is_taken(described: Any) -> None:
+    assert all(check.state == OK for check in prerequisites.service(spec(), described))
 
 
 # ECS's documents
@@ -343,8 +347,8 @@ FARGATE = {"launchType": "FARGATE", "networkConfiguration": {}}
 EXPOSED: dict[str, Any] = document()["serviceDefinition"]
 
 
-def definition(made: Any, here: Any = DEFINITION, as_service: Any = EXPOSED) -> list[Check]:
-    return list(prerequisites.definition(made, here, as_service, service()))
+def definition(document: Any, here: Any = DEFINITION, as_service: Any = EXPOSED) -> list[Check]:
+    return list(prerequisites.definition(document, here, as_service, service()))
 
 
 def test_documents_that_fit_are_taken() -> None:
@@ -373,7 +377,7 @@ def test_a_task_definition_is_for_where_the_service_runs(
 
 
 @pytest.mark.parametrize(
-    ("made", "as_service", "problem"),
+    ("document", "as_service", "problem"),
     [
         (spec(vpc__assignPublicIp="DISABLED"), {}, "verify needs an address"),
         (spec(one__portMappings=[]), EXPOSED, "verify needs a port"),
@@ -382,16 +386,18 @@ def test_a_task_definition_is_for_where_the_service_runs(
         (spec(), EXPOSED, None),
     ],
 )
-def test_a_release_is_verified_somewhere(made: Any, as_service: Any, problem: str | None) -> None:
-    checks = definition(made, made.task_definition, as_service)
+def test_a_release_is_verified_somewhere(
+    document: Any, as_service: Any, problem: str | None
+) -> None:
+    checks = definition(document, document.task_definition, as_service)
     assert states(checks) == ([FAILED] if problem else [OK])
-    assert (problem or "") in checks[0].found
+    assert (problem or "") in checks[0].finding
 
 
 def test_tasks_with_private_addresses_are_verified_from_inside_the_vpc() -> None:
     made = spec(vpc__assignPublicIp="DISABLED")
     (check,) = prerequisites.definition(made, DEFINITION, {}, None)
-    assert check.state == FAILED and "VerifySubnetIds" in check.found
+    assert check.state == FAILED and "VerifySubnetIds" in check.finding
     assert states(prerequisites.definition(made, DEFINITION, {}, None, inside=True)) == [OK]
 
 
@@ -441,7 +447,7 @@ def test_the_deployer_verifies_from_the_tasks_vpc(
 def test_a_service_to_create_needs_its_definition() -> None:
     theirs = document(one__image="1.dkr.ecr.us-east-1.amazonaws.com/coder:1")["taskDefinition"]
     (check,) = prerequisites.definition(spec(**ADOPTED), theirs, {}, None)
-    assert check.state == FAILED and "serviceDefinition" in check.found
+    assert check.state == FAILED and "serviceDefinition" in check.finding
     assert states(prerequisites.definition(spec(), DEFINITION, EXPOSED, None)) == [OK]
 
 
@@ -450,16 +456,16 @@ def test_secrets_in_a_task_definition_of_the_teams_are_a_warning() -> None:
     image = "1.dkr.ecr.us-east-1.amazonaws.com/coder:1"
     plain = document(one__environment=environment, one__image=image)["taskDefinition"]
     (check,) = definition(spec(**ADOPTED), plain)
-    assert check.state == WARNING and "DB_PASSWORD of coder" in check.found
+    assert check.state == WARNING and "DB_PASSWORD of coder" in check.finding
     assert "hunter2" not in str(check)
 
 
 def test_a_preset_checks_a_task_definition_in_ecs_too() -> None:
     environment = [{"name": "CODER_URL", "value": "https://coder.example.com"}]
     wrong = document(one__environment=environment)["taskDefinition"]
-    made = spec(taskDefinition="coder", preset="coder")
-    (check,) = definition(made, wrong)
-    assert check.state == FAILED and "CODER_URL" in check.found
+    rendered = spec(taskDefinition="coder", preset="coder")
+    (check,) = definition(rendered, wrong)
+    assert check.state == FAILED and "CODER_URL" in check.finding
 
 
 GROUPS = [
@@ -482,16 +488,16 @@ GROUPS = [
 def test_an_update_removes_nothing_that_the_spec_does_not_name(
     named: Any, expected: list[str]
 ) -> None:
-    made = spec(**ADOPTED | {"serviceDefinition": named})
+    rendered = spec(**ADOPTED | {"serviceDefinition": named})
     here = service(loadBalancers=GROUPS, launchType="FARGATE")
-    checks = list(prerequisites.update(made, here, DEFINITION))
+    checks = list(prerequisites.update(rendered, here, DEFINITION))
     assert states(checks) == expected
-    assert not checks or any(word in checks[0].found for word in ("arn:internal", "launchType"))
+    assert not checks or any(word in checks[0].finding for word in ("arn:internal", "launchType"))
 
 
 def test_all_wrong_fields_are_named_at_once() -> None:
     invalid = [("taskDefinition.cpu", "must be a text"), ("serviceDefinition.x", "unknown field")]
     (check,) = prerequisites.definitions(invalid)
-    assert "2 wrong field(s)" in check.found
-    assert all(path in check.found for path, _ in invalid)
+    assert "2 wrong field(s)" in check.finding
+    assert all(path in check.finding for path, _ in invalid)
     assert states(prerequisites.definitions([])) == []

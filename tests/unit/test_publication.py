@@ -36,7 +36,7 @@ def contents(
 
 
 @pytest.mark.parametrize(
-    ("files", "live", "told"),
+    ("files", "live", "message"),
     [
         ({}, {}, "no file"),
         ({"a.html": file("a")}, {}, "no index.html; it made a.html"),
@@ -44,8 +44,8 @@ def contents(
         ({"index.html": file("x")}, SITE, "shrank from 3 files to 1"),
     ],
 )
-def test_what_must_not_replace_a_site_is_refused(files: Files, live: Files, told: str) -> None:
-    with pytest.raises(SiteRejected, match=told):
+def test_what_must_not_replace_a_site_is_refused(files: Files, live: Files, message: str) -> None:
+    with pytest.raises(SiteRejected, match=message):
         publication.check(files, live, 50)
 
 
@@ -123,7 +123,7 @@ def test_the_sample_is_the_front_page_and_pages_that_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "verdict", "told"),
+    ("answer", "verdict", "message"),
     [
         (None, "PENDING", "no answer on /"),
         (Answer(503, {}, b""), "PENDING", "answered 503"),
@@ -141,12 +141,12 @@ def test_the_sample_is_the_front_page_and_pages_that_changed() -> None:
     ],
 )
 def test_an_answer_is_right_if_release_and_content_are(
-    answer: Answer | None, verdict: str, told: str
+    answer: Answer | None, verdict: str, message: str
 ) -> None:
     page: publication.Sample = {"path": "/", "digest": file("front").digest}
-    found = publication.answers(page, "r1", answer)
-    assert found["verdict"] == verdict
-    assert told in found["reason"]
+    result = publication.answers(page, "r1", answer)
+    assert result["verdict"] == verdict
+    assert message in result["reason"]
 
 
 def test_a_path_where_nothing_is_must_answer_404() -> None:

@@ -35,23 +35,11 @@ CLOCK = {"detail-type": "Scheduled Event"}
 @pytest.fixture
 def woken(script: Script) -> Any:
     script("stepfunctions", "SendTaskSuccess", {})
-    return lambda: [asked["taskToken"] for asked in script.asked("SendTaskSuccess")]
+    return lambda: [request["taskToken"] for request in script.requests("SendTaskSuccess")]
 
 
 @pytest.fixture
-def told(script: Script) -> Any:
-    """The states that were announced."""
-    script("events", "PutEvents", {"FailedEntryCount": 0, "Entries": []})
-
-    def states() -> list[str]:
-        asked = script.asked("PutEvents")
-        return [json.loads(one["Entries"][0]["Detail"])["state"] for one in asked]
-
-    return states
-
-
-@pytest.fixture
-def world(machine: Machine, woken: Any, told: Any, monkeypatch: pytest.MonkeyPatch) -> Machine:
+def world(machine: Machine, woken: Any, announced: Any, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """The machine, a spec for a service, nobody who sleeps or listens, and no sources."""
     for name in ("BUILD", "DOCS"):
         monkeypatch.setenv(name, machine.arn)
@@ -71,15 +59,15 @@ def describe(service: str, **changes: Any) -> None:
 
 def started(machine: Machine, name: str = "one", turn: bool = False, **changes: Any) -> Any:
     """A release in flight, whose execution runs; with the lock or in line for it."""
-    made = release(execution=machine.start(name), **changes)
-    releases.open_release(made)
-    mine = lock_request(release=made["id"], execution=made["execution"], token=f"token-{name}")
+    entry = release(execution=machine.start(name), **changes)
+    releases.open_release(entry)
+    mine = lock_request(release=entry["id"], execution=entry["execution"], token=f"token-{name}")
     if turn:
         locks.acquire("coder", mine)
-        releases.note(made, lockedAt="2026-11-23T14:26:00+00:00")
+        releases.note(entry, lockedAt="2026-11-23T14:26:00+00:00")
     else:
         locks.enqueue("coder", mine)
-    return made
+    return entry
 
 
 def ended(execution: str, given: Any = None, status: str = "ABORTED") -> Any:
@@ -114,15 +102,15 @@ def record(of: Any) -> Any:
 
 
 def recoveries(machine: Machine) -> list[Any]:
-    asked = [requests.parse(given) for name, given in machine.executions().items() if "rec" in name]
-    return [one for one in asked if isinstance(one, Recover)]
+    calls = [requests.parse(given) for name, given in machine.executions().items() if "rec" in name]
+    return [one for one in calls if isinstance(one, Recover)]
 
 
 # an execution ended
 
 
 def test_a_release_that_never_had_its_turn_is_closed(
-    world: Machine, told: Any, context: Any
+    world: Machine, announced: Any, context: Any
 ) -> None:
     mine = started(world)
     world.stop(mine["execution"])
@@ -130,12 +118,12 @@ def test_a_release_that_never_had_its_turn_is_closed(
     assert record(mine)["outcome"] == "FAILED"
     assert "was not changed" in record(mine)["reason"] and "endedAt" in record(mine)
     assert locks.queue("coder").waiting == []
-    assert told() == ["FAILED"]
+    assert announced() == ["FAILED"]
     assert recoveries(world) == []
 
 
 def test_a_release_that_had_the_turn_is_recovered_from(
-    world: Machine, told: Any, context: Any
+    world: Machine, announced: Any, context: Any
 ) -> None:
     mine = started(world, turn=True)
     world.stop(mine["execution"])
@@ -143,11 +131,11 @@ def test_a_release_that_had_the_turn_is_recovered_from(
     assert recoveries(world) == [Recover("coder", mine["id"])]
     assert "outcome" not in record(mine), "the recovery closes it"
     assert locks.queue("coder").holder, "the lock is the recovery's to take"
-    assert told() == []
+    assert announced() == []
 
 
 def test_a_release_whose_turn_another_took_since_is_recovered_from(
-    world: Machine, told: Any, context: Any
+    world: Machine, announced: Any, context: Any
 ) -> None:
     """The other may fail before it changes the service; if it does not, Acquire lock skips the
     recovery."""
@@ -164,7 +152,7 @@ def test_a_release_whose_turn_another_took_since_is_recovered_from(
 
 
 def test_a_release_that_was_recorded_passes_its_turn_on(
-    world: Machine, woken: Any, told: Any, context: Any
+    world: Machine, woken: Any, announced: Any, context: Any
 ) -> None:
     """It was stopped after its record was closed and before it had given the lock up."""
     mine = started(world, turn=True)
@@ -175,11 +163,11 @@ def test_a_release_that_was_recorded_passes_its_turn_on(
     assert record(mine)["outcome"] == "SUCCEEDED"
     assert locks.queue("coder").holder is None
     assert woken() == ["token-next"]
-    assert told() == []
+    assert announced() == []
 
 
 def test_an_execution_whose_push_another_carries_out_leaves_that_alone(
-    world: Machine, told: Any, context: Any
+    world: Machine, announced: Any, context: Any
 ) -> None:
     """The event came twice, and the second execution was stopped."""
     mine = started(world)
@@ -189,7 +177,7 @@ def test_an_execution_whose_push_another_carries_out_leaves_that_alone(
     assert run(ended(twin), context) == NOTHING
     assert "outcome" not in record(mine)
     assert [entry["release"] for entry in locks.queue("coder").waiting] == [mine["id"]]
-    assert told() == []
+    assert announced() == []
 
 
 def test_an_event_that_comes_again_leaves_the_recovery_alone(world: Machine, context: Any) -> None:
@@ -347,9 +335,9 @@ def test_a_push_of_which_no_event_told_is_started(
 ) -> None:
     pushed((5, "2.1.0", DIGEST), (9, "2.0.0", OTHER_DIGEST))
     assert run(CLOCK, context)["started"] == [name(9, OTHER_DIGEST, "2.0.0"), name(5)]
-    asked = {named: requests.parse(given) for named, given in world.executions().items()}
-    assert asked[name(5)] == Push(
-        "coder", DIGEST, "2.1.0", LATELY - timedelta(minutes=5), found=True
+    request = {named: requests.parse(given) for named, given in world.executions().items()}
+    assert request[name(5)] == Push(
+        "coder", DIGEST, "2.1.0", LATELY - timedelta(minutes=5), reconciled=True
     )
 
 
@@ -479,12 +467,12 @@ def building(machine: Machine) -> Any:
     source: Any = {"key": "image/coder/v1.tar.gz", "version": "1", "etag": "abc", "size": 7}
     source["at"] = "2026-11-23T14:25:02+00:00"
     upload: Any = image_build.parse(s3_event("image/coder/v1.tar.gz"))
-    made: Any = image_build.entry(upload, source, "", LATELY)
-    made["execution"] = machine.start("build")
-    releases.open_release(made)
-    mine = lock_request(release=made["id"], execution=made["execution"])
+    result: Any = image_build.entry(upload, source, "", LATELY)
+    result["execution"] = machine.start("build")
+    releases.open_release(result)
+    mine = lock_request(release=result["id"], execution=result["execution"])
     locks.acquire("build:coder", mine)
-    return made
+    return result
 
 
 def s3_event(key: str) -> Any:
@@ -497,19 +485,24 @@ def s3_event(key: str) -> Any:
 
 @pytest.mark.parametrize("event", ["its status change", "the clock"])
 def test_a_build_whose_execution_is_over_is_closed_and_its_content_free(
-    event: str, world: Machine, told: Any, context: Any
+    event: str, world: Machine, announced: Any, context: Any
 ) -> None:
-    made = building(world)
-    builds.claim(made)
+    result = building(world)
+    builds.claim(result)
     given = (
-        ended(made["execution"], s3_event(made["source"]["key"])) if event != "the clock" else CLOCK
+        ended(result["execution"], s3_event(result["source"]["key"]))
+        if event != "the clock"
+        else CLOCK
     )
     assert run(CLOCK, context)["settled"] == [], "it runs"
-    world.stop(made["execution"])
-    assert run(given, context)["settled"] == [made["id"]]
-    assert (record(made)["outcome"], told()) == ("FAILED", ["FAILED"])
+    world.stop(result["execution"])
+    assert run(given, context)["settled"] == [result["id"]]
+    assert (record(result)["outcome"], announced()) == ("FAILED", ["FAILED"])
     assert locks.queue("build:coder").holder is None
-    assert image_build.already_built(record(made), made | {"id": "later"}, [record(made)]) is None
+    assert (
+        image_build.already_built(record(result), result | {"id": "later"}, [record(result)])
+        is None
+    )
     assert recoveries(world) == [], "there is nothing to put right"
 
 
@@ -541,8 +534,8 @@ def test_an_upload_that_has_a_record_was_not_missed(
     stored: Any
     (stored,) = s3.stored_since("sources", "image/", LATELY - timedelta(days=1))
     upload: Any = image_build.parse(s3_event(stored["key"]))
-    made = image_build.entry(upload, stored, world.start("build"), datetime.now(UTC))
-    releases.open_release(made)
+    result = image_build.entry(upload, stored, world.start("build"), datetime.now(UTC))
+    releases.open_release(result)
     assert run(CLOCK, context)["started"] == []
 
 
@@ -557,7 +550,6 @@ def test_every_service_has_its_turn_however_long_others_take(
     names = [f"service-{number:02}" for number in range(30)]
     services: Any = [Mock(service=name) for name in names]
     monkeypatch.setattr("deployer.deploy.spec.services", lambda _: services)
-    monkeypatch.setattr(releases, "history", lambda _: [])
     now, seen = [0.0], []
 
     def look(name: str, _: Any) -> Any:
@@ -569,7 +561,7 @@ def test_every_service_has_its_turn_however_long_others_take(
         return "settled"
 
     monkeypatch.setattr(reconcile, "_abandoned", look)
-    monkeypatch.setattr(reconcile, "_missed", lambda *_: iter(()))
+    monkeypatch.setattr(reconcile, "_records", lambda *_: ((), iter(())))
     context.get_remaining_time_in_millis = lambda: int((120 - now[0]) * 1000)
     for _ in range(2):
         now[0] = 0.0
@@ -585,7 +577,6 @@ def test_what_does_not_fit_into_one_round_is_first_in_the_next(
 ) -> None:
     services: Any = [Mock(service=f"service-{number:03}") for number in range(100)]
     monkeypatch.setattr("deployer.deploy.spec.services", lambda _: services)
-    monkeypatch.setattr(releases, "history", lambda _: [])
     now = [0.0]
     rounds: list[list[str]] = []
 
@@ -595,7 +586,7 @@ def test_what_does_not_fit_into_one_round_is_first_in_the_next(
         return iter(())
 
     monkeypatch.setattr(reconcile, "_abandoned", look)
-    monkeypatch.setattr(reconcile, "_missed", lambda *_: iter(()))
+    monkeypatch.setattr(reconcile, "_records", lambda *_: ((), iter(())))
     context.get_remaining_time_in_millis = lambda: int((120 - now[0]) * 1000)
     for _ in range(7):
         now[0] = 0.0

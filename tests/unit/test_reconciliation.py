@@ -42,11 +42,11 @@ def failed(at: datetime, tried: datetime, digest: str = DIGEST) -> Any:
 
 
 def test_a_missed_push_is_started_with_the_event_that_should_have_told_of_it() -> None:
-    (found,) = missed()
-    asked = requests.parse(json.loads(json.dumps(found.event)))
-    assert asked == Push("coder", DIGEST, "2.1.0", PUSHED.pushed_at, found=True)
-    made = identification.pushed(asked, "coder", image(), config(), EXECUTION, NOW)
-    assert made["id"] == found.id
+    (result,) = missed()
+    request = requests.parse(json.loads(json.dumps(result.event)))
+    assert request == Push("coder", DIGEST, "2.1.0", PUSHED.pushed_at, reconciled=True)
+    created = identification.pushed(request, "coder", image(), config(), EXECUTION, NOW)
+    assert created["id"] == result.id
 
 
 @pytest.mark.parametrize("tags", [("latest",), (), ("2.1.0-arm64",), (f"sha256-{'ab' * 32}.sig",)])
@@ -80,10 +80,10 @@ def test_a_tag_that_moved_to_an_image_of_old_was_put_there_after_it_was_on_the_o
         digest=OTHER_DIGEST, pushedAt=(NOW - timedelta(hours=1)).isoformat(), id="20261123-later"
     )
     for past in ([moved], [moved, on_it]):
-        (found,) = missed(old, past=past)
-        assert found.at == NOW - timedelta(hours=1) + timedelta(seconds=1)
-        push = requests.push(found.event)
-        assert push and push.until == found.at, "a later event is a push of its own"
+        (result,) = missed(old, past=past)
+        assert result.at == NOW - timedelta(hours=1) + timedelta(seconds=1)
+        push = requests.push(result.event)
+        assert push and push.until == result.at, "a later event is a push of its own"
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ def test_a_push_that_could_not_be_decided_is_tried_again_less_and_less_often(
     tried = NOW - timedelta(minutes=since)
     at = tried - timedelta(minutes=age)
     image_ = PushedImage(DIGEST, ("2.1.0",), NOW - timedelta(days=30))
-    found = missed(image_, undecided=[failed(at - timedelta(hours=1), at), failed(at, tried)])
-    assert bool(found) == again
+    result = missed(image_, undecided=[failed(at - timedelta(hours=1), at), failed(at, tried)])
+    assert bool(result) == again
     if again:
-        asked = requests.parse(found[0].event)
-        assert asked == Push("coder", DIGEST, "2.1.0", at), "its own event's time orders it"
+        request = requests.parse(result[0].event)
+        assert request == Push("coder", DIGEST, "2.1.0", at), "its own event's time orders it"
 
 
 # what executions leave

@@ -32,8 +32,8 @@ WENT_BACK = {"action": "ROLL_BACK", "reason": "going back to 2.0.0"}
 
 
 def record(service: str = "coder") -> Any:
-    (found,) = items(service)
-    return found
+    (result,) = items(service)
+    return result
 
 
 @pytest.mark.parametrize(
@@ -50,11 +50,11 @@ def test_a_failure_is_recorded_with_what_became_of_the_service(
 ) -> None:
     releases.open_release(release())
     given = payload(diagnosis=CRASH, rollback=rollback, restored=restored)
-    told = record_failure.handler(given, context)
-    assert told["outcome"] == record()["outcome"] == outcome
-    assert told["error"] == "RolloutFailed"
-    assert told["cause"] == record()["reason"]
-    assert "3 new tasks failed" in told["cause"]
+    output = record_failure.handler(given, context)
+    assert output["outcome"] == record()["outcome"] == outcome
+    assert output["error"] == "RolloutFailed"
+    assert output["cause"] == record()["reason"]
+    assert "3 new tasks failed" in output["cause"]
     assert record()["diagnosis"] == CRASH
     assert record()["rollback"] == rollback
     assert record()["taskDefinition"] == REVISION
@@ -67,7 +67,7 @@ NOTED = {
 
 
 @pytest.mark.parametrize(
-    ("found", "rollback", "says"),
+    ("described", "rollback", "says"),
     [
         ({}, None, None),
         ({"restoration": NOTED}, None, "may point to the restored coder-db-2"),
@@ -85,11 +85,11 @@ NOTED = {
     ids=["not switched", "perhaps", "switched", "switched back"],
 )
 def test_a_failed_restoration_says_where_the_secret_leads(
-    context: Any, found: Any, rollback: Any, says: str | None
+    context: Any, described: Any, rollback: Any, says: str | None
 ) -> None:
     back = release(restore="a-snapshot")
     releases.open_release(back)
-    releases.note(back, **found or {"x": 1})
+    releases.note(back, **described or {"x": 1})
     record_failure.handler(payload(release=back, rollback=rollback), context)
     assert says is None or says in record()["reason"]
     assert ("secret" in record()["reason"]) == (says is not None)
@@ -97,19 +97,19 @@ def test_a_failed_restoration_says_where_the_secret_leads(
 
 def test_a_failure_that_nobody_diagnosed_is_explained_by_its_error(context: Any) -> None:
     failure = {"Error": "PreflightFailed", "Cause": '{"errorMessage": "cluster x is missing"}'}
-    told = record_failure.handler(payload(failure=failure), context)
-    assert told["error"] == "PreflightFailed"
-    assert told["cause"].startswith("cluster x is missing")
+    output = record_failure.handler(payload(failure=failure), context)
+    assert output["error"] == "PreflightFailed"
+    assert output["cause"].startswith("cluster x is missing")
 
 
 @pytest.mark.parametrize(
-    ("asked", "service"), [(push_event(), "repository:coder"), ("gibberish", "unknown")]
+    ("requested", "service"), [(push_event(), "repository:coder"), ("gibberish", "unknown")]
 )
 def test_an_input_that_was_never_a_release_has_a_record_too(
-    context: Any, asked: Any, service: str
+    context: Any, requested: Any, service: str
 ) -> None:
     failure = {"Error": "ServiceUnknown", "Cause": "no spec"}
-    given = {"input": asked, "release": None, "taskDefinition": None, "previous": None}
+    given = {"input": requested, "release": None, "taskDefinition": None, "previous": None}
     record_failure.handler(payload(failure=failure, **given), context)
     assert record(service)["outcome"] == "FAILED"
 
@@ -122,11 +122,11 @@ def test_a_push_that_its_service_was_told_of_is_announced_once(
     given = payload(input=push_event(), release=None, failure=failure)
     releases.put_off(release(), {"reason": "timeout"})
     record_failure.handler(given, context)
-    assert script.asked("PutEvents") == []
+    assert script.requests("PutEvents") == []
     assert record("repository:coder")["outcome"] == "FAILED", "for the reconciler"
     given = payload(**{**given, "execution": ANOTHER_EXECUTION})
     record_failure.handler(given, context)
-    assert len(script.asked("PutEvents")) == 1
+    assert len(script.requests("PutEvents")) == 1
 
 
 def test_recording_twice_is_recording_once(context: Any) -> None:
@@ -155,7 +155,7 @@ def test_the_turn_is_passed_on_and_who_waited_waits_no_more(context: Any, script
     line = locks.queue("coder")
     assert line.holder is None
     assert [entry["release"] for entry in line.waiting] == ["next"]
-    assert [asked["taskToken"] for asked in script.asked("SendTaskSuccess")] == ["next's"]
+    assert [request["taskToken"] for request in script.requests("SendTaskSuccess")] == ["next's"]
 
 
 def test_who_failed_without_the_turn_leaves_it_to_its_holder(context: Any, script: Script) -> None:
@@ -190,14 +190,14 @@ def test_what_serves_and_what_was_verified_last_are_told_apart(
     releases.note(release(), taskDefinition=REVISION)
     record_failure.handler(payload(rollback=rollback, restored=restored), context)
     found = releases.find("coder", release()["id"])
-    told = json.loads(script.asked("PutEvents")[0]["Entries"][0]["Detail"])
+    output = json.loads(script.requests("PutEvents")[0]["Entries"][0]["Detail"])
     assert found
-    for facts in (cast(Any, found), told):
+    for facts in (cast(Any, found), output):
         assert facts["verified"] == {"release": last["id"], "version": "2.0.0"}
         assert (facts["serves"]["what"], facts["serves"]["verified"]) == (what, verified)
     mended = f"deployer rollback {last['id']}" in found["reason"]
     assert mended != verified
-    message = announcement(told)
+    message = announcement(output)
     assert message.subject == f"coder 2.1.0 {subject}"
     assert "Last verified: 2.0.0" in message.text
     assert f"Serves: {what}{'' if verified else ', not verified'}\n" in message.text

@@ -25,9 +25,9 @@ def record() -> Any:
 
 def test_a_release_that_is_live_is_recorded_with_all_that_is_known(context: Any) -> None:
     releases.open_release(release())
-    told = record_success.handler(payload(**LIVE), context)
-    assert told["outcome"] == record()["outcome"] == "SUCCEEDED"
-    assert (told["version"], told["url"]) == ("2.1.0", "http://198.51.100.1:3000")
+    output = record_success.handler(payload(**LIVE), context)
+    assert output["outcome"] == record()["outcome"] == "SUCCEEDED"
+    assert (output["version"], output["url"]) == ("2.1.0", "http://198.51.100.1:3000")
     assert record()["taskDefinition"] == REVISION
     assert record()["probes"] == {"/x#id": "a"}
     assert record()["url"] == "http://198.51.100.1:3000"
@@ -50,7 +50,7 @@ def test_the_turn_is_passed_on(context: Any, script: Script) -> None:
     )
     record_success.handler(payload(**LIVE), context)
     assert locks.queue("coder").holder is None
-    assert [asked["taskToken"] for asked in script.asked("SendTaskSuccess")] == ["next's"]
+    assert [request["taskToken"] for request in script.requests("SendTaskSuccess")] == ["next's"]
 
 
 def test_the_successes_beyond_those_that_are_kept_go(context: Any) -> None:
@@ -68,8 +68,8 @@ def test_the_successes_beyond_those_that_are_kept_go(context: Any) -> None:
 
 def began(rollout_id: str, **changes: Any) -> dict[str, Any]:
     """What an earlier release, 2.0.0, had of rollouts."""
-    made = payload()["rollout"]
-    return {"rollout": {**made, "id": rollout_id}, **changes}
+    result = payload()["rollout"]
+    return {"rollout": {**result, "id": rollout_id}, **changes}
 
 
 OURS = payload()["rollout"]["id"]
@@ -99,10 +99,10 @@ def test_a_second_tag_on_what_runs_deploys_nothing_and_says_so(
     releases.note(release(), wasRunning=was_running, rollout=payload()["rollout"])
     record_success.handler(payload(**LIVE), context)
     found = releases.find("coder", release()["id"])
-    (asked,) = script.asked("PutEvents")
-    told = json.loads(asked["Entries"][0]["Detail"])
+    (request,) = script.requests("PutEvents")
+    output = json.loads(request["Entries"][0]["Detail"])
     assert found and found["outcome"] == "SUCCEEDED"
-    assert found["deployed"] is told["deployed"] is deployed
-    assert found["reason"] == told["reason"]
+    assert found["deployed"] is output["deployed"] is deployed
+    assert found["reason"] == output["reason"]
     assert ("nothing was deployed" in found["reason"]) is not deployed
     assert deployed or "of 2.0.0 (20261123T000000Z-aaaaaaaaaaaa)" in found["reason"]

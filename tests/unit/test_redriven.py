@@ -80,4 +80,4 @@ def test_who_asks_for_a_turn_although_the_release_has_its_outcome_stands_aside(
     assert decision["action"] == "CLOSED" and outcome in decision["reason"]
     assert releases.find("coder", release()["id"]) == before
     assert locks.queue("coder").holder is None and locks.queue("coder").waiting == []
-    assert script.asked("PutEvents") == []
+    assert script.requests("PutEvents") == []

@@ -23,13 +23,13 @@ def revisions() -> int:
 
 
 def test_a_new_image_gets_a_revision_that_tells_what_it_is(context: Any) -> None:
-    made = register(context)
-    assert made["new"]
-    found = client("ecs").describe_task_definition(
-        taskDefinition=made["taskDefinition"], include=["TAGS"]
+    result = register(context)
+    assert result["new"]
+    response = client("ecs").describe_task_definition(
+        taskDefinition=result["taskDefinition"], include=["TAGS"]
     )
-    assert found["taskDefinition"]["containerDefinitions"][0]["image"] == IMAGE
-    tags = {tag["key"]: tag["value"] for tag in found["tags"]}
+    assert response["taskDefinition"]["containerDefinitions"][0]["image"] == IMAGE
+    tags = {tag["key"]: tag["value"] for tag in response["tags"]}
     assert tags["deployer:version"] == "2.1.0"
     assert tags["deployer:release"] == release()["id"]
 
@@ -60,9 +60,9 @@ def test_what_runs_now_is_kept_if_it_is_the_same(context: Any) -> None:
 def test_a_revision_that_is_no_longer_active_is_made_again(context: Any) -> None:
     gone = register(context)["taskDefinition"]
     client("ecs").deregister_task_definition(taskDefinition=gone)
-    made = register(context, previous=previous(taskDefinition=gone))
-    assert made["new"]
-    assert ecs.revision(made["taskDefinition"])
+    rendered = register(context, previous=previous(taskDefinition=gone))
+    assert rendered["new"]
+    assert ecs.revision(rendered["taskDefinition"])
 
 
 def test_a_revision_of_somebody_else_is_not_taken_for_ours(context: Any) -> None:

@@ -123,13 +123,13 @@ def test_going_back_is_safe_only_on_the_very_same_schema(
 
 
 def test_an_input_that_could_not_be_read_is_filed_under_what_can_be_told() -> None:
-    made = releases.unidentified(push_event(), EXECUTION, "2026-11-23T14:25:04.123Z")
-    assert made["service"] == "repository:coder"
-    assert made["digest"] == DIGEST
-    assert made["execution"] == EXECUTION
-    assert made["id"].startswith("20261123T142502Z-abababababab-"), "by the time of the push"
+    result = releases.unidentified(push_event(), EXECUTION, "2026-11-23T14:25:04.123Z")
+    assert result["service"] == "repository:coder"
+    assert result["digest"] == DIGEST
+    assert result["execution"] == EXECUTION
+    assert result["id"].startswith("20261123T142502Z-abababababab-"), "by the time of the push"
     later = releases.unidentified(push_event(), ANOTHER_EXECUTION, "2026-11-23T15:25:04.123Z")
-    assert later["id"] != made["id"], "each try has a record"
+    assert later["id"] != result["id"], "each try has a record"
 
 
 def test_two_inputs_that_could_not_be_read_have_two_records() -> None:

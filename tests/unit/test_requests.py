@@ -33,8 +33,8 @@ def command(**fields: Any) -> dict[str, Any]:
 
 
 def event(**fields: Any) -> dict[str, Any]:
-    made = push_event() | {name.replace("_", "-"): value for name, value in fields.items()}
-    return {name: value for name, value in made.items() if value is not MISSING}
+    result = push_event() | {name.replace("_", "-"): value for name, value in fields.items()}
+    return {name: value for name, value in result.items() if value is not MISSING}
 
 
 def test_a_push_is_read_from_the_event() -> None:
@@ -57,21 +57,21 @@ def test_an_image_that_arrives_by_replication_is_a_push() -> None:
 
 @pytest.mark.parametrize("tag", [None, ""])
 def test_a_push_by_digest_has_no_tag(tag: str | None) -> None:
-    asked = requests.parse(push_event(**{"image-tag": tag}))
-    assert isinstance(asked, Push) and asked.tag is None
+    request = requests.parse(push_event(**{"image-tag": tag}))
+    assert isinstance(request, Push) and request.tag is None
 
 
 def test_a_push_event_may_leave_the_tag_out() -> None:
     untagged = push_event()
     del untagged["detail"]["image-tag"]
-    asked = requests.parse(untagged)
-    assert isinstance(asked, Push) and asked.tag is None
+    request = requests.parse(untagged)
+    assert isinstance(request, Push) and request.tag is None
 
 
 def test_the_time_of_a_push_is_brought_to_utc() -> None:
-    asked = requests.parse(event(time="2026-11-23T16:25:02+02:00"))
-    assert isinstance(asked, Push)
-    assert asked.time.isoformat() == "2026-11-23T14:25:02+00:00"
+    request = requests.parse(event(time="2026-11-23T16:25:02+02:00"))
+    assert isinstance(request, Push)
+    assert request.time.isoformat() == "2026-11-23T14:25:02+00:00"
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_an_order_may_name_what_it_promotes() -> None:
 
 
 def test_an_order_may_name_the_service_and_who_gave_it() -> None:
-    asked = requests.parse(command(service="coder", by="ada"))
-    assert asked == Deploy(image="2.1.0", service="coder", by="ada")
+    request = requests.parse(command(service="coder", by="ada"))
+    assert request == Deploy(image="2.1.0", service="coder", by="ada")
 
 
 @pytest.mark.parametrize(
@@ -236,11 +236,11 @@ def test_an_input_that_is_neither_is_answered_with_an_example(document: Any) -> 
 )
 def test_no_input_does_worse_than_being_rejected(document: Any) -> None:
     try:
-        asked = requests.parse(document)
+        request = requests.parse(document)
     except RequestRejected as rejection:
         assert str(rejection)
     else:
-        assert isinstance(asked, Push | Deploy | Rollback | Restart | Hold | Resume | Recover)
+        assert isinstance(request, Push | Deploy | Rollback | Restart | Hold | Resume | Recover)
     service, digest = requests.subject(document)
     assert service
     assert digest is None or requests.DIGEST.fullmatch(digest)

@@ -31,11 +31,11 @@ def secret(aws: None) -> str:
     """The secret of an instance of which there is a snapshot."""
     create("coder-db")
     rds.take_snapshot("coder-db", "deployer-coder-1")
-    made = client("secretsmanager").create_secret(
+    result = client("secretsmanager").create_secret(
         Name="coder-db", SecretString="postgres://u:p%40ss@old.example.com:5432/coder"
     )
     releases.open_release(BACK)
-    return str(made["ARN"])
+    return str(result["ARN"])
 
 
 def restore(secret: str, context: Any, minutes: float = 0) -> Any:
@@ -83,15 +83,15 @@ def test_a_second_restoration_is_made_like_the_instance_that_the_first_one_made(
     create("restored-before", "db.r6g.large")
     releases.remember_database_instance("coder", "restored-before", "coder-db")
     restore(secret, context)
-    made = rds.instance(NAME)
-    assert made and made["DBInstanceClass"] == "db.r6g.large"
+    result = rds.instance(NAME)
+    assert result and result["DBInstanceClass"] == "db.r6g.large"
 
 
 def shown(script: Script, status: str) -> None:
     """The restored instance as RDS shows it."""
-    found = {"DBInstanceIdentifier": NAME, "DBInstanceStatus": status}
+    matches = {"DBInstanceIdentifier": NAME, "DBInstanceStatus": status}
     endpoint = {"Endpoint": {"Address": "new.example.com"}} if status == "available" else {}
-    script("rds", "DescribeDBInstances", {"DBInstances": [found | endpoint]})
+    script("rds", "DescribeDBInstances", {"DBInstances": [matches | endpoint]})
 
 
 @pytest.mark.parametrize("status", ["creating", "backing-up", "modifying"])
@@ -145,8 +145,8 @@ def differing(script: Script, minutes: float = 0) -> None:
     new |= {"Endpoint": {"Address": "new.example.com"}}
     new |= {"InstanceCreateTime": datetime.now(UTC) - timedelta(minutes=minutes)}
 
-    def shows(asked: dict[str, Any]) -> Any:
-        return {"DBInstances": [new if asked["DBInstanceIdentifier"] == NAME else old]}
+    def shows(request: dict[str, Any]) -> Any:
+        return {"DBInstances": [new if request["DBInstanceIdentifier"] == NAME else old]}
 
     script("rds", "DescribeDBInstances", shows)
 
@@ -159,7 +159,7 @@ def test_settings_that_a_restoration_does_not_take_are_made_before_the_secret_le
     for _ in range(2):  # RDS may take a while to show them, and each call may come twice
         assert not restore(secret, context)["done"]
     assert "old.example.com" in value(secret)
-    first, second = script.asked("ModifyDBInstance")
+    first, second = script.requests("ModifyDBInstance")
     assert first == second
     assert (first["MaxAllocatedStorage"], first["MonitoringInterval"]) == (100, 60)
     assert first["ApplyImmediately"] is True
@@ -172,7 +172,7 @@ def test_settings_that_are_refused_do_not_hold_up_the_data(
     differing(script)
     script("rds", "ModifyDBInstance", refusal("AccessDenied"), {"DBInstance": {}})
     assert not restore(secret, context)["done"]
-    assert script.asked("ModifyDBInstance")[-1].keys() == {
+    assert script.requests("ModifyDBInstance")[-1].keys() == {
         "DBInstanceIdentifier",
         "ApplyImmediately",
         "MaxAllocatedStorage",
@@ -211,9 +211,9 @@ def alarm(name: str, instance: str, **more: Any) -> None:
 
 
 def alarms() -> dict[str, dict[str, Any]]:
-    found = client("cloudwatch").describe_alarms()["MetricAlarms"]
+    response = client("cloudwatch").describe_alarms()["MetricAlarms"]
     changing = ("AlarmConfigurationUpdatedTimestamp", "StateUpdatedTimestamp")
-    return {a["AlarmName"]: {k: a[k] for k in a if k not in changing} for a in found}
+    return {a["AlarmName"]: {k: a[k] for k in a if k not in changing} for a in response}
 
 
 def test_the_alarms_of_the_monitoring_stack_follow_and_no_others(
@@ -244,7 +244,7 @@ def test_alarms_that_may_not_be_changed_do_not_hold_up_the_data(
     shown(script, "available")
     script("cloudwatch", "PutMetricAlarm", refusal("AccessDenied"))
     assert restore(secret, context)["done"]
-    assert script.asked("PutMetricAlarm")[0]["AlarmName"] == "coder-monitoring-Busy-1"
+    assert script.requests("PutMetricAlarm")[0]["AlarmName"] == "coder-monitoring-Busy-1"
 
 
 STACK = "arn:aws:cloudformation:us-east-1:123456789012:stack/coder-database/1"
@@ -263,11 +263,11 @@ def test_the_stack_of_the_secret_may_not_put_the_old_host_back(
     script("cloudformation", "GetStackPolicy", {})
     script("cloudformation", "SetStackPolicy", {} if allowed else refusal("AccessDenied"))
     assert restore(secret, context)["done"]
-    (asked,) = script.asked("SetStackPolicy")
-    assert asked["StackName"] == STACK
-    script("cloudformation", "GetStackPolicy", {"StackPolicyBody": asked["StackPolicyBody"]})
+    (request,) = script.requests("SetStackPolicy")
+    assert request["StackName"] == STACK
+    script("cloudformation", "GetStackPolicy", {"StackPolicyBody": request["StackPolicyBody"]})
     assert restore(secret, context)["done"]
-    assert len(script.asked("SetStackPolicy")) == 1, "once is enough"
+    assert len(script.requests("SetStackPolicy")) == 1, "once is enough"
     assert "new.example.com" in value(secret)
 
 

@@ -58,11 +58,11 @@ def test_the_previous_release_is_put_back_as_it_ran(broken: Any, context: Any) -
     assert decided["action"] == "ROLL_BACK"
     assert decided["rollout"]["id"] == "ecs-svc/3"
     assert decided["rollout"]["taskDefinition"] == OLD_REVISION
-    (asked,) = script.asked("UpdateService")
-    assert asked["taskDefinition"] == OLD_REVISION
-    assert asked["networkConfiguration"] == previous()["networkConfiguration"]
-    assert asked["deploymentConfiguration"]["deploymentCircuitBreaker"]["rollback"] is False
-    assert "desiredCount" not in asked
+    (request,) = script.requests("UpdateService")
+    assert request["taskDefinition"] == OLD_REVISION
+    assert request["networkConfiguration"] == previous()["networkConfiguration"]
+    assert request["deploymentConfiguration"]["deploymentCircuitBreaker"]["rollback"] is False
+    assert "desiredCount" not in request
 
 
 def test_a_release_of_which_nothing_is_known_takes_the_specs_network(
@@ -70,7 +70,7 @@ def test_a_release_of_which_nothing_is_known_takes_the_specs_network(
 ) -> None:
     script = broken(IN_PLACE)
     roll_back.handler(payload(previous=previous(networkConfiguration=None)), context)
-    network = script.asked("UpdateService")[0]["networkConfiguration"]["awsvpcConfiguration"]
+    network = script.requests("UpdateService")[0]["networkConfiguration"]["awsvpcConfiguration"]
     assert network["subnets"] == ["subnet-0123456789abcdef0"]
 
 
@@ -79,7 +79,7 @@ def test_what_ecs_puts_back_itself_is_waited_for(broken: Any, context: Any) -> N
     decided = roll_back.handler(payload(), context)
     assert decided["action"] == "AWAIT"
     assert decided["rollout"]["id"] == "ecs-svc/3"
-    assert not script.asked("UpdateService")
+    assert not script.requests("UpdateService")
 
 
 def test_a_first_release_that_fails_is_stopped(broken: Any, context: Any) -> None:
@@ -87,7 +87,7 @@ def test_a_first_release_that_fails_is_stopped(broken: Any, context: Any) -> Non
     decided = roll_back.handler(payload(previous=None, wasRunning=False), context)
     assert decided["action"] == "STOP"
     assert "rollout" not in decided
-    assert script.asked("UpdateService") == [
+    assert script.requests("UpdateService") == [
         {"cluster": "coder", "service": "coder", "desiredCount": 0}
     ]
 
@@ -103,7 +103,7 @@ def test_a_grown_schema_bars_the_way_back_once_a_task_ran(
     script = broken(IN_PLACE, tasks=(left,))
     decided = roll_back.handler(payload(release=GROWN), context)
     assert decided["action"] == action
-    assert bool(script.asked("UpdateService")) == (action == "ROLL_BACK")
+    assert bool(script.requests("UpdateService")) == (action == "ROLL_BACK")
 
 
 def test_a_lost_reply_of_the_update_is_seen_in_the_service(broken: Any, context: Any) -> None:
@@ -117,7 +117,7 @@ def test_a_grown_schema_bars_the_way_back_of_a_rollout_that_could_not_be_noted(
     script = broken(IN_PLACE, tasks=(crashed(),))
     decided = roll_back.handler(payload(release=GROWN, rollout=None), context)
     assert decided["action"] == "LEAVE"
-    assert not script.asked("UpdateService")
+    assert not script.requests("UpdateService")
 
 
 @pytest.mark.parametrize("noted", [True, False])
@@ -129,7 +129,7 @@ def test_a_look_that_lags_behind_the_update_is_not_taken_for_the_way_back(
     started = {**payload()["rollout"], "startedAt": datetime.now(UTC).isoformat()}
     decided = roll_back.handler(payload(rollout=started if noted else None), context)
     assert decided["action"] == "ROLL_BACK"
-    assert script.asked("UpdateService")
+    assert script.requests("UpdateService")
 
 
 def test_a_service_that_was_never_changed_is_believed_after_the_longest_lag(
@@ -153,7 +153,7 @@ def test_what_is_not_ours_is_not_touched(broken: Any, context: Any, shown: Any) 
     script = broken(shown)
     decided = roll_back.handler(payload(), context)
     assert decided["action"] == "LEAVE"
-    assert not script.asked("UpdateService")
+    assert not script.requests("UpdateService")
 
 
 def test_a_refusal_is_left_to_the_workflow(broken: Any, context: Any) -> None:
@@ -185,9 +185,9 @@ def test_the_load_balancer_leads_to_the_container_of_the_revision_that_is_put_ba
     script = broken(IN_PLACE)
     script("ecs", "DescribeTaskDefinition", LISTED)
     roll_back.handler(payload(spec=document(**BALANCER)), context)
-    ((target,),) = (asked["loadBalancers"] for asked in script.asked("UpdateService"))
+    ((target,),) = (request["loadBalancers"] for request in script.requests("UpdateService"))
     assert (target["containerName"], target["containerPort"]) == ("renamed-since", 9000)
-    assert script.asked("DescribeTaskDefinition")[0]["taskDefinition"] == OLD_REVISION
+    assert script.requests("DescribeTaskDefinition")[0]["taskDefinition"] == OLD_REVISION
 
 
 BACK_IN_TIME = release(restore="a-snapshot", trigger="rollback")
@@ -243,7 +243,7 @@ def test_a_restoration_is_undone_before_the_previous_release_is_put_back(
     assert releases.history("coder")[0]["databaseInstance"] is None
     (alarm,) = client("cloudwatch").describe_alarms()["MetricAlarms"]
     assert alarm["Dimensions"] == [{"Name": name, "Value": "coder-db"}]
-    assert "forceNewDeployment" not in script.asked("UpdateService")[0]
+    assert "forceNewDeployment" not in script.requests("UpdateService")[0]
 
 
 def test_the_same_revision_reads_the_secret_again_in_new_tasks(restored: Any, context: Any) -> None:
@@ -251,7 +251,7 @@ def test_the_same_revision_reads_the_secret_again_in_new_tasks(restored: Any, co
     script("ecs", "UpdateService", {"service": IN_PLACE})
     same = previous(taskDefinition=REVISION, networkConfiguration=None)
     roll_back.handler(payload(release=BACK_IN_TIME, previous=same), context)
-    assert script.asked("UpdateService")[0]["forceNewDeployment"] is True
+    assert script.requests("UpdateService")[0]["forceNewDeployment"] is True
 
 
 def test_a_restoration_is_undone_though_the_service_was_never_changed(
@@ -263,7 +263,7 @@ def test_a_restoration_is_undone_though_the_service_was_never_changed(
     decided = roll_back.handler(given, context)
     assert (decided["action"], decided["database"]) == ("LEAVE", "coder-db")
     assert leads_to(secret) == OLD
-    assert not script.asked("UpdateService")
+    assert not script.requests("UpdateService")
 
 
 def test_the_secret_stays_where_somebody_elses_release_uses_it(restored: Any, context: Any) -> None:
@@ -281,4 +281,4 @@ def test_a_secret_that_somebody_else_has_changed_is_not_changed_again(
     with pytest.raises(DatabaseFailed, match="somebody else"):
         roll_back.handler(payload(release=BACK_IN_TIME), context)
     assert leads_to(secret) == "elsewhere.example.com"
-    assert not script.asked("UpdateService")
+    assert not script.requests("UpdateService")

@@ -239,12 +239,12 @@ def test_a_bake_has_its_own_time_beside_that_of_the_rollout(late: int) -> None:
 
 @pytest.mark.parametrize("described", [ours(), ROLLING], ids=["baking", "rolling"])
 def test_an_alarm_fails_a_rollout_until_it_is_live(described: dict[str, Any]) -> None:
-    said = "alarm errors is raised: 5 of 5"
-    verdict = judge(service(described), running=(task(),), bake=60, alarms=(said,))
+    message = "alarm errors is raised: 5 of 5"
+    verdict = judge(service(described), running=(task(),), bake=60, alarms=(message,))
     assert (verdict["health"], verdict["error"], verdict["reason"]) == (
         "FAILED",
         "AlarmRaised",
-        said,
+        message,
     )
 
 
@@ -284,15 +284,15 @@ deployments: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
 
 @given(deployments, st.integers(0, 3))
 def test_steady_is_said_of_nothing_but_our_own_completed_primary_alone(
-    found: list[dict[str, Any]], desired: int
+    described: list[dict[str, Any]], desired: int
 ) -> None:
-    verdict = judge(service(*found, desiredCount=desired))
+    verdict = judge(service(*described, desiredCount=desired))
     if verdict["health"] == "STEADY":
-        current = rollout.primary(service(*found))
+        current = rollout.primary(service(*described))
         assert current and current["id"] == "ecs-svc/1"
         assert current["rolloutState"] == "COMPLETED" and current["runningCount"] > 0
         assert desired > 0
-        assert not any(d["runningCount"] for d in found if d["id"] != "ecs-svc/1")
+        assert not any(d["runningCount"] for d in described if d["id"] != "ecs-svc/1")
     assert (verdict["error"] != "") == (verdict["health"] == "FAILED")
 
 
@@ -300,8 +300,8 @@ def test_steady_is_said_of_nothing_but_our_own_completed_primary_alone(
 
 
 def test_a_rollout_knows_what_it_rolls_out_and_until_when() -> None:
-    made = rollout.started(ours(createdAt=NOW), 900, NOW)
-    assert made == {
+    result = rollout.started(ours(createdAt=NOW), 900, NOW)
+    assert result == {
         "id": "ecs-svc/1",
         "taskDefinition": REVISION,
         "startedAt": NOW.isoformat(),
@@ -312,10 +312,10 @@ def test_a_rollout_knows_what_it_rolls_out_and_until_when() -> None:
 
 def test_failures_of_long_before_the_order_are_not_the_rollouts() -> None:
     """The service was on that task definition already: the deployment is an old one."""
-    made = rollout.started(ours(createdAt=NOW - timedelta(days=2)), 900, NOW)
-    assert datetime.fromisoformat(made["startedAt"]) == NOW - timedelta(days=2)
-    assert datetime.fromisoformat(made["since"]) == NOW - READ_LAG
-    assert datetime.fromisoformat(made["deadline"]) == NOW + timedelta(seconds=900)
+    result = rollout.started(ours(createdAt=NOW - timedelta(days=2)), 900, NOW)
+    assert datetime.fromisoformat(result["startedAt"]) == NOW - timedelta(days=2)
+    assert datetime.fromisoformat(result["since"]) == NOW - READ_LAG
+    assert datetime.fromisoformat(result["deadline"]) == NOW + timedelta(seconds=900)
 
 
 # what runs now

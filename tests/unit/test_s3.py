@@ -40,9 +40,9 @@ def test_the_newest_below_a_prefix_is_found_with_its_version(script: Script) -> 
     listed = [{"Key": key, "LastModified": NOW.replace(minute=at)} for key, at in keys.items()]
     script("s3", "ListObjectsV2", {"Contents": listed, "IsTruncated": False})
     script("s3", "HeadObject", {"VersionId": "second"})
-    found = s3.newest(BUCKET, "docs/coder/")
-    assert found == ("docs/coder/v2.zip", "second", NOW.replace(minute=3))
-    assert script.asked("HeadObject")[0]["Key"] == "docs/coder/v2.zip"
+    result = s3.newest(BUCKET, "docs/coder/")
+    assert result == ("docs/coder/v2.zip", "second", NOW.replace(minute=3))
+    assert script.requests("HeadObject")[0]["Key"] == "docs/coder/v2.zip"
     script("s3", "ListObjectsV2", {"IsTruncated": False})
     assert s3.newest(BUCKET, "docs/coder/") is None
 
@@ -59,8 +59,8 @@ def test_a_version_is_downloaded_and_not_what_replaced_it(bucket: str) -> None:
 def test_an_object_is_described_by_version(bucket: str) -> None:
     version = put("a.zip", b"12345")
     put("a.zip", b"")
-    found = s3.describe(bucket, "a.zip", version)
-    assert found and (found["version"], found["size"]) == (version, 5)
+    response = s3.describe(bucket, "a.zip", version)
+    assert response and (response["version"], response["size"]) == (version, 5)
     empty = s3.describe(bucket, "a.zip")
     assert empty and empty["size"] == 0
 

@@ -40,20 +40,20 @@ WRONG: dict[str, dict[str, Any]] = {
 
 
 def test_the_file_is_what_the_command_prints() -> None:
-    told = "python -m cli.schema > docs/service-spec.schema.json"
-    assert json.loads(FILE.read_text()) == schema.document(), told
+    output = "python -m cli.schema > docs/service-spec.schema.json"
+    assert json.loads(FILE.read_text()) == schema.document(), output
 
 
-@pytest.mark.parametrize("made", SPECS.values(), ids=SPECS)
-def test_an_editor_takes_what_the_deployer_takes(made: dict[str, Any]) -> None:
-    from_document(made, "a spec")
-    jsonschema.validate(made, schema.document())
+@pytest.mark.parametrize("document", SPECS.values(), ids=SPECS)
+def test_an_editor_takes_what_the_deployer_takes(document: dict[str, Any]) -> None:
+    from_document(document, "a spec")
+    jsonschema.validate(document, schema.document())
 
 
 @pytest.mark.parametrize("changes", WRONG.values(), ids=WRONG)
 def test_an_editor_refuses_what_the_deployer_refuses(changes: dict[str, Any]) -> None:
-    made = document(**changes)
+    result = document(**changes)
     with pytest.raises(SpecInvalid):
-        from_document(made, "a spec")
+        from_document(result, "a spec")
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(made, schema.document())
+        jsonschema.validate(result, schema.document())

@@ -45,20 +45,20 @@ BY_HAND: Mapping[str, Any] = {
 
 
 def update(
-    made: ServiceSpec, automatic_rollback: bool = True, there: Mapping[str, Any] = {}
+    document: ServiceSpec, automatic_rollback: bool = True, there: Mapping[str, Any] = {}
 ) -> dict[str, Any]:
-    return service.update(made, there, REVISION, automatic_rollback, DEFINITION)
+    return service.update(document, there, REVISION, automatic_rollback, DEFINITION)
 
 
-@pytest.mark.parametrize("made", SPECS.values(), ids=SPECS)
-def test_ecs_takes_the_update(made: ServiceSpec) -> None:
-    request = update(made) | {"service": made.service, "desiredCount": 1}
+@pytest.mark.parametrize("document", SPECS.values(), ids=SPECS)
+def test_ecs_takes_the_update(document: ServiceSpec) -> None:
+    request = update(document) | {"service": document.service, "desiredCount": 1}
     validate_parameters(request, ECS.shape_for("UpdateServiceRequest"))
 
 
-@pytest.mark.parametrize("made", SPECS.values(), ids=SPECS)
-def test_ecs_takes_the_creation(made: ServiceSpec) -> None:
-    request = service.creation(made, REVISION, DEFINITION, "t" * 32)
+@pytest.mark.parametrize("document", SPECS.values(), ids=SPECS)
+def test_ecs_takes_the_creation(document: ServiceSpec) -> None:
+    request = service.creation(document, REVISION, DEFINITION, "t" * 32)
     validate_parameters(request, ECS.shape_for("CreateServiceRequest"))
 
 
@@ -71,9 +71,9 @@ def test_what_ecs_takes_at_the_creation_only_is_not_sent_later() -> None:
 
 
 def test_an_adopted_service_keeps_all_that_it_has() -> None:
-    made = update(spec(**ADOPTED), True, BY_HAND)
+    result = update(spec(**ADOPTED), True, BY_HAND)
     breaker = {"enable": True, "rollback": True}
-    assert made == {
+    assert result == {
         "cluster": "coder",
         "taskDefinition": REVISION,
         "deploymentConfiguration": {
@@ -82,8 +82,8 @@ def test_an_adopted_service_keeps_all_that_it_has() -> None:
             "deploymentCircuitBreaker": breaker,
         },
     }
-    assert service.removals(BY_HAND, made) == []
-    changes = {change.what: change.after for change in service.differences(BY_HAND, made)}
+    assert service.removals(BY_HAND, result) == []
+    changes = {change.what: change.after for change in service.differences(BY_HAND, result)}
     assert changes == {
         "deploymentConfiguration deploymentCircuitBreaker enable": "True",
         "deploymentConfiguration deploymentCircuitBreaker rollback": "True",
@@ -97,12 +97,12 @@ def test_an_update_names_what_it_changes_and_what_it_removes() -> None:
         "healthCheckGracePeriodSeconds": 60,
         "desiredCount": 1,
     }
-    made = update(spec(**ADOPTED | {"serviceDefinition": named}), False, BY_HAND)
-    assert "desiredCount" not in made
-    network = made["networkConfiguration"]["awsvpcConfiguration"]
+    rendered = update(spec(**ADOPTED | {"serviceDefinition": named}), False, BY_HAND)
+    assert "desiredCount" not in rendered
+    network = rendered["networkConfiguration"]["awsvpcConfiguration"]
     assert network["assignPublicIp"] == "ENABLED", "not named, so it stays"
-    assert service.removals(BY_HAND, made) == ["loadBalancers arn:internal"]
-    changes = {change.what: change.after for change in service.differences(BY_HAND, made)}
+    assert service.removals(BY_HAND, rendered) == ["loadBalancers arn:internal"]
+    changes = {change.what: change.after for change in service.differences(BY_HAND, rendered)}
     assert changes["healthCheckGracePeriodSeconds"] == "60"
     assert not [what for what in changes if "subnets" in what], "their order means nothing"
 
@@ -114,18 +114,18 @@ def test_a_preset_gives_a_start_behind_a_load_balancer_its_time(
     own: int, named: int | None, expected: int | None
 ) -> None:
     definition = {"healthCheckGracePeriodSeconds": named} if named else {}
-    made = spec(**ADOPTED | {"preset": "coder", "serviceDefinition": definition})
+    rendered = spec(**ADOPTED | {"preset": "coder", "serviceDefinition": definition})
     there = {**BY_HAND, "healthCheckGracePeriodSeconds": own}
-    assert update(made, True, there).get("healthCheckGracePeriodSeconds") == expected
+    assert update(rendered, True, there).get("healthCheckGracePeriodSeconds") == expected
     alone = {**there, "loadBalancers": []}
     without = spec(**ADOPTED | {"preset": "coder"})
     assert "healthCheckGracePeriodSeconds" not in update(without, True, alone)
 
 
 def test_an_update_leaves_the_desired_count_to_the_team() -> None:
-    made = spec(creates__desiredCount=4)
-    assert "desiredCount" not in update(made)
-    assert service.creation(made, REVISION, DEFINITION, "t")["desiredCount"] == 4
+    result = spec(creates__desiredCount=4)
+    assert "desiredCount" not in update(result)
+    assert service.creation(result, REVISION, DEFINITION, "t")["desiredCount"] == 4
 
 
 @pytest.mark.parametrize("automatic_rollback", [True, False])
@@ -144,17 +144,17 @@ def test_the_circuit_breaker_is_on_and_goes_back_only_where_it_may(
 def test_the_strategy_says_whether_two_versions_may_run_at_once(
     strategy: str, least: int, most: int
 ) -> None:
-    made = update(spec(strategy=strategy))
-    assert made["deploymentConfiguration"]["minimumHealthyPercent"] == least
-    assert made["deploymentConfiguration"]["maximumPercent"] == most
+    result = update(spec(strategy=strategy))
+    assert result["deploymentConfiguration"]["minimumHealthyPercent"] == least
+    assert result["deploymentConfiguration"]["maximumPercent"] == most
     # rebalancing between zones would start the new task before it stops the old one
-    assert ("availabilityZoneRebalancing" in made) == (strategy == "recreate")
+    assert ("availabilityZoneRebalancing" in result) == (strategy == "recreate")
 
 
 @pytest.mark.parametrize("assigned", ["ENABLED", "DISABLED"])
 def test_tasks_live_where_the_spec_says(assigned: str) -> None:
-    made = update(spec(**BALANCER, vpc__assignPublicIp=assigned))
-    assert made["networkConfiguration"]["awsvpcConfiguration"] == {
+    result = update(spec(**BALANCER, vpc__assignPublicIp=assigned))
+    assert result["networkConfiguration"]["awsvpcConfiguration"] == {
         "subnets": ["subnet-0123456789abcdef0"],
         "securityGroups": ["sg-0123456789abcdef0"],
         "assignPublicIp": assigned,
@@ -162,21 +162,21 @@ def test_tasks_live_where_the_spec_says(assigned: str) -> None:
 
 
 def test_behind_a_load_balancer_the_container_joins_its_target_group() -> None:
-    made = update(SPECS["load balancer"])
-    assert made["loadBalancers"] == [
+    result = update(SPECS["load balancer"])
+    assert result["loadBalancers"] == [
         {
             "targetGroupArn": GROUP,
             "containerName": "coder",
             "containerPort": 3000,
         }
     ]
-    assert made["healthCheckGracePeriodSeconds"] == 120
+    assert result["healthCheckGracePeriodSeconds"] == 120
     assert "loadBalancers" not in update(spec())
 
 
 def test_a_creation_that_is_sent_twice_is_one() -> None:
-    made = service.creation(spec(), REVISION, DEFINITION, "a-token")
-    assert made["clientToken"] == "a-token"
+    rendered = service.creation(spec(), REVISION, DEFINITION, "a-token")
+    assert rendered["clientToken"] == "a-token"
 
 
 THEIRS: dict[str, Any] = {
@@ -202,34 +202,34 @@ def test_the_teams_settings_are_said_again() -> None:
     known = ECS.shape_for("DeploymentConfiguration").members  # type: ignore[attr-defined]
     assert THEIRS.keys() == known.keys(), "ECS knows more settings: are they said again?"
     there = {"deploymentConfiguration": THEIRS}
-    said = update(spec(), True, there)["deploymentConfiguration"]
+    message = update(spec(), True, there)["deploymentConfiguration"]
     ours = {"deploymentCircuitBreaker", "maximumPercent", "minimumHealthyPercent"}
-    assert {k: v for k, v in said.items() if k not in ours} == {
+    assert {k: v for k, v in message.items() if k not in ours} == {
         k: v for k, v in THEIRS.items() if k not in ours
     }
-    assert said["deploymentCircuitBreaker"] == {
+    assert message["deploymentCircuitBreaker"] == {
         **THEIRS["deploymentCircuitBreaker"],
         "enable": True,
         "rollback": True,
     }
-    made = update(spec(), False, there)
-    assert made["deploymentConfiguration"]["alarms"] == {**THEIRS["alarms"], "rollback": False}
+    result = update(spec(), False, there)
+    assert result["deploymentConfiguration"]["alarms"] == {**THEIRS["alarms"], "rollback": False}
 
 
 def test_a_load_balancers_own_settings_stay() -> None:
     advanced = {"advancedConfiguration": {"roleArn": "arn:role"}}
     there = {"loadBalancers": [{**TWO_GROUPS[0], "containerPort": 1, **advanced}]}
-    made = update(SPECS["load balancer"], True, there)
-    assert made["loadBalancers"] == [{**TWO_GROUPS[0], **advanced}]
+    result = update(SPECS["load balancer"], True, there)
+    assert result["loadBalancers"] == [{**TWO_GROUPS[0], **advanced}]
 
 
 @pytest.mark.parametrize("named", [True, False])
 def test_a_load_balancer_leads_to_the_container_that_the_revision_has(named: bool) -> None:
     """ECS refuses a service whose load balancer leads to a container that is not there."""
-    made = SPECS["load balancer"] if named else spec(**ADOPTED)
+    result = SPECS["load balancer"] if named else spec(**ADOPTED)
     older = document(one__name="app", one__portMappings=[{"containerPort": 80}])["taskDefinition"]
     there = {"loadBalancers": TWO_GROUPS[:1]}
-    request = service.update(made, there, REVISION, True, older)
+    request = service.update(result, there, REVISION, True, older)
     assert request["loadBalancers"] == [
         {"targetGroupArn": GROUP, "containerName": "app", "containerPort": 80}
     ]
@@ -262,7 +262,7 @@ def _steady(revision: str, state: str = "COMPLETED", subnet: str = "a") -> dict[
     ],
 )
 def test_ecs_goes_back_by_itself_only_to_what_we_would_go_back_to(there: Any, may: bool) -> None:
-    made = release(schema=None)
-    assert service.may_roll_back(spec(), made, PREVIOUS, there) is may
-    assert not service.may_roll_back(spec(), made, None, there)
+    entry = release(schema=None)
+    assert service.may_roll_back(spec(), entry, PREVIOUS, there) is may
+    assert not service.may_roll_back(spec(), entry, None, there)
     assert not service.may_roll_back(spec(), release(schema=None, restore="s"), PREVIOUS, there)

@@ -27,8 +27,8 @@ PAST = [LATER, VERIFIED]
 def test_what_serves_is_told_apart_from_what_was_verified(
     past: Any, revisions: Any, verified: bool | None, what: str
 ) -> None:
-    found = serving.of(past, revisions)
-    assert (found.verified, found.what) == (verified, what)
+    result = serving.of(past, revisions)
+    assert (result.verified, result.what) == (verified, what)
 
 
 def described(revision: str, **changes: Any) -> dict[str, Any]:
@@ -50,8 +50,8 @@ def described(revision: str, **changes: Any) -> dict[str, Any]:
 def test_one_command_brings_the_verified_release_back(
     now: Any, revisions: Any, command: str | None
 ) -> None:
-    found = serving.mend(spec(), now, serving.of(PAST, revisions))
-    assert found is None if command is None else command in str(found)
+    result = serving.mend(spec(), now, serving.of(PAST, revisions))
+    assert result is None if command is None else command in str(result)
 
 
 def test_without_a_verified_release_there_is_none_to_bring_back() -> None:
@@ -74,12 +74,12 @@ def test_only_a_verified_release_that_is_steady_serves_already(
     now: Any, named: Any, already: bool
 ) -> None:
     """Whatever else is named may change something, so no rollback to it is refused for that."""
-    found = service({**now, "status": "PRIMARY"}) if now else None
-    assert serving.serves_already(PAST, found, named) is already
+    result = service({**now, "status": "PRIMARY"}) if now else None
+    assert serving.serves_already(PAST, result, named) is already
 
 
 @pytest.mark.parametrize(
-    ("past", "revisions", "in_flight", "said"),
+    ("past", "revisions", "in_flight", "message"),
     [
         (PAST, [OLD_REVISION], False, None),
         (PAST, None, False, None),
@@ -101,12 +101,12 @@ def test_only_a_verified_release_that_is_steady_serves_already(
     ],
 )
 def test_what_serves_unverified_is_an_alarm(
-    past: Any, revisions: Any, in_flight: bool, said: str | None
+    past: Any, revisions: Any, in_flight: bool, message: str | None
 ) -> None:
-    told = serving.summary(spec(), described(REVISION), serving.of(past, revisions), in_flight)
-    assert told["alarm"] == said
-    mended = "not verified; the" in str(said) or "Nothing" in str(said)
-    assert (told["mend"] is not None) == mended
+    output = serving.summary(spec(), described(REVISION), serving.of(past, revisions), in_flight)
+    assert output["alarm"] == message
+    mended = "not verified; the" in str(message) or "Nothing" in str(message)
+    assert (output["mend"] is not None) == mended
 
 
 def test_what_runs_is_counted_by_deployment() -> None:

@@ -29,12 +29,12 @@ UPLOAD = Upload("coder", "sources", "docs/coder/v1.tar.gz", "version-1", NOW)
 
 
 def event(**stored: Any) -> dict[str, Any]:
-    found = {"key": "docs/coder/v1.tar.gz", "version-id": "version-1", **stored}
+    matches = {"key": "docs/coder/v1.tar.gz", "version-id": "version-1", **stored}
     return {
         "source": "aws.s3",
         "detail-type": "Object Created",
         "time": "2026-11-25T02:00:00Z",
-        "detail": {"bucket": {"name": "sources"}, "object": found},
+        "detail": {"bucket": {"name": "sources"}, "object": matches},
     }
 
 
@@ -43,7 +43,7 @@ def test_an_upload_is_read_from_its_event() -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "told"),
+    ("document", "message"),
     [
         ([], "neither an upload's event nor a request"),
         ({"source": "aws.ecr"}, "neither"),
@@ -54,8 +54,8 @@ def test_an_upload_is_read_from_its_event() -> None:
         ({"action": "rollback", "to": "v1", "restoreDatabase": True}, "no database"),
     ],
 )
-def test_what_publishes_nothing_is_refused(document: object, told: str) -> None:
-    with pytest.raises(RequestRejected, match=told):
+def test_what_publishes_nothing_is_refused(document: object, message: str) -> None:
+    with pytest.raises(RequestRejected, match=message):
         site.parse(document)
 
 
@@ -164,14 +164,14 @@ def test_a_failed_builds_cause_has_the_phase_and_the_lines_that_tell() -> None:
     failure: diagnosis.Failure = {"Error": "States.TaskFailed", "Cause": json.dumps(build)}
     assert diagnosis.build_log(failure) == ("builds", "1")
     log = ["SyntaxError: Unexpected token", "    at Module._compile", "[Container] failed"]
-    found = diagnosis.diagnose_docs_build(failure, log)
-    assert found["error"] == "BuildFailed"
-    assert found["cause"].startswith("BUILD: Error while executing command: pnpm run export")
-    assert "SyntaxError" in found["cause"] and "Module" not in found["cause"]
+    result = diagnosis.diagnose_docs_build(failure, log)
+    assert result["error"] == "BuildFailed"
+    assert result["cause"].startswith("BUILD: Error while executing command: pnpm run export")
+    assert "SyntaxError" in result["cause"] and "Module" not in result["cause"]
     other: diagnosis.Failure = {"Error": "CodeBuild.AccessDeniedException", "Cause": "no"}
     assert diagnosis.build_log(other) is None
-    found = diagnosis.diagnose_docs_build(other, [])
-    assert (found["error"], found["cause"]) == (
+    result = diagnosis.diagnose_docs_build(other, [])
+    assert (result["error"], result["cause"]) == (
         "BuildNotBegun",
         "CodeBuild did not begin a build: no",
     )

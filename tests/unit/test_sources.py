@@ -137,7 +137,7 @@ def test_links_that_lead_out_are_refused_all_of_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "message"),
     [
         ("../a", "climbs out"),
         ("a/../../b", "climbs out"),
@@ -148,8 +148,8 @@ def test_links_that_lead_out_are_refused_all_of_them() -> None:
         ("a" * 2000, "is not a name"),
     ],
 )
-def test_a_name_that_leads_elsewhere_is_refused(path: str, told: str) -> None:
-    with pytest.raises(SourcesRejected, match=told):
+def test_a_name_that_leads_elsewhere_is_refused(path: str, message: str) -> None:
+    with pytest.raises(SourcesRejected, match=message):
         repacked(tar_gz({**SITE, path: "x"}), "a.tar.gz")
 
 

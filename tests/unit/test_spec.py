@@ -21,37 +21,37 @@ values = st.recursive(
 )
 
 
-def rejection(made: object) -> str:
+def rejection(document: object) -> str:
     with pytest.raises(SpecInvalid) as caught:
-        specs.from_document(made, "/deployer/services/coder")
+        specs.from_document(document, "/deployer/services/coder")
     return str(caught.value)
 
 
-def wrong_fields(made: object) -> list[str]:
+def wrong_fields(document: object) -> list[str]:
     """The fields that the message calls wrong, by path."""
-    head, _, told = rejection(made).partition(": ")
-    found = re.findall(r"(?:^|; (?!valid:))([\w.\[\]]+): ", told)
-    assert head == f"/deployer/services/coder has {len(found)} wrong field(s)"
-    return found
+    head, _, output = rejection(document).partition(": ")
+    match = re.findall(r"(?:^|; (?!valid:))([\w.\[\]]+): ", output)
+    assert head == f"/deployer/services/coder has {len(match)} wrong field(s)"
+    return match
 
 
 def test_four_lines_adopt_a_service() -> None:
-    made = spec(**ADOPTED)
+    result = spec(**ADOPTED)
     assert document(**ADOPTED).keys() == {"service", "cluster", "repository", "tags"}
-    assert made.task_definition is made.service_definition is None
-    assert made.strategy is None and made.url is None and made.container is None
-    assert made.verify is None and made.database is None
-    assert (made.timeout, made.failure_threshold, made.rollback) == (600, 3, "exact")
+    assert result.task_definition is result.service_definition is None
+    assert result.strategy is None and result.url is None and result.container is None
+    assert result.verify is None and result.database is None
+    assert (result.timeout, result.failure_threshold, result.rollback) == (600, 3, "exact")
 
 
 def test_a_spec_has_ecs_documents_as_they_are() -> None:
-    made = spec(**BALANCER)
-    assert made.task_definition == document()["taskDefinition"]
-    assert made.service_definition == document(**BALANCER)["serviceDefinition"]
-    assert made.url == "https://coder.example.com"
-    assert (made.strategy, made.timeout, made.desired_count) == ("recreate", 900, 1)
-    assert made.verify and made.verify.version and made.verify.version.match == "build"
-    assert [(probe.path, probe.field) for probe in made.verify.unchanged] == [
+    result = spec(**BALANCER)
+    assert result.task_definition == document()["taskDefinition"]
+    assert result.service_definition == document(**BALANCER)["serviceDefinition"]
+    assert result.url == "https://coder.example.com"
+    assert (result.strategy, result.timeout, result.desired_count) == ("recreate", 900, 1)
+    assert result.verify and result.verify.version and result.verify.version.match == "build"
+    assert [(probe.path, probe.field) for probe in result.verify.unchanged] == [
         ("/api/v2/buildinfo", "deployment_id"),
         ("/api/v2/users/first", None),
     ]
@@ -72,19 +72,19 @@ def test_a_task_definition_may_be_the_name_of_one_in_ecs(name: str) -> None:
 
 
 def test_a_preset_gives_what_the_spec_leaves_out() -> None:
-    made = spec(**ADOPTED | {"preset": "coder"})
-    assert (made.strategy, made.timeout, made.build.mode) == ("recreate", 1200, "nix")
-    assert made.verify and made.verify.version and made.verify.version.path == "/healthz"
-    assert len(made.verify.unchanged) == 2
-    assert made.build.migrations == "coderd/database/migrations/*.up.sql"
+    result = spec(**ADOPTED | {"preset": "coder"})
+    assert (result.strategy, result.timeout, result.build.mode) == ("recreate", 1200, "nix")
+    assert result.verify and result.verify.version and result.verify.version.path == "/healthz"
+    assert len(result.verify.unchanged) == 2
+    assert result.build.migrations == "coderd/database/migrations/*.up.sql"
 
 
 def test_a_spec_goes_before_its_preset_also_within_an_object() -> None:
     own = {"build": {"mode": "plain"}, "verify": {"unchanged": None}, "strategy": "rolling"}
-    made = spec(**ADOPTED | {"preset": "coder", "timeout": 60} | own)
-    assert (made.strategy, made.timeout) == ("rolling", 60)
-    assert (made.build.mode, made.build.version) == ("plain", "./scripts/version.sh")
-    assert made.verify and made.verify.version and not made.verify.unchanged
+    result = spec(**ADOPTED | {"preset": "coder", "timeout": 60} | own)
+    assert (result.strategy, result.timeout) == ("rolling", 60)
+    assert (result.build.mode, result.build.version) == ("plain", "./scripts/version.sh")
+    assert result.verify and result.verify.version and not result.verify.unchanged
     assert spec(**ADOPTED | {"preset": "coder", "verify": None}).verify is None
 
 
@@ -195,13 +195,13 @@ def test_one_look_finds_all_that_is_wrong() -> None:
     wrong = document(
         service="a b", one__environment=environment, timeout=1, verify__path="x", colour="red"
     )
-    found = wrong_fields(wrong)
-    assert found == ["service", "timeout", "verify.path", f"{ENVIRONMENT}[0]", "colour"]
+    result = wrong_fields(wrong)
+    assert result == ["service", "timeout", "verify.path", f"{ENVIRONMENT}[0]", "colour"]
 
 
-@pytest.mark.parametrize("made", [None, [], "spec", 7])
-def test_a_spec_that_is_no_object_is_refused(made: object) -> None:
-    assert "must be a JSON object" in rejection(made)
+@pytest.mark.parametrize("document", [None, [], "spec", 7])
+def test_a_spec_that_is_no_object_is_refused(document: object) -> None:
+    assert "must be a JSON object" in rejection(document)
 
 
 SECRET = "hunter2-tr0ub4dor"
@@ -326,14 +326,14 @@ def test_coder_does_not_redirect_to_https_that_ends_before_it() -> None:
 def test_a_health_check_leaves_a_start_the_time_that_the_load_balancer_gives(
     start_period: int, grace_period: int, valid: bool
 ) -> None:
-    made = document(
+    rendered = document(
         **BALANCER | {"serviceDefinition__healthCheckGracePeriodSeconds": grace_period},
         one__healthCheck={"command": ["CMD", "true"], "startPeriod": start_period},
     )
     if valid:
-        specs.from_document(made, "sample")
+        specs.from_document(rendered, "sample")
     else:
-        assert wrong_fields(made) == ["taskDefinition.containerDefinitions[0].healthCheck"]
+        assert wrong_fields(rendered) == ["taskDefinition.containerDefinitions[0].healthCheck"]
 
 
 # tags
@@ -361,8 +361,8 @@ def test_a_tag_deploys_if_the_pattern_matches_it_whole(tag: str, deploys: bool) 
 
 def stored(**documents: dict[str, Any] | str) -> dict[str, str]:
     return {
-        f"/deployer/services/{name}": made if isinstance(made, str) else json.dumps(made)
-        for name, made in documents.items()
+        f"/deployer/services/{name}": entry if isinstance(entry, str) else json.dumps(entry)
+        for name, entry in documents.items()
     }
 
 
@@ -371,21 +371,21 @@ OTHER = document(service="other", repository="other")
 
 
 def test_a_push_is_for_the_service_of_its_repository() -> None:
-    ((found, document_),), _ = specs.for_push(stored(a=OTHER, b=document()), "coder", "2.1.0")
-    assert found.service == "coder"
+    ((result, document_),), _ = specs.for_push(stored(a=OTHER, b=document()), "coder", "2.1.0")
+    assert result.service == "coder"
     assert document_ == document()
 
 
 @pytest.mark.parametrize(("tag", "service"), [("2.1.0", "coder"), ("rc-1", "staging")])
 def test_services_that_share_a_repository_are_told_apart_by_the_tag(tag: str, service: str) -> None:
-    ((found, _),), _ = specs.for_push(stored(a=document(), b=STAGING), "coder", tag)
-    assert found.service == service
+    ((result, _),), _ = specs.for_push(stored(a=document(), b=STAGING), "coder", tag)
+    assert result.service == service
 
 
 @pytest.mark.parametrize("tag", ["nightly", None])
 def test_a_push_that_no_pattern_names_is_filed_under_one_of_the_services(tag: str | None) -> None:
-    ((found, _),), _ = specs.for_push(stored(a=document(), b=STAGING), "coder", tag)
-    assert found.service in ("coder", "staging")
+    ((result, _),), _ = specs.for_push(stored(a=document(), b=STAGING), "coder", tag)
+    assert result.service in ("coder", "staging")
 
 
 def test_a_tag_that_fits_several_services_names_them_all() -> None:
@@ -449,14 +449,14 @@ def test_who_looks_for_a_spec_is_told_which_could_not_be_read() -> None:
 )
 def test_a_broken_spec_stops_its_own_service_only(broken: str) -> None:
     parameters = stored(broken=broken, coder=document())
-    ((found, _),), _ = specs.for_push(parameters, "coder", "2.1.0")
-    assert found.service == "coder"
+    ((result, _),), _ = specs.for_push(parameters, "coder", "2.1.0")
+    assert result.service == "coder"
     assert specs.for_service(parameters, "coder")[0].service == "coder"
 
 
 def test_an_order_finds_its_service_by_name() -> None:
-    found, made = specs.for_service(stored(a=OTHER, b=document()), "coder")
-    assert (found.service, made) == ("coder", document())
+    result, created = specs.for_service(stored(a=OTHER, b=document()), "coder")
+    assert (result.service, created) == ("coder", document())
 
 
 def test_the_only_service_need_not_be_named() -> None:
@@ -486,11 +486,13 @@ def test_a_wrong_spec_is_named_by_its_parameter() -> None:
 # whatever it is
 
 
-def paths(made: Any, path: str = "") -> list[str]:
+def paths(document: Any, path: str = "") -> list[str]:
     """The paths of a document's fields, as `document` takes them."""
-    if not isinstance(made, dict):
+    if not isinstance(document, dict):
         return [path]
-    below = [found for name in made for found in paths(made[name], f"{path}__{name}".strip("_"))]
+    below = [
+        item for name in document for item in paths(document[name], f"{path}__{name}".strip("_"))
+    ]
     return [path, *below] if path else below
 
 
@@ -504,13 +506,13 @@ FIELDS = sorted(
     values
     | st.tuples(st.sampled_from(FIELDS), values).map(lambda change: document(**dict([change])))
 )
-def test_no_document_does_worse_than_being_called_invalid(made: object) -> None:
+def test_no_document_does_worse_than_being_called_invalid(given_document: object) -> None:
     try:
-        found = specs.from_document(made, "a spec")
+        result = specs.from_document(given_document, "a spec")
     except SpecInvalid as refusal:
         assert str(refusal).startswith("a spec ")
     else:
-        assert isinstance(found, ServiceSpec)
+        assert isinstance(result, ServiceSpec)
 
 
 @given(st.sampled_from(sorted(paths(document()))), values)

@@ -83,18 +83,18 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_no_variable_of_who_started_it_is_left(started: dict[str, Any]) -> None:
-    found = started["environment"]
-    assert {name for name in found if name.startswith("AWS_")} == {
+    result = started["environment"]
+    assert {name for name in result if name.startswith("AWS_")} == {
         "AWS_CONFIG_FILE",
         "AWS_EC2_METADATA_DISABLED",
         "AWS_SHARED_CREDENTIALS_FILE",
     }
-    assert not {name for name in found if name.upper().endswith("_PROXY")} - {
+    assert not {name for name in result if name.upper().endswith("_PROXY")} - {
         "NO_PROXY",
         "PIP_PROXY",
     }
     ours = {"GIT_DIR", "MAKEFLAGS", "PYTHONWARNINGS", "PERSIST_STATE", "SFN_WAIT_SCALE"}
-    assert not found.keys() & (ours | {"NO_COLOR", "COLUMNS", "PIP_REQUIRE_VIRTUALENV"})
+    assert not result.keys() & (ours | {"NO_COLOR", "COLUMNS", "PIP_REQUIRE_VIRTUALENV"})
 
 
 def test_the_home_is_its_own_and_leads_to_the_same_registry(

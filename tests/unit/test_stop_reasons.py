@@ -140,9 +140,9 @@ def test_a_reason_that_is_given_twice_is_told_once() -> None:
     assert stop.reason == reason
 
 
-@pytest.mark.parametrize("said", [{"stoppedReason": None}, {"stoppedReason": ""}, {}])
-def test_a_task_may_stop_without_a_reason(said: dict[str, Any]) -> None:
-    stop = stop_reasons.why({"stopCode": "UserInitiated", **said})
+@pytest.mark.parametrize("message", [{"stoppedReason": None}, {"stoppedReason": ""}, {}])
+def test_a_task_may_stop_without_a_reason(message: dict[str, Any]) -> None:
+    stop = stop_reasons.why({"stopCode": "UserInitiated", **message})
     assert stop.kind == "unknown" and stop.reason
 
 
@@ -197,9 +197,9 @@ TRANSIENT = (
 
 
 @pytest.mark.parametrize("start", ["CannotPullContainerError: ", "ResourceInitializationError: "])
-@pytest.mark.parametrize("said", TRANSIENT)
-def test_what_aws_or_a_registry_could_not_answer_heals(start: str, said: str) -> None:
-    assert stop_reasons.why(task(stoppedReason=start + said)).heals
+@pytest.mark.parametrize("message", TRANSIENT)
+def test_what_aws_or_a_registry_could_not_answer_heals(start: str, message: str) -> None:
+    assert stop_reasons.why(task(stoppedReason=start + message)).heals
 
 
 @pytest.mark.parametrize(
@@ -207,10 +207,10 @@ def test_what_aws_or_a_registry_could_not_answer_heals(start: str, said: str) ->
 )
 def test_the_name_of_a_secret_heals_nothing(name: str) -> None:
     arn = f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:{name}"
-    found = stop_reasons.why(
+    result = stop_reasons.why(
         task(
             stoppedReason=f"{UNABLE}failed to fetch secret {arn} from secrets manager:"
             " ResourceNotFoundException: can't find the specified secret"
         )
     )
-    assert (found.kind, found.heals) == ("secret", False)
+    assert (result.kind, result.heals) == ("secret", False)

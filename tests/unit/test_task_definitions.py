@@ -50,28 +50,28 @@ SPECS = {
 }
 
 
-def render(made: ServiceSpec | None = None, image: str = IMAGE) -> dict[str, Any]:
-    made = made or spec()
-    assert isinstance(made.task_definition, dict)
+def render(result: ServiceSpec | None = None, image: str = IMAGE) -> dict[str, Any]:
+    result = result or spec()
+    assert isinstance(result.task_definition, dict)
     return task_definitions.render(
-        made, task_definitions.in_spec(made, made.task_definition), image
+        result, task_definitions.in_spec(result, result.task_definition), image
     )
 
 
-@pytest.mark.parametrize("made", SPECS.values(), ids=SPECS)
-def test_what_is_rendered_is_a_request_that_ecs_takes(made: ServiceSpec) -> None:
-    definition = render(made)
+@pytest.mark.parametrize("document", SPECS.values(), ids=SPECS)
+def test_what_is_rendered_is_a_request_that_ecs_takes(document: ServiceSpec) -> None:
+    definition = render(document)
     named = task_definitions.tags(definition, release(), "c")
     tags = [{"key": k, "value": v} for k, v in named.items()]
     validate_parameters(definition | {"tags": tags}, ECS.shape_for("RegisterTaskDefinitionRequest"))
 
 
 def test_a_task_runs_the_digest_and_else_what_the_document_says() -> None:
-    made, given = render(SPECS["with more"]), SPECS["with more"].task_definition
+    rendered, given = render(SPECS["with more"]), SPECS["with more"].task_definition
     assert isinstance(given, dict)
-    assert [one["image"] for one in made["containerDefinitions"]] == [IMAGE, SIDECAR["image"]]
-    assert made | {"containerDefinitions": None} == given | {"containerDefinitions": None}
-    assert {**made["containerDefinitions"][0], "image": None} == {**CONTAINER, "image": None}
+    assert [one["image"] for one in rendered["containerDefinitions"]] == [IMAGE, SIDECAR["image"]]
+    assert rendered | {"containerDefinitions": None} == given | {"containerDefinitions": None}
+    assert {**rendered["containerDefinitions"][0], "image": None} == {**CONTAINER, "image": None}
 
 
 def test_a_family_is_the_services_unless_the_document_has_another() -> None:
@@ -102,10 +102,10 @@ TAGS = [
 
 
 def test_an_adopted_services_release_is_its_own_task_definition_with_the_digest() -> None:
-    made = spec(**ADOPTED)
-    base = task_definitions.in_ecs(made, IN_ECS, TAGS)
+    result = spec(**ADOPTED)
+    base = task_definitions.in_ecs(result, IN_ECS, TAGS)
     assert (base.adopted, base.arn) == (True, OLD_REVISION)
-    definition = task_definitions.render(made, base, IMAGE)
+    definition = task_definitions.render(result, base, IMAGE)
     own = task_definitions.tags(definition, release(), "c")
     assert (own["team"], own["deployer:content"]) == ("web", "c")
     assert not [key for key in own if key.startswith("aws:")]
@@ -116,8 +116,8 @@ def test_an_adopted_services_release_is_its_own_task_definition_with_the_digest(
 
 @pytest.mark.parametrize("name", ["coder", "coder:6", OLD_REVISION])
 def test_releases_of_a_blueprint_have_a_family_of_their_own(name: str) -> None:
-    made = spec(taskDefinition=name)
-    base = task_definitions.in_ecs(made, IN_ECS, TAGS)
+    rendered = spec(taskDefinition=name)
+    base = task_definitions.in_ecs(rendered, IN_ECS, TAGS)
     assert not base.adopted
     assert base.definition["family"] == "coder-releases"
 
@@ -129,9 +129,9 @@ def test_what_is_laid_over_a_blueprint_adds_variables_by_name() -> None:
         "stopTimeout": 120,
         "healthCheck": None,
     }
-    made = spec(taskDefinition="coder", override=override)
-    base = task_definitions.in_ecs(made, IN_ECS, ())
-    (container,) = task_definitions.render(made, base, IMAGE)["containerDefinitions"]
+    rendered = spec(taskDefinition="coder", override=override)
+    base = task_definitions.in_ecs(rendered, IN_ECS, ())
+    (container,) = task_definitions.render(rendered, base, IMAGE)["containerDefinitions"]
     assert container["environment"] == [
         {"name": "CODER_HTTP_ADDRESS", "value": "0.0.0.0:4000"},
         {"name": "LOG_LEVEL", "value": "info"},
@@ -150,7 +150,7 @@ def test_what_is_laid_over_a_blueprint_adds_variables_by_name() -> None:
 def test_the_content_is_the_same_however_the_spec_is_ordered() -> None:
     definition = document()["taskDefinition"]
     backwards = spec(taskDefinition=dict(reversed(definition.items())))
-    hashes = {task_definitions.content_hash(render(made)) for made in (spec(), backwards)}
+    hashes = {task_definitions.content_hash(render(entry)) for entry in (spec(), backwards)}
     assert len(hashes) == 1
 
 
@@ -170,7 +170,7 @@ def test_the_content_changes_with_whatever_a_task_would_notice() -> None:
         render(spec(one__logConfiguration__options={"awslogs-group": "/ecs/other"})),
         render(spec(definition__containerDefinitions=TWO, container="coder")),
     ]
-    assert len({task_definitions.content_hash(made) for made in variants}) == len(variants)
+    assert len({task_definitions.content_hash(entry) for entry in variants}) == len(variants)
 
 
 def test_the_content_does_not_change_with_what_only_the_service_notices() -> None:
@@ -189,14 +189,14 @@ def test_a_revisions_tags_tell_what_it_is() -> None:
 
 def described(definition: dict[str, Any]) -> dict[str, Any]:
     """As DescribeTaskDefinition gives it back."""
-    made = copy.deepcopy(definition)
-    made |= {"revision": 7, "status": "ACTIVE", "volumes": [], "placementConstraints": []}
-    made |= {"taskDefinitionArn": REVISION, "compatibilities": ["EC2", "FARGATE"]}
-    for container in made["containerDefinitions"]:
+    rendered = copy.deepcopy(definition)
+    rendered |= {"revision": 7, "status": "ACTIVE", "volumes": [], "placementConstraints": []}
+    rendered |= {"taskDefinitionArn": REVISION, "compatibilities": ["EC2", "FARGATE"]}
+    for container in rendered["containerDefinitions"]:
         container |= {"cpu": 0, "mountPoints": [], "volumesFrom": [], "systemControls": []}
         for port in container["portMappings"]:
             port["hostPort"] = port["containerPort"]
-    return made
+    return rendered
 
 
 def test_what_ecs_fills_in_is_no_change() -> None:
@@ -251,16 +251,16 @@ def test_a_value_named_like_a_secret_is_not_told() -> None:
         {"name": "DB_PASSWORD", "value": "hunter3"},
         {"name": "DATABASE", "value": "postgresql://ann:hunter4@host/db"},
     ]
-    found = changes(before, after)
-    assert Change("container coder environment A_TOKEN", "(not shown)", "(not shown)") in found
-    assert Change("container coder environment DB_PASSWORD", "(not shown)", None) in found
-    assert "hunter" not in str(found)
+    result = changes(before, after)
+    assert Change("container coder environment A_TOKEN", "(not shown)", "(not shown)") in result
+    assert Change("container coder environment DB_PASSWORD", "(not shown)", None) in result
+    assert "hunter" not in str(result)
 
 
 def test_the_first_definition_is_all_new() -> None:
-    found = changes({}, render())
-    assert Change("container coder image", None, IMAGE) in found
-    assert all(change.before is None for change in found)
+    result = changes({}, render())
+    assert Change("container coder image", None, IMAGE) in result
+    assert all(change.before is None for change in result)
 
 
 def test_a_tag_holds_only_what_ecs_takes() -> None:

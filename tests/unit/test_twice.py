@@ -79,8 +79,8 @@ class World:
         if operation == "SendTaskSuccess":
             self.written.append((operation, params["taskToken"]))
         elif operation == "PutEvents":
-            told = json.loads(params["Entries"][0]["Detail"])
-            self.written.append((operation, f"{told['id']} {told['state']}"))
+            output = json.loads(params["Entries"][0]["Detail"])
+            self.written.append((operation, f"{output['id']} {output['state']}"))
         elif not operation.startswith(READS) and not operation.endswith(COMPARED):
             self.written.append((operation, json.dumps(params, sort_keys=True, default=str)))
 
@@ -97,21 +97,23 @@ class World:
         """An image in the repository; returns its digest."""
         client("ecr").create_repository(repositoryName="coder")
         text = json.dumps(manifest())
-        made = client("ecr").put_image(repositoryName="coder", imageManifest=text, imageTag="2.1.0")
+        result = client("ecr").put_image(
+            repositoryName="coder", imageManifest=text, imageTag="2.1.0"
+        )
         self.script("ecr", "GetDownloadUrlForLayer", {"downloadUrl": f"{self.web.url}/config"})
         self.web.answer("/config", json.dumps(config(deployer__schema__number="12")))
-        return str(made["image"]["imageId"]["imageDigest"])
+        return str(result["image"]["imageId"]["imageDigest"])
 
     def runs(self, *deployments: dict[str, Any]) -> None:
         """The service runs, and what it is updated to becomes its primary deployment."""
         shown = service(*deployments)
 
-        def update(asked: dict[str, Any]) -> Any:
+        def update(request: dict[str, Any]) -> Any:
             first = shown["deployments"][0]
-            if asked["taskDefinition"] != first["taskDefinition"]:
+            if request["taskDefinition"] != first["taskDefinition"]:
                 first["status"] = "ACTIVE"
-                made = ours(id="ecs-svc/9", taskDefinition=asked["taskDefinition"])
-                shown["deployments"].insert(0, made)
+                rendered = ours(id="ecs-svc/9", taskDefinition=request["taskDefinition"])
+                shown["deployments"].insert(0, rendered)
             return {"service": shown}
 
         self.script("ecs", "DescribeServices", lambda _: {"services": [shown]})
@@ -127,13 +129,13 @@ class World:
 
     def flies(self, **changes: Any) -> Any:
         """A release is in flight and holds the lock, for which another waits."""
-        made = release(execution=self.machine.start("one"), **changes)
-        releases.open_release(made)
-        locks.acquire("coder", lock_request(execution=made["execution"]))
+        entry = release(execution=self.machine.start("one"), **changes)
+        releases.open_release(entry)
+        locks.acquire("coder", lock_request(execution=entry["execution"]))
         locks.enqueue(
             "coder", lock_request(release="next", execution=ANOTHER_EXECUTION, token="next's")
         )
-        return payload(release=made, execution=made["execution"])
+        return payload(release=entry, execution=entry["execution"])
 
     def snapshot(self) -> dict[str, Any]:
         """A database of which there is a snapshot; returns the spec that names it."""
@@ -210,18 +212,18 @@ def identify_release__recover(world: World) -> Any:
 
 @case
 def acquire_lock__take(world: World) -> Any:
-    made = release(execution=world.machine.start("one"))
-    releases.open_release(made)
-    return payload(release=made, execution=made["execution"])
+    entry = release(execution=world.machine.start("one"))
+    releases.open_release(entry)
+    return payload(release=entry, execution=entry["execution"])
 
 
 @case
 def acquire_lock__wait(world: World) -> Any:
     world.flies(id="20261123T140000Z-first")
-    made = release(execution=world.machine.start("two"))
-    releases.open_release(made)
+    entry = release(execution=world.machine.start("two"))
+    releases.open_release(entry)
     startedAt = datetime.now(UTC).isoformat()
-    return payload(release=made, execution=made["execution"], startedAt=startedAt)
+    return payload(release=entry, execution=entry["execution"], startedAt=startedAt)
 
 
 @case
@@ -234,9 +236,9 @@ def acquire_lock__superseded(world: World) -> Any:
 @case
 def acquire_lock__held(world: World) -> Any:
     locks.hold("coder", HOLD)
-    made = release(execution=world.machine.start("one"))
-    releases.open_release(made)
-    return payload(release=made, execution=made["execution"])
+    entry = release(execution=world.machine.start("one"))
+    releases.open_release(entry)
+    return payload(release=entry, execution=entry["execution"])
 
 
 @case
@@ -261,8 +263,8 @@ def restore_database__begin(world: World) -> Any:
     spec = world.snapshot()
     old = rds.instance("coder-db") or {}
 
-    def shows(asked: dict[str, Any]) -> Any:
-        known = asked["DBInstanceIdentifier"] == "coder-db"
+    def shows(request: dict[str, Any]) -> Any:
+        known = request["DBInstanceIdentifier"] == "coder-db"
         return {"DBInstances": [old]} if known else refusal("DBInstanceNotFound")
 
     world.script("rds", "DescribeDBInstances", shows)
@@ -386,15 +388,15 @@ def builds(world: World, **changes: Any) -> Any:
     source: Any = {"key": "image/coder/x.zip", "version": "1", "etag": "ab", "size": 1}
     source["at"] = "2026-11-23T14:00:00+00:00"
     execution, now = world.machine.start("one"), datetime.now(UTC)
-    made = image_build.entry(Upload("coder", source["key"], "1", None), source, execution, now)
-    releases.open_release(made)
-    locks.acquire(made["service"], lock_request(execution=execution, pushedAt=source["at"]))
+    result = image_build.entry(Upload("coder", source["key"], "1", None), source, execution, now)
+    releases.open_release(result)
+    locks.acquire(result["service"], lock_request(execution=execution, pushedAt=source["at"]))
     waiting = lock_request(release="next", execution=ANOTHER_EXECUTION, token="next's")
-    locks.enqueue(made["service"], waiting)
+    locks.enqueue(result["service"], waiting)
     known: dict[str, Any] = {"input": {}, "build": None, "diagnosis": None, "failure": None}
     return {
         **known,
-        "release": made,
+        "release": result,
         "execution": execution,
         "startedAt": now.isoformat(),
     } | changes
@@ -411,19 +413,19 @@ def identify_source__upload(world: World) -> Any:
 
 @case
 def stop_older_build__running(world: World) -> Any:
-    asked = builds(world)
-    told = [{"name": "EXECUTION", "value": asked["execution"]}]
+    request = builds(world)
+    output = [{"name": "EXECUTION", "value": request["execution"]}]
     shown = {"type": "LINUX_CONTAINER", "image": "i", "computeType": "BUILD_GENERAL1_SMALL"}
     running = {
         "id": "p:1",
         "buildStatus": "IN_PROGRESS",
         "currentPhase": "BUILD",
-        "environment": {**shown, "environmentVariables": told},
+        "environment": {**shown, "environmentVariables": output},
     }
     world.script("codebuild", "ListBuildsForProject", {"ids": ["p:1"]})
     world.script("codebuild", "BatchGetBuilds", {"builds": [running]})
     world.script("codebuild", "StopBuild", {})
-    return {**asked, "release": {**asked["release"], "pushedAt": "2026-11-23T15:00:00+00:00"}}
+    return {**request, "release": {**request["release"], "pushedAt": "2026-11-23T15:00:00+00:00"}}
 
 
 @case
@@ -469,15 +471,15 @@ def docs(world: World, **changes: Any) -> Any:
         put(SPEC["bucket"], publication.manifest_key(name), kept)
         for path in files:
             put(SPEC["bucket"], publication.key(name, path), name.encode())
-    made = site.uploaded(UPLOAD, world.machine.start("one"), datetime.now(UTC))
-    made["source"] = f"sources/{UPLOAD.key.replace('.tar.gz', '.zip')}"
-    made["sourceVersion"] = put("sources", made["source"].partition("/")[2], zipped(sources))
-    releases.open_release(made)
-    locks.acquire(DOCS, lock_request(execution=made["execution"], release=made["id"]))
+    result = site.uploaded(UPLOAD, world.machine.start("one"), datetime.now(UTC))
+    result["source"] = f"sources/{UPLOAD.key.replace('.tar.gz', '.zip')}"
+    result["sourceVersion"] = put("sources", result["source"].partition("/")[2], zipped(sources))
+    releases.open_release(result)
+    locks.acquire(DOCS, lock_request(execution=result["execution"], release=result["id"]))
     locks.enqueue(DOCS, lock_request(release="next", execution=ANOTHER_EXECUTION, token="next's"))
-    known: dict[str, Any] = {"spec": spec, "release": made, "execution": made["execution"]}
+    known: dict[str, Any] = {"spec": spec, "release": result, "execution": result["execution"]}
     known["progress"] = {"files": 0, "uploaded": 0, "copied": 0, "bytes": 0}
-    switch = site.switch([made["folder"], "second"])
+    switch = site.switch([result["folder"], "second"])
     known |= {"built": "arn:aws:s3:::sources/built.zip", "switch": switch, "warnings": []}
     return known | {"reason": "2 page(s) have the content", "startedAt": NOW.isoformat()} | changes
 
@@ -487,19 +489,19 @@ def put(bucket: str, key: str, body: bytes) -> str:
     return str(client("s3").put_object(Bucket=bucket, Key=key, Body=body).get("VersionId"))
 
 
-def command(world: World, **asked: Any) -> Any:
+def command(world: World, **request: Any) -> Any:
     """A request for that site, given while nothing is in flight."""
     flying = docs(world)
     releases.close_release(flying["release"], "FAILED", {"endedAt": NOW.isoformat()})
     locks.release(DOCS, flying["execution"])
-    return {**flying, "input": asked, "execution": world.machine.start("two")}
+    return {**flying, "input": request, "execution": world.machine.start("two")}
 
 
 @case
 def identify_docs__upload(world: World) -> Any:
-    asked, key = command(world), "docs/coder/v2.zip"
+    request, key = command(world), "docs/coder/v2.zip"
     version = put("sources", key, zipped(FILES))
-    return {**asked, "input": uploaded(key=key, **{"version-id": version})}
+    return {**request, "input": uploaded(key=key, **{"version-id": version})}
 
 
 @case
@@ -521,12 +523,12 @@ def identify_docs__hold(world: World) -> Any:
 @case
 def identify_docs__resume(world: World) -> Any:
     locks.hold(DOCS, HOLD)
-    asked = command(world, action="resume")
+    request = command(world, action="resume")
     late = {"endedAt": "2026-11-23T14:26:00+00:00"}
     held = site.uploaded(UPLOAD, ANOTHER_EXECUTION, datetime.now(UTC))
     held["id"] = "held"
     releases.close_release(held, "HELD", late)
-    return asked
+    return request
 
 
 @case
@@ -538,8 +540,8 @@ def identify_docs__resume_nothing(world: World) -> Any:
 @case
 def identify_docs__recover(world: World) -> Any:
     dead = docs(world)
-    asked = {"action": "recover", "site": "coder", "release": dead["release"]["id"]}
-    return {**dead, "input": asked, "execution": ANOTHER_EXECUTION}
+    request = {"action": "recover", "site": "coder", "release": dead["release"]["id"]}
+    return {**dead, "input": request, "execution": ANOTHER_EXECUTION}
 
 
 @case
@@ -554,18 +556,18 @@ def publish_docs__changed(world: World) -> Any:
 
 @case
 def publish_docs__kept(world: World) -> Any:
-    asked = docs(world, built=None)
-    return {**asked, "release": {**asked["release"], "folder": "first"}}
+    request = docs(world, built=None)
+    return {**request, "release": {**request["release"], "folder": "first"}}
 
 
 @case
 def invalidate_cache__error_page(world: World) -> Any:
-    asked = docs(world)
-    put(SPEC["bucket"], publication.key(asked["release"]["folder"], "404.html"), b"none")
+    request = docs(world)
+    put(SPEC["bucket"], publication.key(request["release"]["folder"], "404.html"), b"none")
     batch = {"Paths": {"Quantity": 1, "Items": ["/404.html"]}, "CallerReference": "r"}
     begun = {"Id": "I1", "Status": "InProgress", "CreateTime": NOW, "InvalidationBatch": batch}
     world.script("cloudfront", "CreateInvalidation", {"Invalidation": begun})
-    return asked
+    return request
 
 
 @case
@@ -631,8 +633,10 @@ def test_every_step_that_writes_is_among_them() -> None:
 
 def left() -> list[Any]:
     """What lies in the table and in S3."""
-    found = boto3.resource("dynamodb").Table("releases").scan()["Items"]
-    items = sorted((steady(item) for item in found), key=lambda item: (item["service"], item["id"]))
+    result = boto3.resource("dynamodb").Table("releases").scan()["Items"]
+    items = sorted(
+        (steady(item) for item in result), key=lambda item: (item["service"], item["id"])
+    )
     return items + [stored(one) for one in objects()]
 
 

@@ -51,11 +51,11 @@ def test_a_service_that_is_there_is_updated_once(there: Script, context: Any) ->
     started = update_service.handler(payload(), context)
     assert started["id"] == "ecs-svc/1"
     assert started["taskDefinition"] == REVISION
-    (asked,) = there.asked("UpdateService")
-    assert (asked["cluster"], asked["service"]) == ("coder", "coder")
-    assert asked["taskDefinition"] == REVISION
-    assert "desiredCount" not in asked
-    assert asked["deploymentConfiguration"]["maximumPercent"] == 100
+    (request,) = there.requests("UpdateService")
+    assert (request["cluster"], request["service"]) == ("coder", "coder")
+    assert request["taskDefinition"] == REVISION
+    assert "desiredCount" not in request
+    assert request["deploymentConfiguration"]["maximumPercent"] == 100
 
 
 @pytest.mark.parametrize(
@@ -91,17 +91,17 @@ def test_an_alarm_that_is_raised_before_a_rollout_is_not_watched_in_it(
 
 def test_a_rollout_knows_where_it_runs_and_serves(there: Script, context: Any) -> None:
     started = update_service.handler(payload(), context)
-    (asked,) = there.asked("UpdateService")
-    assert (started["port"], started["network"]) == (3000, asked["networkConfiguration"])
+    (request,) = there.requests("UpdateService")
+    assert (started["port"], started["network"]) == (3000, request["networkConfiguration"])
 
 
 def test_an_earlier_revision_serves_by_its_own_container(there: Script, context: Any) -> None:
     container = {"name": "old", "image": "x/coder:1", "portMappings": [{"containerPort": 9000}]}
-    found = {"taskDefinition": {"containerDefinitions": [container]}}
-    there("ecs", "DescribeTaskDefinition", found)
+    matches = {"taskDefinition": {"containerDefinitions": [container]}}
+    there("ecs", "DescribeTaskDefinition", matches)
     given = payload(spec=document(**BALANCER), release=release(taskDefinition=REVISION))
     assert update_service.handler(given, context)["port"] == 9000
-    ((target,),) = (asked["loadBalancers"] for asked in there.asked("UpdateService"))
+    ((target,),) = (request["loadBalancers"] for request in there.requests("UpdateService"))
     assert (target["containerName"], target["containerPort"]) == ("old", 9000)
 
 
@@ -111,9 +111,9 @@ def test_tasks_of_the_same_revision_are_replaced_to_read_where_the_restored_data
 ) -> None:
     there("ecs", "DescribeServices", {"services": [service(ours())]})
     update_service.handler(payload(release=release(restore=restore)), context)
-    (asked,) = there.asked("UpdateService")
-    assert asked.get("forceNewDeployment", False) == (restore is not None)
-    assert asked["deploymentConfiguration"]["deploymentCircuitBreaker"]["rollback"] is False
+    (request,) = there.requests("UpdateService")
+    assert request.get("forceNewDeployment", False) == (restore is not None)
+    assert request["deploymentConfiguration"]["deploymentCircuitBreaker"]["rollback"] is False
 
 
 def test_a_rollout_has_the_specs_time(there: Script, context: Any) -> None:
@@ -124,8 +124,8 @@ def test_a_rollout_has_the_specs_time(there: Script, context: Any) -> None:
 
 def test_a_service_that_we_stopped_is_started_with_the_update(there: Script, context: Any) -> None:
     update_service.handler(payload(desiredCount=2), context)
-    (asked,) = there.asked("UpdateService")
-    assert asked["desiredCount"] == 2
+    (request,) = there.requests("UpdateService")
+    assert request["desiredCount"] == 2
 
 
 @pytest.mark.parametrize(
@@ -144,8 +144,8 @@ def test_ecs_goes_back_by_itself_only_where_the_release_before_could_run(
 ) -> None:
     spec = document(database={"instance": "coder-db"})
     update_service.handler(payload(previous=earlier, release=now, spec=spec), context)
-    (asked,) = there.asked("UpdateService")
-    breaker = asked["deploymentConfiguration"]["deploymentCircuitBreaker"]
+    (request,) = there.requests("UpdateService")
+    breaker = request["deploymentConfiguration"]["deploymentCircuitBreaker"]
     assert breaker == {"enable": True, "rollback": automatic}
 
 
@@ -153,7 +153,7 @@ def test_a_read_that_lags_behind_the_update_is_waited_for(there: Script, context
     there("ecs", "UpdateService", {"service": BEFORE["services"][0]})
     there("ecs", "DescribeServices", BEFORE, BEFORE, {"services": [AFTER["service"]]})
     assert update_service.handler(payload(), context)["id"] == "ecs-svc/1"
-    assert len(there.asked("UpdateService")) == 1
+    assert len(there.requests("UpdateService")) == 1
 
 
 def test_a_rollout_that_an_earlier_try_noted_is_not_begun_again(
@@ -163,16 +163,16 @@ def test_a_rollout_that_an_earlier_try_noted_is_not_begun_again(
     started = update_service.handler(payload(), context)
     there("ecs", "DescribeServices", BEFORE)
     assert update_service.handler(payload(), context) == started
-    assert len(there.asked("UpdateService")) == 1
+    assert len(there.requests("UpdateService")) == 1
 
 
 def test_a_service_that_is_not_there_is_created(not_there: Script, context: Any) -> None:
     started = update_service.handler(payload(previous=None), context)
     assert started["id"] == "ecs-svc/1"
-    (asked,) = not_there.asked("CreateService")
-    assert (asked["serviceName"], asked["launchType"]) == ("coder", "FARGATE")
-    assert asked["desiredCount"] == 1
-    assert not not_there.asked("UpdateService")
+    (request,) = not_there.requests("CreateService")
+    assert (request["serviceName"], request["launchType"]) == ("coder", "FARGATE")
+    assert request["desiredCount"] == 1
+    assert not not_there.requests("UpdateService")
 
 
 def test_creating_a_service_again_for_the_same_release_is_one_call(
@@ -184,7 +184,7 @@ def test_creating_a_service_again_for_the_same_release_is_one_call(
             TableName="releases", Key={"service": {"S": "coder"}, "id": {"S": release()["id"]}}
         )
     update_service.handler(payload(release=release(id="another")), context)
-    first, second, other = (call["clientToken"] for call in not_there.asked("CreateService"))
+    first, second, other = (call["clientToken"] for call in not_there.requests("CreateService"))
     assert first == second != other
     assert len(first) <= 36
 
@@ -203,5 +203,5 @@ def test_a_restart_makes_new_tasks_of_the_same_revision(there: Script, context: 
     there("ecs", "DescribeServices", {"services": [runs]})
     again = release(trigger="restart", taskDefinition=REVISION)
     update_service.handler(payload(release=again), context)
-    (asked,) = there.asked("UpdateService")
-    assert (asked["forceNewDeployment"], asked["taskDefinition"]) == (True, REVISION)
+    (request,) = there.requests("UpdateService")
+    assert (request["forceNewDeployment"], request["taskDefinition"]) == (True, REVISION)

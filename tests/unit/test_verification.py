@@ -41,9 +41,9 @@ def header(name: str = "X-Coder-Build-Version") -> VersionProbe:
     ],
 )
 def test_only_a_200_on_the_health_path_is_healthy(given_: Answer | None, verdict: str) -> None:
-    found = verification.healthy(VERIFY, given_)
-    assert found["verdict"] == verdict
-    assert "/healthz" in found["reason"]
+    result = verification.healthy(VERIFY, given_)
+    assert result["verdict"] == verdict
+    assert "/healthz" in result["reason"]
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_a_version_matches_itself_and_its_tag(version: str) -> None:
 def test_another_version_refutes_and_none_is_waited_for(
     given_: Answer | None, verdict: str, error: str
 ) -> None:
-    found = verification.right_version(field(match="build"), given_, "2.1.0")
-    assert (found["verdict"], found["error"]) == (verdict, error)
+    result = verification.right_version(field(match="build"), given_, "2.1.0")
+    assert (result["verdict"], result["error"]) == (verdict, error)
 
 
 def test_who_serves_another_version_is_told_both() -> None:
@@ -168,8 +168,8 @@ def test_two_fields_of_one_path_are_two_probes() -> None:
 def test_a_changed_probe_refutes_and_a_silent_one_is_waited_for(
     before: dict[str, str], after: dict[str, str], verdict: str, error: str
 ) -> None:
-    found = verification.unchanged(before, after)
-    assert (found["verdict"], found["error"]) == (verdict, error)
+    result = verification.unchanged(before, after)
+    assert (result["verdict"], result["error"]) == (verdict, error)
 
 
 def test_who_finds_other_data_is_told_what_was_and_what_is() -> None:

@@ -51,10 +51,10 @@ def test_a_cold_start_loads_neither_boto3_nor_the_certificates() -> None:
 def test_a_release_that_answers_as_it_must_is_verified_at_once(
     coder: Web, context: Any, clock: Clock
 ) -> None:
-    found = verify(coder, context)
-    assert found["verdict"] == "VERIFIED"
-    assert found["probes"] == BEFORE
-    assert "2.1.0" in found["reason"]
+    result = verify(coder, context)
+    assert result["verdict"] == "VERIFIED"
+    assert result["probes"] == BEFORE
+    assert "2.1.0" in result["reason"]
     assert clock.sleeps == []
 
 
@@ -86,18 +86,18 @@ def test_a_release_that_does_not_answer_yet_is_looked_at_again_later(
     coder: Web, context: Any, clock: Clock, path: str, status: int
 ) -> None:
     coder.answer(path, status=status)
-    found = verify(coder, context)
-    assert (found["verdict"], found["error"]) == ("PENDING", "")
-    assert coder.url in found["reason"]
+    result = verify(coder, context)
+    assert (result["verdict"], result["error"]) == ("PENDING", "")
+    assert coder.url in result["reason"]
     assert 5 < sum(clock.sleeps) < 30
 
 
 def test_a_release_that_does_not_answer_in_time_is_refuted(coder: Web, context: Any) -> None:
     coder.answer("/healthz", status=503)
     late = rollout(deadline="2020-01-01T00:00:00+00:00")
-    found = verify(coder, context, rollout=late)
-    assert (found["verdict"], found["error"]) == ("REFUTED", "VerificationTimedOut")
-    assert "503" in found["reason"]
+    result = verify(coder, context, rollout=late)
+    assert (result["verdict"], result["error"]) == ("REFUTED", "VerificationTimedOut")
+    assert "503" in result["reason"]
 
 
 def test_a_release_that_answers_late_but_answers_is_verified(coder: Web, context: Any) -> None:
@@ -116,8 +116,8 @@ def test_another_version_or_other_data_is_refuted_at_once(
     coder: Web, context: Any, clock: Clock, body: Any, error: str
 ) -> None:
     coder.answer("/api/v2/buildinfo", json.dumps(body))
-    found = verify(coder, context)
-    assert (found["verdict"], found["error"]) == ("REFUTED", error)
+    result = verify(coder, context)
+    assert (result["verdict"], result["error"]) == ("REFUTED", error)
     assert clock.sleeps == []
 
 
@@ -128,9 +128,9 @@ def test_a_first_user_who_is_gone_is_an_empty_database(coder: Web, context: Any)
 
 def test_a_first_release_has_nothing_to_compare_with(coder: Web, context: Any) -> None:
     coder.answer("/api/v2/users/first", status=404)
-    found = verify(coder, context, probes={})
-    assert found["verdict"] == "VERIFIED"
-    assert found["probes"]["/api/v2/users/first"] == "404"
+    result = verify(coder, context, probes={})
+    assert result["verdict"] == "VERIFIED"
+    assert result["probes"]["/api/v2/users/first"] == "404"
 
 
 def test_the_tag_that_was_pushed_is_the_version_that_counts(coder: Web, context: Any) -> None:
@@ -140,15 +140,15 @@ def test_the_tag_that_was_pushed_is_the_version_that_counts(coder: Web, context:
 
 def test_every_task_must_answer(coder: Web, context: Any) -> None:
     tasks = [coder.url, "http://127.0.0.1:1"]
-    found = verify(coder, context, addresses={"url": coder.url, "tasks": tasks})
-    assert found["verdict"] == "PENDING"
-    assert "127.0.0.1:1" in found["reason"]
+    result = verify(coder, context, addresses={"url": coder.url, "tasks": tasks})
+    assert result["verdict"] == "PENDING"
+    assert "127.0.0.1:1" in result["reason"]
 
 
 def test_a_service_without_an_address_is_not_verified(coder: Web, context: Any) -> None:
-    found = verify(coder, context, addresses={"url": None, "tasks": []})
-    assert found["verdict"] == "PENDING"
-    assert coder.asked == []
+    result = verify(coder, context, addresses={"url": None, "tasks": []})
+    assert result["verdict"] == "PENDING"
+    assert coder.paths == []
 
 
 def test_a_load_balancer_may_still_hand_out_the_last_answers_of_old_tasks(
@@ -166,18 +166,18 @@ def test_a_load_balancer_may_still_hand_out_the_last_answers_of_old_tasks(
 
     coder.answers["/api/v2/buildinfo"] = switching
     spec = document(**BALANCER | {"url": coder.url})
-    found = verify(coder, context, spec=spec, addresses={"url": coder.url, "tasks": []})
-    assert found["verdict"] == "VERIFIED"
+    result = verify(coder, context, spec=spec, addresses={"url": coder.url, "tasks": []})
+    assert result["verdict"] == "VERIFIED"
 
 
 def test_an_old_version_behind_a_load_balancer_is_refuted_in_the_end(
     coder: Web, context: Any
 ) -> None:
     spec = document(**BALANCER | {"url": coder.url})
-    found = verify(coder, context, spec=spec, release=release(version="9.9.9"))
-    assert (found["verdict"], found["error"]) == ("REFUTED", "WrongVersion")
+    result = verify(coder, context, spec=spec, release=release(version="9.9.9"))
+    assert (result["verdict"], result["error"]) == ("REFUTED", "WrongVersion")
 
 
 def test_a_spec_that_names_nothing_to_ask_is_verified_by_ecs_alone(web: Web, context: Any) -> None:
     assert verify(web, context, spec=document(verify=MISSING))["verdict"] == "VERIFIED"
-    assert web.asked == []
+    assert web.paths == []

@@ -52,7 +52,7 @@ def made_by_hand(stage: Stage) -> dict[str, Any]:
         *("networkMode", "requiresCompatibilities", "cpu", "memory", "executionRoleArn"),
         *("taskRoleArn", "runtimePlatform"),
     )
-    made = ecs.register_task_definition(
+    rendered = ecs.register_task_definition(
         family=stage.service,
         containerDefinitions=[beside, ours],
         volumes=[{"name": "files", "efsVolumeConfiguration": volume}],
@@ -63,7 +63,7 @@ def made_by_hand(stage: Stage) -> dict[str, Any]:
     ecs.create_service(
         cluster=stage.cluster,
         serviceName=stage.service,
-        taskDefinition=made["taskDefinition"]["taskDefinitionArn"],
+        taskDefinition=rendered["taskDefinition"]["taskDefinitionArn"],
         desiredCount=1,
         launchType="FARGATE",
         loadBalancers=[
@@ -143,21 +143,21 @@ def apart(service: Mapping[str, Any]) -> dict[str, Any]:
 
 def definition(stage: Stage) -> tuple[dict[str, Any], str, dict[str, str]]:
     """The task definition that runs, without its image; the image; and its tags."""
-    found = stage.aws.client("ecs").describe_task_definition(
+    response = stage.aws.client("ecs").describe_task_definition(
         taskDefinition=stage.described()["taskDefinition"], include=["TAGS"]
     )
-    shown = dict(found["taskDefinition"])
+    shown = dict(response["taskDefinition"])
     for name in ("taskDefinitionArn", "revision", "registeredAt", "registeredBy"):
         shown.pop(name, None)
     ours = next(one for one in shown["containerDefinitions"] if one["name"] == stage.service)
     image, ours["image"] = ours["image"], ""
-    tags = {tag["key"]: tag["value"] for tag in found.get("tags", ())}
+    tags = {tag["key"]: tag["value"] for tag in response.get("tags", ())}
     return shown, image, tags
 
 
 def test_four_lines_adopt_a_service_that_somebody_made(service: Stage) -> None:
     made_by_hand(service)
-    (made, _, _) = definition(service)
+    (rendered, _, _) = definition(service)
     # what autoscaling does: it, or a person, sets the count while nobody deploys
     service.aws.client("ecs").update_service(
         cluster=service.cluster, service=service.service, desiredCount=2
@@ -169,7 +169,7 @@ def test_four_lines_adopt_a_service_that_somebody_made(service: Stage) -> None:
     assert service.ended(service.started_by(digest)).status == "SUCCEEDED"
     now, image, tags = definition(service)
     assert image.endswith(f"@{digest}")
-    assert (now, tags["team"]) == (made, "web")
+    assert (now, tags["team"]) == (rendered, "web")
     assert apart(service.described()) == apart(before)
     assert service.described()["desiredCount"] == 2
     live = service.described()["taskDefinition"]

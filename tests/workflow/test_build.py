@@ -53,18 +53,18 @@ def ran(stage: Stage) -> list[dict[str, Any]]:
     """The service's builds in CodeBuild."""
     client = stage.aws.client("codebuild")
     ids = client.list_builds_for_project(projectName=f"{stage.stack}-ImageBuild")["ids"]
-    found = client.batch_get_builds(ids=ids)["builds"] if ids else []
-    told = {"name": "SERVICE", "value": stage.service, "type": "PLAINTEXT"}
-    return [b for b in found if told in b["environment"]["environmentVariables"]]
+    response = client.batch_get_builds(ids=ids)["builds"] if ids else []
+    output = {"name": "SERVICE", "value": stage.service, "type": "PLAINTEXT"}
+    return [b for b in response if output in b["environment"]["environmentVariables"]]
 
 
 def lines(stage: Stage, build: dict[str, Any]) -> list[str]:
-    found = stage.aws.client("logs").get_log_events(
+    response = stage.aws.client("logs").get_log_events(
         logGroupName=build["logs"]["groupName"],
         logStreamName=build["logs"]["streamName"],
         startFromHead=True,
     )
-    return [event["message"] for event in found["events"]]
+    return [event["message"] for event in response["events"]]
 
 
 def tags(stage: Stage) -> set[str]:
@@ -102,17 +102,17 @@ def test_an_upload_ends_with_the_new_version_live(service: Stage) -> None:
     assert {"INSTALL", "PRE_BUILD", "BUILD", "POST_BUILD"} <= record["durations"].keys()
     assert "cloudwatch" in record["log"]
     assert record["reason"].startswith(f"{service.service} 1.2.0 was built from {record['commit']}")
-    told = labels(service, record["digest"])
+    output = labels(service, record["digest"])
     known = demo.read_migrations(DEMO_APP)
-    assert told["org.opencontainers.image.revision"] == record["commit"]
-    assert told["org.opencontainers.image.version"] == "1.2.0"
-    assert told["org.opencontainers.image.created"].startswith("2026-01-01T00:00:00")
-    assert told["deployer.schema.number"] == str(known[-1].number)
+    assert output["org.opencontainers.image.revision"] == record["commit"]
+    assert output["org.opencontainers.image.version"] == "1.2.0"
+    assert output["org.opencontainers.image.created"].startswith("2026-01-01T00:00:00")
+    assert output["deployer.schema.number"] == str(known[-1].number)
     (build,) = ran(service)
-    said = lines(service, build)
-    assert any("(nix-shell)" in line for line in said) == NIX
-    assert any(line == "image: OCI layout, built without docker" for line in said) == (
-        "image: built with docker" not in said
+    message = lines(service, build)
+    assert any("(nix-shell)" in line for line in message) == NIX
+    assert any(line == "image: OCI layout, built without docker" for line in message) == (
+        "image: built with docker" not in message
     )
 
     assert service.ended(service.started_by(record["digest"])).path[-1] == "Deployed"
@@ -366,9 +366,9 @@ def test_a_push_that_drops_midway_goes_on(service: Stage, drop: Callable[[int], 
     service.specify(build=PLAIN)
     drop(4)  # three are botocore's own tries of one request
     ended = built(service, source.archive("v1.0.0"))
-    said = lines(service, ran(service)[0])
-    assert ended.path == BUILT, "\n".join(said[-40:])
-    assert [line for line in said if line.startswith("push interrupted, 4 tries left")]
+    message = lines(service, ran(service)[0])
+    assert ended.path == BUILT, "\n".join(message[-40:])
+    assert [line for line in message if line.startswith("push interrupted, 4 tries left")]
     assert service.ended(service.started_by(last(service)["digest"])).path[-1] == "Deployed"
 
 
@@ -395,8 +395,8 @@ def test_a_newer_upload_stops_the_older_build(service: Stage) -> None:
     ended = service.ended(newer)
     assert ended.path[-1] == "Built", ended.cause
     assert service.ended(older).path[-1] == "Skipped"
-    found = service.aws.client("codebuild").batch_get_builds(ids=[stopped["id"]])["builds"][0]
-    assert found["buildStatus"] == "STOPPED"
+    response = service.aws.client("codebuild").batch_get_builds(ids=[stopped["id"]])["builds"][0]
+    assert response["buildStatus"] == "STOPPED"
     first, second = sorted(service.builds(), key=lambda record: record["pushedAt"])
     assert (first["outcome"], first["by"]) == ("SUPERSEDED", second["id"])
     assert tags(service) == {"1.1.0"}
@@ -421,5 +421,5 @@ def test_a_stopped_execution_leaves_nothing_open_and_wakes_who_waits(service: St
     assert stopped["outcome"] == "FAILED"
     assert stopped["reason"] == "its execution ended before the build did; upload the archive again"
     assert_nothing_left(service)
-    found = service.aws.client("codebuild").batch_get_builds(ids=[build["id"]])["builds"][0]
-    assert found["buildStatus"] == "STOPPED"
+    response = service.aws.client("codebuild").batch_get_builds(ids=[build["id"]])["builds"][0]
+    assert response["buildStatus"] == "STOPPED"

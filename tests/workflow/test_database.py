@@ -46,8 +46,8 @@ class Instance:
         return str(self.secrets.get_secret_value(SecretId=self.secret)["SecretString"])
 
     def describe(self, name: str | None = None) -> dict[str, Any]:
-        found = self.rds.describe_db_instances(DBInstanceIdentifier=name or self.name)
-        return dict(found["DBInstances"][0])
+        response = self.rds.describe_db_instances(DBInstanceIdentifier=name or self.name)
+        return dict(response["DBInstances"][0])
 
     def remove(self, name: str | None = None) -> None:
         name = name or self.name
@@ -55,8 +55,8 @@ class Instance:
         self.rds.delete_db_instance(DBInstanceIdentifier=name, SkipFinalSnapshot=True)
 
     def snapshots(self) -> list[str]:
-        found = self.rds.describe_db_snapshots(DBInstanceIdentifier=self.name)["DBSnapshots"]
-        return [snapshot["DBSnapshotIdentifier"] for snapshot in found]
+        response = self.rds.describe_db_snapshots(DBInstanceIdentifier=self.name)["DBSnapshots"]
+        return [snapshot["DBSnapshotIdentifier"] for snapshot in response]
 
 
 def query(url: str, statement: LiteralString) -> list[tuple[Any, ...]]:
@@ -92,8 +92,8 @@ def watch(stage: Stage, instance: str) -> str:
 
 def watched(stage: Stage, alarm: str) -> str:
     """The database instance that an alarm watches."""
-    found = stage.aws.client("cloudwatch").describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
-    return str(found[0]["Dimensions"][0]["Value"])
+    response = stage.aws.client("cloudwatch").describe_alarms(AlarmNames=[alarm])["MetricAlarms"]
+    return str(response[0]["Dimensions"][0]["Value"])
 
 
 @pytest.fixture
@@ -104,9 +104,9 @@ def unused(deployer: Stage) -> Stage:
 
 @pytest.fixture
 def instance(unused: Stage) -> Iterator[Instance]:
-    made = Instance(unused)
-    yield made
-    made.remove()
+    result = Instance(unused)
+    yield result
+    result.remove()
 
 
 @pytest.fixture
@@ -192,15 +192,15 @@ def test_a_database_that_lets_nobody_in_is_diagnosed(
 ) -> None:
     if what == "password":
         instance.point(instance.url(instance.host, "wrong"))
-        kind, said = "database-password", 'pq: password authentication failed for user "app"'
+        kind, message = "database-password", 'pq: password authentication failed for user "app"'
     else:
         instance.point(instance.url(instance.host).replace(":5432/", ":5431/"))
-        kind, said = "database-unreachable", f"dial tcp {instance.host}:5431: connection refused"
+        kind, message = "database-unreachable", f"dial tcp {instance.host}:5431: connection refused"
     service = deployer.beside(unused.service)
     try:
         assert service.deployed("1.0.0").status == "FAILED"
         diagnosis = service.records()[-1]["diagnosis"]
         assert diagnosis["kind"] == kind
-        assert f"error: connect to postgres failed: {said}" in diagnosis["log"]
+        assert f"error: connect to postgres failed: {message}" in diagnosis["log"]
     finally:
         service.end()

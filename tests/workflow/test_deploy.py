@@ -36,8 +36,8 @@ HAPPY = [
 
 def ask(url: str, path: str = "/api/v2/buildinfo") -> dict[str, str]:
     with urllib.request.urlopen(url + path, timeout=5) as answer:
-        told: dict[str, str] = json.loads(answer.read())
-    return told
+        output: dict[str, str] = json.loads(answer.read())
+    return output
 
 
 def create_first_user(url: str) -> None:
@@ -69,12 +69,12 @@ def test_the_first_push_creates_the_service_and_its_url_answers(service: Stage) 
 
 def test_the_task_definition_runs_the_digest_and_says_what_it_is(live: Stage) -> None:
     record = live.records()[0]
-    found = live.aws.client("ecs").describe_task_definition(
+    response = live.aws.client("ecs").describe_task_definition(
         taskDefinition=record["taskDefinition"], include=["TAGS"]
     )
-    container = found["taskDefinition"]["containerDefinitions"][0]
+    container = response["taskDefinition"]["containerDefinitions"][0]
     assert container["image"].endswith(f"/{live.service}@{record['digest']}")
-    tags = {tag["key"]: tag["value"] for tag in found["tags"]}
+    tags = {tag["key"]: tag["value"] for tag in response["tags"]}
     assert tags["deployer:version"] == "1.0.0"
     assert tags["deployer:digest"] == record["digest"]
     assert tags["deployer:release"] == record["id"]

@@ -101,9 +101,9 @@ def site(make_site: Callable[[], DocsSite]) -> DocsSite:
 @pytest.fixture(scope="module")
 def running(make_site: Callable[[], DocsSite]) -> Iterator[DocsSite]:
     """A live site that all tests here share, since none of them may change it."""
-    made = make_site()
-    assert made.published(tar_gz(sources()), "first.tar.gz").status == "SUCCEEDED"
-    yield made
+    result = make_site()
+    assert result.published(tar_gz(sources()), "first.tar.gz").status == "SUCCEEDED"
+    yield result
 
 
 @pytest.fixture
@@ -118,17 +118,17 @@ def untouched(running: DocsSite) -> Iterator[DocsSite]:
 
 
 def only_record(site: DocsSite, execution: Execution) -> dict[str, Any]:
-    (found,) = [r for r in site.stage.records() if r["execution"] == execution.arn]
-    return found
+    (record,) = [r for r in site.stage.records() if r["execution"] == execution.arn]
+    return record
 
 
 def until(look: Callable[[], list[dict[str, Any]]], seconds: float = 60) -> list[dict[str, Any]]:
     """What a look finds, as soon as it finds anything."""
     deadline = time.monotonic() + seconds
-    while not (found := look()):
+    while not (result := look()):
         assert time.monotonic() < deadline, f"nothing was found within {seconds} s"
         time.sleep(0.1)
-    return found
+    return result
 
 
 def published(done: Execution) -> Execution:
@@ -406,13 +406,13 @@ ARCHIVES: dict[str, tuple[bytes, str, str]] = {
 
 @pytest.mark.parametrize("what", ARCHIVES)
 def test_sources_that_can_not_be_built_are_refused_by_name(untouched: DocsSite, what: str) -> None:
-    archive, name, told = ARCHIVES[what]
+    archive, name, output = ARCHIVES[what]
     done = untouched.published(archive, name)
     assert (done.status, done.error) == ("FAILED", "SourcesRejected")
     assert done.path == [*BEGUN, "Check sources", *FAILED]
-    assert told in done.cause
+    assert output in done.cause
     record = only_record(untouched, done)
-    assert (record["outcome"], told in record["reason"]) == ("FAILED", True)
+    assert (record["outcome"], output in record["reason"]) == ("FAILED", True)
 
 
 BUILDS: dict[str, tuple[Sources, str, str]] = {
@@ -446,16 +446,16 @@ BUILDS: dict[str, tuple[Sources, str, str]] = {
 
 @pytest.mark.parametrize("what", BUILDS)
 def test_what_must_not_replace_the_live_site_does_not(untouched: DocsSite, what: str) -> None:
-    files, error, told = BUILDS[what]
+    files, error, output = BUILDS[what]
     done = untouched.published(tar_gz(files), "a.tar.gz")
     assert (done.status, done.error) == ("FAILED", error)
     assert "Switch release" not in done.path
-    assert told in done.cause
+    assert output in done.cause
     assert only_record(untouched, done)["outcome"] == "FAILED"
 
 
 @pytest.mark.parametrize(
-    ("command", "error", "told"),
+    ("command", "error", "message"),
     [
         ({"action": "explode"}, "RequestRejected", "explode"),
         ({"action": "rollback"}, "RequestRejected", "needs to"),
@@ -471,11 +471,11 @@ def test_what_must_not_replace_the_live_site_does_not(untouched: DocsSite, what:
     ],
 )
 def test_an_order_that_can_not_be_served_is_refused(
-    untouched: DocsSite, command: dict[str, Any], error: str, told: str
+    untouched: DocsSite, command: dict[str, Any], error: str, message: str
 ) -> None:
     done = untouched.requested(**command)
     assert (done.status, done.error) == ("FAILED", error)
-    assert told in done.cause
+    assert message in done.cause
 
 
 def test_an_upload_for_a_site_without_spec_is_recorded(untouched: DocsSite) -> None:

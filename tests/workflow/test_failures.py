@@ -28,8 +28,8 @@ def url_now(stage: Stage) -> str:
     arns = ecs.list_tasks(cluster=stage.cluster, serviceName=stage.service)["taskArns"]
     (task,) = ecs.describe_tasks(cluster=stage.cluster, tasks=arns)["tasks"]
     details = {d["name"]: d["value"] for d in task["attachments"][0]["details"]}
-    found = ec2.describe_network_interfaces(NetworkInterfaceIds=[details["networkInterfaceId"]])
-    return f"http://{found['NetworkInterfaces'][0]['Association']['PublicIp']}:3000"
+    response = ec2.describe_network_interfaces(NetworkInterfaceIds=[details["networkInterfaceId"]])
+    return f"http://{response['NetworkInterfaces'][0]['Association']['PublicIp']}:3000"
 
 
 def assert_rolled_back(stage: Stage, done: Execution, *errors: str) -> None:
@@ -59,11 +59,11 @@ def test_a_broken_release_is_rolled_back(live: Stage, fault: str, errors: list[s
 @pytest.mark.walk
 def test_the_record_of_a_crash_explains_it(live: Stage) -> None:
     done = live.deployed("1.1.0", fault="exit-at-start")
-    found = live.records()[-1]["diagnosis"]
-    assert found["kind"] == "crash"
-    assert any("exited with 3" in stop for stop in found["stops"])
-    assert found["log"], "the last lines of the container"
-    assert found["advice"]
+    records = live.records()[-1]["diagnosis"]
+    assert records["kind"] == "crash"
+    assert any("exited with 3" in stop for stop in records["stops"])
+    assert records["log"], "the last lines of the container"
+    assert records["advice"]
     assert "previous release is back" in done.cause
 
 
@@ -136,8 +136,8 @@ def test_a_migration_that_never_started_is_rolled_back(make: Callable[..., Stage
 
 def test_a_missing_secret_is_called_at_once(live: Stage) -> None:
     """What is missing is a key of it, which no preflight can see."""
-    found = live.aws.client("ecs").describe_task_definition(taskDefinition=live.service)
-    (container,) = found["taskDefinition"]["containerDefinitions"]
+    response = live.aws.client("ecs").describe_task_definition(taskDefinition=live.service)
+    (container,) = response["taskDefinition"]["containerDefinitions"]
     secrets = {one["name"]: f"{one['valueFrom']}:url::" for one in container["secrets"]}
     live.specify_container(secrets=secrets)
     done = live.deployed("1.1.0")

@@ -78,16 +78,16 @@ def test_an_image_deleted_midway_fails_by_name_and_the_good_release_is_back(live
 
 def messages(stage: Stage, queue: str, seconds: float = 10) -> list[dict[str, Any]]:
     """What a queue gets within a time, until nothing more comes for a second."""
-    sqs, found = stage.aws.client("sqs"), []
+    sqs, response = stage.aws.client("sqs"), []
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         got = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1)
         for message in got.get("Messages", []):
-            found.append(json.loads(message["Body"]))
+            response.append(json.loads(message["Body"]))
             sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-        if found and not got.get("Messages"):
+        if response and not got.get("Messages"):
             break
-    return found
+    return response
 
 
 @pytest.mark.walk
@@ -95,8 +95,8 @@ def test_everyone_who_subscribed_hears_of_start_and_end(live: Stage) -> None:
     sqs, sns = live.aws.client("sqs"), live.aws.client("sns")
     topic = live.outputs["AnnouncementsTopic"]
     queue = sqs.create_queue(QueueName=f"{live.service}-news")["QueueUrl"]
-    asked = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
-    arn = asked["Attributes"]["QueueArn"]
+    request = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    arn = request["Attributes"]["QueueArn"]
     allowed = {
         "Effect": "Allow",
         "Principal": {"Service": "sns.amazonaws.com"},

@@ -70,9 +70,9 @@ class Visitor:
         self.page.on("pageerror", lambda error: self._complain("pageerror", str(error)))
         self.page.on("console", self._hear)
 
-    def _hear(self, said: ConsoleMessage) -> None:
-        if said.type == "error":
-            self._complain(said.text)
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self._complain(message.text)
 
     def _complain(self, *what: str) -> None:
         if "net::ERR_ABORTED" not in what:  # Next.js itself gives up what it need not have ahead

@@ -50,13 +50,13 @@ def test_orders_are_given_looked_after_and_stopped_with_mfa(service: Stage, pers
         sfn.stop_execution(executionArn=running)
 
     names = {"#s": "service"}
-    found = person.client("dynamodb", session).query(
+    response = person.client("dynamodb", session).query(
         TableName=outputs["ReleasesTable"],
         KeyConditionExpression="#s = :service",
         ExpressionAttributeNames=names,
         ExpressionAttributeValues={":service": {"S": service.service}},
     )
-    assert found["Count"] > 0
+    assert response["Count"] > 0
     logs = person.client("logs", session)
     for group in (outputs["FunctionLogGroup"], f"/ecs/{service.service}"):
         assert "events" in logs.filter_log_events(logGroupName=group, limit=1)

@@ -27,10 +27,10 @@ def group(stage: Stage, name: str) -> tuple[str, str]:
     ec2 = stage.aws.client("ec2")
     subnet = stage.network["subnets"][0]
     vpc = ec2.describe_subnets(SubnetIds=[subnet])["Subnets"][0]["VpcId"]
-    made = ec2.create_security_group(
+    result = ec2.create_security_group(
         GroupName=f"{stage.service}-{name}", Description=name, VpcId=vpc
     )
-    return made["GroupId"], vpc
+    return result["GroupId"], vpc
 
 
 def test_a_closed_security_group(live: Stage) -> None:
@@ -147,15 +147,7 @@ def test_a_database_that_no_task_can_reach(live: Stage, status: str) -> None:
         refused(live, "1.1.0", name)
         return
     closed, _ = group(live, "database")
-    rds.create_db_instance(
-        DBInstanceIdentifier=name,
-        Engine="postgres",
-        DBInstanceClass="db.t4g.micro",
-        AllocatedStorage=20,
-        MasterUsername="app",
-        MasterUserPassword="not-a-secret",
-        VpcSecurityGroupIds=[closed],
-    )
+    live.create_instance(name, VpcSecurityGroupIds=[closed])
     try:
         assert "5432" in refused(live, "1.1.0", closed)
     finally:

@@ -36,14 +36,14 @@ class Check:
     Attributes:
         fix: lines; one that begins with two spaces is a command to copy.
         denied: whether AWS denied the caller the permission to check.
-        why: why it matters, if `found` does not say so.
+        why: why it matters, if `finding` does not say so.
         evidence: log lines that show it.
         repair: the fix, if a program can make it.
     """
 
     name: str
     state: State
-    found: str
+    finding: str
     fix: tuple[str, ...] = ()
     why: str = ""
     evidence: tuple[str, ...] = ()

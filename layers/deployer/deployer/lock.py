@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NotRequired, TypedDict
 
-from deployer.deploy.history import History, good, was_live
+from deployer.deploy.history import good, was_live
 from deployer.deploy.identification import OPERATOR
-from deployer.deploy.release import Entry, Recorded
+from deployer.deploy.release import Entry, Record
 from deployer.deploy.spec import LOCK_PATIENCE
 from deployer.requests import ONE_PUSH
 
@@ -91,7 +91,7 @@ def decide(
     holder: LockRequest | None,
     waiting: Sequence[LockRequest],
     hold: HoldNote | None,
-    history: History,
+    history: Sequence[Record],
 ) -> Decision:
     """Decide a lock request.
 
@@ -160,8 +160,8 @@ _NOT_NEWER = ("hold", "restart", "resume")
 
 
 def _overtaken(
-    request: LockRequest, holder: LockRequest | None, history: History
-) -> Recorded | None:
+    request: LockRequest, holder: LockRequest | None, history: Sequence[Record]
+) -> Record | None:
     """Return the release that supersedes this push; None if none does.
 
     That is a newer push with any outcome, or a manual request made after this push that succeeded.
@@ -183,7 +183,7 @@ def _overtaken(
     return None
 
 
-def _same_push(release: Recorded, history: History) -> Recorded | None:
+def _same_push(release: Record, history: Sequence[Record]) -> Record | None:
     """Return the release of another tag of the same push, if it held the lock; None otherwise.
 
     Two tags belong to one push only if nothing else was pushed or requested between them.
@@ -203,17 +203,17 @@ def _same_push(release: Recorded, history: History) -> Recorded | None:
     return previous if same_push and previous.get("outcome") in ("SUCCEEDED", *_FAILED) else None
 
 
-def _requested_at(entry: Recorded) -> datetime:
+def _requested_at(entry: Record) -> datetime:
     """Return when a release was pushed or requested."""
     timestamp = entry["pushedAt"] if entry["trigger"] == "push" else entry["startedAt"]
     return datetime.fromisoformat(timestamp)
 
 
-def _may_deploy(entry: Recorded) -> bool:
+def _may_deploy(entry: Record) -> bool:
     return entry.get("outcome") != "IGNORED" and entry["trigger"] != "hold"
 
 
-def _carried_out_since(request: LockRequest, history: History) -> Recorded | None:
+def _carried_out_since(request: LockRequest, history: Sequence[Record]) -> Record | None:
     """Return the request that was made after this one but carried out before it."""
     requested = datetime.fromisoformat(request["since"])
     for entry in good(history):
@@ -222,7 +222,7 @@ def _carried_out_since(request: LockRequest, history: History) -> Recorded | Non
     return None
 
 
-def _of_newest(request: LockRequest, release: Recorded | None) -> bool:
+def _of_newest(request: LockRequest, release: Record | None) -> bool:
     """Return whether a request is for the newest push there was when it was made.
 
     A resumption is, and a request to publish a site: it names no archive.
@@ -231,7 +231,7 @@ def _of_newest(request: LockRequest, release: Recorded | None) -> bool:
     return publishes or request["trigger"] == "resume"
 
 
-def _newer_push(request: LockRequest, history: History) -> Recorded | None:
+def _newer_push(request: LockRequest, history: Sequence[Record]) -> Record | None:
     """Return a newer push than that of the request that was live, so that it stays deployed."""
     pushed = datetime.fromisoformat(request["pushedAt"])
     for entry in good(history):
@@ -241,7 +241,7 @@ def _newer_push(request: LockRequest, history: History) -> Recorded | None:
     return None
 
 
-def _live_since(request: LockRequest, history: History) -> Recorded | None:
+def _live_since(request: LockRequest, history: Sequence[Record]) -> Record | None:
     """Return the release that went live after a request was made; None if none did."""
     requested = datetime.fromisoformat(request["since"])
     for entry in good(history):
@@ -250,7 +250,7 @@ def _live_since(request: LockRequest, history: History) -> Recorded | None:
     return None
 
 
-def _later(release: Recorded | None, history: History) -> Recorded | None:
+def _later(release: Record | None, history: Sequence[Record]) -> Record | None:
     """Return a release that changed the service or site after the one to recover did."""
     acquired = release.get("lockedAt") if release else None
     changed = (e for e in history if "rollout" in e or was_live(e))

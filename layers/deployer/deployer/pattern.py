@@ -104,21 +104,21 @@ def compile(pattern: str) -> Pattern:
     return _Parser(pattern).parsed()
 
 
-def common(one: Pattern, other: Pattern, characters: str) -> str | None:
+def common(first_pattern: Pattern, second_pattern: Pattern, characters: str) -> str | None:
     """Return a short text that both patterns match; None if none is found, which is not to say that
-    there is none: only so many are looked at.
+    there is none: only so many are tried.
 
     Args:
         characters: those that the text may have.
     """
-    first = (frozenset({one.start}), frozenset({other.start}))
+    first = (frozenset({first_pattern.start}), frozenset({second_pattern.start}))
     seen, left = {first}, deque([(first, "")])
     while left and len(seen) < _PAIRS:
         (mine, theirs), text = left.popleft()
-        if text and one.fullmatch(text) and other.fullmatch(text):
+        if text and first_pattern.fullmatch(text) and second_pattern.fullmatch(text):
             return text
         for character in characters:
-            pair = (one.after(mine, character), other.after(theirs, character))
+            pair = (first_pattern.after(mine, character), second_pattern.after(theirs, character))
             if all(pair) and pair not in seen:
                 seen.add(pair)
                 left.append((pair, text + character))

@@ -181,15 +181,15 @@ def _named_secret(name: str, value: str) -> bool:
 
 def _once(text: str) -> str:
     if "PRIVATE KEY" in text or "PuTTY" in text:
-        text = _PRIVATE_KEY.sub(lambda found: f"{found[1] or found[2]}{STRUCK}", text)
+        text = _PRIVATE_KEY.sub(lambda match: f"{match[1] or match[2]}{STRUCK}", text)
     if "alue" in text.lower():
         text = _without(text, _named(text))
     text = _without(text, _pairs(text))
     text = _without(text, _spaced(text))
     if "curl" in text:
-        text = _CURL_USER.sub(lambda found: f"{found[1]}{STRUCK}", text)
+        text = _CURL_USER.sub(lambda match: f"{match[1]}{STRUCK}", text)
     if "@" in text:
-        text = _RUN.sub(lambda found: _url(found[0]), text)
+        text = _RUN.sub(lambda match: _url(match[0]), text)
     text = _SCHEME.sub(_scheme, text)
     text = _OAUTH_CODE.sub(rf"\1{STRUCK}", text)
     text = _SLACK_HOOK.sub(rf"\1{STRUCK}", text)
@@ -210,15 +210,15 @@ def _without(text: str, spans: Iterator[tuple[int, int]]) -> str:
 def _pairs(text: str) -> Iterator[tuple[int, int]]:
     """Where the values of secret names are."""
     at = 0
-    while found := _PAIR.search(text, at):
-        at = found.end()
-        name, sep = found["name"][-_LONGEST_NAME:], found["sep"].strip()
-        closed = bool(found["close"])
+    while match := _PAIR.search(text, at):
+        at = match.end()
+        name, sep = match["name"][-_LONGEST_NAME:], match["sep"].strip()
+        closed = bool(match["close"])
         header = sep != "," and _HEADER.match(name.lower()) is not None
         auth = name.lower() == "auth" and (closed or sep == "=")
         if not (header or auth or _is_secret(name, short=closed or sep == "=")):
             continue
-        if _elsewhere(text, found, sep):
+        if _elsewhere(text, match, sep):
             continue
         span = _value(text, at, whole_line=header, quoted_only=sep == ",")
         if span and not _in_the_clear(name, text[span[0] : span[1]]):
@@ -236,14 +236,14 @@ def _in_the_clear(name: str, value: str) -> bool:
     return name in ("PWD", "OLDPWD") and value.startswith("/")  # the shell's working directory
 
 
-def _elsewhere(text: str, found: re.Match[str], sep: str) -> bool:
+def _elsewhere(text: str, match: re.Match[str], sep: str) -> bool:
     """Whether `name:` is no assignment: a part of an ARN, an image, a line of a source file."""
-    begin, end = found.start(), found.end()
+    begin, end = match.start(), match.end()
     if sep == ",":
-        return not found["close"] or _IS_NAME.match(text, end) is not None
+        return not match["close"] or _IS_NAME.match(text, end) is not None
     if sep == ">":
         return text[max(0, begin - 1) : begin] != "<"
-    if sep != ":" or found["close"]:
+    if sep != ":" or match["close"]:
         return False
     spaced = text[end - 1 : end] in (" ", "\t")
     if re.fullmatch(r".*\d{12}:", text[max(0, begin - 14) : begin], re.DOTALL):
@@ -251,17 +251,17 @@ def _elsewhere(text: str, found: re.Match[str], sep: str) -> bool:
     if text[max(0, begin - 1) : begin] == "/" and not spaced:
         return True
     before = text[max(0, begin - 11) : begin].lower()
-    if before.endswith(("unexpected ", "illegal ")) and found["name"].lower() == "token":
+    if before.endswith(("unexpected ", "illegal ")) and match["name"].lower() == "token":
         return True
-    return "." in found["name"] and _SOURCE_LINE.match(text, end) is not None
+    return "." in match["name"] and _SOURCE_LINE.match(text, end) is not None
 
 
 def _spaced(text: str) -> Iterator[tuple[int, int]]:
     """Where values are that a blank separates from their name."""
     at = 0
-    while found := _SPACED.search(text, at):
-        at = found.end()
-        if not found["flag"] or _is_secret(found["flag"]):
+    while match := _SPACED.search(text, at):
+        at = match.end()
+        if not match["flag"] or _is_secret(match["flag"]):
             span = _value(text, at)
             if span:
                 yield span
@@ -271,12 +271,12 @@ def _spaced(text: str) -> Iterator[tuple[int, int]]:
 def _named(text: str) -> Iterator[tuple[int, int]]:
     """Where the values are of objects that hold a name and a value."""
     spans = []
-    for found in _NAMED_VALUE.finditer(text):
-        span = _value(text, found.end()) if _is_secret(found["name"]) else None
+    for match in _NAMED_VALUE.finditer(text):
+        span = _value(text, match.end()) if _is_secret(match["name"]) else None
         spans += [span] if span else []
-    for found in _VALUE_NAMED.finditer(text):
-        if _named_secret(found["name"], found["value"]):
-            spans.append(found.span("value"))
+    for match in _VALUE_NAMED.finditer(text):
+        if _named_secret(match["name"], match["value"]):
+            spans.append(match.span("value"))
     at = 0
     for begin, end in sorted(spans):
         if begin >= at:
@@ -347,7 +347,7 @@ def _closing(text: str, begin: int, opening: str) -> int:
 
 
 def _group(text: str, at: int) -> tuple[int, int]:
-    """The inside of a list; nothing of an object, whose names are looked at one by one."""
+    """The inside of a list; nothing of an object, whose names are checked one by one."""
     inside = at + 1
     if text[at] == "{" or _OBJECTS.match(text, inside):
         return at, at
@@ -355,16 +355,16 @@ def _group(text: str, at: int) -> tuple[int, int]:
     return inside, end if end >= 0 else len(text)
 
 
-def _scheme(found: re.Match[str]) -> str:
-    value = found["value"]
-    if found["scheme"].lower() == "bearer":
+def _scheme(match: re.Match[str]) -> str:
+    value = match["value"]
+    if match["scheme"].lower() == "bearer":
         secret = not _NO_BEARER.fullmatch(value)
     else:
         try:
             secret = b":" in base64.b64decode(value + "=" * (-len(value) % 4))
         except (binascii.Error, ValueError):
             secret = False
-    return found[0].replace(value, STRUCK) if secret else found[0]
+    return match[0].replace(value, STRUCK) if secret else match[0]
 
 
 def _url(run: str) -> str:

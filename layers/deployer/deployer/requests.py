@@ -46,7 +46,7 @@ class Push:
     """A push event: a manifest arrived in a repository, by a push or by replication, or an existing
     one got a tag.
 
-    `tag` is None for an untagged manifest. `found` is whether the reconciler found the push
+    `tag` is None for an untagged manifest. `reconciled` is whether the reconciler noticed the push
     without its event. `time` is then that of the image's first push, the only one that ECR keeps
     (https://github.com/aws/containers-roadmap/issues/2746); otherwise it is the event's.
     """
@@ -55,12 +55,12 @@ class Push:
     digest: str
     tag: str | None
     time: datetime
-    found: bool = False
+    reconciled: bool = False
 
     @property
     def until(self) -> datetime:
         """The latest time of an event, for the same tag and digest, that is about this push."""
-        return self.time + ONE_PUSH if self.found else self.time
+        return self.time + ONE_PUSH if self.reconciled else self.time
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,19 @@ class Recover:
 type Manual = Deploy | Publish | Rollback | Restart | Hold | Resume | Recover
 
 
+def fields_of(document: object, example: str) -> Mapping[str, object]:
+    """Return the fields of an execution's input.
+
+    Raises:
+        RequestRejected: it is not an object.
+    """
+    if not isinstance(document, dict):
+        raise RequestRejected(
+            f"the input must be an object, not {type(document).__name__}; for example {example}"
+        )
+    return document
+
+
 def parse(document: object) -> Push | Deploy | Rollback | Restart | Hold | Resume | Recover:
     """Read the input of an execution.
 
@@ -159,10 +172,7 @@ def parse(document: object) -> Push | Deploy | Rollback | Restart | Hold | Resum
     Raises:
         RequestRejected: the message names the problem and has a valid example.
     """
-    if not isinstance(document, dict):
-        raise RequestRejected(
-            f"the input must be an object, not {type(document).__name__}; for example {EXAMPLE}"
-        )
+    document = fields_of(document, EXAMPLE)
     if "action" in document:
         requested = manual(document, EXAMPLES, "service")
         assert not isinstance(requested, Publish)  # not among the examples
@@ -205,7 +215,7 @@ def _push(event: Mapping[str, object]) -> Push:
         digest=_matching(detail, "image-digest", DIGEST, "ECR event's detail"),
         tag=None if tag is None else text(detail, "image-tag", "ECR event's detail"),
         time=time_of(event, "ECR event"),
-        found=event.get("reconciled") is True,
+        reconciled=event.get("reconciled") is True,
     )
 
 

@@ -34,7 +34,7 @@ class Pattern(NamedTuple):
     advice: str
 
 
-def found(log: Sequence[str], patterns: Sequence[Pattern]) -> list[Symptom]:
+def matching(log: Sequence[str], patterns: Sequence[Pattern]) -> list[Symptom]:
     """Return the symptoms in a log in the order of the patterns, each with its last line."""
     from deployer.redaction import clip  # every function reads a spec, and few read logs
 

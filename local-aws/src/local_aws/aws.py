@@ -71,7 +71,7 @@ class LocalAws:
     account: str = server.ACCOUNT
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _temporary: bool = field(default=False, repr=False)
-    _made: Any = field(default=None, repr=False)
+    _session: Any = field(default=None, repr=False)
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -201,8 +201,8 @@ class LocalAws:
         """The boto3 client of a service, made once."""
         with self._lock:
             if service not in self._clients:
-                self._made = self._made or self.session()
-                self._clients[service] = self._made.client(service)
+                self._session = self._session or self.session()
+                self._clients[service] = self._session.client(service)
             return self._clients[service]
 
     def build(self, template: Path, directory: Path) -> Path:
@@ -268,7 +268,7 @@ class LocalAws:
         return self.directory / lambda_worker.AUTHORITY
 
     def wait(self) -> int:
-        """Wait until it ends; 0 if it was told to. Only for the process that started it."""
+        """Wait until it ends; 0 if it was stopped. Only for the process that started it."""
         assert self._process is not None
         return self._process.wait()
 
@@ -359,8 +359,8 @@ class LocalAws:
         command = [str(Path(sys.executable).parent / "sam"), *arguments]
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, check=False)
         if done.returncode:
-            said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-            errors = next((said[i:] for i, line in enumerate(said) if "Error:" in line), said)
+            lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+            errors = next((lines[i:] for i, line in enumerate(lines) if "Error:" in line), lines)
             end = "\n".join(errors[-20:])
             raise SamFailed(f"sam {arguments[0]} failed ({done.returncode}):\n{end}")
 
@@ -389,13 +389,13 @@ def processes(directory: Path) -> list[int]:
     """The processes of the directory's instance: they carry its name or work inside it (Linux)."""
     directory = directory.resolve()
     marker = f"{server.MARKER}={directory}".encode()
-    found = []
+    pids = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             inside = (entry / "cwd").readlink().is_relative_to(directory / "tmp")
             if inside or marker in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-    return [pid for pid in found if pid != os.getpid()]
+                pids.append(int(entry.name))
+    return [pid for pid in pids if pid != os.getpid()]
 
 
 def _lock(directory: Path, *, wait: bool = False) -> int:

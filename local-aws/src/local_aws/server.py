@@ -1,6 +1,6 @@
 """`python -m local_aws.server`: MiniStack with the shims, and an end for all that it started.
 
-It ends everything below it (Lambda workers, containers) when it is told to stop, or, with `--tied`,
+It ends everything below it (Lambda workers, containers) when it is stopped, or, with `--tied`,
 when its standard input closes because whoever started it died, even by SIGKILL. Should it be killed
 itself, containers and databases notice it by a pipe, and the next start in its directory ends what
 else is left. Linux only.
@@ -138,14 +138,14 @@ def clear(directory: Path) -> None:
 def kill_tree(root: int) -> None:
     """SIGKILL everything below this process, `root`, until nothing of it is left."""
     while True:
-        found = descendants(root)
-        for pid in found:
+        pids = descendants(root)
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         # Who lost a parent while the list was made may be missing in it, but is a child now: only
         # no child at all means that none is left.
         try:
-            os.waitpid(-1, 0 if found else os.WNOHANG)
+            os.waitpid(-1, 0 if pids else os.WNOHANG)
         except ChildProcessError:
             return
 
@@ -155,13 +155,13 @@ def descendants(root: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for pid, parent in _parents().items():
         children.setdefault(parent, []).append(pid)
-    found: list[int] = []
+    pids: list[int] = []
     pending = [root]
     while pending:
         below = children.get(pending.pop(), [])
-        found += below
+        pids += below
         pending += below
-    return found
+    return pids
 
 
 def _parents() -> dict[int, int]:

@@ -49,7 +49,7 @@ class Operator:
         check_printed(words, done.stdout)
         return done
 
-    def told(self, *words: str) -> dict[str, Any]:
+    def output(self, *words: str) -> dict[str, Any]:
         """What the command tells a script; it must end well."""
         done = self.run(*words, "--json")
         assert done.returncode == 0, done.stderr

@@ -20,8 +20,8 @@ def test_a_spec_is_stored_after_showing_what_changes(operator: Operator, tmp_pat
     assert operator.run("apply", str(file)).returncode == 4, "nobody agreed"
     assert stage.spec() == before
 
-    told = operator.told("apply", str(file), "--yes")
-    assert (told["changed"], told["stored"]) == (True, True)
+    output = operator.output("apply", str(file), "--yes")
+    assert (output["changed"], output["stored"]) == (True, True)
     assert stage.spec() == before | {"timeout": 77}
 
 

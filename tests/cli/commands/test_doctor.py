@@ -40,9 +40,9 @@ def answered(operator: Operator, *answers: str) -> "subprocess.CompletedProcess[
     )
 
 
-def wrong(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def wrong(described: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """What failed, by name; each has its fix."""
-    failed = {check["name"]: check for check in found if check["state"] == "failed"}
+    failed = {check["name"]: check for check in described if check["state"] == "failed"}
     assert all(check["fix"] for check in failed.values()), failed
     return failed
 
@@ -52,10 +52,10 @@ def group(stage: Stage, **ingress: Any) -> str:
     ec2 = stage.aws.client("ec2")
     name = f"doctor-{next(_numbers)}"
     vpc = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
-    made = ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc["VpcId"])
+    result = ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc["VpcId"])
     if ingress:
-        ec2.authorize_security_group_ingress(GroupId=made["GroupId"], IpProtocol="tcp", **ingress)
-    return str(made["GroupId"])
+        ec2.authorize_security_group_ingress(GroupId=result["GroupId"], IpProtocol="tcp", **ingress)
+    return str(result["GroupId"])
 
 
 def anyone(port: int) -> dict[str, Any]:
@@ -63,8 +63,8 @@ def anyone(port: int) -> dict[str, Any]:
 
 
 def rules(stage: Stage, name: str) -> list[dict[str, Any]]:
-    found = stage.aws.client("ec2").describe_security_groups(GroupIds=[name])
-    return list(found["SecurityGroups"][0]["IpPermissions"])
+    response = stage.aws.client("ec2").describe_security_groups(GroupIds=[name])
+    return list(response["SecurityGroups"][0]["IpPermissions"])
 
 
 def secret(stage: Stage) -> str:
@@ -86,10 +86,10 @@ def credentials(key: Mapping[str, str]) -> Mapping[str, str]:
     }
 
 
-def warnings(found: list[dict[str, Any]]) -> list[str]:
+def warnings(described: list[dict[str, Any]]) -> list[str]:
     """Return the warnings about the service. The deployer is shared: requests that other tests have
     it refuse are failed executions without a record of a service."""
-    names = [check["name"] for check in found if check["state"] == "warning"]
+    names = [check["name"] for check in described if check["state"] == "warning"]
     return [name for name in names if name != "executions"]
 
 
@@ -97,25 +97,25 @@ def warnings(found: list[dict[str, Any]]) -> list[str]:
 
 
 def test_a_service_that_was_never_deployed_is_well(operator: Operator) -> None:
-    code, found = looked(operator)
-    assert (code, wrong(found)) == (0, {})
+    code, result = looked(operator)
+    assert (code, wrong(result)) == (0, {})
 
 
 def test_a_service_that_is_live_is_well(live: Operator) -> None:
     live.stage.specify(preset="coder")
-    code, found = looked(live)
-    assert (code, wrong(found)) == (0, {})
-    told = {check["name"] for check in found}
-    assert told >= {"answers", "drift", "image", "way to ECR", "security group", "lock"}
+    code, result = looked(live)
+    assert (code, wrong(result)) == (0, {})
+    output = {check["name"] for check in result}
+    assert output >= {"answers", "drift", "image", "way to ECR", "security group", "lock"}
     # the demo application's database has no user yet
-    assert warnings(found) == ["first user"]
+    assert warnings(result) == ["first user"]
 
 
 def test_operators_who_may_diagnose_see_everything(live: Operator, eyes: Mapping[str, str]) -> None:
     live.stage.specify(preset="coder")
-    code, found = looked(live, **eyes)
-    assert (code, wrong(found)) == (0, {})
-    assert warnings(found) == ["first user"]
+    code, result = looked(live, **eyes)
+    assert (code, wrong(result)) == (0, {})
+    assert warnings(result) == ["first user"]
 
 
 def test_people_see_it_too(live: Operator) -> None:
@@ -165,14 +165,14 @@ def ill(deployer: Stage, make: Make) -> Iterator[Operator]:
 
 
 def test_what_is_safe_is_put_right_and_the_rest_is_left(ill: Operator) -> None:
-    code, found = looked(ill)
-    bad = wrong(found)
+    code, result = looked(ill)
+    bad = wrong(result)
     assert code == 3
     safe = {"security group", "log group", "lock", "dead letters"}
     assert bad.keys() == {*safe, "secrets"}
     assert {name for name, check in bad.items() if "repair" in check} == safe
-    assert {c["name"] for c in found if c["state"] == "warning"} >= {"drift"}
-    assert "memory" in next(c["found"] for c in found if c["name"] == "drift")
+    assert {c["name"] for c in result if c["state"] == "warning"} >= {"drift"}
+    assert "memory" in next(c["found"] for c in result if c["name"] == "drift")
 
     executions = len(ill.stage.executions())
     unanswered = ill.run("doctor", "--fix")
@@ -183,9 +183,9 @@ def test_what_is_safe_is_put_right_and_the_rest_is_left(ill: Operator) -> None:
     assert len(ill.stage.executions()) == executions
     assert wrong(looked(ill)[1]).keys() == bad.keys() - {"security group"}
 
-    code, found = looked(ill, "--fix", "--yes")
+    code, result = looked(ill, "--fix", "--yes")
     assert code == 3
-    assert wrong(found).keys() == {"secrets"}
+    assert wrong(result).keys() == {"secrets"}
     redriven = ill.stage.executions()[0]
     assert ill.stage.ended(redriven).status == "SUCCEEDED"
     assert len(ill.stage.records()) == 1, "what was deployed already is not deployed twice"
@@ -197,15 +197,7 @@ def test_a_database_that_is_closed_to_the_tasks_is_opened(
     stage, rds = operator.stage, operator.stage.aws.client("rds")
     closed = group(stage)
     name = f"{stage.service}-db"
-    rds.create_db_instance(
-        DBInstanceIdentifier=name,
-        Engine="postgres",
-        DBInstanceClass="db.t4g.micro",
-        AllocatedStorage=20,
-        MasterUsername="app",
-        MasterUserPassword="not-a-secret",
-        VpcSecurityGroupIds=[closed],
-    )
+    stage.create_instance(name, VpcSecurityGroupIds=[closed])
     stage.specify(database={"instance": name})
     rds.get_waiter("db_instance_available").wait(
         DBInstanceIdentifier=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
@@ -246,11 +238,11 @@ def test_a_secret_that_the_execution_role_may_not_read(operator: Operator) -> No
     )["ARN"]
     gone = other.replace("/other", "/gone")
     stage.specify_container(secrets={"OTHER": other, "GONE": gone})
-    _, found = looked(operator)
-    said = [c["found"] for c in found if c["name"] == "secrets" and c["state"] == "failed"]
-    assert len(said) == 2
-    assert any("has no permission to read" in text for text in said)
-    assert any("does not exist" in text for text in said)
+    _, result = looked(operator)
+    message = [c["found"] for c in result if c["name"] == "secrets" and c["state"] == "failed"]
+    assert len(message) == 2
+    assert any("has no permission to read" in text for text in message)
+    assert any("does not exist" in text for text in message)
 
 
 # The load balancer -------------------------------------------------------------------------------
@@ -268,7 +260,7 @@ def balanced(deployer: Stage, make: Make) -> tuple[Operator, dict[str, Any]]:
     operator = make(ServiceSecurityGroupId=tasks)
     network = operator.stage.network
     vpc = ec2.describe_subnets(SubnetIds=network["subnets"][:1])["Subnets"][0]["VpcId"]
-    made = elb.create_load_balancer(
+    result = elb.create_load_balancer(
         Name=operator.stage.service, Subnets=network["subnets"], SecurityGroups=[front]
     )["LoadBalancers"][0]
     target = elb.create_target_group(
@@ -283,7 +275,7 @@ def balanced(deployer: Stage, make: Make) -> tuple[Operator, dict[str, Any]]:
         UnhealthyThresholdCount=2,
     )["TargetGroups"][0]["TargetGroupArn"]
     elb.create_listener(
-        LoadBalancerArn=made["LoadBalancerArn"],
+        LoadBalancerArn=result["LoadBalancerArn"],
         Protocol="HTTP",
         Port=80,
         DefaultActions=[{"Type": "forward", "TargetGroupArn": target}],
@@ -300,62 +292,62 @@ def balanced(deployer: Stage, make: Make) -> tuple[Operator, dict[str, Any]]:
             "loadBalancers": [balancer],
             "healthCheckGracePeriodSeconds": 3600,
         },
-        url=f"http://{made['DNSName']}",
+        url=f"http://{result['DNSName']}",
         preset="coder",
     )
     assert operator.stage.deployed("1.0.0").status == "SUCCEEDED"
-    return operator, {"front": front, "tasks": tasks, "pair": pair, "target": target, **made}
+    return operator, {"front": front, "tasks": tasks, "pair": pair, "target": target, **result}
 
 
 def test_behind_a_load_balancer(
     balanced: tuple[Operator, dict[str, Any]], eyes: Mapping[str, str]
 ) -> None:
-    operator, made = balanced
+    operator, created = balanced
     stage = operator.stage
     elb, ec2 = stage.aws.client("elbv2"), stage.aws.client("ec2")
-    code, found = looked(operator, **eyes)
-    assert (code, wrong(found)) == (0, {})
-    assert {check["name"] for check in found} >= {"targets", "target group", "answers"}
-    assert warnings(found) == ["first user"]
+    code, result = looked(operator, **eyes)
+    assert (code, wrong(result)) == (0, {})
+    assert {check["name"] for check in result} >= {"targets", "target group", "answers"}
+    assert warnings(result) == ["first user"]
 
     ec2.revoke_security_group_ingress(
-        GroupId=made["tasks"], IpPermissions=[{"IpProtocol": "tcp", **made["pair"]}]
+        GroupId=created["tasks"], IpPermissions=[{"IpProtocol": "tcp", **created["pair"]}]
     )
-    elb.modify_target_group(TargetGroupArn=made["target"], HealthCheckPath="/nowhere")
+    elb.modify_target_group(TargetGroupArn=created["target"], HealthCheckPath="/nowhere")
     for _ in range(60):
-        told = elb.describe_target_health(TargetGroupArn=made["target"])
-        states = [entry["TargetHealth"] for entry in told["TargetHealthDescriptions"]]
+        output = elb.describe_target_health(TargetGroupArn=created["target"])
+        states = [entry["TargetHealth"] for entry in output["TargetHealthDescriptions"]]
         if any(state.get("Reason") == "Target.ResponseCodeMismatch" for state in states):
             break
         time.sleep(0.5)
     bad = wrong(looked(operator)[1])
     assert {"security group", "targets"} <= bad.keys()
     assert "404" in bad["targets"]["found"]
-    assert made["front"] in bad["security group"]["found"]
+    assert created["front"] in bad["security group"]["found"]
 
-    elb.modify_target_group(TargetGroupArn=made["target"], HealthCheckPath="/healthz")
+    elb.modify_target_group(TargetGroupArn=created["target"], HealthCheckPath="/healthz")
     looked(operator, "--fix", "--yes")
-    (rule,) = rules(stage, made["tasks"])
-    assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == [made["front"]]
+    (rule,) = rules(stage, created["tasks"])
+    assert [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] == [created["front"]]
 
 
 def test_a_name_that_leads_nowhere_and_a_certificate_that_waits(
     balanced: tuple[Operator, dict[str, Any]], eyes: Mapping[str, str]
 ) -> None:
-    operator, made = balanced
+    operator, created = balanced
     stage, acm = operator.stage, operator.stage.aws.client("acm")
     host = f"{stage.service}.example.test"
     stage.specify(url=f"https://{host}")
     acm.request_certificate(DomainName=host, ValidationMethod="DNS")
     bad = wrong(looked(operator, **eyes)[1])
     assert {"certificate", "domain"} <= bad.keys()
-    assert made["DNSName"] in str(bad["domain"]["fix"])
+    assert created["DNSName"] in str(bad["domain"]["fix"])
 
     route53 = stage.aws.client("route53")
     zone = route53.create_hosted_zone(Name="example.test", CallerReference=stage.service)
     target = {
-        "HostedZoneId": made["CanonicalHostedZoneId"],
-        "DNSName": made["DNSName"],
+        "HostedZoneId": created["CanonicalHostedZoneId"],
+        "DNSName": created["DNSName"],
         "EvaluateTargetHealth": False,
     }
     record = {"Name": host, "Type": "A", "AliasTarget": target}
@@ -363,8 +355,8 @@ def test_a_name_that_leads_nowhere_and_a_certificate_that_waits(
         HostedZoneId=zone["HostedZone"]["Id"],
         ChangeBatch={"Changes": [{"Action": "CREATE", "ResourceRecordSet": record}]},
     )
-    _, found = looked(operator, **eyes)
-    (domain,) = (check for check in found if check["name"] == "domain")
+    _, result = looked(operator, **eyes)
+    (domain,) = (check for check in result if check["name"] == "domain")
     assert domain["state"] == "warning", "Route 53 is right, and this machine does not ask it"
 
 
@@ -373,8 +365,8 @@ def test_a_name_that_leads_nowhere_and_a_certificate_that_waits(
 
 def test_a_release_that_crashed_says_why(live: Operator) -> None:
     live.stage.deployed("1.1.0", fault="exit-at-start")
-    code, found = looked(live)
-    bad = wrong(found)
+    code, result = looked(live)
+    bad = wrong(result)
     assert (code, set(bad)) == (3, {"last release"})
     assert "exited with 3" in str(live.stage.records()[-1]["diagnosis"]["stops"])
     assert "crash" in bad["last release"]["found"]
@@ -398,8 +390,8 @@ def test_tasks_that_do_not_stay_say_why(live: Operator) -> None:
         if len(ended) > 2:
             break
         time.sleep(0.25)
-    code, found = looked(live)
-    bad = wrong(found)
+    code, result = looked(live)
+    bad = wrong(result)
     assert code == 3
     assert {"tasks", "database URL"} <= bad.keys()
     assert "exited with 1" in bad["tasks"]["found"]
@@ -429,11 +421,11 @@ def test_coder_that_keeps_its_data_inside_the_task(operator: Operator) -> None:
         requiresCompatibilities=["FARGATE"],
     )["taskDefinition"]["taskDefinitionArn"]
     ecs.update_service(cluster=stage.cluster, service=stage.service, taskDefinition=theirs)
-    _, found = looked(operator)
-    bad = wrong(found)
+    _, result = looked(operator)
+    bad = wrong(result)
     assert "environment CODER_POSTGRES_URL" in bad["drift"]["found"]
-    said = [c["found"] for c in found if c["name"] == "variables that run"]
-    assert any("CODER_POSTGRES_URL" in text for text in said)
+    message = [c["found"] for c in result if c["name"] == "variables that run"]
+    assert any("CODER_POSTGRES_URL" in text for text in message)
 
 
 def test_the_names_are_those_of_the_fork(operator: Operator, tmp_path: Path) -> None:
@@ -470,8 +462,8 @@ def test_an_image_that_cannot_be_pulled_any_more(live: Operator) -> None:
 def test_a_build_that_failed(operator: Operator) -> None:
     stage = operator.stage
     assert stage.ended(stage.upload(b"no archive", "source.zip")).status == "FAILED"
-    code, found = looked(operator)
-    assert (code, set(wrong(found))) == (3, {"last build"})
+    code, result = looked(operator)
+    assert (code, set(wrong(result))) == (3, {"last build"})
 
 
 # Who looks ---------------------------------------------------------------------------------------
@@ -493,20 +485,20 @@ def user(stage: Stage, *actions: str) -> Mapping[str, str]:
 
 def test_what_may_not_be_looked_at_is_a_warning(live: Operator) -> None:
     may = ("cloudformation:DescribeStacks", "ssm:GetParametersByPath")
-    code, found = looked(live, **user(live.stage, *may))
-    assert (code, wrong(found)) == (0, {})
-    unseen = {c["name"] for c in found if c["state"] == "warning"}
+    code, result = looked(live, **user(live.stage, *may))
+    assert (code, wrong(result)) == (0, {})
+    unseen = {c["name"] for c in result if c["state"] == "warning"}
     assert unseen >= {"records", "service", "network", "cluster", "dead letters", "lock"}
 
 
 def test_credentials_that_are_no_good(live: Operator) -> None:
-    code, found = looked(live, AWS_ACCESS_KEY_ID="AKIA0000000000000000", AWS_SECRET_ACCESS_KEY="x")
-    assert (code, set(wrong(found))) == (3, {"credentials"})
+    code, result = looked(live, AWS_ACCESS_KEY_ID="AKIA0000000000000000", AWS_SECRET_ACCESS_KEY="x")
+    assert (code, set(wrong(result))) == (3, {"credentials"})
 
 
 def test_a_stack_that_is_not_there(operator: Operator) -> None:
-    code, found = looked(operator, "--stack", "nowhere")
-    assert (code, set(wrong(found))) == (3, {"deployer"})
+    code, result = looked(operator, "--stack", "nowhere")
+    assert (code, set(wrong(result))) == (3, {"deployer"})
 
 
 def test_a_spec_with_a_wrong_name(operator: Operator) -> None:
@@ -514,6 +506,6 @@ def test_a_spec_with_a_wrong_name(operator: Operator) -> None:
     arn = stage.aws.client("secretsmanager").describe_secret(SecretId=secret(stage))["ARN"]
     stage.specify_container(secrets={"CODER_POSTGRES_URL": arn})
     stage.specify(preset="coder")
-    code, found = looked(operator)
-    assert (code, set(wrong(found))) == (3, {"deployer"})
-    assert "CODER_PG_CONNECTION_URL" in wrong(found)["deployer"]["found"]
+    code, result = looked(operator)
+    assert (code, set(wrong(result))) == (3, {"deployer"})
+    assert "CODER_PG_CONNECTION_URL" in wrong(result)["deployer"]["found"]

@@ -8,40 +8,40 @@ from tests.cli.terminal import terminal
 
 @pytest.mark.walk
 def test_the_releases_newest_first(rolled_back: Operator) -> None:
-    told = rolled_back.told("history")["releases"]
-    assert [(r["version"], r["outcome"]) for r in told] == [
+    output = rolled_back.output("history")["releases"]
+    assert [(r["version"], r["outcome"]) for r in output] == [
         ("1.1.0", "FAILED_ROLLED_BACK"),
         ("1.0.0", "SUCCEEDED"),
     ]
-    assert all(r["seconds"] > 0 and r["startedBy"] == "push" for r in told)
+    assert all(r["seconds"] > 0 and r["startedBy"] == "push" for r in output)
     lines = rolled_back.run("history").stdout.splitlines()
     assert [line.split()[:2] for line in lines[1:]] == [
         ["1.1.0", "FAILED_ROLLED_BACK"],
         ["1.0.0", "SUCCEEDED"],
     ]
-    assert lines[1].endswith(told[0]["id"])  # nothing is folded for grep and awk
-    assert len(rolled_back.told("history", "--limit", "1")["releases"]) == 1
+    assert lines[1].endswith(output[0]["id"])  # nothing is folded for grep and awk
+    assert len(rolled_back.output("history", "--limit", "1")["releases"]) == 1
 
 
 @pytest.mark.parametrize("field", ["id", "version", "tag", "digest", "last"])
 def test_one_in_full(rolled_back: Operator, field: str) -> None:
     record = next(r for r in rolled_back.stage.records() if r["tag"] == "1.1.0")
-    told = rolled_back.told("history", record.get(field, field))
-    assert told["release"]["id"] == record["id"]
-    assert told["release"]["diagnosis"] == record["diagnosis"]
-    names = [phase["name"] for phase in told["phases"]]
+    output = rolled_back.output("history", record.get(field, field))
+    assert output["release"]["id"] == record["id"]
+    assert output["release"]["diagnosis"] == record["diagnosis"]
+    names = [phase["name"] for phase in output["phases"]]
     assert names[0] == "Identify release"
     assert names[-2:] == ["Poll health of previous release", "Record failure"]
-    assert [p["name"] for p in told["phases"] if p["failed"]] == ["Poll health"]
+    assert [p["name"] for p in output["phases"] if p["failed"]] == ["Poll health"]
 
 
 def test_one_in_full_for_people(rolled_back: Operator) -> None:
     record = next(r for r in rolled_back.stage.records() if r["tag"] == "1.1.0")
     shown = rolled_back.run("history", "last").stdout
-    found = record["diagnosis"]
+    result = record["diagnosis"]
     for text in (
         *(record["id"], record["digest"], record["execution"], "ROLL_BACK", "Diagnose failure"),
-        *(found["cause"], found["advice"], *found["stops"], *found["events"], *found["log"]),
+        *(result["cause"], result["advice"], *result["stops"], *result["events"], *result["log"]),
     ):
         assert text in shown
     live = rolled_back.run("history", "live").stdout
@@ -52,7 +52,7 @@ def test_one_in_full_for_people(rolled_back: Operator) -> None:
 def test_the_beginning_of_a_digest_will_do(rolled_back: Operator) -> None:
     record = rolled_back.stage.records()[0]
     for name in (record["digest"][:19], record["digest"][7:19], record["id"][:20]):
-        assert rolled_back.told("history", name)["release"]["id"] == record["id"]
+        assert rolled_back.output("history", name)["release"]["id"] == record["id"]
 
 
 def test_no_such_release_names_what_comes_near(rolled_back: Operator) -> None:
@@ -75,7 +75,7 @@ def test_several_releases_of_a_name(live: Operator) -> None:
 
 
 def test_there_are_none_yet(operator: Operator) -> None:
-    assert operator.told("history")["releases"] == []
+    assert operator.output("history")["releases"] == []
     assert "no releases" in operator.run("history").stdout
     assert operator.run("history", "last").returncode == 2
     assert operator.run("history", "--builds", "--docs").returncode == 2

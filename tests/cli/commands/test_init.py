@@ -17,9 +17,9 @@ def test_a_service_that_runs_is_adopted_by_a_spec_of_four_lines(
 ) -> None:
     stage, file = rolled_back.stage, tmp_path / "deployer.yaml"
     words = ("init", "--cluster", stage.cluster, "--file", str(file))
-    told = rolled_back.told(*words)
+    output = rolled_back.output(*words)
     written = yaml.safe_load(file.read_text())
-    assert told["spec"] == written
+    assert output["spec"] == written
     assert written.keys() == {"service", "cluster", "repository", "tags"}
     assert (written["service"], written["repository"]) == (stage.service, stage.service)
     assert rolled_back.run("validate", str(file)).returncode == 0
@@ -91,7 +91,7 @@ def test_all_that_stands_in_the_way_is_reported_at_once_and_nothing_written(
     secret = deployer.aws.client("secretsmanager").create_secret(
         Name=f"{name}/API_TOKEN", SecretString="hunter2hunter2"
     )
-    told = operator.told(*words, "--leave-out", "--exposure", "internal")
+    told = operator.output(*words, "--leave-out", "--exposure", "internal")
     (container,) = told["spec"]["taskDefinition"]["containerDefinitions"]
     assert container["secrets"] == [{"name": "API_TOKEN", "valueFrom": secret["ARN"]}]
     assert container["environment"] == [{"name": "MODE", "value": "web"}]
@@ -105,5 +105,5 @@ def test_a_service_that_runs_is_adopted_although_there_is_a_dockerfile(
 ) -> None:
     (tmp_path / "Dockerfile").write_text("FROM x\nEXPOSE 1\n")
     monkeypatch.chdir(tmp_path)
-    told = rolled_back.told("init", "--cluster", rolled_back.stage.cluster)
+    told = rolled_back.output("init", "--cluster", rolled_back.stage.cluster)
     assert told["spec"].keys() == {"service", "cluster", "repository", "tags"}

@@ -17,9 +17,9 @@ def lines(operator: Operator, *words: str) -> list[dict[str, str]]:
 
 @pytest.mark.walk
 def test_the_lines_of_all_tasks_in_order_of_time(rolled_back: Operator) -> None:
-    found = lines(rolled_back, "--since", "1h")
-    assert [line["time"] for line in found] == sorted(line["time"] for line in found)
-    messages = " ".join(line["message"] for line in found)
+    result = lines(rolled_back, "--since", "1h")
+    assert [line["time"] for line in result] == sorted(line["time"] for line in result)
+    messages = " ".join(line["message"] for line in result)
     assert "version=v1.0.0" in messages
     assert "this release exits at start, with code 3" in messages
     last = lines(rolled_back, "--lines", "5")
@@ -79,18 +79,18 @@ def test_following_into_a_pipe_that_closes(live: Operator) -> None:
 
 def _write(operator: Operator, text: str) -> None:
     logs, group = operator.stage.aws.client("logs"), f"/ecs/{operator.stage.service}"
-    [task] = operator.told("status")["tasks"]["list"]
+    [task] = operator.output("status")["tasks"]["list"]
     stream = f"ecs/{operator.stage.service}/{task['id']}"
-    found = logs.get_log_events(logGroupName=group, logStreamName=stream, limit=1)["events"]
+    response = logs.get_log_events(logGroupName=group, logStreamName=stream, limit=1)["events"]
     logs.put_log_events(
         logGroupName=group,
         logStreamName=stream,
-        logEvents=[{"timestamp": found[-1]["timestamp"] + 1, "message": text}],
+        logEvents=[{"timestamp": response[-1]["timestamp"] + 1, "message": text}],
     )
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (("--since", "soon"), 2, "invalid time 'soon'"),
         (("--container", "nobody"), 2, "no container is named nobody"),
@@ -99,11 +99,11 @@ def _write(operator: Operator, text: str) -> None:
     ],
 )
 def test_what_there_is_not(
-    rolled_back: Operator, words: tuple[str, ...], code: int, said: str
+    rolled_back: Operator, words: tuple[str, ...], code: int, message: str
 ) -> None:
     done = rolled_back.run("logs", *words)
     assert (done.returncode, done.stdout) == (code, "")
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -15,35 +15,40 @@ from tests.person import Person
 
 
 def test_nothing_is_live_yet(operator: Operator) -> None:
-    told = operator.told("status")
-    assert (told["live"], told["url"], told["tasks"], told["lastFailure"]) == (None,) * 4
+    output = operator.output("status")
+    assert (output["live"], output["url"], output["tasks"], output["lastFailure"]) == (None,) * 4
     assert "nothing yet" in operator.run("status").stdout
 
 
 @pytest.mark.walk
 def test_what_is_live_and_what_failed(rolled_back: Operator) -> None:
-    stage, told = rolled_back.stage, rolled_back.told("status")
+    stage, output = rolled_back.stage, rolled_back.output("status")
     good, bad = (next(r for r in stage.records() if r["tag"] == v) for v in ("1.0.0", "1.1.0"))
-    live = told["live"]
+    live = output["live"]
     assert (live["version"], live["digest"], live["since"]) == (
         "1.0.0",
         good["digest"],
         good["endedAt"],
     )
     # the address is that of the task that came back, not the one that was recorded
-    assert told["url"].startswith("http://")
-    assert told["url"] != good["url"]
-    tasks = told["tasks"]
+    assert output["url"].startswith("http://")
+    assert output["url"] != good["url"]
+    tasks = output["tasks"]
     assert (tasks["desired"], tasks["running"], tasks["pending"]) == (1, 1, 0)
     [task] = tasks["list"]
     assert (task["version"], task["status"], task["health"]) == ("1.0.0", "RUNNING", "HEALTHY")
-    failure = told["lastFailure"]
+    failure = output["lastFailure"]
     assert (failure["release"], failure["outcome"]) == (bad["id"], "FAILED_ROLLED_BACK")
     assert failure["advice"] == bad["diagnosis"]["advice"]
-    assert (told["inFlight"], told["waiting"], told["hold"], told["unseen"]) == ([], [], None, {})
+    assert (output["inFlight"], output["waiting"], output["hold"], output["unseen"]) == (
+        [],
+        [],
+        None,
+        {},
+    )
 
     shown = rolled_back.run("status").stdout
-    for fact in ("1.0.0", told["url"], "1 of 1 running", task["id"][:8], "exited with 3"):
+    for fact in ("1.0.0", output["url"], "1 of 1 running", task["id"][:8], "exited with 3"):
         assert fact in shown
     assert "\x1b" not in shown
 
@@ -52,14 +57,14 @@ def test_all_services_are_shown_where_none_is_named(rolled_back: Operator, live:
     live.stage.specify(tags="(")  # its spec is invalid now
     stage = rolled_back.stage
     command = [sys.executable, "-m", "cli", "status", "--stack", stage.stack]
-    shown, told = (
+    shown, output = (
         subprocess.run(
             [*command, *more], env=rolled_back.env, capture_output=True, text=True, check=True
         ).stdout
         for more in ([], ["--json"])
     )
-    check_printed(["status", "--json"], told)
-    services = {entry["service"]: entry for entry in json.loads(told)["services"]}
+    check_printed(["status", "--json"], output)
+    services = {entry["service"]: entry for entry in json.loads(output)["services"]}
     mine = services[stage.service]
     assert (mine["verified"]["version"], mine["serves"]["verified"]) == ("1.0.0", True)
     assert (mine["problem"], mine["inFlight"], mine["hold"]) == (None, [], None)
@@ -72,12 +77,12 @@ def test_what_is_in_flight_waits_and_is_held(live: Operator) -> None:
     patient = {**stage.spec()["override"]["healthCheck"], "startPeriod": 300}
     stage.specify_container(healthCheck=patient)
     first = stage.started_by(stage.release("2.0.0", fault="slow-start", seconds=300))
-    while not live.told("status")["inFlight"]:
+    while not live.output("status")["inFlight"]:
         pass
     second = stage.start({"action": "deploy", "service": stage.service, "image": "1.0.0"})
-    while not (told := live.told("status"))["waiting"]:
+    while not (output := live.output("status"))["waiting"]:
         assert stage.look(first).status == stage.look(second).status == "RUNNING"
-    [flying], [waiting] = told["inFlight"], told["waiting"]
+    [flying], [waiting] = output["inFlight"], output["waiting"]
     assert (flying["version"], flying["trigger"], flying["execution"]) == ("2.0.0", "push", first)
     assert (flying["status"], waiting["trigger"], waiting["execution"]) == (
         "RUNNING",
@@ -95,7 +100,7 @@ def test_what_is_in_flight_waits_and_is_held(live: Operator) -> None:
         )
     )
     stage.deployed("3.0.0")
-    hold = live.told("status")["hold"]
+    hold = live.output("status")["hold"]
     assert (hold["by"], hold["newestHeld"]["version"]) == ("ann", "3.0.0")
     assert "by ann since" in live.run("status").stdout
     assert "\x1b" not in live.run("status").stdout
@@ -120,14 +125,17 @@ def test_a_build_and_the_docs_are_told(live: Operator) -> None:
         more = {"service": {"S": kept}, "version": {"S": version}}
         url = {"url": {"S": "https://docs.example.com"}} if kept.startswith("docs") else {}
         dynamodb.put_item(TableName=live.stage.outputs["ReleasesTable"], Item=item | more | url)
-    told = live.told("status")
-    assert (told["build"]["version"], told["build"]["outcome"]) == ("4.0.0", "SUCCEEDED")
-    assert (told["docs"]["version"], told["docs"]["url"]) == ("docs-7", "https://docs.example.com")
+    output = live.output("status")
+    assert (output["build"]["version"], output["build"]["outcome"]) == ("4.0.0", "SUCCEEDED")
+    assert (output["docs"]["version"], output["docs"]["url"]) == (
+        "docs-7",
+        "https://docs.example.com",
+    )
     assert "https://docs.example.com" in live.run("status").stdout
     for option, version in (("--builds", "4.0.0"), ("--docs", "docs-7")):
-        assert [r["version"] for r in live.told("history", option)["releases"]] == [version]
+        assert [r["version"] for r in live.output("history", option)["releases"]] == [version]
         assert version in live.run("history", option).stdout
-        one = live.told("history", version, option)  # whose execution Step Functions forgot
+        one = live.output("history", version, option)  # whose execution Step Functions forgot
         assert (one["release"]["version"], one["phases"]) == (version, None)
     # a later release was switched live and failed, and so did the way back
     rollback = {"M": {"action": {"S": "ROLL_BACK"}, "reason": {"S": "AccessDenied"}}}
@@ -148,8 +156,8 @@ def test_watching_goes_on_until_ctrl_c(live: Operator) -> None:
         shown.expect("1.0.1")
         shown.interrupt()
         assert shown.ended() == 130
-    drawn, _, said = shown.screen.partition("Stopped watching")
-    assert "Traceback" not in said
+    drawn, _, message = shown.screen.partition("Stopped watching")
+    assert "Traceback" not in message
     assert all(len(line) <= 40 for line in drawn.splitlines())
 
 
@@ -202,7 +210,7 @@ def test_what_one_may_not_see_is_named(rolled_back: Operator, deployer: Stage) -
     }
     done = rolled_back.run("status", "--json", **keys)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["verified"]["version"], told["live"]) == ("1.0.0", None)
-    assert "ecs:DescribeServices" in told["unseen"]["service"]
+    output = json.loads(done.stdout)
+    assert (output["verified"]["version"], output["live"]) == ("1.0.0", None)
+    assert "ecs:DescribeServices" in output["unseen"]["service"]
     assert "not seen" in rolled_back.run("status", **keys).stdout

@@ -30,17 +30,19 @@ def somebody(deployer: Stage) -> Operator:
     return Operator(deployer)
 
 
-def one_line(done: "subprocess.CompletedProcess[str]", code: int, said: str, advice: str) -> None:
+def one_line(
+    done: "subprocess.CompletedProcess[str]", code: int, message: str, advice: str
+) -> None:
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     errors = [line for line in done.stderr.splitlines() if line.lower().startswith("error: ")]
     assert len(errors) == 1, done.stderr
-    assert said in errors[0]
+    assert message in errors[0]
     assert advice in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "said", "advice"),
+    ("words", "message", "advice"),
     [
         (("statsu",), "Unknown command 'statsu'", "Did you mean status?"),
         (("status", "--wach"), "No such option: --wach", "--watch"),
@@ -50,8 +52,8 @@ def one_line(done: "subprocess.CompletedProcess[str]", code: int, said: str, adv
         (("status", "--service", "nope"), "nope", "--service"),
     ],
 )
-def test_wrong_usage(somebody: Operator, words: tuple[str, ...], said: str, advice: str) -> None:
-    one_line(somebody.run(*words), 2, said, advice)
+def test_wrong_usage(somebody: Operator, words: tuple[str, ...], message: str, advice: str) -> None:
+    one_line(somebody.run(*words), 2, message, advice)
 
 
 @pytest.mark.parametrize("command", READING)
@@ -59,12 +61,12 @@ def test_nothing_is_allowed(nobody: Operator, command: str) -> None:
     done = nobody.run(command)
     one_line(done, 1, "cloudformation:DescribeStacks", "Ask for this permission")
     if command != "logs":
-        told = json.loads(nobody.run(command, "--json").stdout)
-        assert (told["ok"], told["error"]["code"]) == (False, 1)
+        output = json.loads(nobody.run(command, "--json").stdout)
+        assert (output["ok"], output["error"]["code"]) == (False, 1)
 
 
 @pytest.mark.parametrize(
-    ("environment", "code", "said", "advice"),
+    ("environment", "code", "message", "advice"),
     [
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, 1, "no AWS cred", "AWS_PROFILE"),
         ({"AWS_REGION": "", "AWS_DEFAULT_REGION": ""}, 3, "no Region", "export AWS_REGION"),
@@ -74,7 +76,7 @@ def test_nothing_is_allowed(nobody: Operator, command: str) -> None:
     ],
 )
 def test_the_account(
-    somebody: Operator, environment: dict[str, str], code: int, said: str, advice: str
+    somebody: Operator, environment: dict[str, str], code: int, message: str, advice: str
 ) -> None:
     words = ("--service", somebody.stage.service) if "STACK" in environment else ()
     if words:
@@ -88,7 +90,7 @@ def test_the_account(
         )
     else:
         done = somebody.run("status", **environment)
-    one_line(done, code, said, advice)
+    one_line(done, code, message, advice)
 
 
 def test_a_stack_that_is_no_deployer(somebody: Operator) -> None:
@@ -117,8 +119,8 @@ def test_whoever_reads_stops_reading(rolled_back: Operator, words: tuple[str, ..
         assert process.stdout
         assert process.stderr
         process.stdout.close()
-        said = process.stderr.read()  # the table of --json, and no complaint
-        assert not any(word in said for word in ("Traceback", "rror", "Exception", "pipe"))
+        message = process.stderr.read()  # the table of --json, and no complaint
+        assert not any(word in message for word in ("Traceback", "rror", "Exception", "pipe"))
         assert process.wait(60) == (1 if words == ("--help",) else 141)
 
 

@@ -33,10 +33,10 @@ CODER, NONE = named("coder"), named(None)
 WANTED = document(one__image=IMAGE)["taskDefinition"]
 
 
-def states(found: Iterable[Check]) -> list[str]:
-    checks = list(found)
+def states(described: Iterable[Check]) -> list[str]:
+    checks = list(described)
     for check in checks:
-        assert check.state != FAILED or (check.fix and check.found), check
+        assert check.state != FAILED or (check.fix and check.finding), check
     return [check.state for check in checks]
 
 
@@ -44,7 +44,7 @@ FLYING = {key: value for key, value in recorded().items() if key != "outcome"}
 
 
 @pytest.mark.parametrize(
-    ("found", "past", "expected"),
+    ("described", "past", "expected"),
     [
         (None, [], OK),
         (None, [recorded()], FAILED),
@@ -59,15 +59,15 @@ FLYING = {key: value for key, value in recorded().items() if key != "outcome"}
         *("a release on its way", "tasks replaced for no release"),
     ],
 )
-def test_the_service_runs_its_tasks(found: Any, past: Any, expected: str) -> None:
-    assert states(findings.service(spec(), found, past)) == [expected]
+def test_the_service_runs_its_tasks(described: Any, past: Any, expected: str) -> None:
+    assert states(findings.service(spec(), described, past)) == [expected]
 
 
 def test_tasks_that_failed_say_why_as_a_failed_release_does() -> None:
     log = ["error: connect to postgres failed: dial tcp 10.0.1.5:5432: i/o timeout"]
     (check,) = findings.tasks(service(ours(), runningCount=0), [crashed()], log, NOW, CODER)
     assert (check.state, check.evidence) == (FAILED, tuple(log))
-    assert "database-unreachable" in check.found and "5432" in check.fix[0]
+    assert "database-unreachable" in check.finding and "5432" in check.fix[0]
 
 
 def test_tasks_that_failed_while_others_run() -> None:
@@ -103,12 +103,12 @@ def answer(body: str = "OK", status: int = 200, **headers: str) -> Answer:
 
 
 def told(**changes: Any) -> dict[str, Any]:
-    made: dict[str, Any] = {
+    result: dict[str, Any] = {
         "/healthz": answer(),
         "/api/v2/buildinfo": answer(json.dumps({"version": "v2.1.0", "deployment_id": "d1"})),
         "/api/v2/users/first": answer(),
     }
-    return made | changes
+    return result | changes
 
 
 BEFORE = {"/api/v2/buildinfo#deployment_id": "d1", "/api/v2/users/first": "200"}
@@ -117,7 +117,7 @@ OLDER = answer(json.dumps({"version": "v1.0.0", "deployment_id": "d1"}))
 
 
 @pytest.mark.parametrize(
-    ("asked", "before", "expected"),
+    ("requested", "before", "expected"),
     [
         (told(), BEFORE, [OK]),
         (told(**{"/healthz": None}), BEFORE, [FAILED]),
@@ -134,19 +134,19 @@ OLDER = answer(json.dumps({"version": "v1.0.0", "deployment_id": "d1"}))
     ],
 )
 def test_the_service_answers_as_it_was_verified(
-    asked: Any, before: Any, expected: list[str]
+    requested: Any, before: Any, expected: list[str]
 ) -> None:
     verify = spec().verify
     assert verify
-    assert states(findings.answers(verify, "2.1.0", before, asked, CODER)) == expected
+    assert states(findings.answers(verify, "2.1.0", before, requested, CODER)) == expected
 
 
-def target(state: str, reason: str = "", said: str = "") -> dict[str, Any]:
-    return {"TargetHealth": {"State": state, "Reason": reason, "Description": said}}
+def target(state: str, reason: str = "", message: str = "") -> dict[str, Any]:
+    return {"TargetHealth": {"State": state, "Reason": reason, "Description": message}}
 
 
 @pytest.mark.parametrize(
-    ("found", "expected", "fix"),
+    ("described", "expected", "fix"),
     [
         ([target("healthy")], OK, ""),
         ([target("initial")], OK, ""),
@@ -156,8 +156,8 @@ def target(state: str, reason: str = "", said: str = "") -> dict[str, Any]:
         ([target("healthy"), target("unhealthy", "Target.Timeout")], WARNING, "security group"),
     ],
 )
-def test_what_the_load_balancer_says(found: Any, expected: str, fix: str) -> None:
-    (check,) = findings.targets(found, "  modify")
+def test_what_the_load_balancer_says(described: Any, expected: str, fix: str) -> None:
+    (check,) = findings.targets(described, "  modify")
     assert check.state == expected
     assert fix in str(check.fix)
 
@@ -216,11 +216,13 @@ def test_what_became_of_the_last_build(past: Any, fix: str) -> None:
 
 def test_a_build_that_succeeded_since_is_well() -> None:
     assert states(findings.last_build([])) == []
-    assert states(findings.last_build([recorded(), build("FAILED", error="BuildFailed")])) == [OK]
+    assert states(
+        findings.last_build([build("SUCCEEDED"), build("FAILED", error="BuildFailed")])
+    ) == [OK]
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("described", "expected"),
     [
         (image(), OK),
         (None, FAILED),
@@ -228,16 +230,16 @@ def test_a_build_that_succeeded_since_is_well() -> None:
         (image(manifest=manifest(artifactType="application/spdx+json")), FAILED),
     ],
 )
-def test_the_image_can_be_pulled(found: Any, expected: str) -> None:
-    check = findings.image("2.1.0", DIGEST, found, config(), "linux/amd64")
+def test_the_image_can_be_pulled(described: Any, expected: str) -> None:
+    check = findings.image("2.1.0", DIGEST, described, config(), "linux/amd64")
     assert check.state == expected
 
 
 def test_the_image_is_for_the_services_platform() -> None:
     check = findings.image("2.1.0", DIGEST, image(), config(), "linux/arm64")
-    assert (check.state, "linux/amd64" in check.found) == (FAILED, True)
+    assert (check.state, "linux/amd64" in check.finding) == (FAILED, True)
     check = findings.image("2.1.0", DIGEST, image(), None, "linux/arm64")
-    assert (check.state, "linux/arm64" in check.found) == (FAILED, True)
+    assert (check.state, "linux/arm64" in check.finding) == (FAILED, True)
 
 
 def drift(running: dict[str, Any], content: str | None, expected: str | None = REVISION) -> Any:
@@ -248,11 +250,11 @@ def drift(running: dict[str, Any], content: str | None, expected: str | None = R
 
 def running(**changes: Any) -> dict[str, Any]:
     """The task definition as ECS describes it, with what it fills in."""
-    made = document(one__image=IMAGE)["taskDefinition"]
-    (container,) = made["containerDefinitions"]
+    rendered = document(one__image=IMAGE)["taskDefinition"]
+    (container,) = rendered["containerDefinitions"]
     container["portMappings"][0]["hostPort"] = 3000
     container |= {"cpu": 0, "mountPoints": []} | changes.pop("container", {})
-    return {**made, "taskDefinitionArn": REVISION, "revision": 7, **changes}
+    return {**rendered, "taskDefinitionArn": REVISION, "revision": 7, **changes}
 
 
 def test_what_runs_is_as_the_spec_says() -> None:
@@ -262,14 +264,14 @@ def test_what_runs_is_as_the_spec_says() -> None:
 
 def test_a_spec_that_changed_since_is_no_failure() -> None:
     (check,) = drift(running(memory="4096"), "other")
-    assert (check.state, "memory" in check.found) == (WARNING, True)
+    assert (check.state, "memory" in check.finding) == (WARNING, True)
 
 
 def test_a_task_definition_of_somebody_elses_is_a_failure() -> None:
     environment = [{"name": "CODER_POSTGRES_URL", "value": "hunter2"}]
     (check,) = drift(running(container={"environment": environment}), None, OLD_REVISION)
     assert check.state == FAILED
-    assert "environment CODER_POSTGRES_URL" in check.found
+    assert "environment CODER_POSTGRES_URL" in check.finding
     assert "hunter2" not in str(check)
     assert check.fix[-1].endswith(DIGEST)
 
@@ -362,11 +364,11 @@ def test_what_is_left_open_and_undelivered_can_be_repaired() -> None:
 def test_a_hold_is_told() -> None:
     assert states(findings.hold(None)) == []
     (check,) = findings.hold({"by": "ada", "at": "2026-11-23", "reason": "a freeze"})
-    assert check.state == WARNING and "ada" in check.found
+    assert check.state == WARNING and "ada" in check.finding
 
 
 @pytest.mark.parametrize(
-    ("known", "content", "said"),
+    ("known", "content", "message"),
     [
         (None, None, "other than the deployer"),
         (None, "hash", "deployer registered"),
@@ -375,17 +377,17 @@ def test_a_hold_is_told() -> None:
     ],
 )
 def test_who_put_in_place_what_runs_is_told_by_the_records(
-    known: Any, content: str | None, said: str
+    known: Any, content: str | None, message: str
 ) -> None:
     (check,) = findings.drift(running(), content, WANTED, "x", OLD_REVISION, DIGEST, known)
-    assert said in check.why
+    assert message in check.why
 
 
 def test_an_application_without_a_preset_gets_no_checks_of_coders() -> None:
     verify = spec().verify
     assert verify
-    asked = told(**{"/api/v2/users/first": answer(status=404)})
-    assert states(findings.answers(verify, "2.1.0", {}, asked, NONE)) == [OK]
+    request = told(**{"/api/v2/users/first": answer(status=404)})
+    assert states(findings.answers(verify, "2.1.0", {}, request, NONE)) == [OK]
     tunnel = ["Opening tunnel so workspaces can connect"]
     assert states(findings.log(tunnel, NONE)) == [OK]
     assert states(findings.log(tunnel, CODER)) == [FAILED]
@@ -428,7 +430,7 @@ def test_what_serves_unverified_has_the_command_that_mends_it(
     alarm: str | None, mend: str | None, state: str
 ) -> None:
     verified = {"release": "1", "version": "1.1.0"}
-    found = findings.serves({"alarm": alarm, "mend": mend, "verified": verified})
-    assert found.state == state
-    assert (alarm or "1.1.0") in found.found
-    assert found.fix[-1:] == ((mend,) if mend else ())
+    checks = findings.serves({"alarm": alarm, "mend": mend, "verified": verified})
+    assert checks.state == state
+    assert (alarm or "1.1.0") in checks.finding
+    assert checks.fix[-1:] == ((mend,) if mend else ())

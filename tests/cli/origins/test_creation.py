@@ -213,4 +213,4 @@ def test_what_is_larger_than_fargate_or_not_the_deployers_is_reported(account: A
     strange = around(account, service="mailer")
     creation.document(web(), strange, options)
     (check,) = (c for c in strange.missing if c.name == "deployer")
-    assert "ServicePattern (shop*)" in check.found
+    assert "ServicePattern (shop*)" in check.finding

@@ -291,7 +291,7 @@ class Checkout:
             check=False,
         )
 
-    def told(self, *options: str) -> dict[str, Any]:
+    def output(self, *options: str) -> dict[str, Any]:
         """What the command tells a program; it must end well."""
         done = self.run("--json", *options)
         assert done.returncode == 0, done.stderr
@@ -334,6 +334,6 @@ def aws() -> Iterator[LocalAws]:
 @pytest.fixture
 def deployable(tmp_path: Path, aws: LocalAws) -> Checkout:
     """A checkout whose command speaks to a local AWS."""
-    made = checkout(tmp_path, aws)
-    made.write(ServiceName=made.name)
-    return made
+    result = checkout(tmp_path, aws)
+    result.write(ServiceName=result.name)
+    return result

@@ -68,8 +68,8 @@ def detail(name: str, recreation: str = "Never") -> dict[str, Any]:
 def test_a_change_is_what_cloudformation_says(
     given: dict[str, Any], action: Action, causes: tuple[str, ...]
 ) -> None:
-    found = change(given)
-    assert (found.action, found.causes, found.stateful) == (action, causes, True)
+    result = change(given)
+    assert (result.action, result.causes, result.stateful) == (action, causes, True)
 
 
 def test_what_holds_data_may_not_go_unless_it_is_named() -> None:
@@ -170,8 +170,8 @@ FAILED = [
 
 
 def test_the_first_real_failure_is_the_cause() -> None:
-    found = first_failure(FAILED)
-    assert found and (found.resource, found.reason) == ("Queue", "Queue already exists")
+    result = first_failure(FAILED)
+    assert result and (result.resource, result.reason) == ("Queue", "Queue already exists")
     assert first_failure(FAILED[:3]) is None
     cancelled = first_failure(FAILED[:4])  # better than nothing
     assert cancelled and cancelled.resource == "Topic"
@@ -248,11 +248,11 @@ REASONS = [
 ]
 
 
-@pytest.mark.parametrize(("reason", "said"), REASONS)
-def test_a_reason_has_its_advice(reason: str, said: str) -> None:
+@pytest.mark.parametrize(("reason", "message"), REASONS)
+def test_a_reason_has_its_advice(reason: str, message: str) -> None:
     told = "\n".join(advice(reason))
-    assert said in told
-    assert bool(said) == bool(told)
+    assert message in told
+    assert bool(message) == bool(told)
 
 
 def test_progress_is_each_resource_once() -> None:

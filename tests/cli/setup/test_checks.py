@@ -28,7 +28,7 @@ def subnet(name: str, zone: str = "a", vpc: str = "vpc-1") -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("found", "state", "said"),
+    ("described", "state", "message"),
     [
         ([subnet("s-1"), subnet("s-2", "b")], OK, "2 subnets in us-east-1a, us-east-1b"),
         ([subnet("s-1")], FAILED, "subnet s-2 does not exist"),
@@ -40,23 +40,23 @@ def subnet(name: str, zone: str = "a", vpc: str = "vpc-1") -> dict[str, str]:
         ([subnet("s-1"), subnet("s-2")], FAILED, "all are in us-east-1a, but two zones are needed"),
     ],
 )
-def test_subnets(found: list[dict[str, str]], state: str, said: str) -> None:
-    check = checks.subnets("SubnetIds", ["s-1", "s-2"], found, "vpc-1")
-    assert (check.name, check.state, check.found) == ("SubnetIds", state, said)
+def test_subnets(described: list[dict[str, str]], state: str, message: str) -> None:
+    check = checks.subnets("SubnetIds", ["s-1", "s-2"], described, "vpc-1")
+    assert (check.name, check.state, check.finding) == ("SubnetIds", state, message)
     assert bool(check.fix) == (state == FAILED)
 
 
 @pytest.mark.parametrize(
-    ("found", "state"),
+    ("described", "state"),
     [([], FAILED), ([{"VpcId": "vpc-2"}], FAILED), ([{"VpcId": "vpc-1"}], OK)],
 )
-def test_a_security_group(found: list[dict[str, str]], state: str) -> None:
-    check = checks.security_group("ServiceSecurityGroupId", "sg-1", found, "vpc-1")
-    assert (check.state, "sg-1" in check.found) == (state, True)
+def test_a_security_group(described: list[dict[str, str]], state: str) -> None:
+    check = checks.security_group("ServiceSecurityGroupId", "sg-1", described, "vpc-1")
+    assert (check.state, "sg-1" in check.finding) == (state, True)
 
 
 @pytest.mark.parametrize(
-    ("names", "status", "wildcard", "state", "said"),
+    ("names", "status", "wildcard", "state", "message"),
     [
         (["c.example.com", "*.c.example.com"], "ISSUED", True, OK, "ISSUED, for c.example.com"),
         (["*.example.com", "*.c.example.com"], "ISSUED", True, OK, "ISSUED, for *.example.com"),
@@ -67,17 +67,17 @@ def test_a_security_group(found: list[dict[str, str]], state: str) -> None:
     ],
 )
 def test_a_certificate(
-    names: list[str], status: str, wildcard: bool, state: str, said: str
+    names: list[str], status: str, wildcard: bool, state: str, message: str
 ) -> None:
-    told = {
+    output = {
         "DomainName": names[0],
         "SubjectAlternativeNames": names,
         "Status": status,
         "CertificateArn": "arn:c",
     }
-    check = certificate(told, "c.example.com", wildcard=wildcard)
+    check = certificate(output, "c.example.com", wildcard=wildcard)
     assert check.state == state
-    assert said in check.found
+    assert message in check.finding
     assert bool(check.fix) == (state == FAILED)
 
 
@@ -148,7 +148,7 @@ def zone(name: str, id_: str, state: str = "available") -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("there", "default", "given", "state", "said", "fix"),
+    ("there", "default", "given", "state", "message", "fix"),
     [
         ([zone("a", "az1"), zone("b", "az2")], "", [], OK, "use1-az1, use1-az2", ""),
         # which zone a name means differs from account to account
@@ -180,11 +180,11 @@ def zone(name: str, id_: str, state: str = "available") -> dict[str, str]:
     ],
 )
 def test_zones(
-    there: list[dict[str, str]], default: str, given: list[str], state: str, said: str, fix: str
+    there: list[dict[str, str]], default: str, given: list[str], state: str, message: str, fix: str
 ) -> None:
     named = {f"us-east-1{letter}" for letter in default}
     check = checks.zones(there, named, given, ZONES, "us-east-1")
-    assert (check.state, said in check.found) == (state, True), check
+    assert (check.state, message in check.finding) == (state, True), check
     assert fix in ("", *check.fix)
 
 
@@ -192,7 +192,7 @@ def test_tasks_subnets_lie_in_zones_with_fargate() -> None:
     subnet = {"SubnetId": "s-1", "AvailabilityZone": "us-east-1e", "AvailabilityZoneId": "use1-az3"}
     (check,) = checks.without_fargate([subnet, subnet | {"AvailabilityZoneId": "use1-az1"}], ZONES)
     assert check.state == FAILED
-    assert "s-1 is in use1-az3 (us-east-1e)" in check.found
+    assert "s-1 is in use1-az3 (us-east-1e)" in check.finding
     local = subnet | {"AvailabilityZoneId": "use1-bos1-az1"}
     assert len(list(checks.without_fargate([local], ZONES))) == 1
     assert list(checks.without_fargate([local], None)) == []
@@ -244,12 +244,14 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "false")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "false")
     with mock_aws():
-        made = Account(region=REGION)
-        made.client("cloudformation").meta.events.register("before-call.cloudformation", no_stacks)
-        quotas = made.client("service-quotas").meta.events
+        result = Account(region=REGION)
+        result.client("cloudformation").meta.events.register(
+            "before-call.cloudformation", no_stacks
+        )
+        quotas = result.client("service-quotas").meta.events
         quotas.register("before-call.service-quotas", service_quotas)
-        made.client("freetier", "us-east-1").meta.events.register("before-call.freetier", no_plan)
-        yield made
+        result.client("freetier", "us-east-1").meta.events.register("before-call.freetier", no_plan)
+        yield result
 
 
 QUOTAS = {
@@ -265,9 +267,9 @@ QUOTAS = {
 
 def service_quotas(params: Mapping[str, Any], model: Any, **_: Any) -> Any:
     """A new account's quotas; moto has the VPCs' alone."""
-    asked = json.loads(params["body"])
+    request = json.loads(params["body"])
     answers: dict[str, dict[str, Any]] = {
-        "GetServiceQuota": {"Quota": QUOTAS.get(asked.get("QuotaCode", ""))},
+        "GetServiceQuota": {"Quota": QUOTAS.get(request.get("QuotaCode", ""))},
         "ListServiceQuotas": {"Quotas": list(QUOTAS.values())},
         "ListRequestedServiceQuotaChangeHistoryByQuota": {"RequestedQuotas": []},
     }
@@ -293,15 +295,15 @@ def no_stacks(params: Mapping[str, Any], **_: Any) -> tuple[AWSResponse, dict[st
     return answered(parsed, status)
 
 
-def found(account: Account, kind: str = "service", **values: str) -> dict[str, list[Check]]:
+def results(account: Account, kind: str = "service", **values: str) -> dict[str, list[Check]]:
     content = settings.parse_template(TEMPLATE)
     parameters = settings.parameters(
         {"Parameters": {"RepositoryName": {"Type": "String", "Default": ""}}}
     )
     stack = settings.Stack(kind, "s", Path("t"), False, parameters, content)
-    told = checks.everything(account, [stack], {"ServiceName": "web", **values})
+    output = checks.everything(account, [stack], {"ServiceName": "web", **values})
     by_name: dict[str, list[Check]] = {}
-    for check in told:
+    for check in output:
         by_name.setdefault(check.name, []).append(check)
     return by_name
 
@@ -311,15 +313,15 @@ def client(service: str) -> Any:
 
 
 def failures(by_name: Mapping[str, list[Check]]) -> list[str]:
-    return [c.found for told in by_name.values() for c in told if c.state == FAILED]
+    return [c.finding for entry in by_name.values() for c in entry if c.state == FAILED]
 
 
 def test_an_empty_account_is_ready(account: Account) -> None:
-    told = found(account)
-    assert failures(told) == []
-    assert [check.state for check in told["names"]] == [OK]
-    assert f"{NAMED} looked up" in told["names"][0].found
-    assert told["credentials"][0].found.endswith("account 123456789012")
+    output = results(account)
+    assert failures(output) == []
+    assert [check.state for check in output["names"]] == [OK]
+    assert f"{NAMED} looked up" in output["names"][0].finding
+    assert output["credentials"][0].finding.endswith("account 123456789012")
 
 
 def test_names_that_are_taken_are_told_with_what_to_do(account: Account) -> None:
@@ -346,8 +348,8 @@ def test_names_that_are_taken_are_told_with_what_to_do(account: Account) -> None
     )
     secret = client("secretsmanager").create_secret(Name="web/url", SecretString="x")["ARN"]
     client("secretsmanager").delete_secret(SecretId=secret, RecoveryWindowInDays=7)
-    told = [check for check in found(account)["names"] if check.state == FAILED]
-    assert {check.found.split(",")[0] for check in told} == {
+    output = [check for check in results(account)["names"] if check.state == FAILED]
+    assert {check.finding.split(",")[0] for check in output} == {
         "ECR::Repository web is there",
         "ECS::Cluster web is there",
         "Logs::LogGroup /ecs/web is there",
@@ -358,7 +360,7 @@ def test_names_that_are_taken_are_told_with_what_to_do(account: Account) -> None
         "DynamoDB::Table web is there",
         "SecretsManager::Secret web/url is scheduled for deletion",
     }
-    fixes = {check.found.split(" ")[0]: check.fix for check in told}
+    fixes = {check.finding.split(" ")[0]: check.fix for check in output}
     assert "To use it, add to the settings:  RepositoryName: web" in fixes["ECR::Repository"]
     assert "  aws ecs delete-cluster --cluster web" in fixes["ECS::Cluster"]
     assert any("force-delete" in line for line in fixes["SecretsManager::Secret"])
@@ -370,15 +372,15 @@ def test_a_given_network_must_exist_and_fit(account: Account) -> None:
     other = ec2.create_vpc(CidrBlock="10.2.0.0/16")["Vpc"]["VpcId"]
 
     def subnet_of(vpc: str, block: str, zone: str) -> str:
-        made = ec2.create_subnet(VpcId=vpc, CidrBlock=block, AvailabilityZone=f"{REGION}{zone}")
-        return str(made["Subnet"]["SubnetId"])
+        result = ec2.create_subnet(VpcId=vpc, CidrBlock=block, AvailabilityZone=f"{REGION}{zone}")
+        return str(result["Subnet"]["SubnetId"])
 
     good = [subnet_of(mine, "10.1.0.0/24", "a"), subnet_of(mine, "10.1.1.0/24", "b")]
     strange = subnet_of(other, "10.2.0.0/24", "b")
     group = ec2.create_security_group(GroupName="g", Description="g", VpcId=other)["GroupId"]
-    assert failures(found(account, VpcId=mine, SubnetIds=",".join(good))) == []
+    assert failures(results(account, VpcId=mine, SubnetIds=",".join(good))) == []
     assert failures(
-        found(
+        results(
             account,
             VpcId=mine,
             SubnetIds=f"{good[0]},{strange}",
@@ -390,14 +392,14 @@ def test_a_given_network_must_exist_and_fit(account: Account) -> None:
         "subnet subnet-0123456789abcdef0 does not exist",
         f"{group} is in {other}, not in VpcId {mine}",
     ]
-    absent = found(account, VpcId="vpc-0123456789abcdef0", SubnetIds=",".join(good))
+    absent = results(account, VpcId="vpc-0123456789abcdef0", SubnetIds=",".join(good))
     assert failures(absent) == [f"VPC vpc-0123456789abcdef0 does not exist in {REGION}"]
 
 
 def test_what_is_given_must_exist(account: Account) -> None:
     arn = f"arn:aws:acm:{REGION}:123456789012:certificate/12345678-1234-1234-1234-123456789012"
     secret = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:gone-AbCdEf"
-    told = found(
+    output = results(
         account,
         CertificateArn=arn,
         DomainName="c.example.com",
@@ -412,20 +414,22 @@ def test_what_is_given_must_exist(account: Account) -> None:
         *("CertificateArn", "HostedZoneId", "DatabaseUrlSecretArn", "ClusterName"),
         *("RepositoryName", "DatabaseInstance", "TargetGroupArn"),
     ):
-        (check,) = told[name]
+        (check,) = output[name]
         assert check.state == FAILED, check
         assert any(line.startswith("  aws ") for line in check.fix), check
-    elsewhere = found(account, CertificateArn=arn.replace(REGION, "eu-west-1"))["CertificateArn"]
-    assert "the certificate is in eu-west-1" in elsewhere[0].found
+    elsewhere = results(account, CertificateArn=arn.replace(REGION, "eu-west-1"))["CertificateArn"]
+    assert "the certificate is in eu-west-1" in elsewhere[0].finding
 
 
 def test_what_must_be_of_this_account_is(account: Account) -> None:
     other = f"arn:aws:elasticloadbalancing:{REGION}:210987654321:targetgroup/g/1"
     policies = "arn:aws:iam::aws:policy/x,arn:aws:iam::210987654321:policy/y"
-    told = found(account, TargetGroupArn=other, TaskPolicyArns=policies)
+    output = results(account, TargetGroupArn=other, TaskPolicyArns=policies)
     for name in ("TargetGroupArn", "TaskPolicyArns"):
-        assert any("is of account 210987654321, not 123456789012" in c.found for c in told[name])
-    assert len(told["TaskPolicyArns"]) == 1
+        assert any(
+            "is of account 210987654321, not 123456789012" in c.finding for c in output[name]
+        )
+    assert len(output["TaskPolicyArns"]) == 1
 
 
 def test_what_is_there_is_found(account: Account) -> None:
@@ -434,7 +438,7 @@ def test_what_is_there_is_found(account: Account) -> None:
     url = secrets.create_secret(Name="u", SecretString="postgresql://u:p@h/d")["ARN"]
     other = secrets.create_secret(Name="o", SecretString="x")["ARN"]
     client("ecs").create_cluster(clusterName="ours")
-    told = found(
+    output = results(
         account,
         DomainName="c.example.com",
         HostedZoneId=zone["HostedZone"]["Id"].rpartition("/")[2],
@@ -442,31 +446,33 @@ def test_what_is_there_is_found(account: Account) -> None:
         SecretArns=f"{other},arn:aws:ssm:{REGION}:123456789012:parameter/p",
         ClusterName="ours",
     )
-    assert failures(told) == []
+    assert failures(output) == []
     for name in ("HostedZoneId", "DatabaseUrlSecretArn", "SecretArns", "ClusterName"):
-        assert [check.state for check in told[name]] == [OK], name
+        assert [check.state for check in output[name]] == [OK], name
 
 
 def test_quotas_count_what_is_new(account: Account) -> None:
-    assert found(account, "network")["quota"][0].found.endswith("VPCs used")
-    assert "quota" not in found(account, "service")
-    assert "quota" not in found(account, "network", VpcId="vpc-0123456789abcdef0")
+    assert results(account, "network")["quota"][0].finding.endswith("VPCs used")
+    assert "quota" not in results(account, "service")
+    assert "quota" not in results(account, "network", VpcId="vpc-0123456789abcdef0")
 
 
 def test_what_a_new_account_may_not_is_told_before_anything_is_made(account: Account) -> None:
-    (fargate,) = found(account, Cpu="2048", DesiredCount="1", Strategy="recreate")["Fargate quota"]
-    assert (fargate.state, fargate.found) == (
+    (fargate,) = results(account, Cpu="2048", DesiredCount="1", Strategy="recreate")[
+        "Fargate quota"
+    ]
+    assert (fargate.state, fargate.finding) == (
         FAILED,
         "0 of 1 Fargate vCPUs are used, 2 more needed",
     )
-    told = found(account, "deployer", BuildComputeType="BUILD_GENERAL1_LARGE")
-    (builds,) = told["CodeBuild quota"]
+    output = results(account, "deployer", BuildComputeType="BUILD_GENERAL1_LARGE")
+    (builds,) = output["CodeBuild quota"]
     assert builds.state == WARNING
     assert "--quota-code L-4DDC4A99 --desired-value 1" in builds.fix[1]
-    (site,) = found(account, "docs")["CloudFront"]
-    assert (site.state, "no API tells" in site.found) == (WARNING, True)
+    (site,) = results(account, "docs")["CloudFront"]
+    assert (site.state, "no API tells" in site.finding) == (WARNING, True)
     client("cloudfront").create_distribution(DistributionConfig=DISTRIBUTION)
-    (site,) = found(account, "docs")["CloudFront"]
+    (site,) = results(account, "docs")["CloudFront"]
     assert site.state == OK
 
 
@@ -487,11 +493,11 @@ def test_no_docs_site_where_cloudfront_is_not(partition: str) -> None:
 
 def test_service_roles_are_looked_for(account: Account) -> None:
     role = checks.SERVICE_ROLES["service"]
-    (check,) = found(account, "service")["service roles"]
-    assert check.found == f"{role.name} is missing, and is created first"
+    (check,) = results(account, "service")["service roles"]
+    assert check.finding == f"{role.name} is missing, and is created first"
     client("iam").create_service_linked_role(AWSServiceName=role.service)
-    (check,) = found(account, "service")["service roles"]
-    assert (check.state, check.found) == (OK, role.name)
+    (check,) = results(account, "service")["service roles"]
+    assert (check.state, check.finding) == (OK, role.name)
 
 
 def test_what_may_not_be_looked_at_is_a_warning(
@@ -501,15 +507,15 @@ def test_what_may_not_be_looked_at_is_a_warning(
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DescribeVpcs")
 
     monkeypatch.setattr(account.client("ec2"), "describe_vpcs", refuse)
-    (check,) = found(account, VpcId="vpc-0123456789abcdef0")["VPC"]
-    assert (check.state, check.found) == (
+    (check,) = results(account, VpcId="vpc-0123456789abcdef0")["VPC"]
+    assert (check.state, check.finding) == (
         WARNING,
         "no permission to check: you may not do this: no",
     )
 
 
 @pytest.mark.parametrize(
-    ("service", "operation", "code", "message", "said"),
+    ("service", "operation", "code", "message", "expected"),
     [
         ("sts", "get_caller_identity", "ExpiredToken", "", "your AWS session has expired"),
         (
@@ -528,15 +534,15 @@ def test_credentials_that_do_not_do_end_it_all(
     operation: str,
     code: str,
     message: str,
-    said: str,
+    expected: str,
 ) -> None:
     def refuse(**_: Any) -> None:
         raise ClientError({"Error": {"Code": code, "Message": message}}, operation)
 
     monkeypatch.setattr(account.client(service), operation, refuse)
-    told = found(account)
-    (check,) = told["credentials"]
+    output = results(account)
+    (check,) = output["credentials"]
     assert check.state == FAILED
-    assert said in check.found
+    assert expected in check.finding
     assert any("aws configure mfa-login --serial-number" in line for line in check.fix)
-    assert set(told) == {"sam", "python3.13", "region", "credentials"}
+    assert set(output) == {"sam", "python3.13", "region", "credentials"}

@@ -16,7 +16,7 @@ def values(environment: str) -> tuple[list[str], dict[str, str]]:
     """The stacks that an environment of this checkout needs, and its effective settings."""
     project = Project(ROOT, environment)
     given = settings.load(project.file)
-    effective = settings.effective(given, project.known)
+    effective = settings.effective(given, project.parameters)
     needed = settings.needed(project.stacks(given), effective)
     return [stack.kind for stack in needed], effective
 

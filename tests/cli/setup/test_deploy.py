@@ -10,8 +10,8 @@ from tests.cli.setup.conftest import Checkout
 INFRASTRUCTURE = ("--mode", "infrastructure")
 
 
-def actions(told: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(stack["stack"], stack["action"]) for stack in told["stacks"]]
+def actions(message: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(stack["stack"], stack["action"]) for stack in message["stacks"]]
 
 
 def status(project: Checkout, stack: str) -> str | None:
@@ -25,8 +25,8 @@ def status(project: Checkout, stack: str) -> str | None:
 
 def open_change_sets(project: Checkout, stack: str) -> list[str]:
     assert project.aws
-    told = project.aws.client("cloudformation").list_change_sets(StackName=stack)["Summaries"]
-    return [s["ChangeSetName"] for s in told if s["ExecutionStatus"] == "AVAILABLE"]
+    output = project.aws.client("cloudformation").list_change_sets(StackName=stack)["Summaries"]
+    return [s["ChangeSetName"] for s in output if s["ExecutionStatus"] == "AVAILABLE"]
 
 
 def test_from_nothing_and_again_and_away(deployable: Checkout) -> None:
@@ -40,14 +40,14 @@ def test_from_nothing_and_again_and_away(deployable: Checkout) -> None:
     assert "Create 3 stacks in account" in unasked.stderr
     assert [status(deployable, name) for name in names] == [None] * 3
 
-    first = deployable.told(*INFRASTRUCTURE, "--yes")
+    first = deployable.output(*INFRASTRUCTURE, "--yes")
     assert actions(first) == [(name, "created") for name in names]
     assert first["stacks"][0]["outputs"] == {"QueueName": f"{deployable.name}-one"}
     assert any("docker push" in line for line in first["next"])
     assert [check for check in first["checks"] if "looked at" in check["found"]] == []
     assert first["plan"]["dollars"] > 0
 
-    again = deployable.told(*INFRASTRUCTURE)  # nobody need be asked: nothing changes
+    again = deployable.output(*INFRASTRUCTURE)  # nobody need be asked: nothing changes
     assert actions(again) == [(name, "unchanged") for name in names]
     assert [open_change_sets(deployable, name) for name in names] == [[], [], []]
 
@@ -60,7 +60,7 @@ def test_from_nothing_and_again_and_away(deployable: Checkout) -> None:
     ]
 
     deployable.write(ServiceName=deployable.name, Label="changed")
-    changed = deployable.told(*INFRASTRUCTURE, "--yes")
+    changed = deployable.output(*INFRASTRUCTURE, "--yes")
     assert [action for _, action in actions(changed)] == ["updated", "unchanged", "unchanged"]
     assert {"action": "modify", "resource": "Topic", "type": "AWS::SNS::Topic"} in changed[
         "stacks"
@@ -88,7 +88,7 @@ def test_from_nothing_and_again_and_away(deployable: Checkout) -> None:
 def test_a_deployer_that_serves_others_stays(deployable: Checkout) -> None:
     assert deployable.aws
     deployable.write(ServiceName=deployable.name, SpecPath=f"/{deployable.name}")
-    deployable.told(*INFRASTRUCTURE, "--yes")
+    deployable.output(*INFRASTRUCTURE, "--yes")
     deployable.aws.client("ssm").put_parameter(
         Name=f"/{deployable.name}/other", Value="{}", Type="String"
     )
@@ -101,7 +101,7 @@ def test_a_deployer_that_serves_others_stays(deployable: Checkout) -> None:
 
 def test_a_replacement_is_not_done_unasked_and_data_is_never_lost(deployable: Checkout) -> None:
     service = f"{deployable.name}-service"
-    deployable.told(*INFRASTRUCTURE, "--yes")
+    deployable.output(*INFRASTRUCTURE, "--yes")
 
     # a table of another name would be a new, empty one
     deployable.write(ServiceName=deployable.name, TableSuffix="two")
@@ -112,7 +112,7 @@ def test_a_replacement_is_not_done_unasked_and_data_is_never_lost(deployable: Ch
         assert "(because of TableName)" in refused.stderr
         assert "--allow-data-loss Records" in refused.stderr
         assert open_change_sets(deployable, service) == []
-    replaced = deployable.told(
+    replaced = deployable.output(
         *INFRASTRUCTURE, "--yes", "--allow-replace", "--allow-data-loss", "Records"
     )
     assert replaced["stacks"][1]["changes"][0]["action"] == "replace"
@@ -129,7 +129,7 @@ def test_a_first_attempt_that_fails_stands_in_nobodys_way(deployable: Checkout) 
     assert status(deployable, network) == "ROLLBACK_COMPLETE"
 
     deployable.write(ServiceName=deployable.name)
-    good = deployable.told(*INFRASTRUCTURE, "--yes")
+    good = deployable.output(*INFRASTRUCTURE, "--yes")
     assert [action for _, action in actions(good)] == ["created"] * 3
 
     # an update that fails leaves the stack as it was
@@ -156,9 +156,9 @@ def test_ctrl_c_ends_the_following_only_and_the_next_run_waits_for_it(
         while "WaitCondition, create in progress" not in (line := running.stdout.readline()):
             assert line, running.communicate()
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=60)
+        _, message = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert f"stopped following; {network} goes on in CloudFormation" in said
+    assert f"stopped following; {network} goes on in CloudFormation" in message
     assert status(deployable, network) == "CREATE_IN_PROGRESS"
 
     after = deployable.run(*INFRASTRUCTURE, "--yes")
@@ -170,9 +170,9 @@ def test_the_application_and_docs_by_the_deployers_state_machines(deployable: Ch
     none = deployable.run("--mode", "application", "--image", "1.0.0")
     assert none.returncode == 3
     assert f"there is no stack {deployable.name}-deployer" in none.stderr
-    deployable.told(*INFRASTRUCTURE, "--yes")
+    deployable.output(*INFRASTRUCTURE, "--yes")
 
-    live = deployable.told("--mode", "application", "--image", "1.2.0")["application"]
+    live = deployable.output("--mode", "application", "--image", "1.2.0")["application"]
     assert (live["outcome"], live["version"]) == ("SUCCEEDED", "1.2.0")
     assert live["url"] == "http://example.com"
     missing = deployable.run("--mode", "application", "--image", "missing")
@@ -184,7 +184,7 @@ def test_the_application_and_docs_by_the_deployers_state_machines(deployable: Ch
     (sources / "index.md").write_text("# Docs\n")
     unbuilt = deployable.run("--mode", "application", "--source", str(sources))
     assert (unbuilt.returncode, "no output BuildStateMachine" in unbuilt.stderr) == (3, True)
-    docs = deployable.told("--mode", "docs", "--docs", str(sources))["docs"]
+    docs = deployable.output("--mode", "docs", "--docs", str(sources))["docs"]
     assert docs["url"] == "http://docs.example.com"
 
 
@@ -194,7 +194,7 @@ def test_without_an_image_the_newest_is_deployed_or_how_to_push_is_told(
     assert deployable.aws
     ecr = deployable.aws.client("ecr")
     ecr.create_repository(repositoryName=deployable.name)
-    deployable.told(*INFRASTRUCTURE, "--yes")
+    deployable.output(*INFRASTRUCTURE, "--yes")
     nothing = deployable.run("--mode", "application")
     assert nothing.returncode == 3
     assert f"the repository {deployable.name} has no image yet" in nothing.stderr
@@ -206,4 +206,4 @@ def test_without_an_image_the_newest_is_deployed_or_how_to_push_is_told(
         ecr.put_image(
             repositoryName=deployable.name, imageManifest=json.dumps(manifest), imageTag=tag
         )
-    assert deployable.told("--mode", "application")["application"]["version"] == "1.1.0"
+    assert deployable.output("--mode", "application")["application"]["version"] == "1.1.0"

@@ -99,18 +99,18 @@ def test_a_kind_is_asked_what_matters_for_it_and_makes_stacks(
     account: Account, answers: Mapping[str, str], needed: Sequence[str], some: Mapping[str, str]
 ) -> None:
     person, given = Person(answers), settings.load(REAL.file)
-    chosen = guide.kind(person, REAL.known, "as it is")
-    told = guide.asked(person, account, REAL, given, [], first=True, chosen=chosen)
+    chosen = guide.kind(person, REAL.parameters, "as it is")
+    output = guide.ask(person, account, REAL, given, [], first=True, chosen=chosen)
     assert person.answers == []
-    said = person.console.file.getvalue()  # type: ignore[attr-defined]
+    message = person.console.file.getvalue()  # type: ignore[attr-defined]
     network, *_, docs = REAL.stacks({})
     about = network.parameters["ServiceName"].description
-    assert about in said and about != docs.parameters["ServiceName"].description
-    assert some.items() <= told.items()
-    effective = settings.effective(given | told, REAL.known)
-    stacks = REAL.stacks(given | told)
+    assert about in message and about != docs.parameters["ServiceName"].description
+    assert some.items() <= output.items()
+    effective = settings.effective(given | output, REAL.parameters)
+    stacks = REAL.stacks(given | output)
     assert [stack.kind for stack in settings.needed(stacks, effective)] == needed
-    assert settings.problems(given | told, stacks, REAL.file, "us-east-1") == []
+    assert settings.problems(given | output, stacks, REAL.file, "us-east-1") == []
 
 
 def test_coder_again_after_a_worker(account: Account) -> None:
@@ -119,15 +119,15 @@ def test_coder_again_after_a_worker(account: Account) -> None:
         with Stubber(account.client("ec2")) as ec2, Stubber(account.client("route53")):
             ec2.add_response("describe_vpcs", {"Vpcs": []})
             person = Person(answers)
-            chosen = guide.kind(person, REAL.known)
-            told = guide.asked(person, account, REAL, given, [], first=True, chosen=chosen)
-        given = given | told
+            chosen = guide.kind(person, REAL.parameters)
+            output = guide.ask(person, account, REAL, given, [], first=True, chosen=chosen)
+        given = given | output
     assert given["Application"] == "coder"
     assert settings.problems(given, REAL.stacks(given), REAL.file, "us-east-1") == []
 
 
 def test_the_settings_may_stay_as_they_are() -> None:
-    assert guide.kind(Person({"as it is": "4"}), REAL.known, "as it is") is None
+    assert guide.kind(Person({"as it is": "4"}), REAL.parameters, "as it is") is None
     assert guide.kind(Person({}), {}) is None  # templates that know one kind only
 
 
@@ -145,24 +145,24 @@ def test_what_will_exist_what_it_costs_and_what_was_checked_is_said(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     given = settings.load(REAL.file)
-    effective = settings.effective(given, REAL.known)
+    effective = settings.effective(given, REAL.parameters)
     kinds = [stack.kind for stack in settings.needed(REAL.stacks(given), effective)]
-    made: Infrastructure = infrastructure(account, *kinds, ServiceName="coder")
+    result: Infrastructure = infrastructure(account, *kinds, ServiceName="coder")
     stream = _Terminal() if live else io.StringIO()
-    made.screen = Screen(stream, width=80)
-    made.values = effective
-    made.checked = [Check("names", OK, "12"), Check("CloudFront", WARNING, "perhaps")]
-    made._show_plan(
+    result.screen = Screen(stream, width=80)
+    result.values = effective
+    result.checked = [Check("names", OK, "12"), Check("CloudFront", WARNING, "perhaps")]
+    result._show_plan(
         {
             kind: State("s", status="CREATE_COMPLETE" if kind == "network" else None)
             for kind in kinds
         }
     )
     shown = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())  # without colours
-    said = " ".join(shown.split())
-    assert "PostgreSQL and its secrets" in said
-    assert "about 35 minutes, and $134.14 a month before any use" in said
-    assert "Checked: names. Warnings, see above: CloudFront." in said
+    message = " ".join(shown.split())
+    assert "PostgreSQL and its secrets" in message
+    assert "about 35 minutes, and $134.14 a month before any use" in message
+    assert "Checked: names. Warnings, see above: CloudFront." in message
     table = shown if live else shown.partition("Together")[0]  # a pipe's lines are not wrapped
     assert max(map(len, table.splitlines())) <= 80
-    assert (made.plan["minutes"], made.plan["dollars"]) == (35, 134.14)
+    assert (result.plan["minutes"], result.plan["dollars"]) == (35, 134.14)

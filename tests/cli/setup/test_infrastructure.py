@@ -58,8 +58,8 @@ def shipped() -> dict[str, str]:
     return {"DeployerStack": "deployer"} | given
 
 
-def actions(told: dict[str, Any]) -> dict[str, str]:
-    return {stack["stack"]: stack["action"] for stack in told["stacks"]}
+def actions(message: dict[str, Any]) -> dict[str, str]:
+    return {stack["stack"]: stack["action"] for stack in message["stacks"]}
 
 
 def test_from_nothing_to_https_and_on_and_away(
@@ -71,8 +71,8 @@ def test_from_nothing_to_https_and_on_and_away(
         "HostedZoneId": zone["HostedZone"]["Id"].rpartition("/")[2],
     }
     project.write(**settings)
-    made = project.told("--mode", "infrastructure", "--yes")
-    assert actions(made) == dict.fromkeys(STACKS, "created")
+    result = project.output("--mode", "infrastructure", "--yes")
+    assert actions(result) == dict.fromkeys(STACKS, "created")
 
     # Of the passwords nothing is told anywhere.
     secrets = aws.client("secretsmanager")
@@ -100,13 +100,13 @@ def test_from_nothing_to_https_and_on_and_away(
 
     # Again: nothing changes. Then all at once: what may change does, and the data stays; an image
     # goes live, and the documentation is published.
-    assert actions(project.told("--mode", "infrastructure")) == dict.fromkeys(STACKS, "unchanged")
+    assert actions(project.output("--mode", "infrastructure")) == dict.fromkeys(STACKS, "unchanged")
     project.write(**settings | {"Memory": "8192", "DatabaseBackupDays": "14"})
     stage.release("1.1.0")
     docs = tmp_path / "docs.tar.gz"
     docs.write_bytes(tar_gz(sources(pages=3)))
     every = ("--yes", "--allow-replace", "--image", "1.1.0", "--docs", str(docs))
-    changed = project.told("--mode", "full", *every)
+    changed = project.output("--mode", "full", *every)
     assert {name for name, action in actions(changed).items() if action == "updated"} == {
         f"{NAME}-database",
         f"{NAME}-service",
@@ -166,13 +166,13 @@ def test_with_what_the_team_has_already(
         DocsUrl="https://docs.example.test",
     )
     (project.root / "environments" / "default.yaml").rename(project.root / "environments/own.yaml")
-    made = project.told("--environment", "own", "--mode", "infrastructure", "--yes")
-    assert actions(made) == dict.fromkeys(
+    result = project.output("--environment", "own", "--mode", "infrastructure", "--yes")
+    assert actions(result) == dict.fromkeys(
         [f"{name}-network", f"{name}-service", "deployer-own", f"{name}-monitoring"], "created"
     )
-    told = json.loads(spec(aws, name))
-    assert (told["cluster"], told["repository"]) == ("theirs", "theirs/shop")
-    network = told["serviceDefinition"]["networkConfiguration"]["awsvpcConfiguration"]
+    output = json.loads(spec(aws, name))
+    assert (output["cluster"], output["repository"]) == ("theirs", "theirs/shop")
+    network = output["serviceDefinition"]["networkConfiguration"]["awsvpcConfiguration"]
     assert network["subnets"] == subnets
     group = ec2.describe_security_groups(GroupIds=network["securityGroups"])
     assert group["SecurityGroups"][0]["VpcId"] == vpc["VpcId"]
@@ -183,8 +183,8 @@ def test_with_what_the_team_has_already(
 
 def spec(aws: LocalAws, service: str) -> str:
     """The service spec that the service's stack wrote."""
-    found = aws.client("ssm").get_parameter(Name=f"/deployer/services/{service}")
-    return str(found["Parameter"]["Value"])
+    response = aws.client("ssm").get_parameter(Name=f"/deployer/services/{service}")
+    return str(response["Parameter"]["Value"])
 
 
 def names(aws: LocalAws) -> set[str]:
@@ -202,9 +202,9 @@ def asked(aws: LocalAws, port: int) -> tuple[int, str]:
     connection.request("GET", "/healthz", headers={"Host": DOMAIN})
     answer = connection.getresponse()
     answer.read()
-    told = answer.headers.get("X-Coder-Build-Version", answer.headers.get("Location", ""))
+    output = answer.headers.get("X-Coder-Build-Version", answer.headers.get("Location", ""))
     connection.close()
-    return answer.status, told.partition("+")[0]
+    return answer.status, output.partition("+")[0]
 
 
 class _Named(http.client.HTTPSConnection):

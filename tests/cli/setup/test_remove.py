@@ -62,7 +62,7 @@ def runs(ecs: Stubber, services: list[str], tasks: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("services", "tasks", "said", "command"),
+    ("services", "tasks", "message", "command"),
     [
         (
             ["coder", "shop"],
@@ -84,7 +84,7 @@ def test_a_cluster_that_others_use_is_not_deleted(
     ecs: Stubber,
     services: list[str],
     tasks: dict[str, str],
-    said: str,
+    message: str,
     command: str,
 ) -> None:
     runs(ecs, services, tasks)
@@ -92,7 +92,7 @@ def test_a_cluster_that_others_use_is_not_deleted(
         made.remove()
     assert refused.value.code == UNREADY
     assert refused.value.message == (
-        f"nothing was deleted: in the cluster coder runs more than coder: {said}"
+        f"nothing was deleted: in the cluster coder runs more than coder: {message}"
     )
     assert [line for line in refused.value.advice if line.startswith("  ")] == [command]
 

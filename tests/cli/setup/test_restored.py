@@ -12,9 +12,9 @@ RESTORED = "coder-db-20260101t000000z-1"
 
 
 def made(account: Account, **values: str) -> Infrastructure:
-    found = infrastructure(account, "service", "deployer", "monitoring", ServiceName="coder")
-    found.values = {"ServiceName": "coder", "Database": "managed", **values}
-    return found
+    result = infrastructure(account, "service", "deployer", "monitoring", ServiceName="coder")
+    result.values = {"ServiceName": "coder", "Database": "managed", **values}
+    return result
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def test_the_alarms_get_the_restored_instance(
 
 @pytest.mark.parametrize("missing", ["deployer", "database"])
 def test_without_a_deployer_or_a_database_there_is_none(account: Account, missing: str) -> None:
-    found = made(account, Database="none" if missing == "database" else "managed")
+    result = made(account, Database="none" if missing == "database" else "managed")
     if missing == "deployer":
-        found.needed = [stack for stack in found.needed if stack.kind != "deployer"]
+        result.needed = [stack for stack in result.needed if stack.kind != "deployer"]
     with Stubber(account.client("dynamodb")):  # a call would not be foreseen
-        assert "DatabaseInstance" not in found.settings_of(found.needed[-1])
+        assert "DatabaseInstance" not in result.settings_of(result.needed[-1])

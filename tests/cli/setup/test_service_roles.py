@@ -41,8 +41,8 @@ def test_what_is_missing_is_created_and_said(made: Infrastructure, iam: Stubber)
     iam.add_response("create_service_linked_role", {}, {"AWSServiceName": "ecs.amazonaws.com"})
     iam.add_response("list_roles", {"Roles": [role(RDS)]}, {"PathPrefix": RDS, "MaxItems": 1})
     made.create_service_roles(["service", "database", "network"])
-    said = made.screen.console.file.getvalue()  # type: ignore[attr-defined]
-    assert said == "Created the service-linked role AWSServiceRoleForECS.\n"
+    message = made.screen.console.file.getvalue()  # type: ignore[attr-defined]
+    assert message == "Created the service-linked role AWSServiceRoleForECS.\n"
 
 
 def test_one_that_came_meanwhile_or_cannot_be_seen_is_as_good(

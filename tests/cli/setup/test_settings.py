@@ -19,7 +19,7 @@ def parameter(**declared: Any) -> Parameter:
 
 
 @pytest.mark.parametrize(
-    ("declared", "value", "said"),
+    ("declared", "value", "message"),
     [
         (
             {
@@ -78,9 +78,9 @@ def parameter(**declared: Any) -> Parameter:
     ],
 )
 def test_a_bad_value_is_told_with_a_good_one(
-    declared: dict[str, Any], value: str, said: str
+    declared: dict[str, Any], value: str, message: str
 ) -> None:
-    assert parameter(**declared).problem(value) == said
+    assert parameter(**declared).problem(value) == message
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,9 @@ def test_a_good_value_is_no_problem(declared: dict[str, Any], value: str) -> Non
 
 def problems(project: Checkout, **given: str) -> list[str]:
     project.write(**given)
-    found = Project(project.root)
-    loaded = settings.load(found.file)
-    return settings.problems(loaded, found.stacks(given), found.file, "us-east-1")
+    result = Project(project.root)
+    loaded = settings.load(result.file)
+    return settings.problems(loaded, result.stacks(given), result.file, "us-east-1")
 
 
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:coder/url-AbCdEf"
@@ -110,7 +110,7 @@ IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/nix:1"
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "region", "said"),
+    ("name", "value", "region", "message"),
     [
         ("CertificateArn", CERTIFICATE, "us-east-1", None),
         ("CertificateArn", CERTIFICATE, "eu-west-1", "is in us-east-1, and the stacks in eu-west"),
@@ -141,16 +141,16 @@ IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/nix:1"
     ],
 )
 def test_what_is_of_another_place_is_refused_with_one_of_this(
-    name: str, value: str, region: str, said: str | None
+    name: str, value: str, region: str, message: str | None
 ) -> None:
     known = replace(
         parameter(ConstraintDescription=f"must be one, such as {SECRET}, or empty"), name=name
     )
     problem = settings.misplaced(known, value, region)
-    if said is None:
+    if message is None:
         assert problem is None
         return
-    assert problem and problem.startswith(f"{name}: `") and said in problem
+    assert problem and problem.startswith(f"{name}: `") and message in problem
     example = problem.partition("; for example ")[2]
     assert settings.misplaced(known, example, region) is None
 
@@ -195,7 +195,7 @@ RULES = {
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"DomainName": "", "CertificateArn": "arn", "Cpu": "512", "Memory": "9"}, ["Certif"]),
         ({"DomainName": "", "CertificateArn": "", "Cpu": "256", "Memory": "9"}, ["Memory"]),
@@ -203,9 +203,9 @@ RULES = {
     ],
 )
 def test_contradictions_are_what_the_templates_rules_say(
-    values: dict[str, str], said: list[str]
+    values: dict[str, str], message: list[str]
 ) -> None:
-    assert [text[:6] for text in settings.broken_rules(RULES, values)] == said
+    assert [text[:6] for text in settings.broken_rules(RULES, values)] == message
 
 
 @pytest.mark.parametrize(
@@ -243,8 +243,8 @@ Resources:
   Unnamed: { Type: "AWS::S3::Bucket" }
 """)
     stack = settings.Stack("service", "s", Path("t"), False, {}, content)
-    found = settings.named(stack, {"Name": "coder", "ClusterName": ""})
-    assert [(one.logical, one.name) for one in found] == [
+    result = settings.named(stack, {"Name": "coder", "ClusterName": ""})
+    assert [(one.logical, one.name) for one in result] == [
         ("Cluster", "coder"),
         ("Role", "coder-task"),
     ]
@@ -290,7 +290,7 @@ def test_values_are_read_as_cloudformation_takes_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("- a\n", "s.yaml: must hold `Name: value` lines, such as ServiceName: shop"),
         ("A: {b: c}\n", "A: must be one value, not a mapping; JSON goes into single quotes"),
@@ -298,12 +298,12 @@ def test_values_are_read_as_cloudformation_takes_them(tmp_path: Path) -> None:
         ("A: b\nA: c\n", 's.yaml: line 2: found duplicate key "A"'),
     ],
 )
-def test_a_broken_file_is_told_by_its_line(tmp_path: Path, content: str, said: str) -> None:
+def test_a_broken_file_is_told_by_its_line(tmp_path: Path, content: str, message: str) -> None:
     file = tmp_path / "s.yaml"
     file.write_text(content)
     with pytest.raises(SettingsInvalid) as refused:
         settings.load(file)
-    assert refused.value.problems[0].startswith(said)
+    assert refused.value.problems[0].startswith(message)
 
 
 def test_a_directory_without_the_template_is_no_checkout(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_no_is_no_and_ctrl_c_leaves_nothing(deployable: Checkout) -> None:
 def test_a_change_is_shown_before_it_is_done_and_fits_a_narrow_window(
     deployable: Checkout,
 ) -> None:
-    deployable.told("--mode", "infrastructure", "--yes")
+    deployable.output("--mode", "infrastructure", "--yes")
     deployable.write(ServiceName=deployable.name, QueueSuffix="two", Label="new")
     with terminal(deployable, "--mode", "infrastructure", columns=50) as shown:
         shown.expect("! replace")

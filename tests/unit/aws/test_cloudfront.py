@@ -12,11 +12,11 @@ BATCH = {"Paths": {"Quantity": 1, "Items": ["/404.html"]}, "CallerReference": "r
 
 @pytest.mark.parametrize(("status", "done"), [("InProgress", False), ("Completed", True)])
 def test_an_invalidation_is_named_by_its_release(script: Script, status: str, done: bool) -> None:
-    made = {"Id": "I1", "Status": status, "CreateTime": NOW, "InvalidationBatch": BATCH}
-    script("cloudfront", "CreateInvalidation", {"Invalidation": made})
+    result = {"Id": "I1", "Status": status, "CreateTime": NOW, "InvalidationBatch": BATCH}
+    script("cloudfront", "CreateInvalidation", {"Invalidation": result})
     assert cloudfront.invalidate("E1", "/404.html", "release-1") is done
-    (asked,) = script.asked("CreateInvalidation")
-    assert asked == {"DistributionId": "E1", "InvalidationBatch": BATCH}
+    (request,) = script.requests("CreateInvalidation")
+    assert request == {"DistributionId": "E1", "InvalidationBatch": BATCH}
 
 
 def test_too_many_invalidations_at_once_are_tried_again(script: Script) -> None:

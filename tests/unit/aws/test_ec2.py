@@ -20,7 +20,7 @@ def subnet(vpc: str, cidr: str) -> str:
 
 
 def test_a_public_address_is_that_of_the_interfaces_association(vpc: str) -> None:
-    made = [
+    result = [
         client("ec2").create_network_interface(SubnetId=subnet(vpc, f"10.0.{number}.0/24"))[
             "NetworkInterface"
         ]["NetworkInterfaceId"]
@@ -28,18 +28,18 @@ def test_a_public_address_is_that_of_the_interfaces_association(vpc: str) -> Non
     ]
     address = client("ec2").allocate_address(Domain="vpc")
     client("ec2").associate_address(
-        AllocationId=address["AllocationId"], NetworkInterfaceId=made[0]
+        AllocationId=address["AllocationId"], NetworkInterfaceId=result[0]
     )
-    assert ec2.public_addresses(made) == {made[0]: address["PublicIp"]}
+    assert ec2.public_addresses(result) == {result[0]: address["PublicIp"]}
 
 
 def test_an_interface_that_is_gone_does_not_hide_the_others(vpc: str) -> None:
-    made = client("ec2").create_network_interface(SubnetId=subnet(vpc, "10.0.1.0/24"))
-    there = made["NetworkInterface"]["NetworkInterfaceId"]
+    created = client("ec2").create_network_interface(SubnetId=subnet(vpc, "10.0.1.0/24"))
+    there = created["NetworkInterface"]["NetworkInterfaceId"]
     address = client("ec2").allocate_address(Domain="vpc")
     client("ec2").associate_address(AllocationId=address["AllocationId"], NetworkInterfaceId=there)
-    found = ec2.public_addresses([there, "eni-0123456789abcdef0"])
-    assert found == {there: address["PublicIp"]}
+    result = ec2.public_addresses([there, "eni-0123456789abcdef0"])
+    assert result == {there: address["PublicIp"]}
 
 
 def test_without_interfaces_nothing_is_asked(script: Script) -> None:
@@ -49,14 +49,14 @@ def test_without_interfaces_nothing_is_asked(script: Script) -> None:
 
 def test_subnets_that_exist_are_described_and_others_do_not_hide_them(vpc: str) -> None:
     one, other = subnet(vpc, "10.0.1.0/24"), subnet(vpc, "10.0.2.0/24")
-    found = ec2.subnets([one, NOWHERE, other])
-    assert {name: entry["VpcId"] for name, entry in found.items()} == {one: vpc, other: vpc}
+    result = ec2.subnets([one, NOWHERE, other])
+    assert {name: entry["VpcId"] for name, entry in result.items()} == {one: vpc, other: vpc}
 
 
 def test_security_groups_that_exist_are_described_and_others_do_not_hide_them(vpc: str) -> None:
     group = client("ec2").create_security_group(GroupName="g", Description="g", VpcId=vpc)
-    found = ec2.security_groups([NO_GROUP, group["GroupId"]])
-    assert {name: entry["VpcId"] for name, entry in found.items()} == {group["GroupId"]: vpc}
+    result = ec2.security_groups([NO_GROUP, group["GroupId"]])
+    assert {name: entry["VpcId"] for name, entry in result.items()} == {group["GroupId"]: vpc}
 
 
 def test_a_refusal_is_not_taken_for_a_missing_network(script: Script) -> None:
@@ -74,5 +74,5 @@ def test_route_tables_and_endpoints_are_those_of_the_vpc(vpc: str) -> None:
     (main,) = ec2.route_tables([vpc])
     assert main["VpcId"] == vpc and any(a["Main"] for a in main["Associations"])
     assert ec2.endpoints([vpc]) == []
-    assert [found["VpcId"] for found in ec2.endpoints([vpc, other])] == [other]
+    assert [item["VpcId"] for item in ec2.endpoints([vpc, other])] == [other]
     assert ec2.route_tables([]) == ec2.endpoints([]) == []

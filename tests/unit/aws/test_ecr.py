@@ -33,13 +33,13 @@ def push(repository: str, document: dict[str, Any], tag: str) -> str:
 def test_an_image_is_found_by_tag_and_by_digest(repository: str) -> None:
     digest = push(repository, manifest(), "2.1.0")
     for reference in ("2.1.0", digest):
-        found = ecr.find(repository, reference)
-        assert found and found.digest == digest
-        assert found.uri == f"{REGISTRY}/team/coder@{digest}"
-        assert found.tags == ("2.1.0",)
-        assert found.manifest == manifest()
-        assert found.active and found.refers_to is None
-        assert abs(datetime.now(UTC) - found.pushed_at).total_seconds() < 60
+        result = ecr.find(repository, reference)
+        assert result and result.digest == digest
+        assert result.uri == f"{REGISTRY}/team/coder@{digest}"
+        assert result.tags == ("2.1.0",)
+        assert result.manifest == manifest()
+        assert result.active and result.refers_to is None
+        assert abs(datetime.now(UTC) - result.pushed_at).total_seconds() < 60
 
 
 class Lagging:
@@ -58,30 +58,30 @@ class Lagging:
 
 
 @pytest.mark.parametrize(
-    ("lag", "age", "found", "looks"),
+    ("lag", "age", "described", "looks"),
     [(0, 0, True, 1), (5, 1, True, 4), (5, 40, False, 1), (1000, 0, False, 16)],
 )
 def test_an_image_that_was_just_pushed_may_not_be_shown_yet(
-    monkeypatch: pytest.MonkeyPatch, lag: int, age: int, found: bool, looks: int
+    monkeypatch: pytest.MonkeyPatch, lag: int, age: int, described: bool, looks: int
 ) -> None:
     world = Lagging(lag)
     monkeypatch.setattr(ecr, "find", world.find)
     monkeypatch.setattr(ecr, "time", world)
     monkeypatch.setattr(ecr, "datetime", SimpleNamespace(now=lambda _: world.now))
     at = world.begun - timedelta(seconds=age)
-    assert ((ecr.find_pushed("r", DIGEST, at) is not None), world.looks) == (found, looks)
+    assert ((ecr.find_pushed("r", DIGEST, at) is not None), world.looks) == (described, looks)
 
 
 def test_an_index_is_found_as_an_index(repository: str) -> None:
     push(repository, index("linux/amd64"), "2.1.0")
-    found = ecr.find(repository, "2.1.0")
-    assert found and found.is_index
+    result = ecr.find(repository, "2.1.0")
+    assert result and result.is_index
 
 
 def test_a_referrer_tells_what_it_refers_to(repository: str) -> None:
     push(repository, manifest(subject={"digest": OTHER_DIGEST}), "sbom")
-    found = ecr.find(repository, "sbom")
-    assert found and found.refers_to == OTHER_DIGEST
+    result = ecr.find(repository, "sbom")
+    assert result and result.refers_to == OTHER_DIGEST
 
 
 @pytest.mark.parametrize("reference", ["9.9.9", f"sha256:{'0' * 64}"])
@@ -95,8 +95,8 @@ def test_a_repository_that_is_not_there_has_no_image(aws: None) -> None:
 
 
 def detail(**changes: Any) -> dict[str, Any]:
-    made = {"imageDigest": DIGEST, "imagePushedAt": datetime(2026, 11, 23, tzinfo=UTC)}
-    return {"imageDetails": [made | changes]}
+    result = {"imageDigest": DIGEST, "imagePushedAt": datetime(2026, 11, 23, tzinfo=UTC)}
+    return {"imageDetails": [result | changes]}
 
 
 def manifests(document: dict[str, Any] | None) -> dict[str, Any]:
@@ -112,9 +112,9 @@ def test_an_archived_image_is_not_active(script: Script, status: str, active: bo
     script("ecr", "DescribeImages", detail(imageStatus=status))
     script("ecr", "BatchGetImage", manifests(manifest()))
     script("ecr", "DescribeRepositories", repositories())
-    found = ecr.find("coder", DIGEST)
-    assert found and found.active == active
-    assert found.tags == ()
+    result = ecr.find("coder", DIGEST)
+    assert result and result.active == active
+    assert result.tags == ()
 
 
 def test_an_image_that_goes_between_two_looks_is_none(script: Script) -> None:
@@ -137,8 +137,8 @@ def test_a_config_is_downloaded_from_where_ecr_says(script: Script, web: Web) ->
     script("ecr", "BatchGetImage", manifests(manifest()))
     script("ecr", "GetDownloadUrlForLayer", {"downloadUrl": f"{web.url}/layer"})
     assert ecr.config("coder", DIGEST) == config()
-    (asked,) = script.asked("GetDownloadUrlForLayer")
-    assert asked == {
+    (request,) = script.requests("GetDownloadUrlForLayer")
+    assert request == {
         "repositoryName": "coder",
         "layerDigest": manifest(config={"mediaType": CONFIGS[0], "digest": f"sha256:{'c0' * 32}"})[
             "config"
@@ -183,8 +183,8 @@ def pushed(minute: int, *tags: str) -> dict[str, Any]:
 
 
 def test_tagged_images_come_page_by_page(script: Script) -> None:
-    def page(asked: dict[str, Any]) -> Any:
-        if asked.get("nextToken"):
+    def page(request: dict[str, Any]) -> Any:
+        if request.get("nextToken"):
             return {"imageDetails": [pushed(1, "1.0.1")]}
         return {"imageDetails": [pushed(3, "latest", "1.0.3")], "nextToken": "n"}
 
@@ -193,7 +193,7 @@ def test_tagged_images_come_page_by_page(script: Script) -> None:
         PushedImage(f"sha256:{3:064}", ("latest", "1.0.3"), AT + timedelta(minutes=3)),
         PushedImage(f"sha256:{1:064}", ("1.0.1",), AT + timedelta(minutes=1)),
     ]
-    assert script.asked("DescribeImages")[0]["filter"] == {"tagStatus": "TAGGED"}
+    assert script.requests("DescribeImages")[0]["filter"] == {"tagStatus": "TAGGED"}
 
 
 def test_a_repository_that_is_not_there_has_no_pushes(aws: None) -> None:

@@ -49,7 +49,7 @@ def test_a_cluster_that_is_not_there_is_missing(script: Script) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statuses", "found"),
+    ("statuses", "response"),
     [
         ([], False),
         (["ACTIVE"], True),
@@ -58,11 +58,11 @@ def test_a_cluster_that_is_not_there_is_missing(script: Script) -> None:
         (["INACTIVE", "ACTIVE"], True),
     ],
 )
-def test_only_an_active_service_is_one(script: Script, statuses: list[str], found: bool) -> None:
+def test_only_an_active_service_is_one(script: Script, statuses: list[str], response: bool) -> None:
     described = [service(ours(), status=status) for status in statuses]
     script("ecs", "DescribeServices", {"services": described})
     got = ecs.service("coder", "coder")
-    assert (got is not None) == found
+    assert (got is not None) == response
     assert got is None or got["status"] == "ACTIVE"
 
 
@@ -74,7 +74,7 @@ def test_where_there_is_no_cluster_there_is_no_service(script: Script) -> None:
 def test_a_service_is_created_as_asked(script: Script) -> None:
     script("ecs", "CreateService", {"service": service(ours())})
     assert ecs.create_service(CREATION)["serviceName"] == "coder"
-    assert script.asked("CreateService") == [CREATION]
+    assert script.requests("CreateService") == [CREATION]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_service_that_still_drains_is_told_from_other_refusals(
 def test_a_service_is_updated_by_name(script: Script) -> None:
     script("ecs", "UpdateService", {"service": service(ours())})
     ecs.update_service("coder", {"cluster": "coder", "taskDefinition": REVISION})
-    assert script.asked("UpdateService") == [
+    assert script.requests("UpdateService") == [
         {"service": "coder", "cluster": "coder", "taskDefinition": REVISION}
     ]
 
@@ -105,7 +105,7 @@ def test_a_service_is_updated_by_name(script: Script) -> None:
 def test_a_service_is_stopped_by_wanting_no_task(script: Script) -> None:
     script("ecs", "UpdateService", {"service": service(ours())})
     ecs.scale_to_zero("coder", "coder")
-    assert script.asked("UpdateService") == [
+    assert script.requests("UpdateService") == [
         {"service": "coder", "cluster": "coder", "desiredCount": 0}
     ]
 
@@ -126,7 +126,7 @@ def test_a_deployment_that_the_answer_shows_needs_no_further_look(
 def test_a_deployment_that_a_stale_read_hides_is_looked_for(script: Script, clock: Clock) -> None:
     script("ecs", "DescribeServices", {"services": [STALE]}, {"services": [FRESH]})
     assert ecs.deployment_of(STALE, REVISION)["id"] == "ecs-svc/1"
-    assert len(script.asked("DescribeServices")) == 2
+    assert len(script.requests("DescribeServices")) == 2
 
 
 def test_a_service_that_a_stale_read_does_not_show_at_all_is_looked_for(
@@ -157,17 +157,19 @@ def test_a_revision_is_registered_with_its_tags_and_found_again(aws: None) -> No
 
 
 def test_a_revision_that_is_no_longer_active_is_none(aws: None) -> None:
-    made = ecs.register(DEFINITION, {})
-    client("ecs").deregister_task_definition(taskDefinition=made)
-    assert ecs.revision(made) is None
+    rendered = ecs.register(DEFINITION, {})
+    client("ecs").deregister_task_definition(taskDefinition=rendered)
+    assert ecs.revision(rendered) is None
 
 
 @pytest.mark.parametrize(
-    ("code", "found"), [("ClientException", True), ("AccessDeniedException", False)]
+    ("code", "described"), [("ClientException", True), ("AccessDeniedException", False)]
 )
-def test_a_family_that_nobody_registered_is_none(script: Script, code: str, found: bool) -> None:
+def test_a_family_that_nobody_registered_is_none(
+    script: Script, code: str, described: bool
+) -> None:
     script("ecs", "DescribeTaskDefinition", refusal(code, "Unable to describe task definition."))
-    if found:
+    if described:
         assert ecs.revision("nobody") is None
     else:
         with pytest.raises(ClientError):
@@ -201,8 +203,8 @@ def with_tasks(script: Script, tasks: list[dict[str, Any]], page: int) -> None:
 def test_all_tasks_of_a_rollout_are_found_however_many(script: Script, count: int) -> None:
     tasks = [task(f"t{number}") for number in range(count)]
     with_tasks(script, tasks, page=100)
-    found = ecs.running_tasks("coder", "coder", "ecs-svc/1")
-    assert {entry["taskArn"] for entry in found} == {entry["taskArn"] for entry in tasks}
+    result = ecs.running_tasks("coder", "coder", "ecs-svc/1")
+    assert {entry["taskArn"] for entry in result} == {entry["taskArn"] for entry in tasks}
 
 
 @pytest.mark.parametrize("code", ["ServiceNotFoundException", "ClusterNotFoundException"])
@@ -214,8 +216,8 @@ def test_a_service_that_is_gone_has_no_tasks(script: Script, code: str) -> None:
 def test_only_the_rollouts_own_tasks_are_found(script: Script) -> None:
     others = [task("t2", startedBy="ecs-svc/0"), task("t3", startedBy="ada")]
     with_tasks(script, [task("t1"), *others], page=2)
-    found = ecs.running_tasks("coder", "coder", "ecs-svc/1")
-    assert [entry["taskArn"][-2:] for entry in found] == ["t1"]
+    result = ecs.running_tasks("coder", "coder", "ecs-svc/1")
+    assert [entry["taskArn"][-2:] for entry in result] == ["t1"]
 
 
 def test_a_services_tasks_are_found_whoever_started_them(script: Script) -> None:
@@ -226,16 +228,18 @@ def test_a_services_tasks_are_found_whoever_started_them(script: Script) -> None
 def test_what_ecs_has_forgotten_is_left_out(script: Script) -> None:
     with_tasks(script, [task("t1")], page=100)
     known = task("t1")["taskArn"]
-    assert [t["taskArn"] for t in ecs.known_tasks("coder", [known, f"{known}0"])] == [known]
-    assert ecs.known_tasks("coder", []) == []
+    assert [t["taskArn"] for t in ecs.existing_tasks("coder", [known, f"{known}0"])] == [known]
+    assert ecs.existing_tasks("coder", []) == []
 
 
 def test_running_and_stopped_tasks_are_told_apart(script: Script) -> None:
     with_tasks(script, [], page=100)
     ecs.running_tasks("coder", "coder", "ecs-svc/1")
     ecs.stopped_tasks("coder", "coder", "ecs-svc/1")
-    asked = [(call["serviceName"], call["desiredStatus"]) for call in script.asked("ListTasks")]
-    assert asked == [("coder", "RUNNING"), ("coder", "STOPPED")]
+    requests = [
+        (call["serviceName"], call["desiredStatus"]) for call in script.requests("ListTasks")
+    ]
+    assert requests == [("coder", "RUNNING"), ("coder", "STOPPED")]
 
 
 def test_stopped_tasks_come_oldest_first(script: Script) -> None:
@@ -244,8 +248,8 @@ def test_stopped_tasks_come_oldest_first(script: Script) -> None:
         for number, ago in enumerate([5, 50, 20])
     ]
     with_tasks(script, tasks, page=100)
-    found = ecs.stopped_tasks("coder", "coder", "ecs-svc/1")
-    assert [entry["taskArn"][-2:] for entry in found] == ["t1", "t2", "t0"]
+    result = ecs.stopped_tasks("coder", "coder", "ecs-svc/1")
+    assert [entry["taskArn"][-2:] for entry in result] == ["t1", "t2", "t0"]
 
 
 def test_an_old_revision_is_none_of_ours(script: Script) -> None:
@@ -285,10 +289,10 @@ def test_an_old_revision_is_none_of_ours(script: Script) -> None:
 def test_what_ecs_does_not_take_is_named_with_its_path(
     operation: str, request_: dict[str, Any], invalid: list[tuple[str, str]]
 ) -> None:
-    found = ecs.invalid_fields(operation, request_)
-    assert "hunter2" not in str(found)
-    unknown = [(path, why) for path, why in found if "unknown field" in why]
-    assert sorted(set(found) - set(unknown)) == sorted(invalid)
+    result = ecs.invalid_fields(operation, request_)
+    assert "hunter2" not in str(result)
+    unknown = [(path, why) for path, why in result if "unknown field" in why]
+    assert sorted(set(result) - set(unknown)) == sorted(invalid)
     assert [path for path, _ in unknown] == (
         ["containerDefinitions[0].secretz"] if "volumes" in request_ else []
     )

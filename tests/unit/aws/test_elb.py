@@ -24,7 +24,7 @@ def test_only_targets_that_are_healthy_count(script: Script) -> None:
     script("elbv2", "DescribeTargetHealth", {"TargetHealthDescriptions": targets})
     group = GROUP
     assert elb.healthy_addresses(group) == {"10.0.0.1", "10.0.0.6"}
-    assert script.asked("DescribeTargetHealth") == [{"TargetGroupArn": group}]
+    assert script.requests("DescribeTargetHealth") == [{"TargetGroupArn": group}]
 
 
 def test_a_target_group_is_there_or_not(script: Script) -> None:

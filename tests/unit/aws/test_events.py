@@ -16,7 +16,7 @@ TOLD = {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}
 def test_a_release_is_announced_as_documented(script: Script) -> None:
     script("events", "PutEvents", TOLD)
     events.announce(release(), "SUCCEEDED", "it serves version 2.1.0", "https://coder.example.com")
-    ((entry,),) = (asked["Entries"] for asked in script.asked("PutEvents"))
+    ((entry,),) = (request["Entries"] for request in script.requests("PutEvents"))
     assert (entry["Source"], entry["DetailType"]) == ("deployer", "Release State Change")
     assert json.loads(entry["Detail"]) == {
         "service": "coder",
@@ -36,7 +36,7 @@ def test_a_release_is_announced_as_documented(script: Script) -> None:
 def test_what_was_never_a_release_is_announced_by_what_is_known(script: Script) -> None:
     script("events", "PutEvents", TOLD)
     events.announce(unidentified(push_event(), EXECUTION, "2026-11-23T14:25:04Z"), "FAILED", "why")
-    detail = json.loads(script.asked("PutEvents")[0]["Entries"][0]["Detail"])
+    detail = json.loads(script.requests("PutEvents")[0]["Entries"][0]["Detail"])
     assert (detail["service"], detail["version"]) == ("repository:coder", None)
 
 
@@ -69,4 +69,4 @@ def test_an_announcement_that_arrives_is_not_logged(
     script("events", "PutEvents", TOLD)
     monkeypatch.setattr(events, "logger", None)
     events.announce(release(), "STARTED", "the lock is free")
-    assert len(script.asked("PutEvents")) == 1
+    assert len(script.requests("PutEvents")) == 1

@@ -45,12 +45,12 @@ def test_lines_of_several_streams_come_in_order_of_time(stream: str) -> None:
     client("logs").create_log_stream(logGroupName="/ecs/coder", logStreamName="ecs/coder/t2")
     write(stream, "a ", "b")
     write("ecs/coder/t2", "c", after=100)  # moto does not order streams by time
-    found = list(logs.lines("/ecs/coder", "ecs/coder/", began - timedelta(seconds=1)))
-    assert sorted(line.text for line in found) == ["a", "b", "c"]
-    assert [line.at for line in found] == sorted(line.at for line in found)
-    assert {line.stream for line in found} == {stream, "ecs/coder/t2"}
-    assert len({line.id for line in found}) == 3
-    assert all(abs(line.at - began) < timedelta(minutes=1) for line in found)
+    matches = list(logs.lines("/ecs/coder", "ecs/coder/", began - timedelta(seconds=1)))
+    assert sorted(line.text for line in matches) == ["a", "b", "c"]
+    assert [line.at for line in matches] == sorted(line.at for line in matches)
+    assert {line.stream for line in matches} == {stream, "ecs/coder/t2"}
+    assert len({line.id for line in matches}) == 3
+    assert all(abs(line.at - began) < timedelta(minutes=1) for line in matches)
     assert list(logs.lines("/ecs/coder", "ecs/coder/", began + timedelta(hours=1))) == []
     long_ago = began - timedelta(days=2)
     assert list(logs.lines("/ecs/coder", "ecs/", long_ago, long_ago + timedelta(days=1))) == []
@@ -70,9 +70,9 @@ def test_only_streams_that_begin_so_are_asked_for(script: Script) -> None:
     line = {"eventId": "1", "timestamp": 1000, "message": "a\n", "logStreamName": "ecs/coder/t1"}
     script("logs", "FilterLogEvents", page, {"events": [line]})
     second = datetime.fromtimestamp(1, UTC)
-    found = list(logs.lines("/ecs/coder", "ecs/coder/", second, second))
-    assert found == [("1", second, "ecs/coder/t1", "a")]
-    first, then = script.asked("FilterLogEvents")
+    matches = list(logs.lines("/ecs/coder", "ecs/coder/", second, second))
+    assert matches == [("1", second, "ecs/coder/t1", "a")]
+    first, then = script.requests("FilterLogEvents")
     assert first["logStreamNamePrefix"] == "ecs/coder/"
     assert (first["startTime"], first["endTime"], then["nextToken"]) == (1000, 1000, "more")
 

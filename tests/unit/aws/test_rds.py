@@ -40,8 +40,8 @@ def instance(aws: None) -> str:
     return "coder-db"
 
 
-def names(found: list[Any]) -> list[str]:
-    return sorted(snapshot.name for snapshot in found)
+def names(described: list[Any]) -> list[str]:
+    return sorted(snapshot.name for snapshot in described)
 
 
 # snapshots
@@ -50,12 +50,12 @@ def names(found: list[Any]) -> list[str]:
 def test_a_snapshot_is_taken_once_and_is_known_as_ours(instance: str) -> None:
     rds.take_snapshot(instance, "deployer-coder-1")
     rds.take_snapshot(instance, "deployer-coder-1")
-    (found,) = client("rds").describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
-    assert found["DBInstanceIdentifier"] == instance
-    assert OURS in found["TagList"]
+    (response,) = client("rds").describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
+    assert response["DBInstanceIdentifier"] == instance
+    assert OURS in response["TagList"]
     (ours,) = rds.snapshots(instance, "deployer-coder-")
     assert (ours.name, ours.status) == ("deployer-coder-1", "available")
-    assert ours.made
+    assert ours.created_at
 
 
 def test_snapshots_of_others_and_of_other_instances_are_not_ours(instance: str) -> None:
@@ -69,16 +69,16 @@ def test_snapshots_of_others_and_of_other_instances_are_not_ours(instance: str) 
 
 
 def test_every_page_of_snapshots_is_read_and_one_in_the_making_has_no_time(script: Script) -> None:
-    def page(asked: dict[str, Any]) -> Any:
-        number = asked.get("Marker", "1")
-        made = {"DBSnapshotIdentifier": f"deployer-coder-{number}", "Status": "creating"}
-        return {"DBSnapshots": [made]} | ({"Marker": "2"} if number == "1" else {})
+    def page(request: dict[str, Any]) -> Any:
+        number = request.get("Marker", "1")
+        created = {"DBSnapshotIdentifier": f"deployer-coder-{number}", "Status": "creating"}
+        return {"DBSnapshots": [created]} | ({"Marker": "2"} if number == "1" else {})
 
     script("rds", "DescribeDBSnapshots", page)
-    found = rds.snapshots("coder-db", "deployer-coder-")
-    assert names(found) == ["deployer-coder-1", "deployer-coder-2"]
-    assert found[0].made is None
-    assert script.asked("DescribeDBSnapshots")[0]["SnapshotType"] == "manual"
+    result = rds.snapshots("coder-db", "deployer-coder-")
+    assert names(result) == ["deployer-coder-1", "deployer-coder-2"]
+    assert result[0].created_at is None
+    assert script.requests("DescribeDBSnapshots")[0]["SnapshotType"] == "manual"
 
 
 def test_a_snapshot_of_an_instance_that_is_not_there_is_an_error(aws: None) -> None:
@@ -103,8 +103,8 @@ def test_a_snapshot_is_deleted_and_may_be_gone(instance: str) -> None:
 
 
 def test_an_instance_that_is_not_there_is_none(instance: str) -> None:
-    found = rds.instance(instance)
-    assert found and found["DBInstanceStatus"] == "available"
+    result = rds.instance(instance)
+    assert result and result["DBInstanceStatus"] == "available"
     assert rds.instance("nobody") is None
 
 
@@ -132,14 +132,14 @@ def test_an_instance_is_restored_once(script: Script) -> None:
 def test_an_instance_that_was_restored_before_is_known_as_ours_once(script: Script) -> None:
     script("rds", "RestoreDBInstanceFromDBSnapshot", {"DBInstance": {}})
     rds.restore("deployer-coder-1", "restored", {"Tags": [OURS, {"Key": "team", "Value": "a"}]})
-    (asked,) = script.asked("RestoreDBInstanceFromDBSnapshot")
-    assert asked["Tags"] == [{"Key": "team", "Value": "a"}, OURS]
+    (request,) = script.requests("RestoreDBInstanceFromDBSnapshot")
+    assert request["Tags"] == [{"Key": "team", "Value": "a"}, OURS]
 
 
 def test_settings_are_changed_at_once(instance: str) -> None:
     assert rds.modify(instance, {"PreferredMaintenanceWindow": "tue:04:00-tue:04:30"}) is None
-    found = rds.instance(instance)
-    assert found and found["PreferredMaintenanceWindow"] == "tue:04:00-tue:04:30"
+    result = rds.instance(instance)
+    assert result and result["PreferredMaintenanceWindow"] == "tue:04:00-tue:04:30"
 
 
 def test_a_busy_instance_is_modified_by_a_later_call(script: Script) -> None:

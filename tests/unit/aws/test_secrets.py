@@ -8,8 +8,10 @@ from deployer.aws import client, secrets
 
 @pytest.fixture
 def secret(aws: None) -> str:
-    made = client("secretsmanager").create_secret(Name="coder-db", SecretString="postgres://old/db")
-    return str(made["ARN"])
+    result = client("secretsmanager").create_secret(
+        Name="coder-db", SecretString="postgres://old/db"
+    )
+    return str(result["ARN"])
 
 
 def test_a_secrets_value_is_replaced(secret: str) -> None:

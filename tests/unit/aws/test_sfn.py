@@ -16,9 +16,9 @@ LONG_AGO = "2020-01-01T00:00:00+00:00"
 def test_an_execution_is_woken_with_what_it_is_told(script: Script) -> None:
     script("stepfunctions", "SendTaskSuccess", {})
     assert sfn.wake("a-token", {"health": "ROLLING"})
-    (asked,) = script.asked("SendTaskSuccess")
-    assert asked["taskToken"] == "a-token"
-    assert json.loads(asked["output"]) == {"health": "ROLLING"}
+    (request,) = script.requests("SendTaskSuccess")
+    assert request["taskToken"] == "a-token"
+    assert json.loads(request["output"]) == {"health": "ROLLING"}
 
 
 @pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist", "InvalidToken"])
@@ -62,7 +62,7 @@ def test_an_execution_of_the_name_that_is_not_found_yet_is_not_started_twice(
     script("stepfunctions", "StartExecution", refusal("ExecutionAlreadyExists"))
     script("stepfunctions", "DescribeExecution", refusal("ExecutionDoesNotExist"))
     assert not sfn.start("arn:aws:states:us-east-1:1:stateMachine:Deploy", "push-1", {})
-    assert len(script.asked("StartExecution")) == 1
+    assert len(script.requests("StartExecution")) == 1
 
 
 @pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])

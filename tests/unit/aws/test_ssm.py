@@ -22,6 +22,6 @@ def test_there_may_be_none(aws: None) -> None:
 def test_a_parameter_is_described_by_its_arn(aws: None, name: str) -> None:
     client("ssm").put_parameter(Name=name, Value="hidden", Type="String")
     arn = f"arn:aws:ssm:us-east-1:123456789012:parameter/{name.removeprefix('/')}"
-    found = ssm.parameter(arn)
-    assert found and found["Name"] == name and "hidden" not in str(found)
+    result = ssm.parameter(arn)
+    assert result and result["Name"] == name and "hidden" not in str(result)
     assert ssm.parameter(f"{arn}-missing") is None

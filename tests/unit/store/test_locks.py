@@ -18,9 +18,11 @@ THEIRS = lock_request(
 HOLD: Any = {"by": "ada", "at": "2026-11-23T14:30:00+00:00", "reason": "checkout is slow"}
 
 
-def plain(found: Any) -> Any:
+def plain(described: Any) -> Any:
     """A claim without the keys of the table."""
-    return found and {name: value for name, value in found.items() if name not in ("service", "id")}
+    return described and {
+        name: value for name, value in described.items() if name not in ("service", "id")
+    }
 
 
 def holder() -> Any:
@@ -127,8 +129,8 @@ def test_a_turn_that_dynamodb_puts_off(script: Script, reason: str, taken: Any) 
 def test_a_claim_that_waits_anew_waits_once_with_its_new_token() -> None:
     locks.enqueue("coder", MINE)
     locks.enqueue("coder", lock_request(token="newer"))
-    (found,) = locks.queue("coder").waiting
-    assert found["token"] == "newer"
+    (result,) = locks.queue("coder").waiting
+    assert result["token"] == "newer"
 
 
 def test_a_claim_leaves_alone_and_may_leave_twice() -> None:
@@ -184,7 +186,7 @@ def test_the_turn_is_passed_on_and_everyone_who_waits_is_woken(script: Script) -
     locks.enqueue("coder", lock_request(release="third", token="third's"))
     locks.release("coder", EXECUTION)
     assert holder() is None
-    woken = [asked["taskToken"] for asked in script.asked("SendTaskSuccess")]
+    woken = [request["taskToken"] for request in script.requests("SendTaskSuccess")]
     assert sorted(woken) == ["theirs", "third's"]
     assert len(waiting()) == 2
 
@@ -203,9 +205,9 @@ def test_nobody_passes_on_anothers_turn(script: Script) -> None:
 def test_who_is_woken_is_told_to_look_and_nothing_else(script: Script) -> None:
     script("stepfunctions", "SendTaskSuccess", {})
     assert locks.wake(MINE)
-    (asked,) = script.asked("SendTaskSuccess")
-    assert asked["taskToken"] == "a-token"
-    assert '"WAIT"' in asked["output"]
+    (request,) = script.requests("SendTaskSuccess")
+    assert request["taskToken"] == "a-token"
+    assert '"WAIT"' in request["output"]
 
 
 # holds

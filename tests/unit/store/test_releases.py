@@ -197,9 +197,9 @@ def test_a_release_that_is_closed_stays_as_it_is() -> None:
 def test_closing_makes_the_record_where_there_is_none() -> None:
     lost = unidentified(push_event(), EXECUTION, "2026-11-23T14:25:04Z")
     assert releases.close_release(lost, "FAILED", {"reason": "no spec"})
-    (found,) = items("repository:coder")
-    assert found["outcome"] == "FAILED"
-    assert found["digest"] == lost["digest"]
+    (result,) = items("repository:coder")
+    assert result["outcome"] == "FAILED"
+    assert result["digest"] == lost["digest"]
 
 
 # reading
@@ -208,26 +208,26 @@ def test_closing_makes_the_record_where_there_is_none() -> None:
 def test_what_comes_back_is_what_json_can_say() -> None:
     nested = {"schema": {"number": 3, "hash": None}, "list": [1, {"n": 2}], "yes": True}
     releases.close_release(OURS, "FAILED", {"diagnosis": nested})
-    found = record()["diagnosis"]
-    assert found == nested
-    assert type(found["schema"]["number"]) is type(found["list"][0]) is int
-    assert found["yes"] is True
+    result = record()["diagnosis"]
+    assert result == nested
+    assert type(result["schema"]["number"]) is type(result["list"][0]) is int
+    assert result["yes"] is True
 
 
 def test_history_is_the_services_own_and_newest_first() -> None:
     for number in (2, 1, 3):
         releases.open_release(numbered(number))
     releases.open_release(numbered(4, service="other"))
-    found = releases.history("coder")
-    assert [entry["startedAt"][14:16] for entry in found] == ["03", "02", "01"]
+    records = releases.history("coder")
+    assert [entry["startedAt"][14:16] for entry in records] == ["03", "02", "01"]
 
 
 def test_the_newest_are_no_more_than_asked_for_and_leave_out_the_oldest() -> None:
     for number in range(4):
         releases.open_release(numbered(number))
     releases.ignore_push(numbered(4), "nightly", None)
-    found = releases.newest("coder", 3)
-    assert [entry["startedAt"][14:16] for entry in found] == ["04", "03", "02"]
+    records = releases.newest("coder", 3)
+    assert [entry["startedAt"][14:16] for entry in records] == ["04", "03", "02"]
 
 
 FLOODS: Any = {
@@ -263,14 +263,14 @@ def test_however_much_came_after_what_matters_is_seen_at_a_bounded_cost(
     query = table.query
 
     def counted(*arguments: Any, **named: Any) -> Any:
-        found = query(*arguments, **named)
-        read.append(len(found))
-        return found
+        records = query(*arguments, **named)
+        read.append(len(records))
+        return records
 
     monkeypatch.setattr(table, "query", counted)
-    found = {entry["id"] for entry in releases.history("coder")}
+    records = {entry["id"] for entry in releases.history("coder")}
     matter = [live, ran, waits, *([held] if flood != "held" else [])]  # of held ones, the newest
-    assert found >= {made["id"] for made in matter}
+    assert records >= {item["id"] for item in matter}
     assert sum(read) <= 5 * 6
     assert len(releases.newest("coder", 100)) == 4 + (4 * 6 if flood != "rejected orders" else 0)
 
@@ -321,13 +321,13 @@ def test_an_execution_that_died_before_it_wrote_a_record_has_none() -> None:
 
 def test_what_an_execution_carries_out_is_kept_as_long_as_the_execution() -> None:
     releases.carry_out(EXECUTION, OURS)
-    (found,) = items(f"execution:{EXECUTION}")
-    assert expires_in_days(found) == 90
+    (result,) = items(f"execution:{EXECUTION}")
+    assert expires_in_days(result) == 90
 
 
-def expires_in_days(found: Any) -> int:
+def expires_in_days(described: Any) -> int:
     """Days from now until DynamoDB deletes an item."""
-    return round((int(found["expiresAt"]) - datetime.now(UTC).timestamp()) / 86400)
+    return round((int(described["expiresAt"]) - datetime.now(UTC).timestamp()) / 86400)
 
 
 # noting
@@ -369,8 +369,8 @@ def test_a_record_that_goes_already_goes_no_later() -> None:
 
 def test_an_ignored_push_is_kept_from_its_start_on() -> None:
     releases.ignore_push(OURS, "nightly", AT)
-    (found,) = items("ignored:coder")
-    expires = datetime.fromtimestamp(int(found["expiresAt"]), UTC)
+    (result,) = items("ignored:coder")
+    expires = datetime.fromtimestamp(int(result["expiresAt"]), UTC)
     assert expires == datetime.fromisoformat(OURS["startedAt"]) + timedelta(days=90)
 
 
@@ -387,8 +387,8 @@ def test_a_push_was_missed_since_the_table_was_made_or_in_a_week_if_records_are_
         return (datetime.now(UTC) - releases.missed_since()).total_seconds() / 86400
 
     assert days_ago() == pytest.approx(0, abs=0.01)
-    made = datetime.now(UTC) - timedelta(days=400)
-    monkeypatch.setattr(table, "created", lambda: made)
+    result = datetime.now(UTC) - timedelta(days=400)
+    monkeypatch.setattr(table, "created", lambda: result)
     assert days_ago() == pytest.approx(7, abs=0.01)
     monkeypatch.setenv("HISTORY_DAYS", "2")
     assert days_ago() == pytest.approx(2, abs=0.01)
@@ -403,8 +403,8 @@ def test_history_is_by_the_end_and_of_what_is_in_flight_by_the_start() -> None:
         if end:
             ended = f"2026-11-23T00:{end}:00+00:00"
             releases.close_release(numbered(number), "SUCCEEDED", {"endedAt": ended})
-    found = [int(entry["id"][-2:], 16) for entry in releases.history("coder")]
-    assert found == [1, 4, 2, 3]
+    records = [int(entry["id"][-2:], 16) for entry in releases.history("coder")]
+    assert records == [1, 4, 2, 3]
 
 
 def test_an_order_that_was_refused_is_in_the_table_and_not_in_the_history() -> None:

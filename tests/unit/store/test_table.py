@@ -86,8 +86,8 @@ def named(*names: str) -> None:
         table.put({"service": "coder", "id": name})
 
 
-def ids(found: list[Any]) -> list[str]:
-    return [entry["id"] for entry in found]
+def ids(described: list[Any]) -> list[str]:
+    return [entry["id"] for entry in described]
 
 
 def test_releases_and_what_begins_with_a_hash_are_told_apart() -> None:
@@ -117,8 +117,8 @@ def test_items_that_fill_more_than_a_page_all_come(limit: int | None) -> None:
     """A page ends at 1 MB (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Query.html)."""
     for name in "12345":
         table.put({"service": "coder", "id": name, "log": "x" * 390_000})
-    found = table.query("coder", "#id >= :first", limit, first="0")
-    assert ids(found) == ["5", "4", "3", "2", "1"][:limit]
+    result = table.query("coder", "#id >= :first", limit, first="0")
+    assert ids(result) == ["5", "4", "3", "2", "1"][:limit]
 
 
 def test_the_table_tells_when_it_was_made() -> None:
@@ -155,8 +155,8 @@ def test_a_write_is_tried_again_while_a_transaction_has_the_item(
     conflict = refusal("TransactionConflictException")
     script("dynamodb", operation, conflict, conflict, {})
     write()
-    assert len(script.asked(operation)) == 3
+    assert len(script.requests(operation)) == 3
     script("dynamodb", operation, conflict)
     with pytest.raises(AwsUnavailable, match="transactions"):
         write()
-    assert len(script.asked(operation)) > 6
+    assert len(script.requests(operation)) > 6

@@ -247,7 +247,7 @@ def tasks(cluster: str, name: str) -> list[Task]:
     return _tasks(cluster, name, "RUNNING")
 
 
-def known_tasks(cluster: str, ids: Sequence[str]) -> list[Task]:
+def existing_tasks(cluster: str, ids: Sequence[str]) -> list[Task]:
     """Return the tasks that ECS still has: it forgets a task an hour after it stopped."""
     tasks: list[Task] = []
     for start in range(0, len(ids), _DESCRIBE_TASKS_LIMIT):
@@ -293,4 +293,4 @@ def _tasks(cluster: str, name: str, status: str) -> list[Task]:
         arns = [arn for page in pages for arn in page["taskArns"]]
     except (_ecs().exceptions.ServiceNotFoundException, _ecs().exceptions.ClusterNotFoundException):
         return []
-    return known_tasks(cluster, arns)
+    return existing_tasks(cluster, arns)

@@ -30,7 +30,7 @@ def description(arn: str) -> dict[str, Any] | None:
         return None
 
 
-def made_by(arn: str) -> tuple[str, str] | None:
+def created_by(arn: str) -> tuple[str, str] | None:
     """Return the stack that created a secret and its logical id there, or None.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-properties-resource-tags.html

@@ -10,15 +10,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict, final
 
 from deployer.deploy import diagnosis, documents, release
 from deployer.deploy.diagnosis import Failure
-from deployer.deploy.release import Entry, Recorded, release_id
+from deployer.deploy.release import Entry, Record, release_id
 from deployer.deploy.spec import ServiceSpec
 from deployer.errors import RequestRejected
 from deployer.redaction import clip, redact
-from deployer.requests import text
+from deployer.requests import fields_of, text
 
 EXAMPLE = '{"action": "build", "service": "<service>", "key": "image/<service>/<archive>.tar.gz"}'
 BY_COMMIT = '{"action": "build", "service": "<service>", "commit": "<commit>"}'
@@ -85,6 +85,13 @@ class Build(Entry):
     content: str
 
 
+@final
+class RecordedBuild(Build, Record):
+    """The record of a build. `digest` is the image's if it produced one."""
+
+    diagnosis: NotRequired["Diagnosis"]
+
+
 class Variable(TypedDict):
     """A variable of CodeBuild's environment."""
 
@@ -145,10 +152,7 @@ def parse(document: object) -> Upload | Fetch:
     Raises:
         RequestRejected: the message names the problem and has a valid example.
     """
-    if not isinstance(document, dict):
-        raise RequestRejected(
-            f"the input must be an object, not {type(document).__name__}; for example {EXAMPLE}"
-        )
+    document = fields_of(document, EXAMPLE)
     if "action" in document:
         return _manual(document)
     detail = document.get("detail")
@@ -233,7 +237,7 @@ def entry(upload: Upload, source: Source, execution: str, now: datetime) -> Buil
     }
 
 
-def already_built(earlier: Recorded, build: Build, history: Sequence[Recorded]) -> str | None:
+def already_built(earlier: Record, build: Build, history: Sequence[Record]) -> str | None:
     """Return why the archive need not be built: its content was, or is being. None if it must be.
 
     If the earlier build is being stopped for an upload of other content, this one is built again.
@@ -418,7 +422,7 @@ def reason(diagnosis: Diagnosis) -> str:
     return ". ".join([diagnosis["cause"], " | ".join(errors[:3] or lines[-1:])]).removesuffix(". ")
 
 
-def newer(build: Entry, history: Sequence[Recorded]) -> Recorded | None:
+def newer(build: Entry, history: Sequence[Record]) -> Record | None:
     """Return the newer upload for which a build was stopped; None if a person stopped it."""
     pushed = datetime.fromisoformat(build["pushedAt"])
     for record in history:

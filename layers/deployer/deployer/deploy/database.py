@@ -33,7 +33,16 @@ class Snapshot:
 
     name: str
     status: str
-    made: datetime | None
+    created_at: datetime | None
+
+
+class Request(TypedDict):
+    """What backing up and restoring need; `since` is when the first call began."""
+
+    spec: Mapping[str, Any]
+    release: Release
+    since: str
+    execution: str
 
 
 class Done(TypedDict):
@@ -83,7 +92,9 @@ def instance_name(instance: str, release: Release) -> str:
 
 def expendable(snapshots: Sequence[Snapshot], keep: int) -> list[str]:
     """Return the complete snapshots beyond the newest `keep`."""
-    complete = [(s.made, s.name) for s in snapshots if s.status == "available" and s.made]
+    complete = [
+        (s.created_at, s.name) for s in snapshots if s.status == "available" and s.created_at
+    ]
     return [name for _, name in sorted(complete, reverse=True)[keep:]]
 
 
@@ -117,16 +128,16 @@ def _follows(entry: Recorded, target: Recorded) -> bool:
 
 
 def restoration(
-    spec: ServiceSpec, history: History, target: Recorded, *, asked: bool
+    spec: ServiceSpec, history: History, target: Recorded, *, requested: bool
 ) -> str | None:
     """Return the snapshot that a rollback restores; None if the database stays as it is.
 
     Args:
-        asked: whether the request asks for the database to be restored.
+        requested: whether the request asks for the database to be restored.
     Raises:
         RequestRejected: no snapshot fits, or the release would not start on the current database.
     """
-    if asked:
+    if requested:
         if spec.database is None or spec.database.secret is None:
             raise RequestRejected('the service spec has no "database" with its "secret"')
         return to_restore(history, target)["snapshot"]

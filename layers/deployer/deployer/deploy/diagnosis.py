@@ -146,7 +146,7 @@ def diagnose(
             # ECS's own message says only that tasks failed
             cause = f"{_line(main_stop.reason)} ({cause})"
     if kind in _UNEXPLAINED_STOPS if stops else error in _UNEXPLAINED_ERRORS:
-        for symptom in log_patterns.found(log, symptoms)[:1]:
+        for symptom in log_patterns.matching(log, symptoms)[:1]:
             kind, advice = symptom.kind, f"{symptom.why} {symptom.advice}"
     return {
         "error": error,

@@ -54,7 +54,9 @@ def containers(definition: Document) -> list[Document]:
 
 def container(definition: Document, name: str) -> Document:
     """Return a container of a task definition by its name; {} if it has none of that name."""
-    return next((one for one in containers(definition) if one.get("name") == name), {})
+    return next(
+        (container for container in containers(definition) if container.get("name") == name), {}
+    )
 
 
 def release_container(spec: "ServiceSpec", definition: Document) -> str:
@@ -63,8 +65,8 @@ def release_container(spec: "ServiceSpec", definition: Document) -> str:
     Raises:
         PreflightFailed: the spec names none that is there, or it is unclear which it is.
     """
-    every = containers(definition)
-    names = [str(one.get("name")) for one in every]
+    declared = containers(definition)
+    names = [str(container.get("name")) for container in declared]
     if spec.container:
         if spec.container in names:
             return spec.container
@@ -72,16 +74,18 @@ def release_container(spec: "ServiceSpec", definition: Document) -> str:
             f"{spec.container!r} is not a container of the task definition; it has"
             f" {', '.join(names) or 'none'}"
         )
-    ours = [one for one in every if runs_image_of(one, spec.repository)]
+    ours = [container for container in declared if runs_image_of(container, spec.repository)]
     adopted = spec.task_definition is None
     if not ours and adopted:
-        images = ", ".join(str(one.get("image")) for one in every)
+        images = ", ".join(str(container.get("image")) for container in declared)
         raise PreflightFailed(
             f"no container runs an image of repository {spec.repository}, but {images}: correct"
             " repository, or name in `container` the one whose image the releases replace"
         )
-    essential = [one for one in every if one.get("essential", True) is not False]
-    for candidates in (ours, every, essential):
+    essential = [
+        container for container in declared if container.get("essential", True) is not False
+    ]
+    for candidates in (ours, declared, essential):
         if len(candidates) == 1:
             return str(candidates[0].get("name"))
     raise PreflightFailed(
@@ -91,10 +95,10 @@ def release_container(spec: "ServiceSpec", definition: Document) -> str:
     )
 
 
-def runs_image_of(one: Document, repository: str) -> bool:
+def runs_image_of(container: Document, repository: str) -> bool:
     """Return whether a container's image is of an ECR repository."""
     pattern = rf".*/{re.escape(repository)}([:@].*)?"
-    return re.fullmatch(pattern, str(one.get("image", ""))) is not None
+    return re.fullmatch(pattern, str(container.get("image", ""))) is not None
 
 
 def of_release(definition: Document, name: str | None, repository: str) -> Document:
@@ -105,14 +109,14 @@ def of_release(definition: Document, name: str | None, repository: str) -> Docum
     """
     return max(
         containers(definition),
-        key=lambda one: (runs_image_of(one, repository), one.get("name") == name),
+        key=lambda container: (runs_image_of(container, repository), container.get("name") == name),
         default={},
     )
 
 
-def ports(one: Document) -> list[int]:
+def ports(container: Document) -> list[int]:
     """Return the ports on which a container listens."""
-    mappings = listed(one, "portMappings")
+    mappings = listed(container, "portMappings")
     return [p for m in mappings if isinstance(p := m.get("containerPort"), int)]
 
 
@@ -128,10 +132,10 @@ def served(
         name: the container that the spec names; another revision may have it by another name.
         balancers: the `loadBalancers` of a service.
     """
-    listening = [one for one in containers(definition) if ports(one)]
+    listening = [container for container in containers(definition) if ports(container)]
     best = max(
         listening,
-        key=lambda one: (runs_image_of(one, repository), one.get("name") == name),
+        key=lambda container: (runs_image_of(container, repository), container.get("name") == name),
         default=None,
     )
     if best is None:
@@ -159,41 +163,41 @@ def platform(definition: Document) -> str | None:
     return next((name for name, arch in PLATFORMS.items() if arch == architecture), None)
 
 
-def log(one: Document) -> Log | None:
+def log(container: Document) -> Log | None:
     """Return where a container logs to CloudWatch; None if it does not, or its streams are random.
 
     The awslogs driver names a task's stream `prefix/container/task`:
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html
     """
-    configuration = one.get("logConfiguration")
+    configuration = container.get("logConfiguration")
     if not isinstance(configuration, Mapping) or configuration.get("logDriver") != "awslogs":
         return None
     options = configuration.get("options")
     options = options if isinstance(options, Mapping) else {}
     group, prefix = options.get("awslogs-group"), options.get("awslogs-stream-prefix")
-    return Log(group, f"{prefix}/{one.get('name')}/") if group and prefix else None
+    return Log(group, f"{prefix}/{container.get('name')}/") if group and prefix else None
 
 
 def log_groups(definition: Document) -> list[str]:
     """Return the log groups that must exist before a task starts, each once."""
     groups = []
-    for one in containers(definition):
-        configuration = one.get("logConfiguration")
+    for container in containers(definition):
+        configuration = container.get("logConfiguration")
         options = configuration.get("options") if isinstance(configuration, Mapping) else None
         if isinstance(options, Mapping) and options.get("awslogs-create-group") != "true":
             groups.append(options.get("awslogs-group"))
     return [group for group in dict.fromkeys(groups) if isinstance(group, str)]
 
 
-def variables(one: Document) -> Mapping[str, str]:
+def variables(container: Document) -> Mapping[str, str]:
     """Return a container's plain variables by name."""
-    entries = listed(one, "environment")
+    entries = listed(container, "environment")
     return {str(entry.get("name")): str(entry.get("value", "")) for entry in entries}
 
 
-def secrets(one: Document) -> Mapping[str, str]:
+def secrets(container: Document) -> Mapping[str, str]:
     """Return a container's secrets: the ARN, or a parameter's name, by the variable's name."""
-    entries = listed(one, "secrets")
+    entries = listed(container, "secrets")
     return {str(entry.get("name")): str(entry.get("valueFrom", "")) for entry in entries}
 
 
@@ -202,7 +206,9 @@ def secret_arns(definition: Document) -> list[str]:
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
     """
-    values = [value for one in containers(definition) for value in secrets(one).values()]
+    values = [
+        value for container in containers(definition) for value in secrets(container).values()
+    ]
     arns = [
         ":".join(arn.split(":")[:7]) if ":secretsmanager:" in arn else arn
         for arn in values
@@ -220,8 +226,10 @@ def roles(definition: Document) -> list[str]:
 def vpc(service: Document) -> Document | None:
     """Return a service's `awsvpcConfiguration`; None if its tasks use their host's network."""
     configuration = service.get("networkConfiguration")
-    found = configuration.get("awsvpcConfiguration") if isinstance(configuration, Mapping) else None
-    return found if isinstance(found, Mapping) else None
+    network = (
+        configuration.get("awsvpcConfiguration") if isinstance(configuration, Mapping) else None
+    )
+    return network if isinstance(network, Mapping) else None
 
 
 def has_public_ip(service: Document) -> bool:

@@ -6,26 +6,29 @@ Imports decisions only, no AWS.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deployer.deploy.image import Schema, shown
-from deployer.deploy.release import Previous, Recorded, schema_grew
+from deployer.deploy.release import Previous, Record, Recorded, schema_grew
 from deployer.errors import RequestRejected
+
+if TYPE_CHECKING:
+    from deployer.docs.site import RecordedDocs
 
 type History = Sequence[Recorded]
 
 
-def good(history: History) -> list[Recorded]:
+def good[R: Record](history: Sequence[R]) -> list[R]:
     """Return the releases that were live and verified, newest first."""
     return [entry for entry in history if was_live(entry)]
 
 
-def was_live(entry: Recorded) -> bool:
+def was_live(entry: Record) -> bool:
     """Return whether a release was live and verified."""
     return entry.get("outcome") == "SUCCEEDED" and entry["trigger"] != "hold"
 
 
-def live(history: History) -> Recorded | None:
+def live[R: Record](history: Sequence[R]) -> R | None:
     """Return the release that is live according to our records; None if none ever was."""
     return next(iter(good(history)), None)
 
@@ -54,9 +57,9 @@ def _rollouts(entry: Recorded) -> set[str]:
     }
 
 
-def lineage(history: History) -> list[Recorded]:
+def lineage[R: (Recorded, "RecordedDocs")](history: Sequence[R]) -> list[R]:
     """Return the releases that led to the live one, oldest first, without those rolled back."""
-    releases: list[Recorded] = []
+    releases: list[R] = []
     for entry in reversed(good(history)):
         if entry["trigger"] == "rollback":
             releases = releases[: _kept_length(releases, entry)]
@@ -66,25 +69,32 @@ def lineage(history: History) -> list[Recorded]:
     return releases
 
 
-def _kept_length(releases: list[Recorded], rollback: Recorded) -> int:
+def _kept_length[R: (Recorded, "RecordedDocs")](releases: list[R], rollback: R) -> int:
     """Return how many of the releases a rollback keeps: those before the one it deploys again."""
     by_id = [i for i, entry in enumerate(releases) if entry["id"] == rollback.get("to")]
     by_content = [i for i, entry in enumerate(releases) if _content(entry) == _content(rollback)]
     return (by_id or by_content or [len(releases)])[-1]
 
 
-def _same(one: Recorded, other: Recorded) -> bool:
-    """Return whether two releases deploy the same; those of a site differ in their folders."""
-    names = ("digest", "taskDefinition", "folder")
-    return all(one.get(name) == other.get(name) for name in names)
+def _same(first: "Recorded | RecordedDocs", second: "Recorded | RecordedDocs") -> bool:
+    """Return whether two releases deploy the same."""
+    return (_content(first), _revision(first)) == (_content(second), _revision(second))
 
 
-def _content(entry: Recorded) -> tuple[str, str | None]:
+def _content(entry: "Recorded | RecordedDocs") -> tuple[str, str | None]:
     """Return what a release deploys; several builds of a site have the same digest."""
-    return entry["digest"], entry.get("folder")
+    if "folder" in entry:
+        return entry["digest"], entry["folder"]
+    return entry["digest"], None
 
 
-def target(history: History, to: str, runs: str | None = None) -> Recorded:
+def _revision(entry: "Recorded | RecordedDocs") -> str | None:
+    return None if "folder" in entry else entry.get("taskDefinition")
+
+
+def target[R: (Recorded, "RecordedDocs")](
+    history: Sequence[R], to: str, runs: str | None = None
+) -> R:
     """Return the release that a request to roll back names.
 
     Args:
@@ -100,7 +110,7 @@ def target(history: History, to: str, runs: str | None = None) -> Recorded:
         raise RequestRejected("nothing to roll back to: no release was ever live")
     current = releases[-1]
     if to == "previous":
-        if runs not in (None, current.get("taskDefinition")):
+        if runs not in (None, _revision(current)):
             return current
         if len(releases) < 2:
             raise RequestRejected(
@@ -129,7 +139,7 @@ def target(history: History, to: str, runs: str | None = None) -> Recorded:
     return were_live[0]
 
 
-def _described(entry: Recorded) -> str:
+def _described(entry: Record) -> str:
     return f"{entry['version']} ({entry['id']}, {entry['digest'][:19]}…)"
 
 
@@ -174,7 +184,7 @@ def unknown_schema(history: History, release: Recorded, database: bool = True) -
     )
 
 
-def expendable(history: History, keep: int) -> list[Recorded]:
+def expendable[R: Record](history: Sequence[R], keep: int) -> list[R]:
     """Return the live releases beyond the newest `keep`: no longer needed as rollback targets."""
     return good(history)[keep:]
 
@@ -230,13 +240,12 @@ def _previous(
     }
 
 
-def newest_held(history: History, since: str) -> Recorded | None:
+def newest_held[R: Record](history: Sequence[R], since: str) -> R | None:
     """Return the push that a resumption deploys: the newest one held since the hold began."""
-    begun = datetime.fromisoformat(since)
-    held = [
-        entry
-        for entry in history
-        if entry.get("outcome") == "HELD"
-        and datetime.fromisoformat(entry.get("endedAt", since)) >= begun
-    ]
+    held = [entry for entry in history if _was_held(entry, since)]
     return max(held, key=lambda entry: (entry["pushedAt"], entry["id"]), default=None)
+
+
+def _was_held(entry: Record, since: str) -> bool:
+    ended = datetime.fromisoformat(entry.get("endedAt") or since)
+    return entry.get("outcome") == "HELD" and ended >= datetime.fromisoformat(since)

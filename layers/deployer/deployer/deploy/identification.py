@@ -198,7 +198,7 @@ def again(
     }
 
 
-def noted(
+def no_op(
     spec: ServiceSpec, trigger: Trigger, by: str | None, execution: str, now: datetime
 ) -> Release:
     """Return the record of a request that deploys nothing, such as a hold."""

@@ -106,13 +106,13 @@ _SYMPTOMS = tuple(
 )
 
 
-def found(log: Sequence[str], more: Sequence[Pattern] = ()) -> list[Symptom]:
+def matching(log: Sequence[str], more: Sequence[Pattern] = ()) -> list[Symptom]:
     """Return the symptoms in a log, in order of importance, each kind once with its last line.
 
     Args:
         more: the patterns of the application's preset.
     """
-    return symptoms.found(log, (*_SYMPTOMS, *more))
+    return symptoms.matching(log, (*_SYMPTOMS, *more))
 
 
 # For builds, which run Docker and version.sh: a timeout in `docker push` needs another attempt.
@@ -137,4 +137,4 @@ _OF_BUILDS = tuple(
 
 def of_build(log: Sequence[str]) -> Symptom | None:
     """Return the symptom in a build's log; None if it shows no known one."""
-    return next(iter(symptoms.found(log, _OF_BUILDS)), None)
+    return next(iter(symptoms.matching(log, _OF_BUILDS)), None)

@@ -27,7 +27,7 @@ def check(results: Sequence[Check]) -> None:
         PreflightFailed: the message names each problem with its fix.
     """
     problems = [
-        " ".join([f"{result.found}.", *(line.strip() for line in result.fix)])
+        " ".join([f"{result.finding}.", *(line.strip() for line in result.fix)])
         for result in results
         if result.state == FAILED or (result.denied and result.name in NAMED)
     ]

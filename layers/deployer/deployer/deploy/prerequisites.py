@@ -62,14 +62,16 @@ def cluster(spec: ServiceSpec, status: str | None) -> Iterator[Check]:
         yield denied("cluster", f"no permission to describe cluster {spec.cluster}")
 
 
-def moved(spec: ServiceSpec, live: Recorded, there: Description | None) -> Iterator[Check]:
+def moved(
+    spec: ServiceSpec, live: Recorded, earlier_service: Description | None
+) -> Iterator[Check]:
     """Check that a service whose spec names another cluster does not go on in the earlier one.
 
     Args:
         live: the live release, deployed to the earlier cluster.
-        there: the service in the earlier cluster; None if it is gone.
+        earlier_service: the service in the earlier cluster; None if it is gone.
     """
-    if there is None:
+    if earlier_service is None:
         return
     earlier = live["cluster"]
     yield Check(
@@ -96,9 +98,9 @@ def alarms(spec: ServiceSpec, states: Mapping[str, str]) -> Iterator[Check]:
         if name not in states:
             yield Check("alarms", FAILED, f"alarm {name} does not exist", fix, "It guards nothing.")
         elif states[name] == "ALARM":
-            found = f"alarm {name} is raised already, so it cannot tell whether a release is bad"
+            finding = f"alarm {name} is raised already, so it cannot tell whether a release is bad"
             why = "A release goes live in spite of it."
-            yield Check("alarms", WARNING, found, (), why)
+            yield Check("alarms", WARNING, finding, (), why)
         else:
             yield Check("alarms", OK, f"{name} is {states[name]}")
 
@@ -648,7 +650,7 @@ class Secret:
 
     Attributes:
         arn: without a JSON key or version.
-        there: whether it exists; None if that is unknown.
+        exists: None if that is unknown.
         denied: whether AWS denied the caller the permission to describe it.
         elsewhere: whether it belongs to another account or Region, so that it cannot be described.
         going: whether it is scheduled for deletion.
@@ -659,7 +661,7 @@ class Secret:
     """
 
     arn: str
-    there: bool | None = None
+    exists: bool | None = None
     denied: bool = False
     elsewhere: bool = False
     going: bool = False
@@ -672,7 +674,7 @@ def secrets(execution_role: str, descriptions: Sequence[Secret]) -> Iterator[Che
     name, why, readable = "secrets", "No task starts without it.", 0
     for secret in descriptions:
         short = secret.arn.rpartition(":")[2]
-        if secret.there is False:
+        if secret.exists is False:
             parameter = ":ssm:" in secret.arn
             listing = (
                 "aws ssm describe-parameters --query 'Parameters[].Name'"
@@ -711,7 +713,7 @@ def secrets(execution_role: str, descriptions: Sequence[Secret]) -> Iterator[Che
         elif secret.elsewhere:
             message = f"{secret.arn} belongs to another account or Region, so it was not checked"
             yield Check(name, WARNING, message)
-        elif secret.there is None:
+        elif secret.exists is None:
             yield Check(name, WARNING, f"AWS could not describe {short}")
         elif secret.access is None:
             message = f"{short} exists; whether the execution role can read it is unknown"

@@ -9,7 +9,7 @@ from typing import Any
 
 from deployer.deploy.history import History
 from deployer.deploy.identification import ignored_tag
-from deployer.deploy.release import Recorded, Unidentified, release_id
+from deployer.deploy.release import Record, Recorded, Unidentified, release_id
 from deployer.deploy.spec import ServiceSpec
 from deployer.docs import site
 
@@ -178,7 +178,7 @@ def began(detail: Mapping[str, Any]) -> str:
     return datetime.fromtimestamp(detail["startDate"] / 1000, UTC).isoformat()
 
 
-def recovery(record: Recorded) -> Mapping[str, str]:
+def recovery(record: Record) -> Mapping[str, str]:
     """Return the request to clean up after the ended execution of a release."""
     owner = record["service"]
     whose = {"site": site.of_owner(owner)} if site.is_site(owner) else {"service": owner}

@@ -7,11 +7,14 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, final
 
 from deployer import requests
 from deployer.deploy.image import Schema
 from deployer.deploy.rollout import Rollout
+
+if TYPE_CHECKING:
+    from deployer.deploy.diagnosis import Diagnosis
 
 _VERSION_TAG = re.compile(r"v?[0-9]+(\.[0-9]+)+")
 # What builds append to a version for a variant: a platform by docker's or uname's name, or an index
@@ -44,6 +47,22 @@ class Entry(TypedDict):
     to: NotRequired[str]
 
 
+class Record(Entry):
+    """The fields of every record in the table: of a release of a service or a site, or of a build.
+
+    `outcome` is absent while it is in flight, `by` names the release that superseded it or the
+    person who holds the service.
+    """
+
+    outcome: NotRequired[Outcome]
+    lockedAt: NotRequired[str]
+    endedAt: NotRequired[str]
+    reason: NotRequired[str]
+    by: NotRequired[str]
+    recoveredBy: NotRequired[str]
+    recoveredAt: NotRequired[str]
+
+
 class PromotedFrom(TypedDict):
     """The release of another service whose verified image is deployed.
 
@@ -71,8 +90,9 @@ class Release(Entry):
     promotedFrom: NotRequired[PromotedFrom]
 
 
-class Recorded(Release):
-    """A release's record in the table; `outcome` is absent while it is in flight.
+@final
+class Recorded(Release, Record):
+    """The record of a service's release.
 
     `deployed` is False if it was verified but not deployed, because it was running already.
     `cluster` is that of the spec which it was deployed by; the spec may name another one since.
@@ -81,24 +101,26 @@ class Recorded(Release):
     is stopped.
     """
 
-    outcome: NotRequired[Outcome]
     deployed: NotRequired[bool]
-    lockedAt: NotRequired[str]
     cluster: NotRequired[str]
-    endedAt: NotRequired[str]
-    reason: NotRequired[str]
-    by: NotRequired[str]
     probes: NotRequired[dict[str, str]]
     previous: NotRequired["Previous | None"]
     wasRunning: NotRequired[bool]
     rollout: NotRequired[Rollout]
     rollback: NotRequired[Mapping[str, Any] | None]
-    recoveredBy: NotRequired[str]
-    recoveredAt: NotRequired[str]
     snapshot: NotRequired[str]
     restoration: NotRequired["Restoration"]
     databaseInstance: NotRequired[str | None]
-    folder: NotRequired[str]
+    diagnosis: NotRequired["Diagnosis"]
+    url: NotRequired[str | None]
+
+
+class Ending(TypedDict):
+    """The outcome of an execution; `error` and `cause` are those that it fails with."""
+
+    outcome: str
+    error: str
+    cause: str
 
 
 class Endpoint(TypedDict):
@@ -120,7 +142,7 @@ class Restoration(TypedDict):
     after: Endpoint
 
 
-def carried_out_by(record: Recorded) -> tuple[str, str]:
+def carried_out_by(record: Record) -> tuple[str, str]:
     """Return the execution that carries out a release in flight, and when it started (ISO 8601)."""
     if "recoveredBy" in record:
         return record["recoveredBy"], record["recoveredAt"]

@@ -114,9 +114,9 @@ def network(service: Service) -> Mapping[str, Any] | None:
     return configuration or service.get("networkConfiguration")
 
 
-def same_network(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+def same_network(first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> bool:
     """Return whether two network configurations are the same; also if one is unknown."""
-    return one is None or other is None or _network(one) == _network(other)
+    return first is None or second is None or _network(first) == _network(second)
 
 
 def _network(configuration: Mapping[str, Any]) -> tuple[set[str], set[str], bool]:

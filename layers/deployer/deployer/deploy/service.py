@@ -169,14 +169,14 @@ def removals(service: Service, request: Document) -> list[str]:
     Args:
         request: of UpdateService.
     """
-    found = []
+    changes = []
     for name in request:
         before, after = current(service, name), request[name]
         if isinstance(before, Sequence) and isinstance(after, Sequence):
             kept = [_identity(entry) for entry in after]
             entries = [one for one in before if isinstance(one, Mapping)]
-            found += [f"{name} {_identity(one)}" for one in entries if _identity(one) not in kept]
-    return found
+            changes += [f"{name} {_identity(one)}" for one in entries if _identity(one) not in kept]
+    return changes
 
 
 def _identity(entry: Any) -> str:

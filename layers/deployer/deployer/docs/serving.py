@@ -4,12 +4,12 @@ The site itself says what it serves: each response names its release. Imports de
 AWS.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from deployer.deploy import history
-from deployer.deploy.history import History
-from deployer.deploy.release import Recorded
 from deployer.deploy.verification import Answer
+from deployer.docs.site import RecordedDocs
 
 
 def served(answer: Answer | None) -> str | None:
@@ -21,7 +21,7 @@ def served(answer: Answer | None) -> str | None:
     return None if answer is None else answer.headers.get("x-amz-meta-release", "")
 
 
-def summary(records: History, folder: str | None, in_flight: bool) -> dict[str, Any]:
+def summary(records: Sequence[RecordedDocs], folder: str | None, in_flight: bool) -> dict[str, Any]:
     """Return both facts, and what follows from them, as `deploy.serving.summary` does.
 
     Args:
@@ -48,7 +48,10 @@ def summary(records: History, folder: str | None, in_flight: bool) -> dict[str, 
 
 
 def _alarm(
-    records: History, verified: Recorded | None, folder: str | None, what: str | None
+    records: Sequence[RecordedDocs],
+    verified: RecordedDocs | None,
+    folder: str | None,
+    what: str | None,
 ) -> str | None:
     last = f"the last verified release is {verified['version']}." if verified else ""
     if folder is None:
@@ -63,7 +66,9 @@ def _alarm(
     return f"{f'{what} serves, and is not verified' if what else 'Nothing serves'}; {last}"
 
 
-def _not_switched_back(records: History, verified: Recorded | None) -> Recorded | None:
+def _not_switched_back(
+    records: Sequence[RecordedDocs], verified: RecordedDocs | None
+) -> RecordedDocs | None:
     """Return the newest release after the verified one whose switch was not undone."""
     for entry in records:
         if verified is None or entry["id"] == verified["id"]:

@@ -11,13 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NotRequired, cast
+from typing import Any, NotRequired, cast, final
 
 from deployer import requests
 from deployer.deploy import history
-from deployer.deploy.history import History
 from deployer.deploy.identification import OPERATOR
-from deployer.deploy.release import Entry, Recorded, Trigger, release_id
+from deployer.deploy.release import Entry, Record, Trigger, release_id
 from deployer.deploy.spec import Fields
 from deployer.docs.addresses import Pair, Slash
 from deployer.errors import RequestRejected, SiteUnknown, SpecInvalid
@@ -96,6 +95,13 @@ class DocsRelease(Entry):
     sourceVersion: str
     folder: str
     url: NotRequired[str]
+
+
+@final
+class RecordedDocs(DocsRelease, Record):
+    """The record of a site's release."""
+
+    rollback: NotRequired[Mapping[str, Any] | None]
 
 
 def owner(site: str) -> str:
@@ -303,10 +309,9 @@ def _release(
 
 
 def again(
-    earlier: Recorded, trigger: Trigger, by: str | None, execution: str, now: datetime
+    before: DocsRelease, trigger: Trigger, by: str | None, execution: str, now: datetime
 ) -> DocsRelease:
     """Return the release that publishes an earlier one again: a rollback, or a resumption."""
-    before = cast(DocsRelease, earlier)
     name = release_id(now, before["digest"].rpartition(":")[2], execution)
     return {
         "service": before["service"],
@@ -327,7 +332,7 @@ def again(
     }
 
 
-def noted(
+def no_op(
     spec: SiteSpec, trigger: Trigger, by: str | None, execution: str, now: datetime
 ) -> DocsRelease:
     """Return the record of a request that publishes nothing, such as a hold."""
@@ -349,14 +354,14 @@ def noted(
     }
 
 
-def kept(records: History, keep: int, live: str | None = None) -> list[str]:
+def kept(records: Sequence[RecordedDocs], keep: int, live: str | None = None) -> list[str]:
     """Return the folders to keep, the live one first.
 
     Args:
         keep: how many.
         live: the folder that becomes live; None for the live release's.
     """
-    folders = [str(entry.get("folder")) for entry in history.good(records)]
+    folders = [entry["folder"] for entry in history.good(records)]
     return list(dict.fromkeys([live, *folders] if live else folders))[:keep]
 
 

@@ -50,11 +50,11 @@ class Preset:
         """Return the variables that a file of the application's sources names."""
         return frozenset()
 
-    def variables(self, names: Collection[str], known: Collection[str]) -> Iterator[Check]:
+    def variables(self, names: Collection[str], named: Collection[str]) -> Iterator[Check]:
         """Check the names of the container's variables and secrets, for `deployer doctor`.
 
         Args:
-            known: the variables that its sources name; none if unknown.
+            named: the variables that its sources name; none if unknown.
         """
         yield from ()
 

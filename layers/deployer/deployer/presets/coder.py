@@ -136,21 +136,21 @@ class Coder(Preset):
     def names_in(self, sources: str) -> frozenset[str]:
         return frozenset(_NAMED_IN_SOURCES.findall(sources))
 
-    def variables(self, names: Collection[str], known: Collection[str]) -> Iterator[Check]:
+    def variables(self, names: Collection[str], named: Collection[str]) -> Iterator[Check]:
         misnamed = 0
         for name in sorted(names):
             correct = MISNAMED.get(name)
-            if correct and name not in known:
+            if correct and name not in named:
                 misnamed += 1
                 yield _misnamed(FAILED, name, correct)
-            elif known and name.startswith("CODER_") and name not in known:
+            elif named and name.startswith("CODER_") and name not in named:
                 fork = name.replace("CODER_", "WORKBENCH_", 1)
-                similar = fork if fork in known else _near(name, known)
+                similar = fork if fork in named else _near(name, named)
                 # a fork's own name may be given beside the usual one
                 if similar and similar not in names:
                     misnamed += 1
                     yield _misnamed(FAILED, name, similar)
-            elif not known and name not in _USUAL:
+            elif not named and name not in _USUAL:
                 similar = _near(name, _USUAL)
                 if similar and similar not in names:
                     misnamed += 1
@@ -165,7 +165,7 @@ class Coder(Preset):
                 "Coder then keeps its data inside the task; all data is lost when the task stops.",
             )
         if not misnamed:
-            source = "the sources" if known else "Coder's usual ones"
+            source = "the sources" if named else "Coder's usual ones"
             yield Check("variables", OK, f"{len(names)}, none that {source} would have otherwise")
 
     def answers(self, before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[Check]:

@@ -1,14 +1,15 @@
-"""The claims of builds on archives' content, as items of the releases table.
-
-`releases` stores the builds' records, like those of releases.
-"""
+"""The records of builds, and their claims on archives' content, as items of the releases table."""
 
 import time
 
-from deployer.build.image_build import Build
-from deployer.store import table
+from deployer.build.image_build import Build, RecordedBuild
+from deployer.store import releases, table
 
 _LIFE = 30 * 24 * 3600  # seconds; after that, the label of the image in ECR shows a duplicate
+
+_records = releases.Records[RecordedBuild]()
+open_build, find, of_execution = _records.open_release, _records.find, _records.of_execution
+history, newest = _records.history, _records.newest
 
 
 def claim(build: Build, instead_of: str = "") -> str | None:

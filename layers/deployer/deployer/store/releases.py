@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from deployer.deploy.release import Entry, Outcome, Recorded, Release, Unidentified
+from deployer.deploy.release import Entry, Outcome, Record, Recorded, Release, Unidentified
 from deployer.deploy.rollout import Rollout
 from deployer.errors import AwsUnavailable
 from deployer.redaction import redact_all
@@ -32,8 +32,7 @@ _TOKEN_LIFE = 24 * 3600  # seconds; longer than any execution may run
 _NEWEST = 200
 _LASTING = ("open", "live", "ran", "held")
 
-# that of a site has its folder from the start
-_NOTED_BY_STEPS = Recorded.__annotations__.keys() - Release.__annotations__.keys() - {"folder"}
+_NOTED_BY_STEPS = Recorded.__annotations__.keys() - Release.__annotations__.keys()
 
 # fields with text from elsewhere: redacted
 _TEXTS = ("reason", "diagnosis", "rollback")
@@ -44,17 +43,91 @@ _NEW_OR_OURS = "attribute_not_exists(#id) OR #execution = :me"
 _NEW_TAG = f"{_NEW_OR_OURS} OR #until < :at"
 
 
-def open_release(release: Entry) -> Recorded | None:
-    """Record that a release is in flight. A repeat by the same execution changes nothing.
+class Records[R: Record]:
+    """Reads the records of one kind, which the caller knows by the name that they are kept under:
+    a service, the builds of one, or a site."""
 
-    Returns:
-        None, or the existing record of another execution.
-    """
-    carry_out(release["execution"], release)
-    existing = table.put_if(_open_item(release), "attribute_not_exists(#id)")
-    if existing is None or existing["execution"] == release["execution"]:
-        return None  # a late retry must not overwrite later fields or the outcome
-    return _record(existing)
+    def open_release(self, release: Entry) -> R | None:
+        """Record that a release is in flight. A repeat by the same execution changes nothing.
+
+        Returns:
+            None, or the existing record of another execution.
+        """
+        carry_out(release["execution"], release)
+        existing = table.put_if(_open_item(release), "attribute_not_exists(#id)")
+        if existing is None or existing["execution"] == release["execution"]:
+            return None  # a late retry must not overwrite later fields or the outcome
+        return self._record(existing)
+
+    def find(self, service: str, release_id: str) -> R | None:
+        """Return a release's record, or None if there is none."""
+        item = table.get(service, release_id)
+        return self._record(item) if item else None
+
+    def find_push(self, service: str, release_id: str) -> R | None:
+        """Return a release's record, also if the push deployed nothing."""
+        item = table.get(service, release_id) or table.get(_ignored(service), release_id)
+        return self._record({**item, "service": service}) if item else None
+
+    def of_execution(self, execution: str) -> R | None:
+        """Return the record of the release that an execution carries out, or None if it opened
+        none."""
+        pointer = table.get(f"execution:{execution}", "release")
+        return self.find(pointer["of"], pointer["release"]) if pointer else None
+
+    def handled_by(self, execution: str) -> R | None:
+        """Return the record of the push or request that an execution handled, or None.
+
+        Includes pushes that deployed nothing.
+        """
+        pointer = table.get(f"execution:{execution}", "release")
+        return self.find_push(pointer["of"], pointer["release"]) if pointer else None
+
+    def history(self, service: str) -> list[R]:
+        """Return what decisions about a service rest on, newest first by when it ended or, in
+        flight, began: its newest releases, and all older ones that still matter (see the module).
+
+        Pushes that deploy nothing are not among them. Requests that were refused have records too,
+        but never were releases.
+        """
+        records = table.query(service, "#id >= :first", _NEWEST, first="0")
+        if len(records) == _NEWEST:
+            for standing in _LASTING:
+                condition, prefix = "begins_with(#standing, :prefix)", f"{standing}#"
+                records += table.query(service, condition, _NEWEST, by="standing", prefix=prefix)
+        return self._releases({record["id"]: record for record in records}.values())
+
+    def newest(self, service: str, limit: int) -> list[R]:
+        """Return a service's newest releases for a person to read, pushes that deployed nothing
+        included, in the order of `history`."""
+        records = table.query(service, "#id >= :first", limit, first="0")
+        ignored = table.query(_ignored(service), "#id >= :first", limit, first="0")
+        # a push ignored because its image was missing may have a later record
+        by_id = {record["id"]: {**record, "service": service} for record in [*ignored, *records]}
+        return self._releases(by_id.values())[:limit]
+
+    def _releases(self, items: Iterable[Mapping[str, Any]]) -> list[R]:
+        records = [self._record(item) for item in items if "version" in item]
+        return sorted(records, key=_sort_time, reverse=True)
+
+    def _record(self, item: Mapping[str, Any]) -> R:
+        """Return an item as a record, without the attribute of the index."""
+        return cast(R, {name: value for name, value in item.items() if name != "standing"})
+
+
+def _sort_time(record: Record) -> str:
+    return record.get("endedAt") or record["startedAt"]
+
+
+def _ignored(service: str) -> str:
+    return f"ignored:{service}"
+
+
+of_any_kind = Records[Record]()
+_records = Records[Recorded]()
+open_release, find, find_push = _records.open_release, _records.find, _records.find_push
+of_execution, handled_by = _records.of_execution, _records.handled_by
+history, newest = _records.history, _records.newest
 
 
 def open_push(release: Release, until: datetime) -> Recorded | None:
@@ -91,7 +164,7 @@ def _put_claimed(release: Release, record: Mapping[str, Any], until: datetime) -
     if table.put_both(claim, record, _NEW_TAG, me=release["execution"], at=at):
         return None
     claimed = table.get(claim["service"], claim["id"]) or claim
-    existing = _find_push(release["service"], release["id"]) or _find_push(
+    existing = find_push(release["service"], release["id"]) or find_push(
         release["service"], claimed["release"]
     )
     if existing is None:
@@ -154,15 +227,6 @@ def _ignored_item(release: Release, outcome: Outcome, details: Mapping[str, Any]
     }
 
 
-def _ignored(service: str) -> str:
-    return f"ignored:{service}"
-
-
-def _find_push(service: str, release_id: str) -> Recorded | None:
-    item = table.get(service, release_id) or table.get(_ignored(service), release_id)
-    return _record({**item, "service": service}) if item else None
-
-
 def note(release: Entry, **fields: Any) -> None:
     """Set fields of a record in flight."""
     table.update_if(release["service"], release["id"], fields, "attribute_not_exists(#outcome)")
@@ -221,7 +285,7 @@ def close_held(release: Entry, details: Mapping[str, Any]) -> bool | None:
     fields = _outcome(release, "HELD", details)
     if table.update_with(release["service"], release["id"], fields, _WAITING, "#hold"):
         return True
-    record = find(release["service"], release["id"])
+    record = of_any_kind.find(release["service"], release["id"])
     return _same_outcome(record, fields) if record and "outcome" in record else None
 
 
@@ -252,70 +316,10 @@ def _standing(record: Mapping[str, Any]) -> str:
     return f"{'held' if record['outcome'] == 'HELD' else 'over'}#{record['id']}"
 
 
-def find(service: str, release_id: str) -> Recorded | None:
-    """Return a release's record, or None if there is none."""
-    item = table.get(service, release_id)
-    return _record(item) if item else None
-
-
-def _record(item: Mapping[str, Any]) -> Recorded:
-    """Return an item as a record, without the attribute of the index."""
-    return cast(Recorded, {name: value for name, value in item.items() if name != "standing"})
-
-
 def rollout(release: Release) -> Rollout | None:
     """Return the recorded rollout of a release, or None."""
     record = find(release["service"], release["id"])
     return record.get("rollout") if record else None
-
-
-def of_execution(execution: str) -> Recorded | None:
-    """Return the record of the release that an execution carries out, or None if it opened none."""
-    pointer = table.get(f"execution:{execution}", "release")
-    return find(pointer["of"], pointer["release"]) if pointer else None
-
-
-def found_by(execution: str) -> Recorded | None:
-    """Return the record of the push or request that an execution handled, or None.
-
-    Includes pushes that deployed nothing.
-    """
-    pointer = table.get(f"execution:{execution}", "release")
-    return _find_push(pointer["of"], pointer["release"]) if pointer else None
-
-
-def history(service: str) -> list[Recorded]:
-    """Return what decisions about a service rest on, newest first by when it ended or, in flight,
-    began: its newest releases, and all older ones that still matter (see the module).
-
-    Pushes that deploy nothing are not among them. Orders that were refused have records too, but
-    never were releases.
-    """
-    records = table.query(service, "#id >= :first", _NEWEST, first="0")
-    if len(records) == _NEWEST:
-        for standing in _LASTING:
-            condition, prefix = "begins_with(#standing, :prefix)", f"{standing}#"
-            records += table.query(service, condition, _NEWEST, by="standing", prefix=prefix)
-    return _releases({record["id"]: record for record in records}.values())
-
-
-def newest(service: str, limit: int) -> list[Recorded]:
-    """Return a service's newest releases for a person to read, pushes that deployed nothing
-    included, in the order of `history`."""
-    records = table.query(service, "#id >= :first", limit, first="0")
-    ignored = table.query(_ignored(service), "#id >= :first", limit, first="0")
-    # a push ignored because its image was missing may have a later record
-    by_id = {record["id"]: {**record, "service": service} for record in [*ignored, *records]}
-    return _releases(by_id.values())[:limit]
-
-
-def _releases(items: Iterable[Mapping[str, Any]]) -> list[Recorded]:
-    entries = [_record(item) for item in items if "version" in item]
-    return sorted(entries, key=_sort_time, reverse=True)
-
-
-def _sort_time(record: Recorded) -> str:
-    return record.get("endedAt") or record["startedAt"]
 
 
 def undecided(repository: str) -> list[Unidentified]:
@@ -340,7 +344,7 @@ def remember_database_instance(service: str, instance: str, replaces: str) -> No
     table.put(item)
 
 
-def expire(record: Recorded) -> None:
+def expire(record: Record) -> None:
     """Let a record expire after the retention days, counted from its end."""
     if "expiresAt" in record:
         return

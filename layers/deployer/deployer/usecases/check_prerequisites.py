@@ -316,7 +316,7 @@ def _secrets(at: Place) -> Iterable[Check]:
     checked = []
     for arn in documents.secret_arns(at.definition):
         secret, description = _describe_secret(arn, account=role.split(":")[4])
-        if secret.there is False or secret.going:
+        if secret.exists is False or secret.going:
             checked.append(secret)
             continue
         # the container may omit the random suffix of a secret's ARN, which a policy may contain
@@ -343,7 +343,7 @@ def _describe_secret(arn: str, account: str) -> tuple[Secret, dict[str, Any]]:
     except ClientError as error:
         return Secret(arn, denied=refused(error)), {}
     deleting = bool(description.get("DeletedDate"))
-    return Secret(arn, there=bool(description), going=deleting), description
+    return Secret(arn, exists=bool(description), going=deleting), description
 
 
 def _log_groups(at: Place) -> Iterable[Check]:

@@ -51,7 +51,7 @@ def to_roll_back(
     """
     running = _running_revision(spec) if request.to == "previous" else None
     target = history.target(records, request.to, running)
-    restore = database.restoration(spec, records, target, asked=request.restore_database)
+    restore = database.restoration(spec, records, target, requested=request.restore_database)
     if ecr.find(spec.repository, target["digest"]) is None:
         raise ImageMissing(
             f"the image of {target['version']}, {target['digest']}, is gone from ECR"

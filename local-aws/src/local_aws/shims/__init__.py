@@ -41,10 +41,10 @@ class ShimMismatch(RuntimeError):
 
 def _check(owner: ModuleType | type, name: str, parameters: str) -> None:
     """Raise ShimMismatch unless `owner` has a callable with these parameters, "name ref body"."""
-    found, where = getattr(owner, name, None), f"{owner.__name__}.{name}"
-    actual = " ".join(inspect.signature(found).parameters) if callable(found) else None
+    function, where = getattr(owner, name, None), f"{owner.__name__}.{name}"
+    actual = " ".join(inspect.signature(function).parameters) if callable(function) else None
     if actual != parameters:
-        is_now = "is gone" if found is None else f"takes ({actual}), not ({parameters})"
+        is_now = "is gone" if function is None else f"takes ({actual}), not ({parameters})"
         installed = f"this is {version('ministack')}"
         raise ShimMismatch(f"{where} {is_now}; written for MiniStack {PINNED}, {installed}")
 
@@ -107,9 +107,9 @@ def after(kind: str, do: Callable[[str, dict[str, Any]], object]) -> None:
     for operation, place in (("create", 1), ("update", 2)):
 
         def then(original: Callable[..., Any], place: int, *arguments: Any, **named: Any) -> Any:
-            made = original(*arguments, **named)
-            do(made[0], arguments[place])
-            return made
+            result = original(*arguments, **named)
+            do(result[0], arguments[place])
+            return result
 
         handlers[operation] = partial(then, handlers[operation], place)
 

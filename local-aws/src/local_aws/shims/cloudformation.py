@@ -8,10 +8,10 @@ Follows the template reference (what Ref and Fn::GetAtt return) and the user gui
 (protect-stack-resources.html), change sets (API_ResourceTargetDefinition.html).
 """
 
-import functools
 import importlib.util
 import json
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,7 @@ def _call(operation: str, properties: Properties) -> dict[str, Any]:
     shape = client.meta.service_model.operation_model(
         client.meta.method_to_api_mapping[operation]
     ).input_shape
-    answer: dict[str, Any] = getattr(client, operation)(**_fitted(shape, properties))
-    return answer
+    return getattr(client, operation)(**_fitted(shape, properties))
 
 
 def _fitted(shape: Any, value: Any) -> Any:
@@ -129,8 +128,8 @@ def _lowered(shape: Any, value: Any) -> Any:
     match shape.type_name:
         case "structure":
             names = {name: name[0].lower() + name[1:] for name in value}
-            known = {name: low for name, low in names.items() if low in shape.members}
-            return {low: _lowered(shape.members[low], value[name]) for name, low in known.items()}
+            lowered = {name: low for name, low in names.items() if low in shape.members}
+            return {low: _lowered(shape.members[low], value[name]) for name, low in lowered.items()}
         case "list":
             return [_lowered(shape.member, item) for item in value]
     return value
@@ -152,13 +151,10 @@ TYPES = {
 
 
 def _with_attributes(
-    original: Callable[..., Made], more: Callable[[str], Properties]
-) -> Callable[..., Made]:
-    def make(*arguments: Any, **named: Any) -> Made:
-        identifier, attributes = original(*arguments, **named)
-        return identifier, attributes | more(identifier)
-
-    return make
+    original: Callable[..., Made], more: Callable[[str], Properties], *arguments: Any, **named: Any
+) -> Made:
+    identifier, attributes = original(*arguments, **named)
+    return identifier, attributes | more(identifier)
 
 
 def _vpc_attributes(identifier: str) -> Properties:
@@ -228,8 +224,8 @@ def _refusal(stack: str, action: str, logical_id: str, kind: str) -> str | None:
     if decision == "Allow":
         return None
     denied = "denied by stack policy: Statement does not allow"
-    said = denied if decision == "Deny" else "not allowed by stack policy:"
-    return f"Action {said} [{action}] for resource [{logical_id}]"
+    verdict = denied if decision == "Deny" else "not allowed by stack policy:"
+    return f"Action {verdict} [{action}] for resource [{logical_id}]"
 
 
 @shim.wraps(handlers, "_imported_export_names", "stack stack_name")
@@ -257,21 +253,17 @@ def _chosen(value: Any, conditions: Properties) -> Any:
     }
 
 
-def _if_updatable(original: Callable[..., Any]) -> Callable[..., Any]:
+def _if_updatable(original: Callable[..., Any], parameters: Any) -> Any:
     """A stack whose creation was rolled back can only be deleted (view-stack-events.html, stack
     status codes); MiniStack takes a change set for it."""
-
-    def change(parameters: Any) -> Any:
-        stack = handlers._resolve_stack(handlers._p(parameters, "StackName"))
-        status = stack["StackStatus"] if stack else ""
-        if status in _NOT_UPDATABLE or (
-            status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS"
-        ):
-            message = f"Stack:{stack['StackId']} is in {status} state and can not be updated."
-            return handlers._error("ValidationError", message)
-        return original(parameters)
-
-    return change
+    stack = handlers._resolve_stack(handlers._p(parameters, "StackName"))
+    status = stack["StackStatus"] if stack else ""
+    if status in _NOT_UPDATABLE or (
+        status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS"
+    ):
+        message = f"Stack:{stack['StackId']} is in {status} state and can not be updated."
+        return handlers._error("ValidationError", message)
+    return original(parameters)
 
 
 _NOT_UPDATABLE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED")
@@ -287,8 +279,8 @@ def _with_pseudo_parameters(
     AWSCloudFormation/latest/UserGuide/conditions-section-structure.html"""
     pseudo = {"AWS::AccountId": get_account_id(), "AWS::Region": get_region()}
     pseudo |= {"AWS::Partition": "aws", "AWS::URLSuffix": "amazonaws.com"}
-    known = {name: {"Value": value} for name, value in pseudo.items()}
-    return original(template, known | parameters)
+    values = {name: {"Value": value} for name, value in pseudo.items()}
+    return original(template, values | parameters)
 
 
 # Change sets
@@ -335,20 +327,19 @@ def _top_level(schema: Properties, field: str) -> frozenset[str]:
 
 def _schemas() -> Path:
     """Found without importing cfn-lint, which takes longer than all else at the start."""
-    found = importlib.util.find_spec("cfnlint")
-    assert found and found.submodule_search_locations
-    return Path(found.submodule_search_locations[0]) / "data" / "schemas"
+    package = importlib.util.find_spec("cfnlint")
+    assert package and package.submodule_search_locations
+    return Path(package.submodule_search_locations[0]) / "data" / "schemas"
 
 
-@functools.cache
+@cache
 def _schema(kind: str) -> Properties | None:
     """A resource type's schema, as of the cfn-lint that is installed."""
     schemas = _schemas()
-    found = json.loads((schemas / "providers" / "us-east-1.json").read_text()).get(kind)
-    if not found:
+    file = json.loads((schemas / "providers" / "us-east-1.json").read_text()).get(kind)
+    if not file:
         return None
-    schema: Properties = json.loads((schemas / "resources" / f"{found}.json").read_text())
-    return schema
+    return json.loads((schemas / "resources" / f"{file}.json").read_text())
 
 
 @shim.wraps(stacks, "_runs_on_worker_thread", "resource_type")
@@ -356,16 +347,20 @@ def _runs_on_worker_thread(original: Callable[[str], bool], kind: str) -> bool:
     return kind in TYPES or original(kind)  # these call back into the server
 
 
-def _by_arn(known: Properties) -> None:
+def _by_arn(secret_handlers: Properties) -> None:
     """`Ref` of a secret is its ARN; MiniStack's handlers go by its name.
 
     AWSCloudFormation/latest/TemplateReference/aws-resource-secretsmanager-secret.html
     """
-    create, update, delete = known["create"], known["update"], known["delete"]
+    create, update, delete = (
+        secret_handlers["create"],
+        secret_handlers["update"],
+        secret_handlers["delete"],
+    )
 
     def name(arn: str) -> str:
-        found, _ = secretsmanager._resolve(arn)
-        return str(found or arn)
+        resolved, _ = secretsmanager._resolve(arn)
+        return str(resolved or arn)
 
     def created(*arguments: Any) -> tuple[str, Properties]:
         _, attributes = create(*arguments)
@@ -378,32 +373,30 @@ def _by_arn(known: Properties) -> None:
     def deleted(arn: str, properties: Properties) -> None:
         delete(name(arn), properties)
 
-    known.update(create=created, update=updated, delete=deleted)
+    secret_handlers.update(create=created, update=updated, delete=deleted)
 
 
-def _unless_protected(original: Callable[..., None]) -> Callable[..., None]:
+def _unless_protected(
+    original: Callable[..., None], identifier: str, properties: Properties
+) -> None:
     """DeleteDBInstance: "You can't delete a DB instance when deletion protection is enabled"."""
-
-    def act(identifier: str, properties: Properties) -> None:
-        if rds._instances.get(identifier, {}).get("DeletionProtection"):
-            raise ValueError(PROTECTED)
-        original(identifier, properties)
-
-    return act
+    if rds._instances.get(identifier, {}).get("DeletionProtection"):
+        raise ValueError(PROTECTED)
+    original(identifier, properties)
 
 
 def install() -> None:
     """Add the types and what they lack."""
     shim.install()
-    evaluate = functools.partial(_with_pseudo_parameters, engine._evaluate_conditions)
+    evaluate = partial(_with_pseudo_parameters, engine._evaluate_conditions)
     for module in (engine, changesets, handlers, stacks):  # each has a name of its own for it
         module._evaluate_conditions = evaluate
     actions = handlers._ACTION_HANDLERS
     for name in ("UpdateStack", "CreateChangeSet"):
-        actions[name] = _if_updatable(actions[name])
-    known = provisioners._RESOURCE_HANDLERS
-    for kind, made in TYPES.items():
-        known[kind] = made
+        actions[name] = partial(_if_updatable, actions[name])
+    resources = provisioners._RESOURCE_HANDLERS
+    for kind, type_handlers in TYPES.items():
+        resources[kind] = type_handlers
         schema = _schema(kind)
         assert schema, kind
         if "Tags" in schema["properties"]:
@@ -411,9 +404,9 @@ def install() -> None:
         replacing = tuple(name for name in schema["properties"] if name != "Tags")
         provisioners._REPLACING_PROPERTIES[kind] = replacing
     for operation in ("create", "update"):
-        vpc = known["AWS::EC2::VPC"]
-        vpc[operation] = _with_attributes(vpc[operation], _vpc_attributes)
-    _by_arn(known["AWS::SecretsManager::Secret"])
-    instance = known["AWS::RDS::DBInstance"]
+        vpc = resources["AWS::EC2::VPC"]
+        vpc[operation] = partial(_with_attributes, vpc[operation], _vpc_attributes)
+    _by_arn(resources["AWS::SecretsManager::Secret"])
+    instance = resources["AWS::RDS::DBInstance"]
     for operation in ("snapshot", "delete"):
-        instance[operation] = _unless_protected(instance[operation])
+        instance[operation] = partial(_unless_protected, instance[operation])

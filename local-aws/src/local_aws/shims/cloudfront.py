@@ -22,11 +22,10 @@ from typing import Any
 from urllib.parse import quote
 
 from ministack import app
-from ministack.core import cloudfront_js, iam_evaluator
-from ministack.core.responses import get_region
+from ministack.core import cloudfront_js
 from ministack.services import cloudfront, cloudfront_keyvaluestore, s3, stepfunctions
 
-from local_aws.shims import Shim, step_functions
+from local_aws.shims import Shim, roles, step_functions
 
 Json = dict[str, Any]
 Call = Callable[..., Any]
@@ -67,10 +66,10 @@ def _cloudfront_domain(original: Call) -> str:
 
 @shim.replaces(cloudfront, "find_distribution_for_label", "label")
 def find_distribution_for_label(label: str) -> Json | None:
-    found = (
+    matching = (
         d for d in cloudfront._distributions.values() if d["DomainName"].startswith(f"{label}.")
     )
-    return next(found, None)
+    return next(matching, None)
 
 
 @shim.wraps(
@@ -189,19 +188,8 @@ def _may_list(bucket: str, source_arn: str) -> bool:
     policy = s3._bucket_policies.get_scoped(s3._bucket_owner_account(bucket), None, bucket)
     if not policy or not source_arn:
         return False
-    context = iam_evaluator.EvalContext(
-        principal_arn="*",
-        principal_type="Service",
-        principal_account="",
-        action="s3:ListBucket",
-        resource_arn=f"arn:aws:s3:::{bucket}",
-        region=get_region(),
-        service_context={"aws:sourcearn": source_arn},
-    )
-    decided = iam_evaluator.evaluate_resource_policy(
-        policy, context, service="cloudfront.amazonaws.com"
-    )
-    return bool(decided.decision == "Allow")
+    edge, resource = "cloudfront.amazonaws.com", f"arn:aws:s3:::{bucket}"
+    return roles.lets_in(policy, edge, "s3:ListBucket", resource, source=source_arn)
 
 
 # The store, as Step Functions calls it:

@@ -69,23 +69,23 @@ def install() -> None:
 
 
 def _add(name: str, props: Json) -> None:
-    for given, known in _MORE.items():
+    for given, name_in_api in _MORE.items():
         if given in props:
-            codebuild._projects[name][known] = provisioners._pascal_to_camel(props[given])
+            codebuild._projects[name][name_in_api] = provisioners._pascal_to_camel(props[given])
 
 
 @shim.wraps(codebuild, "_create_project", "data")
 def _create_project(original: Call, data: Json) -> Any:
     answer = original(data)
     if answer[0] == 200:
-        more = {known: data[known] for known in _MORE.values() if known in data}
+        more = {more_name: data[more_name] for more_name in _MORE.values() if more_name in data}
         codebuild._projects[data["name"]].update(more)
     return answer
 
 
 @shim.wraps(codebuild, "_project_shape", "project")
 def _project_shape(original: Call, project: Json) -> Any:
-    more = {known: project[known] for known in _MORE.values() if known in project}
+    more = {more_name: project[more_name] for more_name in _MORE.values() if more_name in project}
     return original(project) | more
 
 
@@ -127,19 +127,18 @@ def _stop_build(data: Json) -> Any:
 
 @shim.replaces(codebuild, "_batch_get_builds", "data")
 def _batch_get_builds(data: Json) -> Any:
-    found = {given: _find(given) for given in data.get("ids", [])}
+    records = {given: _find(given) for given in data.get("ids", [])}
     return json_response(
         {
-            "builds": [copy.deepcopy(record) for record in found.values() if record],
-            "buildsNotFound": [given for given, record in found.items() if not record],
+            "builds": [copy.deepcopy(record) for record in records.values() if record],
+            "buildsNotFound": [given for given, record in records.items() if not record],
         }
     )
 
 
 def _find(given: str) -> Json | None:
     """By id or ARN."""
-    found: Json | None = codebuild._builds.get(given.rpartition(":build/")[2])
-    return found
+    return codebuild._builds.get(given.rpartition(":build/")[2])
 
 
 def _overridden(project: Json, data: Json) -> Json:

@@ -1,8 +1,8 @@
 """One build, run as CodeBuild runs it, its commands as processes of this machine.
 
 What CodeBuild does in the project's role is done here with that role's credentials over the local
-AWS's own endpoint: logs, source, cache, artifacts. So a permission that the
-role lacks fails the build as it does on AWS. The build environment's image is this machine.
+AWS's own endpoint (source, cache, artifacts, log), so a permission that the role lacks fails the
+build as it does on AWS. The build environment's image is this machine.
 
 Follows the AWS CodeBuild user guide: Build phase transitions; Build specification reference;
 Environment variables in build environments; Build caching.
@@ -11,7 +11,6 @@ Environment variables in build environments; Build caching.
 import contextlib
 import json
 import os
-import selectors
 import shutil
 import subprocess
 import tarfile
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from ministack.services import cloudwatch_logs
 
 from local_aws.shims import containers, ecs_agent
 from local_aws.shims.buildspec import PHASES, BadBuildspec, parse
@@ -36,8 +36,6 @@ _SCRIPT = """[ ! -e "$0.vars" ] || . "$0.vars" 2>/dev/null
 trap '__code=$?; trap - EXIT; env -0 >"$0.env"; set >"$0.vars"; pwd >"$0.cwd"; exit "$__code"' EXIT
 . "$0"
 """
-_FLUSH_SECONDS = 0.25
-_BATCH = 500
 # A folder that stands for https://github.com: a repository is at <owner>/<name> in it.
 _GITHUB = "CODEBUILD_GITHUB"
 _HIDDEN = {"_", "SHLVL", "OLDPWD", "BASH_EXECUTION_STRING"}
@@ -81,6 +79,8 @@ class Build:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _clients: dict[str, Any] = field(default_factory=dict)
     _secrets: list[str] = field(default_factory=list)
+    _log: Json = field(default_factory=dict)
+    _early: list[Json] = field(default_factory=list)
 
     def run(self) -> None:
         """Run it to its end. What fails is in the record, never raised."""
@@ -90,12 +90,10 @@ class Build:
         clock = threading.Timer(60 * self.record["timeoutInMinutes"], self.stop, ("TIMED_OUT",))
         clock.daemon = True
         clock.start()
-        self._log = _Log(self._client("logs"), self.record["logs"])
         try:
             self._run()
         finally:
             clock.cancel()
-            self._log.close()
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def stop(self, status: str = "STOPPED") -> None:
@@ -116,7 +114,7 @@ class Build:
     def _run(self) -> None:
         status = "SUCCEEDED"
         try:
-            self._phase("PROVISIONING", self._log.open)
+            self._phase("PROVISIONING", self._open_log)
             self._phase("DOWNLOAD_SOURCE", self._fetch)
             status = self._commands()
         except PhaseFailed:
@@ -191,7 +189,6 @@ class Build:
     def _complete(self, status: str) -> None:
         now = time.time()
         self.record["phases"].append({"phaseType": "COMPLETED", "startTime": now})
-        self._log.flush()
         with self._lock:
             self.record |= {
                 "buildStatus": status,
@@ -213,7 +210,7 @@ class Build:
         elif kind != "NO_SOURCE":
             raise PhaseFailed("CLIENT_ERROR", f"source type {kind} is not known to this runner")
         self._spec = self._buildspec(source.get("buildspec") or "")
-        self._environment = {**self.base, **self._known(), **self._variables()}
+        self._environment = {**self.base, **self._standard_variables(), **self._variables()}
         self._restore_cache()
 
     def _fetch_s3(self, location: str, version: str) -> None:
@@ -222,10 +219,10 @@ class Build:
         s3, archive = self._client("s3"), self.directory / "source.zip"
         if key.endswith("/") or not key:
             for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
-                for found in page.get("Contents", []):
-                    target = self._source / found["Key"].removeprefix(key)
+                for stored in page.get("Contents", []):
+                    target = self._source / stored["Key"].removeprefix(key)
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    s3.download_file(bucket, found["Key"], str(target))
+                    s3.download_file(bucket, stored["Key"], str(target))
             return
         answer = s3.get_object(
             Bucket=bucket, Key=key, **({"VersionId": version} if version else {})
@@ -282,7 +279,7 @@ class Build:
         except BadBuildspec as error:
             raise PhaseFailed("YAML_FILE_ERROR", f"YAML file error: {error}") from error
 
-    def _known(self) -> dict[str, str]:
+    def _standard_variables(self) -> dict[str, str]:
         """https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html"""
         build = self.record
         return {
@@ -297,13 +294,15 @@ class Build:
 
     def _variables(self) -> dict[str, str]:
         """The buildspec's, over them the project's and those of StartBuild."""
-        found = {name: str(value) for name, value in self._spec["env"].get("variables", {}).items()}
+        values = {
+            name: str(value) for name, value in self._spec["env"].get("variables", {}).items()
+        }
         for given in self.project["environment"].get("environmentVariables") or []:
             kind, value = given.get("type", "PLAINTEXT"), str(given["value"])
             if kind not in ("PLAINTEXT", "SECRETS_MANAGER"):
                 raise PhaseFailed("CLIENT_ERROR", f"{given['name']}: {kind} not known here")
-            found[given["name"]] = self._secret(value) if kind == "SECRETS_MANAGER" else value
-        return found
+            values[given["name"]] = self._secret(value) if kind == "SECRETS_MANAGER" else value
+        return values
 
     def _secret(self, named: str) -> str:
         """`secret-id:json-key`, read in the project's role. The log never shows the value.
@@ -359,21 +358,9 @@ class Build:
 
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
-        pending = b""
-        with process.stdout as output, selectors.DefaultSelector() as ready:
-            os.set_blocking(output.fileno(), False)
-            ready.register(output, selectors.EVENT_READ)
-            while True:
-                if not ready.select(_FLUSH_SECONDS):
-                    self._log.flush()
-                    continue
-                if not (read := os.read(output.fileno(), 65536)):
-                    break
-                *lines, pending = (pending + read).split(b"\n")
-                for line in lines:
-                    self._write(line.decode(errors="replace").rstrip("\r"))
-        if pending:
-            self._write(pending.decode(errors="replace"))
+        with process.stdout as output:
+            for line in output:
+                self._write(line.decode(errors="replace").rstrip("\r\n"))
 
     def _remember(self, script: Path) -> None:
         state, cwd = script.with_name("command.env"), script.with_name("command.cwd")
@@ -392,12 +379,12 @@ class Build:
         if not wanted or target.get("type") != "S3":
             return
         base = self._source / spec.get("base-directory", ".")
-        found = sorted({p for pattern in wanted for p in base.glob(pattern) if p.is_file()})
-        if not found:
+        files = sorted({p for pattern in wanted for p in base.glob(pattern) if p.is_file()})
+        if not files:
             if failed:
                 return
-            said = f"no matching artifact paths found: no matching files for {wanted}"
-            raise PhaseFailed("CLIENT_ERROR", said)
+            message = f"no matching artifact paths found: no matching files for {wanted}"
+            raise PhaseFailed("CLIENT_ERROR", message)
         if target.get("packaging") != "ZIP":
             raise PhaseFailed("CLIENT_ERROR", "artifacts are packed as ZIP only by this runner")
         build = self.record["id"].rpartition(":")[2]
@@ -406,7 +393,7 @@ class Build:
         key = "/".join(part for part in parts if part)
         bucket, archive = target["location"].split(":::")[-1], self.directory / "artifacts.zip"
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
-            for path in found:
+            for path in files:
                 packed.write(path, path.relative_to(base))
         with archive.open("rb") as file:
             self._client("s3").put_object(Bucket=bucket, Key=key, Body=file)
@@ -443,9 +430,9 @@ class Build:
             archive = self.directory / "cache.tar"
             bucket, key = self._cache_object(cache)
             try:
-                found = self._client("s3").get_object(Bucket=bucket, Key=key)
+                stored = self._client("s3").get_object(Bucket=bucket, Key=key)
                 with archive.open("wb") as file:
-                    shutil.copyfileobj(found["Body"], file)
+                    shutil.copyfileobj(stored["Body"], file)
             except ClientError as error:  # the first build has none, and a cache is only that
                 self._say(f"Unable to download cache: {error.response['Error']['Code']}")
                 return
@@ -488,50 +475,32 @@ class Build:
         stamp = time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime(now))
         self._write(f"[Container] {stamp}.{int(now % 1 * 1e6):06d} {line}")
 
+    def _open_log(self) -> None:
+        """Make group and stream where they are missing, as the role, and write what waited."""
+        logs, where = self._client("logs"), self.record["logs"]
+        group, stream = where["groupName"], where["streamName"]
+        exists = logs.exceptions.ResourceAlreadyExistsException
+        try:
+            logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        except logs.exceptions.ResourceNotFoundException:
+            with contextlib.suppress(exists):
+                logs.create_log_group(logGroupName=group)
+            with contextlib.suppress(exists):
+                logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        if why := self.denial("logs:PutLogEvents", where["cloudWatchLogsArn"]):
+            raise PhaseFailed("CLIENT_ERROR", why)
+        self._log = {"logGroupName": group, "logStreamName": stream}
+        self._put(self._early)
+
     def _write(self, line: str) -> None:
         for secret in filter(None, self._secrets):
             line = line.replace(secret, "***")
-        self._log.write(line)
-
-
-class _Log:
-    """The build's log stream. Lines before the stream is open wait for it."""
-
-    def __init__(self, logs: Any, where: Json) -> None:
-        self._logs, self._where = logs, where
-        self._pending: list[Json] = []
-        self._open = False
-        self._flushed = time.monotonic()
-
-    def open(self) -> None:
-        """Make group and stream where they are missing. ClientError if the role may not."""
-        group, stream = self._where["groupName"], self._where["streamName"]
-        exists = self._logs.exceptions.ResourceAlreadyExistsException
-        try:
-            self._logs.create_log_stream(logGroupName=group, logStreamName=stream)
-        except self._logs.exceptions.ResourceNotFoundException:
-            with contextlib.suppress(exists):
-                self._logs.create_log_group(logGroupName=group)
-            with contextlib.suppress(exists):
-                self._logs.create_log_stream(logGroupName=group, logStreamName=stream)
-        self._open = True
-
-    def write(self, line: str) -> None:
         # CloudWatch Logs refuses empty messages.
-        self._pending.append({"timestamp": int(time.time() * 1000), "message": line or " "})
-        if time.monotonic() - self._flushed > _FLUSH_SECONDS or len(self._pending) >= _BATCH:
-            self.flush()
+        event = {"timestamp": int(time.time() * 1000), "message": line or " "}
+        if self._log:
+            self._put([event])
+        else:
+            self._early.append(event)
 
-    def flush(self) -> None:
-        self._flushed = time.monotonic()
-        while self._open and self._pending:
-            batch, self._pending = self._pending[:_BATCH], self._pending[_BATCH:]
-            self._logs.put_log_events(
-                logGroupName=self._where["groupName"],
-                logStreamName=self._where["streamName"],
-                logEvents=batch,
-            )
-
-    def close(self) -> None:
-        with contextlib.suppress(ClientError, BotoCoreError):
-            self.flush()
+    def _put(self, events: list[Json]) -> None:
+        cloudwatch_logs._put_log_events(self._log | {"logEvents": events})

@@ -154,13 +154,13 @@ def end_all() -> None:
     me = os.getpid()
     while True:
         children = os.open(f"/proc/{me}/task/{me}/children", os.O_RDONLY)
-        found = [int(pid) for pid in os.read(children, 1 << 16).split()]
+        pids = [int(pid) for pid in os.read(children, 1 << 16).split()]
         os.close(children)
-        if not found:
+        if not pids:
             return
-        for pid in found:
+        for pid in pids:
             os.kill(pid, signal.SIGKILL)
-        for pid in found:
+        for pid in pids:
             os.waitpid(pid, 0)
 
 

@@ -175,8 +175,7 @@ def _choose(children: Sequence[dict[str, Any]], architecture: str, image: str) -
     for child in children:
         platform = child.get("platform") or {}
         if (platform.get("os"), platform.get("architecture")) == ("linux", architecture):
-            digest: str = child["digest"]
-            return digest
+            return child["digest"]
     raise PullError(
         f"image Manifest does not contain descriptor matching platform 'linux/{architecture}'"
         f" ({image})"
@@ -185,15 +184,15 @@ def _choose(children: Sequence[dict[str, Any]], architecture: str, image: str) -
 
 def _fetch(registry: Registry, reference: Reference, digest: str, file: IO[bytes]) -> None:
     """Write a blob into a file, verified."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     with registry.blob(reference, digest) as blob:
         while chunk := blob.read(_CHUNK):
-            found.update(chunk)
+            hasher.update(chunk)
             file.write(chunk)
-    if digest != f"sha256:{found.hexdigest()}":
+    if digest != f"sha256:{hasher.hexdigest()}":
         raise PullError(
             f"ref pull has been retried 1 time(s): failed to copy: unexpected commit digest "
-            f"sha256:{found.hexdigest()}, expected {digest}: failed precondition"
+            f"sha256:{hasher.hexdigest()}, expected {digest}: failed precondition"
         )
     file.seek(0)
 
@@ -287,23 +286,23 @@ def _remove(path: Path) -> None:
 
 def inside(root: Path, path: PurePosixPath | str) -> Path:
     """Where an absolute path of the image is, its symbolic links followed within the image."""
-    found = root
+    place = root
     pending = list(PurePosixPath(path).parts)[::-1]
     hops = 0
     while pending:
         part = pending.pop()
         if part == "/":
-            found = root
+            place = root
         elif part == "..":
-            found = found.parent if found != root else root
-        elif (found / part).is_symlink():
+            place = place.parent if place != root else root
+        elif (place / part).is_symlink():
             hops += 1
             if hops > _MAX_SYMLINKS:
                 raise UnsafeLayer(f"too many levels of symbolic links in {path}")
-            pending += PurePosixPath((found / part).readlink()).parts[::-1]
+            pending += PurePosixPath((place / part).readlink()).parts[::-1]
         else:
-            found = found / part
-    return found
+            place = place / part
+    return place
 
 
 class Container:
@@ -409,23 +408,27 @@ class Container:
             raise StartError("no command specified")
         program = words[0]
         if "/" not in program:
-            found = shutil.which(program, path=self._environment["PATH"])
+            executable = shutil.which(program, path=self._environment["PATH"])
         else:
             candidate = inside(self._root, program) if program.startswith("/") else None
             candidate = candidate if candidate and candidate.exists() else self._directory / program
-            found = shutil.which(candidate)
-            if candidate.exists() and not found:
+            executable = shutil.which(candidate)
+            if candidate.exists() and not executable:
                 raise StartError(_unstartable(program, "permission denied"))
-        if found is None:
+        if executable is None:
             missing = "no such file or directory" if "/" in program else _NOT_IN_PATH
             raise StartError(_unstartable(program, missing))
-        return [*self._interpreter(Path(found)), found, *(self._argument(w) for w in words[1:])]
+        return [
+            *self._interpreter(Path(executable)),
+            executable,
+            *(self._argument(w) for w in words[1:]),
+        ]
 
     def _argument(self, word: str) -> str:
         if word.startswith("/") and word != "/":
             with contextlib.suppress(OSError, UnsafeLayer):
-                if (found := inside(self._root, word)).exists():
-                    return str(found)
+                if (inner := inside(self._root, word)).exists():
+                    return str(inner)
         return self._here(word)
 
     def _interpreter(self, program: Path) -> list[str]:
@@ -435,8 +438,8 @@ class Container:
             first = file.readline(256)
         if first.startswith(b"#!"):
             words = first[2:].decode(errors="replace").split()
-            if words and (found := inside(self._root, words[0])).exists():
-                return [str(found), *words[1:]]
+            if words and (interpreter := inside(self._root, words[0])).exists():
+                return [str(interpreter), *words[1:]]
         return []
 
     def _here(self, word: str) -> str:

@@ -33,8 +33,6 @@ _password = secrets.token_urlsafe(32)
 _login = f"AWS:{_password}".encode()
 
 shim = Shim()
-
-
 install = shim.install
 
 
@@ -79,11 +77,11 @@ def _put_image(original: Call, data: Data) -> Response:
     if "imageManifestMediaType" not in data and (named := _content(manifest).get("mediaType")):
         data = {**data, "imageManifestMediaType": named}
     repository, tag = data.get("repositoryName", ""), data.get("imageTag")
-    there = ecr._find_image(repository, {"imageDigest": ecr._image_digest(manifest)})
-    if there and tag and tag in there.get("imageTags", []):
+    existing = ecr._find_image(repository, {"imageDigest": ecr._image_digest(manifest)})
+    if existing and tag and tag in existing.get("imageTags", []):
         return _refuse(
             "ImageAlreadyExistsException",
-            f"Image with digest '{there['imageDigest']}' and tag '{tag}' already exists in the "
+            f"Image with digest '{existing['imageDigest']}' and tag '{tag}' already exists in the "
             f"repository with name '{repository}' in registry with id '{get_account_id()}'",
         )
     response = original(data)
@@ -131,7 +129,7 @@ def _describe_images(original: Call, data: Data) -> Response:
     start = int(data.get("nextToken") or 0)
     end = start + int(data.get("maxResults") or 100)
     answer: Data = {"imageDetails": [_detail(name, image) for image in images[start:end]]}
-    return _answer(answer | ({"nextToken": str(end)} if end < len(images) else {}))
+    return json_response(answer | ({"nextToken": str(end)} if end < len(images) else {}))
 
 
 def _detail(name: str, image: Image) -> Data:
@@ -157,8 +155,7 @@ def _detail(name: str, image: Image) -> Data:
 
 def _artifact_media_type(manifest: Data) -> str | None:
     """What the manifest is about: the type it declares, else its config's. An index has none."""
-    found: str | None = manifest.get("artifactType") or manifest.get("config", {}).get("mediaType")
-    return found
+    return manifest.get("artifactType") or manifest.get("config", {}).get("mediaType")
 
 
 def _content(manifest: str) -> Data:
@@ -250,12 +247,8 @@ def _complete_layer_upload(original: Call, data: Data) -> Response:
     return original(data)
 
 
-def _answer(content: Data) -> Response:
-    return json_response(content)  # type: ignore[no-any-return]
-
-
 def _refuse(code: str, message: str) -> Response:
-    return error_response_json(code, message, 400)  # type: ignore[no-any-return]
+    return error_response_json(code, message, 400)
 
 
 # Who may push and pull
@@ -271,7 +264,7 @@ def _get_authorization_token(data: Data) -> Response:
         "expiresAt": int(time.time()) + 43200,
         "proxyEndpoint": f"http://localhost:{app._MINISTACK_PORT}",
     }
-    return _answer({"authorizationData": [given]})
+    return json_response({"authorizationData": [given]})
 
 
 @shim.wraps(ecr, "_get_download_url_for_layer", "data")
@@ -288,7 +281,7 @@ def _get_download_url_for_layer(original: Call, data: Data) -> Response:
         )
     path = f"/v2/{name}/blobs/{digest}"
     link = f"http://127.0.0.1:{app._MINISTACK_PORT}{path}?signature={_signature(path)}"
-    return _answer({"downloadUrl": link, "layerDigest": digest})
+    return json_response({"downloadUrl": link, "layerDigest": digest})
 
 
 @shim.wraps(ecr, "handle_registry_request", "method path headers body query_params")
@@ -304,8 +297,7 @@ async def _handle_registry_request(
         realm = f"http://localhost:{app._MINISTACK_PORT}/"
         asks = {"WWW-Authenticate": f'Basic realm="{realm}",service="ecr.amazonaws.com"'}
         return status, answer | asks, content
-    response: Response = await original(method, path, headers, body, query_params)
-    return response
+    return await original(method, path, headers, body, query_params)
 
 
 def _logged_in(headers: Data) -> bool:

@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from botocore.validate import ParamValidator
@@ -68,25 +69,18 @@ class _Refused(Exception):
         self.code = code
 
 
-def _register(original: Callable[[Request], Response]) -> Callable[[Request], Response]:
+def _register(original: Callable[[Request], Response], data: Request) -> Response:
     """A revision is what was given, and nothing else: MiniStack drops some fields, and shows others
     as "" or null."""
-
-    def register(data: Request) -> Response:
-        status, headers, body = original(data)
-        if status != 200:
-            return status, headers, body
-        answer = json.loads(body)["taskDefinition"]
-        stored = ecs._task_defs[f"{answer['family']}:{answer['revision']}"]
-        stored.update({k: v for k, v in data.items() if k not in stored and k != "tags"})
-        for field in [field for field, value in stored.items() if value in ("", None)]:
-            del stored[field]
-        shown: Response = json_response(
-            {"taskDefinition": ecs._sanitize(stored), "tags": data.get("tags") or []}
-        )
-        return shown
-
-    return register
+    status, headers, body = original(data)
+    if status != 200:
+        return status, headers, body
+    answer = json.loads(body)["taskDefinition"]
+    stored = ecs._task_defs[f"{answer['family']}:{answer['revision']}"]
+    stored.update({k: v for k, v in data.items() if k not in stored and k != "tags"})
+    for field in [field for field, value in stored.items() if value in ("", None)]:
+        del stored[field]
+    return json_response({"taskDefinition": ecs._sanitize(stored), "tags": data.get("tags") or []})
 
 
 def _create_service(data: Request) -> Response:
@@ -113,8 +107,7 @@ def _create_service(data: Request) -> Response:
     _check_target_groups(data.get("loadBalancers") or [])
     launch_type, strategy, refused = ecs._launch_choice(data, cluster)
     if refused:
-        answer: Response = refused
-        return answer
+        return refused
     fargate = ecs._task_capacity(launch_type, strategy)[0] == "FARGATE"
     account, region = get_account_id(), get_region()
     given = {k: v for k, v in data.items() if k not in _OF_THE_REQUEST and v is not None}
@@ -214,18 +207,11 @@ def _run_task(data: Request) -> Response:
         return same
     definition = _definition(data.get("taskDefinition") or "")
     _check_network(definition, data.get("networkConfiguration") or {})
-    for role in (definition.get("taskRoleArn"), definition.get("executionRoleArn")):
-        if role and not ecs_agent.assumable(role):
-            raise _Refused(  # the sentence from memory
-                "ClientException",
-                f"ECS was unable to assume the role '{role}' that was provided for this task. "
-                "Please verify that the role being passed has the proper trust relationship and "
-                "permissions and that your IAM user has permissions to pass this role.",
-            )
+    if why := ecs_agent.unassumable(definition):
+        raise _Refused("ClientException", why)
     launch_type, strategy, refused = ecs._launch_choice(data, cluster)
     if refused:
-        answer: Response = refused
-        return answer
+        return refused
     launch_type, provider = ecs._task_capacity(launch_type, strategy)
     tasks = [
         ecs_tasks.launch(
@@ -262,71 +248,61 @@ def _stop_task(data: Request) -> Response:
     return _answer("task", record)
 
 
-def _list_tasks(original: Callable[[Request], Response]) -> Callable[[Request], Response]:
-    def listed(data: Request) -> Response:
-        cluster = _cluster(data)
-        if data.get("serviceName"):
-            name = data["serviceName"].rsplit("/", 1)[-1]
-            if f"{cluster['clusterName']}/{name}" not in ecs._services:
-                raise _Refused("ServiceNotFoundException", "Service not found.")
-            data = data | {"serviceName": name}
-        return original(data)
-
-    return listed
+def _list_tasks(original: Callable[[Request], Response], data: Request) -> Response:
+    cluster = _cluster(data)
+    if data.get("serviceName"):
+        name = data["serviceName"].rsplit("/", 1)[-1]
+        if f"{cluster['clusterName']}/{name}" not in ecs._services:
+            raise _Refused("ServiceNotFoundException", "Service not found.")
+        data = data | {"serviceName": name}
+    return original(data)
 
 
-def _describe_services(original: Callable[[Request], Response]) -> Callable[[Request], Response]:
+def _describe_services(original: Callable[[Request], Response], data: Request) -> Response:
     """Reads may lag behind UpdateService (https://github.com/bugcrowd/ecs-deployment-monitor/pull/2
     saw three misses, 3 s apart): for READ_LAG_SECONDS the service is shown as it was."""
-
-    def described(data: Request) -> Response:
-        cluster = _cluster(data)["clusterName"]
-        status, headers, body = original(data)
-        answer = json.loads(body)
-        for place, shown in enumerate(answer.get("services", [])):
-            key = f"{cluster}/{shown['serviceName']}"
-            until, stale = ecs._services[key].get("_stale") or (0.0, None)
-            if time.monotonic() < until:
-                answer["services"][place] = stale
-                lagging: Response = json_response(answer)
-                status, headers, body = lagging
-        return status, headers, body
-
-    return described
+    cluster = _cluster(data)["clusterName"]
+    status, headers, body = original(data)
+    answer = json.loads(body)
+    for place, shown in enumerate(answer.get("services", [])):
+        key = f"{cluster}/{shown['serviceName']}"
+        until, stale = ecs._services[key].get("_stale") or (0.0, None)
+        if time.monotonic() < until:
+            answer["services"][place] = stale
+            lagging: Response = json_response(answer)
+            status, headers, body = lagging
+    return status, headers, body
 
 
-def _with_cluster(original: Callable[[Request], Response]) -> Callable[[Request], Response]:
-    def checked(data: Request) -> Response:
-        _cluster(data)
-        return original(data)
-
-    return checked
+def _with_cluster(original: Callable[[Request], Response], data: Request) -> Response:
+    _cluster(data)
+    return original(data)
 
 
 def _cluster(data: Request) -> dict[str, Any]:
     name = ecs._resolve_cluster_name(data.get("cluster") or "default")
-    found: dict[str, Any] | None = ecs._clusters.get(name)
-    if not found or found["status"] != "ACTIVE":
+    cluster: dict[str, Any] | None = ecs._clusters.get(name)
+    if not cluster or cluster["status"] != "ACTIVE":
         raise _Refused("ClusterNotFoundException", "Cluster not found.")
-    return found
+    return cluster
 
 
 def _service(data: Request) -> dict[str, Any]:
     cluster = _cluster(data)["clusterName"]
     name, of_arn = ecs._resolve_service_ref(data.get("service") or "") or ("", None)
-    found: dict[str, Any] | None = ecs._services.get(f"{cluster}/{name}")
-    if not found or of_arn not in (None, cluster):
+    service: dict[str, Any] | None = ecs._services.get(f"{cluster}/{name}")
+    if not service or of_arn not in (None, cluster):
         raise _Refused("ServiceNotFoundException", "Service not found.")
-    return found
+    return service
 
 
 def _definition(reference: str) -> dict[str, Any]:
-    found: dict[str, Any] | None = ecs._task_defs.get(ecs._resolve_td_key(reference))
-    if found is None:
+    definition: dict[str, Any] | None = ecs._task_defs.get(ecs._resolve_td_key(reference))
+    if definition is None:
         raise _Refused("ClientException", "TaskDefinition not found.")
-    if found["status"] != "ACTIVE":
+    if definition["status"] != "ACTIVE":
         raise _Refused("ClientException", "TaskDefinition is inactive")
-    return found
+    return definition
 
 
 def _check_network(definition: dict[str, Any], configuration: dict[str, Any]) -> None:
@@ -371,39 +347,29 @@ def _limits(current: dict[str, Any], given: dict[str, Any] | None) -> dict[str, 
 
 
 def _answer(name: str, record: dict[str, Any]) -> Response:
-    answer: Response = json_response({name: ecs._sanitize(record)})
-    return answer
+    return json_response({name: ecs._sanitize(record)})
 
 
-def _guarded(handler: Callable[[Request], Response]) -> Callable[[Request], Response]:
+def _guarded(handler: Callable[[Request], Response], data: Request) -> Response:
     """Under the lock, so that every answer is one moment's; refusals as AWS's errors."""
-
-    def guarded(data: Request) -> Response:
-        try:
-            with lock:
-                return handler(data)
-        except _Refused as refused:
-            return _refusal(refused.code, str(refused))
-
-    return guarded
+    try:
+        with lock:
+            return handler(data)
+    except _Refused as refused:
+        return _refusal(refused.code, str(refused))
 
 
 def _refusal(code: str, message: str) -> Response:
-    error: Response = error_response_json(code, message, 400)
-    return error
+    return error_response_json(code, message, 400)
 
 
-def _valid(operation: str, handler: Callable[[Request], Response]) -> Callable[[Request], Response]:
+def _valid(operation: str, handler: Callable[[Request], Response], data: Request) -> Response:
     """Refuses what is not a request by botocore's model of the operation."""
-
-    def validate(data: Request) -> Response:
-        model = ecs_agent.client("ecs", get_region()).meta.service_model
-        report = ParamValidator().validate(data, model.operation_model(operation).input_shape)
-        if report.has_errors():
-            return _refusal("InvalidParameterException", report.generate_report())
-        return handler(data)
-
-    return validate
+    model = ecs_agent.client("ecs", get_region()).meta.service_model
+    report = ParamValidator().validate(data, model.operation_model(operation).input_shape)
+    if report.has_errors():
+        return _refusal("InvalidParameterException", report.generate_report())
+    return handler(data)
 
 
 def _to_epoch(value: Any) -> Any:
@@ -427,20 +393,24 @@ def install() -> None:
         (
             "RegisterTaskDefinition",
             "_register_task_definition",
-            _register(ecs._register_task_definition),
+            partial(_register, ecs._register_task_definition),
         ),
         ("CreateService", "_create_service", _create_service),
         ("UpdateService", "_update_service", _update_service),
         ("DeleteService", "_delete_service", _delete_service),
-        ("DescribeServices", "_describe_services", _describe_services(ecs._describe_services)),
-        ("ListServices", "_list_services", _with_cluster(ecs._list_services)),
+        (
+            "DescribeServices",
+            "_describe_services",
+            partial(_describe_services, ecs._describe_services),
+        ),
+        ("ListServices", "_list_services", partial(_with_cluster, ecs._list_services)),
         ("RunTask", "_run_task", _run_task),
         ("StopTask", "_stop_task", _stop_task),
-        ("DescribeTasks", "_describe_tasks", _with_cluster(ecs._describe_tasks)),
-        ("ListTasks", "_list_tasks", _list_tasks(ecs._list_tasks)),
+        ("DescribeTasks", "_describe_tasks", partial(_with_cluster, ecs._describe_tasks)),
+        ("ListTasks", "_list_tasks", partial(_list_tasks, ecs._list_tasks)),
     ):
-        guarded = _guarded(handler)
+        guarded = partial(_guarded, handler)
         setattr(ecs, name, guarded)
-        ecs._ACTION_MAP[operation] = _valid(operation, guarded)
+        ecs._ACTION_MAP[operation] = partial(_valid, operation, guarded)
     ecs._reconcile_service_tasks = lambda cluster_name, svc_key: ecs_scheduler.wake()
     ecs._ts_to_epoch = _to_epoch

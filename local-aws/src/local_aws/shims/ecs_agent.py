@@ -67,8 +67,8 @@ class Agent:
         chosen |= {"VersionId": version} if version else {}
         tried = "secret from asm: service call has been retried 1 time(s): "
         with _retrieving(f"{tried}failed to fetch secret {arn} from secrets manager: "):
-            found = self._client("secretsmanager").get_secret_value(SecretId=arn, **chosen)
-        value: str = found["SecretString"]
+            response = self._client("secretsmanager").get_secret_value(SecretId=arn, **chosen)
+        value: str = response["SecretString"]
         if not key:
             return value
         try:
@@ -80,11 +80,10 @@ class Agent:
     def _parameter(self, source: str) -> str:
         tried = "secrets from ssm: service call has been retried 1 time(s): "
         with _retrieving(tried):
-            found = self._client("ssm").get_parameters(Names=[source], WithDecryption=True)
-        if not found["Parameters"]:
+            response = self._client("ssm").get_parameters(Names=[source], WithDecryption=True)
+        if not response["Parameters"]:
             raise InitializationError(f"{_RETRIEVAL}{tried}invalid parameters: {source}")
-        value: str = found["Parameters"][0]["Value"]
-        return value
+        return response["Parameters"][0]["Value"]
 
     def open_log(self, group: str, stream: str, region: str, *, create_group: bool) -> None:
         """Make the log stream that the awslogs driver writes to."""
@@ -96,7 +95,7 @@ class Agent:
         except ClientError as error:
             raise InitializationError(
                 "failed to validate logger args: create stream has been retried 1 times: failed "
-                f"to create Cloudwatch log stream: {_said(error)} : exit status 1"
+                f"to create Cloudwatch log stream: {_described(error)} : exit status 1"
             ) from error
 
     def may_write(self, group: str, stream: str, region: str) -> bool:
@@ -114,7 +113,7 @@ class Agent:
         tag = f"@{reference.digest}" if reference.digest else f":{reference.tag}"
         image = f"{host}/{reference.repository}{tag}"
         try:
-            found = self._client("ecr", reference.region).batch_get_image(
+            response = self._client("ecr", reference.region).batch_get_image(
                 repositoryName=reference.repository, imageIds=[by]
             )
         except ClientError as error:
@@ -122,21 +121,20 @@ class Agent:
                 raise containers.not_found(image) from error
             raise containers.PullError(
                 f"pull image manifest has been retried 1 time(s): failed to resolve ref {image}: "
-                f"{_said(error)}"
+                f"{_described(error)}"
             ) from error
-        if not found["images"]:
+        if not response["images"]:
             raise containers.not_found(image)
-        manifest: str = found["images"][0]["imageManifest"]
+        manifest: str = response["images"][0]["imageManifest"]
         return manifest.encode()
 
     def blob(self, reference: containers.Reference, digest: str) -> BinaryIO:
         try:
-            found = self._client("ecr", reference.region).get_download_url_for_layer(
+            response = self._client("ecr", reference.region).get_download_url_for_layer(
                 repositoryName=reference.repository, layerDigest=digest
             )
             direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            blob: BinaryIO = direct.open(found["downloadUrl"], timeout=30)
-            return blob
+            return direct.open(response["downloadUrl"], timeout=30)
         except (ClientError, urllib.error.URLError) as error:
             raise containers.PullError(
                 f"ref pull has been retried 1 time(s): failed to copy: {digest}: {error}"
@@ -151,7 +149,7 @@ def _retrieving(what: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise InitializationError(f"{_RETRIEVAL}{what}{_said(error)}") from error
+        raise InitializationError(f"{_RETRIEVAL}{what}{_described(error)}") from error
 
 
 def _unless_it_exists(create: Any, **named: str) -> None:
@@ -162,7 +160,7 @@ def _unless_it_exists(create: Any, **named: str) -> None:
             raise
 
 
-def _said(error: ClientError) -> str:
+def _described(error: ClientError) -> str:
     return f"{error.response['Error']['Code']}: {error.response['Error']['Message']}"
 
 
@@ -194,13 +192,21 @@ def credentials(role: str) -> dict[str, str]:
     }
 
 
-def assumable(role: str) -> bool:
-    """Whether ECS may assume the role for a task; it does not say of which cluster.
+def unassumable(definition: dict[str, Any]) -> str | None:
+    """Why ECS may not assume the roles of a task definition; None if it may. It does not say of
+    which cluster. The sentence is from memory.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
     """
     source = f"arn:aws:ecs:{get_region()}:{get_account_id()}:*"
-    return roles.trusts(role, "ecs-tasks.amazonaws.com", source)
+    for role in (definition.get("taskRoleArn"), definition.get("executionRoleArn")):
+        if role and not roles.trusts(role, "ecs-tasks.amazonaws.com", source):
+            return (
+                f"ECS was unable to assume the role '{role}' that was provided for this task. "
+                "Please verify that the role being passed has the proper trust relationship and "
+                "permissions and that your IAM user has permissions to pass this role."
+            )
+    return None
 
 
 @functools.cache

@@ -271,10 +271,12 @@ def _balance(service: Service, primary: Deployment, tasks: list[Task]) -> None:
 
 def _launch(service: Service, deployment: Deployment, count: int) -> None:
     definition = ecs._task_defs[ecs._resolve_td_key(deployment["taskDefinition"])]
-    for role in (definition.get("taskRoleArn"), definition.get("executionRoleArn")):
-        if role and not ecs_agent.assumable(role):
-            _cannot_launch(service, deployment, role)
-            return
+    if why := ecs_agent.unassumable(definition):
+        # such tasks are never made; the scheduler says so and tries again
+        ecs_events.say(service, f"failed to launch a task with (error {why}).")
+        _count_failure(service, deployment)
+        deployment["_not_before"] = time.monotonic() + _throttle(deployment)
+        return
     launch_type, provider = ecs._task_capacity(
         deployment["launchType"], deployment["capacityProviderStrategy"]
     )
@@ -296,21 +298,6 @@ def _launch(service: Service, deployment: Deployment, count: int) -> None:
         )
         names.append(f"(task {task.arn.rsplit('/', 1)[-1]})")
     ecs_events.say(service, f"has started {count} tasks: {' '.join(names)}.")
-
-
-def _cannot_launch(service: Service, deployment: Deployment, role: str) -> None:
-    """Tasks whose roles cannot be assumed are never made; the scheduler says so and tries again.
-
-    The sentence is from memory.
-    """
-    reason = (
-        f"ECS was unable to assume the role '{role}' that was provided for this task. Please "
-        "verify that the role being passed has the proper trust relationship and permissions and "
-        "that your IAM user has permissions to pass this role."
-    )
-    ecs_events.say(service, f"failed to launch a task with (error {reason}).")
-    _count_failure(service, deployment)
-    deployment["_not_before"] = time.monotonic() + _throttle(deployment)
 
 
 def _stop(service: Service, task: Task, primary: Deployment) -> None:
@@ -401,8 +388,7 @@ def _healthy(service: Service, task: Task) -> bool:
 
 
 def _breaker(service: Service) -> dict[str, Any]:
-    found: dict[str, Any] = service["deploymentConfiguration"]["deploymentCircuitBreaker"]
-    return found
+    return service["deploymentConfiguration"]["deploymentCircuitBreaker"]
 
 
 def _is_of(task: Task, deployment: Deployment) -> bool:
@@ -420,8 +406,7 @@ def _service_of(task: Task) -> Service | None:
     name = f"{cluster}/{group.removeprefix('service:')}"
     if not group.startswith("service:"):
         return None
-    found: Service | None = ecs._services.get_scoped(account, region, name)
-    return found
+    return ecs._services.get_scoped(account, region, name)
 
 
 def _run() -> None:

@@ -305,10 +305,10 @@ class Task:
             if self.wanted and container["healthStatus"] != status:
                 container["healthStatus"] = status
                 essential = {c["name"] for c in self._definitions() if _essential(c)}
-                found = {
+                statuses = {
                     c["healthStatus"] for c in self.record["containers"] if c["name"] in essential
                 }
-                worst = next(s for s in ("UNHEALTHY", "UNKNOWN", "HEALTHY") if s in found)
+                worst = next(s for s in ("UNHEALTHY", "UNKNOWN", "HEALTHY") if s in statuses)
                 self._change(healthStatus=worst)
 
     # Stopping
@@ -319,7 +319,7 @@ class Task:
                 self.record["lastStatus"] = "DEACTIVATING"
                 self._changed(self)  # which takes it out of its target groups
             if self._interface:
-                load_balancer.wait_until_drained(self._interface.address)
+                load_balancer.wait_until_idle(self._interface.address)
         with lock:
             self.record["lastStatus"] = "STOPPING"  # which is no event
         stopping = [
@@ -365,12 +365,10 @@ class Task:
         raise _Failed(reason)
 
     def _definitions(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.definition["containerDefinitions"]
-        return found
+        return self.definition["containerDefinitions"]
 
     def _container(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = next(c for c in self.record["containers"] if c["name"] == name)
-        return found
+        return next(c for c in self.record["containers"] if c["name"] == name)
 
     def _ports(self) -> set[int]:
         mappings = (m for c in self._definitions() for m in c.get("portMappings") or [])
@@ -400,8 +398,8 @@ class _Failed(Exception):
 
 def _check(definition: dict[str, Any]) -> dict[str, Any] | None:
     """A container's health check. Docker's command NONE means none."""
-    found: dict[str, Any] | None = definition.get("healthCheck")
-    return found if found and found["command"] != ["NONE"] else None
+    check: dict[str, Any] | None = definition.get("healthCheck")
+    return check if check and check["command"] != ["NONE"] else None
 
 
 def _essential(definition: dict[str, Any]) -> bool:

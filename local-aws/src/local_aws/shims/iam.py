@@ -103,7 +103,7 @@ def needs(service: str, action: str, request: Mapping[str, Any], where: str) -> 
     if "{cluster}" in template or action in ("ListTasks", "RunTask"):
         (cluster,) = _filled("cluster/{cluster}", request)
         keys = {"ecs:cluster": prefix + cluster}
-    found = [
+    needed = [
         Need(
             f"{namespace}:{action}",
             name if name == "*" or name.startswith("arn:") else prefix + name,
@@ -111,15 +111,15 @@ def needs(service: str, action: str, request: Mapping[str, Any], where: str) -> 
         )
         for name in _filled(template, request)
     ]
-    return found + list(_further(service, action, request, found, prefix))
+    return needed + list(_further(service, action, request, needed, prefix))
 
 
 def _further(
-    service: str, action: str, request: Mapping[str, Any], found: list[Need], prefix: str
+    service: str, action: str, request: Mapping[str, Any], needed: list[Need], prefix: str
 ) -> Iterator[Need]:
     """The permissions that a request needs besides its own action."""
     if service == "ecs" and request.get("tags"):
-        yield Need("ecs:TagResource", found[0].resource, {"ecs:CreateAction": action})
+        yield Need("ecs:TagResource", needed[0].resource, {"ecs:CreateAction": action})
     passing = request if action == "RegisterTaskDefinition" else {}
     if action == "RunTask":  # the roles of the task definition
         passing = ecs._task_defs.get(ecs._resolve_td_key(request.get("taskDefinition", ""))) or {}
@@ -130,7 +130,7 @@ def _further(
     if action in ("CreateDBSnapshot", "RestoreDBInstanceFromDBSnapshot"):
         database = f"{prefix}db:{request.get('DBInstanceIdentifier')}"
         yield Need(f"rds:{action}", database)
-        tagged = found[0].resource if action == "CreateDBSnapshot" else database
+        tagged = needed[0].resource if action == "CreateDBSnapshot" else database
         yield Need("rds:AddTagsToResource", tagged)
         for kind, name in (("subgrp", "DBSubnetGroupName"), ("pg", "DBParameterGroupName")):
             if name in request:
@@ -180,10 +180,10 @@ def extract_resource_arn(
     if not action:  # the query protocol: parameters as a form
         request = {k: v[0] if isinstance(v, list) else v for k, v in query_params.items()}
         action = request.get("Action", "")
-    found = needs(service, action, request, f"{region}:{account_id}")
-    _needs.set(found)
-    if found:
-        return found[0].resource
+    needed = needs(service, action, request, f"{region}:{account_id}")
+    _needs.set(needed)
+    if needed:
+        return needed[0].resource
     return original(service, method, path, headers, body, query_params, region, account_id)
 
 
@@ -201,12 +201,12 @@ def enforce(
     resource_arn: str = "*",
     service_context: Mapping[str, Any] | None = None,
 ) -> Any:
-    found = _needs.get()
-    if not found or (found[0].action, found[0].resource) != (iam_action, resource_arn):
-        found = [Need(iam_action, resource_arn)]
+    needed = _needs.get()
+    if not needed or (needed[0].action, needed[0].resource) != (iam_action, resource_arn):
+        needed = [Need(iam_action, resource_arn)]
     _needs.set(None)
     caller = iam_evaluator.resolve_caller_identity(access_key_id) or {}
-    for need in found:
+    for need in needed:
         keys = {**(service_context or {}), **need.keys}
         denied = original(access_key_id, need.action, service, region, need.resource, keys)
         decisions.record(caller.get("userArn", ""), need.action, need.resource, allowed=not denied)
@@ -231,15 +231,15 @@ async def handle_request(
     query_params: Mapping[str, Any],
 ) -> Any:
     """A device of six digits and its user: any six are right."""
-    asked = {**query_params, **parse_qs(body.decode(errors="replace"))}
-    serial, code = (str((asked.get(key) or [""])[0]) for key in ("SerialNumber", "TokenCode"))
+    parameters = {**query_params, **parse_qs(body.decode(errors="replace"))}
+    serial, code = (str((parameters.get(key) or [""])[0]) for key in ("SerialNumber", "TokenCode"))
     if serial or code:
         caller = iam_evaluator.request_caller_arn(headers, query_params)
         user = (iam._mfa_devices.get(serial) or {}).get("User")
         right = re.fullmatch("[0-9]{6}", code)
         if not right or not user or not caller.endswith(f":user/{user}"):
-            said = "MultiFactorAuthentication failed with invalid MFA one time pass code."
-            return error_response_xml("AccessDenied", said, 403)
+            refusal = "MultiFactorAuthentication failed with invalid MFA one time pass code."
+            return error_response_xml("AccessDenied", refusal, 403)
     token = _mfa.set(bool(serial))
     try:
         return await original(method, path, headers, body, query_params)

@@ -63,8 +63,8 @@ def _describe_images(original: Call, data: Data) -> Any:
         return answer
     _log.info("DescribeImages does not show %s yet", ", ".join(late))
     if data.get("imageIds"):
-        said = "The image with imageId {imageDigest:'%s', imageTag:'null'} does not exist"
-        return error_response_json("ImageNotFoundException", said % late[0], 400)
+        message = "The image with imageId {imageDigest:'%s', imageTag:'null'} does not exist"
+        return error_response_json("ImageNotFoundException", message % late[0], 400)
     shown = [detail for detail in details if detail["imageDigest"] not in late]
     return json_response(json.loads(answer[2]) | {"imageDetails": shown})
 
@@ -80,8 +80,8 @@ def _conflicting(original: Call, data: Data) -> Any:
         return original(data)
     _met.add(write)
     _log.info("a write of %s meets a transaction", data.get("TableName"))
-    said = "Transaction is ongoing for the item"
-    return error_response_json("TransactionConflictException", said, 400)
+    message = "Transaction is ongoing for the item"
+    return error_response_json("TransactionConflictException", message, 400)
 
 
 for _name in ("_put_item", "_update_item", "_delete_item"):

@@ -51,8 +51,6 @@ _LAMBDA = "lambda.amazonaws.com"
 _RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six.py")
 _lock = threading.Lock()
 shim = Shim()
-
-
 install = shim.install
 
 
@@ -100,8 +98,8 @@ def _emit_lambda_logs(
     function = config["FunctionArn"]
     logs = ":".join(["arn:aws:logs", *function.split(":")[3:5], "log-group", _log_group(config)])
     stream = f"{logs}:log-stream:{config['FunctionName']}"
-    asked = ("logs:CreateLogStream", "logs:PutLogEvents")
-    if not any(roles.denial(config["Role"], _LAMBDA, a, stream, source=function) for a in asked):
+    actions = ("logs:CreateLogStream", "logs:PutLogEvents")
+    if not any(roles.denial(config["Role"], _LAMBDA, a, stream, source=function) for a in actions):
         original(func, *given, **named)
 
 
@@ -138,7 +136,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
                 answer = self._answer(time.monotonic() + limit, log)
                 if answer != {"ready": True}:
                     return self._ended(answer, seconds, request_id, log)
-            asked = {
+            invocation = {
                 "event": event,
                 "request_id": request_id,
                 "trace_id": trace_id,
@@ -147,7 +145,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
             }
             deadline = time.monotonic() + seconds
             try:
-                self._channel.sendall(json.dumps(asked).encode() + b"\n")  # type: ignore[union-attr]
+                self._channel.sendall(json.dumps(invocation).encode() + b"\n")  # type: ignore[union-attr]
             except OSError:  # it ended since the last invocation
                 return self._ended({}, seconds, request_id, log)
             answer = self._answer(deadline, log)
@@ -176,7 +174,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
                 return {}  # both ends are closed
         line, _, self._received = self._received.partition(b"\n")
         self._drain(self._proc, log)
-        return json.loads(line)  # type: ignore[no-any-return]
+        return json.loads(line)
 
     def _drain(self, process: Any, log: list[bytes]) -> None:
         output = process.stdout.fileno()
@@ -195,11 +193,11 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         if answer and "failure" in answer:
             return _failed({**answer["failure"], "requestId": request_id}, log)
         if answer is None:
-            kind, said = "Sandbox.Timedout", f"Task timed out after {seconds:.2f} seconds"
+            kind, reason = "Sandbox.Timedout", f"Task timed out after {seconds:.2f} seconds"
         else:
-            kind, said = "Runtime.ExitError", "Runtime exited without providing a reason"
-        log.append(f"{request_id} {said}\n".encode())
-        message = f"RequestId: {request_id} Error: {said}"
+            kind, reason = "Runtime.ExitError", "Runtime exited without providing a reason"
+        log.append(f"{request_id} {reason}\n".encode())
+        message = f"RequestId: {request_id} Error: {reason}"
         return _failed({"errorType": kind, "errorMessage": message}, log)
 
     def _discard_tmpdir(self) -> None:

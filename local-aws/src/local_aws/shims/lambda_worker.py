@@ -146,17 +146,17 @@ def serve(channel: socket.socket) -> None:
     if directory := os.environ.get("LOCAL_AWS_DIRECTORY"):
         _live_in(directory)
     logs = _log_like_lambda()
-    found = _find_handler(os.environ["_HANDLER"])
-    _send(channel, {"ready": True} if callable(found) else {"failure": found})
-    if not callable(found):
+    handler = _find_handler(os.environ["_HANDLER"])
+    _send(channel, {"ready": True} if callable(handler) else {"failure": handler})
+    if not callable(handler):
         return
     for line in lines:
-        asked = json.loads(line)
-        logs.request_id = asked["request_id"]
-        if asked["trace_id"]:
-            os.environ["_X_AMZN_TRACE_ID"] = asked["trace_id"]
-        context = Context(asked["request_id"], asked["arn"], asked["deadline"])
-        answer = _invoke(found, asked["event"], context)
+        invocation = json.loads(line)
+        logs.request_id = invocation["request_id"]
+        if invocation["trace_id"]:
+            os.environ["_X_AMZN_TRACE_ID"] = invocation["trace_id"]
+        context = Context(invocation["request_id"], invocation["arn"], invocation["deadline"])
+        answer = _invoke(handler, invocation["event"], context)
         # What it wrote has to be there before the answer is: the reader looks then.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -203,13 +203,13 @@ def located(directory: str, host: Any, port: Any) -> tuple[Any, Any]:
     except FileNotFoundError:
         return host, port
     name = host.lower() if isinstance(host, str) else ""
-    found, parent = names.get(name), name
-    while found is None and "." in parent:
+    record, parent = names.get(name), name
+    while record is None and "." in parent:
         parent = parent.partition(".")[2]
-        found = names.get(f"*.{parent}")
-    if found is None:
+        record = names.get(f"*.{parent}")
+    if record is None:
         return host, port
-    address, there = found.get("ports", {}).get(str(port), (found.get("address"), port))
+    address, there = record.get("ports", {}).get(str(port), (record.get("address"), port))
     return address or host, there
 
 
@@ -228,9 +228,9 @@ def _find_handler(name: str) -> Callable[..., Any] | Failure:
         )
     except Exception as error:
         return _raised(error)
-    found = getattr(module, function, None)
-    if callable(found):
-        return found  # type: ignore[no-any-return]
+    handler = getattr(module, function, None)
+    if callable(handler):
+        return handler
     return _failure(
         "Runtime.HandlerNotFound", f"Handler '{function}' missing on module '{module_name}'"
     )

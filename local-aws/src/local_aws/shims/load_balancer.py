@@ -7,15 +7,16 @@ from 1024 on is its port there; port 80, which would need root, is the one in th
 DNSName (host:port), and any other has one that `places` knows.
 
 Follows elasticloadbalancing/latest/application: target-group-health-checks.html (states, reason
-codes, "only one passing check" for a new target), load-balancer-target-groups.html (deregistration
-delay), and the API reference of TargetHealth. ELB_TIME_SCALE scales the intervals of health checks
-and the deregistration delay.
+codes, "only one passing check" for a new target), and the API reference of TargetHealth.
+ELB_TIME_SCALE scales the intervals of health checks.
 
-Not modelled: Network and Gateway Load Balancers, stickiness, security groups, WAF rules, weights
-(the first target group of a forward action gets all), HTTP/2, WebSockets, the idle timeout.
+Not modelled: the state draining, Network and Gateway Load Balancers, stickiness, security groups,
+WAF rules, weights (the first target group of a forward action gets all), HTTP/2, WebSockets, the
+idle timeout.
 """
 
 import asyncio
+import collections
 import contextlib
 import itertools
 import logging
@@ -26,6 +27,7 @@ import ssl
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -41,14 +43,19 @@ from local_aws.shims import Shim, names, network
 _log = logging.getLogger("local_aws.elb")
 TIME_SCALE = float(os.environ.get("ELB_TIME_SCALE", "1"))
 _NO_REASON = ("", "")
+_LONGEST_REQUEST = 300.0  # the default of deregistration_delay.timeout_seconds
 
 Record = dict[str, Any]
 Key = tuple[str, str, int]
 """Target group, id, port."""
 
 _lock = threading.RLock()
-_drained = threading.Condition(_lock)
+_idle = threading.Condition(_lock)
 _targets: dict[Key, "Target"] = {}
+_busy: collections.Counter[str] = collections.Counter()
+"""How many requests are under way, by the address of their target."""
+_serving: ContextVar[list[str]] = ContextVar("serving")
+"""The addresses of the targets that serve this request."""
 _listeners: dict[str, "_Listener"] = {}
 _places: dict[str, "Place"] = {}
 _loop = asyncio.new_event_loop()
@@ -93,7 +100,6 @@ class Target:
         self.state = "initial"
         self.reason = ("Elb.RegistrationInProgress", "Target registration is in progress")
         self._passed = self._failed = 0
-        self.uses: set[_Use] = set()
         self._watch: asyncio.Task[None] | None = None
 
     def use(self, used: bool) -> None:
@@ -115,20 +121,6 @@ class Target:
             _loop.call_soon_threadsafe(self._watch.cancel)
             self._watch = None
 
-    def drain(self, seconds: float) -> None:
-        """No new requests; what is under way may end, for so long. At once if there is none."""
-        self.stop()
-        self._set(
-            "draining", "Target.DeregistrationInProgress", "Target deregistration is in progress"
-        )
-        if self.uses:
-            _loop.call_soon_threadsafe(_loop.call_later, seconds, self._cut)
-
-    def _cut(self) -> None:
-        if self.state == "draining":
-            for use in self.uses:
-                use.cut()
-
     async def _check(self) -> None:
         account, region = _owner(self.group)
         while True:
@@ -147,8 +139,6 @@ class Target:
             await asyncio.sleep(group["HealthCheckIntervalSeconds"] * TIME_SCALE)
 
     def _judge(self, group: Record, wrong: tuple[str, str] | None) -> None:
-        if self.state == "draining":
-            return
         if wrong is None:
             self._passed, self._failed = self._passed + 1, 0
             # "newly registered targets need only pass one health check"
@@ -165,31 +155,6 @@ class Target:
         if changed:
             for watcher in watchers:
                 watcher(self.group)
-
-
-class _Use:
-    """A request that is served, and the target that serves it."""
-
-    def __init__(self) -> None:
-        self._serving = asyncio.current_task()
-        self._target: Target | None = None
-
-    def of(self, target: Target) -> None:
-        self._target = target
-        target.uses.add(self)
-
-    def released(self) -> None:
-        if self._target:
-            with _lock:
-                self._target.uses.discard(self)
-                _forget_drained()
-
-    def cut(self) -> None:
-        if self._serving:
-            self._serving.cancel()
-
-
-_current: ContextVar[_Use] = ContextVar("current")
 
 
 async def _probe(group: Record, target: Target) -> tuple[str, str] | None:
@@ -263,20 +228,22 @@ class _Listener:
 
     def _context(self, certificate: str) -> ssl.SSLContext:
         with request_scope(*_owner(self.arn)):
-            found = acm._certificates[certificate]
-        main = found["DomainName"]
-        others = set(found.get("SubjectAlternativeNames", ())) - {main}
+            record = acm._certificates[certificate]
+        main = record["DomainName"]
+        others = set(record.get("SubjectAlternativeNames", ())) - {main}
         return names.context([main, *sorted(others)])
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        use = _Use()
-        _current.set(use)
+        addresses: list[str] = []
+        _serving.set(addresses)
         try:
             await self._answer(scope, receive, send)
         finally:
-            use.released()
+            with _idle:
+                _busy.subtract(addresses)
+                _idle.notify_all()
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         body, more = b"", True
@@ -331,8 +298,8 @@ async def _forward_to_tg(original: Callable[..., Any], group: str, *request: Any
         if not usable:
             return 503, {"Content-Type": "text/plain"}, b"503 Service Unavailable"
         target = usable[next(_turns) % len(usable)]
-        if use := _current.get(None):
-            use.of(target)  # before it can be drained
+        _busy[target.id] += 1
+        _serving.get([]).append(target.id)
     method, path, headers, body, query, raw_query, raw_path = request
     return await alb._proxy_http_target(
         {"Id": target.id, "Port": target.port}, alb._tgs[group], method, raw_path or path, headers,
@@ -391,38 +358,23 @@ def _reconcile_targets() -> None:
             for target in list(alb._targets.get(arn, ())):
                 registered.add((arn, target["Id"], int(target.get("Port") or group["Port"])))
     for key in registered:
-        if key not in _targets or _targets[key].state == "draining":
-            _targets[key] = Target(*key)
-        _soon(_use(_targets[key], key[0] in used))
-    for key, target in list(_targets.items()):
-        if key not in registered and target.state != "draining":
-            target.drain(_deregistration_delay(key[0]))
-    _forget_drained()
+        _soon(_use(_targets.setdefault(key, Target(*key)), key[0] in used))
+    for key in _targets.keys() - registered:
+        _targets.pop(key).stop()
+        for watcher in watchers:
+            watcher(key[0])
 
 
 async def _use(target: Target, used: bool) -> None:
     with _lock:
-        if target.state != "draining":
+        if (target.group, target.id, target.port) in _targets:
             target.use(used)
 
 
-def _forget_drained() -> None:
-    """ "If a deregistering target has no in-flight requests and no active connections, Elastic Load
-    Balancing immediately completes the deregistration process"."""
-    for key, target in list(_targets.items()):
-        if target.state == "draining" and not target.uses:
-            del _targets[key]
-            _drained.notify_all()
-            for watcher in watchers:
-                watcher(target.group)
-
-
-def wait_until_drained(address: str) -> None:
-    """Wait until no target at the address is being deregistered."""
-    with _lock:
-        _drained.wait_for(
-            lambda: not any(t.id == address and t.state == "draining" for t in _targets.values())
-        )
+def wait_until_idle(address: str) -> None:
+    """Wait for the requests under way to the targets at an address, as a deregistration does."""
+    with _idle:
+        _idle.wait_for(lambda: not _busy[address], _LONGEST_REQUEST * TIME_SCALE)
 
 
 def exists(group: str) -> bool:
@@ -440,12 +392,6 @@ def target(group: str, address: str, port: int) -> Target | None:
     """A registered target."""
     with _lock:
         return _targets.get((group, address, port))
-
-
-def _deregistration_delay(group: str) -> float:
-    with request_scope(*_owner(group)):
-        attributes = {a["Key"]: a["Value"] for a in alb._tg_attrs.get(group, [])}
-    return float(attributes.get("deregistration_delay.timeout_seconds", "300")) * TIME_SCALE
 
 
 def _owner(arn: str) -> tuple[str, str]:
@@ -469,34 +415,13 @@ def _settle(balancer: str) -> str:
         return _places[balancer].name
 
 
-def _create_load_balancer(original: Callable[..., Any]) -> Callable[..., Any]:
-    def create(parameters: Any) -> Any:
-        before = set(alb._lbs)
-        status, headers, body = original(parameters)
-        for arn in set(alb._lbs) - before:
-            old = alb._lbs[arn]["DNSName"]
-            body = body.replace(old.encode(), _settle(arn).encode())
-        return status, headers, body
-
-    return create
-
-
-def _delete_load_balancer(original: Callable[..., Any]) -> Callable[..., Any]:
-    def delete(parameters: Any) -> Any:
-        arn = alb._p(parameters, "LoadBalancerArn")
-        if _protected(arn):
-            return alb._error("OperationNotPermitted", _protected_message(arn))
-        return original(parameters)
-
-    return delete
-
-
-def _protected(balancer: str) -> bool:
-    return bool(alb._lb_attr(balancer, "deletion_protection.enabled", "false") == "true")
-
-
-def _protected_message(balancer: str) -> str:
-    return f"Load balancer '{balancer}' cannot be deleted because deletion protection is enabled"
+def _create_load_balancer(original: Callable[..., Any], parameters: Any) -> Any:
+    before = set(alb._lbs)
+    status, headers, body = original(parameters)
+    for arn in set(alb._lbs) - before:
+        old = alb._lbs[arn]["DNSName"]
+        body = body.replace(old.encode(), _settle(arn).encode())
+    return status, headers, body
 
 
 def _describe_target_health(parameters: Any) -> Any:
@@ -522,31 +447,16 @@ def _describe_target_health(parameters: Any) -> Any:
     )
 
 
-def _then_reconcile(original: Callable[..., Any]) -> Callable[..., Any]:
-    def change(*arguments: Any, **named: Any) -> Any:
-        try:
-            return original(*arguments, **named)
-        finally:
-            reconcile()
-
-    return change
+def _then_reconcile(original: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    try:
+        return original(*arguments, **named)
+    finally:
+        reconcile()
 
 
-def _made_by_template(original: Callable[..., Any]) -> Callable[..., Any]:
-    def create(*arguments: Any, **named: Any) -> Any:
-        arn, attributes = original(*arguments, **named)
-        return arn, attributes | {"DNSName": _settle(arn)}
-
-    return create
-
-
-def _deleted_by_template(original: Callable[..., None]) -> Callable[..., None]:
-    def delete(arn: str, properties: Any) -> None:
-        if _protected(arn):
-            raise ValueError(_protected_message(arn))
-        original(arn, properties)
-
-    return delete
+def _made_by_template(original: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    arn, attributes = original(*arguments, **named)
+    return arn, attributes | {"DNSName": _settle(arn)}
 
 
 async def _follow() -> None:
@@ -562,14 +472,12 @@ def install() -> None:
     """Put this in front of MiniStack's ELB, and start the thread of all load balancers."""
     _shim.install()
     actions = alb._ACTION_MAP
-    actions["CreateLoadBalancer"] = _create_load_balancer(actions["CreateLoadBalancer"])
-    actions["DeleteLoadBalancer"] = _delete_load_balancer(actions["DeleteLoadBalancer"])
+    actions["CreateLoadBalancer"] = partial(_create_load_balancer, actions["CreateLoadBalancer"])
     actions["DescribeTargetHealth"] = _describe_target_health
-    alb.set_targets_for_group = _then_reconcile(alb.set_targets_for_group)
+    alb.set_targets_for_group = partial(_then_reconcile, alb.set_targets_for_group)
     handlers = provisioners._RESOURCE_HANDLERS["AWS::ElasticLoadBalancingV2::LoadBalancer"]
-    # By name too: an update that replaces calls the others.
-    for operation, wrapped in (("create", _made_by_template), ("delete", _deleted_by_template)):
-        handlers[operation] = wrapped(handlers[operation])
-        setattr(provisioners, f"_elbv2_load_balancer_{operation}", handlers[operation])
+    handlers["create"] = partial(_made_by_template, handlers["create"])
+    # By name too: an update that replaces calls it.
+    provisioners._elbv2_load_balancer_create = handlers["create"]
     _soon(_follow())
     threading.Thread(target=_loop.run_forever, name="load-balancers", daemon=True).start()

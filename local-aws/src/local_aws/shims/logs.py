@@ -21,21 +21,21 @@ shim = Shim()
 @shim.wraps(cloudwatch_logs, "_filter_log_events", "data")
 def _filter_log_events(original: Callable[[Any], Any], data: dict[str, Any]) -> Any:
     """ "As many log events as can fit in 1 MB (up to 10,000)"; the token is the time from which to
-    go on, and how many lines of that time were told."""
-    prefix, asked = data.get("logStreamNamePrefix"), dict(data)
+    go on, and how many lines of that time were sent."""
+    prefix, request = data.get("logStreamNamePrefix"), dict(data)
     if prefix and data.get("logStreamNames"):
-        said = "logStreamNames and logStreamNamePrefix cannot be given together."
-        return error_response_json("InvalidParameterException", said, 400)
+        message = "logStreamNames and logStreamNamePrefix cannot be given together."
+        return error_response_json("InvalidParameterException", message, 400)
     if prefix:
         group = cloudwatch_logs._resolve_log_group_name(data)
         streams = cloudwatch_logs._log_groups.get(group, {}).get("streams", {})
-        found = [name for name in list(streams) if name.startswith(prefix)]
-        asked["logStreamNames"] = found or [f"{prefix}*"]  # which no stream may be called
+        matching = [name for name in list(streams) if name.startswith(prefix)]
+        request["logStreamNames"] = matching or [f"{prefix}*"]  # which no stream may be called
     skip = 0
     if token := data.get("nextToken"):
-        time, told = token.split("-")
-        asked["startTime"], skip = int(time), int(told)
-    status, headers, body = original(asked | {"limit": _EVENTS})
+        time, returned = token.split("-")
+        request["startTime"], skip = int(time), int(returned)
+    status, headers, body = original(request | {"limit": _EVENTS})
     if status != 200:
         return status, headers, body
     events = json.loads(body)["events"][skip:]
@@ -50,7 +50,7 @@ def _filter_log_events(original: Callable[[Any], Any], data: dict[str, Any]) -> 
     if len(page) < len(events) or len(events) + skip == _EVENTS:
         last = page[-1]["timestamp"]
         same = sum(event["timestamp"] == last for event in page)
-        before = skip if last == asked.get("startTime") else 0
+        before = skip if last == request.get("startTime") else 0
         answer["nextToken"] = f"{last}-{same + before}"
     return json_response(answer)
 

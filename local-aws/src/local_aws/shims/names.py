@@ -38,8 +38,8 @@ def publish() -> None:
     """Write down what the names of all hosted zones lead to, if that has changed."""
     global _published
     records: dict[str, dict[str, Any]] = {}
-    for found in list(route53._records._data.values()):
-        for record in list(found):
+    for zone in list(route53._records._data.values()):
+        for record in list(zone):
             records.setdefault(record["Name"].rstrip(".").lower(), {})[record["Type"]] = record
     names = {name: where for name in records if (where := _lead(name, records))}
     if names != _published:
@@ -72,12 +72,12 @@ def context(names: list[str], addresses: Sequence[str] = ()) -> ssl.SSLContext:
     signed = x509_utils.sign_leaf_certificate(
         *_authority(), [*names, *addresses][0], names, list(addresses), key_type="ec256"
     )
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.NamedTemporaryFile("w") as file:  # which is for its owner only
         file.write("".join(signed[:2]))
         file.flush()
-        made.load_cert_chain(file.name)
-    return made
+        tls.load_cert_chain(file.name)
+    return tls
 
 
 @functools.cache

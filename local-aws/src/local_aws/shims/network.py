@@ -13,6 +13,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,64 +142,57 @@ def detach(interface: Interface) -> None:
 
 def install() -> None:
     """Let DescribeNetworkInterfaces show what the interfaces of tasks have more."""
-    ec2._eni_fields_xml = _with_association(ec2._eni_fields_xml)
-    ec2._init_defaults = _as_on_aws(ec2._init_defaults)
+    ec2._eni_fields_xml = partial(_with_association, ec2._eni_fields_xml)
+    ec2._init_defaults = partial(_as_on_aws, ec2._init_defaults)
     ec2._init_defaults()
-    ec2._ACTION_MAP["DescribeNetworkInterfaces"] = _by_known_id(ec2._describe_network_interfaces)
+    ec2._ACTION_MAP["DescribeNetworkInterfaces"] = partial(
+        _by_known_id, ec2._describe_network_interfaces
+    )
 
 
-def _as_on_aws(original: Callable[[], None]) -> Callable[[], None]:
+def _as_on_aws(
+    original: Callable[[], None],
+) -> None:
     """A default VPC leads to the internet, and its default group lets its members in.
 
     vpc/latest/userguide: default-vpc-components.html, default-security-group.html
     """
-
-    def init() -> None:
-        original()
-        routes = ec2._route_tables["rtb-00000001"]["Routes"]
-        if not any(route["DestinationCidrBlock"] == "0.0.0.0/0" for route in routes):
-            way: dict[str, Any] = {"GatewayId": ec2._DEFAULT_IGW_ID, "Origin": "CreateRoute"}
-            routes.append({"DestinationCidrBlock": "0.0.0.0/0", "State": "active", **way})
-            group = ec2._security_groups[ec2._DEFAULT_SG_ID]
-            itself = {"GroupId": group["GroupId"], "UserId": get_account_id()}
-            rule: dict[str, Any] = {"IpProtocol": "-1", "UserIdGroupPairs": [itself]}
-            lists: dict[str, Any] = {"IpRanges": [], "Ipv6Ranges": [], "PrefixListIds": []}
-            group["IpPermissions"].append({**rule, **lists})
-
-    return init
+    original()
+    routes = ec2._route_tables["rtb-00000001"]["Routes"]
+    if not any(route["DestinationCidrBlock"] == "0.0.0.0/0" for route in routes):
+        way: dict[str, Any] = {"GatewayId": ec2._DEFAULT_IGW_ID, "Origin": "CreateRoute"}
+        routes.append({"DestinationCidrBlock": "0.0.0.0/0", "State": "active", **way})
+        group = ec2._security_groups[ec2._DEFAULT_SG_ID]
+        itself = {"GroupId": group["GroupId"], "UserId": get_account_id()}
+        rule: dict[str, Any] = {"IpProtocol": "-1", "UserIdGroupPairs": [itself]}
+        lists: dict[str, Any] = {"IpRanges": [], "Ipv6Ranges": [], "PrefixListIds": []}
+        group["IpPermissions"].append({**rule, **lists})
 
 
-def _with_association(original: Callable[..., str]) -> Callable[..., str]:
-    def fields(eni: dict[str, Any], tag: str = "item") -> str:
-        xml = original(eni, tag)
-        more = ""
-        if "PrivateDnsName" in eni:
-            more += f"<privateDnsName>{eni['PrivateDnsName']}</privateDnsName>"
-            more += "<requesterManaged>true</requesterManaged>"
-        if public := eni.get("PublicIp"):
-            name = f"ec2-{public.replace('.', '-')}.compute-1.amazonaws.com"
-            more += (
-                f"<association><ipOwnerId>amazon</ipOwnerId><publicDnsName>{name}</publicDnsName>"
-                f"<publicIp>{public}</publicIp></association>"
-            )
-        head, end, _ = xml.rpartition(f"</{tag}>")
-        return head + more + end
-
-    return fields
+def _with_association(original: Callable[..., str], eni: dict[str, Any], tag: str = "item") -> str:
+    xml = original(eni, tag)
+    more = ""
+    if "PrivateDnsName" in eni:
+        more += f"<privateDnsName>{eni['PrivateDnsName']}</privateDnsName>"
+        more += "<requesterManaged>true</requesterManaged>"
+    if public := eni.get("PublicIp"):
+        name = f"ec2-{public.replace('.', '-')}.compute-1.amazonaws.com"
+        more += (
+            f"<association><ipOwnerId>amazon</ipOwnerId><publicDnsName>{name}</publicDnsName>"
+            f"<publicIp>{public}</publicIp></association>"
+        )
+    head, end, _ = xml.rpartition(f"</{tag}>")
+    return head + more + end
 
 
-def _by_known_id(original: Callable[..., Any]) -> Callable[..., Any]:
+def _by_known_id(original: Callable[..., Any], parameters: Any) -> Any:
     """EC2 answers InvalidNetworkInterfaceID.NotFound for an id it does not know."""
-
-    def describe(parameters: Any) -> Any:
-        asked = ec2._parse_member_list(parameters, "NetworkInterfaceId")
-        for eni in asked:
-            if eni not in ec2._network_interfaces:
-                message = f"The networkInterface ID '{eni}' does not exist"
-                return ec2._error("InvalidNetworkInterfaceID.NotFound", message, 400)
-        return original(parameters)
-
-    return describe
+    ids = ec2._parse_member_list(parameters, "NetworkInterfaceId")
+    for eni in ids:
+        if eni not in ec2._network_interfaces:
+            message = f"The networkInterface ID '{eni}' does not exist"
+            return ec2._error("InvalidNetworkInterfaceID.NotFound", message, 400)
+    return original(parameters)
 
 
 def listeners(port: int) -> dict[str, int]:
@@ -206,7 +200,7 @@ def listeners(port: int) -> dict[str, int]:
 
     One for IPv6 is EVERYWHERE too, or at the IPv4 address that is mapped into its own.
     """
-    found = {}
+    inodes = {}
     for table in ("tcp6", "tcp"):
         with contextlib.suppress(FileNotFoundError):
             for line in Path("/proc/net", table).read_text().splitlines()[1:]:
@@ -215,14 +209,14 @@ def listeners(port: int) -> dict[str, int]:
                 if columns[3] == _LISTEN and int(at, 16) == port:
                     # The last 32 bits, in this machine's order of bytes.
                     number = int(address[-8:], 16).to_bytes(4, sys.byteorder)
-                    found[socket.inet_ntoa(number)] = int(columns[9])
-    return found
+                    inodes[socket.inet_ntoa(number)] = int(columns[9])
+    return inodes
 
 
 def another_answers(address: str, port: int) -> bool:
     """Whether a program that listens everywhere answers for the task at this address."""
-    found = listeners(port) if address.startswith(f"{_TASKS}.") else {}
-    return EVERYWHERE in found and address not in found
+    inodes = listeners(port) if address.startswith(f"{_TASKS}.") else {}
+    return EVERYWHERE in inodes and address not in inodes
 
 
 def lease(within: str) -> tuple[str, socket.socket]:

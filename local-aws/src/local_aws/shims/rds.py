@@ -129,10 +129,7 @@ def _create_db_instance(original: Callable[..., Response], p: Record) -> Respons
 
 
 def _answer(action: str, instance: Record) -> Response:
-    answer: Response = rds._single_instance_response(
-        f"{action}Response", f"{action}Result", instance
-    )
-    return answer
+    return rds._single_instance_response(f"{action}Response", f"{action}Result", instance)
 
 
 @shim.wraps(rds, "_instance_xml", "i")
@@ -156,8 +153,7 @@ def _rotate_instance_password(
 
 
 def _refusal(code: str, message: str, status: int = 400) -> Response:
-    answer: Response = rds._error(code, message, status)
-    return answer
+    return rds._error(code, message, status)
 
 
 # The end of an instance --------------------------------------------------------------------------
@@ -316,20 +312,20 @@ def _secret_string(original: Callable[[Record], str], props: Record) -> str:
 
     AWSCloudFormation/latest/UserGuide/aws-properties-secretsmanager-secret-generatesecretstring.html
     """
-    asked = props.get("GenerateSecretString")
-    if not asked or props.get("SecretString"):
+    generate = props.get("GenerateSecretString")
+    if not generate or props.get("SecretString"):
         return original(props)
     wanted: Record = {
         name: value if name == "ExcludeCharacters" else str(value).lower() == "true"
-        for name, value in asked.items()
+        for name, value in generate.items()
         if name.startswith(("Exclude", "Include", "Require"))
     }
-    length = int(asked.get("PasswordLength", 32))
+    length = int(generate.get("PasswordLength", 32))
     status, _, body = secretsmanager._get_random_password(wanted | {"PasswordLength": length})
     answer = json.loads(body)
     if status != 200:
         raise ValueError(answer["message"])
     password: str = answer["RandomPassword"]
-    if not (template := asked.get("SecretStringTemplate")):
+    if not (template := generate.get("SecretStringTemplate")):
         return password
-    return json.dumps(json.loads(template) | {asked["GenerateStringKey"]: password})
+    return json.dumps(json.loads(template) | {generate["GenerateStringKey"]: password})

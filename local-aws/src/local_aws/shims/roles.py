@@ -10,9 +10,11 @@ works with IAM).
 """
 
 import json
+from typing import Any
 
 from ministack.core import iam_evaluator
 from ministack.core.arn import ArnParseError, parse_arn
+from ministack.core.responses import get_account_id, get_region
 from ministack.services import iam
 
 from local_aws.shims import decisions
@@ -51,6 +53,21 @@ def denial(
     else:
         why = f"because no identity-based policy allows the {action} action"
     return f"User: {caller} is not authorized to perform: {action} on resource: {resource} {why}"
+
+
+def lets_in(policy: Any, service: str, action: str, resource: str, *, source: str) -> bool:
+    """Whether a resource's policy lets `service` do an action on it for the resource `source`."""
+    context = iam_evaluator.EvalContext(
+        principal_arn="*",
+        principal_type="Service",
+        principal_account="",
+        action=action,
+        resource_arn=resource,
+        region=get_region(),
+        service_context={"aws:sourcearn": source, "aws:sourceaccount": get_account_id()},
+    )
+    decided = iam_evaluator.evaluate_resource_policy(policy, context, service=service)
+    return bool(decided.decision == "Allow")
 
 
 def trusts(role: str, service: str, source: str) -> bool:

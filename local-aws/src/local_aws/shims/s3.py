@@ -1,4 +1,4 @@
-"""S3's events name the object's version, and what is not there is told to who may list alone."""
+"""S3's events name the object's version, and only who may list a bucket learns what is missing."""
 
 import json
 from collections.abc import Callable
@@ -15,8 +15,6 @@ type Response = tuple[int, dict[str, Any], Any]
 _version: ContextVar[str | None] = ContextVar("version", default=None)
 
 shim = Shim()
-
-
 install = shim.install
 
 
@@ -68,7 +66,7 @@ def _get_object(
     query_params: dict[str, Any] | None = None,
 ) -> Response:
     answer = original(bucket_name, key, headers, query_params)
-    return _told(answer, bucket_name, headers, query_params)
+    return _denied_to(answer, bucket_name, headers, query_params)
 
 
 @shim.wraps(s3, "_head_object", "bucket_name key headers query_params")
@@ -80,10 +78,10 @@ def _head_object(
     query_params: dict[str, Any] | None = None,
 ) -> Response:
     answer = original(bucket_name, key, headers, query_params)
-    return _told(answer, bucket_name, headers, query_params)
+    return _denied_to(answer, bucket_name, headers, query_params)
 
 
-def _told(
+def _denied_to(
     answer: Response,
     bucket: str,
     headers: dict[str, str] | None,

@@ -27,14 +27,14 @@ _QUOTAS = [
 async def _quotas(
     method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
 ) -> Any:
-    asked = json.loads(body or b"{}")
-    found = [quota for quota in _QUOTAS if quota["ServiceCode"] == asked.get("ServiceCode")]
+    request = json.loads(body or b"{}")
+    quotas = [quota for quota in _QUOTAS if quota["ServiceCode"] == request.get("ServiceCode")]
     match headers["x-amz-target"].rpartition(".")[2]:
         case "ListServiceQuotas" | "ListAWSDefaultServiceQuotas":
-            return json_response({"Quotas": found})
+            return json_response({"Quotas": quotas})
         case "GetServiceQuota" | "GetAWSDefaultServiceQuota":
-            for quota in found:
-                if quota["QuotaCode"] == asked["QuotaCode"]:
+            for quota in quotas:
+                if quota["QuotaCode"] == request["QuotaCode"]:
                     return json_response({"Quota": quota})
             return error_response_json("NoSuchResourceException", "no such quota", 400)
     return json_response({"RequestedQuotas": []})

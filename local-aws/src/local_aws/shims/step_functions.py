@@ -98,9 +98,13 @@ def _start_execution(original: Call, data: Data) -> Any:
     if name is not None and answer[0] == 400:
         machine = stepfunctions._resolve_state_machine_arn(data.get("stateMachineArn", "")) or ""
         arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
-        there = stepfunctions._executions.get(arn)
-        if there and there["status"] == "RUNNING" and there["input"] == data.get("input", "{}"):
-            return json_response({"executionArn": arn, "startDate": there["startDate"]})
+        running = stepfunctions._executions.get(arn)
+        if (
+            running
+            and running["status"] == "RUNNING"
+            and running["input"] == data.get("input", "{}")
+        ):
+            return json_response({"executionArn": arn, "startDate": running["startDate"]})
     return answer
 
 
@@ -217,7 +221,7 @@ def _execute_task(original: Call, state: Data, given: Any, execution: Data, ctx:
     mocked = stepfunctions._sfn_mock_config
     activity = ":activity:" in state.get("Resource", "")
     if stepfunctions._state_query_language(state, ctx) != "JSONata" or mocked or activity:
-        return original(state, given, execution, ctx)  # type: ignore[no-any-return]
+        return original(state, given, execution, ctx)
     retried: dict[int, int] = {}
     while True:
         ctx["State"]["RetryCount"] = sum(retried.values())
@@ -433,7 +437,7 @@ def _apply_output_path(original: Call, state: Data, data: Any, ctx: Any = None) 
 def _execute_choice(original: Call, state: Data, given: Any, ctx: Any = None) -> Step:
     """Conditions are boolean; `Output` and `Assign` of the state belong to its default."""
     if stepfunctions._state_query_language(state, ctx) != "JSONata":
-        return original(state, given, ctx)  # type: ignore[no-any-return]
+        return original(state, given, ctx)
     for choice in state["Choices"]:
         if stepfunctions._jsonata_state_field(choice, "Condition", "boolean", given, ctx):
             return _leave(choice, given, ctx), choice["Next"]

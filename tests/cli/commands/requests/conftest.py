@@ -32,20 +32,20 @@ def bob(deployer: Stage) -> Person:
 
 def environment(person: Person) -> dict[str, str]:
     """The environment of a new session of a person with MFA."""
-    made = person.session(**person.mfa)
+    result = person.session(**person.mfa)
     return {
-        "AWS_ACCESS_KEY_ID": made["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"],
-        "AWS_SESSION_TOKEN": made["SessionToken"],
+        "AWS_ACCESS_KEY_ID": result["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": result["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": result["SessionToken"],
     }
 
 
 @pytest.fixture
 def operator(make: Callable[..., Operator], session: dict[str, str]) -> Operator:
     """An operator of a service that was never deployed."""
-    made = make()
-    made.environment |= session
-    return made
+    result = make()
+    result.environment |= session
+    return result
 
 
 def at(operator: Operator, *words: str, columns: int = 100) -> AbstractContextManager[Terminal]:
@@ -57,10 +57,10 @@ def at(operator: Operator, *words: str, columns: int = 100) -> AbstractContextMa
 def patient(make: Callable[..., Operator], session: dict[str, str]) -> Operator:
     """An operator of a service that gives its tasks a minute to become healthy; 1.0.0 is live."""
     check = {"command": ["CMD-SHELL", HEALTH_CHECK], "interval": 5, "startPeriod": 300}
-    made = make(HealthCheck=json.dumps(check), TimeoutSeconds="600")
-    made.environment |= session
-    assert made.stage.deployed("1.0.0").status == "SUCCEEDED"
-    return made
+    result = make(HealthCheck=json.dumps(check), TimeoutSeconds="600")
+    result.environment |= session
+    assert result.stage.deployed("1.0.0").status == "SUCCEEDED"
+    return result
 
 
 @pytest.fixture

@@ -33,11 +33,11 @@ def test_a_checkout_becomes_a_release_and_the_same_again_does_not(
     builder: Operator, tmp_path: Path
 ) -> None:
     given = str(checkout(tmp_path / "coder", "v1.2.0"))
-    told = builder.told("build", given)
-    assert (told["build"]["outcome"], told["build"]["version"]) == ("SUCCEEDED", "1.2.0")
-    assert (told["outcome"], told["version"]) == ("SUCCEEDED", "1.2.0")
-    assert told["digest"] == told["build"]["digest"]
-    assert told["url"] == builder.stage.records()[-1]["url"]
+    output = builder.output("build", given)
+    assert (output["build"]["outcome"], output["build"]["version"]) == ("SUCCEEDED", "1.2.0")
+    assert (output["outcome"], output["version"]) == ("SUCCEEDED", "1.2.0")
+    assert output["digest"] == output["build"]["digest"]
+    assert output["url"] == builder.stage.records()[-1]["url"]
 
     again = builder.run("build", given)
     assert again.returncode == 0, again.stderr
@@ -53,9 +53,9 @@ def test_sources_that_do_not_compile_are_told_with_their_lines(
     archive.write_bytes(source.archive("v1.0.0", {"server.py": broken}))
     failed = builder.run("build", str(archive), "--json")
     assert failed.returncode == 1
-    told = json.loads(failed.stdout)
-    assert told["build"]["outcome"] == "FAILED"
-    assert "was not built" in told["error"]["message"]
+    output = json.loads(failed.stdout)
+    assert output["build"]["outcome"] == "FAILED"
+    assert "was not built" in output["error"]["message"]
     assert "SyntaxError" in failed.stderr
     assert builder.stage.records() == []
 
@@ -66,9 +66,9 @@ def test_what_is_built_while_it_is_held_waits(builder: Operator, tmp_path: Path)
     archive.write_bytes(source.archive("v1.0.0", kind="zip"))
     held = builder.run("build", str(archive), "--json")
     assert held.returncode == 5
-    told = json.loads(held.stdout)
-    assert (told["build"]["outcome"], told["outcome"]) == ("SUCCEEDED", "HELD")
-    assert "freeze" in told["error"]["message"]
+    output = json.loads(held.stdout)
+    assert (output["build"]["outcome"], output["outcome"]) == ("SUCCEEDED", "HELD")
+    assert "freeze" in output["error"]["message"]
 
 
 @pytest.mark.parametrize("busy", [250], indirect=True)  # a build takes its time
@@ -91,9 +91,9 @@ def test_a_build_is_only_started_and_cancelled(builder: Operator, tmp_path: Path
     started = builder.run("build", given, "--no-follow", "--json")
     assert started.returncode == 0, started.stderr
     arn = json.loads(started.stdout)["execution"]
-    told = builder.told("cancel", "--build", "--yes")
-    if told["cancelled"]:
-        assert told["outcome"] == "FAILED"
+    output = builder.output("cancel", "--build", "--yes")
+    if output["cancelled"]:
+        assert output["outcome"] == "FAILED"
         assert builder.stage.look(arn).status == "ABORTED"
     else:  # the build was faster
         assert builder.stage.ended(arn).status == "SUCCEEDED"

@@ -19,11 +19,11 @@ def test_what_is_in_flight_is_stopped_and_the_last_good_release_is_back(
     operator, arn = busy
     unasked = operator.run("cancel")
     assert (unasked.returncode, operator.stage.look(arn).status) == (4, "RUNNING")
-    told = operator.told("cancel", "--yes")
+    output = operator.output("cancel", "--yes")
     good, cancelled = operator.stage.records()
-    assert told["cancelled"] == [cancelled["id"]]
-    assert told["outcome"] == cancelled["outcome"] == "FAILED_ROLLED_BACK"
-    assert told["live"]["version"] == "1.0.0"
+    assert output["cancelled"] == [cancelled["id"]]
+    assert output["outcome"] == cancelled["outcome"] == "FAILED_ROLLED_BACK"
+    assert output["live"]["version"] == "1.0.0"
     assert operator.stage.described()["taskDefinition"] == good["taskDefinition"]
     stopped = operator.stage.aws.client("stepfunctions").describe_execution(executionArn=arn)
     assert (stopped["status"], stopped["cause"]) == ("ABORTED", f"by {ann.name}")
@@ -63,8 +63,8 @@ def test_what_waits_is_only_stopped(busy: tuple[Operator, str]) -> None:
     assert (wrong.returncode, "1.1.0" in wrong.stderr) == (2, True)
     done = operator.run("cancel", release, "--yes", "--json")
     assert (done.returncode, "is on its way" in done.stderr) == (0, True), done.stderr
-    told = json.loads(done.stdout)
-    assert (told["cancelled"], told["outcome"]) == ([release], "FAILED")
+    output = json.loads(done.stdout)
+    assert (output["cancelled"], output["outcome"]) == ([release], "FAILED")
     assert operator.stage.look(waiting).status == "ABORTED"
     assert operator.stage.look(arn).status == "RUNNING"
 
@@ -99,13 +99,13 @@ def test_who_does_not_wait_for_the_record_is_told_what_is_stopped(
 def test_all_is_all(busy: tuple[Operator, str]) -> None:
     operator, _ = busy
     assert operator.run("deploy", "1.0.0", "--detach").returncode == 0
-    told = operator.told("cancel", "--all", "--yes")
-    assert len(told["cancelled"]) == 2
-    assert told["live"]["version"] == "1.0.0"
+    output = operator.output("cancel", "--all", "--yes")
+    assert len(output["cancelled"]) == 2
+    assert output["live"]["version"] == "1.0.0"
     assert all("outcome" in record for record in operator.stage.records())
 
 
 def test_nothing_in_flight_is_no_failure(live: Operator) -> None:
     nothing = live.run("cancel")
     assert (nothing.returncode, "Nothing of" in nothing.stdout) == (0, True)
-    assert live.told("cancel", "--all")["cancelled"] == []
+    assert live.output("cancel", "--all")["cancelled"] == []

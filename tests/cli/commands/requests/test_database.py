@@ -42,17 +42,17 @@ def test_what_is_lost_must_be_agreed_to(migrated: Operator) -> None:
         shown.expect(snapshot)
         shown.answer("Restore it? [y/N]", "n")
         assert shown.ended() == 4
-    planned = migrated.told("rollback", "1.0.0", "--restore-database", "--dry-run")
+    planned = migrated.output("rollback", "1.0.0", "--restore-database", "--dry-run")
     assert (planned["database"], planned["restore"]) == ("RESTORE", snapshot)
     assert migrated.stage.executions() == before
 
     assert migrated.run("hold").returncode == 0
     newer = migrated.stage.release("1.2.0", schema=3)
     migrated.stage.ended(migrated.stage.started_by(newer))
-    brings = migrated.told("deploy", newer, "--dry-run")
+    brings = migrated.output("deploy", newer, "--dry-run")
     assert brings["database"] == "BACK_UP"
     assert not brings["automaticRollback"]
     assert brings["schema"]["applied"] != brings["schema"]["brings"]
 
-    told = migrated.told("rollback", "1.0.0", "--restore-database", "--yes")
-    assert (told["outcome"], told["version"]) == ("SUCCEEDED", "1.0.0")
+    output = migrated.output("rollback", "1.0.0", "--restore-database", "--yes")
+    assert (output["outcome"], output["version"]) == ("SUCCEEDED", "1.0.0")

@@ -15,11 +15,15 @@ from tests.person import Person
 def test_an_image_is_deployed_followed_and_told(live: Operator, ann: Person) -> None:
     digest = live.stage.release("1.1.0")
     live.stage.ended(live.stage.started_by(digest))
-    told = live.told("deploy", "1.0.0")
+    output = live.output("deploy", "1.0.0")
     record = live.stage.records()[-1]
-    assert (told["outcome"], told["version"], told["url"]) == ("SUCCEEDED", "1.0.0", record["url"])
-    assert told["execution"] == record["execution"]
-    assert told["link"].endswith(record["execution"])
+    assert (output["outcome"], output["version"], output["url"]) == (
+        "SUCCEEDED",
+        "1.0.0",
+        record["url"],
+    )
+    assert output["execution"] == record["execution"]
+    assert output["link"].endswith(record["execution"])
     assert record["startedBy"] == ann.name
 
     done = live.run("deploy", digest)
@@ -35,9 +39,9 @@ def test_an_image_is_deployed_followed_and_told(live: Operator, ann: Person) -> 
 
 def test_what_runs_already_is_verified_and_not_deployed_again(live: Operator) -> None:
     first = live.stage.records()[0]
-    told = live.told("deploy", "1.0.0")
-    assert (told["outcome"], told["deployed"]) == ("SUCCEEDED", False)
-    assert "runs already" in told["reason"] and first["id"] in told["reason"]
+    output = live.output("deploy", "1.0.0")
+    assert (output["outcome"], output["deployed"]) == ("SUCCEEDED", False)
+    assert "runs already" in output["reason"] and first["id"] in output["reason"]
     again = live.stage.records()[-1]
     assert again["rollout"]["id"] == first["rollout"]["id"]
     assert "Nothing was deployed: since" in live.run("deploy", "1.0.0").stdout
@@ -47,11 +51,15 @@ def test_what_runs_already_is_verified_and_not_deployed_again(live: Operator) ->
 
 def test_a_restart_puts_new_tasks_in_place_of_the_same_release(live: Operator) -> None:
     def tasks() -> set[str]:
-        return {task["id"] for task in live.told("status")["tasks"]["list"]}
+        return {task["id"] for task in live.output("status")["tasks"]["list"]}
 
     before, first = tasks(), live.stage.records()[0]
-    told = live.told("restart")
-    assert (told["outcome"], told["version"], told["deployed"]) == ("SUCCEEDED", "1.0.0", True)
+    output = live.output("restart")
+    assert (output["outcome"], output["version"], output["deployed"]) == (
+        "SUCCEEDED",
+        "1.0.0",
+        True,
+    )
     assert not before & tasks()
     assert live.stage.records()[-1]["taskDefinition"] == first["taskDefinition"]
 
@@ -86,13 +94,13 @@ def test_a_failure_is_told_with_its_diagnosis(live: Operator) -> None:
     live.stage.deployed("1.1.0", fault="exit-at-start")
     failed = live.run("deploy", "1.1.0", "--json")
     assert failed.returncode == 1
-    told = json.loads(failed.stdout)
-    assert (told["ok"], told["outcome"]) == (False, "FAILED_ROLLED_BACK")
-    assert told["diagnosis"]["kind"] == "crash"
-    assert told["diagnosis"]["log"]
-    assert "RolloutFailed" in told["error"]["message"]
-    for said in ("exited with 3", "what to do", "The previous release is back", "last log"):
-        assert said in failed.stderr
+    output = json.loads(failed.stdout)
+    assert (output["ok"], output["outcome"]) == (False, "FAILED_ROLLED_BACK")
+    assert output["diagnosis"]["kind"] == "crash"
+    assert output["diagnosis"]["log"]
+    assert "RolloutFailed" in output["error"]["message"]
+    for message in ("exited with 3", "what to do", "The previous release is back", "last log"):
+        assert message in failed.stderr
 
 
 def test_at_a_terminal_it_moves_and_ctrl_c_ends_the_following_only(patient: Operator) -> None:
@@ -157,7 +165,7 @@ def test_who_waits_is_told_and_orders_follow_each_other(busy: tuple[Operator, st
 
 def test_a_dry_run_tells_what_would_change_and_starts_nothing(live: Operator) -> None:
     before = live.stage.executions()
-    same = live.told("deploy", "1.0.0", "--dry-run")
+    same = live.output("deploy", "1.0.0", "--dry-run")
     assert not same["taskDefinition"]["registers"]
     assert same["taskDefinition"]["changes"] == []
     assert (same["database"], same["automaticRollback"], same["lock"]) == ("NONE", True, None)
@@ -169,17 +177,17 @@ def test_a_dry_run_tells_what_would_change_and_starts_nothing(live: Operator) ->
     live.stage.ended(live.stage.started_by(digest))
     live.stage.specify_container(environment={"CODER_NEW": "1"})
     live.stage.specify_definition(cpu="512", memory="1024")
-    told = live.told("deploy", "1.1.0", "--dry-run")
-    changed = {c["what"]: (c["before"], c["after"]) for c in told["taskDefinition"]["changes"]}
+    output = live.output("deploy", "1.1.0", "--dry-run")
+    changed = {c["what"]: (c["before"], c["after"]) for c in output["taskDefinition"]["changes"]}
     name = live.stage.service
-    assert told["taskDefinition"]["registers"]
+    assert output["taskDefinition"]["registers"]
     assert changed["cpu"] == ("1024", "512")
     assert changed[f"container {name} environment CODER_NEW"] == (None, "1")
     assert changed[f"container {name} environment CODER_HTTP_ADDRESS"][1] is None
     assert changed[f"container {name} image"][1].endswith(digest)
-    assert told["release"]["version"] == "1.1.0"
-    assert told["hold"]["reason"] == "not now"
-    assert not told["holdAfter"]
+    assert output["release"]["version"] == "1.1.0"
+    assert output["hold"]["reason"] == "not now"
+    assert not output["holdAfter"]
     shown = live.run("deploy", "1.1.0", "--dry-run")
     assert shown.returncode == 0
     assert "nothing was changed" in shown.stdout
@@ -197,7 +205,7 @@ def test_a_dry_run_tells_that_it_would_fail(live: Operator) -> None:
 
 
 def test_a_dry_run_makes_the_checks_of_the_preflight(live: Operator) -> None:
-    unseen = live.told("deploy", "1.0.0", "--dry-run")
+    unseen = live.output("deploy", "1.0.0", "--dry-run")
     assert unseen["problem"] is None
     assert "DiagnosisPolicy" in str(unseen["warnings"])
 
@@ -208,7 +216,7 @@ def test_a_dry_run_makes_the_checks_of_the_preflight(live: Operator) -> None:
         "AWS_SECRET_ACCESS_KEY": person.key["SecretAccessKey"],
     }
     live.environment.pop("AWS_SESSION_TOKEN")
-    assert live.told("deploy", "1.0.0", "--dry-run")["warnings"] == []
+    assert live.output("deploy", "1.0.0", "--dry-run")["warnings"] == []
     group = f"/ecs/{live.stage.service}"
     live.stage.aws.client("logs").delete_log_group(logGroupName=group)
     refused = live.run("deploy", "1.0.0", "--dry-run", "--json")

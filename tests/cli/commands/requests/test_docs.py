@@ -34,7 +34,7 @@ def test_published_switched_back_held_and_resumed(
     assert dry.returncode == 0, dry.stderr
     assert "pnpm run export" in dry.stdout and "nothing of one.tar.gz was uploaded" in dry.stdout
     assert site.stage.records() == []
-    first = operator.told("docs", one)
+    first = operator.output("docs", one)
     assert (first["outcome"], first["url"]) == ("SUCCEEDED", site.url)
     assert first["directory"] == "offlinedocs"
     assert "The first." in site.get("/").text
@@ -46,20 +46,20 @@ def test_published_switched_back_held_and_resumed(
     assert "node build.js" in second.stdout, "what the build prints"
     assert "The second." in site.get("/").text
 
-    assert operator.told("docs", "rollback")["outcome"] == "SUCCEEDED"
+    assert operator.output("docs", "rollback")["outcome"] == "SUCCEEDED"
     assert "The first." in site.get("/").text
     held = operator.run("docs", archive(tmp_path / "three.tar.gz", "The third."), "--json")
     assert (held.returncode, json.loads(held.stdout)["outcome"]) == (5, "HELD")
     command = json.loads(held.stdout)["error"]["advice"][-1].split()
     assert (command[:2], command[-1]) == (["deployer", "docs"], "resume")
-    assert operator.told("docs", "resume")["outcome"] == "SUCCEEDED"
+    assert operator.output("docs", "resume")["outcome"] == "SUCCEEDED"
     assert "The third." in site.get("/").text
-    assert operator.told("docs", "hold")["outcome"] == "SUCCEEDED"
-    assert "no upload was held back" in operator.told("docs", "resume")["reason"]
+    assert operator.output("docs", "hold")["outcome"] == "SUCCEEDED"
+    assert "no upload was held back" in operator.output("docs", "resume")["reason"]
 
     wrong = operator.run("docs", "rollback", "nothing-like-it")
     assert (wrong.returncode, "no release is named" in wrong.stderr) == (1, True)
-    assert operator.told("docs")["outcome"] == "SUCCEEDED"
+    assert operator.output("docs")["outcome"] == "SUCCEEDED"
 
 
 def test_what_does_not_build_is_told(operator: Operator, site: DocsSite, tmp_path: Path) -> None:
@@ -74,18 +74,18 @@ def test_what_does_not_build_is_told(operator: Operator, site: DocsSite, tmp_pat
 def test_a_publication_is_cancelled_and_the_site_stays_as_it_was(
     operator: Operator, site: DocsSite, tmp_path: Path
 ) -> None:
-    assert operator.told("cancel", "--docs", "--yes")["inFlight"] == []
-    operator.told("docs", archive(tmp_path / "one.tar.gz", "The first."))
-    started = operator.told("docs", archive(tmp_path / "two.tar.gz", "The second."), "--detach")
+    assert operator.output("cancel", "--docs", "--yes")["inFlight"] == []
+    operator.output("docs", archive(tmp_path / "one.tar.gz", "The first."))
+    started = operator.output("docs", archive(tmp_path / "two.tar.gz", "The second."), "--detach")
     for now in operator.stage.follow(started["execution"]):
         if now.states and now.states[-1].name == "Build docs":
             break
-    told = operator.told("cancel", "--docs", "--yes")
-    assert (len(told["cancelled"]), told["outcome"]) == (1, "FAILED_ROLLED_BACK")
-    assert told["live"]["url"] == site.outputs["Url"]
+    output = operator.output("cancel", "--docs", "--yes")
+    assert (len(output["cancelled"]), output["outcome"]) == (1, "FAILED_ROLLED_BACK")
+    assert output["live"]["url"] == site.outputs["Url"]
     assert "The first." in site.get("/").text
     assert operator.stage.look(started["execution"]).status == "ABORTED"
-    assert operator.told("docs", archive(tmp_path / "three.tar.gz", "The third."))["outcome"]
+    assert operator.output("docs", archive(tmp_path / "three.tar.gz", "The third."))["outcome"]
     assert "The third." in site.get("/").text
 
 

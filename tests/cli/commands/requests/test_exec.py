@@ -39,9 +39,9 @@ def test_it_says_how_to_enable_it_and_becomes_the_aws_cli(live: Operator, tmp_pa
 
     definition = live.stage.spec()["serviceDefinition"]
     live.stage.specify(serviceDefinition={**definition, "enableExecuteCommand": True})
-    live.told("restart")
-    [task] = live.told("status")["tasks"]["list"]
-    told = live.told("exec")
+    live.output("restart")
+    [task] = live.output("status")["tasks"]["list"]
+    told = live.output("exec")
     assert told["task"].endswith(task["id"])
     assert told["run"].endswith(" --interactive --command /bin/sh")
 

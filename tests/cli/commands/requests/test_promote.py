@@ -43,7 +43,7 @@ def test_what_one_service_verified_is_deployed_to_another(
 ) -> None:
     verified = staging.stage.records()[-1]
     to = production.stage.service
-    told = staging.told("promote", "--to", to)
+    told = staging.output("promote", "--to", to)
     assert (told["outcome"], told["version"]) == ("SUCCEEDED", "1.0.0")
     record = production.stage.records()[-1]
     assert (record["trigger"], record["digest"]) == ("deploy", verified["digest"])
@@ -60,7 +60,7 @@ def test_what_one_service_verified_is_deployed_to_another(
     request["promotedFrom"] = origin | {"release": failed["id"], "version": "1.1.0"}
     assert production.stage.ended(production.stage.start(request)).status == "FAILED"
     assert production.stage.records()[-1]["outcome"] == "FAILED"
-    assert production.told("status")["live"]["digest"] == verified["digest"]
+    assert production.output("status")["live"]["digest"] == verified["digest"]
 
 
 def test_a_promotion_that_is_not_possible_is_refused_before_anything_starts(

@@ -12,19 +12,19 @@ from tests.person import Person
 @pytest.mark.parametrize("by", ["user", "role"])
 def test_everything_that_is_shown_may_be_seen(live: Operator, ann: Person, by: str) -> None:
     if by == "role":
-        made = ann.role(live.stage.outputs["OperatorsPolicy"], **ann.mfa)
-        live.environment["AWS_ACCESS_KEY_ID"] = made["AccessKeyId"]
-        live.environment["AWS_SECRET_ACCESS_KEY"] = made["SecretAccessKey"]
-        live.environment["AWS_SESSION_TOKEN"] = made["SessionToken"]
-    told = live.told("status")
-    assert (told["live"]["version"], told["unseen"]) == ("1.0.0", {})
-    assert told["url"] == live.stage.records()[0]["url"]
-    assert live.told("history")["releases"]
+        result = ann.role(live.stage.outputs["OperatorsPolicy"], **ann.mfa)
+        live.environment["AWS_ACCESS_KEY_ID"] = result["AccessKeyId"]
+        live.environment["AWS_SECRET_ACCESS_KEY"] = result["SecretAccessKey"]
+        live.environment["AWS_SESSION_TOKEN"] = result["SessionToken"]
+    output = live.output("status")
+    assert (output["live"]["version"], output["unseen"]) == ("1.0.0", {})
+    assert output["url"] == live.stage.records()[0]["url"]
+    assert live.output("history")["releases"]
     shown = live.run("history", "live")
     assert (shown.returncode, "Verify release" in shown.stdout) == (0, True), shown.stderr
     lines = live.run("logs")
     assert (lines.returncode, "coderd" in lines.stdout) == (0, True), lines.stderr
-    assert live.told("hold")["outcome"] == "SUCCEEDED"
+    assert live.output("hold")["outcome"] == "SUCCEEDED"
     started_by = live.stage.records()[-1]["startedBy"]
     assert started_by == ann.name if by == "user" else started_by.endswith("/ann")
 

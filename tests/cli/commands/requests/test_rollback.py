@@ -19,18 +19,18 @@ def twice(live: Operator) -> Operator:
 
 @pytest.mark.walk
 def test_back_and_held_and_resumed(twice: Operator, ann: Person) -> None:
-    told = twice.told("rollback", "previous", "--reason", "login is broken")
-    assert (told["outcome"], told["version"]) == ("SUCCEEDED", "1.0.0")
+    output = twice.output("rollback", "previous", "--reason", "login is broken")
+    assert (output["outcome"], output["version"]) == ("SUCCEEDED", "1.0.0")
     back = twice.stage.records()[-1]
     assert (back["trigger"], back["startedBy"]) == ("rollback", ann.name)
 
     assert twice.stage.deployed("1.2.0").status == "SUCCEEDED"
     assert twice.stage.records()[-1]["outcome"] == "HELD"
-    planned = twice.told("deploy", "1.2.0", "--dry-run")
+    planned = twice.output("deploy", "1.2.0", "--dry-run")
     assert planned["hold"]["reason"] == "login is broken"
     assert planned["hold"]["by"] == ann.name
 
-    resumed = twice.told("resume")
+    resumed = twice.output("resume")
     assert (resumed["outcome"], resumed["version"]) == ("SUCCEEDED", "1.2.0")
     again = twice.run("resume")
     assert (again.returncode, "is not held" in again.stdout) == (0, True)
@@ -43,7 +43,7 @@ def test_without_a_hold_pushes_deploy_on(twice: Operator) -> None:
 
 
 def test_a_hold_keeps_pushes_back_and_says_who_and_why(live: Operator, ann: Person) -> None:
-    held = live.told("hold", "--reason", "until Monday")
+    held = live.output("hold", "--reason", "until Monday")
     assert (held["outcome"], held["reason"]) == ("SUCCEEDED", "held: until Monday")
     live.stage.deployed("1.1.0")
     record = live.stage.records()[-1]
@@ -77,9 +77,9 @@ def test_at_a_terminal_where_to_is_asked(twice: Operator) -> None:
 
 
 def test_nobody_there_to_answer_gets_the_list(twice: Operator) -> None:
-    asked = twice.run("rollback", "--json")
-    assert asked.returncode == 4
-    (candidate,) = json.loads(asked.stdout)["candidates"]
+    request = twice.run("rollback", "--json")
+    assert request.returncode == 4
+    (candidate,) = json.loads(request.stdout)["candidates"]
     assert (candidate["version"], candidate["possible"]) == ("1.0.0", True)
     plain = twice.run("rollback")
     assert (plain.returncode, "1.0.0" in plain.stdout) == (4, True)
@@ -114,8 +114,8 @@ def test_while_another_runs_the_last_verified_release_is_the_previous_one(
     )
     offered = json.loads(twice.run("rollback", "--json").stdout)["candidates"]
     assert [(c["version"], c["possible"]) for c in offered] == [("1.1.0", True), ("1.0.0", True)]
-    assert twice.told("rollback", "previous", "--dry-run")["release"]["to"] == last["id"]
-    assert twice.told("rollback", offered[0]["id"])["version"] == "1.1.0"
+    assert twice.output("rollback", "previous", "--dry-run")["release"]["to"] == last["id"]
+    assert twice.output("rollback", offered[0]["id"])["version"] == "1.1.0"
     refused = twice.run("rollback", "1.1.0")
     assert (refused.returncode, "serves already" in refused.stderr) == (6, True)
     offered = json.loads(twice.run("rollback", "--json").stdout)["candidates"]
@@ -143,12 +143,12 @@ def test_nothing_to_go_back_to(live: Operator) -> None:
 
 def test_a_dry_run_changes_nothing(twice: Operator) -> None:
     before = twice.stage.executions()
-    told = twice.told("rollback", "1.0.0", "--dry-run")
+    output = twice.output("rollback", "1.0.0", "--dry-run")
     first = twice.stage.records()[0]
-    assert told["taskDefinition"]["becomes"] == first["taskDefinition"]
-    assert not told["taskDefinition"]["registers"]
-    (image,) = told["taskDefinition"]["changes"]
+    assert output["taskDefinition"]["becomes"] == first["taskDefinition"]
+    assert not output["taskDefinition"]["registers"]
+    (image,) = output["taskDefinition"]["changes"]
     assert image["after"].endswith(first["digest"])
-    assert told["holdAfter"]
-    assert told["release"]["to"] == first["id"]
+    assert output["holdAfter"]
+    assert output["release"]["to"] == first["id"]
     assert twice.stage.executions() == before

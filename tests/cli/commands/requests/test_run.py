@@ -22,7 +22,7 @@ def operator(make: Callable[..., Operator], bob: Person) -> Operator:
 
 def standing(operator: Operator) -> list[Any]:
     """What the deployer and ECS say of the service."""
-    told = operator.told("status")
+    told = operator.output("status")
     names = ("live", "serves", "alarm", "tasks", "inFlight")
     service = operator.stage.described()
     return [*(told[n] for n in names), [d["id"] for d in service["deployments"]], service["events"]]

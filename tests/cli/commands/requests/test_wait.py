@@ -11,11 +11,15 @@ from tests.cli.commands.requests.conftest import at
 @pytest.mark.walk
 def test_a_ci_job_waits_for_its_push_and_ends_as_it_ends(live: Operator) -> None:
     digest = live.stage.release("1.1.0")
-    told = live.told("wait", "1.1.0")
+    output = live.output("wait", "1.1.0")
     record = live.stage.records()[-1]
-    assert (told["outcome"], told["version"], told["url"]) == ("SUCCEEDED", "1.1.0", record["url"])
-    assert told["execution"] == record["execution"]
-    assert live.told("wait", digest)["id"] == record["id"], "also when it is over"
+    assert (output["outcome"], output["version"], output["url"]) == (
+        "SUCCEEDED",
+        "1.1.0",
+        record["url"],
+    )
+    assert output["execution"] == record["execution"]
+    assert live.output("wait", digest)["id"] == record["id"], "also when it is over"
 
     live.stage.release("1.2.0", fault="exit-at-start")
     failed = live.run("wait", "1.2.0", "--json")
