@@ -117,7 +117,8 @@ def test_from_inside_the_vpc_the_probes_are_read_at_the_private_address(
     spec = with_service(surroundings, web, RUNS)
     checked = check_preflight.handler(payload(spec=spec), context)
     port = web.url.rpartition(":")[2]
-    assert checked["addresses"]["tasks"] == [f"http://10.0.0.5:{port}"]
+    url = f"http://10.0.0.5:{port}"
+    assert checked["addresses"] == {"url": url, "tasks": [url]}
 
 
 def test_what_is_missing_stops_the_deployment(surroundings: Script, context: Any) -> None:
