@@ -136,7 +136,17 @@ def coder(aws: LocalAws, directory: Path) -> float:
     settings = yaml.safe_load((ROOT / "environments/default.yaml").read_text())
     project.write(**{name: str(value) for name, value in settings.items()})
     began = time.monotonic()
-    project.output("--mode", "infrastructure", "--yes")
+    made = subprocess.run(
+        project.command("--mode", "infrastructure", "--yes"),
+        cwd=directory,
+        env=project.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=1800,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
     execution = Stage(aws, "coder", "coder", "deployer").deployed("1.0.0")
     assert execution.status == "SUCCEEDED", (execution.error, execution.cause)
     return time.monotonic() - began

@@ -133,7 +133,8 @@ def balanced(account: Account, name: str, *protocols: tuple[str, int]) -> str:
         Name=name, TargetType="ip", Protocol="HTTP", Port=8080, VpcId=subnets[0]["VpcId"]
     )["TargetGroups"][0]["TargetGroupArn"]
     for protocol, port in protocols:
-        certificates = [{"CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/a"}]
+        certificate = account.client("acm").request_certificate(DomainName="shop.example.com")
+        certificates = [{"CertificateArn": certificate["CertificateArn"]}]
         elb.create_listener(
             LoadBalancerArn=arn,
             Protocol=protocol,
