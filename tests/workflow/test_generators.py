@@ -6,15 +6,20 @@ Starlight with yarn, Sphinx with uv, MkDocs with pip. test_handbook.py has Next.
 
 import json
 import re
+import shutil
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
+from cli import docs_sources
 from cli.executions import Execution
 from demo import ROOT
 from demo.site import DocsSite, tar_gz, tree
 from demo.stage import Stage
+from deployer.docs.site import Build
+from tests.cli.test_sources import git
 from tests.workflow.test_docs import only_record
 
 pytestmark = pytest.mark.slow
@@ -99,16 +104,26 @@ def test_a_folder_of_html_is_published_without_a_build(deployer: Stage) -> None:
     assert (site.get("/").text, site.get("/a/b.css").body) == ("<h1>Start</h1>", b"h1 {}")
 
 
-def test_the_credentials_of_registries_reach_the_build_and_no_log(
-    deployer: Stage, registry: None, browser: Browser
+def test_the_build_has_the_dates_of_pages_and_the_credentials_of_registries(
+    deployer: Stage, registry: None, browser: Browser, tmp_path: Path
 ) -> None:
     site = DocsSite.set_up(
         deployer, "test-mkdocs", DocsSecrets="PRIVATE_TOKEN=docs/test-mkdocs/pip:token"
     )
     secret = {"Name": "docs/test-mkdocs/pip", "SecretString": json.dumps({"token": "s3cr3t-t0k3n"})}
     deployer.aws.client("secretsmanager").create_secret(**secret)
-    files = {**tree(SITES / "mkdocs"), "secret.py": HOOK, "mkdocs.yml": CONFIG}
-    published(site, files, "v1.tar.gz")
+    shutil.copytree(SITES / "mkdocs", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "secret.py").write_text(HOOK)
+    with (tmp_path / "mkdocs.yml").open("a") as config:
+        config.write("hooks:\n  - secret.py\n")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "-m", "first", "--date=2020-02-03T00:00:00Z")
+    with docs_sources.examine(tmp_path, Build("", "", "")).packed() as archive:
+        digest = site.upload(archive.path.read_bytes(), "v1.tar.gz")
+    done = site.stage.ended(site.started_by(digest), LIMIT)
+    assert done.status == "SUCCEEDED", (done.path, done.error, done.cause)
+    assert "2020-02-03" in site.get("/").text
     assert "It has 12 characters." in site.get("/guide/").text
     click(site, browser)
     logs = deployer.aws.client("logs")
@@ -123,8 +138,7 @@ def test_the_credentials_of_registries_reach_the_build_and_no_log(
 
 
 # a hook of mkdocs, which says in each page how long the secret is, and prints it
-CONFIG = b"site_name: MkDocs\nhooks:\n  - secret.py\n"
-HOOK = b"""
+HOOK = """
 import os
 
 def on_page_markdown(markdown, **_):
