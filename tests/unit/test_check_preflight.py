@@ -152,7 +152,7 @@ def test_a_secret_that_the_role_may_not_read_is_refused(surroundings: Script, co
     surroundings("iam", "SimulatePrincipalPolicy", simulated("implicitDeny"))
     with pytest.raises(PreflightFailed, match="no permission to read coder-db"):
         check_preflight.handler(payload(), context)
-    assert surroundings.asked("SimulatePrincipalPolicy")[0]["ResourceArns"] == [whole]
+    assert surroundings.requests("SimulatePrincipalPolicy")[0]["ResourceArns"] == [whole]
 
 
 def test_a_secret_that_its_own_policy_may_open_is_not_refused(
@@ -205,14 +205,14 @@ PARAMETER = f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/coder/key"
 
 
 @pytest.mark.parametrize(
-    ("found", "missing"),
+    ("described", "missing"),
     [([], True), ([{"Name": "/coder/key"}], False)],
     ids=["missing", "there"],
 )
 def test_a_parameter_of_ssm_is_looked_for_as_a_secret_is(
-    surroundings: Script, context: Any, found: Any, missing: bool
+    surroundings: Script, context: Any, described: Any, missing: bool
 ) -> None:
-    pages = [{"Parameters": [], "NextToken": "more"}, {"Parameters": found}]
+    pages = [{"Parameters": [], "NextToken": "more"}, {"Parameters": described}]
     surroundings("ssm", "DescribeParameters", *pages)
     spec = document(one__secrets=[{"name": "KEY", "valueFrom": PARAMETER}])
     expected = pytest.raises(PreflightFailed, match=f"{PARAMETER} does not exist")
@@ -241,14 +241,14 @@ def test_looks_end_when_their_time_is_up(
 ) -> None:
     monkeypatch.setattr(around, "time", clock)
 
-    def slow(asked: dict[str, Any]) -> dict[str, Any]:
+    def slow(request: dict[str, Any]) -> dict[str, Any]:
         clock.sleep(60)
         return {"RouteTables": []}
 
     surroundings("ec2", "DescribeRouteTables", slow)
     surroundings("logs", "DescribeLogStreams", refusal("ResourceNotFoundException"))
     assert check_preflight.handler(payload(), context)["previous"] is None
-    assert surroundings.asked("DescribeLogStreams") == []
+    assert surroundings.requests("DescribeLogStreams") == []
 
 
 def test_a_broken_database_does_not_stop_its_restoration(
@@ -302,9 +302,9 @@ def test_what_a_recovery_needs_is_noted(surroundings: Script, web: Web, context:
     releases.open_release(release())
     spec = with_service(surroundings, web, RUNS)
     checked = check_preflight.handler(payload(spec=spec), context)
-    found = releases.find("coder", release()["id"])
-    assert found and found["previous"] == checked["previous"]
-    assert found["wasRunning"] is True
+    record = releases.find("coder", release()["id"])
+    assert record and record["previous"] == checked["previous"]
+    assert record["wasRunning"] is True
 
 
 def test_a_service_that_cannot_be_judged_is_refused(surroundings: Script, context: Any) -> None:
@@ -320,8 +320,8 @@ def test_a_service_that_runs_on_in_another_cluster_is_not_created_beside_it(
 ) -> None:
     releases.close_release(release(id="2"), "SUCCEEDED", {"cluster": "earlier"})
 
-    def described(asked: dict[str, Any]) -> dict[str, Any]:
-        return {"services": [RUNS] if there and asked["cluster"] == "earlier" else []}
+    def described(request: dict[str, Any]) -> dict[str, Any]:
+        return {"services": [RUNS] if there and request["cluster"] == "earlier" else []}
 
     surroundings("ecs", "DescribeServices", described)
     if there:
