@@ -61,7 +61,7 @@ def exec(call: Call, words: Sequence[str], task: str | None, container: str | No
         *("--interactive", "--command", shlex.join(words) or "/bin/sh"),
     ]
     call.result |= {"task": chosen["taskArn"], "container": name}
-    call.result["run"] = shlex.join(["aws", *arguments])
+    call.result["run"] = call.given.command(shlex.join(["aws", *arguments]))
     if call.json:
         return
     if missing := list(_missing_programs()):
