@@ -149,7 +149,7 @@ race: $(READY) ## hold other tools' success rules beside the deployer's, on the 
 	@python -m tests.simulation race
 
 .PHONY: benchmark
-benchmark: $(READY) ## measure reaction, steps, cold starts and the publication of a site
+benchmark: $(READY) ## measure reaction, steps, cold starts, first releases and the publication of a site
 	@python -m tests.benchmarks
 
 .PHONY: docs

@@ -382,7 +382,8 @@ def _create(
 def _next(call: Call, file: Path, made: Mapping[str, Any], around: Surroundings) -> None:
     """Show the commands from the spec to the first release."""
     registry = f"{made['taskDefinition']['executionRoleArn'].split(':')[4]}.dkr.ecr"
-    registry += f".{around.account.region}.amazonaws.com"
+    china = ".cn" if around.account.region.startswith("cn-") else ""
+    registry += f".{around.account.region}.amazonaws.com{china}"
     image = f"{registry}/{made['repository']}:1.0.0"
     architecture = made["taskDefinition"]["runtimePlatform"]["cpuArchitecture"]
     platform = next(name for name, value in PLATFORMS.items() if value == architecture)

@@ -71,9 +71,14 @@ class Surroundings:
                 f"--cluster: there is no {asked}; there are {', '.join(sorted(names)) or 'none'}"
             )
             return None
-        named = asked or next((name for name in (own, self.service) if name in names), None)
+        if not asked and own in names:
+            self.facts.append(("cluster", f"{own}, the deployer's"))
+            return own
+        named = asked or (self.service if self.service in names else None)
         none = f": aws ecs create-cluster --cluster-name {own or self.service}"
-        return named or self.choose("cluster", "--cluster", names, none)
+        chosen = named or self.choose("cluster", "--cluster", names, none)
+        self.facts += [("cluster", chosen)] if chosen else []
+        return chosen
 
     def network(
         self, cluster: str, subnets: Sequence[str], groups: Sequence[str]

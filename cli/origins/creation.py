@@ -65,7 +65,6 @@ def document(application: Application, around: Surroundings, asked: Options) -> 
     if around.problems or not (cluster and network and fits):
         return {}
     around.facts += [
-        ("cluster", cluster),
         ("repository", repository),
         ("size", f"{fits[0] / 1024:g} vCPU, {fits[1]} MiB, {application.platform}"),
         ("deploys", f"tags {asked.tags}"),

@@ -1,6 +1,6 @@
 """`make benchmark`: one table of what this project's speed rests on: ours, a peer's, the floor.
 
-python -m tests.benchmarks            all of it, in about five minutes
+python -m tests.benchmarks            all of it, in about ten minutes
 python -m tests.benchmarks --quick    the same with few rounds, to see that it works
 """
 

@@ -134,7 +134,8 @@ def coder(aws: LocalAws, directory: Path) -> float:
         shutil.copy(ROOT / name, directory)
     project = Checkout(directory, "coder", aws)
     settings = yaml.safe_load((ROOT / "environments/default.yaml").read_text())
-    project.write(**{name: str(value) for name, value in settings.items()})
+    given = {name: str(value) for name, value in settings.items()}
+    project.write(**{"DeployerStack": "deployer"} | given)
     began = time.monotonic()
     made = subprocess.run(
         project.command("--mode", "infrastructure", "--yes"),

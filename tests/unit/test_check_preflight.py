@@ -52,7 +52,7 @@ def with_service(script: Script, web: Web, described: dict[str, Any]) -> dict[st
 
 
 def probes(spec: dict[str, Any], context: Any) -> dict[str, str]:
-    """The probes before the update: the preflight says where, Read probes reads them there."""
+    """The probes before the update: the preflight says where, another state reads them there."""
     checked = check_preflight.handler(payload(spec=spec), context)
     given = {"addresses": checked["addresses"], "probes": checked["probes"], "rollout": None}
     return dict(verify_release.handler(payload(spec=spec, **given), context)["probes"])

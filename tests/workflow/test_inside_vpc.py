@@ -43,7 +43,7 @@ def test_an_internal_service_is_verified_at_its_private_address(
 
 def test_the_data_of_a_running_release_is_read_from_inside(inside: Stage) -> None:
     first = inside.deployed("1.0.0")
-    assert (first.status, "Read probes" in first.path) == ("SUCCEEDED", False)
+    assert (first.status, "Verify release that runs" in first.path) == ("SUCCEEDED", False)
     second = inside.deployed("1.1.0")
-    assert (second.status, "Read probes" in second.path) == ("SUCCEEDED", True)
+    assert (second.status, "Verify release that runs" in second.path) == ("SUCCEEDED", True)
     assert inside.records()[-1]["probes"] == inside.records()[0]["probes"]

@@ -1,18 +1,25 @@
 """What a new service needs is found in the account where it is unambiguous, and never guessed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+import yaml
 from moto import mock_aws
 
 from cli.aws import Account
+from cli.command import Call
+from cli.commands import init
+from cli.errors import CommandFailed
 from cli.origins import creation
 from cli.origins.account import Surroundings
 from cli.origins.application import Application
 from cli.origins.creation import Options
+from cli.screen import Screen
 from cli.specfile import wrong_fields
 
 NOTHING = Options(
@@ -215,3 +222,30 @@ def test_what_is_larger_than_fargate_or_not_the_deployers_is_reported(account: A
     creation.document(web(), strange, options)
     (check,) = (c for c in strange.missing if c.name == "deployer")
     assert "ServicePattern (shop*)" in check.finding
+
+
+def options() -> dict[str, Any]:
+    """The options of the command that only a new service has, as click hands them over."""
+    names = {"groups": "security_groups", "role": "execution_role"}
+    given = asdict(NOTHING)
+    return {names.get(n, n): v for n, v in given.items() if n not in ("cluster", "tags")}
+
+
+def test_where_nothing_is_there_three_answers_make_a_spec(
+    account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = ["shop", "8080", "public-ip"]
+    monkeypatch.setattr(Screen, "ask", lambda self, question: answers.pop(0))
+    monkeypatch.setattr(Call, "interactive", True)
+    call = Call(None, "us-east-1", "deployer", None, False)
+    target = SimpleNamespace(parameters=DEPLOYER, environment=None)
+    call.__dict__ |= {"account": account, "target": target}
+    file = tmp_path / "deployer.yaml"
+    init._create(call, init._asked(call, None), None, "v.*", file, False, options())
+    assert (answers, yaml.safe_load(file.read_text())) == ([], call.result["spec"])
+    assert call.result["spec"]["service"] == "shop"
+    assert {check["name"] for check in call.result["missing"]} >= {"roles", "log group"}
+
+    monkeypatch.setattr(Call, "interactive", False)
+    with pytest.raises(CommandFailed, match="neither a compose file nor a Dockerfile"):
+        init._asked(call, None)
