@@ -627,7 +627,8 @@ def test_a_release_that_serves_unverified_is_named_with_what_mends_it(
 def test_the_last_verified_release_can_be_rolled_back_to(context: Any) -> None:
     """That mends a site on which another one serves."""
     published("r1", PAGES, context)
-    found = identify({"action": "rollback", "site": "coder", "to": "r1"}, context)
+    command = {"action": "rollback", "site": "coder", "to": "r1", "hold": False}
+    found = identify(command, context)
     assert (found["decision"], found["release"]["folder"]) == ("ROLL_BACK", "r1")
     back = publish(context, built=None, release=found["release"])
     assert site.switched(back["switch"]) == ["r1"]
