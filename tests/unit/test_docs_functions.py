@@ -668,6 +668,16 @@ def test_a_release_that_serves_unverified_is_named_with_what_mends_it(
     assert record["reason"].endswith("Bring it back: deployer docs rollback r1")
 
 
+def test_the_last_verified_release_can_be_rolled_back_to(context: Any) -> None:
+    """That mends a site on which another one serves."""
+    published("r1", PAGES, context)
+    command = {"action": "rollback", "site": "coder", "to": "r1", "hold": False}
+    found = identify(command, context)
+    assert (found["decision"], found["release"]["folder"]) == ("ROLL_BACK", "r1")
+    back = publish(context, built=None, release=found["release"])
+    assert site.switched(back["switch"]) == ["r1"]
+
+
 def test_a_site_that_was_switched_back_or_never_switched_is_no_alarm(
     context: Any, web: Web, announced: Any
 ) -> None:
