@@ -343,7 +343,7 @@ class Requests:
         build = replace(spec.build, directory=folder) if folder else spec.build
         with self.screen.working(f"reading {source}"):
             examined = docs_sources.examine(source, build)
-        self.screen.say(f"Found {printable(examined.plan.found)}.")
+        self.screen.say(f"Found {printable(examined.plan.summary)}.")
         for warning in examined.warnings:
             self.screen.say(f"Note: {printable(warning)}", "yellow")
         with contextlib.ExitStack() as stack:
@@ -565,7 +565,7 @@ class Requests:
                 f"{what} was not {participle}: {printable(record['reason'])}",
                 [
                     "It waits for:",
-                    f"  deployer {'docs ' if participle == 'published' else ''}resume",
+                    "  deployer docs resume" if participle == "published" else "  deployer resume",
                 ],
             )
         if outcome == "SUPERSEDED":

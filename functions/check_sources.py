@@ -90,5 +90,5 @@ def handler(event: Request, context: LambdaContext) -> Checked:
             {"Name": variable, "Value": secret, "Type": "SECRETS_MANAGER"}
             for variable, secret in spec.build.secrets.items()
         ],
-        "reason": "; ".join([plan.found, *before, *plan.warnings]),
+        "reason": "; ".join([plan.summary, *before, *plan.warnings]),
     }

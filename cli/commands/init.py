@@ -154,8 +154,8 @@ def _place(call: Call, cluster: str | None, name: str) -> tuple[str, str] | None
     client = call.account.client("ecs")
     clusters = [cluster] if cluster else _names(client, "list_clusters", "clusterArns")
     if name:
-        found = [place for place in clusters if _described(place, name)]
-        return (_one(call, "cluster", found), name) if found else None
+        holding = [place for place in clusters if _described(place, name)]
+        return (_one(call, "cluster", holding), name) if holding else None
     places = {
         place: services
         for place in clusters
@@ -329,7 +329,7 @@ def _create(
     tags: str,
     file: Path,
     leave_out: bool,
-    asked: Mapping[str, Any],
+    answers: Mapping[str, Any],
 ) -> None:
     name = call.service or application.name
     if not name:
@@ -344,7 +344,7 @@ def _create(
     if parameters is None:
         around.facts.append(("deployer", f"no stack {call.stack} yet; it comes with: make deploy"))
     with call.screen.working("Looking around in the account"):
-        options = creation.Options(cluster=cluster, tags=tags, **_named(asked))
+        options = creation.Options(cluster=cluster, tags=tags, **_named(answers))
         made = creation.document(application, around, options)
     refused = [] if leave_out else application.problems
     problems = [*refused, *around.problems]

@@ -198,9 +198,9 @@ class OneOff:
 
     def _look(self) -> None:
         before = self._task.get("lastStatus")
-        found = patiently(lambda: ecs.existing_tasks(self._cluster, [self._arn]), self._screen)
-        if found:
-            self._task = found[0]
+        tasks = patiently(lambda: ecs.existing_tasks(self._cluster, [self._arn]), self._screen)
+        if tasks:
+            self._task = tasks[0]
         elif time.monotonic() - self._began > READ_LAG.total_seconds():
             raise CommandFailed(
                 FAILED,

@@ -192,8 +192,8 @@ def url(spec: ServiceSpec, tasks: Sequence[Task], live: Mapping[str, Any] | None
     port = ((live or {}).get("rollout") or {}).get("port")
     if spec.url or port:
         inside = bool(ec2.verification_network()[0])
-        asked = not (spec.url or inside)
-        public = ec2.public_addresses(addresses.interfaces(running)) if asked else {}
+        by_public_ip = not (spec.url or inside)
+        public = ec2.public_addresses(addresses.interfaces(running)) if by_public_ip else {}
         return addresses.of(spec, running, public, port, inside=inside)["url"]
     return live.get("url") if live else None
 

@@ -126,13 +126,13 @@ class Surroundings:
     def _of_stacks(self) -> list[_Network]:
         pages = self.account.client("cloudformation").get_paginator("list_exports").paginate()
         exports = {e["Name"]: e["Value"] for page in pages for e in page["Exports"]}
-        found = list[_Network]()
+        networks = list[_Network]()
         for name, group in exports.items():
             stack, suffix, _ = name.rpartition("-ServiceSecurityGroupId")
             public = exports.get(f"{stack}-PublicSubnetIds")
             if suffix and public:
-                found.append((tuple(public.split(",")), (group,)))
-        return found
+                networks.append((tuple(public.split(",")), (group,)))
+        return networks
 
     def _of_default_vpc(self) -> list[_Network]:
         client = self.account.client("ec2")
@@ -144,11 +144,11 @@ class Surroundings:
         subnets = client.describe_subnets(Filters=[of_vpc])["Subnets"]
         named = {"Name": "group-name", "Values": ["default"]}
         groups = client.describe_security_groups(Filters=[of_vpc, named])["SecurityGroups"]
-        found: _Network = (
+        network: _Network = (
             tuple(sorted(subnet["SubnetId"] for subnet in subnets)),
             tuple(group["GroupId"] for group in groups),
         )
-        return [found] if all(found) else []
+        return [network] if all(network) else []
 
     def needs_public_ip(self, subnets: Sequence[str]) -> bool:
         """Return whether tasks in these subnets reach ECR only with a public IP."""
@@ -228,10 +228,10 @@ class Surroundings:
         }
         vpcs = {subnet["VpcId"] for subnet in ec2.subnets(list(subnets)).values()}
         if asked:
-            found = [
+            matches = [
                 g for g in every.values() if asked in (g["TargetGroupName"], g["TargetGroupArn"])
             ]
-            chosen = found[0]["TargetGroupName"] if found else None
+            chosen = matches[0]["TargetGroupName"] if matches else None
             if not chosen:
                 there = ", ".join(sorted(every)) or "none"
                 self.problems.append(f"--target-group: there is no {asked}; there are {there}")

@@ -119,16 +119,16 @@ def services(file: Path, environment: Mapping[str, str]) -> tuple[dict[str, Any]
         raise NotCompose(f"{file} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise NotCompose(f"{file} is not YAML: {' '.join(str(error).split())}") from error
-    found = document.get("services") if isinstance(document, dict) else None
-    if not isinstance(found, dict) or not found:
+    services = document.get("services") if isinstance(document, dict) else None
+    if not isinstance(services, dict) or not services:
         raise NotCompose(f"{file} has no services, so it is not a compose file")
-    if wrong := [name for name, service in found.items() if not isinstance(service, dict)]:
+    if wrong := [name for name, service in services.items() if not isinstance(service, dict)]:
         raise NotCompose(f"{file}: services.{wrong[0]} must be an object")
     if "include" in document:
         raise NotCompose(f"{file} includes others: docker compose config > compose.whole.yaml")
     beside = file.parent / ".env"
     values = variables(beside.read_text()) if beside.is_file() else {}
-    return found, Variables({**values, **environment})
+    return services, Variables({**values, **environment})
 
 
 def choose(found: Mapping[str, Any], asked: str | None) -> list[str]:

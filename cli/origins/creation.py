@@ -52,9 +52,9 @@ def document(application: Application, around: Surroundings, asked: Options) -> 
     network = around.network(cluster, asked.subnets, asked.groups) if cluster else None
     group = url = None
     if exposure == "load-balancer" and cluster and network:
-        found = around.target_group(asked.target_group, cluster, network[0])
-        if found:
-            group, balancer = found
+        target = around.target_group(asked.target_group, cluster, network[0])
+        if target:
+            group, balancer = target
             url = around.url(asked.url, balancer)
     fits = size(application.cpu, application.memory)
     if fits is None:
@@ -190,7 +190,7 @@ def _grace(container: Mapping[str, Any]) -> int:
 def _verify(
     application: Application,
     around: Surroundings,
-    asked: Options,
+    options: Options,
     port: int | None,
     exposure: str | None,
 ) -> dict[str, str] | None:
@@ -205,8 +205,8 @@ def _verify(
         )
         return None
     own = application.asked_path(port)
-    path = asked.health_path or own or "/"
-    why = "--health-path" if asked.health_path else "the health check's" if own else "the default"
+    path = options.health_path or own or "/"
+    why = "--health-path" if options.health_path else "the health check's" if own else "the default"
     around.facts.append(("verified", f"{path} answers 200 ({why}; --health-path names another)"))
     return {"path": path}
 
@@ -224,10 +224,10 @@ def lacking(made: Mapping[str, Any], around: Surroundings) -> list[Check]:
         for name, look in check_prerequisites.all_checks(place).items()
         if name not in known and name not in ("alarms", "database")
     }
-    found = [
+    problems = [
         check
         for name, look in looks.items()
         for check in check_prerequisites.guarded(name, look)
         if check.state != OK and not check.denied
     ]
-    return [*around.missing, *found]
+    return [*around.missing, *problems]

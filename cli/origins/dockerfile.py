@@ -1,4 +1,4 @@
-"""Read from a Dockerfile what ECS must be told: ports, the health check, the platform.
+"""Read from a Dockerfile what ECS must know: ports, the health check, the platform.
 
 Command, user and variables are in the image, and ECS takes them from there.
 https://docs.docker.com/reference/dockerfile/

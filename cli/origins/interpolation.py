@@ -38,21 +38,21 @@ class Variables:
 
     def _text(self, text: str, path: str) -> str:
         done, at = [], 0
-        while (found := text.find("$", at)) >= 0:
-            done.append(text[at:found])
-            following = text[found + 1 : found + 2]
+        while (dollar := text.find("$", at)) >= 0:
+            done.append(text[at:dollar])
+            following = text[dollar + 1 : dollar + 2]
             if following == "$":
                 done.append("$")
-                at = found + 2
-            elif following == "{" and (end := _closing(text, found + 2)) > 0:
-                done.append(self._braced(text[found + 2 : end], path))
+                at = dollar + 2
+            elif following == "{" and (end := _closing(text, dollar + 2)) > 0:
+                done.append(self._braced(text[dollar + 2 : end], path))
                 at = end + 1
-            elif match := _BARE.match(text, found + 1):
+            elif match := _BARE.match(text, dollar + 1):
                 done.append(self._value(match[0]))
                 at = match.end()
             else:
                 self.problems.append(f"{path}: a $ that names no variable: write $$")
-                at = found + 1
+                at = dollar + 1
         return "".join([*done, text[at:]])
 
     def _braced(self, inside: str, path: str) -> str:

@@ -49,7 +49,7 @@ def packed(examined: DocsSources) -> list[str]:
 def test_only_what_git_does_not_ignore_is_sent_without_its_history(tmp_path: Path) -> None:
     examined = docs_sources.examine(site(tmp_path), DETECTED)
     assert packed(examined) == [".gitignore", "index.md", "package.json", "pnpm-lock.yaml"]
-    assert examined.plan.found.startswith("VitePress (1.6.3), pnpm")
+    assert examined.plan.summary.startswith("VitePress (1.6.3), pnpm")
     assert (examined.count, examined.warnings) == (4, [])
 
 

@@ -375,7 +375,7 @@ PLANS: Mapping[str, Plan] = {
 
 HELD = ("docs: a hold and its end", "docs: published while held")
 # the answer to Identify docs is lost after it chose an archive, and a newer one arrives
-RETRIED = replace(PLANS["docs: an upload while publishing is ordered"], faults={72: "lost"})
+RETRIED = replace(PLANS["docs: an upload while publishing is ordered"], faults={74: "lost"})
 # a recovery that lacks a permission does not get the lock
 DENIED = replace(PLANS["docs: stopped midway"], faults={47: "denied"})
 _FAULTS = (None, None, None, "build-fails", "no-front-page", "unanswered")

@@ -212,7 +212,7 @@ def test_the_version_of_node_is_the_one_that_the_sources_name(
     fields = {"engines": {"node": engines}} if engines else {}
     plan = planned({"package.json": package(**fields), **PNPM, **files})
     assert plan.runtimes == {"nodejs": version}
-    assert told in plan.found
+    assert told in plan.summary
     assert plan.warnings == ()
 
 
@@ -321,7 +321,7 @@ def test_the_buildspec_runs_what_was_planned() -> None:
     assert spec["phases"]["pre_build"]["commands"][:-1] == list(plan.install)
     assert spec["phases"]["build"]["commands"] == list(plan.build)
     assert spec["cache"]["key"] == plan.packages
-    assert spec["env"]["variables"]["FOUND"] == plan.found
+    assert spec["env"]["variables"]["FOUND"] == plan.summary
     assert '"<' not in text
 
 

@@ -131,16 +131,16 @@ class _Exchange(threading.Thread):
 
 def addresses(host: str, timeout: float = 3.0) -> list[str]:
     """Return the IP addresses of a host; none if its name is not resolved within the time."""
-    found = set[str]()
+    resolved = set[str]()
 
     def resolve() -> None:
         with contextlib.suppress(OSError):
-            found.update(str(entry[4][0]) for entry in socket.getaddrinfo(host, None))
+            resolved.update(str(entry[4][0]) for entry in socket.getaddrinfo(host, None))
 
     resolver = threading.Thread(target=resolve, name=f"resolve {host}", daemon=True)
     resolver.start()
     resolver.join(timeout)
-    return sorted(found)
+    return sorted(resolved)
 
 
 def get(url: str, timeout: float = 3.0) -> Answer | None:

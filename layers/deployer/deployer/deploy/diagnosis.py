@@ -204,8 +204,8 @@ def diagnose_docs_build(failure: Failure, log: Sequence[str]) -> Diagnosis:
         return diagnose(failure, [], [], lines)
     cause = "; ".join(reasons)
     installing = any(reason.startswith(("INSTALL:", "PRE_BUILD:")) for reason in reasons)
-    if told := _telling(lines, installing):
-        cause += ". Its log says: " + " | ".join(told)
+    if causes := _telling(lines, installing):
+        cause += ". Its log says: " + " | ".join(causes)
     return diagnose({"Error": "BuildFailed", "Cause": cause}, [], [], lines)
 
 

@@ -102,7 +102,7 @@ class Plan:
 
     Attributes:
         directory: the folder of the site.
-        found: what was found, in words.
+        summary: what was found, in words.
         warnings: what may not be as intended, and what to do about it.
         install, build: commands of bash; none for a site that is built already.
         outputs: the folders that may hold the built site, relative to the site's.
@@ -113,7 +113,7 @@ class Plan:
     """
 
     directory: str
-    found: str
+    summary: str
     warnings: tuple[str, ...]
     install: tuple[str, ...]
     build: tuple[str, ...]
@@ -166,7 +166,7 @@ def buildspec(template: str, planned: Plan) -> str:
     values = {
         "registries": " ".join(planned.registries),
         "outputs": " ".join(planned.outputs),
-        "found": planned.found,
+        "found": planned.summary,
         "runtimes": planned.runtimes,
         "install": (*planned.install, 'touch "$CODEBUILD_SRC_DIR/.installed"'),
         "build": planned.build,
@@ -238,11 +238,11 @@ def _choose(
         return site.rank, place, site.kind != "node"
 
     if build.directory:
-        asked = [build.directory, _in(top, build.directory)]
-        inside = [site for folder in asked for site in sites if site.folder == folder]
+        folders = [build.directory, _in(top, build.directory)]
+        inside = [site for folder in folders for site in sites if site.folder == folder]
         inside += [
             _Site(_HTML, folder, "html", _in(folder, "index.html"), "built HTML")
-            for folder in asked
+            for folder in folders
             if _in(folder, "index.html") in files
         ]
         inside.sort(key=lambda site: (bool(build.script) and site.kind != "node", *order(site)))
@@ -305,15 +305,15 @@ def _plan_node(site: _Site, files: Files, name: str, build: Build) -> Plan:
         )
     manager = _manager(site.folder, files, name, site.document)
     version, wanted_by, warnings = runtimes.node(_near(files, site.folder), package)
-    found = [site.generator or f"the script {script} of {site.document}"]
+    parts = [site.generator or f"the script {script} of {site.document}"]
     if generator:
         declared = _table(package, "dependencies") | _table(package, "devDependencies")
         version_of = str(declared[_package_of(generator, declared)])[:40]
-        found = [f"{generator.name} ({version_of})"]
-    found += [f"in {site.folder}" if site.folder != "." else "", manager.words]
+        parts = [f"{generator.name} ({version_of})"]
+    parts += [f"in {site.folder}" if site.folder != "." else "", manager.words]
     return Plan(
         directory=site.folder,
-        found=_sentence(*found, f"Node {version} ({wanted_by})"),
+        summary=_sentence(*parts, f"Node {version} ({wanted_by})"),
         warnings=(
             *manager.warnings,
             *warnings,
@@ -598,7 +598,7 @@ def _plan_python(
     wheels = f"{version} {_hash(b''.join(requirements.values()))}".replace(" ", "-")
     return Plan(
         directory=site.folder,
-        found=_sentence(
+        summary=_sentence(
             site.generator,
             f"in {site.folder}" if site.folder != "." else "",
             f"packages of {chosen}",
@@ -622,7 +622,7 @@ def _plan_python(
 
 def _requirements(files: Files, folder: str) -> dict[str, bytes]:
     """Return the documents that name Python packages for a site, the likeliest first."""
-    found: dict[str, bytes] = {}
+    documents: dict[str, bytes] = {}
     for above in _above(folder):
         names = [_in(above, "uv.lock")]
         names += sorted(
@@ -641,8 +641,10 @@ def _requirements(files: Files, folder: str) -> dict[str, bytes]:
             ),
         )
         names.append(_in(above, "pyproject.toml"))
-        found |= {path: files[path] for path in names if path in files and path not in found}
-    return found
+        documents |= {
+            path: files[path] for path in names if path in files and path not in documents
+        }
+    return documents
 
 
 def _docs_packages(project: Mapping[str, Any]) -> list[tuple[str, str]]:

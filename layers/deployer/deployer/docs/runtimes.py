@@ -80,10 +80,10 @@ def _allows(wanted: str, major: int) -> bool:
 
 def _comparators(alternative: str) -> list[tuple[str, list[int]]]:
     hyphen = re.sub(r"(\S+)\s+-\s+(\S+)", r">=\1 <=\2", alternative)
-    found = re.findall(r"([<>]=?|[~^=])?\s*v?(\d+(?:\.(?:\d+|x|\*))*|x|\*)", hyphen)
+    comparators = re.findall(r"([<>]=?|[~^=])?\s*v?(\d+(?:\.(?:\d+|x|\*))*|x|\*)", hyphen)
     return [
         (operator, [int(part) for part in version.split(".") if part.isdigit()])
-        for operator, version in found
+        for operator, version in comparators
     ]
 
 
@@ -122,9 +122,9 @@ def python(near: Sequence[tuple[str, bytes]], project: Mapping[str, Any]) -> tup
     """
     for path, content in near:
         if PurePosixPath(path).name == ".python-version":
-            found = re.search(rb"3\.(\d+)", content)
-            if found and (3, int(found[1])) in _PYTHONS:
-                return f"3.{int(found[1])}", path
+            match = re.search(rb"3\.(\d+)", content)
+            if match and (3, int(match[1])) in _PYTHONS:
+                return f"3.{int(match[1])}", path
     table = project.get("project")
     wanted = table.get("requires-python") if isinstance(table, Mapping) else None
     if isinstance(wanted, str):

@@ -197,13 +197,13 @@ _ran: dict[tuple[str, str], tuple[Request, list[ecs_tasks.Task]]] = {}
 def _run_task(data: Request) -> Response:
     cluster = _cluster(data)
     token = (get_account_id(), data.get("clientToken") or "")
-    asked = copy.deepcopy(data)  # what follows fills in defaults
-    earlier, tasks = _ran.get(token) or (asked, [])
-    if earlier != asked:  # AmazonECS/latest/APIReference/ECS_Idempotency.html
+    request = copy.deepcopy(data)  # what follows fills in defaults
+    earlier, tasks = _ran.get(token) or (request, [])
+    if earlier != request:  # AmazonECS/latest/APIReference/ECS_Idempotency.html
         raise _Refused("ConflictException", "The client token was used with other parameters.")
     if tasks:
-        found = [ecs._sanitize(task.record) for task in tasks]
-        same: Response = json_response({"tasks": found, "failures": []})
+        shown = [ecs._sanitize(task.record) for task in tasks]
+        same: Response = json_response({"tasks": shown, "failures": []})
         return same
     definition = _definition(data.get("taskDefinition") or "")
     _check_network(definition, data.get("networkConfiguration") or {})
@@ -232,9 +232,9 @@ def _run_task(data: Request) -> Response:
         for _ in range(data.get("count") or 1)
     ]
     if token[1]:
-        _ran[token] = (asked, tasks)
-    found = [ecs._sanitize(task.record) for task in tasks]
-    answered: Response = json_response({"tasks": found, "failures": []})
+        _ran[token] = (request, tasks)
+    shown = [ecs._sanitize(task.record) for task in tasks]
+    answered: Response = json_response({"tasks": shown, "failures": []})
     return answered
 
 
