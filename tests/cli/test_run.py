@@ -136,7 +136,7 @@ class Aws:
         self.stopped: list[str] = []
         monkeypatch.setattr(ecs, "run_task", self._run)
         monkeypatch.setattr(ecs, "stop_task", self._stop)
-        monkeypatch.setattr(ecs, "known_tasks", lambda *given: answer(self.shows))
+        monkeypatch.setattr(ecs, "existing_tasks", lambda *given: answer(self.shows))
         monkeypatch.setattr(logs, "lines", lambda *given: iter(answer(self.lines)))
         monkeypatch.setattr(time, "sleep", lambda seconds: None)
 

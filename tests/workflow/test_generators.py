@@ -61,7 +61,7 @@ def cached(site: DocsSite) -> list[tuple[str, datetime]]:
 @pytest.mark.parametrize(
     ("name", "guide", "found"),
     [
-        ("docusaurus", "/guide/", "Docusaurus (3.9.2), bun 1.4.5 (package.json)"),
+        ("docusaurus", "/guide", "Docusaurus (3.9.2), bun 1.4.5 (package.json)"),
         ("starlight", "/guide/", "Astro Starlight (0.36.3), yarn 4.9.4 (package.json)"),
         ("sphinx", "/guide.html", "Sphinx, in docs, packages of uv.lock, Python 3.13"),
     ],
