@@ -112,7 +112,10 @@ Resources:
     Properties:
       Name: !Sub "/deployer/docs/${{ServiceName}}"
       Type: String
-      Value: "{{}}"
+      Value: !Sub >-
+        {{"site": "${{ServiceName}}", "url": "https://docs.example.com", "bucket": "docs-bucket",
+        "distribution": "E1", "store": "arn:aws:cloudfront::000000000000:key-value-store/1",
+        "build": {{"directory": "", "script": "", "output": "", "secrets": ""}}}}
   Spec:
     Type: AWS::SSM::Parameter
     Properties:

@@ -181,7 +181,7 @@ def test_the_application_and_docs_by_the_deployers_state_machines(deployable: Ch
 
     sources = deployable.root / "sources"
     sources.mkdir()
-    (sources / "index.md").write_text("# Docs\n")
+    (sources / "index.html").write_text("<h1>Docs</h1>\n")
     unbuilt = deployable.run("--mode", "application", "--source", str(sources))
     assert (unbuilt.returncode, "no output BuildStateMachine" in unbuilt.stderr) == (3, True)
     docs = deployable.output("--mode", "docs", "--docs", str(sources))["docs"]
