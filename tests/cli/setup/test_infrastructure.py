@@ -113,7 +113,7 @@ def test_from_nothing_to_https_and_on_and_away(
     }
     assert changed["application"]["url"] == f"https://{DOMAIN}"
     site = DocsSite(replace(stage, service=f"docs:{NAME}"), NAME)
-    assert changed["docs"]["url"] == site.outputs["Url"]
+    assert changed["docs"]["url"] == site.url
     assert "This is index." in site.get("/").text
     blueprint = aws.client("ecs").describe_task_definition(taskDefinition=NAME)["taskDefinition"]
     variables = blueprint["containerDefinitions"][0]["environment"]
