@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.resources import files
 from typing import Any, TypedDict
 
@@ -76,7 +76,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
         if not was_built:
             repacked.seek(0)
             s3.upload(bucket, target, repacked)
-    logger.info("sources checked", plan=vars(plan), built=bool(was_built))
+    logger.info("sources checked", plan=asdict(plan), built=bool(was_built))
     before = ["built before from the same sources"] if was_built else []
     return {
         "built": f"arn:aws:s3:::{bucket}/{folder}/{name}" if was_built or plan.is_built else "",

@@ -3,7 +3,7 @@
 import click
 from botocore.exceptions import ClientError
 
-from cli import plan
+from cli import completion, plan
 from cli.aws import DENIED, code_of
 from cli.command import Call, command, follows
 from cli.errors import REJECTED, UNREADY, WRONG, CommandFailed
@@ -26,11 +26,12 @@ Examples:
   deployer promote 1.2.0 --to production --dry-run
 """
 )
-@click.argument("release", required=False)
+@click.argument("release", required=False, shell_complete=completion.releases)
 @click.option(
     "--to",
     required=True,
     metavar="NAME",
+    shell_complete=completion.services,
     help="A service of this deployer, or an environment: the same service of its deployer.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would change; start nothing.")
@@ -55,7 +56,8 @@ def promote(call: Call, release: str | None, to: str, dry_run: bool, follow: boo
     }
     repository, environment = source.spec.repository, source.environment
     target = _destination(call, source, to)
-    call.__dict__["target"] = target  # what is printed from here on is about this one
+    # the commands that are printed from here on are about this one
+    call.target, call.stack, call.service = target, target.stack, target.service
     if target.stack != source.stack:
         origin["stack"] = source.stack
     if ecr.find(target.spec.repository, record["digest"]) is None:
@@ -87,19 +89,18 @@ def _destination(call: Call, source: Target, name: str) -> Target:
         raise CommandFailed(UNREADY, f"the spec of {name} is invalid", ["  deployer doctor"])
     if target is None:
         stack = DEFAULT_STACK if name == DEFAULT_ENVIRONMENT else f"{DEFAULT_STACK}-{name}"
+        others = ", ".join(sorted(set(services) - {source.service})) or "none"
+        advice = [f"Other services of this deployer: {others}."]
+        what = f"{name} is not another service of this deployer"
         try:
             target = find(call.account, stack, source.service)
-        except (CommandFailed, ClientError) as error:
-            denied = isinstance(error, ClientError)
-            if denied and code_of(error) not in DENIED:
+        except CommandFailed as error:
+            raise CommandFailed(WRONG, f"{what}, nor an environment: {error}", advice) from error
+        except ClientError as error:
+            if code_of(error) not in DENIED:
                 raise
-            why = "cannot be described: permission denied" if denied else "does not exist"
-            others = ", ".join(sorted(set(services) - {source.service})) or "none"
-            raise CommandFailed(
-                WRONG,
-                f"{name} is not another service of this deployer, and the stack {stack} {why}",
-                [f"Other services of this deployer: {others}."],
-            ) from error
+            why = f"no permission to describe the stack {stack}"
+            raise CommandFailed(WRONG, f"{what}, nor an environment: {why}", advice) from error
     if (target.stack, target.service) == (source.stack, source.service):
         raise CommandFailed(WRONG, f"{name} is where the release comes from", [])
     return target

@@ -78,8 +78,8 @@ def walk(stage: Stage, service: str, kind: Kind, directory: Path) -> float:
         (directory / name).write_text(text)
     image = Image.from_directory(directory, entrypoint=["python3", "main.py"])
     began = time.monotonic()
-    told = run(stage, directory, "init", "--service", service, *kind.options)
-    for line in (line for check in told["missing"] for line in check["fix"]):
+    document = run(stage, directory, "init", "--service", service, *kind.options)
+    for line in (line for check in document["missing"] for line in check["fix"]):
         if line.startswith("  "):
             _typed(stage, line, directory)
     run(stage, directory, "apply", "--yes", "--service", service)

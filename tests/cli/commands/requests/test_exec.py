@@ -41,9 +41,9 @@ def test_it_says_how_to_enable_it_and_becomes_the_aws_cli(live: Operator, tmp_pa
     live.stage.specify(serviceDefinition={**definition, "enableExecuteCommand": True})
     live.output("restart")
     [task] = live.output("status")["tasks"]["list"]
-    told = live.output("exec")
-    assert told["task"].endswith(task["id"])
-    assert told["run"].endswith(" --interactive --command /bin/sh")
+    document = live.output("exec")
+    assert document["task"].endswith(task["id"])
+    assert document["run"].endswith(" --interactive --command /bin/sh")
 
     (tmp_path / "aws").write_text(PROGRAM)
     missing = live.run("exec", PATH=str(tmp_path))

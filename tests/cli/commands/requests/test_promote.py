@@ -43,14 +43,19 @@ def test_what_one_service_verified_is_deployed_to_another(
 ) -> None:
     verified = staging.stage.records()[-1]
     to = production.stage.service
-    told = staging.output("promote", "--to", to)
-    assert (told["outcome"], told["version"]) == ("SUCCEEDED", "1.0.0")
+    document = staging.output("promote", "--to", to)
+    assert (document["outcome"], document["version"]) == ("SUCCEEDED", "1.0.0")
     record = production.stage.records()[-1]
     assert (record["trigger"], record["digest"]) == ("deploy", verified["digest"])
     origin = {"service": staging.stage.service, "release": verified["id"], "version": "1.0.0"}
     assert record["promotedFrom"] == origin
     shown = production.run("history", "last").stdout
     assert f"from {staging.stage.service} 1.0.0 ({verified['id']})" in shown
+
+    started = staging.run("promote", "--to", to, "--detach").stdout
+    (arn,) = (execution for execution in production.stage.executions() if execution in started)
+    assert f"--service {to}" in started, "what is printed is about the service that it deploys to"
+    production.stage.ended(arn)
 
     assert staging.stage.deployed("1.1.0", fault="exit-at-start").status == "FAILED"
     refused = staging.run("promote", "1.1.0", "--to", to)

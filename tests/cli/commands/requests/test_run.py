@@ -22,10 +22,14 @@ def operator(make: Callable[..., Operator], bob: Person) -> Operator:
 
 def standing(operator: Operator) -> list[Any]:
     """What the deployer and ECS say of the service."""
-    told = operator.output("status")
+    document = operator.output("status")
     names = ("live", "serves", "alarm", "tasks", "inFlight")
     service = operator.stage.described()
-    return [*(told[n] for n in names), [d["id"] for d in service["deployments"]], service["events"]]
+    return [
+        *(document[n] for n in names),
+        [d["id"] for d in service["deployments"]],
+        service["events"],
+    ]
 
 
 @pytest.mark.walk
@@ -41,12 +45,15 @@ def test_its_lines_and_exit_code_are_the_commands_and_the_service_is_undisturbed
     assert "the command exited with 7" in done.stderr
 
     done = live.run("run", "--json", "echo", "lines", "--json")
-    told = json.loads(done.stdout)
+    document = json.loads(done.stdout)
     record = live.stage.records()[-1]
-    assert (done.returncode, told["exitCode"], told["version"]) == (0, 0, "1.0.0")
+    assert (done.returncode, document["exitCode"], document["version"]) == (0, 0, "1.0.0")
     assert "lines --json" in done.stderr.splitlines(), "what follows the command is its own"
-    assert (told["taskDefinition"], told["release"]) == (record["taskDefinition"], record["id"])
-    assert told["stoppedReason"] == "Essential container in task exited"
+    assert (document["taskDefinition"], document["release"]) == (
+        record["taskDefinition"],
+        record["id"],
+    )
+    assert document["stoppedReason"] == "Essential container in task exited"
     assert standing(live) == before
 
 
@@ -58,8 +65,12 @@ def test_a_cancelled_job_and_the_time_limit_stop_it(live: Operator) -> None:
         assert shown.ended() == 130
     assert "interrupted; the task was stopped" in shown.screen
     late = live.run("run", "--json", "--timeout", "4", "sh", "-c", "sleep 600")
-    told = json.loads(late.stdout)
-    assert (late.returncode, told["error"]["code"], told["stopCode"]) == (124, 124, "UserInitiated")
+    document = json.loads(late.stdout)
+    assert (late.returncode, document["error"]["code"], document["stopCode"]) == (
+        124,
+        124,
+        "UserInitiated",
+    )
     tasks = live.stage.aws.client("ecs").list_tasks(
         cluster=live.stage.cluster, family=f"{live.stage.service}-releases"
     )
@@ -68,8 +79,8 @@ def test_a_cancelled_job_and_the_time_limit_stop_it(live: Operator) -> None:
 
 def test_what_cannot_run_says_why(live: Operator) -> None:
     gone = live.run("run", "--json", "--", "no-such-program")
-    told = json.loads(gone.stdout)
-    assert (gone.returncode, told["exitCode"]) == (1, 1), "the entrypoint ran, and found none"
+    document = json.loads(gone.stdout)
+    assert (gone.returncode, document["exitCode"]) == (1, 1), "the entrypoint ran, and found none"
     unknown = live.run("run", "--container", "nobody", "true")
     assert (unknown.returncode, "no container is named nobody" in unknown.stderr) == (125, True)
     assert live.run("run").returncode == 125
