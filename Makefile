@@ -85,7 +85,7 @@ remove: $(READY) ## delete the stacks from the account again; says what stays
 	@python -m cli.setup --remove $(DEPLOY_OPTIONS) $(if $(YES),--yes)
 
 .PHONY: test
-test: $(READY) .checkov/.ready ## check everything, test all but what is slow (five minutes)
+test: $(READY) .checkov/.ready ## check everything, test all but what is slow (eight minutes)
 	$(call timed,make test,$(MAKE) --no-print-directory lint quick)
 
 .PHONY: quick
