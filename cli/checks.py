@@ -39,7 +39,7 @@ def document(check: Check, given: Given) -> dict[str, Any]:
         given: the options that its commands must repeat.
     """
     fix = given.lines(check.fix)
-    fields = {"name": check.name, "state": check.state, "found": check.finding, "fix": fix}
+    fields = {"name": check.name, "state": check.state, "finding": check.finding, "fix": fix}
     optional = {
         "why": check.why,
         "evidence": list(check.evidence),

@@ -341,7 +341,7 @@ def described(examined: DocsSources, packed: int, site_url: str) -> Mapping[str,
     """Return what is sent and built, as --json prints it."""
     plan = examined.plan
     return {
-        "found": plan.summary,
+        "summary": plan.summary,
         "directory": plan.directory,
         "files": examined.count,
         "bytes": examined.size,

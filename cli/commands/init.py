@@ -364,7 +364,7 @@ def _create(
     left_out = [f"left out: {problem}" for problem in application.problems]
     notes = [*left_out, *application.notes]
     call.result |= {
-        "found": [list(fact) for fact in around.facts],
+        "resources": [{"name": name, "value": value} for name, value in around.facts],
         "notes": notes,
         "missing": [shown(check, call.given) for check in missing],
     }

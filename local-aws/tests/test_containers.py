@@ -534,6 +534,18 @@ def test_a_health_check_runs_in_the_container(images: containers.Images, registr
     container.stop(5)
 
 
+def test_a_container_starts_however_many_files_the_server_has_open(tmp_path: Path) -> None:
+    open_files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1024)]
+    try:
+        process, lifeline = containers.spawn(["/bin/sh", "-c", "exit 3"], os.environ, tmp_path)
+        with process:
+            assert process.wait() == 3
+        os.close(lifeline)
+    finally:
+        for number in open_files:
+            os.close(number)
+
+
 def test_many_containers_start_and_stop_at_once(
     images: containers.Images, registry: Memory
 ) -> None:

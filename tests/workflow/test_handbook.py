@@ -152,7 +152,7 @@ def test_a_browser_renders_the_pages_and_what_belongs_to_them(
         assert visitor.page.title() == "Networking, part 3 | Handbook"
         picture = visitor.page.get_by_role("img", name="Networking", exact=True)
         expect(picture).to_be_visible()
-        assert picture.evaluate("image => image.naturalWidth") == 192
+        expect(picture).to_have_js_property("naturalWidth", 192)
         main = visitor.page.locator("main")
         expect(main.get_by_role("table")).to_contain_text("NETWORKING_OPTION_1")
         expect(main.get_by_role("link").first).to_have_css("color", "rgb(29, 78, 216)")

@@ -172,7 +172,7 @@ def test_what_is_safe_is_put_right_and_the_rest_is_left(ill: Operator) -> None:
     assert bad.keys() == {*safe, "secrets"}
     assert {name for name, check in bad.items() if "repair" in check} == safe
     assert {c["name"] for c in result if c["state"] == "warning"} >= {"drift"}
-    assert "memory" in next(c["found"] for c in result if c["name"] == "drift")
+    assert "memory" in next(c["finding"] for c in result if c["name"] == "drift")
 
     executions = len(ill.stage.executions())
     unanswered = ill.run("doctor", "--fix")
@@ -205,7 +205,7 @@ def test_a_database_that_is_closed_to_the_tasks_is_opened(
     try:
         bad = wrong(looked(operator, **eyes)[1])
         assert bad.keys() == {"database"}
-        assert "5432" in bad["database"]["found"]
+        assert "5432" in bad["database"]["finding"]
 
         assert looked(operator, "--fix", "--yes")[0] == 0
         (rule,) = rules(stage, closed)
@@ -228,7 +228,7 @@ def test_a_subnet_without_a_way_to_ecr(operator: Operator) -> None:
     assert wrong(looked(operator)[1]).keys() == {"way to ECR"}
 
     stage.specify_network(subnets=[subnet, "subnet-0123456789abcdef0"])
-    assert "subnet-0123456789abcdef0" in wrong(looked(operator)[1])["network"]["found"]
+    assert "subnet-0123456789abcdef0" in wrong(looked(operator)[1])["network"]["finding"]
 
 
 def test_a_secret_that_the_execution_role_may_not_read(operator: Operator) -> None:
@@ -239,7 +239,7 @@ def test_a_secret_that_the_execution_role_may_not_read(operator: Operator) -> No
     gone = other.replace("/other", "/gone")
     stage.specify_container(secrets={"OTHER": other, "GONE": gone})
     _, result = looked(operator)
-    message = [c["found"] for c in result if c["name"] == "secrets" and c["state"] == "failed"]
+    message = [c["finding"] for c in result if c["name"] == "secrets" and c["state"] == "failed"]
     assert len(message) == 2
     assert any("has no permission to read" in text for text in message)
     assert any("does not exist" in text for text in message)
@@ -322,8 +322,8 @@ def test_behind_a_load_balancer(
         time.sleep(0.5)
     bad = wrong(looked(operator)[1])
     assert {"security group", "targets"} <= bad.keys()
-    assert "404" in bad["targets"]["found"]
-    assert created["front"] in bad["security group"]["found"]
+    assert "404" in bad["targets"]["finding"]
+    assert created["front"] in bad["security group"]["finding"]
 
     elb.modify_target_group(TargetGroupArn=created["target"], HealthCheckPath="/healthz")
     looked(operator, "--fix", "--yes")
@@ -369,7 +369,7 @@ def test_a_release_that_crashed_says_why(live: Operator) -> None:
     bad = wrong(result)
     assert (code, set(bad)) == (3, {"last release"})
     assert "exited with 3" in str(live.stage.records()[-1]["diagnosis"]["stops"])
-    assert "crash" in bad["last release"]["found"]
+    assert "crash" in bad["last release"]["finding"]
     assert any("exits at start" in line for line in bad["last release"]["evidence"])
     assert bad["last release"]["fix"][0] == live.stage.records()[-1]["diagnosis"]["advice"]
 
@@ -394,9 +394,9 @@ def test_tasks_that_do_not_stay_say_why(live: Operator) -> None:
     bad = wrong(result)
     assert code == 3
     assert {"tasks", "database URL"} <= bad.keys()
-    assert "exited with 1" in bad["tasks"]["found"]
+    assert "exited with 1" in bad["tasks"]["finding"]
     assert any("connect to postgres failed" in line for line in bad["tasks"]["evidence"])
-    assert "JSON" in bad["database URL"]["found"]
+    assert "JSON" in bad["database URL"]["finding"]
     assert "CODER_PG" not in str(bad["database URL"]), "what is in a secret is not told"
 
 
@@ -408,7 +408,7 @@ def test_coder_that_keeps_its_data_inside_the_task(operator: Operator) -> None:
     assert stage.deployed("1.0.0").status == "SUCCEEDED"
     bad = wrong(looked(operator)[1])
     assert bad.keys() == {"log", "variables"}
-    assert "built-in-database" in bad["log"]["found"]
+    assert "built-in-database" in bad["log"]["finding"]
 
     ran = stage.described()["taskDefinition"]
     definition = ecs.describe_task_definition(taskDefinition=ran)["taskDefinition"]
@@ -423,8 +423,8 @@ def test_coder_that_keeps_its_data_inside_the_task(operator: Operator) -> None:
     ecs.update_service(cluster=stage.cluster, service=stage.service, taskDefinition=theirs)
     _, result = looked(operator)
     bad = wrong(result)
-    assert "environment CODER_POSTGRES_URL" in bad["drift"]["found"]
-    message = [c["found"] for c in result if c["name"] == "variables that run"]
+    assert "environment CODER_POSTGRES_URL" in bad["drift"]["finding"]
+    message = [c["finding"] for c in result if c["name"] == "variables that run"]
     assert any("CODER_POSTGRES_URL" in text for text in message)
 
 
@@ -444,19 +444,19 @@ def test_the_names_are_those_of_the_fork(operator: Operator, tmp_path: Path) -> 
     )
     bad = wrong(looked(operator, "--checkout", str(tmp_path))[1])
     assert bad.keys() == {"variables"}
-    assert "WORKBENCH_ACCESS_URL" in bad["variables"]["found"]
+    assert "WORKBENCH_ACCESS_URL" in bad["variables"]["finding"]
 
 
 def test_an_image_that_cannot_be_pulled_any_more(live: Operator) -> None:
     stage = live.stage
     arm = {"operatingSystemFamily": "LINUX", "cpuArchitecture": "ARM64"}
     stage.specify_definition(runtimePlatform=arm)
-    assert "linux/amd64" in wrong(looked(live)[1])["image"]["found"]
+    assert "linux/amd64" in wrong(looked(live)[1])["image"]["finding"]
     digest = stage.records()[-1]["digest"]
     stage.aws.client("ecr").batch_delete_image(
         repositoryName=stage.service, imageIds=[{"imageDigest": digest}]
     )
-    assert "gone" in wrong(looked(live)[1])["image"]["found"]
+    assert "gone" in wrong(looked(live)[1])["image"]["finding"]
 
 
 def test_a_build_that_failed(operator: Operator) -> None:
@@ -508,4 +508,4 @@ def test_a_spec_with_a_wrong_name(operator: Operator) -> None:
     stage.specify(preset="coder")
     code, result = looked(operator)
     assert (code, set(wrong(result))) == (3, {"deployer"})
-    assert "CODER_PG_CONNECTION_URL" in wrong(result)["deployer"]["found"]
+    assert "CODER_PG_CONNECTION_URL" in wrong(result)["deployer"]["finding"]

@@ -49,9 +49,12 @@ def main(lifeline: int, address: str, command: list[str]) -> int:
     theirs.close()
     _, passed, _, _ = ours.recvmsg(1, _socket.CMSG_SPACE(4))
     binds = [struct.unpack("i", content)[0] for _, _, content in passed]  # none, if refused
+    poller = select.poll()  # select cannot watch what has a number above 1,023
+    for watched in (woken, lifeline, *binds):
+        poller.register(watched, select.POLLIN)
     code: int | None = None
     while code is None:
-        ready, _, _ = select.select([woken, lifeline, *binds], [], [])
+        ready = [number for number, _ in poller.poll()]
         if lifeline in ready:
             code = 128 + int(signal.SIGKILL)
         elif woken in ready:
