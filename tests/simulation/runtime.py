@@ -273,6 +273,7 @@ def installed() -> Iterator[None]:
     put(sys.modules["publish_docs"], "ThreadPoolExecutor", _Serial)
     put(sys.modules["publish_docs"], "_download", _downloaded)
     put(sys.modules["deployer.http"], "get", lambda url, timeout=3.0: here().http(url))
+    put(sys.modules["deployer.http"], "addresses", lambda host, timeout=3.0: [])
     download = SimpleNamespace(request=SimpleNamespace(urlopen=_Download))
     put(sys.modules["deployer.aws.ecr"], "urllib", download)
     put(botocore.client.BaseClient, "_make_api_call", _make_api_call)
