@@ -12,7 +12,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 SOURCES := buildspecs cli demo functions layers local-aws tests
 # so that no worker is left with a long file when the others are done
-SUITES := tests/workflow tests/cli tests/demo local-aws/tests tests/simulation tests/template tests/unit
+SUITES := tests/simulation tests/workflow tests/cli tests/demo local-aws/tests tests/template tests/unit
 SLOW := tests/workflow tests/cli tests/demo local-aws/tests tests/benchmarks tests/simulation/test_interpreter.py
 # pytest-xdist, file by file. Three workers for two cores: tests on the local AWS mostly wait.
 WORKERS ?= 3

@@ -170,7 +170,6 @@ def test_a_rollback_that_is_stopped_is_finished(live: Stage, state: str) -> None
     assert_put_right(live, good)
 
 
-@pytest.mark.walk
 def test_the_clock_finds_lost_pushes_and_abandoned_turns(live: Stage) -> None:
     events = live.aws.client("events")
     rules = {rule["Name"]: rule for rule in events.list_rules()["Rules"]}
