@@ -541,6 +541,16 @@ FOUND: Mapping[str, Plan] = {
         ),
         news={5: "late"},
     ),
+    "a tag put back while nothing could be read lost to an image that was pushed before": Plan(
+        "bare",
+        (
+            (0, "retag", ("1.0.0", "prod")),
+            push(140, "1.0.2"),
+            (170, "retag", ("1.0.2", "prod")),
+            (240, "retag", ("1.0.0", "prod")),
+        ),
+        faults={61: "denied"},  # the specs, for a quarter of an hour
+    ),
     "a redriven execution changed the service without the lock": Plan(
         "database",
         (

@@ -121,6 +121,15 @@ def test_a_push_that_could_not_be_decided_is_tried_again_less_and_less_often(
         assert request == Push("coder", DIGEST, "2.1.0", at), "its own event's time orders it"
 
 
+def test_a_tag_that_was_put_back_on_an_image_and_not_decided_was_missed() -> None:
+    before = recorded(pushedAt=(NOW - timedelta(hours=2)).isoformat())
+    put_back = NOW - timedelta(hours=1)
+    (result,) = missed(past=[before], undecided=[failed(put_back, put_back)])
+    assert result.at == put_back
+    after = recorded(pushedAt=put_back.isoformat())
+    assert missed(past=[before, after], undecided=[failed(put_back, put_back)]) == []
+
+
 # what executions leave
 
 

@@ -102,9 +102,12 @@ def missed(
     newest: dict[str, Recorded] = {}
     for entry in sorted(pushes, key=lambda entry: (entry["pushedAt"], entry["id"])):
         newest[entry["tag"] or ""] = entry
-    recorded = {(entry["digest"], entry["tag"]) for entry in pushes}
+    recorded_at = {
+        (entry["digest"], entry["tag"]): datetime.fromisoformat(entry["pushedAt"])
+        for entry in sorted(pushes, key=lambda entry: entry["pushedAt"])
+    }
     tags_of: dict[str, set[str | None]] = {}
-    for digest, known_tag in recorded:
+    for digest, known_tag in recorded_at:
         tags_of.setdefault(digest, set()).add(known_tag)
     tried_before = tries(undecided)
     missed_pushes = []
@@ -118,7 +121,9 @@ def missed(
             at = pushed_at or image.pushed_at
             if last and moved:
                 at = max(at, datetime.fromisoformat(last["pushedAt"]) + timedelta(seconds=1))
-            has_record = (image.digest, tag) in recorded and not moved
+            has_record = (image.digest, tag) in recorded_at and not moved
+            if has_record and pushed_at:  # the tag may have been put back on the image since
+                has_record = recorded_at[image.digest, tag] >= pushed_at
             if has_record or not (pushed_at or moved or image.pushed_at > since):
                 continue
             if now - at >= GRACE and ignored_tag(tag, service) is None:

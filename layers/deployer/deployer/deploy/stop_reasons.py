@@ -129,8 +129,8 @@ _REASONS: tuple[tuple[str, bool, re.Pattern[str], str], ...] = tuple(
             "crash",
             True,
             r"essential container",
-            "The application exited: see its last log lines. Often it is the database"
-            " (security group on 5432, connection secret) or a wrong environment variable.",
+            "The application exited: see its last log lines. Often an environment variable or a"
+            " secret is wrong, or what it connects to does not let it in.",
         ),
     )
 )
