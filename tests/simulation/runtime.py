@@ -8,7 +8,9 @@ import io
 import json
 import marshal
 import os
+import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -276,6 +278,8 @@ def installed() -> Iterator[None]:
     put(sys.modules["deployer.http"], "addresses", lambda host, timeout=3.0: [])
     download = SimpleNamespace(request=SimpleNamespace(urlopen=_Download))
     put(sys.modules["deployer.aws.ecr"], "urllib", download)
+    put(socket, "getaddrinfo", _outside)
+    put(threading.Thread, "start", _outside)
     put(botocore.client.BaseClient, "_make_api_call", _make_api_call)
     put(botocore.client.BaseClient, "get_paginator", _kept_paginator)
     try:
@@ -285,6 +289,12 @@ def installed() -> Iterator[None]:
             setattr(owner, name, value)
         os.environ.clear()
         os.environ.update(environment)
+
+
+def _outside(*_: object) -> None:
+    from tests.simulation.world import Unmodelled
+
+    raise Unmodelled("a name of the real world, or a thread in real time")
 
 
 class _Serial:
