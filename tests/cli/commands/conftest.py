@@ -12,6 +12,7 @@ import pytest
 
 from demo import ROOT
 from demo.stage import Stage
+from tests.cli import preloaded
 from tests.cli.documents import check_printed
 
 
@@ -37,15 +38,7 @@ class Operator:
 
     def run(self, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """The command without a terminal, to its end."""
-        done = subprocess.run(
-            self.command(*words),
-            env={**self.env, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        done = preloaded.run(self.command(*words)[3:], {**self.env, **environment}, timeout=120)
         check_printed(words, done.stdout)
         return done
 
