@@ -54,6 +54,25 @@ SITE = {"package.json": package(), **PNPM}
         ({**SITE, "offlinedocs/package.json": package(), "offlinedocs/pnpm-lock.yaml": ""},
          DETECTED, "offlinedocs"),
         ({**SITE, "web/package.json": package(), "web/yarn.lock": ""}, Build("web", "", ""), "web"),
+        # Coder's: the application's page is in site, and the documentation's text in docs
+        ({"package.json": '{"scripts": {"lint-docs": "x"}}', **PNPM, "docs/manifest.json": "{}",
+          "site/package.json": package(devDependencies={"vite": "7"}), "site/pnpm-lock.yaml": "",
+          "offlinedocs/package.json": package(dependencies={"next": "15.5.6"}),
+          "offlinedocs/pnpm-lock.yaml": "", "scripts/apidocgen/package.json": package()},
+         DETECTED, "offlinedocs"),
+        # an application's folders
+        ({"package.json": package(dependencies={"next": "15"}), "package-lock.json": "{}",
+          "user-docs/package.json": package(dependencies={"next": "15"}),
+          "user-docs/package-lock.json": "{}"}, DETECTED, "user-docs"),
+        ({"package.json": '{"workspaces": ["apps/*"]}', "package-lock.json": "{}",
+          "apps/web/package.json": package(dependencies={"next": "15"}),
+          "apps/docs/package.json": package(dependencies={"next": "15"})}, DETECTED, "apps/docs"),
+        # a generator's own repository: its templates are no site of its own
+        ({"website/package.json": package(**VITEPRESS), "website/yarn.lock": "",
+          "packages/create/template-docs/package.json": package(**VITEPRESS)},
+         DETECTED, "website"),
+        ({"package.json": package(**VITEPRESS), "yarn.lock": "",
+          "docs/package.json": package(**VITEPRESS)}, DETECTED, "."),
         # documentation goes before the application above it
         ({**SITE, "docs/package.json": package(**VITEPRESS), "docs/yarn.lock": ""},
          DETECTED, "docs"),
@@ -66,10 +85,10 @@ def test_the_folder_of_the_site_is_found(files: dict[str, str], build: Build, fo
 
 
 def test_what_another_folder_hides_is_named_with_the_setting() -> None:
-    files = {**SITE, "web/package.json": package(), "docs/package.json": package()}
+    files = {**SITE, "web/package.json": package(), "website/package.json": package()}
     (warning,) = planned(files).warnings
-    assert "docs/package.json" in warning
-    assert "--folder docs" in warning and "DocsDirectory" in warning
+    assert "website/package.json" in warning
+    assert "--folder website" in warning and "DocsDirectory" in warning
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,12 @@ _HISTORY = re.compile(
     rb"|git-revision-date|git-authors|git-committers|last_updated_by_git|gitstamp"
     rb"|\benableGitInfo\b\W+true"
 )
-# Scripts that build a site, in order of preference: some sites have both, and `export`
-# copies images too
+# Scripts that build a site, in order of preference: where there are both, `export` makes the files
+# and `build` may make a server
 _SCRIPTS = ("export", "build", "docs:build", "build:docs", "docs-build", "build-docs")
 # Where a site usually is in a repository, in order of preference
-_USUAL = ("offlinedocs", ".", "docs", "website", "documentation", "doc", "site", "docs/source")
+_USUAL = (".", "docs", "website", "documentation", "doc", "site", "docs/source")
+_NAMED_DOCS = re.compile("docs?$")
 _OUTPUTS = (
     *("out", "build/client", "dist", "build", ".vitepress/dist", "docs/.vitepress/dist"),
     *("public", "_site", "doc_build", ".output/public", "_build/html", "site"),
@@ -232,10 +233,14 @@ def _choose(
     """Return the site to build, and the others that could be built."""
     top = _top(files)
     usual = [_in(top, folder) for folder in _USUAL] + list(_USUAL)
+    depth = 0 if top == "." else 1
 
-    def order(site: _Site) -> tuple[int, int, bool]:
+    def order(site: _Site) -> tuple[int, bool, int, bool, bool]:
         place = usual.index(site.folder) if site.folder in usual else len(usual)
-        return site.rank, place, site.kind != "node"
+        named = bool(_NAMED_DOCS.search(site.folder))
+        # what makes any site may make the application at the top, with its documentation beside it
+        first = named and site.rank != _ONLY_DOCS and site.folder.count("/") == depth
+        return site.rank, not first, place, not named, site.kind != "node"
 
     if build.directory:
         folders = [build.directory, _in(top, build.directory)]
