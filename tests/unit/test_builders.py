@@ -146,6 +146,12 @@ def test_the_lock_file_and_the_package_say_which_manager(
     assert plan.warnings == ()
 
 
+def test_the_package_manager_is_cached_beside_the_packages_where_yarn_does_not_clear_it() -> None:
+    tool, _, install = planned({"package.json": package(), "yarn.lock": BERRY}).install[1:4]
+    assert '--cache "$CODEBUILD_SRC_DIR/.packages"/npm --prefer-offline' in tool
+    assert 'YARN_CACHE_FOLDER="$CODEBUILD_SRC_DIR/.packages"/yarn' in install
+
+
 def test_a_workspace_is_installed_at_its_root_in_the_version_it_names() -> None:
     root = {"package.json": json.dumps({"workspaces": ["docs"], "packageManager": "yarn@4.1.0"})}
     plan = planned({**root, "yarn.lock": BERRY, "docs/package.json": package(**VITEPRESS)})

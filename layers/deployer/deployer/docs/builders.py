@@ -477,7 +477,7 @@ def _installation(
         locked = re.search(rb"__metadata:\s+version: (\d+)", head)
         version = "4" if locked and int(locked[1]) >= 8 else "3"
     own = any(path.startswith(_in(folder, ".yarn/cache") + "/") for path in files)
-    cache = "" if own else f"YARN_ENABLE_GLOBAL_CACHE=false YARN_CACHE_FOLDER={_PACKAGES} "
+    cache = "" if own else f"YARN_ENABLE_GLOBAL_CACHE=false YARN_CACHE_FOLDER={_PACKAGES}/yarn "
     return words, (_tool(f"@yarnpkg/cli-dist@{version}"), _PATH, f"{cache}yarn install --immutable")
 
 
@@ -486,8 +486,8 @@ _PATH = f"export PATH={_TOOLS}/bin:$PATH"
 
 def _tool(package: str) -> str:
     return (
-        f"npm install --global --prefix {_TOOLS} --no-fund --no-audit --loglevel=error"
-        f" {shlex.quote(package)}"
+        f"npm install --global --prefix {_TOOLS} --cache {_PACKAGES}/npm --prefer-offline --no-fund"
+        f" --no-audit --loglevel=error {shlex.quote(package)}"
     )
 
 
