@@ -254,8 +254,29 @@ def test_files_that_name_different_versions_of_node_are_told() -> None:
 )  # fmt: skip
 def test_the_version_of_python_is_one_that_the_project_allows(wanted: str, version: str) -> None:
     project = {"project": {"requires-python": wanted}} if wanted else {}
-    assert runtimes.python([], project)[0] == version
-    assert runtimes.python([(".python-version", b"3.11.4")], project)[0] == "3.11"
+    assert runtimes.python([], project)[::2] == (version, ())
+    assert runtimes.python([(".python-version", b"3.11.4")], project)[::2] == ("3.11", ())
+
+
+@pytest.mark.parametrize(
+    ("near", "project", "told"),
+    [
+        ([(".python-version", b"3.7.2\n")], {}, ".python-version says '3.7.2'"),
+        ([(".python-version", b"system")], {}, ".python-version says 'system'"),
+        ([], {"project": {"requires-python": "<3.9"}}, "requires-python says '<3.9'"),
+    ],
+)
+def test_a_version_of_python_that_no_build_has_is_told(
+    near: list[tuple[str, bytes]], project: dict[str, object], told: str
+) -> None:
+    version, _, (warning,) = runtimes.python(near, project)
+    assert told in warning and f"it runs on {version}" in warning
+
+
+def test_the_groups_of_poetry_are_told_to_be_left_out() -> None:
+    project = "[tool.poetry.group.docs.dependencies]\nmkdocs = '*'"
+    (warning,) = planned({"mkdocs.yml": "", "pyproject.toml": project}).warnings
+    assert "pip does not install" in warning and "requirements.txt" in warning
 
 
 # Generators ---------------------------------------------------------------------------------------

@@ -260,7 +260,8 @@ def _choose(
     if not sites:
         raise SourcesRejected(
             f"{name} has no package.json, mkdocs.yml, conf.py or hugo.toml that says how to build"
-            " a site, and no index.html at its top"
+            " a site, and no index.html at its top. Add a package.json with a script build; or"
+            " build the site yourself, and give the folder with its index.html"
         )
     best, *others = sorted(sites, key=order)
     rivals = [other for other in others if order(other) == order(best)]
@@ -565,7 +566,8 @@ def _plan_python(
         raise SourcesRejected(
             f"{name}: {site.document} is built by {program}, but no requirements.txt,"
             f" pyproject.toml or uv.lock beside it or above says in which version. Add"
-            f" {_in(site.folder, 'requirements.txt')} with the packages that the site needs"
+            f" {_in(site.folder, 'requirements.txt')} with {program} and whatever else the site"
+            " needs"
         )
     chosen = next(
         (path for path, text in requirements.items() if program.encode() in text.lower()),
@@ -573,7 +575,12 @@ def _plan_python(
     )
     folder, base = str(PurePosixPath(chosen).parent), PurePosixPath(chosen).name
     project = _toml(files.get(_in(folder, "pyproject.toml"), b""))
-    version, wanted_by = runtimes.python(_near(files, site.folder), project)
+    version, wanted_by, warnings = runtimes.python(_near(files, site.folder), project)
+    if base == "pyproject.toml" and _table(_table(_table(project, "tool"), "poetry"), "group"):
+        warnings += (
+            f"{chosen} names packages in groups of Poetry, which pip does not install: list those"
+            f" that the site needs in {_in(site.folder, 'requirements.txt')}",
+        )
     extra = _docs_packages(project)
     venv = f"python3 -m venv {_TOOLS}"
     pip = "pip install --quiet --cache-dir " + _PACKAGES
@@ -609,7 +616,7 @@ def _plan_python(
             f"packages of {chosen}",
             f"Python {version} ({wanted_by})",
         ),
-        warnings=(),
+        warnings=warnings,
         install=(
             _cd(folder),
             venv,
