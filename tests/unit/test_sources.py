@@ -158,6 +158,28 @@ def test_a_file_may_be_in_the_archive_once() -> None:
         repacked(tar_gz({**SITE, "./package.json": PACKAGE}), "a.tar.gz")
 
 
+def test_a_link_that_leads_out_is_named_also_where_it_appears_through_another() -> None:
+    with pytest.raises(SourcesRejected, match="has the link sub/out -> /etc, out of it"):
+        repacked(linked({"dir": "sub", "sub/out": "/etc"}, {**SITE, "sub/a.md": "x"}), "a.tar.gz")
+
+
+@pytest.mark.parametrize("files", [{"d40/a.md": "x"}, {}])
+def test_links_that_multiply_are_refused(
+    files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "MAX_FILES", 1000)
+    links = {f"d{level}/{name}": f"../d{level + 1}" for level in range(40) for name in "xy"}
+    with pytest.raises(SourcesRejected, match="with what its 80 links lead to, it has more than"):
+        repacked(linked(links, {**SITE, **files}), "a.tar.gz")
+
+
+def test_a_file_that_links_copy_too_often_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MAX_BYTES", 1000)
+    links = {f"{number}.bin": "big.bin" for number in range(9)}
+    with pytest.raises(SourcesRejected, match="the files that its links lead to"):
+        repacked(linked(links, {**SITE, "big.bin": "x" * 100}), "a.tar.gz")
+
+
 def test_an_archive_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "MAX_FILES", 2)
     with pytest.raises(SourcesRejected, match="too large"):
