@@ -97,6 +97,9 @@ def test_what_is_built_is_the_same_only_if_every_file_is() -> None:
         # a link within a linked folder
         ({"docs": "pages", "pages/x.md": "index.md"}, {
             "docs/index.md": b"Hello", "docs/x.md": b"Hello", "pages/x.md": b"Hello"}),
+        # to a folder whose name begins like the linked one's
+        ({"docs": "pages-de", "pages-de/en": "../pages"}, {
+            "docs/en/index.md": b"Hello", "pages-de/en/index.md": b"Hello"}),
     ],
 )  # fmt: skip
 def test_links_that_stay_inside_become_files(

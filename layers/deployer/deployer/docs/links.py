@@ -125,11 +125,11 @@ class _Tree:
                 continue
             with suppress(_Outside):  # which is named by itself
                 real = self.real(path)
-                if real in self._files:
+                if real is not None and real in self._files:
                     yield appears, real
-                elif real is not None and not self._circles(real, shown, folder):
+                elif real and not _lies_in(shown, real) and not _lies_in(folder, real):
                     yield from self.inside(real, appears, depth + 1)
 
-    @staticmethod
-    def _circles(real: str, shown: str, folder: str) -> bool:
-        return f"{shown}/".startswith(f"{real}/") or folder.startswith(real)
+
+def _lies_in(path: str, folder: str) -> bool:
+    return f"{path}/".startswith(f"{folder}/")
