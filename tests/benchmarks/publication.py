@@ -219,7 +219,7 @@ def own_times(stage: Stage, number: int) -> list[float]:
     """Publish the builds of a small site; the seconds of each that are not its generator's.
 
     Those are the phases of the build that install its packages and run its script. The first also
-    starts the functions, replaces the error page, and waits for CloudFront to forget the one before.
+    starts the functions, replaces the error page, and waits for CloudFront to forget the former.
     """
     site, seconds = DocsSite.set_up(stage, "bench-own"), []
     for build in range(number):
