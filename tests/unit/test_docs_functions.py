@@ -37,7 +37,7 @@ from deployer.errors import (
 from deployer.store import locks, releases
 from tests.unit.conftest import Clock, Script, Web, refusal
 from tests.unit.samples import EXECUTION, lock_request
-from tests.unit.test_site import NOW, SPEC, UPLOAD, event
+from tests.unit.test_site import NOW, ROLE, SPEC, UPLOAD, event
 
 pytestmark = pytest.mark.usefixtures("releases_table")
 
@@ -196,7 +196,6 @@ def check(
     return check_sources.handler(asked, context)
 
 
-ROLE = "arn:aws:iam::123456789012:role/coder-docs-build"
 SOURCES = {
     "docs/index.md": "# Front",
     "offlinedocs/package.json": json.dumps({"scripts": {"export": "next build"}}),
@@ -241,8 +240,6 @@ def test_without_a_role_of_the_site_nothing_is_built(context: Any) -> None:
     with pytest.raises(SpecInvalid, match="its stack is older than the deployer"):
         check(context, tar_gz(SOURCES), role="")
     assert not keys("sources", "checked/")
-    with pytest.raises(SpecInvalid, match=r"build\.role"):
-        check(context, tar_gz(SOURCES), role=ROLE.replace("coder", "shop"))
 
 
 def test_an_upload_may_name_another_folder_than_the_spec(context: Any) -> None:
