@@ -123,6 +123,17 @@ def follows(function: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
+def times_out(meaning: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the option `timeout`: in how many seconds what the command does must be done."""
+    return click.option(
+        "--timeout",
+        type=click.IntRange(1, 24 * 3600),
+        default=3600,
+        show_default=True,
+        help=meaning,
+    )
+
+
 def command(
     streams: Callable[[Mapping[str, Any]], bool] = lambda given: False,
     runs: bool = False,

@@ -143,7 +143,8 @@ def _examine_directory(source: Path, build: Build) -> DocsSources:
         if shallow:
             warnings.append(
                 "the site shows when a page changed, and this clone has not all of git's history,"
-                " so the dates are wrong; get it with: git fetch --unshallow"
+                f" so the dates are wrong; get it with: git -C {shlex.quote(str(source))} fetch"
+                " --unshallow"
             )
     files = [path for path in sorted(listed.files) if path not in resolved.missing]
     return DocsSources(
@@ -190,7 +191,8 @@ def _list_tracked(source: Path, below: str, listed: _Listed) -> None:
         elif file.is_dir() and name in known:
             listed.notes.append(
                 f"{path} is a submodule that is not checked out: the site is built without it."
-                f" Check it out with: git -C {top} submodule update --init {name}"
+                f" Check it out with: git -C {shlex.quote(str(top))} submodule update --init"
+                f" {shlex.quote(name)}"
             )
         elif file.is_dir():
             listed.notes.append(f"left out {path}, a repository of its own")

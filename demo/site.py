@@ -50,12 +50,13 @@ class DocsSite:
     @classmethod
     def set_up(cls, deployer: Stage, site: str, **parameters: str) -> "DocsSite":
         """Deploy infrastructure/docs.yaml for a site."""
-        values = {"ServiceName": site, **parameters}
+        values = {"ServiceName": site, "DeployerStack": deployer.stack, **parameters}
         cloudformation = deployer.aws.client("cloudformation")
         cloudformation.create_stack(
             StackName=f"{site}-docs",
             TemplateBody=(ROOT / "infrastructure/docs.yaml").read_text(),
             Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in values.items()],
+            Capabilities=["CAPABILITY_NAMED_IAM"],
         )
         cloudformation.get_waiter("stack_create_complete").wait(
             StackName=f"{site}-docs", WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}

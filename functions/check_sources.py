@@ -42,6 +42,7 @@ class Checked(TypedDict):
         buildspec: the commands that build them.
         cache: where the site's packages are cached, as `bucket/folder`.
         bucket, folder, name: where the build puts the built site's zip.
+        role: the ARN of the role that the build runs in; empty if nothing is built.
         secrets: the registries' credentials, for the build only.
         reason: what was found, and what may not be as intended.
     """
@@ -53,6 +54,7 @@ class Checked(TypedDict):
     bucket: str
     folder: str
     name: str
+    role: str
     secrets: list[Variable]
     reason: str
 
@@ -69,8 +71,9 @@ def handler(event: Request, context: LambdaContext) -> Checked:
         plan, content = sources.repack(archive, key.rsplit("/", 1)[-1], repacked, build)
         buildspec = builders.buildspec((files("buildspecs") / "docs.yaml").read_text(), plan)
         name = hashlib.sha256(f"{content}\n{buildspec}".encode()).hexdigest() + ".zip"
-        folder, target = f"built/{spec.site}", f"checked/{release['id']}.zip"
+        folder, target = f"built/{spec.site}", f"checked/{spec.site}/{release['id']}.zip"
         was_built = release["trigger"] != "deploy" and s3.describe(bucket, f"{folder}/{name}")
+        role = "" if was_built or plan.is_built else site.build_role(spec)
         if plan.is_built:
             target = f"{folder}/{name}"
         if not was_built:
@@ -86,6 +89,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
         "bucket": bucket,
         "folder": folder,
         "name": name,
+        "role": role,
         "secrets": [
             {"Name": variable, "Value": secret, "Type": "SECRETS_MANAGER"}
             for variable, secret in spec.build.secrets.items()

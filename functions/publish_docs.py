@@ -143,13 +143,13 @@ def _list_files(
         return publication.contents_of(manifest)
     sizes = {entry.filename: entry.file_size for entry in built.infolist() if not entry.is_dir()}
     links, texts, unknown = Links.among(sizes), dict[str, str](), list[str]()
-    vitepress = FRONT_PAGE in sizes and caching.by_vitepress(_head(built, FRONT_PAGE))
+    patterns = caching.patterns(_head(built, FRONT_PAGE) if FRONT_PAGE in sizes else b"")
     files: dict[str, File] = {}
     for path, size in sizes.items():
         head, content = _read(built, path)
         kind, known = media.media(path, head)
         served: Served = {"kind": kind}
-        if publication.is_immutable(path, content.names(), vitepress):
+        if publication.is_immutable(path, content.names(), patterns):
             served["immutable"] = True
         files[path] = File(content.digest, size, folder, served)
         if path in (HEADERS, REDIRECTS):

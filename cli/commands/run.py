@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from cli import completion, live, oneoff
 from cli.aws import AWS_ERRORS, DENIED, code_of, explained
-from cli.command import Call, command
+from cli.command import Call, command, times_out
 from cli.errors import FAILED, INTERRUPTED, TIMED_OUT, CommandFailed, ProgramFailed
 from cli.live import Live
 from cli.loglines import Log, Tail, task_of
@@ -60,13 +60,7 @@ Exit codes:
     shell_complete=completion.containers,
     help="Where to run it; by default the container that gets the image.",
 )
-@click.option(
-    "--timeout",
-    type=click.IntRange(1, 24 * 3600),
-    default=3600,
-    show_default=True,
-    help="Seconds after which the task is stopped.",
-)
+@times_out("Seconds after which the task is stopped.")
 def run(call: Call, words: Sequence[str], container: str | None, timeout: int) -> None:
     """Run COMMAND in a task of its own of the live release: same image, variables, secrets, roles
     and network as the service. Its log is followed, and its exit code passed on. An entrypoint of

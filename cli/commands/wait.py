@@ -3,7 +3,7 @@
 import click
 
 from cli import completion
-from cli.command import Call, command
+from cli.command import Call, command, times_out
 from cli.requests import Requests
 
 
@@ -23,13 +23,7 @@ Exit codes, beside the usual ones:
 """
 )
 @click.argument("image", shell_complete=completion.tags)
-@click.option(
-    "--timeout",
-    type=click.IntRange(1, 24 * 3600),
-    default=3600,
-    show_default=True,
-    help="Seconds after which to stop waiting; the deployment goes on.",
-)
+@times_out("Seconds after which to stop waiting; the deployment goes on.")
 def wait(call: Call, image: str, timeout: int) -> None:
     """Wait for what the push of IMAGE, a tag or digest, becomes: show it, and end as it ends."""
     Requests(call.target, call.screen, call.result).wait(image, timeout)

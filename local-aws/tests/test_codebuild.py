@@ -517,6 +517,27 @@ def test_the_machine_needs_permission(machines: Machines, project: Project) -> N
     assert "codebuild:StartBuild" in result["cause"]
 
 
+def test_a_build_may_run_in_another_role_that_the_machine_may_pass(
+    aws: LocalAws, name: str, machines: Machines, project: Project, role: str
+) -> None:
+    other = Project(aws, f"{name}-other").run()["serviceRole"]
+    states = building(project, spec(build=["aws sts get-caller-identity --query Arn"]))
+    states["Build"]["Arguments"]["ServiceRoleOverride"] = other
+    refused = machines.fails(states, role=role)
+    assert refused["error"] == "CodeBuild.AccessDeniedException"
+    assert "iam:PassRole" in refused["cause"]
+    to_builds = {"StringEquals": {"iam:PassedToService": "codebuild.amazonaws.com"}}
+    pass_role = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": other}
+    aws.client("iam").put_role_policy(
+        RoleName=role.rpartition("/")[2],
+        PolicyName="pass",
+        PolicyDocument=_policy({**pass_role, "Condition": to_builds}),
+    )
+    done = json.loads(machines.ended(machines.start(states, None, role))["output"])["Build"]
+    assert done["ServiceRole"] == other
+    assert f"assumed-role/{name}-other/" in project.lines(project.look(done["Id"]))[0]
+
+
 # From CloudFormation
 
 

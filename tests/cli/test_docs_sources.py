@@ -130,7 +130,7 @@ def test_a_clone_without_all_of_the_history_is_told(tmp_path: Path) -> None:
     shallow = tmp_path / "shallow"
     git(tmp_path, "clone", "--quiet", "--depth=1", whole.as_uri(), str(shallow))
     (warning,) = docs_sources.examine(shallow, DETECTED).warnings
-    assert "git fetch --unshallow" in warning
+    assert f"git -C {shallow} fetch --unshallow" in warning
 
 
 def test_links_are_checked_before_anything_is_sent(tmp_path: Path) -> None:

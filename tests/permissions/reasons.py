@@ -12,6 +12,7 @@ _OF_A_STACK = (
 )
 _ITS_CACHE = "before the first build there is no cache, and who may not list is told no more"
 
+_OF_ANOTHER_SITE = "a test's build tries what belongs to another site, and what it only writes"
 _MANY = "only a service of more than 200 releases needs it to see those that matter; unit tests do"
 _READ_HISTORY = (
     "CheckPreflight",
@@ -68,9 +69,11 @@ UNUSED = {
         for name in _READ_HISTORY
     },
     Permission("deployer.AcquireLockRole", "dynamodb:GetItem", "table/{Releases}"): _MANY,
-    Permission("deployer.DocsBuildRole", "s3:GetBucketAcl", "{Sources}"): _CODEBUILD,
-    Permission("deployer.DocsBuildRole", "s3:GetBucketLocation", "{Sources}"): _CODEBUILD,
-    Permission("deployer.DocsBuildRole", "s3:GetObjectVersion", "{Sources}/checked/*"): _CODEBUILD,
+    Permission("docs.BuildRole", "s3:GetBucketAcl", "{Sources}"): _CODEBUILD,
+    Permission("docs.BuildRole", "s3:GetBucketLocation", "{Sources}"): _CODEBUILD,
+    Permission(
+        "docs.BuildRole", "s3:GetObjectVersion", "{Sources}/checked/{ServiceName}/*"
+    ): _CODEBUILD,
     Permission("deployer.ImageBuildRole", "s3:GetBucketAcl", "{Sources}"): _CODEBUILD,
     Permission("deployer.ImageBuildRole", "s3:GetBucketLocation", "{Sources}"): _CODEBUILD,
     Permission("deployer.ImageBuildRole", "s3:GetObjectVersion", "{Sources}/tools/*"): _CODEBUILD,
@@ -105,7 +108,15 @@ DENIED = {
     Permission(
         "deployer.CheckPreflightRole", "ecs:DescribeServices", "service/nowhere/*"
     ): "as above: the service that would be adopted is looked for there",
-    Permission("deployer.DocsBuildRole", "s3:ListBucket", "{Sources}"): _ITS_CACHE,
+    Permission("docs.BuildRole", "s3:ListBucket", "{Sources}"): _ITS_CACHE,
+    **{
+        Permission("docs.BuildRole", action, resource): _OF_ANOTHER_SITE
+        for action, resource in (
+            ("s3:GetObject", "{Sources}/*/x.txt"),
+            ("s3:PutObject", "{Sources}/*/x.txt"),
+            ("secretsmanager:GetSecretValue", "secret:docs/*/npm-??????"),
+        )
+    },
     Permission("deployer.ImageBuildRole", "s3:ListBucket", "{Sources}"): _ITS_CACHE,
     Permission(
         "deployer.CheckPreflightRole",

@@ -18,7 +18,11 @@ from demo.package import files
 from local_aws import server
 from local_aws.aws import LocalAws
 
-TEMPLATES = {"deployer": "template.yaml", "service": "infrastructure/service.yaml"}
+TEMPLATES = {
+    "deployer": "template.yaml",
+    "service": "infrastructure/service.yaml",
+    "docs": "infrastructure/docs.yaml",
+}
 """The templates whose roles are looked at, by the end of their stacks' names."""
 _CODE = (
     *(*TEMPLATES.values(), "functions", "layers", "statemachine", "buildspecs"),
@@ -91,22 +95,31 @@ def _of(aws: LocalAws) -> Record:
         call = json.loads(line)
         calls.setdefault(call["role"], []).append(call)
     pages = aws.client("cloudformation").get_paginator("describe_stacks").paginate()
-    for stack in (item["StackName"] for page in pages for item in page["Stacks"]):
-        template = stack.rpartition("-")[2]
+    for stack in (item for page in pages for item in page["Stacks"]):
+        template = stack["StackName"].rpartition("-")[2]
         if template not in TEMPLATES:
             continue
-        resources = aws.client("cloudformation").describe_stack_resources(StackName=stack)
-        names = {
-            _name(item["PhysicalResourceId"]): item["LogicalResourceId"]
-            for item in resources["StackResources"]
-        }
-        for item in resources["StackResources"]:
+        given = {item["ParameterKey"]: item["ParameterValue"] for item in stack["Parameters"]}
+        resources = _resources(aws, stack["StackName"])
+        named = [
+            *resources,
+            *(_resources(aws, given["DeployerStack"]) if template == "docs" else ()),
+        ]
+        names = {_name(item["PhysicalResourceId"]): item["LogicalResourceId"] for item in named}
+        if template == "docs":
+            names[given["ServiceName"]] = "ServiceName"
+        for item in resources:
             if item["ResourceType"] == "AWS::IAM::Role":
                 role = f"{template}.{item['LogicalResourceId']}"
                 physical = item["PhysicalResourceId"]
                 record.roles.add(role)
                 _compare(record, role, list(_grants(aws, physical)), calls.get(physical, []), names)
     return record
+
+
+def _resources(aws: LocalAws, stack: str) -> list[Any]:
+    response = aws.client("cloudformation").describe_stack_resources(StackName=stack)
+    return list(response["StackResources"])
 
 
 def _name(physical: str) -> str:

@@ -37,7 +37,7 @@ SITE = {
     "bucket": BUCKET,
     "distribution": "E1",
     "store": "arn:aws:cloudfront::123456789012:key-value-store/1",
-    "build": {},
+    "build": {"role": "arn:aws:iam::123456789012:role/guide-docs-build"},
     "keepReleases": 2,
     "timeout": 60,
     "trailingSlash": "",

@@ -36,6 +36,8 @@ ELSEWHERE = {
     "deployer-UndeliveredPushesQueueName": "pushes",
     "deployer-UndeliveredAnnouncementsQueueName": "announcements",
     "deployer-ReconcileFunctionName": "reconcile",
+    "deployer-SourceBucket": "deployer-sources",
+    "deployer-BuildLogGroupArn": "arn:aws:logs:us-east-1:123456789012:log-group:builds:*",
 }
 BALANCED = {"ServiceName": "coder"}
 WORKER = BALANCED | WEB | {"Exposure": "none", "DocsUrl": "none"}
@@ -119,6 +121,8 @@ def test_what_the_deployer_exports_stays_for_the_stacks_that_import_it() -> None
             "Fn::GetAtt": ["UndeliveredAnnouncements", "QueueName"]
         },
         "ReconcileFunctionName": {"Ref": "Reconcile"},
+        "SourceBucket": {"Ref": "Sources"},
+        "BuildLogGroupArn": {"Fn::GetAtt": ["BuildLogs", "Arn"]},
     }
     resources = load(ROOT / "template.yaml")["Resources"]
     for name in ("UndeliveredPushes", "UndeliveredAnnouncements"):  # a name would replace it

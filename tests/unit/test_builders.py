@@ -54,6 +54,25 @@ SITE = {"package.json": package(), **PNPM}
         ({**SITE, "offlinedocs/package.json": package(), "offlinedocs/pnpm-lock.yaml": ""},
          DETECTED, "offlinedocs"),
         ({**SITE, "web/package.json": package(), "web/yarn.lock": ""}, Build("web", "", ""), "web"),
+        # Coder's: the application's page is in site, and the documentation's text in docs
+        ({"package.json": '{"scripts": {"lint-docs": "x"}}', **PNPM, "docs/manifest.json": "{}",
+          "site/package.json": package(devDependencies={"vite": "7"}), "site/pnpm-lock.yaml": "",
+          "offlinedocs/package.json": package(dependencies={"next": "15.5.6"}),
+          "offlinedocs/pnpm-lock.yaml": "", "scripts/apidocgen/package.json": package()},
+         DETECTED, "offlinedocs"),
+        # an application's folders
+        ({"package.json": package(dependencies={"next": "15"}), "package-lock.json": "{}",
+          "user-docs/package.json": package(dependencies={"next": "15"}),
+          "user-docs/package-lock.json": "{}"}, DETECTED, "user-docs"),
+        ({"package.json": '{"workspaces": ["apps/*"]}', "package-lock.json": "{}",
+          "apps/web/package.json": package(dependencies={"next": "15"}),
+          "apps/docs/package.json": package(dependencies={"next": "15"})}, DETECTED, "apps/docs"),
+        # a generator's own repository: its templates are no site of its own
+        ({"website/package.json": package(**VITEPRESS), "website/yarn.lock": "",
+          "packages/create/template-docs/package.json": package(**VITEPRESS)},
+         DETECTED, "website"),
+        ({"package.json": package(**VITEPRESS), "yarn.lock": "",
+          "docs/package.json": package(**VITEPRESS)}, DETECTED, "."),
         # documentation goes before the application above it
         ({**SITE, "docs/package.json": package(**VITEPRESS), "docs/yarn.lock": ""},
          DETECTED, "docs"),
@@ -66,10 +85,10 @@ def test_the_folder_of_the_site_is_found(files: dict[str, str], build: Build, fo
 
 
 def test_what_another_folder_hides_is_named_with_the_setting() -> None:
-    files = {**SITE, "web/package.json": package(), "docs/package.json": package()}
+    files = {**SITE, "web/package.json": package(), "website/package.json": package()}
     (warning,) = planned(files).warnings
-    assert "docs/package.json" in warning
-    assert "--folder docs" in warning and "DocsDirectory" in warning
+    assert "website/package.json" in warning
+    assert "--folder website" in warning and "DocsDirectory" in warning
 
 
 @pytest.mark.parametrize(
@@ -125,6 +144,12 @@ def test_the_lock_file_and_the_package_say_which_manager(
     assert tools == ([tool] if tool else [])
     assert any(install in line for line in plan.install)
     assert plan.warnings == ()
+
+
+def test_the_package_manager_is_cached_beside_the_packages_where_yarn_does_not_clear_it() -> None:
+    tool, _, install = planned({"package.json": package(), "yarn.lock": BERRY}).install[1:4]
+    assert '--cache "$CODEBUILD_SRC_DIR/.packages"/npm --prefer-offline' in tool
+    assert 'YARN_CACHE_FOLDER="$CODEBUILD_SRC_DIR/.packages"/yarn' in install
 
 
 def test_a_workspace_is_installed_at_its_root_in_the_version_it_names() -> None:
@@ -229,8 +254,29 @@ def test_files_that_name_different_versions_of_node_are_told() -> None:
 )  # fmt: skip
 def test_the_version_of_python_is_one_that_the_project_allows(wanted: str, version: str) -> None:
     project = {"project": {"requires-python": wanted}} if wanted else {}
-    assert runtimes.python([], project)[0] == version
-    assert runtimes.python([(".python-version", b"3.11.4")], project)[0] == "3.11"
+    assert runtimes.python([], project)[::2] == (version, ())
+    assert runtimes.python([(".python-version", b"3.11.4")], project)[::2] == ("3.11", ())
+
+
+@pytest.mark.parametrize(
+    ("near", "project", "told"),
+    [
+        ([(".python-version", b"3.7.2\n")], {}, ".python-version says '3.7.2'"),
+        ([(".python-version", b"system")], {}, ".python-version says 'system'"),
+        ([], {"project": {"requires-python": "<3.9"}}, "requires-python says '<3.9'"),
+    ],
+)
+def test_a_version_of_python_that_no_build_has_is_told(
+    near: list[tuple[str, bytes]], project: dict[str, object], told: str
+) -> None:
+    version, _, (warning,) = runtimes.python(near, project)
+    assert told in warning and f"it runs on {version}" in warning
+
+
+def test_the_groups_of_poetry_are_told_to_be_left_out() -> None:
+    project = "[tool.poetry.group.docs.dependencies]\nmkdocs = '*'"
+    (warning,) = planned({"mkdocs.yml": "", "pyproject.toml": project}).warnings
+    assert "pip does not install" in warning and "requirements.txt" in warning
 
 
 # Generators ---------------------------------------------------------------------------------------

@@ -32,11 +32,12 @@ from deployer.errors import (
     SiteRejected,
     SiteUnknown,
     SourcesRejected,
+    SpecInvalid,
 )
 from deployer.store import locks, releases
 from tests.unit.conftest import Clock, Script, Web, refusal
 from tests.unit.samples import EXECUTION, lock_request
-from tests.unit.test_site import NOW, SPEC, UPLOAD, event
+from tests.unit.test_site import NOW, ROLE, SPEC, UPLOAD, event
 
 pytestmark = pytest.mark.usefixtures("releases_table")
 
@@ -190,7 +191,7 @@ def check(
         stored = client("s3").put_object(Bucket="sources", Key=key, Body=content, Metadata=metadata)
         version = stored["VersionId"]
     release = {**in_flight(), "source": f"sources/{key}", "sourceVersion": version}
-    spec = {**KEPT, "build": build}
+    spec = {**KEPT, "build": {"role": ROLE, **build}}
     asked: Any = {"spec": spec, "release": {**release, "trigger": trigger}, "execution": EXECUTION}
     return check_sources.handler(asked, context)
 
@@ -207,6 +208,8 @@ def test_sources_are_handed_on_as_plain_files(context: Any) -> None:
     assert checked["built"] == ""
     assert "pnpm run export" in checked["buildspec"]
     assert checked["cache"] == "sources/docs-cache/coder"
+    assert checked["archive"].startswith("sources/checked/coder/")
+    assert checked["role"] == ROLE
     assert unzipped(*checked["archive"].split("/", 1)) == SOURCES
 
 
@@ -230,6 +233,13 @@ def test_a_folder_of_html_is_published_without_a_build(context: Any) -> None:
     checked = check(context, tar_gz({"site/index.html": "x", "a.md": "y"}), directory="site")
     bucket, _, key = checked["built"].removeprefix("arn:aws:s3:::").partition("/")
     assert unzipped(bucket, key) == {"index.html": "x"}
+
+
+def test_without_a_role_of_the_site_nothing_is_built(context: Any) -> None:
+    assert check(context, tar_gz({"index.html": "x"}), role="")["built"]
+    with pytest.raises(SpecInvalid, match="its stack is older than the deployer"):
+        check(context, tar_gz(SOURCES), role="")
+    assert not keys("sources", "checked/")
 
 
 def test_an_upload_may_name_another_folder_than_the_spec(context: Any) -> None:

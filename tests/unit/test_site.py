@@ -14,13 +14,14 @@ from deployer.errors import RequestRejected, SiteUnknown, SpecInvalid
 from deployer.requests import Publish, Rollback
 
 NOW = datetime(2026, 11, 25, 2, tzinfo=UTC)
+ROLE = "arn:aws:iam::123456789012:role/coder-docs-build"
 SPEC: dict[str, Any] = {
     "site": "coder",
     "url": "https://docs.example.com",
     "bucket": "coder-docs-123456789012",
     "distribution": "E1234567890ABC",
     "store": "arn:aws:cloudfront::123456789012:key-value-store/0b1c",
-    "build": {"directory": "", "script": "", "output": ""},
+    "build": {"directory": "", "script": "", "output": "", "role": ROLE},
     "keepReleases": 5,
     "mayShrinkTo": 50,
     "trailingSlash": "",
@@ -222,3 +223,12 @@ def test_a_site_gets_only_secrets_of_its_own() -> None:
     for wrong in ("A=docs/other/a", "A=coder/database-url", "A", "A=docs/coder/a,"):
         with pytest.raises(SpecInvalid, match="secrets"):
             secrets(wrong)
+
+
+def test_a_sites_builds_run_in_its_own_role_only() -> None:
+    assert site.build_role(site.from_document(SPEC)) == ROLE
+    for wrong in ("coder", ROLE.replace("coder", "shop"), f"{ROLE}-2"):
+        with pytest.raises(SpecInvalid, match=r"build\.role"):
+            site.from_document({**SPEC, "build": {"role": wrong}})
+    with pytest.raises(SpecInvalid, match="site coder has no role for its builds"):
+        site.build_role(site.from_document({**SPEC, "build": {}}))

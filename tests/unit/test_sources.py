@@ -97,6 +97,9 @@ def test_what_is_built_is_the_same_only_if_every_file_is() -> None:
         # a link within a linked folder
         ({"docs": "pages", "pages/x.md": "index.md"}, {
             "docs/index.md": b"Hello", "docs/x.md": b"Hello", "pages/x.md": b"Hello"}),
+        # to a folder whose name begins like the linked one's
+        ({"docs": "pages-de", "pages-de/en": "../pages"}, {
+            "docs/en/index.md": b"Hello", "pages-de/en/index.md": b"Hello"}),
     ],
 )  # fmt: skip
 def test_links_that_stay_inside_become_files(
@@ -156,6 +159,28 @@ def test_a_name_that_leads_elsewhere_is_refused(path: str, message: str) -> None
 def test_a_file_may_be_in_the_archive_once() -> None:
     with pytest.raises(SourcesRejected, match="twice"):
         repacked(tar_gz({**SITE, "./package.json": PACKAGE}), "a.tar.gz")
+
+
+def test_a_link_that_leads_out_is_named_also_where_it_appears_through_another() -> None:
+    with pytest.raises(SourcesRejected, match="has the link sub/out -> /etc, out of it"):
+        repacked(linked({"dir": "sub", "sub/out": "/etc"}, {**SITE, "sub/a.md": "x"}), "a.tar.gz")
+
+
+@pytest.mark.parametrize("files", [{"d40/a.md": "x"}, {}])
+def test_links_that_multiply_are_refused(
+    files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "MAX_FILES", 1000)
+    links = {f"d{level}/{name}": f"../d{level + 1}" for level in range(40) for name in "xy"}
+    with pytest.raises(SourcesRejected, match="with what its 80 links lead to, it has more than"):
+        repacked(linked(links, {**SITE, **files}), "a.tar.gz")
+
+
+def test_a_file_that_links_copy_too_often_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MAX_BYTES", 1000)
+    links = {f"{number}.bin": "big.bin" for number in range(9)}
+    with pytest.raises(SourcesRejected, match="the files that its links lead to"):
+        repacked(linked(links, {**SITE, "big.bin": "x" * 100}), "a.tar.gz")
 
 
 def test_an_archive_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

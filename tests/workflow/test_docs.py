@@ -454,6 +454,49 @@ def test_what_must_not_replace_the_live_site_does_not(untouched: DocsSite, what:
     assert only_record(untouched, done)["outcome"] == "FAILED"
 
 
+# what a package's code can do with the build's credentials: each call's error, or None
+ATTEMPTS = """
+import boto3, json, os, sys
+from botocore.exceptions import ClientError
+
+def attempt(service, method, **parameters):
+    try:
+        getattr(boto3.client(service), method)(**parameters)
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+
+bucket, results = sys.argv[1], {}
+for site in sys.argv[2:]:
+    secret = attempt("secretsmanager", "get_secret_value", SecretId=f"docs/{site}/npm")
+    results[site] = {"secret": secret}
+    for folder in ("docs-cache", "built", "checked", "docs"):
+        for method in ("get_object", "put_object"):
+            result = attempt("s3", method, Bucket=bucket, Key=f"{folder}/{site}/x.txt")
+            results[site][f"{method} {folder}"] = result
+print(json.dumps(results))
+"""
+
+
+def test_a_build_reaches_nothing_of_another_site(site: DocsSite, untouched: DocsSite) -> None:
+    aws, bucket = site.stage.aws, site.stage.outputs["SourceBucket"]
+    folders = ("docs-cache", "built", "checked", "docs")
+    for name in (site.site, untouched.site):
+        secret = {"Name": f"docs/{name}/npm", "SecretString": "s3cr3t"}
+        aws.client("secretsmanager").create_secret(**secret)
+        for folder in folders[:3]:  # S3 denies who may not list also what is missing
+            aws.client("s3").put_object(Bucket=bucket, Key=f"{folder}/{name}/x.txt", Body=b"x")
+    words = json.dumps(["-c", ATTEMPTS, bucket, site.site, untouched.site])
+    report = f"const tried = require('child_process').execFileSync('python3', {words});\n"
+    build = {"offlinedocs/build.js": report + BUILD + "put('tried.json', tried);"}
+    published(site.published(tar_gz(sources(build)), "v1.tar.gz"))
+    tried = json.loads(site.get("/tried.json").text)
+    calls = [f"{method} {folder}" for folder in folders for method in ("get_object", "put_object")]
+    refused = {"secret": "AccessDeniedException", **dict.fromkeys(calls, "AccessDenied")}
+    assert tried[untouched.site] == refused
+    own = ("secret", "get_object docs-cache", "put_object docs-cache", "put_object built")
+    assert tried[site.site] == {**refused, **dict.fromkeys((*own, "get_object checked"))}
+
+
 @pytest.mark.parametrize(
     ("command", "error", "message"),
     [

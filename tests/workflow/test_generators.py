@@ -91,6 +91,7 @@ def test_packages_are_cached_by_lock_file_and_the_same_sources_are_built_once(
     changed = {**files, "docs/guide.md": b"# Guide\n\nAnother.\n"}
     built = published(site, changed, "v2.tar.gz")
     assert "Another." in site.get("/guide.html").text
+    assert "browsers keep" not in str(only_record(site, built).get("warnings"))
     assert cached(site) == [(key, written)]
     again = published(site, changed, "v3.tar.gz")
     assert "Build docs" in built.path and "Build docs" not in again.path

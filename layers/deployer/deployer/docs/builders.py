@@ -35,11 +35,12 @@ _HISTORY = re.compile(
     rb"|git-revision-date|git-authors|git-committers|last_updated_by_git|gitstamp"
     rb"|\benableGitInfo\b\W+true"
 )
-# Scripts that build a site, in order of preference: some sites have both, and `export`
-# copies images too
+# Scripts that build a site, in order of preference: where there are both, `export` makes the files
+# and `build` may make a server
 _SCRIPTS = ("export", "build", "docs:build", "build:docs", "docs-build", "build-docs")
 # Where a site usually is in a repository, in order of preference
-_USUAL = ("offlinedocs", ".", "docs", "website", "documentation", "doc", "site", "docs/source")
+_USUAL = (".", "docs", "website", "documentation", "doc", "site", "docs/source")
+_NAMED_DOCS = re.compile("docs?$")
 _OUTPUTS = (
     *("out", "build/client", "dist", "build", ".vitepress/dist", "docs/.vitepress/dist"),
     *("public", "_site", "doc_build", ".output/public", "_build/html", "site"),
@@ -232,10 +233,14 @@ def _choose(
     """Return the site to build, and the others that could be built."""
     top = _top(files)
     usual = [_in(top, folder) for folder in _USUAL] + list(_USUAL)
+    depth = 0 if top == "." else 1
 
-    def order(site: _Site) -> tuple[int, int, bool]:
+    def order(site: _Site) -> tuple[int, bool, int, bool, bool]:
         place = usual.index(site.folder) if site.folder in usual else len(usual)
-        return site.rank, place, site.kind != "node"
+        named = bool(_NAMED_DOCS.search(site.folder))
+        # what makes any site may make the application at the top, with its documentation beside it
+        first = named and site.rank != _ONLY_DOCS and site.folder.count("/") == depth
+        return site.rank, not first, place, not named, site.kind != "node"
 
     if build.directory:
         folders = [build.directory, _in(top, build.directory)]
@@ -255,7 +260,8 @@ def _choose(
     if not sites:
         raise SourcesRejected(
             f"{name} has no package.json, mkdocs.yml, conf.py or hugo.toml that says how to build"
-            " a site, and no index.html at its top"
+            " a site, and no index.html at its top. Add a package.json with a script build; or"
+            " build the site yourself, and give the folder with its index.html"
         )
     best, *others = sorted(sites, key=order)
     rivals = [other for other in others if order(other) == order(best)]
@@ -472,7 +478,7 @@ def _installation(
         locked = re.search(rb"__metadata:\s+version: (\d+)", head)
         version = "4" if locked and int(locked[1]) >= 8 else "3"
     own = any(path.startswith(_in(folder, ".yarn/cache") + "/") for path in files)
-    cache = "" if own else f"YARN_ENABLE_GLOBAL_CACHE=false YARN_CACHE_FOLDER={_PACKAGES} "
+    cache = "" if own else f"YARN_ENABLE_GLOBAL_CACHE=false YARN_CACHE_FOLDER={_PACKAGES}/yarn "
     return words, (_tool(f"@yarnpkg/cli-dist@{version}"), _PATH, f"{cache}yarn install --immutable")
 
 
@@ -481,8 +487,8 @@ _PATH = f"export PATH={_TOOLS}/bin:$PATH"
 
 def _tool(package: str) -> str:
     return (
-        f"npm install --global --prefix {_TOOLS} --no-fund --no-audit --loglevel=error"
-        f" {shlex.quote(package)}"
+        f"npm install --global --prefix {_TOOLS} --cache {_PACKAGES}/npm --prefer-offline --no-fund"
+        f" --no-audit --loglevel=error {shlex.quote(package)}"
     )
 
 
@@ -560,7 +566,8 @@ def _plan_python(
         raise SourcesRejected(
             f"{name}: {site.document} is built by {program}, but no requirements.txt,"
             f" pyproject.toml or uv.lock beside it or above says in which version. Add"
-            f" {_in(site.folder, 'requirements.txt')} with the packages that the site needs"
+            f" {_in(site.folder, 'requirements.txt')} with {program} and whatever else the site"
+            " needs"
         )
     chosen = next(
         (path for path, text in requirements.items() if program.encode() in text.lower()),
@@ -568,7 +575,12 @@ def _plan_python(
     )
     folder, base = str(PurePosixPath(chosen).parent), PurePosixPath(chosen).name
     project = _toml(files.get(_in(folder, "pyproject.toml"), b""))
-    version, wanted_by = runtimes.python(_near(files, site.folder), project)
+    version, wanted_by, warnings = runtimes.python(_near(files, site.folder), project)
+    if base == "pyproject.toml" and _table(_table(_table(project, "tool"), "poetry"), "group"):
+        warnings += (
+            f"{chosen} names packages in groups of Poetry, which pip does not install: list those"
+            f" that the site needs in {_in(site.folder, 'requirements.txt')}",
+        )
     extra = _docs_packages(project)
     venv = f"python3 -m venv {_TOOLS}"
     pip = "pip install --quiet --cache-dir " + _PACKAGES
@@ -604,7 +616,7 @@ def _plan_python(
             f"packages of {chosen}",
             f"Python {version} ({wanted_by})",
         ),
-        warnings=(),
+        warnings=warnings,
         install=(
             _cd(folder),
             venv,

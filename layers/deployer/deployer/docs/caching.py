@@ -16,35 +16,42 @@ _SHORTEST = 8  # characters of a hash in a name
 _CANDIDATE = re.compile(r"(?=[\w-]*[0-9A-Z])[\w-]{8,}", re.ASCII)
 
 _HEX = r"(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{8,}"
-# Rollup's: 8 characters of base64url. An English word has no digit, and its capital comes first
-_ROLLUP = r"(?=[\w-]*[0-9]|[\w-]+[A-Z])[\w-]{8}"
-_ROLLUP_STRICT = r"(?=[\w-]*[0-9])(?=[\w-]+[A-Z])[\w-]{8}"
-_GENERATORS = re.compile(
+# Rollup's: 8 characters of base64url, and no words such as release1 or MyGuide2
+_NO_WORDS = r"(?!(?:[-_]?[A-Z]?[a-z]++)++[-_]?[0-9]*\.)"
+_ROLLUP = rf"{_NO_WORDS}(?=[\w-]*[0-9]|[\w-]+[A-Z])[\w-]{{8}}"
+# after a hyphen, of which file names have others too
+_ROLLUP_STRICT = rf"{_NO_WORDS}(?=[\w-]*[0-9])(?=[\w-]+[A-Z])[\w-]{{8}}"
+_TURBOPACK = r"[0-9][0-9a-z_-]{12}"
+
+# In folders that are a generator's alone
+_OWN_FOLDER = re.compile(
     rf"""(?:^|/)(?:
-        # Next.js, with webpack or Turbopack
-        _next/static/(?:chunks|css|media)/(?:.*[./-])?{_HEX}(?:-s)?(?:\.p)?\.\w+
-        # Astro and Nuxt: the folders are theirs alone
+        # Next.js, with webpack or Turbopack; not what lies in the folder of its build id
+        _next/static/(?:chunks|css|media)/(?:.*[./-])?(?:{_HEX}(?:-s)?(?:\.p)?|{_TURBOPACK})\.\w+
+        # Astro and Nuxt
         | (?:_astro|_nuxt)/(?!builds/)(?:.*[._/-])?{_ROLLUP}(?:_\w+)?\.\w+
         # SvelteKit: all of it, as the name says
         | _app/immutable/.+
-        # Docusaurus
-        | assets/(?:js|css)/[^/]*\.{_HEX}\.(?:js|css)
-        | assets/(?:images|files|fonts|medias)/[^/]*-[0-9a-f]{{32}}\.\w+
-        # Material for MkDocs
-        | assets/(?:javascripts|stylesheets)/(?:\w+/)*[\w-]+\.{_HEX}\.min\.(?:js|css)
-        # Vite: other files come here from the site's own folder too
-        | assets/(?:chunks/)?[^/]*[.-]{_ROLLUP_STRICT}(?:\.lean)?\.(?:js|css)
     )$""",
     re.ASCII | re.VERBOSE,
 )
-_VITEPRESS = re.compile(
-    rf"""^assets/(?:
+# In assets, where others put files under names of their own; by what the front page says of its
+# generator
+_IN_ASSETS = {
+    rb"<meta name=\"?generator\"? content=\"?VitePress": rf"""^assets/(?:
         (?:chunks/)?[^/]*\.{_ROLLUP}(?:\.lean)?\.(?:js|css)
         | inter-(?:roman|italic)-[a-z-]+\.[\w-]{{8}}\.woff2 # its own font
     )$""",
-    re.ASCII | re.VERBOSE,
-)
-_VITEPRESS_PAGE = re.compile(rb"<meta name=\"?generator\"? content=\"?VitePress")
+    rb"<meta name=\"?generator\"? content=\"?Docusaurus": rf"""(?:^|/)assets/(?:
+        (?:js|css)/[^/]*\.{_HEX}\.(?:js|css)
+        | (?:images|files|fonts|medias)/[^/]*-[0-9a-f]{{32}}\.\w+
+    )$""",
+    rb"<meta name=\"?generator\"? content=\"?[^\">]*\bmkdocs-material-": rf"""(?:^|/)assets/
+        (?:javascripts|stylesheets)/(?:\w+/)*[\w-]+\.{_HEX}\.min\.(?:js|css)$""",
+    # Vite
+    rb"<script type=\"module\" crossorigin src=\"[^\"]*\bassets/": rf"""^assets/
+        (?:chunks/)?[^/]*[.-]{_ROLLUP_STRICT}\.(?:js|css)$""",
+}
 
 # Where generators put what their pages load
 _ASSETS = re.compile(r"(^|/)(_next/static|_astro|_nuxt|_app/immutable|assets)/", re.ASCII)
@@ -107,14 +114,14 @@ def _holds(name: str, text: str) -> bool:
     return False
 
 
-def by_vitepress(front_page: bytes) -> bool:
-    """Return whether VitePress made the site."""
-    return bool(_VITEPRESS_PAGE.search(front_page))
+def patterns(front_page: bytes) -> tuple[re.Pattern[str], ...]:
+    """Return the paths of what a site's generator is known to hash.
 
-
-def hashed_by_generator(path: str, vitepress: bool) -> bool:
-    """Return whether a generator is known to hash the content of what it names so."""
-    return bool(_GENERATORS.search(path) or (vitepress and _VITEPRESS.search(path)))
+    Args:
+        front_page: its beginning, which may name the generator; empty if there is none.
+    """
+    named = [path for mark, path in _IN_ASSETS.items() if re.search(mark, front_page)]
+    return (_OWN_FOLDER, *(re.compile(path, re.ASCII | re.VERBOSE) for path in named))
 
 
 def is_asset(path: str) -> bool:

@@ -1,7 +1,8 @@
 """Resolve the symbolic links of a site's sources: those that stay inside become files."""
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 _MOST = 40  # links that one path may follow, as Linux has it
@@ -23,6 +24,10 @@ class Links:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
+class TooMany(Exception):
+    """More files appear through links than sources may have: each link to a folder multiplies."""
+
+
 class _Outside(Exception):
     """A path leads out of the sources."""
 
@@ -35,73 +40,96 @@ def words(linked: Mapping[str, str]) -> str:
     return f"{count} {', '.join(shown[:_NAMED])}{more}"
 
 
-def resolve(linked: Mapping[str, str], files: Collection[str]) -> Links:
+def resolve(linked: Mapping[str, str], files: Collection[str], most: int) -> Links:
     """Find out what each link leads to: a file, a folder with what is in it, or nothing.
 
     Args:
         linked: the target of each link as it is written, by the link's path.
+        most: how many files and links may appear through links.
+    Raises:
+        TooMany: more appear.
     """
-    ordered, copies = sorted(files), {}
+    tree, copies = _Tree(linked, files, most), dict[str, str]()
     outside: dict[str, str] = {}
     missing: dict[str, str] = {}
     for path, target in linked.items():
         try:
-            real = _real(path, linked)
+            real = tree.real(path)
         except _Outside:
             outside[path] = target
             continue
         if real is not None and real in files:
             copies[path] = real
-        elif real is None or not (inside := dict(_inside(real, path, ordered, linked))):
+        elif real is None or not (inside := dict(tree.inside(real, path))):
             missing[path] = target
         else:
             copies |= inside
     return Links(copies, outside, missing)
 
 
-def _real(path: str, linked: Mapping[str, str]) -> str | None:
-    """Return the path without links; None if they lead in a circle."""
-    parts, done, followed = path.split("/")[::-1], list[str](), 0
-    while parts:
-        part = parts.pop()
-        if part == "..":
-            if not done:
+class _Tree:
+    """The names of files and links, and how many more may appear through links."""
+
+    def __init__(self, linked: Mapping[str, str], files: Collection[str], most: int) -> None:
+        self._linked, self._files, self._left = linked, files, most
+        self._names = sorted([*files, *linked])
+
+    def real(self, path: str) -> str | None:
+        """Return the path without links; None if they lead in a circle.
+
+        Raises:
+            _Outside: it leads out of the sources.
+        """
+        parts, done, followed = path.split("/")[::-1], list[str](), 0
+        while parts:
+            part = parts.pop()
+            if part == "..":
+                if not done:
+                    raise _Outside
+                done.pop()
+                continue
+            if part in ("", "."):
+                continue
+            here = "/".join([*done, part])
+            if here not in self._linked:
+                done.append(part)
+                continue
+            followed += 1
+            if followed > _MOST:
+                return None
+            target = self._linked[here].replace("\\", "/")
+            if target.startswith("/") or ":" in target.split("/")[0]:
                 raise _Outside
-            done.pop()
-            continue
-        if part in ("", "."):
-            continue
-        here = "/".join([*done, part])
-        if here not in linked:
-            done.append(part)
-            continue
-        followed += 1
-        if followed > _MOST:
-            return None
-        target = linked[here].replace("\\", "/")
-        if target.startswith("/") or ":" in target.split("/")[0]:
-            raise _Outside
-        parts += target.split("/")[::-1]
-    return "/".join(done)
+            parts += target.split("/")[::-1]
+        return "/".join(done)
 
+    def inside(self, folder: str, shown: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+        """Yield the files of a folder as they appear through a link; none if it leads in a circle.
 
-def _inside(
-    folder: str, shown: str, ordered: Sequence[str], linked: Mapping[str, str], depth: int = 0
-) -> Iterator[tuple[str, str]]:
-    """Yield the files of a folder as they appear through a link; none if it leads in a circle."""
-    top = f"{folder}/" if folder else ""
-    if f"{shown}/".startswith(top) or depth > _MOST:
-        return
-    for path in ordered[bisect_left(ordered, top) :]:
-        if not path.startswith(top):
-            break
-        yield f"{shown}/{path.removeprefix(top)}", path
-    for link in linked:
-        if link.startswith(top):
-            real = _real(link, linked)
-            if real is not None:
-                appears = f"{shown}/{link.removeprefix(top)}"
-                if real in ordered[bisect_left(ordered, real) :][:1]:
+        Raises:
+            TooMany: more than may appear.
+        """
+        top = f"{folder}/" if folder else ""
+        if f"{shown}/".startswith(top) or depth > _MOST:
+            return
+        for index in range(bisect_left(self._names, top), len(self._names)):
+            path = self._names[index]
+            if not path.startswith(top):
+                break
+            self._left -= 1
+            if self._left < 0:
+                raise TooMany
+            appears = f"{shown}/{path.removeprefix(top)}"
+            if path not in self._linked:
+                yield appears, path
+                continue
+            with suppress(_Outside):  # which is named by itself
+                real = self.real(path)
+                if real is not None and real in self._files:
                     yield appears, real
-                elif not f"{shown}/".startswith(f"{real}/") and not folder.startswith(real):
-                    yield from _inside(real, appears, ordered, linked, depth + 1)
+                elif real and not _lies_in(shown, real) and not _lies_in(folder, real):
+                    yield from self.inside(real, appears, depth + 1)
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return f"{path}/".startswith(f"{folder}/")

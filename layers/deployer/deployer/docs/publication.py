@@ -6,7 +6,8 @@ only, no AWS.
 """
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, NotRequired, TypedDict
 
@@ -150,13 +151,14 @@ def cache_control(file: File) -> str:
     return HASHED_CACHE if file.served.get("immutable") else PAGE_CACHE
 
 
-def is_immutable(path: str, names_content: bool, vitepress: bool) -> bool:
+def is_immutable(path: str, names_content: bool, patterns: Iterable[re.Pattern[str]]) -> bool:
     """Return whether browsers may keep a file for good; see `caching`.
 
     Args:
         names_content: whether the name holds a hash of the content.
+        patterns: the paths of what the generator is known to hash.
     """
-    hashed = names_content or caching.hashed_by_generator(path, vitepress)
+    hashed = names_content or any(pattern.search(path) for pattern in patterns)
     return hashed and not is_page(path)
 
 

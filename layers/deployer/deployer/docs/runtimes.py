@@ -13,6 +13,7 @@ from typing import Any
 # installs any other version of Node.js at the start of the build, but compiles Python.
 _NODES = (22, 24, 20, 18)
 _PYTHONS = ((3, 13), (3, 12), (3, 14), (3, 11), (3, 10), (3, 9))
+_DEFAULT_PYTHON = ".".join(map(str, _PYTHONS[0]))
 _LTS = {"hydrogen": 18, "iron": 20, "jod": 22, "krypton": 24}
 _DEFAULT = "the deployer's default"
 _UNKNOWN = 10**6  # the minor version of a release that may be any
@@ -113,8 +114,10 @@ def _lowest(wanted: str) -> str:
     return str(min(majors, default=_NODES[0]))
 
 
-def python(near: Sequence[tuple[str, bytes]], project: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the version of Python for CodeBuild, and what asks for it.
+def python(
+    near: Sequence[tuple[str, bytes]], project: Mapping[str, Any]
+) -> tuple[str, str, tuple[str, ...]]:
+    """Return the version of Python for CodeBuild, what asks for it, and warnings.
 
     Args:
         near: the documents beside the site and above it, the nearest first.
@@ -124,14 +127,25 @@ def python(near: Sequence[tuple[str, bytes]], project: Mapping[str, Any]) -> tup
         if PurePosixPath(path).name == ".python-version":
             match = re.search(rb"3\.(\d+)", content)
             if match and (3, int(match[1])) in _PYTHONS:
-                return f"3.{int(match[1])}", path
+                return f"3.{int(match[1])}", path, ()
+            named = content.decode(errors="replace").strip()[:40]
+            return _DEFAULT_PYTHON, _DEFAULT, (_no_python(path, named),)
     table = project.get("project")
     wanted = table.get("requires-python") if isinstance(table, Mapping) else None
     if isinstance(wanted, str):
         for version in _PYTHONS:
             if _python_allows(wanted, version):
-                return ".".join(map(str, version)), f"requires-python {wanted}"
-    return ".".join(map(str, _PYTHONS[0])), _DEFAULT
+                return ".".join(map(str, version)), f"requires-python {wanted}", ()
+        return _DEFAULT_PYTHON, _DEFAULT, (_no_python("requires-python", wanted),)
+    return _DEFAULT_PYTHON, _DEFAULT, ()
+
+
+def _no_python(where: str, wanted: str) -> str:
+    versions = ", ".join(f"3.{minor}" for _, minor in sorted(_PYTHONS))
+    return (
+        f"{where} says {wanted!r}, and the build has Python {versions}: it runs on"
+        f" {_DEFAULT_PYTHON}. Name one of these in .python-version"
+    )
 
 
 def _python_allows(wanted: str, version: tuple[int, int]) -> bool:

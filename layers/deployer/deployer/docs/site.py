@@ -31,6 +31,7 @@ _NAME = "[a-z][a-z0-9-]{0,44}"
 _PATH = r"\.?[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
 _SOURCE = re.compile(rf"docs/({_NAME})/([^/]+)\.(tar\.gz|tgz|zip)")
 _VARIABLE = r"([A-Za-z_][A-Za-z0-9_]*)=(docs/{site}/[A-Za-z0-9/_+.@-]+(?::[A-Za-z0-9_.-]+)?)"
+_ROLE = "arn:aws[a-z-]*:iam::[0-9]{12}:role/{site}-docs-build"
 _ENDINGS = re.compile(r"\.(tar\.gz|tgz|zip)$")
 
 
@@ -39,13 +40,15 @@ class Build:
     """How a site is built; empty fields are detected from the sources.
 
     `secrets` has the build's variables with secrets' values: what Secrets Manager calls each, and
-    after a colon the key in its JSON.
+    after a colon the key in its JSON. `role` is the ARN of the role that the site's builds run in;
+    empty if the site's stack is of an older deployer.
     """
 
     directory: str
     script: str
     output: str
     secrets: Mapping[str, str] = field(default_factory=dict)
+    role: str = ""
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,8 @@ def from_document(document: object, source: str = "the site spec") -> SiteSpec:
         raise SpecInvalid(f"{source} must be a JSON object, not {type(document).__name__}")
     at = Fields(document, "", problems)
     build, name = at.object("build"), at.text("site", pattern=_NAME)
-    variable = _VARIABLE.replace("{site}", re.escape(name))  # a site's secrets are not another's
+    # a site's secrets and role are not another's
+    variable, role = (each.replace("{site}", re.escape(name)) for each in (_VARIABLE, _ROLE))
     spec = SiteSpec(
         site=name,
         url=at.text("url", pattern=r"https?://[^/]+"),
@@ -193,6 +197,7 @@ def from_document(document: object, source: str = "the site spec") -> SiteSpec:
             secrets=dict(
                 re.findall(variable, build.possibly("secrets", rf"{variable}(,{variable})*"))
             ),
+            role=build.possibly("role", role),
         ),
         keep_releases=at.integer("keepReleases", 5, low=2, high=20),
         may_shrink_to=at.integer("mayShrinkTo", 50, low=0, high=100),
@@ -208,6 +213,20 @@ def from_document(document: object, source: str = "the site spec") -> SiteSpec:
     if problems:
         raise SpecInvalid(f"{source} has {len(problems)} wrong field(s): " + "; ".join(problems))
     return spec
+
+
+def build_role(spec: SiteSpec) -> str:
+    """Return the ARN of the role that a site's builds run in.
+
+    Raises:
+        SpecInvalid: there is none.
+    """
+    if not spec.build.role:
+        raise SpecInvalid(
+            f"site {spec.site} has no role for its builds: its stack is older than the deployer."
+            " Update it to infrastructure/docs.yaml, and publish again"
+        )
+    return spec.build.role
 
 
 def parse(document: object) -> Upload | Publish | Rollback | Hold | Resume | Recover:

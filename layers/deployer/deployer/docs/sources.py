@@ -78,20 +78,24 @@ class Tree:
         """
         self._check_once(path)
         self.size += size
-        if len(self.files) >= MAX_FILES or self.size > MAX_BYTES:
-            raise SourcesRejected(
-                f"{self.name} is too large: more than {MAX_FILES} files or"
-                f" {MAX_BYTES // 1024**3} GiB; leave out what the site does not need"
-            )
+        self._check_number()
         self.files[path] = b""
         fits = size <= _MAX_DOCUMENT and self._kept + size <= _MAX_DOCUMENTS
         if builders.is_document(path) and fits:
             self.files[path] = b"".join(content)
             self._kept += size
 
+    def _check_number(self) -> None:
+        if len(self.files) + len(self.linked) >= MAX_FILES or self.size > MAX_BYTES:
+            raise SourcesRejected(
+                f"{self.name} is too large: more than {MAX_FILES} files or"
+                f" {MAX_BYTES // 1024**3} GiB; leave out what the site does not need"
+            )
+
     def link(self, path: str, target: str) -> None:
         """Add a symbolic link."""
         self._check_once(path)
+        self._check_number()
         self.linked[path] = target
 
     def _check_once(self, path: str) -> None:
@@ -108,7 +112,13 @@ class Tree:
             for parent in PurePosixPath(path).parents:
                 if self.linked and str(parent) in self.linked:
                     raise SourcesRejected(f"{self.name}: {path!r} lies below the link {parent}")
-        resolved = links.resolve(self.linked, self.files)
+        try:
+            resolved = links.resolve(self.linked, self.files, MAX_FILES - len(self.files))
+        except links.TooMany:
+            raise SourcesRejected(
+                f"{self.name} is too large: with what its {len(self.linked)} links lead to, it has"
+                f" more than {MAX_FILES} files. Leave out links to folders"
+            ) from None
         if resolved.outside:
             raise SourcesRejected(
                 f"{self.name} has {links.words(resolved.outside)}, out of it. Put the files"
@@ -186,6 +196,7 @@ def repack(archive: IO[bytes], name: str, into: IO[bytes], build: Build) -> Repa
     for path, file in resolved.copies.items():
         shown[file].append(path)
     digests: dict[str, tuple[str, bool]] = {}
+    left = MAX_BYTES
     packing = zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
     with _readable(name), packing as packed:
         for entry in _entries(archive, name):
@@ -195,6 +206,12 @@ def repack(archive: IO[bytes], name: str, into: IO[bytes], build: Build) -> Repa
                 top = f"{plan.directory}/"
                 paths = [path.removeprefix(top) for path in paths if path.startswith(top)]
             if entry.content is not None and paths:
+                left -= entry.size * len(paths)
+                if left < 0:
+                    raise SourcesRejected(
+                        f"{name} is too large: with the files that its links lead to, it has more"
+                        f" than {MAX_BYTES // 1024**3} GiB"
+                    )
                 digest = _write(entry, name, packed, paths)
                 if not entry.is_history or _COMMITS.search(entry.path):
                     digests |= dict.fromkeys(paths, (digest, entry.executable))

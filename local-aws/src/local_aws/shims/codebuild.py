@@ -50,6 +50,7 @@ _OVERRIDES = {
     "buildspecOverride": ("source", "buildspec"),
     "cacheOverride": ("cache",),
     "artifactsOverride": ("artifacts",),
+    "serviceRoleOverride": ("serviceRole",),
 }
 # How this machine reaches the registries, where that goes through a proxy of its own.
 _WAY_OUT = ("HTTPS_PROXY", "HTTP_PROXY", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
@@ -277,6 +278,9 @@ def _integrated(resource: str, given: Any, deadline: float | None) -> Any:
         step_functions._allow(f"codebuild:{needs}", arn, "CodeBuild.AccessDeniedException")
     for needs in ("PutTargets", "PutRule", "DescribeRule"):
         step_functions._allow(f"events:{needs}", rule, "CodeBuild.AccessDeniedException")
+    if role := data.get("serviceRoleOverride"):
+        passed = {"iam:passedtoservice": _SENDER}
+        step_functions._allow("iam:PassRole", role, "CodeBuild.AccessDeniedException", passed)
     status, _, body = _start_build(data)
     answer = json.loads(body)
     if status >= 400:

@@ -41,6 +41,7 @@ _needs: ContextVar[list[Need] | None] = ContextVar("needs", default=None)
 # the request, and each of a list is a resource of its own.
 _RESOURCES: Mapping[tuple[str, str], str] = {
     ("codebuild", "BatchGetBuilds"): "project/{ids}",
+    ("codebuild", "StartBuild"): "project/{projectName}",
     ("codebuild", "StopBuild"): "project/{id}",
     ("ecr", "DescribeRepositories"): "repository/{repositoryNames}",
     ("ecs", "CreateService"): "service/{cluster}/{serviceName}",
@@ -123,6 +124,8 @@ def _further(
     passing = request if action == "RegisterTaskDefinition" else {}
     if action == "RunTask":  # the roles of the task definition
         passing = ecs._task_defs.get(ecs._resolve_td_key(request.get("taskDefinition", ""))) or {}
+    if action == "StartBuild" and (role := request.get("serviceRoleOverride")):
+        yield Need("iam:PassRole", role, {"iam:PassedToService": "codebuild.amazonaws.com"})
     if passing:
         for role in (passing.get("executionRoleArn"), passing.get("taskRoleArn")):
             if role:

@@ -10,6 +10,7 @@ works with IAM).
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ministack.core import iam_evaluator
@@ -21,12 +22,20 @@ from local_aws.shims import decisions
 
 
 def denial(
-    role: str, service: str, action: str, resource: str, *, source: str, session: str = "local"
+    role: str,
+    service: str,
+    action: str,
+    resource: str,
+    *,
+    source: str,
+    session: str = "local",
+    keys: Mapping[str, str] | None = None,
 ) -> str | None:
     """Why `service` ("states.amazonaws.com") may not do `action` on `resource` in `role`.
 
     None when it may. `role` is an ARN; `source` is that of the resource for which the service acts,
-    such as the state machine; `session` names who acts, for the message.
+    such as the state machine; `session` names who acts, for the message; `keys` are the request's
+    condition keys, in lower case.
     """
     if not trusts(role, service, source):
         return f"{service} is not authorized to assume the provided role: {role}"
@@ -39,6 +48,7 @@ def denial(
         action=action,
         resource_arn=resource,
         region=resource.split(":")[3] if resource.count(":") > 3 else "",
+        service_context=dict(keys or {}),
     )
     policies = iam_evaluator._gather_role_policies(name, account)
     limits = iam_evaluator._permissions_boundary(iam._roles, name, account)

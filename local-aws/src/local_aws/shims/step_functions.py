@@ -21,7 +21,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -468,13 +468,16 @@ def _apply_state_assign(
 # -------------------------------------------------------------------------------------------------
 
 
-def _allow(action: str, resource: str, error: str) -> None:
-    """Raise `error` unless the role of the current execution allows the action."""
+def _allow(action: str, resource: str, error: str, keys: Mapping[str, str] | None = None) -> None:
+    """Raise `error` unless the role of the current execution allows the action.
+
+    `keys` are the request's condition keys, in lower case.
+    """
     run = _current.get()
     if run is None:
         return
     sender = "states.amazonaws.com"
-    if why := roles.denial(run.role, sender, action, resource, source=run.machine):
+    if why := roles.denial(run.role, sender, action, resource, source=run.machine, keys=keys):
         raise _ExecutionError(error, why)
 
 
