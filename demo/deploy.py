@@ -13,6 +13,7 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -458,7 +459,25 @@ def serve(screen: Screen, port: int, directory: Path, *, database: bool = False)
             stage.plain(WEB)
         screen.say("The local AWS is up, with the deployer in it.", "green")
         guide(stage, screen, "1.0.0")
-        return attend(stage, screen, set())
+        with page(stage) as address:
+            screen.title("All of it on a page, live")
+            screen.console.print(f"  {address}", soft_wrap=True)
+            return attend(stage, screen, set())
+
+
+@contextlib.contextmanager
+def page(stage: Stage) -> Iterator[str]:
+    """`deployer ui` for the time of the block; its address."""
+    command = [sys.executable, "-m", "cli", "ui", "--no-open", "--json", "--stack", stage.stack]
+    serving = subprocess.Popen(command, env=stage.aws.env, stdout=subprocess.PIPE, text=True)
+    try:
+        line = serving.stdout.readline() if serving.stdout else ""
+        if not line:
+            raise StageError(f"the page did not start: it ended with {serving.wait()}")
+        yield json.loads(line)["address"]
+    finally:
+        serving.send_signal(signal.SIGINT)
+        serving.communicate()
 
 
 def attend(

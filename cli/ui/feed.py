@@ -1,0 +1,392 @@
+"""The documents that the page shows, read again and again by one thread for all tabs.
+
+Each part is the document of a command, so the page decides nothing a second time:
+
+    services   `status`, of all services
+    status     `status --service …`
+    history    `history`
+    stats      `history --stats`
+    flights    the deployments in flight: their stages, the rollout, ECS's events and log lines
+    commands   those of `status`, complete with the options that the operator gave
+    requests   what was started on this page, and how it ended
+    problem    why the parts above are old; null if they are not
+
+A tab that is open watches one service, or only the list of all. While no tab is open, nothing is
+read. When AWS throttles, the pauses grow.
+"""
+
+import io
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import click
+
+import deployer.aws
+from cli.aws import Account
+from cli.command import Call, answer
+from cli.commands.history import history, phase
+from cli.commands.status import status
+from cli.ending import document, failure_of
+from cli.executions import Execution, look
+from cli.follow import Watch
+from cli.requests import link
+from cli.screen import Screen, awaits_lock, brief, message, rolls, steps
+from cli.target import Target, find
+from cli.ui import stages
+from deployer.redaction import redact_all
+from deployer.store import locks, releases
+
+PULSE_SECONDS = 0.4  # between two looks at whether anything changed
+CALM_SECONDS = 3.0  # after which everything is read again although nothing changed
+SERVICES_SECONDS = 2.0  # between two looks at all services
+TARGET_SECONDS = 60.0  # after which the stack and the credentials are read again
+PAUSE_SECONDS = 4.0  # after a failure; doubled with each that follows, up to the next
+LONGEST_PAUSE = 30.0
+LINES = 400  # of a deployment, the newest
+REQUESTS = 20  # the newest
+STATS_SECONDS = 60.0
+
+type Document = dict[str, Any]
+
+
+@dataclass
+class Board:
+    """The newest parts, and those who wait for the next. Shared by all threads."""
+
+    parts: dict[str, Document] = field(default_factory=dict)  # by service; "" has what all share
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _version: int = 0
+    _watched: dict[str, int] = field(default_factory=dict)  # services, and by how many tabs
+
+    def put(self, service: str, name: str, document: Any) -> None:
+        """Set a part; tabs are woken if it differs."""
+        with self._changed:
+            mine = self.parts.setdefault(service, {})
+            if name not in mine or mine[name] != document:
+                mine[name] = document
+                self._wake()
+
+    def of(self, service: str) -> Document:
+        """Return the parts that a tab of a service shows."""
+        with self._changed:
+            own = self.parts.get(service, {}) if service else {}
+            return {**self.parts.get("", {}), **own}
+
+    @contextmanager
+    def watching(self, service: str) -> Iterator[None]:
+        """Have a service watched while a tab of it is open."""
+        with self._changed:
+            self._watched[service] = self._watched.get(service, 0) + 1
+            self._wake()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._watched[service] -= 1
+                if not self._watched[service]:
+                    del self._watched[service]
+
+    @property
+    def watched(self) -> list[str]:
+        with self._changed:
+            return list(self._watched)
+
+    def wake(self) -> None:
+        """Have everything read again at once."""
+        with self._changed:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._version += 1
+        self._changed.notify_all()
+
+    def await_news(self, seen: int, seconds: float) -> int:
+        """Wait until there is a newer version than `seen`, and return it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._version != seen, seconds)
+            return self._version
+
+    def await_tab(self, seconds: float) -> bool:
+        """Wait until a tab is open; return whether one is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: bool(self._watched), seconds)
+
+
+class Desk:
+    """The account and its services, for several threads; opened again as credentials change."""
+
+    def __init__(self, call: Call) -> None:
+        self._call, self._target, self._opened = call, call.target, time.monotonic()
+        self._lock = threading.Lock()
+        self._guard(call.account)
+
+    @property
+    def target(self) -> Target:
+        """Return the deployer, found anew once a minute: a page stays open for days."""
+        with self._lock:
+            if time.monotonic() - self._opened > TARGET_SECONDS:
+                self._target = find(self._target.account, self._call.stack, self._call.service)
+                self._opened = time.monotonic()
+            return self._target
+
+    def reopen(self) -> None:
+        """Read the credentials again, such as after `aws sso login` in a terminal."""
+        with self._lock:
+            account = Account(self._call.profile, self._call.region, asks=False)
+            self._guard(account)
+            deployer.aws.client.cache_clear()
+            self._target = find(account, self._call.stack, self._call.service)
+            self._opened = time.monotonic()
+
+    def _guard(self, account: Account) -> None:
+        """Let several threads create clients, which boto3's sessions do not."""
+        create, lock = account._session.client, threading.Lock()
+
+        def one_by_one(*names: Any, **settings: Any) -> Any:
+            with lock:
+                return create(*names, **settings)
+
+        account._session.client = one_by_one  # type: ignore[method-assign]
+
+    def call(self, service: str | None) -> Call:
+        """Return a call of a command about a service; its screen shows nothing."""
+        target = replace(self.target, requested=service)
+        call = Call(self._call.profile, self._call.region, self._call.stack, service, json=True)
+        call.__dict__ |= {
+            "account": target.account,
+            "target": target,
+            "screen": Screen(io.StringIO(), quiet=True),
+        }
+        return call
+
+    def answer(self, service: str | None, command: click.Command, *words: str) -> Document:
+        """Return the document of a command about a service."""
+        return answer(self.call(service), command, words)
+
+
+@dataclass
+class Flight:
+    """A deployment that is followed: its execution, and what its tasks wrote."""
+
+    execution: str
+    watch: Watch
+    since: datetime
+    lines: list[str] = field(default_factory=list)
+    count: int = 0
+    seen: int = 0
+    rolled: bool = False
+    document: Document = field(default_factory=dict)
+
+    def look(self, target: Target) -> None:
+        """Read how far it is."""
+        now = look(target.account.client("stepfunctions"), self.execution)
+        rolling = self.rolled or any(rolls(state) for state in now.states[self.seen :])
+        waits = self.watch.standing() if rolling else ""
+        for line in self.watch.news() if rolling else ():
+            self.lines = [*self.lines, line][-LINES:]
+            self.count += 1
+        if awaits_lock(now):
+            waits = self.watch.lock()
+        self.seen, self.rolled = len(now.states), any(rolls(s) for s in now.states[-1:])
+        self.document = self._document(now, waits)
+
+    def _document(self, now: Execution, waits: str) -> Document:
+        passed = steps(now, waits if now.status == "RUNNING" else "")
+        return {
+            "execution": self.execution,
+            "link": link(self.execution),
+            "status": now.status,
+            "startedAt": self.since.isoformat(),
+            "seconds": round(now.seconds, 1),
+            **stages.graph(now, passed),
+            "phases": [phase(step) for step in passed],
+            "standing": waits,
+            "lines": self.lines,
+            "count": self.count,
+        }
+
+
+@dataclass
+class Feed:
+    """Reads the parts for a board, until `stop`."""
+
+    desk: Desk
+    board: Board
+    flights: dict[str, dict[str, Flight]] = field(default_factory=dict)  # by service, execution
+    requests: dict[str, dict[str, Document]] = field(default_factory=dict)  # likewise
+    stop: threading.Event = field(default_factory=threading.Event)
+    _keys: dict[str, Any] = field(default_factory=dict)
+    _read: dict[str, float] = field(default_factory=dict)  # when each part was read last
+    _failures: int = 0
+
+    def run(self) -> None:
+        """Read while a tab is open."""
+        while not self.stop.is_set():
+            if self.board.await_tab(1.0):
+                self.stop.wait(self.round())
+
+    def round(self) -> float:
+        """Read what is due, and return the seconds until the next round."""
+        problem: Document | None = None
+        try:
+            if self._failures:
+                self.desk.reopen()
+                self.flights.clear()  # they read with the credentials from before
+                self._keys.clear()
+            problem = self._services()
+            for service in filter(None, self.board.watched):
+                problem = self._service(service) or problem
+        except Exception as error:  # whatever it is: the page says it, and tries again
+            problem = _problem(self.desk, error)
+        self._failures = self._failures + 1 if problem else 0
+        pause = min(PAUSE_SECONDS * 2 ** (self._failures - 1), LONGEST_PAUSE) if problem else 0.0
+        self.board.put("", "problem", problem and {**problem, "again": pause})
+        return pause or PULSE_SECONDS
+
+    def _due(self, name: str, seconds: float) -> bool:
+        return time.monotonic() - self._read.get(name, -seconds) >= seconds
+
+    def _services(self) -> Document | None:
+        """Read the list of all services; return the error, if it could not be read."""
+        if not self._due("services", SERVICES_SECONDS):
+            return None
+        self._read["services"] = time.monotonic()
+        document = self.desk.answer(None, status)
+        if "services" not in document and not document["error"]:
+            # of one service alone: it is the list
+            names = ("service", "verified", "url", "serves", "inFlight", "hold")
+            entry = {name: document[name] for name in names} | {"problem": document["alarm"]}
+            document = {"services": [entry], "error": None}
+        if not document["error"]:
+            self.board.put("", "services", document["services"])
+        error: Document | None = document["error"]
+        return error
+
+    def _service(self, service: str) -> Document | None:
+        """Read a service, if it changed or was read long ago; return the error, if any."""
+        key = locks.queue(service), releases.newest(service, 3)
+        full = f"service {service}"
+        flying = bool(self.flights.get(service))
+        error: Document | None = None
+        if key != self._keys.get(service) or self._due(full, 1.0 if flying else CALM_SECONDS):
+            self._keys[service], self._read[full] = key, time.monotonic()
+            error = self._documents(service)
+        self._follow(service)
+        self._requests(service)
+        if self._due(f"stats {service}", STATS_SECONDS):
+            self._read[f"stats {service}"] = time.monotonic()
+            self._put(service, "stats", history, "--stats")
+        return error
+
+    def _documents(self, service: str) -> Document | None:
+        before = self.board.of(service).get("history")
+        for name, command in (("status", status), ("history", history)):
+            if error := self._put(service, name, command):
+                return error
+        if before != self.board.of(service).get("history"):
+            self._read.pop(f"stats {service}", None)
+        self._depart(service)
+        return None
+
+    def _put(self, service: str, name: str, command: click.Command, *words: str) -> Document | None:
+        document = self.desk.answer(service, command, *words)
+        error: Document | None = document.pop("error")
+        if not error:
+            document.pop("seconds")  # how long it took to read changes each time
+            if name == "status":
+                self.board.put(service, "commands", self._commands(service, document))
+            self.board.put(service, name, document)
+        return error
+
+    def _commands(self, service: str, document: Document) -> Document:
+        """Return the commands of a status document, complete, to be copied."""
+        given = self.desk.call(service).given
+        alarms = {"mend": document, "docs": document["docs"] or {}}
+        return {
+            name: part["mend"] and given.command(part["mend"].strip())
+            for name, part in alarms.items()
+            if "mend" in part
+        }
+
+    # The deployments in flight --------------------------------------------------------------------
+
+    def _depart(self, service: str) -> None:
+        """Begin to follow the deployments in flight; leave those that ended when others begin."""
+        status_now = self.board.of(service)["status"]
+        entries = [*status_now["inFlight"], *status_now["waiting"]]
+        arns = {entry["execution"]: entry for entry in entries}
+        followed = self.flights.setdefault(service, {})
+        if any(arn not in followed for arn in arns):
+            for ended in [arn for arn in followed if arn not in arns]:
+                del followed[ended]
+        target = self.desk.call(service).target
+        for arn, entry in arns.items():
+            if arn not in followed:
+                since = datetime.fromisoformat(entry["since"])
+                followed[arn] = Flight(arn, Watch(target, since), since)
+
+    def _follow(self, service: str) -> None:
+        """Read the deployments in flight; one that ended stays shown as it ended."""
+        flights = self.flights.get(service, {})
+        target = self.desk.call(service).target
+        for flight in flights.values():
+            if flight.document.get("status") in (None, "RUNNING"):
+                with suppress(target.account.client("stepfunctions").exceptions.ClientError):
+                    flight.look(target)  # without permission it is listed, without its stages
+        self.board.put(service, "flights", [f.document for f in flights.values() if f.document])
+
+    # What was started here ------------------------------------------------------------------------
+
+    def started(self, service: str, command: str, document: Mapping[str, Any]) -> None:
+        """Note an execution that a button started, to tell on every tab how it ends."""
+        request = {"command": command, "execution": document["execution"], "status": "RUNNING"}
+        request |= {"outcome": None, "reason": None, "version": None}
+        self.requests.setdefault(service, {})[request["execution"]] = request
+        self._put_requests(service)
+        self._keys.pop(service, None)
+        self.board.wake()
+
+    def _requests(self, service: str) -> None:
+        sfn = self.desk.target.account.client("stepfunctions")
+        for execution, request in [*self.requests.get(service, {}).items()]:
+            if request["status"] == "RUNNING":
+                described = sfn.describe_execution(executionArn=execution)
+                if described["status"] != "RUNNING":
+                    self.requests[service][execution] = _ended(request, described)
+                    self._put_requests(service)
+
+    def _put_requests(self, service: str) -> None:
+        newest = [*self.requests.get(service, {}).values()][-REQUESTS:]
+        self.board.put(service, "requests", newest)
+
+
+def _ended(request: Document, described: Mapping[str, Any]) -> Document:
+    """Return a request whose execution ended, with what it came to, by the release's record."""
+    record: Mapping[str, Any] = releases.of_any_kind.handled_by(request["execution"]) or {}
+    reason = brief(record) or message(described.get("cause") or "") or None
+    ended = {name: record.get(name) for name in ("outcome", "version")}
+    ended |= {"status": described["status"], "reason": reason}
+    return redact_all({**request, **ended}, by_name=False)
+
+
+def _problem(desk: Desk, error: Exception) -> Document:
+    """Return the error that a command would end with for the same reason."""
+
+    def fail() -> None:
+        raise error
+
+    try:
+        failure = failure_of(fail)
+    except Exception:
+        text = f"{type(error).__name__}: {error}"
+        return {"code": 1, "message": text, "advice": []}
+    if failure:
+        with suppress(Exception):
+            failure.advice = desk.call(None).given.lines(failure.advice)
+    ended: Document = document({}, failure, 0)["error"]
+    return ended
