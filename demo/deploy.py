@@ -458,10 +458,10 @@ def serve(screen: Screen, port: int, directory: Path, *, database: bool = False)
             stage = Stage.set_up(aws, patterns="demo*", database=database, say=screen.say)
             stage.plain(WEB)
         screen.say("The local AWS is up, with the deployer in it.", "green")
-        guide(stage, screen, "1.0.0")
         with page(stage) as address:
-            screen.title("All of it on a page, live")
-            screen.console.print(f"  {address}", soft_wrap=True)
+            screen.say("All of it on a page, live:")
+            screen.console.print(f"  {address}", style="cyan", soft_wrap=True)
+            guide(stage, screen, "1.0.0")
             return attend(stage, screen, set())
 
 

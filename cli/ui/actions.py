@@ -67,8 +67,10 @@ def parse(request: Any) -> Action:
     release, reason = _release(request.get("release")), _reason(request.get("reason"))
     because = ["--reason", reason] if reason else []
     match action:
-        case "rollback" | "cancel" if not release:
-            raise ActionInvalid(f"{action} needs a release")
+        case "cancel" if not release:
+            raise ActionInvalid("cancel needs a release")
+        case "rollback" if not release:
+            return Action(("rollback",), ("rollback",))  # lists them; nobody is there to choose
         case "rollback":
             hold = [] if request.get("hold", True) is True else ["--no-hold"]
             words = ["rollback", release, *hold]

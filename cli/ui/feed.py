@@ -316,14 +316,16 @@ class Feed:
     # The deployments in flight --------------------------------------------------------------------
 
     def _depart(self, service: str) -> None:
-        """Begin to follow the deployments in flight; leave those that ended when others begin."""
-        status_now = self.board.of(service)["status"]
-        entries = [*status_now["inFlight"], *status_now["waiting"]]
-        arns = {entry["execution"]: entry for entry in entries}
+        """Begin to follow the deployments in flight; one that ended stays until the next."""
+        parts = self.board.of(service)
+        arns = {
+            e["execution"]: e for e in (*parts["status"]["inFlight"], *parts["status"]["waiting"])
+        }
+        newest: Document = next(iter(parts["history"]["releases"]), {})
+        shown = {*arns, newest.get("execution"), newest.get("recoveredBy")}
         followed = self.flights.setdefault(service, {})
-        if any(arn not in followed for arn in arns):
-            for ended in [arn for arn in followed if arn not in arns]:
-                del followed[ended]
+        for left in followed.keys() - shown:
+            del followed[left]
         target = self.desk.call(service).target
         for arn, entry in arns.items():
             if arn not in followed:

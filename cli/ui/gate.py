@@ -69,7 +69,7 @@ class Gate:
         if not hmac.compare_digest(token.encode(), self.token.encode()):
             raise Refused(
                 HTTPStatus.NOT_FOUND,
-                "This address is not valid, or no longer: `deployer ui` prints a new one each time.",
+                "This address is not valid any more: `deployer ui` prints a new one each time.",
             )
         return name, dict(parse_qsl(parts.query))
 

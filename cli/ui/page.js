@@ -192,7 +192,7 @@ function drawStatus(status) {
   const flying = status.inFlight.length > 0;
   const badge = live ? ["good", "live and verified"]
     : serves === null ? ["wait", "verified last; what serves is unknown"]
-    : serves.what ? [flying ? "now" : "bad", "not verified"]
+    : serves.what ? [flying ? "now" : "bad", flying ? "not verified yet" : "not verified"]
     : verified ? [flying ? "now" : "bad", "nothing serves"] : ["off", "no release yet"];
   $("badge").dataset.state = badge[0];
   $("badge").textContent = badge[1];
@@ -248,9 +248,9 @@ function drawNotes(status) {
     const running = request.status === "RUNNING";
     const [kind, words] = running ? ["now", "running"] : request.outcome ? OUTCOMES[request.outcome] : ["bad", request.status.toLowerCase()];
     const version = request.version ? `${request.version} is ` : "";
-    notes.push(note(kind, h("p", {}, `Started here: ${running ? "it is running" : `${version}${words}`}`), h("p", {}, h("code", {}, request.command)),
-      request.reason && h("p", { class: "dim" }, request.reason),
-      !running && h("button", { type: "button", class: "small", onclick: () => { dismissed.add(request.execution); drawNotes(parts.status); } }, "Dismiss")));
+    const dismiss = h("button", { type: "button", class: "small", onclick: () => { dismissed.add(request.execution); drawNotes(parts.status); } }, "Dismiss");
+    notes.push(note(kind, h("div", { class: "line" }, h("p", {}, `Started here: ${running ? "it is running" : `${version}${words}`}`), !running && dismiss),
+      h("p", {}, h("code", {}, request.command)), request.outcome !== "SUCCEEDED" && request.reason && h("p", {}, request.reason)));
   }
   keepFocus($("notes"), notes);
 }
@@ -431,7 +431,7 @@ function drawStats({ stats }) {
   const none = "none";
   const share = (value) => `${Math.round(value * 100)}%`;
   const tiles = [
-    ["Deployment frequency", `${deployments.perWeek} a week`, `${deployments.live} went live`, deployments.series, (value) => `${value}`, ""],
+    ["Deployment frequency", `${Math.round(deployments.perWeek * 10) / 10} a week`, `${deployments.live} went live`, deployments.series, (value) => `${value}`, ""],
     ["Lead time, push to live", leadTime.median === null ? none : span(leadTime.median), `median of ${leadTime.of}`, leadTime.series, span, ""],
     ["Change failure rate", failureRate.share === null ? none : share(failureRate.share), `${failureRate.failed} of ${failureRate.of}`, failureRate.series, share, "bad"],
     ["Time to restore", timeToRestore.median === null ? none : span(timeToRestore.median),
@@ -460,10 +460,15 @@ function plot(series, words, name) {
 // The timeline --------------------------------------------------------------------------------
 
 const rows = new Map(); // by release: their element and its content
+const FIRST = 10; // rows before the others are asked for
+let every = false;
 
 function drawHistory({ releases }) {
   $("none").hidden = releases.length > 0;
-  const order = releases.map((record) => {
+  const shown = every ? releases : releases.slice(0, FIRST);
+  $("earlier").hidden = shown.length === releases.length;
+  $("earlier").textContent = `Show ${releases.length - shown.length} earlier`;
+  const order = shown.map((record) => {
     const key = JSON.stringify(record);
     let row = rows.get(record.id);
     if (!row) {
@@ -485,6 +490,12 @@ function drawHistory({ releases }) {
   while (list.children.length > order.length) list.lastChild.remove();
   if (parts.flights) drawFlights(parts.flights);
 }
+
+$("earlier").addEventListener("click", () => {
+  every = true;
+  drawHistory(parts.history);
+  $("releases").children[FIRST].querySelector("summary").focus();
+});
 
 function drawRow(row) {
   const record = row.record;
@@ -520,7 +531,7 @@ async function drawRelease(row) {
   if (document_.error) return inside.replaceChildren(h("p", {}, document_.error.message), ...advice(document_.error.advice));
   const record = document_.release;
   const facts = [["release", h("code", {}, record.id)], ["started", time(record.startedAt)], ["took", record.seconds === null ? "" : span(record.seconds)],
-    ["trigger", `${record.trigger}, by ${record.startedBy}`], ["why", record.reason], ["tag", record.tag], ["digest", record.digest && h("code", {}, record.digest)],
+    ["trigger", who(record)], ["why", !record.diagnosis && record.reason], ["tag", record.tag], ["digest", record.digest && h("code", {}, record.digest)],
     ["address", record.url && link(record.url)], ["back to", record.to], ["before it", record.previous && (record.previous.version || record.previous.taskDefinition.split("/").pop())],
     ["task definition", record.taskDefinition && record.taskDefinition.split("/").pop()], ["snapshot", record.snapshot],
     ["promoted", record.promotedFrom && `from ${record.promotedFrom.service} ${record.promotedFrom.version}`]];
@@ -702,7 +713,10 @@ async function rollBack(chosen) {
     radio.addEventListener("change", () => { to = each.id; look(); });
     return h("label", {}, radio, h("span", {}, h("b", {}, each.version), " ", h("span", { class: "dim" }, each.refusal ? each.refusal : ["live since ", time(each.endedAt)])));
   });
-  choice.replaceChildren(h("legend", {}, "Roll back to"), ...radios);
+  const possible = radios.filter((_, index) => listed[index].possible);
+  const refused = radios.filter((_, index) => !listed[index].possible);
+  choice.replaceChildren(h("legend", {}, "Roll back to"), ...possible,
+    ...(refused.length ? [h("details", { class: "more" }, h("summary", {}, `${refused.length} not possible now`), refused)] : []));
   choice.querySelector("input:checked")?.focus();
   if (first) {
     to = first.id;
@@ -754,7 +768,7 @@ $("doctor").addEventListener("click", async () => {
     if (!checks.length && document.error) return $("dialog-body").replaceChildren(note("bad", h("p", {}, document.error.message), ...advice(document.error.advice)));
     const counts = Object.keys(order).map((each) => [checks.filter((check) => check.state === each).length, each]).filter(([count]) => count);
     $("dialog-body").replaceChildren(h("p", {}, counts.map(([count, each]) => `${count} ${each}`).join(", ")), h("ul", { class: "checks" }, checks.map((check) =>
-      h("li", {}, h("span", { class: "badge", "data-state": marks[check.state][0] }, marks[check.state][1], h("span", { class: "unseen" }, check.state)), ` ${check.name}: ${check.finding}`,
+      h("li", {}, h("span", { class: "badge", "data-state": marks[check.state][0] }, marks[check.state][1], h("span", { class: "unseen" }, check.state)), " ", h("b", {}, check.name), `: ${check.finding}`,
         check.why && h("p", { class: "dim" }, check.why), check.evidence && h("pre", {}, check.evidence.join("\n")), advice(check.fix)))));
   } catch (error) {
     if (mine === ask) $("dialog-body").replaceChildren(failed(error));
