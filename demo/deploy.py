@@ -8,6 +8,7 @@ The demo checks each step that it shows, and ends at the first that is not as it
 
 import argparse
 import contextlib
+import ctypes
 import json
 import os
 import shlex
@@ -44,6 +45,7 @@ SERVE_LIMIT = 3 * 3600.0  # seconds; the state machine's own limit
 PORT = 4566
 WEB, WEB_PORT = "demo-web", 8080  # the plain web application of a local AWS that stays
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h: end with the process that started it
 _PYTHON = ".venv/bin/python"
 _USER = {"email": "first@example.com", "username": "first", "password": "not kept"}
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -469,12 +471,21 @@ def serve(screen: Screen, port: int, directory: Path, *, database: bool = False)
 def page(stage: Stage) -> Iterator[str]:
     """`deployer ui` for the time of the block; its address."""
     command = [sys.executable, "-m", "cli", "ui", "--no-open", "--json", "--stack", stage.stack]
-    serving = subprocess.Popen(command, env=stage.aws.env, stdout=subprocess.PIPE, text=True)
+    tied = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
+    serving = subprocess.Popen(
+        command,
+        env=stage.aws.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for this process, which then ends that one
+        preexec_fn=tied,
+    )
     try:
         line = serving.stdout.readline() if serving.stdout else ""
         if not line:
-            raise StageError(f"the page did not start: it ended with {serving.wait()}")
-        yield json.loads(line)["address"]
+            raise StageError(f"the page did not start: {serving.communicate()[1].strip()}")
+        yield str(json.loads(line)["address"])
     finally:
         serving.send_signal(signal.SIGINT)
         serving.communicate()

@@ -84,7 +84,7 @@ def history(
     if stats:
         every = releases.newest(service, _ALL)
         call.result["stats"] = document = figures.document(every, datetime.now(UTC), weeks)
-        call.screen.facts(list(_figures(document)))
+        call.screen.facts(list(figure_rows(document)))
         return
     partition = (
         image_build.partition(service) if builds else site.owner(service) if docs else service
@@ -135,7 +135,7 @@ def _outcome(record: Mapping[str, Any]) -> str:
     return f"{outcome} (it ran already)" if record.get("deployed") is False else outcome
 
 
-def _figures(stats: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def figure_rows(stats: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield each figure in words, with a bar for each week, in at most 80 columns."""
     weeks = stats["weeks"]
     shown = {name: figures.sparkline(stats[name]["series"]) for name in _NAMES}

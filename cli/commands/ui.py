@@ -49,6 +49,7 @@ def ui(call: Call, port: int, opens: bool) -> None:
         "account": identity["Account"],
         "stack": call.stack,
         "by": caller(identity["Arn"]),
+        "environment": "AWS_ACCESS_KEY_ID" in os.environ,
         "restart": call.given.command("deployer ui"),
     }
     services = list(target.services)

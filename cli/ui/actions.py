@@ -34,11 +34,13 @@ class Action:
         words: the command and its arguments, such as `("rollback", "1.1.0")`.
         preview: the command that shows beforehand what would change; () if there is none.
         detached: whether it only starts an execution, which the page then follows.
+        reads: whether it only reads, so that no one needs to hear of it.
     """
 
     words: tuple[str, ...]
     preview: tuple[str, ...] = ()
     detached: bool = False
+    reads: bool = False
 
     def shown(self, given: Given) -> str:
         """Return the command to copy.
@@ -70,7 +72,9 @@ def parse(request: Any) -> Action:
         case "cancel" if not release:
             raise ActionInvalid("cancel needs a release")
         case "rollback" if not release:
-            return Action(("rollback",), ("rollback",))  # lists them; nobody is there to choose
+            return Action(
+                ("rollback",), ("rollback",), reads=True
+            )  # lists them; nobody is there to choose
         case "rollback":
             hold = [] if request.get("hold", True) is True else ["--no-hold"]
             words = ["rollback", release, *hold]
@@ -82,7 +86,7 @@ def parse(request: Any) -> Action:
             return Action(("resume",), preview, detached=True)
         case "cancel":
             return Action(("cancel", release, "--yes"))
-    return Action(("doctor",))
+    return Action(("doctor",), reads=True)
 
 
 def _release(value: Any) -> str:

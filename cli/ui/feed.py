@@ -16,6 +16,7 @@ read. When AWS throttles, the pauses grow.
 """
 
 import io
+import itertools
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -25,13 +26,15 @@ from datetime import datetime
 from typing import Any
 
 import click
+from botocore.exceptions import ClientError, NoCredentialsError
 
 import deployer.aws
-from cli.aws import Account
+from cli.aws import DENIED, Account, code_of
 from cli.command import Call, answer
 from cli.commands.history import history, phase
 from cli.commands.status import status
 from cli.ending import document, failure_of
+from cli.errors import UNREADY, CommandFailed
 from cli.executions import Execution, look
 from cli.follow import Watch
 from cli.requests import link
@@ -121,27 +124,45 @@ class Desk:
     """The account and its services, for several threads; opened again as credentials change."""
 
     def __init__(self, call: Call) -> None:
-        self._call, self._target, self._opened = call, call.target, time.monotonic()
-        self._lock = threading.Lock()
-        self._guard(call.account)
+        """Open the account, as a command does: at the terminal it may ask for an MFA code."""
+        self._call, self._lock = call, threading.Lock()
+        self._had_session = call.account.temporary
+        self._target, self._opened = call.target, 0.0
+        self.reopen()
 
     @property
     def target(self) -> Target:
         """Return the deployer, found anew once a minute: a page stays open for days."""
         with self._lock:
             if time.monotonic() - self._opened > TARGET_SECONDS:
-                self._target = find(self._target.account, self._call.stack, self._call.service)
-                self._opened = time.monotonic()
+                self._find(self._target.account)
             return self._target
 
     def reopen(self) -> None:
-        """Read the credentials again, such as after `aws sso login` in a terminal."""
-        with self._lock:
+        """Read the credentials again, such as after `aws sso login` in a terminal.
+
+        Raises:
+            CommandFailed: a code of an MFA device is needed; only a terminal asks for it.
+        """
+        try:
             account = Account(self._call.profile, self._call.region, asks=False)
             self._guard(account)
             deployer.aws.client.cache_clear()
-            self._target = find(account, self._call.stack, self._call.service)
-            self._opened = time.monotonic()
+            with self._lock:
+                self._find(account)
+        except NoCredentialsError as error:
+            if not self._had_session:
+                raise
+            raise CommandFailed(
+                UNREADY,
+                "your session is over",
+                ["A command in a terminal asks for a new code; the page then goes on:",
+                 "  deployer status"],
+            ) from error  # fmt: skip
+
+    def _find(self, account: Account) -> None:
+        self._target = find(account, self._call.stack, self._call.service)
+        self._opened = time.monotonic()
 
     def _guard(self, account: Account) -> None:
         """Let several threads create clients, which boto3's sessions do not."""
@@ -218,11 +239,12 @@ class Feed:
     desk: Desk
     board: Board
     flights: dict[str, dict[str, Flight]] = field(default_factory=dict)  # by service, execution
-    requests: dict[str, dict[str, Document]] = field(default_factory=dict)  # likewise
+    requests: dict[str, dict[int, Document]] = field(default_factory=dict)  # by service, number
     stop: threading.Event = field(default_factory=threading.Event)
     _keys: dict[str, Any] = field(default_factory=dict)
     _read: dict[str, float] = field(default_factory=dict)  # when each part was read last
     _failures: int = 0
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def run(self) -> None:
         """Read while a tab is open."""
@@ -338,28 +360,47 @@ class Feed:
         target = self.desk.call(service).target
         for flight in flights.values():
             if flight.document.get("status") in (None, "RUNNING"):
-                with suppress(target.account.client("stepfunctions").exceptions.ClientError):
-                    flight.look(target)  # without permission it is listed, without its stages
+                try:
+                    flight.look(target)
+                except ClientError as error:
+                    if code_of(error) not in (*DENIED, "ExecutionDoesNotExist"):
+                        raise
         self.board.put(service, "flights", [f.document for f in flights.values() if f.document])
 
     # What was started here ------------------------------------------------------------------------
 
-    def started(self, service: str, command: str, document: Mapping[str, Any]) -> None:
-        """Note an execution that a button started, to tell on every tab how it ends."""
-        request = {"command": command, "execution": document["execution"], "status": "RUNNING"}
-        request |= {"outcome": None, "reason": None, "version": None}
-        self.requests.setdefault(service, {})[request["execution"]] = request
+    def begin(self, service: str, command: str) -> int:
+        """Note a command that a button runs, for every tab to see, and return its number."""
+        number = next(self._numbers)
+        request = {"id": number, "command": command, "status": "RUNNING", "execution": None}
+        request |= {"outcome": None, "version": None, "reason": None, "advice": []}
+        self.requests.setdefault(service, {})[number] = request
+        self._put_requests(service)
+        return number
+
+    def finish(self, service: str, number: int, document: Mapping[str, Any], follow: bool) -> None:
+        """Note what a command came to, or the execution that it started, which is followed."""
+        request, error = self.requests[service][number], document["error"]
+        execution = document.get("execution")
+        status = "RUNNING" if follow and execution else "ENDED"
+        ended = {name: document.get(name) for name in ("outcome", "version", "reason")}
+        if error:
+            status = "REFUSED" if execution is None else "FAILED"
+            ended |= {"reason": error["message"], "advice": error["advice"]}
+        self.requests[service][number] = {
+            **request, "execution": execution, "status": status, **ended
+        }  # fmt: skip
         self._put_requests(service)
         self._keys.pop(service, None)
         self.board.wake()
 
     def _requests(self, service: str) -> None:
         sfn = self.desk.target.account.client("stepfunctions")
-        for execution, request in [*self.requests.get(service, {}).items()]:
-            if request["status"] == "RUNNING":
-                described = sfn.describe_execution(executionArn=execution)
+        for number, request in [*self.requests.get(service, {}).items()]:
+            if request["status"] == "RUNNING" and request["execution"]:
+                described = sfn.describe_execution(executionArn=request["execution"])
                 if described["status"] != "RUNNING":
-                    self.requests[service][execution] = _ended(request, described)
+                    self.requests[service][number] = _ended(request, described)
                     self._put_requests(service)
 
     def _put_requests(self, service: str) -> None:

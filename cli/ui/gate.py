@@ -71,7 +71,7 @@ class Gate:
                 HTTPStatus.NOT_FOUND,
                 "This address is not valid any more: `deployer ui` prints a new one each time.",
             )
-        return name, dict(parse_qsl(parts.query))
+        return name, dict(parse_qsl(parts.query, keep_blank_values=True))
 
     def admit_action(self, headers: Mapping[str, str]) -> int:
         """Return the length of an action's body.

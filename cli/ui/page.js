@@ -155,12 +155,16 @@ function wordsOf(entry) {
   return words[kindOf(entry)];
 }
 
+const MANY = 8; // services in the bar; of more, those with something to see
+
 function drawServices(services) {
   const at = (name) => `?service=${encodeURIComponent(name)}`;
-  const rows = services.map((entry) =>
+  const few = services.length > MANY ? services.filter((entry) => entry.service === service || kindOf(entry) !== "good") : services;
+  const rows = few.slice(0, MANY).map((entry) =>
     h("li", {}, h("a", { href: at(entry.service), "aria-current": entry.service === service ? "page" : null },
       dot(kindOf(entry)), entry.service, h("span", { class: "unseen" }, `: ${wordsOf(entry)}`))));
-  keepFocus($("services"), rows);
+  const all = h("li", {}, h("a", { href: "?service=", "aria-current": service ? null : "page" }, "All"));
+  keepFocus($("services"), services.length > 1 ? [all, ...rows] : rows);
   if (service) return;
   keepFocus($("all-list"), services.map((entry) => {
     const facts = [];
@@ -243,18 +247,26 @@ function drawNotes(status) {
     notes.push(note("now", h("p", {}, "Waiting for the lock"), h("ul", {}, status.waiting.map((one) =>
       h("li", {}, `${one.version || one.release}, ${who(one)}, since `, time(one.since, true))))));
   for (const [what, why] of Object.entries(status.unseen)) notes.push(note("off", h("p", {}, `Not shown: ${what}`), h("p", { class: "dim" }, why)));
-  for (const request of parts.requests || []) {
-    if (dismissed.has(request.execution)) continue;
-    const running = request.status === "RUNNING";
-    const [kind, words] = running ? ["now", "running"] : request.outcome ? OUTCOMES[request.outcome] : ["bad", request.status.toLowerCase()];
-    const version = request.version ? `${request.version} is ` : "";
-    const dismiss = h("button", { type: "button", class: "small", onclick: () => { dismissed.add(request.execution); drawNotes(parts.status); } }, "Dismiss");
-    notes.push(note(kind, h("div", { class: "line" }, h("p", {}, `Started here: ${running ? "it is running" : `${version}${words}`}`), !running && dismiss),
-      h("p", {}, h("code", {}, request.command)), request.outcome !== "SUCCEEDED" && request.reason && h("p", {}, request.reason)));
-  }
+  for (const one of status.inFlight)
+    if (!one.status) notes.push(note("off", h("p", {}, `${one.version || one.release} is in flight; its stages are not shown`),
+      h("p", { class: "dim" }, "Its execution is gone, or you have no permission to read it.")));
+  for (const request of parts.requests || []) if (!dismissed.has(request.id)) notes.push(requestNote(request));
   keepFocus($("notes"), notes);
 }
-const dismissed = new Set();
+
+const dismissed = new Set(); // requests, by number
+const ENDED = { RUNNING: ["now", "it is running"], ENDED: ["good", "done"], REFUSED: ["bad", "refused; nothing was changed"] };
+
+/** What was started on this page, on any tab. */
+function requestNote(request) {
+  const [kind, words] = ENDED[request.status] || OUTCOMES[request.outcome] || ["bad", request.status.toLowerCase().replace("_", " ")];
+  const known = OUTCOMES[request.outcome];
+  const text = request.status !== "RUNNING" && known && request.status !== "REFUSED" ? `${request.version ? `${request.version}: ` : ""}${known[1]}` : words;
+  const dismiss = h("button", { type: "button", class: "small", onclick: () => { dismissed.add(request.id); drawNotes(parts.status); } }, "Dismiss");
+  return note(known && request.status !== "RUNNING" ? known[0] : kind,
+    h("div", { class: "line" }, h("p", {}, `Started here: ${text}`), request.status !== "RUNNING" && dismiss), h("p", {}, h("code", {}, request.command)),
+    request.outcome !== "SUCCEEDED" && request.reason && h("p", {}, request.reason), advice(request.advice));
+}
 
 function drawFailure(status) {
   const failed = status.lastFailure;
@@ -614,7 +626,7 @@ async function preview(request) {
 async function equalsNow(request) {
   const mine = ask;
   try {
-    const { command: line } = await post("preview", { ...request, action: request.action });
+    const { command: line } = await post("command", request);
     if (mine === ask) equals(line);
   } catch {
     // the button says what is wrong
@@ -790,7 +802,7 @@ function take(name, document_) {
 
 function announce(before, requests) {
   for (const request of requests) {
-    const earlier = before.find((each) => each.execution === request.execution);
+    const earlier = before.find((each) => each.id === request.id);
     if (earlier && earlier.status === "RUNNING" && request.status !== "RUNNING") say(`${request.command}: ${request.outcome || request.status}. ${request.reason || ""}`);
   }
 }
@@ -798,7 +810,8 @@ function announce(before, requests) {
 function drawProblem(problem) {
   document.body.classList.toggle("old", !!problem);
   const text = problem && `What is shown may be old. ${problem.message}`;
-  const again = problem && h("p", { class: "dim" }, "The page tries again by itself; nothing in AWS is affected.");
+  const environment = about.environment ? " It has the credentials of its shell: for others, start it again." : "";
+  const again = problem && h("p", { class: "dim" }, `Nothing in AWS is affected. The page tries again by itself.${environment}`);
   $("problem").replaceChildren(...(problem ? [note("bad", h("p", {}, text), ...advice(problem.advice), again)] : []));
   drawPulse();
 }

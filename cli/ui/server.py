@@ -4,9 +4,8 @@ import contextlib
 import json
 import secrets
 import shlex
-import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
@@ -51,7 +50,6 @@ class Page:
     feed: Feed
     service: str | None
     about: Document
-    _acting: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def board(self) -> Board:
@@ -63,7 +61,7 @@ class Page:
         state = {"about": self.about, "service": service, "parts": self.board.of(service)}
         return Template(text).substitute(state=embedded(state))
 
-    def events(self, service: str) -> Iterator[str]:
+    def events(self, service: str) -> Generator[str]:
         """Yield the parts for a tab: all at first, then each that changes; "" as a sign of life."""
         sent: Document = {}
         version = -1
@@ -88,25 +86,27 @@ class Page:
             "logs": given.command(f"deployer logs --release {shlex.quote(known['id'])}"),
         }
 
-    def act(self, service: str, request: Any, *, dry: bool) -> Document:
+    def act(self, service: str, request: Any, what: str) -> Document:
         """Carry out a button's command, or show what it would change.
 
+        Args:
+            what: `act`; `preview`; or `command`, for the command alone.
         Returns:
-            `command`: the command to copy; `document`: what it prints with --json, null if it has
-            no preview.
+            `command`: the command to copy; `document`: what it prints with --json, null for a
+            command alone, and for a preview where it has none.
         Raises:
             ActionInvalid: no button asks for that.
         """
         action = actions.parse(request)
         shown = action.shown(self.desk.call(service).given)
-        if dry:
-            words = action.preview
-            document = self._carry_out(service, words) if words else None
-        else:
-            document = self._carry_out(service, _run(action))
-            if "execution" in document:
-                self.feed.started(service, shown, document)
-            self.board.wake()
+        if what == "command" or (what == "preview" and not action.preview):
+            return {"command": shown, "document": None}
+        if what == "preview" or action.reads:
+            words = action.preview or action.words
+            return {"command": shown, "document": self._carry_out(service, words)}
+        number = self.feed.begin(service, shown)
+        document = self._carry_out(service, run_words(action))
+        self.feed.finish(service, number, document, action.detached)
         return {"command": shown, "document": document}
 
     def _carry_out(self, service: str, words: tuple[str, ...]) -> Document:
@@ -114,7 +114,8 @@ class Page:
         return self.desk.answer(service, COMMANDS[verb], *arguments)
 
 
-def _run(action: Action) -> tuple[str, ...]:
+def run_words(action: Action) -> tuple[str, ...]:
+    """Return the words of an action's command, which is not followed: the page does that."""
     return (*action.words, "--detach") if action.detached else action.words
 
 
@@ -124,6 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: "Server"
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "deployer", ""
+    timeout = 60.0  # seconds after which a connection without a request is closed
 
     def do_GET(self) -> None:
         with self._answered():
@@ -148,12 +150,12 @@ class _Handler(BaseHTTPRequestHandler):
             name, query = self.server.gate.admit(self.path, self.headers)  # type: ignore[arg-type]
             length = self.server.gate.admit_action(self.headers)  # type: ignore[arg-type]
             body = self.rfile.read(length)
-            if name not in ("preview", "act"):
+            if name not in ("act", "command", "preview"):
                 raise Refused(HTTPStatus.NOT_FOUND, "There is no such page.")
             service = query.get("service", self.server.page.service or "")
             try:
                 request = json.loads(body)
-                done = self.server.page.act(service, request, dry=name == "preview")
+                done = self.server.page.act(service, request, name)
             except (ActionInvalid, ValueError) as error:
                 raise Refused(HTTPStatus.BAD_REQUEST, f"{error}") from error
             self._send("application/json", json.dumps(done))
@@ -188,8 +190,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._headers("text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
-        for event in self.server.page.events(service):
-            self.wfile.write(event.encode())
+        with contextlib.closing(self.server.page.events(service)) as events:
+            for event in events:
+                self.wfile.write(event.encode())
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: the address has the token."""
