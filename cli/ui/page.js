@@ -255,16 +255,17 @@ function drawNotes(status) {
 }
 
 const dismissed = new Set(); // requests, by number
-const ENDED = { RUNNING: ["now", "it is running"], ENDED: ["good", "done"], REFUSED: ["bad", "refused; nothing was changed"] };
 
 /** What was started on this page, on any tab. */
 function requestNote(request) {
-  const [kind, words] = ENDED[request.status] || OUTCOMES[request.outcome] || ["bad", request.status.toLowerCase().replace("_", " ")];
-  const known = OUTCOMES[request.outcome];
-  const text = request.status !== "RUNNING" && known && request.status !== "REFUSED" ? `${request.version ? `${request.version}: ` : ""}${known[1]}` : words;
+  const running = request.status === "RUNNING";
+  const released = OUTCOMES[request.outcome] && (request.version || request.outcome !== "SUCCEEDED");
+  const [kind, words] = running ? ["now", "it is running"]
+    : released ? OUTCOMES[request.outcome]
+    : ["SUCCEEDED", "ENDED"].includes(request.status) ? ["good", "done"] : ["bad", "failed"];
+  const text = released && !running ? `${request.version ? `${request.version} is ` : ""}${words}` : words;
   const dismiss = h("button", { type: "button", class: "small", onclick: () => { dismissed.add(request.id); drawNotes(parts.status); } }, "Dismiss");
-  return note(known && request.status !== "RUNNING" ? known[0] : kind,
-    h("div", { class: "line" }, h("p", {}, `Started here: ${text}`), request.status !== "RUNNING" && dismiss), h("p", {}, h("code", {}, request.command)),
+  return note(kind, h("div", { class: "line" }, h("p", {}, `Started here: ${text}`), !running && dismiss), h("p", {}, h("code", {}, request.command)),
     request.outcome !== "SUCCEEDED" && request.reason && h("p", {}, request.reason), advice(request.advice));
 }
 
