@@ -46,7 +46,7 @@ from deployer.store import locks, releases
 
 PULSE_SECONDS = 0.4  # between two looks at whether anything changed
 CALM_SECONDS = 3.0  # after which everything is read again although nothing changed
-SERVICES_SECONDS = 2.0  # between two looks at all services
+SERVICES_SECONDS = 2.0  # between two looks at all services; five times that for a tab of one
 TARGET_SECONDS = 60.0  # after which the stack and the credentials are read again
 PAUSE_SECONDS = 4.0  # after a failure; doubled with each that follows, up to the next
 LONGEST_PAUSE = 30.0
@@ -243,6 +243,7 @@ class Feed:
     stop: threading.Event = field(default_factory=threading.Event)
     _keys: dict[str, Any] = field(default_factory=dict)
     _read: dict[str, float] = field(default_factory=dict)  # when each part was read last
+    _took: float = 0.0  # seconds, to read the list of all services
     _failures: int = 0
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -260,9 +261,13 @@ class Feed:
                 self.desk.reopen()
                 self.flights.clear()  # they read with the credentials from before
                 self._keys.clear()
-            problem = self._services()
-            for service in filter(None, self.board.watched):
+            watched = self.board.watched
+            for service in filter(None, watched):
                 problem = self._service(service) or problem
+            pause = SERVICES_SECONDS if "" in watched else 5 * SERVICES_SECONDS
+            # of many services they take long: a fifth of the time at most goes to them
+            if self._due("services", max(pause, 5 * self._took)):
+                problem = self._services() or problem
         except Exception as error:  # whatever it is: the page says it, and tries again
             problem = _problem(self.desk, error)
         self._failures = self._failures + 1 if problem else 0
@@ -275,10 +280,9 @@ class Feed:
 
     def _services(self) -> Document | None:
         """Read the list of all services; return the error, if it could not be read."""
-        if not self._due("services", SERVICES_SECONDS):
-            return None
-        self._read["services"] = time.monotonic()
+        began = self._read["services"] = time.monotonic()
         document = self.desk.answer(None, status)
+        self._took = time.monotonic() - began
         if "services" not in document and not document["error"]:
             # of one service alone: it is the list
             names = ("service", "verified", "url", "serves", "inFlight", "hold")

@@ -86,7 +86,7 @@ function clock(iso) {
 
 function age(iso) {
   const seconds = (Date.now() - new Date(iso)) / 1000;
-  if (seconds < 60) return "less than a minute ago";
+  if (seconds < 60) return "just now";
   if (seconds < 86400) return `${span(seconds - (seconds % (seconds < 3600 ? 60 : 3600)))} ago`;
   return `${Math.floor(seconds / 86400)} d ago`;
 }
@@ -236,7 +236,8 @@ function note(kind, ...children) {
 
 function drawNotes(status) {
   const notes = [];
-  if (status.alarm) notes.push(note(status.inFlight.length ? "now" : "bad", h("p", {}, status.alarm), status.mend && command(parts.commands.mend)));
+  // while a deployment is in flight, the badge beside the version says it
+  if (status.alarm && !status.inFlight.length) notes.push(note("bad", h("p", {}, status.alarm), status.mend && command(parts.commands.mend)));
   if (status.differs) notes.push(note("wait", h("p", {}, `Drift: ${status.differs}.`)));
   if (status.hold) {
     const { by, at, reason, newestHeld } = status.hold;
