@@ -146,7 +146,7 @@ class Desk:
         """
         try:
             account = Account(self._call.profile, self._call.region, asks=False)
-            self._guard(account)
+            account.for_threads()
             deployer.aws.client.cache_clear()
             with self._lock:
                 self._find(account)
@@ -163,16 +163,6 @@ class Desk:
     def _find(self, account: Account) -> None:
         self._target = find(account, self._call.stack, self._call.service)
         self._opened = time.monotonic()
-
-    def _guard(self, account: Account) -> None:
-        """Let several threads create clients, which boto3's sessions do not."""
-        create, lock = account._session.client, threading.Lock()
-
-        def one_by_one(*names: Any, **settings: Any) -> Any:
-            with lock:
-                return create(*names, **settings)
-
-        account._session.client = one_by_one  # type: ignore[method-assign]
 
     def call(self, service: str | None) -> Call:
         """Return a call of a command about a service; its screen shows nothing."""
