@@ -62,7 +62,7 @@ def ui(call: Call, port: int, opens: bool) -> None:
         raise CommandFailed(
             BUSY, f"port {port} can't be used: {error.strerror}", ["  deployer ui --port 0"]
         ) from error
-    reader = threading.Thread(target=feed.run, name="feed", daemon=True)
+    reader = threading.Thread(target=feed.run, args=[service or ""], daemon=True)
     with server, _shortcut(server.gate.address) as shortcut:
         reader.start()
         if call.json:

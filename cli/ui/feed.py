@@ -237,8 +237,14 @@ class Feed:
     _failures: int = 0
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def run(self) -> None:
-        """Read while a tab is open."""
+    def run(self, first: str) -> None:
+        """Read while a tab is open, and once before, for the tab that is about to open.
+
+        Args:
+            first: the service that it shows; "" for the list of all.
+        """
+        with self.board.watching(first):
+            self.round()
         while not self.stop.is_set():
             if self.board.await_tab(1.0):
                 self.stop.wait(self.round())

@@ -191,13 +191,15 @@ function keepFocus(parent, children) {
 function drawStatus(status) {
   const { live, verified, serves, tasks, hold } = status;
   $("name").textContent = status.service;
-  const what = live ? live.version : serves && serves.what ? serves.what : verified ? verified.version : "nothing yet";
-  $("version").textContent = what;
   const flying = status.inFlight.length > 0;
+  const what = live ? live.version
+    : serves === null ? (verified ? verified.version : "unknown")
+    : serves.what || "nothing";
+  $("version").textContent = what;
   const badge = live ? ["good", "live and verified"]
     : serves === null ? ["wait", "verified last; what serves is unknown"]
     : serves.what ? [flying ? "now" : "bad", flying ? "not verified yet" : "not verified"]
-    : verified ? [flying ? "now" : "bad", "nothing serves"] : ["off", "no release yet"];
+    : verified ? [flying ? "now" : "bad", "no task runs"] : ["off", "no release yet"];
   $("badge").dataset.state = badge[0];
   $("badge").textContent = badge[1];
   $("url").replaceChildren(...(status.url ? [link(status.url)] : []));

@@ -473,7 +473,7 @@ def test_serve_shows_what_is_pushed_until_ctrl_c(tmp_path: Path) -> None:
     serving = ["--serve", "--directory", str(home), "--port", str(port)]
     with Run(serving, tmp_path) as run:
         page = run.until(r"^  (http://127\.0\.0\.1:\d+/\S+/)$")
-        assert b"demo-web" in urllib.request.urlopen(page[1]).read()
+        assert b"<title>deployer</title>" in urllib.request.urlopen(page[1]).read()
         run.until("^Waiting for pushes")
         aws = LocalAws.attach(home)
         assert aws.endpoint == f"http://127.0.0.1:{port}"

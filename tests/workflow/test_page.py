@@ -52,7 +52,7 @@ def page_of(stage: Stage) -> Iterator[str]:
 @pytest.fixture
 def address(make: Callable[..., Stage]) -> Iterator[tuple[Stage, str]]:
     """A service on which 1.0.0 is live, with weeks behind it, and its page."""
-    stage = make()
+    stage = make(Strategy="rolling")  # so that 1.1.0 serves while 1.2.0 fails
     remember(stage)
     assert stage.deployed("1.0.0").status == "SUCCEEDED"
     with page_of(stage) as address:
