@@ -44,7 +44,7 @@ from cli.ui import stages
 from deployer.redaction import redact_all
 from deployer.store import locks, releases
 
-PULSE_SECONDS = 0.4  # between two looks at whether anything changed
+PULSE_SECONDS = 0.4  # from one look at whether anything changed to the next
 CALM_SECONDS = 3.0  # after which everything is read again although nothing changed
 SERVICES_SECONDS = 2.0  # between two looks at all services; five times that for a tab of one
 TARGET_SECONDS = 60.0  # after which the stack and the credentials are read again
@@ -252,6 +252,7 @@ class Feed:
     def round(self) -> float:
         """Read what is due, and return the seconds until the next round."""
         problem: Document | None = None
+        began = time.monotonic()
         try:
             if self._failures:
                 self.desk.reopen()
@@ -269,7 +270,7 @@ class Feed:
         self._failures = self._failures + 1 if problem else 0
         pause = min(PAUSE_SECONDS * 2 ** (self._failures - 1), LONGEST_PAUSE) if problem else 0.0
         self.board.put("", "problem", problem and {**problem, "again": pause})
-        return pause or PULSE_SECONDS
+        return pause or max(PULSE_SECONDS - (time.monotonic() - began), PULSE_SECONDS / 4)
 
     def _due(self, name: str, seconds: float) -> bool:
         return time.monotonic() - self._read.get(name, -seconds) >= seconds

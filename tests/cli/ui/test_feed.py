@@ -61,7 +61,7 @@ def test_while_no_tab_is_open_nothing_is_read() -> None:
 
 
 def test_a_tab_gets_the_documents_of_the_commands(feed: Feed) -> None:
-    assert feed.round() == PULSE_SECONDS
+    assert feed.round() <= PULSE_SECONDS
     parts = feed.board.of("shop")
     assert parts["status"]["live"]["version"] == "1.0.0"
     assert [release["version"] for release in parts["history"]["releases"]] == ["1.0.0"]
@@ -97,7 +97,7 @@ def test_what_cannot_be_read_is_said_and_what_was_known_stays(feed: Feed, accoun
     assert account.reopened == 5, "the credentials may be new"
     account.answers["status"] = OK | status()
     account.answers["history"] = OK | {"releases": []}
-    assert feed.round() == PULSE_SECONDS
+    assert feed.round() <= PULSE_SECONDS
     assert feed.board.of("shop")["problem"] is None
 
 
