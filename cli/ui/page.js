@@ -130,12 +130,13 @@ const OUTCOMES = {
 function outcome(record) {
   if (!record.outcome) return ["now", "in flight"];
   const [kind, words] = OUTCOMES[record.outcome] || ["off", record.outcome];
-  if (record.trigger === "hold") return ["wait", record.outcome === "SUCCEEDED" ? "pushes held" : words];
+  if (record.trigger === "hold") return ["off", record.reason || words];
   return record.deployed === false ? [kind, "verified; it ran already"] : [kind, words];
 }
 
 function who(record) {
   const by = record.startedBy;
+  if (record.trigger === "recover") return "recovery";
   return record.trigger === "push" || !by ? "push" : `${record.trigger} by ${by}`;
 }
 
@@ -269,7 +270,7 @@ function requestNote(request) {
   const text = released && !running ? `${request.version ? `${request.version} is ` : ""}${words}` : words;
   const dismiss = h("button", { type: "button", class: "small", onclick: () => { dismissed.add(request.id); drawNotes(parts.status); } }, "Dismiss");
   return note(kind, h("div", { class: "line" }, h("p", {}, `Started here: ${text}`), !running && dismiss), h("p", {}, h("code", {}, request.command)),
-    request.outcome !== "SUCCEEDED" && request.reason && h("p", {}, request.reason), advice(request.advice));
+    !(released && request.outcome === "SUCCEEDED") && request.reason && h("p", {}, request.reason), advice(request.advice));
 }
 
 function drawFailure(status) {
@@ -355,7 +356,7 @@ function drawFlight(flight, one, status) {
   const known = entry || record;
   if (known) {
     flight.name = known.version || known.release || known.id;
-    flight.title.textContent = `${flight.name}, ${who(known)}`;
+    flight.title.textContent = `${flight.name}, ${known.recoveredBy === one.execution ? "recovery" : who(known)}`;
   } else if (!flight.title.textContent) flight.title.textContent = "A deployment";
   const running = one.status === "RUNNING";
   const [kind, words] = running ? ["now", "in flight"] : record && record.outcome ? outcome(record) : one.status === "SUCCEEDED" ? ["off", "ended"] : ["bad", one.status.toLowerCase()];
@@ -381,32 +382,40 @@ function drawFlight(flight, one, status) {
 }
 
 function drawGraph(flight, one) {
-  const columns = Math.max(one.stages.length, 1);
+  // from the failure, or the last stage, the way back leads to the left, if there is room
+  const failed = one.stages.findLastIndex((stage) => stage.state === "failed");
+  const from = failed < 0 ? one.stages.length - 1 : failed;
+  const left = from + 1 >= one.failure.length;
+  const columns = Math.max(one.stages.length, left ? 1 : from + one.failure.length);
   flight.way.style.setProperty("--columns", columns);
   flight.back.style.setProperty("--columns", columns);
+  flight.back.classList.toggle("right", !left);
   const item = (stage) => {
     const took = stage.seconds !== null ? (stage.seconds >= 1 ? span(stage.seconds) : `${stage.seconds} s`) : "";
     return h("li", { "data-state": stage.state, "aria-current": stage.state === "now" ? "step" : null, title: stage.note || null },
       h("span", { class: "name" }, stage.name), h("span", { class: "knot", "aria-hidden": "true" }, MARKS[stage.state]),
       h("span", { class: "took" }, took), h("span", { class: "unseen" }, `, ${STATES[stage.state]}`));
   };
-  update(flight.way, one.stages, item);
+  update(flight.way, one.stages, (stage, index) => {
+    const element = item(stage);
+    element.classList.toggle("from", index === from && one.failure.length > 0);
+    return element;
+  }, one.failure.length > 0);
   flight.back.hidden = !one.failure.length;
-  const failed = one.stages.findLastIndex((stage) => stage.state === "failed");
   update(flight.back, one.failure, (stage, index) => {
     const element = item(stage);
     const name = element.querySelector(".name");
     element.querySelector(".knot").after(name); // below its knot: the line to the failure is above
-    element.style.gridColumn = String(Math.max(failed + 1 - index, 1));
+    element.style.gridColumn = String(from + 1 + (left ? -index : index));
     element.style.gridRow = "1";
     return element;
   });
 }
 
 /** Replace only the children that changed, so that a screen reader stays where it is. */
-function update(parent, items, make) {
+function update(parent, items, make, depends) {
   items.forEach((item, index) => {
-    const key = JSON.stringify([item, items.length, index]);
+    const key = JSON.stringify([item, items.length, index, parent.style.cssText, depends]);
     const current = parent.children[index];
     if (current && current.dataset.key === key) return;
     const element = make(item, index);
@@ -520,7 +529,7 @@ function drawRow(row) {
   const plain = ["SUCCEEDED", undefined].includes(record.outcome) || record.trigger === "hold";
   const why = record.diagnosis ? record.diagnosis.cause : record.reason;
   row.element.querySelector("summary").replaceChildren(...[
-    dot(kind), h("span", { class: "version-of" }, record.version || "–"), h("span", { class: "outcome", "data-state": kind }, words),
+    dot(kind), h("span", { class: "version-of" }, record.version), h("span", { class: "outcome", "data-state": kind }, words),
     h("span", { class: "by" }, who(record)), h("span", { class: "when" }, time(record.startedAt, true)),
     h("span", { class: "took" }, took), !plain && why && h("span", { class: "why" }, why)].filter(Boolean));
   if (row.element.firstChild.open) drawRelease(row);
@@ -670,7 +679,8 @@ async function act(request) {
   const button = $("dialog-yes");
   const mine = ask;
   button.disabled = true;
-  $("dialog-dry").replaceChildren(h("p", { class: "dim" }, "Asking the deployer …"));
+  $("dialog-no").textContent = "Close";
+  $("dialog-dry").replaceChildren(h("p", { class: "dim" }, "Running it; it goes on if you close this …"));
   try {
     const { document } = await post("act", request);
     if (document.error) {

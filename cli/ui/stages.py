@@ -42,8 +42,8 @@ def graph(execution: Execution, steps: Sequence[Step]) -> dict[str, Any]:
             before = (earlier and earlier["seconds"]) or 0.0
             stage["seconds"] = round(before + step.left - step.at, 1)
         row[step.name] = stage  # where it was entered first
-    if failure or (not running and execution.status != "SUCCEEDED"):
-        _fail_last(stages)
+    if not (running or failure or execution.status == "SUCCEEDED"):
+        _fail_last(stages)  # it was stopped there
     ahead = _following(AHEAD, stages) if running and not failure else []
     after = _following(FAILURE, failure) if running and failure else []
     return {

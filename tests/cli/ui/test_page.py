@@ -135,7 +135,7 @@ def test_a_viewer_without_rights_sees_the_rest_and_why(page: Page, shop: Served)
     page.get_by_role("button", name="Hold pushes…").click()
     page.get_by_role("dialog").get_by_role("button", name="Hold pushes").click()
     expect(page.get_by_role("dialog")).to_contain_text("not authorized")
-    page.get_by_role("button", name="Do nothing").click()
+    page.get_by_role("button", name="Close").click()
     expect(page.locator("#notes")).to_contain_text("Started here: failed")
     expect(page.locator("#notes")).to_contain_text("states:StartExecution")
 

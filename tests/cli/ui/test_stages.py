@@ -101,6 +101,14 @@ def test_an_execution_that_was_stopped_failed_where_it_was() -> None:
     assert graph(*BEGUN[:2], status="ABORTED")["stages"][-1] == "Acquire lock: failed"
 
 
+def test_a_recovery_has_no_failure_of_its_own() -> None:
+    shown = graph(*BEGUN[:2], "Diagnose failure", "Roll back", status="FAILED")
+    assert shown == {
+        "stages": ["Identify release: done", "Acquire lock: done"],
+        "failure": ["Diagnose failure: done", "Roll back: done"],
+    }
+
+
 def test_every_stage_is_one_of_the_state_machine() -> None:
     states = json.loads((ROOT / "statemachine/deploy.asl.json").read_text())["States"]
     assert {*stages.AHEAD, *stages.FAILURE} <= set(states)
