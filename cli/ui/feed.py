@@ -6,6 +6,7 @@ Each part is the document of a command, so the page decides nothing a second tim
     status     `status --service …`
     history    `history`
     stats      `history --stats`
+    drift      what `doctor` says of it, unless all is well
     flights    the deployments in flight: their stages, the rollout, ECS's events and log lines
     commands   those of `status`, complete with the options that the operator gave
     requests   what was started on this page, and how it ended
@@ -29,10 +30,12 @@ import click
 from botocore.exceptions import ClientError, NoCredentialsError
 
 import deployer.aws
+from cli import checks
 from cli.aws import DENIED, Account, code_of
 from cli.command import Call, answer
 from cli.commands.history import history, phase
 from cli.commands.status import status
+from cli.doctor.account import drift
 from cli.ending import document, failure_of
 from cli.errors import UNREADY, CommandFailed
 from cli.executions import Execution, look
@@ -41,6 +44,7 @@ from cli.requests import link
 from cli.screen import Screen, awaits_lock, brief, message, rolls, steps
 from cli.target import Target, find
 from cli.ui import stages
+from deployer.check import OK
 from deployer.redaction import redact_all
 from deployer.store import locks, releases
 
@@ -52,7 +56,7 @@ PAUSE_SECONDS = 4.0  # after a failure; doubled with each that follows, up to th
 LONGEST_PAUSE = 30.0
 LINES = 400  # of a deployment, the newest
 REQUESTS = 20  # the newest
-STATS_SECONDS = 60.0
+STATS_SECONDS = DRIFT_SECONDS = 60.0
 
 type Document = dict[str, Any]
 
@@ -304,7 +308,15 @@ class Feed:
         if self._due(f"stats {service}", STATS_SECONDS):
             self._read[f"stats {service}"] = time.monotonic()
             self._put(service, "stats", history, "--stats")
+        if self._due(f"drift {service}", DRIFT_SECONDS):
+            self._read[f"drift {service}"] = time.monotonic()
+            self._drift(service)
         return error
+
+    def _drift(self, service: str) -> None:
+        call = self.desk.call(service)
+        problems = [check for check in drift(call.target) if check.state != OK]
+        self.board.put(service, "drift", [checks.document(check, call.given) for check in problems])
 
     def _documents(self, service: str) -> Document | None:
         before = self.board.of(service).get("history")
@@ -312,7 +324,8 @@ class Feed:
             if error := self._put(service, name, command):
                 return error
         if before != self.board.of(service).get("history"):
-            self._read.pop(f"stats {service}", None)
+            for part in ("stats", "drift"):  # they change with the releases
+                self._read.pop(f"{part} {service}", None)
         self._depart(service)
         return None
 

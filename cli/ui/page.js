@@ -241,7 +241,10 @@ function drawNotes(status) {
   const notes = [];
   // while a deployment is in flight, the badge beside the version says it
   if (status.alarm && !status.inFlight.length) notes.push(note("bad", h("p", {}, status.alarm), status.mend && command(parts.commands.mend)));
-  if (status.differs) notes.push(note("wait", h("p", {}, `Drift: ${status.differs}.`)));
+  const drift = status.inFlight.length ? [] : parts.drift || [];
+  for (const check of drift)
+    notes.push(note("wait", h("p", {}, `Drift: ${check.finding}`), check.why && h("p", { class: "dim" }, check.why), advice(check.fix)));
+  if (status.differs && !drift.length) notes.push(note("wait", h("p", {}, `Drift: ${status.differs}`)));
   if (status.hold) {
     const { by, at, reason, newestHeld } = status.hold;
     notes.push(note("wait", h("p", {}, `Pushes are held by ${by}${reason ? `: ${reason}` : ""}`),
@@ -803,7 +806,7 @@ $("doctor").addEventListener("click", async () => {
 
 // Events --------------------------------------------------------------------------------------
 
-const DRAW = { services: drawServices, commands: () => {}, status: drawStatus, history: drawHistory, stats: drawStats, flights: drawFlights, requests: () => parts.status && drawNotes(parts.status), problem: drawProblem };
+const DRAW = { services: drawServices, commands: () => {}, status: drawStatus, history: drawHistory, stats: drawStats, flights: drawFlights, requests: () => parts.status && drawNotes(parts.status), drift: () => parts.status && drawNotes(parts.status), problem: drawProblem };
 let source = null, heard = 0, gone = 0;
 
 function take(name, document_) {

@@ -7,7 +7,10 @@ from typing import Any, cast
 
 import pytest
 
+from cli.ui import feed as feeds
 from cli.ui.feed import LONGEST_PAUSE, PAUSE_SECONDS, PULSE_SECONDS, Board, Desk, Feed
+from deployer.check import OK as OK_
+from deployer.check import WARNING, Check
 from deployer.errors import AwsUnavailable
 from deployer.store import locks, releases
 from deployer.store.locks import Queue
@@ -40,6 +43,7 @@ class Account(FakeDesk):
 def account(monkeypatch: pytest.MonkeyPatch) -> Account:
     monkeypatch.setattr(locks, "queue", lambda service: Queue(None, [], None))
     monkeypatch.setattr(releases, "newest", lambda service, count: [])
+    monkeypatch.setattr(feeds, "drift", lambda target: [Check("drift", OK_, "as the spec says")])
     return Account()
 
 
@@ -66,7 +70,19 @@ def test_a_tab_gets_the_documents_of_the_commands(feed: Feed) -> None:
     assert parts["status"]["live"]["version"] == "1.0.0"
     assert [release["version"] for release in parts["history"]["releases"]] == ["1.0.0"]
     assert parts["services"][0]["service"] == "shop"
-    assert (parts["flights"], parts["problem"]) == ([], None)
+    assert (parts["flights"], parts["drift"], parts["problem"]) == ([], [], None)
+
+
+def test_drift_is_what_doctor_says(
+    feed: Feed, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fix = ("The next release corrects it; to do it now:", "  deployer deploy 1.0.0")
+    check = Check("drift", WARNING, "shop:7 is not as the spec says now: cpu", fix)
+    monkeypatch.setattr(feeds, "drift", lambda target: [check])
+    feed.round()
+    [drift] = feed.board.of("shop")["drift"]
+    assert drift["finding"] == "shop:7 is not as the spec says now: cpu"
+    assert drift["fix"][1] == "  deployer deploy --service shop 1.0.0"
 
 
 def test_documents_are_read_again_when_something_changed(
