@@ -37,7 +37,7 @@ from cli.commands.history import history, phase
 from cli.commands.status import status
 from cli.doctor.account import drift
 from cli.ending import document, failure_of
-from cli.errors import UNREADY, CommandFailed
+from cli.errors import UNREADY, WRONG, CommandFailed
 from cli.executions import Execution, look
 from cli.follow import Watch
 from cli.requests import link
@@ -238,7 +238,9 @@ class Feed:
     _keys: dict[str, Any] = field(default_factory=dict)
     _read: dict[str, float] = field(default_factory=dict)  # when each part was read last
     _took: float = 0.0  # seconds, to read the list of all services
-    _failures: int = 0
+    _problems: dict[str, Document | None] = field(default_factory=dict)  # by service, "" of all
+    _failures: dict[str, int] = field(default_factory=dict)  # likewise, one after the other
+    _again: dict[str, float] = field(default_factory=dict)  # likewise: when to try again
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def run(self, first: str) -> None:
@@ -255,26 +257,43 @@ class Feed:
 
     def round(self) -> float:
         """Read what is due, and return the seconds until the next round."""
-        problem: Document | None = None
-        began = time.monotonic()
+        began, watched = time.monotonic(), self.board.watched
+        for name in watched:
+            if began >= self._again.get(name, began):
+                self._try(name)
+        if "" not in watched and self._services_due(5 * SERVICES_SECONDS):
+            with suppress(Exception):  # what a tab of one service misses is only the other names
+                self._services()
+        return max(PULSE_SECONDS - (time.monotonic() - began), PULSE_SECONDS / 4)
+
+    def _try(self, name: str) -> None:
+        """Read a service, or the list of all; if it fails, the page says why, and tries again."""
+        problem = self._problems.get(name)
         try:
-            if self._failures:
+            if problem and problem["code"] != WRONG:
                 self.desk.reopen()
-                self.flights.clear()  # they read with the credentials from before
-                self._keys.clear()
-            watched = self.board.watched
-            for service in filter(None, watched):
-                problem = self._service(service) or problem
-            pause = SERVICES_SECONDS if "" in watched else 5 * SERVICES_SECONDS
-            # of many services they take long: a fifth of the time at most goes to them
-            if self._due("services", max(pause, 5 * self._took)):
-                problem = self._services() or problem
-        except Exception as error:  # whatever it is: the page says it, and tries again
+                self.flights.pop(name, None)  # they read with the credentials from before
+                self._keys.pop(name, None)
+            if name:
+                problem = self._service(name)
+            elif problem or self._services_due(SERVICES_SECONDS):
+                problem = self._services()
+        except Exception as error:  # whatever it is
             problem = _problem(self.desk, error)
-        self._failures = self._failures + 1 if problem else 0
-        pause = min(PAUSE_SECONDS * 2 ** (self._failures - 1), LONGEST_PAUSE) if problem else 0.0
-        self.board.put("", "problem", problem and {**problem, "again": pause})
-        return pause or max(PULSE_SECONDS - (time.monotonic() - began), PULSE_SECONDS / 4)
+        if problem:
+            failures = self._failures[name] = self._failures.get(name, 0) + 1
+            pause = min(PAUSE_SECONDS * 2 ** (failures - 1), LONGEST_PAUSE)
+            self._again[name] = time.monotonic() + pause
+            problem = {**problem, "again": pause}
+        else:
+            self._failures.pop(name, None)
+            self._again.pop(name, None)
+        self._problems[name] = problem
+        self.board.put(name, "problem", problem)
+
+    def _services_due(self, seconds: float) -> bool:
+        """Whether to read the list of all: of many, a fifth of the time at most goes to them."""
+        return self._due("services", max(seconds, 5 * self._took))
 
     def _due(self, name: str, seconds: float) -> bool:
         return time.monotonic() - self._read.get(name, -seconds) >= seconds
@@ -301,8 +320,9 @@ class Feed:
         flying = bool(self.flights.get(service))
         error: Document | None = None
         if key != self._keys.get(service) or self._due(full, 1.0 if flying else CALM_SECONDS):
-            self._keys[service], self._read[full] = key, time.monotonic()
+            self._read[full] = time.monotonic()
             error = self._documents(service)
+            self._keys[service] = None if error else key
         self._follow(service)
         self._requests(service)
         if self._due(f"stats {service}", STATS_SECONDS):
@@ -354,9 +374,8 @@ class Feed:
     def _depart(self, service: str) -> None:
         """Begin to follow the deployments in flight; one that ended stays until the next."""
         parts = self.board.of(service)
-        arns = {
-            e["execution"]: e for e in (*parts["status"]["inFlight"], *parts["status"]["waiting"])
-        }
+        entries = [*parts["status"]["inFlight"], *parts["status"]["waiting"]]
+        arns = {entry["execution"]: entry for entry in entries}
         newest: Document = next(iter(parts["history"]["releases"]), {})
         shown = {*arns, newest.get("execution"), newest.get("recoveredBy")}
         followed = self.flights.setdefault(service, {})

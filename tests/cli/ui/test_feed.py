@@ -103,18 +103,41 @@ def test_what_cannot_be_read_is_said_and_what_was_known_stays(feed: Feed, accoun
     expired = refusal("your AWS session has expired (ExpiredToken)", "  aws sso login", code=1)
     account.answers["status"] = account.answers["history"] = expired
     feed._keys.clear()
-    pauses = [feed.round()]
+    pauses = []
+    for _ in range(6):
+        feed._again.clear()  # the pause is over
+        feed.round()
+        pauses.append(feed.board.of("shop")["problem"]["again"])
     problem = feed.board.of("shop")["problem"]
     assert problem["message"] == "your AWS session has expired (ExpiredToken)"
     assert problem["advice"] == ["  aws sso login"]
     assert feed.board.of("shop")["status"]["live"]["version"] == "1.0.0"
-    pauses += [feed.round() for _ in range(5)]
     assert pauses == [PAUSE_SECONDS, 8.0, 16.0, LONGEST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE]
     assert account.reopened == 5, "the credentials may be new"
+    asked = len(account.asked)
+    feed.round()
+    assert len(account.asked) == asked, "nothing is read during the pause"
     account.answers["status"] = OK | status()
     account.answers["history"] = OK | {"releases": []}
-    assert feed.round() <= PULSE_SECONDS
+    feed._again.clear()
+    feed.round()
     assert feed.board.of("shop")["problem"] is None
+
+
+def test_a_service_that_cannot_be_read_keeps_no_other_from_it(feed: Feed, account: Account) -> None:
+    def answer(service: str | None, command: Any, *words: str) -> dict[str, Any]:
+        if service == "typo":
+            return refusal("there is no service typo", code=2)
+        return FakeDesk.answer(account, service, command, *words)
+
+    account.answer = answer  # type: ignore[method-assign]
+    with feed.board.watching("typo"):
+        assert feed.round() <= PULSE_SECONDS
+        feed._again.clear()
+        feed.round()
+    assert feed.board.of("typo")["problem"]["message"] == "there is no service typo"
+    assert feed.board.of("shop")["problem"] is None
+    assert account.reopened == 0
 
 
 @pytest.mark.parametrize(
@@ -131,7 +154,7 @@ def test_whatever_goes_wrong_the_page_goes_on(
         raise error
 
     monkeypatch.setattr(locks, "queue", fail)
-    assert feed.round() == PAUSE_SECONDS
+    feed.round()
     assert feed.board.of("shop")["problem"]["message"].startswith(message)
 
 
