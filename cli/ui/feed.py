@@ -37,9 +37,10 @@ from cli.commands.history import history, phase
 from cli.commands.status import status
 from cli.doctor.account import drift
 from cli.ending import document, failure_of
-from cli.errors import UNREADY, WRONG, CommandFailed
+from cli.errors import FAILED, UNREADY, WRONG, CommandFailed
 from cli.executions import Execution, look
 from cli.follow import Watch
+from cli.nextstep import Given
 from cli.requests import link
 from cli.screen import Screen, awaits_lock, brief, message, rolls, steps
 from cli.target import Target, find
@@ -170,18 +171,42 @@ class Desk:
 
     def call(self, service: str | None) -> Call:
         """Return a call of a command about a service; its screen shows nothing."""
-        target = replace(self.target, requested=service)
+        return self._about(self.target, service)
+
+    def given(self, service: str | None) -> Given:
+        """Return the options that a command about a service repeats; asks AWS for nothing."""
+        return self._about(self._target, service).given
+
+    def _about(self, target: Target, service: str | None) -> Call:
         call = Call(self._call.profile, self._call.region, self._call.stack, service, json=True)
         call.__dict__ |= {
             "account": target.account,
-            "target": target,
+            "target": replace(target, requested=service),
             "screen": Screen(io.StringIO(), quiet=True),
         }
         return call
 
     def answer(self, service: str | None, command: click.Command, *words: str) -> Document:
-        """Return the document of a command about a service."""
-        return answer(self.call(service), command, words)
+        """Return the document of a command about a service, whatever goes wrong."""
+        try:
+            return answer(self.call(service), command, words)
+        except Exception as error:  # not even the deployer was found
+            return {"ok": False, "seconds": 0.0, "error": self.problem(error)}
+
+    def problem(self, error: Exception) -> Document:
+        """Return the error that a command would end with for the same reason."""
+
+        def fail() -> None:
+            raise error
+
+        try:
+            failure = failure_of(fail)
+        except Exception:
+            failure = CommandFailed(FAILED, f"{type(error).__name__}: {error}")
+        if failure:
+            failure.advice = self.given(None).lines(failure.advice)
+        ended: Document = document({}, failure, 0)["error"]
+        return ended
 
 
 @dataclass
@@ -279,7 +304,7 @@ class Feed:
             elif problem or self._services_due(SERVICES_SECONDS):
                 problem = self._services()
         except Exception as error:  # whatever it is
-            problem = _problem(self.desk, error)
+            problem = self.desk.problem(error)
         if problem:
             failures = self._failures[name] = self._failures.get(name, 0) + 1
             pause = min(PAUSE_SECONDS * 2 ** (failures - 1), LONGEST_PAUSE)
@@ -334,9 +359,9 @@ class Feed:
         return error
 
     def _drift(self, service: str) -> None:
-        call = self.desk.call(service)
-        problems = [check for check in drift(call.target) if check.state != OK]
-        self.board.put(service, "drift", [checks.document(check, call.given) for check in problems])
+        given, found = self.desk.given(service), drift(self.desk.call(service).target)
+        problems = [checks.document(check, given) for check in found if check.state != OK]
+        self.board.put(service, "drift", problems)
 
     def _documents(self, service: str) -> Document | None:
         before = self.board.of(service).get("history")
@@ -361,7 +386,7 @@ class Feed:
 
     def _commands(self, service: str, document: Document) -> Document:
         """Return the commands of a status document, complete, to be copied."""
-        given = self.desk.call(service).given
+        given = self.desk.given(service)
         alarms = {"mend": document, "docs": document["docs"] or {}}
         return {
             name: part["mend"] and given.command(part["mend"].strip())
@@ -448,21 +473,3 @@ def _ended(request: Document, described: Mapping[str, Any]) -> Document:
     ended = {name: record.get(name) for name in ("outcome", "version")}
     ended |= {"status": described["status"], "reason": reason}
     return redact_all({**request, **ended}, by_name=False)
-
-
-def _problem(desk: Desk, error: Exception) -> Document:
-    """Return the error that a command would end with for the same reason."""
-
-    def fail() -> None:
-        raise error
-
-    try:
-        failure = failure_of(fail)
-    except Exception:
-        text = f"{type(error).__name__}: {error}"
-        return {"code": 1, "message": text, "advice": []}
-    if failure:
-        with suppress(Exception):
-            failure.advice = desk.call(None).given.lines(failure.advice)
-    ended: Document = document({}, failure, 0)["error"]
-    return ended

@@ -4,6 +4,7 @@ import contextlib
 import json
 import secrets
 import shlex
+import sys
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -80,7 +81,7 @@ class Page:
         """Return the document of `history NAME`, and the command that shows what it logged."""
         document = self.desk.answer(service, history, "--", name)
         known = document.get("release") or {"id": name}
-        given = self.desk.call(service).given
+        given = self.desk.given(service)
         return {
             "document": document,
             "logs": given.command(f"deployer logs --release {shlex.quote(known['id'])}"),
@@ -98,7 +99,7 @@ class Page:
             ActionInvalid: no button asks for that.
         """
         action = actions.parse(request)
-        shown = action.shown(self.desk.call(service).given)
+        shown = action.shown(self.desk.given(service))
         if what == "command" or (what == "preview" and not action.preview):
             return {"command": shown, "document": None}
         if what == "preview" or action.reads:
@@ -200,6 +201,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 class Server(ThreadingHTTPServer):
     """The page's server; `serve_forever` in the main thread, the feed in another."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Show what went wrong in the terminal, unless only a tab was closed."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     daemon_threads = True
     block_on_close = False

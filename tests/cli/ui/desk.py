@@ -4,7 +4,6 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any, cast
 
 import click
@@ -82,8 +81,11 @@ class FakeDesk:
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
-    def call(self, service: str | None) -> Any:
-        return SimpleNamespace(given=Given(service=service))
+    def given(self, service: str | None) -> Given:
+        return Given(service=service)
+
+    def problem(self, error: Exception) -> dict[str, Any]:
+        return Desk.problem(cast(Desk, self), error)
 
     def answer(self, service: str | None, command: click.Command, *words: str) -> dict[str, Any]:
         asked = " ".join([str(command.name), *words])

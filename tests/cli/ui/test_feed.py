@@ -6,7 +6,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from botocore.exceptions import ClientError
 
+from cli.commands.hold import hold
+from cli.nextstep import Given
 from cli.ui import feed as feeds
 from cli.ui.feed import LONGEST_PAUSE, PAUSE_SECONDS, PULSE_SECONDS, Board, Desk, Feed
 from deployer.check import OK as OK_
@@ -14,6 +17,7 @@ from deployer.check import WARNING, Check
 from deployer.errors import AwsUnavailable
 from deployer.store import locks, releases
 from deployer.store.locks import Queue
+from tests.cli.documents import check
 from tests.cli.ui.desk import OK, FakeDesk, record, refusal, status
 
 STATS = "history --stats"
@@ -33,7 +37,7 @@ class Account(FakeDesk):
         self.target = SimpleNamespace(account=SimpleNamespace(client=lambda name: sfn))
 
     def call(self, service: str | None) -> Any:
-        return SimpleNamespace(given=super().call(service).given, target=self.target)
+        return SimpleNamespace(target=self.target)
 
     def reopen(self) -> None:
         self.reopened += 1
@@ -77,8 +81,8 @@ def test_drift_is_what_doctor_says(
     feed: Feed, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fix = ("The next release corrects it; to do it now:", "  deployer deploy 1.0.0")
-    check = Check("drift", WARNING, "shop:7 is not as the spec says now: cpu", fix)
-    monkeypatch.setattr(feeds, "drift", lambda target: [check])
+    warning = Check("drift", WARNING, "shop:7 is not as the spec says now: cpu", fix)
+    monkeypatch.setattr(feeds, "drift", lambda target: [warning])
     feed.round()
     [drift] = feed.board.of("shop")["drift"]
     assert drift["finding"] == "shop:7 is not as the spec says now: cpu"
@@ -174,6 +178,19 @@ def test_a_request_is_followed_to_what_became_of_it(
     [request] = feed.board.of("shop")["requests"]
     assert (request["outcome"], request["version"]) == ("SUPERSEDED", "1.0.0")
     assert request["reason"] == "a later rollback was carried out"
+
+
+def test_a_command_that_cannot_even_begin_ends_with_a_document(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def expired(self: Desk) -> Any:
+        raise ClientError({"Error": {"Code": "ExpiredToken"}}, "DescribeStacks")
+
+    monkeypatch.setattr(Desk, "target", property(expired))
+    monkeypatch.setattr(Desk, "given", lambda self, service: Given(service=service))
+    document = Desk.__new__(Desk).answer("shop", hold, "--detach")
+    check("hold", document)
+    assert document["error"]["message"] == "your AWS session has expired (ExpiredToken)"
 
 
 def test_a_tab_is_woken_by_what_differs_and_by_nothing_else() -> None:
