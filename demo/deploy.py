@@ -487,7 +487,7 @@ def page(stage: Stage) -> Iterator[str]:
             raise StageError(f"the page did not start: {serving.communicate()[1].strip()}")
         yield str(json.loads(line)["address"])
     finally:
-        serving.send_signal(signal.SIGINT)
+        serving.terminate()  # not as Ctrl-C: what a script starts in the background ignores that
         serving.communicate()
 
 

@@ -2,12 +2,15 @@
 
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 import threading
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -63,7 +66,8 @@ def ui(call: Call, port: int, opens: bool) -> None:
             BUSY, f"port {port} can't be used: {error.strerror}", ["  deployer ui --port 0"]
         ) from error
     reader = threading.Thread(target=feed.run, args=[service or ""], daemon=True)
-    with server, _shortcut(server.gate.address) as shortcut:
+    signal.signal(signal.SIGTERM, _end)
+    with server, contextlib.ExitStack() as stack:
         reader.start()
         if call.json:
             call.tell({"address": server.gate.address})
@@ -72,7 +76,7 @@ def ui(call: Call, port: int, opens: bool) -> None:
             call.screen.console.print(f"  {server.gate.address}", style="cyan", soft_wrap=True)
             call.screen.say("Ctrl-C ends it.")
         if opens and sys.stdout.isatty() and _has_display():
-            webbrowser.open(shortcut.as_uri())
+            webbrowser.open(stack.enter_context(_shortcut(server.gate.address)).as_uri())
         try:
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
@@ -80,6 +84,10 @@ def ui(call: Call, port: int, opens: bool) -> None:
             raise CommandFailed(INTERRUPTED, message) from None
         finally:
             feed.stop.set()
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _has_display() -> bool:

@@ -107,7 +107,8 @@ def test_a_person_gets_the_address(rolled_back: Operator) -> None:
         lines = [process.stdout.readline().strip() for _ in range(2)]
         assert lines[1].startswith("http://127.0.0.1:")
         assert rolled_back.stage.service in get(lines[1])
-        process.send_signal(signal.SIGINT)
+        process.terminate()
+        assert process.wait(30) == 128 + signal.SIGTERM
 
 
 def test_a_port_that_is_taken(rolled_back: Operator) -> None:
