@@ -189,13 +189,13 @@ def _one(call: Call, record: Record) -> None:
         else:
             rows = [(f"{s.at:.1f} s", _took(s, execution), s.name, s.note) for s in phases]
             screen.table(("At", "Took", "Phase", ""), rows)
-    if differences:
-        screen.title("Changes, compared with what ran before it")
-        screen.table(["", "before", "then"], plan.rows(differences))
     for name, lines in (*_diagnosis(record), *_warnings(record)):
         screen.title(name)
         for line in lines:
             screen.say(f"  {printable(line)}")
+    if differences:
+        screen.title("Changes, compared with what ran before it")
+        screen.table(["", "before", "then"], plan.rows(differences))
 
 
 def _execution(call: Call, arn: str) -> Execution | None:
