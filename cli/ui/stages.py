@@ -34,7 +34,8 @@ def graph(execution: Execution, steps: Sequence[Step]) -> dict[str, Any]:
     stages: dict[str, dict[str, Any]] = {}
     failure: dict[str, dict[str, Any]] = {}
     for index, step in enumerate(steps):
-        row = failure if failure or step.name in FAILURE else stages
+        back = failure or step.name in FAILURE or _failed(stages)
+        row = failure if back else stages
         earlier = row.get(step.name)
         stage = _stage(step.name, _state(step, running and index == len(steps) - 1), step.note)
         stage["at"] = earlier["at"] if earlier else step.at
@@ -66,6 +67,11 @@ def _state(step: Step, current: bool) -> str:
     if current:
         return "now"
     return "failed" if step.failed else "again" if step.pending else "done"
+
+
+def _failed(stages: dict[str, dict[str, Any]]) -> bool:
+    """Return whether the last stage failed: what follows leads back."""
+    return any(stage["state"] == "failed" for stage in [*stages.values()][-1:])
 
 
 def _fail_last(stages: dict[str, dict[str, Any]]) -> None:

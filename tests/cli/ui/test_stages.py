@@ -97,6 +97,13 @@ def test_a_refusal_is_only_recorded() -> None:
     }
 
 
+def test_what_follows_a_failure_leads_back_whatever_it_is() -> None:
+    polled = ("Poll health", FAILED)
+    shown = graph(*BEGUN, "Update service", polled, "A state of tomorrow", "Diagnose failure")
+    assert shown["stages"][-1] == "Poll health: failed"
+    assert shown["failure"][:2] == ["A state of tomorrow: done", "Diagnose failure: now"]
+
+
 def test_an_execution_that_was_stopped_failed_where_it_was() -> None:
     assert graph(*BEGUN[:2], status="ABORTED")["stages"][-1] == "Acquire lock: failed"
 
