@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -98,6 +99,16 @@ class Account:
         """Make `boto3.client` use this account and its credentials."""
         # a second boto3 session around the same botocore session could make no client of S3
         boto3.DEFAULT_SESSION = self._session
+
+    def for_threads(self) -> None:
+        """Let several threads create clients, which boto3's sessions do not."""
+        create, lock = self._session.client, threading.Lock()
+
+        def one_by_one(*names: Any, **settings: Any) -> Any:
+            with lock:
+                return create(*names, **settings)
+
+        self._session.client = one_by_one  # type: ignore[method-assign]
 
     @property
     def temporary(self) -> bool:

@@ -1,10 +1,12 @@
 """Common parts of the operator's commands: options, the account and service, how they end."""
 
 import functools
+import inspect
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,12 +15,14 @@ import click
 
 from cli import completion
 from cli.aws import AWS_ERRORS, Account, stopped_by
-from cli.ending import carried_out
-from cli.errors import NOT_RUN, REFUSED, CommandFailed
+from cli.ending import carried_out, document, failure_of
+from cli.errors import NOT_RUN, REFUSED, WRONG, CommandFailed
 from cli.nextstep import DEFAULT_STACK, Given, of_the_checkout, unless_set
 from cli.screen import Screen
 from cli.target import Target, environment_of, find
 from deployer.redaction import redact_all
+
+_COMMON = ("profile", "region", "stack", "service", "as_json")  # options of every command
 
 
 @dataclass
@@ -110,6 +114,37 @@ class _Runs(click.Command):
             raise
 
 
+def _work(function: Callable[..., None], call: Call, arguments: Mapping[str, Any]) -> None:
+    try:
+        function(call, **arguments)
+    except AWS_ERRORS as error:
+        raise stopped_by(error, account=call.opened_account) from error
+
+
+def answer(call: Call, made: click.Command, words: Sequence[str]) -> dict[str, Any]:
+    """Carry out a command in this process, and return the document that it prints with --json.
+
+    Args:
+        made: the command, as `command` made it.
+        words: its arguments and options, without the common ones, which `call` has.
+    """
+    began = time.monotonic()
+    function = inspect.unwrap(made.callback or (lambda: None))
+
+    def work() -> None:
+        try:
+            arguments = made.make_context(made.name, [*words]).params
+        except click.UsageError as error:
+            raise CommandFailed(WRONG, error.format_message()) from error
+        own = {name: value for name, value in arguments.items() if name not in _COMMON}
+        _work(function, call, own)
+
+    failure = failure_of(work)
+    if failure:
+        failure.advice = call.given.lines(failure.advice)
+    return document(call.result, failure, time.monotonic() - began)
+
+
 def follows(function: Callable[..., None]) -> Callable[..., None]:
     """Add the option `follow`: whether to follow what the command starts to its end."""
     option = click.option(
@@ -160,15 +195,13 @@ def command(
         ) -> None:
             call = Call(profile, region, stack, service, as_json)
 
-            def work() -> None:
-                try:
-                    function(call, **arguments)
-                except AWS_ERRORS as error:
-                    raise stopped_by(error, account=call.opened_account) from error
-
-            document = as_json and not streams(arguments)
+            one_document = as_json and not streams(arguments)
             ending = carried_out(
-                work, call.result, as_json=document, given=lambda: call.given, runs=runs
+                lambda: _work(function, call, arguments),
+                call.result,
+                as_json=one_document,
+                given=lambda: call.given,
+                runs=runs,
             )
             sys.exit(ending)
 

@@ -46,24 +46,16 @@ def carried_out(
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without `✓` shows a `?`
-    began, failure = time.monotonic(), None
-    try:
+    began = time.monotonic()
+
+    def to_its_end() -> None:
         work()
         sys.stdout.flush()
+
+    try:
+        failure = failure_of(to_its_end)
     except BrokenPipeError:
         return _cut_off()
-    except CommandFailed as stopped:
-        failure = stopped
-    except AWS_ERRORS as error:
-        failure = stopped_by(error)
-    except AwsUnavailable as error:
-        failure = CommandFailed(FAILED, f"AWS does not answer: {error}", [unanswered()])
-    except DeployError as error:
-        failure = CommandFailed(WRONG if isinstance(error, RequestRejected) else FAILED, f"{error}")
-    except EOFError:
-        failure = CommandFailed(REFUSED, "the questions were not answered; nothing was changed")
-    except KeyboardInterrupt:
-        failure = CommandFailed(INTERRUPTED, "interrupted; nothing is under way")
     if failure and runs and not isinstance(failure, ProgramFailed) and failure.code != INTERRUPTED:
         failure.code = NOT_RUN
     if failure:
@@ -71,11 +63,30 @@ def carried_out(
         _complain(failure)
     if as_json:
         try:
-            document = _document(result, failure, time.monotonic() - began)
-            print(json.dumps(document, indent=2), flush=True)
+            printed = document(result, failure, time.monotonic() - began)
+            print(json.dumps(printed, indent=2), flush=True)
         except BrokenPipeError:
             return _cut_off()
     return failure.code if failure else 0
+
+
+def failure_of(work: Callable[[], None]) -> CommandFailed | None:
+    """Do the work of a command, and return its failure; None if it ended well."""
+    try:
+        work()
+    except CommandFailed as stopped:
+        return stopped
+    except AWS_ERRORS as error:
+        return stopped_by(error)
+    except AwsUnavailable as error:
+        return CommandFailed(FAILED, f"AWS does not answer: {error}", [unanswered()])
+    except DeployError as error:
+        return CommandFailed(WRONG if isinstance(error, RequestRejected) else FAILED, f"{error}")
+    except EOFError:
+        return CommandFailed(REFUSED, "the questions were not answered; nothing was changed")
+    except KeyboardInterrupt:
+        return CommandFailed(INTERRUPTED, "interrupted; nothing is under way")
+    return None
 
 
 def _cut_off() -> int:
@@ -92,9 +103,10 @@ def _complain(failure: CommandFailed) -> None:
     sys.stderr.flush()
 
 
-def _document(
+def document(
     result: Mapping[str, Any], failure: CommandFailed | None, seconds: float
 ) -> dict[str, Any]:
+    """Return what --json prints of a command that ended, without credentials in it."""
     error = failure and {
         "code": failure.code,
         "message": redact(failure.message),

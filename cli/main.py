@@ -9,6 +9,7 @@ import click
 
 COMMANDS = {
     "status": "Show what is live, in flight and waiting, and what failed last.",
+    "ui": "Show the services on a page in the browser, live, with buttons.",
     "deploy": "Deploy an image from the repository, and follow it.",
     "promote": "Deploy an image that another service or environment verified.",
     "wait": "Wait for what a push becomes, as a CI job does.",

@@ -242,6 +242,13 @@ def _described(target: Target, name: str) -> dict[str, Any]:
     return dict(ecs_client.describe_task_definition(taskDefinition=name)["taskDefinition"])
 
 
+def differences(target: Target, before: str, then: str) -> list[task_definitions.Change]:
+    """Return the differences between two registered task definitions, by their ARNs."""
+    if before == then:
+        return []
+    return task_definitions.changes(_described(target, before), _described(target, then))
+
+
 def _problem(
     target: Target, current: Any, records: History, release: Release, results: Sequence[Check]
 ) -> str:

@@ -8,11 +8,13 @@ The demo checks each step that it shows, and ends at the first that is not as it
 
 import argparse
 import contextlib
+import ctypes
 import json
 import os
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -43,6 +45,7 @@ SERVE_LIMIT = 3 * 3600.0  # seconds; the state machine's own limit
 PORT = 4566
 WEB, WEB_PORT = "demo-web", 8080  # the plain web application of a local AWS that stays
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h: end with the process that started it
 _PYTHON = ".venv/bin/python"
 _USER = {"email": "first@example.com", "username": "first", "password": "not kept"}
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -457,8 +460,35 @@ def serve(screen: Screen, port: int, directory: Path, *, database: bool = False)
             stage = Stage.set_up(aws, patterns="demo*", database=database, say=screen.say)
             stage.plain(WEB)
         screen.say("The local AWS is up, with the deployer in it.", "green")
-        guide(stage, screen, "1.0.0")
-        return attend(stage, screen, set())
+        with page(stage) as address:
+            screen.say("All of it on a page, live:")
+            screen.console.print(f"  {address}", style="cyan", soft_wrap=True)
+            guide(stage, screen, "1.0.0")
+            return attend(stage, screen, set())
+
+
+@contextlib.contextmanager
+def page(stage: Stage) -> Iterator[str]:
+    """`deployer ui` for the time of the block; its address."""
+    command = [sys.executable, "-m", "cli", "ui", "--no-open", "--json", "--stack", stage.stack]
+    tied = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
+    serving = subprocess.Popen(
+        command,
+        env=stage.aws.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for this process, which then ends that one
+        preexec_fn=tied,
+    )
+    try:
+        line = serving.stdout.readline() if serving.stdout else ""
+        if not line:
+            raise StageError(f"the page did not start: {serving.communicate()[1].strip()}")
+        yield str(json.loads(line)["address"])
+    finally:
+        serving.terminate()  # not as Ctrl-C: what a script starts in the background ignores that
+        serving.communicate()
 
 
 def attend(

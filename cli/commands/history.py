@@ -1,13 +1,14 @@
 """`deployer history`."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 from botocore.exceptions import ClientError
 
-from cli import completion
+from cli import completion, figures, plan
 from cli.aws import DENIED, code_of
 from cli.command import Call, command
 from cli.commands.status import docs_serves, say_alarm, serves
@@ -17,10 +18,18 @@ from cli.screen import Screen, Step, moment, printable, seconds_of, span, steps
 from deployer.build import image_build
 from deployer.deploy import diagnosis
 from deployer.deploy.release import Record
+from deployer.deploy.task_definitions import Change
 from deployer.docs import site
 from deployer.store import publications, releases
 
 _NEWEST = 20
+_WEEKS = 12
+_NAMES = {
+    "deployments": "frequency",
+    "leadTime": "lead time",
+    "failureRate": "failure rate",
+    "timeToRestore": "to restore",
+}
 _WIDE = 100  # columns that the tables need
 _ALL = 10_000  # more than the records that the table keeps (about a year of them)
 
@@ -32,6 +41,7 @@ Examples:
   deployer history last                one release in full: phases, cause, what to do
   deployer history 1.2.0               by id, version, tag or digest, or `live`
   deployer history --builds            the builds; --docs: the documentation site
+  deployer history --stats             how often, how fast, how safely it deploys
   deployer history --json | jq -r '.releases[] | select(.outcome == "FAILED").reason'
 """
 )
@@ -45,14 +55,37 @@ Examples:
 )
 @click.option("--builds", is_flag=True, help="The builds of the service's image.")
 @click.option("--docs", is_flag=True, help="The publications of its documentation site.")
-def history(call: Call, release: str | None, limit: int, builds: bool, docs: bool) -> None:
+@click.option("--stats", is_flag=True, help="The figures of the releases, week by week.")
+@click.option(
+    "--weeks",
+    type=click.IntRange(1, 52),
+    default=_WEEKS,
+    show_default=True,
+    help="With --stats: how many weeks.",
+)
+def history(
+    call: Call,
+    release: str | None,
+    limit: int,
+    builds: bool,
+    docs: bool,
+    stats: bool,
+    weeks: int,
+) -> None:
     """List the releases and their outcomes, or show one in full.
 
     RELEASE is an id, version, tag, digest (or the beginning of an id or digest), `live` or `last`.
     """
     if builds and docs:
         raise click.UsageError("--builds and --docs are mutually exclusive.")
+    if stats and (release or builds or docs):
+        raise click.UsageError("--stats goes with neither a release nor --builds nor --docs.")
     service = call.target.service
+    if stats:
+        every = releases.newest(service, _ALL)
+        call.result["stats"] = document = figures.document(every, datetime.now(UTC), weeks)
+        call.screen.facts(list(figure_rows(document)))
+        return
     partition = (
         image_build.partition(service) if builds else site.owner(service) if docs else service
     )
@@ -102,15 +135,46 @@ def _outcome(record: Mapping[str, Any]) -> str:
     return f"{outcome} (it ran already)" if record.get("deployed") is False else outcome
 
 
+def figure_rows(stats: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each figure in words, with a bar for each week, in at most 80 columns."""
+    weeks = stats["weeks"]
+    shown = {name: figures.sparkline(stats[name]["series"]) for name in _NAMES}
+    deployments, lead = stats["deployments"], stats["leadTime"]
+    rate, restored = stats["failureRate"], stats["timeToRestore"]
+    yield "", f"{'':<12}  {'last ' + str(weeks) + ' weeks':<{max(weeks, 13)}}"
+    rows = {
+        "deployments": (f"{deployments['perWeek']:g} a week", f"{deployments['live']} went live"),
+        "leadTime": (_seconds(lead["median"]), f"median of {lead['of']}, from push to live"),
+        "failureRate": (_percent(rate["share"]), f"{rate['failed']} of {rate['of']} changes"),
+        "timeToRestore": (
+            _seconds(restored["median"]),
+            f"median of {restored['of']}"
+            + (f"; {restored['unrestored']} not restored" if restored["unrestored"] else ""),
+        ),
+    }
+    for name, (amount, note) in rows.items():
+        yield _NAMES[name], f"{amount:<12}  {shown[name]:<{max(weeks, 13)}}  {note}".rstrip()
+
+
+def _seconds(amount: float | None) -> str:
+    return "none" if amount is None else span(amount)
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{share:.0%}"
+
+
 # One release --------------------------------------------------------------------------------------
 
 
 def _one(call: Call, record: Record) -> None:
     execution = _execution(call, record["execution"])
     phases = steps(execution) if execution else []
+    differences = _differences(call, record)
     call.result |= {
         "release": {**record, "seconds": seconds_of(record)},
-        "phases": [_phase(step) for step in phases] if execution else None,
+        "phases": [phase(step) for step in phases] if execution else None,
+        "changes": None if differences is None else [asdict(change) for change in differences],
     }
     screen = call.screen
     screen.facts(list(_facts(call, record)))
@@ -129,6 +193,9 @@ def _one(call: Call, record: Record) -> None:
         screen.title(name)
         for line in lines:
             screen.say(f"  {printable(line)}")
+    if differences:
+        screen.title("Changes, compared with what ran before it")
+        screen.table(["", "before", "then"], plan.rows(differences))
 
 
 def _execution(call: Call, arn: str) -> Execution | None:
@@ -141,10 +208,27 @@ def _execution(call: Call, arn: str) -> Execution | None:
         raise
 
 
-def _phase(step: Step) -> dict[str, Any]:
+def _differences(call: Call, record: Mapping[str, Any]) -> list[Change] | None:
+    """Return how a release's task definition differs from the one that ran before it.
+
+    None if it has none, if nothing ran before it, or without permission to describe them.
+    """
+    before, then = record.get("previous"), record.get("taskDefinition")
+    if not before or not then:
+        return None
+    try:
+        return plan.differences(call.target, before["taskDefinition"], then)
+    except ClientError as error:
+        if code_of(error) in (*DENIED, "ClientException"):  # which ECS says of one it deleted
+            return None
+        raise
+
+
+def phase(step: Step) -> dict[str, Any]:
+    """Return a step of an execution as a document for scripts; times are in seconds."""
     seconds = None if step.left is None else round(step.left - step.at, 3)
-    phase = {"name": step.name, "at": step.at, "seconds": seconds}
-    return phase | {"failed": step.failed, "note": step.note, "tries": step.tries}
+    times = {"name": step.name, "at": step.at, "seconds": seconds}
+    return times | {"failed": step.failed, "note": step.note, "tries": step.tries}
 
 
 def _took(step: Step, execution: Execution) -> str:

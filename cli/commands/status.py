@@ -164,6 +164,7 @@ def _document(target: Target) -> Document:
         "live": verified if state.verified else None,
         "verified": verified,
         **{name: summary[name] for name in ("serves", "alarm", "mend")},
+        "differs": None if in_flight else _differs(service, verified),
         "url": request_or("url", lambda: url(spec, tasks, live), live and live.get("url")),
         "tasks": service
         and {
@@ -196,6 +197,15 @@ def url(spec: ServiceSpec, tasks: Sequence[Task], live: Mapping[str, Any] | None
         public = ec2.public_addresses(addresses.interfaces(running)) if by_public_ip else {}
         return addresses.of(spec, running, public, port, inside=inside)["url"]
     return live.get("url") if live else None
+
+
+def _differs(service: Service | None, verified: Document | None) -> str | None:
+    """Return how the service's task definition differs from the verified release's; None if not."""
+    runs = service and (rollout.primary(service) or service)["taskDefinition"]
+    if not (runs and verified and verified["taskDefinition"] not in (None, runs)):
+        return None
+    name = runs.rpartition("/")[2]
+    return f"the service uses {name}, which is not the live release's revision"
 
 
 def _healthy(service: Service | None) -> set[str] | None:
@@ -341,7 +351,9 @@ def _rows(document: Document, now: datetime | None = None) -> Iterator[tuple[str
     if document["url"]:
         yield "url", document["url"]
     if tasks:
-        yield from _task_rows(tasks, verified, bool(document["inFlight"]), now)
+        yield from _task_rows(tasks, now)
+    if document["differs"]:
+        yield "differs", document["differs"]
     for entry in document["inFlight"]:
         phase = entry["phase"] or "its execution is gone, or you have no permission to see it"
         if entry["status"] not in ("RUNNING", None):
@@ -401,9 +413,7 @@ def _brief_text(entry: Document, now: datetime | None) -> str:
     return "; ".join(words)
 
 
-def _task_rows(
-    tasks: Document, live: Document | None, in_flight: bool, now: datetime | None
-) -> Iterator[tuple[str, str]]:
+def _task_rows(tasks: Document, now: datetime | None) -> Iterator[tuple[str, str]]:
     counts = f"{tasks['running']} of {tasks['desired']} running"
     yield "tasks", counts + (f", {tasks['pending']} pending" if tasks["pending"] else "")
     for task in tasks["list"]:
@@ -412,10 +422,6 @@ def _task_rows(
         since = f"since {moment(task['startedAt'], now)}" if task["startedAt"] else ""
         words = (task["version"], task["status"], health, target.get(task["targetHealthy"]), since)
         yield f"  {task['id'][:8]}", ", ".join(word for word in words if word)
-    runs = tasks["taskDefinition"]
-    if live and not in_flight and live["taskDefinition"] not in (None, runs):
-        name = runs.rpartition("/")[2]
-        yield "differs", f"the service uses {name}, which is not the live release's revision"
 
 
 def _release_text(entry: Document, now: datetime | None, phase: str = "") -> str:

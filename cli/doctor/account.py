@@ -98,6 +98,16 @@ def examine(target: Target, checkout: str | None) -> list[Check]:
         return [check for checks in results for check in checks]
 
 
+def drift(target: Target) -> list[Check]:
+    """Check only that the service runs the live release as its spec says.
+
+    Returns:
+        Nothing while a deployment is in flight, or without permission.
+    """
+    checks = check_prerequisites.guarded("drift", _Examination(target).drift)
+    return [check for check in checks if check.name == "drift" and not check.denied]
+
+
 @dataclass
 class _Examination:
     """The checks of a service, and the data that several of them need, read once."""
@@ -177,7 +187,7 @@ class _Examination:
                 "tasks": self._tasks,
                 "log": self._log,
                 "answers": self._answers,
-                "drift": self._drift,
+                "drift": self.drift,
                 "targets": self._targets,
             }
         checks |= {
@@ -250,7 +260,8 @@ class _Examination:
             for check in checks:
                 yield replace(check, finding=f"{url}: {check.finding}")
 
-    def _drift(self) -> Iterator[Check]:
+    def drift(self) -> Iterator[Check]:
+        """Check the running task definition, and the variables in it."""
         current = rollout.primary(self.service) if self.service else None
         if not current or not self.live or any("outcome" not in entry for entry in self.records):
             return

@@ -57,6 +57,13 @@ def test_every_command_has_what_it_imports(home: Path, name: str) -> None:
     assert f"Usage: deployer {name}" in deployer(home, name, "--help")
 
 
+def test_the_page_comes_with_it(home: Path) -> None:
+    [python] = (home / "tools").glob("*/bin/python")
+    look = "from importlib.resources import files; print(*files('cli.ui').iterdir())"
+    files = [Path(file).name for file in run([str(python), "-c", look], home).stdout.split()]
+    assert {"page.css", "page.html", "page.js"} <= {*files}
+
+
 def test_nothing_of_the_checkout_is_used(home: Path) -> None:
     [python] = (home / "tools").glob("*/bin/python")
     look = "import cli, deployer; print(cli.__file__, deployer.__file__)"

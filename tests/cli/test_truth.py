@@ -13,7 +13,7 @@ VERIFIED = {"version": "1.1.0", "digest": "sha256:ab", "since": "2026-11-23T14:2
 
 def found(verified: Any, serves: Any, **more: Any) -> dict[str, Any]:
     nothing = dict.fromkeys(
-        ("url", "tasks", "hold", "lastFailure", "docs", "build", "mend", "alarm")
+        ("url", "tasks", "hold", "lastFailure", "docs", "build", "mend", "alarm", "differs")
     )
     live = verified if serves and serves["verified"] else None
     lists: dict[str, Any] = {"inFlight": [], "waiting": [], "unseen": {}}

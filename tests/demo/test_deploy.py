@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -471,6 +472,8 @@ def test_serve_shows_what_is_pushed_until_ctrl_c(tmp_path: Path) -> None:
         port = probe.getsockname()[1]
     serving = ["--serve", "--directory", str(home), "--port", str(port)]
     with Run(serving, tmp_path) as run:
+        page = run.until(r"^  (http://127\.0\.0\.1:\d+/\S+/)$")
+        assert b"<title>deployer</title>" in urllib.request.urlopen(page[1]).read()
         run.until("^Waiting for pushes")
         aws = LocalAws.attach(home)
         assert aws.endpoint == f"http://127.0.0.1:{port}"

@@ -29,6 +29,8 @@ def test_one_in_full(rolled_back: Operator, field: str) -> None:
     output = rolled_back.output("history", record.get(field, field))
     assert output["release"]["id"] == record["id"]
     assert output["release"]["diagnosis"] == record["diagnosis"]
+    [change] = output["changes"]  # nothing but the image
+    assert (change["what"].split()[-1], record["digest"] in change["after"]) == ("image", True)
     names = [phase["name"] for phase in output["phases"]]
     assert names[0] == "Identify release"
     assert names[-2:] == ["Poll health of previous release", "Record failure"]
@@ -47,6 +49,18 @@ def test_one_in_full_for_people(rolled_back: Operator) -> None:
     live = rolled_back.run("history", "live").stdout
     assert "1.0.0" in live
     assert "Why it failed" not in live
+
+
+def test_the_figures(rolled_back: Operator) -> None:
+    stats = rolled_back.output("history", "--stats")["stats"]
+    assert (stats["deployments"]["live"], len(stats["deployments"]["series"])) == (1, 12)
+    assert (stats["failureRate"]["failed"], stats["failureRate"]["of"]) == (1, 2)
+    assert 0 < stats["leadTime"]["median"] < 600
+    assert 0 < stats["timeToRestore"]["median"] < 600
+    shown = rolled_back.run("history", "--stats", "--weeks", "4").stdout
+    assert "last 4 weeks" in shown and "1 of 2 changes" in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert rolled_back.run("history", "last", "--stats").returncode == 2
 
 
 def test_the_beginning_of_a_digest_will_do(rolled_back: Operator) -> None:
