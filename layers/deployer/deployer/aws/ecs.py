@@ -266,6 +266,35 @@ def run_task(request: Mapping[str, Any]) -> tuple[list[Task], list[Mapping[str, 
     return [dict(one) for one in response["tasks"]], [dict(one) for one in response["failures"]]
 
 
+def run_once(request: Mapping[str, Any]) -> tuple[str | None, list[Mapping[str, Any]]]:
+    """Run a task unless an earlier call with the same `clientToken` did; see `run_task`.
+
+    Returns:
+        The task's ARN, or None with the failures to place it.
+    """
+    try:
+        tasks, failures = run_task(request)
+    except _ecs().exceptions.ConflictException as error:  # the service has changed meanwhile
+        return next(iter(error.response.get("resourceIds", ())), None), []
+    return (tasks[0]["taskArn"] if tasks else None), failures
+
+
+def started_tasks(cluster: str, started_by: str, revision: str) -> list[Task]:
+    """Return the tasks with a `startedBy`, whether they run or stopped within the last hour.
+
+    Reads lag behind RunTask.
+
+    Args:
+        revision: the ARN of their task definition: ListTasks takes no status beside a startedBy.
+    """
+    family = revision.rpartition("/")[2].partition(":")[0]
+    list_tasks = _ecs().get_paginator("list_tasks").paginate
+    running = list_tasks(cluster=cluster, startedBy=started_by)
+    stopped = list_tasks(cluster=cluster, family=family, desiredStatus="STOPPED")
+    arns = [arn for pages in (running, stopped) for page in pages for arn in page["taskArns"]]
+    return [t for t in existing_tasks(cluster, arns) if t.get("startedBy") == started_by]
+
+
 def stop_task(cluster: str, task: str, reason: str) -> None:
     """Stop a task: its containers get SIGTERM, and SIGKILL when their stop timeout is over."""
     _ecs().stop_task(cluster=cluster, task=task, reason=reason)
