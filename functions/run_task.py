@@ -9,15 +9,13 @@ from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError
 
-from deployer.aws import ecs, logs, refused, sfn
+from deployer.aws import ecs, logs, sfn
 from deployer.deploy import documents, one_off
 from deployer.deploy.one_off import Progress, TaskRun, Which
 from deployer.deploy.release import Release
 from deployer.deploy.spec import OneOff, ServiceSpec, from_document
 from deployer.deploy.stop_reasons import Task
-from deployer.errors import AwsUnavailable
 from deployer.log import Logger
 from deployer.store import locks, releases
 
@@ -98,27 +96,13 @@ def _start(spec: ServiceSpec, settings: OneOff, event: Request, run: TaskRun | N
     elif not one_off.may_ask_again(run, now):
         unknown = f"whether the task {which} the rollout ran is unknown, so it is not run again"
         return _failed(release, which, run, unknown, ran=True)
-    try:
-        task, failures = ecs.run_once(request)
-    except ClientError as error:
-        return _failed(release, which, run, _refusal(error, which, definition), ran=False)
+    task, why = ecs.run_once(request)
     if task is None:
-        reason = "; ".join(str(one.get("reason")) for one in failures) or "no reason given"
-        failure = f"ECS could not place the task {which} the rollout: {reason}"
+        failure = f"ECS did not run the task {which} the rollout: {why}"
         return _failed(release, which, run, failure, ran=False)
     run = {**run, "task": task}
     _note(release, which, run)
     return run
-
-
-def _refusal(error: ClientError, which: Which, definition: Mapping[str, Any]) -> str:
-    if refused(error):
-        return (
-            f"no permission to run the task {which} the rollout: name the family"
-            f" {definition['family']} in TaskFamilyPattern of the deployer's stack, its cluster in"
-            f" ClusterName, and its roles in ExecutionRolePattern and TaskRolePattern. {error}"
-        )
-    return f"ECS did not run the task {which} the rollout: {error}"
 
 
 def _failed(release: Release, which: Which, run: TaskRun, failure: str, *, ran: bool) -> TaskRun:
@@ -133,7 +117,10 @@ def _note(release: Release, which: Which, run: TaskRun) -> None:
 
 
 def _log(run: TaskRun, task: Task | None) -> list[str]:
-    """Return the last lines of the command's container; none if they cannot be read."""
+    """Return the last lines of the command's container.
+
+    An error here must not prevent the record of its end.
+    """
     if task is None:
         return []
     try:
@@ -145,6 +132,6 @@ def _log(run: TaskRun, task: Task | None) -> list[str]:
             return []
         stream = f"{log.prefix}{task['taskArn'].rpartition('/')[2]}"
         return logs.last_lines(log.group, stream, _LINES)
-    except (AwsUnavailable, ClientError):
+    except Exception:
         logger.exception("could not read the task's log")
         return []

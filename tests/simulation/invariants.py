@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from deployer.aws import refused
 from tests.simulation.application import App
 from tests.simulation.cloud import SECRET, Item
-from tests.simulation.ecs import Deployment, Service, Task
+from tests.simulation.ecs import Deployment, OneOff, Service, Task
 
 if TYPE_CHECKING:
     from tests.simulation.world import Execution, Invocation, World
@@ -23,6 +23,7 @@ TRANSITIONS, FRESH, LEASE = 1000, 90.0, 60.0
 REACTION = 10.0  # seconds from ECS's end of a rollout to the record, if nothing is disturbed
 _WRITES = {
     "RegisterTaskDefinition",
+    "RunTask",
     "UpdateService",
     "CreateService",
     "CreateDBSnapshot",
@@ -154,10 +155,53 @@ class Invariants:
             self.broken("preflight first", f"{invocation.function} calls {operation} before it")
         if operation == "RestoreDBInstanceFromDBSnapshot":
             self._fits(invocation.payload["release"], request["DBSnapshotIdentifier"])
+        if operation == "RunTask":
+            self._holds_the_lock(invocation)
         if operation in _CHANGES:
+            self._task_before(invocation)
             self._may_change(invocation, request)
         if operation in _CHANGES and "taskDefinition" in request:
             self._schema(request["taskDefinition"], invocation)
+
+    def _holds_the_lock(self, invocation: "Invocation") -> None:
+        execution, turn = invocation.execution, self.record("#lock")
+        if execution and execution.status == "RUNNING":
+            if not turn or turn["execution"] != execution.arn:
+                self.broken("one in flight", f"{execution.name} runs a task without the lock")
+
+    def ran(self, task: OneOff) -> None:
+        """ECS runs a task of a release: for the first time, and after the snapshot?"""
+        tasks = self._tasks_of(task.release)
+        if any(other.which == task.which for other in tasks):
+            self.broken("a task runs once", f"{task.started_by} runs again")
+        if task.which == "after" or not self.world.spec.get("database") or not self.live:
+            return
+        grows = task.app.schema is not None and task.app.schema > self.world.database.schema
+        if grows and "snapshot" not in (self.record(task.release) or {}):
+            self.broken("a task runs once", f"{task.started_by} runs before the snapshot")
+
+    def _tasks_of(self, release: str) -> list[OneOff]:
+        return [t for t in self.world.ecs.one_offs.values() if t.release == release]
+
+    def _task_before(self, invocation: "Invocation") -> None:
+        """The service is about to be changed: is the task before the rollout done?"""
+        release = invocation.payload["release"]
+        due = "before" in self.world.spec and release["trigger"] in ("push", "deploy", "resume")
+        ends = [t.exit_code for t in self._tasks_of(release["id"]) if t.which == "before"]
+        if due and ends != [0]:
+            why = f"{invocation.function} of {release['id']} after a task that ended with {ends}"
+            self.broken("a failed task touches nothing", why)
+
+    def _tasks_ended(self, record: Mapping[str, Any]) -> None:
+        """A release gets its outcome: does none of its tasks run on, and did none fail unseen?"""
+        tasks = self._tasks_of(record["id"])
+        if any(task.stopped is None for task in tasks) and not self.world.denied:
+            self.broken("no task runs on", f"{record['id']} is {record['outcome']}")
+        if record["outcome"] == "SUCCEEDED" and record["trigger"] != "hold":
+            if "after" in self.world.spec and [
+                t.exit_code for t in tasks if t.which == "after"
+            ] != [0]:
+                self.broken("no false success", f"the task after {record['id']} failed")
 
     def _fits(self, release: Mapping[str, Any], snapshot: str) -> None:
         """A snapshot is about to be restored for a release: does it know that database?"""
@@ -313,6 +357,7 @@ class Invariants:
             self.broken("one outcome", f"{after['id']['S']}: {old['S']} became {new}")
         if new and new != old:
             self.world.trace("record", f"{after['id']['S']} is {new['S']}")
+            self._tasks_ended(after.plain)
             if new["S"] == "SUCCEEDED" and after["trigger"]["S"] != "hold":
                 self._success(after.plain)
             if new["S"] == "FAILED_ROLLED_BACK":
@@ -405,7 +450,9 @@ class Invariants:
         # without a health check a rollout is complete before its tasks answer
         ready = [t.ready for t in tasks if t.deployment is ours and t.ready is not None]
         baked = [t.started + self._bake for t in tasks if t.deployment is ours and t.started]
-        waited = self.world.engine.now - max([ours.completed, execution.polls, *ready, *baked])
+        ended = [t.stopped or 0.0 for t in self._tasks_of(record["id"])]
+        known = max([ours.completed, execution.polls, *ready, *baked, *ended])
+        waited = self.world.engine.now - known
         if waited > REACTION:
             self.broken("told in time", f"{waited:.0f} s after the rollout was complete")
 
@@ -440,6 +487,9 @@ class Invariants:
             if "outcome" not in record:
                 self.broken("one outcome", f"{record['id']} has none")
         self._no_orphans()
+        left = [t.started_by for t in self.world.ecs.one_offs.values() if t.stopped is None]
+        if left and not self.world.denied:
+            self.broken("no task runs on", f"{left} still run")
         self._each_outcome_is_announced(records)
         self._each_push_has_its_record(records)
         self._no_false_failure(records)

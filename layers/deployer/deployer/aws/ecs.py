@@ -266,17 +266,26 @@ def run_task(request: Mapping[str, Any]) -> tuple[list[Task], list[Mapping[str, 
     return [dict(one) for one in response["tasks"]], [dict(one) for one in response["failures"]]
 
 
-def run_once(request: Mapping[str, Any]) -> tuple[str | None, list[Mapping[str, Any]]]:
+def run_once(request: Mapping[str, Any]) -> tuple[str | None, str]:
     """Run a task unless an earlier call with the same `clientToken` did; see `run_task`.
 
     Returns:
-        The task's ARN, or None with the failures to place it.
+        The task's ARN, or None; and why ECS did not run it.
     """
     try:
         tasks, failures = run_task(request)
     except _ecs().exceptions.ConflictException as error:  # the service has changed meanwhile
-        return next(iter(error.response.get("resourceIds", ())), None), []
-    return (tasks[0]["taskArn"] if tasks else None), failures
+        return next(iter(error.response.get("resourceIds", ())), None), f"{error}"
+    except ClientError as error:
+        if refused(error):
+            return None, (
+                "no permission: name its family in TaskFamilyPattern of the deployer's stack, its"
+                " cluster in ClusterName, and its roles in ExecutionRolePattern and"
+                f" TaskRolePattern. {error}"
+            )
+        return None, f"{error}"
+    reasons = "; ".join(str(one.get("reason")) for one in failures)
+    return (tasks[0]["taskArn"] if tasks else None), reasons or "no reason given"
 
 
 def started_tasks(cluster: str, started_by: str, revision: str) -> list[Task]:

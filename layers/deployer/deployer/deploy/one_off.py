@@ -218,12 +218,12 @@ def begun(
 
 def may_ask_again(run: TaskRun, now: datetime) -> bool:
     """Return whether ECS still knows the client token, so that asking again runs no second task."""
-    return now - datetime.fromisoformat(run["requestedAt"]) < _TOKEN_LIFE
+    return now - _moment(run["requestedAt"]) < _TOKEN_LIFE
 
 
 def shown_by_now(run: TaskRun, now: datetime) -> bool:
     """Return whether reads of ECS show the task, if it was run."""
-    return now - datetime.fromisoformat(run["requestedAt"]) >= READ_LAG
+    return now - _moment(run["requestedAt"]) >= READ_LAG
 
 
 def judge(run: TaskRun, which: Which, task: Task | None, now: datetime) -> Step:
@@ -232,7 +232,7 @@ def judge(run: TaskRun, which: Which, task: Task | None, now: datetime) -> Step:
     Args:
         task: as ECS describes it; None if it does not show it.
     """
-    name, deadline = f"the task {which} the rollout", datetime.fromisoformat(run["deadline"])
+    name, deadline = f"the task {which} the rollout", _moment(run["deadline"])
     if task is None:
         if not shown_by_now(run, now):
             return Step()
@@ -248,20 +248,21 @@ def judge(run: TaskRun, which: Which, task: Task | None, now: datetime) -> Step:
 
 def _failure(run: TaskRun, name: str, task: Task) -> str | None:
     """Return why a stopped task failed; None if its command succeeded."""
-    code, stop = entry(task, run["container"]).get("exitCode"), stop_reasons.why(task)
+    code, reason = entry(task, run["container"]).get("exitCode"), stop_reasons.why(task).reason
+    reason = reason.removesuffix(".")
     if run.get("late"):
-        seconds = datetime.fromisoformat(run["deadline"]) - datetime.fromisoformat(
-            run["requestedAt"]
-        )
-        return f"{name} was not done within {seconds.total_seconds():.0f} s, and was stopped"
-    if code:
-        return f"{name} exited with {code}"
+        timeout = _moment(run["deadline"]) - _moment(run["requestedAt"])
+        return f"{name} was not done within {timeout.total_seconds():.0f} s, and was stopped"
+    if cut_short(task, OURS):
+        return f"{name} was stopped before its command was done: {reason}"
     if code is None:
         began = "ended without an exit code" if task.get("startedAt") else "could not start"
-        return f"{name} {began}: {stop.reason}"
-    if cut_short(task, OURS):
-        return f"{name} was stopped before its command was done: {stop.reason}"
-    return None
+        return f"{name} {began}: {reason}"
+    return f"{name} exited with {code}" if code else None
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def ended(
