@@ -100,7 +100,7 @@ def _start(spec: ServiceSpec, settings: OneOff, event: Request, run: TaskRun | N
     if task is None:
         failure = f"ECS did not run the task {which} the rollout: {why}"
         return _failed(release, which, run, failure, ran=False)
-    run = {**run, "task": task}
+    run = one_off.running(run, task, datetime.now(UTC))
     _note(release, which, run)
     return run
 

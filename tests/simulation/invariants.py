@@ -165,9 +165,9 @@ class Invariants:
 
     def _holds_the_lock(self, invocation: "Invocation") -> None:
         execution, turn = invocation.execution, self.record("#lock")
-        if execution and execution.status == "RUNNING":
-            if not turn or turn["execution"] != execution.arn:
-                self.broken("one in flight", f"{execution.name} runs a task without the lock")
+        held = turn is not None and execution is not None and turn["execution"] == execution.arn
+        if execution and execution.status == "RUNNING" and not held:
+            self.broken("one in flight", f"{execution.name} runs a task without the lock")
 
     def ran(self, task: OneOff) -> None:
         """ECS runs a task of a release: for the first time, and after the snapshot?"""
@@ -197,11 +197,10 @@ class Invariants:
         tasks = self._tasks_of(record["id"])
         if any(task.stopped is None for task in tasks) and not self.world.denied:
             self.broken("no task runs on", f"{record['id']} is {record['outcome']}")
-        if record["outcome"] == "SUCCEEDED" and record["trigger"] != "hold":
-            if "after" in self.world.spec and [
-                t.exit_code for t in tasks if t.which == "after"
-            ] != [0]:
-                self.broken("no false success", f"the task after {record['id']} failed")
+        ends = [t.exit_code for t in tasks if t.which == "after"]
+        live = record["outcome"] == "SUCCEEDED" and record["trigger"] != "hold"
+        if live and "after" in self.world.spec and ends != [0]:
+            self.broken("no false success", f"the task after {record['id']} failed")
 
     def _fits(self, release: Mapping[str, Any], snapshot: str) -> None:
         """A snapshot is about to be restored for a release: does it know that database?"""
@@ -413,7 +412,11 @@ class Invariants:
         self._baked(running, record)
         self._in_time(ours, record)
         verify = self.world.spec.get("verify")
-        answered = [t for t in (*running, *died) if self._recent(self.world.answered.get(t.name))]
+        # what comes after the answer may take its time
+        after = [t.created for t in self._tasks_of(record["id"]) if t.which == "after"]
+        meanwhile = self.world.engine.now - min(after, default=self.world.engine.now)
+        answers_at = {t.name: self.world.answered.get(t.name) for t in (*running, *died)}
+        answered = [name for name, at in answers_at.items() if at and self._recent(at + meanwhile)]
         if verify and not answered and not deleted:
             self.broken("no false success", f"nothing of {record['version']} answered")
         wrong = {"wrong-version", "never-healthy", "hangs"}

@@ -128,17 +128,19 @@ OURS = "deployer: "
 class TaskRun(TypedDict):
     """A task of a release, as its record keeps it. Times are ISO 8601, UTC.
 
-    It is recorded before it is run, without `task`, so that a retry runs no second one. `late` is
-    whether it was stopped at its timeout. Once it has ended, it has `endedAt`, and `failure`: in
-    words, or None. `ran` is False if its containers never started. `log` has its last lines.
+    It is recorded before it is run, so that a retry runs no second one; once it runs, it has
+    `task` and `deadline`. `late` is whether it was stopped at its deadline. Once it has ended, it
+    has `endedAt`, and `failure`: in words, or None. `ran` is False if its containers never
+    started. `log` has its last lines.
     """
 
     startedBy: str
     container: str
     command: Sequence[str]
+    timeout: int
     requestedAt: str
-    deadline: str
     task: NotRequired[str]
+    deadline: NotRequired[str]
     late: NotRequired[bool]
     endedAt: NotRequired[str]
     exitCode: NotRequired[int | None]
@@ -211,9 +213,15 @@ def begun(
         "startedBy": started_by(release, which),
         "container": container,
         "command": redact_all([*settings.command]),
+        "timeout": settings.timeout,
         "requestedAt": now.isoformat(),
-        "deadline": (now + timedelta(seconds=settings.timeout)).isoformat(),
     }
+
+
+def running(run: TaskRun, task: str, now: datetime) -> TaskRun:
+    """Return the record of a task that runs, by its ARN."""
+    deadline = now + timedelta(seconds=run["timeout"])
+    return {**run, "task": task, "deadline": deadline.isoformat()}
 
 
 def may_ask_again(run: TaskRun, now: datetime) -> bool:
@@ -251,8 +259,7 @@ def _failure(run: TaskRun, name: str, task: Task) -> str | None:
     code, reason = entry(task, run["container"]).get("exitCode"), stop_reasons.why(task).reason
     reason = reason.removesuffix(".")
     if run.get("late"):
-        timeout = _moment(run["deadline"]) - _moment(run["requestedAt"])
-        return f"{name} was not done within {timeout.total_seconds():.0f} s, and was stopped"
+        return f"{name} was not done within {run['timeout']} s, and was stopped"
     if cut_short(task, OURS):
         return f"{name} was stopped before its command was done: {reason}"
     if code is None:
