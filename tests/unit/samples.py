@@ -379,6 +379,8 @@ def payload(**changes: Any) -> Any:
         "rollout": rollout(deadline="2100-01-01T00:00:00+00:00"),
         "addresses": {"url": None, "tasks": []},
         "token": "a-token",
+        "which": "before",
+        "task": None,
         "ended": False,
         "failure": {"Error": "RolloutFailed", "Cause": "3 new tasks failed"},
         "diagnosis": None,
