@@ -57,7 +57,7 @@ def _stop(spec: ServiceSpec, record: Recorded, which: Which, run: TaskRun) -> li
         TaskStopping: it still runs.
     """
     deadline = time.monotonic() + _PATIENCE
-    asked = False
+    stopping = False
     while True:
         task = _find(spec, record, run)
         if task is None and one_off.shown_by_now(run, datetime.now(UTC)):
@@ -65,12 +65,12 @@ def _stop(spec: ServiceSpec, record: Recorded, which: Which, run: TaskRun) -> li
         if task and task.get("lastStatus") == "STOPPED":
             run = {**run, "task": task["taskArn"]}
             break
-        if task and not asked:
+        if task and not stopping:
             run = {**run, "task": task["taskArn"]}
             ecs.stop_task(
                 spec.cluster, task["taskArn"], f"{one_off.OURS}the deployment of its release ended"
             )
-            asked = True
+            stopping = True
         if time.monotonic() > deadline:
             raise TaskStopping(f"the task {which} the rollout of {record['version']} still runs")
         time.sleep(_PAUSE)

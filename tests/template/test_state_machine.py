@@ -111,7 +111,7 @@ def test_every_task_has_a_time_of_its_own_and_the_machine_too(every: Any) -> Non
 
 
 def test_ten_minutes_of_a_rollout_cost_seven_slow_polls_at_most(deploying: States) -> None:
-    """A deployment enters 18 states besides, and may enter 25."""
+    """A deployment enters 19 states besides, and may enter 25."""
     for name in ("Poll health", "Poll health of previous release"):
         assert 600 // deploying[name]["TimeoutSeconds"] <= 7
         assert deploying[name]["TimeoutSeconds"] <= 90, "how late an end without an event is seen"

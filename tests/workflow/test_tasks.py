@@ -1,5 +1,8 @@
 """A migration before the rollout and a smoke test after it, from the release's own image."""
 
+import time
+from collections.abc import Callable
+
 import pytest
 
 from demo.stage import Stage
@@ -52,3 +55,25 @@ def test_a_migration_comes_before_the_rollout_and_a_smoke_test_after_it(live: St
     assert record["diagnosis"]["log"] == ["password=***"]
     assert live.described()["taskDefinition"] == good
     assert left(live) == []
+
+
+def until(reached: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_a_deployment_stopped_meanwhile_leaves_no_task_running(live: Stage) -> None:
+    live.specify(before={"command": ["sh", "-c", "exec sleep 600"], "timeout": 600})
+    arn = live.started_by(live.release("1.1.0"))
+    until(lambda: left(live))
+    live.aws.client("stepfunctions").stop_execution(executionArn=arn)
+    until(lambda: "outcome" in live.records()[-1])
+    first, record = live.records()
+    assert record["outcome"] == "FAILED"
+    assert "the service was not changed" in record["reason"]
+    failure = "the task before the rollout was stopped with its deployment"
+    assert record["before"]["failure"] == failure
+    assert left(live) == []
+    assert live.described()["taskDefinition"] == first["taskDefinition"]

@@ -79,7 +79,7 @@ class ServiceDraining(DeployError):
 
 
 class TaskStopping(DeployError):
-    """A task before or after the rollout was told to stop and still runs."""
+    """A task before or after the rollout is being stopped and still runs."""
 
 
 class ServiceScaledDown(DeployError):

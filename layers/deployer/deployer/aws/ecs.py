@@ -300,7 +300,8 @@ def started_tasks(cluster: str, started_by: str, revision: str) -> list[Task]:
     list_tasks = _ecs().get_paginator("list_tasks").paginate
     running = list_tasks(cluster=cluster, startedBy=started_by)
     stopped = list_tasks(cluster=cluster, family=family, desiredStatus="STOPPED")
-    arns = [arn for pages in (running, stopped) for page in pages for arn in page["taskArns"]]
+    arns = [arn for page in running for arn in page["taskArns"]]
+    arns += [arn for page in stopped for arn in page["taskArns"]]
     return [t for t in existing_tasks(cluster, arns) if t.get("startedBy") == started_by]
 
 
