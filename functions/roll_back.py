@@ -21,11 +21,14 @@ logger = Logger()
 
 
 class Request(TypedDict):
+    """`before` is whether the release may have run a task before its rollout."""
+
     spec: Mapping[str, Any]
     release: Release
     taskDefinition: str | None
     previous: Previous | None
     wasRunning: bool
+    before: bool
     rollout: Rollout | None
     snapshot: str | None
     execution: str
@@ -42,7 +45,7 @@ def handler(event: Request, context: LambdaContext) -> Rollback:
 
 def _roll_back(spec: ServiceSpec, event: Request) -> Rollback:
     revision, own_rollout, previous = event["taskDefinition"], event["rollout"], event["previous"]
-    before = _task_before(event["release"])
+    before = _task_before(event["release"]) if event["before"] else None
     if before and not one_off.succeeded(before):
         return rollback.unchanged()  # the service is updated only after it
     network = (spec.service_definition or {}).get("networkConfiguration")

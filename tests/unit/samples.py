@@ -380,6 +380,7 @@ def payload(**changes: Any) -> Any:
         "addresses": {"url": None, "tasks": []},
         "token": "a-token",
         "which": "before",
+        "before": False,
         "task": None,
         "ended": False,
         "failure": {"Error": "RolloutFailed", "Cause": "3 new tasks failed"},

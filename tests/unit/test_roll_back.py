@@ -133,7 +133,7 @@ def test_a_task_before_the_rollout_that_is_not_done_leaves_the_service_as_it_is(
     script = broken(IN_PLACE)
     releases.open_release(release())
     releases.note(release(), before={**RUN, **end})
-    decided = roll_back.handler(payload(rollout=None), context)
+    decided = roll_back.handler(payload(rollout=None, before=True), context)
     assert decided == {"action": "LEAVE", "reason": "the service was not changed"}
     assert not script.requests("UpdateService")
 
@@ -142,7 +142,8 @@ def test_a_task_before_the_rollout_may_have_grown_the_schema(broken: Any, contex
     broken(IN_PLACE, tasks=(unpullable(),))
     releases.open_release(GROWN)
     releases.note(GROWN, before={**RUN, "endedAt": "2026-11-23T14:27:00+00:00", "failure": None})
-    assert roll_back.handler(payload(release=GROWN), context)["action"] == "LEAVE"
+    event = payload(release=GROWN, before=True)
+    assert roll_back.handler(event, context)["action"] == "LEAVE"
 
 
 @pytest.mark.parametrize("noted", [True, False])

@@ -275,7 +275,8 @@ def run_once(request: Mapping[str, Any]) -> tuple[str | None, str]:
     try:
         tasks, failures = run_task(request)
     except _ecs().exceptions.ConflictException as error:  # the service has changed meanwhile
-        return next(iter(error.response.get("resourceIds", ())), None), f"{error}"
+        response: Mapping[str, Any] = error.response
+        return next(iter(response.get("resourceIds", ())), None), f"{error}"
     except ClientError as error:
         if refused(error):
             return None, (
