@@ -90,12 +90,12 @@ def _start(spec: ServiceSpec, settings: OneOff, event: Request, run: TaskRun | N
         one_off.started_by(release, which),
         one_off.token(release, which),
     )
-    if run is None:
-        run = one_off.begun(settings, release, which, container, now)
-        _note(release, which, run)
-    elif not one_off.may_ask_again(run, now):
+    if run and not one_off.may_ask_again(run, now):
         unknown = f"whether the task {which} the rollout ran is unknown, so it is not run again"
         return _failed(release, which, run, unknown, ran=True)
+    first = run or one_off.begun(settings, release, which, container, now)
+    run = {**first, "triedAt": now.isoformat()}
+    _note(release, which, run)
     task, why = ecs.run_once(request)
     if task is None:
         failure = f"ECS did not run the task {which} the rollout: {why}"

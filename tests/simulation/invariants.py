@@ -604,7 +604,9 @@ class Invariants:
         """Whether it knows the database's schema, and each that a release left in place may have
         brought: nobody but the database can tell whether a failed migration was undone."""
         left = [r for r in records if (r.get("rollback") or {}).get("action") == "LEAVE"]
-        brought = [r["schema"]["number"] for r in left if r["schema"] and "rollout" in r]
+        brought = [
+            r["schema"]["number"] for r in left if r["schema"] and ("rollout" in r or "before" in r)
+        ]
         # a restoration puts another in its place
         had = [database.schema for database in self.world.rds.databases.values()]
         return app.schema is None or app.schema >= max([*had, *brought])

@@ -148,6 +148,9 @@ PLANS: Mapping[str, Plan] = {
     "a migration before a rollout that fails": Plan(
         "migrated", (push(0, "1.1.0", "never-healthy", schema=2),)
     ),
+    "a migration before a release that cannot start": Plan(
+        "migrated", (push(0, "1.1.0", "cannot-start", schema=2),)
+    ),
     "stopped during a migration before the rollout": Plan(
         "migrated", (push(0, "1.1.0", schema=2), (125, "stop", ()))
     ),

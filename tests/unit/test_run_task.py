@@ -64,7 +64,8 @@ def note(**changes: Any) -> None:
     """An earlier try has noted the task."""
     now = datetime.now(UTC).isoformat()
     run = {"startedBy": BY, "container": "coder", "command": ["migrate"], "timeout": 60}
-    releases.note(release(), before={**run, "requestedAt": now, **changes})
+    moments = {"requestedAt": now, "triedAt": now}
+    releases.note(release(), before={**run, **moments, **changes})
 
 
 def test_a_task_is_run_and_slept_on(cluster: Script, context: Any) -> None:
@@ -189,6 +190,6 @@ def test_a_task_whose_arn_was_not_recorded_is_found_by_its_release(
 
 
 def test_a_task_that_was_never_run_is_not_waited_for(cluster: Script, context: Any) -> None:
-    note(requestedAt=(datetime.now(UTC) - timedelta(minutes=1)).isoformat())
+    note(triedAt=(datetime.now(UTC) - timedelta(minutes=1)).isoformat())
     assert stop_task.handler(payload(spec=SPEC), context)["stopped"] == []
     assert recorded()["ran"] is False

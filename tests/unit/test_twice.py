@@ -314,7 +314,7 @@ def run_task__done(world: World) -> Any:
 def stop_task__stopped(world: World) -> Any:
     event = runs_tasks(world, crashed())
     run: Any = {"startedBy": "x", "container": "coder", "command": ["migrate"], "timeout": 60}
-    run |= {"requestedAt": NOW.isoformat(), "task": task()["taskArn"]}
+    run |= {"requestedAt": NOW.isoformat(), "triedAt": NOW.isoformat(), "task": task()["taskArn"]}
     releases.note(event["release"], before=run)
     return event
 

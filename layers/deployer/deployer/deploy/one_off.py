@@ -128,8 +128,8 @@ OURS = "deployer: "
 class TaskRun(TypedDict):
     """A task of a release, as its record keeps it. Times are ISO 8601, UTC.
 
-    It is recorded before it is run, so that a retry runs no second one; once it runs, it has
-    `task` and `deadline`. `late` is whether it was stopped at its deadline. Once it has ended, it
+    It is recorded before it is run, so that a retry runs no second one; `triedAt` is when ECS was
+    last asked to run it. Once it runs, it has `task` and `deadline`. `late` is whether it was stopped at its deadline. Once it has ended, it
     has `endedAt`, and `failure`: in words, or None. `ran` is False if its containers never
     started. `log` has its last lines.
     """
@@ -139,6 +139,7 @@ class TaskRun(TypedDict):
     command: Sequence[str]
     timeout: int
     requestedAt: str
+    triedAt: str
     task: NotRequired[str]
     deadline: NotRequired[str]
     late: NotRequired[bool]
@@ -215,6 +216,7 @@ def begun(
         "command": redact_all([*settings.command]),
         "timeout": settings.timeout,
         "requestedAt": now.isoformat(),
+        "triedAt": now.isoformat(),
     }
 
 
@@ -231,7 +233,7 @@ def may_ask_again(run: TaskRun, now: datetime) -> bool:
 
 def shown_by_now(run: TaskRun, now: datetime) -> bool:
     """Return whether reads of ECS show the task, if it was run."""
-    return now - _moment(run["requestedAt"]) >= READ_LAG
+    return now - _moment(run["triedAt"]) >= READ_LAG
 
 
 def judge(run: TaskRun, which: Which, task: Task | None, now: datetime) -> Step:
