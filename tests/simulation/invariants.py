@@ -195,7 +195,10 @@ class Invariants:
     def _tasks_ended(self, record: Mapping[str, Any]) -> None:
         """A release gets its outcome: does none of its tasks run on, and did none fail unseen?"""
         tasks = self._tasks_of(record["id"])
-        if any(task.stopped is None for task in tasks) and not self.world.denied:
+        # one that is redriven may close the record while a recovery stops the task
+        redriven = any("RedriveCount" in e.context for e in self.world.sfn.executions.values())
+        left = [task for task in tasks if task.stopped is None]
+        if left and not self.world.denied and not redriven:
             self.broken("no task runs on", f"{record['id']} is {record['outcome']}")
         ends = [t.exit_code for t in tasks if t.which == "after"]
         live = record["outcome"] == "SUCCEEDED" and record["trigger"] != "hold"
@@ -256,10 +259,11 @@ class Invariants:
         return False
 
     def _ran(self, record: Mapping[str, Any], when: float) -> bool:
-        """Whether a task of a release ran by then."""
+        """Whether a task of a release ran by then, also one before its rollout."""
         service = self.world.ecs.services[self.world.spec["service"]]
         rollout = record.get("rollout", {}).get("id")
         started = [t.started for t in (*service.dead, *service.tasks) if t.deployment.id == rollout]
+        started += [t.started for t in self._tasks_of(record["id"])]
         return any(at is not None and at < when for at in started)
 
     def _app(self, revision: str) -> App:

@@ -591,6 +591,9 @@ FOUND: Mapping[str, Plan] = {
             (402.9, "redrive", ()),
         ),
     ),
+    "a task that was run a minute after it was recorded was called lost": Plan(
+        "migrated", (push(180, "1.0.1", schema=2),), faults={96: "killed-after"}, noise=64
+    ),
 }
 
 

@@ -85,6 +85,12 @@ def test_a_task_that_runs_is_stopped_in_time(
     assert one_off.judge(RUNS, "before", task_shown, NOW + timedelta(seconds=after)) == step
 
 
+def test_reads_lag_behind_the_last_try_and_not_behind_the_first() -> None:
+    later = NOW + timedelta(minutes=1)
+    tried: TaskRun = {**RUNS, "triedAt": later.isoformat()}
+    assert one_off.judge(tried, "before", None, later) == Step()
+
+
 @pytest.mark.parametrize(
     ("task_shown", "why"), [(None, "its exit code is lost"), (shown(), "does not stop")]
 )

@@ -129,9 +129,9 @@ class TaskRun(TypedDict):
     """A task of a release, as its record keeps it. Times are ISO 8601, UTC.
 
     It is recorded before it is run, so that a retry runs no second one; `triedAt` is when ECS was
-    last asked to run it. Once it runs, it has `task` and `deadline`. `late` is whether it was stopped at its deadline. Once it has ended, it
-    has `endedAt`, and `failure`: in words, or None. `ran` is False if its containers never
-    started. `log` has its last lines.
+    last asked to run it. Once it runs, it has `task` and `deadline`. `late` is whether it was
+    stopped at its deadline. Once it has ended, it has `endedAt`, and `failure`: in words, or None.
+    `ran` is False if its containers never started. `log` has its last lines.
     """
 
     startedBy: str
