@@ -630,7 +630,7 @@ def test_a_client_token_runs_one_task(world: World) -> None:
     until(world, lambda: next(iter(world.ecs.one_offs.values())).stopped)
     assert _run(world)["lastStatus"] == "STOPPED"
     wait(world, 3601)
-    world.invariants.ran = lambda _: None  # type: ignore[method-assign]
+    world.invariants.ran = lambda task: None  # type: ignore[method-assign]
     assert _run(world)["taskArn"] != arn
 
 
