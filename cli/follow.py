@@ -149,6 +149,7 @@ class Watch:
         self._shown_events: set[str] = set()  # ids of events
         self._logs: dict[str, Log | None] = {}  # by task definition
         self._next_tokens: dict[str, str] = {}  # by log stream, the token from which to read on
+        self._one_offs: list[str] = []  # the ARNs of the tasks before and after the rollout
 
     def standing(self) -> str:
         """Return the rollout's current state; "" without permission, or before it has begun."""
@@ -183,14 +184,25 @@ class Watch:
                 yield _line("ecs", event["message"])
 
     def _tasks(self) -> list[Task]:
-        """Return the newest tasks of the current rollout, oldest first."""
+        """Return the newest tasks of the current rollout, oldest first, and the release's own."""
         deployment, spec = primary(self._service), self._target.spec
+        one_offs = self._tasks_of_release() if spec.before or spec.after else []
         if deployment is None:
-            return []
+            return one_offs
         tasks = ecs.stopped_tasks(spec.cluster, spec.service, deployment["id"])
         tasks += ecs.running_tasks(spec.cluster, spec.service, deployment["id"])
         recent = [task for task in tasks if task.get("createdAt", self._since) >= self._since]
-        return recent[-_TASKS:]
+        return recent[-_TASKS:] + one_offs
+
+    def _tasks_of_release(self) -> list[Task]:
+        """Return the tasks before and after the rollout of the release that holds the lock."""
+        service, cluster = self._target.service, self._target.spec.cluster
+        holder = locks.queue(service).holder
+        record = releases.find(service, holder["release"]) if holder else None
+        runs = (record.get("before"), record.get("after")) if record else ()
+        arns = [run["task"] for run in runs if run and "task" in run]
+        self._one_offs = arns or self._one_offs  # the lock may be released before the last look
+        return ecs.existing_tasks(cluster, self._one_offs)
 
     def _log(self, task: Task) -> Log | None:
         """Return the log of the container of a task that runs the release's image."""

@@ -1,6 +1,6 @@
 """Predict what a request would change, with the state machine's own decisions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,7 @@ from deployer.check import WARNING, Check
 from deployer.deploy import (
     database,
     history,
+    one_off,
     preflight,
     rollout,
     service,
@@ -26,7 +27,9 @@ from deployer.deploy.history import History
 from deployer.deploy.image import Schema
 from deployer.deploy.release import Previous, Recorded, Release
 from deployer.deploy.rollout import Service
+from deployer.deploy.spec import OneOff
 from deployer.errors import DeployError, ImageMissing, PreflightFailed, RequestRejected
+from deployer.redaction import redact_all
 from deployer.store import locks
 from deployer.usecases import check_prerequisites, read_documents, resolve_request
 
@@ -118,6 +121,7 @@ class Plan:
     Attributes:
         runs: the running task definition.
         becomes: the existing task definition that would run; None if a new one is registered.
+        before, after: the tasks before and after the rollout; None if it has none.
         problem: why the preflight would fail; "" if no reason is known.
         warnings: the checks that a preflight would only warn of.
     """
@@ -132,6 +136,8 @@ class Plan:
     work: database.Work
     applied: Schema | None
     rolls_back: bool
+    before: OneOff | None
+    after: OneOff | None
     line: locks.Queue
     holds: bool
     problem: str
@@ -165,6 +171,8 @@ class Plan:
             "restore": self.release.get("restore"),
             "schema": {"applied": self.applied, "brings": self.release["schema"]},
             "automaticRollback": self.rolls_back,
+            "before": _one_off_document(self.before),
+            "after": _one_off_document(self.after),
             "lock": holder and {name: holder[name] for name in ("release", "execution")},
             "waiting": [lock_request["release"] for lock_request in self.line.waiting],
             "hold": self.line.hold and {n: self.line.hold[n] for n in ("by", "at", "reason")},
@@ -196,6 +204,7 @@ def of(target: Target, records: History, release: Release, *, holds: bool) -> Pl
     if definition:
         results += check_prerequisites.service(spec, current, definition)
     rolls_back = service.may_roll_back(spec, release, previous, current)
+    due = one_off.due(spec, release)
     return Plan(
         release=release,
         live=history.live(records),
@@ -213,6 +222,8 @@ def of(target: Target, records: History, release: Release, *, holds: bool) -> Pl
         work=database.work(spec, release, previous),
         applied=history.applied_schema(records),
         rolls_back=rolls_back,
+        before=spec.before if due["before"] else None,
+        after=spec.after if due["after"] else None,
         line=locks.queue(spec.service),
         holds=holds,
         problem=_problem(target, current, records, release, results),
@@ -282,6 +293,7 @@ def show(plan: Plan, screen: Screen) -> None:
             ("revision", _revision(plan)),
             ("strategy", _strategy(plan)),
             ("database", _database(plan)),
+            *_tasks(plan),
             ("rollback", _rollback(plan)),
             ("lock", _lock(plan)),
             ("hold", _hold(plan)),
@@ -337,6 +349,18 @@ def _database(plan: Plan) -> str:
         why = "the image's schema is unknown" if brings is None else "the schema changes"
         return f"a snapshot first, because {why}; {schema}"
     return f"no snapshot; {schema}" if brings or applied else "no snapshot"
+
+
+def _one_off_document(one: OneOff | None) -> dict[str, Any] | None:
+    return redact_all(asdict(one), by_name=False) if one else None
+
+
+def _tasks(plan: Plan) -> Iterator[tuple[str, str]]:
+    for name, one in (("before", plan.before), ("after", plan.after)):
+        if one:
+            where = f" in container {one.container}" if one.container else ""
+            text = f"{' '.join(one.command)}{where}, {one.timeout} s at most"
+            yield name, f"a task would run: {printable(text)}"
 
 
 def _schema_number(schema: Schema | None) -> str:

@@ -94,7 +94,12 @@ class _Recorder(Fields):
         least: int = 1,
         default: list[object] | None = None,
     ) -> tuple[str, ...]:
-        self._note(name, "array", "null", items={"type": "string", **_matching(pattern)})
+        items = {"type": "string", **_matching(pattern)}
+        if default is None:
+            self._required.append(name)
+            self._note(name, "array", items=items, minItems=least)
+        else:
+            self._note(name, "array", "null", items=items)
         return ()
 
     def choice[T: str | int](self, name: str, choices: tuple[T, ...], default: T) -> T:

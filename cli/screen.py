@@ -26,7 +26,10 @@ from cli.executions import Execution, State
 from cli.nextstep import Given
 from deployer.redaction import redact
 
-_OF_A_ROLLOUT = ("Is it steady?", "Bake", "Fetch addresses", "Verify release")
+_OF_A_ROLLOUT = (
+    *("Is it steady?", "Bake", "Fetch addresses", "Verify release"),
+    *("Run task before", "Is the task before done?", "Run task after", "Is the task after done?"),
+)
 _NAME_WIDTH = 31  # "Poll health of previous release"
 _NARROW = 60  # columns
 _NOTHING = contextlib.nullcontext()
@@ -88,7 +91,7 @@ def awaits_lock(execution: Execution) -> bool:
 
 
 def rolls(state: State) -> bool:
-    """Return whether a rollout is in progress in this state."""
+    """Return whether a rollout, or a task before or after it, is in progress in this state."""
     return polls(state) or state.name in _OF_A_ROLLOUT
 
 

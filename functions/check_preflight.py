@@ -13,6 +13,7 @@ from deployer.deploy import (
     addresses,
     database,
     history,
+    one_off,
     preflight,
     prerequisites,
     rollout,
@@ -43,7 +44,8 @@ class Checked(TypedDict):
     """The state of the service before the deployment, for verification and rollback.
 
     `desiredCount` is the task count for the update; None keeps the service's current one.
-    `addresses` is where to read the probes; None if there are none to read.
+    `addresses` is where to read the probes; None if there are none to read. `before` and `after`
+    are whether the release runs these tasks.
     """
 
     previous: Previous | None
@@ -52,6 +54,8 @@ class Checked(TypedDict):
     wasRunning: bool
     desiredCount: int | None
     database: Work
+    before: bool
+    after: bool
 
 
 @logger.inject_lambda_context(correlation_id_path="execution")
@@ -78,7 +82,10 @@ def handler(event: Request, context: LambdaContext) -> Checked:
         rollout.network(service) if service else None,
         records,
     )
+    due = one_off.due(spec, event["release"])
     checked: Checked = {
+        "before": due["before"],
+        "after": due["after"],
         "desiredCount": preflight.desired_count(spec, service, records, datetime.now(UTC)),
         "previous": previous,
         "database": database.work(spec, event["release"], previous),

@@ -21,9 +21,12 @@ _LINES = 100  # the cause may be logged at the start
 
 
 class Request(TypedDict):
+    """`task` is the ARN of the task before or after the rollout, if that has failed."""
+
     spec: Mapping[str, Any]
     rollout: Rollout | None
     failure: Failure
+    task: str | None
     execution: str
 
 
@@ -34,23 +37,26 @@ def handler(event: Request, context: LambdaContext) -> Diagnosis:
     events = [entry["message"] for entry in service.get("events", [])[:_EVENTS]]
     failed: list[Task] = []
     logged: list[Task] = []
-    if deployment:
+    revision = deployment["taskDefinition"] if deployment else None
+    if event["task"]:
+        events = []
+        failed = logged = ecs.existing_tasks(spec.cluster, [event["task"]])
+        revision = next((task["taskDefinitionArn"] for task in logged), None)
+    elif deployment:
         stopped = ecs.stopped_tasks(spec.cluster, spec.service, deployment["id"])
         failed = rollout.failed_tasks(deployment, stopped)
         logged = failed or ecs.running_tasks(spec.cluster, spec.service, deployment["id"])
     symptoms = presets.named(spec.preset).symptoms
-    result = diagnosis.diagnose(
-        event["failure"], failed, events, _log(deployment, logged), symptoms
-    )
+    result = diagnosis.diagnose(event["failure"], failed, events, _log(revision, logged), symptoms)
     logger.info("failure diagnosed", diagnosis=result)
     return result
 
 
-def _log(deployment: Rollout | None, tasks: list[Task]) -> list[str]:
+def _log(revision: str | None, tasks: list[Task]) -> list[str]:
     """Return the last log lines of the last task: of the container that failed, or else its own."""
-    if deployment is None or not tasks:
+    if revision is None or not tasks:
         return []
-    described = ecs.task_definition(deployment["taskDefinition"])
+    described = ecs.task_definition(revision)
     if described is None:
         return []
     task = tasks[-1]["taskArn"].rsplit("/", 1)[-1]

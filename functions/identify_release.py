@@ -33,7 +33,7 @@ class Identified(TypedDict):
     """The decision: DEPLOY a release, RECOVER one whose execution ended, or do NOTHING.
 
     The fields after `spec` are set only for a recovery: what the interrupted execution had
-    established.
+    established. `before` and `after` are whether it may have run these tasks.
     """
 
     decision: Literal["DEPLOY", "RECOVER", "NOTHING"]
@@ -43,6 +43,8 @@ class Identified(TypedDict):
     taskDefinition: str | None
     previous: Previous | None
     wasRunning: bool
+    before: bool
+    after: bool
     rollout: Rollout | None
     failure: Failure | None
 
@@ -228,6 +230,9 @@ def _handle_recover(request: Recover, execution: str, now: datetime) -> Identifi
         "taskDefinition": record.get("taskDefinition"),
         "previous": record.get("previous"),
         "wasRunning": record.get("wasRunning", True),
+        # its last function may be about to record one
+        "before": "before" in record or current.get("before") is not None,
+        "after": "after" in record or current.get("after") is not None,
         "rollout": record.get("rollout"),
         "failure": {"Error": "ExecutionEnded", "Cause": cause},
     }
@@ -268,6 +273,8 @@ def _result(
         "taskDefinition": None,
         "previous": None,
         "wasRunning": False,
+        "before": False,
+        "after": False,
         "rollout": None,
         "failure": None,
     }

@@ -95,6 +95,20 @@ def _database_note(record: Entry | Unidentified, rollback: Rollback | None) -> s
     )
 
 
+def _task_note(spec: Mapping[str, Any] | None, record: Entry | Unidentified) -> str:
+    """Return a note on a task of the release that could not be stopped; "" if none runs on."""
+    if spec is None or not (spec.get("before") or spec.get("after")):
+        return ""
+    stored = releases.find(record["service"], record["id"])
+    runs = (stored.get("before"), stored.get("after")) if stored else ()
+    return "".join(
+        " A task of it may still run. Stop it: aws ecs stop-task --cluster"
+        f" {spec['cluster']} --task {run['task']}."
+        for run in runs
+        if run and "endedAt" not in run and "task" in run
+    )
+
+
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Ending:
     result = event["diagnosis"] or diagnosis.diagnose(event["failure"], [], [], [])
@@ -104,7 +118,7 @@ def handler(event: Request, context: LambdaContext) -> Ending:
     )
     what = site.kind(record["service"])
     reason = diagnosis.summary(result, event["rollback"], event["restored"], what)
-    reason += _database_note(record, event["rollback"])
+    reason += _database_note(record, event["rollback"]) + _task_note(event["spec"], record)
     serving_now = _serving(event)
     if serving_now and serving_now["alarm"]:
         reason += f" {serving_now['alarm']}"

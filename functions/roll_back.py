@@ -7,7 +7,8 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import alarms, ecs, secrets
-from deployer.deploy import database, rollback, rollout, service
+from deployer.deploy import database, one_off, rollback, rollout, service
+from deployer.deploy.one_off import TaskRun
 from deployer.deploy.release import Previous, Release, Restoration
 from deployer.deploy.rollback import Rollback
 from deployer.deploy.rollout import Rollout, Service
@@ -20,11 +21,14 @@ logger = Logger()
 
 
 class Request(TypedDict):
+    """`before` is whether the release may have run a task before its rollout."""
+
     spec: Mapping[str, Any]
     release: Release
     taskDefinition: str | None
     previous: Previous | None
     wasRunning: bool
+    before: bool
     rollout: Rollout | None
     snapshot: str | None
     execution: str
@@ -41,6 +45,9 @@ def handler(event: Request, context: LambdaContext) -> Rollback:
 
 def _roll_back(spec: ServiceSpec, event: Request) -> Rollback:
     revision, own_rollout, previous = event["taskDefinition"], event["rollout"], event["previous"]
+    before = _task_before(event["release"]) if event["before"] else None
+    if before and not one_off.succeeded(before):
+        return rollback.unchanged()  # the service is updated only after it
     network = (spec.service_definition or {}).get("networkConfiguration")
     live_service = ecs.service_after(spec.cluster, spec.service, revision, own_rollout, network)
     primary = rollout.primary(live_service) if live_service else None
@@ -53,7 +60,7 @@ def _roll_back(spec: ServiceSpec, event: Request) -> Rollback:
         # the deployer stops no service that it did not create
         was_running=event["wasRunning"] or spec.service_definition is None,
         touched=own_rollout is not None,
-        ran=_has_run(spec, _deployment_id(live_service, event)),
+        ran=one_off.may_have_run(before) or _has_run(spec, _deployment_id(live_service, event)),
         snapshot=event["snapshot"],
         replaced=bool(own_rollout and primary and primary["id"] != own_rollout["id"]),
         restored=restoration is not None,
@@ -72,6 +79,12 @@ def _roll_back(spec: ServiceSpec, event: Request) -> Rollback:
         deployment = ecs.deployment_of(live_service, previous["taskDefinition"])
         decision["rollout"] = rollout.started(deployment, spec.timeout, datetime.now(UTC))
     return decision
+
+
+def _task_before(release: Release) -> TaskRun | None:
+    """Return the task that the release has run before its rollout, or was about to."""
+    record = releases.find(release["service"], release["id"])
+    return record.get("before") if record else None
 
 
 def _restoration(release: Release) -> Restoration | None:

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from cli import completion, live, oneoff
+from cli import completion, live
 from cli.command import Call, command
 from cli.errors import REJECTED, UNREADY, WRONG, CommandFailed
 from cli.live import Live
 from cli.loglines import task_of
 from deployer.aws import ecs
-from deployer.deploy import documents
+from deployer.deploy import documents, one_off
 from deployer.deploy.stop_reasons import Task
 
 _PLUGIN = "https://docs.aws.amazon.com/systems-manager/latest/userguide/session-manager-working-with-install-plugin.html"
@@ -108,7 +108,7 @@ def _not_enabled(release: Live, task: Task, container: str) -> CommandFailed | N
         return CommandFailed(UNREADY, "ECS Exec is not enabled in this task", _enable(release))
     agents = [
         agent
-        for agent in oneoff.entry(task, container).get("managedAgents", ())
+        for agent in one_off.entry(task, container).get("managedAgents", ())
         if agent["name"] == "ExecuteCommandAgent"
     ]
     status = agents[0].get("lastStatus") if agents else "missing"

@@ -189,7 +189,7 @@ def _one(call: Call, record: Record) -> None:
         else:
             rows = [(f"{s.at:.1f} s", _took(s, execution), s.name, s.note) for s in phases]
             screen.table(("At", "Took", "Phase", ""), rows)
-    for name, lines in (*_diagnosis(record), *_warnings(record)):
+    for name, lines in (*_diagnosis(record), *_tasks(record), *_warnings(record)):
         screen.title(name)
         for line in lines:
             screen.say(f"  {printable(line)}")
@@ -273,6 +273,9 @@ def _facts(call: Call, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "schema", f"{schema['number']}"
     if record.get("snapshot"):
         yield "snapshot", record["snapshot"]
+    for which in ("before", "after"):
+        if run := record.get(which):
+            yield f"task {which}", printable(f"{' '.join(run['command'])}: {_ended(run)}")
     if record.get("databaseInstance"):
         yield "database", f"{record['databaseInstance']}, restored from {record.get('restore')}"
     if rollback := record.get("rollback"):
@@ -282,6 +285,23 @@ def _facts(call: Call, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     region = call.account.region
     console = f"https://{region}.console.aws.amazon.com/states/home?region={region}"
     yield "execution", f"{console}#/v2/executions/details/{record['execution']}"
+
+
+def _ended(run: Mapping[str, Any]) -> str:
+    """Return how a task before or after the rollout ended."""
+    if "endedAt" not in run:
+        return "still runs"
+    seconds = span(seconds_of({**run, "startedAt": run["requestedAt"]}) or 0.0)
+    return str(run.get("failure") or f"exited with 0 after {seconds}")
+
+
+def _tasks(record: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield the last lines of the tasks that succeeded; the diagnosis has those of one that
+    failed."""
+    for which in ("before", "after"):
+        run = record.get(which) or {}
+        if run.get("log") and run.get("failure") is None:
+            yield f"Last lines of the task {which} the rollout", run["log"]
 
 
 def _warnings(record: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str]]]:

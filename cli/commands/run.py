@@ -20,7 +20,7 @@ from cli.patience import UNANSWERED, patiently
 from cli.requests import caller
 from cli.screen import Screen, printable
 from deployer.aws import ecs
-from deployer.deploy import documents, stop_reasons
+from deployer.deploy import documents, one_off, stop_reasons
 from deployer.deploy.rollout import READ_LAG
 from deployer.deploy.stop_reasons import Task
 from deployer.errors import AwsUnavailable
@@ -205,13 +205,13 @@ class OneOff:
             self._screen.say(f"{time.monotonic() - self._began:7.1f} s  {status}", "dim")
         if (
             self._ended is None
-            and oneoff.entry(self._task, self._container).get("exitCode") is not None
+            and one_off.entry(self._task, self._container).get("exitCode") is not None
         ):
             self._ended = time.monotonic()
 
     def _stop_if_due(self) -> None:
         """Stop a task whose command has ended, or that took too long."""
-        if oneoff.outlived(self._task, self._container):
+        if one_off.outlived(self._task, self._container):
             self._stop("its command has ended")
         elif self._ended is None and not self._settled() and time.monotonic() > self._deadline:
             if self._stopped_for:

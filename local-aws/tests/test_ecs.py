@@ -242,6 +242,7 @@ def test_a_client_token_starts_a_task_once(world: World) -> None:
     with pytest.raises(ClientError) as refused:
         world.run(definition, clientToken=f"{world.name}-1", startedBy="ann")
     assert code(refused) == "ConflictException"
+    assert refused.value.response["resourceIds"] == [first]  # type: ignore[typeddict-item]
     until(lambda: world.task(first), lambda task: task["lastStatus"] == "RUNNING")
     [agent] = world.task(first)["containers"][0]["managedAgents"]
     assert (agent["name"], agent["lastStatus"]) == ("ExecuteCommandAgent", "RUNNING")

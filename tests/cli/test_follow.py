@@ -4,10 +4,13 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from cli.executions import Execution, State, states
-from cli.follow import BuildWatch, conclude, follow
+from cli.follow import BuildWatch, Watch, conclude, follow
 from cli.screen import Screen, standing, steps
 
 BEFORE = (State("Identify release", 0.1, left=0.2), State("Update service", 0.3))
@@ -145,3 +148,20 @@ def test_a_state_without_an_answer_is_not_shown_as_done() -> None:
     between = State("Poll health", 1.5, left=1.6, output={"health": "ROLLING"})
     shown = steps(execution([states[0], between, states[1]]))
     assert [step.pending for step in shown] == [True, True, False]
+
+
+def test_the_tasks_before_and_after_a_rollout_are_followed_to_their_last_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs = {"before": {"task": "arn:1"}, "after": {"startedBy": "x"}}
+    holder = iter([{"release": "r"}, None])
+    monkeypatch.setattr("cli.follow.locks.queue", lambda _: SimpleNamespace(holder=next(holder)))
+    monkeypatch.setattr("cli.follow.releases.find", lambda *_: runs)
+    monkeypatch.setattr(
+        "cli.follow.ecs.existing_tasks", lambda _, arns: [{"taskArn": a} for a in arns]
+    )
+    spec = SimpleNamespace(cluster="coder", before=object(), after=None)
+    target: Any = SimpleNamespace(service="coder", spec=spec)
+    watch = Watch(target, datetime.now(UTC))
+    assert watch._tasks() == [{"taskArn": "arn:1"}]
+    assert watch._tasks() == [{"taskArn": "arn:1"}], "once more after the lock was released"

@@ -8,8 +8,10 @@ import pytest
 from cli import plan
 from cli.errors import REJECTED, WRONG
 from cli.plan import rows
+from deployer.deploy.spec import OneOff
 from deployer.deploy.task_definitions import Change
 from deployer.errors import ImageMissing, RequestRejected
+from tests.cli.documents import check
 
 
 @pytest.mark.parametrize(
@@ -34,3 +36,16 @@ def test_what_others_wrote_steers_no_terminal() -> None:
     ((what, before, after),) = rows([Change("environment A", None, "\x1b[2Jgone")])
     assert (what, before) == ("environment A", "-")
     assert "gone" in after and "\x1b" not in after
+
+
+def test_the_tasks_before_and_after_the_rollout_are_named() -> None:
+    migrate = OneOff(("migrate", "--url", "postgres://u:hunter2hunter2@db/app"), "app", 60)
+    planned: Any = SimpleNamespace(before=migrate, after=None)
+    ((name, text),) = plan._tasks(planned)
+    assert name == "before"
+    assert text.startswith("a task would run: migrate --url postgres://u:***@")
+    assert text.endswith(" in container app, 60 s at most")
+    document = plan._one_off_document(migrate)
+    check("oneOff", document)
+    assert "hunter2" not in repr(document)
+    assert plan._one_off_document(None) is None

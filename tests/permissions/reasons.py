@@ -56,6 +56,13 @@ UNUSED = {
     Permission("deployer.PublishDocsRole", "s3:ListBucket", "{Sources}"): (
         "without it, S3 says forbidden of an archive that a build did not leave; unit tests do"
     ),
+    Permission("deployer.RunTaskRole", "ecs:StopTask", "task/test/*"): (
+        "only a task whose time is over, half a minute at least; unit tests and the simulation do"
+    ),
+    Permission("deployer.StopTaskRole", "ecs:ListTasks", "*"): (
+        "only where the execution ended between running a task and recording its ARN; unit tests "
+        "and the simulation do"
+    ),
     Permission("deployer.ReconcileRole", "dynamodb:PutItem", "table/{Releases}"): (
         "only a round that did not come to all services notes where it stopped; unit tests do"
     ),

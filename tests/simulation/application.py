@@ -20,6 +20,10 @@ FAULTS = (
     "wrong-version",  # serves another version than its tag says
     "empty-database",  # comes up on other data
     "migration-fails",  # ends during its migration, which is then undone
+    "before-fails",  # its task before the rollout fails; what it did to the database is undone
+    "before-hangs",  # it never ends
+    "after-fails",  # its task after the rollout fails
+    "after-hangs",  # it never ends
 )
 MIGRATION = 4.0  # seconds
 READY = 1.0
@@ -79,6 +83,15 @@ class App:
             case "migration-fails" if migrates:
                 return Life(None, exits=2.0, code=1)
         return Life(ready, migrated)
+
+    def task(self, which: str, database: Database) -> Life:
+        """What a task before or after the rollout does."""
+        migrates = self.schema is not None and database.schema < self.schema and which == "before"
+        if self.fault == f"{which}-fails":
+            return Life(None, exits=2.0, code=1)
+        if self.fault == f"{which}-hangs":
+            return Life(None)
+        return Life(None, MIGRATION if migrates else None, exits=MIGRATION + 1)
 
     @property
     def good(self) -> bool:

@@ -113,6 +113,68 @@ class Task:
 
 
 @dataclass(eq=False)
+class OneOff:
+    """A task that belongs to no service."""
+
+    name: str
+    request: Mapping[str, Any]
+    app: App
+    created: float
+    lag: float  # seconds until reads show it
+    status: str = "PROVISIONING"
+    wanted: bool = True
+    started: float | None = None
+    stopped: float | None = None
+    stop_code: str = ""
+    reason: str = ""
+    exit_code: int | None = None
+
+    @property
+    def arn(self) -> str:
+        return f"{_ARN}:task/{self.request['cluster']}/{self.name}"
+
+    @property
+    def started_by(self) -> str:
+        return str(self.request["startedBy"])
+
+    @property
+    def release(self) -> str:
+        return self.started_by.rpartition("/")[2]
+
+    @property
+    def which(self) -> str:
+        """Whether it runs before or after the rollout."""
+        return self.started_by.split("/")[1]
+
+    @property
+    def family(self) -> str:
+        return str(self.request["taskDefinition"]).rpartition("/")[2].partition(":")[0]
+
+    def described(self) -> dict[str, Any]:
+        (override,) = self.request["overrides"]["containerOverrides"]
+        container: dict[str, Any] = {"name": override["name"], "lastStatus": self.status}
+        if self.exit_code is not None:
+            container["exitCode"] = self.exit_code
+        shown: dict[str, Any] = {
+            "taskArn": self.arn,
+            "taskDefinitionArn": self.request["taskDefinition"],
+            "startedBy": self.started_by,
+            "group": self.request["group"],
+            "lastStatus": self.status,
+            "desiredStatus": "RUNNING" if self.wanted else "STOPPED",
+            "containers": [container],
+            "createdAt": moment(self.created),
+        }
+        if self.started is not None:
+            shown["startedAt"] = moment(self.started)
+        if self.stopped is not None:
+            shown["stoppedAt"] = moment(self.stopped)
+        if not self.wanted:
+            shown |= {"stopCode": self.stop_code, "stoppedReason": self.reason}
+        return shown
+
+
+@dataclass(eq=False)
 class Deployment:
     id: str
     service: "Service"
@@ -213,6 +275,7 @@ class Ecs:
         self.revisions: dict[str, dict[str, Any]] = {}
         self.families: dict[str, list[str]] = {}
         self.services: dict[str, Service] = {}
+        self.one_offs: dict[str, OneOff] = {}  # by the client token of their request
         self.numbers = 0
         self.no_room = False
 
@@ -319,6 +382,8 @@ class Ecs:
         return dict(self.revisions[arn])
 
     def list_tasks(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if "serviceName" not in request:
+            return self._list_one_offs(request)
         service = self.services.get(request["serviceName"])
         if service is None:
             raise AwsError("ServiceNotFoundException", "Service not found.")
@@ -331,8 +396,110 @@ class Ecs:
         return answer
 
     def describe_tasks(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        every = {t.arn: t for s in self.services.values() for t in self._seen(s)}
+        every: dict[str, Task | OneOff] = {
+            t.arn: t for s in self.services.values() for t in self._seen(s)
+        }
+        every |= {t.arn: t for t in self._shown_one_offs()}
         return {"tasks": [every[arn].described() for arn in request["tasks"] if arn in every]}
+
+    # Tasks of no service
+
+    def run_task(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        token, now = request["clientToken"], self.world.engine.now
+        there = self.one_offs.get(token)
+        if there and (there.stopped is None or now - there.stopped < FORGOTTEN_AFTER):
+            if there.request != request:
+                raise AwsError("ConflictException", "other parameters", resourceIds=[there.arn])
+            return {"tasks": [there.described()], "failures": []}
+        self._must_run(request["taskDefinition"])
+        definition = self.revisions[request["taskDefinition"]]["taskDefinition"]
+        (override,) = request["overrides"]["containerOverrides"]
+        image = next(
+            c["image"] for c in definition["containerDefinitions"] if c["name"] == override["name"]
+        )
+        self.numbers += 1
+        lag = self.world.plan_lag()
+        task = OneOff(f"{self.numbers:032x}", dict(request), self.world.app_of(image), now, lag)
+        self.world.invariants.ran(task)
+        self.one_offs[token] = task
+        self.world.trace("ecs", f"task {self.numbers} {task.which} of {task.release} is launched")
+        self.world.engine.after(ATTACH + PULL, self._run_one_off, task, image)
+        return {"tasks": [task.described()], "failures": []}
+
+    def stop_task(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        task = next((t for t in self.one_offs.values() if t.arn == request["task"]), None)
+        if task is None:
+            raise AwsError("InvalidParameterException", "The referenced task was not found.")
+        self.stop_one_off(task, request["reason"])
+        return {"task": task.described()}
+
+    def stop_one_off(self, task: OneOff, reason: str) -> None:
+        """Tell a task to stop; it takes some seconds."""
+        if task.wanted:
+            task.wanted, task.stop_code, task.reason = False, "UserInitiated", reason
+            self.world.engine.after(STOP, self._ended_one_off, task, "UserInitiated", reason, 143)
+
+    def _list_one_offs(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        wanted = request.get("desiredStatus", "RUNNING") == "RUNNING"
+        arns = [
+            task.arn
+            for task in self._shown_one_offs()
+            if task.wanted == wanted
+            and request.get("startedBy", task.started_by) == task.started_by
+            and request.get("family", task.family) == task.family
+        ]
+        page, following = self.world.paged(arns, request.get("nextToken"))
+        return {"taskArns": page, **({"nextToken": following} if following else {})}
+
+    def _shown_one_offs(self) -> list[OneOff]:
+        now = self.world.engine.now
+        return [
+            task
+            for task in self.one_offs.values()
+            if now - task.created >= task.lag
+            and (task.stopped is None or now - task.stopped < FORGOTTEN_AFTER)
+        ]
+
+    def _run_one_off(self, task: OneOff, image: str) -> None:
+        if not task.wanted:
+            return
+        if self.no_room or not self.world.pullable(image):
+            reason = "Timeout waiting for network interface provisioning to complete."
+            if not self.no_room:
+                reason = f"CannotPullContainerError: failed to resolve ref {image}: not found"
+            self._ended_one_off(task, "TaskFailedToStart", reason, None)
+            return
+        task.status, task.started = "RUNNING", self.world.engine.now
+        database = self.world.database
+        life = task.app.task(task.which, database)
+        if life.migrated is not None:
+            self.world.engine.after(life.migrated, self._migrated_by, task, database)
+        if life.exits is not None:
+            reason = "Essential container in task exited"
+            code = "EssentialContainerExited"
+            self.world.engine.after(life.exits, self._exited_one_off, task, code, reason, life.code)
+
+    def _migrated_by(self, task: OneOff, database: Database) -> None:
+        if task.status == "RUNNING":
+            self.world.migrated(task.app, database)
+
+    def _exited_one_off(self, task: OneOff, code: str, reason: str, exit_code: int) -> None:
+        if task.wanted:
+            self._ended_one_off(task, code, reason, exit_code)
+
+    def _ended_one_off(self, task: OneOff, code: str, reason: str, exit_code: int | None) -> None:
+        task.wanted, task.stop_code, task.reason = False, code, reason
+        task.status, task.stopped = "STOPPED", self.world.engine.now
+        task.exit_code = exit_code if task.started is not None else None
+        self.world.trace("ecs", f"task {task.which} of {task.release} stopped: {reason}")
+        detail = {
+            "clusterArn": f"{_ARN}:cluster/{task.request['cluster']}",
+            "lastStatus": "STOPPED",
+            "startedBy": task.started_by,
+            "taskArn": task.arn,
+            "stoppedReason": reason,
+        }
+        self.world.emit("ECS Task State Change", detail, [task.arn])
 
     def _seen(self, service: Service) -> list[Task]:
         since = self.world.engine.now - FORGOTTEN_AFTER

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from importlib import import_module
-from itertools import chain, islice
+from itertools import chain, count, islice
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,6 +24,7 @@ from deployer.deploy import (
     diagnosis,
     history,
     identification,
+    one_off,
     preflight,
     reconciliation,
     rollback,
@@ -92,7 +93,8 @@ def _plans(seeds: int) -> Iterator[Plan]:
     ours = [name for name in PLANS if name not in (*sites.PLANS, *builds.PLANS)]
     named = (PLANS[name] for name in ours)
     random = map(plans.random_plan, range(seeds))
-    return chain(named, FOUND.values(), _sample(tuple(ours), 61), random)
+    sampled = chain(_sample(tuple(ours), 61), _sample(("tasks before and after",), 7))
+    return chain(named, FOUND.values(), sampled, random)
 
 
 def _plans_of_sites(seeds: int) -> Iterator[Plan]:
@@ -222,7 +224,7 @@ def _any_rollout_will_do(put: Put) -> None:
 
 def _crashes_uncounted(put: Put) -> None:
     judge = rollout.judge
-    put(rollout, "judge", lambda s, r, t, u, _, now: judge(s, r, [], u, 10**9, now))
+    put(rollout, "judge", lambda s, r, t, u, _, now, *more: judge(s, r, [], u, 10**9, now, *more))
 
 
 def _running_is_steady(put: Put) -> None:
@@ -415,6 +417,22 @@ def _without_slow_poll(states: dict[str, Any]) -> None:
 
 def _silent_without_the_lock(states: dict[str, Any]) -> None:
     states["Acquire lock"]["Catch"][-1]["Assign"].pop("rollback")
+
+
+def _done_whatever_its_end(which: str, following: str) -> Callable[[dict[str, Any]], None]:
+    def change(states: dict[str, Any]) -> None:
+        states[f"Is the task {which} done?"]["Default"] = following
+
+    return change
+
+
+def _tasks_run_on(states: dict[str, Any]) -> None:
+    states["Is the lock acquired?"]["Choices"].pop(2)
+
+
+def _token_of_its_own(put: Put) -> None:
+    numbers = count()
+    put(one_off, "token", lambda *_: f"token-{next(numbers)}")
 
 
 def _without_rollback(states: dict[str, Any]) -> None:
@@ -767,6 +785,15 @@ GUARDS = (
         _pending_looks_no_more)),
     Guard("a recovery leaves when the release held the lock", "history is whole",
           _turn_noted_by_recovery),
+    Guard("a task is run with one token", "a task runs once", _token_of_its_own),
+    Guard("the service is updated after its task", "a failed task touches nothing", _machine_with(
+        _done_whatever_its_end("before", "Update service"))),
+    Guard("a release is live after its task", "no false success", _machine_with(
+        _done_whatever_its_end("after", "Record success"))),
+    Guard("what a stopped execution has run is stopped", "no task runs on", _machine_with(
+        _tasks_run_on)),
+    Guard("a task before the rollout may have migrated", "no older release on a newer schema",
+          _returns(one_off, "may_have_run", False)),
     Guard("reads of the table are consistent", "rollback is exact", _reads_that_lag),
     Guard("an outcome is announced once", "announced once", _announced_twice),
     Guard("another's outcome is not announced over", "announced once", _closed_whatever_is_there),

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from deployer.aws import refused
 from tests.simulation.application import App
 from tests.simulation.cloud import SECRET, Item
-from tests.simulation.ecs import Deployment, Service, Task
+from tests.simulation.ecs import Deployment, OneOff, Service, Task
 
 if TYPE_CHECKING:
     from tests.simulation.world import Execution, Invocation, World
@@ -23,6 +23,7 @@ TRANSITIONS, FRESH, LEASE = 1000, 90.0, 60.0
 REACTION = 10.0  # seconds from ECS's end of a rollout to the record, if nothing is disturbed
 _WRITES = {
     "RegisterTaskDefinition",
+    "RunTask",
     "UpdateService",
     "CreateService",
     "CreateDBSnapshot",
@@ -154,10 +155,55 @@ class Invariants:
             self.broken("preflight first", f"{invocation.function} calls {operation} before it")
         if operation == "RestoreDBInstanceFromDBSnapshot":
             self._fits(invocation.payload["release"], request["DBSnapshotIdentifier"])
+        if operation == "RunTask":
+            self._holds_the_lock(invocation)
         if operation in _CHANGES:
+            self._task_before(invocation)
             self._may_change(invocation, request)
         if operation in _CHANGES and "taskDefinition" in request:
             self._schema(request["taskDefinition"], invocation)
+
+    def _holds_the_lock(self, invocation: "Invocation") -> None:
+        execution, turn = invocation.execution, self.record("#lock")
+        held = turn is not None and execution is not None and turn["execution"] == execution.arn
+        if execution and execution.status == "RUNNING" and not held:
+            self.broken("one in flight", f"{execution.name} runs a task without the lock")
+
+    def ran(self, task: OneOff) -> None:
+        """ECS runs a task of a release: for the first time, and after the snapshot?"""
+        tasks = self._tasks_of(task.release)
+        if any(other.which == task.which for other in tasks):
+            self.broken("a task runs once", f"{task.started_by} runs again")
+        if task.which == "after" or not self.world.spec.get("database") or not self.live:
+            return
+        grows = task.app.schema is not None and task.app.schema > self.world.database.schema
+        if grows and "snapshot" not in (self.record(task.release) or {}):
+            self.broken("a task runs once", f"{task.started_by} runs before the snapshot")
+
+    def _tasks_of(self, release: str) -> list[OneOff]:
+        return [t for t in self.world.ecs.one_offs.values() if t.release == release]
+
+    def _task_before(self, invocation: "Invocation") -> None:
+        """The service is about to be changed: is the task before the rollout done?"""
+        release = invocation.payload["release"]
+        due = "before" in self.world.spec and release["trigger"] in ("push", "deploy", "resume")
+        ends = [t.exit_code for t in self._tasks_of(release["id"]) if t.which == "before"]
+        if due and ends != [0]:
+            why = f"{invocation.function} of {release['id']} after a task that ended with {ends}"
+            self.broken("a failed task touches nothing", why)
+
+    def _tasks_ended(self, record: Mapping[str, Any]) -> None:
+        """A release gets its outcome: does none of its tasks run on, and did none fail unseen?"""
+        tasks = self._tasks_of(record["id"])
+        # one that is redriven may close the record while a recovery stops the task
+        redriven = any("RedriveCount" in e.context for e in self.world.sfn.executions.values())
+        left = [task for task in tasks if task.stopped is None]
+        if left and not self.world.denied and not redriven:
+            self.broken("no task runs on", f"{record['id']} is {record['outcome']}")
+        ends = [t.exit_code for t in tasks if t.which == "after"]
+        live = record["outcome"] == "SUCCEEDED" and record["trigger"] != "hold"
+        if live and "after" in self.world.spec and ends != [0]:
+            self.broken("no false success", f"the task after {record['id']} failed")
 
     def _fits(self, release: Mapping[str, Any], snapshot: str) -> None:
         """A snapshot is about to be restored for a release: does it know that database?"""
@@ -213,10 +259,11 @@ class Invariants:
         return False
 
     def _ran(self, record: Mapping[str, Any], when: float) -> bool:
-        """Whether a task of a release ran by then."""
+        """Whether a task of a release ran by then, also one before its rollout."""
         service = self.world.ecs.services[self.world.spec["service"]]
         rollout = record.get("rollout", {}).get("id")
         started = [t.started for t in (*service.dead, *service.tasks) if t.deployment.id == rollout]
+        started += [t.started for t in self._tasks_of(record["id"])]
         return any(at is not None and at < when for at in started)
 
     def _app(self, revision: str) -> App:
@@ -313,6 +360,7 @@ class Invariants:
             self.broken("one outcome", f"{after['id']['S']}: {old['S']} became {new}")
         if new and new != old:
             self.world.trace("record", f"{after['id']['S']} is {new['S']}")
+            self._tasks_ended(after.plain)
             if new["S"] == "SUCCEEDED" and after["trigger"]["S"] != "hold":
                 self._success(after.plain)
             if new["S"] == "FAILED_ROLLED_BACK":
@@ -368,7 +416,11 @@ class Invariants:
         self._baked(running, record)
         self._in_time(ours, record)
         verify = self.world.spec.get("verify")
-        answered = [t for t in (*running, *died) if self._recent(self.world.answered.get(t.name))]
+        # what comes after the answer may take its time
+        after = [t.created for t in self._tasks_of(record["id"]) if t.which == "after"]
+        meanwhile = self.world.engine.now - min(after, default=self.world.engine.now)
+        answers_at = {t.name: self.world.answered.get(t.name) for t in (*running, *died)}
+        answered = [name for name, at in answers_at.items() if at and self._recent(at + meanwhile)]
         if verify and not answered and not deleted:
             self.broken("no false success", f"nothing of {record['version']} answered")
         wrong = {"wrong-version", "never-healthy", "hangs"}
@@ -405,7 +457,9 @@ class Invariants:
         # without a health check a rollout is complete before its tasks answer
         ready = [t.ready for t in tasks if t.deployment is ours and t.ready is not None]
         baked = [t.started + self._bake for t in tasks if t.deployment is ours and t.started]
-        waited = self.world.engine.now - max([ours.completed, execution.polls, *ready, *baked])
+        ended = [t.stopped or 0.0 for t in self._tasks_of(record["id"])]
+        known = max([ours.completed, execution.polls, *ready, *baked, *ended])
+        waited = self.world.engine.now - known
         if waited > REACTION:
             self.broken("told in time", f"{waited:.0f} s after the rollout was complete")
 
@@ -440,6 +494,9 @@ class Invariants:
             if "outcome" not in record:
                 self.broken("one outcome", f"{record['id']} has none")
         self._no_orphans()
+        left = [t.started_by for t in self.world.ecs.one_offs.values() if t.stopped is None]
+        if left and not self.world.denied:
+            self.broken("no task runs on", f"{left} still run")
         self._each_outcome_is_announced(records)
         self._each_push_has_its_record(records)
         self._no_false_failure(records)
@@ -551,7 +608,9 @@ class Invariants:
         """Whether it knows the database's schema, and each that a release left in place may have
         brought: nobody but the database can tell whether a failed migration was undone."""
         left = [r for r in records if (r.get("rollback") or {}).get("action") == "LEAVE"]
-        brought = [r["schema"]["number"] for r in left if r["schema"] and "rollout" in r]
+        brought = [
+            r["schema"]["number"] for r in left if r["schema"] and ("rollout" in r or "before" in r)
+        ]
         # a restoration puts another in its place
         had = [database.schema for database in self.world.rds.databases.values()]
         return app.schema is None or app.schema >= max([*had, *brought])

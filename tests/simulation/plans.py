@@ -19,7 +19,7 @@ from tests.simulation.world import (
     Move,
     Plan,
 )
-from tests.simulation.worlds import PLANS, SPECS
+from tests.simulation.worlds import PLANS, SPECS, TASK_SPECS
 
 _CALLS = 70  # of one deployment, about
 
@@ -68,6 +68,34 @@ def random_plan(seed: int) -> Plan:
         moves.append((dice.uniform(0, 400), "redrive", ()))
     moves += _more(random.Random(f"more {seed}"), spec, versions)
     moves.sort(key=lambda move: move[0])
+    return Plan(spec, tuple(moves), live=live, faults=faults, news=news, noise=noise)
+
+
+_OF_TASKS = ("before-fails", "before-hangs", "after-fails", "after-hangs")
+_OF_A_ROLLOUT = ("cannot-start", "exit-at-start", "never-healthy", "wrong-version")
+
+
+def random_task_plan(seed: int) -> Plan:
+    """The plan of a service with tasks before and after its rollouts that an integer is."""
+    dice = random.Random(f"tasks {seed}")
+    spec = dice.choice(sorted(TASK_SPECS))
+    moves: list[Move] = []
+    for number in range(1, dice.choice((1, 1, 2, 3)) + 1):
+        schema = dice.choice((1, 2)) if spec == "migrated" else 1
+        fault = dice.choice((*(None,) * 6, *_OF_TASKS, *_OF_A_ROLLOUT))
+        moves.append((dice.uniform(0, 200), "push", (App(f"1.0.{number}", schema, fault),)))
+    versions = ["1.0.0", *(f"1.0.{n + 1}" for n in range(len(moves)))]
+    for _ in range(dice.choice((0, 1, 1, 2))):
+        tasks: list[tuple[str, tuple[Any, ...]]] = [("stop", ()), ("stop", ()), ("stop_task", ())]
+        deed = dice.choice((*tasks, _deed(dice, versions), ("redrive", ())))
+        moves.append((dice.uniform(0, 250), *deed))
+    calls = 100 * len(versions)
+    faults = {
+        dice.randrange(calls): dice.choice(CALL_FAULTS) for _ in range(dice.choice((0, 1, 1, 2, 3)))
+    }
+    news = {dice.randrange(12): dice.choice(EVENT_FAULTS) for _ in range(dice.choice((0, 1, 2)))}
+    moves.sort(key=lambda move: move[0])
+    live, noise = dice.random() < 0.85, dice.choice((None, seed, seed))
     return Plan(spec, tuple(moves), live=live, faults=faults, news=news, noise=noise)
 
 

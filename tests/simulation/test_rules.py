@@ -600,6 +600,54 @@ def test_tasks_of_no_service(world: World) -> None:
     assert refusal(lambda: world.ecs.list_tasks(request)) == "ServiceNotFoundException"
 
 
+def _run(world: World, **changes: Any) -> dict[str, Any]:
+    request = {
+        "cluster": "coder",
+        "taskDefinition": coder(world).primary.revision,
+        "overrides": {"containerOverrides": [{"name": "coder", "command": ["migrate"]}]},
+        "group": "deployer-release:coder",
+        "startedBy": "deployer-release/before/x",
+        "clientToken": "a-token",
+    }
+    result = world.ecs.run_task(request | changes)
+    return dict(result["tasks"][0])
+
+
+@rule(
+    "RunTask with the same client token and parameters is the same call; with others it is a"
+    " conflict that names the task; the token is forgotten an hour after the task has stopped",
+    "ECS API reference, Ensuring idempotency",
+)
+def test_a_client_token_runs_one_task(world: World) -> None:
+    arn = _run(world)["taskArn"]
+    assert _run(world)["taskArn"] == arn
+    with pytest.raises(AwsError) as refused:
+        _run(world, group="another")
+    assert (refused.value.code, refused.value.members["resourceIds"]) == (
+        "ConflictException",
+        [arn],
+    )
+    until(world, lambda: next(iter(world.ecs.one_offs.values())).stopped)
+    assert _run(world)["lastStatus"] == "STOPPED"
+    wait(world, 3601)
+    world.invariants.ran = lambda task: None  # type: ignore[method-assign]
+    assert _run(world)["taskArn"] != arn
+
+
+@rule(
+    "a task that is run is listed by its startedBy while it is to run, and by its family and"
+    " desired status",
+    "ECS API reference, ListTasks",
+)
+def test_a_task_that_is_run_is_listed_by_who_started_it(world: World) -> None:
+    arn, by = _run(world)["taskArn"], {"startedBy": "deployer-release/before/x"}
+    assert world.ecs.list_tasks(by)["taskArns"] == [arn]
+    world.ecs.stop_task({"task": arn, "reason": "enough"})
+    assert world.ecs.list_tasks(by)["taskArns"] == []
+    family = {"family": "coder", "desiredStatus": "STOPPED"}
+    assert world.ecs.list_tasks(family)["taskArns"] == [arn]
+
+
 @rule("a task names the deployment that started it", "ECS API reference, Task")
 def test_a_task_names_its_deployment(world: World) -> None:
     (task,) = coder(world).tasks

@@ -95,6 +95,7 @@ HOSTILE = {
     "scale",
     "seal",
     "snapshots_fail",
+    "stop_task",
     "update",
 }
 
@@ -1012,6 +1013,13 @@ class World:
             }
         )
         self.invariants.made_by_hand()
+
+    def do_stop_task(self) -> None:
+        """Somebody stops the tasks of releases that run."""
+        for task in self.ecs.one_offs.values():
+            if task.wanted:
+                self.human("stops a task of a release")
+                self.ecs.stop_one_off(task, "Task stopped by user")
 
     def do_seal(self) -> None:
         """The team chooses a security group that lets no task reach anything."""

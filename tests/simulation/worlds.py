@@ -101,6 +101,16 @@ SPECS: Mapping[str, Mapping[str, Any]] = {
     "rendered": {**_SPEC, "rollback": "render"},
 }
 
+_TASKS = {
+    "before": {"command": ["migrate"], "timeout": 60},
+    "after": {"command": ["smoke"], "timeout": 60},
+}
+# apart: random plans choose among SPECS, and the same seed has to stay the same plan
+TASK_SPECS: Mapping[str, Mapping[str, Any]] = {
+    "tasks": {**_SPEC, **_TASKS},
+    "migrated": {**SPECS["database"], "before": _TASKS["before"]},
+}
+
 
 def push(at: float, version: str, fault: str | None = None, **more: Any) -> Any:
     return at, "push", (App(version, more.pop("schema", 1), fault, **more),)
@@ -113,6 +123,37 @@ def command(at: float, action: str, **more: Any) -> Any:
 PLANS: Mapping[str, Plan] = {
     **sites.PLANS,
     **builds.PLANS,
+    "tasks before and after": Plan("tasks", (push(0, "1.0.1"),)),
+    "tasks before and after the first release": Plan("tasks", (push(0, "1.0.1"),), live=False),
+    "a task before that fails": Plan("tasks", (push(0, "1.0.1", "before-fails"),)),
+    "a task before that never ends": Plan("tasks", (push(0, "1.0.1", "before-hangs"),)),
+    "a task before that cannot start": Plan(
+        "tasks", ((0, "no_room", (True,)), push(1, "1.0.1"), (100, "no_room", (False,)))
+    ),
+    "a task after that fails": Plan("tasks", (push(0, "1.0.1", "after-fails"),)),
+    "a task after that never ends": Plan("tasks", (push(0, "1.0.1", "after-hangs"),)),
+    "a task before that is stopped by hand": Plan(
+        "tasks", (push(0, "1.0.1"), (17, "stop_task", ()))
+    ),
+    "stopped during the task before": Plan("tasks", (push(0, "1.0.1"), (10, "stop", ()))),
+    "stopped during the task after": Plan("tasks", (push(0, "1.0.1"), (65, "stop", ()))),
+    "tasks, and back by hand": Plan(
+        "tasks", (push(0, "1.0.1"), command(150, "rollback", to="previous"))
+    ),
+    "a restart of what has tasks": Plan("tasks", (command(0, "restart"),)),
+    "a migration before the rollout": Plan("migrated", (push(0, "1.1.0", schema=2),)),
+    "a migration before the rollout that fails": Plan(
+        "migrated", (push(0, "1.1.0", "before-fails", schema=2), push(300, "1.1.1", schema=2))
+    ),
+    "a migration before a rollout that fails": Plan(
+        "migrated", (push(0, "1.1.0", "never-healthy", schema=2),)
+    ),
+    "a migration before a release that cannot start": Plan(
+        "migrated", (push(0, "1.1.0", "cannot-start", schema=2),)
+    ),
+    "stopped during a migration before the rollout": Plan(
+        "migrated", (push(0, "1.1.0", schema=2), (125, "stop", ()))
+    ),
     "the first release": Plan("checked", (push(0, "1.0.1"),), live=False),
     "an update": Plan("checked", (push(0, "1.0.1"),)),
     "an update without health checks": Plan("plain", (push(0, "1.0.1"),)),
@@ -560,6 +601,9 @@ FOUND: Mapping[str, Plan] = {
             (402.9, "redrive", ()),
         ),
     ),
+    "a task that was run a minute after it was recorded was called lost": Plan(
+        "migrated", (push(180, "1.0.1", schema=2),), faults={96: "killed-after"}, noise=64
+    ),
 }
 
 
@@ -585,7 +629,7 @@ _KINDS: Mapping[str, tuple[type[World], Any]] = {
 @cache
 def _saved(spec: str, live: bool) -> bytes:
     result, first = _KINDS.get(spec, (World, push(0, "1.0.0")))
-    world = result(SPECS.get(spec, _SPEC))
+    world = result({**SPECS, **TASK_SPECS}.get(spec, _SPEC))
     if spec == "adopted":
         world.run(Plan(spec, ((0, "make_by_hand", (_BY_HAND, _BALANCED["serviceDefinition"])),)))
     if live:

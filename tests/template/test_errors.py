@@ -73,7 +73,7 @@ def test_every_name_that_a_machine_matches_is_one_of_ours(states: States) -> Non
 
 
 def test_the_names_that_the_deployment_tells_apart(deploying: States) -> None:
-    assert matched(deploying) == {"AwsUnavailable", "ServiceDraining"}
+    assert matched(deploying) == {"AwsUnavailable", "ServiceDraining", "TaskStopping"}
 
 
 def test_every_error_is_raised_somewhere_and_what_is_not_matched_is_caught(

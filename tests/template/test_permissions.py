@@ -65,7 +65,7 @@ BESIDE = {
     # "To tag at creation, the user must also have permission for TagResource":
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html
     "ecs:TagResource": {"ecs:RegisterTaskDefinition", "ecs:CreateService"},
-    "iam:PassRole": {"ecs:RegisterTaskDefinition"},
+    "iam:PassRole": {"ecs:RegisterTaskDefinition", "ecs:RunTask"},
     # https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/USER_Tagging.html
     "rds:AddTagsToResource": {"rds:CreateDBSnapshot", "rds:RestoreDBInstanceFromDBSnapshot"},
 }

@@ -111,7 +111,7 @@ def test_every_task_has_a_time_of_its_own_and_the_machine_too(every: Any) -> Non
 
 
 def test_ten_minutes_of_a_rollout_cost_seven_slow_polls_at_most(deploying: States) -> None:
-    """A deployment enters 18 states besides, and may enter 25."""
+    """A deployment enters 19 states besides, and may enter 25."""
     for name in ("Poll health", "Poll health of previous release"):
         assert 600 // deploying[name]["TimeoutSeconds"] <= 7
         assert deploying[name]["TimeoutSeconds"] <= 90, "how late an end without an event is seen"
@@ -155,7 +155,8 @@ def caught_at(state: dict[str, Any]) -> str | None:
 def test_a_failure_before_the_service_is_touched_is_recorded(
     deploy: Any, deploying: States
 ) -> None:
-    before = reachable(deploying, deploy["StartAt"], without=(WHOLE, "Diagnose failure"))
+    without = (WHOLE, "Stop task", "Diagnose failure")
+    before = reachable(deploying, deploy["StartAt"], without=without)
     checked = [name for name in before if deploying[name]["Type"] == "Task"]
     assert len(checked) >= 3
     undo = "Does it restore the database?"  # which leads to the record if there is nothing to undo
@@ -164,17 +165,31 @@ def test_a_failure_before_the_service_is_touched_is_recorded(
         expected = {"Record failure"}
         if name in ("Restore database", "Register task definition"):
             expected = {undo}
+        if name == "Run task before":  # it may run on; Roll back finds the service unchanged
+            expected = {"Stop task"}
         assert caught_at(deploying[name]) in expected, name
 
 
 def test_a_failure_after_the_service_is_touched_is_diagnosed_and_rolled_back(
     deploying: States,
 ) -> None:
-    after = reachable(deploying, WHOLE, without=("Diagnose failure", "Record success"))
+    after = reachable(deploying, WHOLE, without=("Diagnose failure", "Stop task", "Record success"))
     checked = [name for name in after if deploying[name]["Type"] == "Task"]
     assert {WHOLE, "Poll health", "Verify release"} <= set(checked)
     for name in checked:
-        assert caught_at(deploying[name]) == "Diagnose failure", name
+        expected = "Stop task" if name == "Run task after" else "Diagnose failure"
+        assert caught_at(deploying[name]) == expected, name
+
+
+def test_no_failure_leaves_a_task_running(deploying: States) -> None:
+    stop = deploying["Stop task"]
+    assert caught_at(stop) == stop["Next"] == "Diagnose failure"
+    for name in ("Run task before", "Run task after"):
+        assert caught_at(deploying[name]) == "Stop task"
+        assert deploying[deploying[name]["Next"]]["Default"] == "Stop task"
+    recovers = deploying["Is the lock acquired?"]["Choices"][-2]
+    assert recovers["Condition"] == "{% $recovers and ($before or $after) %}"
+    assert recovers["Next"] == "Stop task"
 
 
 def test_a_failure_of_the_way_back_is_recorded(deploying: States) -> None:
@@ -210,7 +225,9 @@ def test_what_fails_is_remembered(deploying: States) -> None:
     """Every arrow of failure into the record or the diagnosis brings the failure along."""
     for name, state in deploying.items():
         for catch in state.get("Catch", []):
-            if catch["Next"] == "Diagnose failure" or (
+            if name == "Stop task":
+                continue  # the failure that led there is the one to remember
+            if catch["Next"] in ("Diagnose failure", "Stop task") or (
                 catch["Next"] == "Record failure" and caught_before_diagnosis(deploying, name)
             ):
                 assert "$states.errorOutput" in catch["Assign"]["failure"], name

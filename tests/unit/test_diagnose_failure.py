@@ -8,7 +8,16 @@ import pytest
 import diagnose_failure
 from deployer.aws import client
 from tests.unit.conftest import Script
-from tests.unit.samples import crashed, document, ours, payload, service, task, unpullable
+from tests.unit.samples import (
+    REVISION,
+    crashed,
+    document,
+    ours,
+    payload,
+    service,
+    task,
+    unpullable,
+)
 
 
 @pytest.fixture
@@ -85,6 +94,22 @@ def test_a_sidecar_that_failed_is_explained_by_its_own_log(
         logGroupName="/ecs/proxy", logStreamName="side/proxy/t1", logEvents=[event]
     )
     assert diagnose_failure.handler(payload(), context)["log"] == ["no upstream"]
+
+
+def test_a_task_before_or_after_the_rollout_is_explained_by_its_own_log(
+    failed: Any, context: Any
+) -> None:
+    one_off = crashed("t2", taskDefinitionArn=REVISION, startedBy="deployer-release/after/x")
+    failed(crashed("t1"), one_off)
+    failure = {"Error": "TaskFailed", "Cause": "the task after the rollout exited with 1"}
+    event = payload(failure=failure, task=one_off["taskArn"])
+    result = diagnose_failure.handler(event, context)
+    assert (result["error"], result["kind"], result["cause"]) == (
+        "TaskFailed",
+        "crash",
+        failure["Cause"],
+    )
+    assert result["log"] == ["t2: password=***"]
 
 
 def test_a_task_that_never_started_has_no_log(failed: Any, context: Any) -> None:

@@ -316,6 +316,13 @@ def test_the_database_has_the_schema_of_the_newest_release_that_ran(
     assert history.applied_schema([record, recorded(schema=OLD)]) == applied
 
 
+def test_a_task_before_a_rollout_may_have_migrated_the_database() -> None:
+    failed: Any = recorded(schema=NEW, outcome="FAILED", before={"failure": "exited with 1"})
+    assert history.applied_schema([failed, recorded(schema=OLD)]) == NEW
+    failed["before"]["ran"] = False
+    assert history.applied_schema([failed, recorded(schema=OLD)]) == OLD
+
+
 def test_whose_turn_came_last_ran_last() -> None:
     """A recovery closes the record of what it finds superseded after that which came later."""
     last = recorded(schema=NEW, lockedAt="2026-11-23T14:30:00Z", endedAt="2026-11-23T14:32:00Z")

@@ -617,6 +617,17 @@ def test_a_recovery_knows_what_the_execution_that_ended_had_found_out(
     assert releases.of_execution(ANOTHER_EXECUTION) == record()
 
 
+def test_a_recovery_looks_for_tasks_that_the_release_may_have_run(
+    registry: Script, context: Any
+) -> None:
+    releases.open_release(release())
+    result = recover(context, release()["id"])
+    assert (result["before"], result["after"]) == (False, False)
+    releases.note(release(), before={"startedBy": "x"})
+    result = recover(context, release()["id"])
+    assert (result["before"], result["after"]) == (True, False)
+
+
 def test_a_recovery_looks_where_the_release_was_deployed_and_not_where_the_spec_leads_by_now(
     registry: Script, context: Any
 ) -> None:

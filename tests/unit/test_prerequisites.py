@@ -222,6 +222,16 @@ def test_alarms_must_exist_and_one_that_is_raised_already_is_told() -> None:
     assert list(prerequisites.alarms(spec(), {})) == []
 
 
+def test_the_tasks_before_and_after_have_a_container() -> None:
+    tasks = {"before": {"command": ["a"]}, "after": {"command": ["b"], "container": "proxy"}}
+    named = spec(taskDefinition="coder", **tasks)
+    before, after = prerequisites.tasks(named, document()["taskDefinition"])
+    assert (before.state, after.state) == (OK, FAILED)
+    assert after.finding == (
+        "after.container: 'proxy' is not a container of the task definition; it has coder"
+    )
+
+
 def test_the_log_group_is_there() -> None:
     assert states(prerequisites.log_group("/ecs/coder", True)) == [OK]
     (check,) = prerequisites.log_group("/ecs/coder", False)

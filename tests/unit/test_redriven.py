@@ -14,6 +14,7 @@ import record_success
 import register_task_definition
 import restore_database
 import roll_back
+import run_task
 import update_service
 from deployer.errors import LockLost
 from deployer.store import locks, releases
@@ -32,6 +33,7 @@ CHANGES = (
     ("ecs", "UpdateService"),
     ("ecs", "CreateService"),
     ("ecs", "RegisterTaskDefinition"),
+    ("ecs", "RunTask"),
     ("rds", "CreateDBSnapshot"),
     ("rds", "RestoreDBInstanceFromDBSnapshot"),
     ("s3", "PutObject"),
@@ -46,6 +48,7 @@ ANOTHERS = lock_request(release="another", execution=ANOTHER_EXECUTION)
         (back_up_database, DATABASE),
         (restore_database, DATABASE),
         (register_task_definition, {}),
+        (run_task, {"spec": document(before={"command": ["migrate"]})}),
         (update_service, {}),
         (roll_back, {}),
         (record_success, {}),

@@ -120,6 +120,32 @@ def test_a_grown_schema_bars_the_way_back_of_a_rollout_that_could_not_be_noted(
     assert not script.requests("UpdateService")
 
 
+RUN: Any = {"startedBy": "x", "container": "coder", "command": ["migrate"], "timeout": 60}
+RUN |= {"requestedAt": "2026-11-23T14:26:00+00:00", "task": "arn:task"}
+
+
+@pytest.mark.parametrize(
+    "end", [{}, {"endedAt": "2026-11-23T14:27:00+00:00", "failure": "it exited with 1"}]
+)
+def test_a_task_before_the_rollout_that_is_not_done_leaves_the_service_as_it_is(
+    broken: Any, context: Any, end: Any
+) -> None:
+    script = broken(IN_PLACE)
+    releases.open_release(release())
+    releases.note(release(), before={**RUN, **end})
+    decided = roll_back.handler(payload(rollout=None, before=True), context)
+    assert decided == {"action": "LEAVE", "reason": "the service was not changed"}
+    assert not script.requests("UpdateService")
+
+
+def test_a_task_before_the_rollout_may_have_grown_the_schema(broken: Any, context: Any) -> None:
+    broken(IN_PLACE, tasks=(unpullable(),))
+    releases.open_release(GROWN)
+    releases.note(GROWN, before={**RUN, "endedAt": "2026-11-23T14:27:00+00:00", "failure": None})
+    event = payload(release=GROWN, before=True)
+    assert roll_back.handler(event, context)["action"] == "LEAVE"
+
+
 @pytest.mark.parametrize("noted", [True, False])
 def test_a_look_that_lags_behind_the_update_is_not_taken_for_the_way_back(
     broken: Any, context: Any, noted: bool

@@ -32,6 +32,7 @@ from tests.unit.samples import (
     OLD_REVISION,
     before,
     config,
+    crashed,
     document,
     lock_request,
     manifest,
@@ -288,6 +289,34 @@ def register_task_definition__new(world: World) -> Any:
 @case
 def register_task_definition__exact(world: World) -> Any:
     return world.flies(taskDefinition=OLD_REVISION)
+
+
+def runs_tasks(world: World, task_shown: dict[str, Any]) -> Any:
+    """A release has a task before its rollout, which ECS shows like this."""
+    world.runs(before(status="PRIMARY", runningCount=1))
+    world.script("ecs", "RunTask", {"tasks": [task_shown], "failures": []})
+    world.script("ecs", "StopTask", {"task": task_shown})
+    world.script("ecs", "DescribeTasks", {"tasks": [task_shown]})
+    return world.flies() | {"spec": world.describe(before={"command": ["migrate"]})}
+
+
+@case
+def run_task__run(world: World) -> Any:
+    return runs_tasks(world, task(desiredStatus="RUNNING"))
+
+
+@case
+def run_task__done(world: World) -> Any:
+    return runs_tasks(world, crashed(taskDefinitionArn=OLD_REVISION))
+
+
+@case
+def stop_task__stopped(world: World) -> Any:
+    event = runs_tasks(world, crashed())
+    run: Any = {"startedBy": "x", "container": "coder", "command": ["migrate"], "timeout": 60}
+    run |= {"requestedAt": NOW.isoformat(), "triedAt": NOW.isoformat(), "task": task()["taskArn"]}
+    releases.note(event["release"], before=run)
+    return event
 
 
 @case

@@ -17,6 +17,7 @@ is an interface (tests/template checks that both sides agree).
     ├── LockLost          it was redriven after another held the lock       → record, fail
     ├── AwsUnavailable    AWS throttles, fails or does not answer           → retry, bounded
     ├── ServiceDraining   the service's deleted predecessor still drains    → retry, bounded
+    ├── TaskStopping      a task of the release still stops                  → retry, bounded
     └── ServiceScaledDown the service is scaled to zero: nothing to judge   → record, fail
 """
 
@@ -75,6 +76,10 @@ class AwsUnavailable(DeployError):
 
 class ServiceDraining(DeployError):
     """A deleted service of the same name still drains, so it can't be created yet."""
+
+
+class TaskStopping(DeployError):
+    """A task before or after the rollout is being stopped and still runs."""
 
 
 class ServiceScaledDown(DeployError):

@@ -266,6 +266,46 @@ def run_task(request: Mapping[str, Any]) -> tuple[list[Task], list[Mapping[str, 
     return [dict(one) for one in response["tasks"]], [dict(one) for one in response["failures"]]
 
 
+def run_once(request: Mapping[str, Any]) -> tuple[str | None, str]:
+    """Run a task unless an earlier call with the same `clientToken` did; see `run_task`.
+
+    Returns:
+        The task's ARN, or None; and why ECS did not run it.
+    """
+    try:
+        tasks, failures = run_task(request)
+    except _ecs().exceptions.ConflictException as error:  # the service has changed meanwhile
+        response: Mapping[str, Any] = error.response
+        return next(iter(response.get("resourceIds", ())), None), f"{error}"
+    except ClientError as error:
+        if refused(error):
+            return None, (
+                "no permission: name its family in TaskFamilyPattern of the deployer's stack, its"
+                " cluster in ClusterName, and its roles in ExecutionRolePattern and"
+                f" TaskRolePattern. {error}"
+            )
+        return None, f"{error}"
+    reasons = "; ".join(str(one.get("reason")) for one in failures)
+    return (tasks[0]["taskArn"] if tasks else None), reasons or "no reason given"
+
+
+def started_tasks(cluster: str, started_by: str, revision: str) -> list[Task]:
+    """Return the tasks with a `startedBy`, whether they run or stopped within the last hour.
+
+    Reads lag behind RunTask.
+
+    Args:
+        revision: the ARN of their task definition: ListTasks takes no status beside a startedBy.
+    """
+    family = revision.rpartition("/")[2].partition(":")[0]
+    list_tasks = _ecs().get_paginator("list_tasks").paginate
+    running = list_tasks(cluster=cluster, startedBy=started_by)
+    stopped = list_tasks(cluster=cluster, family=family, desiredStatus="STOPPED")
+    arns = [arn for page in running for arn in page["taskArns"]]
+    arns += [arn for page in stopped for arn in page["taskArns"]]
+    return [t for t in existing_tasks(cluster, arns) if t.get("startedBy") == started_by]
+
+
 def stop_task(cluster: str, task: str, reason: str) -> None:
     """Stop a task: its containers get SIGTERM, and SIGKILL when their stop timeout is over."""
     _ecs().stop_task(cluster=cluster, task=task, reason=reason)

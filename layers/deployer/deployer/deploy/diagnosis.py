@@ -31,6 +31,8 @@ _ADVICE = {
     "ServiceScaledDown": "Scale the service up and deploy again.",
     "ServiceMissing": "Somebody deleted the service. Deploy again to create it.",
     "RolloutReplaced": "Somebody else changed the service meanwhile. Agree on one way to deploy.",
+    "TaskFailed": "See the last log lines of the task; correct it, and push or deploy again.",
+    "TaskTimedOut": "See the task's last log lines; raise its timeout if it only needs more time.",
     "AlarmRaised": "See what the alarm watches, and the log of the new tasks.",
     "RolloutTimedOut": "See the log lines and events; raise timeout if it only needs more time.",
     "VerificationTimedOut": "See the log lines; check health path, port and security group.",

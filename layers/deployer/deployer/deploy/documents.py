@@ -70,10 +70,7 @@ def release_container(spec: "ServiceSpec", definition: Document) -> str:
     if spec.container:
         if spec.container in names:
             return spec.container
-        raise PreflightFailed(
-            f"{spec.container!r} is not a container of the task definition; it has"
-            f" {', '.join(names) or 'none'}"
-        )
+        raise PreflightFailed(no_container(spec.container, definition))
     ours = [container for container in declared if runs_image_of(container, spec.repository)]
     adopted = spec.task_definition is None
     if not ours and adopted:
@@ -92,6 +89,17 @@ def release_container(spec: "ServiceSpec", definition: Document) -> str:
         f"name in `container` the one that runs the image: {', '.join(names)}"
         if names
         else "a task definition needs a container"
+    )
+
+
+def no_container(name: str | None, definition: Document) -> str:
+    """Return that a task definition has no container of a name; "" if it has one, or None is
+    named."""
+    names = [str(container.get("name")) for container in containers(definition)]
+    if name is None or name in names:
+        return ""
+    return (
+        f"{name!r} is not a container of the task definition; it has {', '.join(names) or 'none'}"
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from deployer.deploy import one_off
 from deployer.deploy.image import Schema, shown
 from deployer.deploy.release import Previous, Record, Recorded, schema_grew
 from deployer.errors import RequestRejected
@@ -147,9 +148,9 @@ def applied_schema(history: History) -> Schema | None:
     """Return the database's schema by our records: that of the last release that ran.
 
     A release that began its rollout may have migrated the database, unless it was rolled back: a
-    rollback happens only if it did not migrate. A release that restored a snapshot set the schema,
-    whatever its outcome. The last release to acquire the lock ran last, even if another record
-    was closed after its own.
+    rollback happens only if it did not migrate. So may one whose task before the rollout ran. A
+    release that restored a snapshot set the schema, whatever its outcome. The last release to
+    acquire the lock ran last, even if another record was closed after its own.
     """
     for entry in sorted(history, key=_acquired_at, reverse=True):
         if was_live(entry) or entry.get("databaseInstance") or _may_have_migrated(entry):
@@ -164,6 +165,8 @@ def _acquired_at(entry: Recorded) -> str:
 def _may_have_migrated(entry: Recorded) -> bool:
     rollback = entry.get("rollback") or {}
     rolled_back = "rollout" in rollback or rollback.get("action") == "STOP"
+    if one_off.may_have_run(entry.get("before")):
+        return True
     return "rollout" in entry and entry.get("outcome") != "FAILED_ROLLED_BACK" and not rolled_back
 
 

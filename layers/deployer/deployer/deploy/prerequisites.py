@@ -18,6 +18,7 @@ from deployer.deploy.documents import Document
 from deployer.deploy.release import Recorded
 from deployer.deploy.rollout import Service
 from deployer.deploy.spec import ServiceSpec, Verification, is_secret
+from deployer.redaction import redact
 
 type Description = Mapping[str, Any]
 
@@ -85,6 +86,23 @@ def moved(
         ),
         "Nobody would deploy to the earlier one any more.",
     )
+
+
+def tasks(spec: ServiceSpec, definition: Description) -> Iterator[Check]:
+    """Check that the tasks before and after the rollout have a container to run in.
+
+    Args:
+        definition: the next release's task definition.
+    """
+    for which, one in (("before", spec.before), ("after", spec.after)):
+        if one is None:
+            continue
+        missing = documents.no_container(one.container, definition)
+        if missing:
+            fix = (f"Correct {which}.container in the service spec.",)
+            yield Check("tasks", FAILED, f"{which}.container: {missing}", fix, "It cannot run.")
+        else:
+            yield Check("tasks", OK, f"{which}: {redact(' '.join(one.command))}")
 
 
 def alarms(spec: ServiceSpec, states: Mapping[str, str]) -> Iterator[Check]:

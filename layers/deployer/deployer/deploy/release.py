@@ -15,6 +15,7 @@ from deployer.deploy.rollout import Rollout
 
 if TYPE_CHECKING:
     from deployer.deploy.diagnosis import Diagnosis
+    from deployer.deploy.one_off import TaskRun
 
 _VERSION_TAG = re.compile(r"v?[0-9]+(\.[0-9]+)+")
 # What builds append to a version for a variant: a platform by docker's or uname's name, or an index
@@ -98,7 +99,7 @@ class Recorded(Release, Record):
     `cluster` is that of the spec which it was deployed by; the spec may name another one since.
 
     The deployment's steps record their results, so that another execution can clean up if this one
-    is stopped.
+    is stopped. `before` and `after` are the tasks before and after the rollout.
     """
 
     deployed: NotRequired[bool]
@@ -111,6 +112,8 @@ class Recorded(Release, Record):
     snapshot: NotRequired[str]
     restoration: NotRequired["Restoration"]
     databaseInstance: NotRequired[str | None]
+    before: NotRequired["TaskRun"]
+    after: NotRequired["TaskRun"]
     diagnosis: NotRequired["Diagnosis"]
     url: NotRequired[str | None]
 

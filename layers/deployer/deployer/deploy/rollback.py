@@ -48,8 +48,8 @@ def decide(
         previous: the release before it, to roll back to.
         was_running: whether the service ran any tasks before.
         touched: whether the update of the service is known to have taken place.
-        ran: whether any task of the release was running, so that it may have migrated the
-            database.
+        ran: whether any task of the release was running, also one before the rollout, so that it
+            may have migrated the database.
         snapshot: the snapshot of the database taken before the release.
         replaced: whether the release's rollout is known, and another deployment is primary.
         restored: whether the release switched the service to a restored database, to be switched
@@ -108,6 +108,11 @@ def decide(
         "action": "ROLL_BACK",
         "reason": f"rolling back to {previous['version'] or previous['taskDefinition']}",
     }
+
+
+def unchanged() -> Rollback:
+    """Return that nothing needs to be done."""
+    return _leave(_UNCHANGED)
 
 
 def keeps_database(

@@ -93,6 +93,15 @@ class Database:
 
 
 @dataclass(frozen=True)
+class OneOff:
+    """A command that each release runs in a task of its own; `container` None for its own."""
+
+    command: tuple[str, ...]
+    container: str | None
+    timeout: int
+
+
+@dataclass(frozen=True)
 class Build:
     """How the service's image is built from its sources: the commands and the base image."""
 
@@ -116,6 +125,7 @@ class ServiceSpec:
         service_definition: as CreateService takes it; None for a service that is only adopted.
         container: the name of the container that runs the pushed image; None to find it.
         url: the base URL behind a load balancer.
+        before, after: the tasks before and after the rollout.
         strategy: None leaves the service's own percentages.
         preset: the application's name in `deployer.presets`.
     """
@@ -137,6 +147,8 @@ class ServiceSpec:
     bake: int | None
     alarms: tuple[str, ...]
     database: Database | None
+    before: OneOff | None
+    after: OneOff | None
     verify: Verification | None
     build: Build
     preset: str | None
@@ -302,17 +314,13 @@ def read(at: "Fields") -> ServiceSpec:
         bake=at.optional_integer("bake", low=0, high=3600),
         alarms=at.texts("alarms", least=0, default=[]),
         database=at.optional_object("database", _database),
+        before=at.optional_object("before", _one_off),
+        after=at.optional_object("after", _one_off),
         verify=at.optional_object("verify", _verification),
         build=at.optional_object("build", _build) or _build(Fields({}, "build.", [])),
         preset=preset,
     )
-    held = 2 * spec.timeout + (spec.bake or 0)  # a rollback may take as long as the rollout
-    if spec.bake and held > LOCK_PATIENCE:
-        at.wrong(
-            "bake",
-            f"a release may hold the lock for {held} s (twice timeout, and bake), and a push waits"
-            f" {LOCK_PATIENCE} s for it: lower bake or timeout",
-        )
+    _check_lock_time(spec, at)
     count = (service_definition or {}).get("desiredCount", 1)
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         at.wrong("serviceDefinition.desiredCount", "must be a whole number from 1")
@@ -326,6 +334,23 @@ def read(at: "Fields") -> ServiceSpec:
     return spec
 
 
+def _check_lock_time(spec: ServiceSpec, at: "Fields") -> None:
+    """Check that a release holds the lock no longer than a push waits for it."""
+    parts = {
+        "bake": spec.bake or 0,
+        "before.timeout": spec.before.timeout if spec.before else 0,
+        "after.timeout": spec.after.timeout if spec.after else 0,
+    }
+    named = [name for name, seconds in parts.items() if seconds]
+    held = 2 * spec.timeout + sum(parts.values())  # a rollback may take as long as the rollout
+    if named and held > LOCK_PATIENCE:
+        at.wrong(
+            named[0],
+            f"a release may hold the lock for {held} s (twice timeout, and {', '.join(named)}),"
+            f" and a push waits {LOCK_PATIENCE} s for it: lower {', '.join(named)} or timeout",
+        )
+
+
 def _check_definition(spec: ServiceSpec, definition: Document, at: "Fields") -> None:
     """Check a task definition in the spec; ECS's model checks the rest in the preflight."""
     if spec.override:
@@ -336,6 +361,9 @@ def _check_definition(spec: ServiceSpec, definition: Document, at: "Fields") -> 
         field = "container" if spec.container else "taskDefinition.containerDefinitions"
         at.wrong(field, f"{error}")
         name = None
+    for which, one in (("before", spec.before), ("after", spec.after)):
+        if one and (missing := documents.no_container(one.container, definition)):
+            at.wrong(f"{which}.container", missing)
     for index, container in documents.indexed(definition):
         path = f"taskDefinition.containerDefinitions[{index}]"
         for number, variable in enumerate(documents.listed(container, "environment")):
@@ -399,6 +427,16 @@ def _database(at: "Fields") -> Database:
     )
     at.close()
     return database
+
+
+def _one_off(at: "Fields") -> OneOff:
+    one = OneOff(
+        command=at.texts("command"),
+        container=at.optional_text("container", pattern=_NAME),
+        timeout=at.integer("timeout", 600, low=30, high=3600),
+    )
+    at.close()
+    return one
 
 
 def _build(at: "Fields") -> Build:
@@ -580,7 +618,7 @@ class Fields:
         default: list[object] | None = None,
     ) -> tuple[str, ...]:
         items = self._items(name, default)
-        if name in self._document and len(items) < least:
+        if isinstance(self._document.get(name), list) and len(items) < least:
             self.wrong(name, f"needs at least {least} element(s)")
         for index, item in enumerate(items):
             if not isinstance(item, str) or not re.fullmatch(pattern, item):

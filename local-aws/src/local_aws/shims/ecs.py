@@ -62,11 +62,11 @@ _DEFAULTS: dict[str, Any] = {
 
 
 class _Refused(Exception):
-    """An error answer: its AWS code and message."""
+    """An error answer: its AWS code, message and further members."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, **members: Any) -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.members = code, members
 
 
 def _register(original: Callable[[Request], Response], data: Request) -> Response:
@@ -200,7 +200,11 @@ def _run_task(data: Request) -> Response:
     request = copy.deepcopy(data)  # what follows fills in defaults
     earlier, tasks = _ran.get(token) or (request, [])
     if earlier != request:  # AmazonECS/latest/APIReference/ECS_Idempotency.html
-        raise _Refused("ConflictException", "The client token was used with other parameters.")
+        raise _Refused(
+            "ConflictException",
+            "The client token was used with other parameters.",
+            resourceIds=[task.record["taskArn"] for task in tasks],
+        )
     if tasks:
         shown = [ecs._sanitize(task.record) for task in tasks]
         same: Response = json_response({"tasks": shown, "failures": []})
@@ -356,11 +360,11 @@ def _guarded(handler: Callable[[Request], Response], data: Request) -> Response:
         with lock:
             return handler(data)
     except _Refused as refused:
-        return _refusal(refused.code, str(refused))
+        return _refusal(refused.code, str(refused), refused.members)
 
 
-def _refusal(code: str, message: str) -> Response:
-    return error_response_json(code, message, 400)
+def _refusal(code: str, message: str, members: dict[str, Any] | None = None) -> Response:
+    return error_response_json(code, message, 400, members)
 
 
 def _valid(operation: str, handler: Callable[[Request], Response], data: Request) -> Response:
