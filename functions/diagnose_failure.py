@@ -1,7 +1,7 @@
 """Diagnose the failure from the failed tasks, the service's events and the log."""
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -21,12 +21,13 @@ _LINES = 100  # the cause may be logged at the start
 
 
 class Request(TypedDict):
-    """`task` is the ARN of the task before or after the rollout, if that has failed."""
+    """`task` is the ARN of the task before or after the rollout, if that has failed; an execution
+    that began before an upgrade of the deployer has none."""
 
     spec: Mapping[str, Any]
     rollout: Rollout | None
     failure: Failure
-    task: str | None
+    task: NotRequired[str | None]
     execution: str
 
 
@@ -38,9 +39,9 @@ def handler(event: Request, context: LambdaContext) -> Diagnosis:
     failed: list[Task] = []
     logged: list[Task] = []
     revision = deployment["taskDefinition"] if deployment else None
-    if event["task"]:
+    if failed_task := event.get("task"):
         events = []
-        failed = logged = ecs.existing_tasks(spec.cluster, [event["task"]])
+        failed = logged = ecs.existing_tasks(spec.cluster, [failed_task])
         revision = next((task["taskDefinitionArn"] for task in logged), None)
     elif deployment:
         stopped = ecs.stopped_tasks(spec.cluster, spec.service, deployment["id"])

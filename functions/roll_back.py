@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -21,14 +21,15 @@ logger = Logger()
 
 
 class Request(TypedDict):
-    """`before` is whether the release may have run a task before its rollout."""
+    """`before` is whether the release may have run a task before its rollout; an execution that
+    began before an upgrade of the deployer does not say."""
 
     spec: Mapping[str, Any]
     release: Release
     taskDefinition: str | None
     previous: Previous | None
     wasRunning: bool
-    before: bool
+    before: NotRequired[bool]
     rollout: Rollout | None
     snapshot: str | None
     execution: str
@@ -45,7 +46,7 @@ def handler(event: Request, context: LambdaContext) -> Rollback:
 
 def _roll_back(spec: ServiceSpec, event: Request) -> Rollback:
     revision, own_rollout, previous = event["taskDefinition"], event["rollout"], event["previous"]
-    before = _task_before(event["release"]) if event["before"] else None
+    before = _task_before(event["release"]) if event.get("before") else None
     if before and not one_off.succeeded(before):
         return rollback.unchanged()  # the service is updated only after it
     network = (spec.service_definition or {}).get("networkConfiguration")

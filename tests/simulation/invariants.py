@@ -413,7 +413,7 @@ class Invariants:
             if deleted:
                 return
             self.broken("no false success", f"no task of {record['version']} runs")
-        self._baked(running, record)
+        self._baked([*running, *service.dead], ours, record)
         self._in_time(ours, record)
         verify = self.world.spec.get("verify")
         # what comes after the answer may take its time
@@ -443,9 +443,19 @@ class Invariants:
         checked = "verify" in spec or service.balancers or probed
         return float(spec.get("bake", 0 if checked else 60))
 
-    def _baked(self, running: list[Task], record: Mapping[str, Any]) -> None:
-        now = self.world.engine.now
-        ran = min((now - t.started for t in running if t.started is not None), default=0.0)
+    def _baked(self, tasks: list[Task], ours: Deployment, record: Mapping[str, Any]) -> None:
+        """Whether the tasks that ran at the last look had run for long enough, by now or by their
+        end: one may end, and be replaced, between the look and the record."""
+        now, looked = self.world.engine.now, self.world.sfn.executions[record["execution"]].looked
+        ran = min(
+            (
+                (t.stopped or now) - t.started
+                for t in tasks
+                if t.deployment is ours and t.started is not None
+                if t.started <= looked <= (t.stopped or now)
+            ),
+            default=0.0,
+        )
         if ran < self._bake - max(self.world.skew.values(), default=0.0):
             self.broken("no false success", f"{record['version']} has run for {ran:.0f} s")
 

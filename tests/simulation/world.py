@@ -175,7 +175,7 @@ class Execution:
         self.arn = f"{runtime.arn(machine).replace(':stateMachine:', ':execution:')}:{name}"
         self.started, self.ended = world.engine.now, 0.0
         self.path: list[str] = []
-        self.polls = 0.0  # when it first looked at its rollout
+        self.polls = self.looked = 0.0  # when it looked at its rollout first, and last
         self.box: Box | None = None
         self.tokens: list[str] = []
         self.lag = world.lag_of(name)  # for so long DescribeExecution does not show a change of it
@@ -239,8 +239,9 @@ class Execution:
 
     def entered(self, name: str) -> None:
         self.path.append(name)
-        if name == "Poll health" and not self.polls:
-            self.polls = self.world.engine.now
+        if name == "Poll health":
+            self.looked = self.world.engine.now
+            self.polls = self.polls or self.looked
         self.world.trace("sfn", f"{self.name[:12]} enters {name}")
         self.world.invariants.entered(self)
 

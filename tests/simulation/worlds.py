@@ -582,6 +582,9 @@ FOUND: Mapping[str, Plan] = {
         ),
         news={5: "late"},
     ),
+    "a service was scaled to zero between the last look and the record": Plan(
+        "bare", (push(4, "1.0.2", "exit-twice", seconds=5.0), (124, "scale", (0,))), noise=21645
+    ),
     "a tag put back while nothing could be read lost to an image that was pushed before": Plan(
         "bare",
         (

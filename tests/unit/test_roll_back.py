@@ -65,6 +65,12 @@ def test_the_previous_release_is_put_back_as_it_ran(broken: Any, context: Any) -
     assert "desiredCount" not in request
 
 
+def test_an_execution_that_began_before_an_upgrade_rolls_back(broken: Any, context: Any) -> None:
+    broken(IN_PLACE, tasks=(crashed(),))
+    old: Any = {name: value for name, value in payload().items() if name != "before"}
+    assert roll_back.handler(old, context)["action"] == "ROLL_BACK"
+
+
 def test_a_release_of_which_nothing_is_known_takes_the_specs_network(
     broken: Any, context: Any
 ) -> None:
