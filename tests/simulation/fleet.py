@@ -592,6 +592,11 @@ class Fleet(World):
         more = {"NextToken": str(following)} if following < len(self.specs) else {}
         return {"Parameters": page, **more}
 
+    def get_parameters(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        texts = {name: self.specs.get(name.rpartition("/")[2]) for name in request["Names"]}
+        there = [{"Name": name, "Value": text} for name, text in texts.items() if text]
+        return {"Parameters": there}
+
 
 def _partition(request: Mapping[str, Any]) -> str:
     """The partition key of a request; that of its first item in a transaction."""
