@@ -461,7 +461,7 @@ class Fleet(World):
                 raise refusal
             # botocore.retries.standard.ExponentialBackoff
             self._pause(invocation, self.dice.random() * min(2 ** (number - 1), 20))
-        self.count[operation] += 1
+        self.count[operation] += invocation.function != "Reconcile"
         answer = super().call(service, operation, request)
         if service == "dynamodb" and self._limited:
             self._consume(operation, request, answer)
@@ -509,11 +509,18 @@ class Fleet(World):
 
     def entered(self, execution: Execution) -> None:
         """A state is entered, once the quota of transitions lets it."""
-        self.transitions += 1
+        if runtime.machine(execution.machine).states[execution.path[-1]].kind != "Task":
+            self.transitions += 1
         wait = self.waits(TRANSITIONS)
         if wait:
             self.throttled["StateTransition"] += 1
             self.engine.pause(wait)
+
+    def invoke(self, *arguments: Any, **more: Any) -> None:
+        execution = arguments[3] if len(arguments) > 3 else None
+        if execution:  # each try of a state counts
+            self.transitions += 1
+        super().invoke(*arguments, **more)
 
     def _invoke(self, invocation: Invocation, calls_back: bool) -> None:
         function, now = invocation.function, self.engine.now

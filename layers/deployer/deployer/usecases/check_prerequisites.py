@@ -7,6 +7,7 @@ warning.
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -58,6 +59,15 @@ class Place:
     @property
     def cidrs(self) -> list[str]:
         return [subnet["CidrBlock"] for subnet in self.subnets.values() if "CidrBlock" in subnet]
+
+    @cached_property
+    def target_groups(self) -> Mapping[str, tuple[Description | None, Sequence[Description]]]:
+        """Each target group (None if it does not exist) and its load balancers, by its ARN."""
+        groups = {name: elb.target_group(name) for name in documents.target_groups(self.service)}
+        return {
+            name: (group, elb.load_balancers((group or {}).get("LoadBalancerArns", ())))
+            for name, group in groups.items()
+        }
 
     @property
     def vpc(self) -> Description | None:
@@ -257,12 +267,11 @@ def _target_groups(at: Place) -> Iterable[Check]:
 
 
 def _target_group(at: Place, arn: str, port: int) -> Iterable[Check]:
-    target_group = elb.target_group(arn)
+    target_group, balancers = at.target_groups[arn]
     healthy = bool(target_group and elb.healthy_addresses(arn))
     yield from prerequisites.target_group(
         arn, at.definition, at.spec.verify, target_group, at.vpcs, healthy
     )
-    balancers = elb.load_balancers((target_group or {}).get("LoadBalancerArns", ()))
     balancer_groups = [
         name for balancer in balancers for name in balancer.get("SecurityGroups", ())
     ]
@@ -283,12 +292,11 @@ def _verification(at: Place) -> Iterable[Check]:
     if not at.spec.verify:
         return
     subnets, group = ec2.verification_network()
-    arns = [
-        arn
-        for name in documents.target_groups(at.service)
-        for arn in (elb.target_group(name) or {}).get("LoadBalancerArns", ())
-    ]
-    balancers = elb.load_balancers(arns) if at.spec.url else []
+    balancers = (
+        [balancer for _, found in at.target_groups.values() for balancer in found]
+        if at.spec.url
+        else []
+    )
     host = urlsplit(at.spec.url or "").hostname or ""
     resolved = http.addresses(host) if balancers and not subnets else []
     yield from prerequisites.reach(at.spec, balancers, resolved, inside=bool(subnets))
