@@ -20,7 +20,8 @@ from deployer.deploy.spec import ServiceSpec
 from deployer.docs import site
 from deployer.errors import DeployError
 from deployer.log import Logger
-from deployer.store import builds, locks, publications, releases, specs
+from deployer.store import builds, locks, publications, releases
+from deployer.usecases import find_spec
 
 logger = Logger()
 
@@ -40,9 +41,9 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> Reconciled:
         done: Reconciled = {"settled": _settle_execution(event["detail"]), "started": []}
     else:
         remaining = lambda: context.get_remaining_time_in_millis() / 1000  # noqa: E731
-        parameters = ssm.service_specs()
-        specs.keep_index(spec.index(parameters), datetime.now(UTC))
-        done = _reconcile_all(spec.services(parameters), site.named(ssm.site_specs()), remaining)
+        done = _reconcile_all(
+            spec.services(find_spec.all_specs()), site.named(ssm.site_specs()), remaining
+        )
     logger.info("reconciled", done=done)
     return done
 

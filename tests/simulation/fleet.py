@@ -312,11 +312,12 @@ class Fleet(World):
     invariants: Any
     ecs: Fargate
 
-    def __init__(self, number: int, bad: int = 0, lost: bool = False, seed: int = 1) -> None:
+    def __init__(self, number: int, bad: int = 0, lost: bool = False, tagged: bool = False, seed: int = 1) -> None:
         names = [f"svc-{n:03}" for n in range(number)]
         self.specs = {name: json.dumps(spec(name)) for name in names}
         super().__init__(spec(names[0]))
         self.number, self.bad, self.lost_events = number, bad, lost
+        self.tagged = tagged
         self.dice = random.Random(seed)
         self.ecr, self.ecs = Registry(self, names), Fargate(self)
         self.invariants = Watch(self)
@@ -373,12 +374,18 @@ class Fleet(World):
     def _push(self, name: str, app: App) -> None:
         digest = self.ecr.repositories[name].push(app, app.version)
         self.releases.append((name, app, float(int(self.engine.now)), digest))
+        self._tell(name, digest, app.version)
+        if self.tagged and self._limited:
+            self.ecr.repositories[name].tag(digest, "latest")
+            self._tell(name, digest, "latest")
+
+    def _tell(self, name: str, digest: str, tag: str) -> None:
         detail = {
             "result": "SUCCESS",
             "repository-name": name,
             "image-digest": digest,
             "action-type": "PUSH",
-            "image-tag": app.version,
+            "image-tag": tag,
         }
         event = {
             "source": "aws.ecr",

@@ -1,13 +1,15 @@
 """Find the service spec of a push or a request, reading few parameters where there are many.
 
 Parameter Store returns ten specs a page, and 40 pages a second to all of the account:
-https://docs.aws.amazon.com/general/latest/gr/ssm.html. With more than a page of specs, the
-reconciler's index says which ones to read; these are read afresh, and settle it alone if one of
-them is for the push or request.
+https://docs.aws.amazon.com/general/latest/gr/ssm.html. With more specs than a page, an index in the
+releases table says which to read. These are read afresh, so a changed spec always counts. A spec
+that is new to the index counts once the index is written again: within a minute if no other spec
+deploys the push, and in the reconciler's next round otherwise.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from deployer import requests
 from deployer.aws import ssm
@@ -17,50 +19,73 @@ from deployer.deploy.spec import ServiceSpec, Unread
 from deployer.errors import ServiceUnknown
 from deployer.store import specs
 
-_PAGE = 10  # parameters that one call reads by their names
+type Matches = tuple[list[tuple[ServiceSpec, Document]], list[Unread]]
+
+_PAGE = 10  # parameters that one call reads, by their path or their names
+_TRUSTED = timedelta(minutes=15)  # three rounds of the reconciler
+_COMPLETE = timedelta(minutes=1)
 
 
-def for_push(
-    repository: str, tag: str | None
-) -> tuple[list[tuple[ServiceSpec, Document]], list[Unread]]:
+@dataclass(frozen=True)
+class _Found:
+    """Service specs: the text by the parameter's name.
+
+    Attributes:
+        age: of the index that named them; None if these are all.
+    """
+
+    parameters: Mapping[str, str]
+    age: timedelta | None = None
+
+
+def for_push(repository: str, tag: str | None) -> Matches:
     """Return the services that a push is for; see `spec.for_push`."""
-    parameters, complete = _parameters("repository", repository)
-    if not complete:
-        try:
-            matches, invalid = spec.for_push(parameters, repository, tag)
-        except ServiceUnknown:
-            matches, invalid = [], []
-        if len(matches) == 1 and not invalid and _is_settled(matches[0][0], tag):
-            return matches, invalid
-        parameters = ssm.service_specs()
-    return spec.for_push(parameters, repository, tag)
+    found = _find("repository", repository)
+    if found.age is not None:
+        settled = _settled(found, repository, tag)
+        if settled:
+            return settled
+        found = _Found(all_specs())
+    return spec.for_push(found.parameters, repository, tag)
 
 
-def _is_settled(match: ServiceSpec, tag: str | None) -> bool:
-    """Return whether a push deploys this service, or none whatever the specs say."""
-    return tag is None or requests.ignored(tag) is not None or bool(match.deploys(tag))
+def _settled(found: _Found, repository: str, tag: str | None) -> Matches | None:
+    """Return what a push is for if no spec that is new to the index matters; None otherwise."""
+    try:
+        matches, invalid = spec.for_push(found.parameters, repository, tag)
+    except ServiceUnknown:
+        return None
+    never = requests.ignored(tag) is not None
+    lately = found.age is not None and found.age < _COMPLETE
+    one = len(matches) == 1 and not invalid
+    if one and (never or lately or (tag and matches[0][0].deploys(tag))):
+        return matches, invalid
+    return None
 
 
 def for_service(service: str | None) -> tuple[ServiceSpec, Document]:
     """Return the spec of a service, parsed and as a document; see `spec.for_service`."""
-    parameters, complete = _parameters("service", service or "")
-    if not complete and len(parameters) != 1:
-        parameters = ssm.service_specs()
-    return spec.for_service(parameters, service)
+    found = _find("service", service or "")
+    complete = found.age is None or len(found.parameters) == 1
+    return spec.for_service(found.parameters if complete else all_specs(), service)
 
 
-def _parameters(field: str, value: str) -> tuple[Mapping[str, str], bool]:
-    """Return the specs with a value as the index knows them; all if there are few.
+def all_specs() -> Mapping[str, str]:
+    """Return all service specs; keep the index of them if they are more than a page."""
+    read_at, parameters = datetime.now(UTC), ssm.service_specs()
+    if len(parameters) > _PAGE:
+        specs.keep_index(spec.index(parameters), read_at)
+    return parameters
 
-    Returns:
-        The text by the parameter's name; none if the index is of no use. Whether these are all.
-    """
+
+def _find(field: str, value: str) -> _Found:
+    """Return the specs with a value, as far as the index knows them; all if there are few."""
     first, complete = ssm.first_service_specs()
     if complete:
-        return first, True
-    names = specs.names_with(field, value, datetime.now(UTC))
-    if not 0 < len(names) <= _PAGE:
-        return {}, False
+        return _Found(first)
+    names, age = specs.names_with(field, value, datetime.now(UTC))
+    if age > _TRUSTED or not 0 < len(names) <= _PAGE:
+        return _Found({}, age)
     named = ssm.service_specs_named(names)
     unchanged = [entry[field] == value for entry in spec.index(named).values()]
-    return named if unchanged == [True] * len(names) else {}, False
+    return _Found(named if unchanged == [True] * len(names) else {}, age)
