@@ -7,11 +7,10 @@ configures it, and then the state machines do.
 
 import json
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from types import SimpleNamespace
 from typing import Any
 
 from greenlet import getcurrent
@@ -20,7 +19,6 @@ from tests.simulation import runtime
 from tests.simulation.application import App
 from tests.simulation.cloud import Ecr
 from tests.simulation.ecs import ACCOUNT, ATTACH, REGION, Deployment, Ecs, Service, Task
-from tests.simulation.engine import Box
 from tests.simulation.errors import AwsError
 from tests.simulation.invariants import Broken
 from tests.simulation.world import (
@@ -335,8 +333,7 @@ class Fleet(World):
         self.throttled: Counter[str] = Counter()
         self.given_up: Counter[str] = Counter()
         self.transitions = self.peak = 0
-        self.units: Counter[str] = Counter()
-        self.seconds: Counter[str] = Counter()
+        self.units = self.seconds = 0.0
         self.rounds: list[tuple[float, float]] = []  # of Reconcile: when, and how long
         self.releases: list[tuple[str, App, float, str]] = []
 
@@ -481,8 +478,7 @@ class Fleet(World):
             return None
         now = self.engine.now
         if service == "dynamodb":
-            buckets = [b for b, _ in self._capacity(operation, request)]
-            if all(bucket.take(now, 0.0) for bucket in buckets):
+            if all(b.take(now, 0.0) for b in self._capacity(operation, request)):
                 return None
             return AwsError("ThrottlingException", "Throughput exceeds the current capacity")
         quota = _BY_CALL.get((service, operation))
@@ -490,13 +486,10 @@ class Fleet(World):
             return None
         return AwsError(quota.code, "Rate exceeded", quota.status)
 
-    def _capacity(
-        self, operation: str, request: Mapping[str, Any]
-    ) -> list[tuple[Bucket, str]]:
+    def _capacity(self, operation: str, request: Mapping[str, Any]) -> list[Bucket]:
         reads = operation in ("GetItem", "Query")
         one, all_ = (READS, TABLE_READS) if reads else (WRITES, TABLE_WRITES)
-        kind = "read" if reads else "write"
-        return [(self._bucket(one, _partition(request)), kind), (self._bucket(all_), kind)]
+        return [self._bucket(one, _partition(request)), self._bucket(all_)]
 
     def _consume(
         self, operation: str, request: Mapping[str, Any], answer: Mapping[str, Any]
@@ -510,9 +503,9 @@ class Fleet(World):
             units = max(1.0, len(str(request)) / 1024) * twice
         else:
             return
-        for bucket, kind in self._capacity(operation, request):
+        for bucket in self._capacity(operation, request):
             bucket.take(self.engine.now, units)
-        self.units[kind] += units
+        self.units += units
 
     def entered(self, execution: Execution) -> None:
         """A state is entered, once the quota of transitions lets it."""
@@ -546,7 +539,7 @@ class Fleet(World):
         self.concurrent -= 1
         self._idle[function] += 1
         self.invoked[function] += 1
-        self.seconds[function] += self.engine.now - begun
+        self.seconds += self.engine.now - begun
         if function == "Reconcile" and "detail" not in invocation.payload:
             self.rounds.append((now, self.engine.now - begun))
 
@@ -621,5 +614,3 @@ def _partition(request: Mapping[str, Any]) -> str:
     key = request.get("Key") or request.get("Item")
     return str(key["service"]["S"]) if key else ""
 
-
-__all__ = ["Fleet", "defaultdict", "Box", "SimpleNamespace"]

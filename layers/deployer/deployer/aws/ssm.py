@@ -30,7 +30,7 @@ def first_service_specs() -> tuple[Mapping[str, str], bool]:
 
 
 def service_specs_named(names: Sequence[str]) -> Mapping[str, str]:
-    """Return the service specs with these parameter names, ten at most; missing ones are left out."""
+    """Return the service specs with these names, ten at most; missing ones are left out."""
     parameters = _ssm().get_parameters(Names=list(names))["Parameters"]
     return {p["Name"]: p["Value"] for p in parameters}
 

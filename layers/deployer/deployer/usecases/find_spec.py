@@ -27,7 +27,7 @@ _COMPLETE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Known:
     """Service specs: the text by the parameter's name.
 
     Attributes:
@@ -40,23 +40,23 @@ class _Found:
 
 def for_push(repository: str, tag: str | None) -> Matches:
     """Return the services that a push is for; see `spec.for_push`."""
-    found = _find("repository", repository)
-    if found.age is not None:
-        settled = _settled(found, repository, tag)
+    known = _find("repository", repository)
+    if known.age is not None:
+        settled = _settled(known, repository, tag)
         if settled:
             return settled
-        found = _Found(all_specs())
-    return spec.for_push(found.parameters, repository, tag)
+        known = _Known(all_specs())
+    return spec.for_push(known.parameters, repository, tag)
 
 
-def _settled(found: _Found, repository: str, tag: str | None) -> Matches | None:
+def _settled(known: _Known, repository: str, tag: str | None) -> Matches | None:
     """Return what a push is for if no spec that is new to the index matters; None otherwise."""
     try:
-        matches, invalid = spec.for_push(found.parameters, repository, tag)
+        matches, invalid = spec.for_push(known.parameters, repository, tag)
     except ServiceUnknown:
         return None
     never = requests.ignored(tag) is not None
-    lately = found.age is not None and found.age < _COMPLETE
+    lately = known.age is not None and known.age < _COMPLETE
     one = len(matches) == 1 and not invalid
     if one and (never or lately or (tag and matches[0][0].deploys(tag))):
         return matches, invalid
@@ -65,9 +65,9 @@ def _settled(found: _Found, repository: str, tag: str | None) -> Matches | None:
 
 def for_service(service: str | None) -> tuple[ServiceSpec, Document]:
     """Return the spec of a service, parsed and as a document; see `spec.for_service`."""
-    found = _find("service", service or "")
-    complete = found.age is None or len(found.parameters) == 1
-    return spec.for_service(found.parameters if complete else all_specs(), service)
+    known = _find("service", service or "")
+    complete = known.age is None or len(known.parameters) == 1
+    return spec.for_service(known.parameters if complete else all_specs(), service)
 
 
 def all_specs() -> Mapping[str, str]:
@@ -78,14 +78,14 @@ def all_specs() -> Mapping[str, str]:
     return parameters
 
 
-def _find(field: str, value: str) -> _Found:
+def _find(field: str, value: str) -> _Known:
     """Return the specs with a value, as far as the index knows them; all if there are few."""
     first, complete = ssm.first_service_specs()
     if complete:
-        return _Found(first)
+        return _Known(first)
     names, age = specs.names_with(field, value, datetime.now(UTC))
     if age > _TRUSTED or not 0 < len(names) <= _PAGE:
-        return _Found({}, age)
+        return _Known({}, age)
     named = ssm.service_specs_named(names)
     unchanged = [entry[field] == value for entry in spec.index(named).values()]
-    return _Found(named if unchanged == [True] * len(names) else {}, age)
+    return _Known(named if unchanged == [True] * len(names) else {}, age)
