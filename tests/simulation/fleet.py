@@ -54,10 +54,10 @@ class Bucket:
         self._tokens -= tokens
         return True
 
-    def reserve(self, now: float) -> float:
-        """Take a token that may be still to come; return the seconds until it is there."""
+    def reserve(self, now: float, tokens: float = 1.0) -> float:
+        """Take tokens that may be still to come; return the seconds until they are there."""
         self._fill(now)
-        self._tokens -= 1.0
+        self._tokens -= tokens
         return max(0.0, -self._tokens / self.refill)
 
     def _fill(self, now: float) -> None:
@@ -187,7 +187,11 @@ def spec(name: str) -> dict[str, Any]:
                 "awsvpcConfiguration": {"subnets": [SUBNET], "securityGroups": [GROUP]}
             },
             "loadBalancers": [
-                {"targetGroupArn": _target_group(name), "containerName": "app", "containerPort": 3000}
+                {
+                    "targetGroupArn": _target_group(name),
+                    "containerName": "app",
+                    "containerPort": 3000,
+                }
             ],
             "healthCheckGracePeriodSeconds": 180,
         },
@@ -310,7 +314,9 @@ class Fleet(World):
     invariants: Any
     ecs: Fargate
 
-    def __init__(self, number: int, bad: int = 0, lost: bool = False, tagged: bool = False, seed: int = 1) -> None:
+    def __init__(
+        self, number: int, bad: int = 0, lost: bool = False, tagged: bool = False, seed: int = 1
+    ) -> None:
         names = [f"svc-{n:03}" for n in range(number)]
         self.specs = {name: json.dumps(spec(name)) for name in names}
         super().__init__(spec(names[0]))
@@ -471,9 +477,7 @@ class Fleet(World):
             self._consume(operation, request, answer)
         return answer
 
-    def _refusal(
-        self, service: str, operation: str, request: Mapping[str, Any]
-    ) -> AwsError | None:
+    def _refusal(self, service: str, operation: str, request: Mapping[str, Any]) -> AwsError | None:
         if not self._limited:
             return None
         now = self.engine.now
@@ -504,7 +508,7 @@ class Fleet(World):
         else:
             return
         for bucket in self._capacity(operation, request):
-            bucket.take(self.engine.now, units)
+            bucket.reserve(self.engine.now, units)
         self.units += units
 
     def entered(self, execution: Execution) -> None:
@@ -613,4 +617,3 @@ def _partition(request: Mapping[str, Any]) -> str:
         return str(request["ExpressionAttributeValues"][":service"]["S"])
     key = request.get("Key") or request.get("Item")
     return str(key["service"]["S"]) if key else ""
-
