@@ -86,6 +86,7 @@ def _quota(name: str, service: str, operations: str, *rest: Any, **more: Any) ->
 _ECS = "ECS API reference, request-throttling"
 _SFN = "Step Functions developer guide, service-quotas, all other regions"
 _EC2 = "EC2 API reference, throttling"
+_ECR = "ECR user guide, service-quotas"
 _REFUSAL = {"code": "RequestLimitExceeded", "status": 503}
 QUOTAS = (
     _quota("ECS: service modify", "ecs", "CreateService UpdateService", 50, 5, _ECS),
@@ -96,7 +97,7 @@ QUOTAS = (
     _quota("ECS: cluster resource read", "ecs", "DescribeTasks ListTasks", 100, 20, _ECS),
     _quota("Step Functions: StartExecution", "stepfunctions", "StartExecution", 800, 150, _SFN),
     _quota("Step Functions: SendTask…", "stepfunctions", "SendTaskSuccess", 1500, 300, _SFN),
-    _quota("Step Functions: DescribeExecution", "stepfunctions", "DescribeExecution", 250, 10, _SFN),
+    _quota("Step Functions: Describe…", "stepfunctions", "DescribeExecution", 250, 10, _SFN),
     _quota(
         "Parameter Store: default throughput", "ssm", "GetParametersByPath GetParameters", 40, 40,
         "AWS general reference, ssm",
@@ -114,10 +115,9 @@ QUOTAS = (
         "EC2: unfiltered non-mutating", "ec2", "DescribeSecurityGroups DescribeNetworkInterfaces",
         50, 10, _EC2, **_REFUSAL,
     ),
-    _quota("ECR: BatchGetImage", "ecr", "BatchGetImage", 2000, 2000, "ECR user guide, service-quotas"),
+    _quota("ECR: BatchGetImage", "ecr", "BatchGetImage", 2000, 2000, _ECR),
     _quota(
-        "ECR: GetDownloadUrlForLayer", "ecr", "GetDownloadUrlForLayer", 3000, 3000,
-        "ECR user guide, service-quotas",
+        "ECR: GetDownloadUrlForLayer", "ecr", "GetDownloadUrlForLayer", 3000, 3000, _ECR,
     ),
     _quota(
         "CloudWatch Logs: DescribeLogStreams", "logs", "DescribeLogStreams", 25, 25,
@@ -129,26 +129,15 @@ QUOTAS = (
     ),
 )  # fmt: skip
 # those that no call meets
-TRANSITIONS = Quota("Step Functions: StateTransition", "", frozenset(), 800, 800, _SFN)
-LAUNCHES = Quota(
-    "Fargate: launches of tasks", "", frozenset(), 100, 20, "ECS developer guide, throttling"
-)
-READS = Quota(
-    "DynamoDB: reads of a partition", "", frozenset(), 3000, 3000,
-    "DynamoDB developer guide, bp-partition-key-design",
-)  # fmt: skip
-WRITES = Quota(
-    "DynamoDB: writes of a partition", "", frozenset(), 1000, 1000,
-    "DynamoDB developer guide, bp-partition-key-design",
-)  # fmt: skip
-TABLE_READS = Quota(
-    "DynamoDB: reads of a new on-demand table", "", frozenset(), 12000, 12000,
-    "DynamoDB developer guide, on-demand-capacity-mode",
-)  # fmt: skip
-TABLE_WRITES = Quota(
-    "DynamoDB: writes of a new on-demand table", "", frozenset(), 4000, 4000,
-    "DynamoDB developer guide, on-demand-capacity-mode",
-)  # fmt: skip
+TRANSITIONS = _quota("Step Functions: StateTransition", "", "", 800, 800, _SFN)
+_FARGATE = "ECS developer guide, throttling"
+LAUNCHES = _quota("Fargate: launches of tasks", "", "", 100, 20, _FARGATE)
+_KEYS = "DynamoDB developer guide, bp-partition-key-design"
+READS = _quota("DynamoDB: reads of a partition", "", "", 3000, 3000, _KEYS)
+WRITES = _quota("DynamoDB: writes of a partition", "", "", 1000, 1000, _KEYS)
+_NEW = "DynamoDB developer guide, on-demand-capacity-mode"
+TABLE_READS = _quota("DynamoDB: reads of a new on-demand table", "", "", 12000, 12000, _NEW)
+TABLE_WRITES = _quota("DynamoDB: writes of a new on-demand table", "", "", 4000, 4000, _NEW)
 _BY_CALL = {(quota.service, name): quota for quota in QUOTAS for name in quota.operations}
 
 
@@ -306,8 +295,10 @@ class Release:
 class Fleet(World):
     """Services of one deployer.
 
-    bad   every how manieth release is bad; 0 for none.
-    lost  whether no event of a push arrives.
+    bad     every how manieth release is bad; 0 for none.
+    lost    whether no event of a push arrives.
+    tagged  whether each image is pushed under `latest` too, which no spec names.
+    scale   of all quotas: twenty services at a tenth of them meet what 200 do.
     """
 
     ecr: Any
@@ -315,13 +306,19 @@ class Fleet(World):
     ecs: Fargate
 
     def __init__(
-        self, number: int, bad: int = 0, lost: bool = False, tagged: bool = False, seed: int = 1
+        self,
+        number: int,
+        bad: int = 0,
+        lost: bool = False,
+        tagged: bool = False,
+        scale: float = 1.0,
+        seed: int = 1,
     ) -> None:
         names = [f"svc-{n:03}" for n in range(number)]
         self.specs = {name: json.dumps(spec(name)) for name in names}
         super().__init__(spec(names[0]))
         self.number, self.bad, self.lost_events = number, bad, lost
-        self.tagged = tagged
+        self.tagged, self.scale = tagged, scale
         self.dice = random.Random(seed)
         self.ecr, self.ecs = Registry(self, names), Fargate(self)
         self.invariants = Watch(self)
@@ -428,6 +425,13 @@ class Fleet(World):
         completed = self.ecs.services[name].last_completed
         return completed.completed - begun if completed else 0.0
 
+    def failed(self) -> int:
+        """How many executions of good releases failed: what they were for is started again."""
+        begun = min(pushed for _, _, pushed, _ in self.releases)
+        executions = [e for e in self.sfn.executions.values() if e.started >= begun]
+        bad = sum(not release.good for release in self.outcomes())
+        return sum(e.status != "SUCCEEDED" for e in executions) - bad
+
     def orphans(self) -> list[str]:
         """What no execution holds or waits for any more, but the table still has."""
         return [
@@ -442,7 +446,8 @@ class Fleet(World):
     def _bucket(self, quota: Quota, of: str = "") -> Bucket:
         key = quota.name, of
         if key not in self._buckets:
-            self._buckets[key] = Bucket(quota.capacity, quota.refill)
+            capacity = max(1.0, quota.capacity * self.scale)
+            self._buckets[key] = Bucket(capacity, quota.refill * self.scale)
         return self._buckets[key]
 
     def waits(self, quota: Quota) -> float:
@@ -617,3 +622,70 @@ def _partition(request: Mapping[str, Any]) -> str:
         return str(request["ExpressionAttributeValues"][":service"]["S"])
     key = request.get("Key") or request.get("Item")
     return str(key["service"]["S"]) if key else ""
+
+
+# The table
+
+KINDS: Mapping[str, Mapping[str, Any]] = {
+    "": {},
+    ", each under `latest` too": {"tagged": True},
+    ", a tenth of them bad": {"bad": 10},
+    ", all events lost": {"lost": True},
+}
+WHOLE = (
+    *((number, "") for number in (1, 10, 50, 200)),
+    *((200, kind) for kind in KINDS if kind),
+)
+_HEAD = (
+    "services pushed within a minute",
+    "right outcome",
+    "executions failed for a throttle",
+    "last outcome, beyond ECS's time",
+    "median",
+    "calls of AWS a release",
+    "transitions a release",
+    "Lambda seconds a release",
+    "GetParametersByPath a push",
+    "calls throttled",
+    "functions at once",
+    "Reconcile's longest round",
+)
+
+
+def run(number: int, kind: str) -> Fleet:
+    """Push a fleet."""
+    return Fleet(number, **KINDS[kind]).deploy()
+
+
+def row(fleet: Fleet, kind: str) -> str:
+    """What became of a fleet, as a line of the table."""
+    releases, number = list(fleet.outcomes()), fleet.number
+    beyond = sorted(release.beyond for release in releases)
+    cells = (
+        f"{number}{kind}",
+        f"{sum(release.right for release in releases)}",
+        f"{fleet.failed()}",
+        f"{beyond[-1]:.0f} s",
+        f"{beyond[number // 2]:.0f} s",
+        f"{sum(fleet.count.values()) / number:.0f}",
+        f"{fleet.transitions / number:.0f}",
+        f"{fleet.seconds / number:.0f}",
+        f"{fleet.count['GetParametersByPath'] / number:.1f}",
+        f"{sum(fleet.throttled.values())}",
+        f"{fleet.peak}",
+        f"{max(seconds for _, seconds in fleet.rounds):.0f} s",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def table() -> str:
+    """Push the fleets; what became of them as docs/simulation.md holds it."""
+    rows = [row(run(number, kind), kind) for number, kind in WHOLE]
+    return "\n".join([f"| {' | '.join(_HEAD)} |", f"|{' --- |' * len(_HEAD)}", *rows])
+
+
+def quotas() -> str:
+    """The quotas as docs/simulation.md holds them."""
+    every = (*QUOTAS, TRANSITIONS, LAUNCHES, READS, WRITES, TABLE_READS, TABLE_WRITES)
+    rows = [f"| {q.name} | {q.capacity:,} | {q.refill:,} | {q.source} |" for q in every]
+    return "\n".join(["| quota | burst | a second | source |", "| --- | --- | --- | --- |", *rows])

@@ -29,7 +29,7 @@ def write_text(service: str, text: str) -> None:
 
 @pytest.fixture
 def calls(releases_table: None) -> Iterator[Counter[str]]:
-    """What Parameter Store is asked. There are more services than a page holds, and an index of them."""
+    """What Parameter Store is asked: there are more specs than a page, and an index of them."""
     for number in range(MANY):
         write(f"s{number:02}")
     find_spec.all_specs()
