@@ -55,9 +55,6 @@ UNUSED = {
     Permission("deployer.PublishDocsRole", "s3:ListBucket", "{Sources}"): (
         "without it, S3 says forbidden of an archive that a build did not leave; unit tests do"
     ),
-    Permission("deployer.ReconcileRole", "dynamodb:PutItem", "table/{Releases}"): (
-        "only a round that did not come to all services notes where it stopped; unit tests do"
-    ),
     Permission("deployer.ReconcileRole", "states:DescribeExecution", "execution:{Build}:*"): (
         "only a build's record that its own execution left open; unit tests and the simulation do"
     ),

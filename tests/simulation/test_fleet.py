@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from deployer.aws import client
 from tests.simulation import fleet, runtime
-from tests.simulation.fleet import KINDS, Fleet
+from tests.simulation.fleet import KINDS, TRIES, Bucket, Fleet
 
 TENTH: Mapping[str, Any] = {"number": 20, "scale": 0.1}  # what 200 meet at the whole of the quotas
 
@@ -36,12 +37,22 @@ def test_the_documentation_holds_the_quotas_and_small_fleets() -> None:
 
 
 @pytest.mark.slow
-def test_the_documentation_holds_the_fleets() -> None:
+@pytest.mark.parametrize(("number", "kind"), fleet.WHOLE[2:])
+def test_the_documentation_holds_the_fleets_and_their_outcomes_are_right(
+    number: int, kind: str
+) -> None:
+    world = fleet.run(number, kind)
+    right(world)
     output = (runtime.ROOT / "docs/simulation.md").read_text()
-    assert fleet.table() in output, "put what `python -m tests.simulation fleet` prints into it"
+    assert fleet.row(world, kind) in output, "put what `python -m tests.simulation fleet` prints"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_200_services_have_the_right_outcomes(kind: str) -> None:
-    right(fleet.run(200, kind))
+def test_a_bucket_gives_its_burst_at_once_and_then_its_rate() -> None:
+    bucket = Bucket(3, 0.5)
+    assert [bucket.take(10.0) for _ in range(4)] == [True, True, True, False]
+    assert [bucket.take(at) for at in (11.0, 12.0, 13.0, 20.0)] == [False, True, False, True]
+    assert [bucket.reserve(20.0) for _ in range(4)] == [0.0, 0.0, 2.0, 4.0]
+
+
+def test_botocore_tries_as_often_as_the_deployer_configures_it() -> None:
+    assert client("ecs").meta.config.retries == {"mode": "standard", "total_max_attempts": TRIES}

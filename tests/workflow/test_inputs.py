@@ -99,16 +99,13 @@ def many(untouched: Stage) -> Iterator[Stage]:
 
 
 def test_a_push_to_one_of_many_services_is_for_that_one(many: Stage) -> None:
-    for version in (
-        "1.4.1",
-        "1.4.2",
-    ):  # the first leaves an index of the specs, which the next uses
-        digest = many.push(demo_release(version), None)
-        done = many.ended(many.started_by(digest))
-        assert (done.status, done.path) == ("SUCCEEDED", NOTHING)
-        (record,) = ignored(many, done.arn)
-        assert (record["digest"], record["outcome"]) == (digest, "IGNORED")
+    many.reconcile()  # it leaves an index of the specs
     assert "specs" in {item["id"] for item in many.items("reconcile")}
+    digest = many.push(demo_release("1.4.0"), None)
+    done = many.ended(many.started_by(digest))
+    assert (done.status, done.path) == ("SUCCEEDED", NOTHING)
+    (record,) = ignored(many, done.arn)
+    assert (record["digest"], record["outcome"]) == (digest, "IGNORED")
 
 
 def event(**detail: Any) -> dict[str, Any]:
