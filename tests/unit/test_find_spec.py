@@ -16,6 +16,7 @@ from tests.unit.samples import document
 
 pytestmark = pytest.mark.usefixtures("releases_table")
 PATH, MANY = "/deployer/services", 11
+NOW = datetime.now(UTC)
 
 
 def write(service: str, **fields: Any) -> None:
@@ -69,7 +70,7 @@ def test_few_are_read_at_once_without_an_index(releases_table: None) -> None:
     for number in range(10):
         write(f"s{number}")
     find_spec.all_specs()
-    assert specs.names_with("service", "s9", datetime.now(UTC))[0] == []
+    assert specs.names_with("service", "s9", NOW)[0] == []
     assert matched("s9") == ["s9"]
     assert find_spec.for_service("s3")[0].service == "s3"
 
@@ -131,6 +132,8 @@ def test_a_request_finds_its_service_among_many(calls: Counter[str]) -> None:
 
 
 def test_more_specs_than_an_item_holds_have_no_index(releases_table: None) -> None:
-    index = {f"{PATH}/s{n}": {"service": f"s{n}", "repository": f"s{n}"} for n in range(2001)}
-    specs.keep_index(index, datetime.now(UTC))
-    assert specs.names_with("service", "s1", datetime.now(UTC))[0] == []
+    names = [f"{PATH}/{n:0200}" for n in range(2000)]
+    specs.keep_index({name: {"service": "s", "repository": "r"} for name in names}, NOW)
+    assert specs.names_with("service", "s", NOW)[0] == []
+    specs.keep_index({name: {"service": "s", "repository": "r"} for name in names[:1000]}, NOW)
+    assert sorted(specs.names_with("service", "s", NOW)[0]) == names[:1000]
