@@ -7,18 +7,18 @@ from typing import Any, Literal, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import requests
-from deployer.aws import ecr, events, ssm
+from deployer.aws import ecr, events
 from deployer.deploy import diagnosis, history, identification
 from deployer.deploy.diagnosis import Failure
 from deployer.deploy.image import Image
 from deployer.deploy.release import Previous, Recorded, Release
 from deployer.deploy.rollout import Rollout
-from deployer.deploy.spec import ServiceSpec, Unread, ambiguous, for_push, for_service
+from deployer.deploy.spec import ServiceSpec, Unread, ambiguous
 from deployer.errors import RequestRejected, SpecInvalid
 from deployer.log import Logger
 from deployer.requests import Deploy, Hold, Push, Recover, Restart, Resume, Rollback
 from deployer.store import locks, releases
-from deployer.usecases import read_documents, resolve_request
+from deployer.usecases import find_spec, read_documents, resolve_request
 
 logger = Logger()
 
@@ -78,7 +78,7 @@ def handler(event: Request, context: LambdaContext) -> Identified:
 
 
 def _handle_push(push: Push, execution: str, now: datetime) -> Identified:
-    matches, invalid = for_push(ssm.service_specs(), push.repository, push.tag)
+    matches, invalid = find_spec.for_push(push.repository, push.tag)
     if not matches and (reason := requests.ignored(push.tag)):
         release = identification.pushed(push, invalid[0].service, None, None, execution, now)
         releases.ignore_push(release, reason, push.until)
@@ -142,7 +142,7 @@ def _record_refusal(
 
 
 def _handle_deploy(request: Deploy, execution: str, now: datetime) -> Identified:
-    spec, document = for_service(ssm.service_specs(), request.service)
+    spec, document = find_spec.for_service(request.service)
     # keep the choice of an earlier try: the tag may have moved since
     recorded = releases.of_execution(execution)
     release = recorded or _requested_release(request, spec, execution, now)
@@ -164,7 +164,7 @@ def _requested_release(
 
 
 def _handle_rollback(request: Rollback, execution: str, now: datetime) -> Identified:
-    spec, document = for_service(ssm.service_specs(), request.service)
+    spec, document = find_spec.for_service(request.service)
     earlier = [entry for entry in releases.history(spec.service) if entry["execution"] != execution]
     recorded = releases.of_execution(execution)
     release = recorded or resolve_request.to_roll_back(request, spec, earlier, execution, now)
@@ -176,7 +176,7 @@ def _handle_rollback(request: Rollback, execution: str, now: datetime) -> Identi
 
 
 def _handle_restart(request: Restart, execution: str, now: datetime) -> Identified:
-    spec, document = for_service(ssm.service_specs(), request.service)
+    spec, document = find_spec.for_service(request.service)
     release = releases.of_execution(execution) or resolve_request.to_restart(
         request, releases.history(spec.service), execution, now
     )
@@ -184,14 +184,14 @@ def _handle_restart(request: Restart, execution: str, now: datetime) -> Identifi
 
 
 def _handle_hold(request: Hold, execution: str, now: datetime) -> Identified:
-    spec, _ = for_service(ssm.service_specs(), request.service)
+    spec, _ = find_spec.for_service(request.service)
     note = locks.hold_back(spec.service, request.by, request.reason, now)
     release = identification.no_op(spec, "hold", request.by, execution, now)
     return _record_hold(release, f"held: {note['reason']}", now)
 
 
 def _handle_resume(request: Resume, execution: str, now: datetime) -> Identified:
-    spec, document = for_service(ssm.service_specs(), request.service)
+    spec, document = find_spec.for_service(request.service)
     release = releases.of_execution(execution) or _resumed_release(request, spec, execution, now)
     if release["trigger"] == "resume":
         return _open(release, document)
@@ -221,7 +221,7 @@ def _handle_recover(request: Recover, execution: str, now: datetime) -> Identifi
         reason = f"release {record['id']} already has an outcome: {record['outcome']}"
         return _nothing(record, reason)
     releases.note(record, recoveredBy=execution, recoveredAt=now.isoformat())
-    _, current = for_service(ssm.service_specs(), request.service)
+    _, current = find_spec.for_service(request.service)
     # what is to be cleaned up is where the release was deployed, whatever the spec names by now
     document = {**current, "cluster": record.get("cluster", current["cluster"])}
     cause = f"the execution {record['execution']} ended before the release had an outcome"

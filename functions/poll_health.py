@@ -55,13 +55,14 @@ def handler(event: Request, context: LambdaContext) -> Verdict:
 def _judge(spec: ServiceSpec, deployment: Rollout) -> Verdict:
     service = ecs.service(spec.cluster, spec.service)
     running: list[Task] = []
-    if service and (documents.target_groups(service) or deployment.get("bake")):
+    completed = service is not None and rollout.completed(service, deployment)
+    if service and completed and (documents.target_groups(service) or deployment.get("bake")):
         running = ecs.running_tasks(spec.cluster, spec.service, deployment["id"])
     return rollout.judge(
         service,
         deployment,
         ecs.stopped_tasks(spec.cluster, spec.service, deployment["id"]) if service else [],
-        _unready(service, running) if service else [],
+        _unready(service, running) if service and completed else [],
         spec.failure_threshold,
         datetime.now(UTC),
         running,

@@ -6,6 +6,7 @@ Runs on a schedule, and when an execution fails, times out or is aborted.
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -20,6 +21,7 @@ from deployer.docs import site
 from deployer.errors import DeployError
 from deployer.log import Logger
 from deployer.store import builds, locks, publications, releases
+from deployer.usecases import find_spec
 
 logger = Logger()
 
@@ -40,7 +42,7 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> Reconciled:
     else:
         remaining = lambda: context.get_remaining_time_in_millis() / 1000  # noqa: E731
         done = _reconcile_all(
-            spec.services(ssm.service_specs()), site.named(ssm.site_specs()), remaining
+            spec.services(find_spec.all_specs()), site.named(ssm.site_specs()), remaining
         )
     logger.info("reconciled", done=done)
     return done
@@ -58,7 +60,7 @@ def _reconcile_all(
         remaining: returns the remaining seconds of this call.
     """
     done: Reconciled = {"settled": [], "started": []}
-    failed = []
+    failed, since = [], cache(releases.missed_since)
     pushed = {service.service: service for service in services}
     names = [*pushed, *map(image_build.partition, pushed), *map(site.owner, sites)]
     names = reconciliation.from_where(names, releases.left_off())
@@ -69,7 +71,7 @@ def _reconcile_all(
             break
         until = remaining() - (remaining() - _RESERVE) / (len(names) - number)
         try:
-            records, missed = _records(name, pushed)
+            records, missed = _records(name, pushed, since)
             _run_until(until, remaining, _abandoned(name, records), done["settled"])
             _run_until(until, remaining, missed, done["started"])
         except Exception:
@@ -155,20 +157,20 @@ def _settle(record: Record, execution: str) -> list[str]:
 
 
 def _records(
-    name: str, services: Mapping[str, ServiceSpec]
+    name: str, services: Mapping[str, ServiceSpec], since: Callable[[], datetime]
 ) -> tuple[Sequence[Record], Iterator[str]]:
     """Return the records of a service, its builds or a site, and what starts the pushes or uploads
     that have none."""
     if name in services:
         pushes = releases.history(name)
-        return pushes, _missed_pushes(services[name], pushes)
+        return pushes, _missed_pushes(services[name], pushes, since)
     if site.is_site(name):
         uploads, folder = publications.history(name), f"docs/{site.of_owner(name)}/"
         keys = {(upload["source"].partition("/")[2], upload["pushedAt"]) for upload in uploads}
-        return uploads, _missed_uploads("DOCS", folder, site.is_archive, keys)
+        return uploads, _missed_uploads("DOCS", folder, site.is_archive, keys, since)
     archives, folder = builds.history(name), f"image/{image_build.of_partition(name)}/"
     keys = {(build["source"]["key"], build["pushedAt"]) for build in archives}
-    return archives, _missed_uploads("BUILD", folder, image_build.is_archive, keys)
+    return archives, _missed_uploads("BUILD", folder, image_build.is_archive, keys, since)
 
 
 def _missed_uploads(
@@ -176,6 +178,7 @@ def _missed_uploads(
     folder: str,
     is_archive: Callable[[Mapping[str, Any]], bool],
     recorded: Collection[tuple[str, str]],
+    since: Callable[[], datetime],
 ) -> Iterator[str]:
     """Start the uploads without a record.
 
@@ -184,20 +187,22 @@ def _missed_uploads(
         recorded: the key of each recorded upload, and when S3 stored it.
     """
     bucket = os.environ["SOURCES"]
-    for stored in s3.stored_since(bucket, folder, releases.missed_since()):
+    for stored in s3.stored_since(bucket, folder, since()):
         event = reconciliation.missed_upload(bucket, stored, datetime.now(UTC))
         if event and is_archive(stored) and (stored["key"], stored["at"]) not in recorded:
             started = reconciliation.upload_name(stored)
             yield started if sfn.start(os.environ[machine], started, event, once=True) else ""
 
 
-def _missed_pushes(service: ServiceSpec, history: History) -> Iterator[str]:
+def _missed_pushes(
+    service: ServiceSpec, history: History, since: Callable[[], datetime]
+) -> Iterator[str]:
     pushes = reconciliation.missed(
         service,
         ecr.tagged(service.repository),
         history,
         releases.undecided(service.repository),
-        releases.missed_since(),
+        since(),
         datetime.now(UTC),
     )
     for push in pushes:

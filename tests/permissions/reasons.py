@@ -63,9 +63,6 @@ UNUSED = {
         "only where the execution ended between running a task and recording its ARN; unit tests "
         "and the simulation do"
     ),
-    Permission("deployer.ReconcileRole", "dynamodb:PutItem", "table/{Releases}"): (
-        "only a round that did not come to all services notes where it stopped; unit tests do"
-    ),
     Permission("deployer.ReconcileRole", "states:DescribeExecution", "execution:{Build}:*"): (
         "only a build's record that its own execution left open; unit tests and the simulation do"
     ),

@@ -5,6 +5,7 @@ replay SEED        one of them, step by step
 faults [WORLD …]   each single fault, in all worlds or those named
 guards [GUARD …]   the deployer without each of its guards, or those named
 race, rules        the tables of the documentation
+fleet              likewise, of many services pushed at once
 """
 
 import gc
@@ -27,7 +28,7 @@ sys.path[:0] = [str(_ROOT / "functions"), str(_ROOT / "layers/deployer")]
 
 
 def main(command: str, *arguments: str) -> int:
-    from tests.simulation import plans, race
+    from tests.simulation import fleet, plans, race
     from tests.simulation.test_rules import table
     from tests.simulation.worlds import PLANS
 
@@ -48,6 +49,9 @@ def main(command: str, *arguments: str) -> int:
             return _guards(names)
         case ["race"]:
             print(race.table())
+            return 0
+        case ["fleet"]:
+            print(fleet.table(), fleet.quotas(), sep="\n\n")
             return 0
         case ["rules"]:
             print(table())

@@ -262,6 +262,7 @@ class Run:
                     return None
                 delay: float = retrier["IntervalSeconds"] * retrier["BackoffRate"] ** counts[index]
                 counts[index] += 1
+                delay = min(delay, retrier.get("MaxDelaySeconds", delay))
                 return delay * self._host.jitter() if "JitterStrategy" in retrier else delay
         return None
 

@@ -1064,6 +1064,13 @@ def test_a_retrier_backs_off() -> None:
     assert host.slept == [2, 6]
 
 
+@rule("a retrier waits no longer than its longest delay", _ERRORS)
+def test_a_retrier_has_a_longest_delay() -> None:
+    host = Scripted(asl.StateError("A"), asl.StateError("A"), "done")
+    assert execute(host, Retry=[{**RETRY, "MaxDelaySeconds": 5}]) == "done"
+    assert host.slept == [2, 5]
+
+
 @rule("a retrier gives up after its attempts", _ERRORS)
 def test_a_retrier_gives_up() -> None:
     host = Scripted(*(asl.StateError("A") for _ in range(3)))

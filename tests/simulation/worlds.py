@@ -388,7 +388,7 @@ FOUND: Mapping[str, Plan] = {
     ),
     "a push of an older schema left nothing running": PLANS["an older schema after a newer"],
     "a retried update rolled out again what ECS had given up": Plan(
-        "balanced", (push(0, "1.0.1", "cannot-start"),), faults={50: "timed-out"}
+        "balanced", (push(0, "1.0.1", "cannot-start"),), faults={48: "timed-out"}
     ),
     "a new service that reads do not show yet was called deleted": Plan(
         "checked", (push(0, "1.0.1"),), live=False, noise=1

@@ -85,6 +85,29 @@ def test_an_image_that_is_gone_again_is_ignored(untouched: Stage) -> None:
     assert (record["digest"], record["outcome"]) == (gone["image-digest"], "IGNORED")
 
 
+@pytest.fixture
+def many(untouched: Stage) -> Iterator[Stage]:
+    """One of more services than Parameter Store returns on a page."""
+    ssm = untouched.aws.client("ssm")
+    names = [f"test-inputs-{number}" for number in range(10)]
+    for name in names:
+        text = json.dumps({"service": name, "repository": name})
+        ssm.put_parameter(Name=f"/deployer/services/{name}", Value=text, Type="String")
+    yield untouched
+    for name in names:
+        ssm.delete_parameter(Name=f"/deployer/services/{name}")
+
+
+def test_a_push_to_one_of_many_services_is_for_that_one(many: Stage) -> None:
+    many.reconcile()  # it leaves an index of the specs
+    assert "specs" in {item["id"] for item in many.items("reconcile")}
+    digest = many.push(demo_release("1.4.0"), None)
+    done = many.ended(many.started_by(digest))
+    assert (done.status, done.path) == ("SUCCEEDED", NOTHING)
+    (record,) = ignored(many, done.arn)
+    assert (record["digest"], record["outcome"]) == (digest, "IGNORED")
+
+
 def event(**detail: Any) -> dict[str, Any]:
     return {
         "detail-type": "ECR Image Action",

@@ -1,7 +1,7 @@
 """Parameters in SSM Parameter Store: the specs of services and sites, and tasks' parameters."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deployer.aws import client
@@ -17,6 +17,22 @@ def _ssm() -> "SSMClient":
 def service_specs() -> Mapping[str, str]:
     """Return the service specs under SPEC_PATH: the text by the parameter's name."""
     return _below(os.environ["SPEC_PATH"])
+
+
+def first_service_specs() -> tuple[Mapping[str, str], bool]:
+    """Return the first page of the service specs, as `service_specs` does, and whether it has all.
+
+    A page has ten at most:
+    https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParametersByPath.html
+    """
+    page = _ssm().get_parameters_by_path(Path=os.environ["SPEC_PATH"])
+    return {p["Name"]: p["Value"] for p in page["Parameters"]}, "NextToken" not in page
+
+
+def service_specs_named(names: Sequence[str]) -> Mapping[str, str]:
+    """Return the service specs with these names, ten at most; missing ones are left out."""
+    parameters = _ssm().get_parameters(Names=list(names))["Parameters"]
+    return {p["Name"]: p["Value"] for p in parameters}
 
 
 def site_specs() -> Mapping[str, str]:

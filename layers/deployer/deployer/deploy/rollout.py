@@ -170,9 +170,9 @@ def judge(
         stopped_tasks: the stopped tasks of its deployment. The circuit breaker does not count a
             task that reached RUNNING and then exits, so we count ourselves.
         unready: in words, what ECS does not check and is not ready yet, such as an unhealthy
-            target of the load balancer.
+            target of the load balancer; of no matter before ECS completed the rollout.
         threshold: how many failed tasks are too many.
-        running_tasks: the running tasks of its deployment, if it bakes.
+        running_tasks: the running tasks of its deployment, if ECS completed it and it bakes.
         alarms: in words, which of its alarms are raised.
     """
     if service is None:
@@ -182,7 +182,7 @@ def judge(
 
     failures = [stop_reasons.why(task) for task in failed_tasks(rollout, stopped_tasks)]
     permanent = next((stop for stop in failures if not stop.heals), None)
-    if permanent and not _completed(service, rollout):  # else a task did start
+    if permanent and not completed(service, rollout):  # else a task did start
         return _failed("RolloutFailed", f"the new task can't start: {permanent.reason}")
 
     verdict, bake = _judge_deployments(service, rollout, now), timedelta(0)
@@ -216,7 +216,7 @@ def failed_tasks(rollout: Rollout, stopped_tasks: Sequence[Task]) -> list[Task]:
     ]
 
 
-def _completed(service: Service, rollout: Rollout) -> bool:
+def completed(service: Service, rollout: Rollout) -> bool:
     """Return whether ECS completed the rollout and it is still the primary deployment."""
     current = primary(service) or {}
     return current.get("id") == rollout["id"] and current.get("rolloutState") == "COMPLETED"

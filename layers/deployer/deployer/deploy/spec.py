@@ -240,6 +240,14 @@ def for_service(parameters: Mapping[str, str], service: str | None) -> tuple[Ser
     return from_document(document, source), document
 
 
+def index(parameters: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return by what each spec is looked up, valid or not: its service and its repository."""
+    return {
+        name: {field: str(document.get(field)) for field in ("service", "repository")}
+        for name, document in _documents(parameters).items()
+    }
+
+
 def services(parameters: Mapping[str, str]) -> list[ServiceSpec]:
     """Return every valid spec; invalid specs are skipped."""
     specs = []

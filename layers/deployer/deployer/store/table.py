@@ -14,6 +14,7 @@ execution:<ARN>          release                the release that an execution ca
 build:<service's name>   <build id>             a build of the service's image; #… as for releases
 content:build:<name>     <entity tag or commit> the build that an archive's content has
 reconcile                next                   the service or site that the next round starts with
+                         specs                  the service and repository of each spec, if many
 rollout:<deployment id>  token                  the token of the execution that waits for it
 
 The index Standing sorts the releases of a service by what they mean for later ones; see `releases`.

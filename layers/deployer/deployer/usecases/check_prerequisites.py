@@ -7,6 +7,7 @@ warning.
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +28,8 @@ from deployer.store import releases
 from deployer.usecases import read_documents
 
 type Look = Callable[[], Iterable[Check]]
+type TargetGroup = Callable[[str], Description | None]
+type Balancers = Callable[[tuple[str, ...]], Sequence[Description]]
 
 _SECONDS = 15  # time limit of a preflight's checks; the rollout finds what they miss
 
@@ -135,6 +138,8 @@ def invalid_fields(spec: ServiceSpec) -> list[tuple[str, str]]:
 
 def all_checks(at: Place) -> Mapping[str, Look]:
     """Return all checks by name. A check calls AWS when it is run, and raises AWS's errors."""
+    # two checks ask for the same, and the API takes ten calls a second of an account
+    group, balancers = cache(elb.target_group), cache(elb.load_balancers)
     return {
         "definitions": lambda: _definitions(at),
         "cluster": lambda: _cluster(at),
@@ -143,8 +148,8 @@ def all_checks(at: Place) -> Mapping[str, Look]:
         "network": lambda: _network(at),
         "way to ECR": lambda: _ecr_access(at),
         "security group": lambda: _groups(at),
-        "target group": lambda: _target_groups(at),
-        "verification": lambda: _verification(at),
+        "target group": lambda: _target_groups(at, group, balancers),
+        "verification": lambda: _verification(at, group, balancers),
         "secrets": lambda: _secrets(at),
         "log group": lambda: _log_groups(at),
         "tasks": lambda: prerequisites.tasks(at.spec, at.definition) if at.definition else (),
@@ -250,20 +255,21 @@ def _groups(at: Place) -> Iterable[Check]:
         yield from prerequisites.public_port(at.served[1], verified, groups)
 
 
-def _target_groups(at: Place) -> Iterable[Check]:
+def _target_groups(at: Place, group: TargetGroup, balancers: Balancers) -> Iterable[Check]:
     for balancer in documents.listed(at.service, "loadBalancers"):
         arn, port = balancer.get("targetGroupArn"), balancer.get("containerPort")
         if isinstance(arn, str) and isinstance(port, int):
-            yield from _target_group(at, arn, port)
+            yield from _target_group(at, arn, port, group(arn), balancers)
 
 
-def _target_group(at: Place, arn: str, port: int) -> Iterable[Check]:
-    target_group = elb.target_group(arn)
+def _target_group(
+    at: Place, arn: str, port: int, target_group: Description | None, balancers_of: Balancers
+) -> Iterable[Check]:
     healthy = bool(target_group and elb.healthy_addresses(arn))
     yield from prerequisites.target_group(
         arn, at.definition, at.spec.verify, target_group, at.vpcs, healthy
     )
-    balancers = elb.load_balancers((target_group or {}).get("LoadBalancerArns", ()))
+    balancers = balancers_of(tuple((target_group or {}).get("LoadBalancerArns", ())))
     balancer_groups = [
         name for balancer in balancers for name in balancer.get("SecurityGroups", ())
     ]
@@ -280,16 +286,16 @@ def _target_group(at: Place, arn: str, port: int) -> Iterable[Check]:
     )
 
 
-def _verification(at: Place) -> Iterable[Check]:
+def _verification(at: Place, group: TargetGroup, balancers_of: Balancers) -> Iterable[Check]:
     if not at.spec.verify:
         return
-    subnets, group = ec2.verification_network()
+    subnets, own_group = ec2.verification_network()
     arns = [
         arn
         for name in documents.target_groups(at.service)
-        for arn in (elb.target_group(name) or {}).get("LoadBalancerArns", ())
+        for arn in (group(name) or {}).get("LoadBalancerArns", ())
     ]
-    balancers = elb.load_balancers(arns) if at.spec.url else []
+    balancers = balancers_of(tuple(arns)) if at.spec.url else []
     host = urlsplit(at.spec.url or "").hostname or ""
     resolved = http.addresses(host) if balancers and not subnets else []
     yield from prerequisites.reach(at.spec, balancers, resolved, inside=bool(subnets))
@@ -303,7 +309,7 @@ def _verification(at: Place) -> Iterable[Check]:
         "verification",
         ("the deployer", "the tasks"),
         at.served[1],
-        list(ec2.security_groups([group]).values()),
+        list(ec2.security_groups([own_group]).values()),
         list(at.groups.values()),
         [subnet["CidrBlock"] for subnet in own.values() if "CidrBlock" in subnet],
         "No release of it can be verified.",

@@ -1,0 +1,27 @@
+"""Which service spec has which service and repository, as they were last read.
+
+A push to one of many services then reads its own spec instead of all of them.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from deployer.store import table
+
+_MOST = 300_000  # characters; an item holds 400 KB
+
+
+def keep_index(index: Mapping[str, Mapping[str, str]], read_at: datetime) -> None:
+    """Store the index of `deploy.spec.index`; an empty one if it is too large for an item."""
+    specs = index if len(json.dumps(index)) <= _MOST else {}
+    table.put({"service": "reconcile", "id": "specs", "at": read_at.isoformat(), "specs": specs})
+
+
+def names_with(field: str, value: str, now: datetime) -> tuple[list[str], timedelta]:
+    """Return the parameters whose spec has this value, and how old that knowledge is."""
+    item = table.get("reconcile", "specs")
+    if item is None:
+        return [], timedelta.max
+    names = [name for name, spec in item["specs"].items() if spec[field] == value]
+    return names, now - datetime.fromisoformat(item["at"])
