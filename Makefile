@@ -13,7 +13,7 @@ READY := .venv/.ready
 SOURCES := buildspecs cli demo functions layers local-aws tests
 # so that no worker is left with a long file when the others are done
 SUITES := tests/simulation tests/workflow tests/cli tests/demo local-aws/tests tests/template tests/unit
-SLOW := tests/workflow tests/cli tests/demo local-aws/tests tests/benchmarks tests/simulation/test_interpreter.py tests/simulation/test_fleet.py
+SLOW := tests/benchmarks tests/workflow tests/cli tests/demo local-aws/tests tests/simulation
 # pytest-xdist, file by file. Three workers for two cores: tests on the local AWS mostly wait.
 WORKERS ?= 3
 PYTEST := pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder

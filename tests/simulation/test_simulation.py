@@ -16,7 +16,7 @@ from tests.simulation.asl import Expression, compile_template
 from tests.simulation.guards import GUARDS, Guard, breaks, caught, table_of_guards
 from tests.simulation.worlds import FOUND, PLANS
 
-STRIDE = 47  # of the single faults; `python -m tests.simulation faults` runs them all
+STRIDE = 96  # of the single faults; `python -m tests.simulation faults` runs them all
 QUICK = {
     "a failure goes back",
     "a hold holds",
@@ -28,15 +28,19 @@ QUICK = {
 }
 
 
+@pytest.mark.parametrize("first", [0, pytest.param(STRIDE // 2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", PLANS)
-def test_every_world_holds_undisturbed_and_with_single_faults(name: str) -> None:
+def test_every_world_holds_undisturbed_and_with_single_faults(name: str, first: int) -> None:
     worlds.run(PLANS[name])
     stride = 4 * STRIDE if name in builds.PLANS else STRIDE
-    for plan in islice(plans.single_faults(name), len(name), None, stride):
+    for plan in islice(plans.single_faults(name), len(name) + first, None, stride):
         worlds.run(plan)
 
 
-@pytest.mark.parametrize("tens", range(100))
+_MORE = [pytest.param(tens, marks=pytest.mark.slow) for tens in range(40, 100)]
+
+
+@pytest.mark.parametrize("tens", [*range(40), *_MORE])
 def test_random_schedules_hold(tens: int) -> None:
     for seed in range(10 * tens, 10 * tens + 10):
         result = plans.broken(plans.random_plan(seed))
