@@ -21,6 +21,7 @@ HAPPY = [
     "Are there probes?",
     "Does it change the database?",
     "Register task definition",
+    "Is there a task before?",
     "Update service",
     "Poll health",
     "Is it steady?",

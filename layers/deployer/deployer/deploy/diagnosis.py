@@ -31,6 +31,7 @@ _ADVICE = {
     "ServiceScaledDown": "Scale the service up and deploy again.",
     "ServiceMissing": "Somebody deleted the service. Deploy again to create it.",
     "RolloutReplaced": "Somebody else changed the service meanwhile. Agree on one way to deploy.",
+    "TaskStopping": "See the task in ECS; it ends within its container's stopTimeout.",
     "TaskFailed": "See the last log lines of the task; correct it, and push or deploy again.",
     "TaskTimedOut": "See the task's last log lines; raise its timeout if it only needs more time.",
     "AlarmRaised": "See what the alarm watches, and the log of the new tasks.",
