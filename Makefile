@@ -85,7 +85,7 @@ remove: $(READY) ## delete the stacks from the account again; says what stays
 	@python -m cli.setup --remove $(DEPLOY_OPTIONS) $(if $(YES),--yes)
 
 .PHONY: test
-test: $(READY) .checkov/.ready ## check everything, test all but what is slow (eight minutes)
+test: $(READY) .checkov/.ready ## check everything, test all but what is slow (five minutes)
 	$(call timed,make test,$(MAKE) --no-print-directory lint quick)
 
 .PHONY: quick
@@ -94,7 +94,7 @@ quick: $(READY)
 	@$(PYTEST) -m 'not slow' $(SUITES)
 
 .PHONY: test-all
-test-all: $(if $(SKIP),,test) ## test everything: emulator, Chromium, site builders, doctor (25 minutes)
+test-all: $(if $(SKIP),,test) ## test everything: emulator, Chromium, site builders, doctor (40 minutes)
 	$(call timed,make test-all,$(MAKE) --no-print-directory slow)
 
 .PHONY: slow
