@@ -1,7 +1,7 @@
 """Run the checks of `deployer doctor`, in parallel: read from AWS, decide in `findings`."""
 
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -92,9 +92,7 @@ def examine(target: Target, checkout: str | None) -> list[Check]:
     examination = _Examination(target, names)
     named_checks = examination.looks()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        results = pool.map(
-            lambda name: check_prerequisites.guarded(name, named_checks[name]), named_checks
-        )
+        results = pool.map(lambda named: check_prerequisites.guarded(*named), named_checks)
         return [check for checks in results for check in checks]
 
 
@@ -172,7 +170,7 @@ class _Examination:
             return []
         return ecs.running_tasks(self._spec.cluster, self._spec.service, deployment["id"])
 
-    def looks(self) -> Mapping[str, check_prerequisites.Look]:
+    def looks(self) -> Sequence[tuple[str, check_prerequisites.Look]]:
         """Return the checks by name, in the order of the report."""
         checks: dict[str, check_prerequisites.Look] = {"records": lambda: self._notes}
         if "records" not in self._unseen:
@@ -198,18 +196,18 @@ class _Examination:
         prerequisites = check_prerequisites.all_checks(self.place)
         if "network" in self._unseen:
             prerequisites = {name: prerequisites[name] for name in ("cluster", "roles")}
-        return {
-            **checks,
-            **prerequisites,
-            "certificate": self._certificate,
-            "domain": self._domain,
-            "lock": self._lock,
-            "tags": self._tags,
-            "executions": self._executions,
-            "hold": lambda: findings.hold(locks.queue(self._spec.service).hold),
-            "dead letters": self._undelivered,
-            "CodeBuild quota": self._builds,
-        }
+        return [
+            *checks.items(),
+            *prerequisites.items(),  # also one of the same name
+            ("certificate", self._certificate),
+            ("domain", self._domain),
+            ("lock", self._lock),
+            ("tags", self._tags),
+            ("executions", self._executions),
+            ("hold", lambda: findings.hold(locks.queue(self._spec.service).hold)),
+            ("dead letters", self._undelivered),
+            ("CodeBuild quota", self._builds),
+        ]
 
     # What runs
 

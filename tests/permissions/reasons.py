@@ -40,7 +40,6 @@ UNUSED = {
         for action, resource in (
             ("cloudwatch:DescribeAlarms", "*"),
             ("cloudwatch:PutMetricAlarm", "alarm:test*-monitoring-*"),
-            ("dynamodb:GetItem", "table/{Releases}"),
             ("dynamodb:PutItem", "table/{Releases}"),
             ("secretsmanager:GetSecretValue", "secret:test*/*"),
             ("secretsmanager:PutSecretValue", "secret:test*/*"),

@@ -107,6 +107,8 @@ def test_a_service_that_is_live_is_well(live: Operator) -> None:
     assert (code, wrong(result)) == (0, {})
     output = {check["name"] for check in result}
     assert output >= {"answers", "drift", "image", "way to ECR", "security group", "lock"}
+    findings = {check["finding"] for check in result}
+    assert {"1 of 1 tasks run", "none failed within the last hour"} <= findings
     # the demo application's database has no user yet
     assert warnings(result) == ["first user"]
 

@@ -100,9 +100,11 @@ def tasks(spec: ServiceSpec, definition: Description) -> Iterator[Check]:
         missing = documents.no_container(one.container, definition)
         if missing:
             fix = (f"Correct {which}.container in the service spec.",)
-            yield Check("tasks", FAILED, f"{which}.container: {missing}", fix, "It cannot run.")
+            yield Check(
+                "one-off tasks", FAILED, f"{which}.container: {missing}", fix, "It cannot run."
+            )
         else:
-            yield Check("tasks", OK, f"{which}: {redact(' '.join(one.command))}")
+            yield Check("one-off tasks", OK, f"{which}: {redact(' '.join(one.command))}")
 
 
 def alarms(spec: ServiceSpec, states: Mapping[str, str]) -> Iterator[Check]:

@@ -152,7 +152,9 @@ def all_checks(at: Place) -> Mapping[str, Look]:
         "verification": lambda: _verification(at, group, balancers),
         "secrets": lambda: _secrets(at),
         "log group": lambda: _log_groups(at),
-        "tasks": lambda: prerequisites.tasks(at.spec, at.definition) if at.definition else (),
+        "one-off tasks": lambda: (
+            prerequisites.tasks(at.spec, at.definition) if at.definition else ()
+        ),
         "alarms": lambda: prerequisites.alarms(at.spec, alarms.states(at.spec.alarms)),
         "database": lambda: _database(at),
     }
