@@ -79,6 +79,10 @@ UNUSED = {
     ): _CODEBUILD,
     Permission("deployer.ImageBuildRole", "s3:GetBucketAcl", "{Sources}"): _CODEBUILD,
     Permission("deployer.ImageBuildRole", "s3:GetBucketLocation", "{Sources}"): _CODEBUILD,
+    Permission("deployer.ImageBuildRole", "s3:PutObject", "{Sources}/cache/*"): (
+        "only a build that leaves packages in its cache; the demo's need none, and the docs site's "
+        "builds do it by their own role"
+    ),
     Permission("deployer.ImageBuildRole", "s3:GetObjectVersion", "{Sources}/tools/*"): _CODEBUILD,
     Permission(
         "deployer.RestoreDatabaseRole", "cloudformation:GetStackPolicy", "stack/test*-database/*"

@@ -85,7 +85,7 @@ def made_by_hand(stage: Stage) -> dict[str, Any]:
 
 
 def _may_pull(stage: Stage, repository: str, role: str) -> None:
-    actions = ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer")
+    actions = ("BatchGetImage", "GetDownloadUrlForLayer")
     arn = f"arn:aws:ecr:{stage.aws.region}:000000000000:repository/{repository}"
     statement = {"Effect": "Allow", "Action": [f"ecr:{a}" for a in actions], "Resource": arn}
     stage.aws.client("iam").put_role_policy(
