@@ -94,7 +94,7 @@ quick: $(READY)
 	@$(PYTEST) -m 'not slow' $(SUITES)
 
 .PHONY: test-all
-test-all: $(if $(SKIP),,test) ## test everything: emulator, Chromium, site builders, doctor (40 minutes)
+test-all: $(if $(SKIP),,test) ## test everything: emulator, Chromium, site builders, doctor (half an hour)
 	$(call timed,make test-all,$(MAKE) --no-print-directory slow)
 
 .PHONY: slow

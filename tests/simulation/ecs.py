@@ -681,7 +681,11 @@ class Ecs:
         task = Task(f"{self.numbers:032x}", deployment, app, self.world.engine.now)
         service.tasks.append(task)
         self.world.trace("ecs", f"task {self.numbers} of {deployment.id[-4:]} is launched")
-        self.world.engine.after(ATTACH, self._attached, task)
+        self.world.engine.after(ATTACH + self.queued(), self._attached, task)
+
+    def queued(self) -> float:
+        """How long a launch waits for its turn, in seconds."""
+        return 0.0
 
     def _attached(self, task: Task) -> None:
         if not task.wanted:

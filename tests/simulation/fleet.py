@@ -18,7 +18,7 @@ from greenlet import getcurrent
 from tests.simulation import runtime
 from tests.simulation.application import App
 from tests.simulation.cloud import Ecr
-from tests.simulation.ecs import ACCOUNT, ATTACH, REGION, Deployment, Ecs, Service, Task
+from tests.simulation.ecs import ACCOUNT, REGION, Ecs, Service, Task
 from tests.simulation.errors import AwsError
 from tests.simulation.invariants import Broken
 from tests.simulation.world import (
@@ -234,13 +234,8 @@ class Fargate(Ecs):
 
     world: "Fleet"
 
-    def _launch(self, service: Service, deployment: Deployment) -> None:
-        self.numbers += 1
-        definition = self.revisions[deployment.revision]["taskDefinition"]
-        app = self.world.app_of(definition["containerDefinitions"][0]["image"])
-        task = Task(f"{self.numbers:032x}", deployment, app, self.world.engine.now)
-        service.tasks.append(task)
-        self.world.engine.after(ATTACH + self.world.waits(LAUNCHES), self._attached, task)
+    def queued(self) -> float:
+        return self.world.waits(LAUNCHES)
 
 
 class Watch:

@@ -117,7 +117,7 @@ class Invariants:
             dead = [t for t in service.dead if t.deployment.id == record["rollout"]["id"]]
             # what ended before is no failure of a release that found the rollout there
             result = (t.stopped or 0.0 for t in dead if t.failed)
-            ends = sorted(when for when in result if when >= execution.polls)
+            ends = sorted(when for when in result if when >= execution.first_poll)
             late = ends[self.world.spec.get("failureThreshold", 3) - 1 :]
             if late and self.world.engine.now - late[0] > REACTION:
                 waited = self.world.engine.now - late[0]
@@ -446,13 +446,14 @@ class Invariants:
     def _baked(self, tasks: list[Task], ours: Deployment, record: Mapping[str, Any]) -> None:
         """Whether the tasks that ran at the last look had run for long enough, by now or by their
         end: one may end, and be replaced, between the look and the record."""
-        now, looked = self.world.engine.now, self.world.sfn.executions[record["execution"]].looked
+        now = self.world.engine.now
+        last_look = self.world.sfn.executions[record["execution"]].last_poll
         ran = min(
             (
                 (t.stopped or now) - t.started
                 for t in tasks
                 if t.deployment is ours and t.started is not None
-                if t.started <= looked <= (t.stopped or now)
+                if t.started <= last_look <= (t.stopped or now)
             ),
             default=0.0,
         )
@@ -468,7 +469,7 @@ class Invariants:
         ready = [t.ready for t in tasks if t.deployment is ours and t.ready is not None]
         baked = [t.started + self._bake for t in tasks if t.deployment is ours and t.started]
         ended = [t.stopped or 0.0 for t in self._tasks_of(record["id"])]
-        known = max([ours.completed, execution.polls, *ready, *baked, *ended])
+        known = max([ours.completed, execution.first_poll, *ready, *baked, *ended])
         waited = self.world.engine.now - known
         if waited > REACTION:
             self.broken("told in time", f"{waited:.0f} s after the rollout was complete")

@@ -175,7 +175,7 @@ class Execution:
         self.arn = f"{runtime.arn(machine).replace(':stateMachine:', ':execution:')}:{name}"
         self.started, self.ended = world.engine.now, 0.0
         self.path: list[str] = []
-        self.polls = self.looked = 0.0  # when it looked at its rollout first, and last
+        self.first_poll = self.last_poll = 0.0  # when it looked at its rollout
         self.box: Box | None = None
         self.tokens: list[str] = []
         self.lag = world.lag_of(name)  # for so long DescribeExecution does not show a change of it
@@ -240,8 +240,8 @@ class Execution:
     def entered(self, name: str) -> None:
         self.path.append(name)
         if name == "Poll health":
-            self.looked = self.world.engine.now
-            self.polls = self.polls or self.looked
+            self.last_poll = self.world.engine.now
+            self.first_poll = self.first_poll or self.last_poll
         self.world.trace("sfn", f"{self.name[:12]} enters {name}")
         self.world.invariants.entered(self)
 
@@ -1066,7 +1066,7 @@ class World:
         if over:
             execution = max(over, key=lambda e: e.ended)
             self.trace("person", f"redrives {execution.name[:12]}")
-            execution.polls = self.engine.now
+            execution.first_poll = self.engine.now
             # the context object tells of redrives only if there were any
             execution.context["RedriveCount"] = execution.context.get("RedriveCount", 0) + 1
             execution.drive()

@@ -259,7 +259,7 @@ def test_the_version_of_python_is_one_that_the_project_allows(wanted: str, versi
 
 
 @pytest.mark.parametrize(
-    ("near", "project", "told"),
+    ("near", "project", "cause"),
     [
         ([(".python-version", b"3.7.2\n")], {}, ".python-version says '3.7.2'"),
         ([(".python-version", b"system")], {}, ".python-version says 'system'"),
@@ -267,10 +267,10 @@ def test_the_version_of_python_is_one_that_the_project_allows(wanted: str, versi
     ],
 )
 def test_a_version_of_python_that_no_build_has_is_told(
-    near: list[tuple[str, bytes]], project: dict[str, object], told: str
+    near: list[tuple[str, bytes]], project: dict[str, object], cause: str
 ) -> None:
     version, _, (warning,) = runtimes.python(near, project)
-    assert told in warning and f"it runs on {version}" in warning
+    assert cause in warning and f"it runs on {version}" in warning
 
 
 def test_the_groups_of_poetry_are_told_to_be_left_out() -> None:

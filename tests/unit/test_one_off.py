@@ -1,4 +1,4 @@
-"""A task before or after a rollout: when it runs, what its end means, and what is asked of ECS."""
+"""A task before or after a rollout: when it runs, what its end means, and the request to ECS."""
 
 from datetime import timedelta
 from typing import Any

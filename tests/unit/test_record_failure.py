@@ -96,14 +96,14 @@ def test_a_failed_restoration_says_where_the_secret_leads(
     assert ("secret" in record()["reason"]) == (says is not None)
 
 
-@pytest.mark.parametrize(("end", "told"), [({}, True), ({"endedAt": "2026-11-23"}, False)])
-def test_a_task_that_could_not_be_stopped_is_told(context: Any, end: Any, told: bool) -> None:
+@pytest.mark.parametrize(("end", "named"), [({}, True), ({"endedAt": "2026-11-23"}, False)])
+def test_a_task_that_could_not_be_stopped_is_named(context: Any, end: Any, named: bool) -> None:
     releases.open_release(release())
     releases.note(release(), before={"task": "arn:task", **end})
     spec = document(before={"command": ["migrate"]})
     record_failure.handler(payload(spec=spec), context)
     stop = "aws ecs stop-task --cluster coder --task arn:task"
-    assert (stop in record()["reason"]) is told
+    assert (stop in record()["reason"]) is named
 
 
 def test_a_failure_that_nobody_diagnosed_is_explained_by_its_error(context: Any) -> None:

@@ -25,10 +25,12 @@ class Operator:
 
     def command(self, *words: str) -> list[str]:
         """The words to type: about this deployer and service, unless they say otherwise."""
+        return [sys.executable, "-m", "cli", *self.words(*words)]
+
+    def words(self, verb: str, *more: str) -> list[str]:
         about = {"--stack": self.stage.stack, "--service": self.stage.service}
-        given = [w for name, value in about.items() if name not in words for w in (name, value)]
-        verb, *more = words
-        return [sys.executable, "-m", "cli", verb, *given, *more]
+        given = [w for name, value in about.items() if name not in more for w in (name, value)]
+        return [verb, *given, *more]
 
     @property
     def env(self) -> dict[str, str]:
@@ -38,7 +40,7 @@ class Operator:
 
     def run(self, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """The command without a terminal, to its end."""
-        done = preloaded.run(self.command(*words)[3:], {**self.env, **environment}, timeout=120)
+        done = preloaded.run(self.words(*words), {**self.env, **environment}, timeout=120)
         check_printed(words, done.stdout)
         return done
 

@@ -44,7 +44,7 @@ def test_from_nothing_and_again_and_away(deployable: Checkout) -> None:
     assert actions(first) == [(name, "created") for name in names]
     assert first["stacks"][0]["outputs"] == {"QueueName": f"{deployable.name}-one"}
     assert any("docker push" in line for line in first["next"])
-    assert [check for check in first["checks"] if "looked at" in check["finding"]] == []
+    assert [check for check in first["checks"] if "not checked" in check["finding"]] == []
     assert first["plan"]["dollars"] > 0
 
     again = deployable.output(*INFRASTRUCTURE)  # nobody need be asked: nothing changes

@@ -100,12 +100,10 @@ def missed(
         e for e in records if e["trigger"] == "push" and e["repository"] == service.repository
     ]
     newest: dict[str, Recorded] = {}
+    recorded_at: dict[tuple[str, str | None], datetime] = {}
     for entry in sorted(pushes, key=lambda entry: (entry["pushedAt"], entry["id"])):
         newest[entry["tag"] or ""] = entry
-    recorded_at = {
-        (entry["digest"], entry["tag"]): datetime.fromisoformat(entry["pushedAt"])
-        for entry in sorted(pushes, key=lambda entry: entry["pushedAt"])
-    }
+        recorded_at[entry["digest"], entry["tag"]] = datetime.fromisoformat(entry["pushedAt"])
     tags_of: dict[str, set[str | None]] = {}
     for digest, known_tag in recorded_at:
         tags_of.setdefault(digest, set()).add(known_tag)

@@ -26,7 +26,7 @@ def production(operator: Operator, staging: Operator) -> Operator:
     spec = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
     spec |= {"repository": staging.stage.service, "tags": "production"}
     ssm.put_parameter(Name=name, Value=json.dumps(spec), Overwrite=True)
-    pull = ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    pull = ["ecr:BatchGetImage"]  # the layers are here, since the other service runs them
     arn = f"arn:aws:ecr:us-east-1:000000000000:repository/{staging.stage.service}"
     allowed = {"Effect": "Allow", "Action": pull, "Resource": arn}
     operator.stage.aws.client("iam").put_role_policy(
