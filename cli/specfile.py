@@ -53,11 +53,13 @@ def wrong_fields(document: Mapping[str, Any]) -> list[str]:
     problems: list[str] = []
     made = specs.read(Fields(document, "", problems))
     problems += [f"{path}: {why}" for path, why in check_prerequisites.invalid_fields(made)]
-    if not problems and isinstance(made.task_definition, Mapping):
-        try:
-            task_definitions.render(made, task_definitions.in_spec(made, made.task_definition))
-        except PreflightFailed as error:
-            problems.append(f"taskDefinition: {error}")
+    paths = ["", *(f"services[{index}]." for index in range(len(made.further)))]
+    for path, part in zip(paths, () if problems else made.parts, strict=False):
+        if isinstance(part.task_definition, Mapping):
+            try:
+                task_definitions.render(part, task_definitions.in_spec(part, part.task_definition))
+            except PreflightFailed as error:
+                problems.append(f"{path}taskDefinition: {error}")
     if (size := len(as_stored(document).encode())) > LIMIT:
         problems.append(
             f"it has {size} bytes, and a parameter holds {LIMIT}: register the task definition in"

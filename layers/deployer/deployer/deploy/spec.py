@@ -8,7 +8,7 @@ import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from deployer import pattern as patterns
@@ -30,6 +30,7 @@ _BUILD_COMMANDS = (
 )
 
 LOCK_PATIENCE = 7200  # seconds; `deployer.lock` imports what imports this
+_MOST_SERVICES = 10  # one function updates, polls or restores all of a wave
 
 _NAME = r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}"
 _ARN = r"arn:aws[a-z-]*:{service}:.*"
@@ -128,6 +129,10 @@ class ServiceSpec:
         before, after: the tasks before and after the rollout.
         strategy: None leaves the service's own percentages.
         preset: the application's name in `deployer.presets`.
+        wave: the services of a wave are updated together, once those of the one before are steady.
+        further: the other services of the application, which a release rolls out to as well. Each
+            is a spec of its own, with what all share.
+        lead: of a further service, the one under which releases are recorded.
     """
 
     service: str
@@ -152,6 +157,20 @@ class ServiceSpec:
     verify: Verification | None
     build: Build
     preset: str | None
+    wave: int = 1
+    further: tuple["ServiceSpec", ...] = ()
+    lead: str | None = None
+
+    @property
+    def parts(self) -> tuple["ServiceSpec", ...]:
+        """The services that a release rolls out to; the one that it is recorded under first."""
+        return (self, *self.further)
+
+    @property
+    def waves(self) -> list[list["ServiceSpec"]]:
+        """These services by their waves."""
+        numbers = sorted({part.wave for part in self.parts})
+        return [[part for part in self.parts if part.wave == number] for number in numbers]
 
     @property
     def desired_count(self) -> int:
@@ -196,7 +215,7 @@ def for_push(
     specs, unread = list[tuple[ServiceSpec, Document]](), list[tuple[Unread, Document]]()
     for source, document in documents.items():
         try:
-            specs.append((from_document(document, source), document))
+            specs.append((_sole(document, source, parameters), document))
         except SpecInvalid as error:
             service = document.get("service")
             valid_name = isinstance(service, str) and re.fullmatch(_NAME, service)
@@ -231,21 +250,74 @@ def for_service(parameters: Mapping[str, str], service: str | None) -> tuple[Ser
         _documents_with(parameters, "service", service) if service else _documents(parameters)
     )
     if not documents:
+        lead = next((d for d in _documents(parameters).values() if service in _names(d)), None)
+        if service and lead:
+            raise ServiceUnknown(f"{service} is released with {lead['service']}: name that service")
         raise ServiceUnknown(_no_spec_message(parameters, "service", service or "<any>"))
     if len(documents) != 1:
         raise RequestRejected(
             f"name the service; {len(documents)} have a spec: {', '.join(sorted(parameters))}"
         )
     source, document = next(iter(documents.items()))
-    return from_document(document, source), document
+    return _sole(document, source, parameters), document
 
 
 def index(parameters: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Return by what each spec is looked up, valid or not: its service and its repository."""
+    """Return by what each spec is looked up, valid or not: its service and its repository.
+
+    `further` has the names of its further services, with spaces between them.
+    """
     return {
-        name: {field: str(document.get(field)) for field in ("service", "repository")}
+        name: {
+            **{field: str(document.get(field)) for field in ("service", "repository")},
+            "further": " ".join(sorted(_names(document)[1:])),
+        }
         for name, document in _documents(parameters).items()
     }
+
+
+def _names(document: Document) -> list[str]:
+    """Return the names of a spec's services, valid or not; the leading one's first."""
+    listed = document.get("services")
+    further = (
+        [one.get("service") for one in listed if isinstance(one, dict)]
+        if isinstance(listed, list)
+        else []
+    )
+    return [str(document.get("service")), *map(str, further)]
+
+
+def _sole(document: Document, source: str, parameters: Mapping[str, str]) -> ServiceSpec:
+    """Return a spec, if no other one names any of its services.
+
+    Raises:
+        SpecInvalid: it has wrong fields, or shares a service.
+    """
+    spec = from_document(document, source)
+    if problems := shared(document, source, parameters):
+        raise SpecInvalid(f"{source}: {'; '.join(problems)}")
+    return spec
+
+
+def shared(document: Document, source: str, parameters: Mapping[str, str]) -> list[str]:
+    """Return which services of a spec another one names too, and where.
+
+    Two specs of the same leading service are not among them: see `for_service`.
+
+    Args:
+        source: the spec's own parameter.
+    """
+    lead, *further = _names(document)
+    problems = list[str]()
+    for name, other in _documents(parameters).items():
+        if name != source:
+            its_lead, *its_further = _names(other)
+            twice = {*further} & {its_lead, *its_further} | {lead} & {*its_further}
+            problems += [
+                f"service {service} is in {name} too: it belongs to one spec"
+                for service in sorted(twice)
+            ]
+    return problems
 
 
 def services(parameters: Mapping[str, str]) -> list[ServiceSpec]:
@@ -253,7 +325,7 @@ def services(parameters: Mapping[str, str]) -> list[ServiceSpec]:
     specs = []
     for source, document in _documents(parameters).items():
         with contextlib.suppress(SpecInvalid):
-            specs.append(from_document(document, source))
+            specs.append(_sole(document, source, parameters))
     return specs
 
 
@@ -303,7 +375,6 @@ def read(at: "Fields") -> ServiceSpec:
     at.given("$schema")  # for editors
     preset = at.optional_choice("preset", tuple(presets.NAMES))
     at = at.over(presets.named(preset).fields)
-    service_definition = at.optional_mapping("serviceDefinition")
     spec = ServiceSpec(
         service=at.text("service", pattern=_NAME),
         cluster=at.text("cluster", pattern=_NAME),
@@ -312,7 +383,7 @@ def read(at: "Fields") -> ServiceSpec:
         container=at.optional_text("container", pattern=_NAME),
         task_definition=at.mapping_or_text("taskDefinition", pattern=_BLUEPRINT),
         override=at.optional_object("override", _override) or {},
-        service_definition=service_definition,
+        service_definition=at.optional_mapping("serviceDefinition"),
         url=at.optional_url("url"),
         strategy=at.optional_choice("strategy", ("rolling", "recreate")),
         timeout=at.integer("timeout", 600, low=30, high=3600),
@@ -327,30 +398,98 @@ def read(at: "Fields") -> ServiceSpec:
         verify=at.optional_object("verify", _verification),
         build=at.optional_object("build", _build) or _build(Fields({}, "build.", [])),
         preset=preset,
+        wave=_wave(at),
     )
+    others = at.children("services")
+    spec = replace(spec, further=tuple(_further(child, spec) for child in others))
     _check_lock_time(spec, at)
-    count = (service_definition or {}).get("desiredCount", 1)
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        at.wrong("serviceDefinition.desiredCount", "must be a whole number from 1")
-    for name in sorted((service_definition or {}).keys() & _OWN):
-        at.wrong(f"serviceDefinition.{name}", f"is set by the deployer: {_OWN[name]}")
-    for field, why in presets.named(preset).problems(spec.override, spec.url):
-        at.wrong(f"override.{field}", why)
-    if isinstance(spec.task_definition, Mapping):
-        _check_definition(spec, spec.task_definition, at)
+    _check_service(spec, at)
+    _check_together(spec, (at, *others))
     at.close()
     return spec
 
 
+def _wave(at: "Fields") -> int:
+    return at.integer("wave", 1, low=1, high=_MOST_SERVICES)
+
+
+def _further(at: "Fields", leading: ServiceSpec) -> ServiceSpec:
+    """Read a further service of the application: what all share is the leading service's."""
+    spec = replace(
+        leading,
+        service=at.text("service", pattern=_NAME),
+        lead=leading.service,
+        wave=_wave(at),
+        container=at.optional_text("container", pattern=_NAME),
+        task_definition=at.mapping_or_text("taskDefinition", pattern=_BLUEPRINT),
+        override=at.optional_object("override", _override) or {},
+        service_definition=at.optional_mapping("serviceDefinition"),
+        url=at.optional_url("url"),
+        strategy=at.optional_choice("strategy", ("rolling", "recreate")),
+        timeout=at.integer("timeout", 600, low=30, high=3600),
+        failure_threshold=at.integer("failureThreshold", 3, low=1, high=200),
+        bake=at.optional_integer("bake", low=0, high=3600),
+        alarms=at.texts("alarms", least=0, default=[]),
+        verify=at.optional_object("verify", _verification),
+        # of the application, not of each of its services
+        before=None,
+        after=None,
+        preset=None,
+    )
+    _check_service(spec, at)
+    at.close()
+    return spec
+
+
+def _check_service(spec: ServiceSpec, at: "Fields") -> None:
+    """Check the documents of one service."""
+    definition = spec.service_definition or {}
+    count = definition.get("desiredCount", 1)
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        at.wrong("serviceDefinition.desiredCount", "must be a whole number from 1")
+    for name in sorted(definition.keys() & _OWN):
+        at.wrong(f"serviceDefinition.{name}", f"is set by the deployer: {_OWN[name]}")
+    for field, why in presets.named(spec.preset).problems(spec.override, spec.url):
+        at.wrong(f"override.{field}", why)
+    if isinstance(spec.task_definition, Mapping):
+        _check_definition(spec, spec.task_definition, at)
+
+
+def _check_together(spec: ServiceSpec, fields: Sequence["Fields"]) -> None:
+    """Check that the services of one release differ, and that no wave is empty.
+
+    Args:
+        fields: those of each service, in the order of `spec.parts`.
+    """
+    if len(spec.parts) > _MOST_SERVICES:
+        most = _MOST_SERVICES - 1
+        fields[0].wrong("services", f"has {len(spec.further)}; a release has {most} at most")
+    services, groups = set[str](), dict[str, str]()
+    waves = {part.wave for part in spec.parts}
+    for part, at in zip(spec.parts, fields, strict=True):
+        if part.service in services:
+            at.wrong("service", f"{part.service} is named twice")
+        if part.wave - 1 not in {0, *waves}:
+            at.wrong("wave", f"{part.wave}, but no service has wave {part.wave - 1}")
+        for group in documents.target_groups(part.service_definition or {}):
+            if group in groups:
+                path = "serviceDefinition.loadBalancers"
+                at.wrong(path, f"{groups[group]} has the same target group: {group}")
+            groups.setdefault(group, part.service)
+        services.add(part.service)
+
+
 def _check_lock_time(spec: ServiceSpec, at: "Fields") -> None:
     """Check that a release holds the lock no longer than a push waits for it."""
+    waves, longest = spec.waves, max(part.timeout for part in spec.parts)
     parts = {
-        "bake": spec.bake or 0,
+        "bake": sum(max(part.bake or 0 for part in wave) for wave in waves),
         "before.timeout": spec.before.timeout if spec.before else 0,
         "after.timeout": spec.after.timeout if spec.after else 0,
+        "services": sum(max(part.timeout for part in wave) for wave in waves) - longest,
     }
     named = [name for name, seconds in parts.items() if seconds]
-    held = 2 * spec.timeout + sum(parts.values())  # a rollback may take as long as the rollout
+    held = 2 * longest + sum(parts.values())  # a rollback may take as long as the rollout
     if named and held > LOCK_PATIENCE:
         at.wrong(
             named[0],

@@ -118,6 +118,11 @@ def _definition(spec: ServiceSpec, current: Service | None) -> tuple[Description
 
 def invalid_fields(spec: ServiceSpec) -> list[tuple[str, str]]:
     """Return the path of each field of the spec's documents that ECS does not take, and why."""
+    further = [
+        (f"services[{index}].{path}", why)
+        for index, part in enumerate(spec.further)
+        for path, why in invalid_fields(part)
+    ]
     requests: list[tuple[str, str, str, Description]] = []
     if isinstance(spec.task_definition, Mapping):
         request = {"family": spec.service, **spec.task_definition}
@@ -133,7 +138,7 @@ def invalid_fields(spec: ServiceSpec) -> list[tuple[str, str]]:
         (f"{path}{field.removeprefix(prefix)}", why)
         for path, prefix, operation, request in requests
         for field, why in ecs.invalid_fields(operation, request)
-    ]
+    ] + further
 
 
 def all_checks(at: Place) -> Mapping[str, Look]:

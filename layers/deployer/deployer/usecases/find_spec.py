@@ -66,7 +66,10 @@ def _settled(known: _Known, repository: str, tag: str | None) -> Matches | None:
 def for_service(service: str | None) -> tuple[ServiceSpec, Document]:
     """Return the spec of a service, parsed and as a document; see `spec.for_service`."""
     known = _find("service", service or "")
-    complete = known.age is None or len(known.parameters) == 1
+    named = [
+        entry for entry in spec.index(known.parameters).values() if entry["service"] == service
+    ]
+    complete = known.age is None or len(named) == 1
     return spec.for_service(known.parameters if complete else all_specs(), service)
 
 
@@ -83,9 +86,10 @@ def _find(field: str, value: str) -> _Known:
     first, complete = ssm.first_service_specs()
     if complete:
         return _Known(first)
-    names, age = specs.names_with(field, value, datetime.now(UTC))
-    if age > _TRUSTED or not 0 < len(names) <= _PAGE:
+    names, others, age = specs.names_with(field, value, datetime.now(UTC))
+    if age > _TRUSTED or not names or len(names) + len(others) > _PAGE:
         return _Known({}, age)
-    named = ssm.service_specs_named(names)
-    unchanged = [entry[field] == value for entry in spec.index(named).values()]
-    return _Known(named if unchanged == [True] * len(names) else {}, age)
+    named = ssm.service_specs_named([*names, *others])
+    index = spec.index(named)
+    unchanged = all(name in index and index[name][field] == value for name in names)
+    return _Known(named if unchanged else {}, age)
