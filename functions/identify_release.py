@@ -13,7 +13,7 @@ from deployer.deploy.diagnosis import Failure
 from deployer.deploy.image import Image
 from deployer.deploy.release import Previous, Recorded, Release
 from deployer.deploy.rollout import Rollout
-from deployer.deploy.spec import ServiceSpec, Unread, ambiguous
+from deployer.deploy.spec import ServiceSpec, Unread, ambiguous, with_services
 from deployer.errors import RequestRejected, SpecInvalid
 from deployer.log import Logger
 from deployer.requests import Deploy, Hold, Push, Recover, Restart, Resume, Rollback
@@ -223,7 +223,8 @@ def _handle_recover(request: Recover, execution: str, now: datetime) -> Identifi
     releases.note(record, recoveredBy=execution, recoveredAt=now.isoformat())
     _, current = find_spec.for_service(request.service)
     # what is to be cleaned up is where the release was deployed, whatever the spec names by now
-    document = {**current, "cluster": record.get("cluster", current["cluster"])}
+    there = {**current, "cluster": record.get("cluster", current["cluster"])}
+    document = with_services(there, record.get("services", {}))
     cause = f"the execution {record['execution']} ended before the release had an outcome"
     return {
         **_result("RECOVER", cause, record, document),

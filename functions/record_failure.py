@@ -8,11 +8,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer import http
 from deployer.aws import ecs, events
-from deployer.deploy import diagnosis, history, release, serving
+from deployer.deploy import diagnosis, history, release, rollback, serving
 from deployer.deploy.diagnosis import Diagnosis, Failure
+from deployer.deploy.history import History
 from deployer.deploy.release import Ending, Entry, Outcome, Unidentified
 from deployer.deploy.rollback import Rollback
-from deployer.deploy.spec import from_document
+from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.docs import serving as docs_serving
 from deployer.docs import site
 from deployer.docs.site import SiteSpec
@@ -37,31 +38,35 @@ class Request(TypedDict):
     startedAt: str
 
 
-_ROLLBACKS = ("ROLL_BACK", "AWAIT")
-
-
-def _serving(event: Request) -> Mapping[str, Any] | None:
-    """Return what the service or site serves and what was verified last; None if that is unknown.
+def _serving(event: Request) -> dict[str, Mapping[str, Any] | None]:
+    """Return what each service or the site serves and what was verified last; None if unknown.
 
     An error here must not prevent the record of the failure.
     """
-    document, rollback, entry = event["spec"], event["rollback"], event["release"]
+    document, entry = event["spec"], event["release"]
     if document is None or entry is None:
-        return None
+        return {}
+    name = entry["service"]
     try:
-        if site.is_site(entry["service"]):
-            return _site_serving(event, site.from_document(document))
+        if site.is_site(name):
+            return {name: _site_serving(event, site.from_document(document))}
         spec = from_document(document, "the service spec")
-        service = ecs.service(spec.cluster, spec.service)
-        revisions = serving.running(service)
-        if event["restored"] and rollback and "rollout" in rollback:
-            # Poll health saw it steady; reads may lag
-            revisions = {rollback["rollout"]["taskDefinition"]}
-        live = serving.of(releases.history(spec.service), revisions)
-        return serving.summary(spec, service, live, in_flight=False)
+        records = releases.history(spec.service)
+        return {part.service: _service_serving(event, part, records) for part in spec.parts}
     except Exception:
         logger.exception("could not describe what the service runs")
-        return None
+        return {}
+
+
+def _service_serving(event: Request, spec: ServiceSpec, records: History) -> Mapping[str, Any]:
+    service = ecs.service(spec.cluster, spec.service)
+    revisions = serving.running(service)
+    reactions = rollback.rollouts(spec.lead or spec.service, event["rollback"] or {})
+    if event["restored"] and spec.service in reactions:
+        # Poll health saw it steady; reads may lag
+        revisions = {reactions[spec.service]["taskDefinition"]}
+    live = serving.of(history.of_service(records, spec), revisions)
+    return serving.summary(spec, service, live, in_flight=False)
 
 
 def _site_serving(event: Request, spec: SiteSpec) -> Mapping[str, Any] | None:
@@ -112,23 +117,27 @@ def _task_note(spec: Mapping[str, Any] | None, record: Entry | Unidentified) -> 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Ending:
     result = event["diagnosis"] or diagnosis.diagnose(event["failure"], [], [], [])
-    outcome: Outcome = "FAILED_ROLLED_BACK" if event["restored"] else "FAILED"
+    reaction = event["rollback"]
+    restored = event["restored"] and (reaction is None or rollback.complete(reaction))
+    outcome: Outcome = "FAILED_ROLLED_BACK" if restored else "FAILED"
     record = event["release"] or release.unidentified(
         event["input"], event["execution"], event["startedAt"]
     )
     what = site.kind(record["service"])
-    reason = diagnosis.summary(result, event["rollback"], event["restored"], what)
-    reason += _database_note(record, event["rollback"]) + _task_note(event["spec"], record)
-    serving_now = _serving(event)
-    if serving_now and serving_now["alarm"]:
-        reason += f" {serving_now['alarm']}"
-        reason += f" Bring it back: {serving_now['mend'].strip()}" if serving_now["mend"] else ""
+    reason = diagnosis.summary(result, reaction, restored, what)
+    reason += _database_note(record, reaction) + _task_note(event["spec"], record)
+    by_service = _serving(event)
+    for name, one in by_service.items():
+        if one and one["alarm"]:
+            reason += f" {name}: {one['alarm']}" if len(by_service) > 1 else f" {one['alarm']}"
+            reason += f" Bring it back: {one['mend'].strip()}" if one["mend"] else ""
+    serving_now = by_service.get(record["service"])
     facts = {name: serving_now[name] for name in ("verified", "serves")} if serving_now else {}
     details = {
         **facts,
         "endedAt": datetime.now(UTC).isoformat(),
         "diagnosis": result,
-        "rollback": event["rollback"],
+        "rollback": reaction,
         "taskDefinition": event["taskDefinition"],
         "reason": reason,
     }
@@ -138,8 +147,7 @@ def handler(event: Request, context: LambdaContext) -> Ending:
     locks.dequeue(record["service"], record["id"])
     locks.release(record["service"], event["execution"])
     if recorded and not (recorded_push and "outcome" in recorded_push):
-        rollback = event["rollback"]
-        failed = outcome == "FAILED" and rollback and rollback["action"] in _ROLLBACKS
+        failed = outcome == "FAILED" and reaction and rollback.restores(reaction)
         more = {"rollback": "FAILED"} if failed else {}
         events.announce(record, outcome, reason, **facts, **more)
     logger.info("release failed", outcome=outcome, diagnosis=result, recorded=recorded)

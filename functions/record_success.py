@@ -10,7 +10,7 @@ from deployer.aws import events
 from deployer.deploy import history
 from deployer.deploy.addresses import Addresses
 from deployer.deploy.history import History
-from deployer.deploy.release import Recorded, Release
+from deployer.deploy.release import Part, Recorded, Release
 from deployer.deploy.rollout import Rollout
 from deployer.deploy.spec import from_document
 from deployer.deploy.verification import Probes
@@ -52,6 +52,8 @@ def handler(event: Request, context: LambdaContext) -> Success:
         "probes": event["probes"],
         "reason": reason,
     }
+    if record and spec.further:
+        details["services"] = _with_urls(record, event["addresses"])
     recorded = record is not None and record.get("outcome") == "SUCCEEDED"  # by an earlier try
     if not recorded:
         with locks.lease(spec.service, event["execution"]):
@@ -73,13 +75,23 @@ def handler(event: Request, context: LambdaContext) -> Success:
     }
 
 
+def _with_urls(record: Recorded, addresses: Addresses) -> dict[str, Part]:
+    """Return what the release has done with its further services, with their addresses."""
+    hosts = addresses.get("services", {})
+    return {
+        name: {**part, "url": hosts[name]["url"]} if name in hosts else part
+        for name, part in record.get("services", {}).items()
+    }
+
+
 def _ran_before(rollout: Rollout, record: Recorded | None, records: History) -> str:
     """Return why the rollout is not new, naming the release that started it; "" if this one did."""
     if record is None or not record.get("wasRunning"):
         return ""  # starting tasks again is not a new rollout to ECS
     others = [entry for entry in records if entry["id"] != record["id"]]
     first = history.began(others, rollout["id"])
-    if first is None:
+    further = [part["rollout"]["id"] for part in record.get("services", {}).values()]
+    if first is None or not all(history.began(others, one) for one in further):
         return ""
     revision = rollout["taskDefinition"].rpartition("/")[2]
     return f"since {revision} runs already, of {first['version']} ({first['id']})"

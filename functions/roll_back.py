@@ -1,6 +1,8 @@
 """Roll back: restore the previous release, or return why that is impossible."""
 
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict
 
@@ -44,42 +46,112 @@ def handler(event: Request, context: LambdaContext) -> Rollback:
     return decision
 
 
+@dataclass(frozen=True)
+class _Left:
+    """A service as the release left it, and what the release had established of it."""
+
+    spec: ServiceSpec
+    revision: str | None
+    previous: Previous | None
+    was_running: bool
+    rollout: Rollout | None
+    live: Service | None
+
+
 def _roll_back(spec: ServiceSpec, event: Request) -> Rollback:
-    revision, own_rollout, previous = event["taskDefinition"], event["rollout"], event["previous"]
     before = _task_before(event["release"]) if event.get("before") else None
     if before and not one_off.succeeded(before):
         return rollback.unchanged()  # the service is updated only after it
-    network = (spec.service_definition or {}).get("networkConfiguration")
-    live_service = ecs.service_after(spec.cluster, spec.service, revision, own_rollout, network)
-    primary = rollout.primary(live_service) if live_service else None
+    services = _services(spec, event)
     restoration = _restoration(event["release"])
-    decision = rollback.decide(
-        live_service,
-        event["release"],
-        revision,
-        previous,
-        # the deployer stops no service that it did not create
-        was_running=event["wasRunning"] or spec.service_definition is None,
-        touched=own_rollout is not None,
-        ran=one_off.may_have_run(before) or _has_run(spec, _deployment_id(live_service, event)),
-        snapshot=event["snapshot"],
-        replaced=bool(own_rollout and primary and primary["id"] != own_rollout["id"]),
-        restored=restoration is not None,
-        database=spec.database is not None,
+    ran = one_off.may_have_run(before) or any(
+        _has_run(one.spec, _deployment_id(one)) for one in services
     )
-    if decision["action"] == "STOP":
-        ecs.scale_to_zero(spec.cluster, spec.service)
-    if restoration and not rollback.keeps_database(decision, live_service, revision, previous):
-        decision = {**decision, "database": _switch_database_back(event["release"], restoration)}
-    if previous and live_service and decision["action"] == "ROLL_BACK":
-        settings = _settings(spec, previous, live_service)
-        if restoration and previous["taskDefinition"] == revision:
+    decisions = [_decide(one, event, restoration is not None, ran) for one in services]
+    for one, decision in zip(services, decisions, strict=True):
+        if decision["action"] == "STOP":
+            ecs.scale_to_zero(one.spec.cluster, one.spec.service)
+    if restoration and not any(
+        rollback.keeps_database(decision, one.live, one.revision, one.previous)
+        for one, decision in zip(services, decisions, strict=True)
+    ):
+        database_back = _switch_database_back(event["release"], restoration)
+        decisions = [{**decision, "database": database_back} for decision in decisions]
+    errors = list[Exception]()
+    for one, decision in zip(services, decisions, strict=True):
+        try:
+            if started := _restore(one, decision, restoration is not None):
+                decision["rollout"] = started
+        except Exception as error:  # the others are restored nevertheless
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    by_service = {one.spec.service: own for one, own in zip(services, decisions, strict=True)}
+    own = by_service.pop(spec.service, rollback.unchanged())
+    further = {
+        part.service: by_service.get(part.service, rollback.unchanged()) for part in spec.further
+    }
+    return {**own, "services": further} if further else own
+
+
+def _services(spec: ServiceSpec, event: Request) -> list[_Left]:
+    """Return the services that may have been updated."""
+    own = {
+        "taskDefinition": event["taskDefinition"],
+        "previous": event["previous"],
+        "wasRunning": event["wasRunning"],
+        "rollout": event["rollout"],
+    }
+    parts: dict[str, Any] = {spec.service: own}
+    release = event["release"]
+    record = releases.find(release["service"], release["id"]) if spec.further else None
+    if record:
+        updating = record.get("updating", ())
+        own["rollout"] = own["rollout"] or record.get("rollout")
+        parts = {n: p for n, p in {**parts, **record.get("services", {})}.items() if n in updating}
+    began, services = time.monotonic(), []
+    for part in spec.parts:
+        if left := parts.get(part.service):
+            revision, started = left.get("taskDefinition"), left.get("rollout")
+            network = (part.service_definition or {}).get("networkConfiguration")
+            live = ecs.service_after(
+                part.cluster, part.service, revision, started, network, since=began
+            )
+            was_running, previous = left.get("wasRunning", True), left.get("previous")
+            services.append(_Left(part, revision, previous, was_running, started, live))
+    return services
+
+
+def _decide(one: _Left, event: Request, restored: bool, ran: bool) -> Rollback:
+    primary = rollout.primary(one.live) if one.live else None
+    return rollback.decide(
+        one.live,
+        event["release"],
+        one.revision,
+        one.previous,
+        # the deployer stops no service that it did not create
+        was_running=one.was_running or one.spec.service_definition is None,
+        touched=one.rollout is not None,
+        ran=ran,
+        snapshot=event["snapshot"],
+        replaced=bool(one.rollout and primary and primary["id"] != one.rollout["id"]),
+        restored=restored,
+        database=one.spec.database is not None,
+    )
+
+
+def _restore(one: _Left, decision: Rollback, restored: bool) -> Rollout | None:
+    """Bring a service back to its previous release, if that is decided; return the rollout."""
+    live, previous = one.live, one.previous
+    if previous and live and decision["action"] == "ROLL_BACK":
+        settings = _settings(one.spec, previous, live)
+        if restored and previous["taskDefinition"] == one.revision:
             settings["forceNewDeployment"] = True  # only a new task reads the secret
-        live_service = ecs.update_service(spec.service, settings)
-    if previous and live_service and decision["action"] in ("ROLL_BACK", "AWAIT"):
-        deployment = ecs.deployment_of(live_service, previous["taskDefinition"])
-        decision["rollout"] = rollout.started(deployment, spec.timeout, datetime.now(UTC))
-    return decision
+        live = ecs.update_service(one.spec.service, settings)
+    if previous and live and decision["action"] in ("ROLL_BACK", "AWAIT"):
+        deployment = ecs.deployment_of(live, previous["taskDefinition"])
+        return rollout.started(deployment, one.spec.timeout, datetime.now(UTC))
+    return None
 
 
 def _task_before(release: Release) -> TaskRun | None:
@@ -116,12 +188,12 @@ def _switch_database_back(release: Release, restoration: Restoration) -> str:
     return before["instance"]
 
 
-def _deployment_id(live_service: Service | None, event: Request) -> str | None:
+def _deployment_id(one: _Left) -> str | None:
     """Return the id of the release's rollout, even if the release failed to record it."""
-    if event["rollout"]:
-        return event["rollout"]["id"]
-    primary = rollout.primary(live_service) if live_service else None
-    is_ours = primary is not None and primary["taskDefinition"] == event["taskDefinition"]
+    if one.rollout:
+        return one.rollout["id"]
+    primary = rollout.primary(one.live) if one.live else None
+    is_ours = primary is not None and primary["taskDefinition"] == one.revision
     return str(primary["id"]) if primary and is_ours else None
 
 

@@ -1,4 +1,7 @@
-"""Update the service to the new revision, or create it; one call starts one rollout."""
+"""Update the services of the next wave to their new revisions, or create them.
+
+One call of ECS starts one rollout.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -8,8 +11,8 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import alarms, ecs
-from deployer.deploy import documents, rollout, service
-from deployer.deploy.release import Previous, Release
+from deployer.deploy import documents, rollout, service, waves
+from deployer.deploy.release import Part, Previous, Release
 from deployer.deploy.rollout import Rollout
 from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.errors import PreflightFailed
@@ -29,29 +32,66 @@ class Request(TypedDict):
 
 
 @logger.inject_lambda_context(correlation_id_path="execution")
-def handler(event: Request, context: LambdaContext) -> Rollout:
-    spec = from_document(event["spec"], "the service spec")
+def handler(event: Request, context: LambdaContext) -> Rollout | None:
+    spec, release = from_document(event["spec"], "the service spec"), event["release"]
     with locks.lease(spec.service, event["execution"]):
-        recorded = releases.rollout(event["release"])
+        if spec.further:
+            return _start_wave(spec, event)
+        recorded = releases.rollout(release)
         if recorded:
             return recorded  # by an earlier try; ECS may have given up on it since
-        started = _start(spec, event)
-        releases.note(event["release"], rollout=started)
+        started = _start(spec, release, _leading(event))
+        releases.note(release, rollout=started)
     logger.info("rollout started", rollout=started)
     return started
 
 
-def _start(spec: ServiceSpec, event: Request) -> Rollout:
-    revision, previous = event["taskDefinition"], event["previous"]
+def _leading(event: Request) -> Part:
+    """Return what the execution knows of the leading service."""
+    return {
+        "taskDefinition": event["taskDefinition"],
+        "previous": event["previous"],
+        "desiredCount": event["desiredCount"],
+    }
+
+
+def _start_wave(spec: ServiceSpec, event: Request) -> Rollout | None:
+    """Update the services of the first wave that is not updated; return the leading one's rollout.
+
+    Each is recorded before and after its update: a retry goes on with the rest, and a rollback
+    knows which may have been updated.
+    """
+    release = event["release"]
+    record = releases.find(spec.service, release["id"])
+    assert record, "Identify release opens the record"
+    parts, updating = dict(record.get("services", {})), [*record.get("updating", ())]
+    leading = record.get("rollout")
+    for part in waves.due(spec, waves.recorded(spec, record)):
+        if part.service not in updating:
+            updating.append(part.service)
+            releases.note(release, updating=updating)
+        if part.lead is None:
+            leading = _start(part, release, _leading(event))
+            releases.note(release, rollout=leading)
+        else:
+            own = parts[part.service]
+            parts[part.service] = {**own, "rollout": _start(part, release, own)}
+            releases.note(release, services=parts)
+        logger.info("rollout started", of=part.service)
+    return leading
+
+
+def _start(spec: ServiceSpec, release: Release, own: Part) -> Rollout:
+    revision, previous = own["taskDefinition"], own["previous"]
     definition = ecs.registered(revision)
     live_service = ecs.service(spec.cluster, spec.service)
     if live_service:
-        rolls_back = service.may_roll_back(spec, event["release"], previous, live_service)
+        rolls_back = service.may_roll_back(spec, release, previous, live_service)
         settings = service.update(spec, live_service, revision, rolls_back, definition)
-        if event["desiredCount"] is not None:
-            settings["desiredCount"] = event["desiredCount"]
+        if own["desiredCount"] is not None:
+            settings["desiredCount"] = own["desiredCount"]
         primary = rollout.primary(live_service)
-        anew = event["release"].get("restore") or event["release"]["trigger"] == "restart"
+        anew = release.get("restore") or release["trigger"] == "restart"
         if anew and primary and primary["taskDefinition"] == revision:
             settings["forceNewDeployment"] = True  # only a new task reads a secret
         updated = ecs.update_service(spec.service, settings)
@@ -60,7 +100,7 @@ def _start(spec: ServiceSpec, event: Request) -> Rollout:
             f"service {spec.service} is gone, and no serviceDefinition creates it"
         )
     else:
-        token = hashlib.sha256(event["release"]["id"].encode()).hexdigest()[:32]
+        token = hashlib.sha256(_creation(spec, release).encode()).hexdigest()[:32]
         settings = service.creation(spec, revision, definition, token)
         updated = ecs.create_service(settings)
     deployment = ecs.deployment_of(updated, revision)
@@ -77,3 +117,8 @@ def _start(spec: ServiceSpec, event: Request) -> Rollout:
     if network:
         started["network"] = network
     return started
+
+
+def _creation(spec: ServiceSpec, release: Release) -> str:
+    """Return what tells the creation of a service from others; a retry of it has the same."""
+    return f"{release['id']} {spec.service}" if spec.lead else release["id"]

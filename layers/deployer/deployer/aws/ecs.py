@@ -66,6 +66,7 @@ def service_after(
     revision: str | None,
     started: Rollout | None,
     network: Mapping[str, Any] | None = None,
+    since: float | None = None,
 ) -> Service | None:
     """Return the service as it is after our last update. Retry while reads may lag behind it.
 
@@ -73,9 +74,11 @@ def service_after(
         revision: the revision that the update rolls out; None if there was no update.
         started: the rollout; None if it was not recorded, so the update may have just happened.
         network: the network configuration of the update; None if only the revision matters.
+        since: when the reads of several services began, by time.monotonic(); by default now.
     """
     age = datetime.now(UTC) - datetime.fromisoformat(started["startedAt"]) if started else _NONE
-    deadline = time.monotonic() + (READ_LAG - max(age, _NONE)).total_seconds()
+    began = time.monotonic() if since is None else since
+    deadline = began + (READ_LAG - max(age, _NONE)).total_seconds()
     current = service(cluster, name)
     while revision and not shows(current, revision, started, network):
         if time.monotonic() >= deadline:

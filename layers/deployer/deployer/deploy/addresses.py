@@ -4,17 +4,23 @@ Imports decisions only, no AWS.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from deployer.deploy.spec import ServiceSpec
 from deployer.deploy.stop_reasons import Task
 
 
 class Addresses(TypedDict):
-    """`url` is the one that people open; `tasks` has a URL for each task that can be asked."""
+    """`url` is the one that people open; `tasks` has a URL for each task that can be asked.
+
+    Of a release to several services, `services` has the further ones' by name, and `deadline` is
+    until when all must answer.
+    """
 
     url: str | None
     tasks: list[str]
+    services: NotRequired[Mapping[str, "Addresses"]]
+    deadline: NotRequired[str]
 
 
 def interfaces(tasks: Sequence[Task]) -> list[str]:

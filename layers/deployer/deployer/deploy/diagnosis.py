@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict, cast
 
 from deployer.deploy import documents, log_patterns, stop_reasons
-from deployer.deploy.rollback import Rollback
+from deployer.deploy.rollback import Rollback, reactions, restores
 from deployer.deploy.stop_reasons import Task
 from deployer.redaction import clip, redact
 from deployer.symptoms import Pattern
@@ -78,17 +78,20 @@ _ERROR_LINE = re.compile(r"(?i)error|ERR_|can't|cannot|not found|no such|refus|f
 class Failure(TypedDict):
     """A failure in the shape of Step Functions' error output.
 
-    `State` and `Tries` are set if a state failed: its name, and how often it was tried.
+    `State` and `Tries` are set if a state failed: its name, and how often it was tried. `Service`
+    is the one that failed, of several.
     """
 
     Error: str
     Cause: str
     State: NotRequired[str]
     Tries: NotRequired[int]
+    Service: NotRequired[str | None]
 
 
 class Diagnosis(TypedDict):
-    """A failure explained. `log` holds the last lines of the container that failed."""
+    """A failure explained. `log` holds the last lines of the container that failed, `service` its
+    service if the release has several."""
 
     error: str
     cause: str
@@ -97,6 +100,7 @@ class Diagnosis(TypedDict):
     stops: list[str]
     events: list[str]
     log: list[str]
+    service: NotRequired[str]
 
 
 def explain(failure: Failure) -> tuple[str, str]:
@@ -270,9 +274,14 @@ def of_rollback(rollback: Mapping[str, Any] | None, restored: bool, what: str) -
     Args:
         restored: whether the previous release is steady again, or the site was switched back.
     """
+    further = (rollback or {}).get("services", {})
     if restored:
-        return f"The previous release is back{' and steady' if what == 'service' else ''}."
-    if rollback and rollback["action"] in ("ROLL_BACK", "AWAIT"):
+        count = f" in {len(further) + 1} services" if further else ""
+        return f"The previous release is back{' and steady' if what == 'service' else ''}{count}."
+    if rollback and further and not rollback.get("failure") and not _alike(rollback):
+        each = [f"{name}: {one['reason']}" for name, one in further.items()]
+        return f"Not all rolled back: {'; '.join([rollback['reason'], *each])}."
+    if rollback and restores(rollback):
         unrecorded: Failure = {"Error": "", "Cause": rollback["reason"]}
         failure = cast(Failure, rollback.get("failure") or unrecorded)
         why = clip(redact(explain(failure)[1]), _CAUSE_LIMIT).removesuffix(".")
@@ -280,3 +289,8 @@ def of_rollback(rollback: Mapping[str, Any] | None, restored: bool, what: str) -
     if rollback:
         return f"Not rolled back: {rollback['reason']}."
     return f"The {what} was not changed."
+
+
+def _alike(rollback: Mapping[str, Any]) -> bool:
+    """Return whether all services of a release were left in the same way."""
+    return len({(one["action"], one["reason"]) for one in reactions(rollback)}) == 1

@@ -6,17 +6,38 @@ Imports decisions only, no AWS.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from deployer.deploy import one_off
 from deployer.deploy.image import Schema, shown
-from deployer.deploy.release import Previous, Record, Recorded, schema_grew
+from deployer.deploy.release import Part, Previous, Record, Recorded, schema_grew
 from deployer.errors import RequestRejected
 
 if TYPE_CHECKING:
+    from deployer.deploy.spec import ServiceSpec
     from deployer.docs.site import RecordedDocs
 
 type History = Sequence[Recorded]
+
+
+def of_service(history: History, spec: "ServiceSpec") -> History:
+    """Return the records of the releases to a further service, as if they were its own.
+
+    Those of the leading service are as they are.
+    """
+    if spec.lead is None:
+        return history
+    own = list[Recorded]()
+    for entry in history:
+        part = entry.get("services", {}).get(spec.service)
+        if part is not None:
+            rollback = (entry.get("rollback") or {}).get("services", {}).get(spec.service)
+            fields = {name: entry[name] for name in entry.keys() - _OF_ONE_SERVICE}  # type: ignore[literal-required]
+            own.append(cast(Recorded, {**fields, **part, "rollback": rollback}))
+    return own
+
+
+_OF_ONE_SERVICE = {*Part.__annotations__, "rollback", "deployed", "services"}
 
 
 def good[R: Record](history: Sequence[R]) -> list[R]:
@@ -52,10 +73,11 @@ def began(history: History, rollout_id: str) -> Recorded | None:
 
 
 def _rollouts(entry: Recorded) -> set[str]:
-    rollback: Mapping[str, Any] = (entry.get("rollback") or {}).get("rollout") or {}
-    return {
-        str(rollout["id"]) for rollout in (entry.get("rollout") or {}, rollback) if "id" in rollout
-    }
+    rollback: Mapping[str, Any] = entry.get("rollback") or {}
+    parts = (entry, *entry.get("services", {}).values())
+    reactions = (rollback, *rollback.get("services", {}).values())
+    rollouts = [one.get("rollout") or {} for one in (*parts, *reactions)]
+    return {str(rollout["id"]) for rollout in rollouts if "id" in rollout}
 
 
 def lineage[R: (Recorded, "RecordedDocs")](history: Sequence[R]) -> list[R]:
@@ -163,11 +185,18 @@ def _acquired_at(entry: Recorded) -> str:
 
 
 def _may_have_migrated(entry: Recorded) -> bool:
-    rollback = entry.get("rollback") or {}
-    rolled_back = "rollout" in rollback or rollback.get("action") == "STOP"
     if one_off.may_have_run(entry.get("before")):
         return True
-    return "rollout" in entry and entry.get("outcome") != "FAILED_ROLLED_BACK" and not rolled_back
+    rollback = entry.get("rollback") or {}
+    own, further = entry.get("services", {}), rollback.get("services", {})
+    services = [(entry, rollback), *((part, further.get(name)) for name, part in own.items())]
+    return entry.get("outcome") != "FAILED_ROLLED_BACK" and any(
+        "rollout" in updated and not _rolled_back(reaction or {}) for updated, reaction in services
+    )
+
+
+def _rolled_back(rollback: Mapping[str, Any]) -> bool:
+    return "rollout" in rollback or rollback.get("action") == "STOP"
 
 
 def unknown_schema(history: History, release: Recorded, database: bool = True) -> str | None:

@@ -179,7 +179,7 @@ def again(
         exact: whether it reuses the earlier release's task definition, rather than a new one
             from the current spec.
     """
-    return {
+    release: Release = {
         "service": earlier["service"],
         "id": release_id(now, earlier["digest"], execution),
         "repository": earlier["repository"],
@@ -196,6 +196,15 @@ def again(
         "to": earlier["id"],
         "taskDefinition": earlier.get("taskDefinition") if exact else None,
     }
+    if exact and (further := _further(earlier)):
+        release["taskDefinitions"] = further
+    return release
+
+
+def _further(earlier: Recorded) -> dict[str, str]:
+    """Return the task definitions of a release's further services."""
+    parts = earlier.get("services", {})
+    return {n: part["taskDefinition"] for n, part in parts.items() if part.get("taskDefinition")}
 
 
 def no_op(

@@ -777,6 +777,21 @@ def log_group(group: str, exists: bool) -> Iterator[Check]:
 # The target group --------------------------------------------------------------------------------
 
 
+def shared_groups(services: Mapping[str, Document]) -> Iterator[Check]:
+    """Check that no two services of a release register their tasks in one target group.
+
+    Args:
+        services: each as it would be, by its name.
+    """
+    owners: dict[str, str] = {}
+    for name, service in services.items():
+        for arn in documents.target_groups(service):
+            if owners.setdefault(arn, name) != name:
+                finding = f"{owners[arn]} and {name} have the same target group: {arn}"
+                fix = ("Give each service a target group of its own.",)
+                yield Check("target group", FAILED, finding, fix, "Each answers for the other.")
+
+
 def target_group(
     arn: str,
     definition: Document,

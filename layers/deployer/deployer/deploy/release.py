@@ -5,7 +5,7 @@ Imports decisions only, no AWS.
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, final
 
@@ -80,7 +80,8 @@ class Release(Entry):
     """A release of a service as the states pass it on and the table keeps it.
 
     A rollback reuses the earlier release's `taskDefinition` if it has one, and restores the
-    database snapshot in `restore` if it is set.
+    database snapshot in `restore` if it is set. `taskDefinitions` has those of its further
+    services, by their names.
     """
 
     repository: str
@@ -88,7 +89,20 @@ class Release(Entry):
     schema: Schema | None
     restore: NotRequired[str | None]
     taskDefinition: NotRequired[str | None]
+    taskDefinitions: NotRequired[Mapping[str, str]]
     promotedFrom: NotRequired[PromotedFrom]
+
+
+class Part(TypedDict, total=False):
+    """What a release has done with a further service, in the fields that `Recorded` has for the
+    leading one."""
+
+    taskDefinition: str
+    previous: "Previous | None"
+    wasRunning: bool
+    desiredCount: int | None
+    rollout: Rollout
+    url: str | None
 
 
 @final
@@ -99,7 +113,9 @@ class Recorded(Release, Record):
     `cluster` is that of the spec which it was deployed by; the spec may name another one since.
 
     The deployment's steps record their results, so that another execution can clean up if this one
-    is stopped. `before` and `after` are the tasks before and after the rollout.
+    is stopped. `before` and `after` are the tasks before and after the rollout. Of a release to
+    several services, `services` has the further ones by name, and `updating` the names of those
+    that ECS was asked to update, or was about to be.
     """
 
     deployed: NotRequired[bool]
@@ -116,6 +132,8 @@ class Recorded(Release, Record):
     after: NotRequired["TaskRun"]
     diagnosis: NotRequired["Diagnosis"]
     url: NotRequired[str | None]
+    services: NotRequired[Mapping[str, Part]]
+    updating: NotRequired[Sequence[str]]
 
 
 class Ending(TypedDict):

@@ -9,6 +9,9 @@ from deployer.deploy.release import Previous, Release, outdated, schema_grew
 from deployer.deploy.rollout import Rollout, Service, network, primary, same_network
 
 _UNCHANGED = "the service was not changed"
+_MISSING = "there is no service"
+_SAME = "the release that failed is the one that ran before"
+_AS_BEFORE = (_UNCHANGED, _MISSING, _SAME)
 
 
 class Rollback(TypedDict):
@@ -17,7 +20,8 @@ class Rollback(TypedDict):
     ROLL_BACK: deploy the previous release. AWAIT: ECS is rolling back to it already. STOP: no
     previous release exists, so stop the failing tasks. LEAVE: nothing needs to be done, or nothing
     safe can be; `reason` says which. `database` is the instance that the secret leads to again.
-    `failure` is a state's error if the previous release is not steady again.
+    `failure` is a state's error if the previous release is not steady again. Of a release to
+    several services, `services` has the reaction in each further one.
     """
 
     action: Literal["ROLL_BACK", "AWAIT", "STOP", "LEAVE"]
@@ -25,6 +29,7 @@ class Rollback(TypedDict):
     rollout: NotRequired[Rollout]
     database: NotRequired[str]
     failure: NotRequired[Mapping[str, Any]]
+    services: NotRequired[Mapping[str, "Rollback"]]
 
 
 def decide(
@@ -58,14 +63,14 @@ def decide(
     """
     current = primary(service) if service else None
     if current is None:
-        return _leave("there is no service")
+        return _leave(_MISSING)
     if service and previous and _in_place(service, previous):
         if not touched:
             return _leave(_UNCHANGED)
         if previous["taskDefinition"] != revision or replaced:
             return {"action": "AWAIT", "reason": "ECS put the previous release back itself"}
         if not restored:
-            return _leave("the release that failed is the one that ran before")
+            return _leave(_SAME)
     if current["taskDefinition"] != revision:
         if touched:
             return _leave(f"somebody else deployed {current['taskDefinition']}; it stays")
@@ -113,6 +118,37 @@ def decide(
 def unchanged() -> Rollback:
     """Return that nothing needs to be done."""
     return _leave(_UNCHANGED)
+
+
+def reactions(rollback: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the reaction in each service of a release."""
+    return [rollback, *rollback.get("services", {}).values()]
+
+
+def rollouts(service: str, rollback: Mapping[str, Any]) -> dict[str, Rollout]:
+    """Return the rollouts of the previous release, by their services.
+
+    Args:
+        service: the leading one.
+    """
+    by_service = {service: rollback, **rollback.get("services", {})}
+    return {name: one["rollout"] for name, one in by_service.items() if "rollout" in one}
+
+
+def restores(rollback: Mapping[str, Any]) -> bool:
+    """Return whether any service is brought back to its previous release."""
+    return any(one["action"] in ("ROLL_BACK", "AWAIT") for one in reactions(rollback))
+
+
+def complete(rollback: Mapping[str, Any]) -> bool:
+    """Return whether no service keeps the release that failed, or somebody else's change, once all
+    that are brought back are steady.
+
+    Of one service, that follows from the polls of the rollback.
+    """
+    return "services" not in rollback or all(
+        one["action"] != "LEAVE" or one["reason"] in _AS_BEFORE for one in reactions(rollback)
+    )
 
 
 def keeps_database(

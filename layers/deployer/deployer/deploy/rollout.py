@@ -24,7 +24,7 @@ READ_LAG = timedelta(seconds=30)
 # A bake is watched in pieces, so that a failure in it is seen early.
 BAKE_STEP = 60  # seconds
 
-Health = Literal["STEADY", "BAKING", "ROLLING", "FAILED"]
+Health = Literal["STEADY", "NEXT", "BAKING", "ROLLING", "FAILED"]
 
 
 class Rollout(TypedDict):
@@ -52,7 +52,8 @@ class Verdict(TypedDict):
 
     `error` is the failure's name in the execution; it is empty unless FAILED. `ended` is whether
     an event of ECS said that the rollout ended; it is always False here. `seconds` is after how
-    long to poll a BAKING rollout again.
+    long to poll a BAKING rollout again. Of several services, `service` is the one that failed;
+    NEXT means that those updated are steady, and that others are to be updated.
     """
 
     health: Health
@@ -60,6 +61,7 @@ class Verdict(TypedDict):
     error: str
     reason: str
     seconds: NotRequired[int]
+    service: NotRequired[str]
 
 
 def started(deployment: Mapping[str, Any], timeout: int, now: datetime) -> Rollout:

@@ -7,7 +7,7 @@ spec or in ECS. SSM Parameter Store has one parameter per service. Imports decis
 import contextlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
@@ -351,6 +351,13 @@ def _no_spec_message(parameters: Mapping[str, str], field: str, value: str) -> s
     broken = f"; not readable as JSON objects: {', '.join(unread)}" if unread else ""
     names = ", ".join(sorted(parameters)) or "none"
     return f"no service spec names {field} {value!r}; available: {names}{broken}"
+
+
+def with_services(document: Document, names: Iterable[str]) -> Document:
+    """Return a spec that has further services of these names, too, to clean up after a release."""
+    missing = [{"service": name} for name in names if name not in _names(document)]
+    listed = document.get("services") or []
+    return {**document, "services": [*listed, *missing]} if missing else document
 
 
 def from_document(document: object, source: str) -> ServiceSpec:

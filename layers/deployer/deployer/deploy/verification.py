@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from deployer.deploy.release import as_tag
 from deployer.deploy.spec import Probe, Verification, VersionProbe
@@ -32,12 +32,14 @@ class Answer:
 class Finding(TypedDict):
     """The verdict on a response: VERIFIED, PENDING (not as expected yet), or REFUTED.
 
-    `error` is the failure's name in the execution; it is empty unless REFUTED.
+    `error` is the failure's name in the execution; it is empty unless REFUTED. Of several services,
+    `service` is the one that was.
     """
 
     verdict: Literal["VERIFIED", "PENDING", "REFUTED"]
     error: str
     reason: str
+    service: NotRequired[str]
 
 
 def healthy(verify: Verification, answer: Answer | None) -> Finding:
@@ -138,6 +140,19 @@ def field_of(answer: Answer, name: str) -> str | None:
             return None
         value = value[part]
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def of_service(probes: Probes, service: str | None) -> Probes:
+    """Return the probes of one of several services, by their names in it; None for the leading
+    one."""
+    prefix = f"{service} " if service else "/"
+    own = {name: value for name, value in probes.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): value for name, value in own.items()} if service else own
+
+
+def in_release(probes: Probes, service: str | None) -> Probes:
+    """Return the probes of a service by their names in a release to several; see `of_service`."""
+    return {f"{service} {name}" if service else name: value for name, value in probes.items()}
 
 
 def verified(reason: str) -> Finding:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from deployer.deploy.release import Entry, Outcome, Record, Recorded, Release, Unidentified
+from deployer.deploy.release import Entry, Outcome, Part, Record, Recorded, Release, Unidentified
 from deployer.deploy.rollout import Rollout
 from deployer.errors import AwsUnavailable
 from deployer.redaction import redact_all
@@ -320,6 +320,12 @@ def rollout(release: Release) -> Rollout | None:
     """Return the recorded rollout of a release, or None."""
     record = find(release["service"], release["id"])
     return record.get("rollout") if record else None
+
+
+def parts(release: Entry) -> dict[str, Part]:
+    """Return what the steps of a release to several services have recorded of the further ones."""
+    record = find(release["service"], release["id"])
+    return {name: {**part} for name, part in record.get("services", {}).items()} if record else {}
 
 
 def undecided(repository: str) -> list[Unidentified]:

@@ -182,25 +182,35 @@ def before(release: Release, spec: ServiceSpec) -> list[Check]:
     Raises:
         AwsUnavailable, ClientError: a NEEDED check could not run.
     """
-    return checks_at(place(spec), release)
+    return checks_at([place(part) for part in spec.parts], release)
 
 
-def checks_at(at: Place, release: Release) -> list[Check]:
-    """Run the checks of a place; see `before`."""
+def checks_at(places: Sequence[Place], release: Release) -> list[Check]:
+    """Run the checks of the places of a release's services; see `before`."""
     deadline, results = time.monotonic() + _SECONDS, list[Check]()
-    checks_by_name = all_checks(at)
-    for name, run_check in checks_by_name.items():
-        if name in NEEDED:
-            results += run_check()
-        elif name == "service":
-            continue  # the preflight checks the service itself, once reads no longer lag
-        elif name == "database" and release.get("restore"):
-            continue  # it is restored because it is broken
-        elif time.monotonic() > deadline:
-            results.append(Check(name, WARNING, "skipped: earlier checks used up the time limit"))
-        else:
-            results += guarded(name, run_check)
-    return results
+    for at in places:
+        own = list[Check]()
+        for name, run_check in all_checks(at).items():
+            if name in NEEDED:
+                own += run_check()
+            elif name == "service":
+                continue  # the preflight checks the service itself, once reads no longer lag
+            elif name == "database" and release.get("restore"):
+                continue  # it is restored because it is broken
+            elif time.monotonic() > deadline:
+                own.append(Check(name, WARNING, "skipped: earlier checks used up the time limit"))
+            else:
+                own += guarded(name, run_check)
+        results += of_part(at.spec, own)
+    return [*results, *prerequisites.shared_groups({at.spec.service: at.service for at in places})]
+
+
+def of_part(spec: ServiceSpec, checks: Iterable[Check]) -> list[Check]:
+    """Return the checks of a service; those of a further one name it."""
+    return [
+        replace(check, finding=f"{spec.service}: {check.finding}") if spec.lead else check
+        for check in checks
+    ]
 
 
 def guarded(name: str, run_check: Look) -> list[Check]:
@@ -368,7 +378,8 @@ def _log_groups(at: Place) -> Iterable[Check]:
 def _database(at: Place) -> Iterable[Check]:
     if not at.spec.database:
         return
-    name = releases.database_instance(at.spec.service, at.spec.database.instance)
+    lead = at.spec.lead or at.spec.service
+    name = releases.database_instance(lead, at.spec.database.instance)
     instance = rds.instance(name)
     yield from prerequisites.database(name, instance)
     if not instance:

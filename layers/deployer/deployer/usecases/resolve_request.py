@@ -11,7 +11,7 @@ from deployer.aws import ecr, ecs, refused
 from deployer.deploy import database, history, identification, rollout
 from deployer.deploy.history import History
 from deployer.deploy.image import Document, Image
-from deployer.deploy.release import Release
+from deployer.deploy.release import Recorded, Release
 from deployer.deploy.spec import ServiceSpec
 from deployer.errors import ImageMissing, RequestRejected
 from deployer.requests import Deploy, Restart, Rollback
@@ -57,14 +57,22 @@ def to_roll_back(
             f"the image of {target['version']}, {target['digest']}, is gone from ECR"
         )
     exact = spec.rollback == "exact"
-    if exact and ecs.revision(target.get("taskDefinition") or "") is None:
-        raise RequestRejected(
-            f"{target.get('taskDefinition')} of {target['version']} is no longer ACTIVE; set"
-            ' "rollback": "render" in the service spec to run its image with the current task'
-            " definition"
-        )
+    for revision in _revisions(spec, target) if exact else ():
+        if ecs.revision(revision or "") is None:
+            raise RequestRejected(
+                f"{revision} of {target['version']} is no longer ACTIVE; set"
+                ' "rollback": "render" in the service spec to run its image with the current task'
+                " definition"
+            )
     release = identification.again(target, "rollback", request.by, exact, execution, now)
     return {**release, "restore": restore}
+
+
+def _revisions(spec: ServiceSpec, target: Recorded) -> list[str | None]:
+    """Return the task definitions of a release, of each service that the spec still has."""
+    parts = target.get("services", {})
+    further = [parts[part.service] for part in spec.further if part.service in parts]
+    return [target.get("taskDefinition"), *(part.get("taskDefinition") for part in further)]
 
 
 def to_restart(request: Restart, records: History, execution: str, now: datetime) -> Release:
