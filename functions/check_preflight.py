@@ -96,12 +96,12 @@ def handler(event: Request, context: LambdaContext) -> Checked:
                 "the update changes the service", of=at.spec.service, differences=differences
             )
     parts = {part.service: own for part, own in zip(spec.further, further, strict=True)}
-    releases.note(
+    releases.note_before(
         release,
         cluster=spec.cluster,
         previous=checked["previous"],
         wasRunning=checked["wasRunning"],
-        **({"services": parts} if parts else {}),
+        **({"servicesBefore": parts} if parts else {}),
     )
     logger.info("preflight passed", checked=checked, services=parts)
     return checked

@@ -11,7 +11,7 @@ from deployer.aws import ecr, events
 from deployer.deploy import diagnosis, history, identification
 from deployer.deploy.diagnosis import Failure
 from deployer.deploy.image import Image
-from deployer.deploy.release import Previous, Recorded, Release
+from deployer.deploy.release import Previous, Recorded, Release, parts
 from deployer.deploy.rollout import Rollout
 from deployer.deploy.spec import ServiceSpec, Unread, ambiguous, with_services
 from deployer.errors import RequestRejected, SpecInvalid
@@ -224,7 +224,7 @@ def _handle_recover(request: Recover, execution: str, now: datetime) -> Identifi
     _, current = find_spec.for_service(request.service)
     # what is to be cleaned up is where the release was deployed, whatever the spec names by now
     there = {**current, "cluster": record.get("cluster", current["cluster"])}
-    document = with_services(there, record.get("services", {}))
+    document = with_services(there, parts(record))
     cause = f"the execution {record['execution']} ended before the release had an outcome"
     return {
         **_result("RECOVER", cause, record, document),

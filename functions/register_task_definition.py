@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import ecs
 from deployer.deploy import task_definitions
-from deployer.deploy.release import Previous, Release
+from deployer.deploy.release import Previous, Release, parts
 from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.log import Logger
 from deployer.store import locks, releases
@@ -35,13 +35,15 @@ def handler(event: Request, context: LambdaContext) -> Registered:
         registered = _register(spec, release, release.get("taskDefinition"), event["previous"])
         notes: dict[str, Any] = {"taskDefinition": registered["taskDefinition"]}
         if spec.further:
-            parts, exact = releases.parts(release), release.get("taskDefinitions", {})
+            record = releases.find(release["service"], release["id"])
+            exact, known = release.get("taskDefinitions", {}), parts(record)
+            own = dict(record.get("services", {})) if record else {}
             for part in spec.further:
-                own = parts.setdefault(part.service, {})
-                chosen = _register(part, release, exact.get(part.service), own.get("previous"))
-                own["taskDefinition"] = chosen["taskDefinition"]
-                logger.info("task definition chosen", of=part.service, registered=chosen)
-            notes["services"] = parts
+                name, previous = part.service, known.get(part.service, {}).get("previous")
+                chosen = _register(part, release, exact.get(name), previous)
+                own[name] = {**own.get(name, {}), "taskDefinition": chosen["taskDefinition"]}
+                logger.info("task definition chosen", of=name, registered=chosen)
+            notes["services"] = own
         releases.note(release, **notes)
     logger.info("task definition chosen", registered=registered)
     return registered

@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from deployer.aws import alarms, ecs, secrets
 from deployer.deploy import database, one_off, rollback, rollout, service
 from deployer.deploy.one_off import TaskRun
-from deployer.deploy.release import Previous, Release, Restoration
+from deployer.deploy.release import Previous, Release, Restoration, parts
 from deployer.deploy.rollback import Rollback
 from deployer.deploy.rollout import Rollout, Service
 from deployer.deploy.spec import ServiceSpec, from_document
@@ -102,22 +102,22 @@ def _services(spec: ServiceSpec, event: Request) -> list[_Left]:
         "wasRunning": event["wasRunning"],
         "rollout": event["rollout"],
     }
-    parts: dict[str, Any] = {spec.service: own}
+    left: dict[str, Any] = {spec.service: own}
     release = event["release"]
     record = releases.find(release["service"], release["id"]) if spec.further else None
     if record:
         updating = record.get("updating", ())
         own["rollout"] = own["rollout"] or record.get("rollout")
-        parts = {n: p for n, p in {**parts, **record.get("services", {})}.items() if n in updating}
+        left = {n: one for n, one in {**left, **parts(record)}.items() if n in updating}
     began, services = time.monotonic(), []
     for part in spec.parts:
-        if left := parts.get(part.service):
-            revision, started = left.get("taskDefinition"), left.get("rollout")
+        if one := left.get(part.service):
+            revision, started = one.get("taskDefinition"), one.get("rollout")
             network = (part.service_definition or {}).get("networkConfiguration")
             live = ecs.service_after(
                 part.cluster, part.service, revision, started, network, since=began
             )
-            was_running, previous = left.get("wasRunning", True), left.get("previous")
+            was_running, previous = one.get("wasRunning", True), one.get("previous")
             services.append(_Left(part, revision, previous, was_running, started, live))
     return services
 

@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import alarms, ecs
 from deployer.deploy import documents, rollout, service, waves
-from deployer.deploy.release import Part, Previous, Release
+from deployer.deploy.release import Part, Previous, Release, parts
 from deployer.deploy.rollout import Rollout
 from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.errors import PreflightFailed
@@ -64,7 +64,8 @@ def _start_wave(spec: ServiceSpec, event: Request) -> Rollout | None:
     release = event["release"]
     record = releases.find(spec.service, release["id"])
     assert record, "Identify release opens the record"
-    parts, updating = dict(record.get("services", {})), [*record.get("updating", ())]
+    own, updating = dict(record.get("services", {})), [*record.get("updating", ())]
+    known = parts(record)
     leading = record.get("rollout")
     for part in waves.due(spec, waves.recorded(spec, record)):
         if part.service not in updating:
@@ -74,9 +75,9 @@ def _start_wave(spec: ServiceSpec, event: Request) -> Rollout | None:
             leading = _start(part, release, _leading(event))
             releases.note(release, rollout=leading)
         else:
-            own = parts[part.service]
-            parts[part.service] = {**own, "rollout": _start(part, release, own)}
-            releases.note(release, services=parts)
+            name = part.service
+            own[name] = {**own[name], "rollout": _start(part, release, known[name])}
+            releases.note(release, services=own)
         logger.info("rollout started", of=part.service)
     return leading
 

@@ -4,7 +4,7 @@ It migrates its database at its start and refuses one that is newer than it know
 server does (https://github.com/coder/coder/issues/14248).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FAULTS = (
     "cannot-start",  # its entrypoint is for another architecture
@@ -51,12 +51,20 @@ class Life:
 
 @dataclass(frozen=True)
 class App:
-    """A release of the application. `seconds` is how long a slow one takes, or a late one lives."""
+    """A release of the application. `seconds` is how long a slow one takes, or a late one lives.
+
+    Its fault shows in each of its services, or in one alone.
+    """
 
     version: str
     schema: int | None = None
     fault: str | None = None
     seconds: float = 60.0
+    service: str | None = None
+
+    def within(self, service: str) -> "App":
+        """What it is in a service."""
+        return self if self.service in (None, service) else replace(self, fault=None, service=None)
 
     def life(self, database: Database, times_run: int) -> Life:
         """What a container that starts now does."""

@@ -678,6 +678,7 @@ class Ecs:
         self.numbers += 1
         definition = self.revisions[deployment.revision]["taskDefinition"]
         app = self.world.app_of(definition["containerDefinitions"][0]["image"])
+        app = app.within(service.name)
         task = Task(f"{self.numbers:032x}", deployment, app, self.world.engine.now)
         service.tasks.append(task)
         self.world.trace("ecs", f"task {self.numbers} of {deployment.id[-4:]} is launched")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from deployer.aws import refused
+from tests.simulation import services
 from tests.simulation.application import App
 from tests.simulation.cloud import SECRET, Item
 from tests.simulation.ecs import Deployment, OneOff, Service, Task
@@ -54,7 +55,8 @@ class Invariants:
         self.stopped: set[str] = set()
         self.pushes: list[tuple[float, str, str | None]] = []
         self.requests: list[tuple[float, Mapping[str, Any]]] = []
-        self.began: dict[tuple[str, str], list[str]] = {}
+        self.began: dict[tuple[str, str, str], list[str]] = {}
+        self.last: dict[str, str] = {}  # the last rollout of each service
         self.rollouts: list[tuple[str, str, str]] = []
         self.newest_push = ""
         self.by_hand: Any = None  # what a service made by hand is, apart from its image
@@ -110,18 +112,18 @@ class Invariants:
 
     def _called_at_once(self, execution: "Execution") -> None:
         """A rollout whose tasks fail again and again is called failed when enough did."""
-        service = self.world.ecs.services.get(self.world.spec["service"])
-        for record in self.records():
-            if service is None or record["execution"] != execution.arn or "rollout" not in record:
-                continue
-            dead = [t for t in service.dead if t.deployment.id == record["rollout"]["id"]]
-            # what ended before is no failure of a release that found the rollout there
-            result = (t.stopped or 0.0 for t in dead if t.failed)
-            ends = sorted(when for when in result if when >= execution.first_poll)
-            late = ends[self.world.spec.get("failureThreshold", 3) - 1 :]
-            if late and self.world.engine.now - late[0] > REACTION:
-                waited = self.world.engine.now - late[0]
-                self.broken("told in time", f"{waited:.0f} s after enough tasks had failed")
+        for record in (r for r in self.records() if r["execution"] == execution.arn):
+            for name, rollout in services.rollouts(self.world, record).items():
+                service = self.world.ecs.services.get(name)
+                dead = [t for t in service.dead if t.deployment.id == rollout] if service else []
+                # what ended before is no failure of a release that found the rollout there
+                result = (t.stopped or 0.0 for t in dead if t.failed)
+                ends = sorted(when for when in result if when >= execution.first_poll)
+                threshold = services.spec(self.world, name).get("failureThreshold", 3)
+                late = ends[threshold - 1 :]
+                if late and self.world.engine.now - late[0] > REACTION:
+                    waited = self.world.engine.now - late[0]
+                    self.broken("told in time", f"{waited:.0f} s after enough tasks had failed")
 
     def told(self, text: str, where: str) -> None:
         if SECRET in text:
@@ -216,7 +218,8 @@ class Invariants:
         """The deployer is about to change the service: is it its to change, and as it does?"""
         if not self.world.surroundings >= {*asked_subnets(request)}:
             self.broken("preflight first", "a subnet is missing")
-        service = self.world.ecs.services.get(self.world.spec["service"])
+        name = services.named(request)
+        service = self.world.ecs.services.get(name)
         if service is None or service.status != "ACTIVE":
             return
         begun = invocation.execution.started if invocation.execution else 0.0
@@ -226,7 +229,7 @@ class Invariants:
             self.broken("the desired count is the team's", f"it was {service.desired}")
         release = self.record(invocation.payload["release"]["id"]) or {}
         # a release of the same image may run on a revision that somebody else registered
-        own = release.get("taskDefinition") == service.primary.revision
+        own = services.revisions(self.world, release).get(name) == service.primary.revision
         theirs = self._theirs(service.primary.revision) and not own
         shown = "stale" not in self.world.plan.faults.values()
         shown = shown and service.changed + service.lag < invocation.begun
@@ -260,9 +263,9 @@ class Invariants:
 
     def _ran(self, record: Mapping[str, Any], when: float) -> bool:
         """Whether a task of a release ran by then, also one before its rollout."""
-        service = self.world.ecs.services[self.world.spec["service"]]
-        rollout = record.get("rollout", {}).get("id")
-        started = [t.started for t in (*service.dead, *service.tasks) if t.deployment.id == rollout]
+        rollouts = {*services.rollouts(self.world, record).values()}
+        tasks = [t for s in self.world.ecs.services.values() for t in (*s.dead, *s.tasks)]
+        started = [t.started for t in tasks if t.deployment.id in rollouts]
         started += [t.started for t in self._tasks_of(record["id"])]
         return any(at is not None and at < when for at in started)
 
@@ -280,7 +283,8 @@ class Invariants:
         if operation == "RegisterTaskDefinition":
             arn = answer["taskDefinition"]["taskDefinitionArn"]
             tags = {tag["key"]: tag["value"] for tag in request["tags"]}
-            earlier = self.registered.setdefault(tags["deployer:release"], arn)
+            of = f"{tags['deployer:release']} {request['family']}"
+            earlier = self.registered.setdefault(of, arn)
             at_once = {"repeated", "twice"} & set(self.world.plan.faults.values())
             if earlier != arn and not at_once:
                 self.broken("no needless revision", f"{arn} and {earlier} of one release")
@@ -291,7 +295,9 @@ class Invariants:
         self, invocation: "Invocation", request: Mapping[str, Any], service: Mapping[str, Any]
     ) -> None:
         """The deployer changed the service: is that one rollout at a time, and once?"""
-        strategy = self.world.spec.get("strategy")  # without one, the service's own counts
+        name = services.named(request)
+        # without one, the service's own counts
+        strategy = services.spec(self.world, name).get("strategy")
         limits = request.get("deploymentConfiguration", {})
         if strategy == "rolling" and limits.get("minimumHealthyPercent", 100) < 100:
             self.broken("never dark", "a rolling service may run nothing")
@@ -299,7 +305,7 @@ class Invariants:
             self.broken("never dark", f"{invocation.function} scales a live service to zero")
         rollout = service["deployments"][0]["id"]
         release = invocation.payload["release"]
-        if self.rollouts and rollout == self.rollouts[-1][0]:
+        if self.last.get(name) == rollout:
             return
         if request.get("desiredCount") == 0:
             return
@@ -309,10 +315,10 @@ class Invariants:
                 self.broken(
                     "one in flight", f"{rollout} of {release['id']} while {before} of {of} rolls"
                 )
-        began = self.began.setdefault((release["id"], invocation.function), [])
+        began = self.began.setdefault((release["id"], invocation.function, name), [])
         began.append(rollout)
         humans = self.world.humans > self.humans_before
-        noted = "rollout" in (self.record(release["id"]) or {})
+        noted = name in services.rollouts(self.world, self.record(release["id"]) or {})
         if len(began) > 1 and noted and not humans and not self._recovers(invocation):
             self.broken("one rollout a release", f"{invocation.function} began {began}")
         mine = invocation.execution.arn if invocation.execution else ""
@@ -322,6 +328,9 @@ class Invariants:
             if alive:
                 self.broken("one in flight", f"{rollout} of {release['id']} without the lock")
         self.rollouts.append((rollout, release["id"], mine))
+        self.last[name] = rollout
+        if invocation.function == "UpdateService":
+            services.updated(self.world, release, name)
         if release["trigger"] == "push" and invocation.function == "UpdateService":
             hold, taken = self.record("#hold"), self.turns.get(mine)
             if hold and taken and self.holds[hold["at"]] < taken:
@@ -383,13 +392,13 @@ class Invariants:
 
     def _rolled_back(self, record: Mapping[str, Any]) -> None:
         """A release is called rolled back: is the release before steady?"""
-        service = self.world.ecs.services.get(self.world.spec["service"])
         lags = "stale" in self.world.plan.faults.values() or self.world.plan.noise is not None
         late = self.world.last_human > self.world.engine.now - REACTION
-        if service is None or late or lags:
+        if late or lags:
             return
-        if service.primary.state != "COMPLETED":
-            self.broken("back and steady", f"{record['id']}: {service.primary.state}")
+        for service in services.those_there(self.world):
+            if service.desired and service.primary.state != "COMPLETED":
+                self.broken("back and steady", f"{record['id']}: {service.primary.state}")
 
     def _success(self, record: Mapping[str, Any]) -> None:
         """A release is called live: is it?"""
@@ -404,6 +413,8 @@ class Invariants:
         app = self._app(ours.revision)
         if self.world.ecr.apps.get(record["digest"]) != app:
             self.broken("no false success", f"{app} runs, not {record['version']}")
+        services.succeeded(self.world, record)
+        app = app.within(service.name)
         before, self.live = self.live, app
         died = [t for t in service.dead if t.deployment is ours and self._recent(t.stopped)]
         running = [t for t in service.tasks if t.deployment is ours and t.status == "RUNNING"]
@@ -469,7 +480,8 @@ class Invariants:
         ready = [t.ready for t in tasks if t.deployment is ours and t.ready is not None]
         baked = [t.started + self._bake for t in tasks if t.deployment is ours and t.started]
         ended = [t.stopped or 0.0 for t in self._tasks_of(record["id"])]
-        known = max([ours.completed, execution.first_poll, *ready, *baked, *ended])
+        others = services.ready_at(self.world, record)
+        known = max([ours.completed, execution.first_poll, *ready, *baked, *ended, *others])
         waited = self.world.engine.now - known
         if waited > REACTION:
             self.broken("told in time", f"{waited:.0f} s after the rollout was complete")
@@ -512,6 +524,7 @@ class Invariants:
         self._each_push_has_its_record(records)
         self._no_false_failure(records)
         self._what_runs(records)
+        services.at_rest(self.world, records)
         self._the_rest_stays()
         self._where_the_data_is(records)
         self._history_is_whole(records)

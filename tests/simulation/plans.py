@@ -19,7 +19,7 @@ from tests.simulation.world import (
     Move,
     Plan,
 )
-from tests.simulation.worlds import PLANS, SPECS, TASK_SPECS
+from tests.simulation.worlds import PLANS, SERVICE_SPECS, SPECS, TASK_SPECS
 
 _CALLS = 70  # of one deployment, about
 
@@ -94,6 +94,35 @@ def random_task_plan(seed: int) -> Plan:
         dice.randrange(calls): dice.choice(CALL_FAULTS) for _ in range(dice.choice((0, 1, 1, 2, 3)))
     }
     news = {dice.randrange(12): dice.choice(EVENT_FAULTS) for _ in range(dice.choice((0, 1, 2)))}
+    moves.sort(key=lambda move: move[0])
+    live, noise = dice.random() < 0.85, dice.choice((None, seed, seed))
+    return Plan(spec, tuple(moves), live=live, faults=faults, news=news, noise=noise)
+
+
+def random_service_plan(seed: int) -> Plan:
+    """The plan of a release of several services that an integer is."""
+    dice = random.Random(f"services {seed}")
+    spec = dice.choice(sorted(SERVICE_SPECS))
+    names = ["coder", *(one["service"] for one in SERVICE_SPECS[spec]["services"])]
+    moves: list[Move] = []
+    for number in range(1, dice.choice((1, 1, 2, 3)) + 1):
+        schema = dice.choice((1, 1, 2)) if "database" in SERVICE_SPECS[spec] else 1
+        of_tasks = _OF_TASKS[:2] if "before" in SERVICE_SPECS[spec] else ()
+        fault = dice.choice((*(None,) * 6, *_OF_A_ROLLOUT, *_FAULTS, *of_tasks))
+        service = dice.choice((None, *names, *names))
+        app = App(f"1.0.{number}", schema, fault, dice.choice((5.0, 20.0, 60.0)), service)
+        moves.append((dice.uniform(0, 200), "push", (app,)))
+    versions = ["1.0.0", *(f"1.0.{n + 1}" for n in range(len(moves)))]
+    for _ in range(dice.choice((0, 0, 1, 1, 2))):
+        deed = dice.choice((("stop", ()), ("stop", ()), _deed(dice, versions), ("redrive", ())))
+        moves.append((dice.uniform(0, 250), *deed))
+    if dice.random() < 0.1:
+        moves.append((dice.uniform(0, 300), "order", ({"action": "restart"},)))
+    calls = 110 * len(versions)
+    faults = {
+        dice.randrange(calls): dice.choice(CALL_FAULTS) for _ in range(dice.choice((0, 1, 1, 2, 3)))
+    }
+    news = {dice.randrange(16): dice.choice(EVENT_FAULTS) for _ in range(dice.choice((0, 1, 2)))}
     moves.sort(key=lambda move: move[0])
     live, noise = dice.random() < 0.85, dice.choice((None, seed, seed))
     return Plan(spec, tuple(moves), live=live, faults=faults, news=news, noise=noise)

@@ -844,7 +844,9 @@ class World:
         running = [t for t in self._tasks() if t.status == "RUNNING" and t.wanted]
         if url.startswith(BALANCER):
             return [t for t in running if t.target == "healthy"]
-        return [t for t in running if url.split("/")[2] == f"{t.public}{self._port(t)}"]
+        host = url.split("/")[2]
+        here = [t for t in running if host.partition(":")[0] == t.public]
+        return [t for t in here if host == f"{t.public}{self._port(t)}"]
 
     def _port(self, task: Task) -> str:
         """Where a task's container listens, as a URL's host ends."""

@@ -112,6 +112,27 @@ TASK_SPECS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+def _of_one_service(family: str, **more: Any) -> dict[str, Any]:
+    """A further service: its tasks listen on no port."""
+    fields = ("taskDefinition", "serviceDefinition", "strategy", "timeout")
+    container = {n: v for n, v in _CHECKED.items() if n != "portMappings"}
+    definition = {**_SPEC["taskDefinition"], "family": family, "containerDefinitions": [container]}
+    own = {name: _SPEC[name] for name in fields} | {"taskDefinition": definition}
+    return {"service": family, **own, **more}
+
+
+_WORKER = _of_one_service("worker")
+_SERVICES = {"services": [_WORKER]}
+_WAVES = {"wave": 2, "services": [_WORKER, _of_one_service("cron", timeout=120, wave=1)]}
+SERVICE_SPECS: Mapping[str, Mapping[str, Any]] = {
+    "pair": {**_SPEC, **_SERVICES},
+    "waves": {**_SPEC, **_WAVES},
+    "later": {**_SPEC, "failureThreshold": 1, "services": [{**_WORKER, "wave": 2}]},
+    "pair with a database": {**SPECS["database"], **_SERVICES},
+    "waves after a task": {**TASK_SPECS["migrated"], **_WAVES},
+}
+
+
 def push(at: float, version: str, fault: str | None = None, **more: Any) -> Any:
     return at, "push", (App(version, more.pop("schema", 1), fault, **more),)
 
@@ -123,6 +144,47 @@ def command(at: float, action: str, **more: Any) -> Any:
 PLANS: Mapping[str, Plan] = {
     **sites.PLANS,
     **builds.PLANS,
+    "two services": Plan("pair", (push(0, "1.0.1"),)),
+    "two services, the first release": Plan("pair", (push(0, "1.0.1"),), live=False),
+    "two services, the first release fails in one": Plan(
+        "pair",
+        (push(0, "1.0.1", "exit-at-start", service="worker"), push(400, "1.0.2")),
+        live=False,
+    ),
+    "two services, and one crashes": Plan(
+        "pair", (push(0, "1.0.1", "exit-at-start", service="worker"),)
+    ),
+    "two services, and one serves the wrong version": Plan(
+        "pair", (push(0, "1.0.1", "wrong-version", service="coder"),)
+    ),
+    "two services, back by hand": Plan(
+        "pair", (push(0, "1.0.1"), command(150, "rollback", to="previous"))
+    ),
+    "two services, restarted": Plan("pair", (command(0, "restart"),)),
+    "two services, stopped midway": Plan("pair", (push(0, "1.0.1"), (9, "stop", ()))),
+    "two services, stopped and redriven": Plan(
+        "pair", (push(0, "1.0.1"), (9, "stop", ()), (9.5, "redrive", ()))
+    ),
+    "two services, and a newer push": Plan("pair", (push(0, "1.0.1"), push(8, "1.0.2"))),
+    "two waves": Plan("waves", (push(0, "1.0.1"),)),
+    "two waves, the first release": Plan("waves", (push(0, "1.0.1"),), live=False),
+    "two waves, the first fails": Plan(
+        "waves", (push(0, "1.0.1", "never-healthy", service="cron"),)
+    ),
+    "two waves, the second fails": Plan(
+        "waves", (push(0, "1.0.1", "exit-at-start", service="coder"),)
+    ),
+    "two waves, the first fails during the second": Plan(
+        "later", (push(0, "1.0.1", "exit-late", seconds=25.0, service="coder"),)
+    ),
+    "two waves, stopped in the second": Plan("waves", (push(0, "1.0.1"), (40, "stop", ()))),
+    "two waves after a task": Plan("waves after a task", (push(0, "1.1.0", schema=2),)),
+    "two services, and a migration whose worker fails": Plan(
+        "pair with a database", (push(0, "1.1.0", "exit-at-start", schema=2, service="worker"),)
+    ),
+    "two services, and a worker that fails": Plan(
+        "pair with a database", (push(0, "1.0.1", "never-healthy", service="worker"),)
+    ),
     "tasks before and after": Plan("tasks", (push(0, "1.0.1"),)),
     "tasks before and after the first release": Plan("tasks", (push(0, "1.0.1"),), live=False),
     "a task before that fails": Plan("tasks", (push(0, "1.0.1", "before-fails"),)),
@@ -632,7 +694,7 @@ _KINDS: Mapping[str, tuple[type[World], Any]] = {
 @cache
 def _saved(spec: str, live: bool) -> bytes:
     result, first = _KINDS.get(spec, (World, push(0, "1.0.0")))
-    world = result({**SPECS, **TASK_SPECS}.get(spec, _SPEC))
+    world = result({**SPECS, **TASK_SPECS, **SERVICE_SPECS}.get(spec, _SPEC))
     if spec == "adopted":
         world.run(Plan(spec, ((0, "make_by_hand", (_BY_HAND, _BALANCED["serviceDefinition"])),)))
     if live:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from deployer.deploy import one_off
 from deployer.deploy.image import Schema, shown
-from deployer.deploy.release import Part, Previous, Record, Recorded, schema_grew
+from deployer.deploy.release import Part, Previous, Record, Recorded, parts, schema_grew
 from deployer.errors import RequestRejected
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def of_service(history: History, spec: "ServiceSpec") -> History:
         return history
     own = list[Recorded]()
     for entry in history:
-        part = entry.get("services", {}).get(spec.service)
+        part = parts(entry).get(spec.service)
         if part is not None:
             rollback = (entry.get("rollback") or {}).get("services", {}).get(spec.service)
             fields = {name: entry[name] for name in entry.keys() - _OF_ONE_SERVICE}  # type: ignore[literal-required]
@@ -37,7 +37,7 @@ def of_service(history: History, spec: "ServiceSpec") -> History:
     return own
 
 
-_OF_ONE_SERVICE = {*Part.__annotations__, "rollback", "deployed", "services"}
+_OF_ONE_SERVICE = {*Part.__annotations__, "rollback", "deployed", "services", "servicesBefore"}
 
 
 def good[R: Record](history: Sequence[R]) -> list[R]:

@@ -114,8 +114,9 @@ class Recorded(Release, Record):
 
     The deployment's steps record their results, so that another execution can clean up if this one
     is stopped. `before` and `after` are the tasks before and after the rollout. Of a release to
-    several services, `services` has the further ones by name, and `updating` the names of those
-    that ECS was asked to update, or was about to be.
+    several services, `services` has the further ones by name, `servicesBefore` what the preflight
+    found of them, and `updating` the names of those that ECS was asked to update, or was about to
+    be.
     """
 
     deployed: NotRequired[bool]
@@ -133,7 +134,16 @@ class Recorded(Release, Record):
     diagnosis: NotRequired["Diagnosis"]
     url: NotRequired[str | None]
     services: NotRequired[Mapping[str, Part]]
+    servicesBefore: NotRequired[Mapping[str, Part]]
     updating: NotRequired[Sequence[str]]
+
+
+def parts(record: Recorded | None) -> dict[str, Part]:
+    """Return all that is recorded of a release's further services, by their names."""
+    if record is None:
+        return {}
+    before, own = record.get("servicesBefore", {}), record.get("services", {})
+    return {name: {**before.get(name, {}), **own.get(name, {})} for name in {**before, **own}}
 
 
 class Ending(TypedDict):

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from deployer.deploy.release import Entry, Outcome, Part, Record, Recorded, Release, Unidentified
+from deployer.deploy.release import Entry, Outcome, Record, Recorded, Release, Unidentified
 from deployer.deploy.rollout import Rollout
 from deployer.errors import AwsUnavailable
 from deployer.redaction import redact_all
@@ -232,6 +232,12 @@ def note(release: Entry, **fields: Any) -> None:
     table.update_if(release["service"], release["id"], fields, "attribute_not_exists(#outcome)")
 
 
+def note_before(release: Entry, **fields: Any) -> None:
+    """Set what a release found, unless it has begun to change that: a late second try sees it."""
+    unchanged = f"{_OPEN} AND attribute_not_exists(#rollout) AND attribute_not_exists(#updating)"
+    table.update_if(release["service"], release["id"], fields, unchanged)
+
+
 def note_lock(release: Entry, now: str) -> bool:
     """Record when a release acquired the lock, unless its rollout has begun already.
 
@@ -320,12 +326,6 @@ def rollout(release: Release) -> Rollout | None:
     """Return the recorded rollout of a release, or None."""
     record = find(release["service"], release["id"])
     return record.get("rollout") if record else None
-
-
-def parts(release: Entry) -> dict[str, Part]:
-    """Return what the steps of a release to several services have recorded of the further ones."""
-    record = find(release["service"], release["id"])
-    return {name: {**part} for name, part in record.get("services", {}).items()} if record else {}
 
 
 def undecided(repository: str) -> list[Unidentified]:
