@@ -79,7 +79,7 @@ def _judge_all(spec: ServiceSpec, rollouts: Mapping[str, Rollout], event: Reques
     if not spec.further:
         return verdicts[spec.service]
     back = bool(event.get("rollback"))
-    more = not back and bool(waves.due(spec, rollouts))
+    more = not back and len(rollouts) < len(spec.parts)
     return waves.together(verdicts, more=more, to_the_end=back)
 
 

@@ -6,7 +6,7 @@ One call of ECS starts one rollout.
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -23,11 +23,15 @@ logger = Logger()
 
 
 class Request(TypedDict):
+    """`wave` is which services to update, counted from 1; an execution that began before an upgrade
+    of the deployer has one service."""
+
     spec: Mapping[str, Any]
     release: Release
     taskDefinition: str
     previous: Previous | None
     desiredCount: int | None
+    wave: NotRequired[int]
     execution: str
 
 
@@ -56,7 +60,7 @@ def _leading(event: Request) -> Part:
 
 
 def _start_wave(spec: ServiceSpec, event: Request) -> Rollout | None:
-    """Update the services of the first wave that is not updated; return the leading one's rollout.
+    """Update the services of a wave; return the leading one's rollout, if it was updated.
 
     Each is recorded before and after its update: a retry goes on with the rest, and a rollback
     knows which may have been updated.
@@ -67,7 +71,7 @@ def _start_wave(spec: ServiceSpec, event: Request) -> Rollout | None:
     own, updating = dict(record.get("services", {})), [*record.get("updating", ())]
     known = parts(record)
     leading = record.get("rollout")
-    for part in waves.due(spec, waves.recorded(spec, record)):
+    for part in waves.due(spec, event.get("wave", 1), waves.recorded(spec, record)):
         if part.service not in updating:
             updating.append(part.service)
             releases.note(release, updating=updating)

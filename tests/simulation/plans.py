@@ -102,7 +102,7 @@ def random_task_plan(seed: int) -> Plan:
 def random_service_plan(seed: int) -> Plan:
     """The plan of a release of several services that an integer is."""
     dice = random.Random(f"services {seed}")
-    spec = dice.choice(sorted(SERVICE_SPECS))
+    spec = dice.choice(sorted(SERVICE_SPECS.keys() - {"later"}))  # which bears no crash at all
     names = ["coder", *(one["service"] for one in SERVICE_SPECS[spec]["services"])]
     moves: list[Move] = []
     for number in range(1, dice.choice((1, 1, 2, 3)) + 1):

@@ -21,12 +21,15 @@ def recorded(spec: ServiceSpec, record: Recorded | None) -> dict[str, Rollout]:
     return {name: one for name, one in rollouts.items() if one}
 
 
-def due(spec: ServiceSpec, rollouts: Mapping[str, Rollout]) -> list[ServiceSpec]:
-    """Return the services to update next: those of the first wave that are not updated yet."""
-    for wave in spec.waves:
-        if remaining := [part for part in wave if part.service not in rollouts]:
-            return remaining
-    return []
+def due(spec: ServiceSpec, number: int, rollouts: Mapping[str, Rollout]) -> list[ServiceSpec]:
+    """Return the services of a wave that are not updated yet.
+
+    Args:
+        number: which wave, counted from 1. A late second try of one must not begin the next.
+    """
+    waves = spec.waves
+    wave = waves[number - 1] if number <= len(waves) else []
+    return [part for part in wave if part.service not in rollouts]
 
 
 def refused(spec: ServiceSpec, record: Recorded) -> str | None:
