@@ -71,7 +71,11 @@ def say_alarm(screen: Screen, document: Document, of: str = "") -> None:
 
 def serves(target: Target) -> Document:
     """Return the last verified release, and the release that serves; see `serving.summary`."""
-    spec, records = target.spec, target.history
+    records = target.history
+    return serving.together({part.service: _serves(part, records) for part in target.spec.parts})
+
+
+def _serves(spec: ServiceSpec, records: History) -> Document:
     service: Service | None = None
     revisions: set[str] | None = None
     try:
@@ -81,7 +85,8 @@ def serves(target: Target) -> Document:
         if code_of(error) not in DENIED:
             raise
     in_flight = any("outcome" not in entry for entry in records)
-    return serving.summary(spec, service, serving.of(records, revisions), in_flight)
+    own = history.of_service(records, spec)
+    return serving.summary(spec, service, serving.of(own, revisions), in_flight)
 
 
 def _watch(call: Call) -> None:
@@ -146,32 +151,46 @@ def _document(target: Target) -> Document:
             unseen[what] = str(error)
             return otherwise
 
-    service = request_or("service", lambda: ecs.service(spec.cluster, spec.service), None)
-    tasks: list[Task] = []
-    if service:
-        tasks = request_or("tasks", lambda: ecs.tasks(spec.cluster, spec.service), [])
-    healthy = request_or("targets", lambda: _healthy(service), None) if tasks else None
-    live = history.live(records)
-    permitted = not unseen.keys() & {"service", "tasks"}
-    running = {t["taskDefinitionArn"] for t in tasks if t["lastStatus"] == "RUNNING"}
-    state = serving.of(records, running if permitted else None)
-    verified = live and {**_release(live), "since": live["endedAt"]}
+    def own(part: ServiceSpec) -> tuple[Document, Service | None]:
+        """Return what is told of one of the release's services."""
+        service = request_or("service", lambda: ecs.service(part.cluster, part.service), None)
+        tasks: list[Task] = []
+        if service:
+            tasks = request_or("tasks", lambda: ecs.tasks(part.cluster, part.service), [])
+        healthy = request_or("targets", lambda: _healthy(service), None) if tasks else None
+        permitted = not unseen.keys() & {"service", "tasks"}
+        running = {t["taskDefinitionArn"] for t in tasks if t["lastStatus"] == "RUNNING"}
+        its_records = history.of_service(records, part)
+        live = history.live(its_records)
+        state = serving.of(its_records, running if permitted else None)
+        return {
+            **serving.summary(part, service, state, bool(in_flight)),
+            "url": request_or("url", lambda: url(part, tasks, live), live and live.get("url")),
+            "tasks": service
+            and {
+                **{name: service[f"{name}Count"] for name in ("desired", "running", "pending")},
+                "taskDefinition": (rollout.primary(service) or service)["taskDefinition"],
+                "list": _tasks(tasks, its_records, healthy),
+            },
+        }, service
+
     in_flight = _in_flight(target, records, queue)
-    summary = serving.summary(spec, service, state, bool(in_flight))
+    live = history.live(records)
+    verified = live and {**_release(live), "since": live["endedAt"]}
+    leading, service = own(spec)
+    further = {part.service: own(part)[0] for part in spec.further}
+    summary = serving.together({spec.service: leading, **further})
+    serve = [one["serves"] for one in (leading, *further.values())]
     return {
         "service": spec.service,
         "cluster": spec.cluster,
-        "live": verified if state.verified else None,
+        "live": verified if all(one and one["verified"] for one in serve) else None,
         "verified": verified,
         **{name: summary[name] for name in ("serves", "alarm", "mend")},
         "differs": None if in_flight else _differs(service, verified),
-        "url": request_or("url", lambda: url(spec, tasks, live), live and live.get("url")),
-        "tasks": service
-        and {
-            **{name: service[f"{name}Count"] for name in ("desired", "running", "pending")},
-            "taskDefinition": (rollout.primary(service) or service)["taskDefinition"],
-            "list": _tasks(tasks, records, healthy),
-        },
+        "url": leading["url"],
+        "tasks": leading["tasks"],
+        "further": [_further(part, further[part.service]) for part in spec.further],
         "inFlight": in_flight,
         "waiting": [_claim(lock_request, records) for lock_request in queue.waiting],
         "hold": _hold(queue, records),
@@ -180,6 +199,12 @@ def _document(target: Target) -> Document:
         "build": _build(target),
         "unseen": unseen,
     }
+
+
+def _further(spec: ServiceSpec, own: Document) -> Document:
+    """Return what is told of a further service of the release."""
+    names = ("serves", "alarm", "mend", "url", "tasks")
+    return {"service": spec.service, "wave": spec.wave, **{name: own[name] for name in names}}
 
 
 def _release(record: Mapping[str, Any]) -> Document:
@@ -354,6 +379,13 @@ def _rows(document: Document, now: datetime | None = None) -> Iterator[tuple[str
         yield from _task_rows(tasks, now)
     if document["differs"]:
         yield "differs", document["differs"]
+    for one in document["further"]:
+        serves = one["serves"]
+        what = "unknown" if serves is None else printable(serves["what"] or "nothing")
+        unverified = "" if serves is None or serves["verified"] else ", not verified"
+        yield one["service"], f"{what}{unverified}{' ' + one['url'] if one['url'] else ''}"
+        if one["tasks"]:
+            yield from _task_rows(one["tasks"], now)
     for entry in document["inFlight"]:
         phase = entry["phase"] or "its execution is gone, or you have no permission to see it"
         if entry["status"] not in ("RUNNING", None):

@@ -111,16 +111,20 @@ def at_rest(world: "World", records: list[Mapping[str, Any]]) -> None:
             if service.primary.revision != revision:
                 why = f"{name} runs {service.primary.revision}, not {revision}"
                 world.invariants.broken("all or none", why)
-    reactions = [newest.get("rollback") or {}]
-    reactions += (reactions[0].get("services") or {}).values()
-    # a schema that has grown leaves each service where it is
-    left = [one for one in reactions if "schema" in str(one.get("reason"))]
+    # a schema that has grown leaves each service where it is, until a release succeeds
+    good = max((r["lockedAt"] for r in done if r["outcome"] == "SUCCEEDED"), default="")
+    since = [r.get("rollback") or {} for r in done if r["lockedAt"] > good]
+    left = [one for one in since for each in _reactions(one) if "schema" in str(each.get("reason"))]
     denied = world.denied and "needs manual attention" in str(newest.get("reason"))
     running = {
         one.name: _digest(world, one.primary.revision) for one in those_there(world) if one.desired
     }
     if len({*running.values()}) > 1 and not left and not denied:
         world.invariants.broken("all or none", f"{running} after {newest.get('reason')}")
+
+
+def _reactions(rollback: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [rollback, *(rollback.get("services") or {}).values()]
 
 
 def _digest(world: "World", revision: str) -> str:

@@ -3,7 +3,7 @@
 Imports decisions only, no AWS.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,22 @@ def summary(
         "alarm": alarm(serving, in_flight),
         "mend": None if in_flight else mend(spec, service, serving),
     }
+
+
+def together(summaries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what is said of the services of one release: the leading one's summary, with the first
+    alarm of all.
+
+    Args:
+        summaries: of each service, by its name; the leading one's first.
+    """
+    lead, *further = summaries
+    result = dict(summaries[lead])
+    alarmed = next((name for name in further if summaries[name]["alarm"]), None)
+    if alarmed and not result["alarm"]:
+        own = summaries[alarmed]
+        result |= {"alarm": f"{alarmed}: {own['alarm']}", "mend": own["mend"]}
+    return result
 
 
 def alarm(serving: Serving, in_flight: bool) -> str | None:
