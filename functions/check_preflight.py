@@ -70,12 +70,14 @@ def handler(event: Request, context: LambdaContext) -> Checked:
             logger.warning("preflight warns", look=check.name, finding=check.finding)
     preflight.check(checks)
     records = releases.history(spec.service)
-    found = [_service(at.spec, history.of_service(records, at.spec)) for at in places]
-    problems = [_problems(at, service, records) for at, service in zip(places, found, strict=True)]
+    current = [_service(at.spec, history.of_service(records, at.spec)) for at in places]
+    problems = [
+        _problems(at, service, records) for at, service in zip(places, current, strict=True)
+    ]
     preflight.check([check for checks in problems for check in checks])
     preflight.check_schema(release, records)
     leading, *further = [
-        _checked(at, service, records) for at, service in zip(places, found, strict=True)
+        _checked(at, service, records) for at, service in zip(places, current, strict=True)
     ]
     due = one_off.due(spec, release)
     checked: Checked = {
@@ -85,10 +87,10 @@ def handler(event: Request, context: LambdaContext) -> Checked:
         "previous": leading["previous"],
         "database": database.work(spec, release, leading["previous"]),
         "probes": _remembered(records),
-        "addresses": _addresses(places, found, records),
+        "addresses": _addresses(places, current, records),
         "wasRunning": leading["wasRunning"],
     }
-    for at, service in zip(places, found, strict=True):
+    for at, service in zip(places, current, strict=True):
         if service:
             request = services.update(at.spec, service, "", False, at.definition)
             differences = [asdict(change) for change in services.differences(service, request)]
@@ -153,12 +155,12 @@ def _remembered(records: History) -> Probes:
 
 
 def _addresses(
-    places: Sequence[Place], found: Sequence[Service | None], records: History
+    places: Sequence[Place], current: Sequence[Service | None], records: History
 ) -> Addresses | None:
     """Return where the `unchanged` probes of the running release are read; None without any."""
     hosts = {
         at.spec.service: own
-        for at, service in zip(places, found, strict=True)
+        for at, service in zip(places, current, strict=True)
         if (own := _own_addresses(at, service, records))
     }
     lead = places[0].spec.service

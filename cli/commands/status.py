@@ -152,7 +152,7 @@ def _document(target: Target) -> Document:
             return otherwise
 
     def own(part: ServiceSpec) -> tuple[Document, Service | None]:
-        """Return what is told of one of the release's services."""
+        """Return the standing of one of the release's services."""
         service = request_or("service", lambda: ecs.service(part.cluster, part.service), None)
         tasks: list[Task] = []
         if service:
@@ -202,7 +202,7 @@ def _document(target: Target) -> Document:
 
 
 def _further(spec: ServiceSpec, own: Document) -> Document:
-    """Return what is told of a further service of the release."""
+    """Return the standing of a further service of the release."""
     names = ("serves", "alarm", "mend", "url", "tasks")
     return {"service": spec.service, "wave": spec.wave, **{name: own[name] for name in names}}
 

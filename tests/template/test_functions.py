@@ -5,7 +5,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -43,9 +43,11 @@ def request(module: str) -> set[str]:
 def answer(module: str) -> set[str]:
     """The names of what a function returns."""
     handler = inspect.unwrap(importlib.import_module(module).handler)
-    return set(get_type_hints(handler)["return"].__annotations__) | {
+    returned = get_type_hints(handler)["return"]
+    returned = next(iter(get_args(returned)), returned)  # or None
+    return set(returned.__annotations__) | {
         name
-        for base in getattr(get_type_hints(handler)["return"], "__orig_bases__", ())
+        for base in getattr(returned, "__orig_bases__", ())
         for name in getattr(base, "__annotations__", {})
     }
 

@@ -30,8 +30,8 @@ def test_a_further_service_is_a_spec_of_its_own() -> None:
     assert [getattr(worker, name) for name in shared] == [getattr(result, n) for n in shared]
     assert (worker.service, worker.lead, worker.wave) == ("worker", "coder", 1)
     assert (worker.timeout, worker.strategy, worker.bake) == (60, "rolling", 5)
-    assert worker.task_definition is worker.service_definition is worker.verify is None
-    assert worker.before is worker.after is worker.preset is None and not worker.further
+    assert (worker.task_definition, worker.service_definition, worker.verify) == (None,) * 3
+    assert (worker.before, worker.after, worker.preset, worker.further) == (None, None, None, ())
     assert [[part.service for part in wave] for wave in result.waves] == [["worker"], ["coder"]]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import update_service
 from deployer.aws import client, ecs
+from deployer.deploy.rollout import Rollout
 from deployer.errors import ServiceDraining
 from tests.unit.conftest import Clock, Script, refusal
 from tests.unit.samples import (
@@ -23,6 +24,13 @@ from tests.unit.samples import (
 )
 
 pytestmark = pytest.mark.usefixtures("lock_held")
+
+
+def handle(request: Any, context: Any) -> Rollout:
+    started = update_service.handler(request, context)
+    assert started
+    return started
+
 
 BEFORE = {"services": [service(before(status="PRIMARY", runningCount=1))]}
 AFTER = {"service": service(ours(rolloutState="IN_PROGRESS"), before(runningCount=1))}
@@ -48,7 +56,7 @@ def not_there(there: Script) -> Script:
 
 
 def test_a_service_that_is_there_is_updated_once(there: Script, context: Any) -> None:
-    started = update_service.handler(payload(), context)
+    started = handle(payload(), context)
     assert started["id"] == "ecs-svc/1"
     assert started["taskDefinition"] == REVISION
     (request,) = there.requests("UpdateService")
@@ -74,7 +82,7 @@ def test_what_nothing_checks_bakes(
 ) -> None:
     spec = document(**changes)
     there("ecs", "DescribeTaskDefinition", {"taskDefinition": spec["taskDefinition"]})
-    assert update_service.handler(payload(spec=spec), context)["bake"] == bake
+    assert handle(payload(spec=spec), context)["bake"] == bake
 
 
 def test_an_alarm_that_is_raised_before_a_rollout_is_not_watched_in_it(
@@ -86,11 +94,11 @@ def test_an_alarm_that_is_raised_before_a_rollout_is_not_watched_in_it(
     ]
     there("cloudwatch", "DescribeAlarms", {"MetricAlarms": alarms})
     spec = document(alarms=["errors", "latency"])
-    assert update_service.handler(payload(spec=spec), context)["alarms"] == ["latency"]
+    assert handle(payload(spec=spec), context)["alarms"] == ["latency"]
 
 
 def test_a_rollout_knows_where_it_runs_and_serves(there: Script, context: Any) -> None:
-    started = update_service.handler(payload(), context)
+    started = handle(payload(), context)
     (request,) = there.requests("UpdateService")
     assert (started["port"], started["network"]) == (3000, request["networkConfiguration"])
 
@@ -100,7 +108,7 @@ def test_an_earlier_revision_serves_by_its_own_container(there: Script, context:
     matches = {"taskDefinition": {"containerDefinitions": [container]}}
     there("ecs", "DescribeTaskDefinition", matches)
     given = payload(spec=document(**BALANCER), release=release(taskDefinition=REVISION))
-    assert update_service.handler(given, context)["port"] == 9000
+    assert handle(given, context)["port"] == 9000
     ((target,),) = (request["loadBalancers"] for request in there.requests("UpdateService"))
     assert (target["containerName"], target["containerPort"]) == ("old", 9000)
 
@@ -110,20 +118,20 @@ def test_tasks_of_the_same_revision_are_replaced_to_read_where_the_restored_data
     there: Script, context: Any, restore: str | None
 ) -> None:
     there("ecs", "DescribeServices", {"services": [service(ours())]})
-    update_service.handler(payload(release=release(restore=restore)), context)
+    handle(payload(release=release(restore=restore)), context)
     (request,) = there.requests("UpdateService")
     assert request.get("forceNewDeployment", False) == (restore is not None)
     assert request["deploymentConfiguration"]["deploymentCircuitBreaker"]["rollback"] is False
 
 
 def test_a_rollout_has_the_specs_time(there: Script, context: Any) -> None:
-    started = update_service.handler(payload(spec=document(timeout=900)), context)
+    started = handle(payload(spec=document(timeout=900)), context)
     left = datetime.fromisoformat(started["deadline"]) - datetime.now(UTC)
     assert timedelta(seconds=890) < left <= timedelta(seconds=900)
 
 
 def test_a_service_that_we_stopped_is_started_with_the_update(there: Script, context: Any) -> None:
-    update_service.handler(payload(desiredCount=2), context)
+    handle(payload(desiredCount=2), context)
     (request,) = there.requests("UpdateService")
     assert request["desiredCount"] == 2
 
@@ -143,7 +151,7 @@ def test_ecs_goes_back_by_itself_only_where_the_release_before_could_run(
     there: Script, context: Any, earlier: Any, now: Any, automatic: bool
 ) -> None:
     spec = document(database={"instance": "coder-db"})
-    update_service.handler(payload(previous=earlier, release=now, spec=spec), context)
+    handle(payload(previous=earlier, release=now, spec=spec), context)
     (request,) = there.requests("UpdateService")
     breaker = request["deploymentConfiguration"]["deploymentCircuitBreaker"]
     assert breaker == {"enable": True, "rollback": automatic}
@@ -152,7 +160,7 @@ def test_ecs_goes_back_by_itself_only_where_the_release_before_could_run(
 def test_a_read_that_lags_behind_the_update_is_waited_for(there: Script, context: Any) -> None:
     there("ecs", "UpdateService", {"service": BEFORE["services"][0]})
     there("ecs", "DescribeServices", BEFORE, BEFORE, {"services": [AFTER["service"]]})
-    assert update_service.handler(payload(), context)["id"] == "ecs-svc/1"
+    assert handle(payload(), context)["id"] == "ecs-svc/1"
     assert len(there.requests("UpdateService")) == 1
 
 
@@ -160,14 +168,14 @@ def test_a_rollout_that_an_earlier_try_noted_is_not_begun_again(
     there: Script, context: Any
 ) -> None:
     """Not even if ECS has given it up and gone back meanwhile."""
-    started = update_service.handler(payload(), context)
+    started = handle(payload(), context)
     there("ecs", "DescribeServices", BEFORE)
-    assert update_service.handler(payload(), context) == started
+    assert handle(payload(), context) == started
     assert len(there.requests("UpdateService")) == 1
 
 
 def test_a_service_that_is_not_there_is_created(not_there: Script, context: Any) -> None:
-    started = update_service.handler(payload(previous=None), context)
+    started = handle(payload(previous=None), context)
     assert started["id"] == "ecs-svc/1"
     (request,) = not_there.requests("CreateService")
     assert (request["serviceName"], request["launchType"]) == ("coder", "FARGATE")
@@ -179,11 +187,11 @@ def test_creating_a_service_again_for_the_same_release_is_one_call(
     not_there: Script, context: Any
 ) -> None:
     for _ in range(2):  # the first try dies before it notes the rollout
-        update_service.handler(payload(), context)
+        handle(payload(), context)
         client("dynamodb").delete_item(
             TableName="releases", Key={"service": {"S": "coder"}, "id": {"S": release()["id"]}}
         )
-    update_service.handler(payload(release=release(id="another")), context)
+    handle(payload(release=release(id="another")), context)
     first, second, other = (call["clientToken"] for call in not_there.requests("CreateService"))
     assert first == second != other
     assert len(first) <= 36
@@ -195,13 +203,13 @@ def test_a_predecessor_that_still_drains_is_waited_for_by_name(
     not_there("ecs", "DescribeServices", {"services": [service(status="DRAINING")]})
     not_there("ecs", "CreateService", refusal("InvalidParameterException"))
     with pytest.raises(ServiceDraining, match="coder"):
-        update_service.handler(payload(), context)
+        handle(payload(), context)
 
 
 def test_a_restart_makes_new_tasks_of_the_same_revision(there: Script, context: Any) -> None:
     runs = service(before(status="PRIMARY", runningCount=1, taskDefinition=REVISION))
     there("ecs", "DescribeServices", {"services": [runs]})
     again = release(trigger="restart", taskDefinition=REVISION)
-    update_service.handler(payload(release=again), context)
+    handle(payload(release=again), context)
     (request,) = there.requests("UpdateService")
     assert (request["forceNewDeployment"], request["taskDefinition"]) == (True, REVISION)

@@ -189,8 +189,8 @@ def checks_at(places: Sequence[Place], release: Release) -> list[Check]:
     """Run the checks of the places of a release's services; see `before`."""
     deadline, results = time.monotonic() + _SECONDS, list[Check]()
     for at in places:
-        own = list[Check]()
-        for name, run_check in all_checks(at).items():
+        own, checks_by_name = list[Check](), all_checks(at)
+        for name, run_check in checks_by_name.items():
             if name in NEEDED:
                 own += run_check()
             elif name == "service":
