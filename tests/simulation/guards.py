@@ -33,6 +33,7 @@ from deployer.deploy import (
     stop_reasons,
     task_definitions,
     verification,
+    waves,
 )
 from deployer.store import builds as aws_builds
 from deployer.store import locks, publications, releases, table
@@ -94,7 +95,8 @@ def _plans(seeds: int) -> Iterator[Plan]:
     named = (PLANS[name] for name in ours)
     random = map(plans.random_plan, range(seeds))
     sampled = chain(_sample(tuple(ours), 61), _sample(("tasks before and after",), 7))
-    return chain(named, FOUND.values(), sampled, random)
+    together = map(plans.random_service_plan, range(seeds))
+    return chain(named, FOUND.values(), sampled, random, together)
 
 
 def _plans_of_sites(seeds: int) -> Iterator[Plan]:
@@ -433,6 +435,26 @@ def _tasks_run_on(states: dict[str, Any]) -> None:
 def _token_of_its_own(put: Put) -> None:
     numbers = count()
     put(one_off, "token", lambda *_: f"token-{next(numbers)}")
+
+
+def _only(chosen: Callable[[Any], bool]) -> Callable[[Put], None]:
+    """Roll back looks at some of the services that may have been updated."""
+
+    def take_away(put: Put) -> None:
+        module = _function("roll_back")
+        every = module._services
+        put(module, "_services", lambda *given: [one for one in every(*given) if chosen(one)])
+
+    return take_away
+
+
+def _all_at_once(spec: Any, number: int, rollouts: Any) -> list[Any]:
+    return [part for part in spec.parts if part.service not in rollouts]
+
+
+def _whichever_wave_is_left(spec: Any, number: int, rollouts: Any) -> list[Any]:
+    every = _all_at_once(spec, number, rollouts)
+    return [part for part in every if part.wave == min(one.wave for one in every)]
 
 
 def _without_rollback(states: dict[str, Any]) -> None:
@@ -794,6 +816,15 @@ GUARDS = (
         _tasks_run_on)),
     Guard("a task before the rollout may have migrated", "no older release on a newer schema",
           _returns(one_off, "may_have_run", False)),
+    Guard("all services must be steady", "no false success", lambda put: put(
+        waves, "together", lambda verdicts, **_: verdicts["coder"])),
+    Guard("all services go back", "all or none", _only(lambda one: one.spec.lead is None)),
+    Guard("a service whose update was asked for goes back", "all or none", _only(
+        lambda one: one.rollout is not None)),
+    Guard("a wave waits for the one before", "waves in order", lambda put: put(
+        waves, "due", _all_at_once)),
+    Guard("a late second try of a wave begins no other", "waves in order", lambda put: put(
+        waves, "due", _whichever_wave_is_left)),
     Guard("reads of the table are consistent", "rollback is exact", _reads_that_lag),
     Guard("an outcome is announced once", "announced once", _announced_twice),
     Guard("another's outcome is not announced over", "announced once", _closed_whatever_is_there),

@@ -18,7 +18,9 @@ def names(world: "World") -> list[str]:
 
 def spec(world: "World", name: str) -> Mapping[str, Any]:
     """What the spec says of a service."""
-    further = {one["service"]: one for one in world.spec.get("services", ())}
+    further: dict[str, Mapping[str, Any]] = {
+        one["service"]: one for one in world.spec.get("services", ())
+    }
     return further.get(name, world.spec)
 
 

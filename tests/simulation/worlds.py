@@ -666,6 +666,15 @@ FOUND: Mapping[str, Plan] = {
             (402.9, "redrive", ()),
         ),
     ),
+    "a second try of a wave began the next one": Plan(
+        "waves", (push(0, "1.0.1"),), faults={73: "twice"}
+    ),
+    "a late preflight hid what a release had registered": Plan(
+        "waves after a task",
+        (push(0, "1.0.3", schema=1), push(0, "1.0.2", schema=1), push(110, "1.0.1", schema=1)),
+        faults={293: "twice"},
+        noise=115,
+    ),
     "a task that was run a minute after it was recorded was called lost": Plan(
         "migrated", (push(180, "1.0.1", schema=2),), faults={96: "killed-after"}, noise=64
     ),

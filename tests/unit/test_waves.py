@@ -138,6 +138,14 @@ def test_each_service_gets_a_revision_of_its_own(script: Script, context: Any) -
     assert families == ["coder", "worker"]
 
 
+def test_a_late_preflight_changes_nothing_of_what_was_updated(cluster: Cluster) -> None:
+    releases.note_before(release(), wasRunning=False)
+    assert record()["wasRunning"] is False
+    releases.note(release(), updating=["coder"])
+    releases.note_before(release(), wasRunning=True, servicesBefore={})
+    assert (record()["wasRunning"], record()["servicesBefore"]) == (False, BEFORE)
+
+
 def test_a_wave_is_updated_together(cluster: Cluster, context: Any) -> None:
     started = update_service.handler(payload(spec=TOGETHER, wave=1), context)
     assert started and started["id"] == "ecs-svc/1"
@@ -303,8 +311,9 @@ def test_each_service_is_verified_where_it_answers(
     found = verify_release.handler(asked, context)
     assert (found["verdict"], found["probes"]) == ("VERIFIED", {"worker /id#id": "a"})
     web.answer("/id", '{"id": "b"}')
-    late = {**hosts, "deadline": NOW.isoformat()}
-    found = verify_release.handler({**asked, "addresses": late}, context)
+    late: Any = {**hosts, "deadline": NOW.isoformat()}
+    asked |= {"addresses": late}
+    found = verify_release.handler(asked, context)
     assert (found["verdict"], found["service"]) == ("REFUTED", "worker")
 
 
