@@ -28,6 +28,7 @@ from deployer.aws import ecs
 from deployer.deploy import diagnosis, documents
 from deployer.deploy.documents import Log
 from deployer.deploy.rollout import primary
+from deployer.deploy.spec import ServiceSpec
 from deployer.deploy.stop_reasons import Task
 from deployer.docs import site
 from deployer.store import locks, releases
@@ -141,11 +142,11 @@ def _explained(record: Mapping[str, Any], execution: Execution) -> Iterator[tupl
 
 
 class Watch:
-    """The news of a service's rollout since an execution began, at each poll."""
+    """The news of a release's rollout since an execution began, at each poll."""
 
     def __init__(self, target: Target, since: datetime) -> None:
         self._target, self._since = target, since
-        self._service: Mapping[str, Any] = {}
+        self._services: dict[str, Mapping[str, Any]] = {}
         self._shown_events: set[str] = set()  # ids of events
         self._logs: dict[str, Log | None] = {}  # by task definition
         self._next_tokens: dict[str, str] = {}  # by log stream, the token from which to read on
@@ -153,10 +154,14 @@ class Watch:
 
     def standing(self) -> str:
         """Return the rollout's current state; "" without permission, or before it has begun."""
-        spec = self._target.spec
+        parts = self._target.spec.parts
         with contextlib.suppress(*_UNSEEN):
-            self._service = ecs.service(spec.cluster, spec.service) or {}
-        return standing(self._service)
+            for part in parts:
+                self._services[part.service] = ecs.service(part.cluster, part.service) or {}
+        texts = {name: standing(service) for name, service in self._services.items()}
+        if len(parts) == 1:
+            return "".join(texts.values())
+        return "; ".join(f"{name}: {text}" for name, text in texts.items() if text)
 
     def lock(self) -> str:
         """Return who holds the lock that the execution waits for; "" if unknown."""
@@ -171,28 +176,32 @@ class Watch:
         """Yield the events of ECS and the log lines of the tasks since the last poll."""
         yield from self._events()
         with contextlib.suppress(*_UNSEEN):
-            for task in self._tasks():
-                yield from self._lines(task)
+            for part, task in self._tasks():
+                yield from self._lines(part, task)
 
     def _events(self) -> Iterator[str]:
-        deployment = primary(self._service) or {}
-        # older events belong to the previous deployment, which may have held the lock meanwhile
-        since = max(self._since, deployment.get("createdAt", self._since))
-        for event in reversed(self._service.get("events", ())):
-            if event["createdAt"] >= since and event["id"] not in self._shown_events:
-                self._shown_events.add(event["id"])
-                yield _line("ecs", event["message"])
+        for service in self._services.values():
+            deployment = primary(service) or {}
+            # older events belong to the previous deployment, which may have held the lock meanwhile
+            since = max(self._since, deployment.get("createdAt", self._since))
+            for event in reversed(service.get("events", ())):
+                if event["createdAt"] >= since and event["id"] not in self._shown_events:
+                    self._shown_events.add(event["id"])
+                    yield _line("ecs", event["message"])
 
-    def _tasks(self) -> list[Task]:
-        """Return the newest tasks of the current rollout, oldest first, and the release's own."""
-        deployment, spec = primary(self._service), self._target.spec
-        one_offs = self._tasks_of_release() if spec.before or spec.after else []
-        if deployment is None:
-            return one_offs
-        tasks = ecs.stopped_tasks(spec.cluster, spec.service, deployment["id"])
-        tasks += ecs.running_tasks(spec.cluster, spec.service, deployment["id"])
-        recent = [task for task in tasks if task.get("createdAt", self._since) >= self._since]
-        return recent[-_TASKS:] + one_offs
+    def _tasks(self) -> Iterator[tuple[ServiceSpec, Task]]:
+        """Yield the newest tasks of each current rollout, oldest first, and the release's own."""
+        spec = self._target.spec
+        for part in spec.parts:
+            deployment = primary(self._services.get(part.service, {}))
+            if deployment is not None:
+                tasks = ecs.stopped_tasks(part.cluster, part.service, deployment["id"])
+                tasks += ecs.running_tasks(part.cluster, part.service, deployment["id"])
+                since = self._since
+                recent = [task for task in tasks if task.get("createdAt", since) >= since]
+                yield from ((part, task) for task in recent[-_TASKS:])
+        if spec.before or spec.after:
+            yield from ((spec, task) for task in self._tasks_of_release())
 
     def _tasks_of_release(self) -> list[Task]:
         """Return the tasks before and after the rollout of the release that holds the lock."""
@@ -204,9 +213,9 @@ class Watch:
         self._one_offs = arns or self._one_offs  # the lock may be released before the last look
         return ecs.existing_tasks(cluster, self._one_offs)
 
-    def _log(self, task: Task) -> Log | None:
+    def _log(self, spec: ServiceSpec, task: Task) -> Log | None:
         """Return the log of the container of a task that runs the release's image."""
-        revision, spec = task["taskDefinitionArn"], self._target.spec
+        revision = task["taskDefinitionArn"]
         if revision not in self._logs:
             described = ecs.task_definition(revision)
             definition = described[0] if described else {}
@@ -214,8 +223,8 @@ class Watch:
             self._logs[revision] = documents.log(container)
         return self._logs[revision]
 
-    def _lines(self, running: Task) -> Iterator[str]:
-        log, logs = self._log(running), self._target.account.client("logs")
+    def _lines(self, spec: ServiceSpec, running: Task) -> Iterator[str]:
+        log, logs = self._log(spec, running), self._target.account.client("logs")
         if log is None:
             return
         task = running["taskArn"].rpartition("/")[2]

@@ -27,7 +27,7 @@ from deployer.deploy.history import History
 from deployer.deploy.image import Schema
 from deployer.deploy.release import Previous, Recorded, Release
 from deployer.deploy.rollout import Service
-from deployer.deploy.spec import OneOff
+from deployer.deploy.spec import OneOff, ServiceSpec
 from deployer.errors import DeployError, ImageMissing, PreflightFailed, RequestRejected
 from deployer.redaction import redact_all
 from deployer.store import locks
@@ -115,12 +115,47 @@ def refused(
 
 
 @dataclass(frozen=True)
+class Change:
+    """What a request would change of one service.
+
+    Attributes:
+        current: the service now; None if it does not exist.
+        runs: the running task definition.
+        becomes: the existing task definition that would run; None if a new one is registered.
+        checks: of the service itself.
+    """
+
+    spec: ServiceSpec
+    records: History
+    current: Service | None
+    previous: Previous | None
+    runs: str | None
+    becomes: str | None
+    changes: list[task_definitions.Change]
+    service_changes: list[task_definitions.Change]
+    rolls_back: bool
+    checks: list[Check]
+
+    def document(self) -> dict[str, Any]:
+        """Return the part of the JSON document that tells of this service."""
+        return {
+            "taskDefinition": {
+                "runs": self.runs,
+                "becomes": self.becomes,
+                "registers": self.becomes is None,
+                "changes": [asdict(change) for change in self.changes],
+            },
+            "service": {"changes": [asdict(change) for change in self.service_changes]},
+            "strategy": self.spec.strategy,
+        }
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a request would change.
 
     Attributes:
-        runs: the running task definition.
-        becomes: the existing task definition that would run; None if a new one is registered.
+        leading, further: what would change of each service.
         before, after: the tasks before and after the rollout; None if it has none.
         problem: why the preflight would fail; "" if no reason is known.
         warnings: the checks that a preflight would only warn of.
@@ -128,24 +163,16 @@ class Plan:
 
     release: Release
     live: Recorded | None
-    runs: str | None
-    becomes: str | None
-    changes: list[task_definitions.Change]
-    service_changes: list[task_definitions.Change]
-    strategy: str | None
+    leading: Change
+    further: list[Change]
     work: database.Work
     applied: Schema | None
-    rolls_back: bool
     before: OneOff | None
     after: OneOff | None
     line: locks.Queue
     holds: bool
     problem: str
     warnings: list[Check]
-
-    @property
-    def registers(self) -> bool:
-        return self.becomes is None
 
     def document(self, given: Given) -> dict[str, Any]:
         """Return the JSON document for scripts.
@@ -159,18 +186,15 @@ class Plan:
             "dryRun": True,
             "release": {name: self.release.get(name) for name in fields},
             "live": self.live and {name: self.live.get(name) for name in ("id", *fields)},
-            "taskDefinition": {
-                "runs": self.runs,
-                "becomes": self.becomes,
-                "registers": self.registers,
-                "changes": [asdict(change) for change in self.changes],
-            },
-            "service": {"changes": [asdict(change) for change in self.service_changes]},
-            "strategy": self.strategy,
+            **self.leading.document(),
+            "further": [
+                {"name": one.spec.service, "wave": one.spec.wave, **one.document()}
+                for one in self.further
+            ],
             "database": self.work,
             "restore": self.release.get("restore"),
             "schema": {"applied": self.applied, "brings": self.release["schema"]},
-            "automaticRollback": self.rolls_back,
+            "automaticRollback": self.leading.rolls_back,
             "before": _one_off_document(self.before),
             "after": _one_off_document(self.after),
             "lock": holder and {name: holder[name] for name in ("release", "execution")},
@@ -189,25 +213,57 @@ def of(target: Target, records: History, release: Release, *, holds: bool) -> Pl
         holds: whether it would hold the service's later pushes.
     """
     spec = target.spec
-    current = ecs.service(spec.cluster, spec.service)
-    previous = history.previous_release(rollout.steady_task_definition(current), None, records)
-    runs = rollout.task_definition(current)
-    becomes = release.get("taskDefinition") or None
     results = check_prerequisites.guarded(
         "preflight", lambda: check_prerequisites.before(release, spec)
     )
-    definition: Mapping[str, Any]
-    if becomes:
-        definition = _described(target, becomes)
-    else:
-        definition, becomes = _definition(target, release, previous, current)
-    if definition:
-        results += check_prerequisites.service(spec, current, definition)
-    rolls_back = service.may_roll_back(spec, release, previous, current)
+    exact = {**release.get("taskDefinitions", {}), spec.service: release.get("taskDefinition")}
+    leading, *further = [
+        _change(target, part, records, release, exact.get(part.service)) for part in spec.parts
+    ]
+    for one in (leading, *further):
+        results += one.checks
     due = one_off.due(spec, release)
     return Plan(
         release=release,
         live=history.live(records),
+        leading=leading,
+        further=further,
+        work=database.work(spec, release, leading.previous),
+        applied=history.applied_schema(records),
+        before=spec.before if due["before"] else None,
+        after=spec.after if due["after"] else None,
+        line=locks.queue(spec.service),
+        holds=holds,
+        problem=_problem([leading, *further], records, release, results),
+        warnings=[check for check in results if check.state == WARNING],
+    )
+
+
+def _change(
+    target: Target, spec: ServiceSpec, records: History, release: Release, exact: str | None
+) -> Change:
+    """Return what a release would change of one service.
+
+    Args:
+        exact: the task definition that it runs again, on a rollback; None for a new one.
+    """
+    own = history.of_service(records, spec)
+    current = ecs.service(spec.cluster, spec.service)
+    previous = history.previous_release(rollout.steady_task_definition(current), None, own)
+    runs = rollout.task_definition(current)
+    becomes = exact
+    definition: Mapping[str, Any]
+    if becomes:
+        definition = _described(target, becomes)
+    else:
+        definition, becomes = _definition(spec, release, previous, current)
+    results = list(check_prerequisites.service(spec, current, definition)) if definition else []
+    rolls_back = service.may_roll_back(spec, release, previous, current)
+    return Change(
+        spec=spec,
+        records=own,
+        current=current,
+        previous=previous,
         runs=runs,
         becomes=becomes,
         changes=task_definitions.changes(_described(target, runs) if runs else {}, definition)
@@ -218,26 +274,18 @@ def of(target: Target, records: History, release: Release, *, holds: bool) -> Pl
         )
         if current and definition
         else [],
-        strategy=spec.strategy,
-        work=database.work(spec, release, previous),
-        applied=history.applied_schema(records),
         rolls_back=rolls_back,
-        before=spec.before if due["before"] else None,
-        after=spec.after if due["after"] else None,
-        line=locks.queue(spec.service),
-        holds=holds,
-        problem=_problem(target, current, records, release, results),
-        warnings=[check for check in results if check.state == WARNING],
+        checks=check_prerequisites.of_part(spec, results),
     )
 
 
 def _definition(
-    target: Target, release: Release, previous: Previous | None, current: Service | None
+    spec: ServiceSpec, release: Release, previous: Previous | None, current: Service | None
 ) -> tuple[Mapping[str, Any], str | None]:
     """Return a release's task definition ({} if none can be made), and its ARN if it exists."""
     try:
-        base = read_documents.base(target.spec, current)
-        definition = task_definitions.render(target.spec, base, release["image"])
+        base = read_documents.base(spec, current)
+        definition = task_definitions.render(spec, base, release["image"])
     except PreflightFailed:
         return {}, None  # the checks say why
     if base.adopted and definition == base.definition:
@@ -261,7 +309,7 @@ def differences(target: Target, before: str, then: str) -> list[task_definitions
 
 
 def _problem(
-    target: Target, current: Any, records: History, release: Release, results: Sequence[Check]
+    changes: Sequence[Change], records: History, release: Release, results: Sequence[Check]
 ) -> str:
     """Return why the state machine's preflight would refuse the request; "" if no reason is known.
 
@@ -270,7 +318,8 @@ def _problem(
     try:
         preflight.check([check for check in results if not check.denied])
         preflight.check_schema(release, records)
-        preflight.desired_count(target.spec, current, records, datetime.now(UTC))
+        for one in changes:
+            preflight.desired_count(one.spec, one.current, one.records, datetime.now(UTC))
     except DeployError as error:
         return f"{error}"
     return ""
@@ -290,21 +339,24 @@ def show(plan: Plan, screen: Screen) -> None:
         [
             ("release", f"{release['version']}  {release['digest']}"),
             ("live now", f"{live['version']}  {live['digest']}" if live else "nothing"),
-            ("revision", _revision(plan)),
-            ("strategy", _strategy(plan)),
+            ("revision", _revision(plan.leading)),
+            ("strategy", _strategy(plan.leading)),
             ("database", _database(plan)),
             *_tasks(plan),
+            *_further(plan),
             ("rollback", _rollback(plan)),
             ("lock", _lock(plan)),
             ("hold", _hold(plan)),
         ]
     )
-    if plan.changes:
-        screen.title("The task definition")
-        screen.table(["", "runs", "would run"], rows(plan.changes))
-    if plan.service_changes:
-        screen.title("The service")
-        screen.table(["", "is", "would be"], rows(plan.service_changes))
+    for one in (plan.leading, *plan.further):
+        of = f" of {one.spec.service}" if plan.further else ""
+        if one.changes:
+            screen.title(f"The task definition{of}")
+            screen.table(["", "runs", "would run"], rows(one.changes))
+        if one.service_changes:
+            screen.title(f"The service{of and f' {one.spec.service}'}")
+            screen.table(["", "is", "would be"], rows(one.service_changes))
     screen.say()
     checks.show(screen, plan.warnings)
     if plan.problem:
@@ -324,18 +376,18 @@ def rows(changes: Sequence[task_definitions.Change]) -> list[list[str]]:
     ]
 
 
-def _revision(plan: Plan) -> str:
-    if plan.becomes is None:
+def _revision(change: Change) -> str:
+    if change.becomes is None:
         return "a new one would be registered"
-    name = plan.becomes.rpartition("/")[2]
-    same = plan.becomes == plan.runs
+    name = change.becomes.rpartition("/")[2]
+    same = change.becomes == change.runs
     return f"{name}, unchanged: it runs now" if same else f"{name}, which is registered already"
 
 
-def _strategy(plan: Plan) -> str:
-    if plan.strategy == "recreate":
+def _strategy(change: Change) -> str:
+    if change.spec.strategy == "recreate":
         return "recreate: the running tasks stop before the new ones start"
-    if plan.strategy is None:
+    if change.spec.strategy is None:
         return "the service's own: its deployment configuration stays"
     return "rolling: the running tasks stay until the new ones are healthy"
 
@@ -367,8 +419,17 @@ def _schema_number(schema: Schema | None) -> str:
     return str(schema["number"]) if schema else "unknown"
 
 
+def _further(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield what would become of the further services, in the order of their waves."""
+    waves = [wave for wave in plan.leading.spec.waves if len(plan.leading.spec.waves) > 1]
+    for number, wave in enumerate(waves, 1):
+        yield f"wave {number}", ", ".join(part.service for part in wave)
+    for one in plan.further:
+        yield one.spec.service, f"{_revision(one)}; {_strategy(one)}"
+
+
 def _rollback(plan: Plan) -> str:
-    if plan.rolls_back:
+    if plan.leading.rolls_back:
         return "automatic: if it fails, the running revision is restored"
     if plan.live is None:
         return "none: no release was ever live"

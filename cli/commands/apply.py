@@ -11,8 +11,10 @@ from botocore.exceptions import ClientError
 from cli import specfile
 from cli.aws import DENIED, code_of
 from cli.command import Call, command
-from cli.errors import WRONG, CommandFailed
+from cli.errors import UNREADY, WRONG, CommandFailed
 from cli.screen import printable
+from deployer.aws import ssm
+from deployer.deploy.spec import shared
 
 
 @command(
@@ -35,6 +37,7 @@ def apply(call: Call, file: Path, dry_run: bool, yes: bool) -> None:
     if call.service not in (None, service):
         raise CommandFailed(WRONG, f"{file} is the spec of {service}, not of {call.service}")
     name = f"{call.target.parameters['SpecPath']}/{service}"
+    _refuse_shared(call, name, document)
     before = _stored(call, name)
     changes = _difference(before, document)
     call.result |= {"service": service, "parameter": name, "changed": bool(changes)}
@@ -69,6 +72,19 @@ def apply(call: Call, file: Path, dry_run: bool, yes: bool) -> None:
     )
     call.screen.command(f"deployer deploy --service {service} --dry-run")
     call.screen.command(f"deployer deploy --service {service}")
+
+
+def _refuse_shared(call: Call, name: str, document: dict[str, Any]) -> None:
+    """Raise CommandFailed if another spec names one of these services; unknown without permission."""
+    try:
+        others = ssm.service_specs()
+    except ClientError as error:
+        if code_of(error) not in DENIED:
+            raise
+        return
+    if problems := shared(document, name, others):
+        advice = [f"- {problem}" for problem in problems]
+        raise CommandFailed(UNREADY, "another service spec names a service of this one", advice)
 
 
 def _stored(call: Call, name: str) -> str | None:

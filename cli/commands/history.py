@@ -258,6 +258,8 @@ def _facts(call: Call, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         )
     if record.get("taskDefinition"):
         yield "task def", record["taskDefinition"].rpartition("/")[2]
+    for name, part in record.get("services", {}).items():
+        yield name, printable(_part(record, name, part))
     if previous := record.get("previous"):
         before = previous.get("version") or previous["taskDefinition"].rpartition("/")[2]
         yield "before it", before
@@ -285,6 +287,19 @@ def _facts(call: Call, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     region = call.account.region
     console = f"https://{region}.console.aws.amazon.com/states/home?region={region}"
     yield "execution", f"{console}#/v2/executions/details/{record['execution']}"
+
+
+def _part(record: Mapping[str, Any], name: str, part: Mapping[str, Any]) -> str:
+    """Return what a release of several services did with a further one."""
+    words = [str(part.get("taskDefinition", "")).rpartition("/")[2]]
+    if "rollout" not in part:
+        words.append("not updated")
+    if (record.get("diagnosis") or {}).get("service") == name:
+        words.append("failed")
+    reaction = (record.get("rollback") or {}).get("services", {}).get(name)
+    if reaction:
+        words.append(f"{reaction['action']}: {reaction['reason']}")
+    return ", ".join(word for word in (*words, part.get("url")) if word)
 
 
 def _ended(run: Mapping[str, Any]) -> str:

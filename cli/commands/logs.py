@@ -3,7 +3,10 @@
 import re
 import sys
 import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from heapq import merge
 from typing import Any
 
 import click
@@ -20,7 +23,9 @@ from cli.releases import named
 from cli.screen import Screen, printable
 from deployer.aws import ecs
 from deployer.aws.logs import Line
-from deployer.deploy import documents, rollout
+from deployer.deploy import documents, history, rollout
+from deployer.deploy.release import Recorded
+from deployer.deploy.spec import ServiceSpec
 from deployer.errors import PreflightFailed
 from deployer.store import releases
 from deployer.usecases import read_documents
@@ -88,19 +93,21 @@ def logs(
     container: str | None,
 ) -> None:
     """Show the service's log lines, all or of one release."""
-    log = _log(call, release, container)
-    tail = Tail(log, datetime.now(UTC))
+    logs = _logs(call, release, container)
+    tails = {name: Tail(log, datetime.now(UTC)) for name, log in logs.items()}
     count = _LINES if lines is None and since is None else lines
 
     def show_more() -> None:
-        for line in tail.more():
-            _show(call, line)
+        for name, tail in tails.items():
+            for line in tail.more():
+                _show(call, line, name)
 
+    shown = 0
     try:
-        shown = 0
-        for line in log.lines(since) if since and count is None else log.last(count or 0, since):
-            tail.mark_shown(line)
-            _show(call, line)
+        each = [_named(name, _first(log, count, since)) for name, log in logs.items()]
+        for name, line in deque(merge(*each, key=lambda one: one[1].at), maxlen=count):
+            tails[name].mark_shown(line)
+            _show(call, line, name)
             shown += 1
         while follow:
             patiently(show_more, Screen(sys.stderr))
@@ -110,24 +117,56 @@ def logs(
     except ClientError as error:
         if code_of(error) != "ResourceNotFoundException":
             raise
+        groups = sorted({log.group for log in logs.values()})
         raise CommandFailed(
             UNREADY,
-            f"log group {log.group} does not exist",
+            f"log group {' or '.join(groups)} does not exist",
             ["Create it, or correct awslogs-group in the service's task definition."],
         ) from error
     if not shown:
         what = "since then" if since else "by that release" if release else "yet"
-        click.echo(f"Nothing was logged {what} under {log.prefix} in {log.group}.", err=True)
+        for log in logs.values():
+            where = f"under {log.prefix} in {log.group}"
+            click.echo(f"Nothing was logged {what} {where}.", err=True)
 
 
-def _log(call: Call, release: str | None, container: str | None) -> Log:
+def _first(log: Log, count: int | None, since: datetime | None) -> Iterable[Line]:
+    return log.lines(since) if since and count is None else log.last(count or 0, since)
+
+
+def _named(name: str, lines: Iterable[Line]) -> Iterator[tuple[str, Line]]:
+    return ((name, line) for line in lines)
+
+
+def _logs(call: Call, release: str | None, container: str | None) -> dict[str, Log]:
+    """Return the logs of the services of a release, by their names; of those that have one.
+
+    Raises:
+        CommandFailed: none has.
+    """
     spec = call.target.spec
     records = releases.newest(spec.service, 10_000) if release else []
     record = named(records, release) if release else None
-    log = _log_of(call, container, record.get("taskDefinition") if record else None)
+    logs, refusals = dict[str, Log](), list[CommandFailed]()
+    for part in spec.parts:
+        try:
+            logs[part.service] = _log(part, records, record, container)
+        except CommandFailed as refused:
+            refusals.append(refused)
+    if not logs:
+        raise refusals[0]
+    return logs
+
+
+def _log(
+    spec: ServiceSpec, records: Sequence[Recorded], record: Recorded | None, container: str | None
+) -> Log:
+    own = [entry for entry in history.of_service([record] if record else [], spec)]
+    release = own[0] if own else None
+    log = _log_of(spec, container, release.get("taskDefinition") if release else None)
     if not record:
         return log
-    log.periods = periods(records, record)
+    log.periods = periods(history.of_service(records, spec), release) if release else []
     if not log.periods:
         outcome = record.get("outcome", "in flight")
         raise CommandFailed(
@@ -138,9 +177,8 @@ def _log(call: Call, release: str | None, container: str | None) -> Log:
     return log
 
 
-def _log_of(call: Call, container: str | None, revision: str | None) -> Log:
+def _log_of(spec: ServiceSpec, container: str | None, revision: str | None) -> Log:
     """Return the log of a container, by a task definition; None for the running one's."""
-    spec = call.target.spec
     revision = revision or rollout.task_definition(ecs.service(spec.cluster, spec.service))
     described = ecs.task_definition(revision) if revision else None
     try:
@@ -159,12 +197,14 @@ def _log_of(call: Call, container: str | None, revision: str | None) -> Log:
     return Log(log.group, spec.cluster, log.prefix)
 
 
-def _show(call: Call, line: Line) -> None:
+def _show(call: Call, line: Line, service: str) -> None:
     task = task_of(line.stream)
     if call.json:
         at = line.at.isoformat(timespec="milliseconds")
-        call.tell({"time": at, "task": task, "stream": line.stream, "message": line.text})
+        words = {"time": at, "service": service, "task": task, "stream": line.stream}
+        call.tell({**words, "message": line.text})
         return
     moment = f"{line.at:%Y-%m-%d %H:%M:%S}"
-    text = Text.assemble((moment, "dim"), " ", (task[:8], "cyan"), " ", printable(line.text))
+    of = f"{service} {task[:8]}" if call.target.spec.further else task[:8]
+    text = Text.assemble((moment, "dim"), " ", (of, "cyan"), " ", printable(line.text))
     call.screen.console.print(text, soft_wrap=True)

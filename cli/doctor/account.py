@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,11 +26,14 @@ from deployer.deploy import (
     addresses,
     documents,
     history,
+    prerequisites,
     rollout,
+    service,
     serving,
     spec,
     stop_reasons,
     task_definitions,
+    verification,
 )
 from deployer.deploy.history import History
 from deployer.deploy.release import Recorded, carried_out_by
@@ -90,7 +93,9 @@ def examine(target: Target, checkout: str | None) -> list[Check]:
     for name in _ACCOUNT_SERVICES:
         target.account.client(name)
     examination = _Examination(target, names)
-    named_checks = examination.looks()
+    named_checks = [*examination.looks()]
+    for part in target.spec.further:
+        named_checks += _Examination(target, names, part).looks_at_part()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         results = pool.map(lambda named: check_prerequisites.guarded(*named), named_checks)
         return [check for checks in results for check in checks]
@@ -102,7 +107,11 @@ def drift(target: Target) -> list[Check]:
     Returns:
         Nothing while a deployment is in flight, or without permission.
     """
-    checks = check_prerequisites.guarded("drift", _Examination(target).drift)
+    checks = list[Check]()
+    for part in target.spec.parts:
+        examination = _Examination(target, part=part)
+        of_part = check_prerequisites.guarded("drift", examination.drift)
+        checks += check_prerequisites.of_part(part, of_part)
     return [check for check in checks if check.name == "drift" and not check.denied]
 
 
@@ -112,10 +121,11 @@ class _Examination:
 
     target: Target
     known: frozenset[str] = field(default_factory=frozenset)
+    part: ServiceSpec | None = None  # a further service of the release
 
     @property
     def _spec(self) -> ServiceSpec:
-        return self.target.spec
+        return self.part or self.target.spec
 
     @property
     def _preset(self) -> Preset:
@@ -131,7 +141,9 @@ class _Examination:
     def __post_init__(self) -> None:
         self._notes = list[Check]()
         nothing: History = ()
-        self.records = self._request("records", lambda: self.target.history, nothing)
+        self.records = self._request(
+            "records", lambda: history.of_service(self.target.history, self._spec), nothing
+        )
         self.service: Service | None = self._request(
             "service", lambda: ecs.service(self._spec.cluster, self._spec.service), None
         )
@@ -179,26 +191,16 @@ class _Examination:
                 "last build": self._build,
             }
         if "service" not in self._unseen:
-            checks |= {
-                "serves": lambda: [findings.serves(self._serving)],
-                "service": lambda: findings.service(self._spec, self.service, self.records),
-                "tasks": self._tasks,
-                "log": self._log,
-                "answers": self._answers,
-                "drift": self.drift,
-                "targets": self._targets,
-            }
+            checks |= self._running_checks()
         checks |= {
             "image": self._image,
             "variables": self._variables,
             "database URL": self._database_url,
         }
-        prerequisites = check_prerequisites.all_checks(self.place)
-        if "network" in self._unseen:
-            prerequisites = {name: prerequisites[name] for name in ("cluster", "roles")}
         return [
             *checks.items(),
-            *prerequisites.items(),  # also one of the same name
+            *self._prerequisites().items(),  # also one of the same name
+            ("target groups", self._shared_groups),
             ("certificate", self._certificate),
             ("domain", self._domain),
             ("lock", self._lock),
@@ -208,6 +210,43 @@ class _Examination:
             ("dead letters", self._undelivered),
             ("CodeBuild quota", self._builds),
         ]
+
+    def looks_at_part(self) -> Sequence[tuple[str, check_prerequisites.Look]]:
+        """Return the checks of a further service, whose findings name it."""
+        notes: check_prerequisites.Look = lambda: self._notes  # noqa: E731
+        checks = {} if "service" in self._unseen else self._running_checks()
+        looks = [("records", notes), *checks.items(), *self._prerequisites().items()]
+        return [(name, partial(self._of_part, look)) for name, look in looks]
+
+    def _of_part(self, look: check_prerequisites.Look) -> Iterable[Check]:
+        return check_prerequisites.of_part(self._spec, look())
+
+    def _running_checks(self) -> dict[str, check_prerequisites.Look]:
+        return {
+            "serves": lambda: [findings.serves(self._serving)],
+            "service": lambda: findings.service(self._spec, self.service, self.records),
+            "tasks": self._tasks,
+            "log": self._log,
+            "answers": self._answers,
+            "drift": self.drift,
+            "targets": self._targets,
+        }
+
+    def _prerequisites(self) -> Mapping[str, check_prerequisites.Look]:
+        checks = check_prerequisites.all_checks(self.place)
+        if "network" in self._unseen:
+            return {name: checks[name] for name in ("cluster", "roles")}
+        return checks
+
+    def _shared_groups(self) -> Iterable[Check]:
+        """Check that no two services of the release have the same target group."""
+        further = {part.service: part for part in self._spec.further}
+        services = {
+            name: service.effective(part, ecs.service(part.cluster, name))
+            for name, part in further.items()
+        }
+        own = {self._spec.service: service.effective(self._spec, self.service)}
+        return prerequisites.shared_groups({**own, **services}) if services else ()
 
     # What runs
 
@@ -253,7 +292,8 @@ class _Examination:
         hosts = addresses.of(self._spec, self.running, public, port)
         for url in addresses.to_ask(self._spec, hosts):
             responses = {path: http.get(url + path) for path in sorted(paths)}
-            before = self.live.get("probes", {})
+            probes = self.live.get("probes", {})
+            before = verification.of_service(probes, self._spec.lead and self._spec.service)
             checks = findings.answers(verify, self.live["version"], before, responses, self._preset)
             for check in checks:
                 yield replace(check, finding=f"{url}: {check.finding}")
