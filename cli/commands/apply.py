@@ -75,7 +75,7 @@ def apply(call: Call, file: Path, dry_run: bool, yes: bool) -> None:
 
 
 def _refuse_shared(call: Call, name: str, document: dict[str, Any]) -> None:
-    """Raise CommandFailed if another spec names one of these services; unknown without permission."""
+    """Refuse a spec if another one names one of its services; without permission, nobody knows."""
     try:
         others = ssm.service_specs()
     except ClientError as error:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from demo.stage import Stage
+from tests.cli.commands.conftest import Operator
 from tests.workflow.test_tasks import MIGRATE
 
 # the image of 1.1.2 has a worker that crashes
@@ -51,6 +52,10 @@ def test_web_and_worker_are_released_together_and_put_back_together(both: Stage)
         web: (good["taskDefinition"], 1),
         worker: (own["taskDefinition"], 1),
     }
+    operator = Operator(both)
+    (further,) = operator.output("deploy", "1.0.0", "--dry-run")["further"]
+    assert (further["name"], further["wave"]) == (worker, 2)
+    assert further["taskDefinition"]["runs"] == own["taskDefinition"]
 
     failed = both.deployed("1.1.2")
     assert (failed.status, failed.error) == ("FAILED", "RolloutFailed"), failed.cause
@@ -61,6 +66,15 @@ def test_web_and_worker_are_released_together_and_put_back_together(both: Stage)
     assert {*record["updating"]} == {web, worker}
     back = [record["rollback"], record["rollback"]["services"][worker]]
     assert [one["action"] for one in back] == ["ROLL_BACK", "ROLL_BACK"]
+    document = operator.output("status")
+    (further,) = document["further"]
+    assert (further["service"], further["serves"]["verified"]) == (worker, True)
+    assert (document["live"]["version"], document["alarm"]) == ("1.1.0", None)
+    shown = operator.run("history", "last").stdout
+    assert f"{worker} " in shown and "failed, ROLL_BACK: rolling back to 1.1.0" in shown
+    assert f" {worker} " in operator.run("logs").stdout
+    findings = operator.run("doctor").stdout
+    assert f"{worker}: " in findings
     assert running(both) == {
         web: (good["taskDefinition"], 1),
         worker: (own["taskDefinition"], 1),

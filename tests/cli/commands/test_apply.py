@@ -33,4 +33,11 @@ def test_a_wrong_spec_is_not_stored(operator: Operator, tmp_path: Path) -> None:
     assert "- timeout: " in refused.stderr and "- verfy: " in refused.stderr
     file.write_text(json.dumps(before | {"service": "another"}))
     assert operator.run("apply", str(file), "--yes").returncode == 2
+    ssm, other = operator.stage.aws.client("ssm"), f"{operator.stage.service}-other"
+    theirs = {**before, "service": other, "repository": other}
+    ssm.put_parameter(Name=f"/deployer/services/{other}", Value=json.dumps(theirs), Type="String")
+    file.write_text(json.dumps(before | {"services": [{"service": other}]}))
+    refused = operator.run("apply", str(file), "--yes")
+    ssm.delete_parameter(Name=f"/deployer/services/{other}")
+    assert f"service {other} is in /deployer/services/{other} too" in refused.stderr
     assert operator.stage.spec() == before
