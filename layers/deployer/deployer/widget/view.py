@@ -21,8 +21,9 @@ from deployer.wording import brief, link, moment, printable, seconds_of, span
 DOCUMENTATION = """\
 ## Releases
 
-What serves, whether it is verified, the deployment in flight, and the newest releases of a service of the deployer;
-of all services without `service`. Its buttons call the function PressButton with your permissions.
+What serves, whether it is verified, the deployment in flight, and the newest releases of a service
+of the deployer; without `service`, a table of all. Its buttons invoke the function PressButton with
+your permissions.
 
 ``` yaml
 service: shop
@@ -338,7 +339,9 @@ def release(widget: Widget, record: Mapping[str, Any], changes: Sequence[Change]
     if changes:
         rows = [[c.what, c.before or "-", c.after or "-"] for c in changes]
         parts += [Html("<h3>Changes</h3>"), _table(("", "before", "then"), rows)]
-    parts.append(_html('<p class="dim">In full: <code>deployer history {}</code></p>', record["id"]))
+    parts.append(
+        _html('<p class="dim">In full: <code>deployer history {}</code></p>', record["id"])
+    )
     return widget.wrap(*parts)
 
 
