@@ -42,14 +42,17 @@ _STYLE = (
     ".dw table{{width:100%}} .dw td,.dw th{{text-align:left;vertical-align:top;padding:3px 8px}}"
     ".dw pre{{white-space:pre-wrap;overflow-wrap:anywhere}} .dw .good{{color:{good}}}"
     ".dw .bad{{color:{bad}}} .dw .wait{{color:{wait}}} .dw .dim{{color:{dim}}}"
+    " .dw .line{{white-space:nowrap}}"
     "</style>"
 )
 _OUTCOMES = {
-    "SUCCEEDED": "good",
-    "FAILED": "bad",
-    "FAILED_ROLLED_BACK": "bad",
-    "HELD": "wait",
-    "in flight": "wait",
+    "SUCCEEDED": ("good", "live and verified"),
+    "FAILED": ("bad", "failed"),
+    "FAILED_ROLLED_BACK": ("bad", "failed, rolled back"),
+    "SUPERSEDED": ("dim", "superseded"),
+    "HELD": ("wait", "held"),
+    "IGNORED": ("dim", "deploys nothing"),
+    "": ("wait", "in flight"),
 }
 
 
@@ -228,13 +231,13 @@ def _failure(widget: Widget, document: Document) -> Html:
     failed, verified = document["lastFailure"], document["verified"]
     if not failed or (verified and str(failed["endedAt"] or "") < str(verified["since"])):
         return Html()
-    lines = [failed["rollback"], failed["advice"]]
+    then = " ".join(line for line in (failed["rollback"], failed["advice"]) if line)
     return _html(
-        '<p><b class="bad">{} failed</b>, {}: {}</p>{}<p>{}</p>',
+        '<p><b class="bad">{} failed</b>, {}: {}</p><p>{}</p><p>{}</p>',
         _release_name(failed),
         widget.ago(failed["endedAt"]) if failed["endedAt"] else "just now",
         _clipped(failed["reason"]),
-        _join(_html("<p>{}</p>", _clipped(line)) for line in lines if line),
+        _clipped(then),
         _details(widget, document["service"], failed["release"], "Cause and log lines"),
     )
 
@@ -289,22 +292,30 @@ class _Buttons:
 def _release_row(
     widget: Widget, record: Mapping[str, Any], press: _Buttons, targets: Collection[str]
 ) -> list[str]:
-    outcome, seconds = str(record.get("outcome", "in flight")), seconds_of(record)
-    again = "it ran already" if record.get("deployed") is False else ""
-    why = _clipped(brief(record) or again)
+    outcome, seconds = str(record.get("outcome", "")), seconds_of(record)
+    colour, name = _OUTCOMES.get(outcome, ("dim", outcome))
+    if record["trigger"] == "hold":  # or the end of one
+        colour, name = "dim", "done"
+    elif record.get("deployed") is False:
+        name = "verified; it ran already"
+    why, by = _clipped(brief(record)), f"{record['trigger']} by {record['startedBy']}"
     back = press.roll_back(record, "Roll back") if record["id"] in targets else ""
     return [
         record["version"] or record["trigger"],
         _html(
             '<span class="{}">{}</span>{}',
-            _OUTCOMES.get(outcome, "dim"),
-            outcome.replace("_", " ").lower(),
+            colour,
+            name,
             _html('<br><span class="dim">{}</span>', why) if why else "",
         ),
-        record["trigger"] if record["trigger"] == "push" else str(record["startedBy"]),
-        widget.ago(record["startedAt"]),
-        span(seconds) if seconds is not None else "",
-        _html("{} {}", _details(widget, record["service"], record["id"], "Details"), back),
+        "push" if record["trigger"] == "push" else by,
+        _html('<span class="line">{}</span>', widget.ago(record["startedAt"])),
+        _html('<span class="line">{}</span>', span(seconds)) if seconds is not None else "",
+        _html(
+            '<span class="line">{} {}</span>',
+            _details(widget, record["service"], record["id"], "Details"),
+            back,
+        ),
     ]
 
 
