@@ -198,6 +198,8 @@ def test_each_button_that_changes_something_asks_first_and_is_of_the_function_th
     back = page.button("Roll back", release=BEFORE["id"])
     assert "Roll coder back to 2.0.0 (20261120T090000Z-cdcdcdcdcdcd)?" in back.confirmation
     assert "Later pushes are held until somebody resumes" in back.confirmation
+    assert "The deployment in flight ends first" in back.confirmation
+    assert "in flight" not in of_service().button("Roll back").confirmation
 
 
 def test_only_a_release_that_may_be_rolled_back_to_has_the_button() -> None:

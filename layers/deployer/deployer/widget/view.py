@@ -159,7 +159,7 @@ def service(
         seen: the state that all this shows; see `buttons.state`.
     """
     name = document["service"]
-    press = _Buttons(widget, name, seen)
+    press = _Buttons(widget, name, seen, bool(document["inFlight"] or document["waiting"]))
     refresh = _call(Html('<a class="btn">Refresh</a>'), widget.show, {"service": name})
     every = _call(Html('<a class="btn">All services</a>'), widget.show, {})
     return widget.wrap(
@@ -251,11 +251,16 @@ def _form() -> Html:
 
 @dataclass(frozen=True)
 class _Buttons:
-    """The buttons of a service; each asks first, and says what will happen."""
+    """The buttons of a service; each asks first, and says what will happen.
+
+    Attributes:
+        busy: whether a deployment runs or waits.
+    """
 
     widget: Widget
     service: str
     seen: str
+    busy: bool
 
     def main(self, document: Document, previous: Mapping[str, Any] | None) -> Html:
         """Return the buttons that name no release of the table."""
@@ -275,6 +280,7 @@ class _Buttons:
         asks = (
             f"Roll {self.service} back to {record['version']} ({record['id']})? It is deployed and"
             " verified as every release is. Later pushes are held until somebody resumes."
+            f"{' The deployment in flight ends first.' if self.busy else ''}"
         )
         return self._button(label, asks, action="rollback", release=record["id"])
 
