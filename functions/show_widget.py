@@ -92,7 +92,7 @@ def _refusal(service: ServiceSpec, records: history.History, release: Recorded) 
 
 def _release(widget: Widget, service: ServiceSpec, name: str) -> str:
     record = releases.find_push(service.service, name)
-    if record is None:
+    if record is None or "version" not in record:  # a request that was refused was no release
         raise RequestRejected(f"service {service.service} has no release {name}")
     return view.release(widget, record, _changes(record))
 

@@ -7,6 +7,7 @@ import pytest
 
 import show_widget
 from deployer.aws import client
+from deployer.deploy.release import unidentified
 from deployer.store import locks, releases
 from tests.console import Shown, event
 from tests.unit.conftest import Script, refusal
@@ -167,6 +168,9 @@ def test_a_release_whose_revision_is_gone_is_shown_without_what_it_changed(
 def test_what_is_not_there_is_named(context: Any) -> None:
     assert "coder" in show(context, service="nothing").text
     assert "has no release r9" in show(context, service="coder", release="r9").text
+    refused = unidentified({"service": "coder"}, EXECUTION, NOW.isoformat())
+    releases.close_release(refused, "FAILED", {"reason": "unknown action"})
+    assert "has no release" in show(context, service="coder", release=refused["id"]).text
     assert "needs service" in Shown(show_widget.handler(event({"service": 7}), context)).text
     store(document(cluster=7))
     assert "cluster" in show(context, service="coder").text
