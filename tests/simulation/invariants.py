@@ -227,7 +227,8 @@ class Invariants:
         release = self.record(invocation.payload["release"]["id"]) or {}
         # a release of the same image may run on a revision that somebody else registered
         own = release.get("taskDefinition") == service.primary.revision
-        theirs = self._theirs(service.primary.revision) and not own
+        stays = request.get("taskDefinition") == service.primary.revision
+        theirs = self._theirs(service.primary.revision) and not own and not stays
         shown = "stale" not in self.world.plan.faults.values()
         shown = shown and service.changed + service.lag < invocation.begun
         if invocation.function == "RollBack" and theirs and shown:
