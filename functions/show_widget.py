@@ -43,11 +43,11 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> str:
     try:
         if not event.get("service"):
             return _services(widget, remaining)
-        where = "widget's parameters"
-        service, _ = spec.for_service(ssm.service_specs(), requests.text(event, "service", where))
+        name = requests.text(event, "service", "widget")
+        service, _ = spec.for_service(ssm.service_specs(), name)
         if not event.get("release"):
             return _service(widget, service)
-        return _release(widget, service, requests.text(event, "release", where))
+        return _release(widget, service, requests.text(event, "release", "widget"))
     except DeployError as error:
         logger.info("not shown", error=f"{error}")
         return view.problem(widget, f"{error}")

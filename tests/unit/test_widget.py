@@ -160,7 +160,7 @@ def test_the_deployment_in_flight_is_shown_with_its_stage_and_can_be_cancelled()
     assert "r2 (rollback by ann), Poll health, for 2 min" in page.text
     runs = page.button("Cancel", release="20261123T142800Z-efefefefefef")
     assert (runs.endpoint, runs.display) == (PRESS, "popup")
-    assert "The last good release is restored" in runs.confirmation
+    assert "the last good release is restored" in runs.confirmation
     assert "has changed nothing yet" in page.button("Cancel", release="r2").confirmation
 
 

@@ -207,9 +207,9 @@ def _service_facts(
         pending = f", {tasks['pending']} pending" if tasks["pending"] else ""
         yield "Tasks", f"{tasks['running']} of {tasks['desired']} running{pending}"
     for entry in document["inFlight"]:
-        yield "In flight", _html("{} {}", _flight(widget, entry), press.cancel(entry, True))
+        yield "In flight", _html("{} {}", _flight(widget, entry), press.cancel(entry, waits=False))
     for entry in document["waiting"]:
-        yield "Waiting", _html("{} {}", _flight(widget, entry), press.cancel(entry, False))
+        yield "Waiting", _html("{} {}", _flight(widget, entry), press.cancel(entry, waits=True))
     if hold := document["hold"]:
         held = hold["newestHeld"]
         newest = f"; {_release_name(held)} is the newest push held" if held else ""
@@ -284,8 +284,9 @@ class _Buttons:
         )
         return self._button(label, asks, action="rollback", release=record["id"])
 
-    def cancel(self, entry: Document, has_lock: bool) -> Html:
-        then = "The last good release is restored." if has_lock else "It has changed nothing yet."
+    def cancel(self, entry: Document, *, waits: bool) -> Html:
+        then = "If it has changed the service, the last good release is restored."
+        then = "It has changed nothing yet." if waits else then
         asks = f"Stop {_release_name(entry)} of {self.service}? {then}"
         return self._button("Cancel", asks, action="cancel", release=entry["release"])
 
