@@ -130,7 +130,7 @@ def test_a_service_is_shown_with_what_serves_since_when_and_where() -> None:
         "2.1.0 (abababababab) since 2026-11-23 14:27 UTC, 3 min ago",
         "https://coder.example.com",
         "2 of 2 running",
-        "2.0.0 live and verified",
+        "2.0.0 verified",
     ):
         assert fact in page.text, fact
     assert '<a href="https://coder.example.com">' in page.html

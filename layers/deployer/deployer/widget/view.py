@@ -46,7 +46,7 @@ _STYLE = (
     "</style>"
 )
 _OUTCOMES = {
-    "SUCCEEDED": ("good", "live and verified"),
+    "SUCCEEDED": ("good", "verified"),
     "FAILED": ("bad", "failed"),
     "FAILED_ROLLED_BACK": ("bad", "failed, rolled back"),
     "SUPERSEDED": ("dim", "superseded"),
