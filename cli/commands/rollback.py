@@ -11,12 +11,13 @@ from cli.plan import Candidate
 from cli.requests import Requests
 from cli.screen import printable
 from deployer.aws import ecs
-from deployer.deploy import database, history, rollout
+from deployer.deploy import database, history, rollout, serving
 from deployer.deploy.history import History
 from deployer.deploy.release import Recorded
 from deployer.deploy.rollout import Service
 from deployer.deploy.spec import ServiceSpec
 from deployer.errors import DeployError
+from deployer.usecases import read_overview
 
 
 @command(
@@ -55,12 +56,13 @@ def rollback(
     holds later pushes until `deployer resume`."""
     target, records = call.target, call.target.history
     service = ecs.service(target.spec.cluster, target.service)
-    to = to or _chosen(call, records, service)
+    verified = read_overview.as_far_as_verified(target.spec, records, service)
+    to = to or _chosen(call, records, verified)
     record: Recorded | None = None
     try:
         record = history.target(records, to, rollout.task_definition(service))
         if not (restore_database or dry_run):
-            plan.refuse_what_serves(records, service, record)
+            serving.refuse_what_serves(records, verified, record)
         release = plan.to_go_back(target, records, record["id"], restore_database=restore_database)
     except DeployError as error:
         exists = to == "previous" or any(

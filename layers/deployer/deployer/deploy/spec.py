@@ -186,7 +186,7 @@ def ambiguous(repository: str, tag: str | None, services: Sequence[str]) -> str:
     """Return why a push whose tag fits several services deploys none of them."""
     return (
         f"tag {tag} of {repository} fits {', '.join(sorted(services))}: make the tag patterns of"
-        " their service specs disjoint, and push again"
+        " their service specs disjoint, or name the services in one spec, and push again"
     )
 
 
