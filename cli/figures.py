@@ -108,9 +108,14 @@ def _tried(records: History) -> Iterator[Value]:
     revoked = {entry["id"] for entry, _ in _revoked(records)}
     for entry in records:
         if entry["trigger"] in _CHANGES and "outcome" in entry:
-            failed = entry["outcome"] in _FAILED and "rollout" in entry
+            failed = entry["outcome"] in _FAILED and _changed(entry)
             if failed or _went_live(entry):
                 yield Value(_ended(entry), float(failed or entry["id"] in revoked))
+
+
+def _changed(entry: Recorded) -> bool:
+    """Return whether a release has changed any of its services."""
+    return "rollout" in entry or "updating" in entry
 
 
 def _revoked(records: History) -> Iterator[tuple[Recorded, Recorded]]:
@@ -127,8 +132,9 @@ def _revoked(records: History) -> Iterator[tuple[Recorded, Recorded]]:
 def _restorations(records: History) -> Iterator[tuple[datetime, float | None]]:
     """Yield when each failure began, and after how many seconds it was over; None if it is not."""
     for entry in records:
-        if entry["trigger"] in _CHANGES and entry.get("outcome") in _FAILED and "rollout" in entry:
-            began = datetime.fromisoformat(entry["rollout"]["since"])
+        if entry["trigger"] in _CHANGES and entry.get("outcome") in _FAILED and _changed(entry):
+            rollout = entry.get("rollout")
+            began = datetime.fromisoformat(rollout["since"] if rollout else entry["lockedAt"])
             ends = [_ended(entry)] if entry["outcome"] == "FAILED_ROLLED_BACK" else []
             ends += [_ended(one) for one in history.good(records) if _ended(one) > _ended(entry)]
             yield began, (min(ends) - began).total_seconds() if ends else None

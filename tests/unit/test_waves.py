@@ -15,6 +15,7 @@ import register_task_definition
 import roll_back
 import update_service
 import verify_release
+from deployer import lock
 from deployer.aws import ecs
 from deployer.deploy import (
     diagnosis,
@@ -29,6 +30,7 @@ from deployer.deploy import spec as specs
 from deployer.deploy.prerequisites import shared_groups
 from deployer.deploy.rollout import Verdict
 from deployer.store import releases, table
+from deployer.usecases import read_overview
 from tests.unit.conftest import Clock, Script, Web, refusal
 from tests.unit.samples import (
     GROUP,
@@ -383,6 +385,26 @@ def test_the_probes_of_two_services_are_kept_apart() -> None:
     both = {**verification.in_release({"/": "1"}, None), **worker}
     assert verification.of_service(both, None) == {"/": "1"}
     assert verification.of_service(both, "worker") == {"/": "2"}
+
+
+def test_a_release_that_changed_any_service_counts_as_one_that_did() -> None:
+    began: Any = {"outcome": "FAILED", "lockedAt": "2026-11-24", "updating": ["worker"]}
+    later = recorded(**began)
+    earlier: Any = {**release(), "lockedAt": "2026-11-23"}
+    assert lock._later(earlier, [later]) == later
+    lasted = history.applied_schema([recorded(**began, services={"worker": {
+        "rollout": rollout()}}, schema={"number": 13, "hash": "f01"})])  # fmt: skip
+    assert lasted == {"number": 13, "hash": "f01"}
+
+
+def test_what_serves_is_asked_of_each_service(cluster: Cluster) -> None:
+    own = {"worker": {"taskDefinition": WORKER_REVISION}}
+    records = [recorded(taskDefinition=REVISION, services=own)]
+    current: Any = cluster.shown("coder")
+    assert read_overview.as_far_as_verified(SPEC, records, current) is None
+    cluster.revisions["worker"] = WORKER_REVISION
+    assert read_overview.as_far_as_verified(SPEC, records, current) is current
+    assert read_overview.as_far_as_verified(spec(), records, current) is current
 
 
 def test_two_services_share_no_target_group() -> None:

@@ -260,7 +260,7 @@ def _newer_push(request: LockRequest, history: Sequence[Record]) -> Record | Non
 def _later(release: Record | None, history: Sequence[Record]) -> Record | None:
     """Return a release that changed the service or site after the one to recover did."""
     acquired = release.get("lockedAt") if release else None
-    changed = (e for e in history if "rollout" in e or was_live(e))
+    changed = (e for e in history if "rollout" in e or "updating" in e or was_live(e))
     return next((e for e in changed if acquired and e.get("lockedAt", "") > acquired), None)
 
 

@@ -37,6 +37,7 @@ _NOTED_BY_STEPS = Recorded.__annotations__.keys() - Release.__annotations__.keys
 # fields with text from elsewhere: redacted
 _TEXTS = ("reason", "diagnosis", "rollback")
 _OPEN = "attribute_not_exists(#outcome)"
+_UNCHANGED = f"{_OPEN} AND attribute_not_exists(#rollout) AND attribute_not_exists(#updating)"
 _WAITING = f"{_OPEN} AND attribute_not_exists(#lockedAt)"
 _NEW_OR_OURS = "attribute_not_exists(#id) OR #execution = :me"
 # Tags move: putting a tag on an image again, after the known event, is another push.
@@ -234,8 +235,7 @@ def note(release: Entry, **fields: Any) -> None:
 
 def note_before(release: Entry, **fields: Any) -> None:
     """Set what a release found, unless it has begun to change that: a late second try sees it."""
-    unchanged = f"{_OPEN} AND attribute_not_exists(#rollout) AND attribute_not_exists(#updating)"
-    table.update_if(release["service"], release["id"], fields, unchanged)
+    table.update_if(release["service"], release["id"], fields, _UNCHANGED)
 
 
 def note_lock(release: Entry, now: str) -> bool:
@@ -244,8 +244,7 @@ def note_lock(release: Entry, now: str) -> bool:
     Returns:
         False if the release was held or superseded already.
     """
-    unchanged = f"{_OPEN} AND attribute_not_exists(#rollout)"
-    current = table.update_if(release["service"], release["id"], {"lockedAt": now}, unchanged)
+    current = table.update_if(release["service"], release["id"], {"lockedAt": now}, _UNCHANGED)
     return current is None or current.get("outcome") not in ("HELD", "SUPERSEDED")
 
 
