@@ -30,12 +30,12 @@ from deployer.deploy import history
 from deployer.deploy.reconciliation import recovery, recovery_name
 from deployer.deploy.release import Record, Recorded, carried_out_by
 from deployer.docs import site
+from deployer.notify import console
 from deployer.store import builds, releases
 
 LOOK_SECONDS = 2.0
 START_SECONDS = 120.0  # an upload or push starts its execution within seconds
 LIMIT_SECONDS = 4 * 3600.0  # longer than the timeout of every state machine
-_CONSOLES = {"cn-": "amazonaws.cn", "us-gov-": "amazonaws-us-gov.com"}
 
 
 @dataclass
@@ -605,7 +605,7 @@ class Requests:
             CommandFailed: it could not be followed to its end, or Ctrl-C stopped that.
         """
         sfn, subject = self.account.client("stepfunctions"), rollout or "the execution"
-        advice = [f"The execution: {link(arn)}", *_SEE]
+        advice = [f"The execution: {console.execution(arn)}", *_SEE]
         try:
             views: dict[str, Any] = {"build": BuildWatch(self.account)}
             if rollout:
@@ -635,7 +635,7 @@ class Requests:
         stopped = execution.status in ("ABORTED", "TIMED_OUT")
         error = execution.error if execution.error and not stopped else execution.status
         reason = printable(why or message(execution.cause))
-        advice = [f"The execution: {link(execution.arn)}"]
+        advice = [f"The execution: {console.execution(execution.arn)}"]
         if stopped:
             advice += ["The deployer recovers the release within minutes:", *_SEE[1:]]
         elif release:
@@ -643,8 +643,8 @@ class Requests:
         return CommandFailed(FAILED, f"{what}: {error}: {reason}", advice)
 
     def _link(self, arn: str) -> None:
-        self.result |= {"execution": arn, "link": link(arn)}
-        self.screen.command(link(arn))
+        self.result |= {"execution": arn, "link": console.execution(arn)}
+        self.screen.command(console.execution(arn))
 
     def _record(self, arn: str) -> dict[str, Any]:
         """Return the record of the release that an execution carried out; {} if there is none."""
@@ -670,12 +670,3 @@ def caller(arn: str) -> str:
     """
     kind, _, name = arn.rpartition(":")[2].partition("/")
     return (name if kind == "assumed-role" else name.rpartition("/")[2]) or kind
-
-
-def link(arn: str) -> str:
-    """Return the console's URL of an execution."""
-    region = arn.split(":")[3]
-    ends = (end for start, end in _CONSOLES.items() if region.startswith(start))
-    domain = next(ends, "aws.amazon.com")
-    host = f"{region}.console" if domain == "aws.amazon.com" else "console"
-    return f"https://{host}.{domain}/states/home?region={region}#/v2/executions/details/{arn}"

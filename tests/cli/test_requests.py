@@ -2,7 +2,8 @@
 
 import pytest
 
-from cli.requests import caller, link
+from cli.requests import caller
+from deployer.notify import console
 
 
 @pytest.mark.parametrize(
@@ -32,5 +33,5 @@ def test_the_caller_is_named_as_aws_knows_them(arn: str, name: str) -> None:
 )
 def test_the_link_leads_to_the_consoles_of_all_partitions(region: str, host: str) -> None:
     arn = f"arn:aws:states:{region}:123456789012:execution:deployer-Deploy:one"
-    assert link(arn).startswith(host)
-    assert link(arn).endswith(f"/executions/details/{arn}")
+    assert console.execution(arn).startswith(host)
+    assert console.execution(arn).endswith(f"/executions/details/{arn}")

@@ -100,7 +100,7 @@ def pushed(
     """
     labels = images.labels(config or {})
     moment = push.time.astimezone(UTC)
-    return {
+    release: Release = {
         "service": service,
         "id": release_id(moment, push.digest, push.tag),
         "repository": push.repository,
@@ -115,6 +115,9 @@ def pushed(
         "startedAt": now.isoformat(),
         "execution": execution,
     }
+    if commit := images.commit(config or {}):
+        release["commit"] = commit
+    return release
 
 
 def names_version(release: Release, config: Document | None) -> bool:
@@ -179,7 +182,7 @@ def again(
         exact: whether it reuses the earlier release's task definition, rather than a new one
             from the current spec.
     """
-    return {
+    release: Release = {
         "service": earlier["service"],
         "id": release_id(now, earlier["digest"], execution),
         "repository": earlier["repository"],
@@ -196,6 +199,9 @@ def again(
         "to": earlier["id"],
         "taskDefinition": earlier.get("taskDefinition") if exact else None,
     }
+    if "commit" in earlier:
+        release["commit"] = earlier["commit"]
+    return release
 
 
 def no_op(
