@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from deployer.notify import slack, webhook
 _FIRST, _LONGEST = 60, 3600  # seconds between two attempts
 _QUEUE = 43_200  # seconds for which SQS hides a message, at most
 _KEY = range(24, 65)  # bytes, as Standard Webhooks wants
+_TOKEN = re.compile(r"(github_pat|gh[a-z])_[A-Za-z0-9_]{20,}")
+_GITHUB = "must be a token alone, such as github_pat_…, without a line break"
 _SLACK = "must be the URL of an incoming webhook, such as https://hooks.slack.com/services/…"
 _WEBHOOK = (
     'must be JSON, such as {"url": "https://example.com/hooks", "keys": ["whsec_…"]}: an https URL,'
@@ -61,7 +64,13 @@ def request(
 
 
 def invalid(to: str, secret: str) -> str | None:
-    """Return why a secret cannot be used; None if it can. Never with anything of it."""
+    """Return why a secret cannot be used; None if it can. Never with anything of it.
+
+    Args:
+        to: slack, webhook or github.
+    """
+    if to == "github":
+        return None if _TOKEN.fullmatch(secret) else _GITHUB
     if to == "slack":
         return None if _is_https(secret.strip()) else _SLACK
     try:
@@ -109,5 +118,5 @@ def pause(attempt: int, answer: Answer | None = None) -> int:
         attempt: how many there were, this one included.
     """
     grown = min(_FIRST << (attempt - 1), _LONGEST)
-    asked = (answer.headers.get("retry-after", "") if answer else "").strip()
-    return min(max(grown, int(asked) if asked.isdecimal() else 0), _QUEUE - 60)
+    after = (answer.headers.get("retry-after", "") if answer else "").strip()
+    return min(max(grown, int(after) if after.isdecimal() else 0), _QUEUE - 60)
