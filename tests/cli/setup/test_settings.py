@@ -219,6 +219,7 @@ def test_contradictions_are_what_the_templates_rules_say(
         ({"DocsUrl": "none"}, {"docs"}),
         ({"TargetGroupArn": "arn"}, {"load-balancer"}),
         ({"DocsUrl": "https://docs.example.com"}, {"docs"}),
+        ({"Slack": "false"}, {"notifications"}),
     ],
 )
 def test_which_stacks_are_needed_follows_from_the_settings(
@@ -228,7 +229,7 @@ def test_which_stacks_are_needed_follows_from_the_settings(
     stacks = [
         settings.Stack(kind, f"coder-{kind}", template, False, {}, {}) for kind in settings.ORDER
     ]
-    needed = [stack.kind for stack in settings.needed(stacks, values)]
+    needed = [stack.kind for stack in settings.needed(stacks, {"Slack": "true"} | values)]
     assert needed == [kind for kind in settings.ORDER if kind not in left_out]
 
 

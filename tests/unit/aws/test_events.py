@@ -30,6 +30,8 @@ def test_a_release_is_announced_as_documented(script: Script) -> None:
         "state": "SUCCEEDED",
         "reason": "it serves version 2.1.0",
         "url": "https://coder.example.com",
+        "commit": None,
+        "github": None,
     }
 
 
