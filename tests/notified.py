@@ -152,7 +152,7 @@ class Slack:
         text = block["text"]
         if text.keys() != {"type", "text"} or text["type"] not in ("mrkdwn", "plain_text"):
             return False
-        rest = re.sub(r"<https://[^<>|]+\|[^<>|]+>|&(amp|lt|gt);", "", text["text"])
+        rest = re.sub(r"<https?://[^<>|]+\|[^<>|]+>|&(amp|lt|gt);", "", text["text"])
         return 1 <= len(text["text"]) <= 3000 and not re.search("[&<>]", rest)
 
 
