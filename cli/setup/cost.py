@@ -94,7 +94,7 @@ def _deployer(values: Values) -> float:
 def _notifications(values: Values) -> float:
     """Alarms, secrets, and Lambda's polling of the queue: 650,000 empty requests."""
     queued = [values.get(name) == "true" for name in ("Slack", "Webhook")]
-    github = 2 * 0.10 + 2 * 0.40 if values.get("GitHubRepositories") else 0
+    github = 2 * 0.10 + 0.40 if values.get("GitHubRepositories") else 0
     return github + sum(queued) * 0.40 + (2 * 0.10 + 0.26 if any(queued) else 0)
 
 

@@ -546,3 +546,27 @@ def test_credentials_that_do_not_do_end_it_all(
     assert expected in check.finding
     assert any("aws configure mfa-login --serial-number" in line for line in check.fix)
     assert set(output) == {"sam", "python3.13", "region", "credentials"}
+
+
+KEY = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "value", "state"),
+    [
+        ("Slack", "slack", "https://hooks.slack.com/services/T0/B0/x", OK),
+        ("Slack", "slack", "", FAILED),
+        ("Slack", "slack", "hunter2", FAILED),
+        ("Webhook", "webhook", json.dumps({"url": "https://a.example", "keys": [KEY]}), OK),
+        ("Webhook", "webhook", json.dumps({"url": "http://hunter2", "keys": [KEY]}), FAILED),
+        ("GitHubRepositories", "github", f"ghp_{'1' * 36}", OK),
+        ("GitHubRepositories", "github", "hunter2", FAILED),
+    ],
+)
+def test_the_secret_of_a_notification_is_checked_and_never_shown(
+    name: str, to: str, value: str, state: str
+) -> None:
+    check = checks.notified(name, to, f"deployer/{to}", value)
+    assert (check.name, check.state) == (name, state)
+    assert "hunter2" not in f"{check.finding} {check.fix}"
+    assert bool(check.fix) == (state == FAILED)
