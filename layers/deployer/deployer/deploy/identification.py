@@ -100,6 +100,7 @@ def pushed(
     """
     labels = images.labels(config or {})
     moment = push.time.astimezone(UTC)
+    moved = image is not None and push.tag is not None and push.tag not in image.tags
     release: Release = {
         "service": service,
         "id": release_id(moment, push.digest, push.tag),
@@ -117,7 +118,7 @@ def pushed(
     }
     if commit := images.commit(config or {}):
         release["commit"] = commit
-    return release
+    return {**release, "tagMoved": True} if moved else release
 
 
 def names_version(release: Release, config: Document | None) -> bool:
