@@ -35,6 +35,16 @@ def test_a_release_is_announced_as_documented(script: Script) -> None:
     }
 
 
+def test_a_commit_is_announced_with_what_github_takes(script: Script) -> None:
+    script("events", "PutEvents", TOLD)
+    commit = {"revision": "0" * 40, "source": "https://github.com/team/shop"}
+    events.announce(release(commit=commit), "FAILED", "password=hunter2 was refused")
+    detail = json.loads(script.requests("PutEvents")[0]["Entries"][0]["Detail"])
+    assert detail["commit"] == commit
+    assert detail["github"]["commitStatus"]["state"] == "failure"
+    assert "hunter2" not in json.dumps(detail)
+
+
 def test_what_was_never_a_release_is_announced_by_what_is_known(script: Script) -> None:
     script("events", "PutEvents", TOLD)
     events.announce(unidentified(push_event(), EXECUTION, "2026-11-23T14:25:04Z"), "FAILED", "why")
