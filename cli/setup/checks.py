@@ -142,6 +142,7 @@ class _Checks:
             ("hosted zone", self.zone),
             ("secrets", self.secrets),
             ("notifications", self.notifications),
+            ("OIDC provider", self.oidc_provider),
             ("existing", self.existing),
             ("VPC quota", self.vpc_quota),
             ("address quota", self.address_quota),
@@ -417,6 +418,25 @@ class _Checks:
                     raise
                 value = ""
             yield notified(name, to, secret, value)
+
+    def oidc_provider(self) -> Iterator[Check]:
+        """Check that the account has no OIDC provider yet that the stack would create."""
+        hosts = {
+            "GitHubSubject": "token.actions.githubusercontent.com",
+            "GitLabSubject": "gitlab.com",
+        }
+        host = next((host for name, host in hosts.items() if self._value(name)), None)
+        own = self._existing_resources.get("notifications", ())
+        if host is None or self._value("CiProviderArn") or "CiProvider" in own:
+            return
+        listed = self._account.client("iam").list_open_id_connect_providers()
+        arns = [provider["Arn"] for provider in listed["OpenIDConnectProviderList"]]
+        for arn in (arn for arn in arns if arn.endswith(f":oidc-provider/{host}")):
+            fix = (
+                "An account has one for a host. Set in environments/:",
+                f"  CiProviderArn: {arn}",
+            )
+            yield Check("CiProviderArn", FAILED, f"{arn} is there already", fix)
 
     def existing(self) -> Iterator[Check]:
         """Check that the given cluster, repository, target group and database exist."""

@@ -87,6 +87,10 @@ class Sender:
     token: str = GitHub.token
     slept: list[float] = field(default_factory=list)
 
+    @property
+    def definition(self) -> dict[str, Any]:
+        return dict(json.loads(self.resources["Deployments"]["DefinitionString"]))
+
     def send(self, event: dict[str, Any]) -> list[int]:
         """Deliver an event to its targets, once each. Returns the statuses of API destinations."""
         statuses = []
@@ -116,7 +120,7 @@ class Sender:
 
     def execute(self, given: Any) -> None:
         """Run the state machine to its end. Raises StateError if it fails."""
-        machine = Machine(self.resources["Deployments"]["Definition"])
+        machine = Machine(self.definition)
         Run(machine, self, {"Id": "one", "StartTime": "now"}, given)()
 
     # the interpreter's host
@@ -245,7 +249,7 @@ def test_what_a_person_must_mend_fails_at_once_and_can_be_redriven(
             sender.github.repositories = {}
         case "commit":
             sender.github.repositories = {"team/shop": set()}
-    machine = Machine(sender.resources["Deployments"]["Definition"])
+    machine = Machine(sender.definition)
     run = Run(machine, sender, {"Id": "one", "StartTime": "now"}, outcome)
     with pytest.raises(StateError, match=f"States.Http.StatusCode.{error}"):
         run()
@@ -260,7 +264,7 @@ def test_one_that_stays_down_fails_after_a_day(sender: Sender) -> None:
     with pytest.raises(StateError, match="500"):
         sender.execute(github.of(json.loads(event("SUCCEEDED")["Detail"])))
     assert 23 * 3600 < sum(sender.slept) < 25 * 3600
-    assert sum(sender.slept) < sender.resources["Deployments"]["Definition"]["TimeoutSeconds"]
+    assert sum(sender.slept) < sender.definition["TimeoutSeconds"]
 
 
 # Slack and the webhook

@@ -570,3 +570,30 @@ def test_the_secret_of_a_notification_is_checked_and_never_shown(
     assert (check.name, check.state) == (name, state)
     assert "hunter2" not in f"{check.finding} {check.fix}"
     assert bool(check.fix) == (state == FAILED)
+
+
+def test_a_notification_needs_its_secret(account: Account) -> None:
+    (missing,) = results(account, "notifications", DeployerStack="deployer", Slack="true")["Slack"]
+    assert (missing.state, missing.finding) == (FAILED, "secret deployer/slack does not exist")
+    client("secretsmanager").create_secret(
+        Name="deployer/slack", SecretString="https://hooks.slack.com/services/T0/B0/x"
+    )
+    wanted = {"DeployerStack": "deployer", "Slack": "true", "GitHubRepositories": "team/shop"}
+    output = results(account, "notifications", **wanted)
+    assert [check.state for check in output["Slack"]] == [OK]
+    assert [check.state for check in output["GitHubRepositories"]] == [FAILED]
+    assert not {"Slack", "GitHubRepositories"} & results(account, "notifications").keys()
+
+
+def test_the_accounts_one_provider_of_a_host_is_not_created_again(account: Account) -> None:
+    subject = "repo:team/shop:environment:production"
+    assert "CiProviderArn" not in results(account, "notifications", GitHubSubject=subject)
+    arn = client("iam").create_open_id_connect_provider(
+        Url="https://token.actions.githubusercontent.com"
+    )["OpenIDConnectProviderArn"]
+    (there,) = results(account, "notifications", GitHubSubject=subject)["CiProviderArn"]
+    assert there.state == FAILED and arn in there.fix[1]
+    other = "project_path:team/shop:ref_type:branch:ref:main"
+    assert "CiProviderArn" not in results(account, "notifications", GitLabSubject=other)
+    named = results(account, "notifications", GitHubSubject=subject, CiProviderArn=arn)
+    assert "CiProviderArn" not in named
