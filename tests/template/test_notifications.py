@@ -40,7 +40,7 @@ def event(state: str, **changes: Any) -> dict[str, Any]:
         "id": "20261123T142502Z-3f2a9c1b7d10-5fd9",
         "version": "1.2.0",
         "execution": "arn:aws:states:us-east-1:123456789012:execution:deployer-Deploy:one",
-        "commit": {"revision": SHA, "source": "https://github.com/team/shop"},
+        "builtFrom": {"revision": SHA, "source": "https://github.com/team/shop"},
         "state": state,
         "reason": NASTY,
         "url": None,
@@ -222,7 +222,7 @@ def test_a_start_that_is_not_delivered_at_once_cannot_overwrite_the_outcome() ->
 )
 def test_no_other_repositorys_commit_is_reported(sender: Sender, commit: Any) -> None:
     for state in ("STARTED", "SUCCEEDED"):
-        assert sender.send(event(state, commit=commit)) == []
+        assert sender.send(event(state, builtFrom=commit)) == []
 
 
 def test_github_that_is_down_for_an_hour_gets_the_deployment_then(sender: Sender) -> None:

@@ -195,8 +195,8 @@ def test_a_release_keeps_its_commit_when_it_is_deployed_again() -> None:
     revision = "0123456789abcdef0123456789abcdef01234567"
     labels = config(org__opencontainers__image__revision=revision)
     release = identification.pushed(push(), "coder", image(), labels, EXECUTION, NOW)
-    assert release["commit"] == {"revision": revision, "source": None}
+    assert release["builtFrom"] == {"revision": revision, "source": None}
     again = identification.again(recorded(**release), "rollback", "ann", True, EXECUTION, NOW)
-    assert again["commit"] == release["commit"]
+    assert again["builtFrom"] == release["builtFrom"]
     unknown = identification.pushed(push(), "coder", image(), config(), EXECUTION, NOW)
-    assert "commit" not in unknown
+    assert "builtFrom" not in unknown

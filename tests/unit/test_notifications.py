@@ -39,7 +39,7 @@ def detail(**changes: Any) -> dict[str, Any]:
         "startedBy": "push",
         "startedAt": "2026-11-23T14:25:04.123+00:00",
         "execution": EXECUTION,
-        "commit": {"revision": SHA, "source": "https://github.com/team/shop"},
+        "builtFrom": {"revision": SHA, "source": "https://github.com/team/shop"},
         "state": "FAILED_ROLLED_BACK",
         "reason": "the tasks stopped: exit code 1",
         "url": None,
@@ -130,7 +130,7 @@ def test_two_deployers_do_not_share_a_context() -> None:
     ],
 )
 def test_a_commit_that_is_not_on_github_is_not_reported(commit: Any) -> None:
-    assert github.of(detail(commit=commit)) is None
+    assert github.of(detail(builtFrom=commit)) is None
 
 
 # Slack
@@ -233,7 +233,7 @@ def test_releases_that_ended_later_do_not_count() -> None:
 
 
 def test_what_has_no_record_is_said() -> None:
-    unread = dict.fromkeys(("id", "version", "digest", "trigger", "startedBy", "commit"))
+    unread = dict.fromkeys(("id", "version", "digest", "trigger", "startedBy", "builtFrom"))
     message = slack.message(event(**unread, service="repository:shop", state="FAILED"), [])
     assert message and Slack().receive("POST", URL, {}, json.dumps(message))[0] == 200
     assert "deployer " not in json.dumps(message)
@@ -444,6 +444,14 @@ def test_a_webhook_verifies_what_it_gets(sending: Sending) -> None:
     assert sending.deliver() == [""]
     (payload,) = standin.events.values()
     assert payload["type"] == "release.started"
+
+
+def test_what_is_no_message_is_done_with(sending: Sending) -> None:
+    standin = Slack()
+    sending.to(standin, "slack", URL)
+    sending.send("slack", state="STARTED")
+    assert sending.deliver() == [""]
+    assert standin.messages == [] and sending.waiting(sending.queue) == 0
 
 
 DOWN: Response = (500, {}, "internal_error")

@@ -117,7 +117,7 @@ def pushed(
         "execution": execution,
     }
     if commit := images.commit(config or {}):
-        release["commit"] = commit
+        release["builtFrom"] = commit
     return {**release, "tagMoved": True} if moved else release
 
 
@@ -200,8 +200,8 @@ def again(
         "to": earlier["id"],
         "taskDefinition": earlier.get("taskDefinition") if exact else None,
     }
-    if "commit" in earlier:
-        release["commit"] = earlier["commit"]
+    if "builtFrom" in earlier:
+        release["builtFrom"] = earlier["builtFrom"]
     return release
 
 

@@ -91,7 +91,7 @@ class Release(Entry):
     restore: NotRequired[str | None]
     taskDefinition: NotRequired[str | None]
     promotedFrom: NotRequired[PromotedFrom]
-    commit: NotRequired[Commit]
+    builtFrom: NotRequired[Commit]
 
 
 @final

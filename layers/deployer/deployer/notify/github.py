@@ -83,7 +83,7 @@ def of(detail: Mapping[str, Any]) -> GitHub | None:
     Args:
         detail: the event's, as docs/how-it-works.md describes it.
     """
-    commit = detail.get("commit")
+    commit = detail.get("builtFrom")
     place = _REPOSITORY.fullmatch((commit or {}).get("source") or "")
     if not commit or not place:
         return None
