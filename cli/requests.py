@@ -24,14 +24,15 @@ from cli.releases import in_flight, of_push
 from cli.screen import Screen, brief, message, printable, reachable
 from cli.sources import Archive
 from cli.target import NAME_A_SERVICE, Target
-from deployer.aws import ecr, ssm
+from deployer import requests
+from deployer.aws import ecr, sfn, ssm
 from deployer.build import image_build
 from deployer.deploy import history
 from deployer.deploy.reconciliation import recovery, recovery_name
 from deployer.deploy.release import Record, Recorded, carried_out_by
 from deployer.docs import site
-from deployer.notify import console
 from deployer.store import builds, releases
+from deployer.wording import link as link
 
 LOOK_SECONDS = 2.0
 START_SECONDS = 120.0  # an upload or push starts its execution within seconds
@@ -86,9 +87,9 @@ class Requests:
     ) -> None:
         """Roll back to a release that was live."""
         self.screen.title(f"Rolling {self.target.service} back to {to['version']} ({to['id']})")
-        request = {"action": "rollback", "to": to["id"], "hold": hold}
-        request |= {"reason": reason} if reason else {}
-        request |= {"restoreDatabase": True} if restore_database else {}
+        request = requests.to_roll_back(
+            to["id"], hold=hold, reason=reason, restore_database=restore_database
+        )
         self._follow_release(self._send(request))
         if hold and self.follows:
             self.screen.say("Pushes are held until somebody resumes:")
@@ -101,15 +102,14 @@ class Requests:
 
     def hold(self, reason: str | None) -> None:
         """Hold the service's pushes."""
-        request = {"action": "hold"} | ({"reason": reason} if reason else {})
-        if self._accepted(self._send(request)):
+        if self._accepted(self._send(requests.to_hold(reason))):
             self.screen.say("Held: pushes are recorded, and wait for:", "green")
             self.screen.command("deployer resume")
 
     def resume(self) -> None:
         """End a hold, and deploy the newest held push."""
         self.screen.title(f"Resuming {self.target.service}")
-        arn = self._send({"action": "resume"})
+        arn = self._send(requests.to_resume())
         if not self.follows:
             return
         execution, record = self._follow(arn, "the deployment"), self._record(arn)
@@ -228,9 +228,7 @@ class Requests:
         Returns:
             Its status afterwards: ABORTED, unless it had ended already.
         """
-        sfn = self.account.client("stepfunctions")
-        sfn.stop_execution(executionArn=execution, error="Cancelled", cause=f"by {self.by}")
-        return str(sfn.describe_execution(executionArn=execution)["status"])
+        return sfn.stop(execution, self.by)
 
     # Builds ---------------------------------------------------------------------------------------
 
@@ -605,7 +603,7 @@ class Requests:
             CommandFailed: it could not be followed to its end, or Ctrl-C stopped that.
         """
         sfn, subject = self.account.client("stepfunctions"), rollout or "the execution"
-        advice = [f"The execution: {console.execution(arn)}", *_SEE]
+        advice = [f"The execution: {link(arn)}", *_SEE]
         try:
             views: dict[str, Any] = {"build": BuildWatch(self.account)}
             if rollout:
@@ -635,7 +633,7 @@ class Requests:
         stopped = execution.status in ("ABORTED", "TIMED_OUT")
         error = execution.error if execution.error and not stopped else execution.status
         reason = printable(why or message(execution.cause))
-        advice = [f"The execution: {console.execution(execution.arn)}"]
+        advice = [f"The execution: {link(execution.arn)}"]
         if stopped:
             advice += ["The deployer recovers the release within minutes:", *_SEE[1:]]
         elif release:
@@ -643,8 +641,8 @@ class Requests:
         return CommandFailed(FAILED, f"{what}: {error}: {reason}", advice)
 
     def _link(self, arn: str) -> None:
-        self.result |= {"execution": arn, "link": console.execution(arn)}
-        self.screen.command(console.execution(arn))
+        self.result |= {"execution": arn, "link": link(arn)}
+        self.screen.command(link(arn))
 
     def _record(self, arn: str) -> dict[str, Any]:
         """Return the record of the release that an execution carried out; {} if there is none."""

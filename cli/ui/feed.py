@@ -41,11 +41,11 @@ from cli.errors import FAILED, UNREADY, WRONG, CommandFailed
 from cli.executions import Execution, look
 from cli.follow import Watch
 from cli.nextstep import Given
+from cli.requests import link
 from cli.screen import Screen, awaits_lock, brief, message, rolls, steps
 from cli.target import Target, find
 from cli.ui import stages
 from deployer.check import OK
-from deployer.notify import console
 from deployer.redaction import redact_all
 from deployer.store import locks, releases
 
@@ -239,7 +239,7 @@ class Flight:
         passed = steps(now, waits if now.status == "RUNNING" else "")
         return {
             "execution": self.execution,
-            "link": console.execution(self.execution),
+            "link": link(self.execution),
             "status": now.status,
             "startedAt": self.since.isoformat(),
             "seconds": round(now.seconds, 1),

@@ -160,7 +160,7 @@ def test_a_message_says_what_a_person_needs() -> None:
     title, cause, facts, command = (block["text"]["text"] for block in message["blocks"])
     assert title == ":large_orange_circle: *shop 1.2.0 failed and was rolled back*"
     assert cause == "```the tasks stopped: exit code 1```"
-    assert facts.startswith("by push · took 0:04:12 · serves 1.1.0 · <https://us-east-1.console")
+    assert facts.startswith("by push · took 4 min 12 s · serves 1.1.0 · <https://us-east-1.console")
     assert command == f"```deployer history {detail()['id']} --service shop```"
 
 

@@ -56,6 +56,11 @@ def headline(detail: Mapping[str, Any]) -> str:
     return f"{name} {_state_text(detail)}"
 
 
+def deployer(execution: str) -> str:
+    """Return the deployer's stack, after which its state machines are named `<stack>-Deploy`."""
+    return execution.split(":")[6].rpartition("-")[0] or "deployer"
+
+
 def _serves(detail: Mapping[str, Any]) -> str | None:
     """Return what served after a release failed; None if that is unknown."""
     serves = detail.get("serves")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
 from deployer.deploy import announcement
-from deployer.notify import console
+from deployer.wording import link
 
 _REPOSITORY = re.compile(r"https://github\.com/([\w-]+)/([\w.-]+)")
 _LONGEST = 140  # characters of a description; GitHub answers 422 to more
@@ -88,9 +88,9 @@ def of(detail: Mapping[str, Any]) -> GitHub | None:
     if not commit or not place:
         return None
     state, execution = str(detail["state"]), str(detail["execution"])
-    where = f"{console.stack(execution)}/{detail['service']}"
+    where = f"{announcement.deployer(execution)}/{detail['service']}"
     text = _description(detail)
-    page = console.execution(execution)
+    page = link(execution)
     return {
         "repository": f"{place[1]}/{place[2]}",
         "owner": place[1],

@@ -7,12 +7,12 @@ https://docs.slack.dev/messaging/formatting-message-text
 import itertools
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from deployer.deploy import announcement
 from deployer.deploy.release import Record
-from deployer.notify import console
+from deployer.wording import link, span
 
 _LONGEST = 3000  # characters of a section's text
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -92,13 +92,13 @@ def _facts(event: Mapping[str, Any]) -> Iterator[str]:
         yield _clipped(f"by {by}{f' ({trigger})' if trigger not in (None, by) else ''}", 200)
     if began := detail.get("startedAt"):
         took = datetime.fromisoformat(event["time"]) - datetime.fromisoformat(began)
-        yield f"took {timedelta(seconds=max(round(took.total_seconds()), 0))}"
+        yield f"took {span(max(took.total_seconds(), 0))}"
     if serves := detail.get("serves"):
         yield _clipped(f"serves {serves['what'] or 'nothing'}", 200)
     if url := detail.get("url"):
         yield f"<{_link(url)}|open>"
     if execution := detail.get("execution"):
-        yield f"<{_link(console.execution(execution))}|execution>"
+        yield f"<{_link(link(execution))}|execution>"
 
 
 def _command(detail: Mapping[str, Any]) -> str:
@@ -107,7 +107,7 @@ def _command(detail: Mapping[str, Any]) -> str:
     if ":" in service or not detail.get("id") or detail.get("trigger") == "hold":
         return ""  # a build, a site, or nothing that was read as a release
     words = {"HELD": ["resume"], "SUCCEEDED": ["status"]}.get(state, ["history", detail["id"]])
-    stack = console.stack(detail["execution"])
+    stack = announcement.deployer(detail["execution"])
     about = ["--service", service, *(["--stack", stack] if stack != "deployer" else [])]
     return shlex.join(["deployer", *words, *about])
 
