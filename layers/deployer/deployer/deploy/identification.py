@@ -116,6 +116,8 @@ def pushed(
         "startedAt": now.isoformat(),
         "execution": execution,
     }
+    if commit := images.commit(config or {}):
+        release["builtFrom"] = commit
     return {**release, "tagMoved": True} if moved else release
 
 
@@ -200,6 +202,8 @@ def again(
     }
     if exact and (further := _further(earlier)):
         release["taskDefinitions"] = further
+    if "builtFrom" in earlier:
+        release["builtFrom"] = earlier["builtFrom"]
     return release
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, final
 
 from deployer import requests
-from deployer.deploy.image import Schema
+from deployer.deploy.image import Commit, Schema
 from deployer.deploy.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class Release(Entry):
     taskDefinition: NotRequired[str | None]
     taskDefinitions: NotRequired[Mapping[str, str]]
     promotedFrom: NotRequired[PromotedFrom]
+    builtFrom: NotRequired[Commit]
 
 
 class Part(TypedDict, total=False):
