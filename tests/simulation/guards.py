@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from importlib import import_module
 from itertools import chain, count, islice
@@ -181,13 +181,14 @@ def _opened_whatever_is_there(put: Put) -> None:
     put(releases, "open_release", opened)
 
 
-def _opened_again_by_its_own(put: Put) -> None:
-    def opened(document: Any) -> Any:
-        releases.carry_out(document["execution"], document)
-        ours = "attribute_not_exists(#id) OR #execution = :me OR #outcome = :ignored"
-        return table.put_if(document, ours, me=document["execution"], ignored="IGNORED")
+def _hold_recorded_in_two_steps(put: Put) -> None:
+    def recorded(release: Any, reason: str, now: datetime) -> bool:
+        releases.open_release(release)
+        details = {"endedAt": now.isoformat(), "reason": reason}
+        releases.close_release(release, "SUCCEEDED", details)
+        return True
 
-    put(releases, "open_release", opened)
+    put(releases, "record_hold", recorded)
 
 
 def _hold_overlooked(put: Put) -> None:
@@ -704,11 +705,11 @@ GUARDS = (
     Guard("a dead holder's lock is taken over", "no orphans", _returns(sfn, "running", True)),
     Guard("an outcome is written once", "one outcome", _outcome_written_again),
     Guard("a push has one record", "one outcome", _opened_whatever_is_there),
-    Guard("a late retry opens nothing again", "one outcome", _opened_again_by_its_own),
     Guard("a newer push supersedes", "newest push wins", _returns(lock, "_overtaken", None)),
     Guard("a request supersedes older pushes", "a rollback sticks", _orders_overtake_nothing),
     Guard("a restart is for what is live", "newest push wins", _returns(lock, "live", None)),
     Guard("of one second's pushes the tag decides", "newest push wins", _ids_decide_alone),
+    Guard("a hold is recorded with its outcome", "announced once", _hold_recorded_in_two_steps),
     Guard("a hold holds", "a hold holds", _hold_overlooked),
     Guard("a hold counts until the lock is taken", "a hold holds", _hold_looked_for_once),
     Guard("a look that lags is repeated", "what runs", _returns(ecs, "shows", True)),

@@ -80,7 +80,12 @@ def test_an_image_that_is_not_shown_yet_is_waited_for() -> None:
 
 
 MENDED_BY = {
-    "a late retry took the outcome of a hold": "a late retry opens nothing again",
+    "a hold was announced beside the failure that its stopped execution was recorded as":
+        "a hold is recorded with its outcome",
+    "a restart brought back what ran before a push that was being recorded":
+        "a restart is for what is live",
+    "a tag that was on two images within a second deployed the first":
+        "of one second's pushes the tag decides",
     "a push of an older schema left nothing running": "a push of an older schema is refused",
     "a retried update rolled out again what ECS had given up":
         "a rollout that was noted is not begun again",

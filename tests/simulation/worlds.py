@@ -405,9 +405,6 @@ FOUND: Mapping[str, Plan] = {
         ),
         noise=36780,
     ),
-    "a late retry took the outcome of a hold": Plan(
-        "checked", (command(0, "hold", reason="test"),), faults={5: "lost"}
-    ),
     "a push of an older schema left nothing running": PLANS["an older schema after a newer"],
     "a retried update rolled out again what ECS had given up": Plan(
         "balanced", (push(0, "1.0.1", "cannot-start"),), faults={48: "timed-out"}
