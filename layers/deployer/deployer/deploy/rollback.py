@@ -17,7 +17,8 @@ class Rollback(TypedDict):
     ROLL_BACK: deploy the previous release. AWAIT: ECS is rolling back to it already. STOP: no
     previous release exists, so stop the failing tasks. LEAVE: nothing needs to be done, or nothing
     safe can be; `reason` says which. `database` is the instance that the secret leads to again.
-    `failure` is a state's error if the previous release is not steady again.
+    `failure` is a state's error if the previous release is not steady again. `schedules` is the
+    cause of the error if the service's schedules could not be put back.
     """
 
     action: Literal["ROLL_BACK", "AWAIT", "STOP", "LEAVE"]
@@ -25,6 +26,7 @@ class Rollback(TypedDict):
     rollout: NotRequired[Rollout]
     database: NotRequired[str]
     failure: NotRequired[Mapping[str, Any]]
+    schedules: NotRequired[str]
 
 
 def decide(

@@ -1,0 +1,88 @@
+"""Update the service's schedules to the release; or restore them after it has failed.
+
+What they were is recorded before the first change, so any later try and any other execution can
+restore it. Only schedules that differ are changed, so a repeated try changes nothing again.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypedDict
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from deployer.aws import ecs, scheduler
+from deployer.deploy import one_off, schedules
+from deployer.deploy.release import Previous, Release
+from deployer.deploy.rollback import Rollback
+from deployer.deploy.schedules import Schedules
+from deployer.deploy.spec import ServiceSpec, from_document
+from deployer.log import Logger
+from deployer.store import locks, releases
+
+logger = Logger()
+
+
+class Request(TypedDict):
+    """`rollback` is None for a release that was verified, else the reaction to its failure."""
+
+    spec: Mapping[str, Any]
+    release: Release
+    taskDefinition: str | None
+    previous: Previous | None
+    rollback: Rollback | None
+    execution: str
+
+
+class Updated(TypedDict):
+    changed: list[str]
+
+
+@logger.inject_lambda_context(correlation_id_path="execution")
+def handler(event: Request, context: LambdaContext) -> Updated:
+    spec = from_document(event["spec"], "the service spec")
+    with locks.lease(spec.service, event["execution"]):
+        changed = _restore(spec, event) if event["rollback"] else _follow(spec, event)
+    logger.info("schedules updated", changed=changed, rollback=bool(event["rollback"]))
+    return {"changed": changed}
+
+
+def _follow(spec: ServiceSpec, event: Request) -> list[str]:
+    """Let the schedules run the release."""
+    assert event["taskDefinition"]
+    current = scheduler.schedules(schedules.group(spec.service))
+    wanted = _planned(spec, event["taskDefinition"], current)
+    releases.note_schedules(event["release"], schedules.noted(current, wanted))
+    return _change(spec, current, wanted)
+
+
+def _restore(spec: ServiceSpec, event: Request) -> list[str]:
+    """Restore what the schedules were, or complete them if the release stays in spite of all."""
+    record = releases.find(spec.service, event["release"]["id"])
+    note = record.get("schedules") if record else None
+    if note is None:
+        return []  # none was changed
+    assert event["rollback"]
+    current = scheduler.schedules(schedules.group(spec.service))
+    revision, previous = event["taskDefinition"], event["previous"]
+    live_service = ecs.service(spec.cluster, spec.service)
+    before = previous["taskDefinition"] if previous else None
+    if revision and schedules.stays(event["rollback"], live_service, revision, before):
+        wanted = _planned(spec, revision, current)
+    else:
+        wanted = schedules.before(note, current, datetime.now(UTC))
+    return _change(spec, current, wanted)
+
+
+def _planned(spec: ServiceSpec, revision: str, current: Schedules) -> dict[str, Mapping[str, Any]]:
+    if not spec.schedules:
+        return {}
+    placement = one_off.as_it_will_be(spec, ecs.service(spec.cluster, spec.service))
+    definition, now = ecs.registered(revision), datetime.now(UTC)
+    return schedules.planned(spec, current, placement, definition, revision, now)
+
+
+def _change(spec: ServiceSpec, current: Schedules, wanted: Schedules) -> list[str]:
+    changes = schedules.changes(current, wanted)
+    for change in changes:
+        scheduler.change(schedules.group(spec.service), change)
+    return [f"{change.name}: {change.what}" for change in changes]
