@@ -51,26 +51,24 @@ def _follow(spec: ServiceSpec, event: Request) -> list[str]:
     assert event["taskDefinition"]
     current = scheduler.schedules(schedules.group(spec.service))
     wanted = _planned(spec, event["taskDefinition"], current)
-    releases.note_schedules(event["release"], schedules.noted(current, wanted))
+    releases.note_schedules(event["release"], schedules.note(current, wanted))
     return _change(spec, current, wanted)
 
 
 def _restore(spec: ServiceSpec, event: Request) -> list[str]:
-    """Restore what the schedules were, or complete them if the release stays in spite of all."""
+    """Restore what the schedules were; or let them follow a release that stays although it failed."""
+    assert event["rollback"]
+    revision, previous = event["taskDefinition"], event["previous"]
+    live_service = ecs.service(spec.cluster, spec.service)
+    before = previous["taskDefinition"] if previous else None
+    if schedules.stays(event["rollback"], live_service, revision, before):
+        return _follow(spec, event)
     record = releases.find(spec.service, event["release"]["id"])
     note = record.get("schedules") if record else None
     if note is None:
         return []  # none was changed
-    assert event["rollback"]
     current = scheduler.schedules(schedules.group(spec.service))
-    revision, previous = event["taskDefinition"], event["previous"]
-    live_service = ecs.service(spec.cluster, spec.service)
-    before = previous["taskDefinition"] if previous else None
-    if revision and schedules.stays(event["rollback"], live_service, revision, before):
-        wanted = _planned(spec, revision, current)
-    else:
-        wanted = schedules.before(note, current, datetime.now(UTC))
-    return _change(spec, current, wanted)
+    return _change(spec, current, schedules.before(note, current, datetime.now(UTC)))
 
 
 def _planned(spec: ServiceSpec, revision: str, current: Schedules) -> dict[str, Mapping[str, Any]]:

@@ -23,13 +23,13 @@ def schedules(group: str) -> dict[str, dict[str, Any]]:
     Times are ISO 8601.
     """
     missing = _scheduler().exceptions.ResourceNotFoundException
-    found = {}
+    schedules_by_name = {}
     with contextlib.suppress(missing):
         pages = _scheduler().get_paginator("list_schedules").paginate(GroupName=group)
         for name in sorted(entry["Name"] for page in pages for entry in page["Schedules"]):
             with contextlib.suppress(missing):  # somebody has deleted it since
-                found[name] = _fields(_scheduler().get_schedule(GroupName=group, Name=name))
-    return found
+                schedules_by_name[name] = _fields(_scheduler().get_schedule(GroupName=group, Name=name))
+    return schedules_by_name
 
 
 def _fields(described: dict[str, Any]) -> dict[str, Any]:

@@ -262,7 +262,7 @@ def summary(diagnosis: Diagnosis, rollback: Rollback | None, restored: bool, wha
         what: `service` or `site`.
     """
     became = of_rollback(rollback, restored, what)
-    if why := (rollback or {}).get("schedules"):
+    if why := rollback and rollback.get("schedules"):
         why = clip(redact(explain({"Error": "", "Cause": why})[1]), _CAUSE_LIMIT).removesuffix(".")
         became += (
             f" Its schedules could not be put back: {why}. `deployer doctor` names them, and"

@@ -45,7 +45,7 @@ _UNUSABLE_DATABASE = (
 
 _ROLE = (
     "infrastructure/service.yaml makes it: update the service's stack. For a service without one,"
-    " docs/deploy.md says how, under Scheduled tasks."
+    " docs/deploy.md says how, under Scheduled tasks"
 )
 
 

@@ -16,7 +16,7 @@ from deployer.deploy.rollout import Rollout
 if TYPE_CHECKING:
     from deployer.deploy.diagnosis import Diagnosis
     from deployer.deploy.one_off import TaskRun
-    from deployer.deploy.schedules import Noted
+    from deployer.deploy.schedules import Note
 
 _VERSION_TAG = re.compile(r"v?[0-9]+(\.[0-9]+)+")
 # What builds append to a version for a variant: a platform by docker's or uname's name, or an index
@@ -117,7 +117,7 @@ class Recorded(Release, Record):
     before: NotRequired["TaskRun"]
     after: NotRequired["TaskRun"]
     scheduled: NotRequired[bool]
-    schedules: NotRequired["Noted"]
+    schedules: NotRequired["Note"]
     diagnosis: NotRequired["Diagnosis"]
     url: NotRequired[str | None]
 

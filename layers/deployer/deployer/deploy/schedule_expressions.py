@@ -24,7 +24,7 @@ _ZONE_LIMIT = 50  # characters
 type _Fits = Callable[[date], bool]
 
 
-class _Wrong(Exception):
+class _Refused(Exception):
     """An expression that Scheduler refuses; the message says why."""
 
 
@@ -43,7 +43,7 @@ def problem(expression: str, since: int = _FIRST_YEAR) -> str:
         return f"must be such as {FORM}"
     try:
         days = _days(match[1].split(), since)
-    except _Wrong as why:
+    except _Refused as why:
         return f"{why}"
     if next(days, None) is None:
         later = f" after {since - 1}" if since > _FIRST_YEAR else ""
@@ -77,14 +77,14 @@ def _is_zone(name: str) -> bool:
 def _days(fields: list[str], since: int) -> Iterator[date]:
     """Return the days on which a cron expression fires, in order."""
     if len(fields) != 6:
-        raise _Wrong(f"has {len(fields)} fields and must have six: {_FIELDS}")
+        raise _Refused(f"has {len(fields)} fields and must have six: {_FIELDS}")
     _values("minutes", fields[0], range(60))
     _values("hours", fields[1], range(24))
     months = _values("month", fields[3], range(1, 13), _MONTHS)
     years = _values("year", fields[5], range(_FIRST_YEAR, _LAST_YEAR + 1))
     of_month, of_week = fields[2], fields[4]
     if (of_month == "?") == (of_week == "?"):
-        raise _Wrong("must have ? in either day-of-month or day-of-week")
+        raise _Refused("must have ? in either day-of-month or day-of-week")
     fits = _by_month(of_month) if of_week == "?" else _by_week(of_week)
     return (
         day
@@ -110,7 +110,7 @@ def _values(field: str, text: str, allowed: range, names: Collection[str] = ()) 
     for part in text.split(","):
         ends, slash, step = part.partition("/")
         if slash and not (step.isdecimal() and int(step)):
-            raise _Wrong(f"has {part} in {field}: after / comes a number from 1")
+            raise _Refused(f"has {part} in {field}: after / comes a number from 1")
         if ends == "*":
             first, last = allowed[0], allowed[-1]
         else:
@@ -119,7 +119,7 @@ def _values(field: str, text: str, allowed: range, names: Collection[str] = ()) 
             last = _number(field, high, allowed, names) if dash else first
             last = allowed[-1] if slash and not dash else last
         if first > last:
-            raise _Wrong(f"has {part} in {field}: a range goes upwards")
+            raise _Refused(f"has {part} in {field}: a range goes upwards")
         values |= set(range(first, last + 1, int(step or 1)))
     return values
 
@@ -129,7 +129,7 @@ def _number(field: str, text: str, allowed: range, names: Collection[str]) -> in
         return allowed[[*names].index(text.upper())]
     if not text.isdecimal() or int(text) not in allowed:
         or_names = f" or {next(iter(names))} to {[*names][-1]}" if names else ""
-        raise _Wrong(f"has {text!r} in {field}: {allowed[0]} to {allowed[-1]}{or_names}")
+        raise _Refused(f"has {text!r} in {field}: {allowed[0]} to {allowed[-1]}{or_names}")
     return int(text)
 
 
@@ -158,7 +158,8 @@ def _by_week(text: str) -> _Fits:
     """Return whether a day fits day-of-week: also 6L, the last one, and 6#2, the second."""
     if match := re.fullmatch(r"(\w+)#([1-5])", text):
         named = _number("day-of-week", match[1], range(1, 8), _DAYS)
-        return lambda day: _week_day(day) == named and (day.day - 1) // 7 == int(match[2]) - 1
+        week = int(match[2]) - 1
+        return lambda day: _week_day(day) == named and (day.day - 1) // 7 == week
     if text == "L":
         return lambda day: _week_day(day) == 7
     if match := re.fullmatch(r"(\w+)L", text):

@@ -43,7 +43,7 @@ _AS_THE_SERVICE = (
 )
 
 
-class Noted(TypedDict):
+class Note(TypedDict):
     """What a release's record keeps before its schedules are changed.
 
     `before` are the schedules as they were, and `names` those that the release has.
@@ -100,8 +100,9 @@ def may_exist(spec: "ServiceSpec", history: Iterable[Mapping[str, Any]]) -> bool
     Args:
         history: the records, newest first.
     """
-    noted = next((entry["schedules"] for entry in history if entry.get("schedules")), None)
-    return bool(spec.schedules or (noted and (noted["names"] or noted["before"])))
+    notes = (entry["schedules"] for entry in history if entry.get("schedules"))
+    newest = next(notes, None)
+    return bool(spec.schedules or (newest and (newest["names"] or newest["before"])))
 
 
 def planned(
@@ -220,7 +221,7 @@ def _equal(current: Any, wanted: Any) -> bool:
 # A rollback ---------------------------------------------------------------------------------------
 
 
-def noted(current: Schedules, wanted: Schedules) -> Noted:
+def note(current: Schedules, wanted: Schedules) -> Note:
     """Return what the record keeps before a change: what was there, without secrets."""
     return {"before": redact_all(dict(current), by_name=False), "names": [*wanted]}
 
@@ -242,7 +243,7 @@ def stays(
     return revision is not None and runs == revision != previous
 
 
-def before(note: Noted, current: Schedules, now: datetime) -> dict[str, Document]:
+def before(note: Note, current: Schedules, now: datetime) -> dict[str, Document]:
     """Return the schedules as they were before a release changed them.
 
     What somebody else has added to the group meanwhile stays.

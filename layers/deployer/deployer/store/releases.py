@@ -26,7 +26,7 @@ from deployer.redaction import redact_all
 from deployer.store import table
 
 if TYPE_CHECKING:
-    from deployer.deploy.schedules import Noted
+    from deployer.deploy.schedules import Note
 
 _POINTER_LIFE = 90 * 24 * 3600  # seconds; Step Functions keeps an execution as long
 # The reconciler has had a week for older pushes, and there may be too many to check.
@@ -235,10 +235,10 @@ def note(release: Entry, **fields: Any) -> None:
     table.update_if(release["service"], release["id"], fields, "attribute_not_exists(#outcome)")
 
 
-def note_schedules(release: Entry, noted: "Noted") -> None:
+def note_schedules(release: Entry, note: "Note") -> None:
     """Record a service's schedules before the first change; what an earlier try recorded stays."""
     condition = f"{_OPEN} AND attribute_not_exists(#schedules)"
-    table.update_if(release["service"], release["id"], {"schedules": noted}, condition)
+    table.update_if(release["service"], release["id"], {"schedules": note}, condition)
 
 
 def note_lock(release: Entry, now: str) -> bool:
