@@ -11,13 +11,14 @@ from typing import Any, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from deployer.aws import ecs, scheduler
-from deployer.deploy import one_off, schedules
+from deployer.deploy import schedules
 from deployer.deploy.release import Previous, Release
 from deployer.deploy.rollback import Rollback
 from deployer.deploy.schedules import Schedules
 from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.log import Logger
 from deployer.store import locks, releases
+from deployer.usecases import plan_schedules
 
 logger = Logger()
 
@@ -50,13 +51,13 @@ def _follow(spec: ServiceSpec, event: Request) -> list[str]:
     """Let the schedules run the release."""
     assert event["taskDefinition"]
     current = scheduler.schedules(schedules.group(spec.service))
-    wanted = _planned(spec, event["taskDefinition"], current)
+    wanted = plan_schedules.planned(spec, event["taskDefinition"], current)
     releases.note_schedules(event["release"], schedules.note(current, wanted))
     return _change(spec, current, wanted)
 
 
 def _restore(spec: ServiceSpec, event: Request) -> list[str]:
-    """Restore what the schedules were; or let them follow a release that stays although it failed."""
+    """Restore what the schedules were; or let them follow a release that failed and stays."""
     assert event["rollback"]
     revision, previous = event["taskDefinition"], event["previous"]
     live_service = ecs.service(spec.cluster, spec.service)
@@ -69,14 +70,6 @@ def _restore(spec: ServiceSpec, event: Request) -> list[str]:
         return []  # none was changed
     current = scheduler.schedules(schedules.group(spec.service))
     return _change(spec, current, schedules.before(note, current, datetime.now(UTC)))
-
-
-def _planned(spec: ServiceSpec, revision: str, current: Schedules) -> dict[str, Mapping[str, Any]]:
-    if not spec.schedules:
-        return {}
-    placement = one_off.as_it_will_be(spec, ecs.service(spec.cluster, spec.service))
-    definition, now = ecs.registered(revision), datetime.now(UTC)
-    return schedules.planned(spec, current, placement, definition, revision, now)
 
 
 def _change(spec: ServiceSpec, current: Schedules, wanted: Schedules) -> list[str]:

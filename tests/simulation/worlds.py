@@ -199,7 +199,7 @@ PLANS: Mapping[str, Plan] = {
             command(160, "restart"),
         ),
     ),
-    "stopped while schedules change": Plan("scheduled", (push(0, "1.0.1"), (29.215, "stop", ()))),
+    "stopped while schedules change": Plan("scheduled", (push(0, "1.0.1"), (29.09, "stop", ()))),
     "other schedules": Plan(
         "scheduled", ((0, "edit", ("schedules", _RESCHEDULED)), push(1, "1.0.1"))
     ),

@@ -28,7 +28,9 @@ def schedules(group: str) -> dict[str, dict[str, Any]]:
         pages = _scheduler().get_paginator("list_schedules").paginate(GroupName=group)
         for name in sorted(entry["Name"] for page in pages for entry in page["Schedules"]):
             with contextlib.suppress(missing):  # somebody has deleted it since
-                schedules_by_name[name] = _fields(_scheduler().get_schedule(GroupName=group, Name=name))
+                schedules_by_name[name] = _fields(
+                    _scheduler().get_schedule(GroupName=group, Name=name)
+                )
     return schedules_by_name
 
 

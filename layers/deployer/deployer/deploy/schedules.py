@@ -301,6 +301,17 @@ def timed(schedule: Document) -> str:
     return f"{schedule.get('ScheduleExpression', '')}{'' if zone == 'UTC' else f' {zone}'}"
 
 
+def outlook(spec: "ServiceSpec", current: Schedules) -> dict[str, str]:
+    """Return in words what a release does with each schedule."""
+    texts = {name: "would be deleted" for name in current if name not in spec.schedules}
+    for name, schedule in spec.schedules.items():
+        zone = "" if schedule.timezone == "UTC" else f" {schedule.timezone}"
+        task = redact(" ".join(schedule.command))
+        how = "would run the release" if name in current else "would be created"
+        texts[name] = f"{how}: {schedule.expression}{zone}, '{task}'"
+    return texts
+
+
 def drift(current: Schedules, wanted: Schedules) -> Iterator[str]:
     """Yield in words how the schedules in Scheduler differ from those of the live release."""
     for change in changes(current, wanted):
