@@ -42,7 +42,10 @@ class Updated(TypedDict):
 def handler(event: Request, context: LambdaContext) -> Updated:
     spec = from_document(event["spec"], "the service spec")
     with locks.lease(spec.service, event["execution"]):
-        changed = _restore(spec, event) if event["rollback"] else _follow(spec, event)
+        if event["rollback"]:
+            changed = _restore(spec, event)
+        else:
+            changed = [] if _restored(event["release"]) else _follow(spec, event)
     logger.info("schedules updated", changed=changed, rollback=bool(event["rollback"]))
     return {"changed": changed}
 
@@ -56,9 +59,16 @@ def _follow(spec: ServiceSpec, event: Request) -> list[str]:
     return _change(spec, current, wanted)
 
 
+def _restored(release: Release) -> bool:
+    """Return whether the release has failed since this try began: Lambda may run one twice."""
+    record = releases.find(release["service"], release["id"])
+    return bool(record and record.get("schedulesRestored"))
+
+
 def _restore(spec: ServiceSpec, event: Request) -> list[str]:
     """Restore what the schedules were; or let them follow a release that failed and stays."""
     assert event["rollback"]
+    releases.note(event["release"], schedulesRestored=True)
     revision, previous = event["taskDefinition"], event["previous"]
     live_service = ecs.service(spec.cluster, spec.service)
     before = previous["taskDefinition"] if previous else None

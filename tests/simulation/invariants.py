@@ -705,12 +705,14 @@ class Invariants:
         if not locked or service is None or not service.deployments or self.world.denied:
             return
         newest = max(locked, key=lambda r: r["lockedAt"])
-        told = "schedules could not be put back" in newest.get("reason", "")
+        good = [r for r in locked if r["outcome"] == "SUCCEEDED"]
+        since = good[-1]["lockedAt"] if good else ""
+        words = "schedules could not be put back"
+        told = any(words in r.get("reason", "") for r in locked if r["lockedAt"] > since)
         if self._acted_since(newest) or told:
             return
         self._schedules_run(service.primary.revision, newest)
         names = {*self.world.scheduler.revisions()}
-        good = [r for r in locked if r["outcome"] == "SUCCEEDED"]
         wanted = {*good[-1]["schedules"]["names"]} if good else {*names}
         if newest["outcome"] != "FAILED" and names != wanted:
             self.broken("schedules follow", f"there are {names}, not {wanted}")

@@ -54,6 +54,13 @@ def test_random_schedules_of_tasks_hold(tens: int) -> None:
         assert result is None, f"seed {seed}: {result}"
 
 
+@pytest.mark.parametrize("tens", range(10))
+def test_random_schedules_of_scheduled_tasks_hold(tens: int) -> None:
+    for seed in range(10 * tens, 10 * tens + 10):
+        result = plans.broken(plans.random_schedule_plan(seed))
+        assert result is None, f"seed {seed}: {result}"
+
+
 def test_a_plan_runs_the_same_each_time() -> None:
     assert plans.told(plans.random_plan(7)) == plans.told(plans.random_plan(7))
 

@@ -119,7 +119,7 @@ SCHEDULE_SPECS: Mapping[str, Mapping[str, Any]] = {
     "scheduled and migrated": {**SPECS["database"], "schedules": SCHEDULES},
     "scheduled with a task after": {**_SPEC, "after": _TASKS["after"], "schedules": SCHEDULES},
 }
-_RESCHEDULED = {
+RESCHEDULED = {
     "hourly": {**SCHEDULES["hourly"], "command": ["sync", "--all"]},
     "daily": {"schedule": "rate(1 day)", "command": ["report"]},
 }
@@ -201,12 +201,12 @@ PLANS: Mapping[str, Plan] = {
     ),
     "stopped while schedules change": Plan("scheduled", (push(0, "1.0.1"), (29.09, "stop", ()))),
     "other schedules": Plan(
-        "scheduled", ((0, "edit", ("schedules", _RESCHEDULED)), push(1, "1.0.1"))
+        "scheduled", ((0, "edit", ("schedules", RESCHEDULED)), push(1, "1.0.1"))
     ),
     "other schedules, refused": Plan(
         "scheduled",
         (
-            (0, "edit", ("schedules", _RESCHEDULED)),
+            (0, "edit", ("schedules", RESCHEDULED)),
             (0, "refuse_schedule", ("hourly", True)),
             push(1, "1.0.1"),
         ),
@@ -215,7 +215,7 @@ PLANS: Mapping[str, Plan] = {
         "scheduled", ((0, "edit", ("schedules", {})), push(1, "1.0.1"), push(150, "1.0.2"))
     ),
     "schedules by a restart": Plan(
-        "scheduled", ((0, "edit", ("schedules", _RESCHEDULED)), command(1, "restart"))
+        "scheduled", ((0, "edit", ("schedules", RESCHEDULED)), command(1, "restart"))
     ),
     "schedules, and back by hand": Plan(
         "scheduled", (push(0, "1.0.1"), command(150, "rollback", to="previous"))

@@ -101,7 +101,8 @@ class Recorded(Release, Record):
 
     The deployment's steps record their results, so that another execution can clean up if this one
     is stopped. `before` and `after` are the tasks before and after the rollout; `schedules` what
-    the service's schedules were before they were changed, and `scheduled` whether they may be.
+    the service's schedules were before they were changed, `scheduled` whether they may be, and
+    `schedulesRestored` that they are, or need no restoration.
     """
 
     deployed: NotRequired[bool]
@@ -118,6 +119,7 @@ class Recorded(Release, Record):
     after: NotRequired["TaskRun"]
     scheduled: NotRequired[bool]
     schedules: NotRequired["Note"]
+    schedulesRestored: NotRequired[bool]
     diagnosis: NotRequired["Diagnosis"]
     url: NotRequired[str | None]
 
