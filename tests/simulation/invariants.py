@@ -449,10 +449,18 @@ class Invariants:
 
     def _schedules_run(self, revision: str, record: Mapping[str, Any]) -> None:
         """A release is called live, or rolled back: do the schedules run the same revision?"""
+        told = record["outcome"] != "SUCCEEDED" and self._schedules_are_told()
         for name, runs in self.world.scheduler.revisions().items():
-            if runs != revision:
+            if runs != revision and not told:
                 why = f"{name} runs {runs}, not {revision}: {record['id']} is {record['outcome']}"
                 self.broken("schedules follow", why)
+
+    def _schedules_are_told(self) -> bool:
+        """Whether a record since the last success says that schedules could not be put back."""
+        locked = [r for r in self.records() if "lockedAt" in r and "scheduled" in r]
+        since = max((r["lockedAt"] for r in locked if r.get("outcome") == "SUCCEEDED"), default="")
+        words = "schedules could not be put back"
+        return any(words in r.get("reason", "") for r in locked if r["lockedAt"] > since)
 
     @property
     def _bake(self) -> float:
@@ -705,14 +713,11 @@ class Invariants:
         if not locked or service is None or not service.deployments or self.world.denied:
             return
         newest = max(locked, key=lambda r: r["lockedAt"])
-        good = [r for r in locked if r["outcome"] == "SUCCEEDED"]
-        since = good[-1]["lockedAt"] if good else ""
-        words = "schedules could not be put back"
-        told = any(words in r.get("reason", "") for r in locked if r["lockedAt"] > since)
-        if self._acted_since(newest) or told:
+        if self._acted_since(newest) or self._schedules_are_told():
             return
         self._schedules_run(service.primary.revision, newest)
         names = {*self.world.scheduler.revisions()}
+        good = [r for r in locked if r["outcome"] == "SUCCEEDED"]
         wanted = {*good[-1]["schedules"]["names"]} if good else {*names}
         if newest["outcome"] != "FAILED" and names != wanted:
             self.broken("schedules follow", f"there are {names}, not {wanted}")
