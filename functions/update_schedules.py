@@ -14,6 +14,7 @@ from deployer.aws import ecs, scheduler
 from deployer.deploy import schedules
 from deployer.deploy.release import Previous, Release
 from deployer.deploy.rollback import Rollback
+from deployer.deploy.rollout import Rollout
 from deployer.deploy.schedules import Schedules
 from deployer.deploy.spec import ServiceSpec, from_document
 from deployer.log import Logger
@@ -30,6 +31,7 @@ class Request(TypedDict):
     release: Release
     taskDefinition: str | None
     previous: Previous | None
+    rollout: Rollout | None
     rollback: Rollback | None
     execution: str
 
@@ -70,7 +72,9 @@ def _restore(spec: ServiceSpec, event: Request) -> list[str]:
     assert event["rollback"]
     releases.note(event["release"], schedulesRestored=True)
     revision, previous = event["taskDefinition"], event["previous"]
-    live_service = ecs.service(spec.cluster, spec.service)
+    live_service = None
+    if "failure" in event["rollback"]:  # what it has done is unknown
+        live_service = ecs.service_after(spec.cluster, spec.service, revision, event["rollout"])
     before = previous["taskDefinition"] if previous else None
     if schedules.stays(event["rollback"], live_service, revision, before):
         return _follow(spec, event)

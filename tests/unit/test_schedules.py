@@ -131,25 +131,29 @@ def test_no_record_holds_a_credential_and_the_command_comes_back_with_it() -> No
 
 
 @pytest.mark.parametrize(
-    ("action", "failed", "runs", "previous", "stays"),
+    ("action", "runs", "previous", "stays"),
     [
-        ("ROLL_BACK", False, REVISION, OLD_REVISION, False),
-        ("LEAVE", False, REVISION, OLD_REVISION, True),
-        ("LEAVE", False, REVISION, None, True),
-        ("LEAVE", False, REVISION, REVISION, False),  # a restart
-        ("LEAVE", False, OLD_REVISION, OLD_REVISION, False),
-        ("ROLL_BACK", True, REVISION, OLD_REVISION, True),
-        ("ROLL_BACK", True, OLD_REVISION, OLD_REVISION, False),
-        ("STOP", False, REVISION, None, False),
+        ("ROLL_BACK", REVISION, OLD_REVISION, True),
+        ("ROLL_BACK", REVISION, None, True),
+        ("ROLL_BACK", REVISION, REVISION, False),  # a restart
+        ("ROLL_BACK", OLD_REVISION, OLD_REVISION, False),
     ],
 )
 def test_schedules_stay_with_a_release_that_stays(
-    action: Any, failed: bool, runs: str, previous: str | None, stays: bool
+    action: Any, runs: str, previous: str | None, stays: bool
 ) -> None:
-    decision: Any = {"action": action, "reason": "", **({"failure": {}} if failed else {})}
+    """The rollback has failed, so what ECS runs counts."""
+    decision: Any = {"action": action, "reason": "", "failure": {}}
     service = {"deployments": [{"status": "PRIMARY", "taskDefinition": runs}]}
     assert schedules.stays(decision, service, REVISION, previous) == stays
     assert not schedules.stays(decision, None, REVISION, previous)
+
+
+def test_a_rollback_says_itself_whether_its_release_stays() -> None:
+    stays: Any = {"action": "LEAVE", "reason": "", "stays": True}
+    leaves: Any = {"action": "LEAVE", "reason": ""}
+    assert schedules.stays(stays, None, REVISION, OLD_REVISION)
+    assert not schedules.stays(leaves, None, REVISION, OLD_REVISION)
 
 
 def test_a_service_may_have_schedules_by_its_spec_or_by_its_records() -> None:

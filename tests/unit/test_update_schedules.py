@@ -151,9 +151,15 @@ def test_a_late_try_changes_nothing(cluster: Script, context: Any) -> None:
 
 def test_they_follow_a_release_that_stays_although_it_failed(cluster: Script, context: Any) -> None:
     handled(context, revision=OLD_REVISION)
-    stays = {"action": "LEAVE", "reason": "its schema"}
+    stays = {"action": "LEAVE", "reason": "its schema", "stays": True}
     assert handled(context, rollback=stays) == ["hourly: updated", "nightly: updated"]
     assert runs() == {"hourly": REVISION, "nightly": REVISION}
+
+
+def test_they_follow_what_runs_after_a_rollback_that_failed(cluster: Script, context: Any) -> None:
+    handled(context, revision=OLD_REVISION)
+    failed = {**BACK, "failure": {"Error": "AwsUnavailable", "Cause": "no answer"}}
+    assert handled(context, rollback=failed) == ["hourly: updated", "nightly: updated"]
 
 
 @pytest.mark.parametrize(

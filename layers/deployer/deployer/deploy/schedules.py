@@ -232,12 +232,13 @@ def stays(
     """Return whether the service still runs a release that failed, so that its schedules should.
 
     Args:
-        rollback: what was decided; it may have failed itself.
+        rollback: what was decided.
+        service: the service now; only needed if the rollback failed itself.
         revision: the release's.
         previous: the revision of the release before it.
     """
-    if rollback["action"] != "LEAVE" and "failure" not in rollback:
-        return False
+    if "failure" not in rollback:
+        return rollback.get("stays", False)
     rollouts = (service or {}).get("deployments", ())
     runs = next((one["taskDefinition"] for one in rollouts if one["status"] == "PRIMARY"), None)
     return revision is not None and runs == revision != previous
