@@ -7,6 +7,7 @@ import io
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -375,6 +376,74 @@ def test_what_the_image_brings_comes_before_what_the_host_has(
         started = run(images, registry, digest, entrypoint=[program])
         assert started.code() == 0
         assert started.lines == ["interpreted by the image"]
+
+
+def system(*programs: str) -> bytes:
+    """A layer of programs of this machine with the libraries that they need, as /bin/<name>."""
+    files = {f"bin/{Path(program).name}": Path(program) for program in programs}
+    for program in programs:
+        linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=True)
+        for library in re.findall(r"(/\S+) \(0x", linked.stdout):
+            files[library.lstrip("/")] = Path(library)
+    return layer(*((name, file.read_bytes()) for name, file in files.items()))
+
+
+def test_an_image_with_a_system_of_its_own_sees_nothing_of_the_host(
+    images: containers.Images, registry: Memory
+) -> None:
+    script = b"""#!/bin/sh
+pwd; id -u; echo /*; cat /etc/hosts; cat /proc/self/comm; test -e "$1" || echo "no $1"
+echo x > written; echo "[$PATH] $HOST"; echo to nobody > /dev/null
+"""
+    digest = registry.put(
+        system("/bin/sh", "/bin/cat", "/usr/bin/id"),
+        layer(("srv/run", script)),
+        Entrypoint=["./run"],
+        Cmd=[str(images.directory)],
+        Env=["HOST=0.0.0.0:3000"],
+        WorkingDir="/srv",
+    )
+    started = run(images, registry, digest)
+    assert started.code() == 0, started.lines
+    hosts = "127.9.250.250 localhost ip-127-9-250-250"
+    where, user, top, names, itself, missing, variables = started.lines
+    assert (where, user, names, itself) == ("/srv", "0", hosts, "cat")
+    assert missing == f"no {images.directory}"
+    assert {"/bin", "/srv", "/proc", "/dev", "/etc"} <= set(top.split())
+    assert not {"/home", "/root", "/work"} & set(top.split())
+    assert variables == (
+        "[/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin] 127.9.250.250:3000"
+    )
+
+
+def test_a_health_check_sees_the_system_of_its_image(
+    images: containers.Images, registry: Memory
+) -> None:
+    digest = registry.put(
+        system("/bin/sh", "/bin/sleep"), layer(("app/here", b"")), Cmd=["sleep", "60"]
+    )
+    container = run(images, registry, digest).container
+    assert container.run(["CMD-SHELL", "test -e /app/here && ! test -e /home"], 5) == 0
+    assert container.run(["CMD", "cat", "/app/here"], 5) == 126  # not in the image
+    container.stop(5)
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "why"),
+    [
+        (["cat"], r"executable file not found in \$PATH"),
+        (["/usr/bin/env"], "no such file or directory"),
+        (["/data"], "permission denied"),
+    ],
+)
+def test_what_an_image_with_a_system_lacks_is_not_taken_from_the_host(
+    images: containers.Images, registry: Memory, entrypoint: list[str], why: str
+) -> None:
+    digest = registry.put(system("/bin/sh"), layer(("data", b"")), Entrypoint=entrypoint)
+    unpacked = images.pull(f"{REPOSITORY}@{digest}", "X86_64", registry)
+    (unpacked.root / "data").chmod(0o600)
+    with pytest.raises(containers.StartError, match=why):
+        run(images, registry, digest)
 
 
 def test_every_container_writes_to_files_of_its_own(

@@ -28,25 +28,27 @@ sys.path[:0] = [str(_ROOT / "functions"), str(_ROOT / "layers/deployer")]
 
 
 def main(command: str, *arguments: str) -> int:
-    from tests.simulation import fleet, plans, race
+    from tests.simulation import fleet, plans, race, runtime
     from tests.simulation.test_rules import table
     from tests.simulation.worlds import PLANS
 
-    _begin()
     match command, *arguments:
         case "soak", number, *first:
             seeds = range(int(first[0]) if first else 0, int(number))
             return _run(seeds, len(seeds))
         case "faults", *names:
-            every = [(n, p) for n in names or PLANS for p in plans.single_faults(n)]
+            with runtime.installed():
+                every = [(n, p) for n in names or PLANS for p in plans.single_faults(n)]
             return _run(every, len(every))
+        case "guards", *names:
+            return _guards(names)
+    _begin()  # not above: the pools of processes have a thread
+    match command, *arguments:
         case "replay", seed:
             plan = plans.random_plan(int(seed))
             result = plans.broken(plan)
             print(plans.told(plans.shortest(plan, result.name) if result else plan))
             return result is not None
-        case "guards", *names:
-            return _guards(names)
         case ["race"]:
             print(race.table())
             return 0

@@ -208,10 +208,15 @@ def _hold_looked_for_once(put: Put) -> None:
 def _orders_overtake_nothing(put: Put) -> None:
     overtaken = lock._overtaken
 
-    def by_pushes(mine: Any, holder: Any, past: Any) -> Any:
-        return overtaken(mine, holder, [entry for entry in past if entry["trigger"] == "push"])
+    def by_pushes(mine: Any, own: Any, holder: Any, past: Any) -> Any:
+        pushes = [entry for entry in past if entry["trigger"] == "push"]
+        return overtaken(mine, own, holder, pushes)
 
     put(lock, "_overtaken", by_pushes)
+
+
+def _ids_decide_alone(put: Put) -> None:
+    put(lock, "_wins_tie", lambda entry, mine, _, waits: waits and entry["id"] > mine["release"])
 
 
 def _any_rollout_will_do(put: Put) -> None:
@@ -712,6 +717,8 @@ GUARDS = (
     Guard("a late retry opens nothing again", "one outcome", _opened_again_by_its_own),
     Guard("a newer push supersedes", "newest push wins", _returns(lock, "_overtaken", None)),
     Guard("a request supersedes older pushes", "a rollback sticks", _orders_overtake_nothing),
+    Guard("a restart is for what is live", "newest push wins", _returns(lock, "live", None)),
+    Guard("of one second's pushes the tag decides", "newest push wins", _ids_decide_alone),
     Guard("a hold holds", "a hold holds", _hold_overlooked),
     Guard("a hold counts until the lock is taken", "a hold holds", _hold_looked_for_once),
     Guard("a look that lags is repeated", "what runs", _returns(ecs, "shows", True)),

@@ -238,7 +238,8 @@ class Invariants:
         release = self.record(invocation.payload["release"]["id"]) or {}
         # a release of the same image may run on a revision that somebody else registered
         own = release.get("taskDefinition") == service.primary.revision
-        theirs = self._theirs(service.primary.revision) and not own
+        stays = request.get("taskDefinition") == service.primary.revision
+        theirs = self._theirs(service.primary.revision) and not own and not stays
         shown = "stale" not in self.world.plan.faults.values()
         shown = shown and service.changed + service.lag < invocation.begun
         if invocation.function == "RollBack" and theirs and shown:
@@ -760,7 +761,9 @@ class Invariants:
         # a request is carried out even if a push that came while it waited was faster
         since = [r for r in by_hand if began(r.get("lockedAt") or r["startedAt"]) >= when]
         held = any(r["outcome"] == "HELD" and began(r["pushedAt"]) >= when for r in records)
-        return any(r["outcome"] == "SUCCEEDED" or held for r in since)
+        # one that failed stays if its schema allows no way back
+        left = any((r.get("rollback") or {}).get("action") == "LEAVE" for r in since)
+        return left or any(r["outcome"] == "SUCCEEDED" or held for r in since)
 
     def _acted_since(self, record: Mapping[str, Any]) -> bool:
         """Whether somebody changed the service past the deployer since a release held the lock, or

@@ -452,6 +452,25 @@ PLANS: Mapping[str, Plan] = {
 
 # the shortest schedules of what random plans found in the deployer; it is mended
 FOUND: Mapping[str, Plan] = {
+    "a restart brought back what ran before a push that was being recorded": Plan(
+        "adopted",
+        (
+            (93.21025775448089, "push_index", (App("1.0.1", 1, seconds=5.0),)),
+            command(169.88523467287703, "restart"),
+        ),
+        faults={52: "slow"},
+        noise=38933,
+    ),
+    "a tag that was on two images within a second deployed the first": Plan(
+        "rendered",
+        (
+            push(0.0, "1.0.1", seconds=20.0),
+            (40.0, "push_index", (App("1.0.2", 1),)),
+            (140.78528454864912, "retag", ("1.0.0", "prod")),
+            (140.80204772658212, "retag", ("1.0.1", "prod")),
+        ),
+        noise=36780,
+    ),
     "a late retry took the outcome of a hold": Plan(
         "checked", (command(0, "hold", reason="test"),), faults={5: "lost"}
     ),

@@ -53,6 +53,7 @@ def record(of: LockRequest, **changes: Any) -> Any:
 MINE = asks(5, 5)
 OLDER, NEWER = asks(1, 1), asks(9, 9)
 ORDER = asks(2, 2, "deploy")
+RESTART = asks(7, 7, "restart", since=7)
 EARLY, LATE = asks(3, 3, "rollback"), asks(7, 7, "rollback")
 
 
@@ -245,6 +246,37 @@ CASES: list[tuple[str, LockRequest, dict[str, Any], str, str]] = [
         "SUPERSEDED",
         asks(7, 2, "rollback")["release"],
     ),
+    (
+        "a push of the same second that has the tag now, and is done",
+        MINE,
+        {
+            "history": [
+                record(MINE, tagMoved=True),
+                record(asks(4, 5), outcome="SUCCEEDED"),
+            ]
+        },
+        "SUPERSEDED",
+        asks(4, 5)["release"],
+    ),
+    (
+        "one with a higher id that lost the tag to it",
+        MINE,
+        {"history": [record(MINE), record(asks(6, 5), tagMoved=True)]},
+        "ACQUIRED",
+        "",
+    ),
+    (
+        "one of another tag, although it lost its own",
+        MINE,
+        {
+            "history": [
+                record(MINE, tagMoved=True),
+                record(asks(4, 5), tag="x", digest="sha256:4", outcome="SUCCEEDED"),
+            ]
+        },
+        "ACQUIRED",
+        "",
+    ),
     ("one with a lower id", MINE, {"history": [record(asks(4, 5))]}, "ACQUIRED", ""),
     (
         "one with a higher id that is done",
@@ -270,15 +302,27 @@ CASES: list[tuple[str, LockRequest, dict[str, Any], str, str]] = [
     ),
     (
         "a restart of what is not live any more",
-        EARLY | {"trigger": "restart"},
-        {"history": [record(LATE, outcome="SUCCEEDED", endedAt="2026-11-23T14:00:30+00:00")]},
+        RESTART,
+        {
+            "history": [
+                record(RESTART, to=OLDER["release"]),
+                record(MINE, outcome="SUCCEEDED", endedAt=at(6)),  # recorded after it was asked for
+                record(OLDER, outcome="SUCCEEDED"),
+            ]
+        },
         "SUPERSEDED",
-        LATE["release"],
+        MINE["release"],
     ),
     (
-        "a restart of what was live before",
-        LATE | {"trigger": "restart"},
-        {"history": [record(EARLY, outcome="SUCCEEDED", endedAt="2026-11-23T13:00:00+00:00")]},
+        "a restart of what is live",
+        RESTART,
+        {
+            "history": [
+                record(RESTART, to=OLDER["release"]),
+                record(MINE, outcome="FAILED_ROLLED_BACK"),
+                record(OLDER, outcome="SUCCEEDED"),
+            ]
+        },
         "ACQUIRED",
         "",
     ),

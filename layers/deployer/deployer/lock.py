@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal, NotRequired, TypedDict
 
-from deployer.deploy.history import good, was_live
+from deployer.deploy.history import good, live, was_live
 from deployer.deploy.identification import OPERATOR
 from deployer.deploy.release import Entry, Record
 from deployer.deploy.spec import LOCK_PATIENCE
@@ -121,7 +121,7 @@ def decide(
         if hold:
             why = f"held by {hold['by']} since {hold['at']}: {hold['reason']}"
             return _decision("HELD", hold["by"], why)
-        newer = _overtaken(request, holder, history)
+        newer = _overtaken(request, release, holder, history)
         if newer:
             return _decision("SUPERSEDED", newer["id"], f"superseded by {newer['version']}")
         same = _same_push(release, history) if release else None
@@ -138,8 +138,8 @@ def decide(
             return _decision(
                 "SUPERSEDED", newer["id"], f"{newer['version']}, pushed later, is live"
             )
-        newer = _live_since(request, history) if request["trigger"] == "restart" else None
-        if newer:
+        newer = live(history) if release and request["trigger"] == "restart" else None
+        if release and newer and newer["id"] != release.get("to"):
             why = f"{newer['version']} went live meanwhile, in new tasks"
             return _decision("SUPERSEDED", newer["id"], why)
     if holder:
@@ -160,7 +160,10 @@ _NOT_NEWER = ("hold", "restart", "resume")
 
 
 def _overtaken(
-    request: LockRequest, holder: LockRequest | None, history: Sequence[Record]
+    request: LockRequest,
+    release: Record | None,
+    holder: LockRequest | None,
+    history: Sequence[Record],
 ) -> Record | None:
     """Return the release that supersedes this push; None if none does.
 
@@ -175,12 +178,25 @@ def _overtaken(
             # a request in flight goes first anyway; if it fails, the push gets the lock after it
             timestamp, counts = entry["startedAt"], entry.get("outcome") == "SUCCEEDED"
         time = datetime.fromisoformat(timestamp)
-        # ECR rounds push times to seconds; of pushes waiting from one second, the ids decide
         is_waiting = "outcome" not in entry and not (holder and holder["release"] == entry["id"])
-        tie = time == pushed and is_waiting and entry["id"] > request["release"]
-        if counts and (time > pushed or tie) and entry["trigger"] not in _NOT_NEWER:
+        newer = time > pushed or (time == pushed and _wins_tie(entry, request, release, is_waiting))
+        if counts and newer and entry["trigger"] not in _NOT_NEWER:
             return entry
     return None
+
+
+def _wins_tie(
+    entry: Record, request: LockRequest, release: Record | None, is_waiting: bool
+) -> bool:
+    """Return whether another push of the same second is newer: ECR rounds push times to seconds.
+
+    Of pushes of one tag it is the one that has it; of others, while both wait, the ids decide.
+    """
+    if release and release["tag"] == entry["tag"] and release["id"] != entry["id"]:
+        moved, others = release.get("tagMoved", False), entry.get("tagMoved", False)
+        if moved != others:
+            return moved
+    return is_waiting and entry["id"] > request["release"]
 
 
 def _same_push(release: Record, history: Sequence[Record]) -> Record | None:
@@ -237,15 +253,6 @@ def _newer_push(request: LockRequest, history: Sequence[Record]) -> Record | Non
     for entry in good(history):
         newer = datetime.fromisoformat(entry["pushedAt"]) > pushed
         if newer and entry["trigger"] in ("push", "resume"):
-            return entry
-    return None
-
-
-def _live_since(request: LockRequest, history: Sequence[Record]) -> Record | None:
-    """Return the release that went live after a request was made; None if none did."""
-    requested = datetime.fromisoformat(request["since"])
-    for entry in good(history):
-        if datetime.fromisoformat(entry["endedAt"]) > requested:
             return entry
     return None
 

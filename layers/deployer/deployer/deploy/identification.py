@@ -100,7 +100,8 @@ def pushed(
     """
     labels = images.labels(config or {})
     moment = push.time.astimezone(UTC)
-    return {
+    moved = image is not None and push.tag is not None and push.tag not in image.tags
+    release: Release = {
         "service": service,
         "id": release_id(moment, push.digest, push.tag),
         "repository": push.repository,
@@ -115,6 +116,7 @@ def pushed(
         "startedAt": now.isoformat(),
         "execution": execution,
     }
+    return {**release, "tagMoved": True} if moved else release
 
 
 def names_version(release: Release, config: Document | None) -> bool:

@@ -33,7 +33,8 @@ Trigger = Literal["push", "deploy", "rollback", "restart", "resume", "hold"]
 class Entry(TypedDict):
     """The fields of every release, of services and sites, and of builds. Times are ISO 8601, UTC.
 
-    `to` is the target of a rollback.
+    `to` is the target of a rollback. `tagMoved` is set where the image had lost the pushed tag by
+    the time that the registry was asked.
     """
 
     service: str
@@ -47,6 +48,7 @@ class Entry(TypedDict):
     startedAt: str
     execution: str
     to: NotRequired[str]
+    tagMoved: NotRequired[bool]
 
 
 class Record(Entry):

@@ -1,4 +1,4 @@
-"""Process 1 of a container: `python -I -S container_init.py LIFELINE ADDRESS COMMAND...`.
+"""Process 1 of a container: `python -I -S container_init.py LIFELINE ADDRESS ROOT COMMAND...`.
 
 Runs COMMAND, passes SIGTERM and its kind on to it, and ends with its exit code as Docker reports it
 (128 + n for signal n). Whatever COMMAND leaves behind dies with it, as in a container. LIFELINE is
@@ -8,6 +8,10 @@ everything here is killed. (A parent-death signal would not do: it follows the s
 With an ADDRESS, not "", a program that listens on 0.0.0.0 or :: listens on that address instead,
 as seccomp_unotify(2) and proc_pid_mem(5) allow without root: each bind(2) waits until its argument
 is changed here. Where the kernel refuses that, the program runs as it is.
+
+With a ROOT, not "", COMMAND has that folder as its `/`, with the kernel's file systems in its dev,
+proc and sys, and finds nothing else of the host: it gets a mount namespace, and unless it is root
+a user namespace, where it is.
 
 Run as a script, so that a container costs 20 ms and not the import of the package.
 """
@@ -26,6 +30,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _SET_MODE_FILTER, _NEW_LISTENER = 1, 8
 _RECEIVE, _SEND, _CONTINUE = 0xC0502100, 0xC0182101, 1
+_NEW_MOUNTS, _NEW_USERS = 0x20000, 0x10000000
+_BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 0x40000
 _SINCE = (5, 5)  # Linux can let a call go on that it was asked about
 # By machine: AUDIT_ARCH, and the numbers of seccomp(2) and bind(2).
 _SYSCALLS = {"x86_64": (0xC000003E, 317, 49), "aarch64": (0xC00000B7, 277, 200)}
@@ -33,7 +39,7 @@ _FORWARDED = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, sign
 _FORWARDED += [signal.SIGUSR2, signal.SIGWINCH]
 
 
-def main(lifeline: int, address: str, command: list[str]) -> int:
+def main(lifeline: int, address: str, root: str, command: list[str]) -> int:
     # Processes that detach themselves stay ours instead of becoming the host's.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     woken, wake = os.pipe()
@@ -45,7 +51,7 @@ def main(lifeline: int, address: str, command: list[str]) -> int:
 
     ours, theirs = _socket.socketpair()
     if (child := os.fork()) == 0:
-        start(command, theirs if address else None)
+        start(command, theirs if address else None, root)
     theirs.close()
     _, passed, _, _ = ours.recvmsg(1, _socket.CMSG_SPACE(4))
     binds = [struct.unpack("i", content)[0] for _, _, content in passed]  # none, if refused
@@ -69,12 +75,17 @@ def main(lifeline: int, address: str, command: list[str]) -> int:
     return code
 
 
-def start(command: list[str], watcher: _socket.socket | None) -> None:
+def start(command: list[str], watcher: _socket.socket | None, root: str) -> None:
     """Become the command, after its binds were given to the watcher. Does not return."""
+    doing = f"exec {command[0]}"
     try:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, *_FORWARDED, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
+        if root:
+            doing = "the kernel gives the image no file system of its own (user_namespaces(7))"
+            enter(root)
+            doing = f"exec {command[0]}"
         if watcher and (listener := notify_binds()) >= 0:
             rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", listener))
             watcher.sendmsg([b"."], [rights])
@@ -83,9 +94,34 @@ def start(command: list[str], watcher: _socket.socket | None) -> None:
             watcher.close()
         os.execv(command[0], command)
     except OSError as error:
-        print(f"exec {command[0]}: {(error.strerror or '').lower()}", file=sys.stderr, flush=True)
+        print(f"{doing}: {(error.strerror or '').lower()}", file=sys.stderr, flush=True)
     finally:
         os._exit(1)
+
+
+def enter(root: str) -> None:
+    """Make `root` this process's `/`, in the same working directory below it. Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def done(code: int) -> None:
+        if code:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+    maps = {"uid_map": f"0 {os.getuid()} 1", "setgroups": "deny", "gid_map": f"0 {os.getgid()} 1"}
+    unprivileged = os.getuid() != 0
+    done(libc.unshare(_NEW_MOUNTS | (_NEW_USERS if unprivileged else 0)))
+    for name, content in maps.items() if unprivileged else ():
+        file = os.open(f"/proc/self/{name}", os.O_WRONLY)
+        os.write(file, content.encode())
+        os.close(file)
+    done(libc.mount(None, b"/", None, _PRIVATE | _RECURSIVE, None))
+    for name in ("dev", "proc", "sys"):
+        target = f"{root}/{name}".encode()
+        done(libc.mount(f"/{name}".encode(), target, None, _BIND | _RECURSIVE, None))
+    here = os.open(".", os.O_RDONLY)
+    os.chroot(root)
+    os.fchdir(here)  # by what is open, as its path is another one now
+    os.close(here)
 
 
 def notify_binds() -> int:
@@ -168,4 +204,4 @@ def end_all() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3:]))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4:]))

@@ -1,12 +1,12 @@
 """Containers without Docker and without root: images of the local ECR run as host processes.
 
-An image is fetched by digest, verified, unpacked once, and copied for each container, which gets
-the image's files, environment and working directory, the host's kernel, libraries and `/`. What a
-container would find at `/` is looked up in its copy of the image first and on the host then, for
-the words of its command line; a program that opens an absolute path by itself sees the host's. Each
-task has a loopback address of its own (Linux: all of 127.0.0.0/8 is loopback), so that two tasks
-can listen on one port: a program that listens on 0.0.0.0 listens there (`container_init`), and
-`0.0.0.0` in its environment and command becomes that address, for where the kernel cannot do that.
+An image is fetched by digest, verified, unpacked once, and copied for each container. One with a
+system of its own (a shell, a dynamic linker, a Nix store) has its copy as `/` and sees no file of
+the host (`container_init.enter`). One without borrows the host's: what the words of its command
+line name is looked up in its copy first and on the host then. Each task has a loopback address of
+its own (Linux: all of 127.0.0.0/8 is loopback), so that two tasks can listen on one port: a program
+that listens on 0.0.0.0 listens there (`container_init`), and `0.0.0.0` in its environment and
+command becomes that address, for where the kernel cannot do that.
 """
 
 import contextlib
@@ -46,6 +46,9 @@ _REFERENCE = re.compile(
 )
 _EVERYWHERE = "0.0.0.0"
 # A health check speaks to the container's own loopback, which here is the task's address.
+# What programs of an image need that do not come with the host's: one of these is in it.
+_SYSTEM = ("bin/sh", "lib/ld-*", "lib64/ld-*", "usr/lib/ld-*", "usr/lib64/ld-*", "nix/store/*")
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LOOPBACK = re.compile(r"\b(?:localhost|127\.0\.0\.1|0\.0\.0\.0)\b")
 _MAX_SYMLINKS = 40
 _CHUNK = 1 << 20
@@ -333,6 +336,7 @@ class Container:
         self._image = image
         self._root = Path(tempfile.mkdtemp(prefix="container-", dir=directory))
         self._stopped = threading.Event()
+        self._has_system = any(next(image.root.glob(name), None) for name in _SYSTEM)
         try:
             shutil.copytree(image.root, self._root, symlinks=True, dirs_exist_ok=True)
             self._directory = inside(self._root, working_directory or image.directory)
@@ -389,9 +393,12 @@ class Container:
             process.wait()
 
     def _environ(self, own: Mapping[str, str]) -> dict[str, str]:
-        image = dict(self._image.environment)
-        merged = {"HOME": "/root", "HOSTNAME": f"ip-{self.address.replace('.', '-')}"} | image
-        merged |= own
+        host = f"ip-{self.address.replace('.', '-')}"
+        merged = {"HOME": "/root", "HOSTNAME": host, **self._image.environment, **own}
+        if self._has_system:
+            self._furnish(host)
+            default = {"PATH": _SYSTEM_PATH}
+            return default | {name: self._here(value) for name, value in merged.items()}
         path = [str(inside(self._root, entry)) for entry in merged.get("PATH", "").split(":")]
         temporary = inside(self._root, "/tmp")
         temporary.mkdir(exist_ok=True)
@@ -402,11 +409,24 @@ class Container:
             "TMPDIR": str(temporary),
         }
 
+    def _furnish(self, host: str) -> None:
+        """Add what Docker adds: the host's names, and the task itself as localhost."""
+        for name in ("dev", "proc", "sys", "etc"):
+            inside(self._root, f"/{name}").mkdir(exist_ok=True)
+        etc = inside(self._root, "/etc")
+        for name in ("hosts", "resolv.conf"):
+            _remove(etc / name)
+        (etc / "hosts").write_text(f"{self.address} localhost {host}\n")
+        with contextlib.suppress(OSError):
+            shutil.copyfile("/etc/resolv.conf", etc / "resolv.conf")
+
     def _located(self, words: Sequence[str]) -> list[str]:
         """The command with what it names in the image replaced by where that is on the host."""
         if not words:
             raise StartError("no command specified")
         program = words[0]
+        if self._has_system:
+            return [self._in_system(program), *map(self._here, words[1:])]
         if "/" not in program:
             executable = shutil.which(program, path=self._environment["PATH"])
         else:
@@ -423,6 +443,19 @@ class Container:
             executable,
             *(self._argument(w) for w in words[1:]),
         ]
+
+    def _in_system(self, program: str) -> str:
+        """Where the image has a program, by its own names."""
+        directory = PurePosixPath("/", self._directory.relative_to(self._root))
+        folders = ["."] if "/" in program else self._environment["PATH"].split(":")
+        paths = [directory / folder / program for folder in folders]
+        there = next((path for path in paths if inside(self._root, path).is_file()), None)
+        if there is None:
+            missing = "no such file or directory" if "/" in program else _NOT_IN_PATH
+            raise StartError(_unstartable(program, missing))
+        if not os.access(inside(self._root, there), os.X_OK):
+            raise StartError(_unstartable(program, "permission denied"))
+        return str(there)
 
     def _argument(self, word: str) -> str:
         if word.startswith("/") and word != "/":
@@ -446,7 +479,8 @@ class Container:
         return word.replace(_EVERYWHERE, self.address)
 
     def _spawn(self, command: Sequence[str], output: int) -> tuple[subprocess.Popen[bytes], int]:
-        return spawn(command, self._environment, self._directory, self.address, output)
+        root = str(self._root) if self._has_system else ""
+        return spawn(command, self._environment, self._directory, self.address, output, root)
 
     def _follow(self, write: Callable[[str], None], ended: Callable[[int], None]) -> None:
         assert self._process.stdout is not None
@@ -471,13 +505,14 @@ def spawn(
     directory: Path,
     address: str = "",
     output: int = subprocess.PIPE,
+    root: str = "",
 ) -> tuple[subprocess.Popen[bytes], int]:
     """Run a command below a process 1 of its own (`container_init`), and what ends it when it is
     closed."""
     watched, lifeline = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_INIT), str(watched), address, *command],
+            [sys.executable, "-I", "-S", str(_INIT), str(watched), address, root, *command],
             cwd=directory,
             env=environment,
             stdin=subprocess.DEVNULL,
