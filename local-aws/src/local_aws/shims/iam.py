@@ -164,8 +164,8 @@ def needs_of_schedules(
         request = json.loads(body) if body else {}
     except ValueError:
         request = {}
-    asked = query.get("groupName", "default")
-    group = request.get("GroupName") or (asked[0] if isinstance(asked, list) else asked)
+    groups = query.get("groupName", "default")
+    group = request.get("GroupName") or (groups[0] if isinstance(groups, list) else groups)
     needed = [Need(f"scheduler:{verb}{singular}", f"{prefix}schedule/{group}/{name}")]
     if role := (request.get("Target") or {}).get("RoleArn"):
         passed = {"iam:PassedToService": "scheduler.amazonaws.com"}
