@@ -54,7 +54,7 @@ def test_random_schedules_of_tasks_hold(tens: int) -> None:
         assert result is None, f"seed {seed}: {result}"
 
 
-@pytest.mark.parametrize("tens", range(10))
+@pytest.mark.parametrize("tens", range(5))
 def test_random_schedules_of_scheduled_tasks_hold(tens: int) -> None:
     for seed in range(10 * tens, 10 * tens + 10):
         result = plans.broken(plans.random_schedule_plan(seed))
