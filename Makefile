@@ -157,9 +157,9 @@ docs: ## build docs/ as a site, into docs/.vitepress/dist (needs Node.js; `deplo
 	@cd docs && $(PNPM) install --frozen-lockfile --silent && $(PNPM) run --silent build
 
 .PHONY: pictures
-pictures: $(READY) ## record `make demo` and the page, and draw the diagram, for README and docs (two minutes)
+pictures: $(READY) ## record `make demo`, the page and the widget, and draw the diagram, for README and docs (two minutes)
 	@python -m demo.pictures
-	@PYTEST_PICTURES=1 pytest -q -m slow tests/workflow/test_page.py
+	@PYTEST_PICTURES=1 pytest -q -m slow tests/workflow/test_page.py tests/workflow/test_widget.py
 
 .PHONY: clean
 clean: ## remove what builds and tests leave; .venv and a running local AWS stay

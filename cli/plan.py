@@ -32,7 +32,7 @@ from deployer.deploy.image import Schema
 from deployer.deploy.release import Previous, Recorded, Release
 from deployer.deploy.rollout import Service
 from deployer.deploy.spec import OneOff, ServiceSpec
-from deployer.errors import DeployError, ImageMissing, PreflightFailed, RequestRejected
+from deployer.errors import DeployError, ImageMissing, PreflightFailed
 from deployer.redaction import redact_all
 from deployer.store import locks
 from deployer.usecases import check_prerequisites, read_documents, resolve_request
@@ -72,12 +72,6 @@ def to_go_back(target: Target, records: History, to: str, *, restore_database: b
     )
 
 
-def refuse_what_serves(records: History, current: Service | None, record: Recorded) -> None:
-    """Raise RequestRejected if the release serves already, according to ECS."""
-    if serving.serves_already(records, current, record):
-        raise RequestRejected(f"{record['version']} ({record['id']}) serves already")
-
-
 @dataclass(frozen=True)
 class Candidate:
     """A release that was live. `refusal` is why a rollback to it is refused; "" if allowed."""
@@ -91,23 +85,13 @@ def candidates(
 ) -> list[Candidate]:
     """Return the releases that were live, without the one that serves, newest first, each once."""
     listed: list[Candidate] = []
-    seen = set()
-    for record in history.good(records):
-        if _identity(record) in seen or len(listed) == count:
-            continue
-        seen.add(_identity(record))
-        if serving.serves_already(records, current, record):
-            continue
+    for record in serving.earlier(records, current)[:count]:
         try:
             to_go_back(target, records, record["id"], restore_database=False)
             listed.append(Candidate(record, ""))
         except DeployError as refused:
             listed.append(Candidate(record, f"{refused}"))
     return listed
-
-
-def _identity(record: Recorded) -> tuple[str, str | None]:
-    return record["digest"], record.get("taskDefinition")
 
 
 def refused(

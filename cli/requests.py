@@ -24,18 +24,19 @@ from cli.releases import in_flight, of_push
 from cli.screen import Screen, brief, message, printable, reachable
 from cli.sources import Archive
 from cli.target import NAME_A_SERVICE, Target
-from deployer.aws import ecr, ssm
+from deployer import requests
+from deployer.aws import ecr, sfn, ssm
 from deployer.build import image_build
 from deployer.deploy import history
 from deployer.deploy.reconciliation import recovery, recovery_name
 from deployer.deploy.release import Record, Recorded, carried_out_by
 from deployer.docs import site
 from deployer.store import builds, releases
+from deployer.wording import link as link
 
 LOOK_SECONDS = 2.0
 START_SECONDS = 120.0  # an upload or push starts its execution within seconds
 LIMIT_SECONDS = 4 * 3600.0  # longer than the timeout of every state machine
-_CONSOLES = {"cn-": "amazonaws.cn", "us-gov-": "amazonaws-us-gov.com"}
 
 
 @dataclass
@@ -86,9 +87,9 @@ class Requests:
     ) -> None:
         """Roll back to a release that was live."""
         self.screen.title(f"Rolling {self.target.service} back to {to['version']} ({to['id']})")
-        request = {"action": "rollback", "to": to["id"], "hold": hold}
-        request |= {"reason": reason} if reason else {}
-        request |= {"restoreDatabase": True} if restore_database else {}
+        request = requests.to_roll_back(
+            to["id"], hold=hold, reason=reason, restore_database=restore_database
+        )
         self._follow_release(self._send(request))
         if hold and self.follows:
             self.screen.say("Pushes are held until somebody resumes:")
@@ -101,15 +102,14 @@ class Requests:
 
     def hold(self, reason: str | None) -> None:
         """Hold the service's pushes."""
-        request = {"action": "hold"} | ({"reason": reason} if reason else {})
-        if self._accepted(self._send(request)):
+        if self._accepted(self._send(requests.to_hold(reason))):
             self.screen.say("Held: pushes are recorded, and wait for:", "green")
             self.screen.command("deployer resume")
 
     def resume(self) -> None:
         """End a hold, and deploy the newest held push."""
         self.screen.title(f"Resuming {self.target.service}")
-        arn = self._send({"action": "resume"})
+        arn = self._send(requests.to_resume())
         if not self.follows:
             return
         execution, record = self._follow(arn, "the deployment"), self._record(arn)
@@ -228,9 +228,7 @@ class Requests:
         Returns:
             Its status afterwards: ABORTED, unless it had ended already.
         """
-        sfn = self.account.client("stepfunctions")
-        sfn.stop_execution(executionArn=execution, error="Cancelled", cause=f"by {self.by}")
-        return str(sfn.describe_execution(executionArn=execution)["status"])
+        return sfn.stop(execution, self.by)
 
     # Builds ---------------------------------------------------------------------------------------
 
@@ -670,12 +668,3 @@ def caller(arn: str) -> str:
     """
     kind, _, name = arn.rpartition(":")[2].partition("/")
     return (name if kind == "assumed-role" else name.rpartition("/")[2]) or kind
-
-
-def link(arn: str) -> str:
-    """Return the console's URL of an execution."""
-    region = arn.split(":")[3]
-    ends = (end for start, end in _CONSOLES.items() if region.startswith(start))
-    domain = next(ends, "aws.amazon.com")
-    host = f"{region}.console" if domain == "aws.amazon.com" else "console"
-    return f"https://{host}.{domain}/states/home?region={region}#/v2/executions/details/{arn}"

@@ -197,9 +197,8 @@ def _open(
 
 
 def _record_hold(release: DocsRelease, reason: str, now: datetime) -> Identified:
-    publications.open_release(release)
-    releases.close_release(release, "SUCCEEDED", {"endedAt": now.isoformat(), "reason": reason})
-    events.announce(release, "SUCCEEDED", reason)
+    if releases.record_hold(release, reason, now):
+        events.announce(release, "SUCCEEDED", reason)
     return _nothing(release, reason)
 
 

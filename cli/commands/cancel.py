@@ -8,7 +8,6 @@ import click
 
 from cli import completion
 from cli.command import Call, command
-from cli.commands import status
 from cli.errors import FAILED, INTERRUPTED, WRONG, CommandFailed
 from cli.releases import Flight, in_flight, named
 from cli.requests import Requests
@@ -20,6 +19,7 @@ from deployer.deploy import history, rollout, serving
 from deployer.deploy.release import Record
 from deployer.docs import site
 from deployer.store import locks, publications, releases
+from deployer.usecases import read_overview
 
 _CLOSED_SECONDS = 60.0  # EventBridge reports the end of an execution within seconds
 
@@ -157,7 +157,7 @@ def _report_live(call: Call, target: Target) -> None:
         call.screen.say(f"No release was ever live; {now_runs}.", "yellow")
     elif runs == good.get("taskDefinition"):
         # the recorded address belongs to a task that may be gone
-        where = status.url(target.spec, ecs.tasks(target.spec.cluster, target.service), good)
+        where = read_overview.url(target.spec, ecs.tasks(target.spec.cluster, target.service), good)
         call.result["live"]["url"] = where
         text = f"{good['version']} is live{f': {where}' if where else ''}"
         call.screen.say(printable(text), "green")

@@ -11,7 +11,7 @@ from cli.plan import Candidate
 from cli.requests import Requests
 from cli.screen import printable
 from deployer.aws import ecs
-from deployer.deploy import database, history, rollout
+from deployer.deploy import database, history, rollout, serving
 from deployer.deploy.history import History
 from deployer.deploy.release import Recorded
 from deployer.deploy.rollout import Service
@@ -60,7 +60,7 @@ def rollback(
     try:
         record = history.target(records, to, rollout.task_definition(service))
         if not (restore_database or dry_run):
-            plan.refuse_what_serves(records, service, record)
+            serving.refuse_what_serves(records, service, record)
         release = plan.to_go_back(target, records, record["id"], restore_database=restore_database)
     except DeployError as error:
         exists = to == "previous" or any(

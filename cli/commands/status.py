@@ -1,7 +1,7 @@
 """`deployer status`."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
@@ -17,13 +17,13 @@ from cli.patience import patiently
 from cli.screen import Screen, brief, moment, printable, reachable, span
 from cli.target import Target
 from deployer import http
-from deployer.aws import ec2, ecs, elb, scheduler, ssm
+from deployer.aws import ecs, elb, scheduler, ssm
 from deployer.build import image_build
 from deployer.deploy import (
     addresses,
-    diagnosis,
     documents,
     history,
+    overview,
     rollout,
     schedules,
     serving,
@@ -35,8 +35,8 @@ from deployer.deploy.stop_reasons import Task
 from deployer.docs import serving as docs_serving
 from deployer.docs import site
 from deployer.docs.site import RecordedDocs
-from deployer.lock import LockRequest
 from deployer.store import builds, locks, publications
+from deployer.usecases import read_overview
 
 LOOK_SECONDS = 2.0  # between two polls with --watch
 
@@ -79,17 +79,7 @@ def say_alarm(screen: Screen, document: Document, of: str = "") -> None:
 
 def serves(target: Target) -> Document:
     """Return the last verified release, and the release that serves; see `serving.summary`."""
-    spec, records = target.spec, target.history
-    service: Service | None = None
-    revisions: set[str] | None = None
-    try:
-        service = ecs.service(spec.cluster, spec.service)
-        revisions = serving.running(service)
-    except ClientError as error:
-        if code_of(error) not in DENIED:
-            raise
-    in_flight = any("outcome" not in entry for entry in records)
-    return serving.summary(spec, service, serving.of(records, revisions), in_flight)
+    return read_overview.serves(target.spec, target.history)
 
 
 def _watch(call: Call) -> None:
@@ -125,19 +115,7 @@ def _brief(name: str, target: Target | None) -> Document:
     """Return what the table of all services tells of one."""
     if target is None:
         return {"service": name, "problem": "its service spec is invalid: deployer doctor"}
-    known, queue = serves(target), locks.queue(name)
-    records = target.history
-    live = history.live(records)
-    return {
-        "service": name,
-        "problem": known["alarm"],
-        "verified": live and {**_release(live), "since": live["endedAt"]},
-        # the address of a task changes with the task; --service asks for it
-        "url": target.spec.url,
-        "serves": known["serves"],
-        "inFlight": [_claim(holder, records) for holder in (queue.holder,) if holder],
-        "hold": queue.hold and {name: queue.hold.get(name) for name in ("by", "at", "reason")},
-    }
+    return read_overview.brief(target.spec, target.history)
 
 
 def _document(target: Target) -> Document:
@@ -164,7 +142,7 @@ def _document(target: Target) -> Document:
     permitted = not unseen.keys() & {"service", "tasks"}
     running = {t["taskDefinitionArn"] for t in tasks if t["lastStatus"] == "RUNNING"}
     state = serving.of(records, running if permitted else None)
-    verified = live and {**_release(live), "since": live["endedAt"]}
+    verified = live and {**overview.release(live), "since": live["endedAt"]}
     in_flight = _in_flight(target, records, queue)
     summary = serving.summary(spec, service, state, bool(in_flight))
     return {
@@ -174,7 +152,9 @@ def _document(target: Target) -> Document:
         "verified": verified,
         **{name: summary[name] for name in ("serves", "alarm", "mend")},
         "differs": None if in_flight else _differs(service, verified),
-        "url": request_or("url", lambda: url(spec, tasks, live), live and live.get("url")),
+        "url": request_or(
+            "url", lambda: read_overview.url(spec, tasks, live), live and live.get("url")
+        ),
         "tasks": service
         and {
             **{name: service[f"{name}Count"] for name in ("desired", "running", "pending")},
@@ -183,30 +163,13 @@ def _document(target: Target) -> Document:
         },
         "schedules": request_or("schedules", lambda: _schedules(spec, records), no_schedules),
         "inFlight": in_flight,
-        "waiting": [_claim(lock_request, records) for lock_request in queue.waiting],
-        "hold": _hold(queue, records),
-        "lastFailure": _failure(records),
+        "waiting": [overview.claim(lock_request, records) for lock_request in queue.waiting],
+        "hold": overview.hold(queue.hold, records),
+        "lastFailure": overview.last_failure(records),
         "docs": _docs(target),
         "build": _build(target),
         "unseen": unseen,
     }
-
-
-def _release(record: Mapping[str, Any]) -> Document:
-    names = ("version", "tag", "digest", "trigger", "startedBy", "taskDefinition")
-    return {"release": record["id"], **{name: record.get(name) for name in names}}
-
-
-def url(spec: ServiceSpec, tasks: Sequence[Task], live: Mapping[str, Any] | None) -> str | None:
-    """Return the service's current URL; a replaced task has a new public address."""
-    running = [task for task in tasks if task["lastStatus"] == "RUNNING"]
-    port = ((live or {}).get("rollout") or {}).get("port")
-    if spec.url or port:
-        inside = bool(ec2.verification_network()[0])
-        by_public_ip = not (spec.url or inside)
-        public = ec2.public_addresses(addresses.interfaces(running)) if by_public_ip else {}
-        return addresses.of(spec, running, public, port, inside=inside)["url"]
-    return live.get("url") if live else None
 
 
 def _differs(service: Service | None, verified: Document | None) -> str | None:
@@ -260,36 +223,8 @@ def _tasks(tasks: Sequence[Task], records: History, healthy: set[str] | None) ->
 
 
 def _in_flight(target: Target, records: History, queue: locks.Queue) -> list[Document]:
-    """Return the lock's holder, and the releases that neither hold the lock nor wait for it."""
-    waiting = {lock_request["release"] for lock_request in queue.waiting}
-    holder = [queue.holder] if queue.holder else []
-    names = {lock_request["release"] for lock_request in holder} | waiting
-    begun = [e for e in records if "outcome" not in e and e["id"] not in names]
-    return [
-        *(
-            _claim(lock_request, records) | _phase(target, lock_request["execution"])
-            for lock_request in holder
-        ),
-        *(_started(entry) | _phase(target, entry["execution"]) for entry in begun),
-    ]
-
-
-def _claim(lock_request: LockRequest, records: History) -> Document:
-    entry = next((entry for entry in records if entry["id"] == lock_request["release"]), None)
-    return {
-        "release": lock_request["release"],
-        "version": entry["version"] if entry else None,
-        "trigger": lock_request["trigger"],
-        "startedBy": entry["startedBy"] if entry else None,
-        "since": lock_request["since"],
-        "execution": lock_request["execution"],
-    }
-
-
-def _started(entry: Mapping[str, Any]) -> Document:
-    names = ("version", "trigger", "startedBy", "execution")
-    fields = {name: entry.get(name) for name in names}
-    return {"release": entry["id"], **fields, "since": entry["startedAt"]}
+    entries = overview.in_flight(queue.holder, queue.waiting, records)
+    return [entry | _phase(target, entry["execution"]) for entry in entries]
 
 
 def _phase(target: Target, execution: str) -> Document:
@@ -303,36 +238,12 @@ def _phase(target: Target, execution: str) -> Document:
     return {"status": current.status, "phase": current.path[-1] if current.states else None}
 
 
-def _hold(queue: locks.Queue, records: History) -> Document | None:
-    if not queue.hold:
-        return None
-    held = history.newest_held(records, queue.hold["at"])
-    hold = {name: queue.hold.get(name) for name in ("by", "at", "reason")}
-    return {**hold, "newestHeld": _release(held) if held else None}
-
-
-def _failure(records: History) -> Document | None:
-    failed = next((e for e in records if str(e.get("outcome")).startswith("FAILED")), None)
-    if not failed:
-        return None
-    failure: Mapping[str, Any] = failed.get("diagnosis") or {}
-    rollback, restored = failed.get("rollback"), failed.get("outcome") == "FAILED_ROLLED_BACK"
-    return {
-        **_release(failed),
-        "outcome": failed.get("outcome"),
-        "endedAt": failed.get("endedAt"),
-        "reason": brief(failed),
-        "rollback": diagnosis.of_rollback(rollback, restored, "service") if rollback else None,
-        "advice": failure.get("advice"),
-    }
-
-
 def _docs(target: Target) -> Document | None:
     records = publications.history(site.owner(target.service))
     if not records:
         return None
     live, known = history.live(records), docs_serves(target, records)
-    verified = {**_release(live), "since": live.get("endedAt")} if live else {}
+    verified = {**overview.release(live), "since": live.get("endedAt")} if live else {}
     return {**verified, "url": known["url"], **{n: known[n] for n in ("serves", "alarm", "mend")}}
 
 
@@ -350,7 +261,7 @@ def _build(target: Target) -> Document | None:
     if not newest:
         return None
     fields = {name: newest.get(name) for name in ("outcome", "startedAt", "endedAt", "execution")}
-    return {**_release(newest), **fields, "reason": brief(newest)}
+    return {**overview.release(newest), **fields, "reason": brief(newest)}
 
 
 # Output -------------------------------------------------------------------------------------------

@@ -527,7 +527,8 @@ $("earlier").addEventListener("click", () => {
 
 function drawRow(row) {
   const record = row.record;
-  const [kind, words] = outcome(record);
+  const [kind, then] = outcome(record);
+  const words = then.replace("live and ", ""); // it need not be live any more
   const took = record.seconds === null ? "" : span(record.seconds);
   const plain = ["SUCCEEDED", undefined].includes(record.outcome) || record.trigger === "hold";
   const why = record.diagnosis ? record.diagnosis.cause : record.reason;

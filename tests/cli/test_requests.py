@@ -1,8 +1,16 @@
 """Who gives a request, and where the console shows what becomes of it."""
 
+import io
+import json
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from cli.requests import caller, link
+from cli.requests import Requests, caller, link
+from cli.screen import Screen
+from deployer.widget import buttons
+from tests.console import event
 
 
 @pytest.mark.parametrize(
@@ -34,3 +42,31 @@ def test_the_link_leads_to_the_consoles_of_all_partitions(region: str, host: str
     arn = f"arn:aws:states:{region}:123456789012:execution:deployer-Deploy:one"
     assert link(arn).startswith(host)
     assert link(arn).endswith(f"/executions/details/{arn}")
+
+
+@pytest.mark.parametrize("reason", ["login is broken", None])
+@pytest.mark.parametrize("action", ["rollback", "hold", "resume"])
+def test_a_button_of_the_widget_sends_what_the_command_sends(
+    action: str, reason: str | None
+) -> None:
+    sent: list[Any] = []
+
+    def start(stateMachineArn: str, input: str) -> Any:
+        sent.append(json.loads(input))
+        return {"executionArn": "arn:aws:states:us-east-1:123456789012:execution:deployer:one"}
+
+    account = SimpleNamespace(client=lambda name: SimpleNamespace(start_execution=start))
+    target: Any = SimpleNamespace(service="shop", account=account, output=lambda *_: "")
+    command = Requests(target, Screen(io.StringIO(), quiet=True), follows=False)
+    params = {"action": action, "service": "shop", "release": "r1"}
+    pressed = buttons.parse(event(params, forms={"all": {"reason": reason}}))
+    command.by = pressed.by
+    match action:
+        case "rollback":
+            to: Any = {"id": "r1", "version": "1.0.0"}
+            command.roll_back(to, hold=True, reason=reason, restore_database=False)
+        case "hold":
+            command.hold(reason)
+        case "resume":
+            command.resume()
+    assert sent == [pressed.request]

@@ -19,12 +19,14 @@ _READ_HISTORY = (
     "IdentifyDocs",
     "IdentifyRelease",
     "IdentifySource",
+    "PressButton",
     "PublishDocs",
     "Reconcile",
     "RecordBuild",
     "RecordDocs",
     "RecordFailure",
     "RecordSuccess",
+    "ShowWidget",
     "AcquireLock",
 )
 

@@ -452,6 +452,9 @@ PLANS: Mapping[str, Plan] = {
 
 # the shortest schedules of what random plans found in the deployer; it is mended
 FOUND: Mapping[str, Plan] = {
+    "a hold was announced beside the failure that its stopped execution was recorded as": Plan(
+        "adopted", (command(0.0, "hold", reason="test"),), faults={1: "stopped"}, noise=75698
+    ),
     "a restart brought back what ran before a push that was being recorded": Plan(
         "adopted",
         (

@@ -452,6 +452,18 @@ def test_the_dashboard_shows_what_is_there(settings: dict[str, Any]) -> None:
     assert "/ecs/coder" in shown
 
 
+def test_the_dashboard_has_the_widget_of_the_deployer_that_deploys_the_service() -> None:
+    """https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/add_custom_widget_dashboard.html"""
+    dashboard = stacks(BALANCED)["monitoring"].resources["Dashboard"]
+    (widget,) = (
+        one for one in json.loads(dashboard["DashboardBody"])["widgets"] if one["type"] == "custom"
+    )
+    function = load(ROOT / "template.yaml")["Resources"]["ShowWidget"]["Properties"]
+    name = function["FunctionName"]["Fn::Sub"].replace("${AWS::StackName}", "deployer")
+    assert widget["properties"]["endpoint"].endswith(f":function:{name}")
+    assert widget["properties"]["params"] == {"service": "coder"}
+
+
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_an_alarm_tells_somebody_of_something_that_is_there(settings: dict[str, Any]) -> None:
     result = stacks(settings)["monitoring"].resources

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from deployer.deploy import serving
+from deployer.errors import RequestRejected
 from tests.unit.samples import OLD_REVISION, REVISION, before, recorded, service, spec
 
 VERIFIED = recorded(id="1", version="1.1.0")
@@ -114,3 +115,15 @@ def test_what_runs_is_counted_by_deployment() -> None:
     new = before(status="PRIMARY", taskDefinition=REVISION, runningCount=0)
     assert serving.running(service(new, old)) == {OLD_REVISION}
     assert serving.running(None) == set()
+
+
+def test_earlier_releases_are_those_that_were_live_each_once_without_the_one_that_serves() -> None:
+    again = recorded(id="5", version="1.1.0")  # what VERIFIED is, once more
+    newer = recorded(id="4", version="1.2.0", taskDefinition=REVISION)
+    past = [again, newer, LATER, VERIFIED]
+    running = service(before(status="PRIMARY", runningCount=1))
+    assert [entry["id"] for entry in serving.earlier(past, running)] == ["4"]
+    assert [entry["id"] for entry in serving.earlier(past, None)] == ["5", "4"]
+    with pytest.raises(RequestRejected, match=r"1\.1\.0 \(5\) serves already"):
+        serving.refuse_what_serves(past, running, again)
+    serving.refuse_what_serves(past, running, newer)

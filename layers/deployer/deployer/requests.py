@@ -149,6 +149,26 @@ class Recover:
 type Manual = Deploy | Publish | Rollback | Restart | Hold | Resume | Recover
 
 
+def to_roll_back(
+    release: str, *, hold: bool, reason: str | None, restore_database: bool = False
+) -> dict[str, object]:
+    """Return the request to roll back to a release; see `Rollback`. Who sends it adds `service`
+    and `by`, here as below."""
+    request: dict[str, object] = {"action": "rollback", "to": release, "hold": hold}
+    request |= {"reason": reason} if reason else {}
+    return {**request, **({"restoreDatabase": True} if restore_database else {})}
+
+
+def to_hold(reason: str | None) -> dict[str, object]:
+    """Return the request to hold pushes."""
+    return {"action": "hold", **({"reason": reason} if reason else {})}
+
+
+def to_resume() -> dict[str, object]:
+    """Return the request to end a hold."""
+    return {"action": "resume"}
+
+
 def fields_of(document: object, example: str) -> Mapping[str, object]:
     """Return the fields of an execution's input.
 

@@ -1,4 +1,4 @@
-"""Executions of the deployer's state machines: wake, start, and check whether one runs."""
+"""Executions of the deployer's state machines: wake, start, stop, and see what one does."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 START_LAG = timedelta(seconds=60)
 """How long DescribeExecution may not find an execution that has started."""
+
+_EVENTS_OF_A_STATE = 100  # more than all tries of one state write
 
 # The execution woke by itself, was stopped, or was woken already.
 _ASLEEP_NO_MORE = ("TaskTimedOut", "TaskDoesNotExist", "InvalidToken")
@@ -72,3 +74,27 @@ def start(machine: str, name: str, request: Any, once: bool = False) -> bool:
             execution_name = f"{name}-{number}"
         else:
             return True
+
+
+def stop(execution: str, by: str) -> str:
+    """Stop an execution.
+
+    Args:
+        by: who stops it.
+    Returns:
+        Its status afterwards: ABORTED, unless it had ended already.
+    """
+    _sfn().stop_execution(executionArn=execution, error="Cancelled", cause=f"by {by}")
+    return str(_sfn().describe_execution(executionArn=execution)["status"])
+
+
+def current_state(execution: str) -> str | None:
+    """Return the state that an execution entered last; None if it is gone, or has just started."""
+    try:
+        history = _sfn().get_execution_history(
+            executionArn=execution, reverseOrder=True, maxResults=_EVENTS_OF_A_STATE
+        )
+    except _sfn().exceptions.ExecutionDoesNotExist:
+        return None
+    entered = (event.get("stateEnteredEventDetails") for event in history["events"])
+    return next((str(details["name"]) for details in entered if details), None)

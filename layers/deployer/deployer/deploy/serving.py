@@ -12,6 +12,7 @@ from deployer.deploy.history import History
 from deployer.deploy.release import Recorded
 from deployer.deploy.rollout import Service, steady_task_definition, task_definition
 from deployer.deploy.spec import ServiceSpec
+from deployer.errors import RequestRejected
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,26 @@ def serves_already(records: History, service: Service | None, record: Recorded) 
         and steady is not None
         and steady == verified.get("taskDefinition") == record.get("taskDefinition")
     )
+
+
+def refuse_what_serves(records: History, service: Service | None, record: Recorded) -> None:
+    """Raise RequestRejected if the release serves already, according to ECS."""
+    if serves_already(records, service, record):
+        raise RequestRejected(f"{record['version']} ({record['id']}) serves already")
+
+
+def earlier(records: History, service: Service | None) -> list[Recorded]:
+    """Return the releases that were live, without the one that serves, newest first, each once."""
+    each = {
+        (entry["digest"], entry.get("taskDefinition")): entry
+        for entry in reversed(history.good(records))
+    }
+    newest = {entry["id"] for entry in each.values()}
+    return [
+        entry
+        for entry in history.good(records)
+        if entry["id"] in newest and not serves_already(records, service, entry)
+    ]
 
 
 def of(records: History, revisions: Collection[str] | None) -> Serving:

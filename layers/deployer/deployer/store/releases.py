@@ -269,6 +269,17 @@ def close_release(
     return current is None or _same_outcome(current, fields)
 
 
+def record_hold(release: Entry, reason: str, now: datetime) -> bool:
+    """Record a hold or the end of one with its outcome at once, so that nobody finds it open.
+
+    Returns:
+        As `close_release` does.
+    """
+    carry_out(release["execution"], release)
+    details = {"endedAt": now.isoformat(), "reason": reason}
+    return close_release(release, "SUCCEEDED", details)
+
+
 def close_superseded(release: Entry, details: Mapping[str, Any]) -> bool | None:
     """Give a release the outcome SUPERSEDED, unless it acquired the lock.
 

@@ -1,0 +1,1 @@
+"""The widget on a CloudWatch dashboard: what it shows, and what its buttons request."""
