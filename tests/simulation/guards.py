@@ -820,8 +820,6 @@ GUARDS = (
         _function("update_schedules"), "_restored", lambda _: False)),
     Guard("what has other schedules is not called rolled back", "schedules follow", _machine_with(
         _schedules_left_untold)),
-    Guard("schedules change under the lock", "one in flight", _without_the_lock(
-        "update_schedules")),
     Guard("reads of the table are consistent", "rollback is exact", _reads_that_lag),
     Guard("an outcome is announced once", "announced once", _announced_twice),
     Guard("another's outcome is not announced over", "announced once", _closed_whatever_is_there),

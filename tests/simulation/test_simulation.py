@@ -116,6 +116,8 @@ MENDED_BY = {
         "one function changes something at a time",
     "a recovery took back what a redriven execution had made live":
         "a release with an outcome gets no lock",
+    "a late try changed the schedules of a release that had failed":
+        "a late try changes no schedules",
     "a redriven execution changed the service without the lock":
         "who changes something holds the lock still",
 }  # fmt: skip

@@ -695,6 +695,11 @@ FOUND: Mapping[str, Plan] = {
             (402.9, "redrive", ()),
         ),
     ),
+    "a late try changed the schedules of a release that had failed": Plan(
+        "scheduled",
+        ((0, "refuse_schedule", ("nightly", True)), push(1, "1.0.1")),
+        faults={63: "twice"},
+    ),
     "a task that was run a minute after it was recorded was called lost": Plan(
         "migrated", (push(180, "1.0.1", schema=2),), faults={96: "killed-after"}, noise=64
     ),
