@@ -250,6 +250,8 @@ def _facts(call: Call, record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, key in (("tag", "tag"), ("digest", "digest"), ("url", "url"), ("back to", "to")):
         if record.get(key):
             yield name, str(record[key])
+    if commit := record.get("builtFrom"):
+        yield "commit", commit["revision"]
     if origin := record.get("promotedFrom"):
         stack = f", stack {origin['stack']}" if "stack" in origin else ""
         yield (

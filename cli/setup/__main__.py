@@ -29,7 +29,7 @@ EXAMPLES = """\b
 Modes:
   full            infrastructure, then the application and the docs, if given
   infrastructure  the stacks: network, database, load balancer, service,
-                  deployer, monitoring, docs
+                  deployer, monitoring, notifications, docs
   application     --image: deploy what is in the repository
                   --source: build it first
   docs            build and publish the docs site

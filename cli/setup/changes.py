@@ -482,6 +482,8 @@ def deletion(type_: str, physical: str, *, snapshot: bool = False) -> str:
         "AWS::DynamoDB::Table": f"aws dynamodb delete-table --table-name {physical}",
         "AWS::ECR::Repository": f"aws ecr delete-repository --force --repository-name {physical}",
         "AWS::ECS::Cluster": f"aws ecs delete-cluster --cluster {physical}",
+        "AWS::IAM::OIDCProvider": "aws iam delete-open-id-connect-provider"
+        f" --open-id-connect-provider-arn {physical}",
         "AWS::IAM::Role": f"aws iam delete-role --role-name {physical}   # its policies first",
         "AWS::KMS::Key": f"aws kms schedule-key-deletion --key-id {physical}",
         "AWS::Logs::LogGroup": f"aws logs delete-log-group --log-group-name {physical}",

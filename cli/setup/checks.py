@@ -20,6 +20,7 @@ from cli.setup.changes import Standing, deletion
 from cli.setup.settings import Named, Parameter, Stack, named
 from cli.setup.stacks import Stacks
 from deployer.check import FAILED, OK, WARNING, Check
+from deployer.notify import delivery
 
 
 # Service-linked roles that a stack's first resource needs. The console creates each at the first
@@ -140,6 +141,8 @@ class _Checks:
             ("certificate", self.certificate),
             ("hosted zone", self.zone),
             ("secrets", self.secrets),
+            ("notifications", self.notifications),
+            ("OIDC provider", self.oidc_provider),
             ("existing", self.existing),
             ("VPC quota", self.vpc_quota),
             ("address quota", self.address_quota),
@@ -397,6 +400,43 @@ class _Checks:
                 )
             else:
                 yield Check(name, OK, description["Name"])
+
+    def notifications(self) -> Iterator[Check]:
+        """Check that what is to be notified has its secret, in its form, without showing it."""
+        client, stack = self._account.client("secretsmanager"), self._value("DeployerStack")
+        wanted = {
+            "slack": ("Slack", self._value("Slack") == "true"),
+            "webhook": ("Webhook", self._value("Webhook") == "true"),
+            "github": ("GitHubRepositories", bool(self._value("GitHubRepositories"))),
+        }
+        for to, name in ((to, name) for to, (name, asked) in wanted.items() if asked):
+            secret = f"{stack}/{to}"
+            try:
+                value = client.get_secret_value(SecretId=secret).get("SecretString", "")
+            except ClientError as error:
+                if code_of(error) not in ("ResourceNotFoundException", "InvalidRequestException"):
+                    raise
+                value = ""
+            yield notified(name, to, secret, value)
+
+    def oidc_provider(self) -> Iterator[Check]:
+        """Check that the account has no OIDC provider yet that the stack would create."""
+        hosts = {
+            "GitHubSubject": "token.actions.githubusercontent.com",
+            "GitLabSubject": "gitlab.com",
+        }
+        host = next((host for name, host in hosts.items() if self._value(name)), None)
+        own = self._existing_resources.get("notifications", ())
+        if host is None or self._value("CiProviderArn") or "CiProvider" in own:
+            return
+        listed = self._account.client("iam").list_open_id_connect_providers()
+        arns = [provider["Arn"] for provider in listed["OpenIDConnectProviderList"]]
+        for arn in (arn for arn in arns if arn.endswith(f":oidc-provider/{host}")):
+            fix = (
+                "An account has one for a host. Set in environments/:",
+                f"  CiProviderArn: {arn}",
+            )
+            yield Check("CiProviderArn", FAILED, f"{arn} is there already", fix)
 
     def existing(self) -> Iterator[Check]:
         """Check that the given cluster, repository, target group and database exist."""
@@ -751,3 +791,16 @@ def database_url(value: str, arn: str) -> Check:
     if problem := findings.url_problem(value):
         return Check(name, FAILED, problem, findings.url_fix(arn))
     return Check(name, OK, "a connection URL as plain text")
+
+
+def notified(name: str, to: str, secret: str, value: str) -> Check:
+    """Check the secret that a setting needs, without showing its value; "" if there is none."""
+    if not value:
+        create = f"  aws secretsmanager create-secret --name {secret} --secret-string file://{to}"
+        fix = (f"Write it into the file {to}, as docs/notifications.md describes it:", create)
+        return Check(name, FAILED, f"secret {secret} does not exist", fix)
+    if problem := delivery.invalid(to, value):
+        put = f"  aws secretsmanager put-secret-value --secret-id {secret}"
+        fix = (f"Write it into the file {to}:", f"{put} --secret-string file://{to}")
+        return Check(name, FAILED, f"secret {secret} {problem}", fix)
+    return Check(name, OK, f"secret {secret}")

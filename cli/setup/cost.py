@@ -91,6 +91,13 @@ def _deployer(values: Values) -> float:
     return 0.20
 
 
+def _notifications(values: Values) -> float:
+    """Alarms, secrets, and Lambda's polling of the queue: 650,000 empty requests."""
+    queued = [values.get(name) == "true" for name in ("Slack", "Webhook")]
+    github = 2 * 0.10 + 0.40 if values.get("GitHubRepositories") else 0
+    return github + sum(queued) * 0.40 + (2 * 0.10 + 0.26 if any(queued) else 0)
+
+
 def _docs(values: Values) -> float:
     return 0  # by use: a few cents for storage and requests
 
@@ -102,5 +109,6 @@ _OF: Mapping[str, Callable[[Values], float]] = {
     "service": _service,
     "deployer": _deployer,
     "monitoring": _monitoring,
+    "notifications": _notifications,
     "docs": _docs,
 }

@@ -27,7 +27,7 @@ from cli.setup.changes import (
     unstick,
 )
 from cli.setup.checks import SERVICE_ROLES
-from cli.setup.settings import Project, Stack
+from cli.setup.settings import OF_DEPLOYER, Project, Stack
 from cli.setup.stacks import Sam, Stacks, State
 from deployer.check import OK, WARNING, Check
 from deployer.deploy import schedules
@@ -47,11 +47,12 @@ _CONTENTS = {
     "service": "cluster, repository, roles, spec",
     "deployer": "state machines, functions",
     "monitoring": "alarms, dashboard",
+    "notifications": "GitHub, Slack, webhook, CI's role",
     "docs": "docs site on CloudFront",
 }
 _MINUTES = {
     **{"network": 4, "database": 12, "load-balancer": 6, "service": 2, "deployer": 5},
-    **{"monitoring": 2, "docs": 7},
+    **{"monitoring": 2, "notifications": 2, "docs": 7},
 }
 """About how long a creation takes; checking an existing stack takes less than one minute."""
 
@@ -517,7 +518,7 @@ class Infrastructure:
         existing = [
             (stack, state)
             for stack in reversed(self.needed)
-            if not (others and stack.kind == "deployer")
+            if not (others and stack.kind in OF_DEPLOYER)
             and (state := self.stacks.state(stack.name)).status not in (None, "DELETE_COMPLETE")
         ]
         if not existing:

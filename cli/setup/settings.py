@@ -18,11 +18,17 @@ from ruamel.yaml.error import YAMLError
 from cli.errors import WRONG, CommandFailed
 from cli.nextstep import DEFAULT_ENVIRONMENT, DEFAULT_STACK
 
-ORDER = ("network", "database", "load-balancer", "service", "deployer", "monitoring", "docs")
+ORDER = (
+    *("network", "database", "load-balancer", "service"),
+    *("deployer", "monitoring", "notifications", "docs"),
+)
 """The kinds of stacks in deployment order; later ones import from earlier ones.
 
 The docs come last, because AWS may refuse a new account's first CloudFront distribution.
 """
+
+OF_DEPLOYER = ("deployer", "notifications")
+"""Those that are not named after one service, because they may serve several."""
 
 REQUIRED_NAME = "ServiceName"  # the setting that all other names derive from
 DEPLOYER_NAME = "DeployerStack"  # the setting that names the deployer's stack
@@ -35,6 +41,9 @@ _AWS_TYPES = {
     "AWS::EC2::SecurityGroup::Id": ("sg-[0-9a-f]{8,17}", "sg-0123456789abcdef0"),
     "AWS::Route53::HostedZone::Id": ("Z[A-Z0-9]{1,31}", "Z0123456789ABCDEFGHIJ"),
 }
+
+
+_NOTIFIED = ("GitHubRepositories", "GitHubSubject", "GitLabSubject")
 
 
 class SettingsInvalid(CommandFailed):
@@ -163,9 +172,10 @@ class Project:
             self._templates[kind] = load_template(path)
         template = self._templates[kind]
         name = f"{settings.get(REQUIRED_NAME, '')}-{kind}"
-        if kind == "deployer":  # not named after one service, because it may serve several
+        if kind in OF_DEPLOYER:
             suffix = "" if self.environment == DEFAULT_ENVIRONMENT else f"-{self.environment}"
             name = settings.get(DEPLOYER_NAME) or f"{DEFAULT_STACK}{suffix}"
+            name += "" if kind == "deployer" else f"-{kind}"
         return Stack(kind, name, path, kind == "deployer", parameters(template), template)
 
     def stacks(self, settings: Mapping[str, str]) -> list[Stack]:
@@ -311,6 +321,9 @@ def needed(stacks: Sequence[Stack], values: Mapping[str, str]) -> list[Stack]:
         left_out.add("load-balancer")
     if values.get("DocsUrl"):
         left_out.add("docs")
+    wanted = (values.get(name) == "true" for name in ("Slack", "Webhook"))
+    if not any(wanted) and not any(values.get(name) for name in _NOTIFIED):
+        left_out.add("notifications")
     return [stack for stack in stacks if stack.kind not in left_out]
 
 

@@ -17,6 +17,7 @@ export default defineConfig({
           { text: 'Troubleshooting', link: '/troubleshooting' },
           { text: 'The service spec', link: '/service-spec' },
           { text: 'Build images', link: '/build' },
+          { text: 'GitHub, Slack, webhooks and CI', link: '/notifications' },
           { text: 'The documentation site', link: '/docs-site' },
           { text: 'The infrastructure', link: '/infrastructure' },
           { text: 'Cost', link: '/cost' },

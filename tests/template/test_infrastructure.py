@@ -30,13 +30,14 @@ FARGATE_MEMORY: dict[int, Iterable[int]] = {
     8192: range(16384, 61440 + 1, 4096),
     16384: range(32768, 122880 + 1, 8192),
 }
-ORDER = ("network", "database", "load-balancer", "service", "monitoring", "docs")
+ORDER = ("network", "database", "load-balancer", "service", "monitoring", "notifications", "docs")
 # What other templates than these export.
 ELSEWHERE = {
     "deployer-UndeliveredPushesQueueName": "pushes",
     "deployer-UndeliveredAnnouncementsQueueName": "announcements",
     "deployer-ReconcileFunctionName": "reconcile",
     "deployer-SourceBucket": "deployer-sources",
+    "deployer-ReleasesTable": "releases",
     "deployer-BuildLogGroupArn": "arn:aws:logs:us-east-1:123456789012:log-group:builds:*",
 }
 BALANCED = {"ServiceName": "coder"}
@@ -62,6 +63,12 @@ OWN_EVERYTHING = OWN_GROUPS | {
     "DocsUrl": "https://docs.example.com",
     "AlarmTopicArn": TOPIC,
 }
+NOTIFIED = BALANCED | {
+    "Slack": "true",
+    "Webhook": "true",
+    "GitHubRepositories": "team/shop,team/api",
+    "GitHubSubject": "repo:team/shop:environment:production",
+}
 SETTINGS = {
     "balanced": BALANCED,
     "public": PUBLIC,
@@ -73,6 +80,7 @@ SETTINGS = {
     "own everything": OWN_EVERYTHING,
     "web": BALANCED | {"Application": "web"},
     "worker": WORKER,
+    "notified": NOTIFIED,
 }
 
 
@@ -84,6 +92,7 @@ def stacks(settings: dict[str, Any]) -> dict[str, Stack]:
         "database": settings.get("Database", "managed") != "managed",
         "load-balancer": settings.get("Exposure") in ("public-ip", "none")
         or "TargetGroupArn" in settings,
+        "notifications": not settings.keys() & {"Slack", "Webhook", "GitHubRepositories"},
         "docs": "DocsUrl" in settings,
     }
     result: dict[str, Stack] = {}
@@ -122,6 +131,7 @@ def test_what_the_deployer_exports_stays_for_the_stacks_that_import_it() -> None
         },
         "ReconcileFunctionName": {"Ref": "Reconcile"},
         "SourceBucket": {"Ref": "Sources"},
+        "ReleasesTable": {"Ref": "Releases"},
         "BuildLogGroupArn": {"Fn::GetAtt": ["BuildLogs", "Arn"]},
     }
     resources = load(ROOT / "template.yaml")["Resources"]
@@ -496,7 +506,7 @@ def test_the_topic_is_encrypted_under_a_key_that_alarms_can_use() -> None:
 def test_the_settings_make_every_stack(environment: str) -> None:
     settings = load(ROOT / "environments" / f"{environment}.yaml")
     result = stacks(settings)
-    assert result.keys() == set(ORDER)
+    assert result.keys() == {*ORDER} - {"notifications"}
     names = {"default": "deployer", "production": "deployer-production"}
     assert settings.get("DeployerStack", "deployer") == names[environment]
     assert result["service"].document

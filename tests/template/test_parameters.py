@@ -10,7 +10,16 @@ import pytest
 from tests.template.cloudformation import Refused, Stack
 from tests.template.conftest import ROOT, load
 
-STACKS = ("network", "database", "load-balancer", "docs", "service", "monitoring", "deployer")
+STACKS = (
+    "network",
+    "database",
+    "load-balancer",
+    "docs",
+    "service",
+    "monitoring",
+    "deployer",
+    "notifications",
+)
 # The fewest settings that each takes.
 NAMES: Mapping[str, object] = {"ServiceName": "coder", "ServicePattern": "coder"}
 SUBNETS = "subnet-0123456789abcdef0,subnet-0123456789abcdef1"
@@ -158,6 +167,23 @@ BAD: dict[str, list[object]] = {
     "ReconcileSchedule": ["5 minutes", "every(5 minutes)"],
     "KmsKeyArn": ["alias/aws/sns", "1234abcd"],
     "RequireMfa": ["yes", ""],
+    "Slack": ["https://hooks.slack.com/services/T0/B0/x", ""],
+    "Webhook": ["https://example.com", ""],
+    "GitHubRepositories": ["shop", "https://github.com/team/shop", "team/shop,", "team/*"],
+    "GitHubSubject": [
+        *("team/shop", "repo:team/shop:*", "repo:team/*:ref:refs/heads/main"),
+        *("repo:team/shop", "repo:team/shop:pull_request", "repo:team/shop:ref:refs/heads/*"),
+        *("repo:team/shop:environment:*", "project_path:team/shop:ref_type:branch:ref:main"),
+    ],
+    "GitLabSubject": [
+        *("team/shop", "project_path:team/*:ref_type:branch:ref:main", "project_path:team/shop:*"),
+        *("project_path:team/shop:ref_type:branch:ref:*", "repo:team/shop:environment:production"),
+    ],
+    "CiProviderArn": [
+        "github",
+        "arn:aws:iam::123456789012:oidc-provider/example.com",
+        "arn:aws:iam::123456789012:role/ci",
+    ],
     "AlarmEmail": ["team", "team@example", "a b@example.com"],
 }
 
@@ -304,6 +330,14 @@ CONTRADICTIONS: list[tuple[str, Mapping[str, object], str]] = [
     ("service", {"Secrets": f'{{"API_KEY": "{SECRET}"}}'}, "SecretArns must name the ARNs"),
     ("deployer", {"VerifySubnetIds": SUBNETS}, "VerifySubnetIds and VerifySecurityGroupId go"),
     ("deployer", {"VerifySecurityGroupId": GROUP}, "VerifySubnetIds and VerifySecurityGroupId go"),
+    (
+        "notifications",
+        {
+            "GitHubSubject": "repo:team/shop:environment:production",
+            "GitLabSubject": "project_path:team/shop:ref_type:branch:ref:main",
+        },
+        "GitLabSubject must be empty with GitHubSubject",
+    ),
     ("monitoring", {"AlarmTopicArn": TOPIC, "AlarmEmail": "a@b.com"}, "AlarmEmail is for"),
     ("monitoring", {"Database": "none", "DatabaseInstance": "a"}, "DatabaseInstance is for"),
 ]

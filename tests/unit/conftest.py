@@ -310,6 +310,10 @@ def web() -> Iterator[Web]:
     requests: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
         def do_GET(self) -> None:
             requests.append(self.path)
             answer = answers.get(self.path, (404, {}, b""))

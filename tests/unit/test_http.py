@@ -150,3 +150,19 @@ def test_probes_that_answer_are_told_by_name(web: Web) -> None:
     probes = [Probe("/info", "id"), Probe("/info", "none"), Probe("/first", None)]
     result: dict[str, Any] = http.probe(web.url, [*probes, Probe("/ill", None)])
     assert result == {"/info#id": "a", "/first": "404"}
+
+
+def test_a_post_has_its_body_and_headers_and_is_not_redirected(web: Web) -> None:
+    arrived: list[Any] = []
+
+    def take(handler: Any) -> None:
+        arrived.append((handler.command, handler.body, handler.headers["X-One"]))
+        handler.send_response(307)
+        handler.send_header("Location", f"{web.url}/elsewhere")
+        handler.end_headers()
+
+    web.answers["/hook"] = take
+    result = http.post(f"{web.url}/hook", b"hello", {"X-One": "1"})
+    assert result and result.status == 307
+    assert arrived == [("POST", b"hello", "1")]
+    assert web.paths == ["/hook"]

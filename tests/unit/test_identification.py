@@ -189,3 +189,14 @@ def test_an_order_by_digest_takes_the_version_of_a_tag_if_there_is_one(
     command = Deploy(requested, None, None)
     result = identification.requested(command, spec(), image(tags=tags), config(), EXECUTION, NOW)
     assert (result["tag"], result["version"]) == (tag, version)
+
+
+def test_a_release_keeps_its_commit_when_it_is_deployed_again() -> None:
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    labels = config(org__opencontainers__image__revision=revision)
+    release = identification.pushed(push(), "coder", image(), labels, EXECUTION, NOW)
+    assert release["builtFrom"] == {"revision": revision, "source": None}
+    again = identification.again(recorded(**release), "rollback", "ann", True, EXECUTION, NOW)
+    assert again["builtFrom"] == release["builtFrom"]
+    unknown = identification.pushed(push(), "coder", image(), config(), EXECUTION, NOW)
+    assert "builtFrom" not in unknown

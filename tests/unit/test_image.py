@@ -133,3 +133,29 @@ def test_the_schema_comes_from_the_images_labels(
     labels: dict[str, str], expected: dict[str, Any] | None
 ) -> None:
     assert images.schema(config(**labels)) == expected
+
+
+SHA = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    ("revision", "source", "expected"),
+    [
+        (SHA, "https://github.com/team/shop", "https://github.com/team/shop"),
+        (SHA, "https://github.com/team/shop.git", "https://github.com/team/shop"),
+        (SHA, "https://git.example.com:8443/a/b/", "https://git.example.com:8443/a/b"),
+        (SHA, "", None),
+        (SHA, "https://ann:hunter2@github.com/team/shop", None),
+        (SHA, "git@github.com:team/shop.git", None),
+        (SHA, "https://github.com/team/shop?token=hunter2", None),
+        (SHA[:7], "https://github.com/team/shop", ...),
+        (f"{SHA}-dirty", "https://github.com/team/shop", ...),
+        ("main", "https://github.com/team/shop", ...),
+    ],
+)
+def test_the_commit_comes_from_the_images_labels(revision: str, source: str, expected: Any) -> None:
+    """Only a whole hash, and a URL without credentials: what it says is passed on to others."""
+    prefix = "org__opencontainers__image__"
+    labels = {f"{prefix}revision": revision, f"{prefix}source": source}
+    commit = images.commit(config(**labels))
+    assert commit == (None if expected is ... else {"revision": SHA, "source": expected})

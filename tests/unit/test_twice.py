@@ -57,6 +57,7 @@ READS_ONLY = {
     "fetch_addresses",
     "show_widget",
     "send_announcement",  # a message, which may come twice
+    "send_notification",  # likewise
     "verify_docs",
     "verify_release",
 }

@@ -19,6 +19,7 @@ is an interface (tests/template checks that both sides agree).
     ├── AwsUnavailable    AWS throttles, fails or does not answer           → retry, bounded
     ├── ServiceDraining   the service's deleted predecessor still drains    → retry, bounded
     ├── TaskStopping      a task of the release still stops                  → retry, bounded
+    ├── NotificationFailed  Slack or a webhook did not take an event        → its queue retries
     └── ServiceScaledDown the service is scaled to zero: nothing to judge   → record, fail
 """
 
@@ -89,3 +90,7 @@ class TaskStopping(DeployError):
 
 class ServiceScaledDown(DeployError):
     """The service is scaled to zero, so no release of it can be judged."""
+
+
+class NotificationFailed(DeployError):
+    """Slack or a webhook did not take a notification; its queue delivers it again."""

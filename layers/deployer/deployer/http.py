@@ -7,7 +7,7 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -70,9 +70,10 @@ class _Exchange(threading.Thread):
     Once the headers are complete, the response is what has arrived within the time.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
-        super().__init__(name=f"GET {url}", daemon=True)
-        self.request = urllib.request.Request(url, headers={"User-Agent": "deployer"})
+    def __init__(self, url: str, timeout: float, body: bytes | None = None, **headers: str) -> None:
+        super().__init__(name=f"GET {url}" if body is None else "POST", daemon=True)
+        headers = {"User-Agent": "deployer", **headers}
+        self.request = urllib.request.Request(url, data=body, headers=headers)
         self.request.exchange = self  # type: ignore[attr-defined]
         self.timeout = timeout
         self.over = threading.Event()
@@ -154,6 +155,13 @@ def get(url: str, timeout: float = 3.0) -> Answer | None:
     if url.startswith("https:"):
         _tls()  # not in the time of the exchange
     return _Exchange(url, timeout).answer()
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], timeout: float = 10.0) -> Answer | None:
+    """POST to a URL without following redirects; else as `get`. The URL is not logged."""
+    if url.startswith("https:"):
+        _tls()
+    return _Exchange(url, timeout, body, **headers).answer()
 
 
 def probe(url: str, probes: Iterable[Probe]) -> dict[str, str]:

@@ -546,3 +546,54 @@ def test_credentials_that_do_not_do_end_it_all(
     assert expected in check.finding
     assert any("aws configure mfa-login --serial-number" in line for line in check.fix)
     assert set(output) == {"sam", "python3.13", "region", "credentials"}
+
+
+KEY = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s="
+
+
+@pytest.mark.parametrize(
+    ("name", "to", "value", "state"),
+    [
+        ("Slack", "slack", "https://hooks.slack.com/services/T0/B0/x", OK),
+        ("Slack", "slack", "", FAILED),
+        ("Slack", "slack", "hunter2", FAILED),
+        ("Webhook", "webhook", json.dumps({"url": "https://a.example", "keys": [KEY]}), OK),
+        ("Webhook", "webhook", json.dumps({"url": "http://hunter2", "keys": [KEY]}), FAILED),
+        ("GitHubRepositories", "github", f"ghp_{'1' * 36}", OK),
+        ("GitHubRepositories", "github", "hunter2", FAILED),
+    ],
+)
+def test_the_secret_of_a_notification_is_checked_and_never_shown(
+    name: str, to: str, value: str, state: str
+) -> None:
+    check = checks.notified(name, to, f"deployer/{to}", value)
+    assert (check.name, check.state) == (name, state)
+    assert "hunter2" not in f"{check.finding} {check.fix}"
+    assert bool(check.fix) == (state == FAILED)
+
+
+def test_a_notification_needs_its_secret(account: Account) -> None:
+    (missing,) = results(account, "notifications", DeployerStack="deployer", Slack="true")["Slack"]
+    assert (missing.state, missing.finding) == (FAILED, "secret deployer/slack does not exist")
+    client("secretsmanager").create_secret(
+        Name="deployer/slack", SecretString="https://hooks.slack.com/services/T0/B0/x"
+    )
+    wanted = {"DeployerStack": "deployer", "Slack": "true", "GitHubRepositories": "team/shop"}
+    output = results(account, "notifications", **wanted)
+    assert [check.state for check in output["Slack"]] == [OK]
+    assert [check.state for check in output["GitHubRepositories"]] == [FAILED]
+    assert not {"Slack", "GitHubRepositories"} & results(account, "notifications").keys()
+
+
+def test_the_accounts_one_provider_of_a_host_is_not_created_again(account: Account) -> None:
+    subject = "repo:team/shop:environment:production"
+    assert "CiProviderArn" not in results(account, "notifications", GitHubSubject=subject)
+    arn = client("iam").create_open_id_connect_provider(
+        Url="https://token.actions.githubusercontent.com"
+    )["OpenIDConnectProviderArn"]
+    (there,) = results(account, "notifications", GitHubSubject=subject)["CiProviderArn"]
+    assert there.state == FAILED and arn in there.fix[1]
+    other = "project_path:team/shop:ref_type:branch:ref:main"
+    assert "CiProviderArn" not in results(account, "notifications", GitLabSubject=other)
+    named = results(account, "notifications", GitHubSubject=subject, CiProviderArn=arn)
+    assert "CiProviderArn" not in named

@@ -47,6 +47,18 @@ def test_what_one_leaves_out_costs_nothing() -> None:
     assert private["network"] == pytest.approx(36.5)
 
 
+def test_notifications_cost_what_the_docs_say() -> None:
+    text = Path(ROOT / "docs/cost.md").read_text()
+    for given, price in (
+        ({"Slack": "true"}, "0.86 for Slack"),
+        ({"Webhook": "true", "Slack": "true"}, "1.26 for both"),
+        ({"GitHubRepositories": "team/shop"}, "0.60 for GitHub"),
+        ({"GitHubSubject": "repo:team/shop:environment:production"}, "0"),
+    ):
+        dollars = cost.monthly(["notifications"], given)["notifications"]
+        assert dollars == pytest.approx(float(price.split()[0])) and price in text
+
+
 def test_a_class_without_a_known_price_is_said() -> None:
     kinds, default = values("default")
     other = default | {"DatabaseClass": "db.r8g.16xlarge"}

@@ -9,6 +9,7 @@ import pytest
 
 from cli.setup import settings
 from cli.setup.settings import Parameter, Project, SettingsInvalid, parameters
+from demo import ROOT
 from tests.cli.setup.conftest import Checkout
 
 VPC = "(vpc-([0-9a-f]{8}|[0-9a-f]{17}))?"
@@ -219,6 +220,7 @@ def test_contradictions_are_what_the_templates_rules_say(
         ({"DocsUrl": "none"}, {"docs"}),
         ({"TargetGroupArn": "arn"}, {"load-balancer"}),
         ({"DocsUrl": "https://docs.example.com"}, {"docs"}),
+        ({"Slack": "false"}, {"notifications"}),
     ],
 )
 def test_which_stacks_are_needed_follows_from_the_settings(
@@ -228,8 +230,30 @@ def test_which_stacks_are_needed_follows_from_the_settings(
     stacks = [
         settings.Stack(kind, f"coder-{kind}", template, False, {}, {}) for kind in settings.ORDER
     ]
-    needed = [stack.kind for stack in settings.needed(stacks, values)]
+    needed = [stack.kind for stack in settings.needed(stacks, {"Slack": "true"} | values)]
     assert needed == [kind for kind in settings.ORDER if kind not in left_out]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"Slack": "true"},
+        {"Webhook": "true"},
+        {"GitHubRepositories": "team/shop"},
+        {"GitHubSubject": "repo:team/shop:environment:production"},
+        {"GitLabSubject": "project_path:team/shop:ref_type:branch:ref:main"},
+    ],
+)
+def test_each_who_is_notified_needs_the_stack(values: dict[str, str]) -> None:
+    stack = settings.Stack("notifications", "", Path("template.yaml"), False, {}, {})
+    assert settings.needed([stack], values) == [stack]
+
+
+def test_the_deployers_notifications_are_named_after_it() -> None:
+    for environment, name in (("default", "deployer"), ("production", "deployer-production")):
+        stacks = settings.Project(ROOT, environment).stacks({"ServiceName": "shop"})
+        names = {stack.kind: stack.name for stack in stacks}
+        assert names["notifications"] == f"{name}-notifications"
 
 
 def test_names_that_the_templates_give_are_told_from_the_settings() -> None:

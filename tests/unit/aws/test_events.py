@@ -30,7 +30,19 @@ def test_a_release_is_announced_as_documented(script: Script) -> None:
         "state": "SUCCEEDED",
         "reason": "it serves version 2.1.0",
         "url": "https://coder.example.com",
+        "builtFrom": None,
+        "github": None,
     }
+
+
+def test_a_commit_is_announced_with_what_github_takes(script: Script) -> None:
+    script("events", "PutEvents", TOLD)
+    commit = {"revision": "0" * 40, "source": "https://github.com/team/shop"}
+    events.announce(release(builtFrom=commit), "FAILED", "password=hunter2 was refused")
+    detail = json.loads(script.requests("PutEvents")[0]["Entries"][0]["Detail"])
+    assert detail["builtFrom"] == commit
+    assert detail["github"]["commitStatus"]["state"] == "failure"
+    assert "hunter2" not in json.dumps(detail)
 
 
 def test_what_was_never_a_release_is_announced_by_what_is_known(script: Script) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from deployer.aws import client
 from deployer.deploy.release import Entry, Unidentified
 from deployer.log import Logger
+from deployer.notify import github
 from deployer.redaction import redact
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ def announce(
         more: further fields of the event; see docs/how-it-works.md.
     """
     names = ("service", "id", "version", "digest", "trigger", "startedBy", "startedAt", "execution")
-    detail = {name: release.get(name) for name in names}
+    detail = {name: release.get(name) for name in (*names, "builtFrom")}
     detail |= {"state": state, "reason": redact(reason), "url": url, **more}
-    entry = {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}
     try:
+        detail["github"] = github.of(detail)
+        entry = {"Source": SOURCE, "DetailType": DETAIL_TYPE, "Detail": json.dumps(detail)}
         response = _events().put_events(Entries=[entry])  # type: ignore[list-item]
     except Exception:
         logger.exception("could not announce", state=state)

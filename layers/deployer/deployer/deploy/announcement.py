@@ -33,8 +33,7 @@ def announcement(detail: Mapping[str, Any]) -> Announcement:
         detail: the event's, as docs/how-it-works.md describes it; unknown fields of the release
             are None.
     """
-    name = " ".join(str(detail[key]) for key in ("service", "version") if detail.get(key))
-    headline = f"{name} {_state_text(detail)}"
+    title = headline(detail)
     by, trigger = detail.get("startedBy"), detail.get("trigger")
     facts = {
         "State": detail["state"],
@@ -47,8 +46,19 @@ def announcement(detail: Mapping[str, Any]) -> Announcement:
         "Execution": detail.get("execution"),
     }
     details = "\n".join(f"{label}: {fact}" for label, fact in facts.items() if fact)
-    parts = (headline, detail.get("reason"), details)
-    return Announcement(_subject(headline), "\n\n".join(part for part in parts if part))
+    parts = (title, detail.get("reason"), details)
+    return Announcement(_subject(title), "\n\n".join(part for part in parts if part))
+
+
+def headline(detail: Mapping[str, Any]) -> str:
+    """Return what became of the release, such as `shop 1.2.0 failed and was rolled back`."""
+    name = " ".join(str(detail[key]) for key in ("service", "version") if detail.get(key))
+    return f"{name} {_state_text(detail)}"
+
+
+def deployer(execution: str) -> str:
+    """Return the deployer's stack, after which its state machines are named `<stack>-Deploy`."""
+    return execution.split(":")[6].rpartition("-")[0] or "deployer"
 
 
 def _serves(detail: Mapping[str, Any]) -> str | None:

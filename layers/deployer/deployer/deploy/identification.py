@@ -116,6 +116,8 @@ def pushed(
         "startedAt": now.isoformat(),
         "execution": execution,
     }
+    if commit := images.commit(config or {}):
+        release["builtFrom"] = commit
     return {**release, "tagMoved": True} if moved else release
 
 
@@ -181,7 +183,7 @@ def again(
         exact: whether it reuses the earlier release's task definition, rather than a new one
             from the current spec.
     """
-    return {
+    release: Release = {
         "service": earlier["service"],
         "id": release_id(now, earlier["digest"], execution),
         "repository": earlier["repository"],
@@ -198,6 +200,9 @@ def again(
         "to": earlier["id"],
         "taskDefinition": earlier.get("taskDefinition") if exact else None,
     }
+    if "builtFrom" in earlier:
+        release["builtFrom"] = earlier["builtFrom"]
+    return release
 
 
 def no_op(

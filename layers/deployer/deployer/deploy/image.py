@@ -6,6 +6,7 @@ Media types: https://github.com/opencontainers/image-spec/blob/main/media-types.
 https://docs.docker.com/reference/api/registry/
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,10 +25,14 @@ CONFIGS = (
     "application/vnd.docker.container.image.v1+json",
 )
 VERSION_LABEL = "org.opencontainers.image.version"
+REVISION_LABEL = "org.opencontainers.image.revision"
+SOURCE_LABEL = "org.opencontainers.image.source"
 SCHEMA_NUMBER_LABEL = "deployer.schema.number"
 SCHEMA_HASH_LABEL = "deployer.schema.hash"
 
 type Document = Mapping[str, Any]
+_REVISION = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")  # of SHA-1 or SHA-256
+_SOURCE = re.compile(r"(https://[\w.-]+(?::\d+)?/[\w./~-]{1,200}?)(\.git)?/?")
 _ATTESTATION = "unknown/unknown"  # the platform of what buildx adds to an index
 
 
@@ -36,6 +41,13 @@ class Schema(TypedDict):
 
     number: int
     hash: str | None
+
+
+class Commit(TypedDict):
+    """What an image was built from: a commit's hash, and the URL of its repository or None."""
+
+    revision: str
+    source: str | None
 
 
 def shown(schema: Schema | None) -> str:
@@ -121,3 +133,16 @@ def schema(config: Document) -> Schema | None:
     if not number.isdecimal():
         return None
     return {"number": int(number), "hash": image_labels.get(SCHEMA_HASH_LABEL)}
+
+
+def commit(config: Document) -> Commit | None:
+    """Return the commit in the image's labels; None if they have none, or no whole hash.
+
+    https://github.com/opencontainers/image-spec/blob/main/annotations.md
+    """
+    image_labels = labels(config)
+    revision = image_labels.get(REVISION_LABEL, "")
+    if not _REVISION.fullmatch(revision):
+        return None
+    source = _SOURCE.fullmatch(image_labels.get(SOURCE_LABEL, ""))
+    return {"revision": revision, "source": source[1] if source else None}

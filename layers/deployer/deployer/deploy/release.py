@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict, final
 
 from deployer import requests
-from deployer.deploy.image import Schema
+from deployer.deploy.image import Commit, Schema
 from deployer.deploy.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class Release(Entry):
     restore: NotRequired[str | None]
     taskDefinition: NotRequired[str | None]
     promotedFrom: NotRequired[PromotedFrom]
+    builtFrom: NotRequired[Commit]
 
 
 @final
