@@ -17,6 +17,7 @@ from deployer.deploy import (
     preflight,
     prerequisites,
     rollout,
+    schedules,
     verification,
 )
 from deployer.deploy import service as services
@@ -45,7 +46,7 @@ class Checked(TypedDict):
 
     `desiredCount` is the task count for the update; None keeps the service's current one.
     `addresses` is where to read the probes; None if there are none to read. `before` and `after`
-    are whether the release runs these tasks.
+    are whether the release runs these tasks, `schedules` whether it may change the service's.
     """
 
     previous: Previous | None
@@ -56,6 +57,7 @@ class Checked(TypedDict):
     database: Work
     before: bool
     after: bool
+    schedules: bool
 
 
 @logger.inject_lambda_context(correlation_id_path="execution")
@@ -86,6 +88,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
     checked: Checked = {
         "before": due["before"],
         "after": due["after"],
+        "schedules": schedules.may_exist(spec, records),
         "desiredCount": preflight.desired_count(spec, service, records, datetime.now(UTC)),
         "previous": previous,
         "database": database.work(spec, event["release"], previous),
@@ -102,6 +105,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
         cluster=spec.cluster,
         previous=checked["previous"],
         wasRunning=checked["wasRunning"],
+        **({"scheduled": True} if checked["schedules"] else {}),
     )
     logger.info("preflight passed", checked=checked)
     return checked

@@ -112,7 +112,9 @@ def _task_note(spec: Mapping[str, Any] | None, record: Entry | Unidentified) -> 
 @logger.inject_lambda_context(correlation_id_path="execution")
 def handler(event: Request, context: LambdaContext) -> Ending:
     result = event["diagnosis"] or diagnosis.diagnose(event["failure"], [], [], [])
-    outcome: Outcome = "FAILED_ROLLED_BACK" if event["restored"] else "FAILED"
+    unrestored = event["rollback"] and "schedules" in event["rollback"]
+    back = event["restored"] and not unrestored
+    outcome: Outcome = "FAILED_ROLLED_BACK" if back else "FAILED"
     record = event["release"] or release.unidentified(
         event["input"], event["execution"], event["startedAt"]
     )

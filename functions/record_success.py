@@ -52,6 +52,8 @@ def handler(event: Request, context: LambdaContext) -> Success:
         "probes": event["probes"],
         "reason": reason,
     }
+    if record and "schedules" in record:  # nobody needs what they were any more
+        details["schedules"] = {"before": {}, "names": record["schedules"]["names"]}
     recorded = record is not None and record.get("outcome") == "SUCCEEDED"  # by an earlier try
     if not recorded:
         with locks.lease(spec.service, event["execution"]):

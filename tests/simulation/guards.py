@@ -29,6 +29,7 @@ from deployer.deploy import (
     reconciliation,
     rollback,
     rollout,
+    schedules,
     service,
     stop_reasons,
     task_definitions,
@@ -93,7 +94,8 @@ def _plans(seeds: int) -> Iterator[Plan]:
     ours = [name for name in PLANS if name not in (*sites.PLANS, *builds.PLANS)]
     named = (PLANS[name] for name in ours)
     random = map(plans.random_plan, range(seeds))
-    sampled = chain(_sample(tuple(ours), 61), _sample(("tasks before and after",), 7))
+    closely = ("tasks before and after", "a schedule that is refused")
+    sampled = chain(_sample(tuple(ours), 61), _sample(closely, 7))
     return chain(named, FOUND.values(), sampled, random)
 
 
@@ -439,6 +441,14 @@ def _tasks_run_on(states: dict[str, Any]) -> None:
 def _token_of_its_own(put: Put) -> None:
     numbers = count()
     put(one_off, "token", lambda *_: f"token-{next(numbers)}")
+
+
+def _schedules_noted_anew(put: Put) -> None:
+    put(releases, "note_schedules", lambda entry, note: releases.note(entry, schedules=note))
+
+
+def _schedules_left_untold(states: dict[str, Any]) -> None:
+    states["Update schedules of previous release"]["Catch"][0]["Assign"].pop("rollback")
 
 
 def _without_rollback(states: dict[str, Any]) -> None:
@@ -802,6 +812,15 @@ GUARDS = (
         _tasks_run_on)),
     Guard("a task before the rollout may have migrated", "no older release on a newer schema",
           _returns(one_off, "may_have_run", False)),
+    Guard("schedules go back with the release", "schedules follow", lambda put: put(
+        _function("update_schedules"), "_restore", lambda *_: [])),
+    Guard("schedules go where the release stays", "schedules follow", _returns(
+        schedules, "stays", False)),
+    Guard("what schedules were is noted once", "schedules follow", _schedules_noted_anew),
+    Guard("a late try changes no schedules", "schedules follow", lambda put: put(
+        _function("update_schedules"), "_restored", lambda _: False)),
+    Guard("what has other schedules is not called rolled back", "schedules follow", _machine_with(
+        _schedules_left_untold)),
     Guard("reads of the table are consistent", "rollback is exact", _reads_that_lag),
     Guard("an outcome is announced once", "announced once", _announced_twice),
     Guard("another's outcome is not announced over", "announced once", _closed_whatever_is_there),

@@ -54,6 +54,13 @@ def test_random_schedules_of_tasks_hold(tens: int) -> None:
         assert result is None, f"seed {seed}: {result}"
 
 
+@pytest.mark.parametrize("tens", range(5))
+def test_random_schedules_of_scheduled_tasks_hold(tens: int) -> None:
+    for seed in range(10 * tens, 10 * tens + 10):
+        result = plans.broken(plans.random_schedule_plan(seed))
+        assert result is None, f"seed {seed}: {result}"
+
+
 def test_a_plan_runs_the_same_each_time() -> None:
     assert plans.told(plans.random_plan(7)) == plans.told(plans.random_plan(7))
 
@@ -114,6 +121,8 @@ MENDED_BY = {
         "one function changes something at a time",
     "a recovery took back what a redriven execution had made live":
         "a release with an outcome gets no lock",
+    "a late try changed the schedules of a release that had failed":
+        "a late try changes no schedules",
     "a redriven execution changed the service without the lock":
         "who changes something holds the lock still",
 }  # fmt: skip

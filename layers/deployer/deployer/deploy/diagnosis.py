@@ -24,6 +24,7 @@ _ADVICE = {
     "BuildFailed": "See the build's log; correct the sources and upload them again.",
     "VerificationFailed": "See how the site responds; upload again once you know why.",
     "DatabaseFailed": "See the instance and its events in RDS; then push or deploy again.",
+    "SchedulesFailed": "Correct what the message names; then deploy again, or restart.",
     "LockTimedOut": "See who holds the lock; stop that execution if it hangs, then push or upload.",
     "LockLost": "Another execution has already cleaned up; push, upload or deploy again.",
     "ExecutionEnded": "See who stopped the execution and why; then push or upload again.",
@@ -261,6 +262,12 @@ def summary(diagnosis: Diagnosis, rollback: Rollback | None, restored: bool, wha
         what: `service` or `site`.
     """
     became = of_rollback(rollback, restored, what)
+    if why := rollback and rollback.get("schedules"):
+        why = clip(redact(explain({"Error": "", "Cause": why})[1]), _CAUSE_LIMIT).removesuffix(".")
+        became += (
+            f" Its schedules could not be put back: {why}. `deployer doctor` names them, and"
+            " `deployer restart` sets them."
+        )
     return f"{diagnosis['cause']}. {became} {diagnosis['advice']}"
 
 
@@ -273,7 +280,8 @@ def of_rollback(rollback: Mapping[str, Any] | None, restored: bool, what: str) -
     if restored:
         return f"The previous release is back{' and steady' if what == 'service' else ''}."
     if rollback and rollback["action"] in ("ROLL_BACK", "AWAIT"):
-        unrecorded: Failure = {"Error": "", "Cause": rollback["reason"]}
+        cause = rollback.get("schedules") or rollback["reason"]
+        unrecorded: Failure = {"Error": "", "Cause": cause}
         failure = cast(Failure, rollback.get("failure") or unrecorded)
         why = clip(redact(explain(failure)[1]), _CAUSE_LIMIT).removesuffix(".")
         return f"The rollback failed too: {why}. The {what} needs manual attention."

@@ -16,6 +16,7 @@ from deployer.deploy.rollout import Rollout
 if TYPE_CHECKING:
     from deployer.deploy.diagnosis import Diagnosis
     from deployer.deploy.one_off import TaskRun
+    from deployer.deploy.schedules import Note
 
 _VERSION_TAG = re.compile(r"v?[0-9]+(\.[0-9]+)+")
 # What builds append to a version for a variant: a platform by docker's or uname's name, or an index
@@ -102,7 +103,9 @@ class Recorded(Release, Record):
     `cluster` is that of the spec which it was deployed by; the spec may name another one since.
 
     The deployment's steps record their results, so that another execution can clean up if this one
-    is stopped. `before` and `after` are the tasks before and after the rollout.
+    is stopped. `before` and `after` are the tasks before and after the rollout; `schedules` what
+    the service's schedules were before they were changed, `scheduled` whether they may be, and
+    `schedulesRestored` that they are, or need no restoration.
     """
 
     deployed: NotRequired[bool]
@@ -117,6 +120,9 @@ class Recorded(Release, Record):
     databaseInstance: NotRequired[str | None]
     before: NotRequired["TaskRun"]
     after: NotRequired["TaskRun"]
+    scheduled: NotRequired[bool]
+    schedules: NotRequired["Note"]
+    schedulesRestored: NotRequired[bool]
     diagnosis: NotRequired["Diagnosis"]
     url: NotRequired[str | None]
 
