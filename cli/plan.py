@@ -5,13 +5,16 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from cli import checks
 from cli.errors import REJECTED, UNREADY, WRONG, CommandFailed
 from cli.nextstep import Given
 from cli.screen import Screen, printable
 from cli.target import Target
 from deployer import requests
-from deployer.aws import ecr, ecs
+from deployer.aws import ecr, ecs, scheduler
+from deployer.aws import refused as refused_by_aws
 from deployer.check import WARNING, Check
 from deployer.deploy import (
     database,
@@ -19,6 +22,7 @@ from deployer.deploy import (
     one_off,
     preflight,
     rollout,
+    schedules,
     service,
     serving,
     task_definitions,
@@ -141,6 +145,7 @@ class Plan:
     Attributes:
         leading, further: what would change of each service.
         before, after: the tasks before and after the rollout; None if it has none.
+        schedules: what becomes of each scheduled task, by its name; None if they can't be seen.
         problem: why the preflight would fail; "" if no reason is known.
         warnings: the checks that a preflight would only warn of.
     """
@@ -153,6 +158,7 @@ class Plan:
     applied: Schema | None
     before: OneOff | None
     after: OneOff | None
+    schedules: Mapping[str, str] | None
     line: locks.Queue
     holds: bool
     problem: str
@@ -181,6 +187,7 @@ class Plan:
             "automaticRollback": self.leading.rolls_back,
             "before": _one_off_document(self.before),
             "after": _one_off_document(self.after),
+            "schedules": self.schedules,
             "lock": holder and {name: holder[name] for name in ("release", "execution")},
             "waiting": [lock_request["release"] for lock_request in self.line.waiting],
             "hold": self.line.hold and {n: self.line.hold[n] for n in ("by", "at", "reason")},
@@ -216,6 +223,7 @@ def of(target: Target, records: History, release: Release, *, holds: bool) -> Pl
         applied=history.applied_schema(records),
         before=spec.before if due["before"] else None,
         after=spec.after if due["after"] else None,
+        schedules=_schedules(spec, records),
         line=locks.queue(spec.service),
         holds=holds,
         problem=_problem([leading, *further], records, release, results),
@@ -261,6 +269,19 @@ def _change(
         rolls_back=rolls_back,
         checks=check_prerequisites.of_part(spec, results),
     )
+
+
+def _schedules(spec: ServiceSpec, records: History) -> dict[str, str] | None:
+    """Return what becomes of each scheduled task; None without permission to see them."""
+    if not schedules.may_exist(spec, records):
+        return {}
+    try:
+        exist = scheduler.schedules(schedules.group(spec.service))
+    except ClientError as error:
+        if not refused_by_aws(error):
+            raise
+        return None
+    return schedules.outlook(spec, exist)
 
 
 def _definition(
@@ -327,6 +348,7 @@ def show(plan: Plan, screen: Screen) -> None:
             ("strategy", _strategy(plan.leading)),
             ("database", _database(plan)),
             *_tasks(plan),
+            *_schedule_rows(plan),
             *_further(plan),
             ("rollback", _rollback(plan)),
             ("lock", _lock(plan)),
@@ -397,6 +419,13 @@ def _tasks(plan: Plan) -> Iterator[tuple[str, str]]:
             where = f" in container {one.container}" if one.container else ""
             text = f"{' '.join(one.command)}{where}, {one.timeout} s at most"
             yield name, f"a task would run: {printable(text)}"
+
+
+def _schedule_rows(plan: Plan) -> Iterator[tuple[str, str]]:
+    if plan.schedules is None:
+        yield "schedules", "unknown: no permission to see them"
+    for number, (name, text) in enumerate((plan.schedules or {}).items()):
+        yield "" if number else "schedules", printable(f"{name}: {text}")
 
 
 def _schema_number(schema: Schema | None) -> str:

@@ -132,6 +132,15 @@ class _Recorder(Fields):
         self._properties[name] = {"anyOf": [inner, {"type": "null"}]}
         return None
 
+    def objects_by_name[T](
+        self, name: str, read: Callable[[Fields], T], *, pattern: str
+    ) -> Mapping[str, T]:
+        inner = _Recorder()
+        read(inner)
+        names = _matching(pattern)
+        self._note(name, "object", "null", propertyNames=names, additionalProperties=inner)
+        return {}
+
     def children(self, name: str) -> tuple[Fields, ...]:
         inner = _Recorder()
         self._properties[name] = {"type": ["array", "null"], "items": inner}

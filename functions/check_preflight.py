@@ -17,6 +17,7 @@ from deployer.deploy import (
     preflight,
     prerequisites,
     rollout,
+    schedules,
     verification,
 )
 from deployer.deploy import service as services
@@ -47,7 +48,7 @@ class Checked(TypedDict):
 
     `desiredCount` is the task count for the update; None keeps the service's current one.
     `addresses` is where to read the probes; None if there are none to read. `before` and `after`
-    are whether the release runs these tasks.
+    are whether the release runs these tasks, `schedules` whether it may change the service's.
     """
 
     previous: Previous | None
@@ -58,6 +59,7 @@ class Checked(TypedDict):
     database: Work
     before: bool
     after: bool
+    schedules: bool
 
 
 @logger.inject_lambda_context(correlation_id_path="execution")
@@ -83,6 +85,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
     checked: Checked = {
         "before": due["before"],
         "after": due["after"],
+        "schedules": schedules.may_exist(spec, records),
         "desiredCount": leading["desiredCount"],
         "previous": leading["previous"],
         "database": database.work(spec, release, leading["previous"]),
@@ -104,6 +107,7 @@ def handler(event: Request, context: LambdaContext) -> Checked:
         previous=checked["previous"],
         wasRunning=checked["wasRunning"],
         **({"servicesBefore": parts} if parts else {}),
+        **({"scheduled": True} if checked["schedules"] else {}),
     )
     logger.info("preflight passed", checked=checked, services=parts)
     return checked

@@ -33,7 +33,8 @@ class Identified(TypedDict):
     """The decision: DEPLOY a release, RECOVER one whose execution ended, or do NOTHING.
 
     The fields after `spec` are set only for a recovery: what the interrupted execution had
-    established. `before` and `after` are whether it may have run these tasks.
+    established. `before` and `after` are whether it may have run these tasks, `schedules` whether
+    it may have changed the service's.
     """
 
     decision: Literal["DEPLOY", "RECOVER", "NOTHING"]
@@ -45,6 +46,7 @@ class Identified(TypedDict):
     wasRunning: bool
     before: bool
     after: bool
+    schedules: bool
     rollout: Rollout | None
     failure: Failure | None
 
@@ -234,6 +236,7 @@ def _handle_recover(request: Recover, execution: str, now: datetime) -> Identifi
         # its last function may be about to record one
         "before": "before" in record or current.get("before") is not None,
         "after": "after" in record or current.get("after") is not None,
+        "schedules": record.get("scheduled", False),
         "rollout": record.get("rollout"),
         "failure": {"Error": "ExecutionEnded", "Cause": cause},
     }
@@ -275,6 +278,7 @@ def _result(
         "wasRunning": False,
         "before": False,
         "after": False,
+        "schedules": False,
         "rollout": None,
         "failure": None,
     }

@@ -119,7 +119,8 @@ def handler(event: Request, context: LambdaContext) -> Ending:
     result = event["diagnosis"] or diagnosis.diagnose(event["failure"], [], [], [])
     reaction = event["rollback"]
     restored = event["restored"] and (reaction is None or rollback.complete(reaction))
-    outcome: Outcome = "FAILED_ROLLED_BACK" if restored else "FAILED"
+    back = restored and not (reaction and "schedules" in reaction)
+    outcome: Outcome = "FAILED_ROLLED_BACK" if back else "FAILED"
     record = event["release"] or release.unidentified(
         event["input"], event["execution"], event["startedAt"]
     )

@@ -54,6 +54,8 @@ def handler(event: Request, context: LambdaContext) -> Success:
     }
     if record and spec.further:
         details["services"] = _with_urls(record, event["addresses"])
+    if record and "schedules" in record:  # nobody needs what they were any more
+        details["schedules"] = {"before": {}, "names": record["schedules"]["names"]}
     recorded = record is not None and record.get("outcome") == "SUCCEEDED"  # by an earlier try
     if not recorded:
         with locks.lease(spec.service, event["execution"]):

@@ -17,9 +17,17 @@ from cli.patience import patiently
 from cli.screen import Screen, brief, moment, printable, reachable, span
 from cli.target import Target
 from deployer import http
-from deployer.aws import ecs, elb, ssm
+from deployer.aws import ecs, elb, scheduler, ssm
 from deployer.build import image_build
-from deployer.deploy import addresses, documents, history, overview, rollout, serving
+from deployer.deploy import (
+    addresses,
+    documents,
+    history,
+    overview,
+    rollout,
+    schedules,
+    serving,
+)
 from deployer.deploy.history import History
 from deployer.deploy.rollout import Service
 from deployer.deploy.spec import ServiceSpec
@@ -149,6 +157,7 @@ def _document(target: Target) -> Document:
             },
         }, service
 
+    no_schedules: list[Document] = []
     in_flight = _in_flight(target, records, queue)
     live = history.live(records)
     verified = live and {**overview.release(live), "since": live["endedAt"]}
@@ -166,6 +175,7 @@ def _document(target: Target) -> Document:
         "url": leading["url"],
         "tasks": leading["tasks"],
         "further": [_further(part, further[part.service]) for part in spec.further],
+        "schedules": request_or("schedules", lambda: _schedules(spec, records), no_schedules),
         "inFlight": in_flight,
         "waiting": [overview.claim(lock_request, records) for lock_request in queue.waiting],
         "hold": overview.hold(queue.hold, records),
@@ -189,6 +199,23 @@ def _differs(service: Service | None, verified: Document | None) -> str | None:
         return None
     name = runs.rpartition("/")[2]
     return f"the service uses {name}, which is not the live release's revision"
+
+
+def _schedules(spec: ServiceSpec, records: History) -> list[Document]:
+    """Return the scheduled tasks; only a service with any is looked up."""
+    if not schedules.may_exist(spec, records):
+        return []
+    return [
+        {
+            "name": name,
+            "schedule": schedule.get("ScheduleExpression"),
+            "timezone": schedule.get("ScheduleExpressionTimezone"),
+            "command": schedules.command(schedule),
+            "taskDefinition": schedules.runs(schedule),
+            "enabled": schedule.get("State") == "ENABLED",
+        }
+        for name, schedule in scheduler.schedules(schedules.group(spec.service)).items()
+    ]
 
 
 def _healthy(service: Service | None) -> set[str] | None:
@@ -292,6 +319,7 @@ def _rows(document: Document, now: datetime | None = None) -> Iterator[tuple[str
         yield one["service"], f"{what}{unverified}{' ' + one['url'] if one['url'] else ''}"
         if one["tasks"]:
             yield from _task_rows(one["tasks"], now)
+    yield from _schedule_rows(document["schedules"])
     for entry in document["inFlight"]:
         phase = entry["phase"] or "its execution is gone, or you have no permission to see it"
         if entry["status"] not in ("RUNNING", None):
@@ -360,6 +388,15 @@ def _task_rows(tasks: Document, now: datetime | None) -> Iterator[tuple[str, str
         since = f"since {moment(task['startedAt'], now)}" if task["startedAt"] else ""
         words = (task["version"], task["status"], health, target.get(task["targetHealthy"]), since)
         yield f"  {task['id'][:8]}", ", ".join(word for word in words if word)
+
+
+def _schedule_rows(listed: Sequence[Document]) -> Iterator[tuple[str, str]]:
+    for number, entry in enumerate(listed):
+        zone = f" {entry['timezone']}" if entry["timezone"] not in (None, "UTC") else ""
+        off = "" if entry["enabled"] else ", disabled"
+        runs = f"'{entry['command']}' on {entry['taskDefinition']}{off}"
+        text = f"{entry['name']}: {entry['schedule']}{zone}, {runs}"
+        yield "" if number else "schedules", printable(text)
 
 
 def _release_text(entry: Document, now: datetime | None, phase: str = "") -> str:

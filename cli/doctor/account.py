@@ -19,7 +19,7 @@ from cli.doctor import findings
 from cli.errors import WRONG, CommandFailed
 from cli.target import Target
 from deployer import http, presets
-from deployer.aws import client, ec2, ecr, ecs, elb, logs, rds, sfn, ssm
+from deployer.aws import client, ec2, ecr, ecs, elb, logs, rds, scheduler, sfn, ssm
 from deployer.build import image_build
 from deployer.check import FAILED, OK, WARNING, Check
 from deployer.deploy import (
@@ -28,6 +28,7 @@ from deployer.deploy import (
     history,
     prerequisites,
     rollout,
+    schedules,
     service,
     serving,
     spec,
@@ -40,10 +41,15 @@ from deployer.deploy.release import Recorded, carried_out_by
 from deployer.deploy.rollout import Service
 from deployer.deploy.spec import ServiceSpec
 from deployer.deploy.stop_reasons import Task
-from deployer.errors import AwsUnavailable, PreflightFailed
+from deployer.errors import AwsUnavailable, PreflightFailed, SchedulesFailed
 from deployer.presets import Preset
 from deployer.store import builds, locks, releases
-from deployer.usecases import check_prerequisites, read_documents, resolve_request
+from deployer.usecases import (
+    check_prerequisites,
+    plan_schedules,
+    read_documents,
+    resolve_request,
+)
 
 _LINES = 100
 _SOON, _WEEK = timedelta(days=14), timedelta(days=7)
@@ -51,7 +57,8 @@ _AT_ONCE = 8
 _EXECUTIONS = 20
 _NEWEST = 20  # records
 _ADAPTER_SERVICES = (
-    *("dynamodb", "ec2", "ecr", "ecs", "elbv2", "iam", "logs", "rds", "secretsmanager", "ssm"),
+    *("dynamodb", "ec2", "ecr", "ecs", "elbv2", "iam", "logs", "rds", "scheduler"),
+    *("secretsmanager", "ssm"),
 )
 _ACCOUNT_SERVICES = (
     *("acm", "cloudwatch", "ecr", "ecs", "elbv2", "iam", "route53", "secretsmanager"),
@@ -192,6 +199,7 @@ class _Examination:
             }
         if "service" not in self._unseen:
             checks |= self._running_checks()
+            checks["schedules"] = self._scheduled
         checks |= {
             "image": self._image,
             "variables": self._variables,
@@ -332,6 +340,20 @@ class _Examination:
         if names != self._names:
             for check in self._preset.variables(names, self.known):
                 yield replace(check, name="variables that run")
+
+    def _scheduled(self) -> Iterator[Check]:
+        """Check that the schedules are those of the release that serves."""
+        current = rollout.primary(self.service) if self.service else None
+        in_flight = any("outcome" not in entry for entry in self.records)
+        if not current or in_flight or not schedules.may_exist(self._spec, self.records):
+            return
+        exist = scheduler.schedules(schedules.group(self._spec.service))
+        try:
+            wanted = plan_schedules.planned(self._spec, current["taskDefinition"], exist)
+        except SchedulesFailed as error:
+            yield Check("schedules", FAILED, f"{error}")
+            return
+        yield from findings.schedules([*schedules.drift(exist, wanted)], [*wanted])
 
     @property
     def _names(self) -> set[str]:

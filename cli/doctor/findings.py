@@ -380,6 +380,15 @@ def drift(
         )
 
 
+def schedules(differences: Sequence[str], names: Sequence[str]) -> Iterator[Check]:
+    """Check that the schedules are those of the release that serves, as the spec has them."""
+    repair = ("A restart sets them, as the next release does:", "  deployer restart")
+    for difference in differences:
+        yield Check("schedules", WARNING, difference, repair)
+    if names and not differences:
+        yield Check("schedules", OK, f"{', '.join(names)}: as the spec says")
+
+
 def _unverified(record: Recorded | None, *, registered: bool) -> str:
     """Return why the running task definition is not verified, by the records."""
     if record and history.was_live(record):

@@ -30,6 +30,7 @@ from cli.setup.checks import SERVICE_ROLES
 from cli.setup.settings import OF_DEPLOYER, Project, Stack
 from cli.setup.stacks import Sam, Stacks, State
 from deployer.check import OK, WARNING, Check
+from deployer.deploy import schedules
 
 _SUCCEEDED = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLETE")
 _STANDINGS = {
@@ -642,9 +643,12 @@ class Infrastructure:
                     )
 
     def _delete_service(self) -> None:
-        """Delete the ECS service, which the deployer created outside of the stacks: its tasks use
-        the network and the cluster."""
+        """Delete the ECS service and its schedules, which the deployer created outside of the
+        stacks: its tasks use the network and the cluster."""
         service = self.settings["ServiceName"]
+        scheduler = self.account.client("scheduler")
+        with contextlib.suppress(scheduler.exceptions.ResourceNotFoundException):
+            scheduler.delete_schedule_group(Name=schedules.group(service))
         cluster = self.settings.get("ClusterName") or service
         ecs = self.account.client("ecs")
         with contextlib.suppress(ecs.exceptions.ClusterNotFoundException):

@@ -35,6 +35,9 @@ _SAMS = (
     "of AWSLambdaVPCAccessExecutionRole, which SAM attaches to a function with a VpcConfig, also "
     "where a condition leaves it out; Lambda itself uses it where VerifySubnetIds is set"
 )
+_SCHEDULED = (
+    "EventBridge Scheduler uses it when a schedule fires; the local one runs no tasks of ECS"
+)
 _UNDO = "only where a release that restored a database fails; unit tests and the simulation show it"
 
 UNUSED = {
@@ -109,6 +112,14 @@ UNUSED = {
         "deployer.RestoreDatabaseRole", "rds:RestoreDBInstanceFromDBSnapshot", "og:*"
     ): "RDS asks for it whether or not the request names an option group (Service Authorization "
     "Reference); the local AWS does not",
+    **{
+        Permission("service.ScheduleRole", action, resource): _SCHEDULED
+        for action, resource in (
+            ("ecs:RunTask", "task-definition/{Repository}-releases:*"),
+            ("iam:PassRole", "role/{ExecutionRole}"),
+            ("iam:PassRole", "role/{TaskRole}"),
+        )
+    },
     Permission(
         "service.ExecutionRole", "ecr:BatchCheckLayerAvailability", "repository/{Repository}"
     ): "ECS's documentation of the execution role wants it for each pull; the local agent does not",

@@ -221,6 +221,92 @@ class Table:
         self.world.invariants.written(before, after)
 
 
+# EventBridge Scheduler --------------------------------------------------------------------------
+
+
+class Scheduler:
+    """Schedules by group and name."""
+
+    def __init__(self, world: "World") -> None:
+        self.world = world
+        self.groups: dict[str, dict[str, dict[str, Any]]] = {}
+        self.refuses: set[str] = set()  # schedules that it refuses to change
+        self._created: Any = None  # by which call, for botocore's second try with the same token
+
+    def create_schedule_group(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if request["Name"] in self.groups:
+            raise AwsError("ConflictException", f"{request['Name']} already exists", 409)
+        self.groups[request["Name"]] = {}
+        return {"ScheduleGroupArn": _schedule_arn("schedule-group", request["Name"])}
+
+    def list_schedules(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        group = self._group(request)
+        page, following = self.world.paged(
+            [{"Name": name, "GroupName": request["GroupName"]} for name in group],
+            request.get("NextToken"),
+        )
+        return {"Schedules": page, **({"NextToken": following} if following else {})}
+
+    def get_schedule(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        schedule = self._group(request).get(request["Name"])
+        if schedule is None:
+            raise self._missing(request["Name"])
+        times = {name: moment(self.world.engine.now) for name in _SCHEDULE_TIMES}
+        return {**request, **schedule, **times, "ActionAfterCompletion": "NONE"}
+
+    def create_schedule(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        group, name, call = self._group(request), request["Name"], (self.world.calls, request)
+        if name in group and self._created != call:
+            raise AwsError("ConflictException", f"Schedule {name} already exists.", 409)
+        self._created = call
+        return self._put(group, request)
+
+    def update_schedule(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Set all of a schedule: what the request leaves out gets its default."""
+        group = self._group(request)
+        if request["Name"] not in group:
+            raise self._missing(request["Name"])
+        return self._put(group, request)
+
+    def _put(self, group: dict[str, dict[str, Any]], request: Mapping[str, Any]) -> dict[str, Any]:
+        name, target = request["Name"], request["Target"]["EcsParameters"]["TaskDefinitionArn"]
+        if name in self.refuses:
+            raise AwsError("ValidationException", f"{name} is refused")
+        if target not in self.world.ecs.revisions:
+            raise AwsError("ValidationException", f"{target} does not exist")
+        fields = {n: v for n, v in request.items() if n not in ("Name", "GroupName")}
+        group[name] = json.loads(json.dumps(fields))
+        return {"ScheduleArn": _schedule_arn("schedule", f"{request['GroupName']}/{name}")}
+
+    def delete_schedule(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if self._group(request).pop(request["Name"], None) is None:
+            raise self._missing(request["Name"])
+        return {}
+
+    def _group(self, request: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        if request["GroupName"] not in self.groups:
+            raise self._missing(request["GroupName"])
+        return self.groups[request["GroupName"]]
+
+    def _missing(self, name: str) -> AwsError:
+        return AwsError("ResourceNotFoundException", f"{name} does not exist.", 404)
+
+    def revisions(self) -> dict[str, str]:
+        """The revision that each schedule runs, by the schedule's name."""
+        return {
+            name: schedule["Target"]["EcsParameters"]["TaskDefinitionArn"]
+            for group in self.groups.values()
+            for name, schedule in group.items()
+        }
+
+
+_SCHEDULE_TIMES = ("CreationDate", "LastModificationDate")
+
+
+def _schedule_arn(kind: str, name: str) -> str:
+    return f"arn:aws:scheduler:{REGION}:{ACCOUNT}:{kind}/{name}"
+
+
 # ECR ------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from importlib import import_module
 from itertools import chain, count, islice
@@ -29,6 +29,7 @@ from deployer.deploy import (
     reconciliation,
     rollback,
     rollout,
+    schedules,
     service,
     stop_reasons,
     task_definitions,
@@ -94,7 +95,8 @@ def _plans(seeds: int) -> Iterator[Plan]:
     ours = [name for name in PLANS if name not in (*sites.PLANS, *builds.PLANS)]
     named = (PLANS[name] for name in ours)
     random = map(plans.random_plan, range(seeds))
-    sampled = chain(_sample(tuple(ours), 61), _sample(("tasks before and after",), 7))
+    closely = ("tasks before and after", "a schedule that is refused")
+    sampled = chain(_sample(tuple(ours), 61), _sample(closely, 7))
     together = map(plans.random_service_plan, range(seeds))
     return chain(named, FOUND.values(), sampled, random, together)
 
@@ -183,13 +185,14 @@ def _opened_whatever_is_there(put: Put) -> None:
     put(releases, "open_release", opened)
 
 
-def _opened_again_by_its_own(put: Put) -> None:
-    def opened(document: Any) -> Any:
-        releases.carry_out(document["execution"], document)
-        ours = "attribute_not_exists(#id) OR #execution = :me OR #outcome = :ignored"
-        return table.put_if(document, ours, me=document["execution"], ignored="IGNORED")
+def _hold_recorded_in_two_steps(put: Put) -> None:
+    def recorded(release: Any, reason: str, now: datetime) -> bool:
+        releases.open_release(release)
+        details = {"endedAt": now.isoformat(), "reason": reason}
+        releases.close_release(release, "SUCCEEDED", details)
+        return True
 
-    put(releases, "open_release", opened)
+    put(releases, "record_hold", recorded)
 
 
 def _hold_overlooked(put: Put) -> None:
@@ -462,6 +465,14 @@ def _whichever_wave_is_left(spec: Any, number: int, rollouts: Any) -> list[Any]:
     return [part for part in every if part.wave == min(one.wave for one in every)]
 
 
+def _schedules_noted_anew(put: Put) -> None:
+    put(releases, "note_schedules", lambda entry, note: releases.note(entry, schedules=note))
+
+
+def _schedules_left_untold(states: dict[str, Any]) -> None:
+    states["Update schedules of previous release"]["Catch"][0]["Assign"].pop("rollback")
+
+
 def _without_rollback(states: dict[str, Any]) -> None:
     states["Diagnose failure"]["Next"] = "Record failure"
 
@@ -726,11 +737,11 @@ GUARDS = (
     Guard("a dead holder's lock is taken over", "no orphans", _returns(sfn, "running", True)),
     Guard("an outcome is written once", "one outcome", _outcome_written_again),
     Guard("a push has one record", "one outcome", _opened_whatever_is_there),
-    Guard("a late retry opens nothing again", "one outcome", _opened_again_by_its_own),
     Guard("a newer push supersedes", "newest push wins", _returns(lock, "_overtaken", None)),
     Guard("a request supersedes older pushes", "a rollback sticks", _orders_overtake_nothing),
     Guard("a restart is for what is live", "newest push wins", _returns(lock, "live", None)),
     Guard("of one second's pushes the tag decides", "newest push wins", _ids_decide_alone),
+    Guard("a hold is recorded with its outcome", "announced once", _hold_recorded_in_two_steps),
     Guard("a hold holds", "a hold holds", _hold_overlooked),
     Guard("a hold counts until the lock is taken", "a hold holds", _hold_looked_for_once),
     Guard("a look that lags is repeated", "what runs", _returns(ecs, "shows", True)),
@@ -832,6 +843,15 @@ GUARDS = (
         waves, "due", _all_at_once)),
     Guard("a late second try of a wave begins no other", "waves in order", lambda put: put(
         waves, "due", _whichever_wave_is_left)),
+    Guard("schedules go back with the release", "schedules follow", lambda put: put(
+        _function("update_schedules"), "_restore", lambda *_: [])),
+    Guard("schedules go where the release stays", "schedules follow", _returns(
+        schedules, "stays", False)),
+    Guard("what schedules were is noted once", "schedules follow", _schedules_noted_anew),
+    Guard("a late try changes no schedules", "schedules follow", lambda put: put(
+        _function("update_schedules"), "_restored", lambda _: False)),
+    Guard("what has other schedules is not called rolled back", "schedules follow", _machine_with(
+        _schedules_left_untold)),
     Guard("reads of the table are consistent", "rollback is exact", _reads_that_lag),
     Guard("an outcome is announced once", "announced once", _announced_twice),
     Guard("another's outcome is not announced over", "announced once", _closed_whatever_is_there),

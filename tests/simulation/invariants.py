@@ -30,10 +30,14 @@ _WRITES = {
     "CreateDBSnapshot",
     "RestoreDBInstanceFromDBSnapshot",
     "PutSecretValue",
+    "CreateSchedule",
+    "UpdateSchedule",
+    "DeleteSchedule",
 }
 _SECRET = SECRET.encode()
 _TELL = {"PutItem", "UpdateItem", "TransactWriteItems", "PutEvents"}
 _CHANGES = ("UpdateService", "CreateService")
+_SCHEDULES = ("CreateSchedule", "UpdateSchedule", "DeleteSchedule")
 # faults after which a release may fail though it is good: its execution was ended from outside,
 # or a permission was missing
 ENDS = {"stopped", "expired", "denied"}
@@ -157,8 +161,15 @@ class Invariants:
             self.broken("preflight first", f"{invocation.function} calls {operation} before it")
         if operation == "RestoreDBInstanceFromDBSnapshot":
             self._fits(invocation.payload["release"], request["DBSnapshotIdentifier"])
-        if operation == "RunTask":
+        if operation == "RunTask" or operation in _SCHEDULES:
             self._holds_the_lock(invocation)
+        if (
+            operation in _SCHEDULES
+            and execution
+            and not {*("Update schedules", "Update schedules of previous release")}
+            & {*execution.path}
+        ):
+            self.broken("schedules follow", f"{invocation.function} calls {operation} too early")
         if operation in _CHANGES:
             self._task_before(invocation)
             self._may_change(invocation, request)
@@ -169,7 +180,7 @@ class Invariants:
         execution, turn = invocation.execution, self.record("#lock")
         held = turn is not None and execution is not None and turn["execution"] == execution.arn
         if execution and execution.status == "RUNNING" and not held:
-            self.broken("one in flight", f"{execution.name} runs a task without the lock")
+            self.broken("one in flight", f"{execution.name} changes it without the lock")
 
     def ran(self, task: OneOff) -> None:
         """ECS runs a task of a release: for the first time, and after the snapshot?"""
@@ -400,6 +411,9 @@ class Invariants:
         for service in services.those_there(self.world):
             if service.desired and service.primary.state != "COMPLETED":
                 self.broken("back and steady", f"{record['id']}: {service.primary.state}")
+        leading = self.world.ecs.services.get(self.world.spec["service"])
+        if leading and leading.deployments:
+            self._schedules_run(leading.primary.revision, record)
 
     def _success(self, record: Mapping[str, Any]) -> None:
         """A release is called live: is it?"""
@@ -415,6 +429,7 @@ class Invariants:
         if self.world.ecr.apps.get(record["digest"]) != app:
             self.broken("no false success", f"{app} runs, not {record['version']}")
         services.succeeded(self.world, record)
+        self._schedules_run(ours.revision, record)
         app = app.within(service.name)
         before, self.live = self.live, app
         died = [t for t in service.dead if t.deployment is ours and self._recent(t.stopped)]
@@ -445,6 +460,21 @@ class Invariants:
             answers = [t for t in self.world.serving(url) if t.deployment is ours]
             if not answers and not died:
                 self.broken("truthful URL", f"{url} leads to no task of {record['version']}")
+
+    def _schedules_run(self, revision: str, record: Mapping[str, Any]) -> None:
+        """A release is called live, or rolled back: do the schedules run the same revision?"""
+        told = record["outcome"] != "SUCCEEDED" and self._schedules_are_told()
+        for name, runs in self.world.scheduler.revisions().items():
+            if runs != revision and not told:
+                why = f"{name} runs {runs}, not {revision}: {record['id']} is {record['outcome']}"
+                self.broken("schedules follow", why)
+
+    def _schedules_are_told(self) -> bool:
+        """Whether a record since the last success says that schedules could not be put back."""
+        locked = [r for r in self.records() if "lockedAt" in r and "scheduled" in r]
+        since = max((r["lockedAt"] for r in locked if r.get("outcome") == "SUCCEEDED"), default="")
+        words = "schedules could not be put back"
+        return any(words in r.get("reason", "") for r in locked if r["lockedAt"] > since)
 
     @property
     def _bake(self) -> float:
@@ -526,6 +556,7 @@ class Invariants:
         self._no_false_failure(records)
         self._what_runs(records)
         services.at_rest(self.world, records)
+        self._what_is_scheduled(records)
         self._the_rest_stays()
         self._where_the_data_is(records)
         self._history_is_whole(records)
@@ -689,6 +720,23 @@ class Invariants:
             self.broken("what runs", f"{primary.revision} after {newest['reason']}")
         if not output:
             self._newest_or_ordered(records, good, primary.revision)
+
+    def _what_is_scheduled(self, records: list[Mapping[str, Any]]) -> None:
+        """The schedules run what the service runs, unless the record says that they do not; and
+        there are those of the spec by which something went live last."""
+        service = self.world.ecs.services.get(self.world.spec["service"])
+        locked = [r for r in records if "lockedAt" in r and "scheduled" in r]
+        if not locked or service is None or not service.deployments or self.world.denied:
+            return
+        newest = max(locked, key=lambda r: r["lockedAt"])
+        if self._acted_since(newest) or self._schedules_are_told():
+            return
+        self._schedules_run(service.primary.revision, newest)
+        names = {*self.world.scheduler.revisions()}
+        good = [r for r in locked if r["outcome"] == "SUCCEEDED"]
+        wanted = {*good[-1]["schedules"]["names"]} if good else {*names}
+        if newest["outcome"] != "FAILED" and names != wanted:
+            self.broken("schedules follow", f"there are {names}, not {wanted}")
 
     def _serves(self, service: Service, revision: str) -> None:
         app = self._app(revision)

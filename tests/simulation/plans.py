@@ -19,7 +19,15 @@ from tests.simulation.world import (
     Move,
     Plan,
 )
-from tests.simulation.worlds import PLANS, SERVICE_SPECS, SPECS, TASK_SPECS
+from tests.simulation.worlds import (
+    PLANS,
+    RESCHEDULED,
+    SCHEDULE_SPECS,
+    SCHEDULES,
+    SERVICE_SPECS,
+    SPECS,
+    TASK_SPECS,
+)
 
 _CALLS = 70  # of one deployment, about
 
@@ -90,6 +98,33 @@ def random_task_plan(seed: int) -> Plan:
         deed = dice.choice((*tasks, _deed(dice, versions), ("redrive", ())))
         moves.append((dice.uniform(0, 250), *deed))
     calls = 100 * len(versions)
+    faults = {
+        dice.randrange(calls): dice.choice(CALL_FAULTS) for _ in range(dice.choice((0, 1, 1, 2, 3)))
+    }
+    news = {dice.randrange(12): dice.choice(EVENT_FAULTS) for _ in range(dice.choice((0, 1, 2)))}
+    moves.sort(key=lambda move: move[0])
+    live, noise = dice.random() < 0.85, dice.choice((None, seed, seed))
+    return Plan(spec, tuple(moves), live=live, faults=faults, news=news, noise=noise)
+
+
+def random_schedule_plan(seed: int) -> Plan:
+    """The plan of a service with scheduled tasks that an integer is."""
+    dice = random.Random(f"schedules {seed}")
+    spec = dice.choice(sorted(SCHEDULE_SPECS))
+    moves: list[Move] = []
+    for number in range(1, dice.choice((1, 1, 2, 3)) + 1):
+        schema = dice.choice((1, 2)) if spec == "scheduled and migrated" else 1
+        fault = dice.choice((*(None,) * 8, "after-fails", *_OF_A_ROLLOUT))
+        moves.append((dice.uniform(0, 200), "push", (App(f"1.0.{number}", schema, fault),)))
+    versions = ["1.0.0", *(f"1.0.{n + 1}" for n in range(len(moves)))]
+    for _ in range(dice.choice((0, 1, 1, 2, 3))):
+        refused = dice.choice((*SCHEDULES, "daily")), dice.random() < 0.6
+        edited = dice.choice(({}, SCHEDULES, RESCHEDULED))
+        deeds: list[tuple[str, tuple[Any, ...]]] = [("stop", ()), ("stop", ()), ("redrive", ())]
+        deeds += [("edit", ("schedules", edited)), ("order", ({"action": "restart"},))]
+        deed = dice.choice((*deeds, ("refuse_schedule", refused), _deed(dice, versions)))
+        moves.append((dice.uniform(0, 250), *deed))
+    calls = 110 * len(versions)
     faults = {
         dice.randrange(calls): dice.choice(CALL_FAULTS) for _ in range(dice.choice((0, 1, 1, 2, 3)))
     }

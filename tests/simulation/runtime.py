@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 import botocore.client
 from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import ConnectionClosedError
+from botocore.handlers import json_decode_policies
 
 from tests.simulation.asl import Machine, Run, StateError
 from tests.simulation.cloud import Item
@@ -205,6 +206,8 @@ def _make_api_call(client: Any, operation: str, params: dict[str, Any]) -> dict[
     except AwsError as error:
         return _refuse(client, model, operation, error)
     check_answer(model, operation, answer)
+    if operation == "GetRole":  # botocore parses its policy
+        json_decode_policies(answer, model.operation_model(operation))
     return answer
 
 

@@ -948,6 +948,53 @@ def test_a_failed_event_is_tried_again(world: World, monkeypatch: pytest.MonkeyP
     assert gaps == [60, 120]
 
 
+# EventBridge Scheduler --------------------------------------------------------------------------
+
+
+@rule(
+    "UpdateSchedule sets all of a schedule, also what the request leaves out",
+    "EventBridge Scheduler API reference, UpdateSchedule",
+)
+def test_an_update_of_a_schedule_sets_all_of_it(make: Callable[[str], World]) -> None:
+    scheduler, named = make("scheduled").scheduler, {"GroupName": "deployer-coder"}
+    named["Name"] = "nightly"
+    schedule = scheduler.get_schedule(named)
+    assert "ScheduleExpressionTimezone" in schedule
+    kept = ("FlexibleTimeWindow", "ScheduleExpression", "Target")
+    scheduler.update_schedule({**named, **{name: schedule[name] for name in kept}})
+    assert "ScheduleExpressionTimezone" not in scheduler.get_schedule(named)
+
+
+@rule(
+    "a schedule that exists is not created again, except by a second try with the same token",
+    "EventBridge Scheduler API reference, CreateSchedule",
+)
+def test_a_schedule_is_created_once(make: Callable[[str], World]) -> None:
+    world = make("scheduled")
+    named = {"GroupName": "deployer-coder", "Name": "nightly"}
+    schedule = world.scheduler.get_schedule(named)
+    request = {**named, **{n: schedule[n] for n in ("ScheduleExpression", "Target")}}
+    assert refusal(lambda: world.scheduler.create_schedule(request)) == "ConflictException"
+    world.scheduler.delete_schedule(named)
+    assert refusal(lambda: world.scheduler.get_schedule(named)) == "ResourceNotFoundException"
+    assert world.scheduler.create_schedule(request) == world.scheduler.create_schedule(request)
+
+
+@rule(
+    "a group that is not there has no schedules, and takes none",
+    "EventBridge Scheduler API reference, CreateSchedule; ListSchedules",
+)
+def test_a_group_comes_first(world: World) -> None:
+    named = {"GroupName": "deployer-coder"}
+    missing = "ResourceNotFoundException"
+    assert refusal(lambda: world.scheduler.list_schedules(named)) == missing
+    assert refusal(lambda: world.scheduler.create_schedule({**named, "Name": "a"})) == missing
+    world.scheduler.create_schedule_group({"Name": "deployer-coder"})
+    assert world.scheduler.list_schedules(named)["Schedules"] == []
+    again = {"Name": "deployer-coder"}
+    assert refusal(lambda: world.scheduler.create_schedule_group(again)) == "ConflictException"
+
+
 # RDS ------------------------------------------------------------------------------------------
 
 

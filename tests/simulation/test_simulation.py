@@ -65,6 +65,13 @@ def test_random_schedules_of_several_services_hold(tens: int) -> None:
         assert result is None, f"seed {seed}: {result}"
 
 
+@pytest.mark.parametrize("tens", range(5))
+def test_random_schedules_of_scheduled_tasks_hold(tens: int) -> None:
+    for seed in range(10 * tens, 10 * tens + 10):
+        result = plans.broken(plans.random_schedule_plan(seed))
+        assert result is None, f"seed {seed}: {result}"
+
+
 def test_a_plan_runs_the_same_each_time() -> None:
     assert plans.told(plans.random_plan(7)) == plans.told(plans.random_plan(7))
 
@@ -91,7 +98,12 @@ def test_an_image_that_is_not_shown_yet_is_waited_for() -> None:
 
 
 MENDED_BY = {
-    "a late retry took the outcome of a hold": "a late retry opens nothing again",
+    "a hold was announced beside the failure that its stopped execution was recorded as":
+        "a hold is recorded with its outcome",
+    "a restart brought back what ran before a push that was being recorded":
+        "a restart is for what is live",
+    "a tag that was on two images within a second deployed the first":
+        "of one second's pushes the tag decides",
     "a push of an older schema left nothing running": "a push of an older schema is refused",
     "a retried update rolled out again what ECS had given up":
         "a rollout that was noted is not begun again",
@@ -120,6 +132,8 @@ MENDED_BY = {
         "one function changes something at a time",
     "a recovery took back what a redriven execution had made live":
         "a release with an outcome gets no lock",
+    "a late try changed the schedules of a release that had failed":
+        "a late try changes no schedules",
     "a redriven execution changed the service without the lock":
         "who changes something holds the lock still",
     "a second try of a wave began the next one": "a late second try of a wave begins no other",

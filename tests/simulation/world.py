@@ -14,7 +14,7 @@ from greenlet import getcurrent
 from tests.simulation import asl, runtime
 from tests.simulation.application import App, Database
 from tests.simulation.buckets import S3
-from tests.simulation.cloud import SECRET, SECRET_ARN, Ecr, Rds, Table
+from tests.simulation.cloud import SECRET, SECRET_ARN, Ecr, Rds, Scheduler, Table
 from tests.simulation.ecs import ACCOUNT, REGION, SEALED, STALE, Ecs, Service, Task
 from tests.simulation.engine import Box, Engine
 from tests.simulation.errors import AwsError
@@ -59,7 +59,10 @@ CALL_FAULTS = (
 # The calls that a fault can befall, where it is not any
 BEFALLS = {
     "stale": ("DescribeServices", "DescribeExecution", "DescribeImages"),
-    "conflicted": ("PutItem", "UpdateItem", "DeleteItem"),
+    "conflicted": (
+        *("PutItem", "UpdateItem", "DeleteItem"),
+        *("CreateSchedule", "UpdateSchedule", "DeleteSchedule"),
+    ),
 }
 # what people do while a call of AWS takes its time; for the worlds of holds
 INTERLEAVED = ("newer", "resumed")
@@ -70,6 +73,7 @@ _OWNERS = {
     "ecr": "ecr",
     "ecs": "ecs",
     "rds": "rds",
+    "scheduler": "scheduler",
     "secretsmanager": "rds",
     "stepfunctions": "sfn",
     "s3": "s3",
@@ -92,6 +96,7 @@ HOSTILE = {
     "lose_secret",
     "lose_subnet",
     "no_room",
+    "refuse_schedule",
     "scale",
     "seal",
     "snapshots_fail",
@@ -371,6 +376,7 @@ class World:
         self.table = Table(self, START - DAY)
         self.ecr = Ecr(self, spec["repository"])
         self.rds = Rds(self)
+        self.scheduler = Scheduler(self)
         self.s3 = S3(self)
         self.ecs = Ecs(self)
         self.sfn = Sfn(self)
@@ -591,6 +597,8 @@ class World:
             case "failed":
                 raise AwsError("InternalError", "", 500)
             case "conflicted" if operation in BEFALLS["conflicted"]:
+                if service == "scheduler":
+                    raise AwsError("ConflictException", "it is being changed", 409)
                 raise AwsError("TransactionConflictException", "Transaction is ongoing")
             case "killed-before":
                 raise Killed("Runtime.ExitError")
@@ -769,6 +777,7 @@ class World:
                 "RoleId": "AROA0123456789ABCDEF",
                 "Arn": arn,
                 "CreateDate": runtime._Datetime.now(),
+                "AssumeRolePolicyDocument": '{"Principal": {"Service": "scheduler.amazonaws.com"}}',
             }
         }
 
@@ -977,10 +986,10 @@ class World:
             self.tell_push(digest, tag)
 
     def do_edit(self, name: str, value: Any) -> None:
-        """The team changes a part of the spec: its cluster, container or network."""
+        """The team changes a part of the spec: its cluster, schedules, container or network."""
         self.trace("person", f"sets {name} of the spec to {value}")
         self.spec = json.loads(self._spec_text)  # others share the old one
-        if name == "cluster":
+        if name in ("cluster", "schedules"):
             self.spec[name] = value
         else:
             self._part(name).update(value)
@@ -993,6 +1002,11 @@ class World:
             return containers[0]  # type: ignore[no-any-return]
         network = self.spec.get("serviceDefinition", {}).get("networkConfiguration", {})
         return network.get("awsvpcConfiguration", {})  # type: ignore[no-any-return]
+
+    def do_refuse_schedule(self, name: str, refuses: bool) -> None:
+        """Scheduler refuses any change of a schedule from now on, or no more."""
+        self.trace("person", f"Scheduler refuses {name}: {refuses}")
+        (self.scheduler.refuses.add if refuses else self.scheduler.refuses.discard)(name)
 
     def do_make_by_hand(self, definition: Mapping[str, Any], service: Mapping[str, Any]) -> None:
         """Somebody pushes an image, and makes a service of it with what ECS has."""

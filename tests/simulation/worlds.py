@@ -110,6 +110,19 @@ TASK_SPECS: Mapping[str, Mapping[str, Any]] = {
     "tasks": {**_SPEC, **_TASKS},
     "migrated": {**SPECS["database"], "before": _TASKS["before"]},
 }
+SCHEDULES = {
+    "hourly": {"schedule": "rate(1 hour)", "command": ["sync"]},
+    "nightly": {"schedule": "cron(0 3 * * ? *)", "command": ["tidy"], "timezone": "Europe/Berlin"},
+}
+SCHEDULE_SPECS: Mapping[str, Mapping[str, Any]] = {
+    "scheduled": {**_SPEC, "schedules": SCHEDULES},
+    "scheduled and migrated": {**SPECS["database"], "schedules": SCHEDULES},
+    "scheduled with a task after": {**_SPEC, "after": _TASKS["after"], "schedules": SCHEDULES},
+}
+RESCHEDULED = {
+    "hourly": {**SCHEDULES["hourly"], "command": ["sync", "--all"]},
+    "daily": {"schedule": "rate(1 day)", "command": ["report"]},
+}
 
 
 def _of_one_service(family: str, **more: Any) -> dict[str, Any]:
@@ -215,6 +228,62 @@ PLANS: Mapping[str, Plan] = {
     ),
     "stopped during a migration before the rollout": Plan(
         "migrated", (push(0, "1.1.0", schema=2), (125, "stop", ()))
+    ),
+    "schedules follow an update": Plan("scheduled", (push(0, "1.0.1"),)),
+    "schedules of the first release": Plan("scheduled", (push(0, "1.0.1"),), live=False),
+    "schedules, and the first release is refused": Plan(
+        "scheduled",
+        ((0, "refuse_schedule", ("nightly", True)), push(1, "1.0.1")),
+        live=False,
+    ),
+    "schedules, and the wrong version": Plan("scheduled", (push(0, "1.0.1", "wrong-version"),)),
+    "schedules, and a task after that fails": Plan(
+        "scheduled with a task after", (push(0, "1.0.1", "after-fails"),)
+    ),
+    "schedules and a task after": Plan("scheduled with a task after", (push(0, "1.0.1"),)),
+    "a schedule that is refused": Plan(
+        "scheduled",
+        (
+            (0, "refuse_schedule", ("nightly", True)),
+            push(1, "1.0.1"),
+            (150, "refuse_schedule", ("nightly", False)),
+            push(160, "1.0.2"),
+        ),
+    ),
+    "a schedule that is refused again": Plan(
+        "scheduled",
+        (
+            (0, "refuse_schedule", ("nightly", True)),
+            push(0, "1.0.1"),
+            (29.3, "refuse_schedule", ("hourly", True)),
+            (150, "refuse_schedule", ("hourly", False)),
+            (150, "refuse_schedule", ("nightly", False)),
+            command(160, "restart"),
+        ),
+    ),
+    "stopped while schedules change": Plan("scheduled", (push(0, "1.0.1"), (29.09, "stop", ()))),
+    "other schedules": Plan(
+        "scheduled", ((0, "edit", ("schedules", RESCHEDULED)), push(1, "1.0.1"))
+    ),
+    "other schedules, refused": Plan(
+        "scheduled",
+        (
+            (0, "edit", ("schedules", RESCHEDULED)),
+            (0, "refuse_schedule", ("hourly", True)),
+            push(1, "1.0.1"),
+        ),
+    ),
+    "no schedules any more": Plan(
+        "scheduled", ((0, "edit", ("schedules", {})), push(1, "1.0.1"), push(150, "1.0.2"))
+    ),
+    "schedules by a restart": Plan(
+        "scheduled", ((0, "edit", ("schedules", RESCHEDULED)), command(1, "restart"))
+    ),
+    "schedules, and back by hand": Plan(
+        "scheduled", (push(0, "1.0.1"), command(150, "rollback", to="previous"))
+    ),
+    "schedules follow what stays": Plan(
+        "scheduled and migrated", (push(0, "1.1.0", "wrong-version", schema=2),)
     ),
     "the first release": Plan("checked", (push(0, "1.0.1"),), live=False),
     "an update": Plan("checked", (push(0, "1.0.1"),)),
@@ -467,9 +536,6 @@ FOUND: Mapping[str, Plan] = {
         ),
         noise=36780,
     ),
-    "a late retry took the outcome of a hold": Plan(
-        "checked", (command(0, "hold", reason="test"),), faults={5: "lost"}
-    ),
     "a push of an older schema left nothing running": PLANS["an older schema after a newer"],
     "a retried update rolled out again what ECS had given up": Plan(
         "balanced", (push(0, "1.0.1", "cannot-start"),), faults={48: "timed-out"}
@@ -697,6 +763,11 @@ FOUND: Mapping[str, Plan] = {
         faults={293: "twice"},
         noise=115,
     ),
+    "a late try changed the schedules of a release that had failed": Plan(
+        "scheduled",
+        ((0, "refuse_schedule", ("nightly", True)), push(1, "1.0.1")),
+        faults={63: "twice"},
+    ),
     "a task that was run a minute after it was recorded was called lost": Plan(
         "migrated", (push(180, "1.0.1", schema=2),), faults={96: "killed-after"}, noise=64
     ),
@@ -725,7 +796,8 @@ _KINDS: Mapping[str, tuple[type[World], Any]] = {
 @cache
 def _saved(spec: str, live: bool) -> bytes:
     result, first = _KINDS.get(spec, (World, push(0, "1.0.0")))
-    world = result({**SPECS, **TASK_SPECS, **SERVICE_SPECS}.get(spec, _SPEC))
+    specs = {**SPECS, **TASK_SPECS, **SCHEDULE_SPECS, **SERVICE_SPECS}
+    world = result(specs.get(spec, _SPEC))
     if spec == "adopted":
         world.run(Plan(spec, ((0, "make_by_hand", (_BY_HAND, _BALANCED["serviceDefinition"])),)))
     if live:

@@ -125,6 +125,7 @@ BAD: dict[str, list[object]] = {
     "TaskPolicyArns": ["AdministratorAccess", "arn:aws:iam::123456789012:role/coder"],
     "HealthCheck": ["", "curl localhost", "[]"],
     "Verify": ["/healthz", "[]"],
+    "Schedules": ["", "cron(0 3 * * ? *)", "[]"],
     "DatabaseUrlName": ["", "DATABASE-URL", "1A"],
     "DatabaseUrlSecretArn": [
         "postgresql://app:hunter2@db/app",

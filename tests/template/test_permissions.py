@@ -73,6 +73,8 @@ BESIDE = {
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
 BESIDE["iam:PassRole"] = BESIDE["iam:PassRole"] | {"rds:ModifyDBInstance"}
+# https://docs.aws.amazon.com/scheduler/latest/UserGuide/setting-up.html
+BESIDE["iam:PassRole"] |= {"scheduler:CreateSchedule", "scheduler:UpdateSchedule"}
 BESIDE |= {
     "sqs:SendMessage": {"sns:Publish"},
     "kms:Decrypt": {"sns:Publish"},

@@ -234,6 +234,7 @@ def test_what_the_parameters_say_reaches_the_spec() -> None:
         "HealthCheck": '{"command": ["CMD", "true"], "startPeriod": 300}',
         "GracePeriodSeconds": 120,
         "Verify": "null",
+        "Schedules": '{"nightly": {"schedule": "rate(1 day)", "command": ["tidy"]}}',
         "Strategy": "rolling",
         "Cpu": 2048,
         "Memory": 4096,
@@ -246,6 +247,7 @@ def test_what_the_parameters_say_reaches_the_spec() -> None:
     }
     rendered, released = spec(settings), definition(settings)
     assert rendered.verify is None
+    assert rendered.schedules["nightly"].expression == "rate(1 day)"
     assert container(settings)["healthCheck"] == {"command": ["CMD", "true"], "startPeriod": 300}
     assert (released["cpu"], released["memory"]) == ("2048", "4096")
     assert (rendered.strategy, rendered.desired_count) == ("rolling", 2)

@@ -628,6 +628,15 @@ def test_a_recovery_looks_for_tasks_that_the_release_may_have_run(
     assert (result["before"], result["after"]) == (True, False)
 
 
+def test_a_recovery_looks_for_schedules_that_the_release_may_have_changed(
+    registry: Script, context: Any
+) -> None:
+    releases.open_release(release())
+    assert recover(context, release()["id"])["schedules"] is False
+    releases.note(release(), scheduled=True)
+    assert recover(context, release()["id"])["schedules"] is True
+
+
 def test_a_recovery_looks_where_the_release_was_deployed_and_not_where_the_spec_leads_by_now(
     registry: Script, context: Any
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from deployer.check import FAILED, OK, WARNING, Check
 from deployer.deploy import documents, prerequisites
 from deployer.deploy.prerequisites import Secret
-from tests.unit.samples import ACCOUNT, ADOPTED, BALANCER, document, service, spec
+from tests.unit.samples import ACCOUNT, ADOPTED, BALANCER, NOW, document, service, spec
 
 SUBNET, GROUP = "subnet-0123456789abcdef0", "sg-0123456789abcdef0"
 DEFINITION: Any = document()["taskDefinition"]
@@ -511,3 +511,37 @@ def test_all_wrong_fields_are_named_at_once() -> None:
     assert "2 wrong field(s)" in check.finding
     assert all(path in check.finding for path, _ in invalid)
     assert states(prerequisites.definitions([])) == []
+
+
+# scheduled tasks
+
+
+@pytest.mark.parametrize(
+    ("schedule", "service", "trust", "finding"),
+    [
+        ("rate(1 day)", {}, {"Service": "scheduler.amazonaws.com"}, ""),
+        ("rate(1 day)", {}, None, "role coder-schedules does not exist"),
+        ("rate(1 day)", {}, {"Service": "ecs-tasks.amazonaws.com"}, "does not trust scheduler"),
+        (
+            "cron(0 3 1 1 ? 2020)",
+            {},
+            {"Service": "scheduler.amazonaws.com"},
+            "schedules.nightly.schedule: never fires: it names no day that exists after 2025",
+        ),
+        (
+            "rate(1 day)",
+            {"volumeConfigurations": [{"name": "data"}]},
+            {"Service": "scheduler.amazonaws.com"},
+            "cannot give tasks the volumes",
+        ),
+    ],
+)
+def test_a_schedule_that_could_run_nothing_is_refused(
+    schedule: str, service: Any, trust: Any, finding: str
+) -> None:
+    by = spec(schedules={"nightly": {"schedule": schedule, "command": ["tidy"]}})
+    checks = [*prerequisites.schedules(by, service, "coder-schedules", trust, NOW)]
+    failed = [check.finding for check in checks if check.state == FAILED]
+    assert bool(failed) == bool(finding)
+    assert all(finding in text for text in failed)
+    states(checks)

@@ -42,6 +42,7 @@ def record(service: str = "coder") -> Any:
     [
         (WENT_BACK, True, "FAILED_ROLLED_BACK"),
         (WENT_BACK, False, "FAILED"),
+        ({**WENT_BACK, "schedules": "nightly was refused"}, True, "FAILED"),
         ({"action": "STOP", "reason": "no previous release"}, False, "FAILED"),
         (None, False, "FAILED"),
     ],
@@ -58,6 +59,8 @@ def test_a_failure_is_recorded_with_what_became_of_the_service(
     assert "3 new tasks failed" in output["cause"]
     assert record()["diagnosis"] == CRASH
     assert record()["rollback"] == rollback
+    left = "schedules could not be put back: nightly was refused. `deployer doctor`"
+    assert (left in output["cause"]) == bool(rollback and "schedules" in rollback)
     assert record()["taskDefinition"] == REVISION
 
 

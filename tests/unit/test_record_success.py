@@ -34,6 +34,14 @@ def test_a_release_that_is_live_is_recorded_with_all_that_is_known(context: Any)
     assert record()["endedAt"] > record()["startedAt"]
 
 
+def test_what_schedules_were_is_needed_no_more(context: Any) -> None:
+    releases.open_release(release())
+    note: Any = {"before": {"nightly": {"State": "ENABLED"}}, "names": ["nightly"]}
+    releases.note_schedules(release(), note)
+    record_success.handler(payload(**LIVE), context)
+    assert record()["schedules"] == {"before": {}, "names": ["nightly"]}
+
+
 def test_recording_twice_is_recording_once(context: Any) -> None:
     releases.open_release(release())
     record_success.handler(payload(**LIVE), context)

@@ -549,3 +549,24 @@ def test_a_release_and_its_rollback_end_before_a_waiting_push_gives_up() -> None
     assert spec(timeout=3000, bake=1200).bake == 1200
     assert wrong_fields(document(timeout=3000, bake=1201)) == ["bake"]
     assert spec(timeout=3600).timeout == 3600
+
+
+def test_each_wrong_schedule_is_named_by_its_path() -> None:
+    nightly = {"schedule": "cron(0 3 31 2 ? *)", "timezone": "Mars/Olympus", "command": []}
+    hourly = {"schedule": "rate(1 hour)", "command": ["sync"], "container": "nowhere", "cpu": 1}
+    name = "a" * 65
+    assert set(wrong_fields(document(schedules={name: hourly, "nightly": nightly}))) == {
+        f"schedules.{name}",
+        f"schedules.{name}.container",
+        f"schedules.{name}.cpu",
+        "schedules.nightly.command",
+        "schedules.nightly.schedule",
+        "schedules.nightly.timezone",
+    }
+    many = {f"s{number}": {"schedule": "rate(1 day)", "command": ["a"]} for number in range(21)}
+    assert wrong_fields(document(schedules=many)) == ["schedules"]
+    long = document(service="s" * 55, schedules={"a": many["s0"]})
+    assert wrong_fields(long) == ["schedules"]
+    assert wrong_fields(document(schedules=["nightly"])) == ["schedules"]
+    without_one = specs.from_document(document(schedules={**many, **dict.fromkeys(many)}), "a spec")
+    assert without_one.schedules == {}

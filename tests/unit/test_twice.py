@@ -336,6 +336,37 @@ def update_service__create(world: World) -> Any:
     return world.flies()
 
 
+def schedules(world: World, **changes: Any) -> Any:
+    """A schedule that another release has left, and another one in the spec."""
+    world.runs(before(status="PRIMARY", runningCount=1))
+    client("scheduler").create_schedule_group(Name="deployer-coder")
+    cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/coder"
+    task_definition = {"TaskDefinitionArn": OLD_REVISION}
+    target: Any = {"Arn": cluster, "RoleArn": "r", "EcsParameters": task_definition}
+    client("scheduler").create_schedule(
+        GroupName="deployer-coder",
+        Name="old",
+        ScheduleExpression="rate(1 day)",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target=target,
+    )
+    new = {"schedule": "rate(1 hour)", "command": ["sync"]}
+    return world.flies() | {"spec": world.describe(schedules={"new": new}), **changes}
+
+
+@case
+def update_schedules__follow(world: World) -> Any:
+    return schedules(world, rollback=None)
+
+
+@case
+def update_schedules__restore(world: World) -> Any:
+    event = schedules(world, rollback={"action": "ROLL_BACK", "reason": "it failed"})
+    note: Any = {"before": {}, "names": ["old"]}
+    releases.note_schedules(event["release"], note)
+    return event
+
+
 @case
 def poll_health__steady(world: World) -> Any:
     world.runs(ours())

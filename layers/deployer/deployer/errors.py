@@ -13,6 +13,7 @@ is an interface (tests/template checks that both sides agree).
     ├── SourcesRejected   the uploaded archive can't be built               → record, fail
     ├── SiteRejected      the build output can't be published               → record, fail
     ├── DatabaseFailed    a snapshot or restoration failed, or took too long → record, fail
+    ├── SchedulesFailed   a schedule could not be updated or restored        → roll back
     ├── LockTimedOut      the lock was not free in time                     → record, fail
     ├── LockLost          it was redriven after another held the lock       → record, fail
     ├── AwsUnavailable    AWS throttles, fails or does not answer           → retry, bounded
@@ -61,6 +62,10 @@ class SiteRejected(DeployError):
 
 class DatabaseFailed(DeployError):
     """The database's snapshot or restoration failed, or did not finish in time."""
+
+
+class SchedulesFailed(DeployError):
+    """A schedule of the service could not be updated, or put back; the message names it."""
 
 
 class LockTimedOut(DeployError):

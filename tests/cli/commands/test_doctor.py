@@ -511,3 +511,48 @@ def test_a_spec_with_a_wrong_name(operator: Operator) -> None:
     code, result = looked(operator)
     assert (code, set(wrong(result))) == (3, {"deployer"})
     assert "CODER_PG_CONNECTION_URL" in wrong(result)["deployer"]["finding"]
+
+
+def test_schedules_are_shown_and_their_drift_is_named(
+    live: Operator, eyes: Mapping[str, str]
+) -> None:
+    nightly = {"schedule": "cron(0 3 1 1 ? *)", "timezone": "Europe/Berlin", "command": ["tidy"]}
+    yearly = {"schedule": "cron(0 4 1 1 ? *)", "command": ["report", "--token=abcdefgh12345678"]}
+
+    def drift() -> list[str]:
+        _, result = looked(live, **eyes)
+        checks = [check for check in result if check["name"] == "schedules"]
+        assert checks
+        return [check["finding"] for check in checks if check["state"] != "ok"]
+
+    live.stage.specify(schedules={"nightly": nightly})
+    assert drift() == ["schedule nightly is missing"]
+    planned = live.output("deploy", "1.0.0", "--dry-run")
+    assert planned["schedules"] == {
+        "nightly": "would be created: cron(0 3 1 1 ? *) Europe/Berlin, 'tidy'"
+    }
+    shown = live.run("deploy", "1.0.0", "--dry-run").stdout
+    assert "nightly: would be created" in shown
+    assert live.run("restart").returncode == 0  # it applies the spec
+    assert drift() == []
+    revision = live.stage.records()[-1]["taskDefinition"].rpartition("/")[2]
+    assert live.output("status")["schedules"] == [
+        {
+            "name": "nightly",
+            "schedule": "cron(0 3 1 1 ? *)",
+            "timezone": "Europe/Berlin",
+            "command": "tidy",
+            "taskDefinition": revision,
+            "enabled": True,
+        }
+    ]
+    line = f"nightly: cron(0 3 1 1 ? *) Europe/Berlin, 'tidy' on {revision}"
+    assert line in live.run("status").stdout
+    more = {"nightly": {**nightly, "command": ["tidy", "--all"]}, "yearly": yearly}
+    live.stage.specify(schedules=more)
+    assert drift() == [
+        "schedule nightly runs 'tidy', and the spec says 'tidy --all'",
+        "schedule yearly is missing",
+    ]
+    planned = live.output("deploy", "1.0.0", "--dry-run")
+    assert planned["schedules"]["yearly"].endswith("'report --token=***'")

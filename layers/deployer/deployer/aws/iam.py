@@ -1,6 +1,7 @@
 """Roles in IAM, and their permissions."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -17,14 +18,23 @@ def _iam() -> "IAMClient":
 def role_exists(arn: str) -> bool | None:
     """Return whether a role exists, or None without permission to read it."""
     try:
-        _iam().get_role(RoleName=arn.rsplit("/", 1)[-1])
+        return trust(arn) is not None
     except ClientError as error:
         if refused(error):
             return None
-        if error.response["Error"]["Code"] == "NoSuchEntity":
-            return False
         raise
-    return True
+
+
+def trust(arn: str) -> Mapping[str, Any] | None:
+    """Return the trust policy of a role, or None if there is no such role."""
+    try:
+        role = _iam().get_role(RoleName=arn.rsplit("/", 1)[-1])["Role"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchEntity":
+            return None
+        raise
+    policy: Any = role.get("AssumeRolePolicyDocument", {})  # parsed by boto3
+    return policy if isinstance(policy, Mapping) else {}
 
 
 def decision(role: str, action: str, resource: str) -> tuple[str, bool]:

@@ -24,6 +24,7 @@ _ADVICE = {
     "BuildFailed": "See the build's log; correct the sources and upload them again.",
     "VerificationFailed": "See how the site responds; upload again once you know why.",
     "DatabaseFailed": "See the instance and its events in RDS; then push or deploy again.",
+    "SchedulesFailed": "Correct what the message names; then deploy again, or restart.",
     "LockTimedOut": "See who holds the lock; stop that execution if it hangs, then push or upload.",
     "LockLost": "Another execution has already cleaned up; push, upload or deploy again.",
     "ExecutionEnded": "See who stopped the execution and why; then push or upload again.",
@@ -265,6 +266,12 @@ def summary(diagnosis: Diagnosis, rollback: Rollback | None, restored: bool, wha
         what: `service` or `site`.
     """
     became = of_rollback(rollback, restored, what)
+    if why := rollback and rollback.get("schedules"):
+        why = clip(redact(explain({"Error": "", "Cause": why})[1]), _CAUSE_LIMIT).removesuffix(".")
+        became += (
+            f" Its schedules could not be put back: {why}. `deployer doctor` names them, and"
+            " `deployer restart` sets them."
+        )
     return f"{diagnosis['cause']}. {became} {diagnosis['advice']}"
 
 
@@ -278,11 +285,13 @@ def of_rollback(rollback: Mapping[str, Any] | None, restored: bool, what: str) -
     if restored:
         count = f" in {len(further) + 1} services" if further else ""
         return f"The previous release is back{' and steady' if what == 'service' else ''}{count}."
-    if rollback and further and not rollback.get("failure") and not _alike(rollback):
+    errors = rollback and (rollback.get("failure") or rollback.get("schedules"))
+    if rollback and further and not errors and not _alike(rollback):
         each = [f"{name}: {one['reason']}" for name, one in further.items()]
         return f"Not all rolled back: {'; '.join([rollback['reason'], *each])}."
     if rollback and restores(rollback):
-        unrecorded: Failure = {"Error": "", "Cause": rollback["reason"]}
+        cause = rollback.get("schedules") or rollback["reason"]
+        unrecorded: Failure = {"Error": "", "Cause": cause}
         failure = cast(Failure, rollback.get("failure") or unrecorded)
         why = clip(redact(explain(failure)[1]), _CAUSE_LIMIT).removesuffix(".")
         return f"The rollback failed too: {why}. The {what} needs manual attention."

@@ -13,7 +13,7 @@ from deployer.errors import PreflightFailed, ServiceScaledDown
 NEEDED = ("definitions", "cluster", "network", "roles")
 """The checks that a preflight needs: it waits until AWS answers them."""
 
-NAMED = (*NEEDED, "target group", "secrets", "log group", "alarms", "database")
+NAMED = (*NEEDED, "target group", "secrets", "log group", "alarms", "database", "schedules")
 """The checks of what the spec names and every release needs."""
 
 

@@ -5,19 +5,21 @@ WARNING may work; it stops a deployment only if AWS denied the check (see `prefl
 Descriptions are those of AWS's Describe calls. Imports decisions only, no AWS.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 from deployer import presets
 from deployer.check import FAILED, OK, WARNING, Check, Repair
-from deployer.deploy import documents
+from deployer.deploy import documents, schedule_expressions
 from deployer.deploy import service as services
 from deployer.deploy.documents import Document
 from deployer.deploy.release import Recorded
 from deployer.deploy.rollout import Service
-from deployer.deploy.spec import ServiceSpec, Verification, is_secret
+from deployer.deploy.spec import ServiceSpec, Verification, containers_named, is_secret
 from deployer.redaction import redact
 
 type Description = Mapping[str, Any]
@@ -38,6 +40,12 @@ _UNUSABLE_DATABASE = (
     *("deleting", "failed", "inaccessible-encryption-credentials", "inaccessible-encryption"),
     *("incompatible-network", "incompatible-parameters", "incompatible-restore"),
     *("restore-error", "stopped", "stopping", "storage-full"),
+)
+
+
+_ROLE = (
+    "infrastructure/service.yaml makes it: update the service's stack. For a service without one,"
+    " docs/deploy.md says how, under Scheduled tasks"
 )
 
 
@@ -89,22 +97,49 @@ def moved(
 
 
 def tasks(spec: ServiceSpec, definition: Description) -> Iterator[Check]:
-    """Check that the tasks before and after the rollout have a container to run in.
+    """Check that the tasks beside the service's have a container to run in.
 
     Args:
         definition: the next release's task definition.
     """
-    for which, one in (("before", spec.before), ("after", spec.after)):
-        if one is None:
-            continue
-        missing = documents.no_container(one.container, definition)
-        if missing:
-            fix = (f"Correct {which}.container in the service spec.",)
-            yield Check(
-                "one-off tasks", FAILED, f"{which}.container: {missing}", fix, "It cannot run."
-            )
+    tasks = {"before": spec.before, "after": spec.after}
+    commands = {which: one.command for which, one in tasks.items() if one}
+    commands |= {f"schedules.{name}": one.command for name, one in spec.schedules.items()}
+    for path, container in containers_named(spec):
+        if missing := documents.no_container(container, definition):
+            fix = (f"Correct {path} in the service spec.",)
+            yield Check("one-off tasks", FAILED, f"{path}: {missing}", fix, "It cannot run.")
         else:
-            yield Check("one-off tasks", OK, f"{which}: {redact(' '.join(one.command))}")
+            which = path.removesuffix(".container")
+            yield Check("one-off tasks", OK, f"{which}: {redact(' '.join(commands[which]))}")
+
+
+def schedules(
+    spec: ServiceSpec, service: Document, role: str, trust: Document | None, now: datetime
+) -> Iterator[Check]:
+    """Check that the scheduled tasks can run.
+
+    Args:
+        service: the service as it would be.
+        role: the name of the role in which Scheduler runs them.
+        trust: the role's trust policy; None if the role does not exist.
+    """
+    name, useless = "schedules", "No schedule could run a task."
+    for key, schedule in spec.schedules.items():
+        if why := schedule_expressions.problem(schedule.expression, now.year):
+            fix = (f"Correct or remove schedules.{key} in the service spec.",)
+            yield Check(name, FAILED, f"schedules.{key}.schedule: {why}", fix)
+    if service.get("volumeConfigurations"):
+        fix = ("Leave out schedules, or the service's volumeConfigurations.",)
+        finding = "EventBridge Scheduler cannot give tasks the volumes that the service's have"
+        yield Check(name, FAILED, finding, fix, useless)
+    if trust is None:
+        yield Check(name, FAILED, f"role {role} does not exist", (_ROLE,), useless)
+    elif "scheduler.amazonaws.com" not in json.dumps(trust):
+        finding = f"role {role} does not trust scheduler.amazonaws.com"
+        yield Check(name, FAILED, finding, (_ROLE,), useless)
+    else:
+        yield Check(name, OK, f"{', '.join(spec.schedules)}, in the role {role}")
 
 
 def alarms(spec: ServiceSpec, states: Mapping[str, str]) -> Iterator[Check]:

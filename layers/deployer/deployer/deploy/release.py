@@ -16,6 +16,7 @@ from deployer.deploy.rollout import Rollout
 if TYPE_CHECKING:
     from deployer.deploy.diagnosis import Diagnosis
     from deployer.deploy.one_off import TaskRun
+    from deployer.deploy.schedules import Note
 
 _VERSION_TAG = re.compile(r"v?[0-9]+(\.[0-9]+)+")
 # What builds append to a version for a variant: a platform by docker's or uname's name, or an index
@@ -116,10 +117,11 @@ class Recorded(Release, Record):
     `cluster` is that of the spec which it was deployed by; the spec may name another one since.
 
     The deployment's steps record their results, so that another execution can clean up if this one
-    is stopped. `before` and `after` are the tasks before and after the rollout. Of a release to
-    several services, `services` has the further ones by name, `servicesBefore` what the preflight
-    found of them, and `updating` the names of those that ECS was asked to update, or was about to
-    be.
+    is stopped. `before` and `after` are the tasks before and after the rollout; `schedules` what
+    the service's schedules were before they were changed, `scheduled` whether they may be, and
+    `schedulesRestored` that they are, or need no restoration. Of a release to several services,
+    `services` has the further ones by name, `servicesBefore` what the preflight found of them, and
+    `updating` the names of those that ECS was asked to update, or was about to be.
     """
 
     deployed: NotRequired[bool]
@@ -134,6 +136,9 @@ class Recorded(Release, Record):
     databaseInstance: NotRequired[str | None]
     before: NotRequired["TaskRun"]
     after: NotRequired["TaskRun"]
+    scheduled: NotRequired[bool]
+    schedules: NotRequired["Note"]
+    schedulesRestored: NotRequired[bool]
     diagnosis: NotRequired["Diagnosis"]
     url: NotRequired[str | None]
     services: NotRequired[Mapping[str, Part]]

@@ -20,8 +20,10 @@ class Rollback(TypedDict):
     ROLL_BACK: deploy the previous release. AWAIT: ECS is rolling back to it already. STOP: no
     previous release exists, so stop the failing tasks. LEAVE: nothing needs to be done, or nothing
     safe can be; `reason` says which. `database` is the instance that the secret leads to again.
-    `failure` is a state's error if the previous release is not steady again. Of a release to
-    several services, `services` has the reaction in each further one.
+    `failure` is a state's error if the previous release is not steady again. `schedules` is the
+    cause of the error if the service's schedules could not be put back. `stays` is whether the
+    service goes on running the release that failed. Of a release to several services, `services`
+    has the reaction in each further one.
     """
 
     action: Literal["ROLL_BACK", "AWAIT", "STOP", "LEAVE"]
@@ -29,6 +31,8 @@ class Rollback(TypedDict):
     rollout: NotRequired[Rollout]
     database: NotRequired[str]
     failure: NotRequired[Mapping[str, Any]]
+    schedules: NotRequired[str]
+    stays: NotRequired[bool]
     services: NotRequired[Mapping[str, "Rollback"]]
 
 
@@ -76,7 +80,7 @@ def decide(
             return _leave(f"somebody else deployed {current['taskDefinition']}; it stays")
         return _leave(_UNCHANGED)
     if previous is None and was_running:
-        return _leave("no release is known to be good; the service stays as it is")
+        return _leave("no release is known to be good; the service stays as it is", stays=True)
     if previous is None:
         return {
             "action": "STOP",
@@ -88,7 +92,8 @@ def decide(
         return _leave(
             f"{previous['version'] or previous['taskDefinition']} can't run on the database schema"
             f" that {release['version']} brings. "
-            + how_to_restore(release["service"], to, snapshot, release["version"])
+            + how_to_restore(release["service"], to, snapshot, release["version"]),
+            stays=True,
         )
     applied = previous.get("databaseSchema")
     moved = service is not None and not _in_place(service, previous)
@@ -101,13 +106,15 @@ def decide(
     if outdated(previous["schema"], applied) and restored:
         return _leave(
             f"{previous['version']} can't run on the database as it was, with schema"
-            f" {shown(applied)}; {release['version']} stays on the restored one"
+            f" {shown(applied)}; {release['version']} stays on the restored one",
+            stays=True,
         )
     if outdated(previous["schema"], applied) and not release.get("restore"):
         # an earlier failed release migrated the database; this one may never have run
         return _leave(
             f"{previous['version']} can't run on the database schema {shown(applied)} that an"
-            " earlier release brought. Request a rollback to it to see whether a snapshot exists"
+            " earlier release brought. Request a rollback to it to see whether a snapshot exists",
+            stays=True,
         )
     return {
         "action": "ROLL_BACK",
@@ -190,5 +197,8 @@ def _in_place(service: Service, previous: Previous) -> bool:
     )
 
 
-def _leave(reason: str) -> Rollback:
-    return {"action": "LEAVE", "reason": reason}
+def _leave(reason: str, *, stays: bool = False) -> Rollback:
+    decision: Rollback = {"action": "LEAVE", "reason": reason}
+    if stays:
+        decision["stays"] = True
+    return decision

@@ -7,13 +7,13 @@ spec or in ECS. SSM Parameter Store has one parameter per service. Imports decis
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from deployer import pattern as patterns
 from deployer import presets
-from deployer.deploy import documents
+from deployer.deploy import documents, schedule_expressions
 from deployer.deploy.documents import Document
 from deployer.errors import PreflightFailed, RequestRejected, ServiceUnknown, SpecInvalid
 
@@ -33,6 +33,9 @@ LOCK_PATIENCE = 7200  # seconds; `deployer.lock` imports what imports this
 _MOST_SERVICES = 10  # one function updates, polls or restores all of a wave
 
 _NAME = r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}"
+_SCHEDULE_NAME = r"[0-9a-zA-Z._-]{1,64}"
+_SCHEDULES = 20  # of a service: what they were stands in a release's record
+_SERVICE_LIMIT = 54  # characters of a service with schedules: its role and their group name it
 _ARN = r"arn:aws[a-z-]*:{service}:.*"
 _BLUEPRINT = rf"(arn:aws[a-z-]*:ecs:[a-z0-9-]+:[0-9]{{12}}:task-definition/)?{_NAME}(:[0-9]+)?"
 _PATH = r"/[!\"$-~]*"  # printable ASCII but "#", as HTTP takes it
@@ -103,6 +106,21 @@ class OneOff:
 
 
 @dataclass(frozen=True)
+class Schedule:
+    """A command that runs in a task of its own at certain times, by EventBridge Scheduler.
+
+    Attributes:
+        expression: a cron or rate expression.
+        container: None for the release's own.
+    """
+
+    expression: str
+    timezone: str
+    command: tuple[str, ...]
+    container: str | None
+
+
+@dataclass(frozen=True)
 class Build:
     """How the service's image is built from its sources: the commands and the base image."""
 
@@ -127,6 +145,7 @@ class ServiceSpec:
         container: the name of the container that runs the pushed image; None to find it.
         url: the base URL behind a load balancer.
         before, after: the tasks before and after the rollout.
+        schedules: the scheduled tasks, by name.
         strategy: None leaves the service's own percentages.
         preset: the application's name in `deployer.presets`.
         wave: the services of a wave are updated together, once those of the one before are steady.
@@ -154,6 +173,7 @@ class ServiceSpec:
     database: Database | None
     before: OneOff | None
     after: OneOff | None
+    schedules: Mapping[str, Schedule]
     verify: Verification | None
     build: Build
     preset: str | None
@@ -402,6 +422,7 @@ def read(at: "Fields") -> ServiceSpec:
         database=at.optional_object("database", _database),
         before=at.optional_object("before", _one_off),
         after=at.optional_object("after", _one_off),
+        schedules=at.objects_by_name("schedules", _schedule, pattern=_SCHEDULE_NAME),
         verify=at.optional_object("verify", _verification),
         build=at.optional_object("build", _build) or _build(Fields({}, "build.", [])),
         preset=preset,
@@ -410,6 +431,7 @@ def read(at: "Fields") -> ServiceSpec:
     others = at.children("services")
     spec = replace(spec, further=tuple(_further(child, spec) for child in others))
     _check_lock_time(spec, at)
+    _check_schedules(spec, at)
     _check_service(spec, at)
     _check_together(spec, (at, *others))
     at.close()
@@ -441,6 +463,7 @@ def _further(at: "Fields", leading: ServiceSpec) -> ServiceSpec:
         # of the application, not of each of its services
         before=None,
         after=None,
+        schedules={},
         preset=None,
     )
     _check_service(spec, at)
@@ -505,6 +528,13 @@ def _check_lock_time(spec: ServiceSpec, at: "Fields") -> None:
         )
 
 
+def _check_schedules(spec: ServiceSpec, at: "Fields") -> None:
+    if len(spec.schedules) > _SCHEDULES:
+        at.wrong("schedules", f"has {len(spec.schedules)} of them; {_SCHEDULES} at most")
+    if spec.schedules and len(spec.service) > _SERVICE_LIMIT:
+        at.wrong("schedules", f"needs a service's name of {_SERVICE_LIMIT} characters at most")
+
+
 def _check_definition(spec: ServiceSpec, definition: Document, at: "Fields") -> None:
     """Check a task definition in the spec; ECS's model checks the rest in the preflight."""
     if spec.override:
@@ -515,9 +545,9 @@ def _check_definition(spec: ServiceSpec, definition: Document, at: "Fields") -> 
         field = "container" if spec.container else "taskDefinition.containerDefinitions"
         at.wrong(field, f"{error}")
         name = None
-    for which, one in (("before", spec.before), ("after", spec.after)):
-        if one and (missing := documents.no_container(one.container, definition)):
-            at.wrong(f"{which}.container", missing)
+    for path, container_name in containers_named(spec):
+        if missing := documents.no_container(container_name, definition):
+            at.wrong(path, missing)
     for index, container in documents.indexed(definition):
         path = f"taskDefinition.containerDefinitions[{index}]"
         for number, variable in enumerate(documents.listed(container, "environment")):
@@ -528,6 +558,15 @@ def _check_definition(spec: ServiceSpec, definition: Document, at: "Fields") -> 
             for field, why in presets.named(spec.preset).problems(container, spec.url):
                 at.wrong(f"{path}.{field}", why)
             _check_patience(container, spec.service_definition or {}, path, at)
+
+
+def containers_named(spec: ServiceSpec) -> Iterator[tuple[str, str | None]]:
+    """Yield the container of each task beside the service's, under its field's path."""
+    for which, one in (("before", spec.before), ("after", spec.after)):
+        if one:
+            yield f"{which}.container", one.container
+    for name, schedule in spec.schedules.items():
+        yield f"schedules.{name}.container", schedule.container
 
 
 def _check_patience(container: Document, service: Document, path: str, at: "Fields") -> None:
@@ -591,6 +630,21 @@ def _one_off(at: "Fields") -> OneOff:
     )
     at.close()
     return one
+
+
+def _schedule(at: "Fields") -> Schedule:
+    schedule = Schedule(
+        expression=at.text("schedule"),
+        timezone=at.text("timezone", "UTC"),
+        command=at.texts("command"),
+        container=at.optional_text("container", pattern=_NAME),
+    )
+    if schedule.expression and (why := schedule_expressions.problem(schedule.expression)):
+        at.wrong("schedule", f"{_shown(schedule.expression)} {why}")
+    if why := schedule_expressions.timezone_problem(schedule.timezone):
+        at.wrong("timezone", f"{_shown(schedule.timezone)} {why}")
+    at.close()
+    return schedule
 
 
 def _build(at: "Fields") -> Build:
@@ -821,6 +875,17 @@ class Fields:
     def optional_object[T](self, name: str, read: "Callable[[Fields], T]") -> T | None:
         self._known.add(name)
         return None if self._document.get(name) is None else read(self.object(name))
+
+    def objects_by_name[T](
+        self, name: str, read: "Callable[[Fields], T]", *, pattern: str
+    ) -> Mapping[str, T]:
+        """Return what is read of each object of an object, by its name."""
+        self._known.add(name)
+        named = Fields(self.optional_mapping(name) or {}, f"{self._path}{name}.", self._problems)
+        for key in named.rest():
+            if not re.fullmatch(pattern, key):
+                named.wrong(key, f"the name must match {pattern}")
+        return {key: read(named.object(key)) for key in sorted(named.rest())}
 
     def objects(self, name: str) -> tuple[Mapping[str, Any], ...]:
         items = self._items(name, [])

@@ -17,13 +17,16 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from deployer.deploy.release import Entry, Outcome, Record, Recorded, Release, Unidentified
 from deployer.deploy.rollout import Rollout
 from deployer.errors import AwsUnavailable
 from deployer.redaction import redact_all
 from deployer.store import table
+
+if TYPE_CHECKING:
+    from deployer.deploy.schedules import Note
 
 _POINTER_LIFE = 90 * 24 * 3600  # seconds; Step Functions keeps an execution as long
 # The reconciler has had a week for older pushes, and there may be too many to check.
@@ -236,6 +239,12 @@ def note(release: Entry, **fields: Any) -> None:
 def note_before(release: Entry, **fields: Any) -> None:
     """Set what a release found, unless it has begun to change that: a late second try sees it."""
     table.update_if(release["service"], release["id"], fields, _UNCHANGED)
+
+
+def note_schedules(release: Entry, note: "Note") -> None:
+    """Record a service's schedules before the first change; what an earlier try recorded stays."""
+    condition = f"{_OPEN} AND attribute_not_exists(#schedules)"
+    table.update_if(release["service"], release["id"], {"schedules": note}, condition)
 
 
 def note_lock(release: Entry, now: str) -> bool:

@@ -7,6 +7,7 @@ warning.
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from deployer import http
 from deployer.aws import alarms, ec2, ecs, elb, iam, logs, rds, refused, secrets, ssm
 from deployer.check import FAILED, WARNING, Check
-from deployer.deploy import documents, prerequisites, task_definitions
+from deployer.deploy import documents, prerequisites, schedules, task_definitions
 from deployer.deploy import service as services
 from deployer.deploy.preflight import NEEDED
 from deployer.deploy.prerequisites import Description, Secret
@@ -160,6 +161,7 @@ def all_checks(at: Place) -> Mapping[str, Look]:
         "one-off tasks": lambda: (
             prerequisites.tasks(at.spec, at.definition) if at.definition else ()
         ),
+        "schedules": lambda: _schedules(at),
         "alarms": lambda: prerequisites.alarms(at.spec, alarms.states(at.spec.alarms)),
         "database": lambda: _database(at),
     }
@@ -247,6 +249,12 @@ def _definitions(at: Place) -> Iterable[Check]:
 def _roles(at: Place) -> Iterable[Check]:
     arns = documents.roles(at.definition)
     yield from prerequisites.roles({arn: iam.role_exists(arn) for arn in arns})
+
+
+def _schedules(at: Place) -> Iterable[Check]:
+    if at.spec.schedules:
+        role, now = schedules.role_name(at.spec.service), datetime.now(UTC)
+        yield from prerequisites.schedules(at.spec, at.service, role, iam.trust(role), now)
 
 
 def _network(at: Place) -> Iterable[Check]:

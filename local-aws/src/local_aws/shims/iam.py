@@ -140,6 +140,39 @@ def _further(
                 yield Need(f"rds:{action}", f"{prefix}{kind}:{request[name]}")
 
 
+_VERBS = {"DELETE": "Delete", "GET": "Get", "POST": "Create", "PUT": "Update"}
+
+
+def needs_of_schedules(
+    method: str, path: str, body: bytes, query: Mapping[str, Any], where: str
+) -> list[Need] | None:
+    """What a request to EventBridge Scheduler needs; MiniStack takes each for the group `default`.
+
+    Args:
+        where: region and account as an ARN has them.
+    """
+    kind, _, name = path.strip("/").partition("/")
+    prefix, verb = f"arn:aws:scheduler:{where}:", _VERBS.get(method)
+    if kind not in ("schedules", "schedule-groups") or verb is None:
+        return None
+    singular = "Schedule" if kind == "schedules" else "ScheduleGroup"
+    if not name:
+        return [Need(f"scheduler:List{singular}s", "*")]
+    if singular == "ScheduleGroup":
+        return [Need(f"scheduler:{verb}{singular}", f"{prefix}schedule-group/{name}")]
+    try:
+        request = json.loads(body) if body else {}
+    except ValueError:
+        request = {}
+    groups = query.get("groupName", "default")
+    group = request.get("GroupName") or (groups[0] if isinstance(groups, list) else groups)
+    needed = [Need(f"scheduler:{verb}{singular}", f"{prefix}schedule/{group}/{name}")]
+    if role := (request.get("Target") or {}).get("RoleArn"):
+        passed = {"iam:PassedToService": "scheduler.amazonaws.com"}
+        needed.append(Need("iam:PassRole", role, passed))
+    return needed
+
+
 def _filled(template: str, request: Mapping[str, Any]) -> list[str]:
     """A template of _RESOURCES with the request's parameters in their places."""
     filled = [template]
@@ -183,7 +216,11 @@ def extract_resource_arn(
     if not action:  # the query protocol: parameters as a form
         request = {k: v[0] if isinstance(v, list) else v for k, v in query_params.items()}
         action = request.get("Action", "")
-    needed = needs(service, action, request, f"{region}:{account_id}")
+    where = f"{region}:{account_id}"
+    if service == "scheduler":
+        needed = needs_of_schedules(method, path, body, query_params, where)
+    else:
+        needed = needs(service, action, request, where)
     _needs.set(needed)
     if needed:
         return needed[0].resource
