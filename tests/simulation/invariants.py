@@ -412,8 +412,9 @@ class Invariants:
             if service.desired and service.primary.state != "COMPLETED":
                 self.broken("back and steady", f"{record['id']}: {service.primary.state}")
         leading = self.world.ecs.services.get(self.world.spec["service"])
-        if leading and leading.deployments:
-            self._schedules_run(leading.primary.revision, record)
+        revision = leading.primary.revision if leading and leading.deployments else None
+        if revision and not self._theirs(revision):  # schedules are put back as they were
+            self._schedules_run(revision, record)
 
     def _success(self, record: Mapping[str, Any]) -> None:
         """A release is called live: is it?"""

@@ -143,6 +143,7 @@ SERVICE_SPECS: Mapping[str, Mapping[str, Any]] = {
     "later": {**_SPEC, "failureThreshold": 1, "services": [{**_WORKER, "wave": 2}]},
     "pair with a database": {**SPECS["database"], **_SERVICES},
     "waves after a task": {**TASK_SPECS["migrated"], **_WAVES},
+    "waves and schedules": {**SCHEDULE_SPECS["scheduled"], **_WAVES},
 }
 
 
@@ -192,6 +193,10 @@ PLANS: Mapping[str, Plan] = {
     ),
     "two waves, stopped in the second": Plan("waves", (push(0, "1.0.1"), (40, "stop", ()))),
     "two waves after a task": Plan("waves after a task", (push(0, "1.1.0", schema=2),)),
+    "two waves and scheduled tasks": Plan("waves and schedules", (push(0, "1.0.1"),)),
+    "two waves and scheduled tasks, and one fails": Plan(
+        "waves and schedules", (push(0, "1.0.1", "exit-at-start", service="coder"),)
+    ),
     "two services, and a migration whose worker fails": Plan(
         "pair with a database", (push(0, "1.1.0", "exit-at-start", schema=2, service="worker"),)
     ),
