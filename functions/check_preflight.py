@@ -101,12 +101,13 @@ def handler(event: Request, context: LambdaContext) -> Checked:
                 "the update changes the service", of=at.spec.service, differences=differences
             )
     parts = {part.service: own for part, own in zip(spec.further, further, strict=True)}
+    runs = {"runs": leading["runs"]} if parts and "runs" in leading else {}
     releases.note_before(
         release,
         cluster=spec.cluster,
         previous=checked["previous"],
         wasRunning=checked["wasRunning"],
-        **({"servicesBefore": parts} if parts else {}),
+        **({"servicesBefore": parts, **runs} if parts else {}),
         **({"scheduled": True} if checked["schedules"] else {}),
     )
     logger.info("preflight passed", checked=checked, services=parts)
@@ -145,11 +146,15 @@ def _checked(at: Place, service: Service | None, records: History) -> Part:
         # what runs without a record runs on the database as it is
         schema = previous["schema"] if previous["release"] else applied
         previous = {**previous, "schema": schema, "databaseSchema": applied}
-    return {
+    part: Part = {
         "previous": previous,
         "wasRunning": bool(service and service["runningCount"]),
         "desiredCount": preflight.desired_count(at.spec, service, own, datetime.now(UTC)),
     }
+    runs = rollout.task_definition(service)
+    if runs and previous and runs != previous["taskDefinition"] and history.unproven(own, runs):
+        part["runs"] = runs
+    return part
 
 
 def _remembered(records: History) -> Probes:

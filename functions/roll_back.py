@@ -95,7 +95,7 @@ def _roll_back(spec: ServiceSpec, event: Request) -> Rollback:
 
 
 def _services(spec: ServiceSpec, event: Request) -> list[_Left]:
-    """Return the services that may have been updated."""
+    """Return the services that may run what is not to stay."""
     own = {
         "taskDefinition": event["taskDefinition"],
         "previous": event["previous"],
@@ -103,22 +103,25 @@ def _services(spec: ServiceSpec, event: Request) -> list[_Left]:
         "rollout": event["rollout"],
     }
     left: dict[str, Any] = {spec.service: own}
-    release = event["release"]
+    release, updating = event["release"], [spec.service]
     record = releases.find(release["service"], release["id"]) if spec.further else None
     if record:
-        updating = record.get("updating", ())
-        own["rollout"] = own["rollout"] or record.get("rollout")
-        left = {n: one for n, one in {**left, **parts(record)}.items() if n in updating}
+        updating = [*record.get("updating", ())]
+        own |= {"rollout": own["rollout"] or record.get("rollout"), "runs": record.get("runs")}
+        left |= parts(record)
     began, services = time.monotonic(), []
-    for part in spec.parts:
-        if one := left.get(part.service):
-            revision, started = one.get("taskDefinition"), one.get("rollout")
-            network = (part.service_definition or {}).get("networkConfiguration")
-            live = ecs.service_after(
-                part.cluster, part.service, revision, started, network, since=began
-            )
-            was_running, previous = one.get("wasRunning", True), one.get("previous")
-            services.append(_Left(part, revision, previous, was_running, started, live))
+    for part in spec.parts if updating else ():
+        one, updated = left.get(part.service, {}), part.service in updating
+        # what an earlier release left unverified goes back with what this one has updated
+        revision = one.get("taskDefinition") if updated else one.get("runs")
+        if revision is None and not updated:
+            continue
+        started = one.get("rollout") if updated else None
+        network = (part.service_definition or {}).get("networkConfiguration")
+        awaited = revision if updated else None
+        live = ecs.service_after(part.cluster, part.service, awaited, started, network, since=began)
+        was_running, previous = one.get("wasRunning", True), one.get("previous")
+        services.append(_Left(part, revision, previous, was_running, started, live))
     return services
 
 

@@ -137,6 +137,8 @@ MENDED_BY = {
     "a redriven execution changed the service without the lock":
         "who changes something holds the lock still",
     "a second try of a wave began the next one": "a late second try of a wave begins no other",
+    "a service stayed on what an earlier release had left unverified":
+        "data that no release verified are not those to keep",
 }  # fmt: skip
 
 

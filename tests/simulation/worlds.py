@@ -762,6 +762,15 @@ FOUND: Mapping[str, Plan] = {
     "a second try of a wave began the next one": Plan(
         "waves", (push(0, "1.0.1"),), faults={73: "twice"}
     ),
+    "a service stayed on what an earlier release had left unverified": Plan(
+        "waves",
+        (
+            push(47, "1.0.2", schema=1),
+            (138.45144936515678, "push", (App("1.0.1", 1, "exit-at-start", 60.0, "worker"),)),
+            (141.0, "stop", ()),
+        ),
+        noise=1307,
+    ),
     "a late preflight hid what a release had registered": Plan(
         "waves after a task",
         (push(0, "1.0.3", schema=1), push(0, "1.0.2", schema=1), push(110, "1.0.1", schema=1)),

@@ -258,6 +258,18 @@ def test_a_service_of_a_later_wave_is_not_waited_for(
     assert clock.now == began
 
 
+def test_what_an_earlier_release_left_unverified_goes_back_too(
+    cluster: Cluster, context: Any
+) -> None:
+    update_service.handler(payload(spec=IN_WAVES, wave=1), context)
+    before = {"worker": {**BEFORE["worker"], "runs": "unverified"}}
+    releases.note(release(), servicesBefore=before)
+    cluster.revisions["worker"] = "unverified"
+    decided = roll_back.handler(payload(spec=IN_WAVES, rollout=record()["rollout"]), context)
+    assert decided["services"]["worker"]["action"] == "ROLL_BACK"
+    assert cluster.updates[-1] == ("worker", OLD_WORKER)
+
+
 def test_the_others_go_back_if_one_cannot(cluster: Cluster, context: Any) -> None:
     update_service.handler(payload(spec=TOGETHER, wave=1), context)
     cluster.refused = {"coder"}

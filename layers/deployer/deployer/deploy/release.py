@@ -99,8 +99,9 @@ class Release(Entry):
 
 class Part(TypedDict, total=False):
     """What a release has done with a further service, in the fields that `Recorded` has for the
-    leading one."""
+    leading one. `runs` is the revision that ran before it, if that was left unverified."""
 
+    runs: str
     taskDefinition: str
     previous: "Previous | None"
     wasRunning: bool
@@ -144,6 +145,7 @@ class Recorded(Release, Record):
     services: NotRequired[Mapping[str, Part]]
     servicesBefore: NotRequired[Mapping[str, Part]]
     updating: NotRequired[Sequence[str]]
+    runs: NotRequired[str]
 
 
 def parts(record: Recorded | None) -> dict[str, Part]:
