@@ -16,7 +16,7 @@ def found(verified: Any, serves: Any, **more: Any) -> dict[str, Any]:
         ("url", "tasks", "hold", "lastFailure", "docs", "build", "mend", "alarm", "differs")
     )
     live = verified if serves and serves["verified"] else None
-    lists: dict[str, Any] = {"inFlight": [], "waiting": [], "unseen": {}}
+    lists: dict[str, Any] = {"inFlight": [], "waiting": [], "schedules": [], "unseen": {}}
     return {"verified": verified, "serves": serves, "live": live, **nothing, **lists, **more}
 
 
