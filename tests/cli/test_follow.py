@@ -160,8 +160,9 @@ def test_the_tasks_before_and_after_a_rollout_are_followed_to_their_last_line(
     monkeypatch.setattr(
         "cli.follow.ecs.existing_tasks", lambda _, arns: [{"taskArn": a} for a in arns]
     )
-    spec = SimpleNamespace(cluster="coder", before=object(), after=None)
+    spec = SimpleNamespace(cluster="coder", before=object(), after=None, parts=())
     target: Any = SimpleNamespace(service="coder", spec=spec)
     watch = Watch(target, datetime.now(UTC))
-    assert watch._tasks() == [{"taskArn": "arn:1"}]
-    assert watch._tasks() == [{"taskArn": "arn:1"}], "once more after the lock was released"
+    own: list[Any] = [(spec, {"taskArn": "arn:1"})]
+    assert [*watch._tasks()] == own
+    assert [*watch._tasks()] == own, "once more after the lock was released"

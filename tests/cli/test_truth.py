@@ -16,7 +16,8 @@ def found(verified: Any, serves: Any, **more: Any) -> dict[str, Any]:
         ("url", "tasks", "hold", "lastFailure", "docs", "build", "mend", "alarm", "differs")
     )
     live = verified if serves and serves["verified"] else None
-    lists: dict[str, Any] = {"inFlight": [], "waiting": [], "schedules": [], "unseen": {}}
+    lists: dict[str, Any] = {"inFlight": [], "waiting": [], "schedules": [], "further": []}
+    lists["unseen"] = {}
     return {"verified": verified, "serves": serves, "live": live, **nothing, **lists, **more}
 
 
