@@ -178,11 +178,12 @@ def _outcome_written_again(put: Put) -> None:
 
 
 def _opened_whatever_is_there(put: Put) -> None:
-    def opened(document: Any) -> None:
+    def opened(document: Any, _: Any = None) -> None:
         releases.carry_out(document["execution"], document)
         table.put(document)
 
     put(releases, "open_release", opened)
+    put(releases, "open_push", opened)
 
 
 def _hold_recorded_in_two_steps(put: Put) -> None:
@@ -744,7 +745,7 @@ GUARDS = (
     Guard("a hold is recorded with its outcome", "announced once", _hold_recorded_in_two_steps),
     Guard("a hold holds", "a hold holds", _hold_overlooked),
     Guard("a hold counts until the lock is taken", "a hold holds", _hold_looked_for_once),
-    Guard("a look that lags is repeated", "what runs", _returns(ecs, "shows", True)),
+    Guard("a look that lags is repeated", "rollback is exact", _returns(ecs, "shows", True)),
     Guard("a recovery stands aside for a later release", "never dark", _returns(
         lock, "_later", None)),
     Guard("a rollout is known by its id", "no false success", _any_rollout_will_do),
