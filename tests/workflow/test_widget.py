@@ -92,7 +92,7 @@ def test_who_may_look_looks_and_who_may_press_rolls_back_and_cancels(live: Stage
     with pytest.raises(ClientError) as refusal:
         looks.click(back)
     assert refusal.value.response["Error"]["Code"] == "AccessDeniedException"
-    assert len(live.executions()) == 2
+    assert len(live.records()) == 2
 
     told = presses.click(back, "login is broken")
     assert "is rolled back to 1.0.0" in told.text
