@@ -286,26 +286,27 @@ def _integrated(resource: str, given: Any, deadline: float | None) -> Any:
     if status >= 400:
         kind = str(answer.get("__type", "")).rpartition("#")[2]
         raise failure(f"CodeBuild.{kind}", answer.get("message", ""))
-    if (run := step_functions._current.get()) and run.execution:
-        details = {"resourceType": "codebuild", "resource": "startBuild.sync"}
-        details["output"] = json.dumps({"Build": _pascal(answer["build"])})
-        stepfunctions._add_event(
-            run.execution, "TaskSubmitted", {"taskSubmittedEventDetails": details}
-        )
-    return _wait(answer["build"]["id"], deadline)
+    try:
+        if (run := step_functions._current.get()) and run.execution:
+            details = {"resourceType": "codebuild", "resource": "startBuild.sync"}
+            details["output"] = json.dumps({"Build": _pascal(answer["build"])})
+            stepfunctions._add_event(  # raises _Stopped, too
+                run.execution, "TaskSubmitted", {"taskSubmittedEventDetails": details}
+            )
+        return _wait(answer["build"]["id"], deadline)
+    finally:
+        _stop_build({"id": answer["build"]["id"]})  # if it is not over
 
 
 def _wait(build_id: str, deadline: float | None) -> Json:
-    """The build once it is over. Who stops waiting stops the build."""
+    """The build once it is over."""
     failure = stepfunctions._ExecutionError
     run = step_functions._current.get() or step_functions._Run()
     record = codebuild._builds[build_id]
     while not record["buildComplete"]:
-        late = deadline is not None and time.monotonic() > deadline
-        if late or run.over.wait(0.05):
-            _stop_build({"id": build_id})
-            if late:
-                raise failure("States.Timeout", "")
+        if deadline is not None and time.monotonic() > deadline:
+            raise failure("States.Timeout", "")
+        if run.over.wait(0.05):
             raise step_functions._Stopped
     result = {"Build": _pascal(record)}
     if record["buildStatus"] != "SUCCEEDED":
