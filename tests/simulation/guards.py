@@ -812,7 +812,7 @@ GUARDS = (
         service, "UNCHECKED_BAKE", 0)),
     Guard("what could not be decided is tried again", "one outcome", _undecided_for_good),
     Guard("pushes without an event are found", "one outcome", _returns(
-        reconciliation, "missed", None)),
+        reconciliation, "missed", [])),
     Guard("what a stopped execution left is put right", "one outcome", lambda put: put(
         _function("reconcile"), "_settle", lambda *_: [])),
     Guard("a failed state is tried again", "no false failure", _machine_with(_without_retries)),

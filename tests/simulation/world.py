@@ -422,6 +422,8 @@ class World:
                 due = due or lock.get("changesUntil", 0) > begun * 1e6  # the next round frees it
                 if nothing_new and self.reconciled >= begun and not denied and not due:
                     break
+                if self.engine.now > quiet + 2 * DAY:
+                    self.invariants.broken("bounded", "no round of Reconcile is the last")
             self.invariants.at_rest()
         return self
 
