@@ -89,8 +89,12 @@ def _decide(release: Entry, request: LockRequest) -> tuple[Decision, float]:
                 locks.dequeue(release["service"], release["id"])
             elif not locks.acquire(release["service"], request, dead["execution"] if dead else ""):
                 continue
-            # a recovered release keeps its original lockedAt
-            if request["trigger"] == "recover" or releases.note_lock(release, _now()):
+            if request["trigger"] == "recover":  # of a release that keeps its original lockedAt
+                if _is_open(release):
+                    return decision, 0
+                # a function of the ended execution closed it after the history was read
+                locks.release(release["service"], request["execution"])
+            elif releases.note_lock(release, _now()):
                 return decision, 0
         elif decision["action"] == "HELD":
             recorded = releases.close_held(release, _outcome_details(decision))
@@ -131,6 +135,11 @@ def _history(release: Entry) -> list[Record]:
         return records
     own = releases.of_any_kind.find(release["service"], release["id"])
     return [*records, own] if own else records
+
+
+def _is_open(release: Entry) -> bool:
+    record = releases.of_any_kind.find(release["service"], release["id"])
+    return record is None or "outcome" not in record
 
 
 def _outcome_details(decision: Decision) -> dict[str, str]:

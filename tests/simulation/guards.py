@@ -298,6 +298,7 @@ def _busy_for_ever(put: Put) -> None:
 
 
 def _lock_whatever_the_outcome(put: Put) -> None:
+    put(_function("acquire_lock"), "_is_open", lambda _: True)
     decide = lock.decide
 
     def decided(mine: Any, holder: Any, waiting: Any, hold: Any, past: Any) -> Any:
@@ -735,6 +736,8 @@ GUARDS = (
     Guard("one function changes something at a time", "one rollout a release", lambda put: put(
         locks, "_HELD_IDLE", "#execution = :me")),
     Guard("a release with an outcome gets no lock", "what runs", _lock_whatever_the_outcome),
+    Guard("a recovery that got the lock looks again", "what runs", _returns(
+        _function("acquire_lock"), "_is_open", True)),
     Guard("a dead holder's lock is taken over", "no orphans", _returns(sfn, "running", True)),
     Guard("an outcome is written once", "one outcome", _outcome_written_again),
     Guard("a push has one record", "one outcome", _opened_whatever_is_there),

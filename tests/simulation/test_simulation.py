@@ -130,6 +130,8 @@ MENDED_BY = {
         "a function of a stopped execution is waited for",
     "two tries of one function at once began two rollouts":
         "one function changes something at a time",
+    "a recovery took back what the execution made live as it got the lock":
+        "a recovery that got the lock looks again",
     "a recovery took back what a redriven execution had made live":
         "a release with an outcome gets no lock",
     "a late try changed the schedules of a release that had failed":

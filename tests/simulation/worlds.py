@@ -519,6 +519,12 @@ PLANS: Mapping[str, Plan] = {
 
 # the shortest schedules of what random plans found in the deployer; it is mended
 FOUND: Mapping[str, Plan] = {
+    "a recovery took back what the execution made live as it got the lock": Plan(
+        "rendered",
+        (push(0.0, "1.0.1", "exit-twice", seconds=5.0),),
+        faults={21: "failed", 80: "expired"},
+        noise=117316,
+    ),
     "a hold was announced beside the failure that its stopped execution was recorded as": Plan(
         "adopted", (command(0.0, "hold", reason="test"),), faults={1: "stopped"}, noise=75698
     ),
