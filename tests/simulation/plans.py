@@ -83,6 +83,17 @@ _OF_TASKS = ("before-fails", "before-hangs", "after-fails", "after-hangs")
 _OF_A_ROLLOUT = ("cannot-start", "exit-at-start", "never-healthy", "wrong-version")
 
 
+def _disturbed(dice: random.Random, seed: int, spec: str, moves: list[Move], calls: int) -> Plan:
+    """A plan of moves with faults at some of its calls and events."""
+    faults = {
+        dice.randrange(calls): dice.choice(CALL_FAULTS) for _ in range(dice.choice((0, 1, 1, 2, 3)))
+    }
+    news = {dice.randrange(12): dice.choice(EVENT_FAULTS) for _ in range(dice.choice((0, 1, 2)))}
+    moves.sort(key=lambda move: move[0])
+    live, noise = dice.random() < 0.85, dice.choice((None, seed, seed))
+    return Plan(spec, tuple(moves), live=live, faults=faults, news=news, noise=noise)
+
+
 def random_task_plan(seed: int) -> Plan:
     """The plan of a service with tasks before and after its rollouts that an integer is."""
     dice = random.Random(f"tasks {seed}")
@@ -97,14 +108,7 @@ def random_task_plan(seed: int) -> Plan:
         tasks: list[tuple[str, tuple[Any, ...]]] = [("stop", ()), ("stop", ()), ("stop_task", ())]
         deed = dice.choice((*tasks, _deed(dice, versions), ("redrive", ())))
         moves.append((dice.uniform(0, 250), *deed))
-    calls = 100 * len(versions)
-    faults = {
-        dice.randrange(calls): dice.choice(CALL_FAULTS) for _ in range(dice.choice((0, 1, 1, 2, 3)))
-    }
-    news = {dice.randrange(12): dice.choice(EVENT_FAULTS) for _ in range(dice.choice((0, 1, 2)))}
-    moves.sort(key=lambda move: move[0])
-    live, noise = dice.random() < 0.85, dice.choice((None, seed, seed))
-    return Plan(spec, tuple(moves), live=live, faults=faults, news=news, noise=noise)
+    return _disturbed(dice, seed, spec, moves, 100 * len(versions))
 
 
 def random_schedule_plan(seed: int) -> Plan:
@@ -124,14 +128,7 @@ def random_schedule_plan(seed: int) -> Plan:
         deeds += [("edit", ("schedules", edited)), ("order", ({"action": "restart"},))]
         deed = dice.choice((*deeds, ("refuse_schedule", refused), _deed(dice, versions)))
         moves.append((dice.uniform(0, 250), *deed))
-    calls = 110 * len(versions)
-    faults = {
-        dice.randrange(calls): dice.choice(CALL_FAULTS) for _ in range(dice.choice((0, 1, 1, 2, 3)))
-    }
-    news = {dice.randrange(12): dice.choice(EVENT_FAULTS) for _ in range(dice.choice((0, 1, 2)))}
-    moves.sort(key=lambda move: move[0])
-    live, noise = dice.random() < 0.85, dice.choice((None, seed, seed))
-    return Plan(spec, tuple(moves), live=live, faults=faults, news=news, noise=noise)
+    return _disturbed(dice, seed, spec, moves, 110 * len(versions))
 
 
 def random_service_plan(seed: int) -> Plan:

@@ -254,8 +254,8 @@ def test_what_others_wrote_is_text_and_nothing_else() -> None:
     whole = shown(view.release(widget(), failed, changes))
     entry = {"service": HOSTILE, "problem": HOSTILE, "verified": None, "hold": hold}
     every = shown(view.services(widget(), [entry], [HOSTILE]))
-    told = shown(view.problem(widget(), HOSTILE))
-    for each in (page, whole, every, told):
+    answer = shown(view.problem(widget(), HOSTILE))
+    for each in (page, whole, every, answer):
         assert "alert(1)" in each.text and "\x1b" not in each.html
         assert "<script" not in each.html and "<iframe" not in each.html
     assert view._url("javascript:alert(1)") == "javascript:alert(1)"

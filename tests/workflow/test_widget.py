@@ -94,9 +94,9 @@ def test_who_may_look_looks_and_who_may_press_rolls_back_and_cancels(live: Stage
     assert refusal.value.response["Error"]["Code"] == "AccessDeniedException"
     assert len(live.records()) == 2
 
-    told = presses.click(back, "login is broken")
-    assert "is rolled back to 1.0.0" in told.text
-    assert live.ended(started(live, told)).status == "SUCCEEDED"
+    answer = presses.click(back, "login is broken")
+    assert "is rolled back to 1.0.0" in answer.text
+    assert live.ended(started(live, answer)).status == "SUCCEEDED"
     record = live.records()[-1]
     assert (record["trigger"], record["version"]) == ("rollback", "1.0.0")
     assert record["startedBy"] == f"the widget on dashboard {live.service}"

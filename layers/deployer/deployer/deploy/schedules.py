@@ -2,7 +2,7 @@
 
 They are in a schedule group of the service's own, so all that is in it is the deployer's. A
 schedule runs a task of the release that is live: it is changed after the verification, and a
-rollback restores what was there. Documents are in the shape of GetSchedule.
+rollback restores it. Documents are in the shape of GetSchedule.
 https://docs.aws.amazon.com/scheduler/latest/APIReference/API_UpdateSchedule.html
 
 Imports decisions only, no AWS.
@@ -222,7 +222,7 @@ def _equal(current: Any, wanted: Any) -> bool:
 
 
 def note(current: Schedules, wanted: Schedules) -> Note:
-    """Return what the record keeps before a change: what was there, without secrets."""
+    """Return what the record keeps before a change: the schedules as they are, without secrets."""
     return {"before": redact_all(dict(current), by_name=False), "names": [*wanted]}
 
 

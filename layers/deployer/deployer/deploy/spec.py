@@ -403,30 +403,18 @@ def read(at: "Fields") -> ServiceSpec:
     preset = at.optional_choice("preset", tuple(presets.NAMES))
     at = at.over(presets.named(preset).fields)
     spec = ServiceSpec(
-        service=at.text("service", pattern=_NAME),
+        **_of_a_service(at),
         cluster=at.text("cluster", pattern=_NAME),
         repository=at.text("repository", pattern=r"[a-z0-9]+([._/-]+[a-z0-9]+)*"),
         tags=at.regex("tags"),
-        container=at.optional_text("container", pattern=_NAME),
-        task_definition=at.mapping_or_text("taskDefinition", pattern=_BLUEPRINT),
-        override=at.optional_object("override", _override) or {},
-        service_definition=at.optional_mapping("serviceDefinition"),
-        url=at.optional_url("url"),
-        strategy=at.optional_choice("strategy", ("rolling", "recreate")),
-        timeout=at.integer("timeout", 600, low=30, high=3600),
-        failure_threshold=at.integer("failureThreshold", 3, low=1, high=200),
         rollback=at.choice("rollback", ("exact", "render"), "exact"),
         keep_releases=at.integer("keepReleases", 10, low=2, high=100),
-        bake=at.optional_integer("bake", low=0, high=3600),
-        alarms=at.texts("alarms", least=0, default=[]),
         database=at.optional_object("database", _database),
         before=at.optional_object("before", _one_off),
         after=at.optional_object("after", _one_off),
         schedules=at.objects_by_name("schedules", _schedule, pattern=_SCHEDULE_NAME),
-        verify=at.optional_object("verify", _verification),
         build=at.optional_object("build", _build) or _build(Fields({}, "build.", [])),
         preset=preset,
-        wave=_wave(at),
     )
     others = at.children("services")
     spec = replace(spec, further=tuple(_further(child, spec) for child in others))
@@ -438,28 +426,31 @@ def read(at: "Fields") -> ServiceSpec:
     return spec
 
 
-def _wave(at: "Fields") -> int:
-    return at.integer("wave", 1, low=1, high=_MOST_SERVICES)
+def _of_a_service(at: "Fields") -> dict[str, Any]:
+    """Read the fields that each service of an application has of its own."""
+    return {
+        "service": at.text("service", pattern=_NAME),
+        "wave": at.integer("wave", 1, low=1, high=_MOST_SERVICES),
+        "container": at.optional_text("container", pattern=_NAME),
+        "task_definition": at.mapping_or_text("taskDefinition", pattern=_BLUEPRINT),
+        "override": at.optional_object("override", _override) or {},
+        "service_definition": at.optional_mapping("serviceDefinition"),
+        "url": at.optional_url("url"),
+        "strategy": at.optional_choice("strategy", ("rolling", "recreate")),
+        "timeout": at.integer("timeout", 600, low=30, high=3600),
+        "failure_threshold": at.integer("failureThreshold", 3, low=1, high=200),
+        "bake": at.optional_integer("bake", low=0, high=3600),
+        "alarms": at.texts("alarms", least=0, default=[]),
+        "verify": at.optional_object("verify", _verification),
+    }
 
 
 def _further(at: "Fields", leading: ServiceSpec) -> ServiceSpec:
     """Read a further service of the application: what all share is the leading service's."""
     spec = replace(
         leading,
-        service=at.text("service", pattern=_NAME),
+        **_of_a_service(at),
         lead=leading.service,
-        wave=_wave(at),
-        container=at.optional_text("container", pattern=_NAME),
-        task_definition=at.mapping_or_text("taskDefinition", pattern=_BLUEPRINT),
-        override=at.optional_object("override", _override) or {},
-        service_definition=at.optional_mapping("serviceDefinition"),
-        url=at.optional_url("url"),
-        strategy=at.optional_choice("strategy", ("rolling", "recreate")),
-        timeout=at.integer("timeout", 600, low=30, high=3600),
-        failure_threshold=at.integer("failureThreshold", 3, low=1, high=200),
-        bake=at.optional_integer("bake", low=0, high=3600),
-        alarms=at.texts("alarms", least=0, default=[]),
-        verify=at.optional_object("verify", _verification),
         # of the application, not of each of its services
         before=None,
         after=None,
