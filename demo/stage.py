@@ -249,19 +249,33 @@ class Stage:
             for result in page["executions"]
         ]
 
+    def own_executions(self) -> list[str]:
+        """The ARNs of the deploy machine's executions, newest first, without those that name
+        another service: the reconciler starts such a recovery at any time."""
+        return [
+            arn
+            for arn in self.executions()
+            if (given := self._input(arn)) and given.get("service", self.service) == self.service
+        ]
+
+    def _input(self, arn: str) -> dict[str, Any] | None:
+        """What an execution was started with; None while a lagging read does not show it yet."""
+        sfn = self.aws.client("stepfunctions")
+        try:
+            given: dict[str, Any] = json.loads(sfn.describe_execution(executionArn=arn)["input"])
+        except sfn.exceptions.ExecutionDoesNotExist:
+            return None
+        return given
+
     def started_by(self, digest: str, seconds: float = 15, machine: str = "StateMachine") -> str:
         """The ARN of the execution that the push of a digest started, as soon as there is one; not
         of the push of the same content into another service's repository."""
-        sfn = self.aws.client("stepfunctions")
         for _ in _until(seconds):
             for arn in self.executions(machine):
-                try:
-                    given = sfn.describe_execution(executionArn=arn)["input"]
-                except sfn.exceptions.ExecutionDoesNotExist:
-                    continue  # as below
-                if digest not in given:
+                given = self._input(arn)
+                if given is None or digest not in json.dumps(given):
                     continue
-                pushed_to = json.loads(given).get("detail", {}).get("repository-name")
+                pushed_to = given.get("detail", {}).get("repository-name")
                 if pushed_to in (None, self.service):
                     return arn
         raise StageError(f"no execution was started by the push of {digest} within {seconds} s")

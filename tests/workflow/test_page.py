@@ -176,14 +176,14 @@ def see_a_failure(stage: Stage, page: Page, phone: Page) -> None:
 
 def roll_back_by_keyboard(stage: Stage, page: Page) -> None:
     """Roll back to 1.0.0 without a mouse, after the dry run was shown."""
-    executions = len(stage.executions())
+    executions = len(stage.own_executions())
     tab_to(page, "Roll back…")
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("radio").first).to_be_focused(timeout=WITHIN)
     expect(dialog.locator("dl")).to_contain_text("later pushes are held", timeout=WITHIN)
     expect(dialog.locator("code")).to_contain_text("deployer rollback")
-    assert len(stage.executions()) == executions, "the dry run starts nothing"
+    assert len(stage.own_executions()) == executions, "the dry run starts nothing"
     tab_to(page, "Roll back to 1.0.0")
     page.keyboard.press("Enter")
     expect(dialog).to_be_hidden(timeout=WITHIN)

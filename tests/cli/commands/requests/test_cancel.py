@@ -46,9 +46,9 @@ def test_at_a_terminal_it_asks_and_shows_the_way_back(busy: tuple[Operator, str]
 
 def waits(operator: Operator) -> tuple[str, str]:
     """An execution that waits for the lock, and its release."""
-    before = operator.stage.executions()
+    before = operator.stage.own_executions()
     assert operator.run("deploy", "1.0.0", "--detach").returncode == 0
-    (waiting,) = (e for e in operator.stage.executions() if e not in before)
+    (waiting,) = (e for e in operator.stage.own_executions() if e not in before)
     for now in operator.stage.follow(waiting):
         if now.states and now.states[-1].name == "Acquire lock":
             break

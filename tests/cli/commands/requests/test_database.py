@@ -35,7 +35,7 @@ def test_what_is_lost_must_be_agreed_to(migrated: Operator) -> None:
     assert snapshot in refused.stderr
     again = f"deployer rollback --service {migrated.stage.service} 1.0.0 --restore-database"
     assert again in refused.stderr
-    before = migrated.stage.executions()
+    before = migrated.stage.own_executions()
     unasked = migrated.run("rollback", "1.0.0", "--restore-database")
     assert (unasked.returncode, "--yes" in unasked.stderr) == (4, True)
     with at(migrated, "rollback", "1.0.0", "--restore-database") as shown:
@@ -44,7 +44,7 @@ def test_what_is_lost_must_be_agreed_to(migrated: Operator) -> None:
         assert shown.ended() == 4
     planned = migrated.output("rollback", "1.0.0", "--restore-database", "--dry-run")
     assert (planned["database"], planned["restore"]) == ("RESTORE", snapshot)
-    assert migrated.stage.executions() == before
+    assert migrated.stage.own_executions() == before
 
     assert migrated.run("hold").returncode == 0
     newer = migrated.stage.release("1.2.0", schema=3)

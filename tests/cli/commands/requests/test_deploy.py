@@ -74,19 +74,19 @@ def test_the_newest_push_is_deployed_where_none_is_named(operator: Operator) -> 
     done = operator.run("deploy", "--detach")
     assert done.returncode == 0, done.stderr
     assert "pushed last is 1.1.0" in done.stdout
-    (arn,) = [e for e in operator.stage.executions() if e in done.stdout]
+    (arn,) = [e for e in operator.stage.own_executions() if e in done.stdout]
     assert operator.stage.ended(arn).status == "SUCCEEDED"
     assert operator.stage.records()[-1]["version"] == "1.1.0"
 
 
 def test_what_is_not_there_or_cannot_run_starts_nothing(live: Operator) -> None:
-    before = live.stage.executions()
+    before = live.stage.own_executions()
     for image in ("9.9.9", f"sha256:{'0' * 64}", "not/a tag"):
         wrong = live.run("deploy", image, "--json")
         assert wrong.returncode == 2, wrong.stderr
         assert "1.0.0" in json.loads(wrong.stdout)["error"]["advice"][0]
     assert live.run("deploy", "1.0.0", "2.0.0").returncode == 2
-    assert live.stage.executions() == before
+    assert live.stage.own_executions() == before
 
 
 def test_a_failure_is_told_with_its_diagnosis(live: Operator) -> None:
@@ -164,14 +164,14 @@ def test_who_waits_is_told_and_orders_follow_each_other(busy: tuple[Operator, st
 
 
 def test_a_dry_run_tells_what_would_change_and_starts_nothing(live: Operator) -> None:
-    before = live.stage.executions()
+    before = live.stage.own_executions()
     same = live.output("deploy", "1.0.0", "--dry-run")
     assert not same["taskDefinition"]["registers"]
     assert same["taskDefinition"]["changes"] == []
     assert (same["database"], same["automaticRollback"], same["lock"]) == ("NONE", True, None)
 
     live.run("hold", "--reason", "not now")
-    held = live.stage.executions()
+    held = live.stage.own_executions()
     assert len(held) == len(before) + 1
     digest = live.stage.release("1.1.0")
     live.stage.ended(live.stage.started_by(digest))
@@ -191,7 +191,7 @@ def test_a_dry_run_tells_what_would_change_and_starts_nothing(live: Operator) ->
     shown = live.run("deploy", "1.1.0", "--dry-run")
     assert shown.returncode == 0
     assert "nothing was changed" in shown.stdout
-    assert len(live.stage.executions()) == len(held) + 1  # the push's
+    assert len(live.stage.own_executions()) == len(held) + 1  # the push's
 
 
 def test_a_dry_run_tells_that_it_would_fail(live: Operator) -> None:
@@ -232,9 +232,9 @@ def test_who_may_not_is_told_so(live: Operator, ann: Person, way: str) -> None:
         "AWS_SECRET_ACCESS_KEY": person.key["SecretAccessKey"],
     }
     live.environment.pop("AWS_SESSION_TOKEN")
-    before = live.stage.executions()
+    before = live.stage.own_executions()
     refused = live.run("deploy", "1.0.0", **alone)
     assert refused.returncode in (1, 3)
     assert "Traceback" not in refused.stderr
     assert ("MFA" if way == "access key" else "you may not do this") in refused.stderr
-    assert live.stage.executions() == before
+    assert live.stage.own_executions() == before

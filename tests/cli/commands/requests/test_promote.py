@@ -53,7 +53,7 @@ def test_what_one_service_verified_is_deployed_to_another(
     assert f"from {staging.stage.service} 1.0.0 ({verified['id']})" in shown
 
     started = staging.run("promote", "--to", to, "--detach").stdout
-    (arn,) = (execution for execution in production.stage.executions() if execution in started)
+    (arn,) = (execution for execution in production.stage.own_executions() if execution in started)
     assert f"--service {to}" in started, "what is printed is about the service that it deploys to"
     production.stage.ended(arn)
 

@@ -87,7 +87,7 @@ def test_nobody_there_to_answer_gets_the_list(twice: Operator) -> None:
 
 
 def test_where_it_cannot_go_is_said_and_why(twice: Operator) -> None:
-    stage, before = twice.stage, len(twice.stage.executions())
+    stage, before = twice.stage, len(twice.stage.own_executions())
     for to, code in (("9.9.9", 2), ("1.1.0", 6)):
         wrong = twice.run("rollback", to)
         assert wrong.returncode == code
@@ -100,7 +100,7 @@ def test_where_it_cannot_go_is_said_and_why(twice: Operator) -> None:
     assert not candidate["possible"]
     assert "gone from" in candidate["refusal"]
     assert twice.run("rollback", "previous").returncode == 6
-    assert len(stage.executions()) == before
+    assert len(stage.own_executions()) == before
 
 
 def test_while_another_runs_the_last_verified_release_is_the_previous_one(
@@ -142,7 +142,7 @@ def test_nothing_to_go_back_to(live: Operator) -> None:
 
 
 def test_a_dry_run_changes_nothing(twice: Operator) -> None:
-    before = twice.stage.executions()
+    before = twice.stage.own_executions()
     output = twice.output("rollback", "1.0.0", "--dry-run")
     first = twice.stage.records()[0]
     assert output["taskDefinition"]["becomes"] == first["taskDefinition"]
@@ -151,4 +151,4 @@ def test_a_dry_run_changes_nothing(twice: Operator) -> None:
     assert image["after"].endswith(first["digest"])
     assert output["holdAfter"]
     assert output["release"]["to"] == first["id"]
-    assert twice.stage.executions() == before
+    assert twice.stage.own_executions() == before
