@@ -22,9 +22,11 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+import psutil
 
 from local_aws import server
 from local_aws.shims import lambda_worker
@@ -71,7 +73,6 @@ class LocalAws:
     account: str = server.ACCOUNT
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _temporary: bool = field(default=False, repr=False)
-    _session: Any = field(default=None, repr=False)
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -153,10 +154,7 @@ class LocalAws:
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+        } | server.ISOLATION
 
     @property
     def env(self) -> dict[str, str]:
@@ -168,41 +166,31 @@ class LocalAws:
             server.MARKER: str(self.directory),
             "TMPDIR": str(self.directory / "tmp"),
             "PATH": os.pathsep.join([str(tools), os.environ.get("PATH", os.defpath)]),
-            "NO_PROXY": f"{server.HOST},localhost",
-            "no_proxy": f"{server.HOST},localhost",
             "SAM_CLI_TELEMETRY": "0",
             "SAM_CLI_POLL_DELAY": "0.3",
         }
 
-    def session(self) -> "boto3.Session":
-        """A session for this instance: its endpoint, credentials and region, no profile or file."""
+    @cached_property
+    def _session(self) -> "boto3.Session":
+        """Has the credentials and the region of this instance, and no profile or file."""
         import boto3  # not needed to start, stop or ask, and slow to import
         import botocore.session
 
         nothing = (None, None, os.devnull, None)
-        core = botocore.session.Session(
-            session_vars={
-                "profile": (None, None, None, None),
-                "config_file": nothing,
-                "credentials_file": nothing,
-            }
-        )
-        session: Any = boto3.Session(
+        files = {"config_file": nothing, "credentials_file": nothing}
+        return boto3.Session(
             aws_access_key_id=self.settings["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=self.settings["AWS_SECRET_ACCESS_KEY"],
             region_name=self.region,
-            botocore_session=core,
+            botocore_session=botocore.session.Session({"profile": (None,) * 4, **files}),
         )
-        session.client = partial(session.client, endpoint_url=self.endpoint)
-        session.resource = partial(session.resource, endpoint_url=self.endpoint)
-        return session  # type: ignore[no-any-return]
 
     def client(self, service: str) -> Any:
         """The boto3 client of a service, made once."""
         with self._lock:
             if service not in self._clients:
-                self._session = self._session or self.session()
-                self._clients[service] = self._session.client(service)
+                create: Any = self._session.client
+                self._clients[service] = create(service, endpoint_url=self.endpoint)
             return self._clients[service]
 
     def build(self, template: Path, directory: Path) -> Path:
@@ -388,13 +376,12 @@ def clear(directory: Path) -> None:
 def processes(directory: Path) -> list[int]:
     """The processes of the directory's instance: they carry its name or work inside it (Linux)."""
     directory = directory.resolve()
-    marker = f"{server.MARKER}={directory}".encode()
     pids = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            inside = (entry / "cwd").readlink().is_relative_to(directory / "tmp")
-            if inside or marker in (entry / "environ").read_bytes().split(b"\0"):
-                pids.append(int(entry.name))
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            inside = Path(process.cwd()).is_relative_to(directory / "tmp")
+            if inside or process.environ().get(server.MARKER) == str(directory):
+                pids.append(process.pid)
     return [pid for pid in pids if pid != os.getpid()]
 
 

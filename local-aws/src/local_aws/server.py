@@ -18,6 +18,8 @@ import sys
 import threading
 from pathlib import Path
 
+import psutil
+
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
 HOST = "127.0.0.1"
@@ -27,9 +29,18 @@ MARKER = "LOCAL_AWS_DIRECTORY"
 STATE = "state.json"
 """Says which port and process an instance has; written when it answers."""
 DECISIONS = "state/decisions.jsonl"
-"""Where in its directory an instance notes what IAM decided; see shims/decisions.py."""
+"""Where in its directory an instance notes what IAM decided; see shims/roles.py."""
 LET_GO = b"let go"
 """Written to the standard input of a tied server, this unties it."""
+
+# What leads AWS's tools to no real account, and past any proxy.
+ISOLATION = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "NO_PROXY": f"{HOST},localhost",
+    "no_proxy": f"{HOST},localhost",
+}
 
 _SCRATCH = ("state", "s3", "tmp", "names")
 _PR_SET_CHILD_SUBREAPER = 36
@@ -52,8 +63,6 @@ def environment(port: int, directory: Path) -> dict[str, str]:
         "S3_DATA_DIR": str(directory / "s3"),
         "S3_PERSIST": "1",  # in memory, the sites of a few builds would be gigabytes
         "TMPDIR": str(directory / "tmp"),
-        "NO_PROXY": f"{HOST},localhost",
-        "no_proxy": f"{HOST},localhost",
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -62,11 +71,7 @@ def base_environment() -> dict[str, str]:
     """This process's environment, without what would lead to a real AWS account or to our code."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
     kept.pop("PYTHONPATH", None)  # a Lambda function sees its own code and its layers only
-    return kept | {
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
+    return kept | ISOLATION
 
 
 def listen(port: int) -> socket.socket:
@@ -151,30 +156,10 @@ def kill_tree(root: int) -> None:
 
 
 def descendants(root: int) -> list[int]:
-    """The live processes below `root`."""
-    children: dict[int, list[int]] = {}
-    for pid, parent in _parents().items():
-        children.setdefault(parent, []).append(pid)
-    pids: list[int] = []
-    pending = [root]
-    while pending:
-        below = children.get(pending.pop(), [])
-        pids += below
-        pending += below
-    return pids
-
-
-def _parents() -> dict[int, int]:
-    """pid to parent pid of every process; zombies are left out."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                # "pid (command, which may contain anything) state ppid …"
-                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-                if state != "Z":
-                    parents[int(entry.name)] = int(parent)
-    return parents
+    """The processes below `root`."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [process.pid for process in psutil.Process(root).children(recursive=True)]
+    return []
 
 
 def main(arguments: list[str] | None = None) -> int:
