@@ -4,7 +4,6 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from botocore.exceptions import ClientError
 
 from ecs_support import World
 from local_aws.aws import LocalAws
@@ -30,8 +29,6 @@ def test_the_interface_leads_to_the_task(world: World) -> None:
     assert details == {
         "subnetId": world.subnet,
         "networkInterfaceId": response["NetworkInterfaceId"],
-        "macAddress": response["MacAddress"],
-        "privateDnsName": response["PrivateDnsName"],
         "privateIPv4Address": response["PrivateIpAddress"],
     }
     assert response["Status"] == "in-use"
@@ -69,31 +66,11 @@ def test_the_interface_goes_with_the_task(world: World) -> None:
     ended = world.ended(arn)
     assert ended["attachments"][0]["status"] == "DELETED"
     details = {d["name"]: d["value"] for d in ended["attachments"][0]["details"]}
-    with pytest.raises(ClientError) as gone:
-        world.ec2.describe_network_interfaces(NetworkInterfaceIds=[details["networkInterfaceId"]])
-    assert gone.value.response["Error"]["Code"] == "InvalidNetworkInterfaceID.NotFound"
+    gone = {"NetworkInterfaceIds": [details["networkInterfaceId"]]}
+    assert world.ec2.describe_network_interfaces(**gone)["NetworkInterfaces"] == []
     # Its address is free for others.
     with socket.socket() as free:
         free.bind((details["privateIPv4Address"], 3000))
-
-
-@pytest.mark.parametrize(
-    ("subnet", "group", "message"),
-    [
-        ("subnet-0missing", None, "The subnet ID 'subnet-0missing' does not exist"),
-        (None, "sg-0missing", "The security group 'sg-0missing' does not exist"),
-    ],
-)
-def test_what_ec2_does_not_know_is_refused(
-    world: World, subnet: str | None, group: str | None, message: str
-) -> None:
-    configuration = {"subnets": [subnet or world.subnet]} | (
-        {"securityGroups": [group]} if group else {}
-    )
-    with pytest.raises(ClientError, match=message) as refused:
-        world.create(networkConfiguration={"awsvpcConfiguration": configuration})
-    assert refused.value.response["Error"]["Code"] == "InvalidParameterException"
-    assert world.ecs.describe_services(cluster=world.name, services=[world.name])["failures"]
 
 
 def test_the_default_vpc_leads_to_the_internet_and_its_group_lets_its_members_in(

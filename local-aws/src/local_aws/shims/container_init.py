@@ -32,7 +32,6 @@ _SET_MODE_FILTER, _NEW_LISTENER = 1, 8
 _RECEIVE, _SEND, _CONTINUE = 0xC0502100, 0xC0182101, 1
 _NEW_MOUNTS, _NEW_USERS = 0x20000, 0x10000000
 _BIND, _RECURSIVE, _PRIVATE = 0x1000, 0x4000, 0x40000
-_SINCE = (5, 5)  # Linux can let a call go on that it was asked about
 # By machine: AUDIT_ARCH, and the numbers of seccomp(2) and bind(2).
 _SYSCALLS = {"x86_64": (0xC000003E, 317, 49), "aarch64": (0xC00000B7, 277, 200)}
 _FORWARDED = [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1]
@@ -127,14 +126,11 @@ def enter(root: str) -> None:
 def notify_binds() -> int:
     """Let each bind(2) of this process and its children wait for an answer; where to give it, or
     -1."""
-    kernel = os.uname()
-    major, minor = (
-        int("".join(filter(str.isdigit, n)) or 0) for n in kernel.release.split(".")[:2]
-    )
-    if kernel.machine not in _SYSCALLS or (major, minor) < _SINCE:
+    machine = os.uname().machine
+    if machine not in _SYSCALLS:
         return -1
     libc = ctypes.CDLL(None)
-    architecture, seccomp, bind = _SYSCALLS[kernel.machine]
+    architecture, seccomp, bind = _SYSCALLS[machine]
     rules = (
         (0x20, 0, 0, 4),  # load the architecture
         (0x15, 0, 2, architecture),

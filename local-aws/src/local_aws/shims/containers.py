@@ -24,14 +24,12 @@ import tempfile
 import threading
 import uuid
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, Protocol
 
 import zstandard
-
-from local_aws import server
 
 _INIT = Path(__file__).with_name("container_init.py")
 _INDEXES = (
@@ -45,10 +43,10 @@ _REFERENCE = re.compile(
     r"(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 _EVERYWHERE = "0.0.0.0"
-# A health check speaks to the container's own loopback, which here is the task's address.
 # What programs of an image need that do not come with the host's: one of these is in it.
 _SYSTEM = ("bin/sh", "lib/ld-*", "lib64/ld-*", "usr/lib/ld-*", "usr/lib64/ld-*", "nix/store/*")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# A health check speaks to the container's own loopback, which here is the task's address.
 _LOOPBACK = re.compile(r"\b(?:localhost|127\.0\.0\.1|0\.0\.0\.0)\b")
 _MAX_SYMLINKS = 40
 _CHUNK = 1 << 20
@@ -97,12 +95,10 @@ class Image:
 
     digest: str
     root: Path
-    architecture: str
     entrypoint: tuple[str, ...]
     command: tuple[str, ...]
     environment: Mapping[str, str]
     directory: str
-    stop_signal: signal.Signals
 
 
 class Images:
@@ -110,9 +106,8 @@ class Images:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._locks: dict[str, threading.Lock] = {}
         self._images: dict[tuple[str, str], Image] = {}
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
 
     def pull(self, image: str, architecture: str, registry: Registry) -> Image:
         """The image for a task's `runtimePlatform.cpuArchitecture`; PullError says why not.
@@ -122,15 +117,15 @@ class Images:
         """
         reference = Reference.parse(image)
         manifest = registry.manifest(reference)
-        digest = _digest(manifest)
+        digest = f"sha256:{hashlib.sha256(manifest).hexdigest()}"
         if reference.digest not in (None, digest):
             raise PullError(_unresolved(image, f"unexpected manifest digest {digest}"))
         wanted = _ARCHITECTURES[architecture]
         content = json.loads(manifest)
         if content.get("mediaType") in _INDEXES or "manifests" in content:
             child = _choose(content["manifests"], wanted, image)
-            content = json.loads(registry.manifest(_at(reference, child)))
-        with self._lock_of(digest + wanted):
+            content = json.loads(registry.manifest(replace(reference, tag=None, digest=child)))
+        with self._lock:
             if (digest, wanted) not in self._images:
                 self._images[digest, wanted] = self._unpack(digest, content, reference, registry)
             return self._images[digest, wanted]
@@ -153,25 +148,14 @@ class Images:
                 raise PullError(f"ref pull has been retried 1 time(s): {error}") from error
             raise
         runtime = config.get("config") or {}
-        stop = runtime.get("StopSignal") or "SIGTERM"
         return Image(
             digest=digest,
             root=root,
-            architecture=config.get("architecture", ""),
             entrypoint=tuple(runtime.get("Entrypoint") or ()),
             command=tuple(runtime.get("Cmd") or ()),
             environment=dict(pair.split("=", 1) for pair in runtime.get("Env") or ()),
             directory=runtime.get("WorkingDir") or "/",
-            stop_signal=signal.Signals(int(stop)) if stop.isdigit() else signal.Signals[stop],
         )
-
-    def _lock_of(self, key: str) -> threading.Lock:
-        with self._guard:
-            return self._locks.setdefault(key, threading.Lock())
-
-
-def _at(reference: Reference, digest: str) -> Reference:
-    return Reference(reference.account, reference.region, reference.repository, None, digest)
 
 
 def _choose(children: Sequence[dict[str, Any]], architecture: str, image: str) -> str:
@@ -198,10 +182,6 @@ def _fetch(registry: Registry, reference: Reference, digest: str, file: IO[bytes
             f"sha256:{hasher.hexdigest()}, expected {digest}: failed precondition"
         )
     file.seek(0)
-
-
-def _digest(content: bytes) -> str:
-    return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
 def _unresolved(image: str, why: str) -> str:
@@ -318,7 +298,6 @@ class Container:
         self,
         image: Image,
         *,
-        directory: Path,
         address: str,
         entrypoint: Sequence[str] | None,
         command: Sequence[str] | None,
@@ -326,7 +305,6 @@ class Container:
         environment: Mapping[str, str],
         write: Callable[[str], None],
         ended: Callable[[int], None],
-        architecture: str = "X86_64",
     ) -> None:
         """Raises StartError. An entry point of the task definition replaces the image's command
         too, as in Docker."""
@@ -334,7 +312,7 @@ class Container:
         self.address = address
         self.exit_code: int | None = None
         self._image = image
-        self._root = Path(tempfile.mkdtemp(prefix="container-", dir=directory))
+        self._root = Path(tempfile.mkdtemp(prefix="container-", dir=image.root.parent))
         self._stopped = threading.Event()
         self._has_system = any(next(image.root.glob(name), None) for name in _SYSTEM)
         try:
@@ -344,9 +322,6 @@ class Container:
             self._environment = self._environ(environment)
             words = [*(entrypoint or image.entrypoint)]
             words += (command or ()) if entrypoint else (command or image.command)
-            if image.architecture not in ("", _ARCHITECTURES[architecture]):
-                # What an image for another processor says on Fargate; it exits 1, the pull works.
-                words = ["/bin/sh", "-c", f"echo 'exec {words[0]}: exec format error' >&2; exit 1"]
             self._process, self._lifeline = self._spawn(self._located(words), subprocess.PIPE)
         except BaseException:
             shutil.rmtree(self._root, ignore_errors=True)
@@ -355,21 +330,12 @@ class Container:
         threading.Thread(target=self._follow, args=(write, ended), name=name, daemon=True).start()
 
     def stop(self, timeout: float) -> None:
-        """The image's stop signal (SIGTERM), then SIGKILL after `timeout` seconds. Waits."""
+        """SIGTERM, then SIGKILL after `timeout` seconds. Waits."""
         if not self._stopped.is_set():
-            self._process.send_signal(self._image.stop_signal)
+            self._process.terminate()
             if not self._stopped.wait(timeout):
                 self._close()
                 self._stopped.wait()
-
-    def owns(self, inode: int) -> bool:
-        """Whether a program in it has this socket."""
-        for process in server.descendants(self._process.pid):
-            with contextlib.suppress(OSError):  # it has just ended
-                for file in Path(f"/proc/{process}/fd").iterdir():
-                    if str(file.readlink()) == f"socket:[{inode}]":
-                        return True
-        return False
 
     def run(self, command: Sequence[str], timeout: float) -> int:
         """Run a health check's command in this container: CMD or CMD-SHELL and the words.
@@ -434,10 +400,9 @@ class Container:
             candidate = candidate if candidate and candidate.exists() else self._directory / program
             executable = shutil.which(candidate)
             if candidate.exists() and not executable:
-                raise StartError(_unstartable(program, "permission denied"))
+                raise _unstartable(program, "permission denied")
         if executable is None:
-            missing = "no such file or directory" if "/" in program else _NOT_IN_PATH
-            raise StartError(_unstartable(program, missing))
+            raise _unstartable(program)
         return [
             *self._interpreter(Path(executable)),
             executable,
@@ -451,10 +416,9 @@ class Container:
         paths = [directory / folder / program for folder in folders]
         there = next((path for path in paths if inside(self._root, path).is_file()), None)
         if there is None:
-            missing = "no such file or directory" if "/" in program else _NOT_IN_PATH
-            raise StartError(_unstartable(program, missing))
+            raise _unstartable(program)
         if not os.access(inside(self._root, there), os.X_OK):
-            raise StartError(_unstartable(program, "permission denied"))
+            raise _unstartable(program, "permission denied")
         return str(there)
 
     def _argument(self, word: str) -> str:
@@ -483,10 +447,8 @@ class Container:
         return spawn(command, self._environment, self._directory, self.address, output, root)
 
     def _follow(self, write: Callable[[str], None], ended: Callable[[int], None]) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as output:
-            for line in output:
-                write(line.decode(errors="replace").rstrip("\r\n"))
+        for line in output(self._process):
+            write(line)
         self.exit_code = self._process.wait()
         self._close()
         shutil.rmtree(self._root, ignore_errors=True)
@@ -499,12 +461,20 @@ class Container:
             os.close(lifeline)
 
 
+def output(process: subprocess.Popen[bytes]) -> Iterator[str]:
+    """The lines that a process writes, until it ends."""
+    assert process.stdout is not None
+    with process.stdout as written:
+        for line in written:
+            yield line.decode(errors="replace").rstrip("\r\n")
+
+
 def spawn(
     command: Sequence[str],
     environment: Mapping[str, str],
     directory: Path,
     address: str = "",
-    output: int = subprocess.PIPE,
+    stdout: int = subprocess.PIPE,
     root: str = "",
 ) -> tuple[subprocess.Popen[bytes], int]:
     """Run a command below a process 1 of its own (`container_init`), and what ends it when it is
@@ -516,7 +486,7 @@ def spawn(
             cwd=directory,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=output,
+            stdout=stdout,
             stderr=subprocess.STDOUT,
             pass_fds=(watched,),
             start_new_session=True,
@@ -529,15 +499,15 @@ def spawn(
     return process, lifeline
 
 
-_NOT_IN_PATH = "executable file not found in $PATH"
-
-
-def _unstartable(program: str, why: str) -> str:
+def _unstartable(program: str, why: str = "") -> StartError:
     """Fargate's wording for a command that runc cannot run (from memory)."""
-    return (
+    missing = (
+        "no such file or directory" if "/" in program else "executable file not found in $PATH"
+    )
+    return StartError(
         "ResourceInitializationError: failed to create new container runtime task: failed to "
         "create shim task: OCI runtime create failed: runc create failed: unable to start "
-        f'container process: exec: "{program}": {why}: unknown'
+        f'container process: exec: "{program}": {why or missing}: unknown'
     )
 
 

@@ -61,13 +61,10 @@ class Agent:
             return self._parameter(source)
         # arn:aws:secretsmanager:region:account:secret:name[:json-key:version-stage:version-id]
         parts = source.split(":")
-        arn = ":".join(parts[:7])
-        key, stage, version = [*parts[7:], "", "", ""][:3]
-        chosen = {"VersionStage": stage} if stage else {}
-        chosen |= {"VersionId": version} if version else {}
+        arn, key = ":".join(parts[:7]), "".join(parts[7:8])
         tried = "secret from asm: service call has been retried 1 time(s): "
         with _retrieving(f"{tried}failed to fetch secret {arn} from secrets manager: "):
-            response = self._client("secretsmanager").get_secret_value(SecretId=arn, **chosen)
+            response = self._client("secretsmanager").get_secret_value(SecretId=arn)
         value: str = response["SecretString"]
         if not key:
             return value
@@ -85,23 +82,21 @@ class Agent:
             raise InitializationError(f"{_RETRIEVAL}{tried}invalid parameters: {source}")
         return response["Parameters"][0]["Value"]
 
-    def open_log(self, group: str, stream: str, region: str, *, create_group: bool) -> None:
+    def open_log(self, group: str, stream: str) -> None:
         """Make the log stream that the awslogs driver writes to."""
-        client = self._client("logs", region)
         try:
-            if create_group:
-                _unless_it_exists(client.create_log_group, logGroupName=group)
-            _unless_it_exists(client.create_log_stream, logGroupName=group, logStreamName=stream)
+            self._client("logs").create_log_stream(logGroupName=group, logStreamName=stream)
         except ClientError as error:
             raise InitializationError(
                 "failed to validate logger args: create stream has been retried 1 times: failed "
                 f"to create Cloudwatch log stream: {_described(error)} : exit status 1"
             ) from error
 
-    def may_write(self, group: str, stream: str, region: str) -> bool:
+    def may_write(self, group: str, stream: str) -> bool:
         """Whether the role lets the awslogs driver put lines into the stream."""
-        stream_arn = f"arn:aws:logs:{region}:{self.account}:log-group:{group}:log-stream:{stream}"
-        source = f"arn:aws:ecs:{self.region}:{self.account}:*"
+        where = f"{self.region}:{self.account}"
+        stream_arn = f"arn:aws:logs:{where}:log-group:{group}:log-stream:{stream}"
+        source = f"arn:aws:ecs:{where}:*"
         sender = "ecs-tasks.amazonaws.com"
         denied = roles.denial(self._role, sender, "logs:PutLogEvents", stream_arn, source=source)
         return not self._role or denied is None
@@ -150,14 +145,6 @@ def _retrieving(what: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise InitializationError(f"{_RETRIEVAL}{what}{_described(error)}") from error
-
-
-def _unless_it_exists(create: Any, **named: str) -> None:
-    try:
-        create(**named)
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceAlreadyExistsException":
-            raise
 
 
 def _described(error: ClientError) -> str:

@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from ministack.core.responses import request_scope
@@ -20,15 +20,7 @@ _outbox: queue.SimpleQueue[tuple[str, str, dict[str, Any]]] = queue.SimpleQueue(
 
 def now() -> str:
     """An ISO time as AWS writes it, to the millisecond."""
-    return _iso(datetime.now(UTC))
-
-
-def an_hour_ago() -> str:
-    return _iso(datetime.now(UTC) - timedelta(hours=1))
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def task_changed(task: dict[str, Any]) -> None:

@@ -277,22 +277,17 @@ def _launch(service: Service, deployment: Deployment, count: int) -> None:
         _count_failure(service, deployment)
         deployment["_not_before"] = time.monotonic() + _throttle(deployment)
         return
-    launch_type, provider = ecs._task_capacity(
-        deployment["launchType"], deployment["capacityProviderStrategy"]
-    )
-    cluster = service["clusterArn"].rsplit("/", 1)[-1]
     names = []
     for _ in range(count):
         task = ecs_tasks.launch(
             definition,
-            cluster=cluster,
-            cluster_arn=service["clusterArn"],
+            cluster=service["clusterArn"],
             group=f"service:{service['serviceName']}",
             started_by=deployment["id"],
             network_configuration=deployment["networkConfiguration"],
-            changed=task_changed,
-            launch_type=launch_type,
-            capacity_provider=provider,
+            capacity=ecs._task_capacity(
+                deployment["launchType"], deployment["capacityProviderStrategy"]
+            ),
             platform_version=deployment["platformVersion"],
             execute_command=service["enableExecuteCommand"],
         )
@@ -425,5 +420,6 @@ def _run() -> None:
 
 def install() -> None:
     """Start the scheduler's thread."""
+    ecs_tasks.watchers.append(task_changed)
     load_balancer.watchers.append(lambda group: wake())
     threading.Thread(target=_run, name="ecs-scheduler", daemon=True).start()

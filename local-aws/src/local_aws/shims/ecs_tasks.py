@@ -26,36 +26,39 @@ _log = logging.getLogger("local_aws.ecs")
 lock = threading.RLock()
 running: dict[str, "Task"] = {}
 """The tasks that have not stopped yet, by ARN."""
+watchers: list[Callable[["Task"], None]] = []
+"""Called, under `lock`, after every change of a task's record."""
 
 # Fargate's interval is at least 5 s; 0.2 makes a check with that interval run every second.
 _HEALTH_SCALE = float(os.environ.get("ECS_HEALTH_CHECK_SCALE", "1"))
 _STOP_TIMEOUT = 30.0  # of containers whose definition has no stopTimeout
-_GUARD_SECONDS = 0.25
 
 
 class Task:
-    """A task and the thread that lives its life. `record` is what DescribeTasks shows.
-
-    `changed(task)` is called, under `lock`, after every change of the record.
-    """
+    """A task and the thread that lives its life. `record` is what DescribeTasks shows."""
 
     def __init__(
         self,
         record: dict[str, Any],
         definition: dict[str, Any],
         network_configuration: dict[str, Any],
-        changed: Callable[["Task"], None],
     ) -> None:
         self.record = record
         self.arn: str = record["taskArn"]
         self.definition = definition
         self.running_since: float | None = None
+        self._essential = {c["name"] for c in self._definitions() if c.get("essential", True)}
+        # Docker's command NONE means none.
+        self._checks: dict[str, dict[str, Any]] = {
+            c["name"]: check
+            for c in self._definitions()
+            if (check := c.get("healthCheck")) and check["command"] != ["NONE"]
+        }
         # The scheduler's notes.
         self.was_healthy = False
         self.failed_health_checks = False
         self.judged = False
         self._network = network_configuration
-        self._changed = changed
         self._account: str = get_account_id()
         self._region: str = get_region()
         self._interface: network.Interface | None = None
@@ -71,18 +74,14 @@ class Task:
     @property
     def checked(self) -> bool:
         """Whether an essential container has a health check."""
-        return any(_essential(c) and _check(c) for c in self._definitions())
+        return not self._essential.isdisjoint(self._checks)
 
     @property
     def passed(self) -> bool:
         """Whether all those health checks have passed. The task's healthStatus would not do: it
         is UNKNOWN for ever beside an essential container that has no check."""
-        checked = {c["name"] for c in self._definitions() if _essential(c) and _check(c)}
-        return all(
-            c["healthStatus"] == "HEALTHY"
-            for c in self.record["containers"]
-            if c["name"] in checked
-        )
+        checked = self._essential & self._checks.keys()
+        return all(self._container(name)["healthStatus"] == "HEALTHY" for name in checked)
 
     def start(self) -> None:
         """Begin, in a thread of its own. The record must be stored already."""
@@ -139,8 +138,6 @@ class Task:
             self._change(lastStatus="PENDING")
         try:
             self._start_containers()
-            if self._interface:
-                self._in_background(self._guard)
         except ecs_agent.InitializationError as error:
             raise _Failed(f"ResourceInitializationError: {error}") from error
         with lock:
@@ -148,9 +145,8 @@ class Task:
                 return
             self.running_since = time.monotonic()
             self._change(lastStatus="RUNNING", startedAt=ecs_events.now())
-        for definition in self._definitions():
-            if check := _check(definition):
-                self._in_background(self._check_health, definition["name"], check)
+        for name, check in self._checks.items():
+            self._in_background(self._check_health, name, check)
 
     def _start_containers(self) -> None:
         agent = ecs_agent.Agent(
@@ -196,7 +192,6 @@ class Task:
         environment |= {pair["name"]: pair["value"] for pair in override.get("environment") or []}
         started = containers.Container(
             image,
-            directory=containers.images.directory,
             address=self._address,
             entrypoint=definition.get("entryPoint"),
             command=override.get("command") or definition.get("command"),
@@ -204,7 +199,6 @@ class Task:
             environment=self._platform_environment() | environment,
             write=write,
             ended=lambda code: self._inbox.put((name, code)),
-            architecture=self._architecture(),
         )
         agent = {"name": "ExecuteCommandAgent", "lastStatus": "RUNNING"}
         with lock:
@@ -232,15 +226,12 @@ class Task:
         config = ecs._awslogs_config(definition, task, task)
         if not config:
             return lambda line: None
-        region = config["region"] or self._region
-        agent.open_log(
-            config["group"], config["stream"], region, create_group=config["create_group"]
-        )
-        if not agent.may_write(config["group"], config["stream"], region):
+        agent.open_log(config["group"], config["stream"])
+        if not agent.may_write(config["group"], config["stream"]):
             return lambda line: None
 
         def write(line: str) -> None:
-            with request_scope(self._account, region):
+            with request_scope(self._account, self._region):
                 ecs._emit_awslogs_event(config, line)
 
         return write
@@ -255,12 +246,12 @@ class Task:
             if code is None:
                 continue
             ended.add(name)
-            essential = any(_essential(c) and c["name"] in ended for c in self._definitions())
+            over = name in self._essential or len(ended) == len(self._containers)
             with lock:
                 self._container(name).update(lastStatus="STOPPED", exitCode=code)
-                if not essential and len(ended) < len(self._containers):
+                if not over:
                     self._change()
-            if essential or len(ended) == len(self._containers):
+            if over:
                 self.stop("Essential container in task exited", "EssentialContainerExited")
 
     def _check_health(self, name: str, check: dict[str, Any]) -> None:
@@ -272,7 +263,7 @@ class Task:
         container = self._containers[name]
         while not self._stopping.wait(interval) and container.exit_code is None:
             code = container.run(check["command"], check.get("timeout") or 5)
-            if code == 0 and not self._another_answers():
+            if code == 0:
                 failures, grace = 0, 0.0
                 self._set_health(name, "HEALTHY")
             elif time.monotonic() >= grace:
@@ -280,34 +271,12 @@ class Task:
                 if failures >= (check.get("retries") or 3):
                     self._set_health(name, "UNHEALTHY")
 
-    def _another_answers(self) -> bool:
-        return any(network.another_answers(self._address, port) for port in self._ports())
-
-    def _guard(self) -> None:
-        """End at once with a program that listens everywhere: it answers for every task of this
-        machine, and their health checks and versions would be its own."""
-        while not self._stopping.wait(_GUARD_SECONDS):
-            for port in self._ports():
-                inode = network.listeners(port).get(network.EVERYWHERE)
-                if inode and any(c.owns(inode) for c in self._containers.values()):
-                    self.stop(
-                        f"The program listens on 0.0.0.0:{port}, where it answers for every task "
-                        "of this machine. Let it take the address to listen on from its command "
-                        f"or environment: 0.0.0.0 there becomes the task's own, {self._address}.",
-                        "TaskFailedToStart",
-                    )
-                    for container in self._containers.values():
-                        container.stop(0)
-
     def _set_health(self, name: str, status: str) -> None:
         with lock:
             container = self._container(name)
             if self.wanted and container["healthStatus"] != status:
                 container["healthStatus"] = status
-                essential = {c["name"] for c in self._definitions() if _essential(c)}
-                statuses = {
-                    c["healthStatus"] for c in self.record["containers"] if c["name"] in essential
-                }
+                statuses = {self._container(name)["healthStatus"] for name in self._essential}
                 worst = next(s for s in ("UNHEALTHY", "UNKNOWN", "HEALTHY") if s in statuses)
                 self._change(healthStatus=worst)
 
@@ -317,7 +286,7 @@ class Task:
         if self.running_since is not None:
             with lock:
                 self.record["lastStatus"] = "DEACTIVATING"
-                self._changed(self)  # which takes it out of its target groups
+                self._tell()  # which takes it out of its target groups
             if self._interface:
                 load_balancer.wait_until_idle(self._interface.address)
         with lock:
@@ -357,7 +326,11 @@ class Task:
 
     def _publish(self) -> None:
         ecs_events.task_changed(self.record)
-        self._changed(self)
+        self._tell()
+
+    def _tell(self) -> None:
+        for watcher in watchers:
+            watcher(self)
 
     def _fail(self, container: str, reason: str) -> None:
         with lock:
@@ -369,10 +342,6 @@ class Task:
 
     def _container(self, name: str) -> dict[str, Any]:
         return next(c for c in self.record["containers"] if c["name"] == name)
-
-    def _ports(self) -> set[int]:
-        mappings = (m for c in self._definitions() for m in c.get("portMappings") or [])
-        return {mapping["containerPort"] for mapping in mappings}
 
     @property
     def _address(self) -> str:
@@ -396,36 +365,30 @@ class _Failed(Exception):
     """The task cannot start; the message is its stoppedReason."""
 
 
-def _check(definition: dict[str, Any]) -> dict[str, Any] | None:
-    """A container's health check. Docker's command NONE means none."""
-    check: dict[str, Any] | None = definition.get("healthCheck")
-    return check if check and check["command"] != ["NONE"] else None
-
-
-def _essential(definition: dict[str, Any]) -> bool:
-    return bool(definition.get("essential", True))
-
-
 def launch(
     definition: dict[str, Any],
     *,
     cluster: str,
-    cluster_arn: str,
     group: str,
     started_by: str,
     network_configuration: dict[str, Any] | None,
-    changed: Callable[[Task], None],
-    launch_type: str = "FARGATE",
-    capacity_provider: str | None = None,
-    platform_version: str | None = None,
+    capacity: tuple[str, str | None],
+    platform_version: str | None,
+    execute_command: bool,
     overrides: dict[str, Any] | None = None,
-    execute_command: bool = False,
     tags: list[dict[str, str]] | None = None,
 ) -> Task:
-    """Start a task in the account and region of the request scope."""
+    """Start a task in the account and region of the request scope.
+
+    Args:
+        cluster: its ARN.
+        capacity: the launch type, and the capacity provider if it has one.
+    """
     owner = f"arn:aws:ecs:{get_region()}:{get_account_id()}"
     identifier = uuid.uuid4().hex
-    arn = f"{owner}:task/{cluster}/{identifier}"
+    place = f"{cluster.rsplit('/', 1)[-1]}/{identifier}"
+    arn = f"{owner}:task/{place}"
+    launch_type, capacity_provider = capacity
     fargate = launch_type == "FARGATE"
     now = ecs_events.now()
     version = platform_version if platform_version not in (None, "", "LATEST") else "1.4.0"
@@ -434,12 +397,12 @@ def launch(
         "attributes": [{"name": "ecs.cpu-architecture", "value": "x86_64"}],
         "availabilityZone": f"{get_region()}a",
         "capacityProviderName": capacity_provider,
-        "clusterArn": cluster_arn,
+        "clusterArn": cluster,
         "connectivity": "CONNECTED",
         "connectivityAt": now,
         "containers": [
             {
-                "containerArn": f"{owner}:container/{cluster}/{identifier}/{uuid.uuid4()}",
+                "containerArn": f"{owner}:container/{place}/{uuid.uuid4()}",
                 "taskArn": arn,
                 "name": container["name"],
                 "image": container["image"],
@@ -476,19 +439,10 @@ def launch(
         "_container_ip": None,
     }
     configuration = (network_configuration or {}).get("awsvpcConfiguration") or {}
-    task = Task(record, definition, configuration, changed)
+    task = Task(record, definition, configuration)
     with lock:
-        _forget_old_tasks()
         ecs._tasks[arn] = record
         if tags:
             ecs._tags[arn] = list(tags)
         task.start()
     return task
-
-
-def _forget_old_tasks() -> None:
-    """Stopped tasks are shown for at least an hour (DescribeTasks)."""
-    limit = ecs_events.an_hour_ago()
-    for arn, task in ecs._tasks.items():
-        if task.get("stoppedAt") and task["stoppedAt"] < limit:
-            del ecs._tasks[arn]
