@@ -14,7 +14,7 @@ import pytest
 from local_aws.aws import LocalAws, processes
 from support import Json, Machines, task
 
-LOGS = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"]
+LOGS = ["logs:CreateLogStream", "logs:PutLogEvents"]
 
 
 class Project:
@@ -35,6 +35,7 @@ class Project:
             "image": "aws/codebuild/standard:7.0",
             "computeType": "BUILD_GENERAL1_SMALL",
         } | settings.pop("environment", {})
+        aws.client("logs").create_log_group(logGroupName=f"/aws/codebuild/{name}")
         self.client.create_project(
             **{
                 "name": name,
@@ -221,15 +222,7 @@ def test_a_phase_may_end_the_build(project: Project) -> None:
     ("text", "why"),
     [
         ("version: 0.2\nphases: [", "line 2"),
-        ("version: 0.1\nphases: {}", "version: 0.1 is not one of"),
-        ("version: 0.2\nphases:\n  deploy: {commands: [a]}", "phases: .*'deploy'"),
-        (
-            "version: 0.2\nphases:\n  build:\n    commands:\n    - a: b",
-            "commands.*not of type 'str",
-        ),
-        ("version: 0.2\nphases:\n  build: {on-failure: MAYBE}", "on-failure"),
-        ("version: 0.2\nreports: {a: {files: [a]}}", "'reports'"),
-        ("version: 0.2\nenv: {parameter-store: {A: b}}", "env: .*'parameter-store'"),
+        ("version: 0.2\nreports: {a: {files: [a]}}", "not known to this runner: reports"),
         ("missing.yml", "no such file"),
     ],
 )
@@ -568,6 +561,7 @@ def test_a_project_of_a_template_keeps_logs_and_cache(aws: LocalAws, name: str) 
     cloudformation.get_waiter("stack_create_complete").wait(
         StackName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 100}
     )
+    aws.client("logs").create_log_group(logGroupName=f"/own/{name}")
     role.name = name
     build = role.run()
     assert build["logs"]["groupName"] == f"/own/{name}"

@@ -13,16 +13,12 @@ import contextvars
 import copy
 import json
 import logging
-import os
-import sys
-import tempfile
+import math
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import boto3
 from ministack.core.responses import (
     error_response_json,
     get_account_id,
@@ -32,16 +28,13 @@ from ministack.core.responses import (
 from ministack.services import codebuild, stepfunctions
 from ministack.services.cloudformation import provisioners
 
-from local_aws import server
-from local_aws.shims import Shim, after, ecs_agent, roles, step_functions
+from local_aws.shims import Shim, after, step_functions
 from local_aws.shims.codebuild_run import Build
 
 Json = dict[str, Any]
 Call = Callable[..., Any]
 
 _log = logging.getLogger("local_aws.codebuild")
-_SENDER = "codebuild.amazonaws.com"
-_STATES = "arn:aws:states:::codebuild:"
 # What MiniStack leaves out of a project, and its name in the API.
 _MORE = {"LogsConfig": "logsConfig", "Cache": "cache"}
 _OVERRIDES = {
@@ -52,8 +45,6 @@ _OVERRIDES = {
     "artifactsOverride": ("artifacts",),
     "serviceRoleOverride": ("serviceRole",),
 }
-# How this machine reaches the registries, where that goes through a proxy of its own.
-_WAY_OUT = ("HTTPS_PROXY", "HTTP_PROXY", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
 shim = Shim()
 
 
@@ -107,7 +98,7 @@ def _start_build(data: Json) -> Any:
     project = _overridden(codebuild._projects[name], data)
     record = _record(project, data)
     codebuild._builds[record["id"]] = record
-    build = _running[record["id"]] = _build(project, record)
+    build = _running[record["id"]] = Build(record, project)
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(_run, build), daemon=True).start()
     return json_response({"build": copy.deepcopy(record)})
@@ -194,44 +185,6 @@ def _record(project: Json, data: Json) -> Json:
     }
 
 
-def _build(project: Json, record: Json) -> Build:
-    credentials = ecs_agent.credentials(project["serviceRole"])
-    session = boto3.Session(
-        aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=credentials["AWS_SECRET_ACCESS_KEY"],
-        aws_session_token=credentials["AWS_SESSION_TOKEN"],
-        region_name=get_region(),
-    )
-    root = Path(tempfile.gettempdir()) / "codebuild"
-    base = {
-        # The standard images have boto3 with their Python, as this one does.
-        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
-        "HOME": os.environ.get("HOME", "/root"),
-        "LANG": "C.UTF-8",
-        "TMPDIR": str(root),
-        "AWS_ENDPOINT_URL": ecs_agent.endpoint(),
-        "AWS_REGION": get_region(),
-        "AWS_DEFAULT_REGION": get_region(),
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": f"{server.HOST},localhost",
-        **{name: os.environ[name] for name in _WAY_OUT if name in os.environ},
-        server.MARKER: os.environ.get(server.MARKER, ""),
-        **credentials,
-    }
-    return Build(
-        record,
-        project,
-        session,
-        root / record["id"].replace(":", "-"),
-        base,
-        lambda action, resource: roles.denial(
-            project["serviceRole"], _SENDER, action, resource, source=project["arn"]
-        ),
-    )
-
-
 def _run(build: Build) -> None:
     record = build.record
     try:
@@ -248,26 +201,13 @@ def _run(build: Build) -> None:
 # -------------------------------------------------------------------------------------------------
 
 
-@shim.wraps(stepfunctions, "_invoke_resource", "resource input_data")
-def _invoke_resource(original: Call, resource: str, input_data: Any) -> Any:
-    if not resource.startswith(_STATES):
-        return original(resource, input_data)
-    return _integrated(resource, input_data, None)
-
-
 @shim.wraps(stepfunctions, "_invoke_resource_with_timeout", "resource input_data timeout")
 def _invoke_resource_with_timeout(
-    original: Call, resource: str, input_data: Any, timeout: float
+    original: Call, resource: str, given: Any, timeout: float | None
 ) -> Any:
-    if not resource.startswith(_STATES):
-        return original(resource, input_data, timeout)
-    return _integrated(resource, input_data, time.monotonic() + timeout)
-
-
-def _integrated(resource: str, given: Any, deadline: float | None) -> Any:
+    if resource != "arn:aws:states:::codebuild:startBuild.sync":
+        return original(resource, given, timeout)
     failure = stepfunctions._ExecutionError
-    if resource != f"{_STATES}startBuild.sync":
-        raise failure("States.Runtime", f"{resource} is not known to this shim")
     data = provisioners._pascal_to_camel(given)
     project = str(data.get("projectName"))
     arn = project if project.startswith("arn:") else codebuild._project_arn(project)
@@ -279,37 +219,27 @@ def _integrated(resource: str, given: Any, deadline: float | None) -> Any:
     for needs in ("PutTargets", "PutRule", "DescribeRule"):
         step_functions._allow(f"events:{needs}", rule, "CodeBuild.AccessDeniedException")
     if role := data.get("serviceRoleOverride"):
-        passed = {"iam:passedtoservice": _SENDER}
+        passed = {"iam:passedtoservice": "codebuild.amazonaws.com"}
         step_functions._allow("iam:PassRole", role, "CodeBuild.AccessDeniedException", passed)
     status, _, body = _start_build(data)
     answer = json.loads(body)
     if status >= 400:
         kind = str(answer.get("__type", "")).rpartition("#")[2]
         raise failure(f"CodeBuild.{kind}", answer.get("message", ""))
+    build, run = codebuild._builds[answer["build"]["id"]], step_functions._current.get()
     try:
-        if (run := step_functions._current.get()) and run.execution:
-            details = {"resourceType": "codebuild", "resource": "startBuild.sync"}
-            details["output"] = json.dumps({"Build": _pascal(answer["build"])})
-            stepfunctions._add_event(  # raises _Stopped, too
-                run.execution, "TaskSubmitted", {"taskSubmittedEventDetails": details}
-            )
-        return _wait(answer["build"]["id"], deadline)
+        submitted = {"Build": _pascal(answer["build"])}
+        step_functions._report(run.execution, resource, "Submitted", submitted)
+        deadline = time.monotonic() + timeout if timeout else math.inf
+        while not build["buildComplete"]:
+            if time.monotonic() > deadline:
+                raise failure("States.Timeout", "")
+            if run.over.wait(0.05):
+                raise step_functions._Stopped
     finally:
-        _stop_build({"id": answer["build"]["id"]})  # if it is not over
-
-
-def _wait(build_id: str, deadline: float | None) -> Json:
-    """The build once it is over."""
-    failure = stepfunctions._ExecutionError
-    run = step_functions._current.get() or step_functions._Run()
-    record = codebuild._builds[build_id]
-    while not record["buildComplete"]:
-        if deadline is not None and time.monotonic() > deadline:
-            raise failure("States.Timeout", "")
-        if run.over.wait(0.05):
-            raise step_functions._Stopped
-    result = {"Build": _pascal(record)}
-    if record["buildStatus"] != "SUCCEEDED":
+        _stop_build({"id": build["id"]})  # if it is not over
+    result = {"Build": _pascal(build)}
+    if build["buildStatus"] != "SUCCEEDED":
         raise failure("States.TaskFailed", json.dumps(result))
     return result
 

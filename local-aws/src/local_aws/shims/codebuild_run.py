@@ -13,23 +13,29 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
+import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
 from botocore.exceptions import BotoCoreError, ClientError
+from ministack.core.responses import get_region
 from ministack.services import cloudwatch_logs
 
-from local_aws.shims import containers, ecs_agent
-from local_aws.shims.buildspec import PHASES, BadBuildspec, parse
+from local_aws import server
+from local_aws.shims import containers, ecs_agent, roles
 
 Json = dict[str, Any]
+
+PHASES = ("install", "pre_build", "build", "post_build")
 
 # All commands share one shell on CodeBuild: its variables, exported or not, and its directory.
 _SCRIPT = """[ ! -e "$0.vars" ] || . "$0.vars" 2>/dev/null
@@ -38,6 +44,8 @@ trap '__code=$?; trap - EXIT; env -0 >"$0.env"; set >"$0.vars"; pwd >"$0.cwd"; e
 """
 # A folder that stands for https://github.com: a repository is at <owner>/<name> in it.
 _GITHUB = "CODEBUILD_GITHUB"
+# How this machine reaches the registries, where that goes through a proxy of its own.
+_WAY_OUT = ("HTTPS_PROXY", "HTTP_PROXY", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "CURL_CA_BUNDLE")
 _HIDDEN = {"_", "SHLVL", "OLDPWD", "BASH_EXECUTION_STRING"}
 
 
@@ -57,34 +65,24 @@ class Ended(Exception):
 class Build:
     """A build in progress. `record` is what BatchGetBuilds answers, changed as it goes on.
 
-    project    as BatchGetProjects shows it, with the overrides of StartBuild applied
-    session    the project's role
-    directory  the build's own, removed at the end
-    base       variables every command gets: PATH, region, endpoint, credentials
-    denial     why the project's role may not do an action on a resource; None if it may. For what
-               has no endpoint here
+    `project` is what BatchGetProjects shows, with the overrides of StartBuild applied.
     """
 
     record: Json
     project: Json
-    session: Any
-    directory: Path
-    base: Mapping[str, str]
-    denial: Callable[[str, str], str | None]
+    _spec: Json = field(default_factory=dict)
     _environment: dict[str, str] = field(default_factory=dict)
     _succeeding: str = "1"
     _over: str = ""
     _restored: bool = False
     _lifeline: int = -1
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _clients: dict[str, Any] = field(default_factory=dict)
     _secrets: list[str] = field(default_factory=list)
     _log: Json = field(default_factory=dict)
-    _early: list[Json] = field(default_factory=list)
 
     def run(self) -> None:
         """Run it to its end. What fails is in the record, never raised."""
-        self.directory.mkdir(parents=True)
+        self.directory = Path(tempfile.mkdtemp(prefix="codebuild-"))
         self._cwd = self._source = self.directory / "src"
         self._source.mkdir()
         clock = threading.Timer(60 * self.record["timeoutInMinutes"], self.stop, ("TIMED_OUT",))
@@ -141,7 +139,7 @@ class Build:
                 failed = True
                 self._succeeding = "0"
                 # A failed build is followed by post_build, a failed preparation by nothing.
-                if "on-failure" in phase or name in ("install", "pre_build"):
+                if phase.get("on-failure") == "ABORT" or name in ("install", "pre_build"):
                     return "FAILED"
         try:
             self._phase("UPLOAD_ARTIFACTS", lambda: self._upload(failed))
@@ -169,17 +167,14 @@ class Build:
                 raise Ended
             work()
             entry["phaseStatus"] = "SUCCEEDED"
-        except PhaseFailed as error:
-            entry["phaseStatus"] = "FAILED"
-            context = {"statusCode": error.code, "message": str(error)}
-            raise
         except Ended:
             entry["phaseStatus"] = self._over
             raise
-        except (ClientError, BotoCoreError, OSError, zipfile.BadZipFile) as error:
+        except (PhaseFailed, ClientError, BotoCoreError, OSError, zipfile.BadZipFile) as error:
             entry["phaseStatus"] = "FAILED"
-            context = {"statusCode": "CLIENT_ERROR", "message": str(error)}
-            raise PhaseFailed("CLIENT_ERROR", str(error)) from error
+            code = error.code if isinstance(error, PhaseFailed) else "CLIENT_ERROR"
+            context = {"statusCode": code, "message": str(error)}
+            raise PhaseFailed(code, str(error)) from error
         finally:
             ended = time.time()
             entry |= {"endTime": ended, "durationInSeconds": int(ended - began)}
@@ -205,12 +200,10 @@ class Build:
         kind, version = source["type"], self.record.get("sourceVersion") or ""
         if kind == "S3":
             self._fetch_s3(source["location"], version)
-        elif kind.startswith(("GITHUB", "GITLAB", "BITBUCKET", "CODECOMMIT")):
-            self._fetch_git(source, version)
         elif kind != "NO_SOURCE":
-            raise PhaseFailed("CLIENT_ERROR", f"source type {kind} is not known to this runner")
+            self._fetch_git(source, version)
         self._spec = self._buildspec(source.get("buildspec") or "")
-        self._environment = {**self.base, **self._standard_variables(), **self._variables()}
+        self._environment = {**self._base(), **self._variables()}
         self._restore_cache()
 
     def _fetch_s3(self, location: str, version: str) -> None:
@@ -224,11 +217,7 @@ class Build:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     s3.download_file(bucket, stored["Key"], str(target))
             return
-        answer = s3.get_object(
-            Bucket=bucket, Key=key, **({"VersionId": version} if version else {})
-        )
-        with archive.open("wb") as file:
-            shutil.copyfileobj(answer["Body"], file)
+        answer = self._load(archive, bucket, key, **({"VersionId": version} if version else {}))
         self.record["resolvedSourceVersion"] = answer.get("VersionId") or version
         with zipfile.ZipFile(archive) as packed:
             for entry in packed.infolist():
@@ -237,10 +226,22 @@ class Build:
                     Path(path).chmod(mode & 0o777)
         archive.unlink()
 
+    def _load(self, target: Path, bucket: str, key: str, **version: str) -> Json:
+        stored: Json = self._client("s3").get_object(Bucket=bucket, Key=key, **version)
+        with target.open("wb") as file:
+            shutil.copyfileobj(stored["Body"], file)
+        return stored
+
+    def _store(self, source: Path, bucket: str, key: str) -> None:
+        with source.open("rb") as file:
+            self._client("s3").put_object(Bucket=bucket, Key=key, Body=file)
+
     def _fetch_git(self, source: Json, version: str) -> None:
+        """https://docs.aws.amazon.com/codebuild/latest/userguide/connections-github-app.html"""
         auth = source.get("auth") or {}
         if auth.get("type") == "CODECONNECTIONS":
-            self._connect(auth["resource"])
+            for action in ("GetConnection", "GetConnectionToken"):
+                self._require(f"codeconnections:{action}", auth["resource"])
         stand_in = os.environ.get(_GITHUB)
         instead = ["-c", f"url.{stand_in}/.insteadOf=https://github.com/"] if stand_in else []
         self._git(*instead, "clone", "--quiet", source["location"], ".")
@@ -252,7 +253,7 @@ class Build:
         done = subprocess.run(
             ["git", *words],
             cwd=self._source,
-            env={**self.base},
+            env=self._base(),
             capture_output=True,
             text=True,
             check=False,
@@ -261,28 +262,49 @@ class Build:
             raise PhaseFailed("GIT_CLONE_FAILED", done.stderr.strip().rpartition("\n")[2])
         return done.stdout.strip()
 
-    def _connect(self, connection: str) -> None:
-        """https://docs.aws.amazon.com/codebuild/latest/userguide/connections-github-app.html"""
-        for action in ("GetConnection", "GetConnectionToken"):
-            if why := self.denial(f"codeconnections:{action}", connection):
-                raise PhaseFailed("CLIENT_ERROR", f"Failed to get access token: {why}")
+    def _require(self, action: str, resource: str) -> None:
+        """Fail unless the project's role allows what has no endpoint here."""
+        if why := roles.denial(
+            self.project["serviceRole"],
+            "codebuild.amazonaws.com",
+            action,
+            resource,
+            source=self.project["arn"],
+        ):
+            raise PhaseFailed("CLIENT_ERROR", why)
 
     def _buildspec(self, given: str) -> Json:
-        """Inline text, or a path in the source (buildspec.yml)."""
+        """The sections of inline text, or of a file in the source (buildspec.yml)."""
+        sections: Json = {"env": {}, "phases": {}, "artifacts": {}, "cache": {}}
         try:
-            if "\n" in given or given.lstrip().startswith("{"):
-                return parse(given)
-            path = self._source / (given or "buildspec.yml")
-            if not path.is_file():
-                raise BadBuildspec(f"stat {path}: no such file or directory")
-            return parse(path.read_text())
-        except BadBuildspec as error:
+            inline = "\n" in given or given.lstrip().startswith("{")
+            text = given if inline else (self._source / (given or "buildspec.yml")).read_text()
+            spec: Json = yaml.safe_load(text)
+        except (OSError, yaml.YAMLError) as error:
             raise PhaseFailed("YAML_FILE_ERROR", f"YAML file error: {error}") from error
+        if unknown := spec.keys() - {"version", *sections}:
+            raise PhaseFailed("YAML_FILE_ERROR", f"not known to this runner: {', '.join(unknown)}")
+        return sections | spec
 
-    def _standard_variables(self) -> dict[str, str]:
-        """https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html"""
+    def _base(self) -> dict[str, str]:
+        """What every command gets.
+
+        https://docs.aws.amazon.com/codebuild/latest/userguide/build-env-ref-env-vars.html
+        """
         build = self.record
         return {
+            # The standard images have boto3 with their Python, as this one does.
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+            "HOME": os.environ.get("HOME", "/root"),
+            "LANG": "C.UTF-8",
+            "TMPDIR": tempfile.gettempdir(),
+            "AWS_ENDPOINT_URL": ecs_agent.endpoint(),
+            "AWS_REGION": get_region(),
+            "AWS_DEFAULT_REGION": get_region(),
+            **server.ISOLATION,
+            **{name: os.environ[name] for name in _WAY_OUT if name in os.environ},
+            server.MARKER: os.environ.get(server.MARKER, ""),
+            **ecs_agent.credentials(self.project["serviceRole"]),
             "CI": "true",
             "CODEBUILD_BUILD_ARN": build["arn"],
             "CODEBUILD_BUILD_ID": build["id"],
@@ -318,20 +340,15 @@ class Build:
         return value
 
     def _each(self, commands: Sequence[str]) -> None:
-        for command in commands:
-            self._say(f"Running command {command.rstrip()}")
+        for command in map(str.rstrip, commands):
+            self._say(f"Running command {command}")
             code = self._execute(command)
             if self._over:
                 raise Ended
             if code:
-                self._say(
-                    f"Command did not exit successfully {command.rstrip()} exit status {code}"
-                )
-                raise PhaseFailed(
-                    "COMMAND_EXECUTION_ERROR",
-                    f"Error while executing command: {command.rstrip()}. "
-                    f"Reason: exit status {code}",
-                )
+                self._say(f"Command did not exit successfully {command} exit status {code}")
+                message = f"Error while executing command: {command}. Reason: exit status {code}"
+                raise PhaseFailed("COMMAND_EXECUTION_ERROR", message)
 
     def _execute(self, command: str) -> int:
         name = self._spec["env"].get("shell", "sh")
@@ -349,18 +366,13 @@ class Build:
             self._lifeline = lifeline
             if self._over:
                 self._cut()
-        self._follow(process)
+        for line in containers.output(process):
+            self._write(line)
         code = process.wait()
         with self._lock:
             self._cut()
         self._remember(script)
         return code
-
-    def _follow(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        with process.stdout as output:
-            for line in output:
-                self._write(line.decode(errors="replace").rstrip("\r\n"))
 
     def _remember(self, script: Path) -> None:
         state, cwd = script.with_name("command.env"), script.with_name("command.cwd")
@@ -373,7 +385,6 @@ class Build:
 
     def _upload(self, failed: bool) -> None:
         """Put the artifacts into their bucket, as one archive: ZIP is the only packaging here."""
-        self._export()
         target, spec = self.project["artifacts"], self._spec["artifacts"]
         wanted = spec.get("files")
         if not wanted or target.get("type") != "S3":
@@ -389,50 +400,41 @@ class Build:
             raise PhaseFailed("CLIENT_ERROR", "artifacts are packed as ZIP only by this runner")
         build = self.record["id"].rpartition(":")[2]
         folder = build if target.get("namespaceType") == "BUILD_ID" else ""
-        parts = [target.get("path", "").strip("/"), folder, target.get("name", "").strip("/")]
-        key = "/".join(part for part in parts if part)
+        key = _joined(target.get("path", ""), folder, target.get("name", ""))
         bucket, archive = target["location"].split(":::")[-1], self.directory / "artifacts.zip"
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
             for path in files:
                 packed.write(path, path.relative_to(base))
-        with archive.open("rb") as file:
-            self._client("s3").put_object(Bucket=bucket, Key=key, Body=file)
+        self._store(archive, bucket, key)
         self.record["artifacts"] = {"location": f"arn:aws:s3:::{bucket}/{key}"}
 
-    def _export(self) -> None:
-        self.record["exportedEnvironmentVariables"] = [
-            {"name": name, "value": self._environment[name]}
-            for name in self._spec["env"].get("exported-variables", ())
-            if name in self._environment
-        ]
-
     def _finalize(self) -> None:
-        if hasattr(self, "_spec"):
-            self._export()
+        if self._spec:
+            self.record["exportedEnvironmentVariables"] = [
+                {"name": name, "value": self._environment[name]}
+                for name in self._spec["env"].get("exported-variables", ())
+                if name in self._environment
+            ]
             self._keep_cache()
 
     # Caches: https://docs.aws.amazon.com/codebuild/latest/userguide/build-caching.html
     # ---------------------------------------------------------------------------------------------
 
-    def _cache(self) -> Json | None:
+    def _cache(self) -> tuple[str, str] | None:
+        """Bucket and key. CodeBuild names the object itself; location and namespace are its
+        promise."""
         cache: Json = self.project.get("cache") or {}
-        return cache if self._spec["cache"] and cache.get("type") == "S3" else None
-
-    def _cache_object(self, cache: Json) -> tuple[str, str]:
-        """CodeBuild names the object itself; location and namespace are its promise."""
+        if not self._spec["cache"] or cache.get("type") != "S3":
+            return None
         bucket, _, prefix = cache["location"].split(":::")[-1].partition("/")
         key = self._spec["cache"].get("key", "")
-        parts = [prefix.strip("/"), self.project["name"], key, "cache.tar"]
-        return bucket, "/".join(part for part in parts if part)
+        return bucket, _joined(prefix, self.project["name"], key, "cache.tar")
 
     def _restore_cache(self) -> None:
         if cache := self._cache():
             archive = self.directory / "cache.tar"
-            bucket, key = self._cache_object(cache)
             try:
-                stored = self._client("s3").get_object(Bucket=bucket, Key=key)
-                with archive.open("wb") as file:
-                    shutil.copyfileobj(stored["Body"], file)
+                self._load(archive, *cache)
             except ClientError as error:  # the first build has none, and a cache is only that
                 self._say(f"Unable to download cache: {error.response['Error']['Code']}")
                 return
@@ -445,20 +447,16 @@ class Build:
         cache = self._cache()
         if cache is None or self._over or (self._restored and "key" in self._spec["cache"]):
             return  # what is kept under a key is never written again
+        patterns = self._spec["cache"].get("paths", ())
+        paths = [path for pattern in patterns for path in self._source.glob(pattern)]
+        if not paths:
+            return self._say("Nothing to cache")
         archive = self.directory / "cache.tar"
         with tarfile.open(archive, mode="w") as packed:
-            for path in (
-                path
-                for pattern in self._spec["cache"].get("paths", ())
-                for path in self._source.glob(pattern)
-            ):
+            for path in paths:
                 packed.add(path, path.relative_to(self._source), recursive=False)
-            if not packed.getmembers():
-                return self._say("Nothing to cache")
-        bucket, key = self._cache_object(cache)
         try:
-            with archive.open("rb") as file:
-                self._client("s3").put_object(Bucket=bucket, Key=key, Body=file)
+            self._store(archive, *cache)
         except ClientError as error:
             self._say(f"Unable to upload cache: {error}")
 
@@ -466,9 +464,7 @@ class Build:
     # ---------------------------------------------------------------------------------------------
 
     def _client(self, service: str) -> Any:
-        if service not in self._clients:
-            self._clients[service] = self.session.client(service, endpoint_url=ecs_agent.endpoint())
-        return self._clients[service]
+        return ecs_agent.client(service, get_region(), self.project["serviceRole"])
 
     def _say(self, line: str) -> None:
         now = time.time()
@@ -476,31 +472,23 @@ class Build:
         self._write(f"[Container] {stamp}.{int(now % 1 * 1e6):06d} {line}")
 
     def _open_log(self) -> None:
-        """Make group and stream where they are missing, as the role, and write what waited."""
-        logs, where = self._client("logs"), self.record["logs"]
+        """Make the stream, as the role."""
+        where = self.record["logs"]
         group, stream = where["groupName"], where["streamName"]
-        exists = logs.exceptions.ResourceAlreadyExistsException
-        try:
-            logs.create_log_stream(logGroupName=group, logStreamName=stream)
-        except logs.exceptions.ResourceNotFoundException:
-            with contextlib.suppress(exists):
-                logs.create_log_group(logGroupName=group)
-            with contextlib.suppress(exists):
-                logs.create_log_stream(logGroupName=group, logStreamName=stream)
-        if why := self.denial("logs:PutLogEvents", where["cloudWatchLogsArn"]):
-            raise PhaseFailed("CLIENT_ERROR", why)
+        self._client("logs").create_log_stream(logGroupName=group, logStreamName=stream)
+        self._require("logs:PutLogEvents", where["cloudWatchLogsArn"])
         self._log = {"logGroupName": group, "logStreamName": stream}
-        self._put(self._early)
 
     def _write(self, line: str) -> None:
+        if not self._log:
+            return  # there is no stream yet
         for secret in filter(None, self._secrets):
             line = line.replace(secret, "***")
         # CloudWatch Logs refuses empty messages.
         event = {"timestamp": int(time.time() * 1000), "message": line or " "}
-        if self._log:
-            self._put([event])
-        else:
-            self._early.append(event)
+        cloudwatch_logs._put_log_events(self._log | {"logEvents": [event]})
 
-    def _put(self, events: list[Json]) -> None:
-        cloudwatch_logs._put_log_events(self._log | {"logEvents": events})
+
+def _joined(*parts: str) -> str:
+    """A key of S3, without the parts that are empty."""
+    return "/".join(part.strip("/") for part in parts if part.strip("/"))

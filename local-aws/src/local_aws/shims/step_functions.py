@@ -4,13 +4,12 @@
   callback task fails when what it invokes fails; each attempt has a token of its own; Retry with
   MaxDelaySeconds and JitterStrategy; the history's event types.
 - The state machine's role is what its tasks may do.
-- An execution ends at once when it is stopped or out of time, and runs no Catch then.
+- An execution ends at once when it is stopped, and runs no Catch then.
 - Output on Succeed and on a Choice's default; all expressions of one Assign see the values before.
 
 Follows the AWS Step Functions developer guide (Task workflow state; Wait for a Callback with Task
-Token; Handling errors; Passing data between states with variables; EventBridge events) and API
-reference (StartExecution, StopExecution, SendTaskSuccess). SFN_WAIT_SCALE between 0 and 1 scales
-the timeouts of callback tasks and of state machines like Wait states; at 0 they stay in real time.
+Token; Handling errors; Passing data between states with variables) and API reference
+(StopExecution, SendTaskSuccess).
 """
 
 import contextvars
@@ -18,12 +17,12 @@ import json
 import logging
 import queue
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,9 +33,8 @@ from ministack.core.responses import (
     get_region,
     json_response,
     new_uuid,
-    now_iso,
 )
-from ministack.services import eventbridge, stepfunctions
+from ministack.services import stepfunctions
 
 from local_aws.shims import Shim, roles
 
@@ -46,7 +44,6 @@ Step = tuple[Any, str | None]
 
 _ExecutionError = stepfunctions._ExecutionError
 _log = logging.getLogger("states")
-_NAME = re.compile(r'[^\s<>{}\[\]?*"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}')
 _CALLBACK = ".waitForTaskToken"
 shim = Shim()
 
@@ -59,9 +56,8 @@ class _Stopped(SystemExit):
 class _Run:
     """A running execution, as those who have to wake or end it see it."""
 
-    role: str = ""
-    machine: str = ""
-    execution: Data | None = None
+    execution: Data
+    role: str
     over: threading.Event = field(default_factory=threading.Event)
     waiting: set["queue.SimpleQueue[Data]"] = field(default_factory=set)
 
@@ -71,7 +67,7 @@ class _Run:
             inbox.put({"over": True})
 
 
-_current: ContextVar[_Run | None] = ContextVar("run", default=None)
+_current: ContextVar[_Run] = ContextVar("run")
 _runs: dict[str, _Run] = {}
 _lock = threading.Lock()
 _open: dict[str, "queue.SimpleQueue[Data]"] = {}
@@ -84,65 +80,22 @@ def install() -> None:
     stepfunctions.time = SimpleNamespace(time=time.time, sleep=lambda seconds: None)
 
 
-# Executions: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+# Executions
 # -------------------------------------------------------------------------------------------------
-
-
-@shim.wraps(stepfunctions, "_start_execution", "data")
-def _start_execution(original: Call, data: Data) -> Any:
-    """The same name and input as an execution that runs is that execution."""
-    name = data.get("name")
-    if name is not None and not _NAME.fullmatch(name):
-        return error_response_json("InvalidName", f"Invalid Name: '{name}'", 400)
-    answer = original(data)
-    if name is not None and answer[0] == 400:
-        machine = stepfunctions._resolve_state_machine_arn(data.get("stateMachineArn", "")) or ""
-        arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
-        running = stepfunctions._executions.get(arn)
-        if (
-            running
-            and running["status"] == "RUNNING"
-            and running["input"] == data.get("input", "{}")
-        ):
-            return json_response({"executionArn": arn, "startDate": running["startDate"]})
-    return answer
 
 
 @shim.wraps(stepfunctions, "_run_execution", "exec_arn")
 def _run_execution(original: Call, exec_arn: str) -> None:
-    execution = stepfunctions._executions.get(exec_arn)
-    machine = stepfunctions._state_machines.get((execution or {}).get("stateMachineArn")) or {}
-    run = _runs[exec_arn] = _Run(
-        machine.get("roleArn", ""), machine.get("stateMachineArn", ""), execution
-    )
+    execution = stepfunctions._executions[exec_arn]
+    machine = stepfunctions._state_machines.get(execution["stateMachineArn"]) or {}
+    run = _runs[exec_arn] = _Run(execution, machine.get("roleArn", ""))
     _current.set(run)
-    limit = json.loads(machine.get("definition") or "{}").get("TimeoutSeconds")
-    clock = threading.Timer(_scaled(limit), _time_out, (execution, run)) if limit else None
-    if clock:
-        clock.daemon = True
-        clock.start()
     try:
         original(exec_arn)
     except _Stopped:
-        _log.info("execution %s ended: %s", exec_arn, (execution or {}).get("status"))
+        _log.info("execution %s ended: %s", exec_arn, execution["status"])
     finally:
-        if clock:
-            clock.cancel()
         del _runs[exec_arn]
-
-
-def _time_out(execution: Data, run: _Run) -> None:
-    if execution["status"] != "RUNNING":
-        return
-    execution["status"], execution["stopDate"] = "TIMED_OUT", now_iso()
-    execution["error"] = "States.Timeout"
-    stepfunctions._add_event(
-        execution,
-        "ExecutionTimedOut",
-        {"executionTimedOutEventDetails": {"error": "States.Timeout"}},
-    )
-    run.end()
-    stepfunctions._emit_execution_status_event(execution)
 
 
 @shim.wraps(stepfunctions, "_stop_execution", "data")
@@ -172,44 +125,8 @@ def _fail_execution(original: Call, execution: Data, error: str, cause: str) -> 
 
 @shim.replaces(stepfunctions, "_scaled_sleep", "seconds")
 def _scaled_sleep(seconds: float) -> None:
-    run, delay = _current.get(), seconds * stepfunctions._SFN_WAIT_SCALE
-    if run is None:
-        time.sleep(max(0, delay))
-    elif run.over.wait(max(0, delay)):
+    if _current.get().over.wait(max(0, seconds * stepfunctions._SFN_WAIT_SCALE)):
         raise _Stopped
-
-
-@shim.replaces(stepfunctions, "_emit_execution_status_event", "execution")
-def _emit_execution_status_event(execution: Data) -> None:
-    """https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html"""
-    if execution.get("sync"):
-        return
-    status = execution["status"]
-    detail = {
-        "executionArn": execution["executionArn"],
-        "stateMachineArn": execution["stateMachineArn"],
-        "name": execution["name"],
-        "status": status,
-        "startDate": stepfunctions._iso_to_epoch_ms(execution["startDate"]),
-        "stopDate": stepfunctions._iso_to_epoch_ms(execution.get("stopDate")),
-        "input": execution["input"],
-        "output": execution.get("output") if status == "SUCCEEDED" else None,
-        "error": execution.get("error"),
-        "cause": execution.get("cause"),
-    }
-    for name in ("input", "output"):
-        if detail[name] and len(detail[name]) > 248 * 1024:
-            detail[name] = None
-    entry = {
-        "Source": "aws.states",
-        "DetailType": "Step Functions Execution Status Change",
-        "Detail": json.dumps(detail),
-        "Resources": [execution["executionArn"]],
-    }
-    try:
-        eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
-    except Exception:
-        _log.exception("no status event for %s", execution["executionArn"])
 
 
 # Task states: https://docs.aws.amazon.com/step-functions/latest/dg/state-task.html
@@ -218,9 +135,7 @@ def _emit_execution_status_event(execution: Data) -> None:
 
 @shim.wraps(stepfunctions, "_execute_task", "state_def raw_input execution ctx")
 def _execute_task(original: Call, state: Data, given: Any, execution: Data, ctx: Data) -> Step:
-    mocked = stepfunctions._sfn_mock_config
-    activity = ":activity:" in state.get("Resource", "")
-    if stepfunctions._state_query_language(state, ctx) != "JSONata" or mocked or activity:
+    if stepfunctions._state_query_language(state, ctx) != "JSONata":
         return original(state, given, execution, ctx)
     retried: dict[int, int] = {}
     while True:
@@ -261,20 +176,20 @@ def _attempt(state: Data, given: Any, execution: Data, ctx: Data) -> Any:
     calls_back = resource.endswith(_CALLBACK)
     if calls_back:
         ctx["Task"] = {"Token": new_uuid()}
-    report = _Report(execution, resource)
+    report = partial(_report, execution, resource)
     try:
         arguments = stepfunctions._apply_jsonata_arguments(state, given, ctx)
-        limit = _seconds(state, "TimeoutSeconds", given, ctx)
+        limit = None
+        if "TimeoutSeconds" in state:
+            limit = stepfunctions._jsonata_state_field(
+                state, "TimeoutSeconds", "number", given, ctx
+            )
         report("Scheduled", arguments)
         if calls_back:
             result = _call_back(resource, arguments, ctx["Task"]["Token"], limit, report)
         else:
             report("Started")
-            result = (
-                stepfunctions._invoke_resource_with_timeout(resource, arguments, limit)
-                if limit
-                else stepfunctions._invoke_resource(resource, arguments)
-            )
+            result = stepfunctions._invoke_resource_with_timeout(resource, arguments, limit)
     except _ExecutionError as error:
         report("TimedOut" if error.error == "States.Timeout" else "Failed", error)
         raise
@@ -284,47 +199,22 @@ def _attempt(state: Data, given: Any, execution: Data, ctx: Data) -> Any:
     return result
 
 
-@dataclass
-class _Report:
-    """Adds events to the history, in the words for a Lambda function or for any other task."""
-
-    execution: Data
-    resource: str
-
-    def __call__(self, what: str, about: Any = None) -> None:
-        function = ":function:" in self.resource
-        details: Data = {} if function else self._kind()
-        if isinstance(about, _ExecutionError):
-            details |= {"error": about.error, "cause": about.cause}
-        elif what == "Scheduled":
-            details |= {"input" if function else "parameters": json.dumps(about)}
-            details |= {"resource": self.resource} if function else {"region": get_region()}
-        elif what == "Succeeded":
-            details["output"] = json.dumps(about)
-        kind = f"{'LambdaFunction' if function else 'Task'}{what}"
-        key = f"{kind[0].lower()}{kind[1:]}EventDetails"
-        stepfunctions._add_event(self.execution, kind, {key: details} if details else None)
-
-    def _kind(self) -> Data:
-        """arn:aws:states:::aws-sdk:ecs:describeServices is of type aws-sdk:ecs."""
-        kind, _, name = self.resource.partition(":::")[2].rpartition(":")
-        return {"resourceType": kind, "resource": name}
-
-
-def _seconds(state: Data, name: str, given: Any, ctx: Data) -> float | None:
-    if name not in state:
-        return None
-    seconds = stepfunctions._jsonata_state_field(state, name, "number", given, ctx)
-    if seconds <= 0:
-        raise _ExecutionError(
-            "States.QueryEvaluationError", f"{name} must be a positive number, but was: {seconds}"
-        )
-    return float(seconds)
-
-
-def _scaled(seconds: float) -> float:
-    scale = stepfunctions._SFN_WAIT_SCALE
-    return float(seconds * scale if 0 < scale < 1 else seconds)
+def _report(execution: Data, resource: str, what: str, about: Any = None) -> None:
+    """Add an event to the history, in the words for a Lambda function or for any other task."""
+    function = ":function:" in resource
+    # arn:aws:states:::aws-sdk:ecs:describeServices is of type aws-sdk:ecs.
+    kind, _, name = resource.partition(":::")[2].rpartition(":")
+    details: Data = {} if function else {"resourceType": kind, "resource": name}
+    if isinstance(about, _ExecutionError):
+        details |= {"error": about.error, "cause": about.cause}
+    elif what == "Scheduled":
+        details |= {"input" if function else "parameters": json.dumps(about)}
+        details |= {"resource": resource} if function else {"region": get_region()}
+    elif what in ("Submitted", "Succeeded"):
+        details["output"] = json.dumps(about)
+    event = f"{'LambdaFunction' if function else 'Task'}{what}"
+    key = f"{event[0].lower()}{event[1:]}EventDetails"
+    stepfunctions._add_event(execution, event, {key: details} if details else None)
 
 
 # Task tokens: https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html
@@ -336,12 +226,12 @@ def _call_back(
     arguments: Any,
     token: str,
     limit: float | None,
-    report: _Report,
+    report: Callable[..., None],
 ) -> Any:
     """Invoke, then wait for what comes first: the token's result, a failure, the end of time."""
-    run = _current.get() or _Run()
+    run = _current.get()
     inbox: queue.SimpleQueue[Data] = queue.SimpleQueue()
-    due = time.monotonic() + _scaled(limit) if limit else None
+    due = time.monotonic() + limit if limit else None
     with _lock:
         _open[token] = inbox
     run.waiting.add(inbox)
@@ -404,11 +294,7 @@ def _deliver(original: Call, data: Data, message: Data) -> Any:
 
 @shim.wraps(stepfunctions, "_send_task_success", "data")
 def _send_task_success(original: Call, data: Data) -> Any:
-    try:
-        result = json.loads(data.get("output", ""))
-    except json.JSONDecodeError as error:
-        return error_response_json("InvalidOutput", f"Invalid Output: '{error}'", 400)
-    return _deliver(original, data, {"result": result})
+    return _deliver(original, data, {"result": json.loads(data["output"])})
 
 
 @shim.wraps(stepfunctions, "_send_task_failure", "data")
@@ -473,11 +359,9 @@ def _allow(action: str, resource: str, error: str, keys: Mapping[str, str] | Non
 
     `keys` are the request's condition keys, in lower case.
     """
-    run = _current.get()
-    if run is None:
-        return
-    sender = "states.amazonaws.com"
-    if why := roles.denial(run.role, sender, action, resource, source=run.machine, keys=keys):
+    run, sender = _current.get(), "states.amazonaws.com"
+    machine = run.execution["stateMachineArn"]
+    if why := roles.denial(run.role, sender, action, resource, source=machine, keys=keys):
         raise _ExecutionError(error, why)
 
 
