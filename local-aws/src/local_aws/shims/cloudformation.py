@@ -21,7 +21,7 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import ec2, rds, secretsmanager
 from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
 
-from local_aws.shims import Shim, ecs_agent
+from local_aws.shims import Shim, ecs_agent, roles
 from local_aws.shims.rds import PROTECTED
 
 Properties = dict[str, Any]
@@ -210,14 +210,8 @@ def _refusal(stack: str, action: str, logical_id: str, kind: str) -> str | None:
     policy = _stacks[stack].get("_stack_policy")
     if not policy:
         return None
-    context = iam_evaluator.EvalContext(
-        principal_arn="*",
-        principal_type="User",
-        principal_account="",
-        action=action,
-        resource_arn=f"LogicalResourceId/{logical_id}",
-        region="",
-        service_context={"resourcetype": kind},
+    context = roles.context(
+        action, f"LogicalResourceId/{logical_id}", {"resourcetype": kind}, kind="User"
     )
     statements = iam_evaluator.parse_policy_document(policy)
     decision = iam_evaluator.evaluate(context, [statements]).decision
@@ -251,22 +245,6 @@ def _chosen(value: Any, conditions: Properties) -> Any:
         for key, item in value.items()
         if not (isinstance(item, dict) and conditions.get(str(item.get("Condition"))) is False)
     }
-
-
-def _if_updatable(original: Callable[..., Any], parameters: Any) -> Any:
-    """A stack whose creation was rolled back can only be deleted (view-stack-events.html, stack
-    status codes); MiniStack takes a change set for it."""
-    stack = handlers._resolve_stack(handlers._p(parameters, "StackName"))
-    status = stack["StackStatus"] if stack else ""
-    if status in _NOT_UPDATABLE or (
-        status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS"
-    ):
-        message = f"Stack:{stack['StackId']} is in {status} state and can not be updated."
-        return handlers._error("ValidationError", message)
-    return original(parameters)
-
-
-_NOT_UPDATABLE = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED")
 
 
 # Conditions
@@ -391,9 +369,6 @@ def install() -> None:
     evaluate = partial(_with_pseudo_parameters, engine._evaluate_conditions)
     for module in (engine, changesets, handlers, stacks):  # each has a name of its own for it
         module._evaluate_conditions = evaluate
-    actions = handlers._ACTION_HANDLERS
-    for name in ("UpdateStack", "CreateChangeSet"):
-        actions[name] = partial(_if_updatable, actions[name])
     resources = provisioners._RESOURCE_HANDLERS
     for kind, type_handlers in TYPES.items():
         resources[kind] = type_handlers

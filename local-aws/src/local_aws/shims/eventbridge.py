@@ -54,9 +54,7 @@ def _invoke_target(
 def _dispatch_to_stepfunctions(arn: str, payload: str) -> None:
     target, event, rule = _delivery.get()
     role = target.get("RoleArn") or ""
-    if why := roles.denial(
-        role, _SENDER, "states:StartExecution", arn, source=rule["Arn"], session="eventbridge"
-    ):
+    if why := roles.denial(role, _SENDER, "states:StartExecution", arn, source=rule["Arn"]):
         return _undelivered(why)
     if stepfunctions._resolve_state_machine_arn(arn) is None:
         return _undelivered(f"State machine {arn} does not exist")

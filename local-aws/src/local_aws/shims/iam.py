@@ -21,7 +21,7 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import error_response_xml
 from ministack.services import ecs, iam, sts
 
-from local_aws.shims import Shim, after, decisions
+from local_aws.shims import Shim, after, roles
 
 shim = Shim()
 
@@ -160,12 +160,8 @@ def needs_of_schedules(
         return [Need(f"scheduler:List{singular}s", "*")]
     if singular == "ScheduleGroup":
         return [Need(f"scheduler:{verb}{singular}", f"{prefix}schedule-group/{name}")]
-    try:
-        request = json.loads(body) if body else {}
-    except ValueError:
-        request = {}
-    groups = query.get("groupName", "default")
-    group = request.get("GroupName") or (groups[0] if isinstance(groups, list) else groups)
+    request = json.loads(body or b"{}")
+    group = request.get("GroupName") or query.get("groupName", ["default"])[0]
     needed = [Need(f"scheduler:{verb}{singular}", f"{prefix}schedule/{group}/{name}")]
     if role := (request.get("Target") or {}).get("RoleArn"):
         passed = {"iam:PassedToService": "scheduler.amazonaws.com"}
@@ -209,10 +205,7 @@ def extract_resource_arn(
     account_id: str,
 ) -> str:
     action = headers.get("x-amz-target", "").rsplit(".", 1)[-1]
-    try:
-        request = json.loads(body) if body and action else {}
-    except ValueError:
-        request = {}
+    request = json.loads(body) if body and action else {}
     if not action:  # the query protocol: parameters as a form
         request = {k: v[0] if isinstance(v, list) else v for k, v in query_params.items()}
         action = request.get("Action", "")
@@ -249,7 +242,7 @@ def enforce(
     for need in needed:
         keys = {**(service_context or {}), **need.keys}
         denied = original(access_key_id, need.action, service, region, need.resource, keys)
-        decisions.record(caller.get("userArn", ""), need.action, need.resource, allowed=not denied)
+        roles.record(caller.get("userArn", ""), need.action, need.resource, allowed=not denied)
         if denied:
             return denied
     return None
