@@ -21,13 +21,12 @@ import contextlib
 import itertools
 import logging
 import os
-import re
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -171,8 +170,6 @@ async def _probe(group: Record, target: Target) -> tuple[str, str] | None:
         code = int(words[1]) if len(words) > 1 else 0
     finally:
         writer.close()
-    if network.another_answers(target.id, int(port)):
-        return "Target.FailedHealthChecks", "Health checks failed"
     if _matches_code(group["Matcher"]["HttpCode"], code):
         return None
     return "Target.ResponseCodeMismatch", f"Health checks failed with these codes: [{code}]"
@@ -187,24 +184,6 @@ def _matches_code(matcher: str, code: int) -> bool:
     return False
 
 
-class _Config(hypercorn.Config):
-    """How one listener is served."""
-
-    def __init__(self, open_socket: socket.socket, tls: ssl.SSLContext | None) -> None:
-        super().__init__()
-        self.bind = [f"fd://{open_socket.detach()}"]
-        self.graceful_timeout = 0
-        self.loglevel = "ERROR"
-        self._tls = tls
-
-    @property
-    def ssl_enabled(self) -> bool:
-        return self._tls is not None
-
-    def create_ssl_context(self) -> ssl.SSLContext | None:
-        return self._tls
-
-
 class _Listener:
     """An open listener."""
 
@@ -213,25 +192,30 @@ class _Listener:
         self.balancer: str = record["LoadBalancerArn"]
         self.port: int = record["Port"]
         self.serves = _serves(record)
-        self._place = place
         self._over = asyncio.Event()
         certificates: list[str] = record.get("Certificates", [])
         opened = socket.socket()
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((place.address, place.port(self.port)))
         opened.listen(128)  # from now on it answers, if only in a moment
-        config = _Config(opened, self._context(certificates[0]) if certificates else None)
+        config = hypercorn.Config()
+        config.bind = [f"fd://{opened.detach()}"]
+        config.graceful_timeout = 0
+        config.loglevel = "ERROR"
+        if certificates:
+            config.certfile = config.keyfile = str(self._certificate(certificates[0]))
+            config.alpn_protocols = ["http/1.1"]
         _soon(serve(self._serve, config, shutdown_trigger=self._over.wait))
 
     def close(self) -> None:
         _loop.call_soon_threadsafe(self._over.set)
 
-    def _context(self, certificate: str) -> ssl.SSLContext:
+    def _certificate(self, arn: str) -> Path:
         with request_scope(*_owner(self.arn)):
-            record = acm._certificates[certificate]
+            record = acm._certificates[arn]
         main = record["DomainName"]
         others = set(record.get("SubjectAlternativeNames", ())) - {main}
-        return names.context([main, *sorted(others)])
+        return names.certificate([main, *sorted(others)])
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -257,24 +241,10 @@ class _Listener:
                 alb._lbs[self.balancer], scope["method"], scope["path"], headers, body,
                 parse_qs(query), self.port, scope["client"][0], query, scope["raw_path"].decode(),
             )  # fmt: skip
-        if "Location" in answered:
-            answered["Location"] = self._reachable(answered["Location"], headers.get("host", ""))
         if isinstance(content, StreamingResponse):
             await app._send_streaming_response(send, receive, status, answered, content)
         else:
             await app._send_response(send, status, answered, content)
-
-    def _reachable(self, location: str, host: str) -> str:
-        """A redirect to another listener here, for a client that came by address and port."""
-        place = self._place
-        if host.startswith(f"{place.address}:"):
-            for other in list(_listeners.values()):
-                if other.balancer == self.balancer:
-                    here = f"//{place.address}:{place.port(other.port)}"
-                    location = re.sub(
-                        rf"//{re.escape(place.address)}:{other.port}\b", here, location
-                    )
-        return location
 
 
 def _serves(record: Record) -> tuple[Any, ...]:
@@ -377,11 +347,6 @@ def wait_until_idle(address: str) -> None:
         _idle.wait_for(lambda: not _busy[address], _LONGEST_REQUEST * TIME_SCALE)
 
 
-def exists(group: str) -> bool:
-    """Whether there is such a target group in the account and region of the request."""
-    return group in alb._tgs
-
-
 def is_used(group: str) -> bool:
     """Whether a load balancer forwards to the target group."""
     with _lock:
@@ -426,9 +391,7 @@ def _create_load_balancer(original: Callable[..., Any], parameters: Any) -> Any:
 
 def _describe_target_health(parameters: Any) -> Any:
     arn = alb._p(parameters, "TargetGroupArn")
-    group = alb._tgs.get(arn)
-    if group is None:
-        return alb._error("TargetGroupNotFound", f"Target group '{arn}' not found.")
+    group = alb._tgs[arn]
     with _lock:
         shown = [(t.id, t.port, t.state, *t.reason) for t in _targets.values() if t.group == arn]
     members = ""

@@ -12,11 +12,9 @@ resource-record-sets-choosing-alias-non-alias.html.
 import functools
 import json
 import os
-import ssl
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ministack.core import x509_utils
 from ministack.services import route53
@@ -30,54 +28,31 @@ Ports = dict[int, tuple[str, int]]
 places: dict[str, Ports] = {}
 """Where a load balancer's listeners are, by its DNSName."""
 
-_published: dict[str, Any] = {}
-_LONGEST_CHAIN = 8
+_published: dict[str, Ports] = {}
 
 
 def publish() -> None:
     """Write down what the names of all hosted zones lead to, if that has changed."""
     global _published
-    records: dict[str, dict[str, Any]] = {}
+    names: dict[str, Ports] = {}
     for zone in list(route53._records._data.values()):
         for record in list(zone):
-            records.setdefault(record["Name"].rstrip(".").lower(), {})[record["Type"]] = record
-    names = {name: where for name in records if (where := _lead(name, records))}
+            balancer = record.get("AliasTarget", {}).get("DNSName", "").rstrip(".").lower()
+            if balancer in places:
+                names[record["Name"].rstrip(".").lower()] = places[balancer]
     if names != _published:
         _published = names
         _write(_directory() / NAMES, json.dumps(names).encode())
 
 
-def _lead(
-    name: str, records: dict[str, dict[str, Any]], steps: int = _LONGEST_CHAIN
-) -> dict[str, Any] | None:
-    """{"ports": …} of a load balancer, or {"address": …}; None if it leads nowhere here."""
-    if name in places:
-        return {"ports": places[name]}
-    if name not in records or not steps:
-        return None
-    for record in records[name].values():
-        if "AliasTarget" in record:
-            target = record["AliasTarget"]["DNSName"]
-            return _lead(target.rstrip(".").lower(), records, steps - 1)
-    if "CNAME" in records[name]:
-        target = records[name]["CNAME"]["ResourceRecords"][0]
-        return _lead(target.rstrip(".").lower(), records, steps - 1)
-    if "A" in records[name]:
-        return {"address": records[name]["A"]["ResourceRecords"][0]}
-    return None
-
-
-def context(names: list[str], addresses: Sequence[str] = ()) -> ssl.SSLContext:
-    """A server's TLS with a certificate for these names and addresses, made and signed now."""
+def certificate(names: list[str], addresses: Sequence[str] = ()) -> Path:
+    """Make and sign a certificate for these names and addresses, in one file with its key."""
     signed = x509_utils.sign_leaf_certificate(
         *_authority(), [*names, *addresses][0], names, list(addresses), key_type="ec256"
     )
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.NamedTemporaryFile("w") as file:  # which is for its owner only
+    with tempfile.NamedTemporaryFile("w", suffix=".pem", delete=False) as file:
         file.write("".join(signed[:2]))
-        file.flush()
-        tls.load_cert_chain(file.name)
-    return tls
+    return Path(file.name)
 
 
 @functools.cache

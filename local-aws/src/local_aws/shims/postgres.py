@@ -18,6 +18,7 @@ import os
 import secrets
 import shutil
 import signal
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -132,7 +133,7 @@ class Server:
                 ],
                 os.environ,
                 self._home,
-                output=output.fileno(),
+                stdout=output.fileno(),
             )
         deadline = time.monotonic() + _WITHIN
         while not self._answers():
@@ -218,7 +219,8 @@ class _Front:
 
     def __init__(self, address: str, port: int, inner: int) -> None:
         self._address, self._inner = address, inner
-        self._context = names.context([], [address])
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(names.certificate([], [address]))
         self._listener = _on_loop(asyncio.start_server(self._serve, address, port))
 
     def close(self) -> None:
