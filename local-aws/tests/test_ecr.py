@@ -197,8 +197,6 @@ def test_what_is_not_there(repository: Repository) -> None:
         assert answer["failures"][0]["failureCode"] == "ImageNotFound"
     with error("RepositoryNotFoundException"):
         repository.ecr.describe_images(repositoryName="nowhere")
-    with error("LayersNotFoundException"):
-        repository.ecr.get_download_url_for_layer(repositoryName=repository.name, layerDigest=other)
 
 
 def test_pages_and_filters(repository: Repository) -> None:

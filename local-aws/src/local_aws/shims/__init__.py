@@ -65,7 +65,6 @@ class Shim:
 
     def __init__(self) -> None:
         self._changes: list[tuple[ModuleType | type, str, str, Callable[..., Any], bool]] = []
-        self._installed = False
 
     def replaces[F: Callable[..., Any]](
         self, owner: ModuleType | type, name: str, parameters: str
@@ -79,15 +78,12 @@ class Shim:
         return self._change(owner, name, parameters, wraps=True)
 
     def install(self) -> None:
-        """Check everything, then change everything. A second time does nothing."""
-        if self._installed:
-            return
+        """Check everything, then change everything."""
         for owner, name, parameters, _, _ in self._changes:
             _check(owner, name, parameters)
         for owner, name, _, function, wraps in self._changes:
             changed = partial(function, getattr(owner, name)) if wraps else function
             setattr(owner, name, changed)
-        self._installed = True
 
     def _change[F: Callable[..., Any]](
         self, owner: ModuleType | type, name: str, parameters: str, *, wraps: bool

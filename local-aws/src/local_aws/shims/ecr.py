@@ -8,7 +8,6 @@ import base64
 import hashlib
 import hmac
 import json
-import logging
 import secrets
 import tempfile
 import time
@@ -28,7 +27,6 @@ Image = dict[str, Any]
 Response = tuple[int, dict[str, str], bytes]
 Call = Callable[..., Response]
 
-_log = logging.getLogger("ecr")
 _password = secrets.token_urlsafe(32)
 _login = f"AWS:{_password}".encode()
 
@@ -52,7 +50,7 @@ def _pushed(repository: str, digest: str, tag: str | None) -> None:
         "image-tag": tag or "",
         "manifest-media-type": image["imageManifestMediaType"],
     }
-    if artifact := _artifact_media_type(_content(image["imageManifest"])):
+    if artifact := _artifact_media_type(json.loads(image["imageManifest"])):
         detail["artifact-media-type"] = artifact
     entry = {
         "Source": "aws.ecr",
@@ -60,21 +58,18 @@ def _pushed(repository: str, digest: str, tag: str | None) -> None:
         "Detail": json.dumps(detail),
         "Resources": [],
     }
-    try:
-        spawn_background(
-            eventbridge._put_events,
-            {"Entries": [entry]},
-            allow_aws_source=True,
-            thread_name="ecr-image-action",
-        )
-    except RuntimeError:  # no more threads: the event is lost, which ECR's may be
-        _log.exception("the ECR Image Action of %s was lost", digest)
+    spawn_background(
+        eventbridge._put_events,
+        {"Entries": [entry]},
+        allow_aws_source=True,
+        thread_name="ecr-image-action",
+    )
 
 
 @shim.wraps(ecr, "_put_image", "data")
 def _put_image(original: Call, data: Data) -> Response:
     manifest = data.get("imageManifest", "")
-    if "imageManifestMediaType" not in data and (named := _content(manifest).get("mediaType")):
+    if "imageManifestMediaType" not in data and (named := json.loads(manifest).get("mediaType")):
         data = {**data, "imageManifestMediaType": named}
     repository, tag = data.get("repositoryName", ""), data.get("imageTag")
     existing = ecr._find_image(repository, {"imageDigest": ecr._image_digest(manifest)})
@@ -133,7 +128,7 @@ def _describe_images(original: Call, data: Data) -> Response:
 
 
 def _detail(name: str, image: Image) -> Data:
-    manifest = _content(image["imageManifest"])
+    manifest = json.loads(image["imageManifest"])
     blobs = [manifest.get("config", {}), *manifest.get("layers", [])]
     detail: Data = {
         "registryId": get_account_id(),
@@ -156,14 +151,6 @@ def _detail(name: str, image: Image) -> Data:
 def _artifact_media_type(manifest: Data) -> str | None:
     """What the manifest is about: the type it declares, else its config's. An index has none."""
     return manifest.get("artifactType") or manifest.get("config", {}).get("mediaType")
-
-
-def _content(manifest: str) -> Data:
-    try:
-        content = json.loads(manifest)
-    except json.JSONDecodeError:
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 @shim.wraps(ecr, "_batch_delete_image", "data")
@@ -273,12 +260,6 @@ def _get_download_url_for_layer(original: Call, data: Data) -> Response:
     name, digest = data.get("repositoryName", ""), data.get("layerDigest", "")
     if name not in ecr._repositories:
         return original(data)
-    if digest not in ecr._layer_blobs[name]:
-        return _refuse(
-            "LayersNotFoundException",
-            f"The layer with digest '{digest}' does not exist in the repository with name "
-            f"'{name}' in the registry with id '{get_account_id()}'",
-        )
     path = f"/v2/{name}/blobs/{digest}"
     link = f"http://127.0.0.1:{app._MINISTACK_PORT}{path}?signature={_signature(path)}"
     return json_response({"downloadUrl": link, "layerDigest": digest})

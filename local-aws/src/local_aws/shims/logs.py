@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from ministack.core.responses import error_response_json, json_response
+from ministack.core.responses import json_response
 from ministack.services import cloudwatch_logs
 
 from local_aws.shims import Shim
@@ -23,9 +23,6 @@ def _filter_log_events(original: Callable[[Any], Any], data: dict[str, Any]) -> 
     """ "As many log events as can fit in 1 MB (up to 10,000)"; the token is the time from which to
     go on, and how many lines of that time were sent."""
     prefix, request = data.get("logStreamNamePrefix"), dict(data)
-    if prefix and data.get("logStreamNames"):
-        message = "logStreamNames and logStreamNamePrefix cannot be given together."
-        return error_response_json("InvalidParameterException", message, 400)
     if prefix:
         group = cloudwatch_logs._resolve_log_group_name(data)
         streams = cloudwatch_logs._log_groups.get(group, {}).get("streams", {})

@@ -1,7 +1,7 @@
 """RDS for PostgreSQL with a database in it: each instance is a server, each snapshot its copy.
 
-MiniStack keeps the records, answers the reads, and knows every other engine; those, and Aurora,
-stay records. What AWS does in the background is done in the background here, one thing after the
+MiniStack keeps the records and answers the reads; whichever engine is asked for, the server is
+PostgreSQL's. What AWS does in the background is done in the background here, one thing after the
 other for each instance, with the status that AWS shows meanwhile:
 https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html
 
@@ -11,7 +11,6 @@ An instance for which no PostgreSQL can run fails, and the log says why.
 import contextvars
 import json
 import logging
-import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -91,13 +90,8 @@ def _get_docker() -> None:
 # Instances ---------------------------------------------------------------------------------------
 
 
-def _database(instance: Record | None) -> Database | None:
-    return _databases.get(instance["DbiResourceId"]) if instance else None
-
-
-def _is_served(instance: Record) -> bool:
-    """Whether an instance is of the kind that has a server."""
-    return instance["Engine"] == "postgres" and not instance.get("DBClusterIdentifier")
+def _database(instance: Record) -> Database:
+    return _databases[instance["DbiResourceId"]]
 
 
 def _stand_up(instance: Record, fill: Callable[[postgres.Server], None]) -> Future[None]:
@@ -122,8 +116,6 @@ def _create_db_instance(original: Callable[..., Response], p: Record) -> Respons
     if answer[0] != 200:
         return answer
     instance = rds._instances[rds._p(p, "DBInstanceIdentifier")]
-    if not _is_served(instance):
-        return answer
     _stand_up(instance, _filled(instance, rds._p(p, "DBName")))
     return _answer("CreateDBInstance", instance)
 
@@ -132,24 +124,11 @@ def _answer(action: str, instance: Record) -> Response:
     return rds._single_instance_response(f"{action}Response", f"{action}Result", instance)
 
 
-@shim.wraps(rds, "_instance_xml", "i")
-def _instance_xml(original: Callable[[Record], str], instance: Record) -> str:
-    """There is no endpoint before the instance is available (API reference, DBInstance)."""
-    xml = original(instance)
-    if instance["DBInstanceStatus"] == "creating":
-        xml = re.sub(r"<Endpoint>.*?</Endpoint>", "", xml, flags=re.DOTALL)
-    return xml
-
-
-@shim.wraps(rds, "_rotate_instance_password", "instance old_pass new_pass")
-def _rotate_instance_password(
-    original: Callable[..., None], instance: Record, old_pass: str, new_pass: str
-) -> None:
-    if database := _database(instance):
-        change = partial(database.server.set_password, instance["MasterUsername"], new_pass)
-        database.do(change).result()
-    else:
-        original(instance, old_pass, new_pass)
+@shim.replaces(rds, "_rotate_instance_password", "instance old_pass new_pass")
+def _rotate_instance_password(instance: Record, old_pass: str, new_pass: str) -> None:
+    database = _database(instance)
+    change = partial(database.server.set_password, instance["MasterUsername"], new_pass)
+    database.do(change).result()
 
 
 def _refusal(code: str, message: str, status: int = 400) -> Response:
@@ -165,10 +144,10 @@ PROTECTED = "Cannot delete protected DB Instance, please disable deletion protec
 @shim.wraps(rds, "_delete_db_instance", "p")
 def _delete_db_instance(original: Callable[..., Response], p: Record) -> Response:
     instance = rds._resolve_instance(rds._p(p, "DBInstanceIdentifier"))
-    if instance and instance.get("DeletionProtection"):
-        return _refusal("InvalidParameterCombination", PROTECTED)
-    if not _database(instance):
+    if not instance:
         return original(p)
+    if instance.get("DeletionProtection"):
+        return _refusal("InvalidParameterCombination", PROTECTED)
     if final := rds._p(p, "FinalDBSnapshotIdentifier"):
         rds._create_snapshot_internal(final, instance)
     _remove(instance)
@@ -177,7 +156,7 @@ def _delete_db_instance(original: Callable[..., Response], p: Record) -> Respons
 
 def _remove(instance: Record) -> Future[None]:
     """Begin to end an instance, when its snapshots are taken. It is gone when this is done."""
-    database = _databases[instance["DbiResourceId"]]
+    database = _database(instance)
 
     def remove() -> None:
         database.server.remove()
@@ -197,23 +176,23 @@ def _create_snapshot_internal(
 ) -> Record:
     """The record at once; the copy when the instance's turn has come."""
     snapshot = original(snap_id, instance)
-    if database := _database(instance):
-        snapshot |= {
-            "Status": "creating",
-            "PercentProgress": 0,
-            "_MasterUserPassword": instance["_MasterUserPassword"],
-        }
+    snapshot |= {
+        "Status": "creating",
+        "PercentProgress": 0,
+        "_MasterUserPassword": instance["_MasterUserPassword"],
+    }
+    database = _database(instance)
 
-        def copy() -> None:
-            try:
-                _copies[snapshot["DBSnapshotArn"]] = database.server.copy()
-            except postgres.ServerFailed as why:
-                _log.error("RDS: snapshot %s failed: %s", snap_id, why)
-                snapshot["Status"] = "failed"
-            else:
-                snapshot.update(Status="available", PercentProgress=100)
+    def copy() -> None:
+        try:
+            _copies[snapshot["DBSnapshotArn"]] = database.server.copy()
+        except postgres.ServerFailed as why:
+            _log.error("RDS: snapshot %s failed: %s", snap_id, why)
+            snapshot["Status"] = "failed"
+        else:
+            snapshot.update(Status="available", PercentProgress=100)
 
-        database.do(copy, "backing-up")
+    database.do(copy, "backing-up")
     return snapshot
 
 
@@ -231,9 +210,6 @@ def _restore_from_snapshot(original: Callable[..., Response], p: Record) -> Resp
     """What is not asked for is as by default, not as the instance was that the snapshot is of:
     API_RestoreDBInstanceFromDBSnapshot.html. The port and the credentials are the snapshot's."""
     snapshot = rds._snapshots.get(rds._p(p, "DBSnapshotIdentifier"))
-    if snapshot and snapshot["Status"] != "available":
-        name, status = snapshot["DBSnapshotIdentifier"], snapshot["Status"]
-        return _refusal("InvalidDBSnapshotState", f"DB snapshot {name} is {status}.")
     answer = original(p)
     if answer[0] != 200:
         return answer
@@ -251,17 +227,13 @@ def _restore_from_snapshot(original: Callable[..., Response], p: Record) -> Resp
         instance["DBSubnetGroup"] = subnets
     if tags := rds._parse_tags(p):
         instance["TagList"] = rds._tags[instance["DBInstanceArn"]] = tags
-    if fill := _restored(instance, snapshot):
-        _stand_up(instance, fill)
+    _stand_up(instance, _restored(instance, snapshot))
     return _answer("RestoreDBInstanceFromDBSnapshot", instance)
 
 
-def _restored(instance: Record, snapshot: Record) -> Callable[[postgres.Server], None] | None:
-    """How an instance's server is filled from a snapshot, whose credentials become its own; None
-    for a snapshot that is only a record."""
-    copy = _copies.get(snapshot["DBSnapshotArn"])
-    if copy is None:
-        return None
+def _restored(instance: Record, snapshot: Record) -> Callable[[postgres.Server], None]:
+    """How an instance's server is filled from a snapshot, whose credentials become its own."""
+    copy = _copies[snapshot["DBSnapshotArn"]]
     instance |= {key: snapshot[key] for key in ("MasterUsername", "_MasterUserPassword", "DBName")}
     return lambda server: server.restore(copy)
 
@@ -279,29 +251,24 @@ def _runs_on_worker_thread(original: Callable[[str], bool], resource_type: str) 
 def _stack_creates(
     original: Callable[..., Any], logical_id: str, props: Record, stack_name: str
 ) -> tuple[str, Record]:
-    name = props.get("DBInstanceIdentifier")
-    if name in rds._instances:
-        raise ValueError(f"DB instance {name} already exists")
-    snapshot = rds._snapshots.get(source := props.get("DBSnapshotIdentifier"))
-    if source and not snapshot:
-        raise ValueError(f"DBSnapshot {source} not found")
+    source = props.get("DBSnapshotIdentifier")
+    snapshot = rds._snapshots[source] if source else None
     physical, _ = original(logical_id, props, stack_name)
     instance = rds._instances[physical]
-    if _is_served(instance):
-        name = props.get("DBName", "")
-        fill = _restored(instance, snapshot) if snapshot else _filled(instance, name)
-        if fill:
-            _stand_up(instance, fill).result()
-        if instance["DBInstanceStatus"] == "failed":
-            _remove(instance).result()
-            raise ValueError(f"DB instance {physical} failed; the log of the local AWS says why")
+    name = props.get("DBName", "")
+    _stand_up(
+        instance, _restored(instance, snapshot) if snapshot else _filled(instance, name)
+    ).result()
+    if instance["DBInstanceStatus"] == "failed":
+        _remove(instance).result()
+        raise ValueError(f"DB instance {physical} failed; the log of the local AWS says why")
     return physical, provisioners._rds_db_instance_attrs(instance)
 
 
 @shim.wraps(provisioners, "_rds_db_instance_delete", "physical_id props")
 def _stack_deletes(original: Callable[..., None], physical_id: str, props: Record) -> None:
     instance = rds._instances.get(physical_id)
-    if instance and _database(instance):
+    if instance:
         _remove(instance).result()
     original(physical_id, props)
 
