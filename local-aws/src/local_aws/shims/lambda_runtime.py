@@ -15,7 +15,6 @@ import hashlib
 import io
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -208,7 +207,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         with theirs:
             self._proc = Process(_forks.begin(request, theirs))
         if answer := self._answer(time.monotonic() + _INIT_SECONDS, []):
-            self._proc.pid = answer["pid"]
+            self._proc.begun(answer["pid"])
 
     def _environment(self, code: Path) -> dict[str, str]:
         """https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
@@ -247,22 +246,26 @@ class Process:
     """A forked execution environment, as far as MiniStack's workers need `subprocess.Popen`."""
 
     stdin = stderr = None
-    pid = 0
+    _process: psutil.Process | None = None
 
     def __init__(self, output: int) -> None:
         self.stdout = open(output, "rb", buffering=0)  # noqa: SIM115 - closed by who reads it
 
+    def begun(self, pid: int) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._process = psutil.Process(pid)
+
     def poll(self) -> int | None:
         """None while it lives."""
-        return None if psutil.pid_exists(self.pid) else 0
+        return None if self._process and self._process.is_running() else 0
 
     def wait(self, timeout: float | None = None) -> int:
         return 0
 
     def kill(self) -> None:
-        if self.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+        if self._process:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._process.kill()
 
     terminate = kill
 
