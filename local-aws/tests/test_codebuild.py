@@ -223,7 +223,7 @@ def test_a_phase_may_end_the_build(project: Project) -> None:
     [
         ("version: 0.2\nphases: [", "line 2"),
         ("version: 0.2\nreports: {a: {files: [a]}}", "not known to this runner: reports"),
-        ("missing.yml", "no such file"),
+        ("missing.yml", "No such file"),
     ],
 )
 def test_a_bad_buildspec_fails_the_download_phase(project: Project, text: str, why: str) -> None:
