@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.13 python3 "$$HOME"/.pyenv/versions/3.13*/bin
 	2>/dev/null && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
-SOURCES := buildspecs cli demo functions layers local-aws tests
+SOURCES := buildspecs cli demo functions layers local-aws setup tests
 # so that no worker is left with a long file when the others are done
 SUITES := tests/simulation tests/workflow tests/cli tests/demo local-aws/tests tests/template tests/unit
 SLOW := tests/benchmarks tests/workflow tests/cli tests/demo local-aws/tests tests/simulation
@@ -77,12 +77,12 @@ local: $(READY) ## keep a local AWS with the deployer up, and show what is pushe
 
 .PHONY: deploy
 deploy: $(READY) ## deploy to an AWS account, see docs/deploy.md
-	@python -m cli.setup --mode $(or $(MODE),full) $(DEPLOY_OPTIONS) $(if $(YES),--yes) \
+	@python -m setup --mode $(or $(MODE),full) $(DEPLOY_OPTIONS) $(if $(YES),--yes) \
 		$(if $(IMAGE),--image '$(IMAGE)') $(if $(SOURCE),--source '$(SOURCE)') $(if $(DOCS),--docs '$(DOCS)')
 
 .PHONY: remove
 remove: $(READY) ## delete the stacks from the account again; says what stays
-	@python -m cli.setup --remove $(DEPLOY_OPTIONS) $(if $(YES),--yes)
+	@python -m setup --remove $(DEPLOY_OPTIONS) $(if $(YES),--yes)
 
 .PHONY: test
 test: $(READY) .checkov/.ready ## check everything, test all but what is slow (five minutes)

@@ -19,7 +19,7 @@ _BEGINS = r"(^\s*|[|;&]\s*)"  # of a line, or of a part of a pipeline
 _AWS = re.compile(_BEGINS + r"aws (?!configure|sso )")
 _DEPLOYER = re.compile(_BEGINS + r"deployer( [a-z]+)?")
 _MAKE = re.compile(_BEGINS + r"make (deploy|remove)\b")
-_SETUP = re.compile(_BEGINS + r"python -m cli\.setup")
+_SETUP = re.compile(_BEGINS + r"python -m setup\b")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Given:
             line, ("profile", self.profile), ("region", self.region), environment
         )
         return _SETUP.sub(
-            lambda f: f"{f[1]}{self.programs}python -m cli.setup {setup_options}".rstrip(), line
+            lambda f: f"{f[1]}{self.programs}python -m setup {setup_options}".rstrip(), line
         )
 
     @property

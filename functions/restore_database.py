@@ -10,8 +10,8 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from deployer.aws import alarms, cloudformation, rds, secrets
-from deployer.deploy import database, database_settings
+from deployer.aws import alarms, cloudformation, ecs, rds, secrets
+from deployer.deploy import database, database_settings, rollout
 from deployer.deploy.database import Done, Request
 from deployer.deploy.release import Release, Restoration
 from deployer.deploy.spec import ServiceSpec, from_document
@@ -35,6 +35,9 @@ def _restore(spec: ServiceSpec, release: Release, since: str) -> Done:
     snapshot = release.get("restore")
     assert spec.database and spec.database.secret and snapshot
     name = database.instance_name(spec.database.instance, release)
+    record = releases.find(spec.service, release["id"])
+    if record and record.get("databaseInstance") == name:
+        return {"done": True, "name": name}  # the rollout may have begun since an earlier try
     current = releases.database_instance(spec.service, spec.database.instance)
     restored = rds.instance(name)
     if restored is None:
@@ -51,7 +54,12 @@ def _restore(spec: ServiceSpec, release: Release, since: str) -> Done:
     if status != "available" or not (late or _apply_settings(current, name, restored)):
         return {"done": False, "name": name}
     host = restored["Endpoint"]["Address"]
-    _switch(spec.service, release, _record_restoration(spec, release, name, host))
+    restoration = _record_restoration(spec, release, name, host)
+    if not _stop_failing_services(spec, release, restoration):
+        if late:
+            raise DatabaseFailed("the service's tasks did not stop; its secret was not changed")
+        return {"done": False, "name": name}
+    _switch(spec.service, release, restoration)
     return {"done": True, "name": name}
 
 
@@ -94,6 +102,30 @@ def _record_restoration(spec: ServiceSpec, release: Release, name: str, host: st
     }
     releases.note(release, restoration=restoration)
     return restoration
+
+
+def _stop_failing_services(spec: ServiceSpec, release: Release, restoration: Restoration) -> bool:
+    """Stop the services in which ECS keeps starting tasks, and record how many each ran.
+
+    Usually the release that cannot be rolled back without the restoration keeps failing there, and
+    its next task would migrate the restored database. The rollout of the target release starts them
+    again, and so does its rollback. A steady service goes on serving.
+
+    Returns:
+        Whether their tasks are gone, so that the secret may change.
+    """
+    counts, gone = dict(restoration.get("stopped", {})), True
+    for part in spec.parts:
+        live = ecs.service(part.cluster, part.service)
+        if live is None or not (part.service in counts or rollout.keeps_starting(live)):
+            continue
+        if part.service not in counts:
+            counts[part.service] = live["desiredCount"]
+            releases.note(release, restoration={**restoration, "stopped": counts})
+        if live["desiredCount"]:
+            ecs.scale(part.cluster, part.service, 0)
+        gone = gone and rollout.stopped(live)
+    return gone
 
 
 def _switch(service: str, release: Release, restoration: Restoration) -> None:

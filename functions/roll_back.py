@@ -63,24 +63,29 @@ def _roll_back(spec: ServiceSpec, event: Request) -> Rollback:
     if before and not one_off.succeeded(before):
         return rollback.unchanged()  # the service is updated only after it
     services = _services(spec, event)
-    restoration = _restoration(event["release"])
+    restoration = releases.restoration(event["release"])
     ran = one_off.may_have_run(before) or any(
         _has_run(one.spec, _deployment_id(one)) for one in services
     )
     decisions = [_decide(one, event, restoration is not None, ran) for one in services]
     for one, decision in zip(services, decisions, strict=True):
         if decision["action"] == "STOP":
-            ecs.scale_to_zero(one.spec.cluster, one.spec.service)
+            ecs.scale(one.spec.cluster, one.spec.service, 0)
     if restoration and not any(
         rollback.keeps_database(decision, one.live, one.revision, one.previous)
         for one, decision in zip(services, decisions, strict=True)
     ):
-        database_back = _switch_database_back(event["release"], restoration)
+        try:
+            database_back = _switch_database_back(event["release"], restoration)
+        except DatabaseFailed:
+            for one in services:
+                _start_again(one, restoration)
+            raise
         decisions = [{**decision, "database": database_back} for decision in decisions]
     errors = list[Exception]()
     for one, decision in zip(services, decisions, strict=True):
         try:
-            if started := _restore(one, decision, restoration is not None):
+            if started := _restore(one, decision, restoration):
                 decision["rollout"] = started
         except Exception as error:  # the others are restored nevertheless
             errors.append(error)
@@ -143,30 +148,47 @@ def _decide(one: _Left, event: Request, restored: bool, ran: bool) -> Rollback:
     )
 
 
-def _restore(one: _Left, decision: Rollback, restored: bool) -> Rollout | None:
-    """Bring a service back to its previous release, if that is decided; return the rollout."""
+def _restore(one: _Left, decision: Rollback, restoration: Restoration | None) -> Rollout | None:
+    """Bring a service back to its previous release, if that is decided; return the rollout.
+
+    Otherwise only start a service again that was stopped for a restoration.
+    """
     live, previous = one.live, one.previous
+    count = _stopped_count(one, restoration)
     if previous and live and decision["action"] == "ROLL_BACK":
         settings = _settings(one.spec, previous, live)
-        if restored and previous["taskDefinition"] == one.revision:
+        if restoration and previous["taskDefinition"] == one.revision:
             settings["forceNewDeployment"] = True  # only a new task reads the secret
+        if count is not None:
+            settings["desiredCount"] = count
         live = ecs.update_service(one.spec.service, settings)
+    elif decision["action"] != "STOP":
+        _start_again(one, restoration)
     if previous and live and decision["action"] in ("ROLL_BACK", "AWAIT"):
         deployment = ecs.deployment_of(live, previous["taskDefinition"])
         return rollout.started(deployment, one.spec.timeout, datetime.now(UTC))
     return None
 
 
+def _stopped_count(one: _Left, restoration: Restoration | None) -> int | None:
+    """Return how many tasks ran in a service that was stopped for a restoration and is so still.
+
+    A release that has begun its rollout has started the service already.
+    """
+    stopped = restoration.get("stopped", {}) if restoration and one.rollout is None else {}
+    return stopped.get(one.spec.service)
+
+
+def _start_again(one: _Left, restoration: Restoration | None) -> None:
+    count = _stopped_count(one, restoration)
+    if one.live and count is not None:
+        ecs.scale(one.spec.cluster, one.spec.service, count)
+
+
 def _task_before(release: Release) -> TaskRun | None:
     """Return the task that the release has run before its rollout, or was about to."""
     record = releases.find(release["service"], release["id"])
     return record.get("before") if record else None
-
-
-def _restoration(release: Release) -> Restoration | None:
-    """Return the database change that the release has made, or was about to make."""
-    record = releases.find(release["service"], release["id"]) if release.get("restore") else None
-    return record.get("restoration") if record else None
 
 
 def _switch_database_back(release: Release, restoration: Restoration) -> str:

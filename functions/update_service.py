@@ -91,10 +91,13 @@ def _start(spec: ServiceSpec, release: Release, own: Part) -> Rollout:
     definition = ecs.registered(revision)
     live_service = ecs.service(spec.cluster, spec.service)
     if live_service:
+        restoration = releases.restoration(release)
+        stopped = restoration.get("stopped", {}) if restoration else {}
+        count = own["desiredCount"] or stopped.get(spec.service)
         rolls_back = service.may_roll_back(spec, release, previous, live_service)
         settings = service.update(spec, live_service, revision, rolls_back, definition)
-        if own["desiredCount"] is not None:
-            settings["desiredCount"] = own["desiredCount"]
+        if count is not None:
+            settings["desiredCount"] = count
         primary = rollout.primary(live_service)
         anew = release.get("restore") or release["trigger"] == "restart"
         if anew and primary and primary["taskDefinition"] == revision:

@@ -70,7 +70,7 @@ def test_nothing_of_the_checkout_is_used(home: Path) -> None:
     result = run([str(python), "-c", look], home).stdout.split()
     assert len(result) == 2
     assert all(Path(path).is_relative_to(home) for path in result)
-    setup = run([str(python), "-c", "import cli.setup"], home)
+    setup = run([str(python), "-c", "import setup"], home)
     assert setup.returncode != 0, "what works on a checkout is not installed"
 
 

@@ -15,10 +15,10 @@ from botocore.model import StructureShape
 
 from cli.main import COMMANDS, deployer
 from cli.nextstep import Given, unless_set
-from cli.setup import __main__ as setup
 from demo import ROOT
+from setup import __main__ as setup
 
-PLACES = ("cli", "layers/deployer/deployer", "demo", "local-aws/src", "functions")
+PLACES = ("cli", "setup", "layers/deployer/deployer", "demo", "local-aws/src", "functions")
 SHOWN = ("command",)  # functions whose argument is a command
 PROGRAMS = ("aws", "deployer", "make", "python", "docker", "sam", "pip", "export", "unset", "eval")
 SAMPLE = "SAMPLE"  # what stands for a value that is known only then
@@ -99,7 +99,7 @@ def understood(words: list[str]) -> None:
             operator(rest)
         case ["make", *rest]:
             make(rest)
-        case ["python", "-m", "cli.setup", *rest]:
+        case ["python", "-m", "setup", *rest]:
             setup.setup.make_parser(click.Context(setup.setup)).parse_args(rest)
         case [program, *_]:
             assert program in (*PROGRAMS, "python3", SAMPLE)
@@ -194,8 +194,8 @@ OPTIONS = "--profile 'team a' --region eu-west-1"
         ),
         ("make setup", "make setup"),
         (
-            "python -m cli.setup --yes",
-            f"python -m cli.setup {OPTIONS} --environment production --yes",
+            "python -m setup --yes",
+            f"python -m setup {OPTIONS} --environment production --yes",
         ),
         ("export AWS_REGION=us-east-1", "export AWS_REGION=us-east-1"),
         ("docker push deployer", "docker push deployer"),
@@ -210,7 +210,7 @@ def test_a_command_is_about_what_the_caller_named(written: str, full: str) -> No
 def test_in_a_checkout_its_own_programs_are_named() -> None:
     given = Given(programs=".venv/bin/")
     assert given.command("deployer status") == ".venv/bin/deployer status"
-    assert given.command("python -m cli.setup") == ".venv/bin/python -m cli.setup"
+    assert given.command("python -m setup") == ".venv/bin/python -m setup"
     assert given.command("make deploy") == "make deploy"
 
 

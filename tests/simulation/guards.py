@@ -806,7 +806,7 @@ GUARDS = (
     Guard("a snapshot is chosen by the schema that the database had", "a snapshot fits",
           _snapshot_by_the_release),
     Guard("a restoration is undone if what follows fails", "the data follows", lambda put: put(
-        _function("roll_back"), "_restoration", lambda _: None)),
+        releases, "restoration", lambda _: None)),
     Guard("the network is compared, too", "rollback is exact", _returns(
         rollback, "same_network", True)),
     Guard("name and port are those of the revision", "every refusal is foreseen", lambda put: put(
@@ -836,6 +836,8 @@ GUARDS = (
         _done_whatever_its_end("after", "Record success"))),
     Guard("what a stopped execution has run is stopped", "no task runs on", _machine_with(
         _tasks_run_on)),
+    Guard("no task starts while the database is switched", "no older release on a newer schema",
+          _returns(rollout, "keeps_starting", False)),
     Guard("a task before the rollout may have migrated", "no older release on a newer schema",
           _returns(one_off, "may_have_run", False)),
     Guard("all services must be steady", "no false success", lambda put: put(

@@ -238,6 +238,9 @@ class Invariants:
         other = request.get("desiredCount") not in (None, 0, service.desired)
         if service.desired and other and not meanwhile:
             self.broken("the desired count is the team's", f"it was {service.desired}")
+        restarts = invocation.function == "RestoreDatabase" and _restarts(service, invocation.begun)
+        if request.get("desiredCount") == 0 and self.live and not restarts:
+            self.broken("never dark", f"{invocation.function} scales a live service to zero")
         release = self.record(invocation.payload["release"]["id"]) or {}
         # a release of the same image may run on a revision that somebody else registered
         own = services.revisions(self.world, release).get(name) == service.primary.revision
@@ -313,8 +316,6 @@ class Invariants:
         limits = request.get("deploymentConfiguration", {})
         if strategy == "rolling" and limits.get("minimumHealthyPercent", 100) < 100:
             self.broken("never dark", "a rolling service may run nothing")
-        if request.get("desiredCount") == 0 and self.live:
-            self.broken("never dark", f"{invocation.function} scales a live service to zero")
         rollout = service["deployments"][0]["id"]
         release = invocation.payload["release"]
         if self.last.get(name) == rollout:
@@ -585,6 +586,10 @@ class Invariants:
         if self.world.rds.watched != leads and not unsure and not self.world.denied:
             watched = self.world.rds.watched
             self.broken("the data follows", f"alarms watch {watched}, not {leads}")
+        for name in noted.get("stopped", {}):
+            stopped = self.world.ecs.services.get(name)
+            if stopped and not stopped.desired and not unsure:
+                self.broken("never dark", f"{name} stays at zero: {last['reason']}")
         service = self.world.ecs.services.get(self.world.spec["service"])
         tasks = [t for t in service.tasks if t.status == "RUNNING" and t.wanted] if service else []
         elsewhere = [t for t in tasks if t.database is not self.world.database]
@@ -808,6 +813,16 @@ class Invariants:
         pushed = [r for r in stay if r["trigger"] == "push" and r["pushedAt"] > back["startedAt"]]
         if not newer and not pushed and revision != back["taskDefinition"]:
             self.broken("a rollback sticks", f"{revision} runs, not {back['taskDefinition']}")
+
+
+def _restarts(service: Service, since: float) -> bool:
+    """Whether a service starts tasks again and again, or reads may still show that it did."""
+    return (
+        service.primary.state != "COMPLETED"
+        or any(task.status != "RUNNING" for task in service.tasks)
+        or any(task.deployment is service.primary for task in service.dead)
+        or service.changed + service.lag >= since
+    )
 
 
 def _kept(record: Mapping[str, Any]) -> bool:

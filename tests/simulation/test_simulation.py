@@ -100,6 +100,8 @@ def test_an_image_that_is_not_shown_yet_is_waited_for() -> None:
 MENDED_BY = {
     "a hold was announced beside the failure that its stopped execution was recorded as":
         "a hold is recorded with its outcome",
+    "a task of the failing release migrated the database that was being restored":
+        "no task starts while the database is switched",
     "a restart brought back what ran before a push that was being recorded":
         "a restart is for what is live",
     "a tag that was on two images within a second deployed the first":

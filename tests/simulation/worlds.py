@@ -528,6 +528,14 @@ FOUND: Mapping[str, Plan] = {
     "a hold was announced beside the failure that its stopped execution was recorded as": Plan(
         "adopted", (command(0.0, "hold", reason="test"),), faults={1: "stopped"}, noise=75698
     ),
+    "a task of the failing release migrated the database that was being restored": Plan(
+        "database",
+        (
+            push(0.0, "1.0.1", "out-of-memory", schema=2, seconds=20.0),
+            command(400.0, "rollback", to="1.0.0", restoreDatabase=True),
+        ),
+        noise=46,
+    ),
     "a restart brought back what ran before a push that was being recorded": Plan(
         "adopted",
         (

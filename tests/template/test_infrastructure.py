@@ -521,7 +521,7 @@ def test_every_setting_is_a_parameter_of_some_template(environment: str) -> None
 
 
 def test_sam_by_hand_has_defaults_that_suit_every_stack() -> None:
-    """One section: cli/setup says which stack, template and settings it means."""
+    """One section: setup says which stack, template and settings it means."""
     sam = tomllib.loads((ROOT / "samconfig.toml").read_text())
     assert sam.keys() == {"version", "default"}
     deploy = sam["default"]["deploy"]["parameters"]

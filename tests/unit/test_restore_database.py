@@ -12,7 +12,7 @@ from deployer.deploy import database
 from deployer.errors import DatabaseFailed
 from deployer.store import releases
 from tests.unit.conftest import Script, refusal
-from tests.unit.samples import document, payload, release
+from tests.unit.samples import document, ours, payload, release, service
 
 pytestmark = pytest.mark.usefixtures("lock_held")
 
@@ -75,6 +75,69 @@ def test_the_snapshot_is_restored_beside_the_old_instance_which_stays(
     assert record()["restoration"] == noted
     assert restore(secret, context)["done"], "a retry"
     assert record()["restoration"] == noted, "and what was before it stays known"
+
+
+FAILING = {
+    "a task is about to start": service(ours(), pendingCount=1),
+    "one is missing": service(ours(), desiredCount=2),
+    "tasks fail": service(ours(failedTasks=2)),
+    "the rollout is not complete": service(ours(rolloutState="IN_PROGRESS")),
+    "ECS gave the rollout up": service(ours(rolloutState="FAILED")),
+}
+ZERO = {"desiredCount": 0, "pendingCount": 0}
+
+
+@pytest.mark.parametrize("failing", FAILING.values(), ids=FAILING)
+def test_a_service_whose_tasks_keep_starting_is_stopped_before_the_secret_changes(
+    secret: str, context: Any, script: Script, failing: dict[str, Any]
+) -> None:
+    """A task of the newer release would migrate the restored database."""
+    shown(script, "available")
+    ending, gone = ({**failing, **ZERO, "runningCount": count} for count in (1, 0))
+    script("ecs", "DescribeServices", *({"services": [s]} for s in (failing, ending, gone)))
+    script("ecs", "UpdateService", {"service": ending})
+    for _ in range(2):
+        assert not restore(secret, context)["done"]
+        assert "old.example.com" in value(secret)
+    assert restore(secret, context)["done"]
+    assert "new.example.com" in value(secret)
+    (request,) = script.requests("UpdateService")
+    assert request == {"cluster": "coder", "service": "coder", "desiredCount": 0}
+    assert record()["restoration"]["stopped"] == {"coder": failing["desiredCount"]}
+
+
+def test_a_late_second_try_does_not_stop_what_the_rollout_starts(
+    secret: str, context: Any, script: Script
+) -> None:
+    shown(script, "available")
+    assert restore(secret, context)["done"]
+    script("ecs", "DescribeServices", {"services": [FAILING["the rollout is not complete"]]})
+    script("ecs", "UpdateService", {"service": service(ours())})
+    assert restore(secret, context)["done"]
+    assert not script.requests("UpdateService")
+
+
+def test_a_service_that_does_not_stop_in_time_fails_the_restoration(
+    secret: str, context: Any, script: Script
+) -> None:
+    shown(script, "available")
+    script("ecs", "DescribeServices", {"services": [FAILING["tasks fail"]]})
+    script("ecs", "UpdateService", {"service": FAILING["tasks fail"]})
+    with pytest.raises(DatabaseFailed, match="did not stop"):
+        restore(secret, context, database.PATIENCE.total_seconds() / 60 + 1)
+    assert "old.example.com" in value(secret)
+
+
+@pytest.mark.parametrize(
+    "there", [service(ours()), service(ours(), **ZERO, runningCount=0)], ids=["steady", "at zero"]
+)
+def test_a_service_in_which_no_task_starts_stays_as_it_is(
+    secret: str, context: Any, script: Script, there: dict[str, Any]
+) -> None:
+    shown(script, "available")
+    script("ecs", "DescribeServices", {"services": [there]})
+    assert restore(secret, context)["done"]
+    assert "stopped" not in record()["restoration"]
 
 
 def test_a_second_restoration_is_made_like_the_instance_that_the_first_one_made(

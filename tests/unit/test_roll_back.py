@@ -40,6 +40,7 @@ GROWN = release(schema={"number": 13, "hash": "f01"})
 def broken(script: Script, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A service on which the new release failed, with the tasks that it left."""
     monkeypatch.setattr(ecs, "time", clock)
+    monkeypatch.setattr(roll_back, "time", clock)  # the machine's may be behind it
 
     def shows(*services: dict[str, Any], tasks: tuple[dict[str, Any], ...] = ()) -> Script:
         script("ecs", "DescribeServices", *({"services": [entry]} for entry in services))
@@ -230,7 +231,7 @@ OLD, RESTORED, URL = "old.example.com", "restored.example.com", "postgres://u:p@
 def restored(broken: Any) -> Any:
     """A release that switched the service to a restored database, and failed."""
 
-    def made(leads_to: str, *services: Any) -> tuple[Script, str]:
+    def made(leads_to: str, *services: Any, **more: Any) -> tuple[Script, str]:
         secret = client("secretsmanager").create_secret(
             Name="coder-db", SecretString=URL.format(leads_to)
         )["ARN"]
@@ -239,6 +240,7 @@ def restored(broken: Any) -> Any:
             "replaces": "coder-db",
             "before": {"instance": "coder-db", "host": OLD},
             "after": {"instance": "coder-db-restored", "host": RESTORED},
+            **more,
         }
         releases.open_release(BACK_IN_TIME)
         releases.note(BACK_IN_TIME, restoration=noted, databaseInstance="coder-db-restored")
@@ -296,6 +298,43 @@ def test_a_restoration_is_undone_though_the_service_was_never_changed(
     assert (decided["action"], decided["database"]) == ("LEAVE", "coder-db")
     assert leads_to(secret) == OLD
     assert not script.requests("UpdateService")
+
+
+STOPPED = {"stopped": {"coder": 3}}
+
+
+def test_a_service_that_was_stopped_for_the_restoration_is_started_again(
+    restored: Any, context: Any
+) -> None:
+    """Also if ECS shows its count from before the stop."""
+    script, secret = restored(RESTORED, service(before(status="PRIMARY")), **STOPPED)
+    given = payload(release=BACK_IN_TIME, rollout=None, taskDefinition=None)
+    assert roll_back.handler(given, context)["action"] == "LEAVE"
+    assert leads_to(secret) == OLD
+    (request,) = script.requests("UpdateService")
+    assert request == {"cluster": "coder", "service": "coder", "desiredCount": 3}
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_the_previous_release_starts_where_the_service_was_stopped(
+    restored: Any, context: Any, noted: bool
+) -> None:
+    """Unless the rollout has set its count, which somebody may have changed since."""
+    script, _ = restored(RESTORED, **STOPPED)
+    given: Any = payload(release=BACK_IN_TIME)
+    if not noted:
+        given["rollout"] = None
+    assert roll_back.handler(given, context)["action"] == "ROLL_BACK"
+    assert script.requests("UpdateService")[0].get("desiredCount") == (None if noted else 3)
+
+
+def test_a_service_is_started_again_where_the_secret_cannot_be_switched_back(
+    restored: Any, context: Any
+) -> None:
+    script, _ = restored("elsewhere.example.com", **STOPPED)
+    with pytest.raises(DatabaseFailed, match="somebody else"):
+        roll_back.handler(payload(release=BACK_IN_TIME, rollout=None), context)
+    assert script.requests("UpdateService")[0]["desiredCount"] == 3
 
 
 def test_the_secret_stays_where_somebody_elses_release_uses_it(restored: Any, context: Any) -> None:

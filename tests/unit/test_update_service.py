@@ -9,6 +9,7 @@ import update_service
 from deployer.aws import client, ecs
 from deployer.deploy.rollout import Rollout
 from deployer.errors import ServiceDraining
+from deployer.store import releases
 from tests.unit.conftest import Clock, Script, refusal
 from tests.unit.samples import (
     BALANCER,
@@ -122,6 +123,17 @@ def test_tasks_of_the_same_revision_are_replaced_to_read_where_the_restored_data
     (request,) = there.requests("UpdateService")
     assert request.get("forceNewDeployment", False) == (restore is not None)
     assert request["deploymentConfiguration"]["deploymentCircuitBreaker"]["rollback"] is False
+
+
+def test_a_service_that_was_stopped_for_a_restoration_is_started_with_the_update(
+    there: Script, context: Any
+) -> None:
+    restoring = release(restore="a-snapshot")
+    releases.open_release(restoring)
+    releases.note(restoring, restoration={"stopped": {"coder": 3, "worker": 5}})
+    handle(payload(release=restoring), context)
+    (request,) = there.requests("UpdateService")
+    assert request["desiredCount"] == 3
 
 
 def test_a_rollout_has_the_specs_time(there: Script, context: Any) -> None:

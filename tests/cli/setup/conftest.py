@@ -15,10 +15,10 @@ import pytest
 
 from cli.aws import Account
 from cli.screen import Screen
-from cli.setup.infrastructure import Answers, Infrastructure
-from cli.setup.settings import Project, Stack
 from demo import ROOT
 from local_aws.aws import LocalAws
+from setup.infrastructure import Answers, Infrastructure
+from setup.settings import Project, Stack
 
 NAME = """
   ServiceName:
@@ -279,7 +279,7 @@ class Checkout:
         return {**own, "PYTHONPATH": path, "TERM": "xterm"}
 
     def command(self, *options: str) -> list[str]:
-        return [sys.executable, "-m", "cli.setup", *options]
+        return [sys.executable, "-m", "setup", *options]
 
     def run(self, *options: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """The command without a terminal."""

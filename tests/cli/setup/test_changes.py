@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from cli.screen import Step
-from cli.setup.changes import (
+from deployer.deploy import database
+from setup.changes import (
     Action,
     Change,
     Event,
@@ -23,7 +24,6 @@ from cli.setup.changes import (
     standing,
     unstick,
 )
-from deployer.deploy import database
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -14,8 +14,8 @@ from moto import mock_aws
 
 from cli.aws import Account
 from cli.checks import certificate
-from cli.setup import checks, settings
 from deployer.check import FAILED, OK, WARNING, Check
+from setup import checks, settings
 
 REGION = "us-east-1"
 

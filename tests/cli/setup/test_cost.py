@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.setup import cost, settings
-from cli.setup.settings import Project
 from demo import ROOT
+from setup import cost, settings
+from setup.settings import Project
 
 
 @cache

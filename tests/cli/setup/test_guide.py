@@ -10,12 +10,12 @@ from botocore.stub import Stubber
 
 from cli.aws import Account
 from cli.screen import Screen
-from cli.setup import guide, settings
-from cli.setup.infrastructure import Infrastructure
-from cli.setup.settings import Project
-from cli.setup.stacks import State
 from demo import ROOT
 from deployer.check import OK, WARNING, Check
+from setup import guide, settings
+from setup.infrastructure import Infrastructure
+from setup.settings import Project
+from setup.stacks import State
 from tests.cli.setup.conftest import infrastructure
 
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:shop/url-AbCdEf"

@@ -4,7 +4,7 @@ import pytest
 from botocore.stub import Stubber
 
 from cli.aws import Account
-from cli.setup.infrastructure import Infrastructure
+from setup.infrastructure import Infrastructure
 from tests.cli.setup.conftest import infrastructure
 
 STACK = "arn:aws:cloudformation:us-east-1:123456789012:stack/coder-deployer/1"

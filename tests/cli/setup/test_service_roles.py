@@ -8,7 +8,7 @@ from botocore.stub import Stubber
 
 from cli.aws import Account
 from cli.errors import UNREADY, CommandFailed
-from cli.setup.infrastructure import Infrastructure
+from setup.infrastructure import Infrastructure
 from tests.cli.setup.conftest import infrastructure
 
 ECS, RDS = "/aws-service-role/ecs.amazonaws.com/", "/aws-service-role/rds.amazonaws.com/"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cli.setup import settings
-from cli.setup.settings import Parameter, Project, SettingsInvalid, parameters
 from demo import ROOT
+from setup import settings
+from setup.settings import Parameter, Project, SettingsInvalid, parameters
 from tests.cli.setup.conftest import Checkout
 
 VPC = "(vpc-([0-9a-f]{8}|[0-9a-f]{17}))?"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cli.setup import settings
+from setup import settings
 from tests.cli.setup.conftest import Checkout
 from tests.cli.terminal import Terminal
 from tests.cli.terminal import terminal as terminal_of

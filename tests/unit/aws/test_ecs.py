@@ -104,7 +104,7 @@ def test_a_service_is_updated_by_name(script: Script) -> None:
 
 def test_a_service_is_stopped_by_wanting_no_task(script: Script) -> None:
     script("ecs", "UpdateService", {"service": service(ours())})
-    ecs.scale_to_zero("coder", "coder")
+    ecs.scale("coder", "coder", 0)
     assert script.requests("UpdateService") == [
         {"service": "coder", "cluster": "coder", "desiredCount": 0}
     ]

@@ -134,9 +134,9 @@ def deployment_of(updated: Service, revision: str) -> Mapping[str, Any]:
     raise DeployError(f"ECS shows no deployment of {revision} in {updated['serviceName']}")
 
 
-def scale_to_zero(cluster: str, name: str) -> None:
-    """Stop every task of a service and start no new ones."""
-    _ecs().update_service(cluster=cluster, service=name, desiredCount=0)
+def scale(cluster: str, name: str, count: int) -> None:
+    """Set how many tasks a service runs; zero stops all, and starts no new ones."""
+    _ecs().update_service(cluster=cluster, service=name, desiredCount=count)
 
 
 def register(definition: Mapping[str, Any], tags: Mapping[str, str]) -> str:

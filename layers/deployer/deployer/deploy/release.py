@@ -174,13 +174,15 @@ class Endpoint(TypedDict):
 class Restoration(TypedDict):
     """The switch to a restored database, recorded before the secret changes, to undo it.
 
-    `replaces` is the instance in the spec.
+    `replaces` is the instance in the spec. `stopped` has the task counts of the services that were
+    scaled to zero meanwhile, by their names.
     """
 
     secret: str
     replaces: str
     before: Endpoint
     after: Endpoint
+    stopped: NotRequired[Mapping[str, int]]
 
 
 def carried_out_by(record: Record) -> tuple[str, str]:

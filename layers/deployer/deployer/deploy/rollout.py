@@ -224,6 +224,23 @@ def completed(service: Service, rollout: Rollout) -> bool:
     return current.get("id") == rollout["id"] and current.get("rolloutState") == "COMPLETED"
 
 
+def keeps_starting(service: Service) -> bool:
+    """Return whether ECS starts, or may start, tasks of the service: it is not steady."""
+    current = primary(service) or {}
+    return service.get("desiredCount", 0) > 0 and not (
+        current.get("rolloutState") == "COMPLETED"
+        and current.get("failedTasks", 0) == 0
+        and service.get("runningCount", 0) >= service["desiredCount"]
+        and service.get("pendingCount", 0) == 0
+    )
+
+
+def stopped(service: Service) -> bool:
+    """Return whether the service is scaled to zero, and none of its tasks is left."""
+    counts = ("desiredCount", "runningCount", "pendingCount")
+    return all(service.get(count, 0) == 0 for count in counts)
+
+
 def _judge_deployments(service: Service, rollout: Rollout, now: datetime) -> Verdict:
     """Judge the rollout by the service's deployments alone."""
     current = primary(service)

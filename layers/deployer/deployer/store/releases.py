@@ -19,7 +19,15 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from deployer.deploy.release import Entry, Outcome, Record, Recorded, Release, Unidentified
+from deployer.deploy.release import (
+    Entry,
+    Outcome,
+    Record,
+    Recorded,
+    Release,
+    Restoration,
+    Unidentified,
+)
 from deployer.deploy.rollout import Rollout
 from deployer.errors import AwsUnavailable
 from deployer.redaction import redact_all
@@ -345,6 +353,12 @@ def rollout(release: Release) -> Rollout | None:
     """Return the recorded rollout of a release, or None."""
     record = find(release["service"], release["id"])
     return record.get("rollout") if record else None
+
+
+def restoration(release: Release) -> Restoration | None:
+    """Return the database change that a release has made, or was about to make; None without."""
+    record = find(release["service"], release["id"]) if release.get("restore") else None
+    return record.get("restoration") if record else None
 
 
 def undecided(repository: str) -> list[Unidentified]:

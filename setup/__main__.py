@@ -16,12 +16,12 @@ from cli.errors import UNREADY, CommandFailed
 from cli.nextstep import DEFAULT_STACK, Given, of_the_checkout, unless_set
 from cli.requests import Requests
 from cli.screen import Screen
-from cli.setup import checks, guide, settings
-from cli.setup.infrastructure import Answers, Infrastructure
-from cli.setup.settings import Project, SettingsInvalid, Stack
-from cli.setup.stacks import Stacks
 from cli.target import Target, find, missing
 from deployer.check import FAILED, Check
+from setup import checks, guide, settings
+from setup.infrastructure import Answers, Infrastructure
+from setup.settings import Project, SettingsInvalid, Stack
+from setup.stacks import Stacks
 
 MODES = ("full", "infrastructure", "application", "docs")
 
@@ -36,13 +36,13 @@ Modes:
 
 \b
 Examples:
-  python -m cli.setup                                   the first time and ever after
-  python -m cli.setup --mode infrastructure --yes       unattended; replaces and removes nothing
-  python -m cli.setup --environment production          with environments/production.yaml
-  python -m cli.setup --mode application --image 1.2.0  a tag or digest in the repository
-  python -m cli.setup --mode application --source .     a checkout or an archive of it
-  python -m cli.setup --mode docs --docs ../docs
-  python -m cli.setup --remove                          delete the stacks; says what stays
+  python -m setup                                   the first time and ever after
+  python -m setup --mode infrastructure --yes       unattended; replaces and removes nothing
+  python -m setup --environment production          with environments/production.yaml
+  python -m setup --mode application --image 1.2.0  a tag or digest in the repository
+  python -m setup --mode application --source .     a checkout or an archive of it
+  python -m setup --mode docs --docs ../docs
+  python -m setup --remove                          delete the stacks; says what stays
   make deploy MODE=application IMAGE=1.2.0              the same through make
 
 \b
@@ -292,7 +292,7 @@ def _deployers(needed: Sequence[Stack]) -> str:
 _PATH = click.Path(exists=True, path_type=Path)
 
 
-@click.command("python -m cli.setup", epilog=EXAMPLES, context_settings={"max_content_width": 100})
+@click.command("python -m setup", epilog=EXAMPLES, context_settings={"max_content_width": 100})
 @click.option("--mode", type=click.Choice(MODES), default="full", show_default=True)
 @click.option("--remove", is_flag=True, help="Delete the stacks instead.")
 @click.option(

@@ -13,8 +13,10 @@ from botocore.exceptions import ClientError
 from cli.aws import DENIED, Account, code_of
 from cli.errors import FAILED, INTERRUPTED, REFUSED, UNREADY, CommandFailed
 from cli.screen import Screen, printable
-from cli.setup import cost
-from cli.setup.changes import (
+from deployer.check import OK, WARNING, Check
+from deployer.deploy import schedules
+from setup import cost
+from setup.changes import (
     STATEFUL,
     Action,
     Change,
@@ -26,11 +28,9 @@ from cli.setup.changes import (
     resources,
     unstick,
 )
-from cli.setup.checks import SERVICE_ROLES
-from cli.setup.settings import OF_DEPLOYER, Project, Stack
-from cli.setup.stacks import Sam, Stacks, State
-from deployer.check import OK, WARNING, Check
-from deployer.deploy import schedules
+from setup.checks import SERVICE_ROLES
+from setup.settings import OF_DEPLOYER, Project, Stack
+from setup.stacks import Sam, Stacks, State
 
 _SUCCEEDED = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE", "DELETE_COMPLETE")
 _STANDINGS = {
@@ -398,7 +398,7 @@ class Infrastructure:
                 [
                     "Undo the setting that causes it. If the loss is intended, take a backup and"
                     " name each resource:",
-                    "  python -m cli.setup --mode infrastructure "
+                    "  python -m setup --mode infrastructure "
                     + " ".join(f"--allow-data-loss {c.resource}" for c in verdict.refused),
                 ],
             )

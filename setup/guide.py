@@ -7,8 +7,8 @@ from typing import Any
 
 from cli.aws import AWS_ERRORS, Account, explained
 from cli.screen import Screen
-from cli.setup import cost
-from cli.setup.settings import REQUIRED_NAME, Parameter, Project
+from setup import cost
+from setup.settings import REQUIRED_NAME, Parameter, Project
 
 _PATTERN = "ServicePattern"
 

@@ -16,11 +16,11 @@ from cli import quotas
 from cli.aws import AWS_ERRORS, DENIED, Account, code_of, explained
 from cli.checks import certificate, identity
 from cli.doctor import findings
-from cli.setup.changes import Standing, deletion
-from cli.setup.settings import Named, Parameter, Stack, named
-from cli.setup.stacks import Stacks
 from deployer.check import FAILED, OK, WARNING, Check
 from deployer.notify import delivery
+from setup.changes import Standing, deletion
+from setup.settings import Named, Parameter, Stack, named
+from setup.stacks import Stacks
 
 
 # Service-linked roles that a stack's first resource needs. The console creates each at the first

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from cli.aws import Account, code_of
 from cli.errors import BUSY, FAILED, CommandFailed
-from cli.setup.changes import (
+from setup.changes import (
     STATEFUL,
     Change,
     Event,
@@ -29,7 +29,7 @@ from cli.setup.changes import (
     stack_policy,
     standing,
 )
-from cli.setup.settings import Project, Stack, overrides, parse_template
+from setup.settings import Project, Stack, overrides, parse_template
 
 POLL_SECONDS = float(os.environ.get("SAM_CLI_POLL_DELAY", "2"))
 """Between two polls of a stack; `sam` reads the same variable."""
