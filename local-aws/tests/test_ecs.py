@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import socket
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -258,6 +259,20 @@ def test_tasks_that_listen_everywhere_answer_for_themselves(world: World) -> Non
     tasks = [world.run(definition) for _ in range(2)]
     names = {world.get(task)["HOSTNAME"] for task in tasks}
     assert names == {f"ip-{world.address(task).replace('.', '-')}" for task in tasks}
+
+
+def test_a_program_of_this_machine_makes_no_task_healthy(world: World) -> None:
+    with socket.socket() as everywhere:
+        everywhere.bind(("0.0.0.0", 0))
+        everywhere.listen()
+        port = everywhere.getsockname()[1]
+        connect = f"import socket; socket.create_connection(('localhost', {port}))"
+        probe = check("CMD-SHELL", f'python3 -S -c "{connect}"')
+        definition = world.define(
+            world.script("sleep 60"), portMappings=[{"containerPort": port}], healthCheck=probe
+        )
+        arn = world.run(definition)
+        until(lambda: world.task(arn), lambda task: task["healthStatus"] == "UNHEALTHY")
 
 
 # The circuit breaker: deployment-circuit-breaker.html, containers-roadmap issue 1206

@@ -619,3 +619,21 @@ def test_the_circuit_breaker_sees_tasks_that_no_load_balancer_finds_healthy(
     assert balancer.get()[0] == 200
     for stopped in world.stopped(3):
         assert "Task failed ELB health checks" in stopped["stoppedReason"]
+
+
+def test_a_program_of_this_machine_makes_no_target_healthy(behind: Behind) -> None:
+    world, balancer = behind.world, behind.balancer
+    with http.server.HTTPServer(("0.0.0.0", 0), _Everywhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_port
+        balancer.elb.modify_target_group(TargetGroupArn=balancer.group, HealthCheckPort=str(port))
+        balancer.listen()
+        world.create(behind.definition, loadBalancers=behind.configured)
+        world.until(lambda s: any("is unhealthy" in e["message"] for e in s["events"]))
+        server.shutdown()
+
+
+class _Everywhere(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()

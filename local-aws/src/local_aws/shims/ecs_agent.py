@@ -61,10 +61,13 @@ class Agent:
             return self._parameter(source)
         # arn:aws:secretsmanager:region:account:secret:name[:json-key:version-stage:version-id]
         parts = source.split(":")
-        arn, key = ":".join(parts[:7]), "".join(parts[7:8])
+        arn = ":".join(parts[:7])
+        key, stage, version = [*parts[7:], "", "", ""][:3]
+        chosen = {"VersionStage": stage} if stage else {}
+        chosen |= {"VersionId": version} if version else {}
         tried = "secret from asm: service call has been retried 1 time(s): "
         with _retrieving(f"{tried}failed to fetch secret {arn} from secrets manager: "):
-            response = self._client("secretsmanager").get_secret_value(SecretId=arn)
+            response = self._client("secretsmanager").get_secret_value(SecretId=arn, **chosen)
         value: str = response["SecretString"]
         if not key:
             return value
@@ -82,10 +85,15 @@ class Agent:
             raise InitializationError(f"{_RETRIEVAL}{tried}invalid parameters: {source}")
         return response["Parameters"][0]["Value"]
 
-    def open_log(self, group: str, stream: str) -> None:
+    def open_log(self, group: str, stream: str, *, create_group: bool) -> None:
         """Make the log stream that the awslogs driver writes to."""
+        client = self._client("logs")
         try:
-            self._client("logs").create_log_stream(logGroupName=group, logStreamName=stream)
+            if create_group:
+                with contextlib.suppress(client.exceptions.ResourceAlreadyExistsException):
+                    client.create_log_group(logGroupName=group)
+            with contextlib.suppress(client.exceptions.ResourceAlreadyExistsException):
+                client.create_log_stream(logGroupName=group, logStreamName=stream)
         except ClientError as error:
             raise InitializationError(
                 "failed to validate logger args: create stream has been retried 1 times: failed "

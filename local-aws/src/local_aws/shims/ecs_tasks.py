@@ -226,7 +226,7 @@ class Task:
         config = ecs._awslogs_config(definition, task, task)
         if not config:
             return lambda line: None
-        agent.open_log(config["group"], config["stream"])
+        agent.open_log(config["group"], config["stream"], create_group=config["create_group"])
         if not agent.may_write(config["group"], config["stream"]):
             return lambda line: None
 
@@ -263,13 +263,17 @@ class Task:
         container = self._containers[name]
         while not self._stopping.wait(interval) and container.exit_code is None:
             code = container.run(check["command"], check.get("timeout") or 5)
-            if code == 0:
+            if code == 0 and not self._another_answers():
                 failures, grace = 0, 0.0
                 self._set_health(name, "HEALTHY")
             elif time.monotonic() >= grace:
                 failures += 1
                 if failures >= (check.get("retries") or 3):
                     self._set_health(name, "UNHEALTHY")
+
+    def _another_answers(self) -> bool:
+        mappings = (m for c in self._definitions() for m in c.get("portMappings") or [])
+        return any(network.another_answers(self._address, m["containerPort"]) for m in mappings)
 
     def _set_health(self, name: str, status: str) -> None:
         with lock:

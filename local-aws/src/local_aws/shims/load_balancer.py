@@ -170,6 +170,8 @@ async def _probe(group: Record, target: Target) -> tuple[str, str] | None:
         code = int(words[1]) if len(words) > 1 else 0
     finally:
         writer.close()
+    if network.another_answers(target.id, int(port)):
+        return "Target.FailedHealthChecks", "Health checks failed"
     if _matches_code(group["Matcher"]["HttpCode"], code):
         return None
     return "Target.ResponseCodeMismatch", f"Health checks failed with these codes: [{code}]"

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
@@ -20,6 +21,7 @@ from ministack.services import ec2
 _TASKS = "127.9"  # where the addresses of tasks are
 # An address is held by a socket at this UDP port of it, so no two servers give out the same one.
 _LEASE_PORT = 47999
+_LISTEN = "0A"  # TCP_LISTEN
 _recent: collections.deque[str] = collections.deque(maxlen=4096)
 
 
@@ -131,6 +133,19 @@ def _with_association(original: Callable[..., str], eni: dict[str, Any], tag: st
     if public := eni.get("PublicIp"):
         head += f"<association><publicIp>{public}</publicIp></association>"
     return head + end
+
+
+def another_answers(address: str, port: int) -> bool:
+    """Whether a program that listens everywhere answers for the task at this address."""
+    found = _listening(port) if address.startswith(f"{_TASKS}.") else set()
+    return "0.0.0.0" in found and address not in found
+
+
+def _listening(port: int) -> set[str]:
+    """The IPv4 addresses at which a program of this machine listens to the port."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    sockets = [row[1].split(":") for row in rows if row[3] == _LISTEN]
+    return {socket.inet_ntoa(bytes.fromhex(ip)[::-1]) for ip, at in sockets if int(at, 16) == port}
 
 
 def lease(within: str) -> tuple[str, socket.socket]:
