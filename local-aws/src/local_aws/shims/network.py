@@ -137,8 +137,8 @@ def _with_association(original: Callable[..., str], eni: dict[str, Any], tag: st
 
 def another_answers(address: str, port: int) -> bool:
     """Whether a program that listens everywhere answers for the task at this address."""
-    found = _listening(port) if address.startswith(f"{_TASKS}.") else set()
-    return "0.0.0.0" in found and address not in found
+    listening = _listening(port) if address.startswith(f"{_TASKS}.") else set()
+    return "0.0.0.0" in listening and address not in listening
 
 
 def _listening(port: int) -> set[str]:
