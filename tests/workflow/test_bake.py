@@ -23,6 +23,7 @@ def test_an_alarm_while_a_release_bakes_brings_the_one_before_back(live: Stage) 
     assert baked.status == "SUCCEEDED", (baked.error, baked.cause)
     assert "Bake" in baked.path
 
+    live.specify(bake=300)  # longer than it can take to raise the alarm
     arn = live.started_by(live.release("1.2.0"))
     for now in live.follow(arn):
         if "Bake" in now.path:
