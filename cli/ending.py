@@ -52,10 +52,15 @@ def carried_out(
         work()
         sys.stdout.flush()
 
+    hook = sys.unraisablehook
+    # what Ctrl-C finds in a finalizer, such as that of a connection, is no news for a person
+    sys.unraisablehook = lambda _: None
     try:
         failure = failure_of(to_its_end)
     except BrokenPipeError:
         return _cut_off()
+    finally:
+        sys.unraisablehook = hook
     if failure and runs and not isinstance(failure, ProgramFailed) and failure.code != INTERRUPTED:
         failure.code = NOT_RUN
     if failure:

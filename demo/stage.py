@@ -259,13 +259,14 @@ class Stage:
         ]
 
     def _input(self, arn: str) -> dict[str, Any] | None:
-        """What an execution was started with; None while a lagging read does not show it yet."""
+        """What an execution was started with, empty if that is not an object; None while a lagging
+        read does not show it yet."""
         sfn = self.aws.client("stepfunctions")
         try:
-            given: dict[str, Any] = json.loads(sfn.describe_execution(executionArn=arn)["input"])
+            given = json.loads(sfn.describe_execution(executionArn=arn)["input"])
         except sfn.exceptions.ExecutionDoesNotExist:
             return None
-        return given
+        return given if isinstance(given, dict) else {}
 
     def started_by(self, digest: str, seconds: float = 15, machine: str = "StateMachine") -> str:
         """The ARN of the execution that the push of a digest started, as soon as there is one; not
@@ -275,7 +276,7 @@ class Stage:
                 given = self._input(arn)
                 if given is None or digest not in json.dumps(given):
                     continue
-                pushed_to = given.get("detail", {}).get("repository-name")
+                pushed_to = (given.get("detail") or {}).get("repository-name")
                 if pushed_to in (None, self.service):
                     return arn
         raise StageError(f"no execution was started by the push of {digest} within {seconds} s")

@@ -20,6 +20,21 @@ def raises(error: BaseException) -> Callable[[], None]:
     return work
 
 
+class _Connection:
+    def __del__(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_within_a_finalizer_shows_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)  # not that of pytest
+    given = [_Connection()]
+    assert carried_out(given.clear, {}, as_json=False) == 0
+    assert capsys.readouterr().err == ""
+    assert sys.unraisablehook is sys.__unraisablehook__
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
