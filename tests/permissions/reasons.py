@@ -77,7 +77,6 @@ UNUSED = {
         ): _MANY
         for name in _READ_HISTORY
     },
-    Permission("deployer.AcquireLockRole", "dynamodb:GetItem", "table/{Releases}"): _MANY,
     Permission("docs.BuildRole", "s3:GetBucketAcl", "{Sources}"): _CODEBUILD,
     Permission("docs.BuildRole", "s3:GetBucketLocation", "{Sources}"): _CODEBUILD,
     Permission(

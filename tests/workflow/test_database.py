@@ -186,6 +186,23 @@ def test_a_migration_that_fails_names_the_snapshot(backed: Stage) -> None:
     assert '"restoreDatabase": true' in record["reason"]
 
 
+def test_a_release_that_keeps_failing_is_stopped_before_its_database_is_restored(
+    backed: Stage, instance: Instance
+) -> None:
+    """Its next task would migrate the restored database."""
+    assert backed.deployed("2.0.0", schema=2, fault="never-healthy").status == "FAILED"
+    assert query(instance.current, "SELECT version FROM schema_migrations") == [(2,)]
+    command = {"action": "rollback", "to": "1.0.0", "service": backed.service}
+    back = backed.ended(backed.start(command | {"restoreDatabase": True}), 200)
+    assert back.status == "SUCCEEDED", (back.error, back.cause)
+    record = backed.records()[-1]
+    assert record["restoration"]["stopped"] == {backed.service: 1}
+    assert backed.described()["desiredCount"] == 1
+    assert query(instance.current, "SELECT version FROM schema_migrations") == [(1,)]
+    assert ask(backed, "/api/v2/users/first")["message"].endswith("has already been created!")
+    instance.remove(record["databaseInstance"])
+
+
 @pytest.mark.parametrize("what", ["password", "port"])
 def test_a_database_that_lets_nobody_in_is_diagnosed(
     what: str, instance: Instance, unused: Stage, deployer: Stage
