@@ -53,7 +53,7 @@ def carried_out(
         sys.stdout.flush()
 
     hook = sys.unraisablehook
-    # what Ctrl-C finds in a finalizer, such as that of a connection, is no news for a person
+    # Python prints a traceback if Ctrl-C arrives in a finalizer, such as a connection's
     sys.unraisablehook = lambda _: None
     try:
         failure = failure_of(to_its_end)

@@ -43,7 +43,7 @@ Examples:
   python -m setup --mode application --source .     a checkout or an archive of it
   python -m setup --mode docs --docs ../docs
   python -m setup --remove                          delete the stacks; says what stays
-  make deploy MODE=application IMAGE=1.2.0              the same through make
+  make deploy MODE=application IMAGE=1.2.0          the same through make
 
 \b
 Exit codes:
