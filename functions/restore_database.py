@@ -4,7 +4,7 @@ The old instance stays until somebody deletes it.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from deployer.log import Logger
 from deployer.store import locks, releases
 
 logger = Logger()
+_TIME_TO_STOP = timedelta(minutes=10)  # of an instance that was available only just in time
 
 
 @logger.inject_lambda_context(correlation_id_path="execution")
@@ -56,7 +57,7 @@ def _restore(spec: ServiceSpec, release: Release, since: str) -> Done:
     host = restored["Endpoint"]["Address"]
     restoration = _record_restoration(spec, release, name, host)
     if not _stop_failing_services(spec, release, restoration):
-        if late:
+        if database.late(since, datetime.now(UTC) - _TIME_TO_STOP):
             raise DatabaseFailed("the service's tasks did not stop; its secret was not changed")
         return {"done": False, "name": name}
     _switch(spec.service, release, restoration)

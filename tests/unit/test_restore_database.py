@@ -123,8 +123,10 @@ def test_a_service_that_does_not_stop_in_time_fails_the_restoration(
     shown(script, "available")
     script("ecs", "DescribeServices", {"services": [FAILING["tasks fail"]]})
     script("ecs", "UpdateService", {"service": FAILING["tasks fail"]})
+    patience = database.PATIENCE.total_seconds() / 60
+    assert not restore(secret, context, patience + 1)["done"]
     with pytest.raises(DatabaseFailed, match="did not stop"):
-        restore(secret, context, database.PATIENCE.total_seconds() / 60 + 1)
+        restore(secret, context, patience + 11)
     assert "old.example.com" in value(secret)
 
 
