@@ -81,7 +81,7 @@ class DocsSite:
         version = f"{bucket}/{key}@{stored['VersionId']}"
         return f"source:{hashlib.sha256(version.encode()).hexdigest()}"
 
-    def started_by(self, digest: str, seconds: float = 30) -> str:
+    def started_by(self, digest: str, seconds: float = 120) -> str:
         """The ARN of the execution that an upload started, as soon as it is recorded."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -93,7 +93,7 @@ class DocsSite:
 
     def published(self, archive: bytes, name: str) -> Execution:
         """Upload an archive and wait for the execution that it starts to end."""
-        return self.stage.ended(self.started_by(self.upload(archive, name)), 300)
+        return self.stage.ended(self.started_by(self.upload(archive, name)), 900)
 
     def requested(self, **request: object) -> Execution:
         """Give a request and wait for its execution to end."""

@@ -268,7 +268,7 @@ class Stage:
             return None
         return given if isinstance(given, dict) else {}
 
-    def started_by(self, digest: str, seconds: float = 15, machine: str = "StateMachine") -> str:
+    def started_by(self, digest: str, seconds: float = 120, machine: str = "StateMachine") -> str:
         """The ARN of the execution that the push of a digest started, as soon as there is one; not
         of the push of the same content into another service's repository."""
         for _ in _until(seconds):
@@ -354,7 +354,7 @@ class Stage:
         """An execution as it stands."""
         return look(self.aws.client("stepfunctions"), arn)
 
-    def follow(self, arn: str, seconds: float = 120) -> Iterator[Execution]:
+    def follow(self, arn: str, seconds: float = 300) -> Iterator[Execution]:
         """An execution whenever it entered another state, until it ends."""
         seen = -1
         for _ in _until(seconds):
@@ -369,7 +369,7 @@ class Stage:
                 return
         raise StageError(f"{arn} still runs after {seconds} s: {self.look(arn).path}")
 
-    def ended(self, arn: str, seconds: float = 120) -> Execution:
+    def ended(self, arn: str, seconds: float = 300) -> Execution:
         """An execution when it has ended."""
         *_, last = self.follow(arn, seconds)
         return last

@@ -40,7 +40,7 @@ NEVER = ("CMD", "false")
 Service = dict[str, Any]
 
 
-def until[T](look: Callable[[], T], right: Callable[[T], Any], within: float = 15.0) -> T:
+def until[T](look: Callable[[], T], right: Callable[[T], Any], within: float = 120.0) -> T:
     """What `look` returns once it is right. Raises TimeoutError with the last look."""
     deadline = time.monotonic() + within
     while not right(seen := look()):
@@ -189,10 +189,10 @@ class World:
         ][0]
         return response
 
-    def until(self, right: Callable[[Service], Any], within: float = 15.0) -> Service:
+    def until(self, right: Callable[[Service], Any], within: float = 120.0) -> Service:
         return until(self.service, right, within)
 
-    def steady(self, within: float = 15.0) -> Service:
+    def steady(self, within: float = 120.0) -> Service:
         """Wait until the one rollout is COMPLETED."""
         return self.until(lambda s: len(s["deployments"]) == 1 and completed(s), within)
 
@@ -208,7 +208,7 @@ class World:
         ]
         return response
 
-    def stopped(self, count: int = 1, within: float = 15.0) -> list[dict[str, Any]]:
+    def stopped(self, count: int = 1, within: float = 120.0) -> list[dict[str, Any]]:
         """The service's stopped tasks, oldest first, once there are that many."""
 
         def look() -> list[dict[str, Any]]:
@@ -221,7 +221,7 @@ class World:
         result = until(look, lambda seen: len(seen) >= count, within)
         return sorted(result, key=lambda task: task["createdAt"])
 
-    def ended(self, arn: str, within: float = 15.0) -> dict[str, Any]:
+    def ended(self, arn: str, within: float = 120.0) -> dict[str, Any]:
         return until(lambda: self.task(arn), lambda t: t["lastStatus"] == "STOPPED", within)
 
     def address(self, arn: str) -> str:
@@ -273,7 +273,7 @@ class World:
         events.put_targets(Rule=self.name, Targets=[{"Id": "queue", "Arn": arn}])
         self._queue = queue
 
-    def events(self, kind: str, within: float = 15.0) -> Iterator[dict[str, Any]]:
+    def events(self, kind: str, within: float = 120.0) -> Iterator[dict[str, Any]]:
         """The events of a detail type, as they come; those of others wait for another call.
 
         Raises TimeoutError when the time is over.

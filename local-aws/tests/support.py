@@ -149,7 +149,7 @@ class Machines:
             ]
         )
 
-    def until[T](self, look: Callable[[], T], within: float = 20, so: Any = None) -> T:
+    def until[T](self, look: Callable[[], T], within: float = 120, so: Any = None) -> T:
         """What `look` sees, once it is true; asked again and again."""
         deadline = time.monotonic() + within
         while not (seen := look()):
@@ -211,7 +211,7 @@ class Machines:
 def received(aws: LocalAws, url: str, count: int) -> list[Json]:
     sqs = aws.client("sqs")
     matches: list[Json] = []
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while len(matches) < count and time.monotonic() < deadline:
         answer = sqs.receive_message(
             QueueUrl=url, WaitTimeSeconds=1, MaxNumberOfMessages=10, MessageAttributeNames=["All"]

@@ -48,7 +48,7 @@ class Stack:
         }
 
     def status(self, identifier: str | None = None) -> str:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             status: str = self._described(identifier)["StackStatus"]
             if status.endswith(_DONE) and not status.endswith("CLEANUP_IN_PROGRESS"):

@@ -37,7 +37,7 @@ class Repository:
         }
         url = path if path.startswith("http") else f"{self.aws.endpoint}/v2/{self.name}/{path}"
         return urllib.request.urlopen(
-            urllib.request.Request(url, data=body or None, method=method, headers=named), timeout=10
+            urllib.request.Request(url, data=body or None, method=method, headers=named), timeout=60
         )
 
     def blob(self, content: bytes) -> dict[str, Any]:
@@ -235,11 +235,11 @@ def test_the_config_is_fetched_without_credentials_by_its_link_only(
     url = repository.ecr.get_download_url_for_layer(
         repositoryName=repository.name, layerDigest=config
     )["downloadUrl"]
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         assert json.load(answer) == {"made": "layer"}
     for refused in (url.partition("?")[0], f"{url}0"):
         with pytest.raises(urllib.error.HTTPError, match="401"):
-            urllib.request.urlopen(refused, timeout=10)
+            urllib.request.urlopen(refused, timeout=60)
 
 
 def test_the_registry_asks_who_pushes(repository: Repository) -> None:

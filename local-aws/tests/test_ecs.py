@@ -366,7 +366,7 @@ def test_a_failing_health_check_is_counted(world: World) -> None:
     world.create(deploymentConfiguration=BREAKER)
     first = primary(world.steady())["id"]
     world.update(world.define(healthCheck=check(*NEVER)))
-    world.until(lambda s: primary(s)["id"] == first and completed(s), within=20)
+    world.until(lambda s: primary(s)["id"] == first and completed(s))
     stopped = world.stopped(3)
     assert {t["stoppedReason"] for t in stopped} == {"Task failed container health checks"}
 

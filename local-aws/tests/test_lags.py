@@ -23,7 +23,7 @@ def lagging() -> Iterator[LocalAws]:
 
 def shown(read: Callable[[], Any], refusal: str) -> Any:
     """What a read shows at last, refused before."""
-    refused, deadline = False, time.monotonic() + 20
+    refused, deadline = False, time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             answer = read()

@@ -360,7 +360,7 @@ def test_a_target_that_is_deregistered_ends_its_requests(balancer: Balancer, app
 VISIT = """
 import urllib.request
 def handler(event, context):
-    with urllib.request.urlopen(event["url"], timeout=5) as response:
+    with urllib.request.urlopen(event["url"], timeout=30) as response:
         return [response.status, response.read().decode(), response.url]
 """
 
@@ -484,7 +484,7 @@ def test_a_load_balancer_out_of_a_template(aws: LocalAws, name: str, app: App) -
     assert described["DNSName"] == host
 
     def get(path: str) -> bytes:
-        with contextlib.closing(http.client.HTTPConnection(host, timeout=5)) as connection:
+        with contextlib.closing(http.client.HTTPConnection(host, timeout=30)) as connection:
             connection.request("GET", path)
             return connection.getresponse().read()
 
@@ -615,7 +615,7 @@ def test_the_circuit_breaker_sees_tasks_that_no_load_balancer_finds_healthy(
         world.define(silent, portMappings=[{"containerPort": 3000}], stopTimeout=2),
         healthCheckGracePeriodSeconds=0,
     )
-    world.until(lambda s: primary(s)["id"] == first and completed(s), within=30)
+    world.until(lambda s: primary(s)["id"] == first and completed(s))
     assert balancer.get()[0] == 200
     for stopped in world.stopped(3):
         assert "Task failed ELB health checks" in stopped["stoppedReason"]

@@ -107,7 +107,7 @@ def test_in_the_foreground_until_it_is_told_to_stop(home: Path, order: signal.Si
         while "Ctrl-C stops it." not in (line := up.stdout.readline()):
             assert line, up.communicate()
         up.send_signal(order)
-        out, err = up.communicate(timeout=30)
+        out, err = up.communicate(timeout=120)
     assert (up.returncode, out, err) == (0, "Stopped.\n", "")
     assert processes(home) == []
 
@@ -124,7 +124,7 @@ def test_it_says_so_when_its_server_dies(home: Path) -> None:
         while "Ctrl-C stops it." not in (line := up.stdout.readline()):
             assert line, up.communicate()
         os.kill(LocalAws.attach(home).pid, signal.SIGKILL)
-        err = up.communicate(timeout=30)[1]
+        err = up.communicate(timeout=120)[1]
     assert up.returncode == 1
     assert "The local AWS ended by itself" in err
     assert processes(home) == []
@@ -136,7 +136,7 @@ def test_one_in_the_foreground_is_stopped_from_elsewhere(home: Path, local: Run)
         while "Ctrl-C stops it." not in (line := up.stdout.readline()):
             assert line, up.communicate()
         assert local("down").returncode == 0
-        out, err = up.communicate(timeout=30)
+        out, err = up.communicate(timeout=120)
     assert (up.returncode, out, err) == (0, "Stopped.\n", "")
 
 

@@ -106,7 +106,7 @@ class Rds:
         assert (output["Code"], output["Message"]) == (code, message)
 
 
-def until[T](look: Callable[[], T], good: Callable[[T], bool], within: float = 30) -> T:
+def until[T](look: Callable[[], T], good: Callable[[T], bool], within: float = 120) -> T:
     deadline = time.monotonic() + within
     while not good(seen := look()):
         assert time.monotonic() < deadline, seen

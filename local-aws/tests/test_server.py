@@ -54,7 +54,7 @@ def zombie(pid: int) -> bool:
         return True
 
 
-def until(condition: Callable[[], object], within: float = 10) -> None:
+def until(condition: Callable[[], object], within: float = 60) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "this did not happen in time"

@@ -388,7 +388,7 @@ class Run:
 
 def left_of(home: Path) -> list[str]:
     """The command lines of processes that carry or live in this directory, once they had time."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while (result := _carriers(home)) and time.monotonic() < deadline:
         time.sleep(0.02)
     return result

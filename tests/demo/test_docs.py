@@ -16,7 +16,7 @@ MODULE = "demo.docs"
 @pytest.mark.usefixtures("registry")
 def test_the_demo_ends_with_the_site_as_it_was_at_first(tmp_path: Path) -> None:
     with Run(["--json"], tmp_path, MODULE) as run:
-        code = run.ended(900)
+        code = run.ended(1500)
         document = json.loads("\n".join(run.lines))
     assert code == 0, document["error"]
     assert document["ok"] and document["version"] == "handbook-1.0"

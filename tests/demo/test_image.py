@@ -74,7 +74,7 @@ class Repository:
         with requests.Session() as session:
             session.trust_env = False
             url = f"{self.aws.endpoint}/v2/{self.name}/{path}"
-            return session.get(url, auth=ecr_login(self.aws.client("ecr")), timeout=10).json()
+            return session.get(url, auth=ecr_login(self.aws.client("ecr")), timeout=60).json()
 
 
 @pytest.fixture

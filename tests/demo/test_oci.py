@@ -294,7 +294,7 @@ class Repository:
         with requests.Session() as session:
             session.trust_env = False
             url = f"{self.aws.endpoint}/v2/{self.name}/{path}"
-            return session.get(url, auth=self.login, timeout=10)
+            return session.get(url, auth=self.login, timeout=60)
 
     def images(self) -> dict[str, dict[str, Any]]:
         response = self.aws.client("ecr").describe_images(repositoryName=self.name)["imageDetails"]

@@ -69,7 +69,7 @@ def ask(stage: Stage, path: str, body: object = None) -> Any:
     """What the newest release answers at its URL."""
     url = next(r["url"] for r in reversed(stage.records()) if r.get("url"))
     content = json.dumps(body).encode() if body else None
-    with urllib.request.urlopen(f"{url}{path}", content, timeout=10) as answer:
+    with urllib.request.urlopen(f"{url}{path}", content, timeout=30) as answer:
         return json.loads(answer.read())
 
 

@@ -36,7 +36,7 @@ HAPPY = [
 
 
 def ask(url: str, path: str = "/api/v2/buildinfo") -> dict[str, str]:
-    with urllib.request.urlopen(url + path, timeout=5) as answer:
+    with urllib.request.urlopen(url + path, timeout=30) as answer:
         output: dict[str, str] = json.loads(answer.read())
     return output
 
@@ -48,7 +48,7 @@ def create_first_user(url: str) -> None:
         data=json.dumps(user).encode(),
         headers={"Content-Type": "application/json"},
     )
-    urllib.request.urlopen(request, timeout=5).close()
+    urllib.request.urlopen(request, timeout=30).close()
 
 
 @pytest.mark.walk

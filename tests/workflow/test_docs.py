@@ -122,7 +122,7 @@ def only_record(site: DocsSite, execution: Execution) -> dict[str, Any]:
     return record
 
 
-def until(look: Callable[[], list[dict[str, Any]]], seconds: float = 60) -> list[dict[str, Any]]:
+def until(look: Callable[[], list[dict[str, Any]]], seconds: float = 180) -> list[dict[str, Any]]:
     """What a look finds, as soon as it finds anything."""
     deadline = time.monotonic() + seconds
     while not (result := look()):
@@ -555,7 +555,7 @@ def test_an_execution_that_is_stopped_after_the_switch_is_put_right(site: DocsSi
     nowhere = json.dumps({**spec, "url": "http://127.0.0.1:9"})
     ssm.put_parameter(Name=name, Value=nowhere, Type="String", Overwrite=True)
     arn = site.started_by(site.upload(tar_gz(sources({"docs/index.md": "Two."})), "v2.tar.gz"))
-    for seen in site.stage.follow(arn, 120):
+    for seen in site.stage.follow(arn):
         if "Wait for the edge" in seen.path:
             break
     assert site.get("/").release != first["folder"]

@@ -14,7 +14,7 @@ from demo.stage import Stage
 from local_aws.aws import processes
 
 
-def kill_worker(stage: Stage, function: str, seconds: float = 20) -> bool:
+def kill_worker(stage: Stage, function: str, seconds: float = 60) -> bool:
     """Kill a process that runs a function of the deployer, as soon as there is one."""
     name = f"{stage.stack}-{function}"[-15:]  # as much as the kernel keeps of it
     deadline = time.monotonic() + seconds
@@ -76,7 +76,7 @@ def test_an_image_deleted_midway_fails_by_name_and_the_good_release_is_back(live
     assert live.described()["taskDefinition"] == good["taskDefinition"]
 
 
-def messages(stage: Stage, queue: str, seconds: float = 10) -> list[dict[str, Any]]:
+def messages(stage: Stage, queue: str, seconds: float = 60) -> list[dict[str, Any]]:
     """What a queue gets within a time, until nothing more comes for a second."""
     sqs, response = stage.aws.client("sqs"), []
     deadline = time.monotonic() + seconds

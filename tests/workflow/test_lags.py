@@ -18,7 +18,7 @@ def aws() -> Iterator[LocalAws]:
 
 
 def await_lock(stage: Stage, execution: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not any(
         item["id"] == "#lock" and item["execution"] == execution for item in stage.items()
     ):

@@ -58,7 +58,7 @@ def test_a_migration_comes_before_the_rollout_and_a_smoke_test_after_it(live: St
 
 
 def until(reached: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -25,7 +25,7 @@ def assert_nothing_left(stage: Stage) -> None:
     assert all("outcome" in record for record in stage.records())
 
 
-def await_outcomes(stage: Stage, *digests: str, seconds: float = 30) -> None:
+def await_outcomes(stage: Stage, *digests: str, seconds: float = 120) -> None:
     """Wait until each release has its outcome, and each of the digests is one."""
     deadline = time.monotonic() + seconds
     while True:
@@ -111,7 +111,7 @@ def stop_in(stage: Stage, arn: str, state: str) -> None:
 
 def assert_put_right(stage: Stage, good: str) -> None:
     """The newest release gets one outcome, and the service is on a good release."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         record = stage.records()[-1]
         turn = [item for item in stage.items() if item["id"].startswith("#")]

@@ -74,7 +74,7 @@ def started(stage: Stage, page: Shown) -> str:
 
 def seen(viewer: Viewer, text: str) -> Shown:
     """The widget once it shows a text."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while text not in (page := viewer.show()).text:
         assert time.monotonic() < deadline, page.text
         time.sleep(0.2)

@@ -40,7 +40,7 @@ class Operator:
 
     def run(self, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """The command without a terminal, to its end."""
-        done = preloaded.run(self.words(*words), {**self.env, **environment}, timeout=120)
+        done = preloaded.run(self.words(*words), {**self.env, **environment}, timeout=300)
         check_printed(words, done.stdout)
         return done
 
