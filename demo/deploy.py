@@ -20,6 +20,7 @@ import tempfile
 import time
 import traceback
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,7 +44,7 @@ IDLE_SECONDS = 0.5  # between two looks for a new execution
 DEMO_LIMIT = 150.0  # seconds for one release of the demo; its spec gives it 60 s, and 60 s back
 SERVE_LIMIT = 3 * 3600.0  # seconds; the state machine's own limit
 PORT = 4566
-WEB, WEB_PORT = "demo-web", 8080  # the plain web application of a local AWS that stays
+WEB = "demo-web"  # the plain web application of a local AWS that stays
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h: end with the process that started it
 _PYTHON = ".venv/bin/python"
@@ -66,7 +67,7 @@ def follow(stage: Stage, arn: str, screen: Screen, limit: float) -> Execution:
     """Show an execution until it ends. Raises StageError if it still runs after `limit` seconds."""
     try:
         return cli.follow.follow(
-            lambda: stage.look(arn), screen, limit, lambda: standing(stage.described())
+            lambda: stage.look(arn), screen, limit, lambda: standing(_of(arn, stage).described())
         )
     except TimeoutError as error:
         raise StageError(str(error)) from error
@@ -74,8 +75,7 @@ def follow(stage: Stage, arn: str, screen: Screen, limit: float) -> Execution:
 
 def conclude(stage: Stage, ended: Execution, screen: Screen) -> dict[str, Any]:
     """Show how an execution ended, in the words of its record. Returns the record, {} if none."""
-    records = [*stage.records(), *stage.records(f"ignored:{stage.service}")]
-    record = next((r for r in records if r.get("execution") == ended.arn), {})
+    record = stage.recorded(ended.arn)
     cli.follow.conclude(record, ended, screen)
     return record
 
@@ -512,7 +512,7 @@ def attend(
                 if show:
                     show(arn)
                 else:
-                    _show(_of(arn, stage), arn, screen)
+                    _show(stage, arn, screen)
             time.sleep(IDLE_SECONDS)
     except (BotoCoreError, ClientError) as error:
         raise LocalAwsError(f"The local AWS does not answer any more: {error}") from error
@@ -526,16 +526,17 @@ def _show(stage: Stage, arn: str, screen: Screen) -> None:
         case {"outcome": "SUCCEEDED", "url": str(url), "version": version}:
             live_line(screen, url, version)
         case {"outcome": "FAILED_ROLLED_BACK", "previous": {"version": str(version)}}:
-            if back := address(stage):
+            service = _of(arn, stage)
+            urls = [str(one["url"]) for one in service.records() if one.get("url")]
+            port = (urllib.parse.urlsplit(urls[-1]).port if urls else None) or stage.port
+            if back := address(replace(service, port=port)):
                 live_line(screen, back, version)
 
 
 def _of(arn: str, stage: Stage) -> Stage:
-    """The service that an execution is about; the demo's if it does not say."""
-    match stage.look(arn).input:
-        case {"detail": {"repository-name": service}} | {"service": service} if service == WEB:
-            return replace(stage, service=WEB, port=WEB_PORT)
-    return stage
+    """The service that an execution is about; the demo's until that is recorded."""
+    service = str(stage.recorded(arn).get("service", stage.service))
+    return replace(stage, service=service.removeprefix("ignored:"))
 
 
 def _describe_start(execution: Execution) -> str:

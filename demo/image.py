@@ -6,6 +6,7 @@ python -m demo.image push --repository demo --tag 1.2.0
 import argparse
 import hashlib
 import json
+import os
 import re
 import shlex
 import sys
@@ -138,7 +139,10 @@ def _parser() -> argparse.ArgumentParser:
         "--tag", required=True, help="the version; a + in it becomes a - in the tag"
     )
     command.add_argument(
-        "--endpoint", metavar="URL", help="of the local AWS, if not the one running"
+        "--endpoint",
+        metavar="URL",
+        default=os.environ.get("AWS_ENDPOINT_URL"),
+        help="of the local AWS, if not that of AWS_ENDPOINT_URL or of this directory",
     )
     command.add_argument("--platform", default="linux/amd64", help="os/architecture[/variant]")
     command.add_argument(
@@ -152,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     own = command.add_argument_group("your own application")
     own.add_argument("--directory", type=Path, metavar="DIR", help="becomes /app in the image")
     own.add_argument("--entrypoint", type=shlex.split, help="what to run in /app, quoted")
+    own.add_argument("--command", type=shlex.split, help="as Docker's CMD; a spec may replace it")
     own.add_argument("--env", action="append", type=_pair, metavar="NAME=VALUE", help="repeatable")
     return parser
 
@@ -170,16 +175,17 @@ def _build(parser: argparse.ArgumentParser, requested: argparse.Namespace) -> Im
     }
     labels = dict(requested.label)
     if requested.directory is None:
-        if requested.entrypoint or requested.env:
-            parser.error("--entrypoint and --env belong to --directory")
+        if requested.entrypoint or requested.command or requested.env:
+            parser.error("--entrypoint, --command and --env belong to --directory")
         return demo_release(requested.tag, platform=requested.platform, labels=labels, **given)
     if given:
         parser.error(f"--{min(given)} belongs to the demo application, not to --directory")
-    if not requested.entrypoint:
-        parser.error("--directory needs --entrypoint")
+    if not (requested.entrypoint or requested.command):
+        parser.error("--directory needs --entrypoint or --command")
     return Image.from_directory(
         requested.directory,
-        entrypoint=requested.entrypoint,
+        entrypoint=requested.entrypoint or (),
+        command=requested.command or (),
         env=dict(requested.env or []),
         labels={"org.opencontainers.image.version": requested.tag, **labels},
         platform=requested.platform,
@@ -209,7 +215,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tag = requested.tag.replace("+", "-")
         push(image, repository, tag, username=username, password=password, progress=_report)
     except NotRunning:
-        print("error: no local AWS is running; start one with: make local", file=sys.stderr)
+        print(
+            "error: no local AWS runs in this directory; start one with: make local\n"
+            '  In the directory of one that runs: eval "$(.venv/bin/python -m local_aws env)"',
+            file=sys.stderr,
+        )
         return 1
     except (
         ImageError,

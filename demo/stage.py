@@ -383,6 +383,22 @@ class Stage:
         releases = [item for item in self.items(service) if not item["id"].startswith("#")]
         return sorted(releases, key=lambda record: str(record["startedAt"]))
 
+    def recorded(self, execution: str) -> dict[str, Any]:
+        """The record of an execution, of whichever service; {} before there is one."""
+        pages = (
+            self.aws.client("dynamodb")
+            .get_paginator("scan")
+            .paginate(
+                TableName=self.outputs["ReleasesTable"],
+                FilterExpression="#execution = :execution",
+                ExpressionAttributeNames={"#execution": "execution"},
+                ExpressionAttributeValues={":execution": {"S": execution}},
+                ConsistentRead=True,
+            )
+        )
+        items = ({n: _value(entry) for n, entry in i.items()} for p in pages for i in p["Items"])
+        return next((item for item in items if not item["id"].startswith("#")), {})
+
     def items(self, service: str | None = None) -> list[dict[str, Any]]:
         """All items of a service: releases, and what else is kept of it under names with `#`."""
         pages = (
@@ -409,11 +425,11 @@ class Stage:
         return records[0]
 
     def described(self) -> dict[str, Any]:
-        """The ECS service."""
+        """The ECS service; {} before it is created."""
         result = self.aws.client("ecs").describe_services(
             cluster=self.cluster, services=[self.service]
         )
-        return dict(result["services"][0])
+        return dict(next(iter(result["services"]), {}))
 
 
 def _until(seconds: float, between: float = 0.2) -> Iterator[None]:

@@ -49,12 +49,20 @@ Examples:
   deployer init --cluster web --service shop      adopts the service that runs there
   deployer init                    from compose.yaml or Dockerfile here; asks without one
   deployer init --from compose.yaml --container api --exposure public-ip
+  deployer init --container web --with worker,cron      all of one image, in one release
   deployer init --exposure load-balancer --target-group shop --url https://shop.example.com
   deployer init --port 0           a worker, whatever the Dockerfile exposes
 """
 )
 @click.option("--cluster", help="The ECS cluster in which the service runs, or shall run.")
 @click.option("--container", help="The container that gets the image; a compose file's service.")
+@click.option(
+    "--with",
+    "also",
+    callback=_ids,
+    help="Other services that run the same image, and follow the same releases: of the compose"
+    " file or the cluster, separated by commas.",
+)
 @click.option("--tags", default=_TAGS, show_default=True, help="Which tags deploy.")
 @click.option(
     "--file",
@@ -93,6 +101,7 @@ def init(
     call: Call,
     cluster: str | None,
     container: str | None,
+    also: Sequence[str],
     tags: str,
     file: Path,
     force: bool,
@@ -106,14 +115,15 @@ def init(
         raise CommandFailed(WRONG, f"{file} is there already", ["Replace it with --force."])
     call.account.as_default()
     here = source or _here()
-    application = _read(call, here, container) if here or _wants(asked) else None
+    application = _read(call, here, container, also) if here or _wants(asked) else None
     name = call.service or (application.name if application else "")
     if not source and (place := _place(call, cluster, name)):
-        _adopt(call, *place, None if here else container, tags, file)
+        _adopt(call, *place, None if here else container, also, tags, file)
         if here:
             call.screen.say(f"{place[1]} runs already, so {here} was not used.")
         return
-    _create(call, application or _asked(call, cluster), cluster, tags, file, leave_out, asked)
+    application = application or _asked(call, cluster)
+    _create(call, application, cluster, also, tags, file, leave_out, asked)
 
 
 def _here() -> Path | None:
@@ -177,13 +187,35 @@ def _described(cluster: str, name: str) -> Service | None:
 
 
 def _adopt(
-    call: Call, cluster: str, name: str, container: str | None, tags: str, file: Path
+    call: Call,
+    cluster: str,
+    name: str,
+    container: str | None,
+    also: Sequence[str],
+    tags: str,
+    file: Path,
 ) -> None:
     service = _described(cluster, name) or {}
     runs, repository = _container(service, container)
-    document = {"service": name, "cluster": cluster, "repository": repository, "tags": tags}
+    document: dict[str, Any] = {
+        "service": name,
+        "cluster": cluster,
+        "repository": repository,
+        "tags": tags,
+    }
     if container:
         document["container"] = runs
+    with call.screen.working("Looking at the other services of the cluster"):
+        same = _of_repository(call, cluster, repository, other_than=name)
+    if wrong := [other for other in also if other not in same]:
+        listed = ", ".join(sorted(same)) or "none"
+        raise CommandFailed(
+            WRONG,
+            f"--with: {', '.join(wrong)} runs no image of {repository} in cluster {cluster}",
+            [f"Other services that do: {listed}."],
+        )
+    if also:
+        document["services"] = [{"service": other} for other in also]
     _write(
         call,
         file,
@@ -191,6 +223,11 @@ def _adopt(
         f"Each release is the task definition that {name} runs, with the new image.",
     )
     call.screen.facts(list(_found(service, runs, document)))
+    if left := [other for other in sorted(same) if other not in also]:
+        call.screen.say(
+            f"Of the same image, not in the spec: {', '.join(left)}. Each release rolls out to what"
+            f" --with names, too: --with {','.join(left)}"
+        )
     call.screen.say(f"Wrote {file}. Store it for the deployer:", "green")
     call.screen.command(f"deployer apply {file}")
 
@@ -223,19 +260,42 @@ def _one(call: Call, what: str, names: Sequence[str]) -> str:
     return chosen
 
 
-def _container(service: Service, requested: str | None) -> tuple[str, str]:
-    """Return the container that gets the image, and its repository."""
+def _of_repository(call: Call, cluster: str, repository: str, other_than: str) -> list[str]:
+    """Return the other services of the cluster that run an image of the repository."""
+    names = _names(call.account.client("ecs"), "list_services", "serviceArns", cluster=cluster)
+    return [
+        name
+        for name in names
+        if name != other_than
+        and repository in _repositories(_described(cluster, name) or {}).values()
+    ]
+
+
+def _repositories(service: Service) -> dict[str, str]:
+    """Return the repositories of a service's containers, by the containers' names."""
+    return {
+        name: match["repository"]
+        for name, image in _images(service).items()
+        if (match := _IMAGE.match(image))
+    }
+
+
+def _images(service: Service) -> dict[str, str]:
     described = ecs.task_definition(rollout.task_definition(service) or "")
     declared = documents.containers(described[0] if described else {})
-    images = {str(one.get("name")): str(one.get("image")) for one in declared}
-    candidates: Mapping[str, str] = {
-        name: match["repository"]
-        for name, image in images.items()
-        if (match := _IMAGE.match(image)) and requested in (None, name)
+    return {str(one.get("name")): str(one.get("image")) for one in declared}
+
+
+def _container(service: Service, requested: str | None) -> tuple[str, str]:
+    """Return the container that gets the image, and its repository."""
+    candidates = {
+        name: repository
+        for name, repository in _repositories(service).items()
+        if requested in (None, name)
     }
     if len(candidates) == 1:
         return next(iter(candidates.items()))
-    listed = [f"- {name}: {image}" for name, image in images.items()]
+    listed = [f"- {name}: {image}" for name, image in _images(service).items()]
     if candidates:
         raise CommandFailed(
             WRONG, "name the container whose image is deployed: --container", listed
@@ -254,13 +314,17 @@ def _found(service: Service, container: str, document: Mapping[str, Any]) -> Any
     groups = documents.target_groups(service)
     if groups:
         yield "behind", ", ".join(arn.split("/")[1] for arn in groups)
+    if further := document.get("services"):
+        yield "with", ", ".join(part["service"] for part in further)
     yield "deploys", f"tags {document['tags']}"
 
 
 # A new service ------------------------------------------------------------------------------------
 
 
-def _read(call: Call, source: Path | None, container: str | None) -> Application:
+def _read(
+    call: Call, source: Path | None, container: str | None, also: Sequence[str]
+) -> Application:
     """Return the application that a file, or the options alone, describe."""
     if source is None:
         return Application("", "the options")
@@ -275,11 +339,15 @@ def _read(call: Call, source: Path | None, container: str | None) -> Application
         listed = ", ".join(services)
         chosen = _choose(call, "Which service is it about?", names) if names else None
         if chosen is None:
-            raise CommandFailed(
-                WRONG, f"name the service of {source}: --container", [f"There are {listed}."]
-            )
+            advice = [f"There are {listed}."]
+            if names and (same := compose.of_same_image(names[0], services)):
+                advice += [
+                    "Those of one image may follow the same releases, such as",
+                    f"  deployer init --container {names[0]} --with {','.join(same)}",
+                ]
+            raise CommandFailed(WRONG, f"name the service of {source}: --container", advice)
         names = [chosen]
-    return compose.read(source, names[0], services, variables)
+    return compose.read(source, names[0], services, variables, also)
 
 
 def _asked(call: Call, cluster: str | None) -> Application:
@@ -326,6 +394,7 @@ def _create(
     call: Call,
     application: Application,
     cluster: str | None,
+    also: Sequence[str],
     tags: str,
     file: Path,
     leave_out: bool,
@@ -346,6 +415,11 @@ def _create(
     with call.screen.working("Looking around in the account"):
         options = creation.Options(cluster=cluster, tags=tags, **_named(answers))
         made = creation.document(application, around, options)
+    around.problems += [
+        f"--with: {other} is no other service with the image of {application.origin}"
+        for other in also
+        if other not in application.further
+    ]
     refused = [] if leave_out else application.problems
     problems = [*refused, *around.problems]
     if problems:

@@ -39,6 +39,8 @@ class Application:
         cpu, memory: what it may use at most, in CPU units and MiB; 0 if nothing says so.
         secrets: the variables that look like secrets; their values are not kept.
         repository: the ECR repository of its image, if the file names one.
+        before: the command of a task before each rollout; empty without one.
+        further: the other services of the application, which run the same image, by name.
         notes: what ECS does otherwise than the file says.
         problems: what ECS has no word for, and what to write instead.
     """
@@ -53,8 +55,21 @@ class Application:
     platform: str = "linux/amd64"
     secrets: list[str] = field(default_factory=list)
     repository: str | None = None
+    before: Sequence[str] = ()
+    further: dict[str, "Application"] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+    def take(self, other: "Application", name: str) -> None:
+        """Take the notes and problems of another service of the application, by its name."""
+        self.notes += [f"{name}: {note}" for note in other.notes]
+        self.problems += [f"{name}: {problem}" for problem in other.problems]
+
+    @property
+    def variables(self) -> set[str]:
+        """The names of its variables and secrets."""
+        plain = {entry["name"] for entry in self.container.get("environment", ())}
+        return plain | {*self.secrets}
 
     def environment(self, values: Mapping[str, str]) -> None:
         """Take variables; one that looks like a secret only by its name."""

@@ -1,9 +1,10 @@
-"""Read one service of a compose file as a container of ECS.
+"""Read a service of a compose file as a container of ECS, with those that run the same image.
 
 What ECS has no word for is a problem, with what to write instead; what ECS does in another way is
 a note. https://docs.docker.com/reference/compose-file/services/
 """
 
+import json
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -140,26 +141,127 @@ def choose(found: Mapping[str, Any], asked: str | None) -> list[str]:
     return next((names for names in (built, ours) if names), list(found))
 
 
-def read(file: Path, name: str, found: Mapping[str, Any], values: Variables) -> Application:
-    """Return a service of a compose file as a container of ECS."""
-    application = Application(as_name(name), f"{file.name}, service {name}")
-    environment = found[name].get("environment") or {}
-    service = values.fill({**found[name], "environment": None})
-    reader = _Service(application, service, file.parent)
-    reader.read()
-    application.environment(reader.variables(environment, values))
+def of_same_image(name: str, services: Mapping[str, Any]) -> list[str]:
+    """Return the other services that are built in the same way, or name the same image."""
+    images = _images(services[name])
+    return [other for other in services if other != name and images & _images(services[other])]
+
+
+def _images(service: Mapping[str, Any]) -> set[str]:
+    """Return what says which image a service runs: how it is built, and its name."""
+    build, name = service.get("build"), service.get("image")
+    given = build if isinstance(build, Mapping) else {"context": build}
+    fields = {"dockerfile": "Dockerfile", **given, "context": str(given.get("context") or ".")}
+    fields["context"] = Path(fields["context"]).as_posix()  # ./ is .
+    built = json.dumps(fields, sort_keys=True, default=str)
+    return {*([built] if build else ()), *([str(name)] if name else ())}
+
+
+def read(
+    file: Path,
+    name: str,
+    services: Mapping[str, Any],
+    values: Variables,
+    also: Sequence[str] = (),
+) -> Application:
+    """Return a service of a compose file as a container of ECS.
+
+    A task of the same image that it waits for to complete becomes the task before each rollout.
+
+    Args:
+        also: services that each release rolls out to, too; those of another image are left out.
+    """
+    same = of_same_image(name, services)
+    before = next((other for other in _completes(services[name]) if other in same), None)
+    application = _application(file, name, services[name], values, before)
+    for other in also:
+        if other in same and other != before:
+            part = _application(file, other, services[other], values, before)
+            _leave_out_anothers(part, services[other])
+            application.take(part, other)
+            application.further[other] = part
+    if before:
+        _take_before(application, _application(file, before, services[before], values), before)
     application.problems += values.problems
     if unset := sorted(values.unset):
         application.problems.append(
             f"not set, and without a default: {', '.join(unset)}: set it, or write"
             f" ${{{unset[0]}:-default}}"
         )
-    if others := [other for other in found if other != name]:
+    left = [other for other in services if other not in (name, before, *application.further)]
+    if could := [other for other in left if other in same]:
+        application.notes.append(
+            f"not in the spec: {', '.join(could)}, of the same image; each release rolls out to"
+            f" what --with names, too: --with {','.join(could)}"
+        )
+    if others := [other for other in left if other not in same]:
         application.notes.append(
             f"not in the spec: {', '.join(others)}; each is a service of its own, at its own"
             " address"
         )
     return application
+
+
+def _completes(service: Mapping[str, Any]) -> list[str]:
+    """Return the services that a service waits for to complete before it starts."""
+    awaited = service.get("depends_on")
+    return [
+        name
+        for name, how in (awaited.items() if isinstance(awaited, Mapping) else ())
+        if isinstance(how, Mapping) and how.get("condition") == "service_completed_successfully"
+    ]
+
+
+def _application(
+    file: Path, name: str, fields: Mapping[str, Any], values: Variables, before: str | None = None
+) -> Application:
+    """Return one service as a container of ECS.
+
+    Args:
+        before: the service that is the task before each rollout, so that it is waited for.
+    """
+    application = Application(as_name(name), f"{file.name}, service {name}")
+    environment = fields.get("environment") or {}
+    service = values.fill({**fields, "environment": None})
+    if before and isinstance(awaited := service.get("depends_on"), Mapping):
+        service["depends_on"] = {n: how for n, how in awaited.items() if n != before} or None
+    reader = _Service(application, service, file.parent)
+    reader.read()
+    application.environment(reader.variables(environment, values))
+    return application
+
+
+def _leave_out_anothers(application: Application, fields: Mapping[str, Any]) -> None:
+    """Leave out what the image says of its own command, if a service runs another one.
+
+    Docker shows such a worker as unhealthy; ECS would stop it.
+    """
+    if not {"command", "entrypoint"} & fields.keys():
+        return
+    if not {"ports", "expose"} & fields.keys():
+        application.ports = []
+    if "healthcheck" not in fields and application.container.pop("healthCheck", None):
+        application.notes.append(
+            "healthcheck: the image's is left out, since another command runs; name its own"
+        )
+
+
+def _take_before(application: Application, task: Application, name: str) -> None:
+    """Take the command of a service as the task before each rollout, if ECS can run it so."""
+    command = task.container.get("command")
+    if not command or task.container.get("entryPoint") != application.container.get("entryPoint"):
+        application.notes.append(
+            f"not in the spec: {name}; a task before each rollout runs with the image's entrypoint:"
+            " write its words as command"
+        )
+        return
+    application.take(task, name)
+    application.before = command
+    if missing := sorted(task.variables - application.variables):
+        application.notes.append(
+            f"{name}: runs before each rollout with the variables of {application.name}, which"
+            f" lacks {', '.join(missing)}: add them there"
+        )
 
 
 class _Service:

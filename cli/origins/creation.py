@@ -1,5 +1,6 @@
 """Make the spec of a service that is yet to be created, from an application and the account."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,9 +45,13 @@ def document(application: Application, around: Surroundings, asked: Options) -> 
     cluster = around.cluster(asked.cluster)
     role = around.execution_role(asked.role)
     repository = around.repository(asked.repository or application.repository or name)
+    parts = {name: application} | {
+        f"{name}-{one.name}": one for one in application.further.values()
+    }
+    named = [variable for part in parts.values() for variable in part.secrets]
     secrets = {
         variable: arn
-        for variable in dict.fromkeys((*application.secrets, *asked.secrets))
+        for variable in dict.fromkeys((*named, *asked.secrets))
         if (arn := asked.secrets.get(variable) or around.secret(variable))
     }
     network = around.network(cluster, asked.subnets, asked.groups) if cluster else None
@@ -56,28 +61,91 @@ def document(application: Application, around: Surroundings, asked: Options) -> 
         if target:
             group, balancer = target
             url = around.url(asked.url, balancer)
-    fits = size(application.cpu, application.memory)
-    if fits is None:
-        around.problems.append(
-            f"{application.cpu} CPU units with {application.memory} MiB: Fargate has at most 16384"
-            " with 122880"
-        )
-    if around.problems or not (cluster and network and fits):
+    for service, part in parts.items():
+        if size(part.cpu, part.memory) is None:
+            around.problems.append(
+                f"{service}: {part.cpu} CPU units with {part.memory} MiB: Fargate has at most"
+                " 16384 with 122880"
+            )
+    if around.problems or not (cluster and network):
         return {}
     around.facts += [
         ("repository", repository),
-        ("size", f"{fits[0] / 1024:g} vCPU, {fits[1]} MiB, {application.platform}"),
+        ("size", _size(application)),
         ("deploys", f"tags {asked.tags}"),
     ]
     public = exposure == "public-ip" or around.needs_public_ip(network[0])
     if public and exposure != "public-ip":
         around.facts.append(("public IPs", "the subnets reach ECR only with them"))
-    container = _container(application, around, port, secrets)
-    task = {
+    own = _of(application.variables | {*asked.secrets}, secrets)
+    container = _container(name, application, around, port, own)
+    definition = _service(application, network, public)
+    if group:
+        balancer = {"targetGroupArn": group, "containerName": name, "containerPort": port}
+        definition["loadBalancers"] = [balancer]
+        definition["healthCheckGracePeriodSeconds"] = _grace(container)
+    verify = _verify(application, around, asked, port, exposure)
+    spec: dict[str, Any] = {
+        "service": name,
+        "cluster": cluster,
+        "repository": repository,
+        "tags": asked.tags,
+        "strategy": "rolling",
+        **({"url": url} if url else {}),
+        "taskDefinition": _task(application, role, container),
+        "serviceDefinition": definition,
+        **({"verify": verify} if verify else {}),
+    }
+    if application.before:
+        spec["before"] = {"command": [*application.before]}
+        around.facts.append(("before", f"each rollout: {shlex.join(application.before)}"))
+    further = [
+        {
+            "service": service,
+            "taskDefinition": _task(
+                part,
+                role,
+                _container(service, part, around, None, _of(part.variables, secrets)),
+            ),
+            "serviceDefinition": _service(part, network, public),
+        }
+        for service, part in parts.items()
+        if part is not application
+    ]
+    if further:
+        spec["services"] = further
+    for service, part in parts.items():
+        if part is not application:
+            around.facts.append(("with", f"{service}, {_size(part)}, live after {_alive(part)}"))
+    around.permitted(
+        (
+            *(("service", service, "ServicePattern", "{}") for service in parts),
+            ("cluster", cluster, "ClusterName", "{}"),
+            ("repository", repository, "RepositoryPattern", "{}"),
+            *(("family", service, "TaskFamilyPattern", "{}") for service in parts),
+            ("role", role.rpartition("/")[2], "ExecutionRolePattern", "{}-execution"),
+            ("log group", f"/ecs/{name}", "LogGroupPattern", "/ecs/{}"),
+        )
+    )
+    return spec
+
+
+def _size(application: Application) -> str:
+    cpu, memory = size(application.cpu, application.memory) or (0, 0)
+    return f"{cpu / 1024:g} vCPU, {memory} MiB, {application.platform}"
+
+
+def _of(variables: set[str], secrets: Mapping[str, str]) -> dict[str, str]:
+    return {name: arn for name, arn in secrets.items() if name in variables}
+
+
+def _task(application: Application, role: str, container: Mapping[str, Any]) -> dict[str, Any]:
+    cpu, memory = size(application.cpu, application.memory) or (0, 0)
+    return {
         "networkMode": "awsvpc",
         "requiresCompatibilities": ["FARGATE"],
-        "cpu": str(fits[0]),
-        "memory": str(fits[1]),
+        "cpu": str(cpu),
+        "memory": str(memory),
         "runtimePlatform": {
             "operatingSystemFamily": "LINUX",
             "cpuArchitecture": PLATFORMS[application.platform],
@@ -85,43 +153,21 @@ def document(application: Application, around: Surroundings, asked: Options) -> 
         "executionRoleArn": role,
         "containerDefinitions": [container],
     }
+
+
+def _service(
+    application: Application, network: tuple[Sequence[str], Sequence[str]], public: bool
+) -> dict[str, Any]:
     vpc = {
-        "subnets": list(network[0]),
-        "securityGroups": list(network[1]),
+        "subnets": [*network[0]],
+        "securityGroups": [*network[1]],
         "assignPublicIp": "ENABLED" if public else "DISABLED",
     }
-    service: dict[str, Any] = {
+    return {
         "launchType": "FARGATE",
         "desiredCount": application.count,
         "networkConfiguration": {"awsvpcConfiguration": vpc},
     }
-    if group:
-        balancer = {"targetGroupArn": group, "containerName": name, "containerPort": port}
-        service["loadBalancers"] = [balancer]
-        service["healthCheckGracePeriodSeconds"] = _grace(container)
-    verify = _verify(application, around, asked, port, exposure)
-    made = {
-        "service": name,
-        "cluster": cluster,
-        "repository": repository,
-        "tags": asked.tags,
-        "strategy": "rolling",
-        **({"url": url} if url else {}),
-        "taskDefinition": task,
-        "serviceDefinition": service,
-        **({"verify": verify} if verify else {}),
-    }
-    around.permitted(
-        (
-            ("service", name, "ServicePattern", "{}"),
-            ("cluster", cluster, "ClusterName", "{}"),
-            ("repository", repository, "RepositoryPattern", "{}"),
-            ("family", name, "TaskFamilyPattern", "{}"),
-            ("role", role.rpartition("/")[2], "ExecutionRolePattern", "{}-execution"),
-            ("log group", f"/ecs/{name}", "LogGroupPattern", "/ecs/{}"),
-        )
-    )
-    return made
 
 
 def _port(application: Application, around: Surroundings, asked: Options) -> int | None:
@@ -155,11 +201,15 @@ def _exposure(around: Surroundings, asked: Options, port: int | None) -> str | N
 
 
 def _container(
-    application: Application, around: Surroundings, port: int | None, secrets: Mapping[str, str]
+    name: str,
+    application: Application,
+    around: Surroundings,
+    port: int | None,
+    secrets: Mapping[str, str],
 ) -> dict[str, Any]:
     ports = dict.fromkeys([port, *application.ports] if port else application.ports)
     variables = [{"name": name, "valueFrom": arn} for name, arn in secrets.items()]
-    container = {"name": around.service, **application.container}
+    container = {"name": name, **application.container}
     plain = [e for e in container.pop("environment", ()) if e["name"] not in secrets]
     if ports:
         container["portMappings"] = [{"containerPort": number} for number in ports]
@@ -196,8 +246,7 @@ def _verify(
 ) -> dict[str, str] | None:
     """Return how a release is verified over HTTP; None if nothing can be asked."""
     if port is None:
-        how = "its health check" if "healthCheck" in application.container else "60 s of running"
-        around.facts.append(("live after", how))
+        around.facts.append(("live after", _alive(application)))
         return None
     if exposure == "internal" and not (around.parameters or {}).get("VerifySubnetIds"):
         around.facts.append(
@@ -211,23 +260,29 @@ def _verify(
     return {"path": path}
 
 
+def _alive(application: Application) -> str:
+    return "its health check" if "healthCheck" in application.container else "60 s of running"
+
+
 def lacking(made: Mapping[str, Any], around: Surroundings) -> list[Check]:
     """Return what a release of the spec would fail on, as the preflight finds it."""
     spec = specs.from_document(made, "the spec")
     known = [check.name for check in around.missing]
-    try:
-        place = check_prerequisites.place(spec)
-    except AWS_ERRORS as error:
-        return [*around.missing, check_prerequisites.unseen("network", error)]
-    looks = {
-        name: look
-        for name, look in check_prerequisites.all_checks(place).items()
-        if name not in known and name not in ("alarms", "database")
-    }
-    problems = [
-        check
-        for name, look in looks.items()
-        for check in check_prerequisites.guarded(name, look)
-        if check.state != OK and not check.denied
-    ]
+    problems: list[Check] = []
+    shared: list[Check] = []
+    for part in spec.parts:
+        try:
+            place = check_prerequisites.place(part)
+        except AWS_ERRORS as error:
+            problems.append(check_prerequisites.unseen("network", error))
+            break
+        checks = [
+            check
+            for name, look in check_prerequisites.all_checks(place).items()
+            if name not in known and name not in ("alarms", "database")
+            for check in check_prerequisites.guarded(name, look)
+            if check.state != OK and not check.denied and check not in shared
+        ]
+        shared += checks  # what several services lack, such as their log group, is listed once
+        problems += check_prerequisites.of_part(part, checks)
     return [*around.missing, *problems]

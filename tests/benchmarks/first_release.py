@@ -47,6 +47,30 @@ services:
     healthcheck: {test: [CMD, python3, -c, pass], interval: 5s}
     deploy: {resources: {limits: {cpus: "0.25", memory: 512M}}}
 """
+_SEVERAL = """\
+services:
+  web:
+    build: .
+    command: [web]
+    ports: ["8080"]
+    depends_on: {migration: {condition: service_completed_successfully}}
+  worker:
+    build: .
+    command: [worker]
+    healthcheck: {test: [CMD, python3, -c, pass], interval: 5s}
+  migration:
+    build: .
+    command: [migrate, --all]
+"""
+_BY_COMMAND = f"""\
+import sys, time
+
+if sys.argv[1:] == ["migrate", "--all"]:
+    sys.exit()
+if sys.argv[1:] == ["worker"]:
+    time.sleep(3600)
+assert sys.argv[1:] == ["web"], sys.argv
+{_WEB}"""
 
 
 @dataclass(frozen=True)
@@ -68,6 +92,10 @@ KINDS = {
             "main.py": _WEB,
         },
         ("--exposure", "internal"),
+    ),
+    "an application (web, worker, migration)": Kind(
+        {"compose.yaml": _SEVERAL, "main.py": _BY_COMMAND},
+        ("--container", "web", "--with", "worker", "--exposure", "public-ip"),
     ),
 }
 

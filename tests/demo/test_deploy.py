@@ -465,6 +465,31 @@ def test_ctrl_c_in_the_middle_of_the_demo_leaves_nothing(tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
+def specify_own(aws: LocalAws) -> None:
+    """Store the spec of a service of one's own, beside the demo's, that is not there yet."""
+    ecs, ssm = aws.client("ecs"), aws.client("ssm")
+    (service,) = ecs.describe_services(cluster="demo", services=["demo"])["services"]
+    runs = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])
+    kept = ("networkMode", "requiresCompatibilities", "cpu", "memory", "executionRoleArn")
+    spec = {
+        "service": "demo-own",
+        "cluster": "demo",
+        "repository": "demo",
+        "tags": r"own-.*",
+        "taskDefinition": {
+            **{name: runs["taskDefinition"][name] for name in kept},
+            "containerDefinitions": [{"name": "own"}],
+        },
+        "serviceDefinition": {
+            "launchType": "FARGATE",
+            "desiredCount": 1,
+            "networkConfiguration": service["networkConfiguration"],
+        },
+    }
+    name = "/deployer/services/demo-own"
+    ssm.put_parameter(Name=name, Value=json.dumps(spec), Type="String")
+
+
 def test_serve_shows_what_is_pushed_until_ctrl_c(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with socket.socket() as probe:
@@ -519,6 +544,14 @@ def test_serve_shows_what_is_pushed_until_ctrl_c(tmp_path: Path) -> None:
             input=json.dumps({"action": "deploy", "image": "1.0.1", "service": "demo"}),
         )
         run.until("^By hand: .*1.0.1")
+
+        # a service that its first push creates
+        specify_own(aws)
+        pushed = ["push", *push[1].replace("1.0.0", "own-1.0.0").split()]
+        assert image.main([*pushed, "--fault", "exit-at-start"]) == 0
+        run.until("^Push of demo:own-1.0.0")
+        run.until(r"Poll health +demo-own:")
+        run.until("^RolloutFailed after ")
         aws.close()
         run.signal(signal.SIGINT)
         assert run.ended() == 0

@@ -100,23 +100,24 @@ def test_the_command_pushes_a_release(
     assert repository.get("manifests/2.0.0-devel-e0f93fb88") == expected.manifest
 
 
-def test_the_command_pushes_a_directory_to_an_endpoint(
-    repository: Repository, tmp_path: Path
+def test_the_command_pushes_a_directory_to_the_endpoint_of_the_environment(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "server.py").write_text("print('hello')\n")
     words = ["--directory", str(tmp_path), "--entrypoint", "python3 server.py 'a b'"]
+    words += ["--command", "serve"]
     words += ["--env", "MODE=demo=1", "--label", "team=web", "--platform", "linux/arm64"]
 
-    endpoint = ["--endpoint", repository.aws.endpoint]
-    code = command.main(
-        ["push", "--repository", repository.name, "--tag", "1.0.0", *words, *endpoint]
-    )
+    monkeypatch.setenv("AWS_ENDPOINT_URL", repository.aws.endpoint)
+    monkeypatch.chdir(tmp_path)  # the application's, not that of the local AWS
+    code = command.main(["push", "--repository", repository.name, "--tag", "1.0.0", *words])
 
     assert code == 0
     config = repository.get("manifests/1.0.0")["config"]["digest"]
     pulled = repository.get(f"blobs/{config}")
     assert pulled["architecture"] == "arm64"
     assert pulled["config"] == {
+        "Cmd": ["serve"],
         "Entrypoint": ["python3", "server.py", "a b"],
         "Env": ["MODE=demo=1"],
         "Labels": {"org.opencontainers.image.version": "1.0.0", "team": "web"},
@@ -127,8 +128,8 @@ def test_the_command_pushes_a_directory_to_an_endpoint(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--directory", "."], "--directory needs --entrypoint"),
-        (["--entrypoint", "run"], "--entrypoint and --env belong to --directory"),
+        (["--directory", "."], "--directory needs --entrypoint or --command"),
+        (["--command", "run"], "--command and --env belong to --directory"),
         (["--directory", ".", "--entrypoint", "x", "--schema", "1"], "--schema belongs to"),
         (["--fault", "explodes"], "invalid choice: 'explodes'"),
         (["--label", "team"], "'team' is not NAME=VALUE"),

@@ -56,6 +56,10 @@ def test_a_service_is_live_by_what_init_prints_and_a_push(
     (record,) = stage.records()
     assert record["outcome"] == "SUCCEEDED"
     assert bool(record["url"]) is (kind != "a worker")
+    if kind.startswith("an application"):
+        assert record["before"]["command"] == ["migrate", "--all"]
+        assert [*record["services"]] == [f"{name}-worker"]
+        replace(stage, service=f"{name}-worker").end()
     stage.end()
 
 

@@ -1,5 +1,6 @@
 """What a compose file says of a service, and what ECS has no word for."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,18 @@ from cli.origins import compose
 from cli.origins.application import Application
 
 
-def read(tmp_path: Path, service: Any, name: str = "api", **environment: str) -> Application:
+def read(
+    tmp_path: Path,
+    service: Any,
+    name: str = "api",
+    also: Sequence[str] = (),
+    **environment: str,
+) -> Application:
     file = tmp_path / "compose.yaml"
     document = service if "services" in service else {"services": {name: service}}
     file.write_text(yaml.safe_dump(document, sort_keys=False))
     services, variables = compose.services(file, environment)
-    return compose.read(file, name, services, variables)
+    return compose.read(file, name, services, variables, also)
 
 
 def test_what_ecs_has_words_for_is_taken(tmp_path: Path) -> None:
@@ -119,6 +126,79 @@ def test_what_only_compose_needs_is_a_note(tmp_path: Path) -> None:
         "not in the spec",
     ):
         assert any(part in note for note in found.notes), part
+
+
+@pytest.mark.parametrize(
+    ("service", "other", "same"),
+    [
+        ({"build": "."}, {"build": {"context": "./"}}, True),
+        ({"build": "."}, {"build": {"context": ".", "dockerfile": "Dockerfile"}}, True),
+        ({"build": ".", "image": "shop"}, {"image": "shop"}, True),
+        ({"build": "."}, {"build": {"target": "worker"}}, False),
+        ({"build": "./web"}, {"build": "./worker"}, False),
+        ({"build": "."}, {"image": "postgres"}, False),
+        ({}, {}, False),
+        ({"build": ["."]}, {"build": None}, False),
+    ],
+)
+def test_services_of_the_same_image_are_known(service: Any, other: Any, same: bool) -> None:
+    services = {"web": service, "worker": other}
+    assert compose.of_same_image("web", services) == (["worker"] if same else [])
+
+
+def test_services_of_the_same_image_follow_the_same_releases(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM x\nEXPOSE 8080\nHEALTHCHECK CMD curl http://localhost:8080/\n"
+    )
+    services = {
+        "web": {
+            "build": ".",
+            "depends_on": {
+                "migrate": {"condition": "service_completed_successfully"},
+                "db": {"condition": "service_healthy"},
+            },
+        },
+        "worker": {
+            "build": ".",
+            "command": "work --all",
+            "cpus": 2,
+            "environment": {"QUEUE": "${QUEUE}", "API_TOKEN": "x"},
+            "depends_on": {"migrate": {"condition": "service_completed_successfully"}},
+            "tmpfs": "/cache",
+        },
+        "migrate": {"build": ".", "command": ["migrate", "up"], "environment": {"STEPS": "9"}},
+        "shell": {"build": ".", "command": "sh"},
+        "db": {"image": "postgres:16"},
+    }
+    application = read(tmp_path, {"services": services}, "web", ("worker", "db", "migrate", "no"))
+    assert application.before == ["migrate", "up"]
+    assert application.ports == [8080] and "healthCheck" in application.container
+    (worker,) = application.further.values()
+    assert (worker.name, worker.cpu, worker.secrets) == ("worker", 2048, ["API_TOKEN"])
+    # the image's port and check are those of its own command
+    assert worker.container["command"] == ["work", "--all"]
+    assert not worker.ports and "healthCheck" not in worker.container
+    assert any(problem.startswith("worker: tmpfs: ") for problem in application.problems)
+    assert any("QUEUE" in problem for problem in application.problems)
+    waits = [note for note in application.notes if "does not wait" in note]
+    assert len(waits) == 1 and "db" in waits[0] and "migrate" not in waits[0]
+    for part in ("worker: healthcheck", "STEPS", "--with shell", "not in the spec: db"):
+        assert any(part in note for note in application.notes), part
+
+
+def test_a_task_that_needs_an_entrypoint_of_its_own_is_told_and_not_taken(tmp_path: Path) -> None:
+    completed = {"migrate": {"condition": "service_completed_successfully"}}
+    services = {
+        "web": {"build": ".", "depends_on": completed},
+        "migrate": {"build": ".", "entrypoint": ["migrate"], "command": ["up"]},
+    }
+    application = read(tmp_path, {"services": services}, "web")
+    assert application.before == ()
+    assert any("migrate" in note and "entrypoint" in note for note in application.notes)
+    services["migrate"] = {"image": "other", "command": ["up"]}
+    application = read(tmp_path, {"services": services}, "web")
+    assert application.before == ()
+    assert any("migrate: ECS does not wait" in note for note in application.notes)
 
 
 SECRETS = {

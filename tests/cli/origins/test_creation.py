@@ -130,6 +130,56 @@ def test_a_worker_has_neither_port_nor_address(account: Account) -> None:
     assert "--port" in refused.problems[0]
 
 
+def test_further_services_share_what_is_around_the_first(account: Account) -> None:
+    token = account.client("secretsmanager").create_secret(Name="shop/API_TOKEN", SecretString="x")
+    application = web(secrets=["API_TOKEN"], before=["migrate", "up"])
+    worker = Application("worker", "compose.yaml", {"command": ["work"]}, cpu=512, count=2)
+    worker.secrets = ["API_TOKEN"]
+    mailer = Application("mailer", "compose.yaml", secrets=["MAIL_PASSWORD"])
+    application.further = {"work_er": worker, "mailer": mailer}
+    found = around(account)
+    options = replace(NOTHING, exposure="public-ip", secrets={"MAIL_PASSWORD": LATER})
+    made = creation.document(application, found, options)
+    assert (found.problems, wrong_fields(made)) == ([], [])
+    assert made["before"] == {"command": ["migrate", "up"]}
+    first, second = made["services"]
+    assert (first["service"], second["service"]) == ("shop-worker", "shop-mailer")
+    task, service = first["taskDefinition"], first["serviceDefinition"]
+    assert (task["cpu"], task["memory"], service["desiredCount"]) == ("512", "1024", 2)
+    assert task["executionRoleArn"] == made["taskDefinition"]["executionRoleArn"]
+    network = "networkConfiguration"
+    assert service[network] == made["serviceDefinition"][network]
+    (container,) = task["containerDefinitions"]
+    assert (container["name"], container["command"]) == ("shop-worker", ["work"])
+    assert container["secrets"] == [{"name": "API_TOKEN", "valueFrom": token["ARN"]}]
+    assert container["logConfiguration"]["options"]["awslogs-group"] == "/ecs/shop"
+    (container,) = second["taskDefinition"]["containerDefinitions"]
+    assert [secret["name"] for secret in container["secrets"]] == ["MAIL_PASSWORD"]
+
+
+def test_what_all_services_lack_is_told_once(account: Account) -> None:
+    application, found = web(), around(account)
+    application.further = {"worker": Application("worker", "compose.yaml")}
+    made = creation.document(application, found, replace(NOTHING, exposure="public-ip"))
+    lacks = [check.finding for check in creation.lacking(made, found)]
+    assert len([finding for finding in lacks if "/ecs/shop does not exist" in finding]) == 1
+
+
+def test_a_further_service_that_the_deployer_may_not_touch_or_fargate_not_hold_is_reported(
+    account: Account,
+) -> None:
+    application = web()
+    application.further = {"worker": Application("worker", "compose.yaml")}
+    exact = around(account, parameters={**DEPLOYER, "ServicePattern": "shop"})
+    creation.document(application, exact, replace(NOTHING, exposure="public-ip"))
+    (check,) = (c for c in exact.missing if c.name == "deployer")
+    assert "service shop-worker" in check.finding and "family shop-worker" in check.finding
+    application.further["worker"].memory = 200_000
+    large = around(account)
+    assert not creation.document(application, large, replace(NOTHING, exposure="public-ip"))
+    assert any(problem.startswith("shop-worker: ") for problem in large.problems)
+
+
 def balanced(account: Account, name: str, *protocols: tuple[str, int]) -> str:
     """Make a target group behind a load balancer in the default VPC."""
     elb, ec2 = account.client("elbv2"), account.client("ec2")
@@ -231,17 +281,56 @@ def options() -> dict[str, Any]:
     return {names.get(n, n): v for n, v in given.items() if n not in ("cluster", "tags")}
 
 
+def called(account: Account) -> Call:
+    """A call of the command in the account, whose deployer is there."""
+    call = Call(None, "us-east-1", "deployer", None, False)
+    target = SimpleNamespace(parameters=DEPLOYER, environment=None)
+    call.__dict__ |= {"account": account, "target": target}
+    return call
+
+
+def test_services_that_run_the_same_image_are_adopted_together(
+    account: Account, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ecs, registry = account.client("ecs"), "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+    for name, image in (("shop", "shop"), ("worker", "shop"), ("cron", "shop"), ("db", "other")):
+        container = {"name": "app", "image": f"{registry}/{image}:1", "memory": 512}
+        ecs.register_task_definition(family=name, containerDefinitions=[container])
+        ecs.create_service(cluster="web", serviceName=name, taskDefinition=name, desiredCount=1)
+    call, file = called(account), tmp_path / "deployer.yaml"
+    init._adopt(call, "web", "shop", None, ("worker",), "v.*", file)
+    written = yaml.safe_load(file.read_text())
+    assert written.keys() == {"service", "cluster", "repository", "tags", "services"}
+    assert written["services"] == [{"service": "worker"}]
+    assert wrong_fields(written) == []
+    shown = capsys.readouterr().out
+    assert "--with cron" in shown and "db" not in shown
+
+    for other in ("db", "nobody", "shop"):
+        with pytest.raises(CommandFailed, match=other) as refused:
+            init._adopt(call, "web", "shop", None, ("worker", other), "v.*", file)
+        assert "cron, worker" in refused.value.advice[0]
+
+
+def test_what_with_does_not_mean_is_reported_and_nothing_written(
+    account: Account, tmp_path: Path
+) -> None:
+    file = tmp_path / "deployer.yaml"
+    with pytest.raises(CommandFailed) as refused:
+        given = {**options(), "exposure": "internal"}
+        init._create(called(account), web(), None, ("worker",), "v.*", file, True, given)
+    assert any("--with: worker" in line for line in refused.value.advice)
+    assert not file.exists()
+
+
 def test_where_nothing_is_there_three_answers_make_a_spec(
     account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = ["shop", "8080", "public-ip"]
     monkeypatch.setattr(Screen, "ask", lambda self, question: answers.pop(0))
     monkeypatch.setattr(Call, "interactive", True)
-    call = Call(None, "us-east-1", "deployer", None, False)
-    target = SimpleNamespace(parameters=DEPLOYER, environment=None)
-    call.__dict__ |= {"account": account, "target": target}
-    file = tmp_path / "deployer.yaml"
-    init._create(call, init._asked(call, None), None, "v.*", file, False, options())
+    call, file = called(account), tmp_path / "deployer.yaml"
+    init._create(call, init._asked(call, None), None, (), "v.*", file, False, options())
     assert (answers, yaml.safe_load(file.read_text())) == ([], call.result["spec"])
     assert call.result["spec"]["service"] == "shop"
     assert {check["name"] for check in call.result["missing"]} >= {"roles", "log group"}
