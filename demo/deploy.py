@@ -442,6 +442,8 @@ def guide(stage: Stage, screen: Screen, demo_tag: str) -> None:
     screen.command(f"export DEPLOYER_SERVICE={WEB}   # or {stage.service}")
     for command in ("status --watch", "history", "deploy 1.0.0", "rollback", "doctor"):
         screen.command(f"deployer {command}")
+    screen.say("A service of its own, in the directory of its Dockerfile or compose file")
+    screen.command(f"deployer init --cluster {stage.cluster} --service demo-my-app")
     screen.title(f"docker push, to {aws.registry}")
     login = f"docker login --username AWS --password-stdin {aws.registry}"
     screen.command(f"aws ecr get-login-password | {login}")
