@@ -6,6 +6,7 @@ What is not is asked for, or reported with the option that names it; nothing is 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import chain
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -299,18 +300,19 @@ class Surroundings:
         Args:
             names: what it is, its name, the parameter, and the default of its pattern.
         """
-        wrong: dict[str, str] = {}
+        wrong: dict[str, list[str]] = {}
         for what, name, parameter, default in names:
             if not self._allows(name, parameter, default):
                 pattern = self._pattern(parameter, default)
-                wrong[parameter] = f"{what} {name} does not match {parameter} ({pattern})"
+                problem = f"{what} {name} does not match {parameter} ({pattern})"
+                wrong.setdefault(parameter, []).append(problem)
         if wrong:
             fix = (
                 f"Set {', '.join(wrong)} of the deployer's stack in environments/, so that they"
                 " match, and update it from a checkout:",
                 "  make deploy MODE=infrastructure",
             )
-            self.missing.append(Check("deployer", FAILED, "; ".join(wrong.values()), fix))
+            self.missing.append(Check("deployer", FAILED, "; ".join(chain(*wrong.values())), fix))
 
 
 def _last(client: Any, operation: str, field: str, **about: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Make the spec of a service that is yet to be created, from an application and the account."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,14 +77,7 @@ def document(application: Application, around: Surroundings, asked: Options) -> 
     public = exposure == "public-ip" or around.needs_public_ip(network[0])
     if public and exposure != "public-ip":
         around.facts.append(("public IPs", "the subnets reach ECR only with them"))
-    own = _of(application.variables | {*asked.secrets}, secrets)
-    container = _container(name, application, around, port, own)
-    definition = _service(application, network, public)
-    if group:
-        balancer = {"targetGroupArn": group, "containerName": name, "containerPort": port}
-        definition["loadBalancers"] = [balancer]
-        definition["healthCheckGracePeriodSeconds"] = _grace(container)
-    verify = _verify(application, around, asked, port, exposure)
+    place = _Place(around, role, network, public, secrets)
     spec: dict[str, Any] = {
         "service": name,
         "cluster": cluster,
@@ -92,31 +85,30 @@ def document(application: Application, around: Surroundings, asked: Options) -> 
         "tags": asked.tags,
         "strategy": "rolling",
         **({"url": url} if url else {}),
-        "taskDefinition": _task(application, role, container),
-        "serviceDefinition": definition,
-        **({"verify": verify} if verify else {}),
+        **_documents(name, application, place, asked.secrets, port),
     }
+    if group:
+        (container,) = spec["taskDefinition"]["containerDefinitions"]
+        balancer = {"targetGroupArn": group, "containerName": name, "containerPort": port}
+        spec["serviceDefinition"] |= {
+            "loadBalancers": [balancer],
+            "healthCheckGracePeriodSeconds": _grace(container),
+        }
+    if verify := _verify(application, around, asked, port, exposure):
+        spec["verify"] = verify
     if application.before:
         spec["before"] = {"command": [*application.before]}
         around.facts.append(("before", f"each rollout: {shlex.join(application.before)}"))
-    further = [
-        {
-            "service": service,
-            "taskDefinition": _task(
-                part,
-                role,
-                _container(service, part, around, None, _of(part.variables, secrets)),
-            ),
-            "serviceDefinition": _service(part, network, public),
-        }
-        for service, part in parts.items()
-        if part is not application
-    ]
+    further = {service: part for service, part in parts.items() if part is not application}
     if further:
-        spec["services"] = further
-    for service, part in parts.items():
-        if part is not application:
-            around.facts.append(("with", f"{service}, {_size(part)}, live after {_alive(part)}"))
+        spec["services"] = [
+            {"service": service, **_documents(service, part, place)}
+            for service, part in further.items()
+        ]
+    around.facts += [
+        ("with", f"{service}, {_size(part)}, live after {_alive(part)}")
+        for service, part in further.items()
+    ]
     around.permitted(
         (
             *(("service", service, "ServicePattern", "{}") for service in parts),
@@ -135,13 +127,34 @@ def _size(application: Application) -> str:
     return f"{cpu / 1024:g} vCPU, {memory} MiB, {application.platform}"
 
 
-def _of(variables: set[str], secrets: Mapping[str, str]) -> dict[str, str]:
-    return {name: arn for name, arn in secrets.items() if name in variables}
+@dataclass(frozen=True)
+class _Place:
+    """What the services of an application share, and the secrets' ARNs by variable."""
+
+    around: Surroundings
+    role: str
+    network: tuple[Sequence[str], Sequence[str]]
+    public: bool
+    secrets: Mapping[str, str]
 
 
-def _task(application: Application, role: str, container: Mapping[str, Any]) -> dict[str, Any]:
+def _documents(
+    name: str,
+    application: Application,
+    place: _Place,
+    more_secrets: Iterable[str] = (),
+    port: int | None = None,
+) -> dict[str, Any]:
+    """Return ECS's documents of a service.
+
+    Args:
+        more_secrets: variables of secrets beside its own.
+        port: the one that serves; None if none does.
+    """
     cpu, memory = size(application.cpu, application.memory) or (0, 0)
-    return {
+    variables = application.variables | {*more_secrets}
+    secrets = {name: arn for name, arn in place.secrets.items() if name in variables}
+    task = {
         "networkMode": "awsvpc",
         "requiresCompatibilities": ["FARGATE"],
         "cpu": str(cpu),
@@ -150,24 +163,20 @@ def _task(application: Application, role: str, container: Mapping[str, Any]) -> 
             "operatingSystemFamily": "LINUX",
             "cpuArchitecture": PLATFORMS[application.platform],
         },
-        "executionRoleArn": role,
-        "containerDefinitions": [container],
+        "executionRoleArn": place.role,
+        "containerDefinitions": [_container(name, application, place.around, port, secrets)],
     }
-
-
-def _service(
-    application: Application, network: tuple[Sequence[str], Sequence[str]], public: bool
-) -> dict[str, Any]:
     vpc = {
-        "subnets": [*network[0]],
-        "securityGroups": [*network[1]],
-        "assignPublicIp": "ENABLED" if public else "DISABLED",
+        "subnets": [*place.network[0]],
+        "securityGroups": [*place.network[1]],
+        "assignPublicIp": "ENABLED" if place.public else "DISABLED",
     }
-    return {
+    service = {
         "launchType": "FARGATE",
         "desiredCount": application.count,
         "networkConfiguration": {"awsvpcConfiguration": vpc},
     }
+    return {"taskDefinition": task, "serviceDefinition": service}
 
 
 def _port(application: Application, around: Surroundings, asked: Options) -> int | None:

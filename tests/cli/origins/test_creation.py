@@ -174,6 +174,10 @@ def test_a_further_service_that_the_deployer_may_not_touch_or_fargate_not_hold_i
     creation.document(application, exact, replace(NOTHING, exposure="public-ip"))
     (check,) = (c for c in exact.missing if c.name == "deployer")
     assert "service shop-worker" in check.finding and "family shop-worker" in check.finding
+    other = around(account, parameters={**DEPLOYER, "ServicePattern": "web"})
+    creation.document(application, other, replace(NOTHING, exposure="public-ip"))
+    (check,) = (c for c in other.missing if c.name == "deployer")
+    assert "service shop " in check.finding and "service shop-worker " in check.finding
     application.further["worker"].memory = 200_000
     large = around(account)
     assert not creation.document(application, large, replace(NOTHING, exposure="public-ip"))
