@@ -244,7 +244,8 @@ class Invariants:
         release = self.record(invocation.payload["release"]["id"]) or {}
         # a release of the same image may run on a revision that somebody else registered
         own = services.revisions(self.world, release).get(name) == service.primary.revision
-        stays = request.get("taskDefinition") == service.primary.revision
+        stays = request.get("taskDefinition", service.primary.revision) == service.primary.revision
+        stays = stays and request.get("desiredCount") != 0
         theirs = self._theirs(service.primary.revision) and not own and not stays
         shown = "stale" not in self.world.plan.faults.values()
         shown = shown and service.changed + service.lag < invocation.begun

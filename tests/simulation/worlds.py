@@ -799,6 +799,16 @@ FOUND: Mapping[str, Plan] = {
     "a task that was run a minute after it was recorded was called lost": Plan(
         "migrated", (push(180, "1.0.1", schema=2),), faults={96: "killed-after"}, noise=64
     ),
+    "starting what a restoration had stopped counted as replacing it": Plan(
+        "database",
+        (
+            (0, "update", ()),
+            push(90, "1.0.1"),
+            (180, "no_room", (True,)),
+            command(330, "rollback", to="1.0.0", restoreDatabase=True),
+            (760, "stop", ()),
+        ),
+    ),
 }
 
 

@@ -22,6 +22,7 @@ from demo.app import server as demo
 from demo.image import DEMO_APP
 from demo.stage import Stage, StageError
 from local_aws.aws import LocalAws
+from tests.workflow.conftest import route
 
 NIX = shutil.which("nix-shell") is not None
 PLAIN = {**source.BUILD, "mode": "plain"}
@@ -126,14 +127,14 @@ def test_an_upload_ends_with_the_new_version_live(service: Stage) -> None:
 def test_the_same_content_builds_once(service: Stage) -> None:
     service.specify(build=PLAIN)
     content = source.archive("v1.0.0")
-    assert built(service, content).path == BUILT
+    assert route(built(service, content)) == BUILT
     again = built(service, content, "again.tar.gz")
     assert again.path[-1] == "Nothing to build"
     assert "was built before: 1.0.0" in last(service)["reason"]
     assert len(ran(service)) == 1
 
     packed_otherwise = built(service, source.archive("v1.0.0", kind="zip"), "source.zip")
-    assert packed_otherwise.path == BUILT
+    assert route(packed_otherwise) == BUILT
     record = last(service)
     assert record["skipped"]
     assert record["reason"] == (
@@ -168,7 +169,7 @@ def test_a_commit_of_the_connected_repository_ends_with_its_version_live(
         Bucket=service.outputs["SourceBucket"], Key=f"image/{service.service}/{commit}.tar.gz"
     )
     started = service.started_by(archive["VersionId"], machine="BuildStateMachine")
-    assert service.ended(started).path == BUILT
+    assert route(service.ended(started)) == BUILT
     record = last(service)
     assert (record["version"], record["commit"]) == ("1.4.0", commit)
     assert service.ended(service.started_by(record["digest"])).path[-1] == "Deployed"
@@ -194,7 +195,7 @@ def test_a_compile_error_is_in_the_record_and_the_service_is_as_it_was(live: Sta
     assert live.described()["taskDefinition"] == before
     assert len(ran(live)) == 1, "a compile error is not tried again"
 
-    assert built(live, source.archive("v1.1.0")).path == BUILT
+    assert route(built(live, source.archive("v1.1.0"))) == BUILT
     assert_nothing_left(live)
 
 
@@ -367,7 +368,7 @@ def test_a_push_that_drops_midway_goes_on(service: Stage, drop: Callable[[int], 
     drop(4)  # three are botocore's own tries of one request
     ended = built(service, source.archive("v1.0.0"))
     message = lines(service, ran(service)[0])
-    assert ended.path == BUILT, "\n".join(message[-40:])
+    assert route(ended) == BUILT, "\n".join(message[-40:])
     assert [line for line in message if line.startswith("push interrupted, 4 tries left")]
     assert service.ended(service.started_by(last(service)["digest"])).path[-1] == "Deployed"
 

@@ -19,6 +19,7 @@ import pytest
 from cli.executions import Execution
 from demo.site import DocsSite, Page, tar_gz, zipped
 from demo.stage import Stage
+from tests.workflow.conftest import route
 
 type Sources = dict[str, bytes | str]
 
@@ -140,7 +141,7 @@ def published(done: Execution) -> Execution:
 def test_an_upload_is_built_published_verified_and_recorded(site: DocsSite) -> None:
     assert site.get("/").status == 503
     done = published(site.published(tar_gz(sources()), "docs-1.2.3.tar.gz"))
-    assert done.path == [*BEGUN, *BUILT, *SWITCHED, *INVALIDATED, *ENDED]
+    assert route(done) == [*BEGUN, *BUILT, *SWITCHED, *INVALIDATED, *ENDED]
     record = only_record(site, done)
     assert record["outcome"] == "SUCCEEDED"
     assert (record["version"], record["startedBy"]) == ("docs-1.2.3", "upload")
@@ -197,7 +198,7 @@ def test_only_what_changed_is_uploaded(site: DocsSite) -> None:
     changed = sources({"docs/guide/page-3.md": "This is another page."})
     done = published(site.published(zipped(changed), "v2.zip"))
     # the error page is the same, so nothing is stale and nothing invalidated
-    assert done.path == [*BEGUN, *BUILT, *SWITCHED, "Is it verified?", *ENDED]
+    assert route(done) == [*BEGUN, *BUILT, *SWITCHED, "Is it verified?", *ENDED]
     record = only_record(site, done)
     assert (record["files"], record["uploaded"], record["copied"]) == (34, 1, 33)
     assert record["bytes"] == len(site.get("/guide/page-3/").body)
@@ -225,13 +226,13 @@ def test_a_rollback_is_a_switch_and_it_holds(site: DocsSite) -> None:
     published(site.published(tar_gz(second), "v2.tar.gz"))
     assert "Second." in site.get("/").text
     done = published(site.requested(action="rollback", to="previous", by="ann", reason="wrong"))
-    assert done.path == [*BEGUN, *SWITCHED, *INVALIDATED, *ENDED]
+    assert route(done) == [*BEGUN, *SWITCHED, *INVALIDATED, *ENDED]
     assert site.get("/").release == first["folder"]
     assert "This is index." in site.get("/").text
     record = only_record(site, done)
     assert (record["trigger"], record["to"], record["uploaded"]) == ("rollback", first["id"], 0)
     third = site.published(tar_gz(sources({"docs/index.md": "Third."})), "v3.tar.gz")
-    assert third.path == [*BEGUN, "Skipped"]
+    assert route(third) == [*BEGUN, "Skipped"]
     held = only_record(site, third)
     assert held["outcome"] == "HELD"
     assert "ann" in held["reason"]
@@ -409,7 +410,7 @@ def test_sources_that_can_not_be_built_are_refused_by_name(untouched: DocsSite, 
     archive, name, output = ARCHIVES[what]
     done = untouched.published(archive, name)
     assert (done.status, done.error) == ("FAILED", "SourcesRejected")
-    assert done.path == [*BEGUN, "Check sources", *FAILED]
+    assert route(done) == [*BEGUN, "Check sources", *FAILED]
     assert output in done.cause
     record = only_record(untouched, done)
     assert (record["outcome"], output in record["reason"]) == ("FAILED", True)
