@@ -580,6 +580,9 @@ class Invariants:
             self.broken("the data follows", f"{before} is gone")
         done = (last.get("rollback") or {}).get("database")
         back = (last["outcome"] == "FAILED_ROLLED_BACK" and not _kept(last)) or done is not None
+        if last["outcome"] == "SUPERSEDED":  # it ended midway: does the deployer know where?
+            remembered = self.record("#database") or {"instance": before}
+            back = remembered["instance"] == before
         # where a permission kept the secret from being changed, the record says so
         unsure = last["outcome"] == "FAILED" and not back and "may point" in last["reason"]
         if leads != (before if back else after) and not unsure:

@@ -809,6 +809,20 @@ FOUND: Mapping[str, Plan] = {
             (760, "stop", ()),
         ),
     ),
+    "a release superseded after it led the database back counted as leading it on": Plan(
+        "database",
+        (
+            push(0, "1.1.0", schema=1),
+            push(0, "1.0.2", schema=2),
+            (0, "no_room", (True,)),
+            (0, "scale", (2,)),
+            push(130, "1.0.3", schema=2),
+            command(210, "rollback", to="1.0.0", restoreDatabase=True),
+            command(250, "resume"),
+            (720, "stop", ()),
+        ),
+        noise=96681,
+    ),
 }
 
 
