@@ -416,7 +416,7 @@ def _create(
         options = creation.Options(cluster=cluster, tags=tags, **_named(answers))
         made = creation.document(application, around, options)
     around.problems += [
-        f"--with: {other} is no other service with the image of {application.origin}"
+        f"--with: {other} is no other service that keeps running the image of {application.origin}"
         for other in also
         if other not in application.further
     ]
