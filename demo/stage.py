@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from secrets import token_urlsafe
-from typing import Any
+from typing import Any, Literal
 
 from boto3.dynamodb.types import TypeDeserializer
 
@@ -385,35 +385,28 @@ class Stage:
 
     def recorded(self, execution: str) -> dict[str, Any]:
         """The record of an execution, of whichever service; {} before there is one."""
-        pages = (
-            self.aws.client("dynamodb")
-            .get_paginator("scan")
-            .paginate(
-                TableName=self.outputs["ReleasesTable"],
-                FilterExpression="#execution = :execution",
-                ExpressionAttributeNames={"#execution": "execution"},
-                ExpressionAttributeValues={":execution": {"S": execution}},
-                ConsistentRead=True,
-            )
+        items = self._read(
+            "scan",
+            FilterExpression="#execution = :execution",
+            ExpressionAttributeNames={"#execution": "execution"},
+            ExpressionAttributeValues={":execution": {"S": execution}},
         )
-        items = ({n: _value(entry) for n, entry in i.items()} for p in pages for i in p["Items"])
         return next((item for item in items if not item["id"].startswith("#")), {})
 
     def items(self, service: str | None = None) -> list[dict[str, Any]]:
         """All items of a service: releases, and what else is kept of it under names with `#`."""
-        pages = (
-            self.aws.client("dynamodb")
-            .get_paginator("query")
-            .paginate(
-                TableName=self.outputs["ReleasesTable"],
-                KeyConditionExpression="service = :service",
-                ExpressionAttributeValues={":service": {"S": service or self.service}},
-                ConsistentRead=True,
-            )
+        return self._read(
+            "query",
+            KeyConditionExpression="service = :service",
+            ExpressionAttributeValues={":service": {"S": service or self.service}},
         )
+
+    def _read(self, operation: Literal["query", "scan"], **request: Any) -> list[dict[str, Any]]:
+        paginator = self.aws.client("dynamodb").get_paginator(operation)
+        table = self.outputs["ReleasesTable"]
         return [
             {name: _value(entry) for name, entry in item.items()}
-            for page in pages
+            for page in paginator.paginate(TableName=table, ConsistentRead=True, **request)
             for item in page["Items"]
         ]
 
