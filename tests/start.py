@@ -57,6 +57,7 @@ def _environment() -> None:
             "TZ": "UTC",
             "TERM": "xterm",
             "NO_PROXY": "*",  # macOS would otherwise ask its settings
+            "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",  # a fifth of the time of its tests
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
