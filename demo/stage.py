@@ -223,10 +223,20 @@ class Stage:
     def push(self, what: image.Manifest, tag: str | None, repository: str | None = None) -> str:
         """Push an image (or an index, or an artifact) into the service's repository.
 
+        ECR tells times of pushes in seconds: this one waits until it is newer than those before.
         Returns its digest.
         """
         user, password = self._login
-        name = f"{self.aws.registry}/{repository or self.service}"
+        repository = repository or self.service
+        pages = (
+            self.aws.client("ecr")
+            .get_paginator("describe_images")
+            .paginate(repositoryName=repository)
+        )
+        pushed = [one["imagePushedAt"] for page in pages for one in page["imageDetails"]]
+        while pushed and int(time.time()) <= int(max(pushed).timestamp()):
+            time.sleep(0.05)
+        name = f"{self.aws.registry}/{repository}"
         return image.push(what, name, tag, username=user, password=password)
 
     def release(self, version: str, **variant: Any) -> str:

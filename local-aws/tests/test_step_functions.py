@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from ministack.core.responses import json_response
 
 from local_aws.aws import LocalAws
+from local_aws.shims import step_functions
 from support import Json, Machines, callback, succeed, task
 
 
@@ -29,6 +31,23 @@ def test_a_failure_has_the_name_of_the_exception(machines: Machines) -> None:
     assert (cause["errorType"], cause["errorMessage"]) == ("ImageMissing", "no image")
     assert cause["stackTrace"]
     assert "output" not in result
+
+
+@pytest.mark.parametrize(
+    ("status", "date", "shown"),
+    [
+        ("FAILED", None, {"status": "RUNNING", "stopDate": None}),
+        ("SUCCEEDED", None, {"status": "RUNNING", "stopDate": None}),
+        ("FAILED", "x", {"status": "FAILED", "stopDate": "x", "error": "E", "output": None}),
+        ("SUCCEEDED", "x", {"status": "SUCCEEDED", "stopDate": "x", "error": "E", "output": "{}"}),
+    ],
+)
+def test_an_end_that_is_being_written_is_not_shown(
+    status: str, date: str | None, shown: Json
+) -> None:
+    stored = {"status": status, "stopDate": date, "output": "{}", "error": "E"}
+    answer = step_functions._describe_execution(lambda data: json_response(stored), {})
+    assert json.loads(answer[2]) == shown
 
 
 def test_catch_by_name_sees_the_error_and_may_assign(machines: Machines) -> None:
