@@ -223,7 +223,7 @@ class Stage:
     def push(self, what: image.Manifest, tag: str | None, repository: str | None = None) -> str:
         """Push an image (or an index, or an artifact) into the service's repository.
 
-        ECR tells times of pushes in seconds: this one waits until it is newer than those before.
+        ECR's times are whole seconds: waits until this push is later than those before.
         Returns its digest.
         """
         user, password = self._login

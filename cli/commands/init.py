@@ -211,7 +211,7 @@ def _adopt(
         listed = ", ".join(sorted(same)) or "none"
         raise CommandFailed(
             WRONG,
-            f"--with: {', '.join(wrong)} runs no image of {repository} in cluster {cluster}",
+            f"--with: not running an image of {repository} in {cluster}: {', '.join(wrong)}",
             [f"Other services that do: {listed}."],
         )
     if also:
@@ -225,8 +225,8 @@ def _adopt(
     call.screen.facts(list(_found(service, runs, document)))
     if left := [other for other in sorted(same) if other not in also]:
         call.screen.say(
-            f"Of the same image, not in the spec: {', '.join(left)}. Each release rolls out to what"
-            f" --with names, too: --with {','.join(left)}"
+            f"Not in the spec, but of the same image: {', '.join(left)}. To release them together:"
+            f" --with {','.join([*also, *left])}"
         )
     call.screen.say(f"Wrote {file}. Store it for the deployer:", "green")
     call.screen.command(f"deployer apply {file}")

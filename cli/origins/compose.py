@@ -191,8 +191,8 @@ def read(
     left = [other for other in services if other not in (name, before, *application.further)]
     if could := [other for other in left if other in same]:
         application.notes.append(
-            f"not in the spec: {', '.join(could)}, of the same image; each release rolls out to"
-            f" what --with names, too: --with {','.join(could)}"
+            f"not in the spec, but of the same image: {', '.join(could)}; to release them together:"
+            f" --with {','.join([*application.further, *could])}"
         )
     if others := [other for other in left if other not in same]:
         application.notes.append(

@@ -17,9 +17,9 @@ FLAGS = (
 
 
 def route(done: Execution) -> list[str]:
-    """The states of an execution, as if it had looked at the lock once.
+    """Return the states of an execution, without its further looks at the lock.
 
-    Whoever ends just before it, and the reconciler, may wake it to look again.
+    An execution that ends just before it, or the reconciler, may wake it to look again.
     """
     states: list[str] = []
     for state in done.path:

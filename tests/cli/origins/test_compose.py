@@ -182,7 +182,7 @@ def test_services_of_the_same_image_follow_the_same_releases(tmp_path: Path) -> 
     assert any("QUEUE" in problem for problem in application.problems)
     waits = [note for note in application.notes if "does not wait" in note]
     assert len(waits) == 1 and "db" in waits[0] and "migrate" not in waits[0]
-    for part in ("worker: healthcheck", "STEPS", "--with shell", "not in the spec: db"):
+    for part in ("worker: healthcheck", "STEPS", "--with worker,shell", "not in the spec: db"):
         assert any(part in note for note in application.notes), part
 
 

@@ -308,7 +308,7 @@ def test_services_that_run_the_same_image_are_adopted_together(
     assert written["services"] == [{"service": "worker"}]
     assert wrong_fields(written) == []
     shown = capsys.readouterr().out
-    assert "--with cron" in shown and "db" not in shown
+    assert "--with worker,cron" in shown and "db" not in shown
 
     for other in ("db", "nobody", "shop"):
         with pytest.raises(CommandFailed, match=other) as refused:
